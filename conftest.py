@@ -1,0 +1,3 @@
+"""Loads the plugin in a clone; where hilgate is installed, its entry point does."""
+
+pytest_plugins = ["harness.plugin"]

@@ -1,0 +1,103 @@
+"""The one tree of exceptions.
+
+    HilgateError
+    ├── InputError             what the user wrote: files, options, limits
+    │   ├── ModelError         a model file, or the module that it builds
+    │   └── DeviceError        a device file, or a board that is not what its file says
+    ├── ExportError            no exporter could make the artifact
+    ├── BackendError           a backend that is unknown, or cannot run on this device
+    ├── StorageError           a folder of ours cannot be written (disk full, no permission)
+    ├── LinkError              the device cannot be reached, or a program not started there
+    └── DeploymentError        between us and a running agent
+        ├── AgentDied          its process ended when it should not have
+        ├── AgentTimeout       it did not answer in time
+        ├── ProtocolError      what it sent is not a frame
+        └── AgentFailure       it answered that an operation failed
+
+Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class HilgateError(Exception):
+    """The root: everything that hilgate itself raises on purpose.
+
+    Args:
+        what: one sentence, what went wrong.
+        wanted: what would have been right.
+        found: what was there instead.
+        where: the file, key, device or cell.
+        hint: what to do next.
+    """
+
+    def __init__(
+        self, what: str, *, wanted: str = "", found: str = "", where: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.wanted = wanted
+        self.found = found
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        details = (
+            ("wanted", self.wanted),
+            ("found", self.found),
+            ("where", self.where),
+            ("next", self.hint),
+        )
+        lines = [self.what]
+        for label, text in details:
+            if text:
+                lines.append(f"  {label + ':':<8}" + text.strip().replace("\n", "\n" + " " * 10))
+        return "\n".join(lines)
+
+
+class InputError(HilgateError):
+    """What the user wrote is wrong."""
+
+
+class ModelError(InputError):
+    """The model file, or the module that it builds, is wrong."""
+
+
+class DeviceError(InputError):
+    """The device file is wrong, or the board is not what the file says."""
+
+
+class ExportError(HilgateError):
+    """No exporter could make the artifact."""
+
+
+class BackendError(HilgateError):
+    """A backend is unknown, or cannot run on this device."""
+
+
+class StorageError(HilgateError):
+    """A folder of ours cannot be written."""
+
+
+class LinkError(HilgateError):
+    """The device cannot be reached, or a program cannot be started there."""
+
+
+class DeploymentError(HilgateError):
+    """Something went wrong between us and a running agent: never a statement about the model's answers."""
+
+
+class AgentDied(DeploymentError):
+    """The agent's process ended when it should not have."""
+
+
+class AgentTimeout(DeploymentError):
+    """The agent did not answer in time; it has been killed."""
+
+
+class ProtocolError(DeploymentError):
+    """What the agent sent is not a frame."""
+
+
+class AgentFailure(DeploymentError):
+    """The agent answered that an operation failed; its own traceback is in the message."""

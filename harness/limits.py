@@ -1,0 +1,105 @@
+"""Metrics and their limits: how good is good enough.
+
+A limit's key is a metric's name, an upper bound; with ``_min`` behind it, a lower bound. Limits come from the model (what the
+robot needs) and from the device (what the board can spare); all of them count, so nothing overrides anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import InputError
+
+Owner = Literal["model", "device"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One thing that is measured.
+
+    Args:
+        name: the metric's name, its unit included; also the key of its limit.
+        unit: how the value is shown; "" for a plain number.
+        bound: whether a limit bounds it from above ("max") or from below ("min").
+        wall_clock: measured with a clock, hence meaningless on an emulated CPU.
+        device_limit: whether a device file may limit it: only what a board can spare.
+        parameters: further keys of a model's ``limits`` that belong to this metric, such as ``deadline_ms``.
+    """
+
+    name: str
+    unit: str
+    description: str
+    bound: Literal["max", "min"] = "max"
+    wall_clock: bool = False
+    device_limit: bool = False
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def limit_key(self) -> str:
+        """The key under which a limit of this metric is written."""
+        return self.name if self.bound == "max" else f"{self.name}_min"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound on one metric, and where it was written."""
+
+    key: str
+    value: float
+    source: str
+
+
+def parse_limits(
+    table: Mapping[str, Any],
+    *,
+    metrics: Iterable[Metric],
+    owner: Owner,
+    where: str,
+    error: type[InputError] = InputError,
+) -> tuple[Limit, ...]:
+    """Validate a table of limits.
+
+    Args:
+        table: keys to numbers, as the user wrote them.
+        metrics: the metrics that exist.
+        owner: who sets the limits; a device may only say what the board can spare.
+        where: file and key, for messages and as the limits' source.
+        error: the class to raise.
+
+    Raises:
+        InputError: (as ``error``) an unknown key, a metric that this owner cannot limit, or a value that is not a finite number ≥ 0.
+    """
+    keys: dict[str, Metric] = {}
+    for metric in metrics:
+        keys |= dict.fromkeys((metric.limit_key, *metric.parameters), metric)
+    allowed = sorted(key for key, metric in keys.items() if owner == "model" or metric.device_limit)
+    limits = []
+    for key, value in table.items():
+        if key not in keys:
+            raise error(
+                f"unknown limit {key!r}",
+                wanted="one of " + ", ".join(allowed),
+                found=repr(key),
+                where=where,
+            )
+        if key not in allowed:
+            raise error(
+                f"a device cannot limit {key!r}",
+                wanted="what the board can spare: " + ", ".join(allowed),
+                found=repr(key),
+                where=where,
+                hint=f"what the robot needs stands in the model file: limits={{{key!r}: {value!r}}}",
+            )
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:
+            raise error(
+                f"limit {key!r} is not a usable number",
+                wanted="a finite number ≥ 0",
+                found=repr(value),
+                where=where,
+            )
+        limits.append(Limit(key, float(value), where))
+    return tuple(limits)
