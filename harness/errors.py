@@ -14,7 +14,8 @@
         ├── ProtocolError      what it sent is not a frame
         └── AgentFailure       it answered that an operation failed
 
-Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to do next.
+Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to
+do next.
 """
 
 from __future__ import annotations
@@ -31,9 +32,7 @@ class HilgateError(Exception):
         hint: what to do next.
     """
 
-    def __init__(
-        self, what: str, *, wanted: str = "", found: str = "", where: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, wanted: str = "", found: str = "", where: str = "", hint: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.wanted = wanted

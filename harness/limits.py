@@ -1,7 +1,7 @@
 """Metrics and their limits: how good is good enough.
 
-A limit's key is a metric's name, an upper bound; with ``_min`` behind it, a lower bound. Limits come from the model (what the
-robot needs) and from the device (what the board can spare); all of them count, so nothing overrides anything.
+A limit's key is a metric's name, an upper bound; with ``_min`` behind it, a lower bound. Limits come from the model
+(what the robot needs) and from the device (what the board can spare); all of them count, so nothing overrides anything.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def parse_limits(
         error: the class to raise.
 
     Raises:
-        InputError: (as ``error``) an unknown key, a metric that this owner cannot limit, or a value that is not a finite number ≥ 0.
+        InputError: (as ``error``) an unknown key, a metric that this owner cannot limit, or a value that is not a finite
+            number ≥ 0.
     """
     keys: dict[str, Metric] = {}
     for metric in metrics:

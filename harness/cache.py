@@ -1,0 +1,88 @@
+"""The user's cache folder, and how an entry gets into it: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import StorageError
+
+
+def cache_folder() -> Path:
+    """``$HILGATE_CACHE``, else ``$XDG_CACHE_HOME/hilgate``, else ``~/.cache/hilgate``."""
+    if own := os.environ.get("HILGATE_CACHE"):
+        return Path(own).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hilgate"
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn what the operating system says about a folder that cannot be written into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG):
+            raise
+        raise StorageError(
+            "a file cannot be written",
+            found=os.strerror(error.errno or 0),
+            where=str(error.filename or folder),
+            hint="free some space, or name another folder: HILGATE_CACHE=… for the caches, --evidence DIR for results",
+        ) from error
+
+
+@contextmanager
+def new_entry(final: Path) -> Iterator[Path]:
+    """A fresh folder to fill; renamed to ``final`` when the block ends well, removed when it does not.
+
+    Two runs may fill the same entry at once: entries are named by content, so whoever comes second finds what it would
+    have written.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    with storage_errors(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))
+        try:
+            yield work
+            _publish(work, final)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _publish(work: Path, final: Path) -> None:
+    try:
+        work.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a run that is killed, never sees half of it.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    with storage_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            work.write_text(text, encoding="utf-8")
+            work.replace(path)
+        finally:
+            work.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

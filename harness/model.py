@@ -1,0 +1,245 @@
+"""Model files: what is to be deployed, what goes in, how good it must be.
+
+A model file is Python with a ``model`` in it (see ``examples/digits.py``). This module knows its shape and nothing of torch,
+so that importing it costs nothing; what is built from it is in ``harness.build``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ModelError
+from .limits import Limit, Metric, parse_limits
+
+if TYPE_CHECKING:
+    import torch
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Samples = tuple[Mapping[str, Array], Array]
+
+FLOAT_TYPES = ("float16", "float32", "float64")
+INTEGER_TYPES = ("int8", "int16", "int32", "int64", "uint8")
+DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES, "bool")
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input tensor of the model.
+
+    Args:
+        name: an identifier; inputs go to ``forward`` by position.
+        shape: sizes, and names of dimensions whose range is in the model's ``dims``.
+        dtype: numpy's name of the element type.
+        min_value, max_value: the range of finite values, ends included. Without one, floats are drawn from −1000 … 1000;
+            integers need both, for an index out of range is no fair test.
+        allow_nan, allow_infinity: whether these may occur too, beside the range.
+
+    Raises:
+        ModelError: any of these is not as said.
+    """
+
+    name: str
+    shape: Sequence[int | str]
+    dtype: str = "float32"
+    min_value: float | None = None
+    max_value: float | None = None
+    allow_nan: bool = False
+    allow_infinity: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        where = f"Input({self.name!r})"
+        if not (isinstance(self.name, str) and NAME.match(self.name)):
+            raise ModelError("an input's name is not usable", wanted="an identifier", found=repr(self.name))
+        if self.dtype not in DTYPES:
+            raise ModelError("unknown dtype", wanted="one of " + ", ".join(DTYPES), found=repr(self.dtype), where=where)
+        for size in self.shape:
+            if isinstance(size, bool) or not ((isinstance(size, int) and size >= 0) or isinstance(size, str)):
+                raise ModelError("a size is not usable", wanted="an int ≥ 0 or a name", found=repr(size), where=where)
+        self._check_range(where)
+
+    def _check_range(self, where: str) -> None:
+        floating = self.dtype in FLOAT_TYPES
+        if not floating and (self.allow_nan or self.allow_infinity):
+            raise ModelError("only floats have NaN and infinity", found=f"dtype {self.dtype!r}", where=where)
+        if self.dtype in INTEGER_TYPES and (self.min_value is None or self.max_value is None):
+            raise ModelError("an integer input needs its range", wanted="min_value and max_value", where=where)
+        low, high = self.range
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            found = f"min_value={self.min_value!r}, max_value={self.max_value!r}"
+            raise ModelError("the range is empty", wanted="finite, min_value ≤ max_value", found=found, where=where)
+        if self.dtype != "bool":
+            info = np.finfo(self.dtype) if floating else np.iinfo(self.dtype)
+            if low < float(info.min) or high > float(info.max):
+                wanted = f"within {info.min} … {info.max}"
+                raise ModelError(
+                    f"{self.dtype} cannot hold the range", wanted=wanted, found=f"{low} … {high}", where=where
+                )
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest finite value that may occur."""
+        if self.dtype == "bool":
+            return 0, 1
+        default = 1000.0
+        low = -default if self.min_value is None else self.min_value
+        high = default if self.max_value is None else self.max_value
+        return (
+            (low, max(low, high))
+            if self.max_value is None
+            else (min(low, high), high)
+            if self.min_value is None
+            else (low, high)
+        )
+
+    def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape with every named dimension filled in."""
+        return tuple(dims[size] if isinstance(size, str) else size for size in self.shape)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to deploy: how to build it, what goes in, how good it must be.
+
+    Args:
+        build: makes the module, in eval mode, with the same weights at every call.
+        inputs: in the order of ``forward``'s parameters.
+        dims: the range (smallest, largest) of every named dimension.
+        measure: the sizes at which it is timed; where none is given, the smallest.
+        limits: metric name (with ``_min`` behind it for a lower bound) to number; also ``deadline_ms``.
+        samples: returns real inputs by name, and their labels; the first axis of all counts the samples.
+        score: (outputs, labels) → accuracy, larger is better; outputs have the model's own structure, as numpy arrays,
+            the first axis counting the samples. Default: top-1 over the last axis of the first output.
+        name: default, the file's.
+        tolerance: how many times float32's own error a backend may be off (see docs/parity.md).
+
+    Raises:
+        ModelError: any of these is not as said.
+    """
+
+    build: Callable[[], torch.nn.Module]
+    inputs: Sequence[Input]
+    dims: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    measure: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    samples: Callable[[], Samples] | None = None
+    score: Callable[[Any, Array], float] | None = None
+    name: str = ""
+    tolerance: float = 10.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+        for what, value in (("build", self.build), ("samples", self.samples), ("score", self.score)):
+            if not callable(value) and (value is not None or what == "build"):
+                raise ModelError(f"{what} cannot be called", wanted="a function", found=repr(value), where="Model(…)")
+        if not self.inputs or not all(isinstance(item, Input) for item in self.inputs):
+            raise ModelError("a model needs inputs", wanted="a list of Input(…)", found=repr(self.inputs))
+        names = [item.name for item in self.inputs]
+        if len(set(names)) < len(names):
+            raise ModelError("two inputs have one name", found=", ".join(names), where="Model(inputs=…)")
+        if not (isinstance(self.tolerance, (int, float)) and self.tolerance > 0 and math.isfinite(self.tolerance)):
+            raise ModelError("tolerance is not usable", wanted="a finite number > 0", found=repr(self.tolerance))
+        self._check_dims()
+        object.__setattr__(self, "measure", {name: low for name, (low, _) in self.dims.items()} | dict(self.measure))
+
+    def _check_dims(self) -> None:
+        used = {size for item in self.inputs for size in item.shape if isinstance(size, str)}
+        for name in sorted(used ^ set(self.dims)):
+            hint = f'dims={{"{name}": (1, 8)}}' if name in used else "remove it, or use it in an input's shape"
+            what = "has no range" if name in used else "is in no input's shape"
+            raise ModelError(f"dimension {name!r} {what}", where="Model(dims=…)", hint=hint)
+        for name, value in self.dims.items():
+            pair = isinstance(value, (tuple, list)) and len(value) == 2 and all(type(end) is int for end in value)
+            if not pair or not 0 <= value[0] <= value[1]:
+                wanted = "(smallest, largest), two ints, 0 ≤ smallest ≤ largest"
+                raise ModelError(f"dimension {name!r} has no usable range", wanted=wanted, found=repr(value))
+        for name, size in self.measure.items():
+            if name not in self.dims:
+                raise ModelError(f"measure names an unknown dimension {name!r}", wanted=", ".join(self.dims) or "none")
+            low, high = self.dims[name]
+            if type(size) is not int or not low <= size <= high:
+                raise ModelError(f"measure[{name!r}] is out of range", wanted=f"{low} … {high}", found=repr(size))
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model, the file that it came from, and its limits, validated."""
+
+    path: Path
+    model: Model
+    limits: tuple[Limit, ...]
+
+    @property
+    def name(self) -> str:
+        """The model's name: it stands in test ids, tables and evidence."""
+        return self.model.name
+
+
+def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
+    """Run a model file and take its ``model``.
+
+    The file's folder comes first on ``sys.path``, as it does for a script, so that it can import what lies beside it. The
+    file runs as a module named after it, never after its path: the name goes into artifacts, whose hash must not depend
+    on a folder.
+
+    Raises:
+        ModelError: there is no such file, it raises, or it has no usable ``model``.
+    """
+    where = str(path)
+    if not path.is_file():
+        hint = "name a Python file with a `model` in it: --model FILE.py, or hil_model in pytest.ini"
+        raise ModelError(
+            "no such model file",
+            wanted="a file",
+            found="a folder" if path.is_dir() else "nothing",
+            where=where,
+            hint=hint,
+        )
+    module = _run(path)
+    model = getattr(module, "model", None)
+    if not isinstance(model, Model):
+        found = "no `model`" if model is None else f"model of type {type(model).__name__}"
+        raise ModelError("the file has no usable `model`", wanted="model = harness.Model(…)", found=found, where=where)
+    named = replace(model, name=model.name or path.stem)
+    if not re.fullmatch(r"[\w.-]+", named.name):
+        raise ModelError(
+            "the model's name is not usable", wanted="letters, digits, _ . -", found=repr(named.name), where=where
+        )
+    limits = parse_limits(model.limits, metrics=metrics, owner="model", where=f"{path.name}: limits", error=ModelError)
+    return ModelFile(path.resolve(), named, limits)
+
+
+def _run(path: Path) -> ModuleType:
+    name = "hilgate_model_" + re.sub(r"\W", "_", path.stem)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(
+            "the model file is not Python", wanted="a name that ends in .py", found=path.name, where=str(path)
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModelError as error:
+        error.where = f"{path}: {error.where}" if error.where else str(path)
+        raise
+    except Exception as error:
+        raise ModelError(
+            "the model file cannot be run", found=f"{type(error).__name__}: {error}", where=str(path)
+        ) from error
+    return module
