@@ -70,8 +70,8 @@ def parse_limits(
         error: the class to raise.
 
     Raises:
-        InputError: (as ``error``) an unknown key, a metric that this owner cannot limit, or a value that is not a finite
-            number ≥ 0.
+        InputError: (as ``error``) an unknown key, a metric that this owner cannot limit, or a value that is not a
+            finite number ≥ 0.
     """
     keys: dict[str, Metric] = {}
     for metric in metrics:

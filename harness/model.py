@@ -1,7 +1,7 @@
 """Model files: what is to be deployed, what goes in, how good it must be.
 
-A model file is Python with a ``model`` in it (see ``examples/digits.py``). This module knows its shape and nothing of torch,
-so that importing it costs nothing; what is built from it is in ``harness.build``.
+A model file is Python with a ``model`` in it (see ``examples/digits.py``). This module knows its shape and nothing of
+torch, so that importing it costs nothing; what is built from it is in ``harness.build``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Input:
         name: an identifier; inputs go to ``forward`` by position.
         shape: sizes, and names of dimensions whose range is in the model's ``dims``.
         dtype: numpy's name of the element type.
-        min_value, max_value: the range of finite values, ends included. Without one, floats are drawn from −1000 … 1000;
-            integers need both, for an index out of range is no fair test.
+        min_value, max_value: the range of finite values, ends included. Without one, floats are drawn from −1000 …
+            1000; integers need both, for an index out of range is no fair test.
         allow_nan, allow_infinity: whether these may occur too, beside the range.
 
     Raises:
@@ -190,7 +190,8 @@ class ModelFile:
 def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
     """Run a model file and take its ``model``.
 
-    The file's folder comes first on ``sys.path``, as it does for a script, so that it can import what lies beside it. The
+    The file's folder comes first on ``sys.path``, as it does for a script, so that it can import what lies beside it.
+    The
     file runs as a module named after it, never after its path: the name goes into artifacts, whose hash must not depend
     on a folder.
 

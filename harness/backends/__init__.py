@@ -1,0 +1,75 @@
+"""Backends: the ways to run an artifact. One file each, found by its name.
+
+A backend's file has ``ARTIFACT``, the format that it runs; ``PACKAGES``, what must be installed on the device, by
+name; ``OPTIONS``, the keys that ``[options.NAME]`` of a device file may have, each with what is expected; and a class
+``Engine`` (see ``EngineType``). It is shipped to the device as it is, so it imports the standard library and, inside
+``Engine``, its runtime: nothing of harness.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import BackendError
+
+
+class EngineType(Protocol):
+    """What the agent asks of a backend's ``Engine``."""
+
+    def __init__(self, threads: int, options: Mapping[str, Any]) -> None: ...
+    def load(self, artifact: str) -> None: ...
+    def prepare(self, inputs: Mapping[str, Any]) -> Any: ...
+    def run(self, prepared: Any) -> Any: ...
+    def arrays(self, raw: Any) -> Any: ...
+    def versions(self) -> dict[str, str]: ...
+    def settings(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The host's view of a backend's file."""
+
+    name: str
+    artifact: str
+    packages: tuple[str, ...]
+    options: Mapping[str, str]
+    source: Path
+
+    def check_options(self, options: Mapping[str, Any], where: str) -> None:
+        """Refuse a key that this backend does not know.
+
+        Raises:
+            BackendError: naming the key, and what may stand there.
+        """
+        for key in options:
+            if key not in self.options:
+                known = "; ".join(f"{name} = {what}" for name, what in self.options.items()) or "no options"
+                raise BackendError(
+                    f"unknown option {key!r} of backend {self.name}", wanted=known, found=repr(key), where=where
+                )
+
+
+def backend_names() -> list[str]:
+    """Every backend that exists."""
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+
+
+def load_backend(name: str) -> Backend:
+    """A backend by its name; ``onnxruntime-cpp`` is in ``onnxruntime_cpp.py``.
+
+    Raises:
+        BackendError: there is none of that name.
+    """
+    names = backend_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else ""
+        raise BackendError("no such backend", wanted="one of " + ", ".join(names), found=repr(name), hint=hint)
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    return Backend(name, module.ARTIFACT, module.PACKAGES, module.OPTIONS, Path(module.__file__ or ""))

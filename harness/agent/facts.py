@@ -1,0 +1,90 @@
+"""What the board is: architecture, CPU, memory, kernel, Python, packages.
+
+Also a program of its own: the host feeds this file to ``python -B - PACKAGE …`` on the device, before anything is
+    deployed there, and reads one
+line of JSON behind MARK.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import sys
+from typing import Any
+
+MARK = "hilgate-facts:"
+
+# MIDR_EL1 part numbers of Arm Ltd. (implementer 0x41), from Arm's technical reference manuals.
+ARM_PARTS = {
+    0xD03: "cortex-a53",
+    0xD05: "cortex-a55",
+    0xD07: "cortex-a57",
+    0xD08: "cortex-a72",
+    0xD0B: "cortex-a76",
+    0xD42: "cortex-a78ae",
+}
+
+
+def read_text(path: str) -> str:
+    """A file's text without the NULs and blanks at its end; "" where there is no such file or it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip("\0 \n")
+    except OSError:
+        return ""
+
+
+def cpu_name() -> str:
+    """The CPU's name: Arm cores as compilers and QEMU spell them ("cortex-a72"), others as the kernel does."""
+    text = read_text("/proc/cpuinfo")
+    part = re.search(r"CPU implementer\s*: 0x41.*?CPU part\s*: (0x[0-9a-f]+)", text, re.DOTALL)
+    if part:
+        number = int(part.group(1), 16)
+        return ARM_PARTS.get(number, f"arm-part-{number:#x}")
+    named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return named.group(1).strip() if named else platform.processor() or "unknown"
+
+
+def memory_mib() -> int:
+    """The memory that the kernel manages, in MiB (a little below what is soldered on)."""
+    found = re.search(r"^MemTotal:\s*(\d+) kB", read_text("/proc/meminfo"), re.MULTILINE)
+    return int(found.group(1)) // 1024 if found else 0
+
+
+def serial() -> str:
+    """The board's serial number, where a device tree has one."""
+    return read_text("/proc/device-tree/serial-number") or read_text("/sys/firmware/devicetree/base/serial-number")
+
+
+def package_versions(names: list[str]) -> dict[str, str]:
+    """Installed version by package name; packages that are not there are left out."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def facts(packages: list[str]) -> dict[str, Any]:
+    """All of it, as JSON's own types."""
+    return {
+        "arch": platform.machine(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "memory_mib": memory_mib(),
+        "board": read_text("/proc/device-tree/model"),
+        "serial": serial(),
+        "kernel": platform.release(),
+        "libc": "-".join(platform.libc_ver()),
+        "python": platform.python_version(),
+        "packages": package_versions(packages),
+    }
+
+
+if __name__ == "__main__":
+    print(MARK + json.dumps(facts(sys.argv[1:])))

@@ -1,0 +1,144 @@
+"""The wire format between host and agent, version 1.
+
+A frame, all numbers little-endian:
+
+    offset  size
+         0     4  magic: "HILG"
+         4     2  version: 1
+         6     2  reserved: 0
+         8     4  H, the header's length in bytes
+        12     8  P, the payload's length in bytes
+        20     H  header: a JSON object in UTF-8; its key "tensors" lists [dtype, [size, …]] for each tensor
+      20+H     P  payload: the tensors' elements in C order, each tensor starting at a multiple of 64 bytes from the
+                  payload's start, the gaps filled with zeros
+
+Nothing in a frame is code: no pickle, no torch.load.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+MAGIC = b"HILG"
+VERSION = 1
+PREAMBLE = struct.Struct("<4sHHIQ")
+ALIGNMENT = 64
+MAX_HEADER = 1 << 26
+MAX_PAYLOAD = 1 << 36
+# One buffer for a frame below this size: a copy costs less than a system call for each tensor.
+JOIN_BELOW = 1 << 20
+
+ITEM_SIZES = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "int16": 2,
+    "int32": 4,
+    "int64": 8,
+    "float16": 2,
+    "float32": 4,
+    "float64": 8,
+}
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Buffer = Any  # bytes, bytearray or memoryview: what os.write and numpy.frombuffer take
+
+
+class FrameError(ValueError):
+    """The bytes are not a frame."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A header, its tensors, and the bytes that were skipped before it."""
+
+    header: dict[str, Any]
+    tensors: list[Array] = field(default_factory=list)
+    skipped: bytes = b""
+
+
+def encode(header: dict[str, Any], tensors: Sequence[Array] = ()) -> list[Buffer]:
+    """A frame as buffers to be written one after another.
+
+    Raises:
+        FrameError: a tensor's element type is not one of ITEM_SIZES.
+    """
+    shapes = []
+    parts: list[Buffer] = []
+    size = 0
+    for tensor in tensors:
+        name = tensor.dtype.name
+        if name not in ITEM_SIZES:
+            raise FrameError(f"wanted a tensor of {', '.join(ITEM_SIZES)}; found {name}")
+        gap = -size % ALIGNMENT
+        if gap:
+            parts.append(bytes(gap))
+        little = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
+        parts.append(little.reshape(-1).view(np.uint8).data)
+        shapes.append([name, list(tensor.shape)])
+        size += gap + little.nbytes
+    text = json.dumps({**header, "tensors": shapes}, separators=(",", ":")).encode()
+    head = PREAMBLE.pack(MAGIC, VERSION, 0, len(text), size) + text
+    if size < JOIN_BELOW:
+        return [b"".join([head, *parts])]
+    return [head, *parts]
+
+
+def read_frame(read: Callable[[int], Buffer], *, skip: int = 0) -> Frame:
+    """Read one frame.
+
+    Args:
+        read: returns exactly so many bytes, or raises.
+        skip: how many bytes of something else may stand before the magic (a chatty login shell, before the first
+            frame).
+
+    Raises:
+        FrameError: these bytes are not a frame, or not of our version.
+    """
+    skipped, preamble = _preamble(read, skip)
+    _, version, _, header_size, payload_size = PREAMBLE.unpack(preamble)
+    if version != VERSION:
+        raise FrameError(f"wanted frames of version {VERSION}; found version {version}")
+    if header_size > MAX_HEADER or payload_size > MAX_PAYLOAD:
+        raise FrameError(f"a frame of {header_size} + {payload_size} bytes is larger than any of ours")
+    try:
+        header = json.loads(bytes(read(header_size)))
+        shapes = header.pop("tensors")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise FrameError(f"wanted a header in JSON with a list of tensors; found {error!r}") from error
+    return Frame(header, _tensors(shapes, read(payload_size), payload_size), skipped)
+
+
+def _preamble(read: Callable[[int], Buffer], skip: int) -> tuple[bytes, bytes]:
+    seen = bytearray(read(len(MAGIC)))
+    while seen[-len(MAGIC) :] != MAGIC:
+        if len(seen) - len(MAGIC) >= skip:
+            raise FrameError(f"wanted a frame that starts with {MAGIC!r}; found {bytes(seen[:80])!r}")
+        seen += read(1)
+    return bytes(seen[: -len(MAGIC)]), MAGIC + bytes(read(PREAMBLE.size - len(MAGIC)))
+
+
+def _tensors(shapes: Any, payload: Buffer, size: int) -> list[Array]:
+    tensors = []
+    offset = 0
+    try:
+        for dtype, shape in shapes:
+            offset += -offset % ALIGNMENT
+            count = math.prod(shape)
+            if dtype not in ITEM_SIZES or any(length < 0 for length in shape):
+                raise FrameError(f"no tensor of ours: {dtype!r} {shape!r}")
+            flat: Array = np.frombuffer(payload, dtype="<" + np.dtype(dtype).str[1:], count=count, offset=offset)
+            tensors.append(flat.reshape(shape))
+            offset += count * ITEM_SIZES[dtype]
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"the header's tensors do not fit its payload of {size} bytes: {error}") from error
+    if offset != size:
+        raise FrameError(f"the header's tensors take {offset} bytes; the payload has {size}")
+    return tensors

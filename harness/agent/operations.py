@@ -1,0 +1,114 @@
+"""What the agent can do: one method an operation, found by its name.
+
+An operation takes a header and tensors and returns a header and tensors. Whatever it raises travels back as text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from . import telemetry, timing
+from .frames import Array
+from .structure import flatten
+
+Reply = tuple[dict[str, Any], list[Array]]
+
+
+class Operations:
+    """The state of one deployment: its engine, once loaded."""
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.input_names: list[str] = []
+        self.waited_ns = 0  # for the host; taken off the load time
+
+    def __call__(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Carry out header["op"]."""
+        operation = getattr(self, "op_" + str(header.get("op")), None)
+        if operation is None:
+            raise ValueError(f"unknown operation {header.get('op')!r}")
+        start = time.perf_counter_ns()
+        reply, arrays = operation(header, tensors)
+        return {**reply, "elapsed_ns": time.perf_counter_ns() - start}, arrays
+
+    def op_load(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Import the runtime, load the artifact, infer once.
+
+        Header: "artifact", a path; "threads"; "options", the backend's; "inputs", names. Tensors: one set of inputs.
+        Reply: "memory_kib" after each step; "load_ns", from the process's start to the first inference done, waiting
+        taken off; "outputs", their names; "runtime", versions; "settings", what was really set.
+        """
+        before = telemetry.memory_kib()
+        from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
+
+        engine = backend.Engine(header["threads"], header["options"])
+        runtime = telemetry.memory_kib()
+        engine.load(header["artifact"])
+        loaded = telemetry.memory_kib()
+        self.input_names = header["inputs"]
+        (prepared,) = self._prepared(engine, tensors)
+        outputs = engine.arrays(engine.run(prepared))
+        load_ns = timing.since_process_start_ns() - self.waited_ns
+        self.engine = engine
+        named = list(flatten(outputs))
+        steps = {"before_runtime": before, "runtime": runtime, "model": loaded, "first": telemetry.memory_kib()}
+        reply = {
+            "load_ns": load_ns,
+            "memory_kib": {step: memory["peak"] for step, memory in steps.items()},
+            "outputs": [name for name, _ in named],
+            "runtime": engine.versions(),
+            "settings": engine.settings(),
+        }
+        return reply, [array for _, array in named]
+
+    def op_infer(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Infer once for each set of inputs. Tensors and reply: set after set; "inference_ns": the model's share."""
+        engine = self._loaded()
+        outputs: list[Array] = []
+        spent = 0
+        for prepared in self._prepared(engine, tensors):
+            start = time.perf_counter_ns()
+            raw = engine.run(prepared)
+            spent += time.perf_counter_ns() - start
+            outputs += [array for _, array in flatten(engine.arrays(raw))]
+        return {"inference_ns": spent}, outputs
+
+    def op_warm_up(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Infer until it no longer gets faster. Header: "budget_ns". Tensors: sets of inputs, taken in turn."""
+        engine = self._loaded()
+        return timing.warm_up(engine.run, self._prepared(engine, tensors), header["budget_ns"]), []
+
+    def op_measure(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Time inferences. Header: "samples", "budget_ns". Tensors: sets of inputs, taken in turn.
+
+        One untimed inference comes first: between two blocks the caches have gone cold, in a closed loop they never do.
+        Reply: int64[n] nanoseconds; "before" and "after", the device's state.
+        """
+        engine = self._loaded()
+        prepared = self._prepared(engine, tensors)
+        engine.run(prepared[-1])
+        before = telemetry.state()
+        durations = timing.timed_loop(engine.run, prepared, header["samples"], header["budget_ns"])
+        return {"before": before, "after": telemetry.state()}, [durations]
+
+    def op_memory(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """This process's memory in KiB, see telemetry.memory_kib."""
+        return {"memory_kib": telemetry.memory_kib()}, []
+
+    def op_echo(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """What came in: to measure the link."""
+        return {}, tensors
+
+    def _loaded(self) -> Any:
+        if self.engine is None:
+            raise RuntimeError("no artifact is loaded: the operation load comes first")
+        return self.engine
+
+    def _prepared(self, engine: Any, tensors: Sequence[Array]) -> list[Any]:
+        names = self.input_names
+        if not tensors or len(tensors) % len(names):
+            raise ValueError(f"wanted sets of {len(names)} inputs ({', '.join(names)}); found {len(tensors)} tensors")
+        sets = range(0, len(tensors), len(names))
+        return [engine.prepare(dict(zip(names, tensors[start : start + len(names)]))) for start in sets]

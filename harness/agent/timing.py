@@ -1,0 +1,88 @@
+"""The closed loop: one caller, one inference after the other, each timed with the device's own monotonic clock."""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .facts import read_text
+from .frames import Array
+
+Run = Callable[[Any], Any]
+
+# A warm-up block lasts about this long, so that its median means something for fast models too …
+BLOCK_NS = 20_000_000
+# … within these counts.
+BLOCK_COUNTS = (3, 50)
+# Warm-up is over when this many blocks in a row were no more than 3 % faster than the fastest before them.
+STILL_BLOCKS = 2
+IMPROVEMENT = 0.97
+
+
+def timed_loop(run: Run, prepared: Sequence[Any], samples: int, budget_ns: int) -> Array:
+    """Durations in nanoseconds, int64[at most samples]: fewer when the budget is used up, but never none.
+
+    Inputs are taken in turn. Garbage is collected before, not during: the collector's pauses are Python's, not the
+    model's.
+    """
+    clock = time.perf_counter_ns
+    durations = np.empty(samples, dtype=np.int64)
+    kinds = len(prepared)
+    gc.collect()
+    gc.disable()
+    try:
+        end = clock() + budget_ns
+        for index in range(samples):
+            item = prepared[index % kinds]
+            start = clock()
+            run(item)
+            stop = clock()
+            durations[index] = stop - start
+            if stop > end:
+                return durations[: index + 1].copy()
+    finally:
+        gc.enable()
+    return durations
+
+
+def warm_up(run: Run, prepared: Sequence[Any], budget_ns: int) -> dict[str, Any]:
+    """Run until blocks stop getting faster, or the budget is used up.
+
+    Returns:
+        "iterations"; "elapsed_ns"; "settled", whether they stopped getting faster; "median_ns", the last block's.
+    """
+    start = time.perf_counter_ns()
+    first = int(timed_loop(run, prepared, 1, 0)[0])
+    low, high = BLOCK_COUNTS
+    size = min(max(BLOCK_NS // max(first, 1), low), high)
+    best, still, iterations, median = float("inf"), 0, 1, float(first)
+    while still < STILL_BLOCKS and time.perf_counter_ns() - start < budget_ns:
+        block = timed_loop(run, prepared, size, budget_ns)
+        iterations += len(block)
+        median = statistics.median(block.tolist())
+        still = 0 if median < best * IMPROVEMENT else still + 1
+        best = min(best, median)
+    return {
+        "iterations": iterations,
+        "elapsed_ns": time.perf_counter_ns() - start,
+        "settled": still >= STILL_BLOCKS,
+        "median_ns": int(median),
+    }
+
+
+def since_process_start_ns() -> int:
+    """Nanoseconds since this process was started, by the kernel's count (resolution: a clock tick, mostly 10 ms).
+
+    The start is field 22 of /proc/self/stat, in ticks since boot (proc(5)); CLOCK_BOOTTIME counts from the same
+    instant.
+    """
+    text = read_text("/proc/self/stat")
+    ticks = int(text[text.rindex(")") + 2 :].split()[19])
+    started = ticks * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - started

@@ -1,0 +1,73 @@
+"""ONNX Runtime from Python.
+
+Shipped to the device beside the agent, as ``backend.py``: it imports nothing of harness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ARTIFACT = "onnx"
+PACKAGES = ("onnxruntime", "numpy")
+OPTIONS: Mapping[str, str] = {
+    "providers": "a list of execution providers in order of preference, such as ['CUDAExecutionProvider', "
+    "'CPUExecutionProvider']",
+}
+
+
+class Engine:
+    """One inference session."""
+
+    def __init__(self, threads: int, options: Mapping[str, Any]) -> None:
+        import onnxruntime
+
+        self.onnxruntime = onnxruntime
+        self.providers = list(options.get("providers", ["CPUExecutionProvider"]))
+        self.session_options = onnxruntime.SessionOptions()
+        self.session_options.intra_op_num_threads = threads
+        self.session_options.inter_op_num_threads = 1
+        self.session: Any = None
+
+    def load(self, artifact: str) -> None:
+        """Open the file.
+
+        Raises:
+            RuntimeError: a requested provider did not start. ONNX Runtime itself would go on without a word on the CPU,
+                and the figures would be the CPU's.
+        """
+        self.session = self.onnxruntime.InferenceSession(artifact, self.session_options, providers=self.providers)
+        started = self.session.get_providers()
+        missing = [name for name in self.providers if name not in started]
+        if missing:
+            built = ", ".join(self.onnxruntime.get_available_providers())
+            raise RuntimeError(
+                f"execution provider {', '.join(missing)} did not start: wanted {', '.join(self.providers)}; "
+                f"found {', '.join(started)} (this onnxruntime has {built}). Install a build of onnxruntime "
+                "that has it, or take it off `providers` in the device file"
+            )
+        self.input_names = [item.name for item in self.session.get_inputs()]
+
+    def prepare(self, inputs: Mapping[str, Any]) -> Any:
+        """By name; an input that the model never uses is not in the graph. Not timed."""
+        return {name: inputs[name] for name in self.input_names}
+
+    def run(self, prepared: Any) -> Any:
+        """One inference: what is timed."""
+        return self.session.run(None, prepared)
+
+    def arrays(self, raw: Any) -> Any:
+        """The outputs as numpy arrays, flat: a graph has no nesting."""
+        return tuple(raw)
+
+    def versions(self) -> dict[str, str]:
+        """What ran."""
+        return {"onnxruntime": self.onnxruntime.__version__}
+
+    def settings(self) -> dict[str, Any]:
+        """What was really set."""
+        return {
+            "threads": self.session_options.intra_op_num_threads,
+            "interop_threads": self.session_options.inter_op_num_threads,
+            "providers": self.session.get_providers(),
+        }

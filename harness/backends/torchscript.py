@@ -1,0 +1,55 @@
+"""TorchScript from Python: ``torch.jit.load`` on the device.
+
+Shipped to the device beside the agent, as ``backend.py``: it imports nothing of harness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ARTIFACT = "torchscript"
+PACKAGES = ("torch", "numpy")
+OPTIONS: Mapping[str, str] = {}
+
+
+class Engine:
+    """One TorchScript module, run without gradients."""
+
+    def __init__(self, threads: int, options: Mapping[str, Any]) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.set_num_interop_threads(1)
+        # As long as the process lives: a context manager around each call would be timed too.
+        torch.set_grad_enabled(False)
+        self.torch: Any = torch
+        self.module: Any = None
+
+    def load(self, artifact: str) -> None:
+        """Load the file onto the CPU."""
+        self.module = self.torch.jit.load(artifact, map_location="cpu").eval()
+
+    def prepare(self, inputs: Mapping[str, Any]) -> Any:
+        """Numpy arrays to tensors, by position; not timed."""
+        return [self.torch.from_numpy(array.copy()) for array in inputs.values()]
+
+    def run(self, prepared: Any) -> Any:
+        """One inference: what is timed."""
+        return self.module(*prepared)
+
+    def arrays(self, raw: Any) -> Any:
+        """The outputs in their own nesting, as numpy arrays."""
+        if isinstance(raw, dict):
+            return {key: self.arrays(value) for key, value in raw.items()}
+        if isinstance(raw, (tuple, list)):
+            return tuple(self.arrays(value) for value in raw)
+        return raw.numpy()
+
+    def versions(self) -> dict[str, str]:
+        """What ran."""
+        return {"torch": self.torch.__version__}
+
+    def settings(self) -> dict[str, Any]:
+        """What was really set."""
+        return {"threads": self.torch.get_num_threads(), "interop_threads": self.torch.get_num_interop_threads()}

@@ -1,0 +1,229 @@
+"""Deployments: a bundle running on a device. It infers, and it measures itself with the device's own clock."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .agent.frames import Array, Frame, FrameError, encode, read_frame
+from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, ProtocolError
+from .links import Channel, ChannelClosed
+
+Inputs = Mapping[str, Array]
+
+# What a chatty login shell may print before the agent's first frame.
+GREETING_ALLOWED = 1 << 16
+# Inputs travel in calls of at most so many bytes: neither side holds more than that twice.
+CALL_BYTES = 1 << 26
+# Beyond what the device was allowed to take: the link's own share.
+GRACE_S = 10.0
+END_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long to wait, in seconds: for the first sign of the agent, for loading, for any other call."""
+
+    start_s: float = 60.0
+    load_s: float = 600.0
+    call_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading took, as the agent measured it on the device.
+
+    Attributes:
+        load_ns: from the process's start to the first inference done, without waiting for the host.
+        memory_kib: the peak resident set after each step: before_runtime, runtime, model, first.
+        outputs: the outputs' names.
+        runtime: versions.
+        settings: what was really set, such as threads.
+        first: the outputs of the first inference.
+    """
+
+    load_ns: int
+    memory_kib: Mapping[str, int]
+    outputs: tuple[str, ...]
+    runtime: Mapping[str, str]
+    settings: Mapping[str, Any]
+    first: tuple[Array, ...]
+
+
+@dataclass
+class DeviceTime:
+    """How much of a run the device spent loading and inferring: the rest is what the harness adds."""
+
+    seconds: float = 0.0
+
+
+@dataclass
+class Deployment:
+    """One agent process with one artifact.
+
+    Any DeploymentError but AgentFailure ends it: the process is gone, or has been killed. Use as a context manager.
+    """
+
+    channel: Channel
+    where: str
+    limits: Limits = field(default_factory=Limits)
+    device_time: DeviceTime = field(default_factory=DeviceTime)
+    hello: Mapping[str, Any] = field(default_factory=dict)
+    greeting: str = ""
+    alive: bool = True
+
+    def __post_init__(self) -> None:
+        frame = self._receive(self.limits.start_s, "start", skip=GREETING_ALLOWED)
+        self.hello = frame.header
+        self.greeting = frame.skipped.decode("utf-8", "replace")
+        if frame.header.get("hello") != "hilgate":
+            raise self._broken(ProtocolError, "something else than our agent answered", found=repr(frame.header))
+
+    def load(self, entry: str, inputs: Inputs, *, threads: int, options: Mapping[str, Any]) -> LoadReport:
+        """Import the runtime, load the artifact, infer once.
+
+        Raises:
+            AgentFailure: the runtime refused; its reason is in the message.
+            DeploymentError: the agent died, hung or sent garbage.
+        """
+        start = time.perf_counter()
+        header = {"op": "load", "artifact": entry, "threads": threads, "options": dict(options), "inputs": [*inputs]}
+        reply = self._call(header, [*inputs.values()], self.limits.load_s)
+        self.device_time.seconds += time.perf_counter() - start
+        said = reply.header
+        return LoadReport(
+            said["load_ns"],
+            said["memory_kib"],
+            tuple(said["outputs"]),
+            said["runtime"],
+            said["settings"],
+            tuple(reply.tensors),
+        )
+
+    def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
+        """Outputs, in the order of the load report's names, for each set of inputs."""
+        outputs: list[list[Array]] = []
+        for chunk in _chunks(sets):
+            tensors = [array for inputs in chunk for array in inputs.values()]
+            reply = self._call({"op": "infer"}, tensors, self.limits.call_s)
+            self.device_time.seconds += reply.header["inference_ns"] / 1e9
+            width = len(reply.tensors) // len(chunk)
+            outputs += [reply.tensors[start : start + width] for start in range(0, width * len(chunk), width)]
+        return outputs
+
+    def warm_up(self, sets: Sequence[Inputs], budget_s: float) -> dict[str, Any]:
+        """Infer until it no longer gets faster; see harness.agent.timing.warm_up for what is returned."""
+        tensors = [array for inputs in sets for array in inputs.values()]
+        header = {"op": "warm_up", "budget_ns": int(budget_s * 1e9)}
+        reply = self._call(header, tensors, budget_s + self.limits.call_s)
+        self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
+        return reply.header
+
+    def measure(self, sets: Sequence[Inputs], samples: int, budget_s: float) -> tuple[Array, dict[str, Any]]:
+        """Durations of inferences in nanoseconds, int64[at most samples], and the device's state before and after."""
+        tensors = [array for inputs in sets for array in inputs.values()]
+        header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9)}
+        reply = self._call(header, tensors, budget_s + self.limits.call_s)
+        self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
+        return reply.tensors[0].astype(np.int64), reply.header
+
+    def memory_kib(self) -> dict[str, int]:
+        """The agent's memory now: "peak", "resident" and "swapped", in KiB."""
+        found: dict[str, int] = self._call({"op": "memory"}, [], self.limits.start_s).header["memory_kib"]
+        return found
+
+    def echo(self, sets: Sequence[Inputs]) -> list[Array]:
+        """Send tensors there and back: to measure the link."""
+        return self._call({"op": "echo"}, [array for inputs in sets for array in inputs.values()], 60).tensors
+
+    def close(self) -> None:
+        """End the agent; never raises."""
+        if self.alive:
+            self.alive = False
+            self.channel.finish(END_PATIENCE_S)
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, header: dict[str, Any], tensors: Sequence[Array], limit_s: float) -> Frame:
+        operation = header["op"]
+        if not self.alive:
+            raise AgentDied("the deployment has ended", where=self.where)
+        deadline = time.monotonic() + limit_s + GRACE_S
+        try:
+            for part in encode({**header, "limit_s": int(limit_s) + 1}, tensors):
+                self.channel.send(part, deadline)
+        except ChannelClosed:
+            pass  # it has died; what it may have said before is still to be read
+        except TimeoutError:
+            raise self._timed_out(operation, limit_s) from None
+        reply = self._receive(limit_s + GRACE_S, operation)
+        if "error" in reply.header:
+            error = AgentFailure(f"{operation} failed on the device", found=reply.header["error"], where=self.where)
+            error.add_note("on the device:\n" + reply.header.get("traceback", ""))
+            raise error
+        return reply
+
+    def _receive(self, limit_s: float, operation: str, skip: int = 0) -> Frame:
+        deadline = time.monotonic() + limit_s
+        try:
+            return read_frame(lambda size: self.channel.receive(size, deadline), skip=skip)
+        except ChannelClosed:
+            raise self._died(operation) from None
+        except TimeoutError:
+            raise self._timed_out(operation, limit_s) from None
+        except FrameError as error:
+            raise self._broken(ProtocolError, "the agent's output is not a frame", found=str(error)) from error
+
+    def _died(self, operation: str) -> AgentDied:
+        self.alive = False
+        status = self.channel.finish(END_PATIENCE_S)
+        return AgentDied(
+            f"the agent died during {operation!r}", found=self._with_stderr(describe_status(status)), where=self.where
+        )
+
+    def _timed_out(self, operation: str, limit_s: float) -> DeploymentError:
+        what = f"the agent did not answer {operation!r} in {limit_s:.0f} s and was killed"
+        hint = "if the model really is that slow, give it more: --time-limit SECONDS"
+        return self._broken(AgentTimeout, what, found="nothing", hint=hint)
+
+    def _broken(self, kind: type[DeploymentError], what: str, *, found: str, hint: str = "") -> DeploymentError:
+        self.alive = False
+        self.channel.finish(0)
+        return kind(what, found=self._with_stderr(found), where=self.where, hint=hint)
+
+    def _with_stderr(self, found: str) -> str:
+        tail = self.channel.stderr_tail().strip()
+        return f"{found}; its stderr ends:\n{tail[-2000:]}" if tail else f"{found}; it wrote nothing to stderr"
+
+
+def describe_status(status: int | None) -> str:
+    """An exit status in words; a signal by its name, with what it mostly means."""
+    if status is None:
+        return "the connection ended"
+    if status >= 0:
+        return f"exit status {status}"
+    meanings = {
+        signal.SIGKILL: "by the kernel when memory ran out, or by hand",
+        signal.SIGALRM: "its own watchdog: an operation took longer than it was allowed",
+        signal.SIGILL: "illegal instruction: the runtime needs a newer CPU",
+        signal.SIGSEGV: "the runtime crashed",
+        signal.SIGABRT: "the runtime gave up",
+    }
+    name = signal.Signals(-status).name
+    return f"killed by {name} ({meanings.get(signal.Signals(-status), 'a signal')})"
+
+
+def _chunks(sets: Sequence[Inputs]) -> Iterator[Sequence[Inputs]]:
+    size = sum(array.nbytes for array in sets[0].values()) if sets else 1
+    step = max(CALL_BYTES // max(size, 1), 1)
+    for start in range(0, len(sets), step):
+        yield sets[start : start + step]

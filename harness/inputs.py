@@ -1,0 +1,57 @@
+"""Concrete inputs for a model: sizes for its dimensions, arrays for its inputs, the same for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .model import FLOAT_TYPES, Array, Input, Model
+
+Arrays = dict[str, Array]
+
+
+def uniform(item: Input, sizes: Mapping[str, int], seed: int) -> Array:
+    """Values all over the input's range, evenly spread; finite."""
+    shape = item.sizes(sizes)
+    low, high = item.range
+    # Philox is counter-based: the same words on every machine.
+    random = np.random.Generator(np.random.Philox(seed))
+    if item.dtype in FLOAT_TYPES:
+        values = random.random(shape)
+        return as_dtype(low * (1 - values) + high * values, item)
+    return random.integers(int(low), int(high), shape, endpoint=True).astype(item.dtype)
+
+
+def as_dtype(values: Array, item: Input) -> Array:
+    """Rounded to the input's element type, and still in its range: rounding must not carry a value over an end."""
+    low, high = item.range
+    return np.clip(values, low, high).astype(item.dtype)
+
+
+def uniform_set(model: Model, sizes: Mapping[str, int], seed: int) -> Arrays:
+    """One array for each input, in their order."""
+    return {item.name: uniform(item, sizes, seed + index) for index, item in enumerate(model.inputs)}
+
+
+def traced_sizes(model: Model) -> dict[str, int]:
+    """Sizes to trace an export at: all different and neither 0 nor 1, where the ranges allow it.
+
+    torch.export takes a dimension of size 0 or 1 for a constant, and two equal sizes for the same one.
+    """
+    sizes: dict[str, int] = {}
+    for name, (low, high) in model.dims.items():
+        free = (size for size in range(max(low, 2), min(high, max(low, 2) + 64) + 1) if size not in sizes.values())
+        sizes[name] = next(free, high)
+    return sizes
+
+
+def measured_sets(model: Model, count: int) -> list[Arrays]:
+    """Inputs for the closed loop, at the measured sizes."""
+    return [uniform_set(model, model.measure, 1000 + index) for index in range(count)]
+
+
+def describe(arrays: Mapping[str, Any]) -> str:
+    """Names, types and shapes, for a message."""
+    return ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in arrays.items())
