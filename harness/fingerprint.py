@@ -37,9 +37,9 @@ def weight_hashes(module: torch.nn.Module) -> dict[str, str]:
 def module_sha256(module: torch.nn.Module) -> str:
     """A hash of a module: its tree, its tensors, its attributes, the code of its own classes and what that refers to.
 
-    It is the hash of what cloudpickle would write, were all of the user's own Python modules to be sent along; code that is
-    installed is named only, so whoever uses this adds the installed versions. Equal modules mostly hash alike; different
-    ones never do.
+    It is the hash of what cloudpickle would write, were all of the user's own Python modules to be sent along; code
+    that is installed is named only, so whoever uses this adds the installed versions. Equal modules mostly hash
+    alike; different ones never do.
 
     Raises:
         Exception: some attribute cannot be pickled; whatever pickle raises.

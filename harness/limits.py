@@ -95,7 +95,7 @@ def parse_limits(
                 hint=f"what the robot needs stands in the model file: limits={{{key!r}: {value!r}}}",
             )
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0:
+        if not number or not 0 <= value < math.inf:
             raise error(
                 f"limit {key!r} is not a usable number",
                 wanted="a finite number ≥ 0",

@@ -187,13 +187,12 @@ class ModelFile:
         return self.model.name
 
 
-def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
+def read_model(path: Path) -> Model:
     """Run a model file and take its ``model``.
 
     The file's folder comes first on ``sys.path``, as it does for a script, so that it can import what lies beside it.
-    The
-    file runs as a module named after it, never after its path: the name goes into artifacts, whose hash must not depend
-    on a folder.
+    The file runs as a module named after it, never after its path: the name goes into artifacts, whose hash must not
+    depend on a folder.
 
     Raises:
         ModelError: there is no such file, it raises, or it has no usable ``model``.
@@ -215,11 +214,21 @@ def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
         raise ModelError("the file has no usable `model`", wanted="model = harness.Model(…)", found=found, where=where)
     named = replace(model, name=model.name or path.stem)
     if not re.fullmatch(r"[\w.-]+", named.name):
-        raise ModelError(
-            "the model's name is not usable", wanted="letters, digits, _ . -", found=repr(named.name), where=where
-        )
-    limits = parse_limits(model.limits, metrics=metrics, owner="model", where=f"{path.name}: limits", error=ModelError)
-    return ModelFile(path.resolve(), named, limits)
+        wanted, found = "letters, digits, _ . -", repr(named.name)
+        raise ModelError("the model's name is not usable", wanted=wanted, found=found, where=where)
+    return named
+
+
+def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
+    """Read a model file and validate its limits against the metrics that exist.
+
+    Raises:
+        ModelError: see read_model; or a limit is not usable.
+    """
+    model = read_model(path)
+    where = f"{path.name}: limits"
+    limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
+    return ModelFile(path.resolve(), model, limits)
 
 
 def _run(path: Path) -> ModuleType:

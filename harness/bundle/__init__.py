@@ -7,7 +7,8 @@ A bundle's folder on a device:
     agent/…             the agent, and the backend's file as agent/backend.py
     artifact/…          the exported files
 
-A bundle is named by the SHA-256 of its manifest. Its "runtime" lists what was found in an environment that was already there.
+A bundle is named by the SHA-256 of its manifest. Its "runtime" lists what was found in an environment that was
+already there.
 """
 
 from __future__ import annotations

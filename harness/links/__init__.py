@@ -15,7 +15,7 @@ from ..device import Device
 from ..errors import DeviceError
 
 
-class ChannelClosed(Exception):  # noqa: N818  # not an error by itself: how a program's output ends
+class ChannelClosed(Exception):  # not an error by itself: how a program's output ends
     """The program on the device has closed its end."""
 
 
@@ -44,7 +44,8 @@ class LinkType(Protocol):
         """What the board is: see harness.agent.facts. Raises: LinkError."""
 
     def put(self, bundle: Bundle) -> str:
-        """Make sure that the bundle is there, whole and verified; returns its folder. Raises: LinkError, StorageError."""
+        """Make sure that the bundle is there, whole and verified; returns its folder. Raises: LinkError,
+        StorageError."""
 
     def start(self, folder: str) -> Channel:
         """Start the agent of a bundle. Raises: LinkError."""

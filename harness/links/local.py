@@ -1,4 +1,5 @@
-"""Link ``local``: the device is this machine, the runtime is the environment that runs pytest, or ``runtime.environment``."""
+"""Link ``local``: the device is this machine, the runtime is the environment that runs pytest, or
+``runtime.environment``."""
 
 from __future__ import annotations
 
@@ -51,7 +52,13 @@ class Link:
         command = [self.python, "-B", "-", *packages]
         try:
             done = subprocess.run(
-                command, input=program, capture_output=True, text=True, timeout=PROBE_LIMIT_S, env=_environment()
+                command,
+                check=False,
+                input=program,
+                capture_output=True,
+                text=True,
+                timeout=PROBE_LIMIT_S,
+                env=_environment(),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise LinkError("the device's Python cannot be run", found=str(error), where=self.python) from error

@@ -1,0 +1,1 @@
+"""Speed and size, as ratios taken in one run against a named alternative: `make bench`."""

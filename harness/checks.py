@@ -1,0 +1,135 @@
+"""Checks: one metric of a cell, judged against its limits.
+
+A Finding is what was measured; ``judge`` makes a Check of it. Only a bound passes a check, never an estimate; and
+where nothing can be said, the verdict says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from .limits import Limit, Metric
+
+
+class Verdict(StrEnum):
+    """What is said of a check, a cell or a run. See the design's table for each one's pytest outcome."""
+
+    PASS = "PASS"  # noqa: S105  # not a password
+    MEASURED = "MEASURED"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    INELIGIBLE = "INELIGIBLE"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of one metric.
+
+    Attributes:
+        value: the estimate, in the metric's unit; None where nothing was measured.
+        bound: what the true value does not exceed (or fall below) at ``confidence``; None where nothing can be said
+            yet.
+        samples: how many inferences, inputs or processes it rests on.
+        missing: why there is no bound, and what it would take.
+        doubt: why the measurement may not be believed.
+        not_applicable: why the metric cannot be asked for here.
+        failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
+        details: further keys for the evidence.
+    """
+
+    metric: Metric
+    value: float | None = None
+    bound: float | None = None
+    confidence: float | None = None
+    samples: int = 0
+    raw: str = ""
+    missing: str = ""
+    doubt: str = ""
+    not_applicable: str = ""
+    failure: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+RecordCheck = Callable[[Finding], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A finding with its verdict."""
+
+    finding: Finding
+    limit: Limit | None
+    verdict: Verdict
+    reason: str
+
+    def as_evidence(self) -> dict[str, Any]:
+        """The check's entry in evidence.json."""
+        finding = self.finding
+        entry: dict[str, Any] = {
+            "metric": finding.metric.name,
+            "value": _finite(finding.value),
+            "unit": finding.metric.unit,
+            "limit": self.limit.value if self.limit else None,
+            "limit_source": self.limit.source if self.limit else None,
+            "confidence": finding.confidence,
+            "bound": _finite(finding.bound),
+            "samples": finding.samples,
+            "raw": finding.raw or None,
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+        }
+        return {**entry, **finding.details}
+
+
+def judge(finding: Finding, limits: Iterable[Limit]) -> Check:
+    """Judge a finding against all the limits on its metric: the strictest decides."""
+    metric = finding.metric
+    own = [limit for limit in limits if limit.key == metric.limit_key]
+    strictest = min if metric.bound == "max" else max
+    limit = strictest(own, key=lambda one: one.value) if own else None
+    verdict, reason = _verdict(finding, limit)
+    return Check(finding, limit, verdict, reason)
+
+
+def _verdict(finding: Finding, limit: Limit | None) -> tuple[Verdict, str]:
+    if finding.not_applicable:
+        return Verdict.NOT_APPLICABLE, finding.not_applicable
+    if finding.failure:
+        return Verdict.FAIL, finding.failure
+    if limit is None:
+        measured = finding.value is not None
+        return (Verdict.MEASURED, finding.doubt) if measured else (Verdict.INCONCLUSIVE, finding.missing)
+    if finding.doubt:
+        return Verdict.INCONCLUSIVE, finding.doubt
+    if finding.bound is None:
+        return Verdict.INCONCLUSIVE, finding.missing or "nothing was measured"
+    kept = finding.bound <= limit.value if finding.metric.bound == "max" else finding.bound >= limit.value
+    return (Verdict.PASS, "") if kept else (Verdict.FAIL, _broken(finding, limit))
+
+
+def _broken(finding: Finding, limit: Limit) -> str:
+    metric = finding.metric
+    sign = "≤" if metric.bound == "max" else "≥"
+    unit = f" {metric.unit}" if metric.unit else ""
+    bound = f"{finding.bound:.4g}{unit}"
+    if finding.confidence is not None and finding.value is not None:
+        bound += f" at {finding.confidence:.0%} confidence (estimate {finding.value:.4g}, {finding.samples} samples)"
+    return f"wanted {sign} {limit.value:g}{unit} ({limit.source}); found {bound}"
+
+
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """What checks say of a cell, or cells of a run: the worst; nothing judged and nothing measured is never a PASS."""
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE, Verdict.PASS, Verdict.MEASURED):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.INCONCLUSIVE
+
+
+def _finite(value: float | None) -> float | str | None:
+    """JSON has no infinity and no NaN; other readers than Python's refuse them."""
+    return str(value) if value is not None and not math.isfinite(value) else value

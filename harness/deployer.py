@@ -1,0 +1,88 @@
+"""Starting the processes of one cell: one at a time, for a small board has no room for two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .bundle import Bundle
+from .cell import Cell
+from .deployment import Deployment, DeviceTime, Limits, LoadReport
+from .errors import AgentFailure, DeploymentError
+from .inputs import measured_sets
+from .links import LinkType
+
+
+@dataclass
+class Deployer:
+    """Deployments of one cell.
+
+    Once an agent died, hung or sent garbage, every later use of the cell raises the same error again: each test says
+        why
+    the cell failed, and none waits for a hanging device a second time.
+    """
+
+    cell: Cell
+    link: LinkType
+    bundle: Bundle
+    limits: Limits
+    device_time: DeviceTime
+    live: Deployment | None = None
+    load: LoadReport | None = None
+    failed: DeploymentError | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def shared(self) -> tuple[Deployment, LoadReport]:
+        """The deployment that checks use in turn."""
+        self._check()
+        if self.live is None or self.load is None or not self.live.alive:
+            return self.fresh()
+        return self.live, self.load
+
+    def fresh(self) -> tuple[Deployment, LoadReport]:
+        """A new process, loaded, its first inference done; the one before is ended."""
+        self._check()
+        self.close()
+        where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
+        with self.failures_kept():
+            folder = self.link.put(self.bundle)
+            self.live = Deployment(self.link.start(folder), where, self.limits, self.device_time)
+            self._note_hello(self.live.hello, self.live.greeting)
+            (inputs,) = measured_sets(self.cell.file.model, 1)
+            options: Mapping[str, Any] = self.cell.device.options.get(self.cell.backend.name, {})
+            self.load = self.live.load(self.bundle.entry, inputs, threads=self.cell.device.threads, options=options)
+        return self.live, self.load
+
+    def failures_kept(self) -> _Kept:
+        """A block whose DeploymentError ends the cell."""
+        return _Kept(self)
+
+    def close(self) -> None:
+        """End the live deployment, if there is one."""
+        if self.live is not None:
+            self.live.close()
+        self.live = self.load = None
+
+    def _check(self) -> None:
+        if self.failed is not None:
+            raise self.failed
+
+    def _note_hello(self, hello: Mapping[str, Any], greeting: str) -> None:
+        if hello.get("reaped"):
+            self.notes.append(f"agents of an earlier run were still there and were ended: {hello['reaped']}")
+        if greeting:
+            self.notes.append(f"something was printed before the agent's first frame: {greeting[:200]!r}")
+
+
+class _Kept:
+    def __init__(self, deployer: Deployer) -> None:
+        self.deployer = deployer
+
+    def __enter__(self) -> None:
+        self.deployer._check()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        alive = isinstance(error, AgentFailure) and self.deployer.load is not None
+        if isinstance(error, DeploymentError) and not alive:
+            self.deployer.failed = error

@@ -1,0 +1,165 @@
+"""evidence.json (schema 1): all cells, and all that is needed to believe them. Written anew after every check.
+
+    {"schema": 1, "tool", "started", "finished": null until the run's end, "commit", "verdict", "harness": {…},
+     "cells": [{"model", "device", "backend", "emulated", "verdict", "error", "fingerprint", "artifact", "bundle",
+                "notes", "checks": [see harness.checks.Check.as_evidence]}]}
+
+Until the end the run's verdict is INCONCLUSIVE: a run that was killed keeps what it measured, and is never read as a
+PASS.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from .cache import storage_errors, write_atomically
+from .cell import Cell
+from .checks import Check, Verdict, overall
+from .model import Array
+
+FILE = "evidence.json"
+JUNIT = "junit.xml"
+SAMPLES = "samples"
+REPLAY = "replay"
+
+
+@dataclass
+class CellRecord:
+    """What is known of one cell so far."""
+
+    cell: Cell
+    checks: list[Check] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    selected: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL with an error; else what its checks say."""
+        return Verdict.FAIL if self.errors else overall([check.verdict for check in self.checks])
+
+    @property
+    def anything_said(self) -> bool:
+        """Whether any test of it came to something: a check that applies, or an error."""
+        return bool(self.errors) or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
+
+    def as_evidence(self) -> dict[str, Any]:
+        """The cell's entry in evidence.json."""
+        model, device, backend = self.cell.key
+        return {
+            "model": model,
+            "device": device,
+            "backend": backend,
+            "emulated": self.cell.device.emulated,
+            "verdict": str(self.verdict),
+            "error": "\n".join(self.errors) or None,
+            "fingerprint": self.facts.get("fingerprint"),
+            "artifact": self.facts.get("artifact"),
+            "bundle": self.facts.get("bundle"),
+            "notes": self.notes,
+            "checks": [check.as_evidence() for check in self.checks],
+        }
+
+
+class Evidence:
+    """The evidence of one run, in a folder that keeps no other run's."""
+
+    def __init__(self, folder: Path, cells: Iterable[Cell], root: Path) -> None:
+        self.folder = folder
+        self.records = {cell.key: CellRecord(cell) for cell in cells}
+        self.started = datetime.now(UTC)
+        self.finished: datetime | None = None
+        self.commit = _commit(root)
+        self.harness: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Remove what an earlier run left, and write the first, empty evidence.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name in (SAMPLES, REPLAY):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.write()
+
+    def __getitem__(self, cell: Cell) -> CellRecord:
+        return self.records[cell.key]
+
+    def add_check(self, cell: Cell, check: Check) -> None:
+        """Record a check and write the evidence."""
+        self[cell].checks.append(check)
+        self.write()
+
+    def add_error(self, cell: Cell, error: str) -> None:
+        """Record why a cell cannot run, once, and write the evidence."""
+        record = self[cell]
+        if error not in record.errors:
+            record.errors.append(error)
+            self.write()
+
+    def save_samples(self, cell: Cell, durations_ns: Array) -> str:
+        """Keep a cell's raw samples, int64[n] in nanoseconds; returns their path in the evidence's folder."""
+        name = f"{SAMPLES}/{cell.id}.npy"
+        with storage_errors(self.folder):
+            (self.folder / SAMPLES).mkdir(exist_ok=True)
+            np.save(self.folder / name, durations_ns)
+        return name
+
+    @property
+    def verdict(self) -> Verdict:
+        """The run's: over all its cells, and only once it has ended."""
+        if self.finished is None:
+            return Verdict.INCONCLUSIVE
+        return overall([record.verdict for record in self.records.values()])
+
+    def finish(self, *, keep: Iterable[Cell]) -> None:
+        """End the run; cells that were not selected are left out."""
+        keys = {cell.key for cell in keep}
+        self.records = {key: record for key, record in self.records.items() if key in keys}
+        self.finished = datetime.now(UTC)
+        self.write()
+
+    def write(self) -> None:
+        """Write evidence.json, whole or not at all."""
+        content = {
+            "schema": 1,
+            "tool": f"hilgate {__version__}",
+            "started": _stamp(self.started),
+            "finished": _stamp(self.finished) if self.finished else None,
+            "commit": self.commit,
+            "verdict": str(self.verdict),
+            "harness": self.harness,
+            "cells": [record.as_evidence() for record in self.records.values()],
+        }
+        write_atomically(self.folder / FILE, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _commit(root: Path) -> str | None:
+    """The commit of the user's repository, "+changes" behind it where the tree has any; None without git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,125 @@
+"""ONNX: ``model.onnx``, by the dynamo exporter; what that refuses, by the older one, which traces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..agent.structure import flatten
+from ..build import run_eager
+from ..inputs import traced_sizes, uniform_set
+from ..model import Model
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+FILE = "model.onnx"
+DATA = "model.onnx.data"
+# A protocol buffer holds 2 GiB at most; beyond this size weights go to a file of their own.
+EXTERNAL_ABOVE = 1_800_000_000
+# Of what the exporter notes on each node, these tell which module it came from; the rest are stack traces with paths.
+KEPT_NOTES = re.compile(r"pkg\.torch\.onnx\.(name_scopes|class_hierarchy)\Z")
+
+
+def export_dynamo(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
+    """Export through torch.export: refuses what depends on a tensor's value."""
+    import torch
+
+    def dimension(size: int | str) -> Any:
+        if isinstance(size, str):
+            low, high = model.dims[size]
+            if low < high:
+                return torch.export.Dim(size, min=low, max=high)
+        return None
+
+    shapes = tuple({axis: dimension(size) for axis, size in enumerate(item.shape)} for item in model.inputs)
+    program = _export(module, model, None, dynamo=True, dynamic_shapes=(shapes,))
+    return _save(program.model_proto, folder)
+
+
+def export_traced(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
+    """Export by tracing: takes more, and bakes in what it should refuse."""
+    axes = {
+        item.name: {axis: size for axis, size in enumerate(item.shape) if isinstance(size, str)}
+        for item in model.inputs
+    }
+    import onnx
+
+    path = folder / FILE
+    _export(module, model, str(path), dynamo=False, dynamic_axes=axes)
+    return _save(onnx.load(str(path)), folder)
+
+
+EXPORTERS = {"torch.onnx.export(dynamo=True)": export_dynamo, "torch.onnx.export(dynamo=False)": export_traced}
+
+
+def _export(module: torch.nn.Module, model: Model, target: str | None, **options: Any) -> Any:
+    """Export a module whose outputs are laid flat: a graph has no nesting, and exporters order dicts each in their
+    own way."""
+    import torch
+
+    arrays = uniform_set(model, traced_sizes(model), seed=0)
+    names = [name for name, _ in flatten(run_eager(module, arrays))]
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = module
+
+        def forward(self, *inputs: Any) -> Any:
+            return tuple(leaf for _, leaf in flatten(self.model(*inputs)))
+
+    with torch.no_grad():
+        return torch.onnx.export(
+            Flat().eval(),
+            tuple(torch.from_numpy(array) for array in arrays.values()),
+            target,
+            input_names=[item.name for item in model.inputs],
+            output_names=names,
+            external_data=False,
+            verbose=False,
+            **options,
+        )
+
+
+def _save(proto: onnx.ModelProto, folder: Path) -> list[str]:
+    import onnx
+
+    proto.doc_string = ""
+    proto.graph.name = "model"
+    del proto.metadata_props[:]
+    for part in _parts(proto):
+        part.doc_string = ""
+        kept = [note for note in part.metadata_props if KEPT_NOTES.match(note.key)]
+        del part.metadata_props[:]
+        part.metadata_props.extend(kept)
+    (folder / FILE).unlink(missing_ok=True)
+    external = proto.ByteSize() > EXTERNAL_ABOVE
+    onnx.save(proto, str(folder / FILE), save_as_external_data=external, location=DATA if external else None)
+    onnx.checker.check_model(str(folder / FILE))
+    return [FILE, DATA] if external else [FILE]
+
+
+def _parts(proto: onnx.ModelProto) -> Iterator[Any]:
+    """Everything that carries notes: graphs, their values and nodes, subgraphs included, and functions."""
+    for function in proto.functions:
+        yield function
+        yield from _nodes(function.node)
+    yield from _graph_parts(proto.graph)
+
+
+def _graph_parts(graph: onnx.GraphProto) -> Iterator[Any]:
+    yield graph
+    yield from (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    yield from _nodes(graph.node)
+
+
+def _nodes(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _graph_parts(graph)

@@ -1,0 +1,76 @@
+"""The host's side of the export process: start it, wait for it, read what it left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..build import BuiltModel
+from ..cache import storage_errors
+
+# The worker finds what this process finds, the model's own modules and hilgate itself, wherever they were imported
+# from.
+START = (
+    "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];"
+    "from harness.export.worker import main; main(request)"
+)
+# Ten seconds for ViT-B/16; an hour is far beyond anything that was seen.
+LIMIT_S = 3600.0
+
+
+def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
+    """Export into a folder, in a process of its own.
+
+    Raises:
+        HilgateError: what the worker said; ExportError when it died.
+    """
+    where = f"{built.file.name} as {artifact_format}"
+    request = {
+        "model": str(built.file.path),
+        "format": artifact_format,
+        "folder": str(folder),
+        "weights": dict(built.weights),
+        "path": sys.path,
+    }
+    log = folder / "log"
+    with storage_errors(folder), log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=_environment(),
+        )
+        try:
+            process.communicate(json.dumps(request), timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise errors.ExportError("the export took too long", wanted=f"{LIMIT_S:.0f} s", where=where) from None
+        finally:
+            process.kill()
+            process.wait()
+    _raise_what_it_said(folder / "error.json", where)
+    if process.returncode:
+        tail = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+        raise errors.ExportError(
+            "the export process died", found=f"exit status {process.returncode}\n{tail}", where=where
+        )
+    log.unlink()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": "0"}  # sets of names in one order: one artifact
+
+
+def _raise_what_it_said(path: Path, where: str) -> None:
+    if not path.exists():
+        return
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    kind: type[errors.HilgateError] = getattr(errors, said.pop("kind"))
+    said["where"] = said["where"] or where
+    raise kind(said.pop("what"), **said)

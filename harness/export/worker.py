@@ -1,0 +1,80 @@
+"""The export process, started by ``process``.
+
+It leaves the exported files and their record in the request's folder, or ``error.json``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..build import call_build, check_same_weights
+from ..errors import ExportError, HilgateError
+from ..fingerprint import weight_hashes
+from ..model import Model, read_model
+from . import write_record
+
+if TYPE_CHECKING:
+    import torch
+
+# An exporter: writes files into a folder and returns their names, the one to open first.
+Exporter = Callable[["torch.nn.Module", Model, Path], Sequence[str]]
+
+
+def main(request: dict[str, Any]) -> None:
+    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes."""
+    folder = Path(request["folder"])
+    try:
+        _export(request, folder)
+    except HilgateError as error:
+        said = {name: getattr(error, name) for name in ("what", "wanted", "found", "where", "hint")}
+        said["kind"] = type(error).__name__
+        (folder / "error.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def _export(request: dict[str, Any], folder: Path) -> None:
+    path = Path(request["model"])
+    model = read_model(path)
+    module = call_build(model, str(path))
+    check_same_weights(request["weights"], weight_hashes(module), str(path), "two processes' builds")
+    exporters: dict[str, Exporter] = importlib.import_module(f"{__package__}.{request['format']}").EXPORTERS
+    refusals = []
+    for label, exporter in exporters.items():
+        try:
+            names, said = _run(exporter, module, model, folder)
+        except OSError:
+            raise  # the disk, not the model
+        except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
+            traceback.print_exc()
+            refusals.append(f"{label}: {_first_lines(error)}")
+            continue
+        notes = [f"refused by {refusal}" for refusal in refusals]
+        write_record(folder, request["format"], list(names), label, [*notes, *said])
+        return
+    raise ExportError(
+        f"the model cannot be exported as {request['format']}",
+        wanted="an exporter that takes it",
+        found="\n".join(refusals),
+        where=str(path),
+        hint="change what the exporters name, or leave the backend out: --backend NAME",
+    )
+
+
+def _run(exporter: Exporter, module: torch.nn.Module, model: Model, folder: Path) -> tuple[Sequence[str], list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        names = exporter(module, model, folder)
+    # What a tracer says about values that it took for constants; other libraries' news about themselves are not the
+    # model's.
+    said = [_first_lines(item.message) for item in caught if item.category.__name__ == "TracerWarning"]
+    return names, list(dict.fromkeys(said))
+
+
+def _first_lines(error: object, limit: int = 1000) -> str:
+    text = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
+    return text if len(text) <= limit else text[:limit] + " …"

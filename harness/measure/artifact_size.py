@@ -1,0 +1,16 @@
+"""The artifact's size: what has to be stored and sent."""
+
+from __future__ import annotations
+
+from ..checks import Finding
+from ..export import Artifact
+from ..limits import Metric
+
+ARTIFACT_SIZE = Metric("artifact_mib", "MiB", "the exported files, all together", device_limit=True)
+METRICS = (ARTIFACT_SIZE,)
+
+
+def artifact_size(artifact: Artifact) -> Finding:
+    """Counted, not sampled: the value is its own bound."""
+    value = artifact.bytes / 2**20
+    return Finding(ARTIFACT_SIZE, value, value, samples=1)

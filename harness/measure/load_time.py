@@ -1,0 +1,40 @@
+"""Load time: from the process's start to the first inference done, the page cache warm."""
+
+from __future__ import annotations
+
+from ..checks import Finding
+from ..limits import Metric
+from .sampling import PROCESSES, Measurement
+
+LOAD_TIME = Metric(
+    "load_time_s",
+    "s",
+    "from the process's start to its first inference done, best of 3, page cache warm",
+    wall_clock=True,
+    device_limit=True,
+)
+METRICS = (LOAD_TIME,)
+
+
+def load_time(measured: Measurement) -> Finding:
+    """The best of the processes; the files had been read before, so they come from the page cache."""
+    seconds = [load.load_ns / 1e9 for load in measured.loads]
+    if not seconds:
+        return Finding(LOAD_TIME, missing="no process was loaded")
+    enough = len(seconds) >= PROCESSES
+    missing = "" if enough else f"{len(seconds)} of {PROCESSES} processes in the time: give it more with --time-limit"
+    return Finding(
+        LOAD_TIME,
+        min(seconds),
+        min(seconds) if enough else None,
+        samples=len(seconds),
+        missing=missing,
+        doubt="; ".join(dict.fromkeys(_swap_doubts(measured))),
+        details={"each_s": seconds, "page_cache": "warm"},
+    )
+
+
+def _swap_doubts(measured: Measurement) -> list[str]:
+    from .validity import doubt
+
+    return [reason for before, after in measured.states if (reason := doubt(before, after))]

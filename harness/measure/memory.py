@@ -1,0 +1,24 @@
+"""Memory: the peak resident set of the process that serves the backend, its interpreter and runtime included."""
+
+from __future__ import annotations
+
+from ..checks import Finding
+from ..limits import Metric
+from .sampling import Measurement
+
+PEAK = Metric("memory_peak_mib", "MiB", "the serving process's largest resident set (VmHWM)", device_limit=True)
+METRICS = (PEAK,)
+
+
+def memory_peak(measured: Measurement) -> Finding:
+    """The largest of the processes' peaks; the details say what each step added to it, in MiB.
+
+    Every process runs the same program on the same inputs, so the largest seen stands as the bound.
+    """
+    if not measured.memory_peak_kib:
+        return Finding(PEAK, missing="no process came to its end")
+    largest = max(measured.memory_peak_kib)
+    load = measured.loads[measured.memory_peak_kib.index(largest)]
+    steps = {step: round(kib / 1024, 1) for step, kib in load.memory_kib.items()}
+    value = largest / 1024
+    return Finding(PEAK, value, value, samples=len(measured.memory_peak_kib), details={"after_mib": steps})

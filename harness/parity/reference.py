@@ -1,0 +1,100 @@
+"""The reference: eager PyTorch in float32, and the same model in float64. Computed once per input, for all cells."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..agent.structure import flatten
+from ..build import BuiltModel, call_build, run_eager
+from ..errors import HilgateError, ModelError
+from ..inputs import Arrays, describe
+from .comparison import Expected
+
+if TYPE_CHECKING:
+    import torch
+
+# Outputs kept for the cells to come; the oldest leave first.
+KEPT_BYTES = 512 << 20
+
+
+class NoReference(HilgateError):
+    """The model has no float64 run to be compared with."""
+
+
+class Reference:
+    """What a model should answer, for any input.
+
+    The float64 module is built on the first use: it takes twice the model's memory.
+    """
+
+    def __init__(self, built: BuiltModel) -> None:
+        self.built = built
+        self._wide: torch.nn.Module | None = None
+        self._known: OrderedDict[str, list[Expected]] = OrderedDict()
+        self._bytes = 0
+        self.computed = 0
+
+    def __call__(self, arrays: Arrays) -> list[Expected]:
+        """What each output should be.
+
+        Raises:
+            ModelError: the model rejects inputs that its file declares.
+            NoReference: it cannot be run in float64.
+        """
+        key = _digest(arrays)
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        expected = self._compute(arrays)
+        self.computed += 1
+        self._known[key] = expected
+        self._bytes += _size(expected)
+        while self._bytes > KEPT_BYTES and len(self._known) > 1:
+            self._bytes -= _size(self._known.popitem(last=False)[1])
+        return expected
+
+    def _compute(self, arrays: Arrays) -> list[Expected]:
+        where = str(self.built.file.path)
+        try:
+            eager = _leaves(run_eager(self.built.module, arrays))
+        except Exception as error:
+            what, found = "the model rejects inputs that its file declares", f"{type(error).__name__}: {error}"
+            raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
+        try:
+            exact = _leaves(self._run_wide(arrays))
+        except Exception as error:
+            raise NoReference(
+                "the model has no float64 reference",
+                wanted="a forward that also runs in float64",
+                found=f"{type(error).__name__}: {error}",
+                where=where,
+            ) from error
+        return [Expected(name, array, exact[name]) for name, array in eager.items()]
+
+    def _run_wide(self, arrays: Arrays) -> Any:
+        import torch
+
+        from .promotion import run_in_float64
+
+        if self._wide is None:
+            self._wide = call_build(self.built.model, str(self.built.file.path)).double()
+        return run_in_float64(self._wide, [torch.from_numpy(array.copy()) for array in arrays.values()])
+
+
+def _leaves(structure: Any) -> dict[str, Any]:
+    return {name: leaf.numpy() for name, leaf in flatten(structure)}
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256(describe(arrays).encode())
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _size(expected: list[Expected]) -> int:
+    return sum(one.eager.nbytes + one.exact.nbytes for one in expected)

@@ -1,0 +1,238 @@
+"""The pytest plugin: options, parametrization, header, evidence, summary, exit status.
+
+A HIL run is one whose ``-m`` expression asks for ``hil``. In any other run this plugin does nothing but offer its
+fixtures.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from collections.abc import Generator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+
+from .cell import Cell
+from .checks import Verdict
+from .errors import HilgateError
+from .evidence import FILE, JUNIT, Evidence
+from .report.terminal import STYLES, render
+from .run import Options, Run, plan_cells, unsaid
+
+PACKAGE = Path(harness.__file__).parent
+# In a wheel these are inside the package, in a clone beside it; PyPI also has a package called fixtures, which is not
+# ours.
+INSTALLED = find_spec("harness.fixtures") is not None
+FIXTURES = "harness.fixtures" if INSTALLED else "fixtures"
+SUITE = PACKAGE / "suite" if INSTALLED else PACKAGE.parent / "tests" / "hil"
+DEVICES = PACKAGE / "devices" if INSTALLED else PACKAGE.parent / "devices"
+
+pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
+
+RUN = pytest.StashKey[Run]()
+NARROWED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the design."""
+    group = parser.getgroup("hil", "hardware in the loop (pytest -m hil)")
+    group.addoption("--device", action="append", default=[], metavar="NAME", help="devices/NAME.toml; repeatable")
+    group.addoption("--model", action="append", default=[], metavar="FILE.py", help="a model file; repeatable")
+    group.addoption(
+        "--backend", action="append", default=[], metavar="NAME", help="only this backend of the device; repeatable"
+    )
+    group.addoption(
+        "--time-limit", type=float, default=300.0, metavar="SECONDS", help="for measuring one cell (default: 300)"
+    )
+    group.addoption("--evidence", default="build/hil", metavar="DIR", help="where results go (default: build/hil)")
+    group.addoption("--allow-inconclusive", action="store_true", help="skip inconclusive checks instead of failing")
+    parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
+    parser.addini("hil_model", "model files to use when no --model is given", type="args", default=[])
+
+
+@pytest.hookimpl(tryfirst=True)  # before junitxml reads its option
+def pytest_configure(config: pytest.Config) -> None:
+    """Plan the run, so that whatever is wrong with it is said before anything is started."""
+    config.addinivalue_line("markers", "hil: runs on a device (pytest -m hil --device NAME)")
+    if not re.search(r"(?<!not )\bhil\b", config.option.markexpr) or config.option.help:
+        return
+    if getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")
+    narrowing = config.option.keyword or config.option.deselect or config.option.lf
+    config.stash[NARROWED] = bool(narrowing) or any("::" in word or word.endswith(".py") for word in config.args)
+    if config.args_source is not pytest.Config.ArgsSource.ARGS and config.rootpath == PACKAGE.parent:
+        config.args = [str(SUITE)]  # in a clone: not the project's own tests
+    options = _options(config)
+    try:
+        cells = plan_cells(options)
+    except HilgateError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
+    if not config.option.collectonly and not config.option.xmlpath:
+        config.option.xmlpath = str(options.evidence / JUNIT)
+
+
+def _options(config: pytest.Config) -> Options:
+    option = config.option
+    here, ini = config.invocation_params.dir, config.rootpath
+    models = [here / name for name in option.model] or [ini / name for name in config.getini("hil_model")]
+    devices = option.device or config.getini("hil_device")
+    if not models:
+        raise pytest.UsageError("no model: name one with --model FILE.py, or hil_model in pytest.ini")
+    if not devices:
+        raise pytest.UsageError("no device: name one with --device NAME (such as local), or hil_device in pytest.ini")
+    if not option.time_limit > 0:
+        raise pytest.UsageError(f"--time-limit wants seconds > 0; found {option.time_limit:g}")
+    seed = str(getattr(option, "hypothesis_seed", ""))
+    return Options(
+        models=tuple(models),
+        devices=tuple(devices),
+        device_folders=(ini / "devices", DEVICES) if ini / "devices" != DEVICES else (DEVICES,),
+        backends=tuple(option.backend),
+        time_limit_s=option.time_limit,
+        evidence=(here if option.evidence else ini) / option.evidence,
+        root=ini,
+        seed=int(seed) if seed.isdigit() else 0,
+        allow_inconclusive=option.allow_inconclusive,
+    )
+
+
+def _sayer(config: pytest.Config) -> Any:
+    def say(line: str) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        if reporter is not None and capture is not None:
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(line)
+
+    return say
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """What is going to be run on what."""
+    run = config.stash.get(RUN, None)
+    if run is None:
+        return None
+    return "hilgate: " + ", ".join(cell.id for cell in run.cells)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that asks for a cell runs once in each."""
+    if "cell" in metafunc.fixturenames:
+        run = metafunc.config.stash.get(RUN, None)
+        cells = run.cells if run else []
+        metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In each cell the answers come first: how fast a wrong one comes is not worth waiting for."""
+    cells = [cell.id if (cell := _cell(item)) else "" for item in items]
+    order = {name: index for index, name in enumerate(dict.fromkeys(cells))}
+    places = {
+        id(item): (order[name], item.path.name != "test_parity.py") for item, name in zip(items, cells, strict=True)
+    }
+    if any(cells):
+        items.sort(key=lambda item: places[id(item)])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Begin the evidence: from here on something may have been measured."""
+    run = session.config.stash.get(RUN, None)
+    if run is None or session.config.option.collectonly:
+        return
+    for item in session.items:
+        if (cell := _cell(item)) is not None:
+            run.evidence[cell].selected = True
+    try:
+        run.evidence.begin()
+    except HilgateError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Whatever is raised beside a check's own outcome is why the cell cannot run: it goes into the evidence."""
+    report = yield
+    run, cell = item.config.stash.get(RUN, None), _cell(item)
+    if run is None or cell is None or call.excinfo is None:
+        return report
+    error = call.excinfo.value
+    if isinstance(error, (pytest.fail.Exception, pytest.skip.Exception, KeyboardInterrupt)):
+        return report
+    if isinstance(error, HilgateError):
+        known = str(error) in run.evidence[cell].errors
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+        report.longrepr = f"{error.what} (as above)" if known else f"{error}{notes}"
+        run.evidence.add_error(cell, str(error))
+    else:
+        run.evidence.add_error(cell, f"{type(error).__name__}: {error}")
+    return report
+
+
+def _cell(item: pytest.Item) -> Cell | None:
+    callspec = getattr(item, "callspec", None)
+    cell = callspec.params.get("cell") if callspec else None
+    return cell if isinstance(cell, Cell) else None
+
+
+@pytest.hookimpl(trylast=True)  # after pytest has made its own mind up about the exit status
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the evidence; a requested cell in which nothing was measured is an error."""
+    run = session.config.stash.get(RUN, None)
+    if run is None or session.config.option.collectonly:
+        return
+    run.close()
+    if not run.evidence.folder.exists():
+        return  # never begun
+    narrowed = session.config.stash[NARROWED]
+    counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
+    for cell in unsaid(counted, run.evidence):
+        run.evidence.add_error(cell, "nothing was measured: no test of this cell ran, or none applied to it")
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    seconds = {"device_s": run.device_time.seconds, "harness_s": run.harness_seconds(), "export_s": run.export_s}
+    run.evidence.harness = {name: round(value, 2) for name, value in seconds.items()}
+    run.evidence.finish(keep=counted)
+
+
+@pytest.hookimpl(trylast=True)  # the verdict is the last thing that is read
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The table, the verdict, and where the evidence is."""
+    run = config.stash.get(RUN, None)
+    if run is None or run.evidence.finished is None:
+        return
+    writer = config.get_terminal_writer()
+    terminalreporter.section("hilgate")
+    terminalreporter.write(render(list(run.evidence.records.values()), width=writer.fullwidth, color=writer.hasmarkup))
+    seconds = run.evidence.harness
+    share = seconds["harness_s"] / seconds["device_s"] if seconds["device_s"] else float("inf")
+    exports = f", {seconds['export_s']:.1f} s of it exports" if seconds["export_s"] else ""
+    terminalreporter.write_line(
+        f"loading and inferring on devices {seconds['device_s']:.1f} s; the harness added {seconds['harness_s']:.1f} s "
+        f"({share:.2f} ×{exports})"
+    )
+    terminalreporter.write_line(f"evidence: {run.evidence.folder / FILE}")
+    verdict = run.evidence.verdict
+    terminalreporter.write_line(f"verdict: {verdict}", **{_color(verdict): True, "bold": True})
+
+
+def _color(verdict: Verdict) -> str:
+    return STYLES[verdict].split()[-1].replace("dim", "light")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """pytest-benchmark compares by machine: for samples taken on a device, that is the device."""
+    run = config.stash.get(RUN, None)
+    if run is not None:
+        machine_info["hil_devices"] = sorted({cell.device.name for cell in run.cells})

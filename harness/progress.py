@@ -1,0 +1,50 @@
+"""Progress of long work: bars on a terminal, silence elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+Update = Callable[[int, int, str], None]
+
+
+class ProgressBars:
+    """Bars on stderr's terminal, also while pytest captures output: on a descriptor of their own."""
+
+    def __init__(self) -> None:
+        self._console: Console | None = None
+        if sys.__stderr__ is not None and sys.__stderr__.isatty():
+            file = os.fdopen(os.dup(sys.__stderr__.fileno()), "w", encoding="utf-8")
+            self._console = Console(file=file)
+
+    @contextmanager
+    def task(self, description: str) -> Iterator[Update]:
+        """One piece of work; yields a function of (done, total, remark) to be called as it goes on."""
+        if self._console is None:
+            yield lambda done, total, remark: None
+            return
+        self._console.file.write("\n")  # pytest's own line goes on where the bar would begin
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[remark]}"),
+        )
+        with Progress(
+            *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False
+        ) as bars:
+            task = bars.add_task(description, total=None, remark="")
+            yield lambda done, total, remark: bars.update(task, completed=done, total=total, remark=remark)
+
+    def close(self) -> None:
+        """Let go of the terminal."""
+        if self._console is not None:
+            self._console.file.close()
+            self._console = None

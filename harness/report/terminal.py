@@ -1,0 +1,96 @@
+"""The table at the end of a run: a table per model and device, a row per metric, a column per backend."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..checks import Check, Verdict
+from ..evidence import CellRecord
+
+STYLES = {
+    Verdict.PASS: "green",
+    Verdict.MEASURED: "cyan",
+    Verdict.FAIL: "bold red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.INELIGIBLE: "magenta",
+    Verdict.NOT_APPLICABLE: "dim",
+}
+
+
+def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
+    """All tables, and below each the reasons of whatever is not a PASS."""
+    output = io.StringIO()
+    console = Console(file=output, width=width, force_terminal=color, color_system="standard" if color else None)
+    for _, group in groupby(records, key=lambda record: record.cell.key[:2]):
+        cells = list(group)
+        console.print(_table(cells))
+        for line in _reasons(cells):
+            console.print(line)
+        console.print()
+    return output.getvalue()
+
+
+def _table(cells: Sequence[CellRecord]) -> Table:
+    device = cells[0].cell.device
+    emulated = ", emulated" if device.emulated else ""
+    title = f"{cells[0].cell.file.name} on {device.name} ({device.description}{emulated})"
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("metric")
+    for record in cells:
+        table.add_column(record.cell.backend.name)
+    table.add_column("limit")
+    for name in _metrics(cells):
+        checks = [_find(record, name) for record in cells]
+        table.add_row(name, *(_shown(check) for check in checks), _limits(checks))
+    table.add_section()
+    table.add_row("verdict", *(Text(record.verdict, STYLES[record.verdict]) for record in cells), "")
+    return table
+
+
+def _metrics(cells: Iterable[CellRecord]) -> list[str]:
+    return list(dict.fromkeys(check.finding.metric.name for record in cells for check in record.checks))
+
+
+def _find(record: CellRecord, name: str) -> Check | None:
+    return next((check for check in record.checks if check.finding.metric.name == name), None)
+
+
+def _shown(check: Check | None) -> Text:
+    if check is None:
+        return Text("–", "dim")
+    finding = check.finding
+    value = "" if finding.value is None else f"{finding.value:.3g}"
+    if finding.confidence is not None and finding.bound is not None:
+        value += f" (≤ {finding.bound:.3g})"
+    return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]))
+
+
+def _limits(checks: Iterable[Check | None]) -> str:
+    shown = []
+    for check in checks:
+        if check is not None and check.limit is not None:
+            sign = "≤" if check.finding.metric.bound == "max" else "≥"
+            shown.append(f"{sign} {check.limit.value:g}")
+    return " / ".join(dict.fromkeys(shown))
+
+
+def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
+    """Each reason once, with the backends that it holds for."""
+    found: dict[tuple[str, Verdict, str], list[str]] = {}
+    for record in cells:
+        backend = record.cell.backend.name
+        for error in record.errors:
+            found.setdefault(("error", Verdict.FAIL, error), []).append(backend)
+        for check in record.checks:
+            if check.reason:
+                found.setdefault((check.finding.metric.name, check.verdict, check.reason), []).append(backend)
+        for note in record.notes:
+            found.setdefault(("note", Verdict.MEASURED, note), []).append(backend)
+    for (what, verdict, reason), backends in found.items():
+        yield Text.assemble((f"{what}", STYLES[verdict]), f" ({', '.join(backends)}): {reason}")

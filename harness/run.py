@@ -1,0 +1,252 @@
+"""One HIL run: its cells, and what they share. Built from pytest's options, used by the fixtures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .agent.timing import since_process_start_ns
+from .backends import Backend, load_backend
+from .build import BuiltModel, build_model
+from .bundle import Bundle, make_bundle
+from .cell import Cell
+from .deployer import Deployer
+from .deployment import DeviceTime, Limits
+from .device import Device, load_device
+from .errors import BackendError, DeviceError
+from .evidence import Evidence
+from .export import Artifact, export_artifact
+from .inputs import measured_sets
+from .links import LinkType, open_link
+from .measure import known_metrics
+from .measure.accuracy import SampleSet, eager_accuracy, read_samples
+from .measure.sampling import Measurement, take_samples
+from .model import ModelFile, load_model
+from .parity.reference import Reference
+from .progress import ProgressBars
+
+# Inputs that the closed loop takes in turn: more than one, for a branch predictor learns a single one by heart.
+TIMED_SETS = 4
+# A line says beforehand what will take longer than this.
+ANNOUNCE_ABOVE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line and in pytest.ini."""
+
+    models: tuple[Path, ...]
+    devices: tuple[str, ...]
+    device_folders: tuple[Path, ...]
+    backends: tuple[str, ...]
+    time_limit_s: float
+    evidence: Path
+    root: Path
+    seed: int
+    allow_inconclusive: bool
+
+
+def plan_cells(options: Options) -> list[Cell]:
+    """Every cell that was asked for, model by model and device by device, so that each is prepared once.
+
+    Raises:
+        InputError: a model or device file is not usable.
+        BackendError: a named backend does not exist, or no named device lists it.
+    """
+    metrics = known_metrics().values()
+    files = [load_model(path, metrics) for path in options.models]
+    names = [file.name for file in files]
+    if len(set(names)) < len(names):
+        raise DeviceError("two models have one name", found=", ".join(names), hint='give one another: Model(name="…")')
+    devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
+    named = [load_backend(name) for name in dict.fromkeys(options.backends)]
+    return [
+        Cell(file, device, backend) for file in files for device in devices for backend in _backends_of(device, named)
+    ]
+
+
+def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
+    listed = [load_backend(name) for name in device.backends]
+    for backend in listed:
+        where = f"{device.path}: options.{backend.name}"
+        backend.check_options(device.options.get(backend.name, {}), where)
+    missing = [backend.name for backend in named if backend.name not in device.backends]
+    if missing:
+        raise BackendError(
+            f"device {device.name} has no backend {', '.join(missing)}",
+            wanted="one of " + ", ".join(device.backends),
+            found=", ".join(missing),
+            where=f"{device.path}: device.backends",
+            hint="add it there, or leave --backend out to run all that are listed",
+        )
+    return [backend for backend in listed if backend in named] if named else listed
+
+
+@dataclass
+class Run:
+    """The state of a run. One model is held at a time, and one process on a device at a time."""
+
+    options: Options
+    cells: Sequence[Cell]
+    evidence: Evidence
+    say: Callable[[str], None] = print
+    progress: ProgressBars = field(default_factory=ProgressBars)
+    device_time: DeviceTime = field(default_factory=DeviceTime)
+    export_s: float = 0.0
+    _built: tuple[ModelFile, BuiltModel, Reference] | None = None
+    _samples: tuple[ModelFile, tuple[SampleSet, float] | None] | None = None
+    _links: dict[str, tuple[LinkType, dict[str, Any]]] = field(default_factory=dict)
+
+    def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
+        """A model, built and looked at, and its reference."""
+        if self._built is None or self._built[0] != file:
+            self._built = None  # let go of the one before: two large models need not be held at once
+            built = build_model(file)
+            self._built = (file, built, Reference(built))
+        return self._built[1:]
+
+    def samples(self, file: ModelFile) -> tuple[SampleSet, float] | None:
+        """A model file's samples, and eager PyTorch's score over them; None where it has none."""
+        if self._samples is None or self._samples[0] != file:
+            built, _ = self.built(file)
+            read = read_samples(built)
+            self._samples = (file, (read, eager_accuracy(built, read)) if read else None)
+        return self._samples[1]
+
+    def artifact(self, cell: Cell) -> Artifact:
+        """The cell's artifact, exported now or by an earlier run."""
+        built, _ = self.built(cell.file)
+        start = time.monotonic()
+        with self.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
+            artifact = export_artifact(built, cell.backend.artifact)
+        if not artifact.cached:
+            self.export_s += time.monotonic() - start
+        record = self.evidence[cell]
+        record.facts["artifact"] = {
+            "sha256": artifact.sha256,
+            "bytes": artifact.bytes,
+            "exporter": artifact.exporter,
+            "warnings": list(artifact.warnings),
+        }
+        record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
+        return artifact
+
+    def link(self, device: Device) -> tuple[LinkType, dict[str, Any]]:
+        """The link to a device, and what the board was found to be.
+
+        Raises:
+            LinkError: the device cannot be reached.
+            DeviceError: the board is not what its file says.
+        """
+        if device.name not in self._links:
+            link = open_link(device)
+            packages = sorted({name for backend in device.backends for name in load_backend(backend).packages})
+            facts = link.probe(packages)
+            check_board(device, facts)
+            self._links[device.name] = (link, facts)
+        return self._links[device.name]
+
+    def bundle(self, cell: Cell, artifact: Artifact) -> Bundle:
+        """What is deployed for a cell.
+
+        Raises:
+            BackendError: the device's environment lacks a package that the backend needs.
+        """
+        _, facts = self.link(cell.device)
+        missing = [name for name in cell.backend.packages if name not in facts["packages"]]
+        if missing:
+            raise BackendError(
+                f"backend {cell.backend.name} cannot run on {cell.device.name}",
+                wanted="installed there: " + ", ".join(cell.backend.packages),
+                found="not installed: " + ", ".join(missing),
+                where=str(cell.device.path),
+                hint=f"install {' '.join(missing)} in the device's environment, or take the backend off its list",
+            )
+        bundle = make_bundle(artifact, cell.backend, facts)
+        self.evidence[cell].facts["bundle"] = {"sha256": bundle.sha256}
+        return bundle
+
+    def deployer(self, cell: Cell, bundle: Bundle) -> Deployer:
+        """Starts the cell's processes."""
+        link, facts = self.link(cell.device)
+        # An inference that takes longer than the whole cell may is not worth waiting for.
+        limits = Limits(call_s=self.options.time_limit_s)
+        record = self.evidence[cell]
+        found = {name: facts["packages"].get(name) for name in cell.backend.packages}
+        kept = {
+            key: facts[key] for key in ("arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python")
+        }
+        record.facts["fingerprint"] = {**kept, "threads": cell.device.threads, "runtime": found}
+        return Deployer(cell, link, bundle, limits, self.device_time, notes=record.notes)
+
+    def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
+        """The cell's samples, taken in fresh processes."""
+        announced = False
+        with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept():
+
+            def report(done: int, wanted: int, left_s: float) -> None:
+                nonlocal announced
+                if not announced and left_s > ANNOUNCE_ABOVE_S:
+                    bound = min(left_s, self.options.time_limit_s)
+                    self.say(f"{cell.id}: {wanted} samples, about {bound:.0f} s (--time-limit bounds it)")
+                announced = True
+                update(done, wanted, f"about {left_s:.0f} s left")
+
+            sets = measured_sets(cell.file.model, TIMED_SETS)
+            measured = take_samples(deployer.fresh, sets, self.options.time_limit_s, report)
+        deployer.close()
+        self._note_measurement(cell, measured)
+        return measured
+
+    def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
+        fingerprint = self.evidence[cell].facts["fingerprint"]
+        if measured.loads:
+            fingerprint["runtime"] |= measured.loads[0].runtime
+            fingerprint["settings"] = measured.loads[0].settings
+        if measured.states:
+            fingerprint["governor"] = measured.states[0][0]["governor"]
+            fingerprint["state_before"], fingerprint["state_after"] = measured.states[0][0], measured.states[-1][1]
+        fingerprint["warm_up"] = [dict(warm_up) for warm_up in measured.warm_ups]
+
+    def harness_seconds(self) -> float:
+        """What the run took so far, from this process's start, without the device's loading and inferring."""
+        return since_process_start_ns() / 1e9 - self.device_time.seconds
+
+    def close(self) -> None:
+        """Let go of devices and terminal."""
+        for link, _ in self._links.values():
+            link.close()
+        self._links.clear()
+        self.progress.close()
+
+
+def check_board(device: Device, facts: dict[str, Any]) -> None:
+    """Compare a board with its file: another board under the same name would make every figure wrong.
+
+    Raises:
+        DeviceError: its architecture, CPU or memory is not what the file says.
+    """
+    wrong = []
+    if device.arch is not None and facts["arch"] != device.arch:
+        wrong.append(("arch", device.arch, facts["arch"]))
+    if device.cpu is not None and facts["cpu"].lower() != device.cpu.lower():
+        wrong.append(("cpu", device.cpu, facts["cpu"]))
+    # The kernel keeps some for itself and the firmware; a board with an eighth less is another board.
+    if device.memory_mib is not None and not 7 / 8 <= facts["memory_mib"] / device.memory_mib <= 1.05:
+        wrong.append(("memory_mib", str(device.memory_mib), str(facts["memory_mib"])))
+    if wrong:
+        raise DeviceError(
+            f"the board is not what the file of {device.name} says",
+            wanted=", ".join(f"{key} {wanted}" for key, wanted, _ in wrong),
+            found=", ".join(f"{key} {found}" for key, _, found in wrong),
+            where=str(device.path),
+            hint="correct the file, or the host that it names",
+        )
+
+
+def unsaid(cells: Iterable[Cell], evidence: Evidence) -> list[Cell]:
+    """Cells in which no test came to anything."""
+    return [cell for cell in cells if not evidence[cell].anything_said]

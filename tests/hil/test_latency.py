@@ -1,0 +1,37 @@
+"""Is the model fast enough, and always?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.cell import Cell
+from harness.checks import RecordCheck
+from harness.measure import latency
+from harness.measure.sampling import Measurement
+
+pytestmark = pytest.mark.hil
+
+
+def test_latency_p50(
+    measurement: Measurement, raw: str, publish: Callable[[], None], record_check: RecordCheck
+) -> None:
+    """Half of all inferences are faster. Also an ordinary pytest-benchmark result, of all samples."""
+    publish()
+    record_check(latency.latency(measurement, latency.P50, raw))
+
+
+def test_latency_p90(measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+    """Nine of ten inferences are faster."""
+    record_check(latency.latency(measurement, latency.P90, raw))
+
+
+def test_latency_p99(measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+    """99 of 100 inferences are faster."""
+    record_check(latency.latency(measurement, latency.P99, raw))
+
+
+def test_deadline_miss_rate(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+    """The share of inferences that take longer than the robot can wait."""
+    record_check(latency.deadline_miss_rate(measurement, cell.limit_value("deadline_ms"), raw))

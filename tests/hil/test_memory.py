@@ -1,0 +1,23 @@
+"""Does the model fit?"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.checks import RecordCheck
+from harness.export import Artifact
+from harness.measure.artifact_size import artifact_size
+from harness.measure.memory import memory_peak
+from harness.measure.sampling import Measurement
+
+pytestmark = pytest.mark.hil
+
+
+def test_memory_peak(measurement: Measurement, record_check: RecordCheck) -> None:
+    """The largest resident set of the process that serves the model."""
+    record_check(memory_peak(measurement))
+
+
+def test_artifact_size(artifact: Artifact, record_check: RecordCheck) -> None:
+    """What has to be stored on the device and sent there."""
+    record_check(artifact_size(artifact))

@@ -1,0 +1,20 @@
+"""Does the backend give the model's answers?"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.checks import RecordCheck
+from harness.parity.inputs import Recipe
+from harness.parity.search import ParitySearch
+
+pytestmark = pytest.mark.hil
+
+
+def test_parity(parity_search: ParitySearch, record_check: RecordCheck) -> None:
+    """For every input that the model file allows, the answer is as near to float64 as float32 arithmetic gets."""
+
+    def answers_agree(recipe: Recipe) -> None:
+        parity_search.check(recipe)
+
+    record_check(parity_search.run(answers_agree))
