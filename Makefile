@@ -1,0 +1,63 @@
+# make hil     set up, then run the product: pytest -m hil on this machine
+# make test    set up, then the project's own checks and tests
+# make help    the rest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Changes with whatever the environment is made from; the stamp is written last, so half an environment is made anew.
+STAMP := $(VENV)/.made-from-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
+# Where pip's own index brings the CUDA build: TORCH_INDEX_URL=<the CPU index of PyTorch's "Get Started" page>
+TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
+
+.PHONY: help setup hil check format test test-slow bench clean
+
+help:
+	@echo "make hil        set up, then run pytest -m hil with examples/digits.py on this machine"
+	@echo "make test       set up, then check and run the project's own tests"
+	@echo "make setup      the environment .venv (PYTHON=python3.X chooses the interpreter)"
+	@echo "make check      ruff (format and lint) and mypy --strict"
+	@echo "make format     let ruff reformat and fix"
+	@echo "make test-slow  the tests that take longer than a minute"
+	@echo "make bench      the benchmarks: ratios against named alternatives"
+	@echo "make clean      remove results and caches in this folder, not the environment"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "hilgate needs Python 3.11 or newer; found $$($(PYTHON) --version). Name another: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "this Python has no venv. On Debian: sudo apt-get install python3-venv"; exit 1; }
+	rm -f $(VENV)/.made-from-*
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH_INDEX) "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+hil: setup
+	$(BIN)/python -m pytest -m hil
+	@echo
+	@echo "Next, your own model: copy examples/digits.py, make it yours, then type"
+	@echo "    $(BIN)/pytest -m hil --model FILE.py"
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: check
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
