@@ -22,8 +22,9 @@ from .cell import Cell
 from .checks import Verdict
 from .errors import HilgateError
 from .evidence import FILE, JUNIT, Evidence
+from .options import add_options, read_options
 from .report.terminal import STYLES, render
-from .run import Options, Run, plan_cells, unsaid
+from .run import Run, plan_cells, unsaid
 
 PACKAGE = Path(harness.__file__).parent
 # In a wheel these are inside the package, in a clone beside it; PyPI also has a package called fixtures, which is not
@@ -41,19 +42,7 @@ NARROWED = pytest.StashKey[bool]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the design."""
-    group = parser.getgroup("hil", "hardware in the loop (pytest -m hil)")
-    group.addoption("--device", action="append", default=[], metavar="NAME", help="devices/NAME.toml; repeatable")
-    group.addoption("--model", action="append", default=[], metavar="FILE.py", help="a model file; repeatable")
-    group.addoption(
-        "--backend", action="append", default=[], metavar="NAME", help="only this backend of the device; repeatable"
-    )
-    group.addoption(
-        "--time-limit", type=float, default=300.0, metavar="SECONDS", help="for measuring one cell (default: 300)"
-    )
-    group.addoption("--evidence", default="build/hil", metavar="DIR", help="where results go (default: build/hil)")
-    group.addoption("--allow-inconclusive", action="store_true", help="skip inconclusive checks instead of failing")
-    parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
-    parser.addini("hil_model", "model files to use when no --model is given", type="args", default=[])
+    add_options(parser)
 
 
 @pytest.hookimpl(tryfirst=True)  # before junitxml reads its option
@@ -66,9 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")
     narrowing = config.option.keyword or config.option.deselect or config.option.lf
     config.stash[NARROWED] = bool(narrowing) or any("::" in word or word.endswith(".py") for word in config.args)
-    if config.args_source is not pytest.Config.ArgsSource.ARGS and config.rootpath == PACKAGE.parent:
+    options = read_options(config, DEVICES)
+    if config.args_source is not pytest.Config.ArgsSource.ARGS and options.root == PACKAGE.parent:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
-    options = _options(config)
     try:
         cells = plan_cells(options)
     except HilgateError as error:
@@ -76,31 +65,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
     if not config.option.collectonly and not config.option.xmlpath:
         config.option.xmlpath = str(options.evidence / JUNIT)
-
-
-def _options(config: pytest.Config) -> Options:
-    option = config.option
-    here, ini = config.invocation_params.dir, config.rootpath
-    models = [here / name for name in option.model] or [ini / name for name in config.getini("hil_model")]
-    devices = option.device or config.getini("hil_device")
-    if not models:
-        raise pytest.UsageError("no model: name one with --model FILE.py, or hil_model in pytest.ini")
-    if not devices:
-        raise pytest.UsageError("no device: name one with --device NAME (such as local), or hil_device in pytest.ini")
-    if not option.time_limit > 0:
-        raise pytest.UsageError(f"--time-limit wants seconds > 0; found {option.time_limit:g}")
-    seed = str(getattr(option, "hypothesis_seed", ""))
-    return Options(
-        models=tuple(models),
-        devices=tuple(devices),
-        device_folders=(ini / "devices", DEVICES) if ini / "devices" != DEVICES else (DEVICES,),
-        backends=tuple(option.backend),
-        time_limit_s=option.time_limit,
-        evidence=(here if option.evidence else ini) / option.evidence,
-        root=ini,
-        seed=int(seed) if seed.isdigit() else 0,
-        allow_inconclusive=option.allow_inconclusive,
-    )
 
 
 def _sayer(config: pytest.Config) -> Any:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from .agent.timing import since_process_start_ns
@@ -17,36 +16,23 @@ from .deployer import Deployer
 from .deployment import DeviceTime, Limits
 from .device import Device, load_device
 from .errors import BackendError, DeviceError
-from .evidence import Evidence
+from .evidence import REPLAY, Evidence
 from .export import Artifact, export_artifact
-from .inputs import measured_sets
+from .inputs import Arrays, measured_sets
 from .links import LinkType, open_link
 from .measure import known_metrics
 from .measure.accuracy import SampleSet, eager_accuracy, read_samples
 from .measure.sampling import Measurement, take_samples
-from .model import ModelFile, load_model
+from .model import Array, ModelFile, load_model
+from .options import Options
 from .parity.reference import Reference
+from .parity.replay import write_replay
 from .progress import ProgressBars
 
 # Inputs that the closed loop takes in turn: more than one, for a branch predictor learns a single one by heart.
 TIMED_SETS = 4
 # A line says beforehand what will take longer than this.
 ANNOUNCE_ABOVE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """What was asked for on the command line and in pytest.ini."""
-
-    models: tuple[Path, ...]
-    devices: tuple[str, ...]
-    device_folders: tuple[Path, ...]
-    backends: tuple[str, ...]
-    time_limit_s: float
-    evidence: Path
-    root: Path
-    seed: int
-    allow_inconclusive: bool
 
 
 def plan_cells(options: Options) -> list[Cell]:
@@ -181,6 +167,19 @@ class Run:
         }
         record.facts["fingerprint"] = {**kept, "threads": cell.device.threads, "runtime": found}
         return Deployer(cell, link, bundle, limits, self.device_time, notes=record.notes)
+
+    def save_replay(self, cell: Cell, artifact: Artifact, inputs: Arrays, found: Mapping[str, Array], what: str) -> str:
+        """Keep a mismatch, with all that is needed to see it again; returns the folder's path in the evidence's."""
+        _, reference = self.built(cell.file)
+        name = f"{REPLAY}/{cell.id}"
+        facts = {
+            "cell": cell.id,
+            "what": what,
+            "tolerance": cell.file.model.tolerance,
+            "fingerprint": self.evidence[cell].facts.get("fingerprint"),
+        }
+        write_replay(self.evidence.folder / name, artifact, inputs, reference(inputs), found, facts)
+        return name
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
         """The cell's samples, taken in fresh processes."""

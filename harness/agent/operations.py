@@ -57,7 +57,7 @@ class Operations:
         reply = {
             "load_ns": load_ns,
             "memory_kib": {step: memory["peak"] for step, memory in steps.items()},
-            "outputs": [name for name, _ in named],
+            "outputs": engine.output_names() or [name for name, _ in named],
             "runtime": engine.versions(),
             "settings": engine.settings(),
         }

@@ -60,6 +60,10 @@ class Engine:
         """The outputs as numpy arrays, flat: a graph has no nesting."""
         return tuple(raw)
 
+    def output_names(self) -> list[str]:
+        """As the exporter wrote them into the graph."""
+        return [item.name for item in self.session.get_outputs()]
+
     def versions(self) -> dict[str, str]:
         """What ran."""
         return {"onnxruntime": self.onnxruntime.__version__}

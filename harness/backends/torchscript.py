@@ -5,12 +5,16 @@ Shipped to the device beside the agent, as ``backend.py``: it imports nothing of
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 ARTIFACT = "torchscript"
 PACKAGES = ("torch", "numpy")
 OPTIONS: Mapping[str, str] = {}
+
+# Where the exporter of torchscript leaves the names of outputs that it has laid flat.
+NAMES = "hilgate_output_names.json"
 
 
 class Engine:
@@ -25,10 +29,13 @@ class Engine:
         torch.set_grad_enabled(False)
         self.torch: Any = torch
         self.module: Any = None
+        self.names: list[str] = []
 
     def load(self, artifact: str) -> None:
         """Load the file onto the CPU."""
-        self.module = self.torch.jit.load(artifact, map_location="cpu").eval()
+        extra = {NAMES: ""}
+        self.module = self.torch.jit.load(artifact, map_location="cpu", _extra_files=extra).eval()
+        self.names = json.loads(extra[NAMES]) if extra[NAMES] else []
 
     def prepare(self, inputs: Mapping[str, Any]) -> Any:
         """Numpy arrays to tensors, by position; not timed."""
@@ -45,6 +52,10 @@ class Engine:
         if isinstance(raw, (tuple, list)):
             return tuple(self.arrays(value) for value in raw)
         return raw.numpy()
+
+    def output_names(self) -> list[str]:
+        """Only of an export whose outputs were laid flat; else their nesting names them."""
+        return self.names
 
     def versions(self) -> dict[str, str]:
         """What ran."""

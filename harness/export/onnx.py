@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..agent.structure import flatten
-from ..build import run_eager
-from ..inputs import traced_sizes, uniform_set
 from ..model import Model
+from .example import example_tensors, laid_flat, output_names
 
 if TYPE_CHECKING:
     import onnx
@@ -42,12 +40,12 @@ def export_dynamo(module: torch.nn.Module, model: Model, folder: Path) -> list[s
 
 def export_traced(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
     """Export by tracing: takes more, and bakes in what it should refuse."""
+    import onnx
+
     axes = {
         item.name: {axis: size for axis, size in enumerate(item.shape) if isinstance(size, str)}
         for item in model.inputs
     }
-    import onnx
-
     path = folder / FILE
     _export(module, model, str(path), dynamo=False, dynamic_axes=axes)
     return _save(onnx.load(str(path)), folder)
@@ -57,28 +55,16 @@ EXPORTERS = {"torch.onnx.export(dynamo=True)": export_dynamo, "torch.onnx.export
 
 
 def _export(module: torch.nn.Module, model: Model, target: str | None, **options: Any) -> Any:
-    """Export a module whose outputs are laid flat: a graph has no nesting, and exporters order dicts each in their
-    own way."""
+    """Export with the outputs laid flat: a graph has no nesting, and exporters order dicts each in their own way."""
     import torch
-
-    arrays = uniform_set(model, traced_sizes(model), seed=0)
-    names = [name for name, _ in flatten(run_eager(module, arrays))]
-
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = module
-
-        def forward(self, *inputs: Any) -> Any:
-            return tuple(leaf for _, leaf in flatten(self.model(*inputs)))
 
     with torch.no_grad():
         return torch.onnx.export(
-            Flat().eval(),
-            tuple(torch.from_numpy(array) for array in arrays.values()),
+            laid_flat(module),
+            example_tensors(model),
             target,
             input_names=[item.name for item in model.inputs],
-            output_names=names,
+            output_names=output_names(module, model),
             external_data=False,
             verbose=False,
             **options,

@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..agent.structure import flatten
-from ..build import run_eager
-from ..inputs import traced_sizes, uniform_set
 from ..model import Model
+from .example import example_tensors, laid_flat, output_names
 
 if TYPE_CHECKING:
     import torch
 
 FILE = "model.pt"
+# Inside the archive of a module whose outputs were laid flat: their names, in order. The backend reads it.
+NAMES = "hilgate_output_names.json"
 
 
 def trace(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
-    """Trace, save, and take out what names this machine."""
+    """Trace with the outputs as they are: a user's C++ finds the same nesting."""
     import torch
 
     if isinstance(module, torch.jit.ScriptModule):
-        scripted: torch.jit.ScriptModule = module
-    else:
-        arrays = uniform_set(model, traced_sizes(model), seed=0)
-        tensors = tuple(torch.from_numpy(array) for array in arrays.values())
-        lone = [name for name, _ in flatten(run_eager(module, arrays))] == ["output"]
-        # Without no_grad, tracing a TransformerEncoder fails its own check; a dict as output needs strict=False.
-        with torch.no_grad():
-            scripted = torch.jit.trace(module, tensors, strict=lone)  # type: ignore[no-untyped-call]
+        return _save(module, folder, {})
+    return _save(_traced(module, model, strict=output_names(module, model) == ["output"]), folder, {})
+
+
+def trace_flat(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
+    """Trace with the outputs laid flat: TorchScript's dicts hold values of one type only."""
+    names = {NAMES: json.dumps(output_names(module, model))}
+    return _save(_traced(laid_flat(module), model, strict=True), folder, names)
+
+
+EXPORTERS = {"torch.jit.trace": trace, "torch.jit.trace, outputs laid flat": trace_flat}
+
+
+def _traced(module: torch.nn.Module, model: Model, *, strict: bool) -> torch.jit.ScriptModule:
+    import torch
+
+    # Without no_grad, tracing a TransformerEncoder fails its own check; a dict as output needs strict=False.
+    with torch.no_grad():
+        traced: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+            module, example_tensors(model), strict=strict
+        )
+    return traced
+
+
+def _save(scripted: torch.jit.ScriptModule, folder: Path, extra: dict[str, str]) -> list[str]:
+    import torch
+
     buffer = io.BytesIO()
-    torch.jit.save(scripted, buffer)
+    torch.jit.save(scripted, buffer, _extra_files=extra)
     _write_without_debug_info(buffer, folder / FILE)
     return [FILE]
-
-
-EXPORTERS = {"torch.jit.trace": trace}
 
 
 def _write_without_debug_info(source: io.BytesIO, path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from . import write_record
 
 if TYPE_CHECKING:
     import torch
+
+ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 # An exporter: writes files into a folder and returns their names, the one to open first.
 Exporter = Callable[["torch.nn.Module", Model, Path], Sequence[str]]
@@ -77,4 +80,5 @@ def _run(exporter: Exporter, module: torch.nn.Module, model: Model, folder: Path
 
 def _first_lines(error: object, limit: int = 1000) -> str:
     text = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
+    text = ANSI_COLORS.sub("", text)
     return text if len(text) <= limit else text[:limit] + " …"

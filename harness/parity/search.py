@@ -46,6 +46,7 @@ class ParitySearch:
         names: the deployment's names of its outputs.
         search_seed: Hypothesis's; the same seed tries the same inputs, on every backend and device, also with CI set.
         report: is told (inputs tried, inputs to try).
+        keep_replay: keeps a failing input with all that is needed to see it again; returns its folder's path.
     """
 
     built: BuiltModel
@@ -54,6 +55,7 @@ class ParitySearch:
     names: tuple[str, ...]
     search_seed: int
     report: Report
+    keep_replay: Callable[[Recipe, Difference], str] | None = None
     worst: Difference = field(default_factory=Difference)
     failing: Recipe | None = None
     tried: int = 0
@@ -133,6 +135,8 @@ class ParitySearch:
         failure = ""
         if self.failing is not None:
             details["input"] = str(self.failing)
+            if self.keep_replay is not None:
+                details["replay"] = self.keep_replay(self.failing, self.worst)
             ratio = self.worst.ratio
             size = f"{ratio:.3g} × what float32 is off" if ratio != float("inf") else "no rounding"
             place = f"{self.worst.output}[{', '.join(map(str, self.worst.index))}]: " if self.worst.output else ""

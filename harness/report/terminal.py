@@ -23,12 +23,19 @@ STYLES = {
 }
 
 
+# Exporters explain their refusals at length.
+NOTE_WIDTH = 240
+
+
 def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
     """All tables, and below each the reasons of whatever is not a PASS."""
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=color, color_system="standard" if color else None)
     for _, group in groupby(records, key=lambda record: record.cell.key[:2]):
         cells = list(group)
+        device = cells[0].cell.device
+        emulated = ", emulated" if device.emulated else ""
+        console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
         console.print(_table(cells))
         for line in _reasons(cells):
             console.print(line)
@@ -37,10 +44,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
 
 
 def _table(cells: Sequence[CellRecord]) -> Table:
-    device = cells[0].cell.device
-    emulated = ", emulated" if device.emulated else ""
-    title = f"{cells[0].cell.file.name} on {device.name} ({device.description}{emulated})"
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(pad_edge=False)
     table.add_column("metric")
     for record in cells:
         table.add_column(record.cell.backend.name)
@@ -91,6 +95,12 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             if check.reason:
                 found.setdefault((check.finding.metric.name, check.verdict, check.reason), []).append(backend)
         for note in record.notes:
-            found.setdefault(("note", Verdict.MEASURED, note), []).append(backend)
+            found.setdefault(("note", Verdict.MEASURED, _shortened(note)), []).append(backend)
     for (what, verdict, reason), backends in found.items():
         yield Text.assemble((f"{what}", STYLES[verdict]), f" ({', '.join(backends)}): {reason}")
+
+
+def _shortened(note: str) -> str:
+    """The evidence has the whole of it."""
+    line = " ".join(note.split())
+    return line if len(line) <= NOTE_WIDTH else line[:NOTE_WIDTH] + " … (more in evidence.json)"

@@ -1,0 +1,40 @@
+"""What every exporter needs: inputs to trace with, and a module whose outputs are laid flat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..agent.structure import flatten
+from ..build import run_eager
+from ..inputs import traced_sizes, uniform_set
+from ..model import Model
+
+if TYPE_CHECKING:
+    import torch
+
+
+def example_tensors(model: Model) -> tuple[torch.Tensor, ...]:
+    """One tensor per input, at sizes that can be told apart."""
+    import torch
+
+    return tuple(torch.from_numpy(array) for array in uniform_set(model, traced_sizes(model), seed=0).values())
+
+
+def output_names(module: torch.nn.Module, model: Model) -> list[str]:
+    """The names of the module's outputs, in order."""
+    return [name for name, _ in flatten(run_eager(module, uniform_set(model, traced_sizes(model), seed=0)))]
+
+
+def laid_flat(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with a tuple of tensors as its output, whatever its own nesting."""
+    import torch
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = module
+
+        def forward(self, *inputs: Any) -> Any:
+            return tuple(leaf for _, leaf in flatten(self.model(*inputs)))
+
+    return Flat().eval()

@@ -1,0 +1,89 @@
+"""What was asked for: pytest's options and pytest.ini, resolved to paths and names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import iniconfig
+import pytest
+
+
+@dataclass(frozen=True)
+class Options:
+    """A HIL run's options; ``root`` is the folder of the project, where pytest.ini is."""
+
+    models: tuple[Path, ...]
+    devices: tuple[str, ...]
+    device_folders: tuple[Path, ...]
+    backends: tuple[str, ...]
+    time_limit_s: float
+    evidence: Path
+    root: Path
+    seed: int
+    allow_inconclusive: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare them."""
+    group = parser.getgroup("hil", "hardware in the loop (pytest -m hil)")
+    group.addoption("--device", action="append", default=[], metavar="NAME", help="devices/NAME.toml; repeatable")
+    group.addoption("--model", action="append", default=[], metavar="FILE.py", help="a model file; repeatable")
+    group.addoption(
+        "--backend", action="append", default=[], metavar="NAME", help="only this backend of the device; repeatable"
+    )
+    group.addoption(
+        "--time-limit", type=float, default=300.0, metavar="SECONDS", help="for measuring one cell (default: 300)"
+    )
+    group.addoption("--evidence", metavar="DIR", help="where results go (default: build/hil beside pytest.ini)")
+    group.addoption("--allow-inconclusive", action="store_true", help="skip inconclusive checks instead of failing")
+    parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
+    parser.addini("hil_model", "model files to use when no --model is given", type="args", default=[])
+
+
+def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
+    """Resolve them: paths on the command line against the current folder, those in pytest.ini against its own.
+
+    Raises:
+        pytest.UsageError: no model or no device is named, or a number is out of range.
+    """
+    option, here = config.option, config.invocation_params.dir
+    root, ini_models, ini_devices = _project(config)
+    models = [here / name for name in option.model] or [root / name for name in ini_models]
+    devices = option.device or ini_devices
+    if not models:
+        raise pytest.UsageError("no model: name one with --model FILE.py, or hil_model in pytest.ini")
+    if not devices:
+        raise pytest.UsageError("no device: name one with --device NAME (such as local), or hil_device in pytest.ini")
+    if not option.time_limit > 0:
+        raise pytest.UsageError(f"--time-limit wants seconds > 0; found {option.time_limit:g}")
+    seed = str(getattr(option, "hypothesis_seed", ""))
+    return Options(
+        models=tuple(models),
+        devices=tuple(devices),
+        device_folders=(root / "devices", shipped_devices),
+        backends=tuple(option.backend),
+        time_limit_s=option.time_limit,
+        evidence=here / option.evidence if option.evidence else root / "build" / "hil",
+        root=root,
+        seed=int(seed) if seed.isdigit() else 0,
+        allow_inconclusive=option.allow_inconclusive,
+    )
+
+
+def _project(config: pytest.Config) -> tuple[Path, list[str], list[str]]:
+    """(folder, hil_model, hil_device) of the project.
+
+    pytest looks for its configuration before it knows a plugin's options, so it takes the path behind ``--model`` or
+    ``--evidence`` for the place of the tests; where that lies outside the project it finds no pytest.ini. Then the
+    one in the current folder, or above it, is read here.
+    """
+    if config.inipath is not None:
+        return config.rootpath, config.getini("hil_model"), config.getini("hil_device")
+    here = config.invocation_params.dir
+    for folder in (here, *here.parents):
+        if (folder / "pytest.ini").is_file():
+            ini = iniconfig.IniConfig(folder / "pytest.ini")
+            models, devices = (ini.get("pytest", key, "") or "" for key in ("hil_model", "hil_device"))
+            return folder, models.split(), devices.split()
+    return here, [], []

@@ -1,0 +1,76 @@
+"""Replay: a folder with which anyone can see a mismatch again, with the artifact's own runtime and numpy, without
+hilgate.
+
+replay.py       run it: says how far each output is from the reference, exit status 1 where it is too far
+case.json       the artifact's file, its format, the outputs' names and scales, the tolerance, the versions
+inputs.npz      one array per input
+reference.npz   for each output NAME: NAME (eager float32) and NAME.exact (float64)
+found.npz       what the backend answered when the mismatch was found; empty where it refused the input
+model.…         the artifact
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cache import storage_errors
+from ..export import Artifact
+from ..inputs import Arrays
+from ..model import Array
+from .comparison import Expected
+
+PROGRAM = Path(__file__).with_name("replay_program.py")
+
+
+def write_replay(
+    folder: Path,
+    artifact: Artifact,
+    inputs: Arrays,
+    expected: list[Expected],
+    found: Mapping[str, Array],
+    facts: Mapping[str, Any],
+) -> None:
+    """Fill a folder.
+
+    Args:
+        found: the backend's outputs by name; empty where it refused.
+        facts: further keys of case.json: the tolerance, the cell, the versions.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True)
+        shutil.copyfile(PROGRAM, folder / "replay.py")
+        for file in artifact.files:
+            _place(artifact.folder / file.name, folder / file.name)
+        np.savez(folder / "inputs.npz", **_npz(inputs))
+        np.savez(folder / "found.npz", **_npz(found))
+        both = {one.name: one.eager for one in expected} | {f"{one.name}.exact": one.exact for one in expected}
+        np.savez(folder / "reference.npz", **_npz(both))
+        case = {
+            "format": artifact.format,
+            "artifact": artifact.files[0].name,
+            "inputs": list(inputs),
+            "outputs": [{"name": one.name, "scale": one.scale} for one in expected],
+            **facts,
+        }
+        (folder / "case.json").write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
+
+
+def _npz(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    return dict(arrays)
+
+
+def _place(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
