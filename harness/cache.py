@@ -66,7 +66,7 @@ def _publish(work: Path, final: Path) -> None:
             raise
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a run that is killed, never sees half of it.
 
     Raises:
@@ -76,7 +76,7 @@ def write_atomically(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         work = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            work.write_text(text, encoding="utf-8")
+            work.write_bytes(content.encode() if isinstance(content, str) else content)
             work.replace(path)
         finally:
             work.unlink(missing_ok=True)

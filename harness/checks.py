@@ -14,6 +14,8 @@ from typing import Any
 
 from .limits import Limit, Metric
 
+NOTHING = "nothing was measured"
+
 
 class Verdict(StrEnum):
     """What is said of a check, a cell or a run. See the design's table for each one's pytest outcome."""
@@ -103,11 +105,11 @@ def _verdict(finding: Finding, limit: Limit | None) -> tuple[Verdict, str]:
         return Verdict.FAIL, finding.failure
     if limit is None:
         measured = finding.value is not None
-        return (Verdict.MEASURED, finding.doubt) if measured else (Verdict.INCONCLUSIVE, finding.missing)
+        return (Verdict.MEASURED, finding.doubt) if measured else (Verdict.INCONCLUSIVE, finding.missing or NOTHING)
     if finding.doubt:
         return Verdict.INCONCLUSIVE, finding.doubt
     if finding.bound is None:
-        return Verdict.INCONCLUSIVE, finding.missing or "nothing was measured"
+        return Verdict.INCONCLUSIVE, finding.missing or NOTHING
     kept = finding.bound <= limit.value if finding.metric.bound == "max" else finding.bound >= limit.value
     return (Verdict.PASS, "") if kept else (Verdict.FAIL, _broken(finding, limit))
 

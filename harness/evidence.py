@@ -10,6 +10,7 @@ PASS.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from . import __version__
 from .cache import storage_errors, write_atomically
 from .cell import Cell
 from .checks import Check, Verdict, overall
+from .errors import StorageError
 from .model import Array
 
 FILE = "evidence.json"
@@ -82,6 +84,8 @@ class Evidence:
         self.finished: datetime | None = None
         self.commit = _commit(root)
         self.harness: dict[str, float] = {}
+        self.begun = False
+        self.unwritable = ""
 
     def begin(self) -> None:
         """Remove what an earlier run left, and write the first, empty evidence.
@@ -94,6 +98,7 @@ class Evidence:
             for name in (SAMPLES, REPLAY):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         self.write()
+        self.begun = True
 
     def __getitem__(self, cell: Cell) -> CellRecord:
         return self.records[cell.key]
@@ -113,9 +118,9 @@ class Evidence:
     def save_samples(self, cell: Cell, durations_ns: Array) -> str:
         """Keep a cell's raw samples, int64[n] in nanoseconds; returns their path in the evidence's folder."""
         name = f"{SAMPLES}/{cell.id}.npy"
-        with storage_errors(self.folder):
-            (self.folder / SAMPLES).mkdir(exist_ok=True)
-            np.save(self.folder / name, durations_ns)
+        buffer = io.BytesIO()  # on a full disk np.save to a path raises an OSError without its number
+        np.save(buffer, durations_ns)
+        write_atomically(self.folder / name, buffer.getvalue())
         return name
 
     @property
@@ -133,7 +138,13 @@ class Evidence:
         self.write()
 
     def write(self) -> None:
-        """Write evidence.json, whole or not at all."""
+        """Write evidence.json, whole or not at all.
+
+        Raises:
+            StorageError: it cannot be written; said once, for the run goes on to its summary.
+        """
+        if self.unwritable:
+            return
         content = {
             "schema": 1,
             "tool": f"hilgate {__version__}",
@@ -144,7 +155,12 @@ class Evidence:
             "harness": self.harness,
             "cells": [record.as_evidence() for record in self.records.values()],
         }
-        write_atomically(self.folder / FILE, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            write_atomically(self.folder / FILE, text)
+        except StorageError as error:
+            self.unwritable = str(error)
+            raise
 
 
 def _stamp(moment: datetime) -> str:

@@ -27,6 +27,9 @@ def uniform(item: Input, sizes: Mapping[str, int], seed: int) -> Array:
 def as_dtype(values: Array, item: Input) -> Array:
     """Rounded to the input's element type, and still in its range: rounding must not carry a value over an end."""
     low, high = item.range
+    if item.dtype == "int64" and values.dtype.kind == "f":
+        largest = 2**63 - 1024  # of the float64 that an int64 can hold
+        values = np.clip(values, low, min(high, largest)).astype(item.dtype)
     return np.clip(values, low, high).astype(item.dtype)
 
 
@@ -41,10 +44,11 @@ def traced_sizes(model: Model) -> dict[str, int]:
     torch.export takes a dimension of size 0 or 1 for a constant, and two equal sizes for the same one.
     """
     sizes: dict[str, int] = {}
-    for name, (low, high) in model.dims.items():
+    # Those that end first choose first: then whoever can have a size of its own gets one.
+    for name, (low, high) in sorted(model.dims.items(), key=lambda dim: dim[1][1]):
         free = (size for size in range(max(low, 2), min(high, max(low, 2) + 64) + 1) if size not in sizes.values())
         sizes[name] = next(free, high)
-    return sizes
+    return {name: sizes[name] for name in model.dims}
 
 
 def measured_sets(model: Model, count: int) -> list[Arrays]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from .errors import InputError
@@ -50,6 +51,14 @@ class Limit:
     key: str
     value: float
     source: str
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether a user's value is a number that a float can hold."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # 10**400
+        return False
 
 
 def parse_limits(
@@ -94,8 +103,7 @@ def parse_limits(
                 where=where,
                 hint=f"what the robot needs stands in the model file: limits={{{key!r}: {value!r}}}",
             )
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value < math.inf:
+        if not is_finite_number(value) or value < 0:
             raise error(
                 f"limit {key!r} is not a usable number",
                 wanted="a finite number ≥ 0",

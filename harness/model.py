@@ -7,7 +7,6 @@ torch, so that importing it costs nothing; what is built from it is in ``harness
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ModelError
-from .limits import Limit, Metric, parse_limits
+from .limits import Limit, Metric, is_finite_number, parse_limits
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +58,11 @@ class Input:
     allow_infinity: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
         where = f"Input({self.name!r})"
+        if not isinstance(self.shape, Sequence) or isinstance(self.shape, str):
+            wanted = "a tuple of sizes and names of dimensions"
+            raise ModelError("a shape is not usable", wanted=wanted, found=repr(self.shape), where=where)
+        object.__setattr__(self, "shape", tuple(self.shape))
         if not (isinstance(self.name, str) and NAME.match(self.name)):
             raise ModelError("an input's name is not usable", wanted="an identifier", found=repr(self.name))
         if self.dtype not in DTYPES:
@@ -76,21 +78,38 @@ class Input:
             raise ModelError("only floats have NaN and infinity", found=f"dtype {self.dtype!r}", where=where)
         if self.dtype in INTEGER_TYPES and (self.min_value is None or self.max_value is None):
             raise ModelError("an integer input needs its range", wanted="min_value and max_value", where=where)
-        low, high = self.range
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            found = f"min_value={self.min_value!r}, max_value={self.max_value!r}"
+        found = f"min_value={self.min_value!r}, max_value={self.max_value!r}"
+        usable = all(value is None or is_finite_number(value) for value in (self.min_value, self.max_value))
+        low, high = self._ends if usable else (0, -1)
+        if low > high:
             raise ModelError("the range is empty", wanted="finite, min_value ≤ max_value", found=found, where=where)
+        if self.dtype in INTEGER_TYPES and (low % 1 or high % 1):
+            raise ModelError("an integer range needs whole ends", wanted="whole numbers", found=found, where=where)
         if self.dtype != "bool":
             info = np.finfo(self.dtype) if floating else np.iinfo(self.dtype)
-            if low < float(info.min) or high > float(info.max):
-                wanted = f"within {info.min} … {info.max}"
-                raise ModelError(
-                    f"{self.dtype} cannot hold the range", wanted=wanted, found=f"{low} … {high}", where=where
-                )
+            smallest, largest = (float(info.min), float(info.max)) if floating else (int(info.min), int(info.max))
+            if low < smallest or high > largest:
+                wanted = f"within {smallest} … {largest}"
+                raise ModelError(f"{self.dtype} cannot hold the range", wanted=wanted, found=found, where=where)
+            if self.range[0] > self.range[1]:
+                raise ModelError(f"{self.dtype} has no number in the range", found=found, where=where)
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest finite value that may occur."""
+        """The smallest and the largest finite value that may occur; where floats cannot hold an end, the next one
+        within."""
+        low, high = self._ends
+        if self.dtype not in FLOAT_TYPES:
+            return low, high
+        kind = np.dtype(self.dtype).type
+        start, stop = kind(low), kind(high)
+        if low < high:  # a single value may be rounded either way
+            start = np.nextafter(start, kind(np.inf)) if float(start) < low else start
+            stop = np.nextafter(stop, kind(-np.inf)) if float(stop) > high else stop
+        return float(start), float(stop)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
         if self.dtype == "bool":
             return 0, 1
         default = 1000.0
@@ -140,6 +159,7 @@ class Model:
     tolerance: float = 10.0
 
     def __post_init__(self) -> None:
+        self._check_types()
         object.__setattr__(self, "inputs", tuple(self.inputs))
         for what, value in (("build", self.build), ("samples", self.samples), ("score", self.score)):
             if not callable(value) and (value is not None or what == "build"):
@@ -149,10 +169,17 @@ class Model:
         names = [item.name for item in self.inputs]
         if len(set(names)) < len(names):
             raise ModelError("two inputs have one name", found=", ".join(names), where="Model(inputs=…)")
-        if not (isinstance(self.tolerance, (int, float)) and self.tolerance > 0 and math.isfinite(self.tolerance)):
+        if not is_finite_number(self.tolerance) or self.tolerance <= 0:
             raise ModelError("tolerance is not usable", wanted="a finite number > 0", found=repr(self.tolerance))
         self._check_dims()
         object.__setattr__(self, "measure", {name: low for name, (low, _) in self.dims.items()} | dict(self.measure))
+
+    def _check_types(self) -> None:
+        mapping = ("a dict", Mapping)
+        kinds: dict[str, tuple[str, Any]] = {"inputs": ("a list", Sequence), "name": ("a text", str)}
+        for key, (wanted, kind) in (kinds | dict.fromkeys(("dims", "measure", "limits"), mapping)).items():
+            if not isinstance(value := getattr(self, key), kind):
+                raise ModelError(f"{key} is not usable", wanted=wanted, found=repr(value), where=f"Model({key}=…)")
 
     def _check_dims(self) -> None:
         used = {size for item in self.inputs for size in item.shape if isinstance(size, str)}
@@ -248,7 +275,7 @@ def _run(path: Path) -> ModuleType:
     except ModelError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             "the model file cannot be run", found=f"{type(error).__name__}: {error}", where=str(path)
         ) from error

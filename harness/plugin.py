@@ -6,6 +6,7 @@ fixtures.
 
 from __future__ import annotations
 
+import contextlib
 import pkgutil
 import re
 from collections.abc import Generator
@@ -18,9 +19,10 @@ import pytest
 
 import harness
 
+from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
-from .errors import HilgateError
+from .errors import HilgateError, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
 from .report.terminal import STYLES, render
@@ -53,8 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")
-    narrowing = config.option.keyword or config.option.deselect or config.option.lf
-    config.stash[NARROWED] = bool(narrowing) or any("::" in word or word.endswith(".py") for word in config.args)
+    narrowing = [getattr(config.option, name, None) for name in ("keyword", "deselect", "lf")]
+    config.stash[NARROWED] = any(narrowing) or any("::" in word or word.endswith(".py") for word in config.args)
     options = read_options(config, DEVICES)
     if config.args_source is not pytest.Config.ArgsSource.ARGS and options.root == PACKAGE.parent:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
@@ -137,9 +139,11 @@ def pytest_runtest_makereport(
         known = str(error) in run.evidence[cell].errors
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
         report.longrepr = f"{error.what} (as above)" if known else f"{error}{notes}"
-        run.evidence.add_error(cell, str(error))
-    else:
-        run.evidence.add_error(cell, f"{type(error).__name__}: {error}")
+    text = str(error) if isinstance(error, HilgateError) else f"{type(error).__name__}: {error}"
+    with contextlib.suppress(StorageError):  # said at the end, and below
+        run.evidence.add_error(cell, text)
+    if run.evidence.unwritable:
+        item.session.shouldstop = "the evidence cannot be written"
     return report
 
 
@@ -149,15 +153,27 @@ def _cell(item: pytest.Item) -> Cell | None:
     return cell if isinstance(cell, Cell) else None
 
 
-@pytest.hookimpl(trylast=True)  # after pytest has made its own mind up about the exit status
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True)  # around junitxml, which writes its file here
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """End the evidence; a requested cell in which nothing was measured is an error."""
     run = session.config.stash.get(RUN, None)
-    if run is None or session.config.option.collectonly:
-        return
-    run.close()
-    if not run.evidence.folder.exists():
-        return  # never begun
+    begun = run is not None and run.evidence.begun
+    try:
+        with storage_errors(run.evidence.folder) if run is not None and begun else contextlib.nullcontext():
+            yield
+        if run is not None and begun:
+            _finish(run, session)
+    except StorageError as error:
+        if run is None:
+            raise
+        run.evidence.unwritable = str(error)
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+    finally:
+        if run is not None:
+            run.close()
+
+
+def _finish(run: Run, session: pytest.Session) -> None:
     narrowed = session.config.stash[NARROWED]
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
     for cell in unsaid(counted, run.evidence):
@@ -173,19 +189,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The table, the verdict, and where the evidence is."""
     run = config.stash.get(RUN, None)
-    if run is None or run.evidence.finished is None:
+    if run is None or not run.evidence.begun:
         return
     writer = config.get_terminal_writer()
     terminalreporter.section("hilgate")
     terminalreporter.write(render(list(run.evidence.records.values()), width=writer.fullwidth, color=writer.hasmarkup))
-    seconds = run.evidence.harness
+    seconds = run.evidence.harness or dict.fromkeys(("device_s", "harness_s", "export_s"), 0.0)
     share = seconds["harness_s"] / seconds["device_s"] if seconds["device_s"] else float("inf")
     exports = f", {seconds['export_s']:.1f} s of it exports" if seconds["export_s"] else ""
     terminalreporter.write_line(
         f"loading and inferring on devices {seconds['device_s']:.1f} s; the harness added {seconds['harness_s']:.1f} s "
         f"({share:.2f} ×{exports})"
     )
-    terminalreporter.write_line(f"evidence: {run.evidence.folder / FILE}")
+    where = run.evidence.unwritable or str(run.evidence.folder / FILE)
+    terminalreporter.write_line(f"evidence: {where}")
     verdict = run.evidence.verdict
     terminalreporter.write_line(f"verdict: {verdict}", **{_color(verdict): True, "bold": True})
 

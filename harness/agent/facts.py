@@ -1,8 +1,7 @@
 """What the board is: architecture, CPU, memory, kernel, Python, packages.
 
 Also a program of its own: the host feeds this file to ``python -B - PACKAGE …`` on the device, before anything is
-    deployed there, and reads one
-line of JSON behind MARK.
+deployed there, and reads one line of JSON behind MARK.
 """
 
 from __future__ import annotations

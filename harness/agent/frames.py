@@ -3,7 +3,7 @@
 A frame, all numbers little-endian:
 
     offset  size
-         0     4  magic: "HILG"
+         0     4  magic: byte 0x89, then "HIL"
          4     2  version: 1
          6     2  reserved: 0
          8     4  H, the header's length in bytes
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-MAGIC = b"HILG"
+MAGIC = b"\x89HIL"  # the first byte is no text: a greeting never looks like a frame
 VERSION = 1
 PREAMBLE = struct.Struct("<4sHHIQ")
 ALIGNMENT = 64
@@ -108,10 +108,11 @@ def read_frame(read: Callable[[int], Buffer], *, skip: int = 0) -> Frame:
         raise FrameError(f"wanted frames of version {VERSION}; found version {version}")
     if header_size > MAX_HEADER or payload_size > MAX_PAYLOAD:
         raise FrameError(f"a frame of {header_size} + {payload_size} bytes is larger than any of ours")
+    text = bytes(read(header_size))
     try:
-        header = json.loads(bytes(read(header_size)))
+        header = json.loads(text)
         shapes = header.pop("tensors")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise FrameError(f"wanted a header in JSON with a list of tensors; found {error!r}") from error
     return Frame(header, _tensors(shapes, read(payload_size), payload_size), skipped)
 
@@ -130,14 +131,15 @@ def _tensors(shapes: Any, payload: Buffer, size: int) -> list[Array]:
     offset = 0
     try:
         for dtype, shape in shapes:
+            sizes = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
+            if dtype not in ITEM_SIZES or not sizes:
+                raise FrameError(f"no tensor of ours: {dtype!r} {shape!r}")
             offset += -offset % ALIGNMENT
             count = math.prod(shape)
-            if dtype not in ITEM_SIZES or any(length < 0 for length in shape):
-                raise FrameError(f"no tensor of ours: {dtype!r} {shape!r}")
             flat: Array = np.frombuffer(payload, dtype="<" + np.dtype(dtype).str[1:], count=count, offset=offset)
             tensors.append(flat.reshape(shape))
             offset += count * ITEM_SIZES[dtype]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise FrameError(f"the header's tensors do not fit its payload of {size} bytes: {error}") from error
     if offset != size:
         raise FrameError(f"the header's tensors take {offset} bytes; the payload has {size}")

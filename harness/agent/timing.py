@@ -62,8 +62,8 @@ def warm_up(run: Run, prepared: Sequence[Any], budget_ns: int) -> dict[str, Any]
     low, high = BLOCK_COUNTS
     size = min(max(BLOCK_NS // max(first, 1), low), high)
     best, still, iterations, median = float("inf"), 0, 1, float(first)
-    while still < STILL_BLOCKS and time.perf_counter_ns() - start < budget_ns:
-        block = timed_loop(run, prepared, size, budget_ns)
+    while still < STILL_BLOCKS and (left := start + budget_ns - time.perf_counter_ns()) > 0:
+        block = timed_loop(run, prepared, size, left)
         iterations += len(block)
         median = statistics.median(block.tolist())
         still = 0 if median < best * IMPROVEMENT else still + 1

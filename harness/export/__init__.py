@@ -21,6 +21,8 @@ from ..cache import cache_folder, file_sha256, new_entry
 from ..fingerprint import module_sha256
 
 RECORD = "artifact.json"
+# The export process prints its refusal behind this, as JSON.
+REFUSAL = "hilgate-export-refusal:"
 
 
 @dataclass(frozen=True)

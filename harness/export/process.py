@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import errors
 from ..build import BuiltModel
-from ..cache import storage_errors
+from . import REFUSAL
 
 # The worker finds what this process finds, the model's own modules and hilgate itself, wherever they were imported
 # from.
@@ -37,40 +37,37 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         "weights": dict(built.weights),
         "path": sys.path,
     }
-    log = folder / "log"
-    with storage_errors(folder), log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", START],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=_environment(),
-        )
-        try:
-            process.communicate(json.dumps(request), timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
-            raise errors.ExportError("the export took too long", wanted=f"{LIMIT_S:.0f} s", where=where) from None
-        finally:
-            process.kill()
-            process.wait()
-    _raise_what_it_said(folder / "error.json", where)
+    process = subprocess.Popen(
+        [sys.executable, "-c", START],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=_environment(),
+    )
+    try:
+        output, _ = process.communicate(json.dumps(request), timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise errors.ExportError("the export took too long", wanted=f"{LIMIT_S:.0f} s", where=where) from None
+    finally:
+        process.kill()
+        process.wait()
+    _raise_refusal(output, where)
     if process.returncode:
-        tail = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
-        raise errors.ExportError(
-            "the export process died", found=f"exit status {process.returncode}\n{tail}", where=where
-        )
-    log.unlink()
+        found = f"exit status {process.returncode}\n{output.strip()[-2000:]}"
+        raise errors.ExportError("the export process died", found=found, where=where)
 
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONHASHSEED": "0"}  # sets of names in one order: one artifact
 
 
-def _raise_what_it_said(path: Path, where: str) -> None:
-    if not path.exists():
+def _raise_refusal(output: str, where: str) -> None:
+    _, mark, rest = output.rpartition("\n" + REFUSAL)
+    if not mark:
         return
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    said: dict[str, Any] = json.loads(rest.partition("\n")[0])
     kind: type[errors.HilgateError] = getattr(errors, said.pop("kind"))
     said["where"] = said["where"] or where
     raise kind(said.pop("what"), **said)

@@ -1,6 +1,7 @@
 """The export process, started by ``process``.
 
-It leaves the exported files and their record in the request's folder, or ``error.json``.
+It leaves the exported files and their record in the request's folder, or prints why not: a full disk has no room for
+a file.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..build import call_build, check_same_weights
+from ..cache import storage_errors
 from ..errors import ExportError, HilgateError
 from ..fingerprint import weight_hashes
 from ..model import Model, read_model
-from . import write_record
+from . import REFUSAL, write_record
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +35,12 @@ def main(request: dict[str, Any]) -> None:
     """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes."""
     folder = Path(request["folder"])
     try:
-        _export(request, folder)
+        with storage_errors(folder):
+            _export(request, folder)
     except HilgateError as error:
         said = {name: getattr(error, name) for name in ("what", "wanted", "found", "where", "hint")}
         said["kind"] = type(error).__name__
-        (folder / "error.json").write_text(json.dumps(said), encoding="utf-8")
+        print("\n" + REFUSAL + json.dumps(said), flush=True)
 
 
 def _export(request: dict[str, Any], folder: Path) -> None:

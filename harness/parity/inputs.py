@@ -6,8 +6,9 @@ array's size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..inputs import Arrays, as_dtype, uniform
 from ..model import FLOAT_TYPES, Array, Input, Model
 
 MAX_SPECIAL = 4
+NARROW = 1e-3
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,29 @@ class Fill:
 
     def make(self, item: Input, sizes: Mapping[str, int]) -> Array:
         """The array."""
+        # An array also where the input has no dimensions, for which numpy's functions return scalars.
+        array = np.array(self._filled(item, sizes))
+        for place, value in self.special if array.size else ():
+            array.reshape(-1)[int(place * array.size)] = value
+        return array
+
+    def __str__(self) -> str:
+        random = f", seed {self.seed}" if self.kind != "constant" else ""
+        special = "".join(f", element {value} at {place:.3g} of the array" for place, value in self.special)
+        return f"{self.kind} (value {self.value}{random}{special})"
+
+    def _filled(self, item: Input, sizes: Mapping[str, int]) -> Array:
         low, high = item.range
         shape = item.sizes(sizes)
         if self.kind == "constant":
-            array = as_dtype(np.full(shape, self.value), item)
-        elif self.kind == "ends":
+            return as_dtype(np.full(shape, self.value), item)
+        if self.kind == "ends":
+            three = as_dtype(np.array([low, high, self.value], dtype=object), item)
             random = np.random.Generator(np.random.Philox(self.seed))
-            array = as_dtype(random.choice(np.array([low, high, self.value]), shape), item)
-        else:
-            array = uniform(item, sizes, self.seed)
-            if self.kind == "narrow":
-                array = as_dtype(self.value + (array.astype(np.float64) - self.value) / 1000, item)
-        for place, value in self.special if array.size else ():
-            array.reshape(-1)[int(place * array.size)] = value
+            return three[random.integers(0, len(three), shape)]
+        array = uniform(item, sizes, self.seed)
+        if self.kind == "narrow":
+            array = as_dtype(self.value * (1 - NARROW) + array.astype(np.float64) * NARROW, item)
         return array
 
 
@@ -67,12 +79,7 @@ class Recipe:
     def __str__(self) -> str:
         """For a message: what somebody needs to see what kind of input it is."""
         sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
-        fills = []
-        for fill in self.fills:
-            random = f", seed {fill.seed}" if fill.kind != "constant" else ""
-            special = "".join(f", element {value:g} at {place:.3g}" for place, value in fill.special)
-            fills.append(f"{fill.kind} (value {fill.value:g}{random}{special})")
-        return "; ".join(filter(None, [sizes, *fills]))
+        return "; ".join(filter(None, [sizes, *map(str, self.fills)]))
 
 
 def recipes(model: Model) -> st.SearchStrategy[Recipe]:
@@ -83,12 +90,32 @@ def recipes(model: Model) -> st.SearchStrategy[Recipe]:
 
 
 def first_recipes(model: Model) -> list[Recipe]:
-    """Tried before any that are drawn: the measured sizes, then the smallest and the largest; spread, ends, zeros."""
+    """Tried before any that are drawn.
+
+    At the measured sizes: spread, ends, zeros, and each of NaN and the infinities that is allowed; then the smallest
+    and the largest sizes.
+    """
+    spread, ends, zeros = Fill("uniform", seed=1), Fill("ends", seed=2), Fill("constant")
     corners = [dict(model.measure), _sizes(model, 0), _sizes(model, 1)]
-    kinds = [Fill("uniform", seed=1), Fill("ends", seed=2), Fill("constant")]
-    pairs = [(sizes, fill) for sizes in corners for fill in (kinds if sizes == model.measure else kinds[:1])]
-    made = [Recipe(sizes, tuple(fill for _ in model.inputs)) for sizes, fill in pairs]
+    made = [_recipe(model, corners[0], fill) for fill in (spread, ends, zeros)]
+    for value in (math.nan, math.inf, -math.inf):
+        if any(value in _specials(item) for item in model.inputs):
+            made.append(_recipe(model, corners[0], spread, value))
+    made += [_recipe(model, sizes, spread) for sizes in corners[1:]]
     return [recipe for index, recipe in enumerate(made) if recipe not in made[:index]]
+
+
+def _recipe(model: Model, sizes: Mapping[str, int], fill: Fill, value: float = 0.0) -> Recipe:
+    """Every input filled alike, but not with the same numbers; with a special value amid each that may have it."""
+    fills = []
+    for index, item in enumerate(model.inputs):
+        special = ((0.5, value),) if value in _specials(item) else ()
+        fills.append(replace(fill, seed=fill.seed + index, special=special))
+    return Recipe(sizes, tuple(fills))
+
+
+def _specials(item: Input) -> tuple[float, ...]:
+    return (math.nan,) * item.allow_nan + (math.inf, -math.inf) * item.allow_infinity
 
 
 def _sizes(model: Model, end: int) -> dict[str, int]:
@@ -107,11 +134,6 @@ def _elements(item: Input, *, special: bool) -> st.SearchStrategy[Any]:
     if item.dtype not in FLOAT_TYPES:
         return st.integers(int(low), int(high))
     width = {"float16": 16, "float32": 32, "float64": 64}[item.dtype]
-    # An end that is no number of this type is rounded inwards.
-    kind = np.dtype(item.dtype).type
-    start = float(kind(low)) if float(kind(low)) >= low else float(np.nextafter(kind(low), kind(np.inf)))
-    stop = float(kind(high)) if float(kind(high)) <= high else float(np.nextafter(kind(high), kind(-np.inf)))
-    finite: st.SearchStrategy[Any] = st.floats(start, stop, width=width)  # type: ignore[arg-type]
-    extra = [float("nan")] * (special and item.allow_nan)
-    extra += [float("inf"), float("-inf")] * (special and item.allow_infinity)
+    finite: st.SearchStrategy[Any] = st.floats(low, high, width=width)  # type: ignore[arg-type]
+    extra = _specials(item) if special else ()
     return finite | st.sampled_from(extra) if extra else finite

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ..agent.structure import flatten
 from ..build import BuiltModel, call_build, run_eager
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
+from ..model import Array
 from .comparison import Expected
 
 if TYPE_CHECKING:
@@ -22,13 +25,16 @@ KEPT_BYTES = 512 << 20
 
 
 class NoReference(HilgateError):
-    """The model has no float64 run to be compared with."""
+    """The model has no float64 run to be compared with: it fails, or takes another way than in float32."""
 
 
 class Reference:
     """What a model should answer, for any input.
 
-    The float64 module is built on the first use: it takes twice the model's memory.
+    The float64 module is made on the first use: it takes twice the model's memory.
+
+    Attributes:
+        computed: how many inputs were run, and not remembered.
     """
 
     def __init__(self, built: BuiltModel) -> None:
@@ -67,13 +73,18 @@ class Reference:
         try:
             exact = _leaves(self._run_wide(arrays))
         except Exception as error:
-            raise NoReference(
-                "the model has no float64 reference",
-                wanted="a forward that also runs in float64",
-                found=f"{type(error).__name__}: {error}",
-                where=where,
-            ) from error
+            raise self._none(f"{type(error).__name__}: {error}") from error
+        if (wanted := _forms(eager)) != (found := _forms(exact)):
+            raise self._none(f"float32 gives {wanted}; float64 gives {found}")
         return [Expected(name, array, exact[name]) for name, array in eager.items()]
+
+    def _none(self, found: str) -> NoReference:
+        return NoReference(
+            "the model has no float64 reference",
+            wanted="a forward that also runs in float64, and gives outputs of the same shapes",
+            found=found,
+            where=str(self.built.file.path),
+        )
 
     def _run_wide(self, arrays: Arrays) -> Any:
         import torch
@@ -81,12 +92,28 @@ class Reference:
         from .promotion import run_in_float64
 
         if self._wide is None:
-            self._wide = call_build(self.built.model, str(self.built.file.path)).double()
+            self._wide = _copy(self.built).double()
         return run_in_float64(self._wide, [torch.from_numpy(array.copy()) for array in arrays.values()])
 
 
-def _leaves(structure: Any) -> dict[str, Any]:
-    return {name: leaf.numpy() for name, leaf in flatten(structure)}
+def _copy(built: BuiltModel) -> torch.nn.Module:
+    """The same module again. A copy also has what a second build need not have, such as an unseeded constant."""
+    try:
+        return copy.deepcopy(built.module)
+    except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
+        return call_build(built.model, str(built.file.path))
+
+
+def _leaves(structure: Any) -> dict[str, Array]:
+    """Arrays of their own: an output may be a view of what the module keeps, and writes to in its next run."""
+    return {name: np.array(leaf.detach().resolve_neg().numpy(), order="C") for name, leaf in flatten(structure)}
+
+
+def _forms(arrays: Mapping[str, Array]) -> str:
+    """Names, kinds of number and shapes: what both runs must agree in."""
+    kinds = {"f": "float", "i": "int", "u": "unsigned", "b": "bool"}
+    kind = {name: kinds.get(array.dtype.kind, array.dtype.name) for name, array in arrays.items()}
+    return ", ".join(f"{name}: {kind[name]}{list(array.shape)}" for name, array in arrays.items())
 
 
 def _digest(arrays: Arrays) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..checks import Check, Verdict
 from ..evidence import CellRecord
+from ..limits import Metric
 
 STYLES = {
     Verdict.PASS: "green",
@@ -45,10 +46,9 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
 
 def _table(cells: Sequence[CellRecord]) -> Table:
     table = Table(pad_edge=False)
-    table.add_column("metric")
-    for record in cells:
-        table.add_column(record.cell.backend.name)
-    table.add_column("limit")
+    # Folded where the terminal is too narrow: names and verdicts that are cut off cannot be told apart.
+    for heading in ("metric", *(record.cell.backend.name for record in cells), "limit"):
+        table.add_column(heading, overflow="fold")
     for name in _metrics(cells):
         checks = [_find(record, name) for record in cells]
         table.add_row(name, *(_shown(check) for check in checks), _limits(checks))
@@ -71,16 +71,19 @@ def _shown(check: Check | None) -> Text:
     finding = check.finding
     value = "" if finding.value is None else f"{finding.value:.3g}"
     if finding.confidence is not None and finding.bound is not None:
-        value += f" (≤ {finding.bound:.3g})"
+        value += f" ({_sign(finding.metric)} {finding.bound:.3g})"
     return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]))
+
+
+def _sign(metric: Metric) -> str:
+    return "≤" if metric.bound == "max" else "≥"
 
 
 def _limits(checks: Iterable[Check | None]) -> str:
     shown = []
     for check in checks:
         if check is not None and check.limit is not None:
-            sign = "≤" if check.finding.metric.bound == "max" else "≥"
-            shown.append(f"{sign} {check.limit.value:g}")
+            shown.append(f"{_sign(check.finding.metric)} {check.limit.value:g}")
     return " / ".join(dict.fromkeys(shown))
 
 

@@ -1,0 +1,119 @@
+"""The agent's p50 of a model ÷ that of a bare loop around the same runtime, block by block in turn.
+
+Two processes of the same program differ by more than what is looked for: where their memory happens to lie decides
+over a few per cent. So several pairs of fresh processes are compared, and beside each agent runs not one bare loop but
+two: what differs between these is noise, and is shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .support import bare_loop
+from .support.deploy import BACKENDS, Prepared, prepare
+from .support.interleave import Block, interleave, median_of, median_ratio, one_cpu
+from .support.row import RATIO, Aim, Options, Row
+
+AIM = Aim(low=0.98, high=1.02)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: blocks of about so long, so many rounds of them, so many groups of fresh processes."""
+
+    example: str
+    block_ns: float
+    rounds: int
+    groups: int
+
+
+PLANS = (
+    Plan("digits", block_ns=20e6, rounds=20, groups=5),
+    Plan("vit_base", block_ns=1.5e9, rounds=4, groups=3),
+)
+
+
+def run(options: Options) -> Iterator[Row]:
+    """A ratio and its noise for each model and backend."""
+    for plan in PLANS:
+        for backend in BACKENDS if plan.example != "vit_base" or not options.quick else ():
+            yield from _rows(plan, prepare(plan.example, backend))
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one group of processes showed."""
+
+    ratio: float
+    noise: float
+    agent_ns: float
+    bare_ns: float
+    samples: int
+
+
+def _rows(plan: Plan, prepared: Prepared) -> Iterator[Row]:
+    groups = [_group(plan, prepared) for _ in range(plan.groups)]
+    name = f"{plan.example} on {prepared.cell.backend.name}"
+    ratio = statistics.median(group.ratio for group in groups)
+    noise = statistics.median(group.noise for group in groups)
+    details = {
+        "groups": [group.__dict__ for group in groups],
+        "agent_p50_us": statistics.median(group.agent_ns for group in groups) / 1e3,
+        "bare_p50_us": statistics.median(group.bare_ns for group in groups) / 1e3,
+    }
+    yield Row(f"{name}: the agent's p50", ratio, RATIO, "bare loop, own process", AIM, details)
+    yield Row(f"{name}: noise of that", noise, RATIO, "bare loop ÷ another bare loop")
+
+
+def _group(plan: Plan, prepared: Prepared) -> Group:
+    """One agent and two bare loops, alive together, working in turn."""
+    sets = prepared.sets
+    with one_cpu(), prepared.deployed() as deployment, _bare(prepared) as bare, _bare(prepared) as other:
+        warm = deployment.warm_up(sets, budget_s=30.0)
+        count = max(int(plan.block_ns / warm["median_ns"]), 3)
+
+        def agent() -> Block:
+            durations: Block = deployment.measure(sets, count, budget_s=300.0)[0].tolist()
+            return durations
+
+        blocks = interleave(plan.rounds, agent, lambda: bare(count), lambda: other(count))
+    both = [[*one, *two] for one, two in zip(blocks[1], blocks[2], strict=True)]
+    return Group(
+        median_ratio(blocks[0], both),
+        median_ratio(blocks[1], blocks[2]),
+        median_of(blocks[0]),
+        median_of(both),
+        sum(map(len, blocks[0])),
+    )
+
+
+@contextlib.contextmanager
+def _bare(prepared: Prepared) -> Iterator[Callable[[int], Block]]:
+    """A bare loop in a process of its own; call it with a number of inferences."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "inputs.npz")
+        arrays = {f"{index}/{name}": array for index, one in enumerate(prepared.sets) for name, array in one.items()}
+        np.savez(inputs, allow_pickle=False, **arrays)
+        program = [sys.executable, "-B", bare_loop.__file__]
+        command = [*program, prepared.cell.backend.name, str(prepared.artifact), str(inputs)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+            def block(count: int) -> Block:
+                if process.stdin is None or process.stdout is None:
+                    raise AssertionError("started with pipes")
+                print(count, file=process.stdin, flush=True)
+                durations: Block = json.loads(process.stdout.readline())
+                return durations
+
+            block(10)
+            yield block

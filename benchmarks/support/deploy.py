@@ -1,0 +1,67 @@
+"""An example model, exported and deployed on ``local`` by the harness's own means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness.backends import load_backend
+from harness.build import build_model
+from harness.bundle import Bundle, make_bundle
+from harness.cell import Cell
+from harness.deployer import Deployer
+from harness.deployment import Deployment, DeviceTime, Limits
+from harness.device import load_device
+from harness.export import export_artifact
+from harness.inputs import Arrays, measured_sets
+from harness.links import LinkType, open_link
+from harness.measure import known_metrics
+from harness.model import load_model
+from harness.run import TIMED_SETS
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+BACKENDS = ("torchscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cell whose bundle can be deployed any number of times; its module is not kept."""
+
+    cell: Cell
+    link: LinkType
+    bundle: Bundle
+
+    @property
+    def artifact(self) -> Path:
+        """The file that the runtime opens."""
+        return self.bundle.files[self.bundle.entry].source
+
+    @property
+    def sets(self) -> list[Arrays]:
+        """The inputs of the closed loop."""
+        return measured_sets(self.cell.file.model, TIMED_SETS)
+
+    @contextmanager
+    def deployed(self) -> Iterator[Deployment]:
+        """A fresh process, loaded."""
+        deployer = Deployer(self.cell, self.link, self.bundle, Limits(), DeviceTime())
+        try:
+            yield deployer.fresh()[0]
+        finally:
+            deployer.close()
+
+
+@cache
+def prepare(example: str, backend_name: str) -> Prepared:
+    """Export examples/EXAMPLE.py for a backend, or take the export from the cache."""
+    metrics = known_metrics().values()
+    file = load_model(EXAMPLES / f"{example}.py", metrics)
+    device = load_device("local", (ROOT / "devices",), metrics)
+    backend = load_backend(backend_name)
+    link = open_link(device)
+    artifact = export_artifact(build_model(file), backend.artifact)
+    return Prepared(Cell(file, device, backend), link, make_bundle(artifact, backend, link.probe(backend.packages)))

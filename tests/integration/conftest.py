@@ -1,0 +1,128 @@
+"""A project of a user's, as a folder, and ways to run hilgate in it: in this process, or in one that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.plugin import SUITE
+
+MODEL = """
+    import torch
+    from harness import Input, Model
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weight", torch.linspace(-1, 1, 12).reshape(4, 3))
+
+        def forward(self, x):
+            return torch.relu(x @ self.weight)
+
+    model = Model(
+        build=lambda: Net().eval(),
+        inputs=[Input("x", shape=("batch", 4), min_value=-1.0, max_value=1.0)],
+        dims={"batch": (1, 4)},
+    )
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the tests' own; one for all of them, so that the same model is exported once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HILGATE_CACHE", str(folder))
+        yield folder
+
+
+@dataclass
+class Outcome:
+    """What a run in a project came to."""
+
+    status: int
+    output: str
+    folder: Path
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """evidence.json."""
+        found: dict[str, Any] = json.loads((self.folder / "build/hil/evidence.json").read_text())
+        return found
+
+    def check(self, metric: str, cell: int = 0) -> dict[str, Any]:
+        """One check of a cell."""
+        checks = {check["metric"]: check for check in self.evidence["cells"][cell]["checks"]}
+        found: dict[str, Any] = checks[metric]
+        return found
+
+
+@dataclass
+class Project:
+    """A folder with a pytest.ini, a model file and device files."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file, indented as it stands in the test."""
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        return target
+
+    def command(self, *arguments: str, suite: Path = SUITE) -> list[str]:
+        """The suite with this project's settings, as `pytest --pyargs harness.suite -m hil` runs it where installed."""
+        pytest_command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-m", "hil", "-p", "no:cacheprovider"]
+        return [*pytest_command, str(suite), *arguments]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a run, for it to be interfered with."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **self.environment},
+        )
+
+    def run(self, *arguments: str, prefix: Sequence[str] = (), suite: Path = SUITE) -> Outcome:
+        """Run the suite to its end; a prefix is a command that runs commands."""
+        return self.run_command([*prefix, *self.command(*arguments, suite=suite)])
+
+    def run_command(self, command: Sequence[str], timeout: float = 120) -> Outcome:
+        """Run any command in the project."""
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **self.environment},
+        )
+        return Outcome(done.returncode, done.stdout, self.folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh project with a tiny model; the device is the shipped `local`, with one backend unless a test says
+    more."""
+    made = Project(tmp_path)
+    made.write("pytest.ini", "[pytest]\nhil_model = tiny.py\nhil_device = local\n")
+    made.write("tiny.py", MODEL)
+    return made

@@ -1,0 +1,164 @@
+"""Whatever is wrong with what the user gives ends in a clear error and an exit status that is not 0."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from .conftest import MODEL, Project
+
+ONNX = ("--backend", "onnxruntime")
+FORWARD = "return torch.relu(x @ self.weight)"
+DEVICE = """
+    [device]
+    description = "here"
+    link = "local"
+    backends = ["onnxruntime"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "said"),
+    [
+        pytest.param({}, ("--model", "none.py"), ["no such model file", "none.py"], id="no such model file"),
+        pytest.param({"tiny.py": "x = 1\n"}, (), ["no usable `model`", "tiny.py"], id="no model in it"),
+        pytest.param({"tiny.py": "1 / 0\n"}, (), ["ZeroDivisionError", "tiny.py"], id="a model file that raises"),
+        pytest.param(
+            {"tiny.py": MODEL.replace("dims={", "limits={'latency_p98_ms': 1}, dims={")},
+            (),
+            ["unknown limit 'latency_p98_ms'", "latency_p99_ms"],
+            id="unknown limit",
+        ),
+        pytest.param({}, ("--device", "locla"), ["no device 'locla'", "local"], id="no such device"),
+        pytest.param({"devices/d.toml": "[device\n"}, ("--device", "d"), ["d.toml", "TOML"], id="malformed TOML"),
+        pytest.param(
+            {"devices/d.toml": DEVICE + "    treads = 2\n"},
+            ("--device", "d"),
+            ["device.treads", "did you mean 'threads'"],
+            id="unknown key",
+        ),
+        pytest.param(
+            {"devices/d.toml": 'extends = "e"\n', "devices/e.toml": 'extends = "d"\n'},
+            ("--device", "d"),
+            ["d -> e -> d"],
+            id="a circle of extends",
+        ),
+        pytest.param(
+            {"devices/d.toml": DEVICE.replace('"onnxruntime"', '"onnxruntim"')},
+            ("--device", "d"),
+            ["no such backend", "did you mean onnxruntime?"],
+            id="a backend that does not exist",
+        ),
+        pytest.param({}, ("--backend", "tflite"), ["no such backend", "onnxruntime"], id="no such --backend"),
+        pytest.param(
+            {"devices/d.toml": DEVICE + '    [options.onnxruntime]\n    provider = ["CPUExecutionProvider"]\n'},
+            ("--device", "d"),
+            ["unknown option 'provider'", "providers"],
+            id="unknown option of a backend",
+        ),
+        pytest.param({}, ("--time-limit", "0"), ["--time-limit"], id="no time at all"),
+    ],
+)
+def test_what_cannot_be_planned_is_a_usage_error(
+    project: Project, files: dict[str, str], arguments: tuple[str, ...], said: list[str]
+) -> None:
+    for path, text in files.items():
+        project.write(path, text)
+    done = project.run(*arguments)
+    assert done.status == 4, done.output
+    for words in said:
+        assert words in done.output
+    assert "Traceback" not in done.output
+    assert not (project.folder / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        pytest.param("build=lambda: Net().eval()", "build=lambda: 1 / 0", "build() raised", id="build raises"),
+        pytest.param("build=lambda: Net().eval()", "build=lambda: Net().train()", "training mode", id="training mode"),
+        pytest.param(
+            "torch.linspace(-1, 1, 12)", "torch.rand(12)", "different weights", id="differs between two builds"
+        ),
+        pytest.param('shape=("batch", 4)', 'shape=("batch", 5)', "rejects inputs", id="rejects its inputs"),
+        pytest.param(FORWARD, "return x, 'a string'", "not a tensor", id="an output that is not a tensor"),
+        pytest.param(FORWARD, "return x.to(torch.bfloat16)", "dtype is not usable", id="an output's dtype"),
+        pytest.param(
+            FORWARD,
+            "return torch.linalg.eigvals(x.T @ x).abs()",
+            "cannot be exported as onnx",
+            id="both exporters refuse",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_deployed_fails_its_cell(project: Project, old: str, new: str, said: str) -> None:
+    assert old in MODEL
+    project.write("tiny.py", MODEL.replace(old, new))
+    done = project.run(*ONNX)
+    assert done.status == 1, done.output
+    (cell,) = done.evidence["cells"]
+    assert cell["verdict"] == "FAIL"
+    assert said in cell["error"]
+    assert said in done.output
+    assert "tiny.py" in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        pytest.param(DEVICE + '    arch = "aarch64"\n', ["not what the file", "aarch64"], id="another board"),
+        pytest.param(
+            DEVICE + '    [runtime]\n    environment = "/nowhere"\n', ["no /nowhere/bin/python"], id="no environment"
+        ),
+        pytest.param(
+            DEVICE + '    [options.onnxruntime]\n    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]\n',
+            ["CUDAExecutionProvider did not start"],
+            id="a provider that falls back to the CPU",
+        ),
+        pytest.param(
+            DEVICE.replace("local", "carrier_pigeon"), ["no link 'carrier_pigeon'", "local"], id="no such link"
+        ),
+    ],
+)
+def test_a_device_that_cannot_be_used_fails_its_cell(project: Project, device: str, said: list[str]) -> None:
+    project.write("devices/d.toml", device)
+    done = project.run("--device", "d")
+    assert done.status == 1, done.output
+    assert done.evidence["verdict"] == "FAIL"
+    for words in said:
+        assert words in done.output
+
+
+def test_a_backend_that_is_not_installed_there_fails_its_cell(project: Project) -> None:
+    environment = project.folder / "bare"
+    done = project.run_command([shutil.which("python3") or "python3", "-m", "venv", "--without-pip", str(environment)])
+    assert done.status == 0, done.output
+    project.write("devices/d.toml", DEVICE + f'    [runtime]\n    environment = "{environment}"\n')
+    done = project.run("--device", "d")
+    assert done.status == 1
+    assert "not installed: onnxruntime, numpy" in done.evidence["cells"][0]["error"]
+
+
+@pytest.mark.parametrize("full", ["build", "cache"])
+def test_a_full_disk_is_a_clear_error(project: Project, full: str) -> None:
+    (project.folder / full).mkdir()
+    if full == "cache":
+        project.environment["HILGATE_CACHE"] = str(project.folder / "cache")
+    # A file system of 8 KiB of our own, in a mount namespace that ends with the run.
+    mount = f'mount -t tmpfs -o size=8k none "{project.folder / full}" && exec "$@"'
+    done = project.run(*ONNX, prefix=["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"])
+    assert done.status not in (0, 5), done.output
+    assert "a file cannot be written" in done.output
+    assert "No space left on device" in done.output
+    assert "INTERNALERROR" not in done.output
+
+
+def test_workers_that_would_measure_each_other_are_refused(project: Project) -> None:
+    # What pytest-xdist's -n sets.
+    project.write("workers.py", "def pytest_addoption(parser):\n    parser.addoption('--numprocesses', type=int)\n")
+    project.environment["PYTHONPATH"] = str(project.folder)
+    done = project.run("-p", "workers", "--numprocesses", "2")
+    assert done.status == 4
+    assert "does not take -n" in done.output

@@ -1,0 +1,135 @@
+"""`pytest -m hil` as a user runs it: verdicts, evidence and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from .conftest import MODEL, Project
+
+ONNX = ("--backend", "onnxruntime")
+METRICS = {
+    "parity",
+    "accuracy",
+    "latency_p50_ms",
+    "latency_p90_ms",
+    "latency_p99_ms",
+    "deadline_miss_rate",
+    "memory_peak_mib",
+    "load_time_s",
+    "artifact_mib",
+}
+
+
+def with_limits(limits: str) -> str:
+    """The tiny model with limits."""
+    return MODEL.replace("dims={", f"limits={limits},\n        dims={{")
+
+
+def test_a_good_model_passes_on_both_backends_and_leaves_its_evidence(project: Project) -> None:
+    project.write("tiny.py", with_limits('{"latency_p99_ms": 1000, "deadline_ms": 1000, "deadline_miss_rate": 0.5}'))
+    done = project.run("--benchmark-json", "benchmark.json")
+    assert done.status == 0, done.output
+    evidence = done.evidence
+    assert (evidence["schema"], evidence["verdict"]) == (1, "PASS")
+    assert [cell["backend"] for cell in evidence["cells"]] == ["torchscript", "onnxruntime"]
+    for index, cell in enumerate(evidence["cells"]):
+        assert {check["metric"] for check in cell["checks"]} == METRICS
+        assert done.check("parity", index)["verdict"] == "PASS"
+        p99 = done.check("latency_p99_ms", index)
+        assert (p99["verdict"], p99["samples"], sum(p99["processes"])) == ("PASS", 1000, 1000)
+        raw = np.load(done.folder / "build/hil" / p99["raw"])
+        assert (raw.dtype, raw.shape, bool((raw > 0).all())) == (np.int64, (1000,), True)
+        assert p99["value"] <= p99["bound"] <= raw.max() / 1e6
+        after = done.check("memory_peak_mib", index)["after_mib"]
+        assert 5 < after["before_runtime"] < after["runtime"] <= after["model"] <= after["first"]
+    assert evidence["cells"][0]["fingerprint"]["settings"]["threads"] == 1
+    junit = ElementTree.parse(done.folder / "build/hil/junit.xml").getroot()  # noqa: S314
+    assert len(list(junit.iter("testcase"))) == 2 * len(METRICS)
+    published = json.loads((done.folder / "benchmark.json").read_text())["benchmarks"]
+    assert [one["stats"]["rounds"] for one in published] == [1000, 1000]
+    assert published[0]["stats"]["max"] == pytest.approx(
+        np.load(done.folder / "build/hil/samples/tiny-local-torchscript.npy").max() / 1e9
+    )
+
+
+def test_a_broken_limit_fails_and_says_which(project: Project) -> None:
+    project.write("tiny.py", with_limits('{"latency_p99_ms": 0.000001}'))
+    done = project.run(*ONNX)
+    assert done.status == 1
+    assert done.check("latency_p99_ms")["verdict"] == "FAIL"
+    assert "tiny.py: limits" in done.check("latency_p99_ms")["reason"]
+    assert done.evidence["verdict"] == "FAIL"
+    assert "verdict: FAIL" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [pytest.param((), 1, id="fails"), pytest.param(("--allow-inconclusive",), 0, id="is skipped where allowed")],
+)
+def test_too_few_samples_in_the_time_are_inconclusive(project: Project, options: tuple[str, ...], status: int) -> None:
+    project.write("tiny.py", with_limits('{"latency_p99_ms": 1000}'))
+    done = project.run(*ONNX, "--time-limit", "0.05", *options)
+    assert done.status == status, done.output
+    check = done.check("latency_p99_ms")
+    assert check["verdict"] == "INCONCLUSIVE"
+    assert check["samples"] < 459
+    assert "--time-limit" in check["reason"]
+    assert done.evidence["verdict"] == "INCONCLUSIVE"
+
+
+def test_only_what_was_selected_counts(project: Project) -> None:
+    done = project.run(*ONNX, "-k", "artifact")
+    assert done.status == 0, done.output
+    assert [check["metric"] for check in done.evidence["cells"][0]["checks"]] == ["artifact_mib"]
+    assert done.evidence["verdict"] == "MEASURED"
+
+
+def test_a_requested_cell_in_which_no_test_ran_is_an_error(project: Project) -> None:
+    project.write("test_other.py", "import pytest\n@pytest.mark.hil\ndef test_nothing(): pass\n")
+    done = project.run(*ONNX, suite=project.folder)
+    assert done.status == 1, done.output
+    assert done.evidence["verdict"] == "FAIL"
+    assert "nothing was measured" in done.evidence["cells"][0]["error"]
+
+
+def test_a_wrong_answer_fails_parity_with_a_replay_that_shows_it_again(project: Project) -> None:
+    branch = "return x @ self.weight if x.sum() > 0 else x.abs() @ self.weight"
+    project.write("tiny.py", MODEL.replace("return torch.relu(x @ self.weight)", branch))
+    done = project.run(*ONNX, "-k", "parity")
+    assert done.status == 1, done.output
+    check = done.check("parity")
+    assert (check["verdict"], check["limit"]) == ("FAIL", 10)
+    replayed = project.run_command([sys.executable, str(done.folder / "build/hil" / check["replay"] / "replay.py")])
+    assert replayed.status == 1
+    assert "the difference is still there" in replayed.output
+
+
+def test_accuracy_is_measured_on_the_device_beside_eager(project: Project) -> None:
+    samples = """
+        samples=lambda: ({"x": torch.eye(4).numpy()[:3]}, torch.tensor([2, 2, 2]).numpy()),
+        limits={"accuracy_min": 0.9},"""
+    project.write("tiny.py", MODEL.replace('dims={"batch": (1, 4)},', 'dims={"batch": (1, 4)},' + samples))
+    done = project.run(*ONNX, "-k", "accuracy")
+    check = done.check("accuracy")
+    assert check["value"] == check["eager"]
+    assert check["verdict"] == ("PASS" if check["value"] >= 0.9 else "FAIL")
+    assert check["samples"] == 3
+
+
+def test_a_second_run_keeps_no_cells_of_the_first(project: Project) -> None:
+    project.run("-k", "artifact")
+    done = project.run(*ONNX, "-k", "artifact")
+    assert [cell["backend"] for cell in done.evidence["cells"]] == ["onnxruntime"]
+
+
+def test_a_model_elsewhere_may_be_named_by_its_path(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "far.py"
+    elsewhere.write_text(project.write("tiny.py", MODEL).read_text())
+    done = project.run(*ONNX, "-k", "artifact", "--model", str(elsewhere))
+    assert done.status == 0, done.output
+    assert done.evidence["cells"][0]["model"] == "far"

@@ -1,0 +1,196 @@
+"""evidence.json: what it says while a run goes on and when it has ended, and what an earlier run may leave in it."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import Input, Model, __version__
+from harness.backends import load_backend
+from harness.cell import Cell
+from harness.checks import Check, Finding, Verdict
+from harness.device import Device
+from harness.evidence import CellRecord, Evidence
+from harness.limits import Metric
+from harness.model import ModelFile
+
+P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
+PARITY = Metric("parity", "", "worst error ratio")
+
+
+def build() -> Any:
+    """What a model file has; never called here."""
+
+
+def make_cell(backend: str) -> Cell:
+    model = Model(build=build, inputs=[Input("x", shape=(1,))], name="net")
+    device = Device("pi4", Path("pi4.toml"), "a board", "ssh", "h", None, None, None, ("torchscript", "onnxruntime"))
+    return Cell(ModelFile(Path("net.py"), model, ()), device, load_backend(backend))
+
+
+TORCH, ONNX = make_cell("torchscript"), make_cell("onnxruntime")
+
+
+def check(verdict: Verdict, metric: Metric = P99, value: float = 1.5) -> Check:
+    return Check(Finding(metric, value, value), None, verdict, "")
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    """Evidence of two cells, begun."""
+    begun = Evidence(tmp_path / "hil", [TORCH, ONNX], tmp_path)
+    begun.begin()
+    return begun
+
+
+def written(evidence: Evidence) -> dict[str, Any]:
+    content = json.loads((evidence.folder / "evidence.json").read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+# While a run goes on
+
+
+def test_a_run_that_has_begun_is_inconclusive_and_has_its_cells(evidence: Evidence) -> None:
+    content = written(evidence)
+    assert (content["schema"], content["tool"]) == (1, f"hilgate {__version__}")
+    assert (content["verdict"], content["finished"]) == ("INCONCLUSIVE", None)
+    assert [(cell["model"], cell["device"], cell["backend"]) for cell in content["cells"]] == [TORCH.key, ONNX.key]
+
+
+def test_a_run_is_inconclusive_until_its_end_whatever_has_passed(evidence: Evidence) -> None:
+    evidence.add_check(TORCH, check(Verdict.PASS))
+    evidence.add_check(ONNX, check(Verdict.PASS))
+    content = written(evidence)
+    assert content["verdict"] == "INCONCLUSIVE"
+    assert [cell["verdict"] for cell in content["cells"]] == ["PASS", "PASS"]
+
+
+def test_a_check_is_written_at_once(evidence: Evidence) -> None:
+    evidence.add_check(ONNX, check(Verdict.MEASURED))
+    assert [len(cell["checks"]) for cell in written(evidence)["cells"]] == [0, 1]
+
+
+def test_an_error_is_written_at_once_and_once(evidence: Evidence) -> None:
+    for text in ("killed\nby the kernel", "killed\nby the kernel", "another"):
+        evidence.add_error(TORCH, text)
+    cell = written(evidence)["cells"][0]
+    assert (cell["verdict"], cell["error"]) == ("FAIL", "killed\nby the kernel\nanother")
+
+
+def test_a_value_that_json_lacks_is_written_as_text(evidence: Evidence) -> None:
+    evidence.add_check(TORCH, check(Verdict.FAIL, PARITY, float("inf")))
+    assert written(evidence)["cells"][0]["checks"][0]["value"] == "inf"
+
+
+def test_what_is_known_of_a_cell_is_written(evidence: Evidence) -> None:
+    evidence[ONNX].facts |= {"artifact": {"sha256": "ab"}, "bundle": {"sha256": "cd"}, "fingerprint": {"threads": 1}}
+    evidence[ONNX].notes.append("größer")
+    evidence.write()
+    entry = written(evidence)["cells"][1]
+    assert (entry["artifact"], entry["bundle"]) == ({"sha256": "ab"}, {"sha256": "cd"})
+    assert (entry["fingerprint"], entry["notes"]) == ({"threads": 1}, ["größer"])
+
+
+def test_raw_samples_are_kept_beside_it(evidence: Evidence) -> None:
+    durations = np.array([3, 1, 2], np.int64)
+    path = evidence.save_samples(ONNX, durations)
+    assert path == "samples/net-pi4-onnxruntime.npy"
+    np.testing.assert_array_equal(np.load(evidence.folder / path), durations)
+
+
+# At its end
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "verdict"),
+    [
+        pytest.param([Verdict.PASS, Verdict.MEASURED], "PASS", id="pass"),
+        pytest.param([Verdict.MEASURED, Verdict.MEASURED], "MEASURED", id="measured"),
+        pytest.param([Verdict.PASS, Verdict.INCONCLUSIVE], "INCONCLUSIVE", id="inconclusive"),
+        pytest.param([Verdict.PASS, Verdict.FAIL], "FAIL", id="fail"),
+        pytest.param([Verdict.PASS, Verdict.NOT_APPLICABLE], "INCONCLUSIVE", id="a-cell-with-nothing-that-applies"),
+    ],
+)
+def test_at_its_end_the_runs_verdict_is_its_cells_worst(
+    evidence: Evidence, verdicts: list[Verdict], verdict: str
+) -> None:
+    for cell, one in zip((TORCH, ONNX), verdicts, strict=True):
+        evidence.add_check(cell, check(one))
+    evidence.finish(keep=[TORCH, ONNX])
+    content = written(evidence)
+    assert content["verdict"] == verdict
+    assert content["finished"] >= content["started"]
+
+
+def test_cells_that_were_not_selected_are_left_out(evidence: Evidence) -> None:
+    evidence.add_check(TORCH, check(Verdict.PASS))
+    evidence.finish(keep=[TORCH])
+    content = written(evidence)
+    assert [cell["backend"] for cell in content["cells"]] == ["torchscript"]
+    assert content["verdict"] == "PASS"
+
+
+def test_a_run_of_no_cell_is_no_pass(evidence: Evidence) -> None:
+    evidence.finish(keep=[])
+    assert written(evidence)["verdict"] == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("checks", "errors", "said"),
+    [
+        pytest.param([], [], False, id="nothing"),
+        pytest.param([Verdict.NOT_APPLICABLE], [], False, id="nothing-applies"),
+        pytest.param([Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE], [], True, id="inconclusive"),
+        pytest.param([], ["killed"], True, id="error"),
+    ],
+)
+def test_a_cell_came_to_something_or_not(checks: list[Verdict], errors: list[str], said: bool) -> None:
+    record = CellRecord(TORCH, checks=[check(verdict) for verdict in checks], errors=errors)
+    assert record.anything_said is said
+
+
+# What an earlier run left
+
+
+def test_samples_and_replays_of_an_earlier_run_go(evidence: Evidence, tmp_path: Path) -> None:
+    evidence.save_samples(TORCH, np.zeros(3, np.int64))
+    (evidence.folder / "replay" / "net").mkdir(parents=True)
+    evidence.add_check(TORCH, check(Verdict.PASS))
+    Evidence(evidence.folder, [ONNX], tmp_path).begin()
+    assert [path.name for path in evidence.folder.iterdir()] == ["evidence.json"]
+    assert [cell["backend"] for cell in written(evidence)["cells"]] == ["onnxruntime"]
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    for name in ("notes.txt", "plots/samples/x.png", "junit.xml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    Evidence(tmp_path, [TORCH], tmp_path).begin()
+    assert (tmp_path / "notes.txt").exists()
+    assert (tmp_path / "plots/samples/x.png").exists()
+    assert (tmp_path / "junit.xml").exists()
+
+
+# Whose it is
+
+
+def test_the_commit_is_that_of_the_users_repository(tmp_path: Path) -> None:
+    def commit() -> str | None:
+        return Evidence(tmp_path / "hil", [], tmp_path).commit
+
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert commit() is None
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "x")
+    assert commit() == git("rev-parse", "HEAD")
+    (tmp_path / "net.py").touch()
+    assert commit() == git("rev-parse", "HEAD") + "+changes"

@@ -1,0 +1,178 @@
+"""What the agent's files say of a board, and that they run there: Python 3.9, nothing but numpy and themselves."""
+
+import ast
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.agent import facts
+
+HARNESS = Path(facts.__file__).parents[1]
+AGENT = sorted((HARNESS / "agent").glob("*.py"))
+BACKENDS = {"torchscript": "torch", "onnxruntime": "onnxruntime"}
+SHIPPED = [
+    *(pytest.param(path, {"numpy"}, id=f"agent-{path.stem}") for path in AGENT),
+    *(
+        pytest.param(HARNESS / "backends" / f"{name}.py", {"numpy", runtime}, id=f"backend-{name}")
+        for name, runtime in BACKENDS.items()
+    ),
+]
+
+# /proc/cpuinfo, shortened to its first core where the others are alike.
+PI4 = """\
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm crc32 cpuid
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: 0xd08
+CPU revision\t: 3
+
+Revision\t: c03115
+Serial\t\t: 10000000deadbeef
+Model\t\t: Raspberry Pi 4 Model B Rev 1.5
+"""
+PI4_32_BIT = "processor\t: 0\nmodel name\t: ARMv7 Processor rev 3 (v7l)\n" + PI4.partition("\n")[2]
+PI5 = """\
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x4
+CPU part\t: 0xd0b
+CPU revision\t: 1
+
+Revision\t: d04170
+Model\t\t: Raspberry Pi 5 Model B Rev 1.0
+"""
+X86 = """\
+processor\t: 0
+vendor_id\t: GenuineIntel
+model name\t: Intel(R) Xeon(R) Processor @ 2.60GHz
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        pytest.param(PI4, "cortex-a72", id="pi-4"),
+        pytest.param(PI4_32_BIT, "cortex-a72", id="pi-4-32-bit"),
+        pytest.param(PI5, "cortex-a76", id="pi-5"),
+        pytest.param(PI5.replace("0xd0b", "0xd4f"), "arm-part-0xd4f", id="arm-unknown-part"),
+        pytest.param(PI4 + PI5, "cortex-a72", id="two-kinds-the-first"),
+        pytest.param(X86, "Intel(R) Xeon(R) Processor @ 2.60GHz", id="x86"),
+    ],
+)
+def test_the_cpus_name(monkeypatch: pytest.MonkeyPatch, text: str, name: str) -> None:
+    monkeypatch.setattr(facts, "read_text", {"/proc/cpuinfo": text}.__getitem__)
+    assert facts.cpu_name() == name
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param("", id="no-cpuinfo"), pytest.param(PI5.replace("0x41", "0x61"), id="not-arms-own")]
+)
+def test_a_cpu_that_is_not_known_has_some_name(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(facts, "read_text", lambda path: text)
+    assert facts.cpu_name() == (platform.processor() or "unknown")
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"),
+    [
+        pytest.param("MemTotal:        3884136 kB\nMemFree:          100 kB", 3793, id="pi-4"),
+        pytest.param("", 0, id="no-meminfo"),
+    ],
+)
+def test_the_memory_in_mib(monkeypatch: pytest.MonkeyPatch, text: str, mib: int) -> None:
+    monkeypatch.setattr(facts, "read_text", lambda path: text)
+    assert facts.memory_mib() == mib
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param(b"10000000deadbeef\0", "10000000deadbeef", id="device-tree"),
+        pytest.param(b"performance\n", "performance", id="sysfs"),
+        pytest.param(b"\xff\xfe", "\ufffd\ufffd", id="not-utf-8"),
+    ],
+)
+def test_a_files_text_has_no_end_of_its_own(tmp_path: Path, content: bytes, text: str) -> None:
+    (tmp_path / "x").write_bytes(content)
+    assert facts.read_text(str(tmp_path / "x")) == text
+
+
+def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert facts.read_text(str(tmp_path / "absent")) == ""
+
+
+def test_packages_that_are_not_installed_are_left_out() -> None:
+    assert facts.package_versions(["numpy", "no-such-package-of-ours"]) == {"numpy": np.__version__}
+
+
+# On the device
+
+
+def old_python() -> str | None:
+    """A Python 3.9, where this machine has one."""
+    managed = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9.*/bin/python"))
+    for program in [*map(str, managed), shutil.which("python3.9")]:
+        # pyenv's own python3.9 on the PATH only complains where no such version is chosen.
+        if program and subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return program
+    return None
+
+
+PYTHONS = [pytest.param(sys.executable, id="this")] + [
+    pytest.param(program, id="3.9") for program in [old_python()] if program
+]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_facts_are_a_program_of_their_own_on_stdin(python: str) -> None:
+    program = Path(facts.__file__).read_text(encoding="utf-8")
+    command = [python, "-B", "-", "numpy", "no-such-package-of-ours"]
+    done = subprocess.run(command, input=program, capture_output=True, text=True, check=True, cwd="/")
+    mark, _, line = done.stdout.partition(facts.MARK)
+    found = json.loads(line)
+    here = facts.facts(["numpy"])
+    assert mark == ""
+    assert set(found) == set(here)
+    assert "no-such-package-of-ours" not in found["packages"]
+    assert {key: found[key] for key in ("arch", "cpu", "memory_mib")} == {
+        key: here[key] for key in ("arch", "cpu", "memory_mib")
+    }
+
+
+@pytest.mark.parametrize(("path", "packages"), SHIPPED)
+def test_a_shipped_file_is_python_3_9(path: Path, packages: set[str]) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_real_python_compiles_what_is_shipped(python: str, tmp_path: Path) -> None:
+    files = [str(param.values[0]) for param in SHIPPED]
+    program = "import py_compile, sys; [py_compile.compile(path, sys.argv[1], doraise=True) for path in sys.argv[2:]]"
+    subprocess.run([python, "-c", program, str(tmp_path / "x.pyc"), *files], check=True)
+
+
+@pytest.mark.parametrize(("path", "packages"), SHIPPED)
+def test_a_shipped_file_imports_only_what_is_there(path: Path, packages: set[str]) -> None:
+    allowed = packages | sys.stdlib_module_names
+    siblings = {file.stem for file in AGENT} | {"backend"} if path in AGENT else set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            names = {node.module} if node.module else {alias.name for alias in node.names}
+            assert node.level == 1
+            assert names <= siblings
+        elif isinstance(node, ast.ImportFrom):
+            assert str(node.module).partition(".")[0] in allowed

@@ -1,0 +1,175 @@
+"""The table at the end of a run: every metric, value, verdict and reason is in it, however wide the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Input, Model
+from harness.backends import load_backend
+from harness.cell import Cell
+from harness.checks import Check, Finding, Verdict
+from harness.device import Device
+from harness.evidence import CellRecord
+from harness.limits import Limit, Metric
+from harness.measure import known_metrics
+from harness.model import ModelFile
+from harness.parity import PARITY
+from harness.report.terminal import STYLES, render
+
+METRICS = {**known_metrics(), "parity": PARITY}
+P99 = METRICS["latency_p99_ms"]
+ACCURACY = METRICS["accuracy"]
+
+WIDTHS = [pytest.param(80, id="80-columns"), pytest.param(200, id="200-columns")]
+
+
+def build() -> Any:
+    """What a model file has; never called here."""
+
+
+def record(
+    backend: str, *checks: Check, model: str = "net", link: str = "ssh", description: str = "a board", **more: Any
+) -> CellRecord:
+    file = ModelFile(Path("net.py"), Model(build=build, inputs=[Input("x", shape=(1,))], name=model), ())
+    device = Device("pi4", Path("pi4.toml"), description, link, "h", None, None, None, ("torchscript", "onnxruntime"))
+    return CellRecord(Cell(file, device, load_backend(backend)), checks=list(checks), **more)
+
+
+def check(metric: Metric = P99, verdict: Verdict = Verdict.PASS, reason: str = "", **more: Any) -> Check:
+    limit = more.pop("limit", None)
+    found = Limit(metric.limit_key, limit, "here") if limit is not None else None
+    return Check(Finding(metric, **({"value": 1.5} | more)), found, verdict, reason)
+
+
+def shown(*records: CellRecord, width: int = 200, color: bool = False) -> str:
+    return render(records, width=width, color=color)
+
+
+def row(text: str, first: str) -> list[str]:
+    """The cells of a table's row."""
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
+    (found,) = [cells for cells in rows if cells[:1] == [first]]
+    return found
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_metric_and_verdict_is_there(width: int) -> None:
+    checks = [check(metric, verdict) for metric, verdict in zip(METRICS.values(), [*Verdict] * 2, strict=False)]
+    text = shown(record("torchscript", *checks), record("onnxruntime", *checks), width=width)
+    assert all(len(row(text, name)) == 4 for name in METRICS)
+    assert all(verdict in text for verdict in Verdict)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    long = check(ACCURACY, Verdict.FAIL, reason="x " * 150, confidence=0.99, bound=123.456, limit=0.123456)
+    text = shown(record("torchscript", long), record("onnxruntime", long, errors=["y" * 300]), width=width)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_with_many_backends_on_a_narrow_terminal_nothing_is_cut_off() -> None:
+    cells = [record("torchscript", check(metric, Verdict.INCONCLUSIVE)) for metric in (P99, ACCURACY) for _ in "12"]
+    assert "…" not in shown(*cells, width=60)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_row_has_value_bound_and_verdict_by_backend_and_the_limit(width: int) -> None:
+    torch = check(value=1.93456, bound=2.1, confidence=0.99, limit=33)
+    onnx = check(value=40.1, bound=45.0, confidence=0.99, limit=33, verdict=Verdict.FAIL)
+    text = shown(record("torchscript", torch), record("onnxruntime", onnx), width=width)
+    assert row(text, "latency_p99_ms") == ["latency_p99_ms", "1.93 (≤ 2.1) PASS", "40.1 (≤ 45) FAIL", "≤ 33"]
+
+
+@pytest.mark.parametrize(
+    ("one", "cells"),
+    [
+        pytest.param(check(verdict=Verdict.MEASURED), ["1.5 MEASURED", ""], id="no-limit"),
+        pytest.param(check(verdict=Verdict.NOT_APPLICABLE, value=None), ["NOT_APPLICABLE", ""], id="no-value"),
+        pytest.param(check(bound=2.0, limit=33), ["1.5 PASS", "≤ 33"], id="bound-without-confidence"),
+        pytest.param(check(ACCURACY, bound=1.5, limit=0.95), ["1.5 PASS", "≥ 0.95"], id="lower-limit"),
+        pytest.param(
+            check(ACCURACY, bound=0.9, confidence=0.99, limit=0.95), ["1.5 (≥ 0.9) PASS", "≥ 0.95"], id="lower-bound"
+        ),
+        pytest.param(check(value=float("inf"), verdict=Verdict.FAIL), ["inf FAIL", ""], id="infinite"),
+    ],
+)
+def test_what_a_check_looks_like(one: Check, cells: list[str]) -> None:
+    assert row(shown(record("torchscript", one)), one.finding.metric.name)[1:] == cells
+
+
+def test_a_metric_that_one_backend_lacks_is_a_dash_there() -> None:
+    text = shown(record("torchscript", check()), record("onnxruntime", check(ACCURACY)))
+    assert row(text, "latency_p99_ms") == ["latency_p99_ms", "1.5 PASS", "–", ""]
+    assert row(text, "accuracy") == ["accuracy", "–", "1.5 PASS", ""]
+
+
+def test_limits_that_differ_by_backend_are_both_there() -> None:
+    text = shown(record("torchscript", check(limit=33)), record("onnxruntime", check(limit=20)))
+    assert row(text, "latency_p99_ms")[-1] == "≤ 33 / ≤ 20"
+
+
+def test_the_last_row_has_the_cells_verdicts() -> None:
+    text = shown(record("torchscript", check()), record("onnxruntime", check(), errors=["killed"]))
+    assert row(text, "verdict") == ["verdict", "PASS", "FAIL", ""]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_reason_is_there_once_with_the_backends_that_it_holds_for(width: int) -> None:
+    doubt = check(verdict=Verdict.INCONCLUSIVE, reason="the board was throttled")
+    slow = check(ACCURACY, Verdict.FAIL, reason="wanted ≥ 0.95")
+    lines = shown(record("torchscript", doubt, slow), record("onnxruntime", doubt), width=width).splitlines()
+    assert lines.count("latency_p99_ms (torchscript, onnxruntime): the board was throttled") == 1
+    assert lines.count("accuracy (torchscript): wanted ≥ 0.95") == 1
+
+
+def test_reasons_that_differ_are_all_there() -> None:
+    text = shown(
+        record("torchscript", check(verdict=Verdict.FAIL, reason="found 40 ms")),
+        record("onnxruntime", check(verdict=Verdict.FAIL, reason="found 50 ms")),
+    )
+    assert "latency_p99_ms (torchscript): found 40 ms" in text
+    assert "latency_p99_ms (onnxruntime): found 50 ms" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        pytest.param({"errors": ["killed [9]"]}, "error (torchscript): killed [9]", id="error"),
+        pytest.param({"notes": ["[a] note"]}, "note (torchscript): [a] note", id="note"),
+    ],
+)
+def test_errors_and_notes_are_there_as_they_are(more: dict[str, Any], line: str) -> None:
+    assert line in shown(record("torchscript", **more)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("more", "title"),
+    [
+        pytest.param({}, "net on pi4: a board", id="device"),
+        pytest.param({"link": "qemu"}, "net on pi4: a board, emulated", id="emulated"),
+        pytest.param({"description": "[lab] :pi: [/]"}, "net on pi4: [lab] :pi: [/]", id="brackets-are-no-markup"),
+    ],
+)
+def test_a_title_names_model_and_device(more: dict[str, str], title: str) -> None:
+    assert shown(record("torchscript", check(), **more)).splitlines()[0] == title
+
+
+def test_every_model_has_a_table_of_its_own() -> None:
+    text = shown(record("torchscript", check(), model="a"), record("torchscript", check(), model="b"))
+    assert [line for line in text.splitlines() if " on pi4" in line] == ["a on pi4: a board", "b on pi4: a board"]
+
+
+@pytest.mark.parametrize(
+    ("color", "escapes"), [pytest.param(True, True, id="on"), pytest.param(False, False, id="off")]
+)
+def test_colour_is_used_only_where_it_is_wanted(color: bool, escapes: bool) -> None:
+    assert ("\x1b[" in shown(record("torchscript", check()), color=color)) is escapes
+
+
+def test_every_verdict_has_a_colour() -> None:
+    assert set(STYLES) == set(Verdict)
+
+
+def test_without_cells_there_is_no_table() -> None:
+    assert shown() == ""
