@@ -64,10 +64,10 @@ def _digits() -> Iterator[Row]:
     details = {"runs": [one.details() for one in runs]}
     against = f"best of {REPEATS} runs; median {median_s:.1f} s"
     yield Row("digits, both backends: the whole run", best.wall_s, "s", against, DIGITS_AIM, details)
-    yield Row("of it, CPU of all its processes", best.cpu_s, "s", f"the whole run: {best.wall_s:.1f} s")
-    yield Row("of it, the harness", best.harness_s, "s", f"loading and inferring: {best.device_s:.1f} s")
+    yield Row("digits: CPU of all its processes", best.cpu_s, "s", f"the whole run: {best.wall_s:.1f} s")
+    yield Row("digits: the harness", best.harness_s, "s", f"loading and inferring: {best.device_s:.1f} s")
     share = statistics.median(one.harness_s / one.device_s for one in runs)
-    yield Row("the harness", share, RATIO, "the device's loading and inferring")
+    yield Row("digits: the harness", share, RATIO, "the device's loading and inferring")
 
 
 def _vit_base(time_limit_s: float) -> Iterator[Row]:
@@ -77,7 +77,7 @@ def _vit_base(time_limit_s: float) -> Iterator[Row]:
     samples = " + ".join(str(count) for count in details["samples"].values())
     against = f"the device's loading and inferring: {made.device_s:.0f} s, {samples} samples"
     yield Row("vit_base, both backends: the harness", made.harness_s / made.device_s, RATIO, against, VIT_AIM, details)
-    yield Row("the same", made.harness_s, "s", f"the whole run: {made.wall_s:.0f} s")
+    yield Row("vit_base: the harness", made.harness_s, "s", f"the whole run: {made.wall_s:.0f} s")
 
 
 def _samples(cell: Mapping[str, Any]) -> int:

@@ -12,7 +12,8 @@ from .agent.structure import flatten
 from .errors import ModelError
 from .fingerprint import weight_hashes
 from .inputs import describe, traced_sizes, uniform_set
-from .model import Array, Model, ModelFile
+from .model import Array, Model
+from .model_file import ModelFile
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .backends import Backend
 from .device import Device
 from .limits import Limit
-from .model import ModelFile
+from .model_file import ModelFile
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import dis
 import hashlib
 import io
 import sys
 import sysconfig
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -22,7 +24,7 @@ def tensor_sha256(tensor: torch.Tensor) -> str:
     """A hash of a tensor's type, shape and elements."""
     import torch
 
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
     return digest.hexdigest()
@@ -35,18 +37,25 @@ def weight_hashes(module: torch.nn.Module) -> dict[str, str]:
 
 
 def module_sha256(module: torch.nn.Module) -> str:
-    """A hash of a module: its tree, its tensors, its attributes, the code of its own classes and what that refers to.
+    """A hash of a module: its tree, its tensors, its attributes, and the user's own code that it can reach.
 
-    It is the hash of what cloudpickle would write, were all of the user's own Python modules to be sent along; code
-    that is installed is named only, so whoever uses this adds the installed versions. Equal modules mostly hash
-    alike; different ones never do.
+    Own is what is neither installed, nor the standard library's, nor hilgate's. Own functions and classes count with
+    their bytecode and with every global that they name, followed as far as it goes; an own Python module that they name
+    or import counts whole. Installed code is named only, so whoever uses this adds the installed versions. Not seen
+    is what forward reads from outside while it runs: files, environment variables, modules imported by a computed
+    name. Folders, line numbers and comments do not count.
+
+    Equal modules mostly hash alike, in every process; different ones do not.
 
     Raises:
-        Exception: some attribute cannot be pickled; whatever pickle raises.
+        Exception: some attribute cannot be pickled, or is compiled code of the user's own; whatever pickle raises.
     """
+    return _digest(module, _own_modules())
+
+
+def _digest(value: Any, own: Mapping[str, ModuleType]) -> str:
     sink = _HashSink()
-    with _pickled_by_value(_own_modules()):
-        _Pickler(sink, protocol=4).dump(module)
+    _Pickler(sink, own).dump(value)
     return sink.digest.hexdigest()
 
 
@@ -60,54 +69,155 @@ class _HashSink(io.RawIOBase):
         return len(data)
 
 
+class _StandIn:
+    """What is written for an object is never read: (_StandIn, a name, the object's content)."""
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Writes what an object is, the same in every process.
+
+    Content is handed over as state, which pickle writes after it has noted the object: a method may refer to its class.
+    """
+
+    def __init__(self, sink: io.RawIOBase, own: Mapping[str, ModuleType]) -> None:
+        super().__init__(sink, protocol=4)
+        self.own = own
+
     def persistent_id(self, obj: Any) -> Any:
-        """Tensors by their hash: a model of gigabytes is never copied."""
+        """What is written by its value alone: tensors (a model of gigabytes is never copied); texts, for two equal ones
+        may be one object or two; sets, whose order changes from process to process."""
         import torch
 
+        if isinstance(obj, (str, bytes)):
+            data = obj.encode("utf-8", "surrogatepass") if isinstance(obj, str) else obj
+            return int.from_bytes(hashlib.sha256(type(obj).__name__.encode() + b" " + data).digest(), "big")
         if isinstance(obj, torch.Tensor) and obj.layout == torch.strided and not obj.is_quantized:
             return type(obj).__name__, tensor_sha256(obj)
+        if type(obj) in (set, frozenset):
+            return type(obj).__name__, *sorted(_digest(member, self.own) for member in obj)
         return None
 
     def reducer_override(self, obj: Any) -> Any:
-        """The user's own classes by their content, without the random identifier that cloudpickle gives them.
+        """By content what pickle would write by name, or cloudpickle with paths and random identifiers."""
+        if isinstance(obj, CodeType):
+            return _StandIn, ("code",), tuple(getattr(obj, name) for name in _CODE)
+        if isinstance(obj, ModuleType) and obj.__name__ in self.own:
+            _refuse_compiled(obj)
+            return _StandIn, ("module", obj.__name__), _content(vars(obj), _MACHINERY)
+        if isinstance(obj, FunctionType) and self._by_value(obj):
+            return _StandIn, ("function", obj.__qualname__), self._function(obj)
+        if isinstance(obj, type) and self._by_value(obj):
+            _refuse_compiled(self.own.get(obj.__module__))
+            return _StandIn, ("class", obj.__qualname__, type(obj), obj.__bases__), _content(vars(obj), _NOT_CONTENT)
+        if isinstance(obj, MappingProxyType):
+            return _StandIn, ("mapping",), dict(obj)
+        if isinstance(obj, (type(threading.Lock()), type(threading.RLock()))):
+            return _StandIn, ("lock",)
+        return self._by_name(obj) or super().reducer_override(obj)
 
-        The content comes as state, hence after the class is known to the pickler: a method may refer to its own class.
-        """
-        if isinstance(obj, type) and obj.__module__ in cloudpickle.list_registry_pickle_by_value():
-            content = {key: value for key, value in sorted(vars(obj).items()) if key not in _NOT_CONTENT}
-            return type, (obj.__qualname__, obj.__bases__, {}), content
-        return super().reducer_override(obj)
+    def _by_value(self, obj: Any) -> bool:
+        if obj.__module__ in self.own:
+            return True
+        found: Any = sys.modules.get(obj.__module__)
+        for name in obj.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return found is not obj
+
+    def _function(self, function: FunctionType) -> tuple[Any, ...]:
+        names, imports = _names(function.__code__)
+        used = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+        modules = [
+            module
+            for name, module in sorted(self.own.items())
+            if any(name == wanted or name.endswith("." + wanted) for wanted in imports)
+        ]
+        cells = [_cell_content(cell) for cell in function.__closure__ or ()]
+        defaults = (function.__defaults__, function.__kwdefaults__)
+        return function.__code__, defaults, cells, used, modules, vars(function), function.__annotations__
+
+    def _by_name(self, obj: Any) -> Any:
+        """Objects of the user's own that pickle knows by their name only, such as a function behind lru_cache."""
+        if isinstance(obj, (type, FunctionType)) or getattr(obj, "__module__", None) not in self.own:
+            return None
+        if type(obj).__module__ == "typing":
+            return _StandIn, (repr(obj),)
+        if not isinstance(name := obj.__reduce_ex__(4), str):
+            return None
+        if not hasattr(obj, "__wrapped__"):
+            raise TypeError(f"what {obj.__module__}.{name} is cannot be told from its name")
+        return _StandIn, ("wrapped", name), obj.__wrapped__
 
 
+_CODE = (
+    *("co_code", "co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_exceptiontable"),
+    *("co_flags", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_name"),
+)
 # Made anew for each class object, and nothing that its author wrote.
-_NOT_CONTENT = {"__dict__", "__weakref__", "_abc_impl"}
+_NOT_CONTENT = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__"}
+# How a Python module came to be imported, and what Python and pytest add to it.
+_MACHINERY = {
+    *("__file__", "__cached__", "__spec__", "__loader__", "__path__", "__builtins__", "__warningregistry__"),
+    *("@py_builtins", "@pytest_ar"),
+}
 
 
-def _own_modules() -> list[ModuleType]:
+def _content(values: Mapping[str, Any], without: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in sorted(values.items()) if key not in without}
+
+
+def _cell_content(cell: Any) -> Any:
+    try:
+        return [cell.cell_contents]
+    except ValueError:  # not yet set
+        return []
+
+
+def _names(code: CodeType) -> tuple[set[str], set[str]]:
+    """The globals that code names, and what it imports, inner functions included."""
+    names, imports = set(), set()
+    for step in dis.get_instructions(code):
+        if step.opname in ("IMPORT_NAME", "IMPORT_FROM"):
+            imports.add(step.argval)
+        elif step.opname.endswith(("_GLOBAL", "_NAME", "_OR_GLOBALS")):
+            names.add(step.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner_names, inner_imports = _names(constant)
+            names |= inner_names
+            imports |= inner_imports
+    return names, imports - {""}
+
+
+def _refuse_compiled(module: ModuleType | None) -> None:
+    if str(getattr(module, "__file__", "")).endswith(tuple(EXTENSION_SUFFIXES)):
+        raise TypeError(f"what compiled code does cannot be told: {module}")
+
+
+def _own_modules() -> dict[str, ModuleType]:
     """Python modules that are neither installed, nor the standard library's, nor hilgate's: the user's own."""
     paths = sysconfig.get_paths()
     foreign = [Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     foreign.append(Path(__file__).resolve().parent)
-    found = []
+    own = {}
     for name, module in list(sys.modules.items()):
-        path = getattr(module, "__file__", None)
-        if name == "__main__" or not path or getattr(module, "__name__", "") != name:
+        if name == "__main__" or getattr(module, "__name__", "") != name:
             continue
-        resolved = Path(path).resolve()
-        if not any(resolved.is_relative_to(folder) for folder in foreign):
-            found.append(module)
-    return found
+        places = list(_places(module))
+        if places and not any(_is_in(place, foreign) for place in places):
+            own[name] = module
+    return own
 
 
-@contextlib.contextmanager
-def _pickled_by_value(modules: list[ModuleType]) -> Iterator[None]:
-    already = cloudpickle.list_registry_pickle_by_value()
-    fresh = [module for module in modules if module.__name__ not in already]
-    try:
-        for module in fresh:
-            cloudpickle.register_pickle_by_value(module)
-        yield
-    finally:
-        for module in fresh:
-            cloudpickle.unregister_pickle_by_value(module)
+def _places(module: ModuleType) -> Iterator[Path]:
+    """A module's file; the folders of a package that has none."""
+    if path := getattr(module, "__file__", None):
+        yield Path(path)
+    else:
+        yield from map(Path, getattr(module, "__path__", ()))
+
+
+def _is_in(place: Path, folders: list[Path]) -> bool:
+    if {"site-packages", "dist-packages"}.intersection(place.parts):
+        return True
+    resolved = place.resolve()
+    return any(resolved.is_relative_to(folder) for folder in folders)

@@ -6,19 +6,15 @@ torch, so that importing it costs nothing; what is built from it is in ``harness
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import ModelError
-from .limits import Limit, Metric, is_finite_number, parse_limits
+from .limits import is_finite_number
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +25,9 @@ Samples = tuple[Mapping[str, Array], Array]
 FLOAT_TYPES = ("float16", "float32", "float64")
 INTEGER_TYPES = ("int8", "int16", "int32", "int64", "uint8")
 DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES, "bool")
+
+# Where an end of a range is not given.
+UNBOUNDED = 1000.0
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -41,8 +40,8 @@ class Input:
         name: an identifier; inputs go to ``forward`` by position.
         shape: sizes, and names of dimensions whose range is in the model's ``dims``.
         dtype: numpy's name of the element type.
-        min_value, max_value: the range of finite values, ends included. Without one, floats are drawn from −1000 …
-            1000; integers need both, for an index out of range is no fair test.
+        min_value, max_value: the range of finite values, ends included. A float's missing end lies
+            1000 beyond the other, and at ±1000 at least; integers need both: an index out of range is no fair test.
         allow_nan, allow_infinity: whether these may occur too, beside the range.
 
     Raises:
@@ -112,16 +111,12 @@ class Input:
     def _ends(self) -> tuple[float, float]:
         if self.dtype == "bool":
             return 0, 1
-        default = 1000.0
-        low = -default if self.min_value is None else self.min_value
-        high = default if self.max_value is None else self.max_value
-        return (
-            (low, max(low, high))
-            if self.max_value is None
-            else (min(low, high), high)
-            if self.min_value is None
-            else (low, high)
-        )
+        low, high = self.min_value, self.max_value
+        if low is None:
+            low = max(min(-UNBOUNDED, (high or 0) - UNBOUNDED), float(np.finfo(self.dtype).min))
+        if high is None:
+            high = min(max(UNBOUNDED, low + UNBOUNDED), float(np.finfo(self.dtype).max))
+        return low, high
 
     def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with every named dimension filled in."""
@@ -198,85 +193,3 @@ class Model:
             low, high = self.dims[name]
             if type(size) is not int or not low <= size <= high:
                 raise ModelError(f"measure[{name!r}] is out of range", wanted=f"{low} … {high}", found=repr(size))
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A model, the file that it came from, and its limits, validated."""
-
-    path: Path
-    model: Model
-    limits: tuple[Limit, ...]
-
-    @property
-    def name(self) -> str:
-        """The model's name: it stands in test ids, tables and evidence."""
-        return self.model.name
-
-
-def read_model(path: Path) -> Model:
-    """Run a model file and take its ``model``.
-
-    The file's folder comes first on ``sys.path``, as it does for a script, so that it can import what lies beside it.
-    The file runs as a module named after it, never after its path: the name goes into artifacts, whose hash must not
-    depend on a folder.
-
-    Raises:
-        ModelError: there is no such file, it raises, or it has no usable ``model``.
-    """
-    where = str(path)
-    if not path.is_file():
-        hint = "name a Python file with a `model` in it: --model FILE.py, or hil_model in pytest.ini"
-        raise ModelError(
-            "no such model file",
-            wanted="a file",
-            found="a folder" if path.is_dir() else "nothing",
-            where=where,
-            hint=hint,
-        )
-    module = _run(path)
-    model = getattr(module, "model", None)
-    if not isinstance(model, Model):
-        found = "no `model`" if model is None else f"model of type {type(model).__name__}"
-        raise ModelError("the file has no usable `model`", wanted="model = harness.Model(…)", found=found, where=where)
-    named = replace(model, name=model.name or path.stem)
-    if not re.fullmatch(r"[\w.-]+", named.name):
-        wanted, found = "letters, digits, _ . -", repr(named.name)
-        raise ModelError("the model's name is not usable", wanted=wanted, found=found, where=where)
-    return named
-
-
-def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
-    """Read a model file and validate its limits against the metrics that exist.
-
-    Raises:
-        ModelError: see read_model; or a limit is not usable.
-    """
-    model = read_model(path)
-    where = f"{path.name}: limits"
-    limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
-    return ModelFile(path.resolve(), model, limits)
-
-
-def _run(path: Path) -> ModuleType:
-    name = "hilgate_model_" + re.sub(r"\W", "_", path.stem)
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelError(
-            "the model file is not Python", wanted="a name that ends in .py", found=path.name, where=str(path)
-        )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except ModelError as error:
-        error.where = f"{path}: {error.where}" if error.where else str(path)
-        raise
-    except (Exception, SystemExit) as error:
-        raise ModelError(
-            "the model file cannot be run", found=f"{type(error).__name__}: {error}", where=str(path)
-        ) from error
-    return module

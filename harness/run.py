@@ -23,7 +23,8 @@ from .links import LinkType, open_link
 from .measure import known_metrics
 from .measure.accuracy import SampleSet, eager_accuracy, read_samples
 from .measure.sampling import Measurement, take_samples
-from .model import Array, ModelFile, load_model
+from .model import Array
+from .model_file import ModelFile, load_model
 from .options import Options
 from .parity.reference import Reference
 from .parity.replay import write_replay

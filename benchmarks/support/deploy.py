@@ -19,7 +19,7 @@ from harness.export import export_artifact
 from harness.inputs import Arrays, measured_sets
 from harness.links import LinkType, open_link
 from harness.measure import known_metrics
-from harness.model import load_model
+from harness.model_file import load_model
 from harness.run import TIMED_SETS
 
 ROOT = Path(__file__).parents[2]

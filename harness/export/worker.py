@@ -19,7 +19,8 @@ from ..build import call_build, check_same_weights
 from ..cache import storage_errors
 from ..errors import ExportError, HilgateError
 from ..fingerprint import weight_hashes
-from ..model import Model, read_model
+from ..model import Model
+from ..model_file import read_model
 from . import REFUSAL, write_record
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from harness.evidence import Evidence
 from harness.export import export_artifact
 from harness.inputs import measured_sets
 from harness.measure import known_metrics
-from harness.model import load_model
+from harness.model_file import load_model
 from harness.options import Options
 from harness.parity.comparison import compare
 from harness.parity.reference import Reference

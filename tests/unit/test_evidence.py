@@ -15,7 +15,7 @@ from harness.checks import Check, Finding, Verdict
 from harness.device import Device
 from harness.evidence import CellRecord, Evidence
 from harness.limits import Metric
-from harness.model import ModelFile
+from harness.model_file import ModelFile
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
 PARITY = Metric("parity", "", "worst error ratio")

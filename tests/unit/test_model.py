@@ -12,7 +12,7 @@ import pytest
 from harness import Input, Model
 from harness.errors import ModelError
 from harness.limits import Limit, Metric
-from harness.model import ModelFile, load_model
+from harness.model_file import ModelFile, load_model, read_model
 
 METRICS = [Metric("latency_p99_ms", "ms", "99th percentile"), Metric("accuracy", "", "top-1", bound="min")]
 
@@ -66,10 +66,11 @@ def refused(path: Path) -> ModelError:
     ("arguments", "span"),
     [
         pytest.param({}, (-1000, 1000), id="default"),
-        pytest.param({"min_value": 5}, (5, 1000), id="from"),
+        pytest.param({"min_value": 5}, (5, 1005), id="from"),
+        pytest.param({"dtype": "float16", "min_value": 65000}, (65024, 65504), id="float16-from"),
         pytest.param({"max_value": 5.5}, (-1000, 5.5), id="up-to"),
-        pytest.param({"min_value": 2000}, (2000, 2000), id="from-above-the-default"),
-        pytest.param({"max_value": -2000}, (-2000, -2000), id="up-to-below-the-default"),
+        pytest.param({"min_value": 2000}, (2000, 2000 + 1000), id="from-above-the-default"),
+        pytest.param({"max_value": -2000}, (-2000 - 1000, -2000), id="up-to-below-the-default"),
         pytest.param({"min_value": -1, "max_value": 1}, (-1, 1), id="both"),
         pytest.param({"dtype": "bool"}, (0, 1), id="bool"),
         pytest.param({"dtype": "int8", "min_value": -128, "max_value": 127}, (-128, 127), id="int8-all"),
@@ -334,3 +335,15 @@ def test_importing_harness_does_not_import_torch() -> None:
     program = "import sys, harness, harness.plugin; print([name for name in sys.modules if name == 'torch'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_two_models_that_bring_a_module_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "twin_of_a_net.py").write_text(f"NAME = {folder!r}\n")
+        source = "import twin_of_a_net\nfrom harness import Input, Model\n"
+        source += "model = Model(build=lambda: None, inputs=[Input('x', shape=(1,))], name=twin_of_a_net.NAME)\n"
+        (tmp_path / folder / "net.py").write_text(source)
+    assert read_model(tmp_path / "one" / "net.py").name == "one"
+    with pytest.raises(ModelError, match="two models bring a module 'twin_of_a_net' each"):
+        read_model(tmp_path / "two" / "net.py")

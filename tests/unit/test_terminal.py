@@ -13,7 +13,7 @@ from harness.device import Device
 from harness.evidence import CellRecord
 from harness.limits import Limit, Metric
 from harness.measure import known_metrics
-from harness.model import ModelFile
+from harness.model_file import ModelFile
 from harness.parity import PARITY
 from harness.report.terminal import STYLES, render
 

@@ -1,0 +1,122 @@
+"""Model files: reading them. What is in one is in ``harness.model``."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+from .errors import ModelError
+from .limits import Limit, Metric, parse_limits
+from .model import Model
+
+# Folders of the model files read so far: modules of one name in two of them cannot be told apart by Python.
+_folders: list[Path] = []
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model, the file that it came from, and its limits, validated."""
+
+    path: Path
+    model: Model
+    limits: tuple[Limit, ...]
+
+    @property
+    def name(self) -> str:
+        """The model's name: it stands in test ids, tables and evidence."""
+        return self.model.name
+
+
+def read_model(path: Path) -> Model:
+    """Run a model file and take its ``model``.
+
+    The file's folder comes first on ``sys.path``, as it does for a script, so that it can import what lies beside it.
+    The file runs as a module named after it, never after its path: the name goes into artifacts, whose hash must not
+    depend on a folder.
+
+    Raises:
+        ModelError: there is no such file, it raises, or it has no usable ``model``.
+    """
+    where = str(path)
+    if not path.is_file():
+        hint = "name a Python file with a `model` in it: --model FILE.py, or hil_model in pytest.ini"
+        raise ModelError(
+            "no such model file",
+            wanted="a file",
+            found="a folder" if path.is_dir() else "nothing",
+            where=where,
+            hint=hint,
+        )
+    module = _run(path)
+    model = getattr(module, "model", None)
+    if not isinstance(model, Model):
+        found = "no `model`" if model is None else f"model of type {type(model).__name__}"
+        raise ModelError("the file has no usable `model`", wanted="model = harness.Model(…)", found=found, where=where)
+    named = replace(model, name=model.name or path.stem)
+    if not re.fullmatch(r"[\w.-]+", named.name):
+        wanted, found = "letters, digits, _ . -", repr(named.name)
+        raise ModelError("the model's name is not usable", wanted=wanted, found=found, where=where)
+    return named
+
+
+def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
+    """Read a model file and validate its limits against the metrics that exist.
+
+    Raises:
+        ModelError: see read_model; or a limit is not usable.
+    """
+    model = read_model(path)
+    where = f"{path.name}: limits"
+    limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
+    return ModelFile(path.resolve(), model, limits)
+
+
+def _run(path: Path) -> ModuleType:
+    name = "hilgate_model_" + re.sub(r"\W", "_", path.stem)
+    folder = path.resolve().parent
+    _refuse_twins(folder, path)
+    if sys.path[:1] != [str(folder)]:
+        sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(
+            "the model file is not Python", wanted="a name that ends in .py", found=path.name, where=str(path)
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModelError as error:
+        error.where = f"{path}: {error.where}" if error.where else str(path)
+        raise
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            "the model file cannot be run", found=f"{type(error).__name__}: {error}", where=str(path)
+        ) from error
+    return module
+
+
+def _refuse_twins(folder: Path, path: Path) -> None:
+    """Refuse a model whose neighbours have the names of modules that came with another model file of this run.
+
+    Python would hand it the other model's code, without a word.
+    """
+    for other in _folders:
+        for neighbour in folder.glob("*.py"):
+            module = sys.modules.get(neighbour.stem)
+            source = Path(getattr(module, "__file__", None) or "/")
+            if other != folder and source.is_relative_to(other) and not source.is_relative_to(folder):
+                raise ModelError(
+                    f"two models bring a module {neighbour.stem!r} each",
+                    wanted="one module of a name in a run",
+                    found=f"{source} and {neighbour}",
+                    where=str(path),
+                    hint="give one of them another name, or run the models one by one",
+                )
+    if folder not in _folders:
+        _folders.append(folder)
