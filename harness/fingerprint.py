@@ -152,12 +152,13 @@ _CODE = (
     *("co_code", "co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_exceptiontable"),
     *("co_flags", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_name"),
 )
-# Made anew for each class object, and nothing that its author wrote.
-_NOT_CONTENT = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__"}
+# Made anew for each class object, and nothing that its author wrote; or, as __doc__ (a dataclass's own shows a set's
+# members in any order), nothing that an answer depends on.
+_NOT_CONTENT = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__doc__"}
 # How a Python module came to be imported, and what Python and pytest add to it.
 _MACHINERY = {
     *("__file__", "__cached__", "__spec__", "__loader__", "__path__", "__builtins__", "__warningregistry__"),
-    *("@py_builtins", "@pytest_ar"),
+    *("__doc__", "@py_builtins", "@pytest_ar"),
 }
 
 

@@ -1,0 +1,57 @@
+"""hilgate installed from its wheel, in another folder, with that folder's own model and device."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import MODEL, Outcome, Project
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str, cwd: Path | None = None) -> None:
+    """Run a command that must succeed; its output is what a failure shows."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    done = subprocess.run(
+        command, check=False, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_a_wheel_in_a_fresh_environment_runs_the_suite_with_the_folders_own_model(project: Project) -> None:
+    wheels, environment = project.folder / "wheels", project.folder / "environment"
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", str(wheels), str(ROOT))
+    (wheel,) = wheels.glob("*.whl")
+    run(sys.executable, "-m", "venv", str(environment))
+    python = str(environment / "bin" / "python")
+    constraints = ROOT / "constraints.txt"
+    torch = next(line for line in constraints.read_text().splitlines() if line.startswith("torch=="))
+    index = ["--index-url", url] if (url := os.environ.get("TORCH_INDEX_URL")) else []
+    run(python, "-m", "pip", "install", "--quiet", *index, torch)
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), str(wheel))
+    project.write("mynet.py", MODEL)
+    project.write(
+        "devices/desk.toml",
+        """
+        extends = "local"
+        [device]
+        description = "this desk"
+        backends = ["onnxruntime"]
+        """,
+    )
+    command = [python, "-m", "pytest", "--pyargs", "harness.suite", "-m", "hil", "--device", "desk"]
+    done = project.run_command([*command, "--model", "mynet.py"])
+    assert done.status == 0, done.output
+    evidence = Outcome(0, "", project.folder).evidence
+    assert [(cell["model"], cell["device"], cell["backend"]) for cell in evidence["cells"]] == [
+        ("mynet", "desk", "onnxruntime")
+    ]
+    assert evidence["verdict"] == "PASS"
+    listed = project.run_command([python, "-m", "pytest", "--help"])
+    assert "--device=NAME" in listed.output
