@@ -109,6 +109,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(obj, type) and self._by_value(obj):
             _refuse_compiled(self.own.get(obj.__module__))
             return _StandIn, ("class", obj.__qualname__, type(obj), obj.__bases__), _content(vars(obj), _NOT_CONTENT)
+        if isinstance(obj, (staticmethod, classmethod)):
+            return _StandIn, (type(obj).__name__,), (obj.__func__, vars(obj))
         if isinstance(obj, MappingProxyType):
             return _StandIn, ("mapping",), dict(obj)
         if isinstance(obj, (type(threading.Lock()), type(threading.RLock()))):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 Update = Callable[[int, int, str], None]
 
@@ -33,7 +33,6 @@ class ProgressBars:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[remark]}"),
         )
@@ -41,7 +40,16 @@ class ProgressBars:
             *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False
         ) as bars:
             task = bars.add_task(description, total=None, remark="")
-            yield lambda done, total, remark: bars.update(task, completed=done, total=total, remark=remark)
+            yield lambda done, total, remark: bars.update(
+                task, completed=done, total=total, remark=f"{done}/{total}  {remark}"
+            )
+
+    def say(self, line: str) -> bool:
+        """Print a line above the bars; False where there is no terminal to print it on."""
+        if self._console is None:
+            return False
+        self._console.print(line, markup=False, highlight=False)
+        return True
 
     def close(self) -> None:
         """Let go of the terminal."""

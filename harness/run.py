@@ -190,8 +190,7 @@ class Run:
             def report(done: int, wanted: int, left_s: float) -> None:
                 nonlocal announced
                 if not announced and left_s > ANNOUNCE_ABOVE_S:
-                    bound = min(left_s, self.options.time_limit_s)
-                    self.say(f"{cell.id}: {wanted} samples, about {bound:.0f} s (--time-limit bounds it)")
+                    self._announce(cell, wanted, left_s)
                 announced = True
                 update(done, wanted, f"about {left_s:.0f} s left")
 
@@ -200,6 +199,14 @@ class Run:
         deployer.close()
         self._note_measurement(cell, measured)
         return measured
+
+    def _announce(self, cell: Cell, samples: int, seconds: float) -> None:
+        limit = self.options.time_limit_s
+        line = f"{cell.id}: {samples} samples, about {seconds:.0f} s"
+        if seconds > limit:
+            line = f"{cell.id}: {samples} samples would take {seconds:.0f} s; --time-limit ends it after {limit:g} s"
+        if not self.progress.say(line):
+            self.say(line)
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
         fingerprint = self.evidence[cell].facts["fingerprint"]

@@ -43,8 +43,11 @@ class SampleSet:
     step: int
 
     def join(self, outputs: Sequence[Array]) -> Array:
-        """One output of every set to one array, whose first axis counts the samples."""
-        if self.stacked:
+        """One output of every set to one array, whose first axis counts the samples.
+
+        An output whose first axis is not the samples' (a state, a global score) is stacked, set by set.
+        """
+        if self.stacked or any(output.shape[:1] != (self.step,) for output in outputs):
             return np.stack(outputs)
         repeated = -len(self.labels) % self.step
         parts = [*outputs[:-1], outputs[-1][repeated:]]
@@ -60,32 +63,36 @@ def read_samples(built: BuiltModel) -> SampleSet | None:
     model, where = built.model, f"{built.file.path}: samples"
     if model.samples is None:
         return None
+    wanted = "({input name: array[N, …]}, labels[N]), N > 0"
     try:
         arrays, labels = model.samples()
-        columns = {item.name: np.asarray(arrays[item.name]) for item in model.inputs}
+        columns = {item.name: np.asarray(arrays[item.name]).astype(item.dtype, copy=False) for item in model.inputs}
         answers = np.asarray(labels)
     except Exception as error:
-        wanted = "({input name: array[N, …]}, labels[N])"
         found = f"{type(error).__name__}: {error}"
         raise ModelError("samples() cannot be used", wanted=wanted, found=found, where=where) from error
-    count = len(answers)
-    plans = [_plan(item, columns[item.name], model.measure, count, where) for item in model.inputs]
-    stacked, step = plans[0]
-    if count == 0 or any(plan != plans[0] for plan in plans):
-        raise ModelError("the samples do not fit each other", wanted="N samples of every input, N > 0", where=where)
-    typed = {item.name: columns[item.name].astype(item.dtype) for item in model.inputs}
-    return SampleSet(tuple(_cut(typed, count, step, stacked)), answers, stacked, step)
+    if answers.ndim == 0 or len(answers) == 0:
+        raise ModelError("the samples have no labels", wanted=wanted, found=f"labels{list(answers.shape)}", where=where)
+    plans = {item.name: _plan(item, columns[item.name], model.measure, len(answers), where) for item in model.inputs}
+    (stacked, step), *others = plans.values()
+    if any(plan != (stacked, step) for plan in others):
+        found = ", ".join(f"{name}: {'one' if one else size}" for name, (one, size) in plans.items())
+        what, wanted = "the samples do not fit each other", "the same count of samples in every input of a call"
+        raise ModelError(what, wanted=wanted, found=found, where=where)
+    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step)
 
 
 def _plan(item: Input, column: Array, sizes: Mapping[str, int], count: int, where: str) -> tuple[bool, int]:
     """(stacked, samples in a set) of one input."""
     shape = item.sizes(sizes)
-    if len(column) == count and column.shape[1:] == shape:
+    if column.shape == (count, *shape):
         return True, 1
-    if shape and column.shape[1:] == shape[1:] and len(column) == count and 0 < shape[0] <= count:
+    if shape and column.shape == (count, *shape[1:]) and 0 < shape[0] <= count:
         return False, shape[0]
-    wanted = f"[N, {', '.join(map(str, shape[1:]))}] or [N, {', '.join(map(str, shape))}], N = {count} as of the labels"
-    raise ModelError(f"the samples of {item.name!r} do not fit", wanted=wanted, found=str(column.shape), where=where)
+    of_call = f" (at least {shape[0]}, for so many go into a call)" if shape and shape[0] > count else ""
+    wanted = f"{[count, *shape[1:]]} or {[count, *shape]}, as there are {count} labels{of_call}"
+    found = f"{list(column.shape)}"
+    raise ModelError(f"the samples of {item.name!r} do not fit", wanted=wanted, found=found, where=where)
 
 
 def _cut(columns: Mapping[str, Array], count: int, step: int, stacked: bool) -> Iterator[Arrays]:
@@ -97,7 +104,8 @@ def _cut(columns: Mapping[str, Array], count: int, step: int, stacked: bool) -> 
 
 def eager_accuracy(built: BuiltModel, samples: SampleSet) -> float:
     """The score of the module itself."""
-    outputs = [[leaf.numpy() for _, leaf in flatten(run_eager(built.module, arrays))] for arrays in samples.sets]
+    runs = (flatten(run_eager(built.module, arrays)) for arrays in samples.sets)
+    outputs = [[np.array(leaf.detach().resolve_neg().numpy()) for _, leaf in leaves] for leaves in runs]
     return score(built, samples, outputs)
 
 
@@ -117,7 +125,10 @@ class AccuracyRun:
     report: Report
 
     def __call__(self) -> Finding:
-        """Over these samples the score is exact: the value is its own bound. What it says of others is not claimed."""
+        """Over these samples the score is exact: the value is its own bound. What it says of others is not claimed.
+
+        Eager PyTorch's outputs have been scored: where the deployment's cannot be, they are at fault.
+        """
         if self.samples is None:
             return Finding(ACCURACY, not_applicable="the model file has no samples")
         samples, eager = self.samples
@@ -126,7 +137,11 @@ class AccuracyRun:
         for start in range(0, len(samples.sets), size):
             outputs += self.infer(samples.sets[start : start + size])
             self.report(len(outputs), len(samples.sets))
-        value = score(self.built, samples, outputs)
+        try:
+            value = score(self.built, samples, outputs)
+        except ModelError as error:
+            failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
+            return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details={"eager": eager})
         return Finding(ACCURACY, value, value, samples=len(samples.labels), details={"eager": eager})
 
 
@@ -136,9 +151,9 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
     Raises:
         ModelError: the score function raises, or returns no finite number.
     """
-    joined = [samples.join([one[index] for one in outputs]) for index in range(len(built.outputs))]
     function = built.model.score or _top1
     try:
+        joined = [samples.join(column) for column in zip(*outputs, strict=True)]
         value = float(function(rebuild(built.structure, iter(joined)), samples.labels))
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
@@ -155,4 +170,5 @@ def _top1(outputs: Any, labels: Array) -> float:
     if first.ndim != 2 or labels.shape != first.shape[:1]:
         shapes = f"output {first.shape}, labels {labels.shape}"
         raise ValueError(f"top-1 wants scores [N, classes] and labels [N]; found {shapes}. Give the model a `score`")
-    return float(np.mean(np.argmax(first, axis=1) == labels))
+    right = (np.argmax(first, axis=1) == labels) & ~np.isnan(first).any(axis=1)
+    return float(np.mean(right))
