@@ -13,6 +13,18 @@ from pathlib import Path
 
 from .errors import StorageError
 
+UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,  # a file where a folder should be
+    errno.ENOTDIR,
+    errno.EISDIR,
+}
+
 
 def cache_folder() -> Path:
     """``$HILGATE_CACHE``, else ``$XDG_CACHE_HOME/hilgate``, else ``~/.cache/hilgate``."""
@@ -28,7 +40,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG):
+        if error.errno not in UNWRITABLE:
             raise
         raise StorageError(
             "a file cannot be written",

@@ -8,7 +8,7 @@ from typing import Any
 
 from .bundle import Bundle
 from .cell import Cell
-from .deployment import Deployment, DeviceTime, Limits, LoadReport
+from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .errors import AgentFailure, DeploymentError
 from .inputs import measured_sets
 from .links import LinkType
@@ -26,7 +26,7 @@ class Deployer:
     cell: Cell
     link: LinkType
     bundle: Bundle
-    limits: Limits
+    timeouts: Timeouts
     device_time: DeviceTime
     live: Deployment | None = None
     load: LoadReport | None = None
@@ -47,7 +47,7 @@ class Deployer:
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
         with self.failures_kept():
             folder = self.link.put(self.bundle)
-            self.live = Deployment(self.link.start(folder), where, self.limits, self.device_time)
+            self.live = Deployment(self.link.start(folder), where, self.timeouts, self.device_time)
             self._note_hello(self.live.hello, self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
             options: Mapping[str, Any] = self.cell.device.options.get(self.cell.backend.name, {})

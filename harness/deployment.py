@@ -26,7 +26,7 @@ END_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class Timeouts:
     """How long to wait, in seconds: for the first sign of the agent, for loading, for any other call."""
 
     start_s: float = 60.0
@@ -71,14 +71,14 @@ class Deployment:
 
     channel: Channel
     where: str
-    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     device_time: DeviceTime = field(default_factory=DeviceTime)
     hello: Mapping[str, Any] = field(default_factory=dict)
     greeting: str = ""
     alive: bool = True
 
     def __post_init__(self) -> None:
-        frame = self._receive(self.limits.start_s, "start", skip=GREETING_ALLOWED)
+        frame = self._receive(self.timeouts.start_s, "start", skip=GREETING_ALLOWED)
         self.hello = frame.header
         self.greeting = frame.skipped.decode("utf-8", "replace")
         if frame.header.get("hello") != "hilgate":
@@ -93,7 +93,7 @@ class Deployment:
         """
         start = time.perf_counter()
         header = {"op": "load", "artifact": entry, "threads": threads, "options": dict(options), "inputs": [*inputs]}
-        reply = self._call(header, [*inputs.values()], self.limits.load_s)
+        reply = self._call(header, [*inputs.values()], self.timeouts.load_s)
         self.device_time.seconds += time.perf_counter() - start
         said = reply.header
         return LoadReport(
@@ -110,7 +110,7 @@ class Deployment:
         outputs: list[list[Array]] = []
         for chunk in _chunks(sets):
             tensors = [array for inputs in chunk for array in inputs.values()]
-            reply = self._call({"op": "infer"}, tensors, self.limits.call_s)
+            reply = self._call({"op": "infer"}, tensors, self.timeouts.call_s)
             self.device_time.seconds += reply.header["inference_ns"] / 1e9
             width = len(reply.tensors) // len(chunk)
             outputs += [reply.tensors[start : start + width] for start in range(0, width * len(chunk), width)]
@@ -120,7 +120,7 @@ class Deployment:
         """Infer until it no longer gets faster; see harness.agent.timing.warm_up for what is returned."""
         tensors = [array for inputs in sets for array in inputs.values()]
         header = {"op": "warm_up", "budget_ns": int(budget_s * 1e9)}
-        reply = self._call(header, tensors, budget_s + self.limits.call_s)
+        reply = self._call(header, tensors, budget_s + self.timeouts.call_s)
         self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
         return reply.header
 
@@ -128,13 +128,13 @@ class Deployment:
         """Durations of inferences in nanoseconds, int64[at most samples], and the device's state before and after."""
         tensors = [array for inputs in sets for array in inputs.values()]
         header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9)}
-        reply = self._call(header, tensors, budget_s + self.limits.call_s)
+        reply = self._call(header, tensors, budget_s + self.timeouts.call_s)
         self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
         return reply.tensors[0].astype(np.int64), reply.header
 
     def memory_kib(self) -> dict[str, int]:
         """The agent's memory now: "peak", "resident" and "swapped", in KiB."""
-        found: dict[str, int] = self._call({"op": "memory"}, [], self.limits.start_s).header["memory_kib"]
+        found: dict[str, int] = self._call({"op": "memory"}, [], self.timeouts.start_s).header["memory_kib"]
         return found
 
     def echo(self, sets: Sequence[Inputs]) -> list[Array]:

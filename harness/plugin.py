@@ -157,20 +157,19 @@ def _cell(item: pytest.Item) -> Cell | None:
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """End the evidence; a requested cell in which nothing was measured is an error."""
     run = session.config.stash.get(RUN, None)
-    begun = run is not None and run.evidence.begun
+    if run is None:
+        yield
+        return
     try:
-        with storage_errors(run.evidence.folder) if run is not None and begun else contextlib.nullcontext():
+        with storage_errors(run.evidence.folder):
             yield
-        if run is not None and begun:
+        if run.evidence.begun:
             _finish(run, session)
     except StorageError as error:
-        if run is None:
-            raise
         run.evidence.unwritable = str(error)
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
     finally:
-        if run is not None:
-            run.close()
+        run.close()
 
 
 def _finish(run: Run, session: pytest.Session) -> None:

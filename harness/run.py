@@ -13,7 +13,7 @@ from .build import BuiltModel, build_model
 from .bundle import Bundle, make_bundle
 from .cell import Cell
 from .deployer import Deployer
-from .deployment import DeviceTime, Limits
+from .deployment import DeviceTime, Timeouts
 from .device import Device, load_device
 from .errors import BackendError, DeviceError
 from .evidence import REPLAY, Evidence
@@ -160,14 +160,14 @@ class Run:
         """Starts the cell's processes."""
         link, facts = self.link(cell.device)
         # An inference that takes longer than the whole cell may is not worth waiting for.
-        limits = Limits(call_s=self.options.time_limit_s)
+        timeouts = Timeouts(call_s=self.options.time_limit_s)
         record = self.evidence[cell]
         found = {name: facts["packages"].get(name) for name in cell.backend.packages}
         kept = {
             key: facts[key] for key in ("arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python")
         }
         record.facts["fingerprint"] = {**kept, "threads": cell.device.threads, "runtime": found}
-        return Deployer(cell, link, bundle, limits, self.device_time, notes=record.notes)
+        return Deployer(cell, link, bundle, timeouts, self.device_time, notes=record.notes)
 
     def save_replay(self, cell: Cell, artifact: Artifact, inputs: Arrays, found: Mapping[str, Array], what: str) -> str:
         """Keep a mismatch, with all that is needed to see it again; returns the folder's path in the evidence's."""

@@ -13,7 +13,7 @@ from harness.build import build_model
 from harness.bundle import Bundle, make_bundle
 from harness.cell import Cell
 from harness.deployer import Deployer
-from harness.deployment import Deployment, DeviceTime, Limits
+from harness.deployment import Deployment, DeviceTime, Timeouts
 from harness.device import load_device
 from harness.export import export_artifact
 from harness.inputs import Arrays, measured_sets
@@ -48,7 +48,7 @@ class Prepared:
     @contextmanager
     def deployed(self) -> Iterator[Deployment]:
         """A fresh process, loaded."""
-        deployer = Deployer(self.cell, self.link, self.bundle, Limits(), DeviceTime())
+        deployer = Deployer(self.cell, self.link, self.bundle, Timeouts(), DeviceTime())
         try:
             yield deployer.fresh()[0]
         finally:

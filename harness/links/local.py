@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,7 +75,9 @@ class Link:
         folder = self.store / "bundles" / bundle.sha256
         if folder.exists() and not verify_folder(bundle, folder):
             # Renamed first: a reader never meets half a folder under the right name.
-            folder.rename(folder.with_name(f".damaged-{bundle.sha256[:16]}-{os.getpid()}-{time.monotonic_ns()}"))
+            damaged = folder.with_name(f".damaged-{bundle.sha256[:16]}-{os.getpid()}-{time.monotonic_ns()}")
+            folder.rename(damaged)
+            shutil.rmtree(damaged, ignore_errors=True)
         if not folder.exists():
             with new_entry(folder) as work:
                 write_folder(bundle, work)

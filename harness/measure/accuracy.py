@@ -89,9 +89,9 @@ def _plan(item: Input, column: Array, sizes: Mapping[str, int], count: int, wher
         return True, 1
     if shape and column.shape == (count, *shape[1:]) and 0 < shape[0] <= count:
         return False, shape[0]
-    of_call = f" (at least {shape[0]}, for so many go into a call)" if shape and shape[0] > count else ""
-    wanted = f"{[count, *shape[1:]]} or {[count, *shape]}, as there are {count} labels{of_call}"
-    found = f"{list(column.shape)}"
+    shapes = " or ".join(str([count, *one]) for one in dict.fromkeys([shape[1:], shape]))
+    few = f"; at least {shape[0]} samples, for so many go into a call" if shape and shape[0] > count else ""
+    wanted, found = f"{shapes}, as there are {count} labels{few}", f"{list(column.shape)}"
     raise ModelError(f"the samples of {item.name!r} do not fit", wanted=wanted, found=found, where=where)
 
 
@@ -99,7 +99,7 @@ def _cut(columns: Mapping[str, Array], count: int, step: int, stacked: bool) -> 
     for start in range(0, count, step):
         first = min(start, count - step)
         at: Any = first if stacked else slice(first, first + step)
-        yield {name: column[at] for name, column in columns.items()}
+        yield {name: np.asarray(column[at]) for name, column in columns.items()}
 
 
 def eager_accuracy(built: BuiltModel, samples: SampleSet) -> float:
@@ -154,6 +154,8 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
     function = built.model.score or _top1
     try:
         joined = [samples.join(column) for column in zip(*outputs, strict=True)]
+        if len(joined) != len(built.outputs):
+            raise ValueError(f"wanted the outputs {', '.join(built.outputs)}; found {len(joined)}")
         value = float(function(rebuild(built.structure, iter(joined)), samples.labels))
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
