@@ -26,7 +26,7 @@ from .errors import HilgateError, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
 from .report.terminal import STYLES, render
-from .run import Run, plan_cells, unsaid
+from .run import Run, add_unsaid, plan_cells
 
 PACKAGE = Path(harness.__file__).parent
 # In a wheel these are inside the package, in a clone beside it; PyPI also has a package called fixtures, which is not
@@ -175,10 +175,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 def _finish(run: Run, session: pytest.Session) -> None:
     narrowed = session.config.stash[NARROWED]
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
-    for cell in unsaid(counted, run.evidence):
-        run.evidence.add_error(cell, "nothing was measured: no test of this cell ran, or none applied to it")
-        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    added = add_unsaid(counted, run.evidence, narrowed=narrowed)
+    if added and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     seconds = {"device_s": run.device_time.seconds, "harness_s": run.harness_seconds(), "export_s": run.export_s}
     run.evidence.harness = {name: round(value, 2) for name, value in seconds.items()}
     run.evidence.finish(keep=counted)

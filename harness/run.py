@@ -12,6 +12,7 @@ from .backends import Backend, load_backend
 from .build import BuiltModel, build_model
 from .bundle import Bundle, make_bundle
 from .cell import Cell
+from .checks import Finding, judge
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device, load_device
@@ -26,6 +27,7 @@ from .measure.sampling import Measurement, take_samples
 from .model import Array
 from .model_file import ModelFile, load_model
 from .options import Options
+from .parity import PARITY
 from .parity.reference import Reference
 from .parity.replay import write_replay
 from .progress import ProgressBars
@@ -57,6 +59,8 @@ def plan_cells(options: Options) -> list[Cell]:
 
 def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
     listed = [load_backend(name) for name in device.backends]
+    for name in (*device.backend_limits, *device.options):
+        load_backend(name)  # a table for a backend of that name: a misspelt one would never apply
     for backend in listed:
         where = f"{device.path}: options.{backend.name}"
         backend.check_options(device.options.get(backend.name, {}), where)
@@ -254,6 +258,25 @@ def check_board(device: Device, facts: dict[str, Any]) -> None:
         )
 
 
-def unsaid(cells: Iterable[Cell], evidence: Evidence) -> list[Cell]:
-    """Cells in which no test came to anything."""
-    return [cell for cell in cells if not evidence[cell].anything_said]
+def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool) -> bool:
+    """Say of every cell what no test said: a gate must not open because a test was skipped.
+
+    A cell in which no test came to anything is an error. In a run that was not narrowed down, a limit on a metric
+    that no test checked is INCONCLUSIVE. Returns whether there was anything to add.
+    """
+    metrics = {metric.limit_key: metric for metric in (*known_metrics().values(), PARITY)}
+    added = False
+    for cell in cells:
+        record = evidence[cell]
+        if not record.anything_said:
+            evidence.add_error(cell, "nothing was measured: no test of this cell ran, or none applied to it")
+            added = True
+        checked = {check.finding.metric.name for check in record.checks}
+        for limit in cell.limits if not narrowed and not record.errors else ():
+            metric = metrics.get(limit.key)
+            if metric is not None and metric.name not in checked:
+                finding = Finding(metric, missing="a limit is set, and no test of this metric ran")
+                evidence.add_check(cell, judge(finding, cell.limits))
+                checked.add(metric.name)
+                added = True
+    return added

@@ -50,6 +50,12 @@ DEVICE = """
             ["no such backend", "did you mean onnxruntime?"],
             id="a backend that does not exist",
         ),
+        pytest.param(
+            {"devices/d.toml": DEVICE + "    [limits.onnxruntme]\n    memory_peak_mib = 1\n"},
+            ("--device", "d"),
+            ["no such backend", "onnxruntme", "did you mean onnxruntime?"],
+            id="limits of a backend that does not exist",
+        ),
         pytest.param({}, ("--backend", "tflite"), ["no such backend", "onnxruntime"], id="no such --backend"),
         pytest.param(
             {"devices/d.toml": DEVICE + '    [options.onnxruntime]\n    provider = ["CPUExecutionProvider"]\n'},

@@ -97,6 +97,14 @@ def test_a_requested_cell_in_which_no_test_ran_is_an_error(project: Project) -> 
     assert "nothing was measured" in done.evidence["cells"][0]["error"]
 
 
+def test_a_limit_that_no_test_checked_is_inconclusive(project: Project) -> None:
+    project.write("tiny.py", with_limits('{"latency_p50_ms": 1000}'))
+    done = project.run(*ONNX, "--benchmark-skip")
+    assert done.status == 1, done.output
+    assert done.check("latency_p50_ms")["verdict"] == "INCONCLUSIVE"
+    assert done.evidence["verdict"] == "INCONCLUSIVE"
+
+
 def test_a_wrong_answer_fails_parity_with_a_replay_that_shows_it_again(project: Project) -> None:
     branch = "return x @ self.weight if x.sum() > 0 else x.abs() @ self.weight"
     project.write("tiny.py", MODEL.replace("return torch.relu(x @ self.weight)", branch))
