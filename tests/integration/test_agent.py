@@ -1,0 +1,152 @@
+"""The agent's process by itself, with a backend that is written to misbehave."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness.agent
+from harness.agent.orphans import identity
+from harness.deployment import Deployment, Timeouts
+from harness.errors import AgentDied, AgentFailure
+from harness.links.local import Process
+
+BACKEND = """
+import os, re, time
+
+class Engine:
+    def __init__(self, threads, options):
+        self.behaviour = options["behaviour"]
+    def load(self, artifact):
+        print("loading", artifact, flush=True)
+        os.system("echo a child that prints")
+        os.write(1, b"straight to descriptor 1\\n")
+    def prepare(self, inputs):
+        return inputs
+    def run(self, prepared):
+        if self.behaviour == "crashes":
+            os.abort()
+        if self.behaviour == "raises":
+            raise RuntimeError("not this one")
+        if self.behaviour == "hangs":
+            re.match(r"(a|aa)*$", "a" * 200 + "b")  # never ends, and never lets go of Python's lock
+        return list(prepared.values())
+    def arrays(self, raw):
+        return raw
+    def output_names(self):
+        return []
+    def versions(self):
+        return {}
+    def settings(self):
+        return {}
+"""
+INPUTS = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(7)}
+
+Start = Callable[..., Deployment]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle's folder with the misbehaving backend."""
+    shutil.copytree(
+        Path(harness.agent.__file__).parent, tmp_path / "agent", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (tmp_path / "agent" / "backend.py").write_text(BACKEND)
+    return tmp_path
+
+
+@pytest.fixture
+def start(bundle: Path) -> Iterator[Start]:
+    """Starts an agent there; ends them all."""
+    started: list[Deployment] = []
+
+    def start(*arguments: str, timeouts: Timeouts = Timeouts()) -> Deployment:  # noqa: B008  # frozen
+        command = [sys.executable, "-B", "-m", "agent", "--records", str(bundle / "records"), *arguments]
+        deployment = Deployment(Process(command, str(bundle)), "test", timeouts)
+        started.append(deployment)
+        return deployment
+
+    yield start
+    for deployment in started:
+        deployment.close()
+
+
+def load(deployment: Deployment, behaviour: str = "echoes") -> None:
+    """Load the backend, with one inference."""
+    deployment.load("artifact", INPUTS, threads=1, options={"behaviour": behaviour})
+
+
+def pid_of(deployment: Deployment) -> int:
+    return int(deployment.hello["pid"])
+
+
+def test_it_infers_many_sets_in_one_call_whatever_libraries_print(start: Start) -> None:
+    deployment = start()
+    load(deployment)
+    sets = [{"x": INPUTS["x"] + index, "n": INPUTS["n"]} for index in range(100)]
+    answers = deployment.infer(sets)
+    assert len(answers) == 100
+    for inputs, (x, n) in zip(sets, answers, strict=True):
+        np.testing.assert_array_equal(x, inputs["x"])
+        assert (n.shape, int(n)) == ((), 7)
+
+
+def test_sets_larger_than_a_call_are_split(start: Start) -> None:
+    deployment = start()
+    load(deployment)
+    sets = [{"x": np.full((1 << 22,), index, np.float64), "n": INPUTS["n"]} for index in range(4)]  # 32 MiB each
+    assert [float(x[-1]) for x, _ in deployment.infer(sets)] == [0, 1, 2, 3]
+
+
+def test_it_ends_when_its_stdin_ends_and_takes_its_record_with_it(start: Start, bundle: Path) -> None:
+    deployment = start()
+    (record,) = (bundle / "records").glob("*.json")
+    assert json.loads(record.read_text())["pid"] == pid_of(deployment)
+    deployment.close()
+    assert identity(pid_of(deployment)) is None
+    assert not record.exists()
+
+
+def test_it_ends_by_itself_when_nothing_is_asked_of_it(start: Start) -> None:
+    deployment = start("--idle", "0.3")
+    deadline = time.monotonic() + 10
+    while (found := identity(pid_of(deployment))) is not None and found[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with pytest.raises(AgentDied, match=r"nothing was asked for 0\.3 s"):
+        deployment.memory_kib()
+
+
+def test_what_a_backend_raises_comes_back_and_the_agent_lives_on(start: Start) -> None:
+    deployment = start()
+    with pytest.raises(AgentFailure, match="RuntimeError: not this one"):
+        load(deployment, "raises")
+    with pytest.raises(AgentFailure, match="no artifact is loaded"):
+        deployment.infer([INPUTS])
+    assert deployment.memory_kib()["peak"] > 0
+
+
+def test_a_crash_is_named_with_the_end_of_stderr(start: Start) -> None:
+    with pytest.raises(AgentDied, match=r"killed by SIGABRT(.|\n)*straight to descriptor 1"):
+        load(start(), "crashes")
+
+
+def test_an_operation_that_never_ends_is_ended_by_its_own_watchdog(start: Start) -> None:
+    deployment = start(timeouts=Timeouts(load_s=1))
+    with pytest.raises(AgentDied, match="watchdog"):
+        load(deployment, "hangs")
+    assert identity(pid_of(deployment)) is None
+
+
+def test_another_runs_living_agent_is_left_alone(start: Start) -> None:
+    first = start()
+    second = start()
+    assert second.hello["reaped"] == []
+    load(first)
