@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .support.deploy import EXAMPLES, ROOT
 from .support.row import RATIO, Aim, Options, Row
@@ -20,13 +22,17 @@ from .support.row import RATIO, Aim, Options, Row
 DIGITS_AIM = Aim(20.0)  # seconds
 VIT_AIM = Aim(0.3)
 REPEATS = 3
+# What a bound of p99 needs, and so what a run takes that has the time. The harness's part hardly depends on it; on a
+# busy machine fewer fit into the time limit, and the share as it was measured would grow.
+SAMPLES = 459
 
 
 @dataclass(frozen=True)
 class HilRun:
-    """One run: its evidence; the seconds that it took by the clock, and of CPU, the device's included."""
+    """One run: its evidence; samples in seconds by backend; what it took by the clock, and of CPU, the device's too."""
 
     evidence: Mapping[str, Any]
+    samples: Mapping[str, Sequence[float]]
     status: int
     wall_s: float
     cpu_s: float
@@ -41,11 +47,15 @@ class HilRun:
         """All else."""
         return float(self.evidence["harness"]["harness_s"])
 
+    def device_s_at(self, count: int) -> float:
+        """What the device would have taken with so many samples of each backend."""
+        return self.device_s + sum((count - len(each)) * statistics.mean(each) for each in self.samples.values())
+
     def details(self) -> dict[str, Any]:
         """For the JSON file."""
-        cells = {cell["backend"]: _samples(cell) for cell in self.evidence["cells"]}
+        counts = {backend: len(each) for backend, each in self.samples.items()}
         times = {"wall_s": self.wall_s, "cpu_s": self.cpu_s, **self.evidence["harness"]}
-        return {**times, "samples": cells, "verdict": self.evidence["verdict"], "exit_status": self.status}
+        return {**times, "samples": counts, "verdict": self.evidence["verdict"], "exit_status": self.status}
 
 
 def run(options: Options) -> Iterator[Row]:
@@ -73,16 +83,12 @@ def _digits() -> Iterator[Row]:
 def _vit_base(time_limit_s: float) -> Iterator[Row]:
     _warm("vit_base")
     made = _warm_run("vit_base", "--time-limit", f"{time_limit_s:g}")
-    details = made.details()
-    samples = " + ".join(str(count) for count in details["samples"].values())
-    against = f"the device's loading and inferring: {made.device_s:.0f} s, {samples} samples"
-    yield Row("vit_base, both backends: the harness", made.harness_s / made.device_s, RATIO, against, VIT_AIM, details)
+    measured, at_samples = made.device_s, made.device_s_at(SAMPLES)
+    counts = " + ".join(str(len(each)) for each in made.samples.values())
+    fixed = f"the device's {at_samples:.0f} s at {SAMPLES} samples a backend, computed from {counts}"
+    yield Row("vit_base: the harness", made.harness_s / at_samples, RATIO, fixed, VIT_AIM, made.details())
+    yield Row("vit_base: the harness", made.harness_s / measured, RATIO, f"the device's {measured:.0f} s, as measured")
     yield Row("vit_base: the harness", made.harness_s, "s", f"the whole run: {made.wall_s:.0f} s")
-
-
-def _samples(cell: Mapping[str, Any]) -> int:
-    counts = (check["samples"] for check in cell["checks"] if check["metric"] == "latency_p50_ms")
-    return int(next(counts, 0))
 
 
 def _warm(example: str) -> None:
@@ -109,14 +115,24 @@ def _hil(example: str, *arguments: str) -> HilRun:
             check=False,
         )
         wall_s, cpu_s = time.monotonic() - start, _children_cpu_s() - before
-        path = Path(folder, "evidence.json")
-        evidence = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        evidence, samples = _read(Path(folder))
     cells = evidence.get("cells", [])
     # A limit that was missed (status 1 too) is no matter here; a cell that did not run, or half a run, is.
     if not cells or not evidence["finished"] or any(cell["error"] for cell in cells):
         said = (done.stdout + done.stderr)[-4000:]
         raise RuntimeError(f"the run of {example} failed (exit status {done.returncode}):\n{said}")
-    return HilRun(evidence, done.returncode, wall_s, cpu_s)
+    return HilRun(evidence, samples, done.returncode, wall_s, cpu_s)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """A run's evidence, and the raw samples in seconds by backend; empty where it left none."""
+    try:
+        evidence: dict[str, Any] = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, {}
+    checks = [(cell["backend"], check) for cell in evidence["cells"] for check in cell["checks"]]
+    raw = {backend: check["raw"] for backend, check in checks if check["metric"] == "latency_p50_ms" and check["raw"]}
+    return evidence, {backend: (np.load(folder / path) / 1e9).tolist() for backend, path in raw.items()}
 
 
 def _children_cpu_s() -> float:

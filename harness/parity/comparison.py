@@ -6,10 +6,10 @@ run's, the error of an output b is
     max |b − r|  ÷  max(max |e − r|, ulp(max |r|))
 
 taken over each output tensor, where ulp is one unit in the last place of the output's element type (float32's for
-float64), and at least float32's smallest normal number. NaN and infinities must be where eager float32 has them, or where the float64 run rounded to that type has
-them. Where r is not finite in that type and e is, a finite b is measured against e, with at least one ulp of that
-element. Integers and booleans must equal one of the two. Count, names, shapes and dtypes must be eager's.
-docs/parity.md derives the rule.
+float64), and at least float32's smallest normal number. NaN and infinities must be where eager float32 has them, or
+where the float64 run rounded to that type has them. Where r is not finite in that type and e is, a finite b is measured
+against e, with at least one ulp of that element. Integers and booleans must equal one of the two. Count, names, shapes
+and dtypes must be eager's. docs/parity.md derives the rule.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _alike(one: Array, other: Array) -> Array:
 
 
 def _ulp(values: Array, dtype: np.dtype[np.floating]) -> Array:
-    """One unit in the last place of each element, in the type or in float32, whichever is coarser; at least SMALLEST."""
+    """A unit in the last place of each element, in the type or in float32, whichever is coarser; at least SMALLEST."""
     narrow = dtype if dtype.itemsize < 4 else np.dtype(np.float32)
     sizes = np.minimum(np.abs(values.astype(np.float64)), float(np.finfo(narrow).max)).astype(narrow)
     ulps: Array = np.maximum(np.spacing(sizes).astype(np.float64), SMALLEST)

@@ -32,6 +32,11 @@ class Promoted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # The originals are kept alive: an id must not be used again for another tensor.
         self._promoted: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Asked by torch when this class is made: else its first operator would import torch._dynamo, for seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called for every operator."""
         if func is torch.ops.aten.view.dtype and _is_number(args[0].dtype) != _is_number(args[1]):

@@ -65,6 +65,22 @@ class Net(Base):
         self.part = functools.partial(apart, y=1)
         self.limit = 4
 
+    @staticmethod
+    def halved(x):
+        return x / 2
+
+    @classmethod
+    def shifted(cls, x):
+        return x + cls.eps
+
+    @functools.cached_property
+    def table(self):
+        return 7
+
+    @property
+    def bound(self):
+        return 8
+
     def forward(self, x, bias=0.5):
         from late import later
         x = self.before(x) * SCALE + bias
@@ -140,6 +156,10 @@ def sha(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sha]:
         pytest.param("net.py", "times(2.0)", "times(3.0)", id="closure"),
         pytest.param("net.py", "x * factor", "x / factor", id="inner-function"),
         pytest.param("net.py", "apart, y=1", "apart, y=2", id="partial"),
+        pytest.param("net.py", "x / 2", "x / 3", id="static-method"),
+        pytest.param("net.py", "x + cls.eps", "x - cls.eps", id="class-method"),
+        pytest.param("net.py", "return 7", "return 70", id="cached-property"),
+        pytest.param("net.py", "return 8", "return 80", id="property"),
         pytest.param("net.py", "* SCALE + bias", "/ SCALE + bias", id="forward"),
         pytest.param("net.py", "bias=0.5", "bias=0.25", id="default-of-a-parameter"),
         pytest.param("net.py", "eps = 1e-5", "eps = 1e-6", id="attribute-of-a-base-class"),

@@ -1,0 +1,194 @@
+"""What parity tries: every input that a model file declares can come, and no other."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import Input, Model
+from harness.build import BuiltModel
+from harness.model import Array
+from harness.model_file import ModelFile
+from harness.parity.inputs import Fill, Recipe, first_recipes
+from harness.parity.search import ParitySearch
+
+INT64 = np.iinfo(np.int64)
+FLOAT64_MAX = float(np.finfo(np.float64).max)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def declared(inputs: Sequence[Input], dims: Mapping[str, tuple[int, int]], **more: Any) -> Model:
+    return Model(build=lambda: None, inputs=inputs, dims=dims, **more)  # type: ignore[arg-type, return-value]
+
+
+def tried(model: Model) -> list[Recipe]:
+    """All recipes of a search in which nothing fails."""
+    file = ModelFile(Path("net.py"), model, ())
+    built = BuiltModel(file, module=None, outputs=(), structure=None, weights={})  # type: ignore[arg-type]
+    search = ParitySearch(built, None, lambda arrays: [], (), 0, lambda done, total: None)  # type: ignore[arg-type]
+    found: list[Recipe] = []
+    search.run(found.append)
+    return found
+
+
+RANGES = [
+    pytest.param("float16", -65504, 65504, id="float16-all"),
+    pytest.param("float16", 0.1, 0.3, id="float16-ends-between-two-numbers"),
+    pytest.param("float32", -FLOAT32_MAX, FLOAT32_MAX, id="float32-all"),
+    pytest.param("float32", 0.1, 0.3, id="float32-ends-between-two-numbers"),
+    pytest.param("float32", 0.1, 0.1, id="float32-a-single-value"),
+    pytest.param("float32", -1e-40, 1e-45, id="float32-subnormal"),
+    pytest.param("float64", -FLOAT64_MAX, FLOAT64_MAX, id="float64-all"),
+    pytest.param("int8", -128, 127, id="int8-all"),
+    pytest.param("uint8", 3, 255, id="uint8"),
+    pytest.param("int16", 5, 5, id="int16-a-single-value"),
+    pytest.param("int32", -(2**31), 2**31 - 1, id="int32-all"),
+    pytest.param("int64", INT64.min, INT64.max, id="int64-all"),
+    pytest.param("int64", 2**53 + 1, 2**53 + 5, id="int64-beyond-float64"),
+    pytest.param("bool", None, None, id="bool"),
+]
+
+
+def elements(arrays: Sequence[Array]) -> set[float]:
+    """All elements as Python's own numbers: numpy would round the range to the element type to compare with it."""
+    return set(itertools.chain.from_iterable(array.reshape(-1).tolist() for array in arrays))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("dtype", "low", "high"), RANGES)
+def test_values_are_of_the_type_and_in_the_range_and_reach_its_ends(
+    dtype: str, low: float | None, high: float | None
+) -> None:
+    item = Input("x", shape=("n", 3), dtype=dtype, min_value=low, max_value=high)
+    model = declared([item], {"n": (1, 4)})
+    arrays = [recipe.make(model)["x"] for recipe in tried(model)]
+    assert {array.dtype.name for array in arrays} == {dtype}
+    values = elements(arrays)
+    assert (min(values), max(values)) == item.range
+    if low is not None and high is not None and low < high:
+        assert low <= min(values) <= max(values) <= high
+
+
+@pytest.mark.parametrize(
+    ("nan", "infinity"),
+    [
+        pytest.param(False, False, id="neither"),
+        pytest.param(True, False, id="nan"),
+        pytest.param(False, True, id="infinity"),
+        pytest.param(True, True, id="both"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [pytest.param(name, id=name) for name in ("float16", "float32", "float64")])
+def test_nan_and_infinity_come_where_they_are_allowed_and_only_there(dtype: str, nan: bool, infinity: bool) -> None:
+    inputs = [
+        Input("x", shape=(5,), dtype=dtype, min_value=0, max_value=1, allow_nan=nan, allow_infinity=infinity),
+        Input("y", shape=(5,), dtype=dtype, min_value=0, max_value=1),
+    ]
+    model = declared(inputs, {})
+    made = [recipe.make(model) for recipe in tried(model)]
+    values = {repr(value) for value in elements([arrays["x"] for arrays in made]) if not math.isfinite(value)}
+    assert values == ({"nan"} if nan else set()) | ({"inf", "-inf"} if infinity else set())
+    assert all(np.isfinite(arrays["y"]).all() for arrays in made)
+
+
+def test_nan_and_infinity_come_before_anything_is_drawn() -> None:
+    model = declared([Input("x", shape=(5,), allow_nan=True, allow_infinity=True)], {})
+    firsts = np.stack([recipe.make(model)["x"] for recipe in first_recipes(model)])
+    assert np.isnan(firsts).any()
+    assert np.isposinf(firsts).any()
+    assert np.isneginf(firsts).any()
+
+
+def test_nan_comes_at_any_place() -> None:
+    model = declared([Input("x", shape=(3,), allow_nan=True)], {})
+    places = {index for recipe in tried(model) for index in np.flatnonzero(np.isnan(recipe.make(model)["x"])).tolist()}
+    assert places == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [pytest.param((0, 3), id="from-0"), pytest.param((2, 2), id="fixed"), pytest.param((1, 300), id="wide")],
+)
+def test_sizes_reach_both_ends_of_their_range(ends: tuple[int, int]) -> None:
+    inputs = [Input("x", shape=("n", "m")), Input("y", shape=("m", 2, "n"))]
+    model = declared(inputs, {"n": ends, "m": (1, 2)})
+    shapes = []
+    for recipe in tried(model):
+        arrays = recipe.make(model)
+        n, m = arrays["x"].shape
+        assert arrays["y"].shape == (m, 2, n)
+        shapes.append((n, m))
+    assert (min(n for n, _ in shapes), max(n for n, _ in shapes)) == ends
+    assert {m for _, m in shapes} == {1, 2}
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(name, id=name) for name in ("float32", "int64", "bool")])
+@pytest.mark.parametrize("kind", [pytest.param(name, id=name) for name in ("constant", "uniform", "ends", "narrow")])
+def test_an_input_without_dimensions_is_an_array(kind: str, dtype: str) -> None:
+    item = Input("x", shape=(), dtype=dtype, min_value=0, max_value=5)
+    array = Fill(kind, value=1, special=((0.5, 1),)).make(item, {})
+    assert (type(array), array.shape, array.dtype.name, array.item()) == (np.ndarray, (), dtype, 1)
+
+
+@pytest.mark.parametrize(
+    ("fill", "wanted"),
+    [
+        pytest.param(Fill("constant", value=2.5), [2.5] * 4, id="constant"),
+        pytest.param(Fill("constant", special=((0.5, 3.0),)), [0, 0, 3, 0], id="special-in-the-middle"),
+        pytest.param(Fill("constant", special=((0, 3.0), (1 - 2**-53, 4.0))), [3, 0, 0, 4], id="special-at-the-ends"),
+        pytest.param(Fill("constant", special=((0, 3.0), (0.1, 4.0))), [4, 0, 0, 0], id="the-last-special-wins"),
+    ],
+)
+def test_a_fill_puts_values_where_it_says(fill: Fill, wanted: list[float]) -> None:
+    item = Input("x", shape=(2, 2), min_value=-9, max_value=9)
+    np.testing.assert_array_equal(fill.make(item, {}).reshape(-1), np.array(wanted, dtype=np.float32))
+
+
+def test_a_narrow_fill_stays_within_a_thousandth_of_the_range_of_its_value() -> None:
+    item = Input("x", shape=(1000,), min_value=0, max_value=1)
+    array = Fill("narrow", value=0.5, seed=3).make(item, {})
+    assert 0.4994 < array.min() < array.max() < 0.5006
+
+
+def test_an_ends_fill_has_the_ends_and_its_value_only() -> None:
+    item = Input("x", shape=(100,), min_value=-1, max_value=2)
+    assert set(Fill("ends", value=0.5, seed=3).make(item, {}).tolist()) == {-1, 0.5, 2}
+
+
+def test_the_same_recipe_makes_the_same_arrays() -> None:
+    inputs = [Input("x", shape=("n", 3)), Input("i", shape=("n",), dtype="int8", min_value=0, max_value=9)]
+    model = declared(inputs, {"n": (0, 4)})
+    for recipe in tried(model)[:30]:
+        first, second = recipe.make(model), recipe.make(model)
+        assert list(first) == ["x", "i"]
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_two_inputs_alike_do_not_get_the_same_numbers() -> None:
+    model = declared([Input("a", shape=(9,)), Input("b", shape=(9,))], {})
+    arrays = first_recipes(model)[0].make(model)
+    assert (arrays["a"] != arrays["b"]).any()
+
+
+def test_the_measured_sizes_come_first_then_the_smallest_and_the_largest() -> None:
+    model = declared([Input("x", shape=("n", "m"))], {"n": (1, 8), "m": (2, 5)}, measure={"n": 4})
+    sizes = [tuple(recipe.sizes.values()) for recipe in first_recipes(model)]
+    assert list(dict.fromkeys(sizes)) == [(4, 2), (1, 2), (8, 5)]
+
+
+def test_no_input_comes_twice_before_anything_is_drawn() -> None:
+    assert len(first_recipes(declared([Input("x", shape=(2,))], {}))) == 3
+
+
+def test_a_recipe_says_what_it_is() -> None:
+    fills = (Fill("uniform", 0.5, 3, ((0.25, math.nan),)), Fill("constant", 2**53 + 1))
+    assert str(Recipe({"n": 2, "m": 3}, fills)) == (
+        "n=2, m=3; uniform (value 0.5, seed 3, element nan at 0.25 of the array); constant (value 9007199254740993)"
+    )

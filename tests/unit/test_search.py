@@ -1,0 +1,372 @@
+"""The search: it finds a planted difference and makes it small; what is no difference stops it at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import Input, Model
+from harness.build import BuiltModel, build_model
+from harness.checks import Finding, Verdict, judge
+from harness.errors import AgentDied, AgentFailure, AgentTimeout, ModelError
+from harness.inputs import Arrays
+from harness.limits import Limit
+from harness.model import Array
+from harness.model_file import ModelFile
+from harness.parity import search as search_module
+from harness.parity.comparison import Difference
+from harness.parity.inputs import Recipe, first_recipes
+from harness.parity.reference import Reference
+from harness.parity.search import Mismatch, ParitySearch
+
+Backend = Callable[[Arrays], list[Array]]
+
+
+class Net(torch.nn.Module):
+    def __init__(self, forward: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.answer = forward
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.answer(x)
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def built(forward: Callable[[torch.Tensor], Any] = double, **more: Any) -> BuiltModel:
+    inputs = [Input("x", shape=("b", 4), **more)]
+    model = Model(build=lambda: Net(forward).eval(), inputs=inputs, dims={"b": (1, 8)}, name="net")
+    return build_model(ModelFile(Path("net.py"), model, ()))
+
+
+def honest(arrays: Arrays) -> list[Array]:
+    return [arrays["x"] * 2]
+
+
+def searching(backend: Backend = honest, model: BuiltModel | None = None, seed: int = 0) -> ParitySearch:
+    model = model or built()
+    return ParitySearch(model, Reference(model), backend, model.outputs, seed, lambda done, total: None)
+
+
+def verdict(finding: Finding) -> Verdict:
+    return judge(finding, [Limit("parity", 10.0, "net.py")]).verdict
+
+
+def size(arrays: Arrays) -> int:
+    return len(arrays["x"])
+
+
+# Each is wrong for some inputs; the sizes are the smallest that show it.
+PLANTED = [
+    pytest.param(lambda a: [np.where(a["x"] < 0, a["x"], a["x"] * 2)], {"b": 1}, id="negative-numbers"),
+    pytest.param(lambda a: [a["x"] * 2 + (size(a) == 3)], {"b": 3}, id="batch-of-3"),
+    pytest.param(lambda a: [a["x"] * 2 + (size(a) >= 2)], {"b": 2}, id="batch-of-2-or-more"),
+    pytest.param(lambda a: [np.nan_to_num(a["x"] * 2)], {"b": 1}, id="nan"),
+    pytest.param(lambda a: [np.where(a["x"] > 500, a["x"], a["x"] * 2)], {"b": 1}, id="large-numbers"),
+    pytest.param(lambda a: [np.where(np.arange(4) == 2, 0, a["x"] * 2).astype("f4")], {"b": 1}, id="a-column"),
+    pytest.param(lambda a: [(a["x"].astype("f2") * 2).astype("f4")], {"b": 1}, id="a-narrower-type"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("seed", [pytest.param(seed, id=f"seed-{seed}") for seed in (0, 1)])
+@pytest.mark.parametrize(("backend", "sizes"), PLANTED)
+def test_a_planted_difference_is_found_and_made_small(backend: Backend, sizes: dict[str, int], seed: int) -> None:
+    search = searching(backend, built(allow_nan=True), seed)
+    finding = search.run(search.check)
+    assert search.failing is not None
+    assert (verdict(finding), search.failing.sizes) == (Verdict.FAIL, sizes)
+    assert len(search.failing.fills[0].special) <= 1
+    assert finding.details["input"] == str(search.failing)
+    assert str(search.failing) in finding.failure
+
+
+def test_an_honest_backend_passes_and_its_worst_error_is_kept() -> None:
+    search = searching(lambda arrays: [np.nextafter(arrays["x"] * 2, np.float32(0))])
+    finding = search.run(search.check)
+    assert finding.value is not None
+    assert 0 < finding.value <= 1
+    assert (verdict(finding), finding.samples, finding.bound) == (Verdict.PASS, search.tried, finding.value)
+    assert search.tried == len(first_recipes(search.built.model)) + 100
+
+
+def test_what_made_the_worst_error_is_kept_for_replay() -> None:
+    kept: list[tuple[Recipe, Difference]] = []
+    search = searching(lambda arrays: [arrays["x"]])
+    search.keep_replay = lambda recipe, difference: kept.append((recipe, difference)) or "replay/net"  # type: ignore[func-returns-value]
+    finding = search.run(search.check)
+    assert finding.details["replay"] == "replay/net"
+    assert kept == [(search.failing, search.worst)]
+
+
+def counting(backend: Backend) -> tuple[Backend, list[Arrays]]:
+    calls: list[Arrays] = []
+
+    def count(arrays: Arrays) -> list[Array]:
+        calls.append(arrays)
+        return backend(arrays)
+
+    return count, calls
+
+
+def raising(error: Exception) -> Backend:
+    def fail(arrays: Arrays) -> list[Array]:
+        raise error
+
+    return fail
+
+
+ERRORS = [
+    pytest.param(AgentDied("the agent died during 'infer'"), id="died"),
+    pytest.param(AgentTimeout("the agent did not answer"), id="timeout"),
+    pytest.param(ModelError("the model rejects inputs"), id="model-error"),
+    pytest.param(MemoryError("no memory here"), id="no-error-of-ours"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("at", [pytest.param(1, id="first"), pytest.param(3, id="fixed"), pytest.param(30, id="drawn")])
+def test_an_error_that_is_no_difference_stops_the_search_at_once_and_is_raised_as_it_is(
+    error: Exception, at: int
+) -> None:
+    backend, calls = counting(lambda arrays: raising(error)(arrays) if len(calls) == at else honest(arrays))
+    search = searching(backend)
+    with pytest.raises(type(error)) as caught:
+        search.run(search.check)
+    assert caught.value is error
+    assert len(calls) == at
+
+
+def test_an_agent_that_dies_while_a_difference_is_made_small_is_its_own_error() -> None:
+    failing: list[Arrays] = []
+
+    def backend(arrays: Arrays) -> list[Array]:
+        if size(arrays) == 3:
+            failing.append(arrays)
+        if len(failing) == 2:
+            raise AgentDied("the agent died during 'infer'")
+        return [arrays["x"] * 2 + (size(arrays) == 3)]
+
+    search = searching(backend)
+    with pytest.raises(AgentDied):
+        search.run(search.check)
+    assert search.failing is not None
+    assert len(failing) == 2
+
+
+def test_a_backend_that_refuses_an_input_differs() -> None:
+    def backend(arrays: Arrays) -> list[Array]:
+        if size(arrays) > 1:
+            raise AgentFailure("infer failed on the device", found="RuntimeError: batch must be 1")
+        return honest(arrays)
+
+    search = searching(backend)
+    finding = search.run(search.check)
+    assert search.failing is not None
+    assert (verdict(finding), search.failing.sizes) == (Verdict.FAIL, {"b": 2})
+    assert "the model takes this input, the backend does not: RuntimeError: batch must be 1" in finding.failure
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda calls: calls == 1, id="the-first-call-only"),
+        pytest.param(lambda calls: calls % 2 == 0, id="every-second-call"),
+        pytest.param(lambda calls: calls == 40, id="one-call-late"),
+    ],
+)
+def test_answers_that_change_from_call_to_call_are_said_to(wrong: Callable[[int], bool]) -> None:
+    backend, calls = counting(lambda arrays: [arrays["x"] * 2 + wrong(len(calls))])
+    search = searching(backend)
+    finding = search.run(search.check)
+    assert verdict(finding) is Verdict.FAIL
+    assert finding.failure.startswith("the answers change from call to call, for the same input")
+
+
+def test_steady_answers_are_not_said_to_change() -> None:
+    search = searching(lambda arrays: [arrays["x"]])
+    assert "change" not in search.run(search.check).failure
+
+
+def test_a_model_without_a_float64_run_is_inconclusive() -> None:
+    search = searching(model=built(lambda x: x.view(torch.int32)))
+    finding = search.run(search.check)
+    assert verdict(finding) is Verdict.INCONCLUSIVE
+    assert "no float64 reference" in finding.missing
+    assert "\n" not in finding.missing
+
+
+def test_one_input_without_a_float64_run_makes_all_inconclusive() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if len(x) < 8 else x.view(torch.int32).float()
+
+    search = searching(model=built(forward))
+    assert verdict(search.run(search.check)) is Verdict.INCONCLUSIVE
+
+
+def test_a_difference_counts_also_where_a_later_input_has_no_float64_run() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if len(x) in (1, 8) else x.view(torch.int32).float()
+
+    search = searching(lambda arrays: [arrays["x"] * 2 + np.float32(size(arrays) == 8)], built(forward))
+    assert verdict(search.run(search.check)) is Verdict.FAIL
+
+
+def test_where_zeros_would_pass_on_most_inputs_nothing_is_said() -> None:
+    # As it is where forward draws random numbers: the two runs have little to do with each other.
+    search = searching(model=built(lambda x: x * (2 if x.dtype == torch.float32 else -2)))
+    finding = search.run(search.check)
+    assert verdict(finding) is Verdict.INCONCLUSIVE
+    assert "even zeros would be within the tolerance" in finding.doubt
+
+
+def recipes_tried(seed: int, stop: Callable[[int], bool] = lambda tried: False) -> list[Recipe]:
+    """All recipes of a search; its time is over once ``stop`` says so."""
+    found: list[Recipe] = []
+    search = searching(seed=seed)
+
+    def check(recipe: Recipe) -> None:
+        found.append(recipe)
+        search.check(recipe)
+        if stop(len(found)):
+            search._until = 0
+
+    search.run(check)
+    return found
+
+
+def test_the_same_seed_tries_the_same_inputs_and_another_seed_others() -> None:
+    first, again, other = recipes_tried(0), recipes_tried(0), recipes_tried(1)
+    assert first == again
+    fixed = len(first_recipes(built().model))
+    assert first[:fixed] == other[:fixed]
+    assert sum(one == another for one, another in zip(first[fixed:], other[fixed:], strict=True)) < 20
+
+
+@pytest.mark.parametrize("count", [pytest.param(count, id=str(count)) for count in (16, 40, 90)])
+def test_a_search_with_less_time_tries_the_first_of_the_same_inputs(count: int) -> None:
+    shorter = recipes_tried(0, lambda tried: tried >= count)
+    assert len(shorter) == count
+    assert recipes_tried(0)[:count] == shorter
+
+
+def test_a_slow_device_is_asked_the_fixed_inputs_and_ten_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "SEARCH_S", 0.0)
+    assert len(recipes_tried(0)) == len(first_recipes(built().model)) + 10
+
+
+def test_what_takes_long_is_not_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "SHRINK_BELOW_S", 0.0)
+    backend, calls = counting(lambda arrays: [arrays["x"] + 1])
+    search = searching(backend)
+    search.run(search.check)
+    assert len(calls) == 2  # the first input, and that again
+
+
+def test_making_small_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "SHRINK_S", 0.2)
+
+    def backend(arrays: Arrays) -> list[Array]:
+        time.sleep(0.02)
+        return [arrays["x"] * 2 + (size(arrays) == 3)]
+
+    count, calls = counting(backend)
+    search = searching(count)
+    finding = search.run(search.check)
+    failing = next(index for index, arrays in enumerate(calls) if size(arrays) == 3)
+    assert verdict(finding) is Verdict.FAIL
+    assert len(calls) - failing < 15
+
+
+def test_progress_is_reported_and_never_beyond_its_total() -> None:
+    reported: list[tuple[int, int]] = []
+    search = searching()
+    search.report = lambda done, total: reported.append((done, total))
+    search.run(search.check)
+    assert [done for done, _ in reported] == list(range(1, search.tried + 1))
+    assert all(done <= total for done, total in reported)
+
+
+def test_check_alone_raises_what_differs() -> None:
+    search = searching(lambda arrays: [arrays["x"]])
+    with pytest.raises(Mismatch, match="wanted"):
+        search.check(first_recipes(search.built.model)[0])
+
+
+def test_check_alone_says_how_far_an_honest_answer_is_off() -> None:
+    search = searching()
+    assert search.check(first_recipes(search.built.model)[0]).ratio == 0
+
+
+PROGRAM = """
+import hashlib, sys
+sys.path[:0] = {path!r}
+{more}
+from pathlib import Path
+from hypothesis import settings
+from harness import Input, Model
+from harness.build import BuiltModel
+from harness.model_file import ModelFile
+from harness.parity.search import ParitySearch
+
+inputs = [Input("x", shape=("b", 4)), Input("i", shape=("b",), dtype="int64", min_value=0, max_value=10**6)]
+model = Model(build=lambda: None, inputs=inputs, dims={{"b": (1, 300)}})
+for seed in (0, 0, 1):
+    found = []
+    built = BuiltModel(ModelFile(Path("net.py"), model, ()), None, (), None, {{}})
+    ParitySearch(built, None, None, (), seed, lambda done, total: None).run(found.append)
+    print(hashlib.sha256(repr(found).encode()).hexdigest(), len(found))
+print(settings.default.derandomize)
+"""
+
+
+def in_a_process(folder: Path, *, ci: bool, more: str = "") -> list[str]:
+    """What the program prints, run in a folder."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_CURRENT_TEST")}
+    environment |= {"CI": "true"} if ci else {}
+    program = PROGRAM.format(path=[str(folder), *sys.path], more=more)
+    command = [sys.executable, "-c", program]
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, check=True, stdout=subprocess.PIPE
+    ).stdout.split("\n")
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str], list[str]]:
+    """With CI set; without; and without, once a module of that folder, full of constants, has been imported."""
+    folders = [tmp_path_factory.mktemp("folder") for _ in range(3)]
+    (folders[2] / "own.py").write_text(f"NUMBERS = {[*range(2, 300, 7), 0.125, 7.75, 12345.5]}\n")
+    runs = (
+        in_a_process(folders[0], ci=True),
+        in_a_process(folders[1], ci=False),
+        in_a_process(folders[2], ci=False, more="import own"),
+    )
+    assert [path.name for folder in folders for path in folder.iterdir() if path.name == ".hypothesis"] == []
+    return runs
+
+
+def test_with_ci_set_a_seed_gives_the_same_inputs_and_another_seed_others(
+    printed: tuple[list[str], list[str], list[str]],
+) -> None:
+    first, again, other, derandomized, _ = printed[0]
+    assert derandomized == "True"  # so Hypothesis itself would ignore the seed
+    assert first == again != other
+
+
+def test_with_ci_set_the_inputs_are_the_same_as_without(printed: tuple[list[str], list[str], list[str]]) -> None:
+    assert printed[0][:3] == printed[1][:3]
+
+
+def test_modules_that_are_imported_do_not_change_the_inputs(printed: tuple[list[str], list[str], list[str]]) -> None:
+    assert printed[2][:3] == printed[1][:3]
