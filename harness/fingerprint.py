@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dis
+import functools
 import hashlib
 import io
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -113,8 +113,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _StandIn, (type(obj).__name__,), (obj.__func__, vars(obj))
         if isinstance(obj, MappingProxyType):
             return _StandIn, ("mapping",), dict(obj)
-        if isinstance(obj, (type(threading.Lock()), type(threading.RLock()))):
-            return _StandIn, ("lock",)
+        if isinstance(obj, functools.cached_property):  # before Python 3.12 it has a lock
+            return _StandIn, ("cached_property",), obj.func
         return self._by_name(obj) or super().reducer_override(obj)
 
     def _by_value(self, obj: Any) -> bool:

@@ -21,7 +21,7 @@ def uniform(item: Input, sizes: Mapping[str, int], seed: int) -> Array:
     if item.dtype in FLOAT_TYPES:
         values = random.random(shape)
         return as_dtype(low * (1 - values) + high * values, item)
-    return random.integers(int(low), int(high), shape, endpoint=True).astype(item.dtype)
+    return np.asarray(random.integers(int(low), int(high), shape, endpoint=True), item.dtype)
 
 
 def as_dtype(values: Array, item: Input) -> Array:
@@ -30,12 +30,12 @@ def as_dtype(values: Array, item: Input) -> Array:
     if item.dtype == "int64" and values.dtype.kind == "f":
         largest = 2**63 - 1024  # of the float64 that an int64 can hold
         values = np.clip(values, low, min(high, largest)).astype(item.dtype)
-    return np.clip(values, low, high).astype(item.dtype)
+    return np.asarray(np.clip(values, low, high), item.dtype)  # 0-d stays an array
 
 
 def uniform_set(model: Model, sizes: Mapping[str, int], seed: int) -> Arrays:
-    """One array for each input, in their order."""
-    return {item.name: uniform(item, sizes, seed + index) for index, item in enumerate(model.inputs)}
+    """One array for each input, in their order; each has numbers of its own."""
+    return {item.name: uniform(item, sizes, 1000 * seed + index) for index, item in enumerate(model.inputs)}
 
 
 def traced_sizes(model: Model) -> dict[str, int]:
@@ -53,7 +53,7 @@ def traced_sizes(model: Model) -> dict[str, int]:
 
 def measured_sets(model: Model, count: int) -> list[Arrays]:
     """Inputs for the closed loop, at the measured sizes."""
-    return [uniform_set(model, model.measure, 1000 + index) for index in range(count)]
+    return [uniform_set(model, model.measure, 1 + index) for index in range(count)]
 
 
 def describe(arrays: Mapping[str, Any]) -> str:

@@ -146,3 +146,10 @@ def test_traced_sizes_are_neither_alike_nor_0_nor_1_where_that_is_possible(
 ) -> None:
     found = traced_sizes(model(dims))
     assert list(found.items()) == list(sizes.items())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_an_input_without_dimensions_is_an_array_too(dtype: str) -> None:
+    array = uniform(Input("x", shape=(), dtype=dtype, min_value=0, max_value=1), {}, 0)
+    assert isinstance(array, np.ndarray)
+    assert (array.shape, array.dtype) == ((), np.dtype(dtype))
