@@ -118,7 +118,7 @@ def _table(results: dict[str, list[Row]]) -> Table:
         table.add_section()
         table.add_row(Text(name, "bold"))
         for row in rows:
-            value, verdict = f"{row.value:.3g} {row.unit}", Text(row.verdict, STYLES[row.verdict])
+            value, verdict = f"{row.value:.4g} {row.unit}", Text(row.verdict, STYLES[row.verdict])
             table.add_row(f"  {row.what}", value, row.against, str(row.aim or ""), verdict)
     return table
 

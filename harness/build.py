@@ -61,7 +61,7 @@ def call_build(model: Model, where: str) -> torch.nn.Module:
 
     try:
         module: Any = model.build()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError("build() raised", found=f"{type(error).__name__}: {error}", where=where) from error
     if not isinstance(module, torch.nn.Module):
         raise ModelError("build() made no module", wanted="a torch.nn.Module", found=type(module).__name__, where=where)

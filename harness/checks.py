@@ -7,12 +7,13 @@ where nothing can be said, the verdict says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from .limits import Limit, Metric
+from .finding import Finding
+from .limits import Limit
 
 NOTHING = "nothing was measured"
 
@@ -26,38 +27,6 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     INELIGIBLE = "INELIGIBLE"
     NOT_APPLICABLE = "NOT_APPLICABLE"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was measured of one metric.
-
-    Attributes:
-        value: the estimate, in the metric's unit; None where nothing was measured.
-        bound: what the true value does not exceed (or fall below) at ``confidence``; None where nothing can be said
-            yet.
-        samples: how many inferences, inputs or processes it rests on.
-        missing: why there is no bound, and what it would take.
-        doubt: why the measurement may not be believed.
-        not_applicable: why the metric cannot be asked for here.
-        failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
-        details: further keys for the evidence.
-    """
-
-    metric: Metric
-    value: float | None = None
-    bound: float | None = None
-    confidence: float | None = None
-    samples: int = 0
-    raw: str = ""
-    missing: str = ""
-    doubt: str = ""
-    not_applicable: str = ""
-    failure: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
-RecordCheck = Callable[[Finding], None]
 
 
 @dataclass(frozen=True)
@@ -88,9 +57,14 @@ class Check:
         return {**entry, **finding.details}
 
 
-def judge(finding: Finding, limits: Iterable[Limit]) -> Check:
-    """Judge a finding against all the limits on its metric: the strictest decides."""
+EMULATED = "an emulated CPU's clock says nothing about a board"
+
+
+def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) -> Check:
+    """Judge a finding against all the limits on its metric: the strictest decides. Emulated, no clock counts."""
     metric = finding.metric
+    if emulated and metric.wall_clock:
+        finding = replace(finding, not_applicable=EMULATED)
     own = [limit for limit in limits if limit.key == metric.limit_key]
     strictest = min if metric.bound == "max" else max
     limit = strictest(own, key=lambda one: one.value) if own else None

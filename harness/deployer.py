@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +14,16 @@ from .errors import AgentFailure, DeploymentError
 from .inputs import measured_sets
 from .links import LinkType
 
+# Half of what the agent waits for a request before it ends by itself.
+IDLE_S = 900.0
+
 
 @dataclass
 class Deployer:
     """Deployments of one cell.
 
     Once an agent died, hung or sent garbage, every later use of the cell raises the same error again: each test says
-        why
-    the cell failed, and none waits for a hanging device a second time.
+    why the cell failed, and none waits for a hanging device a second time.
     """
 
     cell: Cell
@@ -34,9 +37,11 @@ class Deployer:
     notes: list[str] = field(default_factory=list)
 
     def shared(self) -> tuple[Deployment, LoadReport]:
-        """The deployment that checks use in turn."""
+        """The deployment that checks use in turn; a new one where it has been idle so long that it may end."""
         self._check()
         if self.live is None or self.load is None or not self.live.alive:
+            return self.fresh()
+        if time.monotonic() - self.live.last_used > IDLE_S:
             return self.fresh()
         return self.live, self.load
 
@@ -70,9 +75,13 @@ class Deployer:
 
     def _note_hello(self, hello: Mapping[str, Any], greeting: str) -> None:
         if hello.get("reaped"):
-            self.notes.append(f"agents of an earlier run were still there and were ended: {hello['reaped']}")
+            self._note(f"agents of an earlier run were still there and were ended: {hello['reaped']}")
         if greeting:
-            self.notes.append(f"something was printed before the agent's first frame: {greeting[:200]!r}")
+            self._note(f"something was printed before the agent's first frame: {greeting[:200]!r}")
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:  # every process of the cell is greeted alike
+            self.notes.append(note)
 
 
 class _Kept:

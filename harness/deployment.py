@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,10 @@ Inputs = Mapping[str, Array]
 GREETING_ALLOWED = 1 << 16
 # Inputs travel in calls of at most so many bytes: neither side holds more than that twice.
 CALL_BYTES = 1 << 26
+# Sets go in one call only so many that it should take no longer than this, by the pace of the call before.
+CALL_S = 10.0
+# A call of many sets that takes so many times what it should is a hang.
+SLOWER = 10.0
 # Beyond what the device was allowed to take: the link's own share.
 GRACE_S = 10.0
 END_PATIENCE_S = 5.0
@@ -27,11 +31,18 @@ END_PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait, in seconds: for the first sign of the agent, for loading, for any other call."""
+    """How long to wait, in seconds: for the first sign of the agent, for loading, for any other call of one inference.
+
+    Loading ends with an inference: it is never given less than one.
+    """
 
     start_s: float = 60.0
     load_s: float = 600.0
     call_s: float = 300.0
+
+    def infer_s(self, sets: int) -> float:
+        """For so many inferences in one call: what each may take, as long as a hang is still noticed."""
+        return min(sets * self.call_s, self.call_s + SLOWER * CALL_S)
 
 
 @dataclass(frozen=True)
@@ -76,9 +87,12 @@ class Deployment:
     hello: Mapping[str, Any] = field(default_factory=dict)
     greeting: str = ""
     alive: bool = True
+    last_used: float = field(default_factory=time.monotonic)
+    # What one set of inputs took the device in the last call of such shapes, in seconds.
+    _pace: tuple[list[tuple[int, ...]], float] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        frame = self._receive(self.timeouts.start_s, "start", skip=GREETING_ALLOWED)
+        frame = self._receive(self.timeouts.start_s, "start", grace_s=0, skip=GREETING_ALLOWED)
         self.hello = frame.header
         self.greeting = frame.skipped.decode("utf-8", "replace")
         if frame.header.get("hello") != "hilgate":
@@ -93,7 +107,7 @@ class Deployment:
         """
         start = time.perf_counter()
         header = {"op": "load", "artifact": entry, "threads": threads, "options": dict(options), "inputs": [*inputs]}
-        reply = self._call(header, [*inputs.values()], self.timeouts.load_s)
+        reply = self._call(header, [*inputs.values()], max(self.timeouts.load_s, self.timeouts.call_s))
         self.device_time.seconds += time.perf_counter() - start
         said = reply.header
         return LoadReport(
@@ -108,13 +122,23 @@ class Deployment:
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
         """Outputs, in the order of the load report's names, for each set of inputs."""
         outputs: list[list[Array]] = []
-        for chunk in _chunks(sets):
+        while len(outputs) < len(sets):
+            chunk = sets[len(outputs) : len(outputs) + self._chunk_size(sets[len(outputs)], len(sets))]
             tensors = [array for inputs in chunk for array in inputs.values()]
-            reply = self._call({"op": "infer"}, tensors, self.timeouts.call_s)
+            reply = self._call({"op": "infer"}, tensors, self.timeouts.infer_s(len(chunk)))
             self.device_time.seconds += reply.header["inference_ns"] / 1e9
+            if len(sets) > 1:
+                self._pace = _shapes(chunk[0]), reply.header["elapsed_ns"] / 1e9 / len(chunk)
             width = len(reply.tensors) // len(chunk)
-            outputs += [reply.tensors[start : start + width] for start in range(0, width * len(chunk), width)]
+            outputs += [reply.tensors[index * width : (index + 1) * width] for index in range(len(chunk))]
         return outputs
+
+    def _chunk_size(self, inputs: Inputs, sets: int) -> int:
+        """How many sets like this one go into the next call: one, until it is known how long that takes."""
+        if sets == 1 or self._pace is None or self._pace[0] != _shapes(inputs):
+            return 1
+        size = sum(array.nbytes for array in inputs.values())
+        return max(min(CALL_BYTES // max(size, 1), int(CALL_S / max(self._pace[1], 1e-9))), 1)
 
     def warm_up(self, sets: Sequence[Inputs], budget_s: float) -> dict[str, Any]:
         """Infer until it no longer gets faster; see harness.agent.timing.warm_up for what is returned."""
@@ -165,39 +189,42 @@ class Deployment:
             pass  # it has died; what it may have said before is still to be read
         except TimeoutError:
             raise self._timed_out(operation, limit_s) from None
-        reply = self._receive(limit_s + GRACE_S, operation)
+        reply = self._receive(limit_s, operation)
+        self.last_used = time.monotonic()
         if "error" in reply.header:
             error = AgentFailure(f"{operation} failed on the device", found=reply.header["error"], where=self.where)
             error.add_note("on the device:\n" + reply.header.get("traceback", ""))
             raise error
         return reply
 
-    def _receive(self, limit_s: float, operation: str, skip: int = 0) -> Frame:
-        deadline = time.monotonic() + limit_s
+    def _receive(self, limit_s: float, operation: str, *, grace_s: float = GRACE_S, skip: int = 0) -> Frame:
+        deadline = time.monotonic() + limit_s + grace_s
         try:
             return read_frame(lambda size: self.channel.receive(size, deadline), skip=skip)
         except ChannelClosed:
-            raise self._died(operation) from None
+            raise self._died(operation, limit_s) from None
         except TimeoutError:
             raise self._timed_out(operation, limit_s) from None
         except FrameError as error:
             raise self._broken(ProtocolError, "the agent's output is not a frame", found=str(error)) from error
 
-    def _died(self, operation: str) -> AgentDied:
+    def _died(self, operation: str, limit_s: float) -> DeploymentError:
         self.alive = False
         status = self.channel.finish(END_PATIENCE_S)
-        return AgentDied(
-            f"the agent died during {operation!r}", found=self._with_stderr(describe_status(status)), where=self.where
-        )
+        if status == -signal.SIGALRM:  # the agent's own watchdog goes off before the host's patience ends
+            return self._timed_out(operation, limit_s, found=describe_status(status))
+        found = self._with_stderr(describe_status(status))
+        return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where)
 
-    def _timed_out(self, operation: str, limit_s: float) -> DeploymentError:
+    def _timed_out(self, operation: str, limit_s: float, found: str = "nothing") -> DeploymentError:
         what = f"the agent did not answer {operation!r} in {limit_s:.0f} s and was killed"
         hint = "if the model really is that slow, give it more: --time-limit SECONDS"
-        return self._broken(AgentTimeout, what, found="nothing", hint=hint)
+        return self._broken(AgentTimeout, what, found=found, hint=hint)
 
     def _broken(self, kind: type[DeploymentError], what: str, *, found: str, hint: str = "") -> DeploymentError:
-        self.alive = False
-        self.channel.finish(0)
+        if self.alive:
+            self.alive = False
+            self.channel.finish(0)
         return kind(what, found=self._with_stderr(found), where=self.where, hint=hint)
 
     def _with_stderr(self, found: str) -> str:
@@ -222,8 +249,5 @@ def describe_status(status: int | None) -> str:
     return f"killed by {name} ({meanings.get(signal.Signals(-status), 'a signal')})"
 
 
-def _chunks(sets: Sequence[Inputs]) -> Iterator[Sequence[Inputs]]:
-    size = sum(array.nbytes for array in sets[0].values()) if sets else 1
-    step = max(CALL_BYTES // max(size, 1), 1)
-    for start in range(0, len(sets), step):
-        yield sets[start : start + step]
+def _shapes(inputs: Inputs) -> list[tuple[int, ...]]:
+    return [array.shape for array in inputs.values()]

@@ -10,14 +10,15 @@ PASS.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,13 @@ class CellRecord:
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     selected: bool = False
+    pending: set[str] = field(default_factory=set)
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL with an error; else what its checks say."""
-        return Verdict.FAIL if self.errors else overall([check.verdict for check in self.checks])
+        """FAIL with an error; else what its checks say, and INCONCLUSIVE while a selected one is still to come."""
+        open_ends = [Verdict.INCONCLUSIVE] if self.pending else []
+        return Verdict.FAIL if self.errors else overall([*open_ends, *(check.verdict for check in self.checks)])
 
     @property
     def anything_said(self) -> bool:
@@ -69,6 +72,8 @@ class CellRecord:
             "fingerprint": self.facts.get("fingerprint"),
             "artifact": self.facts.get("artifact"),
             "bundle": self.facts.get("bundle"),
+            "measure": dict(self.cell.file.model.measure),
+            "unfinished": sorted(self.pending),
             "notes": self.notes,
             "checks": [check.as_evidence() for check in self.checks],
         }
@@ -83,9 +88,11 @@ class Evidence:
         self.started = datetime.now(UTC)
         self.finished: datetime | None = None
         self.commit = _commit(root)
+        self.asked: dict[str, Any] = {}
         self.harness: dict[str, float] = {}
         self.begun = False
         self.unwritable = ""
+        self._saved: set[str] = set()
 
     def begin(self) -> None:
         """Remove what an earlier run left, and write the first, empty evidence.
@@ -94,9 +101,15 @@ class Evidence:
             StorageError: the folder cannot be written.
         """
         with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True)
+                # Results are no change of the user's repository; in a folder of theirs, that is theirs to say.
+                (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            for path in _left_by_earlier_run(self.folder):
+                _remove(path)
             for name in (SAMPLES, REPLAY):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+                with contextlib.suppress(OSError):  # not there, or it holds what is not ours
+                    (self.folder / name).rmdir()
         self.write()
         self.begun = True
 
@@ -117,10 +130,19 @@ class Evidence:
 
     def save_samples(self, cell: Cell, durations_ns: Array) -> str:
         """Keep a cell's raw samples, int64[n] in nanoseconds; returns their path in the evidence's folder."""
-        name = f"{SAMPLES}/{cell.id}.npy"
+        name = self._free_name(cell.id)
         buffer = io.BytesIO()  # on a full disk np.save to a path raises an OSError without its number
         np.save(buffer, durations_ns)
         write_atomically(self.folder / name, buffer.getvalue())
+        return name
+
+    def _free_name(self, stem: str) -> str:
+        """A file of this run's, or a new one: what else is there was not named as ours."""
+        name, number = f"{SAMPLES}/{stem}.npy", 1
+        while name not in self._saved and (self.folder / name).exists():
+            number += 1
+            name = f"{SAMPLES}/{stem}-{number}.npy"
+        self._saved.add(name)
         return name
 
     @property
@@ -152,15 +174,38 @@ class Evidence:
             "finished": _stamp(self.finished) if self.finished else None,
             "commit": self.commit,
             "verdict": str(self.verdict),
+            "asked": self.asked,
             "harness": self.harness,
             "cells": [record.as_evidence() for record in self.records.values()],
         }
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         try:
-            write_atomically(self.folder / FILE, text)
+            # A folder's name that is not UTF-8 arrives as lone surrogates: they become JSON's own \udc80.
+            write_atomically(self.folder / FILE, text.encode("utf-8", "backslashreplace"))
         except StorageError as error:
             self.unwritable = str(error)
             raise
+
+
+def _left_by_earlier_run(folder: Path) -> Iterator[Path]:
+    """The samples and replays that the evidence in a folder names; other files there are not ours to remove."""
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        checks = [check for cell in content["cells"] for check in cell["checks"]] if content["schema"] == 1 else []
+        names = [(home, check.get(key)) for check in checks for home, key in ((SAMPLES, "raw"), (REPLAY, "replay"))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for home, name in names:
+        parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+        if len(parts) == 2 and parts[0] == home and parts[1] != "..":  # the file says it: it is not taken at its word
+            yield folder / home / parts[1]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _stamp(moment: datetime) -> str:
@@ -172,7 +217,7 @@ def _commit(root: Path) -> str | None:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(root), *words], capture_output=True, text=True, errors="replace", timeout=10, check=True
         ).stdout.strip()
 
     try:

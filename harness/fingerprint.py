@@ -41,7 +41,8 @@ def module_sha256(module: torch.nn.Module) -> str:
 
     Own is what is neither installed, nor the standard library's, nor hilgate's. Own functions and classes count with
     their bytecode and with every global that they name, followed as far as it goes; an own Python module that they name
-    or import counts whole. Installed code is named only, so whoever uses this adds the installed versions. Not seen
+    or import counts whole. Tensors count with their strides, and with which of them share memory. Installed code is
+    named only, so whoever uses this adds what is installed, and torch's global settings. Not seen
     is what forward reads from outside while it runs: files, environment variables, modules imported by a computed
     name. Folders, line numbers and comments do not count.
 
@@ -82,6 +83,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, sink: io.RawIOBase, own: Mapping[str, ModuleType]) -> None:
         super().__init__(sink, protocol=4)
         self.own = own
+        # Each tensor's number, by its id; held, so that nothing else gets its id or its memory.
+        self.tensors: dict[int, tuple[int, torch.Tensor]] = {}
+        self.storages: dict[tuple[str, int], int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
         """What is written by its value alone: tensors (a model of gigabytes is never copied); texts, for two equal ones
@@ -92,10 +96,24 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             data = obj.encode("utf-8", "surrogatepass") if isinstance(obj, str) else obj
             return int.from_bytes(hashlib.sha256(type(obj).__name__.encode() + b" " + data).digest(), "big")
         if isinstance(obj, torch.Tensor) and obj.layout == torch.strided and not obj.is_quantized:
-            return type(obj).__name__, tensor_sha256(obj)
+            return self._tensor(obj)
         if type(obj) in (set, frozenset):
             return type(obj).__name__, *sorted(_digest(member, self.own) for member in obj)
         return None
+
+    def _tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        """Its value, its place in memory, and whose memory that is, numbered in the order of first sight.
+
+        Tied weights are exported as one, and strides decide between operators.
+        """
+        if id(tensor) in self.tensors:
+            return "tensor", self.tensors[id(tensor)][0]
+        self.tensors[id(tensor)] = len(self.tensors), tensor
+        device = str(tensor.device)
+        place = (device, tensor.untyped_storage().data_ptr())
+        storage = self.storages.setdefault(place, len(self.storages))
+        layout = (device, tensor.stride(), tensor.storage_offset(), storage, tensor.requires_grad)
+        return type(tensor).__name__, tensor_sha256(tensor), layout, vars(tensor)
 
     def reducer_override(self, obj: Any) -> Any:
         """By content what pickle would write by name, or cloudpickle with paths and random identifiers."""

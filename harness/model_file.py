@@ -73,7 +73,22 @@ def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
     model = read_model(path)
     where = f"{path.name}: limits"
     limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
+    _refuse_idle_limits(model, where)
     return ModelFile(path.resolve(), model, limits)
+
+
+def _refuse_idle_limits(model: Model, where: str) -> None:
+    """Refuse limits that nothing could ever break: a gate must not look closed where it is open."""
+    if "accuracy_min" in model.limits and model.samples is None:
+        hint = "give the model samples=…, or take the limit out"
+        raise ModelError("accuracy_min without samples", wanted="labelled samples", where=where, hint=hint)
+    if "deadline_miss_rate" in model.limits:
+        if "deadline_ms" not in model.limits:
+            hint = "add deadline_ms, or take the limit out"
+            raise ModelError("deadline_miss_rate without a deadline", wanted="deadline_ms", where=where, hint=hint)
+        if model.limits["deadline_miss_rate"] == 0:
+            hint = "0.001 takes 4603 samples without a miss, 0.01 takes 459"
+            raise ModelError("no measurement can show a deadline_miss_rate of 0", wanted="> 0", where=where, hint=hint)
 
 
 def _run(path: Path) -> ModuleType:

@@ -8,6 +8,8 @@ from pathlib import Path
 import iniconfig
 import pytest
 
+DAY_S = 86_400.0
+
 
 @dataclass(frozen=True)
 class Options:
@@ -55,9 +57,13 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         raise pytest.UsageError("no model: name one with --model FILE.py, or hil_model in pytest.ini")
     if not devices:
         raise pytest.UsageError("no device: name one with --device NAME (such as local), or hil_device in pytest.ini")
-    if not option.time_limit > 0:
-        raise pytest.UsageError(f"--time-limit wants seconds > 0; found {option.time_limit:g}")
-    seed = str(getattr(option, "hypothesis_seed", ""))
+    if not 0 < option.time_limit <= DAY_S:
+        raise pytest.UsageError(
+            f"--time-limit wants seconds, more than 0 and at most a day; found {option.time_limit:g}"
+        )
+    seed = getattr(option, "hypothesis_seed", None) or "0"
+    if not str(seed).isdigit():
+        raise pytest.UsageError(f"a HIL run wants a whole number as --hypothesis-seed; found {seed!r}")
     return Options(
         models=tuple(models),
         devices=tuple(devices),
@@ -66,7 +72,7 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         time_limit_s=option.time_limit,
         evidence=here / option.evidence if option.evidence else root / "build" / "hil",
         root=root,
-        seed=int(seed) if seed.isdigit() else 0,
+        seed=int(seed),
         allow_inconclusive=option.allow_inconclusive,
     )
 
@@ -78,9 +84,10 @@ def _project(config: pytest.Config) -> tuple[Path, list[str], list[str]]:
     ``--evidence`` for the place of the tests; where that lies outside the project it finds no pytest.ini. Then the
     one in the current folder, or above it, is read here.
     """
-    if config.inipath is not None:
-        return config.rootpath, config.getini("hil_model"), config.getini("hil_device")
     here = config.invocation_params.dir
+    named = config.option.inifilename is not None
+    if config.inipath is not None and (named or here.is_relative_to(config.rootpath)):
+        return config.rootpath, config.getini("hil_model"), config.getini("hil_device")
     for folder in (here, *here.parents):
         if (folder / "pytest.ini").is_file():
             ini = iniconfig.IniConfig(folder / "pytest.ini")

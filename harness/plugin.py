@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import pkgutil
-import re
 from collections.abc import Generator
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark.expression import Expression
 
 import harness
 
@@ -51,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Plan the run, so that whatever is wrong with it is said before anything is started."""
     config.addinivalue_line("markers", "hil: runs on a device (pytest -m hil --device NAME)")
-    if not re.search(r"(?<!not )\bhil\b", config.option.markexpr) or config.option.help:
+    if not asks_for_hil(config.option.markexpr) or config.option.help:
         return
     if getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")
@@ -65,8 +66,36 @@ def pytest_configure(config: pytest.Config) -> None:
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
-    if not config.option.collectonly and not config.option.xmlpath:
+    config.stash[RUN].evidence.asked = {
+        "time_limit_s": options.time_limit_s,
+        "seed": options.seed,
+        "selected": config.option.keyword if config.stash[NARROWED] else None,
+        "narrowed": config.stash[NARROWED],
+    }
+    if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
         config.option.xmlpath = str(options.evidence / JUNIT)
+
+
+def asks_for_hil(expression: str) -> bool:
+    """Whether a ``-m`` expression selects tests for being marked hil: "hil" and "hil and x" do, "not hil" does not."""
+    try:
+        compiled = Expression.compile(expression)
+    except SyntaxError:
+        return False  # pytest will say so itself
+    others: set[str] = set()
+
+    def evaluate(true: set[str]) -> bool:
+        def known(name: str, /, **_: object) -> bool:
+            others.add(name)
+            return name in true
+
+        return compiled.evaluate(known)
+
+    for _ in range(2):  # the first time finds the names
+        choices = [set(chosen) for size in range(len(others) + 1) for chosen in combinations(sorted(others), size)]
+        if any(evaluate(chosen | {"hil"}) and not evaluate(chosen - {"hil"}) for chosen in choices):
+            return True
+    return False
 
 
 def _sayer(config: pytest.Config) -> Any:
@@ -93,8 +122,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test that asks for a cell runs once in each."""
     if "cell" in metafunc.fixturenames:
         run = metafunc.config.stash.get(RUN, None)
-        cells = run.cells if run else []
-        metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], indirect=True, scope="session")
+        if run is not None and _is_ours(metafunc):
+            ids = [cell.id for cell in run.cells]
+            metafunc.parametrize("cell", run.cells, ids=ids, indirect=True, scope="session")
+
+
+def _is_ours(metafunc: pytest.Metafunc) -> bool:
+    """Whether a test's ``cell`` is our fixture: a user's suite may have one of that name, or parametrize it."""
+    definitions = metafunc._arg2fixturedefs.get("cell", ())
+    return bool(definitions) and definitions[-1].func.__module__ == f"{FIXTURES}.cell"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -117,6 +153,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     for item in session.items:
         if (cell := _cell(item)) is not None:
             run.evidence[cell].selected = True
+            if "record_check" in getattr(item, "fixturenames", ()):
+                run.evidence[cell].pending.add(item.nodeid)
     try:
         run.evidence.begin()
     except HilgateError as error:
@@ -133,8 +171,12 @@ def pytest_runtest_makereport(
     if run is None or cell is None or call.excinfo is None:
         return report
     error = call.excinfo.value
-    if isinstance(error, (pytest.fail.Exception, pytest.skip.Exception, KeyboardInterrupt)):
+    judged = item.nodeid not in run.evidence[cell].pending and "record_check" in getattr(item, "fixturenames", ())
+    if isinstance(error, (pytest.skip.Exception, KeyboardInterrupt, pytest.exit.Exception)) or (
+        isinstance(error, pytest.fail.Exception) and judged
+    ):
         return report
+    run.evidence[cell].pending.discard(item.nodeid)
     if isinstance(error, HilgateError):
         known = str(error) in run.evidence[cell].errors
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
@@ -175,12 +217,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 def _finish(run: Run, session: pytest.Session) -> None:
     narrowed = session.config.stash[NARROWED]
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
-    added = add_unsaid(counted, run.evidence, narrowed=narrowed)
-    if added and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    add_unsaid(counted, run.evidence, narrowed=narrowed)
     seconds = {"device_s": run.device_time.seconds, "harness_s": run.harness_seconds(), "export_s": run.export_s}
     run.evidence.harness = {name: round(value, 2) for name, value in seconds.items()}
     run.evidence.finish(keep=counted)
+    refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
+    # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
+    passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if counted and passed and run.evidence.verdict in refused:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(trylast=True)  # the verdict is the last thing that is read

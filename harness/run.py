@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,18 +13,20 @@ from .backends import Backend, load_backend
 from .build import BuiltModel, build_model
 from .bundle import Bundle, make_bundle
 from .cell import Cell
-from .checks import Finding, judge
+from .checks import judge
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device, load_device
-from .errors import BackendError, DeviceError
+from .errors import BackendError, DeviceError, ModelError
 from .evidence import REPLAY, Evidence
 from .export import Artifact, export_artifact
+from .finding import Finding
 from .inputs import Arrays, measured_sets
 from .links import LinkType, open_link
 from .measure import known_metrics
 from .measure.accuracy import SampleSet, eager_accuracy, read_samples
-from .measure.sampling import Measurement, take_samples
+from .measure.quantiles import samples_for_proportion
+from .measure.sampling import ENOUGH, Measurement, take_samples
 from .model import Array
 from .model_file import ModelFile, load_model
 from .options import Options
@@ -46,15 +49,17 @@ def plan_cells(options: Options) -> list[Cell]:
         BackendError: a named backend does not exist, or no named device lists it.
     """
     metrics = known_metrics().values()
-    files = [load_model(path, metrics) for path in options.models]
-    names = [file.name for file in files]
-    if len(set(names)) < len(names):
-        raise DeviceError("two models have one name", found=", ".join(names), hint='give one another: Model(name="…")')
+    files = [load_model(path, metrics) for path in dict.fromkeys(path.resolve() for path in options.models)]
     devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
     named = [load_backend(name) for name in dict.fromkeys(options.backends)]
-    return [
+    cells = [
         Cell(file, device, backend) for file in files for device in devices for backend in _backends_of(device, named)
     ]
+    for name, count in Counter(cell.id for cell in cells).items():
+        if count > 1:
+            hint = 'give a model another name: Model(name="…")'
+            raise ModelError("two cells have one name", wanted="names that tell them apart", found=name, hint=hint)
+    return cells
 
 
 def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
@@ -156,7 +161,8 @@ class Run:
                 where=str(cell.device.path),
                 hint=f"install {' '.join(missing)} in the device's environment, or take the backend off its list",
             )
-        bundle = make_bundle(artifact, cell.backend, facts)
+        own = {name: facts["packages"][name] for name in cell.backend.packages}
+        bundle = make_bundle(artifact, cell.backend, {**facts, "packages": own})
         self.evidence[cell].facts["bundle"] = {"sha256": bundle.sha256}
         return bundle
 
@@ -181,6 +187,8 @@ class Run:
             "cell": cell.id,
             "what": what,
             "tolerance": cell.file.model.tolerance,
+            "options": dict(cell.device.options.get(cell.backend.name, {})),
+            "threads": cell.device.threads,
             "fingerprint": self.evidence[cell].facts.get("fingerprint"),
         }
         write_replay(self.evidence.folder / name, artifact, inputs, reference(inputs), found, facts)
@@ -199,7 +207,10 @@ class Run:
                 update(done, wanted, f"about {left_s:.0f} s left")
 
             sets = measured_sets(cell.file.model, TIMED_SETS)
-            measured = take_samples(deployer.fresh, sets, self.options.time_limit_s, report)
+            rate = cell.limit_value("deadline_miss_rate")
+            needed = samples_for_proportion(rate) if rate is not None and 0 < rate < 1 else 0
+            limit_s = self.options.time_limit_s
+            measured = take_samples(deployer.fresh, sets, limit_s, report, at_least=max(ENOUGH, needed))
         deployer.close()
         self._note_measurement(cell, measured)
         return measured
@@ -245,6 +256,9 @@ def check_board(device: Device, facts: dict[str, Any]) -> None:
         wrong.append(("arch", device.arch, facts["arch"]))
     if device.cpu is not None and facts["cpu"].lower() != device.cpu.lower():
         wrong.append(("cpu", device.cpu, facts["cpu"]))
+    version = device.runtime.python
+    if version is not None and not version.startswith("/") and not f"{facts['python']}.".startswith(f"{version}."):
+        wrong.append(("python", version, facts["python"]))
     # The kernel keeps some for itself and the firmware; a board with an eighth less is another board.
     if device.memory_mib is not None and not 7 / 8 <= facts["memory_mib"] / device.memory_mib <= 1.05:
         wrong.append(("memory_mib", str(device.memory_mib), str(facts["memory_mib"])))
@@ -258,19 +272,21 @@ def check_board(device: Device, facts: dict[str, Any]) -> None:
         )
 
 
-def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool) -> bool:
+def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool) -> None:
     """Say of every cell what no test said: a gate must not open because a test was skipped.
 
     A cell in which no test came to anything is an error. In a run that was not narrowed down, a limit on a metric
-    that no test checked is INCONCLUSIVE. Returns whether there was anything to add.
+    that no test checked is INCONCLUSIVE.
     """
     metrics = {metric.limit_key: metric for metric in (*known_metrics().values(), PARITY)}
-    added = False
     for cell in cells:
         record = evidence[cell]
         if not record.anything_said:
-            evidence.add_error(cell, "nothing was measured: no test of this cell ran, or none applied to it")
-            added = True
+            evidence.add_error(
+                cell,
+                "nothing was measured: no test of this cell ran, or none applied to it. "
+                "The suite is tests/hil in a clone, `pytest --pyargs harness.suite -m hil …` elsewhere",
+            )
         checked = {check.finding.metric.name for check in record.checks}
         for limit in cell.limits if not narrowed and not record.errors else ():
             metric = metrics.get(limit.key)
@@ -278,5 +294,3 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool) -> 
                 finding = Finding(metric, missing="a limit is set, and no test of this metric ran")
                 evidence.add_check(cell, judge(finding, cell.limits))
                 checked.add(metric.name)
-                added = True
-    return added

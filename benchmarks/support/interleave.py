@@ -27,10 +27,15 @@ def interleave(rounds: int, *sides: Callable[[], Block]) -> list[list[Block]]:
     return blocks
 
 
-def median_ratio(blocks: Sequence[Block], others: Sequence[Block]) -> float:
-    """The median, over the rounds, of one side's median ÷ the other's: neighbours in time are compared."""
+def ratios(blocks: Sequence[Block], others: Sequence[Block]) -> list[float]:
+    """One side's median ÷ the other's, round by round: neighbours in time are compared."""
     pairs = zip(blocks, others, strict=True)
-    return statistics.median(statistics.median(block) / statistics.median(other) for block, other in pairs)
+    return [statistics.median(block) / statistics.median(other) for block, other in pairs]
+
+
+def median_ratio(blocks: Sequence[Block], others: Sequence[Block]) -> float:
+    """The median of all rounds' ratios."""
+    return statistics.median(ratios(blocks, others))
 
 
 def median_of(blocks: Sequence[Block]) -> float:

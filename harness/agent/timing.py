@@ -19,7 +19,7 @@ Run = Callable[[Any], Any]
 # A warm-up block lasts about this long, so that its median means something for fast models too …
 BLOCK_NS = 20_000_000
 # … within these counts.
-BLOCK_COUNTS = (3, 50)
+BLOCK_COUNTS = (3, 1000)
 # Warm-up is over when this many blocks in a row were no more than 3 % faster than the fastest before them.
 STILL_BLOCKS = 2
 IMPROVEMENT = 0.97
@@ -58,11 +58,11 @@ def warm_up(run: Run, prepared: Sequence[Any], budget_ns: int) -> dict[str, Any]
         "iterations"; "elapsed_ns"; "settled", whether they stopped getting faster; "median_ns", the last block's.
     """
     start = time.perf_counter_ns()
-    first = int(timed_loop(run, prepared, 1, 0)[0])
     low, high = BLOCK_COUNTS
-    size = min(max(BLOCK_NS // max(first, 1), low), high)
-    best, still, iterations, median = float("inf"), 0, 1, float(first)
+    median = float(timed_loop(run, prepared, 1, 0)[0])
+    best, still, iterations = float("inf"), 0, 1
     while still < STILL_BLOCKS and (left := start + budget_ns - time.perf_counter_ns()) > 0:
+        size = min(max(int(BLOCK_NS / max(median, 1)), low), high)  # the first calls compile: they say little
         block = timed_loop(run, prepared, size, left)
         iterations += len(block)
         median = statistics.median(block.tolist())

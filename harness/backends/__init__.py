@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,12 @@ class EngineType(Protocol):
     def settings(self) -> dict[str, Any]: ...
 
 
+# What a backend may ask of an option's value.
+OPTION_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "texts": lambda value: isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value),
+}
+
+
 @dataclass(frozen=True)
 class Backend:
     """The host's view of a backend's file."""
@@ -39,7 +45,7 @@ class Backend:
     name: str
     artifact: str
     packages: tuple[str, ...]
-    options: Mapping[str, str]
+    options: Mapping[str, tuple[str, str]]
     source: Path
 
     def check_options(self, options: Mapping[str, Any], where: str) -> None:
@@ -50,9 +56,17 @@ class Backend:
         """
         for key in options:
             if key not in self.options:
-                known = "; ".join(f"{name} = {what}" for name, what in self.options.items()) or "no options"
+                known = "; ".join(f"{name} = {what}" for name, (_, what) in self.options.items()) or "no options"
                 raise BackendError(
                     f"unknown option {key!r} of backend {self.name}", wanted=known, found=repr(key), where=where
+                )
+            kind, what = self.options[key]
+            if not OPTION_KINDS[kind](options[key]):
+                raise BackendError(
+                    f"option {key!r} of backend {self.name} is not usable",
+                    wanted=what,
+                    found=repr(options[key]),
+                    where=where,
                 )
 
 

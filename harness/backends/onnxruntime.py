@@ -10,9 +10,9 @@ from typing import Any
 
 ARTIFACT = "onnx"
 PACKAGES = ("onnxruntime", "numpy")
-OPTIONS: Mapping[str, str] = {
-    "providers": "a list of execution providers in order of preference, such as ['CUDAExecutionProvider', "
-    "'CPUExecutionProvider']",
+CPU = "CPUExecutionProvider"
+OPTIONS: Mapping[str, tuple[str, str]] = {
+    "providers": ("texts", f"execution providers in order of preference, such as ['CUDAExecutionProvider', {CPU!r}]"),
 }
 
 
@@ -23,10 +23,13 @@ class Engine:
         import onnxruntime
 
         self.onnxruntime = onnxruntime
-        self.providers = list(options.get("providers", ["CPUExecutionProvider"]))
+        self.providers = list(options.get("providers", [CPU]))
         self.session_options = onnxruntime.SessionOptions()
         self.session_options.intra_op_num_threads = threads
         self.session_options.inter_op_num_threads = 1
+        if CPU not in self.providers:
+            # A provider may start and then take no node: without this the CPU would run them all, without a word.
+            self.session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self.session: Any = None
 
     def load(self, artifact: str) -> None:
@@ -36,7 +39,10 @@ class Engine:
             RuntimeError: a requested provider did not start. ONNX Runtime itself would go on without a word on the CPU,
                 and the figures would be the CPU's.
         """
-        self.session = self.onnxruntime.InferenceSession(artifact, self.session_options, providers=self.providers)
+        try:
+            self.session = self.onnxruntime.InferenceSession(artifact, self.session_options, providers=self.providers)
+        except Exception as error:
+            raise RuntimeError(f"with the execution providers {', '.join(self.providers)}: {error}") from error
         started = self.session.get_providers()
         missing = [name for name in self.providers if name not in started]
         if missing:

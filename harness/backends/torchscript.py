@@ -11,7 +11,7 @@ from typing import Any
 
 ARTIFACT = "torchscript"
 PACKAGES = ("torch", "numpy")
-OPTIONS: Mapping[str, str] = {}
+OPTIONS: Mapping[str, tuple[str, str]] = {}
 
 # Where the exporter of torchscript leaves the names of outputs that it has laid flat.
 NAMES = "hilgate_output_names.json"

@@ -7,22 +7,36 @@ verified before it is used.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..build import BuiltModel
-from ..cache import cache_folder, file_sha256, new_entry
+from ..cache import cache_folder, file_sha256, new_entry, storage_errors
+from ..errors import StorageError
 from ..fingerprint import module_sha256
+from .settings import read_settings
 
 RECORD = "artifact.json"
 # The export process prints its refusal behind this, as JSON.
 REFUSAL = "hilgate-export-refusal:"
+# Folders of one use begin with these; hidden ones are being filled or removed. What is left of them goes after a day.
+UNKEYED = "unkeyed-"
+DISCARDED = ".discarded-"
+LEFTOVERS = (UNKEYED, "." + UNKEYED, DISCARDED)
+LEFTOVER_AGE_S = 24 * 3600.0
+# hilgate's own code that decides what is exported, beside this package's.
+SOURCES = ("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_file.py")
 
 
 @dataclass(frozen=True)
@@ -70,35 +84,48 @@ def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:
     Raises:
         ExportError: every exporter of the format refused, with what each said.
         ModelError: the export process builds other weights.
-        StorageError: the cache cannot be written.
+        StorageError: the cache cannot be written, or does not keep what is written.
     """
     from .process import run_worker
 
     key = export_key(built, artifact_format)
-    folder = cache_folder() / "exports" / (key or f"unkeyed-{built.file.name}-{artifact_format}")
-    if key is not None and (found := _read(folder, cached=True)) is not None:
+    exports = cache_folder() / "exports"
+    _remove_leftovers(exports)
+    folder = exports / (key or f"{UNKEYED}{uuid.uuid4().hex}")
+    if (found := _read(folder, cached=True) or _discard(folder)) is not None:
         return found
-    _discard(folder)
     with new_entry(folder) as work:
         run_worker(built, artifact_format, work)
-    made = _read(folder, cached=False)
-    if made is None:
-        raise AssertionError(f"{folder} was damaged right after it was written")
-    return made
+        exported = _read(work, cached=False)
+    return _published(exported, folder, shared=key is not None)
+
+
+def _published(exported: Artifact | None, folder: Path, *, shared: bool) -> Artifact:
+    """What is in the folder: this export, or, under a key, that of another run that was quicker."""
+    found = _read(folder, cached=False)
+    if exported is None or found is None or not (shared or found == replace(exported, folder=folder)):
+        raise StorageError(
+            "an export was damaged right after it was written",
+            wanted=exported.sha256 if exported else "a record, and the files that it names",
+            found=found.sha256 if found else "files that are missing or changed",
+            where=str(folder),
+            hint="look at the disk, or name another folder: HILGATE_CACHE=…",
+        )
+    return found
 
 
 def export_key(built: BuiltModel, artifact_format: str) -> str | None:
     """A hash of all that an export depends on; None where the module has parts that cannot be hashed.
 
-    The module itself, its code included; the declared inputs and dimensions; the exporters' source; every installed
-    package's version (conservative, and cheap: a new environment exports anew); Python and the machine.
+    The module itself, its code included; the declared inputs and dimensions; the exporters' source; torch's settings;
+    every installed package (conservative, and cheap: a new environment exports anew); Python and the machine.
     """
     try:
         module = module_sha256(built.module)
     except Exception:  # noqa: BLE001  # whatever an attribute's own pickling raises: then there is no caching, only time is lost
         return None
-    own = sorted(Path(__file__).parent.glob("*.py"))
-    installed = sorted(f"{item.name}=={item.version}" for item in importlib.metadata.distributions())
+    harness = Path(__file__).parents[1]
+    own = [*sorted(Path(__file__).parent.glob("*.py")), *(harness / name for name in SOURCES)]
     parts = {
         "module": module,
         "name": built.file.path.name,
@@ -106,11 +133,25 @@ def export_key(built: BuiltModel, artifact_format: str) -> str | None:
         "inputs": [asdict(item) for item in built.model.inputs],
         "dims": {name: list(ends) for name, ends in built.model.dims.items()},
         "exporters": [file_sha256(path) for path in own],
-        "installed": installed,
+        "settings": read_settings(),
+        "installed": sorted(_identity(item) for item in importlib.metadata.distributions()),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(item: importlib.metadata.Distribution) -> str:
+    """What is installed: by the hashes of its files, for other code may have the same version.
+
+    Debian's packages have no such list: there the time of the installation has to do.
+    """
+    if record := item.read_text("RECORD"):
+        origin = item.read_text("direct_url.json") or ""
+        return f"{item.name} {hashlib.sha256(f'{record}{origin}'.encode()).hexdigest()}"
+    path = getattr(item, "_path", None)  # of a folder, or of a lone .egg-info; inside a zip there is no time
+    changed = path.stat().st_mtime_ns if isinstance(path, Path) and path.exists() else 0
+    return f"{item.name}=={item.version} {changed}"
 
 
 def write_record(folder: Path, artifact_format: str, names: list[str], exporter: str, warnings: list[str]) -> None:
@@ -132,7 +173,35 @@ def _read(folder: Path, *, cached: bool) -> Artifact | None:
     return found if whole and files else None
 
 
-def _discard(folder: Path) -> None:
-    import shutil
+def _discard(folder: Path) -> Artifact | None:
+    """Make way for an export where there is a damaged one; returns what another run has put there meanwhile.
 
-    shutil.rmtree(folder, ignore_errors=True)
+    The folder is moved away whole before it is removed: a part that stayed could be taken for the new export.
+    """
+    if not folder.exists():
+        return None
+    with storage_errors(folder), _locked(folder.parent):
+        if (found := _read(folder, cached=True)) is not None:
+            return found
+        away = folder.with_name(f"{DISCARDED}{uuid.uuid4().hex}")
+        with suppress(FileNotFoundError):
+            folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+    return None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One run at a time: none may take another's new export for the damaged one that it has just read."""
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_leftovers(exports: Path) -> None:
+    """Remove what earlier runs exported for themselves only, or could not remove."""
+    oldest = time.time() - LEFTOVER_AGE_S
+    for folder in exports.glob("*"):
+        with suppress(OSError):
+            if folder.name.startswith(LEFTOVERS) and folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 from .. import errors
 from ..build import BuiltModel
-from . import REFUSAL
+from . import RECORD, REFUSAL
+from .settings import read_settings
 
 # The worker finds what this process finds, the model's own modules and hilgate itself, wherever they were imported
 # from.
@@ -35,6 +36,7 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         "format": artifact_format,
         "folder": str(folder),
         "weights": dict(built.weights),
+        "settings": read_settings(),
         "path": sys.path,
     }
     process = subprocess.Popen(
@@ -57,6 +59,10 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
     if process.returncode:
         found = f"exit status {process.returncode}\n{output.strip()[-2000:]}"
         raise errors.ExportError("the export process died", found=found, where=where)
+    if not (folder / RECORD).is_file():
+        found = f"exit status 0, and its output ends:\n{output.strip()[-2000:]}"
+        hint = "look for what ends the process: os._exit or sys.exit in the model's code or in a library's"
+        raise errors.ExportError("the export process left no artifact", found=found, where=where, hint=hint)
 
 
 def _environment() -> dict[str, str]:

@@ -22,6 +22,7 @@ from ..fingerprint import weight_hashes
 from ..model import Model
 from ..model_file import read_model
 from . import REFUSAL, write_record
+from .settings import apply_settings
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ Exporter = Callable[["torch.nn.Module", Model, Path], Sequence[str]]
 
 
 def main(request: dict[str, Any]) -> None:
-    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes."""
+    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings"."""
     folder = Path(request["folder"])
     try:
         with storage_errors(folder):
@@ -46,8 +47,10 @@ def main(request: dict[str, Any]) -> None:
 
 def _export(request: dict[str, Any], folder: Path) -> None:
     path = Path(request["model"])
+    apply_settings(request["settings"])
     model = read_model(path)
     module = call_build(model, str(path))
+    apply_settings(request["settings"])  # what the model's file made of them is not what the key says
     check_same_weights(request["weights"], weight_hashes(module), str(path), "two processes' builds")
     exporters: dict[str, Exporter] = importlib.import_module(f"{__package__}.{request['format']}").EXPORTERS
     refusals = []

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import select
 import shutil
@@ -20,7 +21,7 @@ from typing import Any
 
 from ..agent import facts
 from ..bundle import Bundle, verify_folder, write_folder
-from ..cache import cache_folder, new_entry
+from ..cache import cache_folder, new_entry, storage_errors
 from ..device import Device
 from ..errors import LinkError
 from . import ChannelClosed
@@ -29,6 +30,10 @@ PROBE_LIMIT_S = 60.0
 STDERR_KEPT = 1 << 16
 # The largest pipe that an ordinary user may ask for: fewer wake-ups for large tensors (pipe(7)).
 PIPE_SIZE = 1 << 20
+# poll counts milliseconds in an int (poll(2)).
+LONGEST_S = 2e6
+# A process that does not end by then hangs in the kernel, on a disk or a driver: it is left to it.
+KILL_PATIENCE_S = 5.0
 
 
 class Link:
@@ -57,7 +62,8 @@ class Link:
                 check=False,
                 input=program,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",  # a greeting may be in any encoding
                 timeout=PROBE_LIMIT_S,
                 env=_environment(),
             )
@@ -73,11 +79,12 @@ class Link:
     def put(self, bundle: Bundle) -> str:
         """Link or copy the bundle's files into the store; a folder that does not verify is made anew."""
         folder = self.store / "bundles" / bundle.sha256
-        if folder.exists() and not verify_folder(bundle, folder):
-            # Renamed first: a reader never meets half a folder under the right name.
-            damaged = folder.with_name(f".damaged-{bundle.sha256[:16]}-{os.getpid()}-{time.monotonic_ns()}")
-            folder.rename(damaged)
-            shutil.rmtree(damaged, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError), storage_errors(folder):  # another run may be at it too
+            if folder.exists() and not verify_folder(bundle, folder):
+                # Renamed first: a reader never meets half a folder under the right name.
+                damaged = folder.with_name(f".damaged-{bundle.sha256[:16]}-{os.getpid()}-{time.monotonic_ns()}")
+                folder.rename(damaged)
+                shutil.rmtree(damaged, ignore_errors=True)
         if not folder.exists():
             with new_entry(folder) as work:
                 write_folder(bundle, work)
@@ -105,10 +112,16 @@ class Process:
         )
         streams = self._process.stdin, self._process.stdout, self._process.stderr
         self._input, self._output, self._errors = (stream.fileno() for stream in streams if stream is not None)
+        # poll and not select, which knows no descriptor above 1023.
+        self._writable, self._readable = select.poll(), select.poll()
+        self._writable.register(self._input, select.POLLOUT)
+        self._readable.register(self._output, select.POLLIN)
         for descriptor in (self._input, self._output):
             os.set_blocking(descriptor, False)
             with contextlib.suppress(OSError):  # over the user's allowance of pipe memory: the default size will do
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        os.set_blocking(self._errors, False)
+        self._ended = os.eventfd(0)
         self._tail = bytearray()
         self._drain = threading.Thread(target=self._keep_tail, name="agent-stderr", daemon=True)
         self._drain.start()
@@ -125,7 +138,7 @@ class Process:
             try:
                 view = view[os.write(self._input, view) :]
             except BlockingIOError:
-                self._wait([], [self._input], deadline)
+                self._wait(self._writable, deadline)
             except BrokenPipeError as error:
                 raise ChannelClosed from error
 
@@ -137,43 +150,67 @@ class Process:
             try:
                 count = os.readv(self._output, [view])
             except BlockingIOError:
-                self._wait([self._output], [], deadline)
+                self._wait(self._readable, deadline)
                 continue
             if not count:
                 raise ChannelClosed
             view = view[count:]
         return buffer
 
-    def finish(self, patience_s: float) -> int:
-        """End it, kindly first."""
+    def finish(self, patience_s: float) -> int | None:
+        """End it, kindly first, and whatever it has started; None where not even a SIGKILL ends it."""
         process = self._process
+        if process.stdout is None or process.stdout.closed:
+            return process.returncode
         if process.stdin and not process.stdin.closed:
             process.stdin.close()
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        status = process.wait()
-        self._drain.join(timeout=1)
+        self._has_ended(patience_s)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait() if self._has_ended(KILL_PATIENCE_S) else None
+        os.eventfd_write(self._ended, 1)
+        self._drain.join()
         for stream in (process.stdout, process.stderr):
-            if stream and not self._drain.is_alive():
+            if stream:
                 stream.close()
+        os.close(self._ended)
         return status
+
+    def _has_ended(self, patience_s: float) -> bool:
+        """Whether it ends in time. It is not reaped: until then its number, its group's too, is nobody else's."""
+        end = time.monotonic() + patience_s
+        delay = 0.0005
+        with contextlib.suppress(ChildProcessError):
+            while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                left = end - time.monotonic()
+                if left <= 0:
+                    return False
+                delay = min(2 * delay, left, 0.05)
+                time.sleep(delay)
+        return True
 
     def stderr_tail(self) -> str:
         """The end of its stderr, at most 64 KiB."""
         return self._tail.decode("utf-8", "replace")
 
     def _keep_tail(self) -> None:
-        while chunk := os.read(self._errors, 1 << 16):
-            self._tail += chunk
-            del self._tail[:-STDERR_KEPT]
+        """Until its end, or the agent's: a process that it has left behind may hold the other end for ever."""
+        poll = select.poll()
+        for descriptor in (self._errors, self._ended):
+            poll.register(descriptor, select.POLLIN)
+        ended = False
+        while not ended:
+            ended = any(descriptor == self._ended for descriptor, _ in poll.poll())
+            with contextlib.suppress(BlockingIOError):
+                chunk = os.read(self._errors, STDERR_KEPT)
+                self._tail += chunk
+                del self._tail[:-STDERR_KEPT]
+                ended = ended or not chunk
 
     @staticmethod
-    def _wait(readers: list[int], writers: list[int], deadline: float) -> None:
+    def _wait(poll: select.poll, deadline: float) -> None:
         left = deadline - time.monotonic()
-        if left <= 0 or not any(select.select(readers, writers, [], left)):
+        if left <= 0 or not poll.poll(math.ceil(min(left, LONGEST_S) * 1e3)):
             raise TimeoutError
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..agent.structure import flatten, rebuild
 from ..build import BuiltModel, run_eager
-from ..checks import Finding
 from ..errors import ModelError
+from ..finding import Finding
 from ..inputs import Arrays
 from ..limits import Metric
 from ..model import Array, Input

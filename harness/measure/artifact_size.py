@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..checks import Finding
 from ..export import Artifact
+from ..finding import Finding
 from ..limits import Metric
 
 ARTIFACT_SIZE = Metric("artifact_mib", "MiB", "the exported files, all together", device_limit=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checks import Finding
+from ..finding import Finding
 from ..limits import Metric
 from . import quantiles
 from .sampling import Measurement
@@ -34,6 +34,7 @@ def latency(measured: Measurement, metric: Metric, raw: str) -> Finding:
     samples = measured.durations_ms
     if not len(samples):
         return Finding(metric, missing="no sample was taken")
+    missing = _missing(measured, quantile, len(samples))
     return Finding(
         metric,
         quantiles.estimate(samples, quantile),
@@ -41,14 +42,19 @@ def latency(measured: Measurement, metric: Metric, raw: str) -> Finding:
         quantiles.CONFIDENCE,
         len(samples),
         raw,
-        missing=_missing(measured, quantile, len(samples)),
-        doubt=measured.doubt,
+        missing=missing,
+        doubt=_joined(missing, measured.doubt),
         details={"processes": [len(block) for block in measured.blocks]},
     )
 
 
-def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, raw: str) -> Finding:
-    """How often the deadline is missed, and the upper bound of its probability."""
+def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: float | None, raw: str) -> Finding:
+    """How often the deadline is missed, and the upper bound of its probability.
+
+    Args:
+        limit: the rate that must be kept, if there is one: where not even a run without a miss could show it with so
+            few samples, nothing is said.
+    """
     metric = DEADLINE_MISS_RATE
     if deadline_ms is None:
         return Finding(metric, not_applicable="the model file sets no deadline: limits={'deadline_ms': …}")
@@ -56,7 +62,12 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, raw: st
     if not len(samples):
         return Finding(metric, missing="no sample was taken")
     missed = int(np.count_nonzero(samples > deadline_ms))
-    bound = quantiles.proportion_upper_bound(missed, len(samples))
+    bound: float | None = quantiles.proportion_upper_bound(missed, len(samples))
+    missing = ""
+    if limit is not None and 0 < limit < 1 and missed / len(samples) <= limit:
+        needed = quantiles.samples_for_proportion(limit)
+        if len(samples) < needed:
+            bound, missing = None, _too_few(measured, len(samples), needed, f"showing a rate of {limit:g}")
     details = {"deadline_ms": deadline_ms, "missed": missed}
     return Finding(
         metric,
@@ -65,17 +76,26 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, raw: st
         quantiles.CONFIDENCE,
         len(samples),
         raw,
-        doubt=measured.doubt,
+        missing=missing,
+        doubt=_joined(missing, measured.doubt),
         details=details,
     )
 
 
 def _missing(measured: Measurement, quantile: float, count: int) -> str:
     needed = quantiles.samples_needed(quantile)
-    if count >= needed:
-        return ""
-    seconds = measured.seconds_needed
+    what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
+    return _too_few(measured, count, needed, what) if count < needed else ""
+
+
+def _too_few(measured: Measurement, count: int, needed: int, what: str) -> str:
+    seconds = measured.seconds_for(max(needed, measured.wanted))
     return (
-        f"{count} samples in the time; an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence "
-        f"takes {needed}. {measured.wanted} would take about {seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"
+        f"{count} samples in the time; {what} takes {needed}. {max(needed, measured.wanted)} would take about "
+        f"{seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"
     )
+
+
+def _joined(missing: str, doubt: str) -> str:
+    """With a doubt, both are said; without one, nothing is doubted."""
+    return "; ".join(filter(None, [missing, doubt])) if doubt else ""

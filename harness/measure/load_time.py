@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..checks import Finding
+from ..finding import Finding
 from ..limits import Metric
 from .sampling import PROCESSES, Measurement
 
@@ -29,12 +29,6 @@ def load_time(measured: Measurement) -> Finding:
         min(seconds) if enough else None,
         samples=len(seconds),
         missing=missing,
-        doubt="; ".join(dict.fromkeys(_swap_doubts(measured))),
+        doubt=measured.state_doubt,
         details={"each_s": seconds, "page_cache": "warm"},
     )
-
-
-def _swap_doubts(measured: Measurement) -> list[str]:
-    from .validity import doubt
-
-    return [reason for before, after in measured.states if (reason := doubt(before, after))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..checks import Finding
+from ..finding import Finding
 from ..limits import Metric
 from .sampling import Measurement
 
@@ -21,4 +21,5 @@ def memory_peak(measured: Measurement) -> Finding:
     load = measured.loads[measured.memory_peak_kib.index(largest)]
     steps = {step: round(kib / 1024, 1) for step, kib in load.memory_kib.items()}
     value = largest / 1024
-    return Finding(PEAK, value, value, samples=len(measured.memory_peak_kib), details={"after_mib": steps})
+    count = len(measured.memory_peak_kib)
+    return Finding(PEAK, value, value, samples=count, doubt=measured.swap_doubt, details={"after_mib": steps})

@@ -55,6 +55,11 @@ def upper_bound(samples: Array, quantile: float, confidence: float = CONFIDENCE)
     return None if rank is None else float(np.partition(samples, rank - 1)[rank - 1])
 
 
+def samples_for_proportion(limit: float, confidence: float = CONFIDENCE) -> int:
+    """How many trials without a hit show that a probability is at most ``limit``, 0 < limit < 1."""
+    return math.ceil(math.log(1 - confidence) / math.log1p(-limit))
+
+
 def proportion_upper_bound(hits: int, count: int, confidence: float = CONFIDENCE) -> float:
     """An upper bound of a probability of which ``hits`` of ``count`` trials are known (Clopper and Pearson, 1934)."""
     if hits >= count:

@@ -21,8 +21,10 @@ from .quantiles import samples_needed
 PROCESSES = 3
 # Enough for a bound of p99 …
 ENOUGH = samples_needed(0.99)
-# … and, where it costs no more than ten seconds, for one that some slow samples may lie above.
+# … and, where it costs no more than ten seconds, for one that some slow samples may lie above …
 GOOD, GOOD_S = 1000, 10.0
+# … and of a fast model more, for three seconds: what disturbs it comes by time, not by count.
+MANY, MANY_S = 20_000, 3.0
 # A call to the agent lasts about so long: progress is seen, and a link that drops loses little.
 BLOCK_S = 2.0
 WARM_UP_SHARE = 0.1
@@ -42,7 +44,6 @@ class Measurement:
         warm_ups: how each warm-up went.
         states: the device's state before the first and after the last sample of each process.
         wanted: how many samples were aimed at; 0 where no process got so far.
-        seconds_needed: how long all of them would take.
     """
 
     blocks: list[Array] = field(default_factory=list)
@@ -51,7 +52,6 @@ class Measurement:
     warm_ups: list[Mapping[str, Any]] = field(default_factory=list)
     states: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list)
     wanted: int = 0
-    seconds_needed: float = 0.0
 
     @property
     def durations_ms(self) -> Array:
@@ -59,18 +59,39 @@ class Measurement:
         return np.concatenate(self.blocks or [np.empty(0, np.int64)]) / 1e6
 
     @property
+    def state_doubt(self) -> str:
+        """Why the device was in no state to be measured."""
+        reasons = (validity.doubt(before, after) for before, after in self.states)
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+    @property
+    def swap_doubt(self) -> str:
+        """Why the memory may not be believed: what was swapped out is not in the resident set."""
+        reasons = (validity.swap_doubt(before, after) for before, after in self.states)
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+    @property
     def doubt(self) -> str:
         """Why the times may not be believed."""
-        reasons = [validity.doubt(before, after) for before, after in self.states]
-        if not all(warm_up["settled"] for warm_up in self.warm_ups):
-            reasons.append("inference was still getting faster when the time for its warm-up was over: --time-limit")
-        return "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+        warm = all(warm_up["settled"] for warm_up in self.warm_ups)
+        cold = "" if warm else "inference was still getting faster when a tenth of the time had gone by"
+        return "; ".join(filter(None, [self.state_doubt, cold]))
+
+    def seconds_for(self, samples: int) -> float:
+        """How long so many samples take, with the processes' start."""
+        if not self.warm_ups:
+            return 0.0
+        start_s = self.loads[0].load_ns / 1e9 + self.warm_ups[0]["elapsed_ns"] / 1e9
+        return float(PROCESSES * start_s + samples * self.warm_ups[0]["median_ns"] / 1e9)
 
 
-def take_samples(start: Start, sets: list[Arrays], time_limit_s: float, report: Report) -> Measurement:
+def take_samples(
+    start: Start, sets: list[Arrays], time_limit_s: float, report: Report, *, at_least: int = ENOUGH
+) -> Measurement:
     """Measure one cell.
 
     Args:
+        at_least: how many samples the limits need, however long they take.
         start: starts and loads a fresh process.
         sets: inputs at the measured sizes, taken in turn.
         time_limit_s: for all of it, loading included; at least one sample is taken.
@@ -88,19 +109,16 @@ def take_samples(start: Start, sets: list[Arrays], time_limit_s: float, report: 
             share = max(end - time.monotonic(), 0.1) / (PROCESSES - index)
             measured.warm_ups.append(deployment.warm_up(sets, share * WARM_UP_SHARE * PROCESSES))
             if not index:
-                _aim(measured)
+                measured.wanted = _wanted(measured.warm_ups[0]["median_ns"] / 1e9, at_least)
             quota = -(-(measured.wanted - _count(measured)) // (PROCESSES - index))
             _measure_process(measured, deployment, sets, quota, (end - time.monotonic()) / (PROCESSES - index), report)
             measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
     return measured
 
 
-def _aim(measured: Measurement) -> None:
-    """How many samples to take: known once the first process is warm."""
-    median_s = measured.warm_ups[0]["median_ns"] / 1e9
-    measured.wanted = max(ENOUGH, min(GOOD, int(GOOD_S / max(median_s, 1e-9))))
-    load_s = measured.loads[0].load_ns / 1e9 + measured.warm_ups[0]["elapsed_ns"] / 1e9
-    measured.seconds_needed = PROCESSES * load_s + measured.wanted * median_s
+def _wanted(median_s: float, at_least: int) -> int:
+    fast = max(median_s, 1e-9)
+    return max(at_least, min(GOOD, int(GOOD_S / fast)), min(MANY, int(MANY_S / fast)))
 
 
 def _count(measured: Measurement) -> int:

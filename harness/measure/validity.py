@@ -27,9 +27,16 @@ def doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         )
     if (events := after["throttle_events"] - before["throttle_events"]) > 0:
         reasons.append(f"the CPU was throttled {events} times by its temperature")
-    pages = after["swapped_pages"] - before["swapped_pages"]
-    if after["swapped_kib"] > 0 or pages > SWAPPED_PAGES_ALLOWED:
-        reasons.append(f"the device swapped ({pages} pages; {after['swapped_kib']} KiB of the model's process)")
+    if swapped := swap_doubt(before, after):
+        reasons.append(swapped)
     if before["governor"] != after["governor"]:
         reasons.append(f"the governor changed: {before['governor']}, then {after['governor']}")
     return "; ".join(reasons)
+
+
+def swap_doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Why neither times nor resident memory may be believed: memory was full."""
+    pages = after["swapped_pages"] - before["swapped_pages"]
+    if after["swapped_kib"] > 0 or pages > SWAPPED_PAGES_ALLOWED:
+        return f"the device swapped ({pages} pages; {after['swapped_kib']} KiB of the model's process)"
+    return ""

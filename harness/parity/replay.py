@@ -27,6 +27,7 @@ from ..model import Array
 from .comparison import Expected
 
 PROGRAM = Path(__file__).with_name("replay_program.py")
+PROGRAM_NAME = "replay.py"
 
 
 def write_replay(
@@ -44,11 +45,13 @@ def write_replay(
         facts: further keys of case.json: the tolerance, the cell, the versions.
 
     Raises:
-        StorageError: the disk is full, or the folder cannot be written.
+        StorageError: the disk is full, the folder cannot be written, or is there already and is no replay.
     """
     with storage_errors(folder):
+        if (folder / PROGRAM_NAME).is_file() and (folder / "case.json").is_file():
+            shutil.rmtree(folder)  # of a run that was killed before any evidence named it
         folder.mkdir(parents=True)
-        shutil.copyfile(PROGRAM, folder / "replay.py")
+        shutil.copyfile(PROGRAM, folder / PROGRAM_NAME)
         for file in artifact.files:
             _place(artifact.folder / file.name, folder / file.name)
         np.savez(folder / "inputs.npz", **_npz(inputs))

@@ -1,6 +1,7 @@
 """Show a mismatch again: python replay.py (numpy, and torch or onnxruntime).
 
-It runs the artifact beside it on the inputs beside it and compares with the reference beside it.
+It runs the artifact beside it on the inputs beside it and compares with the reference beside it; with the device's
+threads and execution providers, where case.json has them.
 """
 
 from __future__ import annotations
@@ -16,22 +17,36 @@ HERE = Path(__file__).resolve().parent
 
 
 def run(case: dict[str, Any], inputs: dict[str, Any]) -> list[Any]:
-    """The outputs of the artifact, laid flat, one thread."""
+    """The outputs of the artifact, laid flat."""
     path = str(HERE / case["artifact"])
+    threads, providers = settings_of(case)
     if case["format"] == "onnx":
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        here = set(onnxruntime.get_available_providers())
+        if not here.issuperset(providers):
+            print(f"not on this machine: {', '.join(sorted(set(providers) - here))}; the difference may not show")
+            providers = [name for name in providers if name in here] or ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(path, options, providers=providers)
         used = {item.name for item in session.get_inputs()}
         return list(session.run(None, {name: value for name, value in inputs.items() if name in used}))
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     with torch.no_grad():
         answer = torch.jit.load(path)(*(torch.from_numpy(value) for value in inputs.values()))  # type: ignore[no-untyped-call]
     return [leaf.numpy() for leaf in flat(answer)]
+
+
+def settings_of(case: dict[str, Any]) -> tuple[int, list[str]]:
+    """Threads and execution providers, as they were found to be set; else as the device's file wants them."""
+    fingerprint = case.get("fingerprint") or {}
+    settings, options = fingerprint.get("settings") or {}, case.get("options") or {}
+    threads = settings.get("threads") or case.get("threads") or fingerprint.get("threads") or 1
+    return int(threads), list(settings.get("providers") or options.get("providers") or ["CPUExecutionProvider"])
 
 
 def flat(answer: Any) -> list[Any]:
@@ -44,20 +59,35 @@ def flat(answer: Any) -> list[Any]:
 
 
 def ratio_of(found: Any, eager: Any, exact: Any, scale: float) -> float:
-    """How many times float32's own error an output is off; infinity where no error can be given."""
+    """How many times float32's own error an output is off; infinity where no error can be given.
+
+    The rule of docs/parity.md, as harness/parity/comparison.py has it.
+    """
     if found.shape != eager.shape or found.dtype != eager.dtype:
         return float("inf")
     if eager.dtype.kind != "f":
         return 0.0 if bool(np.all((found == eager) | (found == exact))) else float("inf")
-    kinds = [np.where(np.isfinite(a), 0, np.where(np.isnan(a), 1, np.sign(a) + 3)) for a in (found, eager)]
     with np.errstate(all="ignore"):
         rounded = exact.astype(eager.dtype)
-    kinds.append(np.where(np.isfinite(rounded), 0, np.where(np.isnan(rounded), 1, np.sign(rounded) + 3)))
-    if not bool(np.all((kinds[0] == kinds[1]) | (kinds[0] == kinds[2]))):
-        return float("inf")
-    finite = (kinds[0] == 0) & (kinds[1] == 0) & (kinds[2] == 0)
-    error = np.abs(found[finite].astype(np.float64) - exact[finite]).max(initial=0.0)
-    return float(error / scale)
+        if not bool(np.all(alike(found, eager) | alike(found, rounded))):
+            return float("inf")
+        # Where only eager is finite in this type, it is the measure, with at least a unit in its own last place.
+        only_eager = ~np.isfinite(rounded) & np.isfinite(eager)
+        wanted = np.where(only_eager, eager.astype(np.float64), exact)
+        ratios = np.abs(found.astype(np.float64) - wanted) / np.where(only_eager, np.maximum(scale, ulp(eager)), scale)
+    return float(ratios.max(initial=0.0, where=np.isfinite(found)))
+
+
+def alike(one: Any, other: Any) -> Any:
+    """Where both are finite, both NaN, or the same infinity."""
+    return (np.isfinite(one) & np.isfinite(other)) | (one == other) | (np.isnan(one) & np.isnan(other))
+
+
+def ulp(values: Any) -> Any:
+    """A unit in the last place of each element, float32's for wider types; at least float32's smallest normal."""
+    narrow = values.dtype if values.dtype.itemsize < 4 else np.dtype(np.float32)
+    sizes = np.minimum(np.abs(values.astype(np.float64)), float(np.finfo(narrow).max)).astype(narrow)
+    return np.maximum(np.spacing(sizes).astype(np.float64), float(np.finfo(np.float32).tiny))
 
 
 def main() -> int:

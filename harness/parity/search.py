@@ -18,8 +18,8 @@ from unittest import mock
 from hypothesis import HealthCheck, Phase, Verbosity, errors, given, seed, settings
 
 from ..build import BuiltModel
-from ..checks import Finding
 from ..errors import AgentFailure
+from ..finding import Finding
 from ..inputs import Arrays
 from ..model import Array
 from . import PARITY

@@ -92,6 +92,8 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
     found: dict[tuple[str, Verdict, str], list[str]] = {}
     for record in cells:
         backend = record.cell.backend.name
+        for name in sorted(record.pending):
+            found.setdefault(("unfinished", Verdict.INCONCLUSIVE, name.rpartition("::")[2]), []).append(backend)
         for error in record.errors:
             found.setdefault(("error", Verdict.FAIL, error), []).append(backend)
         for check in record.checks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.checks import RecordCheck
+from harness.finding import RecordCheck
 from harness.measure.accuracy import AccuracyRun
 
 pytestmark = pytest.mark.hil

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.cell import Cell
-from harness.checks import RecordCheck
+from harness.finding import RecordCheck
 from harness.measure import latency
 from harness.measure.sampling import Measurement
 
@@ -34,4 +34,5 @@ def test_latency_p99(measurement: Measurement, raw: str, record_check: RecordChe
 
 def test_deadline_miss_rate(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
     """The share of inferences that take longer than the robot can wait."""
-    record_check(latency.deadline_miss_rate(measurement, cell.limit_value("deadline_ms"), raw))
+    deadline, limit = cell.limit_value("deadline_ms"), cell.limit_value("deadline_miss_rate")
+    record_check(latency.deadline_miss_rate(measurement, deadline, limit, raw))

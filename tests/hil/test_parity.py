@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.checks import RecordCheck
+from harness.finding import RecordCheck
 from harness.parity.inputs import Recipe
 from harness.parity.search import ParitySearch
 

@@ -6,16 +6,18 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import harness.agent
+from harness.agent.frames import Frame
 from harness.agent.orphans import identity
 from harness.deployment import Deployment, Timeouts
-from harness.errors import AgentDied, AgentFailure
+from harness.errors import AgentDied, AgentFailure, AgentTimeout
 from harness.links.local import Process
 
 BACKEND = """
@@ -37,6 +39,8 @@ class Engine:
             raise RuntimeError("not this one")
         if self.behaviour == "hangs":
             re.match(r"(a|aa)*$", "a" * 200 + "b")  # never ends, and never lets go of Python's lock
+        if self.behaviour == "is-slow":
+            time.sleep(0.4)
         return list(prepared.values())
     def arrays(self, raw):
         return raw
@@ -139,10 +143,38 @@ def test_a_crash_is_named_with_the_end_of_stderr(start: Start) -> None:
 
 
 def test_an_operation_that_never_ends_is_ended_by_its_own_watchdog(start: Start) -> None:
-    deployment = start(timeouts=Timeouts(load_s=1))
-    with pytest.raises(AgentDied, match="watchdog"):
+    deployment = start(timeouts=Timeouts(load_s=1, call_s=1))
+    with pytest.raises(AgentTimeout, match=r"did not answer 'load' in 1 s(.|\n)*watchdog(.|\n)*--time-limit SECONDS"):
         load(deployment, "hangs")
     assert identity(pid_of(deployment)) is None
+
+
+def test_sets_go_in_calls_that_are_noticed_when_they_hang(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.deployment.CALL_S", 1.0)
+    deployment = start(timeouts=Timeouts(call_s=1))
+    load(deployment, "is-slow")
+    calls: list[int] = []
+    call = deployment._call
+
+    def counted(header: dict[str, Any], tensors: Sequence[Any], limit_s: float) -> Frame:
+        calls.append(len(tensors) // len(INPUTS))
+        return call(header, tensors, limit_s)
+
+    monkeypatch.setattr(deployment, "_call", counted)
+    assert len(deployment.infer([INPUTS] * 6)) == 6  # 0.4 s each: in one call of the limit of one it would be killed
+    assert calls == [1, 2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("sets", "seconds"),
+    [
+        pytest.param(1, 300, id="one-has-its-own-time"),
+        pytest.param(2, 400, id="many-have-no-more-than-shows-a-hang"),
+    ],
+)
+def test_the_limit_of_a_call_grows_with_its_sets(sets: int, seconds: float) -> None:
+    assert Timeouts(call_s=300).infer_s(sets) == seconds
+    assert Timeouts(call_s=5).infer_s(sets) == 5 * sets
 
 
 def test_another_runs_living_agent_is_left_alone(start: Start) -> None:

@@ -64,6 +64,20 @@ DEVICE = """
             id="unknown option of a backend",
         ),
         pytest.param({}, ("--time-limit", "0"), ["--time-limit"], id="no time at all"),
+        pytest.param({}, ("--time-limit", "inf"), ["--time-limit"], id="all the time there is"),
+        pytest.param({}, ("--hypothesis-seed", "random"), ["--hypothesis-seed"], id="a seed that is no number"),
+        pytest.param(
+            {"tiny.py": MODEL.replace("dims={", "limits={'accuracy_min': 0.9}, dims={")},
+            (),
+            ["accuracy_min without samples"],
+            id="a limit that nothing could break",
+        ),
+        pytest.param(
+            {"devices/d.toml": DEVICE + '    [options.onnxruntime]\n    providers = "CPUExecutionProvider"\n'},
+            ("--device", "d"),
+            ["option 'providers'", "execution providers in order"],
+            id="an option of the wrong kind",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_a_usage_error(
@@ -123,6 +137,12 @@ def test_a_model_that_cannot_be_deployed_fails_its_cell(project: Project, old: s
             ["CUDAExecutionProvider did not start"],
             id="a provider that falls back to the CPU",
         ),
+        pytest.param(
+            DEVICE + '    [options.onnxruntime]\n    providers = ["AzureExecutionProvider"]\n',
+            ["AzureExecutionProvider"],
+            id="a provider that takes no node",
+        ),
+        pytest.param(DEVICE + '    [runtime]\n    python = "3.2"\n', ["python 3.2"], id="another Python"),
         pytest.param(
             DEVICE.replace("local", "carrier_pigeon"), ["no link 'carrier_pigeon'", "local"], id="no such link"
         ),

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import shutil
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+import harness.export
 from harness.build import BuiltModel, build_model
+from harness.cache import file_sha256
+from harness.errors import ExportError, ModelError
 from harness.evidence import Evidence
-from harness.export import export_artifact
+from harness.export import export_artifact, export_key
 from harness.inputs import measured_sets
 from harness.measure import known_metrics
 from harness.model_file import load_model
@@ -139,3 +147,119 @@ def test_a_module_that_cannot_be_hashed_is_exported_every_time(write: Write) -> 
     text = MODEL.replace("super().__init__()", "super().__init__(); self.lock = __import__('threading').Lock()")
     built = build(write(text, name="locked.py"))
     assert [export_artifact(built, "torchscript").cached for _ in range(2)] == [False, False]
+
+
+LOCKED = MODEL.replace("super().__init__()", "super().__init__(); self.lock = __import__('threading').Lock()")
+
+
+def test_two_exports_that_have_no_key_never_meet(write: Write) -> None:
+    first = export_artifact(build(write(LOCKED, name="same.py")), "torchscript")
+    second = export_artifact(build(write(LOCKED.replace("-1, 1", "-2, 2"), name="same.py")), "torchscript")
+    assert first.folder != second.folder
+    assert first.sha256 != second.sha256
+
+
+def test_exports_of_one_use_go_after_a_day(write: Write, cache: Path) -> None:
+    exports = cache / "exports"
+    ages = {"unkeyed-old": 25, "unkeyed-new": 1, ".discarded-old": 25, "0123": 25}
+    for name, hours in ages.items():
+        (exports / name).mkdir(parents=True)
+        then = time.time() - hours * 3600
+        os.utime(exports / name, (then, then))
+    export_artifact(build(write()), "torchscript")
+    assert [name for name in ages if (exports / name).exists()] == ["unkeyed-new", "0123"]
+
+
+def test_a_damaged_export_that_cannot_be_removed_is_not_taken_for_the_new_one(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export_artifact(build(write()), "torchscript")
+    (first.folder / "left.txt").write_text("by the damaged one")
+    (first.folder / first.files[0].name).write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        again = export_artifact(build(write()), "torchscript")
+    assert (again.cached, again.folder, again.sha256) == (False, first.folder, first.sha256)
+    assert not (again.folder / "left.txt").exists()
+
+
+@pytest.mark.parametrize("statement", ["__import__('os')._exit(0)", "raise SystemExit(0)"], ids=["build", "forward"])
+def test_an_export_process_that_ends_without_an_artifact_is_an_error(write: Write, statement: str) -> None:
+    """It prints and ends there, but not in this process."""
+    away = f"'pytest' not in __import__('sys').modules: print('good' + 'bye', flush=True); {statement}"
+    place = "super().__init__()" if "_exit" in statement else FORWARD
+    new = f"if {away}\n            {place}"
+    with pytest.raises(ExportError, match="left no artifact") as caught:
+        export_artifact(build(write(MODEL.replace(place, new), name="ends.py")), "torchscript")
+    assert "goodbye" in str(caught.value)
+
+
+def test_a_build_that_exits_is_a_model_error(write: Write) -> None:
+    with pytest.raises(ModelError, match=r"build\(\) raised") as caught:
+        build(write(MODEL.replace("super().__init__()", "raise SystemExit(3)"), name="exits.py"))
+    assert "SystemExit: 3" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        pytest.param("RECORD", "net.py,sha256=a,1", "net.py,sha256=b,1", id="other-code-of-the-same-version"),
+        pytest.param("direct_url.json", "{}", '{"url": "file:///net"}', id="from-another-place"),
+        pytest.param("RECORD", "", "", id="installed-again-without-a-record"),
+    ],
+)
+def test_the_key_changes_with_what_is_installed(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
+) -> None:
+    folder = tmp_path / "site-packages/mynet-0.1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mynet\nVersion: 0.1.0\n")
+    (folder / "RECORD").write_text("net.py,sha256=a,1")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    built = build(write())
+    keys = []
+    for content, second in ((old, 1), (old, 1), (new, 2)):
+        (folder / name).write_text(content)
+        os.utime(folder, (second, second))
+        keys.append(export_key(built, "onnx"))
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("name", ["inputs", "agent.structure", "build", "fingerprint", "model", "export.onnx"])
+def test_the_key_changes_with_hilgates_own_source(write: Write, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    built = build(write())
+    first = export_key(built, "onnx")
+    changed = Path(str(importlib.import_module(f"harness.{name}").__file__))
+    monkeypatch.setattr(harness.export, "file_sha256", lambda path: "" if path == changed else file_sha256(path))
+    assert export_key(built, "onnx") != first
+
+
+SETTINGS: dict[str, Callable[[bool], object]] = {
+    "default dtype": lambda on: torch.set_default_dtype(torch.float64 if on else torch.float32),
+    "matmul precision": lambda on: torch.set_float32_matmul_precision("medium" if on else "highest"),
+    "deterministic": torch.use_deterministic_algorithms,
+    "attention fastpath": lambda on: torch.backends.mha.set_fastpath_enabled(not on),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_key_changes_with_torchs_settings(write: Write, setting: str) -> None:
+    built = build(write())
+    first = export_key(built, "onnx")
+    SETTINGS[setting](True)
+    try:
+        changed = export_key(built, "onnx")
+    finally:
+        SETTINGS[setting](False)
+    assert changed != first
+
+
+def test_the_export_process_has_this_ones_settings(write: Write) -> None:
+    path = write(MODEL.replace("x @", "x.to(self.weight.dtype) @"), name="settings.py")
+    torch.set_default_dtype(torch.float64)
+    try:
+        artifact = export_artifact(build(path), "torchscript")  # refused where the other process builds in float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    loaded = torch.jit.load(str(artifact.folder / artifact.files[0].name))  # type: ignore[no-untyped-call]
+    assert loaded(torch.ones(2, 4)).dtype == torch.float64

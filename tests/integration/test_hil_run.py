@@ -9,6 +9,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from harness.plugin import SUITE
+
 from .conftest import MODEL, Project
 
 ONNX = ("--backend", "onnxruntime")
@@ -41,9 +43,10 @@ def test_a_good_model_passes_on_both_backends_and_leaves_its_evidence(project: P
         assert {check["metric"] for check in cell["checks"]} == METRICS
         assert done.check("parity", index)["verdict"] == "PASS"
         p99 = done.check("latency_p99_ms", index)
-        assert (p99["verdict"], p99["samples"], sum(p99["processes"])) == ("PASS", 1000, 1000)
+        assert (p99["verdict"], sum(p99["processes"]), len(p99["processes"])) == ("PASS", p99["samples"], 3)
+        assert p99["samples"] >= 1000
         raw = np.load(done.folder / "build/hil" / p99["raw"])
-        assert (raw.dtype, raw.shape, bool((raw > 0).all())) == (np.int64, (1000,), True)
+        assert (raw.dtype, raw.shape, bool((raw > 0).all())) == (np.int64, (p99["samples"],), True)
         assert p99["value"] <= p99["bound"] <= raw.max() / 1e6
         after = done.check("memory_peak_mib", index)["after_mib"]
         assert 5 < after["before_runtime"] < after["runtime"] <= after["model"] <= after["first"]
@@ -51,7 +54,9 @@ def test_a_good_model_passes_on_both_backends_and_leaves_its_evidence(project: P
     junit = ElementTree.parse(done.folder / "build/hil/junit.xml").getroot()  # noqa: S314
     assert len(list(junit.iter("testcase"))) == 2 * len(METRICS)
     published = json.loads((done.folder / "benchmark.json").read_text())["benchmarks"]
-    assert [one["stats"]["rounds"] for one in published] == [1000, 1000]
+    assert [one["stats"]["rounds"] for one in published] == [
+        done.check("latency_p50_ms", index)["samples"] for index in range(2)
+    ]
     assert published[0]["stats"]["max"] == pytest.approx(
         np.load(done.folder / "build/hil/samples/tiny-local-torchscript.npy").max() / 1e9
     )
@@ -105,6 +110,61 @@ def test_a_limit_that_no_test_checked_is_inconclusive(project: Project) -> None:
     assert done.evidence["verdict"] == "INCONCLUSIVE"
 
 
+@pytest.mark.parametrize(
+    ("conftest", "verdict", "status"),
+    [
+        pytest.param(
+            "item.add_marker(pytest.mark.xfail(run=True)) if 'p99' in item.name else None", "FAIL", 1, id="an xfail"
+        ),
+        pytest.param(
+            "item.add_marker(pytest.mark.skip) if 'p99' in item.name else None", "INCONCLUSIVE", 1, id="a skip"
+        ),
+    ],
+)
+def test_the_evidence_decides_whatever_makes_pytest_content(
+    project: Project, conftest: str, verdict: str, status: int
+) -> None:
+    project.write("tiny.py", with_limits('{"latency_p99_ms": 0.000001}'))
+    hook = f"import pytest\ndef pytest_collection_modifyitems(items):\n    for item in items:\n        {conftest}\n"
+    project.write("content.py", hook)
+    project.environment["PYTHONPATH"] = str(project.folder)
+    done = project.run(*ONNX, "-p", "content", "-k", "p99 or artifact")
+    assert (done.status, done.evidence["verdict"]) == (status, verdict), done.output
+
+
+def test_an_interrupted_run_is_inconclusive(project: Project) -> None:
+    hook = "import pytest\ndef pytest_runtest_setup(item):\n    if 'p99' in item.name: raise KeyboardInterrupt\n"
+    project.write("interrupted.py", hook)
+    project.environment["PYTHONPATH"] = str(project.folder)
+    done = project.run(*ONNX, "-p", "interrupted", "-k", "p50 or p99")
+    assert (done.status, done.evidence["verdict"]) == (2, "INCONCLUSIVE"), done.output
+    assert "test_latency_p99" in " ".join(done.evidence["cells"][0]["unfinished"])
+
+
+def test_a_users_own_fixture_called_cell_is_left_alone(project: Project) -> None:
+    project.write(
+        "test_own.py",
+        """
+        import pytest
+
+        @pytest.fixture
+        def cell():
+            return "battery"
+
+        def test_own(cell):
+            assert cell == "battery"
+
+        @pytest.mark.parametrize("cell", [1, 2])
+        def test_parametrized(cell):
+            assert cell
+        """,
+    )
+    done = project.run_command([sys.executable, "-m", "pytest", "-c", "pytest.ini", "test_own.py"])
+    assert done.status == 0, done.output
+    assert "3 passed" in done.output
+    assert not (project.folder / "build").exists()
+
+
 def test_a_wrong_answer_fails_parity_with_a_replay_that_shows_it_again(project: Project) -> None:
     branch = "return x @ self.weight if x.sum() > 0 else x.abs() @ self.weight"
     project.write("tiny.py", MODEL.replace("return torch.relu(x @ self.weight)", branch))
@@ -138,6 +198,8 @@ def test_a_second_run_keeps_no_cells_of_the_first(project: Project) -> None:
 def test_a_model_elsewhere_may_be_named_by_its_path(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "far.py"
     elsewhere.write_text(project.write("tiny.py", MODEL).read_text())
-    done = project.run(*ONNX, "-k", "artifact", "--model", str(elsewhere))
+    (elsewhere.parent / "pytest.ini").write_text("[pytest]\nhil_device = none_of_ours\n")
+    suite = [sys.executable, "-m", "pytest", str(SUITE), "-m", "hil", "-p", "no:cacheprovider"]
+    done = project.run_command([*suite, *ONNX, "-k", "artifact", "--model", str(elsewhere)])
     assert done.status == 0, done.output
     assert done.evidence["cells"][0]["model"] == "far"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness.checks import Check, Finding, Verdict, judge, overall
+from harness.checks import Check, Verdict, judge, overall
+from harness.finding import Finding
 from harness.limits import Limit, Metric
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)

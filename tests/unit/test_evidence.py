@@ -11,9 +11,10 @@ import pytest
 from harness import Input, Model, __version__
 from harness.backends import load_backend
 from harness.cell import Cell
-from harness.checks import Check, Finding, Verdict
+from harness.checks import Check, Verdict
 from harness.device import Device
 from harness.evidence import CellRecord, Evidence
+from harness.finding import Finding
 from harness.limits import Metric
 from harness.model_file import ModelFile
 
@@ -158,12 +159,66 @@ def test_a_cell_came_to_something_or_not(checks: list[Verdict], errors: list[str
 
 
 def test_samples_and_replays_of_an_earlier_run_go(evidence: Evidence, tmp_path: Path) -> None:
-    evidence.save_samples(TORCH, np.zeros(3, np.int64))
-    (evidence.folder / "replay" / "net").mkdir(parents=True)
-    evidence.add_check(TORCH, check(Verdict.PASS))
+    fill(evidence)
     Evidence(evidence.folder, [ONNX], tmp_path).begin()
-    assert [path.name for path in evidence.folder.iterdir()] == ["evidence.json"]
+    assert files(evidence.folder) == [".gitignore", "evidence.json"]
+    assert not (evidence.folder / "samples").exists()
+    assert not (evidence.folder / "replay").exists()
     assert [cell["backend"] for cell in written(evidence)["cells"]] == ["onnxruntime"]
+
+
+def fill(evidence: Evidence) -> None:
+    """What a run leaves: samples and a replay, and checks that name them."""
+    raw = evidence.save_samples(TORCH, np.zeros(3, np.int64))
+    (evidence.folder / "replay" / "net").mkdir(parents=True)
+    (evidence.folder / "replay" / "net" / "case.json").touch()
+    evidence.add_check(TORCH, Check(Finding(P99, 1.5, 1.5, raw=raw), None, Verdict.PASS, ""))
+    evidence.add_check(TORCH, Check(Finding(PARITY, details={"replay": "replay/net"}), None, Verdict.FAIL, ""))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_samples_and_replays_that_no_evidence_names_stay(evidence: Evidence, tmp_path: Path) -> None:
+    fill(evidence)
+    mine = ["replay/of-a-game.mp4", "samples/cat.png", "samples/net-pi4-onnxruntime.npy"]
+    for name in mine:
+        (evidence.folder / name).write_text("mine")
+    for _ in range(2):
+        again = Evidence(evidence.folder, [ONNX], tmp_path)
+        again.begin()
+        assert files(evidence.folder) == [".gitignore", "evidence.json", *mine]
+        raw = again.save_samples(ONNX, np.zeros(3, np.int64))
+        assert raw == again.save_samples(ONNX, np.zeros(3, np.int64)) == "samples/net-pi4-onnxruntime-2.npy"
+        again.add_check(ONNX, Check(Finding(P99, 1.5, 1.5, raw=raw), None, Verdict.PASS, ""))
+        assert (evidence.folder / mine[-1]).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("no json", id="no-json"),
+        pytest.param("[]", id="no-object"),
+        pytest.param('{"schema": 2, "cells": [{"checks": [{"raw": "samples/a.npy"}]}]}', id="another-schema"),
+        pytest.param('{"schema": 1, "cells": [{"checks": [{"raw": 1, "replay": "samples/a.npy"}]}]}', id="other-keys"),
+        pytest.param('{"schema": 1, "cells": [{"checks": [{"raw": "samples/../a.npy"}]}]}', id="elsewhere"),
+        pytest.param('{"schema": 1, "cells": [{"checks": [{"replay": "replay/.."}]}]}', id="the-folder-itself"),
+        pytest.param('{"schema": 1, "cells": [{"checks": [{"raw": "samples"}]}]}', id="all-samples"),
+    ],
+)
+def test_evidence_that_is_not_ours_has_nothing_removed(tmp_path: Path, content: str) -> None:
+    for name in ("samples/a.npy", "a.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "evidence.json").write_text(content)
+    Evidence(tmp_path, [TORCH], tmp_path).begin()
+    assert files(tmp_path) == ["a.npy", "evidence.json", "samples/a.npy"]
+
+
+def test_a_folders_name_that_is_not_utf_8_is_written(evidence: Evidence) -> None:
+    evidence.add_error(TORCH, "no such file: /home/gr\udcfcn")
+    assert written(evidence)["cells"][0]["error"] == "no such file: /home/gr\udcfcn"
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
@@ -191,6 +246,8 @@ def test_the_commit_is_that_of_the_users_repository(tmp_path: Path) -> None:
     assert commit() is None
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "--message", "x")
+    assert commit() == git("rev-parse", "HEAD")
+    Evidence(tmp_path / "build" / "hil", [], tmp_path).begin()
     assert commit() == git("rev-parse", "HEAD")
     (tmp_path / "net.py").touch()
     assert commit() == git("rev-parse", "HEAD") + "+changes"

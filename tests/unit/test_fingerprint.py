@@ -237,6 +237,42 @@ def test_a_module_that_cannot_be_pickled_raises(value: object) -> None:
         module_sha256(Holding(value))
 
 
+def linears(*, tied: bool) -> torch.nn.Module:
+    """Two layers with equal weights."""
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 2, bias=False))
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    net[0].weight, net[1].weight = weight, weight if tied else torch.nn.Parameter(torch.ones(2, 2))
+    return net
+
+
+def scaled(factor: int) -> torch.Tensor:
+    """A tensor with an attribute, which refers to the tensor too."""
+    tensor = torch.ones(2)
+    tensor.notes = {"factor": factor, "of": tensor}  # type: ignore[attr-defined]
+    return tensor
+
+
+BASE = torch.ones(1, 2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(BASE, BASE.to(memory_format=torch.channels_last), id="memory-format"),
+        pytest.param(linears(tied=True), linears(tied=False), id="tied-weights"),
+        pytest.param([BASE, BASE.view(-1)], [BASE, BASE.view(-1).clone()], id="view-of-a-tensor"),
+        pytest.param(scaled(1), scaled(2), id="attribute-of-a-tensor"),
+    ],
+)
+def test_tensors_of_equal_values_differ_by(one: object, other: object) -> None:
+    assert module_sha256(Holding(one)) != module_sha256(Holding(other))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_weights_hash_alike_each_time(tied: bool) -> None:
+    assert module_sha256(linears(tied=tied)) == module_sha256(linears(tied=tied))
+
+
 def test_compiled_code_of_the_users_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import math
 

@@ -224,7 +224,7 @@ def test_a_model_that_is_wrong_is_refused(arguments: dict[str, Any], what: str) 
 
 
 def test_a_model_file_is_read(write: Write) -> None:
-    path = write(FILE.replace("MORE", 'name="digits", limits={"latency_p99_ms": 33, "accuracy_min": 1}'))
+    path = write(FILE.replace("MORE", 'name="digits", samples=print, limits={"latency_p99_ms": 33, "accuracy_min": 1}'))
     file = load(path)
     assert (file.name, file.path) == ("digits", path)
     assert file.limits == (Limit("latency_p99_ms", 33, "net.py: limits"), Limit("accuracy_min", 1, "net.py: limits"))

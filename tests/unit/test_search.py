@@ -16,8 +16,9 @@ import torch
 
 from harness import Input, Model
 from harness.build import BuiltModel, build_model
-from harness.checks import Finding, Verdict, judge
+from harness.checks import Verdict, judge
 from harness.errors import AgentDied, AgentFailure, AgentTimeout, ModelError
+from harness.finding import Finding
 from harness.inputs import Arrays
 from harness.limits import Limit
 from harness.model import Array

@@ -8,9 +8,10 @@ import pytest
 from harness import Input, Model
 from harness.backends import load_backend
 from harness.cell import Cell
-from harness.checks import Check, Finding, Verdict
+from harness.checks import Check, Verdict
 from harness.device import Device
 from harness.evidence import CellRecord
+from harness.finding import Finding
 from harness.limits import Limit, Metric
 from harness.measure import known_metrics
 from harness.model_file import ModelFile

@@ -1,0 +1,41 @@
+"""Findings: what was measured of one metric, before anybody judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .limits import Metric
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of one metric.
+
+    Attributes:
+        value: the estimate, in the metric's unit; None where nothing was measured.
+        bound: what the true value does not exceed (or fall below) at ``confidence``; None where nothing can be said
+            yet.
+        samples: how many inferences, inputs or processes it rests on.
+        missing: why there is no bound, and what it would take.
+        doubt: why the measurement may not be believed.
+        not_applicable: why the metric cannot be asked for here.
+        failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
+        details: further keys for the evidence.
+    """
+
+    metric: Metric
+    value: float | None = None
+    bound: float | None = None
+    confidence: float | None = None
+    samples: int = 0
+    raw: str = ""
+    missing: str = ""
+    doubt: str = ""
+    not_applicable: str = ""
+    failure: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+RecordCheck = Callable[[Finding], None]
