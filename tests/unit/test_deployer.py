@@ -1,0 +1,39 @@
+"""Deployer: what it notes of its processes, and when it starts another."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.deployer import IDLE_S, Deployer
+from harness.deployment import DeviceTime, Timeouts
+
+NOTHING = cast(Any, None)
+
+
+@pytest.fixture
+def deployer() -> Deployer:
+    """Of no cell."""
+    return Deployer(NOTHING, NOTHING, NOTHING, Timeouts(), DeviceTime())
+
+
+def test_a_greeting_is_noted_once_a_cell(deployer: Deployer) -> None:
+    for _ in range(3):
+        deployer._note_hello({}, "Welcome")
+    assert deployer.notes == ["something was printed before the agent's first frame: 'Welcome'"]
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "again"),
+    [pytest.param(0, False, id="just-used"), pytest.param(IDLE_S + 1, True, id="so-idle-that-it-may-have-ended")],
+)
+def test_a_process_is_shared_unless_it_was_idle_for_long(
+    deployer: Deployer, monkeypatch: pytest.MonkeyPatch, idle_s: float, again: bool
+) -> None:
+    live, load, fresh = (cast(Any, SimpleNamespace(alive=True, last_used=time.monotonic() - idle_s)) for _ in range(3))
+    deployer.live, deployer.load = live, load
+    monkeypatch.setattr(deployer, "fresh", lambda: (fresh, load))
+    assert (deployer.shared()[0] is fresh) is again

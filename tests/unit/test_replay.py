@@ -1,0 +1,95 @@
+"""Replay: its ratio is the comparison's, its settings are the device's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import StorageError
+from harness.export import Artifact
+from harness.model import Array
+from harness.parity.comparison import Expected, compare_output
+from harness.parity.replay import write_replay
+from harness.parity.replay_program import ratio_of, settings_of
+
+INF, NAN = np.inf, np.nan
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def f32(*values: float) -> Array:
+    return np.array(values, np.float32)
+
+
+def f16(*values: float) -> Array:
+    return np.array(values, np.float16)
+
+
+@pytest.mark.parametrize(
+    ("eager", "exact", "found"),
+    [
+        pytest.param(f32(1, 2), [1, 2 + 1e-7], f32(1, 2.5), id="finite"),
+        pytest.param(f32(1, 2), [1, 2], f32(1, 2), id="equal"),
+        pytest.param(f32(1, INF), [1, LARGEST / 2], f32(1, LARGEST / 4), id="only-the-float64-run-is-finite"),
+        pytest.param(f32(1, INF), [1, LARGEST / 2], f32(1, INF), id="infinite-as-eager"),
+        pytest.param(f32(1, LARGEST), [1, 1e39], f32(1, LARGEST / 2), id="only-eager-is-finite"),
+        pytest.param(f32(1, LARGEST), [1, 1e39], f32(1, INF), id="infinite-as-the-float64-run"),
+        pytest.param(f32(1, 3), [1, NAN], f32(1, 4), id="eager-beside-nan"),
+        pytest.param(f32(1, NAN), [1, NAN], f32(1, NAN), id="nan"),
+        pytest.param(f32(1, 3), [1, 3], f32(1, NAN), id="nan-that-should-not-be"),
+        pytest.param(f32(1, INF), [1, INF], f32(1, -INF), id="the-other-infinity"),
+        pytest.param(f32(1e-42), [1e-42], f32(0), id="flushed-to-zero"),
+        pytest.param(f32(), [], f32(), id="no-elements"),
+        pytest.param(f32(1), [1], f32(1, 2), id="shape"),
+        pytest.param(f16(1, 6e4), [1, 1e5], f16(1, 5e4), id="float16-only-eager-is-finite"),
+    ],
+)
+def test_the_ratio_is_that_of_the_comparison(eager: Array, exact: list[float], found: Array) -> None:
+    expected = Expected("y", eager, np.array(exact, np.float64))
+    wanted = compare_output(expected, found).ratio
+    assert ratio_of(found, expected.eager, expected.exact, expected.scale) == pytest.approx(wanted, rel=1e-6)
+
+
+def replay_into(folder: Path) -> None:
+    artifact = Artifact.__new__(Artifact)
+    (folder.parent / "net.onnx").write_text("a graph")
+    file = SimpleNamespace(name="net.onnx")
+    for key, value in {"format": "onnx", "folder": folder.parent, "files": (file,)}.items():
+        object.__setattr__(artifact, key, value)
+    write_replay(folder, artifact, {"x": f32(1)}, [Expected("y", f32(1), np.ones(1))], {}, {})
+
+
+def test_a_replay_of_a_run_that_was_killed_is_written_anew(tmp_path: Path) -> None:
+    replay_into(tmp_path / "net")
+    (tmp_path / "net" / "found.npz").unlink()
+    replay_into(tmp_path / "net")
+    assert (tmp_path / "net" / "found.npz").exists()
+
+
+def test_a_folder_that_is_no_replay_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "inputs.npz").write_text("mine")
+    with pytest.raises(StorageError):
+        replay_into(tmp_path / "net")
+    assert (tmp_path / "net" / "inputs.npz").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("case", "settings"),
+    [
+        pytest.param({}, (1, ["CPUExecutionProvider"]), id="nothing-known"),
+        pytest.param({"fingerprint": None}, (1, ["CPUExecutionProvider"]), id="no-fingerprint"),
+        pytest.param({"fingerprint": {"threads": 4}}, (4, ["CPUExecutionProvider"]), id="the-devices-threads"),
+        pytest.param({"threads": 3, "options": {"providers": ["A"]}}, (3, ["A"]), id="what-its-file-wants"),
+        pytest.param(
+            {"threads": 4, "fingerprint": {"threads": 4, "settings": {"threads": 2, "providers": ["A", "B"]}}},
+            (2, ["A", "B"]),
+            id="what-was-really-set",
+        ),
+    ],
+)
+def test_the_settings_are_the_devices(case: dict[str, Any], settings: tuple[int, list[str]]) -> None:
+    assert settings_of(case) == settings
