@@ -34,6 +34,7 @@ MAX_HEADER = 1 << 26
 MAX_PAYLOAD = 1 << 36
 # One buffer for a frame below this size: a copy costs less than a system call for each tensor.
 JOIN_BELOW = 1 << 20
+COPY_BELOW = 1 << 14
 
 ITEM_SIZES = {
     "bool": 1,
@@ -45,6 +46,12 @@ ITEM_SIZES = {
     "float16": 2,
     "float32": 4,
     "float64": 8,
+}
+
+_LITTLE: dict[str, np.dtype[Any]] = {name: np.dtype(name).newbyteorder("<") for name in ITEM_SIZES}
+# Both byte orders by their dtype: looking a name up costs more than sending a small tensor.
+_NAMES: dict[np.dtype[Any], tuple[str, Any]] = {
+    either: (name, dtype) for name, dtype in _LITTLE.items() for either in (dtype, dtype.newbyteorder(">"))
 }
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -74,21 +81,29 @@ def encode(header: dict[str, Any], tensors: Sequence[Array] = ()) -> list[Buffer
     parts: list[Buffer] = []
     size = 0
     for tensor in tensors:
-        name = tensor.dtype.name
-        if name not in ITEM_SIZES:
-            raise FrameError(f"wanted a tensor of {', '.join(ITEM_SIZES)}; found {name}")
+        name, little = _NAMES.get(tensor.dtype, ("", None))
+        if little is None:
+            raise FrameError(f"wanted a tensor of {', '.join(ITEM_SIZES)}; found {tensor.dtype.name}")
         gap = -size % ALIGNMENT
         if gap:
             parts.append(bytes(gap))
-        little = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
-        parts.append(little.reshape(-1).view(np.uint8).data)
-        shapes.append([name, list(tensor.shape)])
-        size += gap + little.nbytes
+        parts.append(_bytes(tensor, little))
+        shapes.append([name, tensor.shape])
+        size += gap + tensor.nbytes
     text = json.dumps({**header, "tensors": shapes}, separators=(",", ":")).encode()
     head = PREAMBLE.pack(MAGIC, VERSION, 0, len(text), size) + text
     if size < JOIN_BELOW:
         return [b"".join([head, *parts])]
     return [head, *parts]
+
+
+def _bytes(tensor: Array, little: np.dtype[Any]) -> Buffer:
+    """The elements in C order, little-endian; of a small tensor a copy, which costs less than a view."""
+    if tensor.dtype != little:
+        tensor = tensor.astype(little)
+    if tensor.nbytes <= COPY_BELOW:
+        return tensor.tobytes()
+    return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
 
 
 def read_frame(read: Callable[[int], Buffer], *, skip: int = 0) -> Frame:
@@ -131,16 +146,24 @@ def _tensors(shapes: Any, payload: Buffer, size: int) -> list[Array]:
     offset = 0
     try:
         for dtype, shape in shapes:
-            sizes = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
-            if dtype not in ITEM_SIZES or not sizes:
+            if dtype not in _LITTLE or not _is_shape(shape):
                 raise FrameError(f"no tensor of ours: {dtype!r} {shape!r}")
             offset += -offset % ALIGNMENT
             count = math.prod(shape)
-            flat: Array = np.frombuffer(payload, dtype="<" + np.dtype(dtype).str[1:], count=count, offset=offset)
+            flat: Array = np.frombuffer(payload, _LITTLE[dtype], count, offset)
             tensors.append(flat.reshape(shape))
-            offset += count * ITEM_SIZES[dtype]
+            offset += flat.nbytes
     except (TypeError, ValueError, OverflowError) as error:
         raise FrameError(f"the header's tensors do not fit its payload of {size} bytes: {error}") from error
     if offset != size:
         raise FrameError(f"the header's tensors take {offset} bytes; the payload has {size}")
     return tensors
+
+
+def _is_shape(shape: Any) -> bool:
+    if not isinstance(shape, list):
+        return False
+    for size in shape:  # noqa: SIM110  # a generator for each of a thousand tensors costs more than their bytes
+        if type(size) is not int or size < 0:
+            return False
+    return True
