@@ -86,29 +86,23 @@ def parse_limits(
     for metric in metrics:
         keys |= dict.fromkeys((metric.limit_key, *metric.parameters), metric)
     allowed = sorted(key for key, metric in keys.items() if owner == "model" or metric.device_limit)
-    limits = []
     for key, value in table.items():
-        if key not in keys:
-            raise error(
-                f"unknown limit {key!r}",
-                wanted="one of " + ", ".join(allowed),
-                found=repr(key),
-                where=where,
-            )
-        if key not in allowed:
-            raise error(
-                f"a device cannot limit {key!r}",
-                wanted="what the board can spare: " + ", ".join(allowed),
-                found=repr(key),
-                where=where,
-                hint=f"what the robot needs stands in the model file: limits={{{key!r}: {value!r}}}",
-            )
-        if not is_finite_number(value) or value < 0:
-            raise error(
-                f"limit {key!r} is not a usable number",
-                wanted="a finite number ≥ 0",
-                found=repr(value),
-                where=where,
-            )
-        limits.append(Limit(key, float(value), where))
-    return tuple(limits)
+        if problem := _problem(key, value, set(keys), allowed):
+            raise error(**problem, where=where)
+    return tuple(Limit(key, float(value), where) for key, value in table.items())
+
+
+def _problem(key: str, value: Any, known: set[str], allowed: list[str]) -> dict[str, str]:
+    """What is wrong with one limit, as an InputError's arguments; empty where nothing is."""
+    if key not in known:
+        return {"what": f"unknown limit {key!r}", "wanted": "one of " + ", ".join(allowed), "found": repr(key)}
+    if key not in allowed:
+        return {
+            "what": f"a device cannot limit {key!r}",
+            "wanted": "what the board can spare: " + ", ".join(allowed),
+            "found": repr(key),
+            "hint": f"what the robot needs stands in the model file: limits={{{key!r}: {value!r}}}",
+        }
+    if not is_finite_number(value) or value < 0:
+        return {"what": f"limit {key!r} is not a usable number", "wanted": "a finite number ≥ 0", "found": repr(value)}
+    return {}
