@@ -193,7 +193,10 @@ def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Seq
             return _Source(name, path, table)
     names = device_names(folders)
     what, where = f"there is no device {name!r}", ""
-    hint = _nearest(name.removesuffix(".toml"), names) or "`hilgate add NAME user@host` writes a device file"
+    hint = (
+        _nearest(name.removesuffix(".toml"), names)
+        or 'write that file: extends = "local", then what differs (see README, Your device)'
+    )
     if chain:
         what, where = f"{chain[-1].name!r} extends {name!r}, which does not exist", _where(chain[-1:], "extends")
         if chain[-1].name == name:

@@ -238,11 +238,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("hilgate")
     terminalreporter.write(render(list(run.evidence.records.values()), width=writer.fullwidth, color=writer.hasmarkup))
     seconds = run.evidence.harness or dict.fromkeys(("device_s", "harness_s", "export_s"), 0.0)
-    share = seconds["harness_s"] / seconds["device_s"] if seconds["device_s"] else float("inf")
+    share = f"{seconds['harness_s'] / seconds['device_s']:.2f} ×" if seconds["device_s"] > 1 else "from pytest's start"
     exports = f", {seconds['export_s']:.1f} s of it exports" if seconds["export_s"] else ""
     terminalreporter.write_line(
         f"loading and inferring on devices {seconds['device_s']:.1f} s; the harness added {seconds['harness_s']:.1f} s "
-        f"({share:.2f} ×{exports})"
+        f"({share}{exports})"
     )
     where = run.evidence.unwritable or str(run.evidence.folder / FILE)
     terminalreporter.write_line(f"evidence: {where}")

@@ -81,7 +81,8 @@ def _run(exporter: Exporter, module: torch.nn.Module, model: Model, folder: Path
         names = exporter(module, model, folder)
     # What a tracer says about values that it took for constants; other libraries' news about themselves are not the
     # model's.
-    said = [_first_lines(item.message) for item in caught if item.category.__name__ == "TracerWarning"]
+    told = (item for item in caught if item.category.__name__ == "TracerWarning")
+    said = [f"{Path(item.filename).name}, line {item.lineno}: {_first_lines(item.message)}" for item in told]
     return names, list(dict.fromkeys(said))
 
 

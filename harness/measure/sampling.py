@@ -74,7 +74,11 @@ class Measurement:
     def doubt(self) -> str:
         """Why the times may not be believed."""
         warm = all(warm_up["settled"] for warm_up in self.warm_ups)
-        cold = "" if warm else "inference was still getting faster when a tenth of the time had gone by"
+        cold = (
+            ""
+            if warm
+            else "inference was still getting faster after a tenth of the time: give it more with --time-limit"
+        )
         return "; ".join(filter(None, [self.state_doubt, cold]))
 
     def seconds_for(self, samples: int) -> float:

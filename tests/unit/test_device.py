@@ -340,7 +340,7 @@ def test_an_unknown_device_suggests_the_nearest(write: Write, name: str) -> None
 
 def test_without_a_near_one_the_way_to_a_new_device_is_shown(write: Write) -> None:
     write("board", BOARD)
-    assert "hilgate add" in refused("toaster").hint
+    assert "extends" in refused("toaster").hint
 
 
 def test_without_folders_there_is_no_device() -> None:
