@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,9 +60,16 @@ class Deployer:
             self.load = self.live.load(self.bundle.entry, inputs, threads=self.cell.device.threads, options=options)
         return self.live, self.load
 
-    def failures_kept(self) -> _Kept:
-        """A block whose DeploymentError ends the cell."""
-        return _Kept(self)
+    @contextmanager
+    def failures_kept(self) -> Iterator[None]:
+        """A block whose DeploymentError ends the cell; what a loaded model merely refuses does not."""
+        self._check()
+        try:
+            yield
+        except DeploymentError as error:
+            if not (isinstance(error, AgentFailure) and self.load is not None):
+                self.failed = error
+            raise
 
     def close(self) -> None:
         """End the live deployment, if there is one."""
@@ -82,16 +90,3 @@ class Deployer:
     def _note(self, note: str) -> None:
         if note not in self.notes:  # every process of the cell is greeted alike
             self.notes.append(note)
-
-
-class _Kept:
-    def __init__(self, deployer: Deployer) -> None:
-        self.deployer = deployer
-
-    def __enter__(self) -> None:
-        self.deployer._check()
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        alive = isinstance(error, AgentFailure) and self.deployer.load is not None
-        if isinstance(error, DeploymentError) and not alive:
-            self.deployer.failed = error

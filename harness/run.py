@@ -172,7 +172,7 @@ class Run:
         # An inference that takes longer than the whole cell may is not worth waiting for.
         timeouts = Timeouts(call_s=self.options.time_limit_s)
         record = self.evidence[cell]
-        found = {name: facts["packages"].get(name) for name in cell.backend.packages}
+        found = dict(bundle.runtime["packages"])
         kept = {
             key: facts[key] for key in ("arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python")
         }

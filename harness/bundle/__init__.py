@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import Backend
-from ..cache import file_sha256, storage_errors
+from ..cache import file_sha256, link_or_copy, storage_errors
 from ..export import Artifact
 
 AGENT = Path(__file__).parents[1] / "agent"
@@ -83,10 +81,7 @@ def write_folder(bundle: Bundle, folder: Path) -> None:
         for path, file in bundle.files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(file.source, target)
-            except OSError:
-                shutil.copyfile(file.source, target)
+            link_or_copy(file.source, target)
         (folder / MANIFEST).write_text(bundle.manifest, encoding="utf-8")
 
 

@@ -12,7 +12,6 @@ model.…         the artifact
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cache import storage_errors
+from ..cache import link_or_copy, storage_errors
 from ..export import Artifact
 from ..inputs import Arrays
 from ..model import Array
@@ -53,7 +52,7 @@ def write_replay(
         folder.mkdir(parents=True)
         shutil.copyfile(PROGRAM, folder / PROGRAM_NAME)
         for file in artifact.files:
-            _place(artifact.folder / file.name, folder / file.name)
+            link_or_copy(artifact.folder / file.name, folder / file.name)
         np.savez(folder / "inputs.npz", **_npz(inputs))
         np.savez(folder / "found.npz", **_npz(found))
         both = {one.name: one.eager for one in expected} | {f"{one.name}.exact": one.exact for one in expected}
@@ -69,11 +68,5 @@ def write_replay(
 
 
 def _npz(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    # savez takes the arrays as keywords, beside one of its own of another type
     return dict(arrays)
-
-
-def _place(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
