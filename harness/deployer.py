@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from .agent.frames import Frame, read_frame
+from .board import Board
 from .bundle import Bundle
 from .cell import Cell
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .errors import AgentFailure, DeploymentError
 from .inputs import measured_sets
-from .links import LinkType
 
 # Half of what the agent waits for a request before it ends by itself.
 IDLE_S = 900.0
@@ -28,7 +30,7 @@ class Deployer:
     """
 
     cell: Cell
-    link: LinkType
+    board: Board
     bundle: Bundle
     timeouts: Timeouts
     device_time: DeviceTime
@@ -52,9 +54,9 @@ class Deployer:
         self.close()
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
         with self.failures_kept():
-            folder = self.link.put(self.bundle)
-            self.live = Deployment(self.link.start(folder), where, self.timeouts, self.device_time)
-            self._note_hello(self.live.hello, self.live.greeting)
+            self.board.put(self.bundle)
+            self.live = Deployment(self.board.start(self.bundle), where, self.timeouts, self.device_time)
+            self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
             options: Mapping[str, Any] = self.cell.device.options.get(self.cell.backend.name, {})
             self.load = self.live.load(self.bundle.entry, inputs, threads=self.cell.device.threads, options=options)
@@ -71,6 +73,22 @@ class Deployer:
                 self.failed = error
             raise
 
+    def result_name(self) -> str:
+        """A name under which an agent keeps a reply that may be lost."""
+        return self.board.result_name()
+
+    def collect(self, name: str) -> Frame | None:
+        """What an agent kept under a name when the connection dropped; None where it kept nothing.
+
+        Raises:
+            LinkError: the board cannot be reached any more.
+        """
+        content = self.board.collect(name, self.timeouts.call_s)
+        if content is None:
+            return None
+        stream = io.BytesIO(content)
+        return read_frame(stream.read)
+
     def close(self) -> None:
         """End the live deployment, if there is one."""
         if self.live is not None:
@@ -81,12 +99,10 @@ class Deployer:
         if self.failed is not None:
             raise self.failed
 
-    def _note_hello(self, hello: Mapping[str, Any], greeting: str) -> None:
-        if hello.get("reaped"):
-            self._note(f"agents of an earlier run were still there and were ended: {hello['reaped']}")
-        if greeting:
-            self._note(f"something was printed before the agent's first frame: {greeting[:200]!r}")
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:  # every process of the cell is greeted alike
-            self.notes.append(note)
+    def _note_greeting(self, greeting: str) -> None:
+        for note in (
+            *self.board.notes,
+            *([f"something was printed before the agent's first frame: {greeting[:200]!r}"] if greeting else []),
+        ):
+            if note not in self.notes:  # every process of the cell is greeted alike
+                self.notes.append(note)

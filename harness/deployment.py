@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .agent.frames import Array, Frame, FrameError, encode, read_frame
-from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, ProtocolError
+from .agent.frames import Array, Frame, encode, read_frame
+from .agent.wire import FrameError
+from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, LinkLost, ProtocolError
 from .links import Channel, ChannelClosed
 
 Inputs = Mapping[str, Array]
@@ -77,7 +79,8 @@ class DeviceTime:
 class Deployment:
     """One agent process with one artifact.
 
-    Any DeploymentError but AgentFailure ends it: the process is gone, or has been killed. Use as a context manager.
+    Any DeploymentError but AgentFailure ends it: the process is gone, or has been killed. So does a LinkLost: nothing
+    is known of it then. Use as a context manager.
     """
 
     channel: Channel
@@ -148,11 +151,20 @@ class Deployment:
         self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
         return reply.header
 
-    def measure(self, sets: Sequence[Inputs], samples: int, budget_s: float) -> tuple[Array, dict[str, Any]]:
-        """Durations of inferences in nanoseconds, int64[at most samples], and the device's state before and after."""
+    def measure(
+        self, sets: Sequence[Inputs], samples: int, budget_s: float, keep: str = ""
+    ) -> tuple[Array, dict[str, Any]]:
+        """Durations of inferences in nanoseconds, int64[at most samples], and the device's state before and after.
+
+        Args:
+            keep: under this name the agent keeps the reply, until the next request shows that it has arrived.
+        """
         tensors = [array for inputs in sets for array in inputs.values()]
-        header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9)}
-        reply = self._call(header, tensors, budget_s + self.timeouts.call_s)
+        header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9), "keep": keep}
+        return self.measured(self._call(header, tensors, budget_s + self.timeouts.call_s))
+
+    def measured(self, reply: Frame) -> tuple[Array, dict[str, Any]]:
+        """What measure returns, from its reply: also from one that was kept on the device, and collected."""
         self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
         return reply.tensors[0].astype(np.int64), reply.header
 
@@ -169,7 +181,8 @@ class Deployment:
         """End the agent; never raises."""
         if self.alive:
             self.alive = False
-            self.channel.finish(END_PATIENCE_S)
+            with contextlib.suppress(LinkLost):
+                self.channel.finish(END_PATIENCE_S)
 
     def __enter__(self) -> Deployment:
         return self
@@ -189,6 +202,8 @@ class Deployment:
             pass  # it has died; what it may have said before is still to be read
         except TimeoutError:
             raise self._timed_out(operation, limit_s) from None
+        except LinkLost as lost:
+            raise self._lost(operation, lost) from lost
         reply = self._receive(limit_s, operation)
         self.last_used = time.monotonic()
         if "error" in reply.header:
@@ -205,8 +220,15 @@ class Deployment:
             raise self._died(operation, limit_s) from None
         except TimeoutError:
             raise self._timed_out(operation, limit_s) from None
+        except LinkLost as lost:
+            raise self._lost(operation, lost) from lost
         except FrameError as error:
             raise self._broken(ProtocolError, "the agent's output is not a frame", found=str(error)) from error
+
+    def _lost(self, operation: str, error: LinkLost) -> LinkLost:
+        self.alive = False
+        self.channel.finish(0)
+        return LinkLost(f"the connection dropped during {operation!r}", found=error.found, where=self.where)
 
     def _died(self, operation: str, limit_s: float) -> DeploymentError:
         self.alive = False

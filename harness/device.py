@@ -3,7 +3,7 @@
 A device NAME is the file NAME.toml in the first folder that has one: the user's folders, then hilgate's own. In it:
 
     extends = "other"        at the top: what this file does not say is taken from that device
-    [device]                 description, link, backends; if need be host, arch, cpu, memory_mib, threads
+    [device]                 description, link, backends; if need be host, store, arch, cpu, memory_mib, threads
     [runtime]                python; packages (we ship them) or environment (it is there already)
     [limits]                 METRIC = NUMBER, what the board can spare under every backend
     [limits.BACKEND]         the same for one backend, beside the others; it need not be one that the device lists
@@ -30,6 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import DeviceError
 from .limits import Limit, Metric, parse_limits
+
+KNOWN_HOSTS = "known_hosts"  # in the user's folder of devices
 
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _BACKEND_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*\Z")
@@ -66,6 +68,7 @@ class _Machine(_Table):
     backends: _Backends = Field(description='a list of names, at least one: backends = ["onnxruntime", "libtorch"]')
     # No dash in front: ssh would take it for an option.
     host: str | None = Field(None, pattern=r"^[^\s-]\S*$", description='ssh name, [user@]address[:port]: host = "pi4"')
+    store: str | None = Field(None, pattern="^(/|~/).", description='a folder there: store = "/mnt/ssd/hilgate"')
     arch: Literal["x86_64", "aarch64"] | None = Field(None, description='x86_64 or aarch64: arch = "aarch64"')
     cpu: str | None = Field(None, min_length=1, description='the name of a CPU: cpu = "cortex-a72"')
     memory_mib: int | None = Field(None, ge=1, description="a whole number ≥ 1: memory_mib = 4096")
@@ -92,7 +95,9 @@ _KEYS: dict[str, str] = {
 class Device:
     """The machine under test, as its file and those that the file extends describe it.
 
-    ``path`` is the file that was named; ``limits`` hold under every backend, ``backend_limits`` under one.
+    ``path`` is the file that was named; ``store`` the folder that hilgate uses on the machine, where it is not the
+    link's own; ``known_hosts`` the file of pinned host keys; ``limits`` hold under every backend, ``backend_limits``
+    under one.
     """
 
     name: str
@@ -104,7 +109,9 @@ class Device:
     cpu: str | None
     memory_mib: int | None
     backends: tuple[str, ...]
+    store: str | None = None
     threads: int = 1
+    known_hosts: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
     limits: tuple[Limit, ...] = ()
     # Mappings have no hash; devices that differ only in these are unequal all the same.
@@ -149,6 +156,7 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
         text = "\n".join(map(str, problems))
         raise problems[0] if len(problems) == 1 else DeviceError(f"device {name!r}: {len(problems)} errors", found=text)
     tables: dict[str, Any] = {"runtime": file.runtime, "options": file.options, "rules": file.rules}
+    tables["known_hosts"] = folders[0] / KNOWN_HOSTS
     return Device(name, chain[0].path, **dict(file.device), **tables, limits=limits.pop("", ()), backend_limits=limits)
 
 

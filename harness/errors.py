@@ -8,6 +8,9 @@
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           a folder of ours cannot be written (disk full, no permission)
     ├── LinkError              the device cannot be reached, or a program not started there
+    │   ├── HostKeyError       its host key is unknown, or another than the one that was pinned
+    │   ├── LinkLost           the connection dropped while it was used
+    │   └── DeviceBusy         another run holds the device
     └── DeploymentError        between us and a running agent
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
@@ -80,6 +83,26 @@ class StorageError(HilgateError):
 
 class LinkError(HilgateError):
     """The device cannot be reached, or a program cannot be started there."""
+
+
+class HostKeyError(LinkError):
+    """A host's key is unknown, or another than the one that is known: it may not be the board at all.
+
+    Args:
+        shown: the key that it showed, for a person to confirm; see harness.links.ssh.hostkeys.
+    """
+
+    def __init__(self, what: str, *, shown: object = None, **details: str) -> None:
+        super().__init__(what, **details)
+        self.shown = shown
+
+
+class LinkLost(LinkError):
+    """The connection dropped while it was used: nothing is known of what was going on, and it may be made again."""
+
+
+class DeviceBusy(LinkError):
+    """Another run holds the device."""
 
 
 class DeploymentError(HilgateError):

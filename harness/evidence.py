@@ -6,13 +6,20 @@
 
 Until the end the run's verdict is INCONCLUSIVE: a run that was killed keeps what it measured, and is never read as a
 PASS.
+
+A run has its folder to itself: it holds a lock (flock) on DIR/.hilgate.lock, which the kernel takes back when the
+process ends, however it ends. What the file says is for the run that is refused:
+
+    {"pid": …, "started": …, "devices": […]}
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -27,13 +34,14 @@ from . import __version__
 from .cache import storage_errors, write_atomically
 from .cell import Cell
 from .checks import Check, Verdict, overall
-from .errors import StorageError
+from .errors import InputError, StorageError
 from .model import Array
 
 FILE = "evidence.json"
 JUNIT = "junit.xml"
 SAMPLES = "samples"
 REPLAY = "replay"
+LOCK = ".hilgate.lock"
 
 
 @dataclass
@@ -93,18 +101,47 @@ class Evidence:
         self.begun = False
         self.unwritable = ""
         self._saved: set[str] = set()
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """Make the folder, and have it to ourselves until ``release``, or until this process ends.
+
+        Raises:
+            InputError: another run has it.
+            StorageError: the folder cannot be written.
+        """
+        if self._lock is not None:
+            return
+        devices = sorted({record.cell.device.name for record in self.records.values()})
+        with storage_errors(self.folder):
+            with contextlib.suppress(FileExistsError):
+                self.folder.mkdir(parents=True)
+                # Results are no change of the user's repository; in a folder of theirs, that is theirs to say.
+                (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            self._lock = _lock(self.folder / LOCK)
+            if self._lock is None:
+                raise _refusal(self.folder, devices)
+            holder = {"pid": os.getpid(), "started": _stamp(self.started), "devices": devices}
+            os.truncate(self._lock, 0)  # of a run that was killed
+            os.pwrite(self._lock, json.dumps(holder).encode("utf-8", "backslashreplace"), 0)
+
+    def release(self) -> None:
+        """Let another run have the folder; nothing of the lock stays there."""
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                (self.folder / LOCK).unlink()  # while it is ours: later it may be another's
+            os.close(self._lock)
+            self._lock = None
 
     def begin(self) -> None:
         """Remove what an earlier run left, and write the first, empty evidence.
 
         Raises:
+            InputError: another run has the folder.
             StorageError: the folder cannot be written.
         """
+        self.claim()
         with storage_errors(self.folder):
-            if not self.folder.exists():
-                self.folder.mkdir(parents=True)
-                # Results are no change of the user's repository; in a folder of theirs, that is theirs to say.
-                (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
             for path in _left_by_earlier_run(self.folder):
                 _remove(path)
             for name in (SAMPLES, REPLAY):
@@ -185,6 +222,39 @@ class Evidence:
         except StorageError as error:
             self.unwritable = str(error)
             raise
+
+
+def _lock(path: Path) -> int | None:
+    """The descriptor of a file that is there and locked; None where another process has it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):  # its holder has just removed it: that lock keeps nobody out
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:  # a file system without locks: better a run than none
+            return descriptor
+        os.close(descriptor)
+
+
+def _refusal(folder: Path, devices: list[str]) -> InputError:
+    try:
+        holder = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        found = f"pid {holder['pid']}, on {', '.join(holder['devices'])}, started {holder['started']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        found = "one that has just begun, or ended"
+    own = folder.with_name("-".join([folder.name, *devices]))
+    return InputError(
+        "another run is writing its evidence to this folder",
+        wanted="a folder for each run",
+        found=found,
+        where=str(folder),
+        hint=f"wait for it to end, or give this run a folder of its own: --evidence {os.path.relpath(own)}",
+    )
 
 
 def _left_by_earlier_run(folder: Path) -> Iterator[Path]:

@@ -24,6 +24,7 @@ class Options:
     root: Path
     seed: int
     allow_inconclusive: bool
+    wait_s: float = 0.0
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -39,6 +40,9 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--evidence", metavar="DIR", help="where results go (default: build/hil beside pytest.ini)")
     group.addoption("--allow-inconclusive", action="store_true", help="skip inconclusive checks instead of failing")
+    group.addoption(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="for a device that another run holds (default: 0)"
+    )
     parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
     parser.addini("hil_model", "model files to use when no --model is given", type="args", default=[])
 
@@ -61,6 +65,8 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         raise pytest.UsageError(
             f"--time-limit wants seconds, more than 0 and at most a day; found {option.time_limit:g}"
         )
+    if not 0 <= option.wait <= DAY_S:
+        raise pytest.UsageError(f"--wait wants seconds, at least 0 and at most a day; found {option.wait:g}")
     seed = getattr(option, "hypothesis_seed", None) or "0"
     if not str(seed).isdigit():
         raise pytest.UsageError(f"a HIL run wants a whole number as --hypothesis-seed; found {seed!r}")
@@ -74,6 +80,7 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         root=root,
         seed=int(seed),
         allow_inconclusive=option.allow_inconclusive,
+        wait_s=option.wait,
     )
 
 

@@ -20,6 +20,7 @@ from _pytest.mark.expression import Expression
 
 import harness
 
+from .bounded import asked_limit_bytes
 from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
@@ -62,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.args_source is not pytest.Config.ArgsSource.ARGS and options.root == PACKAGE.parent:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
     try:
+        asked_limit_bytes()  # a wrong one would be met only after the first export
         cells = plan_cells(options)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
@@ -74,6 +76,18 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
         config.option.xmlpath = str(options.evidence / JUNIT)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have the folder of the evidence to ourselves; who is refused here has not written a junit.xml there either."""
+    run = session.config.stash.get(RUN, None)
+    if run is None or session.config.option.collectonly:
+        return
+    try:
+        run.evidence.claim()
+    except HilgateError as error:
+        raise pytest.UsageError(str(error)) from error
+    session.config.add_cleanup(run.evidence.release)
 
 
 def asks_for_hil(expression: str) -> bool:

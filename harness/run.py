@@ -6,23 +6,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from .agent.timing import since_process_start_ns
 from .backends import Backend, load_backend
+from .board import Board, open_board
 from .build import BuiltModel, build_model
 from .bundle import Bundle, make_bundle
+from .bundle.runtime import plan_runtime
 from .cell import Cell
 from .checks import judge
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device, load_device
-from .errors import BackendError, DeviceError, ModelError
+from .errors import BackendError, ModelError
 from .evidence import REPLAY, Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
 from .inputs import Arrays, measured_sets
-from .links import LinkType, open_link
 from .measure import known_metrics
 from .measure.accuracy import SampleSet, eager_accuracy, read_samples
 from .measure.quantiles import samples_for_proportion
@@ -94,7 +94,7 @@ class Run:
     export_s: float = 0.0
     _built: tuple[ModelFile, BuiltModel, Reference] | None = None
     _samples: tuple[ModelFile, tuple[SampleSet, float] | None] | None = None
-    _links: dict[str, tuple[LinkType, dict[str, Any]]] = field(default_factory=dict)
+    _boards: dict[str, Board] = field(default_factory=dict)
 
     def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
         """A model, built and looked at, and its reference."""
@@ -130,54 +130,59 @@ class Run:
         record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
         return artifact
 
-    def link(self, device: Device) -> tuple[LinkType, dict[str, Any]]:
-        """The link to a device, and what the board was found to be.
+    def board(self, device: Device) -> Board:
+        """A device: reached, looked at, and locked until the run's end.
 
         Raises:
-            LinkError: the device cannot be reached.
+            LinkError: it cannot be reached, or another run holds it.
             DeviceError: the board is not what its file says.
+            StorageError: its store cannot be written.
         """
-        if device.name not in self._links:
-            link = open_link(device)
-            packages = sorted({name for backend in device.backends for name in load_backend(backend).packages})
-            facts = link.probe(packages)
-            check_board(device, facts)
-            self._links[device.name] = (link, facts)
-        return self._links[device.name]
+        if device.name not in self._boards:
+            with self.progress.task(f"reaching {device.name}"):
+                self._boards[device.name] = open_board(device, wait_s=self.options.wait_s, say=self._said)
+        return self._boards[device.name]
+
+    def _said(self, line: str) -> None:
+        if not self.progress.say(line):
+            self.say(line)
 
     def bundle(self, cell: Cell, artifact: Artifact) -> Bundle:
-        """What is deployed for a cell.
+        """What is deployed for a cell, put on its device.
 
         Raises:
-            BackendError: the device's environment lacks a package that the backend needs.
+            BackendError: the backend's packages are neither there nor can they be shipped.
+            LinkError, StorageError, DeploymentError: it cannot be put there.
         """
-        _, facts = self.link(cell.device)
-        missing = [name for name in cell.backend.packages if name not in facts["packages"]]
-        if missing:
-            raise BackendError(
-                f"backend {cell.backend.name} cannot run on {cell.device.name}",
-                wanted="installed there: " + ", ".join(cell.backend.packages),
-                found="not installed: " + ", ".join(missing),
-                where=str(cell.device.path),
-                hint=f"install {' '.join(missing)} in the device's environment, or take the backend off its list",
-            )
-        own = {name: facts["packages"][name] for name in cell.backend.packages}
-        bundle = make_bundle(artifact, cell.backend, {**facts, "packages": own})
-        self.evidence[cell].facts["bundle"] = {"sha256": bundle.sha256}
+        board = self.board(cell.device)
+        record = self.evidence[cell]
+        with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
+            runtime = plan_runtime(cell.device, cell.backend, board.facts, self._said)
+        bundle = make_bundle(artifact, cell.backend, runtime)
+        record.facts["bundle"] = {"sha256": bundle.sha256, **runtime.described}
+        with self.progress.task(f"sending to {cell.device.name}") as update:
+            board.put(bundle, lambda done, total: update(done >> 20, total >> 20, "MiB"))
         return bundle
 
     def deployer(self, cell: Cell, bundle: Bundle) -> Deployer:
         """Starts the cell's processes."""
-        link, facts = self.link(cell.device)
+        board = self.board(cell.device)
+        facts = board.facts
         # An inference that takes longer than the whole cell may is not worth waiting for.
         timeouts = Timeouts(call_s=self.options.time_limit_s)
         record = self.evidence[cell]
-        found = dict(bundle.runtime["packages"])
+        found = {
+            name: bundle.runtime.packages[name]
+            for names in cell.backend.providers
+            for name in names
+            if name in bundle.runtime.packages
+        }
         kept = {
             key: facts[key] for key in ("arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python")
         }
         record.facts["fingerprint"] = {**kept, "threads": cell.device.threads, "runtime": found}
-        return Deployer(cell, link, bundle, timeouts, self.device_time, notes=record.notes)
+        record.notes += [note for note in board.notes if note not in record.notes]
+        return Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
 
     def save_replay(self, cell: Cell, artifact: Artifact, inputs: Arrays, found: Mapping[str, Array], what: str) -> str:
         """Keep a mismatch, with all that is needed to see it again; returns the folder's path in the evidence's."""
@@ -210,7 +215,7 @@ class Run:
             rate = cell.limit_value("deadline_miss_rate")
             needed = samples_for_proportion(rate) if rate is not None and 0 < rate < 1 else 0
             limit_s = self.options.time_limit_s
-            measured = take_samples(deployer.fresh, sets, limit_s, report, at_least=max(ENOUGH, needed))
+            measured = take_samples(deployer, sets, limit_s, report, at_least=max(ENOUGH, needed))
         deployer.close()
         self._note_measurement(cell, measured)
         return measured
@@ -220,8 +225,7 @@ class Run:
         line = f"{cell.id}: {samples} samples, about {seconds:.0f} s"
         if seconds > limit:
             line = f"{cell.id}: {samples} samples would take {seconds:.0f} s; --time-limit ends it after {limit:g} s"
-        if not self.progress.say(line):
-            self.say(line)
+        self._said(line)
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
         fingerprint = self.evidence[cell].facts["fingerprint"]
@@ -239,37 +243,10 @@ class Run:
 
     def close(self) -> None:
         """Let go of devices and terminal."""
-        for link, _ in self._links.values():
-            link.close()
-        self._links.clear()
+        for board in self._boards.values():
+            board.close()
+        self._boards.clear()
         self.progress.close()
-
-
-def check_board(device: Device, facts: dict[str, Any]) -> None:
-    """Compare a board with its file: another board under the same name would make every figure wrong.
-
-    Raises:
-        DeviceError: its architecture, CPU or memory is not what the file says.
-    """
-    wrong = []
-    if device.arch is not None and facts["arch"] != device.arch:
-        wrong.append(("arch", device.arch, facts["arch"]))
-    if device.cpu is not None and facts["cpu"].lower() != device.cpu.lower():
-        wrong.append(("cpu", device.cpu, facts["cpu"]))
-    version = device.runtime.python
-    if version is not None and not version.startswith("/") and not f"{facts['python']}.".startswith(f"{version}."):
-        wrong.append(("python", version, facts["python"]))
-    # The kernel keeps some for itself and the firmware; a board with an eighth less is another board.
-    if device.memory_mib is not None and not 7 / 8 <= facts["memory_mib"] / device.memory_mib <= 1.05:
-        wrong.append(("memory_mib", str(device.memory_mib), str(facts["memory_mib"])))
-    if wrong:
-        raise DeviceError(
-            f"the board is not what the file of {device.name} says",
-            wanted=", ".join(f"{key} {wanted}" for key, wanted, _ in wrong),
-            found=", ".join(f"{key} {found}" for key, _, found in wrong),
-            where=str(device.path),
-            hint="correct the file, or the host that it names",
-        )
 
 
 def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,15 +10,16 @@ from functools import cache
 from pathlib import Path
 
 from harness.backends import load_backend
+from harness.board import Board, open_board
 from harness.build import build_model
 from harness.bundle import Bundle, make_bundle
+from harness.bundle.runtime import plan_runtime
 from harness.cell import Cell
 from harness.deployer import Deployer
 from harness.deployment import Deployment, DeviceTime, Timeouts
 from harness.device import load_device
 from harness.export import export_artifact
 from harness.inputs import Arrays, measured_sets
-from harness.links import LinkType, open_link
 from harness.measure import known_metrics
 from harness.model_file import load_model
 from harness.run import TIMED_SETS
@@ -32,7 +34,7 @@ class Prepared:
     """A cell whose bundle can be deployed any number of times; its module is not kept."""
 
     cell: Cell
-    link: LinkType
+    board: Board
     bundle: Bundle
 
     @property
@@ -48,7 +50,7 @@ class Prepared:
     @contextmanager
     def deployed(self) -> Iterator[Deployment]:
         """A fresh process, loaded."""
-        deployer = Deployer(self.cell, self.link, self.bundle, Timeouts(), DeviceTime())
+        deployer = Deployer(self.cell, self.board, self.bundle, Timeouts(), DeviceTime())
         try:
             yield deployer.fresh()[0]
         finally:
@@ -62,6 +64,15 @@ def prepare(example: str, backend_name: str) -> Prepared:
     file = load_model(EXAMPLES / f"{example}.py", metrics)
     device = load_device("local", (ROOT / "devices",), metrics)
     backend = load_backend(backend_name)
-    link = open_link(device)
     artifact = export_artifact(build_model(file), backend.artifact)
-    return Prepared(Cell(file, device, backend), link, make_bundle(artifact, backend, link.probe(backend.packages)))
+    board = _board(device.name)
+    bundle = make_bundle(artifact, backend, plan_runtime(device, backend, board.facts, print))
+    return Prepared(Cell(file, device, backend), board, bundle)
+
+
+@cache
+def _board(name: str) -> Board:
+    """Locked until this process ends: one for all that it deploys."""
+    board = open_board(load_device(name, (ROOT / "devices",), known_metrics().values()), wait_s=600, say=print)
+    atexit.register(board.close)
+    return board

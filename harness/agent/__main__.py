@@ -7,6 +7,7 @@ host allowed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -14,11 +15,11 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any
 
 from . import orphans
-from .frames import Buffer, Frame, FrameError, encode, read_frame
+from .frames import Frame, encode, read_frame
 from .operations import Operations
+from .wire import Buffer, FrameError
 
 # How long a running operation may go on after the host has gone, before the process ends with it.
 GRACE_S = 30.0
@@ -31,13 +32,14 @@ class Pipe:
         self.idle_s = idle_s
         self.source = os.dup(0)
         self.sink = os.dup(1)
+        self.keeping = False  # whether what is being done must be kept, should the host go meanwhile
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
         os.dup2(2, 1)  # a chatty library writes to stderr from here on
 
-    def send(self, header: dict[str, Any], tensors: Any = ()) -> None:
+    def send(self, parts: list[Buffer]) -> None:
         """Write one frame."""
-        for part in encode(header, tensors):
+        for part in parts:
             view = memoryview(part)
             while view:
                 view = view[os.write(self.sink, view) :]
@@ -72,13 +74,43 @@ class Pipe:
             poll.register(self.source, 0)  # no events asked for: only the hang-up is reported, and nothing wakes before
             poll.poll()
             time.sleep(GRACE_S)
+            while self.keeping:  # as long as the operation may take: its own watchdog ends it
+                time.sleep(0.1)
             os._exit(1)
 
         threading.Thread(target=watch, name="hang-up", daemon=True).start()
 
 
-def serve(pipe: Pipe) -> None:
-    """Answer requests until the host goes."""
+class Kept:
+    """The reply that may be lost on its way: in a file until the next request shows that it has arrived.
+
+    A write to a connection that is gone without a word succeeds; so it is kept before it is sent.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.path = ""
+
+    def keep(self, name: str, parts: list[Buffer]) -> None:
+        """Write a frame to a file, whole or not at all."""
+        path = os.path.join(self.folder, os.path.basename(name))
+        with contextlib.suppress(OSError):  # on a full disk: it is sent all the same
+            os.makedirs(self.folder, exist_ok=True)
+            with open(path + ".new", "wb") as file:
+                file.writelines(parts)
+            os.replace(path + ".new", path)
+            self.path = path
+
+    def drop(self) -> None:
+        """It has arrived."""
+        if self.path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+            self.path = ""
+
+
+def serve(pipe: Pipe, kept: Kept) -> None:
+    """Answer requests until the host goes. A request's "keep" names the reply that must not be lost."""
     operations = Operations()
     while True:
         start = time.perf_counter_ns()
@@ -90,6 +122,9 @@ def serve(pipe: Pipe) -> None:
             print(f"agent: nothing was asked for {pipe.idle_s:g} s: ending", file=sys.stderr)
             return
         operations.waited_ns += time.perf_counter_ns() - start
+        kept.drop()
+        name = request.header.get("keep")
+        pipe.keeping = bool(name)
         # The default action of SIGALRM ends the process even when the runtime hangs with Python's lock held.
         signal.alarm(int(request.header.get("limit_s", 0)))
         try:
@@ -99,27 +134,35 @@ def serve(pipe: Pipe) -> None:
             header, tensors = {"error": text, "traceback": traceback.format_exc(limit=-8)}, []
         finally:
             signal.alarm(0)
-        pipe.send(header, tensors)
+        parts = encode(header, tensors)
+        if name:
+            kept.keep(name, parts)
+            pipe.keeping = False
+        pipe.send(parts)
 
 
 def main() -> None:
-    """Reap what earlier runs left, say hello, serve."""
+    """Say hello, serve."""
     parser = argparse.ArgumentParser(prog="agent", description="hilgate's agent; started by hilgate, not by hand")
     parser.add_argument("--records", required=True, help="the folder of the agents' records in this store")
+    parser.add_argument("--results", required=True, help="the folder of results that were not yet handed over")
+    parser.add_argument("--run", default="", help="the run that it works for")
     parser.add_argument("--idle", type=float, default=1800, help="seconds without a request after which it ends")
     arguments = parser.parse_args()
     pipe = Pipe(arguments.idle)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    reaped = orphans.reap(arguments.records)
-    record = orphans.write_record(arguments.records)
+    with contextlib.suppress(PermissionError):  # it leads a group already
+        os.setpgid(0, 0)  # whoever ends it ends what it has started, too
+    record = orphans.write_record(arguments.records, arguments.run)
     pipe.end_when_host_goes()
     try:
-        pipe.send({"hello": "hilgate", "pid": os.getpid(), "python": sys.version.split()[0], "reaped": reaped})
-        serve(pipe)
+        pipe.send(encode({"hello": "hilgate", "pid": os.getpid(), "python": sys.version.split()[0]}))
+        serve(pipe, Kept(arguments.results))
     except (BrokenPipeError, FrameError) as error:
         print(f"agent: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
-        os.unlink(record)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(record)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,14 @@
-"""What the board is: architecture, CPU, memory, kernel, Python, packages.
-
-Also a program of its own: the host feeds this file to ``python -B - PACKAGE …`` on the device, before anything is
-deployed there, and reads one line of JSON behind MARK.
-"""
+"""What the board is: architecture, CPU, memory, kernel, Python, packages. Standard library only."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import re
+import struct
 import sys
 from typing import Any
-
-MARK = "hilgate-facts:"
 
 # MIDR_EL1 part numbers of Arm Ltd. (implementer 0x41), from Arm's technical reference manuals.
 ARM_PARTS = {
@@ -58,8 +52,24 @@ def serial() -> str:
     return read_text("/proc/device-tree/serial-number") or read_text("/sys/firmware/devicetree/base/serial-number")
 
 
-def package_versions(names: list[str]) -> dict[str, str]:
-    """Installed version by package name; packages that are not there are left out."""
+def has_aes() -> bool:
+    """Whether the CPU has instructions for AES: which cipher is quick depends on it (a Pi 4 has none)."""
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", read_text("/proc/cpuinfo"), re.MULTILINE)
+    return found is not None and "aes" in found.group(1).split()
+
+
+def libc() -> str:
+    """The C library that programs run with, such as "glibc-2.36"; "" where it does not say (musl)."""
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").replace(" ", "-")
+    except (ValueError, OSError):
+        return ""
+
+
+def package_versions(names: list[str] | None) -> dict[str, str]:
+    """Installed version by package name; packages that are not there are left out. None asks for all that there are."""
+    if names is None:
+        return {_normal(item.metadata["Name"]): item.version for item in importlib.metadata.distributions()}
     found = {}
     for name in names:
         try:
@@ -69,21 +79,25 @@ def package_versions(names: list[str]) -> dict[str, str]:
     return found
 
 
-def facts(packages: list[str]) -> dict[str, Any]:
+def _normal(name: str | None) -> str:
+    """As PEP 503 spells it; a damaged installation has no name."""
+    return re.sub(r"[-_.]+", "-", name or "unnamed").lower()
+
+
+def facts(packages: list[str] | None) -> dict[str, Any]:
     """All of it, as JSON's own types."""
     return {
         "arch": platform.machine(),
         "cpu": cpu_name(),
+        "aes": has_aes(),
         "cores": os.cpu_count() or 1,
         "memory_mib": memory_mib(),
         "board": read_text("/proc/device-tree/model"),
         "serial": serial(),
         "kernel": platform.release(),
-        "libc": "-".join(platform.libc_ver()),
+        "libc": libc(),
         "python": platform.python_version(),
+        "executable": os.environ.get("HILGATE_PYTHON") or sys.executable,
+        "bits": 8 * struct.calcsize("P"),
         "packages": package_versions(packages),
     }
-
-
-if __name__ == "__main__":
-    print(MARK + json.dumps(facts(sys.argv[1:])))

@@ -1,37 +1,21 @@
-"""The wire format between host and agent, version 1.
+"""Frames with tensors: the wire format of ``wire``, its payload being the tensors' elements.
 
-A frame, all numbers little-endian:
-
-    offset  size
-         0     4  magic: byte 0x89, then "HIL"
-         4     2  version: 1
-         6     2  reserved: 0
-         8     4  H, the header's length in bytes
-        12     8  P, the payload's length in bytes
-        20     H  header: a JSON object in UTF-8; its key "tensors" lists [dtype, [size, …]] for each tensor
-      20+H     P  payload: the tensors' elements in C order, each tensor starting at a multiple of 64 bytes from the
-                  payload's start, the gaps filled with zeros
-
-Nothing in a frame is code: no pickle, no torch.load.
+The header's key "tensors" lists [dtype, [size, …]] for each tensor. The payload holds their elements in C order, each
+tensor starting at a multiple of 64 bytes from the payload's start, the gaps filled with zeros.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-MAGIC = b"\x89HIL"  # the first byte is no text: a greeting never looks like a frame
-VERSION = 1
-PREAMBLE = struct.Struct("<4sHHIQ")
+from .wire import Buffer, FrameError, pack_head, read_head
+
 ALIGNMENT = 64
-MAX_HEADER = 1 << 26
-MAX_PAYLOAD = 1 << 36
 # One buffer for a frame below this size: a copy costs less than a system call for each tensor.
 JOIN_BELOW = 1 << 20
 COPY_BELOW = 1 << 14
@@ -55,11 +39,6 @@ _NAMES: dict[np.dtype[Any], tuple[str, Any]] = {
 }
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Buffer = Any  # bytes, bytearray or memoryview: what os.write and numpy.frombuffer take
-
-
-class FrameError(ValueError):
-    """The bytes are not a frame."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +69,7 @@ def encode(header: dict[str, Any], tensors: Sequence[Array] = ()) -> list[Buffer
         parts.append(_bytes(tensor, little))
         shapes.append([name, tensor.shape])
         size += gap + tensor.nbytes
-    text = json.dumps({**header, "tensors": shapes}, separators=(",", ":")).encode()
-    head = PREAMBLE.pack(MAGIC, VERSION, 0, len(text), size) + text
+    head = pack_head({**header, "tensors": shapes}, size)
     if size < JOIN_BELOW:
         return [b"".join([head, *parts])]
     return [head, *parts]
@@ -117,28 +95,9 @@ def read_frame(read: Callable[[int], Buffer], *, skip: int = 0) -> Frame:
     Raises:
         FrameError: these bytes are not a frame, or not of our version.
     """
-    skipped, preamble = _preamble(read, skip)
-    _, version, _, header_size, payload_size = PREAMBLE.unpack(preamble)
-    if version != VERSION:
-        raise FrameError(f"wanted frames of version {VERSION}; found version {version}")
-    if header_size > MAX_HEADER or payload_size > MAX_PAYLOAD:
-        raise FrameError(f"a frame of {header_size} + {payload_size} bytes is larger than any of ours")
-    text = bytes(read(header_size))
-    try:
-        header = json.loads(text)
-        shapes = header.pop("tensors")
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise FrameError(f"wanted a header in JSON with a list of tensors; found {error!r}") from error
-    return Frame(header, _tensors(shapes, read(payload_size), payload_size), skipped)
-
-
-def _preamble(read: Callable[[int], Buffer], skip: int) -> tuple[bytes, bytes]:
-    seen = bytearray(read(len(MAGIC)))
-    while seen[-len(MAGIC) :] != MAGIC:
-        if len(seen) - len(MAGIC) >= skip:
-            raise FrameError(f"wanted a frame that starts with {MAGIC!r}; found {bytes(seen[:80])!r}")
-        seen += read(1)
-    return bytes(seen[: -len(MAGIC)]), MAGIC + bytes(read(PREAMBLE.size - len(MAGIC)))
+    head = read_head(read, skip=skip)
+    shapes = head.header.pop("tensors", None)
+    return Frame(head.header, _tensors(shapes, read(head.payload_size), head.payload_size), head.skipped)
 
 
 def _tensors(shapes: Any, payload: Buffer, size: int) -> list[Array]:

@@ -1,9 +1,10 @@
 """Backends: the ways to run an artifact. One file each, found by its name.
 
-A backend's file has ``ARTIFACT``, the format that it runs; ``PACKAGES``, what must be installed on the device, by
-name; ``OPTIONS``, the keys that ``[options.NAME]`` of a device file may have, each with what is expected; and a class
-``Engine`` (see ``EngineType``). It is shipped to the device as it is, so it imports the standard library and, inside
-``Engine``, its runtime: nothing of harness.
+A backend's file has ``ARTIFACT``, the format that it runs; ``PACKAGES``, what must be installed on the device, by name,
+with "|" between names that will do as well (``"onnxruntime|onnxruntime-gpu"``); ``OPTIONS``, the keys that
+``[options.NAME]`` of a device file may have, each with what is expected; and a class ``Engine`` (see ``EngineType``).
+It is shipped to the device as it is, so it imports the standard library and, inside ``Engine``, its runtime: nothing of
+harness.
 """
 
 from __future__ import annotations
@@ -44,9 +45,14 @@ class Backend:
 
     name: str
     artifact: str
-    packages: tuple[str, ...]
+    providers: tuple[tuple[str, ...], ...]
     options: Mapping[str, tuple[str, str]]
     source: Path
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What it needs, each by its first name."""
+        return tuple(names[0] for names in self.providers)
 
     def check_options(self, options: Mapping[str, Any], where: str) -> None:
         """Refuse a key that this backend does not know.
@@ -87,4 +93,5 @@ def load_backend(name: str) -> Backend:
         hint = f"did you mean {near[0]}?" if near else ""
         raise BackendError("no such backend", wanted="one of " + ", ".join(names), found=repr(name), hint=hint)
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    return Backend(name, module.ARTIFACT, module.PACKAGES, module.OPTIONS, Path(module.__file__ or ""))
+    providers = tuple(tuple(names.split("|")) for names in module.PACKAGES)
+    return Backend(name, module.ARTIFACT, providers, module.OPTIONS, Path(module.__file__ or ""))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ARTIFACT = "onnx"
-PACKAGES = ("onnxruntime", "numpy")
+PACKAGES = ("onnxruntime|onnxruntime-gpu", "numpy")
 CPU = "CPUExecutionProvider"
 OPTIONS: Mapping[str, tuple[str, str]] = {
     "providers": ("texts", f"execution providers in order of preference, such as ['CUDAExecutionProvider', {CPU!r}]"),

@@ -2,13 +2,14 @@
 
 A bundle's folder on a device:
 
-    manifest.json       {"schema": 1, "backend": …, "files": {PATH: {"sha256": …, "bytes": …}},
-                         "runtime": {"python": …, "packages": {NAME: VERSION}}}
+    manifest.json       {"schema": 1, "backend": …, "files": {PATH: {"sha256": …, "bytes": …}}, "runtime": {…}}
     agent/…             the agent, and the backend's file as agent/backend.py
     artifact/…          the exported files
+    runtime/…           unpacked wheels, where they were shipped
 
-A bundle is named by the SHA-256 of its manifest. Its "runtime" lists what was found in an environment that was
-already there.
+The manifest's "runtime" has the device's "python", and either "wheels", a list of {"name", "version", "file", "sha256",
+"bytes"} with "bytecode" beside it, or "packages", NAME: VERSION, what was found in an environment that was already
+there. A bundle is named by the SHA-256 of its manifest.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..backends import Backend
-from ..cache import file_sha256, link_or_copy, storage_errors
+from ..cache import file_sha256
 from ..export import Artifact
+from .runtime import Archive, Runtime
 
 AGENT = Path(__file__).parents[1] / "agent"
 MANIFEST = "manifest.json"
@@ -39,60 +40,84 @@ class BundleFile:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A folder of a device's store (see harness.agent.keeper.store), and what it is made from.
+
+    Attributes:
+        name: KIND/SHA-256.
+        files: path in the folder -> a file.
+        archives: what is unpacked there, in this order.
+        texts: path in the folder -> a small file's content.
+        links: path in the folder -> the entry that it leads to.
+    """
+
+    name: str
+    files: Mapping[str, BundleFile] = field(default_factory=dict)
+    archives: tuple[Archive, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on the device's disk while it is made: archives stay until they are unpacked."""
+        unpacked = sum(archive.bytes + archive.unpacked_bytes for archive in self.archives)
+        return unpacked + sum(file.bytes for file in self.files.values()) + sum(map(len, self.texts.values()))
+
+
+@dataclass(frozen=True)
 class Bundle:
     """Everything that a deployment needs, and its manifest."""
 
     backend: str
     entry: str
-    files: Mapping[str, BundleFile]
-    runtime: Mapping[str, Any]
+    agent: Mapping[str, BundleFile]
+    artifact: Mapping[str, BundleFile]
+    runtime: Runtime
 
     @cached_property
     def manifest(self) -> str:
         """The manifest's text; equal bundles have equal texts."""
         files = {path: {"sha256": file.sha256, "bytes": file.bytes} for path, file in self.files.items()}
-        content = {"schema": 1, "backend": self.backend, "files": files, "runtime": dict(self.runtime)}
+        content = {"schema": 1, "backend": self.backend, "files": files, "runtime": dict(self.runtime.described)}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+    @property
+    def files(self) -> dict[str, BundleFile]:
+        """Agent and artifact, by their paths in the bundle."""
+        return {**self.agent, **{f"artifact/{name}": file for name, file in self.artifact.items()}}
 
     @cached_property
     def sha256(self) -> str:
         """The bundle's name."""
         return hashlib.sha256(self.manifest.encode()).hexdigest()
 
+    @property
+    def name(self) -> str:
+        """The bundle's entry in a store."""
+        return f"bundles/{self.sha256}"
 
-def make_bundle(artifact: Artifact, backend: Backend, facts: Mapping[str, Any]) -> Bundle:
-    """Put together what runs an artifact.
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """What a store needs, in the order in which it is made: artifact and runtime are shared between bundles."""
+        hashes = {path: file.sha256 for path, file in self.artifact.items()}
+        artifact = Entry(f"artifacts/{_key(hashes)}", files=self.artifact)
+        entries, links = [artifact], {"artifact": artifact.name}
+        if self.runtime.archives:
+            runtime = Entry(f"runtimes/{_key(self.runtime.described)}", archives=self.runtime.archives)
+            entries.append(runtime)
+            links["runtime"] = runtime.name
+        texts = {path: file.source.read_text(encoding="utf-8") for path, file in self.agent.items()}
+        return (*entries, Entry(self.name, texts={**texts, MANIFEST: self.manifest}, links=links))
 
-    Args:
-        facts: what the device's environment was found to hold; see harness.agent.facts.
-    """
+
+def make_bundle(artifact: Artifact, backend: Backend, runtime: Runtime) -> Bundle:
+    """Put together what runs an artifact."""
     sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}
     sources["agent/backend.py"] = backend.source
-    files = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
-    for file in artifact.files:
-        files[f"artifact/{file.name}"] = BundleFile(artifact.folder / file.name, file.sha256, file.bytes)
-    runtime = {"python": facts["python"], "packages": facts["packages"]}
-    return Bundle(backend.name, f"artifact/{artifact.files[0].name}", files, runtime)
+    agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
+    exported = {file.name: BundleFile(artifact.folder / file.name, file.sha256, file.bytes) for file in artifact.files}
+    return Bundle(backend.name, f"artifact/{artifact.files[0].name}", agent, exported, runtime)
 
 
-def write_folder(bundle: Bundle, folder: Path) -> None:
-    """Fill a folder on this machine: files are linked where the file system allows it, and copied elsewhere."""
-    with storage_errors(folder):
-        for path, file in bundle.files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(file.source, target)
-        (folder / MANIFEST).write_text(bundle.manifest, encoding="utf-8")
-
-
-def verify_folder(bundle: Bundle, folder: Path) -> bool:
-    """Whether a folder holds exactly what the manifest says."""
-    for path, file in bundle.files.items():
-        target = folder / path
-        if not target.is_file():
-            return False
-        # A hard link to the source, whose hash has just been taken, needs no second look.
-        if not target.samefile(file.source) and file_sha256(target) != file.sha256:
-            return False
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return found == {*bundle.files, MANIFEST}
+def _key(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -2,12 +2,12 @@
 
 Exports run in a process of their own (``worker``): torch gives every trace in one process other names, and the same
 model must give the same artifact. They are cached under a key of all that they depend on, and a cached artifact is
-verified before it is used.
+verified before it is used. It stays there as long as a run that uses it; of the others the least recently used make
+way for a new one (``bounded``).
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -15,12 +15,13 @@ import platform
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..bounded import hold, locked, prune_caches
 from ..build import BuiltModel
 from ..cache import cache_folder, file_sha256, new_entry, storage_errors
 from ..errors import StorageError
@@ -35,6 +36,8 @@ UNKEYED = "unkeyed-"
 DISCARDED = ".discarded-"
 LEFTOVERS = (UNKEYED, "." + UNKEYED, DISCARDED)
 LEFTOVER_AGE_S = 24 * 3600.0
+# A run that was quicker may have ended, and its export may have made way for others, before it could be held.
+TRIES = 3
 # hilgate's own code that decides what is exported, beside this package's.
 SOURCES = ("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_file.py")
 
@@ -85,6 +88,7 @@ def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:
         ExportError: every exporter of the format refused, with what each said.
         ModelError: the export process builds other weights.
         StorageError: the cache cannot be written, or does not keep what is written.
+        InputError: $HILGATE_CACHE_GIB is no limit.
     """
     from .process import run_worker
 
@@ -92,12 +96,18 @@ def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:
     exports = cache_folder() / "exports"
     _remove_leftovers(exports)
     folder = exports / (key or f"{UNKEYED}{uuid.uuid4().hex}")
-    if (found := _read(folder, cached=True) or _discard(folder)) is not None:
-        return found
-    with new_entry(folder) as work:
-        run_worker(built, artifact_format, work)
-        exported = _read(work, cached=False)
-    return _published(exported, folder, shared=key is not None)
+    for _ in range(TRIES):
+        if (found := _held(folder, cached=True) or _discard(folder)) is not None:
+            return found
+        with new_entry(folder) as work:
+            run_worker(built, artifact_format, work)
+            exported = _read(work, cached=False)
+            hold(work)  # before anyone sees it
+        if hold(folder):
+            break
+    found = _published(exported, folder, shared=key is not None)
+    prune_caches()
+    return found
 
 
 def _published(exported: Artifact | None, folder: Path, *, shared: bool) -> Artifact:
@@ -173,6 +183,11 @@ def _read(folder: Path, *, cached: bool) -> Artifact | None:
     return found if whole and files else None
 
 
+def _held(folder: Path, *, cached: bool) -> Artifact | None:
+    """The artifact in a folder, which stays there until this process ends."""
+    return _read(folder, cached=cached) if hold(folder) else None
+
+
 def _discard(folder: Path) -> Artifact | None:
     """Make way for an export where there is a damaged one; returns what another run has put there meanwhile.
 
@@ -180,22 +195,14 @@ def _discard(folder: Path) -> Artifact | None:
     """
     if not folder.exists():
         return None
-    with storage_errors(folder), _locked(folder.parent):
-        if (found := _read(folder, cached=True)) is not None:
+    with storage_errors(folder), locked(folder.parent):
+        if (found := _held(folder, cached=True)) is not None:
             return found
         away = folder.with_name(f"{DISCARDED}{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):
             folder.rename(away)
     shutil.rmtree(away, ignore_errors=True)
     return None
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One run at a time: none may take another's new export for the damaged one that it has just read."""
-    with (folder / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _remove_leftovers(exports: Path) -> None:

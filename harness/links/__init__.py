@@ -1,16 +1,15 @@
-"""Links: how bytes reach a device. One file each, found by its name, with a class ``Link``.
+"""Links: how bytes reach a device. One file or folder each, found by its name, with a class ``Link``.
 
-A link knows nothing of models or frames: it says what the board is, puts a bundle there, and starts the agent in it.
+A link knows nothing of models, bundles or frames: it starts programs on the device and carries their bytes.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from ..bundle import Bundle
 from ..device import Device
 from ..errors import DeviceError
 
@@ -20,13 +19,13 @@ class ChannelClosed(Exception):  # not an error by itself: how a program's outpu
 
 
 class Channel(Protocol):
-    """The agent, running: bytes to its stdin, bytes from its stdout. Deadlines are in time.monotonic()'s seconds."""
+    """A program, running: bytes to its stdin, bytes from its stdout. Deadlines are in time.monotonic()'s seconds."""
 
     def send(self, data: Any, deadline: float) -> None:
-        """Write all of a buffer. Raises: ChannelClosed, TimeoutError."""
+        """Write all of a buffer. Raises: ChannelClosed, LinkLost, TimeoutError."""
 
     def receive(self, size: int, deadline: float) -> bytearray:
-        """Read exactly so many bytes. Raises: ChannelClosed, TimeoutError."""
+        """Read exactly so many bytes. Raises: ChannelClosed, LinkLost, TimeoutError."""
 
     def finish(self, patience_s: float) -> int | None:
         """Close its stdin, wait so long, then kill it. Returns its exit status, negative for a signal, if known."""
@@ -36,22 +35,41 @@ class Channel(Protocol):
 
 
 class LinkType(Protocol):
-    """A way to one device."""
+    """A way to one device.
+
+    Attributes:
+        where: the other end in words, such as "pi@192.168.1.20:22".
+        shares_files: whether the device sees the host's own files, so that none has to be sent.
+        store: where the device's store is, unless the device file says; "~" is the device's.
+        python: the Python that the device file or the host's own environment names, if one does.
+    """
+
+    where: str
+    shares_files: bool
+    store: str
+    python: str | None
 
     def __init__(self, device: Device) -> None: ...
 
-    def probe(self, packages: Sequence[str]) -> dict[str, Any]:
-        """What the board is: see harness.agent.facts. Raises: LinkError."""
+    def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Channel:
+        """Run a POSIX shell script with a program that speaks through its stdin and stdout.
 
-    def put(self, bundle: Bundle) -> str:
-        """Make sure that the bundle is there, whole and verified; returns its folder. Raises: LinkError,
-        StorageError."""
+        Args:
+            bulk: gigabytes will go through it: not on the connection that measurements use.
+            kill: ends the program, for a link that can only let go of it.
 
-    def start(self, folder: str) -> Channel:
-        """Start the agent of a bundle. Raises: LinkError."""
+        Raises:
+            LinkError: the device cannot be reached, or the script not be started.
+        """
+
+    def learn(self, facts: dict[str, Any]) -> None:
+        """Told once what the board is: what a link does may depend on it (which cipher is quick there)."""
+
+    def abort(self) -> None:
+        """The other end no longer answers: let everything that waits for it fail at once, as LinkLost."""
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Let go of the device. It may be started from anew."""
 
 
 def link_names() -> list[str]:
@@ -60,11 +78,10 @@ def link_names() -> list[str]:
 
 
 def open_link(device: Device) -> LinkType:
-    """The link that a device file names.
+    """The link that a device file names. Nothing is connected before something is started.
 
     Raises:
         DeviceError: there is no such link.
-        LinkError: the device cannot be reached.
     """
     if device.link not in link_names():
         raise DeviceError(

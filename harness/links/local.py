@@ -5,28 +5,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import math
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..agent import facts
-from ..bundle import Bundle, verify_folder, write_folder
-from ..cache import cache_folder, new_entry, storage_errors
+from ..cache import cache_folder
 from ..device import Device
 from ..errors import LinkError
 from . import ChannelClosed
 
-PROBE_LIMIT_S = 60.0
 STDERR_KEPT = 1 << 16
 # The largest pipe that an ordinary user may ask for: fewer wake-ups for large tensors (pipe(7)).
 PIPE_SIZE = 1 << 20
@@ -39,76 +34,47 @@ KILL_PATIENCE_S = 5.0
 class Link:
     """Subprocesses on the host."""
 
+    where = "this machine"
+    shares_files = True
+
     def __init__(self, device: Device) -> None:
         environment = device.runtime.environment
-        self.python = str(Path(environment, "bin", "python")) if environment else sys.executable
-        self.store = cache_folder() / "store"
+        named = device.runtime.python if (device.runtime.python or "").startswith("/") else None
+        self.python: str | None = str(Path(environment, "bin", "python")) if environment else named or sys.executable
+        self.store = str(cache_folder() / "store")
         if not Path(self.python).exists():
             raise LinkError(
                 "there is no Python for the device",
-                wanted="an environment with bin/python",
+                wanted="an environment with bin/python" if environment else "a Python",
                 found=f"no {self.python}",
-                where=f"{device.path}: runtime.environment",
-                hint=f"python3 -m venv {environment}, and install the runtime there",
+                where=f"{device.path}: runtime.{'environment' if environment else 'python'}",
+                hint=f"python3 -m venv {environment}, and install the runtime there" if environment else "",
             )
 
-    def probe(self, packages: Sequence[str]) -> dict[str, Any]:
-        """Run the facts program with the device's Python."""
-        program = Path(facts.__file__).read_text(encoding="utf-8")
-        command = [self.python, "-B", "-", *packages]
+    def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Process:
+        """Start a script, away from the terminal's Ctrl-C, which is the host's to handle."""
         try:
-            done = subprocess.run(
-                command,
-                check=False,
-                input=program,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",  # a greeting may be in any encoding
-                timeout=PROBE_LIMIT_S,
-                env=_environment(),
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise LinkError("the device's Python cannot be run", found=str(error), where=self.python) from error
-        _, mark, line = done.stdout.rpartition(facts.MARK)
-        if not mark or done.returncode:
-            found = f"exit status {done.returncode}: {done.stderr.strip()[-2000:]}"
-            raise LinkError("the device's Python does not work", wanted="Python ≥ 3.9", found=found, where=self.python)
-        found_facts: dict[str, Any] = json.loads(line)
-        return found_facts
-
-    def put(self, bundle: Bundle) -> str:
-        """Link or copy the bundle's files into the store; a folder that does not verify is made anew."""
-        folder = self.store / "bundles" / bundle.sha256
-        with contextlib.suppress(FileNotFoundError), storage_errors(folder):  # another run may be at it too
-            if folder.exists() and not verify_folder(bundle, folder):
-                # Renamed first: a reader never meets half a folder under the right name.
-                damaged = folder.with_name(f".damaged-{bundle.sha256[:16]}-{os.getpid()}-{time.monotonic_ns()}")
-                folder.rename(damaged)
-                shutil.rmtree(damaged, ignore_errors=True)
-        if not folder.exists():
-            with new_entry(folder) as work:
-                write_folder(bundle, work)
-        return str(folder)
-
-    def start(self, folder: str) -> Process:
-        """Start the agent of a bundle, away from the terminal's Ctrl-C, which is the host's to handle."""
-        command = [self.python, "-B", "-m", "agent", "--records", str(self.store / "agents")]
-        try:
-            return Process(command, folder)
+            return Process(["/bin/sh", "-c", script])
         except OSError as error:
-            raise LinkError("the agent cannot be started", found=str(error), where=" ".join(command)) from error
+            raise LinkError("a program cannot be started", found=str(error), where=script) from error
+
+    def learn(self, facts: dict[str, Any]) -> None:
+        """Nothing depends on it."""
+
+    def abort(self) -> None:
+        """Pipes do not drop."""
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 class Process:
-    """A running agent on this machine."""
+    """A running program on this machine."""
 
-    def __init__(self, command: Sequence[str], folder: str) -> None:
+    def __init__(self, command: Sequence[str], folder: str | None = None) -> None:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, env=_environment(), start_new_session=True
+            command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
         streams = self._process.stdin, self._process.stdout, self._process.stderr
         self._input, self._output, self._errors = (stream.fileno() for stream in streams if stream is not None)
@@ -128,7 +94,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The agent's process id."""
+        """The program's process id."""
         return self._process.pid
 
     def send(self, data: Any, deadline: float) -> None:
@@ -212,8 +178,3 @@ class Process:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(math.ceil(min(left, LONGEST_S) * 1e3)):
             raise TimeoutError
-
-
-def _environment() -> dict[str, str]:
-    # With PYTHONSAFEPATH, `python -m agent` would not look into the bundle's folder.
-    return {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}

@@ -90,6 +90,8 @@ def _missing(measured: Measurement, quantile: float, count: int) -> str:
 
 def _too_few(measured: Measurement, count: int, needed: int, what: str) -> str:
     seconds = measured.seconds_for(max(needed, measured.wanted))
+    if measured.interruption:
+        return f"{measured.interruption}; {count} samples were taken until then, {what} takes {needed}"
     return (
         f"{count} samples in the time; {what} takes {needed}. {max(needed, measured.wanted)} would take about "
         f"{seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"

@@ -22,7 +22,12 @@ def load_time(measured: Measurement) -> Finding:
     if not seconds:
         return Finding(LOAD_TIME, missing="no process was loaded")
     enough = len(seconds) >= PROCESSES
-    missing = "" if enough else f"{len(seconds)} of {PROCESSES} processes in the time: give it more with --time-limit"
+    missing = (
+        ""
+        if enough
+        else measured.interruption
+        or f"{len(seconds)} of {PROCESSES} processes in the time: give it more with --time-limit"
+    )
     return Finding(
         LOAD_TIME,
         min(seconds),

@@ -16,7 +16,7 @@ def memory_peak(measured: Measurement) -> Finding:
     Every process runs the same program on the same inputs, so the largest seen stands as the bound.
     """
     if not measured.memory_peak_kib:
-        return Finding(PEAK, missing="no process came to its end")
+        return Finding(PEAK, missing=measured.interruption or "no process came to its end")
     largest = max(measured.memory_peak_kib)
     load = measured.loads[measured.memory_peak_kib.index(largest)]
     steps = {step: round(kib / 1024, 1) for step, kib in load.memory_kib.items()}

@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from ..agent.frames import Frame
 from ..deployment import Deployment, LoadReport
+from ..errors import LinkError, LinkLost
 from ..inputs import Arrays
 from ..model import Array
 from . import validity
@@ -29,8 +31,23 @@ MANY, MANY_S = 20_000, 3.0
 BLOCK_S = 2.0
 WARM_UP_SHARE = 0.1
 
-Start = Callable[[], tuple[Deployment, LoadReport]]
+# So many times a dropped connection costs a process more.
+LOST_ALLOWED = 2
+
 Report = Callable[[int, int, float], None]
+
+
+class Source(Protocol):
+    """Where processes come from: a Deployer."""
+
+    def fresh(self) -> tuple[Deployment, LoadReport]:
+        """A new process, loaded."""
+
+    def result_name(self) -> str:
+        """A name under which an agent keeps a reply that may be lost."""
+
+    def collect(self, name: str) -> Frame | None:
+        """What was kept under it, once the connection has dropped."""
 
 
 @dataclass
@@ -44,6 +61,7 @@ class Measurement:
         warm_ups: how each warm-up went.
         states: the device's state before the first and after the last sample of each process.
         wanted: how many samples were aimed at; 0 where no process got so far.
+        lost: why, each time that the connection dropped.
     """
 
     blocks: list[Array] = field(default_factory=list)
@@ -52,6 +70,12 @@ class Measurement:
     warm_ups: list[Mapping[str, Any]] = field(default_factory=list)
     states: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list)
     wanted: int = 0
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def interruption(self) -> str:
+        """That there is less than was wanted because the connection dropped."""
+        return f"the connection dropped {len(self.lost)} times: {self.lost[-1]}" if self.lost else ""
 
     @property
     def durations_ms(self) -> Array:
@@ -90,34 +114,62 @@ class Measurement:
 
 
 def take_samples(
-    start: Start, sets: list[Arrays], time_limit_s: float, report: Report, *, at_least: int = ENOUGH
+    source: Source, sets: list[Arrays], time_limit_s: float, report: Report, *, at_least: int = ENOUGH
 ) -> Measurement:
     """Measure one cell.
 
+    When the connection drops, what the agent kept is collected, and another process takes the place of the lost one,
+    a few times. What was taken until then counts in any case.
+
     Args:
         at_least: how many samples the limits need, however long they take.
-        start: starts and loads a fresh process.
+        source: starts and loads fresh processes.
         sets: inputs at the measured sizes, taken in turn.
         time_limit_s: for all of it, loading included; at least one sample is taken.
         report: is told (samples done, samples wanted, seconds that are left) as it goes on.
+
+    Raises:
+        LinkError: the device could not be reached, and there is no sample.
     """
     measured = Measurement()
     end = time.monotonic() + time_limit_s
-    for index in range(PROCESSES):
-        left = end - time.monotonic()
-        if index and left <= 0:
-            break
-        deployment, load = start()
-        with deployment:
-            measured.loads.append(load)
-            share = max(end - time.monotonic(), 0.1) / (PROCESSES - index)
-            measured.warm_ups.append(deployment.warm_up(sets, share * WARM_UP_SHARE * PROCESSES))
-            if not index:
-                measured.wanted = _wanted(measured.warm_ups[0]["median_ns"] / 1e9, at_least)
-            quota = -(-(measured.wanted - _count(measured)) // (PROCESSES - index))
-            _measure_process(measured, deployment, sets, quota, (end - time.monotonic()) / (PROCESSES - index), report)
-            measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
+    wanted = PROCESSES
+    while len(measured.loads) < wanted and (not measured.loads or time.monotonic() < end):
+        to_come = wanted - len(measured.loads)
+        try:
+            _use_process(measured, source, sets, report, end=end, to_come=to_come, at_least=at_least)
+        except LinkError as error:
+            if not isinstance(error, LinkLost) and not _count(measured):
+                raise
+            measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
+            wanted = PROCESSES + min(len(measured.lost), LOST_ALLOWED)
+            if len(measured.lost) > LOST_ALLOWED:
+                if not _count(measured):
+                    raise
+                break
     return measured
+
+
+def _use_process(
+    measured: Measurement,
+    source: Source,
+    sets: list[Arrays],
+    report: Report,
+    *,
+    end: float,
+    to_come: int,
+    at_least: int,
+) -> None:
+    deployment, load = source.fresh()
+    with deployment:
+        measured.loads.append(load)
+        share = max(end - time.monotonic(), 0.1) / to_come
+        measured.warm_ups.append(deployment.warm_up(sets, share * WARM_UP_SHARE * PROCESSES))
+        if not measured.wanted:
+            measured.wanted = _wanted(measured.warm_ups[0]["median_ns"] / 1e9, at_least)
+        quota = -(-(measured.wanted - _count(measured)) // to_come)
+        _measure_process(measured, source, deployment, sets, quota, (end - time.monotonic()) / to_come, report)
+        measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
 
 
 def _wanted(median_s: float, at_least: int) -> int:
@@ -130,21 +182,33 @@ def _count(measured: Measurement) -> int:
 
 
 def _measure_process(
-    measured: Measurement, deployment: Deployment, sets: list[Arrays], quota: int, budget_s: float, report: Report
+    measured: Measurement,
+    source: Source,
+    deployment: Deployment,
+    sets: list[Arrays],
+    quota: int,
+    budget_s: float,
+    report: Report,
 ) -> None:
     end = time.monotonic() + budget_s
     median_s = max(measured.warm_ups[-1]["median_ns"] / 1e9, 1e-9)
     step = max(int(BLOCK_S / median_s), 1)
-    blocks: list[Array] = []
-    states: list[Mapping[str, Any]] = []
+    blocks: list[tuple[Array, Mapping[str, Any]]] = []
     taken = 0
-    while taken < quota and (not taken or time.monotonic() < end):
-        left = max(end - time.monotonic(), 0.0)
-        durations, said = deployment.measure(sets, min(step, quota - taken), left)
-        blocks.append(durations)
-        states += [said["before"], said["after"]]
-        taken += len(durations)
-        done = _count(measured) + taken
-        report(done, measured.wanted, (measured.wanted - done) * median_s)
-    measured.blocks.append(np.concatenate(blocks))
-    measured.states.append((states[0], states[-1]))
+    try:
+        while taken < quota and (not taken or time.monotonic() < end):
+            left = max(end - time.monotonic(), 0.0)
+            name = source.result_name()
+            try:
+                blocks.append(deployment.measure(sets, min(step, quota - taken), left, name))
+            except LinkLost:
+                if (kept := source.collect(name)) is not None:
+                    blocks.append(deployment.measured(kept))
+                raise
+            taken += len(blocks[-1][0])
+            done = _count(measured) + taken
+            report(done, measured.wanted, (measured.wanted - done) * median_s)
+    finally:
+        if blocks:
+            measured.blocks.append(np.concatenate([durations for durations, _ in blocks]))
+            measured.states.append((blocks[0][1]["before"], blocks[-1][1]["after"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import harness.agent
-from harness.agent.frames import Frame
+from harness.agent.frames import Frame, encode, read_frame
 from harness.agent.orphans import identity
 from harness.deployment import Deployment, Timeouts
 from harness.errors import AgentDied, AgentFailure, AgentTimeout
@@ -66,14 +67,19 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def command(bundle: Path) -> list[str]:
+    """How an agent is started."""
+    folders = ["--records", str(bundle / "records"), "--results", str(bundle / "results")]
+    return [sys.executable, "-B", "-m", "agent", *folders]
+
+
 @pytest.fixture
 def start(bundle: Path) -> Iterator[Start]:
     """Starts an agent there; ends them all."""
     started: list[Deployment] = []
 
     def start(*arguments: str, timeouts: Timeouts = Timeouts()) -> Deployment:  # noqa: B008  # frozen
-        command = [sys.executable, "-B", "-m", "agent", "--records", str(bundle / "records"), *arguments]
-        deployment = Deployment(Process(command, str(bundle)), "test", timeouts)
+        deployment = Deployment(Process([*command(bundle), *arguments], str(bundle)), "test", timeouts)
         started.append(deployment)
         return deployment
 
@@ -142,6 +148,36 @@ def test_a_crash_is_named_with_the_end_of_stderr(start: Start) -> None:
         load(start(), "crashes")
 
 
+def test_a_reply_is_kept_until_the_next_request_shows_that_it_arrived(start: Start, bundle: Path) -> None:
+    deployment = start()
+    load(deployment)
+    durations, _ = deployment.measure([INPUTS], 5, 10.0, keep="block-1")
+    kept = bundle / "results" / "block-1"
+    with kept.open("rb") as file:
+        np.testing.assert_array_equal(deployment.measured(read_frame(file.read))[0], durations)
+    deployment.memory_kib()
+    assert not kept.exists()
+
+
+def test_a_block_is_finished_and_kept_when_the_host_goes(bundle: Path) -> None:
+    options = {"behaviour": "is-slow"}
+    load_header = {"op": "load", "artifact": "a", "threads": 1, "options": options, "inputs": [*INPUTS]}
+    measure = {"op": "measure", "samples": 3, "budget_ns": 10**10, "keep": "block-1", "limit_s": 60}
+    with subprocess.Popen(command(bundle), cwd=bundle, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("started with pipes")
+        read_frame(process.stdout.read)
+        for header in (load_header, measure):
+            process.stdin.writelines(encode(header, list(INPUTS.values())))
+            process.stdin.flush()
+        read_frame(process.stdout.read)
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(20)
+    with (bundle / "results" / "block-1").open("rb") as file:
+        assert len(read_frame(file.read).tensors[0]) == 3
+
+
 def test_an_operation_that_never_ends_is_ended_by_its_own_watchdog(start: Start) -> None:
     deployment = start(timeouts=Timeouts(load_s=1, call_s=1))
     with pytest.raises(AgentTimeout, match=r"did not answer 'load' in 1 s(.|\n)*watchdog(.|\n)*--time-limit SECONDS"):
@@ -175,10 +211,3 @@ def test_sets_go_in_calls_that_are_noticed_when_they_hang(start: Start, monkeypa
 def test_the_limit_of_a_call_grows_with_its_sets(sets: int, seconds: float) -> None:
     assert Timeouts(call_s=300).infer_s(sets) == seconds
     assert Timeouts(call_s=5).infer_s(sets) == 5 * sets
-
-
-def test_another_runs_living_agent_is_left_alone(start: Start) -> None:
-    first = start()
-    second = start()
-    assert second.hello["reaped"] == []
-    load(first)

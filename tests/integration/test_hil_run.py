@@ -12,6 +12,7 @@ import pytest
 from harness.plugin import SUITE
 
 from .conftest import MODEL, Project
+from .test_interference import wait_for
 
 ONNX = ("--backend", "onnxruntime")
 METRICS = {
@@ -193,6 +194,32 @@ def test_a_second_run_keeps_no_cells_of_the_first(project: Project) -> None:
     project.run("-k", "artifact")
     done = project.run(*ONNX, "-k", "artifact")
     assert [cell["backend"] for cell in done.evidence["cells"]] == ["onnxruntime"]
+
+
+def test_of_two_runs_at_once_in_one_folder_the_second_is_refused_and_the_first_unharmed(project: Project) -> None:
+    hook = """
+        import pathlib, time
+        def pytest_runtest_setup(item):
+            while not pathlib.Path("go").exists(): time.sleep(0.05)
+    """
+    project.write("waits.py", hook)
+    project.environment["PYTHONPATH"] = str(project.folder)
+    folder, go = project.folder / "build/hil", project.folder / "go"
+    with project.start(*ONNX, "-k", "artifact", "-p", "waits") as first:
+        try:
+            wait_for(lambda: (folder / "evidence.json").exists() or None)
+            second = project.run("--backend", "torchscript")
+            assert not (folder / "junit.xml").exists()
+        finally:
+            go.touch()
+        output, _ = first.communicate(timeout=60)
+    assert second.status == 4, second.output
+    assert f"pid {first.pid}, on local, started 20" in second.output
+    assert "--evidence build/hil-local" in second.output
+    assert first.returncode == 0, output
+    assert [cell["backend"] for cell in second.evidence["cells"]] == ["onnxruntime"]
+    assert second.evidence["verdict"] == "MEASURED"
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "evidence.json", "junit.xml"]
 
 
 def test_a_model_elsewhere_may_be_named_by_its_path(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -108,6 +108,7 @@ cell = SimpleNamespace(id="a-b-c", key=("a", "b", "c"))
 def evidence():
     evidence = Evidence(here, [], here)
     evidence.begin()
+    evidence.release()
     return evidence
 
 (here / "file").write_text("old")

@@ -17,13 +17,17 @@ NOTHING = cast(Any, None)
 @pytest.fixture
 def deployer() -> Deployer:
     """Of no cell."""
-    return Deployer(NOTHING, NOTHING, NOTHING, Timeouts(), DeviceTime())
+    board = cast(Any, SimpleNamespace(notes=["the connection dropped and was made again"]))
+    return Deployer(NOTHING, board, NOTHING, Timeouts(), DeviceTime())
 
 
-def test_a_greeting_is_noted_once_a_cell(deployer: Deployer) -> None:
+def test_a_greeting_and_what_the_board_notes_stand_once_in_a_cell(deployer: Deployer) -> None:
     for _ in range(3):
-        deployer._note_hello({}, "Welcome")
-    assert deployer.notes == ["something was printed before the agent's first frame: 'Welcome'"]
+        deployer._note_greeting("Welcome")
+    assert deployer.notes == [
+        "the connection dropped and was made again",
+        "something was printed before the agent's first frame: 'Welcome'",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """evidence.json: what it says while a run goes on and when it has ended, and what an earlier run may leave in it."""
 
 import json
+import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from harness.backends import load_backend
 from harness.cell import Cell
 from harness.checks import Check, Verdict
 from harness.device import Device
+from harness.errors import InputError
 from harness.evidence import CellRecord, Evidence
 from harness.finding import Finding
 from harness.limits import Metric
@@ -160,7 +164,10 @@ def test_a_cell_came_to_something_or_not(checks: list[Verdict], errors: list[str
 
 def test_samples_and_replays_of_an_earlier_run_go(evidence: Evidence, tmp_path: Path) -> None:
     fill(evidence)
-    Evidence(evidence.folder, [ONNX], tmp_path).begin()
+    evidence.release()
+    again = Evidence(evidence.folder, [ONNX], tmp_path)
+    again.begin()
+    again.release()
     assert files(evidence.folder) == [".gitignore", "evidence.json"]
     assert not (evidence.folder / "samples").exists()
     assert not (evidence.folder / "replay").exists()
@@ -185,14 +192,16 @@ def test_samples_and_replays_that_no_evidence_names_stay(evidence: Evidence, tmp
     mine = ["replay/of-a-game.mp4", "samples/cat.png", "samples/net-pi4-onnxruntime.npy"]
     for name in mine:
         (evidence.folder / name).write_text("mine")
+    evidence.release()
     for _ in range(2):
         again = Evidence(evidence.folder, [ONNX], tmp_path)
         again.begin()
-        assert files(evidence.folder) == [".gitignore", "evidence.json", *mine]
+        assert files(evidence.folder) == [".gitignore", ".hilgate.lock", "evidence.json", *mine]
         raw = again.save_samples(ONNX, np.zeros(3, np.int64))
         assert raw == again.save_samples(ONNX, np.zeros(3, np.int64)) == "samples/net-pi4-onnxruntime-2.npy"
         again.add_check(ONNX, Check(Finding(P99, 1.5, 1.5, raw=raw), None, Verdict.PASS, ""))
         assert (evidence.folder / mine[-1]).read_text() == "mine"
+        again.release()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +221,9 @@ def test_evidence_that_is_not_ours_has_nothing_removed(tmp_path: Path, content: 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     (tmp_path / "evidence.json").write_text(content)
-    Evidence(tmp_path, [TORCH], tmp_path).begin()
+    again = Evidence(tmp_path, [TORCH], tmp_path)
+    again.begin()
+    again.release()
     assert files(tmp_path) == ["a.npy", "evidence.json", "samples/a.npy"]
 
 
@@ -229,6 +240,103 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
     assert (tmp_path / "plots/samples/x.png").exists()
     assert (tmp_path / "junit.xml").exists()
+
+
+# Two runs at once
+
+HOLDER = """
+import sys
+from pathlib import Path
+from harness.evidence import Evidence
+from tests.unit.test_evidence import ONNX
+evidence = Evidence(Path(sys.argv[1]), [ONNX], Path(sys.argv[1]))
+evidence.begin()
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has begun its evidence in the folder ``hil``, and goes on until it is killed."""
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "hil")]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_in_one_folder_is_refused_and_removes_nothing(
+    holder: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    samples = tmp_path / "hil/samples/a.npy"
+    samples.parent.mkdir()
+    samples.touch()
+    content = '{"schema": 1, "cells": [{"checks": [{"raw": "samples/a.npy"}]}]}'
+    (tmp_path / "hil/evidence.json").write_text(content)
+    with pytest.raises(InputError) as caught:
+        Evidence(tmp_path / "hil", [TORCH], tmp_path).begin()
+    assert caught.value.found.startswith(f"pid {holder.pid}, on pi4, started 20")
+    assert caught.value.where == str(tmp_path / "hil")
+    assert caught.value.hint.endswith(" --evidence hil-pi4")
+    assert (samples.exists(), (tmp_path / "hil/evidence.json").read_text()) == (True, content)
+
+
+def test_the_folder_of_a_run_that_was_killed_is_simply_taken(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    holder.kill()
+    holder.wait()
+    lock = tmp_path / "hil/.hilgate.lock"
+    assert json.loads(lock.read_text())["pid"] == holder.pid
+    lock.write_text(lock.read_text() + " " * 1000)
+    evidence = Evidence(tmp_path / "hil", [TORCH, ONNX], tmp_path)
+    evidence.begin()
+    assert json.loads(lock.read_text()).keys() == {"pid", "started", "devices"}
+    assert json.loads(lock.read_text())["pid"] == os.getpid()
+    assert lock.stat().st_size < 1000
+    evidence.release()
+
+
+def test_two_runs_in_two_folders_know_nothing_of_each_other(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    before = (tmp_path / "hil/evidence.json").read_bytes()
+    evidence = Evidence(tmp_path / "hil-other", [TORCH], tmp_path)
+    evidence.begin()
+    evidence.add_check(TORCH, check(Verdict.PASS))
+    evidence.finish(keep=[TORCH])
+    evidence.release()
+    assert holder.poll() is None
+    assert written(evidence)["verdict"] == "PASS"
+    assert (tmp_path / "hil/evidence.json").read_bytes() == before
+
+
+def test_a_holder_that_has_not_said_yet_who_it_is_is_respected_too(evidence: Evidence, tmp_path: Path) -> None:
+    (evidence.folder / ".hilgate.lock").write_text("")
+    with pytest.raises(InputError, match="just begun"):
+        Evidence(evidence.folder, [TORCH], tmp_path).begin()
+
+
+def test_a_lock_that_its_holder_has_removed_meanwhile_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Evidence(tmp_path / "hil", [cell], tmp_path) for cell in (TORCH, ONNX))
+    first.begin()
+    real = os.open
+
+    def opened_just_before(*arguments: Any) -> int:
+        descriptor = real(*arguments)
+        first.release()
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", opened_just_before)
+        second.claim()
+    with pytest.raises(InputError):
+        first.begin()
+    second.release()
+    assert files(tmp_path) == ["hil/.gitignore", "hil/evidence.json"]
 
 
 # Whose it is

@@ -1,7 +1,6 @@
 """What the agent's files say of a board, and that they run there: Python 3.9, nothing but numpy and themselves."""
 
 import ast
-import json
 import platform
 import shutil
 import subprocess
@@ -133,22 +132,6 @@ def old_python() -> str | None:
 PYTHONS = [pytest.param(sys.executable, id="this")] + [
     pytest.param(program, id="3.9") for program in [old_python()] if program
 ]
-
-
-@pytest.mark.parametrize("python", PYTHONS)
-def test_the_facts_are_a_program_of_their_own_on_stdin(python: str) -> None:
-    program = Path(facts.__file__).read_text(encoding="utf-8")
-    command = [python, "-B", "-", "numpy", "no-such-package-of-ours"]
-    done = subprocess.run(command, input=program, capture_output=True, text=True, check=True, cwd="/")
-    mark, _, line = done.stdout.partition(facts.MARK)
-    found = json.loads(line)
-    here = facts.facts(["numpy"])
-    assert mark == ""
-    assert set(found) == set(here)
-    assert "no-such-package-of-ours" not in found["packages"]
-    assert {key: found[key] for key in ("arch", "cpu", "memory_mib")} == {
-        key: here[key] for key in ("arch", "cpu", "memory_mib")
-    }
 
 
 @pytest.mark.parametrize(("path", "packages"), SHIPPED)

@@ -16,15 +16,12 @@ from harness.agent.frames import (
     ALIGNMENT,
     ITEM_SIZES,
     JOIN_BELOW,
-    MAX_HEADER,
-    MAX_PAYLOAD,
-    PREAMBLE,
     Array,
     Frame,
-    FrameError,
     encode,
     read_frame,
 )
+from harness.agent.wire import MAX_HEADER, MAX_PAYLOAD, PREAMBLE, FrameError
 
 MAGIC = b"\x89HIL"
 

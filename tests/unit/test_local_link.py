@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.agent.orphans import identity
+from harness.board.keeper import Keeper
 from harness.device import Device
 from harness.links import ChannelClosed
 from harness.links.local import Link, Process
@@ -117,7 +118,7 @@ def test_nothing_to_read_is_a_timeout(start: Start) -> None:
         process.receive(1, time.monotonic() + 0.1)
 
 
-def test_a_greeting_in_any_encoding_does_not_stop_the_probe(tmp_path: Path) -> None:
+def test_a_greeting_in_any_encoding_does_not_stop_the_keeper(tmp_path: Path) -> None:
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_bytes(b'#!/bin/sh\necho "gr\xfc\xdfe"\nexec "%b" "$@"\n' % os.fsencode(sys.executable))
@@ -125,4 +126,6 @@ def test_a_greeting_in_any_encoding_does_not_stop_the_probe(tmp_path: Path) -> N
     device = Device("d", Path("d.toml"), "a board", "local", None, None, None, None, ("onnxruntime",))
     link = Link(device)
     link.python = str(python)
-    assert link.probe(["numpy"])["packages"]["numpy"]
+    keeper = Keeper(link, device)
+    assert keeper.request("facts", packages=["numpy"])["packages"]["numpy"]
+    keeper.close()

@@ -1,0 +1,119 @@
+"""Files from the host into a store's ``incoming``: hashed as they are written, resumed where a connection dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from .store import CHUNK, Store
+
+ReadInto = Callable[[memoryview], None]
+
+
+class Receiver:
+    """One upload: offers, then files."""
+
+    def __init__(self, root: str) -> None:
+        self.store = Store(root)
+        self.hashes: dict[str, Any] = {}
+        self.wrong: dict[str, str] = {}
+        self.buffer = memoryview(bytearray(CHUNK))
+
+    def offer(self, files: dict[str, int]) -> dict[str, int | None]:
+        """How many bytes of each file (SHA-256 -> size) are here; None for one that is whole and verified.
+
+        Of a part the hash is taken, to be gone on with.
+        """
+        return {sha256: self._have(sha256, size) for sha256, size in files.items()}
+
+    def _have(self, sha256: str, size: int) -> int | None:
+        if os.path.exists(self.store.path("incoming", sha256)):
+            return None
+        digest, have = hashlib.sha256(), 0
+        with contextlib.suppress(FileNotFoundError), open(self._part(sha256), "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                have += len(chunk)
+        if have > size:
+            digest, have = hashlib.sha256(), 0
+        self.hashes[sha256] = digest
+        return have
+
+    def file(self, header: dict[str, Any], size: int, read_into: ReadInto) -> None:
+        """Write what follows at its offset; whole, it is verified and gets its name.
+
+        A file that turns out to be another one is removed, and named in ``wrong``.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written.
+        """
+        sha256, digest = header["sha256"], self.hashes[header["sha256"]]
+        # Never for appending: a receiver of a dropped connection that still writes writes the same bytes to the same
+        # place.
+        descriptor = os.open(self._part(sha256), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, header["offset"])
+            self._write(descriptor, header["offset"], size, digest, read_into)
+        finally:
+            os.close(descriptor)
+        self._finish(sha256, digest.hexdigest(), header["offset"] + size == header["bytes"])
+
+    def _write(self, descriptor: int, offset: int, size: int, digest: Any, read_into: ReadInto) -> None:
+        while size:
+            view = self.buffer[: min(size, CHUNK)]
+            read_into(view)
+            digest.update(view)
+            size -= len(view)
+            while view:
+                count = os.pwrite(descriptor, view, offset)
+                offset += count
+                view = view[count:]
+
+    def _finish(self, sha256: str, found: str, whole: bool) -> None:
+        if found == sha256:
+            os.rename(self._part(sha256), self.store.path("incoming", sha256))
+        elif whole:
+            os.unlink(self._part(sha256))
+            self.wrong[sha256] = found
+
+    def _part(self, sha256: str) -> str:
+        return self.store.path("incoming", sha256 + ".part")
+
+
+def adopt(store: Store, path: str, sha256: str) -> None:
+    """Take a file of this very machine: a second name where the file system allows it, a verified copy elsewhere.
+
+    Raises:
+        OSError: it cannot be read, or the store not be written.
+        ValueError: it is not what was announced.
+    """
+    target = store.path("incoming", sha256)
+    if os.path.exists(target):
+        return
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOSPC):
+            raise
+        _copy(store, path, sha256)
+
+
+def _copy(store: Store, path: str, sha256: str) -> None:
+    receiver = Receiver(store.root)
+    receiver.offer({sha256: -1})
+    with open(path, "rb") as file:
+
+        def read_into(view: memoryview) -> None:
+            if file.readinto(view) != len(view):
+                raise ValueError(f"{path} became shorter while it was read")
+
+        size = os.fstat(file.fileno()).st_size
+        receiver.file({"sha256": sha256, "offset": 0, "bytes": size}, size, read_into)
+    if receiver.wrong:
+        raise ValueError(f"{path} is not what was announced: wanted {sha256}; found {receiver.wrong[sha256]}")

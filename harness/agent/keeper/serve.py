@@ -1,0 +1,266 @@
+"""The keeper's process: requests in on stdin, replies out on stdout, as frames (see wire).
+
+Its header's "op" names a method below; a reply holds what the method returns, or "error" (and "errno", "path") where
+it raised. It ends when the host goes, or when nothing was heard of the host for a while: the host sends something every
+few seconds, and a device must not stay locked by a host that is gone without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import queue
+import select
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from .. import orphans, telemetry
+from ..facts import facts
+from ..wire import Head, pack_head, read_head
+from . import lock, look
+from .receive import Receiver, adopt
+from .store import Store
+
+# Beyond this silence the host is gone. It sends something every 3 seconds, also while it is busy.
+SILENCE_S = 60.0
+SIGN_OF_LIFE_S = 2.0
+POLL_S = 0.02
+F_SETPIPE_SZ = 1031  # fcntl has the name from Python 3.10 on
+PIPE_SIZE = 1 << 20
+
+
+class Keeper:
+    """The state of one run's hold on a device, or of one upload."""
+
+    def __init__(self) -> None:
+        self.store: Store | None = None
+        self.receiver: Receiver | None = None
+        self.lock: int | None = None
+
+    def op_facts(self, packages: list[str] | None = None) -> dict[str, Any]:
+        """What the board is; see harness.agent.facts. Asks for no lock."""
+        return {**facts(packages), "governor": telemetry.governors()}
+
+    def op_open(self, store: str, holder: dict[str, Any]) -> dict[str, Any]:
+        """Lock the device for this run and tidy up after the one before.
+
+        Reply: "busy", who holds it; or "store", its path; "entries", what is there; "damaged", what was and has been
+        removed; "reaped", processes of earlier runs that were ended.
+        """
+        root = os.path.abspath(os.path.expanduser(store))
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        try:
+            self.lock = lock.take(os.path.join(root, "lock"), holder)
+        except lock.Busy as busy:
+            return {"busy": busy.holder}
+        self.store = Store(root)
+        self._drop_results(holder["run"])
+        reaped = orphans.reap(self.store.path("agents"), spare=holder["run"])
+        return {"store": root, "damaged": self.store.tidy(), "entries": self.store.entries(), "reaped": reaped}
+
+    def _drop_results(self, run: str) -> None:
+        """An earlier run's results have nobody left to collect them."""
+        for name in os.listdir(self._store.path("results")):
+            if not name.startswith(run):
+                with contextlib.suppress(OSError):
+                    os.unlink(self._store.path("results", name))
+
+    def op_ping(self, use: list[str]) -> dict[str, Any]:
+        """Still there. ``use``: entries that this run has used since."""
+        for entry in use:
+            with contextlib.suppress(OSError):
+                self._store.use(entry)
+        return {}
+
+    def op_room(self, needed: int, use: list[str]) -> dict[str, Any]:
+        """Make room for so many bytes; see Store.make_room."""
+        self.op_ping(use)
+        return self._store.make_room(needed)
+
+    def op_adopt(self, files: dict[str, str]) -> dict[str, Any]:
+        """Take files of this machine, path -> SHA-256: for a link that leads nowhere else."""
+        for path, sha256 in files.items():
+            adopt(self._store, path, sha256)
+        return {}
+
+    def op_make(self, entry: str, **parts: Any) -> dict[str, Any]:
+        """Make an entry of what has come in; see Store.make."""
+        self._store.make(entry, **parts)
+        self._store.use(entry)
+        return {}
+
+    def op_end_agents(self) -> dict[str, Any]:
+        """End every process that was started from this store."""
+        return {"reaped": orphans.reap(self._store.path("agents"))}
+
+    def op_collect(self, name: str, wait_s: float) -> tuple[dict[str, Any], bytes]:
+        """What an agent kept when the connection dropped, "found" or not; waits while one of this store is at it.
+
+        Then ends what is left of them.
+        """
+        path = self._store.path("results", name)
+        deadline = time.monotonic() + wait_s
+        while not os.path.exists(path) and time.monotonic() < deadline:
+            if not orphans.living(self._store.path("agents")):
+                break
+            time.sleep(POLL_S)
+        self.op_end_agents()
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return {"found": False}, b""
+        os.unlink(path)
+        return {"found": True}, content
+
+    def op_holder(self, store: str) -> dict[str, Any]:
+        """Who holds the device, or None. Asks for no lock."""
+        return {"holder": look.holder(store)}
+
+    def op_look(self, store: str) -> dict[str, Any]:
+        """What is stored, and how the device is. Asks for no lock, writes nothing; see look."""
+        return look.look(store)
+
+    def op_clear(self) -> dict[str, Any]:
+        """Remove the store's content."""
+        before = self._store.used_bytes()
+        self._store.clear()
+        return {"freed_bytes": before}
+
+    def op_offer(self, store: str, files: dict[str, int]) -> dict[str, Any]:
+        """Begin an upload; see Receiver.offer."""
+        self.receiver = Receiver(store)
+        # Found and ended by the next run, should this one's connection hang half-open.
+        orphans.write_record(self.receiver.store.path("agents"))
+        return {"have": self.receiver.offer(files)}
+
+    def op_done(self) -> dict[str, Any]:
+        """End an upload: "wrong", files that came in as others than announced."""
+        if self.receiver is None:
+            raise RuntimeError("nothing was offered")
+        with contextlib.suppress(OSError):
+            os.unlink(self.receiver.store.path("agents", f"{os.getpid()}.json"))
+        return {"wrong": self.receiver.wrong}
+
+    @property
+    def _store(self) -> Store:
+        if self.store is None:
+            raise RuntimeError("the device has not been opened")
+        return self.store
+
+
+class Host:
+    """Frames over two descriptors."""
+
+    def __init__(self) -> None:
+        self.source, self.sink = os.dup(0), os.dup(1)
+        with contextlib.suppress(OSError):  # fewer wake-ups in an upload; more than a user may have will not do
+            fcntl.fcntl(self.source, F_SETPIPE_SZ, PIPE_SIZE)
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(2, 1)
+
+    def receive(self) -> Head:
+        """The next request. Raises: EOFError when the host goes; TimeoutError when it says nothing."""
+        return read_head(self._read)
+
+    def _read(self, size: int) -> bytearray:
+        buffer = bytearray(size)
+        self.read_into(memoryview(buffer))
+        return buffer
+
+    def read_into(self, view: memoryview) -> None:
+        """Fill a buffer."""
+        poll = select.poll()
+        poll.register(self.source, select.POLLIN)
+        while view:
+            if not poll.poll(SILENCE_S * 1e3):
+                raise TimeoutError
+            count = os.readv(self.source, [view])
+            if not count:
+                raise EOFError
+            view = view[count:]
+
+    def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        """Write one frame."""
+        view = memoryview(pack_head(header, len(payload)) + payload)
+        while view:
+            view = view[os.write(self.sink, view) :]
+
+
+def serve(host: Host) -> None:
+    """Answer until the host goes. A file is not answered: the upload's end says what was wrong."""
+    keeper = Keeper()
+    while True:
+        request = host.receive()
+        header = dict(request.header)
+        operation = header.pop("op", "")
+        try:
+            if operation == "file" and keeper.receiver is not None:
+                keeper.receiver.file(header, request.payload_size, host.read_into)
+                continue
+            result = _patiently(host, lambda: getattr(keeper, f"op_{operation}")(**header))  # noqa: B023  # run at once
+        except (EOFError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001  # the host's to judge
+            host.send(_refusal(error))
+            if operation == "file":
+                return  # what follows can no longer be told apart
+            continue
+        reply, payload = result if isinstance(result, tuple) else (result, b"")
+        host.send(reply, payload)
+
+
+def _patiently(host: Host, work: Callable[[], Any]) -> Any:
+    """What it returns; meanwhile the host is told that the board lives."""
+    done: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((work(), None))
+        except Exception as error:  # noqa: BLE001  # raised again below
+            done.put((None, error))
+
+    threading.Thread(target=run, name="work", daemon=True).start()
+    while True:
+        with contextlib.suppress(queue.Empty):
+            result, error = done.get(timeout=SIGN_OF_LIFE_S)
+            if error is not None:
+                raise error
+            return result
+        host.send({"working": True})
+
+
+def _refusal(error: Exception) -> dict[str, Any]:
+    refusal: dict[str, Any] = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc(limit=-6)}
+    if isinstance(error, OSError):
+        path = str(error.filename or "")
+        refusal.update(errno=error.errno, path=path, free_bytes=_free_bytes(path))
+    return refusal
+
+
+def _free_bytes(path: str) -> int | None:
+    while path and not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free if path else None
+
+
+def main() -> None:
+    """Say hello, serve."""
+    host = Host()
+    try:
+        host.send({"hello": "hilgate-keeper", "python": platform.python_version(), "executable": sys.executable})
+        serve(host)
+    except EOFError:
+        pass
+    except TimeoutError:
+        print(f"keeper: nothing was heard of the host for {SILENCE_S:g} s: ending", file=sys.stderr)
+    except BrokenPipeError as error:
+        print(f"keeper: {error}", file=sys.stderr)

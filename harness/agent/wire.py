@@ -1,0 +1,86 @@
+"""The wire format between host and device, version 1: what stands around the tensors. Standard library only.
+
+A frame, all numbers little-endian:
+
+    offset  size
+         0     4  magic: byte 0x89, then "HIL"
+         4     2  version: 1
+         6     2  reserved: 0
+         8     4  H, the header's length in bytes
+        12     8  P, the payload's length in bytes
+        20     H  header: a JSON object in UTF-8
+      20+H     P  payload: tensors (see frames), or a file's bytes
+
+Nothing in a frame is code: no pickle, no torch.load.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MAGIC = b"\x89HIL"  # the first byte is no text: a greeting never looks like a frame
+VERSION = 1
+PREAMBLE = struct.Struct("<4sHHIQ")
+MAX_HEADER = 1 << 26
+MAX_PAYLOAD = 1 << 36
+
+Buffer = Any  # bytes, bytearray or memoryview: what os.write and numpy.frombuffer take
+
+
+class FrameError(ValueError):
+    """The bytes are not a frame."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands before a payload: the header, the payload's size, and the bytes that were skipped before it all."""
+
+    header: dict[str, Any]
+    payload_size: int
+    skipped: bytes = b""
+
+
+def pack_head(header: dict[str, Any], payload_size: int = 0) -> bytes:
+    """Preamble and header; a payload of so many bytes has to follow."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return PREAMBLE.pack(MAGIC, VERSION, 0, len(text), payload_size) + text
+
+
+def read_head(read: Callable[[int], Buffer], *, skip: int = 0) -> Head:
+    """Read preamble and header; the payload is the caller's to read.
+
+    Args:
+        read: returns exactly so many bytes, or raises.
+        skip: how many bytes of something else may stand before the magic (a chatty login shell, before the first
+            frame).
+
+    Raises:
+        FrameError: these bytes are not a frame, or not of our version.
+    """
+    skipped, preamble = _preamble(read, skip)
+    _, version, _, header_size, payload_size = PREAMBLE.unpack(preamble)
+    if version != VERSION:
+        raise FrameError(f"wanted frames of version {VERSION}; found version {version}")
+    if header_size > MAX_HEADER or payload_size > MAX_PAYLOAD:
+        raise FrameError(f"a frame of {header_size} + {payload_size} bytes is larger than any of ours")
+    text = bytes(read(header_size))
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"wanted a header in JSON; found {error!r}") from error
+    if not isinstance(header, dict):
+        raise FrameError(f"wanted a header in JSON, an object; found {text[:80]!r}")
+    return Head(header, payload_size, skipped)
+
+
+def _preamble(read: Callable[[int], Buffer], skip: int) -> tuple[bytes, bytes]:
+    seen = bytearray(read(len(MAGIC)))
+    while seen[-len(MAGIC) :] != MAGIC:
+        if len(seen) - len(MAGIC) >= skip:
+            raise FrameError(f"wanted a frame that starts with {MAGIC!r}; found {bytes(seen[:80])!r}")
+        seen += read(1)
+    return bytes(seen[: -len(MAGIC)]), MAGIC + bytes(read(PREAMBLE.size - len(MAGIC)))

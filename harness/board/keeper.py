@@ -1,0 +1,247 @@
+"""The host's end of the keeper (see harness.agent.keeper): starts it, asks it, notices when it no longer answers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import shlex
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..agent.wire import FrameError, pack_head, read_head
+from ..device import Device
+from ..errors import DeploymentError, DeviceError, LinkError, LinkLost, ProtocolError, StorageError
+from ..links import Channel, ChannelClosed, LinkType
+
+AGENT = Path(__file__).parents[1] / "agent"
+BOOT = AGENT / "keeper" / "boot.py"
+# What the keeper imports: all of it standard library.
+SHARED = ("__init__", "facts", "orphans", "telemetry", "unpack", "wire")
+# What a chatty login shell may print before the first frame.
+GREETING_ALLOWED = 1 << 16
+START_S = 60.0
+# The keeper shows every 2 seconds that it is at work; a board that swaps may need longer. Beyond this it is gone.
+SILENCE_S = 20.0
+PING_S = 3.0
+LONGEST_S = 3600.0
+NO_PYTHON = 127
+OLD_PYTHON = "wanted Python 3.9 or newer"
+UNWRITABLE = {
+    errno.ENOSPC: "the device's disk is full",
+    errno.EDQUOT: "the device's disk quota is used up",
+    errno.EACCES: "no permission on the device",
+    errno.EPERM: "no permission on the device",
+    errno.EROFS: "the device's disk is read-only",
+    errno.ENOTDIR: "a file is where a folder should be on the device",
+    errno.EEXIST: "a file is where a folder should be on the device",
+}
+
+
+def sources() -> dict[str, str]:
+    """The keeper's modules by their names on the device."""
+    paths = {f"agent.{name}": AGENT / f"{name}.py" for name in SHARED}
+    paths |= {f"agent.keeper.{path.stem}": path for path in AGENT.joinpath("keeper").glob("*.py") if path != BOOT}
+    return {name: path.read_text(encoding="utf-8") for name, path in sorted(paths.items())}
+
+
+def python_script(device: Device, named: str | None) -> str:
+    """A shell script that runs the device's Python with the keeper's first lines.
+
+    Args:
+        named: the Python that the link knows of.
+    """
+    wanted = device.runtime
+    if named:
+        candidates = [named]
+    elif wanted.environment:
+        candidates = [f"{wanted.environment}/bin/python"]
+    elif wanted.python and wanted.python.startswith("/"):
+        candidates = [wanted.python]
+    else:
+        candidates = [*([f"python{wanted.python}"] if wanted.python else []), "python3"]
+    listed = " ".join(shlex.quote(candidate) for candidate in candidates)
+    boot = shlex.quote(BOOT.read_text(encoding="utf-8"))
+    return (
+        # By the name that was found, also for the agent: it may be a wrapper that sets what the runtime needs.
+        f'for name in {listed}; do HILGATE_PYTHON=$(command -v "$name") || continue; '
+        f'export HILGATE_PYTHON; exec "$HILGATE_PYTHON" -B -c {boot}; done; '
+        f'echo "hilgate: no such program: {", ".join(candidates)} (PATH is $PATH)" >&2; exit {NO_PYTHON}'
+    )
+
+
+class Keeper:
+    """One keeper process. Requests from several threads go one after the other."""
+
+    def __init__(self, link: LinkType, device: Device, *, bulk: bool = False) -> None:
+        """Start it.
+
+        Raises:
+            LinkError: the device cannot be reached.
+            DeviceError: it has no Python, or one that is too old.
+        """
+        self.link, self.device = link, device
+        self._turn = threading.Lock()
+        self._sent_at = time.monotonic()
+        self.channel: Channel = link.start(python_script(device, link.python), bulk=bulk)
+        try:
+            self._greet()
+        except BaseException:
+            self.channel.finish(0)
+            raise
+
+    def _greet(self) -> None:
+        packed = json.dumps(sources()).encode()
+        deadline = time.monotonic() + START_S
+        try:
+            self.channel.send(b"%8d" % len(packed) + packed, deadline)
+        except ChannelClosed:
+            pass  # why is still to be read
+        except TimeoutError:
+            raise self._silent(START_S) from None
+        hello, _ = self._read(deadline, skip=GREETING_ALLOWED)
+        if hello.get("hello") != "hilgate-keeper":
+            raise ProtocolError("something else than our keeper answered", found=repr(hello), where=self.link.where)
+
+    def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Ask for an operation; see harness.agent.keeper.serve.
+
+        Raises:
+            LinkLost: it no longer answers.
+            StorageError: the device's disk is full, or its store cannot be written.
+            DeploymentError: it answered that the operation failed, or with what is no answer.
+        """
+        return self.request_with_payload(operation, **arguments)[0]
+
+    def request_with_payload(self, operation: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+        """The same, where the reply has a payload."""
+        with self._turn:
+            self.post(pack_head({"op": operation, **arguments}))
+            reply, payload = self._reply()
+        if "error" in reply:
+            raise self.refusal(operation, reply)
+        return reply, payload
+
+    def post(self, data: Any) -> None:
+        """Send bytes of a request. Raises: LinkLost; what ended the keeper is said by the reply."""
+        self._sent_at = time.monotonic()
+        with contextlib.suppress(ChannelClosed):
+            try:
+                self.channel.send(data, time.monotonic() + SILENCE_S)
+            except TimeoutError:
+                raise self._silent(SILENCE_S) from None
+
+    def ping(self, use: list[str]) -> bool:
+        """Show that the host is there, unless a request is on its way; whether that was needed and done.
+
+        Raises:
+            LinkLost: the device no longer answers.
+        """
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            self.post(pack_head({"op": "ping", "use": use}))
+            self._reply()
+        finally:
+            self._turn.release()
+        return True
+
+    def _reply(self) -> tuple[dict[str, Any], bytes]:
+        end = time.monotonic() + LONGEST_S
+        while True:
+            reply, payload = self._read(time.monotonic() + SILENCE_S)
+            if not reply.get("working"):
+                return reply, payload
+            if time.monotonic() > end:
+                raise self._silent(LONGEST_S)
+
+    def _read(self, deadline: float, skip: int = 0) -> tuple[dict[str, Any], bytes]:
+        try:
+            head = read_head(lambda size: self.channel.receive(size, deadline), skip=skip)
+            payload = bytes(self.channel.receive(head.payload_size, deadline)) if head.payload_size else b""
+        except TimeoutError:
+            raise self._silent(SILENCE_S) from None
+        except FrameError as error:
+            found = f"{error}; {self._stderr()}"
+            hint = "look for what the login shell's files (.bashrc, .profile) print"
+            what = "what the device sent is not a frame"
+            raise ProtocolError(what, found=found, where=self.link.where, hint=hint) from error
+        except ChannelClosed:
+            raise self._ended() from None
+        return head.header, payload
+
+    def _silent(self, seconds: float) -> LinkLost:
+        what = f"{self.device.name} no longer answers"
+        found = f"nothing in {seconds:.0f} s; {self._stderr()}"
+        hint = "look at the board's power and network"
+        return LinkLost(what, wanted="a sign of life", found=found, where=self.link.where, hint=hint)
+
+    def _ended(self) -> LinkError | DeviceError:
+        status = self.channel.finish(1.0)
+        said = self.channel.stderr_tail().strip()[-2000:]
+        where = f"{self.link.where} ({self.device.path})"
+        if OLD_PYTHON in said:
+            hint = "install a newer Python there, and name it: runtime.python or runtime.environment"
+            found = said.rpartition("found ")[2]
+            return DeviceError(
+                "the device's Python is too old", wanted="3.9 or newer", found=found, where=where, hint=hint
+            )
+        if status in (NO_PYTHON, 126):
+            hint = "install python3 there, or name the one that is to be used: runtime.python or runtime.environment"
+            return DeviceError("there is no Python on the device", wanted="python3", found=said, where=where, hint=hint)
+        found = f"exit status {status}; {self._stderr()}"
+        return LinkLost(f"our keeper on {self.device.name} ended", found=found, where=where)
+
+    def _stderr(self) -> str:
+        tail = self.channel.stderr_tail().strip()
+        return f"its stderr ends:\n{tail[-2000:]}" if tail else "it wrote nothing to stderr"
+
+    def refusal(self, operation: str, reply: Mapping[str, Any]) -> StorageError | DeploymentError:
+        """What went wrong on the device, as an error."""
+        what = UNWRITABLE.get(reply.get("errno", 0))
+        where = f"{reply.get('path') or 'its store'} on {self.device.name} ({self.link.where})"
+        if what is not None:
+            free = reply.get("free_bytes")
+            found = reply["error"] + (f"; {free / 2**20:.0f} MiB free" if free is not None else "")
+            hint = (
+                f"hilgate clean {self.device.name} frees what hilgate keeps there; "
+                '[device] store = "/…" names another folder'
+            )
+            return StorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
+        error = DeploymentError(f"{operation} failed on the device", found=reply["error"], where=where)
+        error.add_note("on the device:\n" + reply.get("traceback", ""))
+        return error
+
+    def close(self) -> None:
+        """End it: the device is free for the next run. Never raises."""
+        with contextlib.suppress(LinkError):
+            self.channel.finish(5.0)
+
+
+class Heartbeat:
+    """Pings a keeper; where that fails, everything that waits for the device is told so."""
+
+    def __init__(self, keeper: Keeper, used: set[str]) -> None:
+        self._keeper, self._used = keeper, used
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(PING_S):
+            use = sorted(self._used)
+            try:
+                if self._keeper.ping(use):
+                    self._used.difference_update(use)
+            except (LinkError, DeploymentError, DeviceError):
+                if not self._stop.is_set():
+                    self._keeper.link.abort()
+                return
+
+    def stop(self) -> None:
+        """No more pings."""
+        self._stop.set()
+        self._thread.join(SILENCE_S)

@@ -1,0 +1,93 @@
+"""What is looked at before anything is sent: is this the board, and will it fit?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..bundle import Bundle, Entry
+from ..device import Device
+from ..errors import BackendError, DeviceError, StorageError
+
+MIB = 1 << 20
+# Kept free on a board's disk: a system whose disk is full to the last byte does strange things.
+SPARE_BYTES = 32 * MIB
+
+
+def check_board(device: Device, facts: Mapping[str, Any]) -> None:
+    """Compare a board with its file: another board under the same name would make every figure wrong.
+
+    Raises:
+        DeviceError: its architecture, CPU, memory or Python is not what the file says.
+    """
+    wrong = differences(device, facts)
+    if wrong:
+        raise DeviceError(
+            f"the board is not what the file of {device.name} says",
+            wanted=", ".join(f"{key} {wanted}" for key, wanted, _ in wrong),
+            found=", ".join(f"{key} {found}" for key, _, found in wrong),
+            where=str(device.path),
+            hint="correct the file, or the host that it names",
+        )
+
+
+def differences(device: Device, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(key, what the file says, what was found) of each key in which a board is not what its file says."""
+    wrong = []
+    if device.arch is not None and facts["arch"] != device.arch:
+        wrong.append(("arch", device.arch, facts["arch"]))
+    if device.cpu is not None and facts["cpu"].lower() != device.cpu.lower():
+        wrong.append(("cpu", device.cpu, facts["cpu"]))
+    if device.arch is not None and facts["bits"] != 64:
+        wrong.append(("a 64-bit Python", "(a 64-bit system)", f"{facts['bits']}-bit {facts['executable']}"))
+    version = device.runtime.python
+    if version is not None and not version.startswith("/") and not f"{facts['python']}.".startswith(f"{version}."):
+        wrong.append(("python", version, f"{facts['python']} ({facts['executable']})"))
+    if device.memory_mib is not None and not memory_fits(device.memory_mib, facts["memory_mib"]):
+        wrong.append(("memory_mib", str(device.memory_mib), str(facts["memory_mib"])))
+    return wrong
+
+
+def memory_fits(written_mib: int, reported_mib: int) -> bool:
+    """Whether a board of so much memory may report so much.
+
+    The kernel keeps some for itself and the firmware; a board with an eighth less is another board.
+    """
+    return 7 / 8 <= reported_mib / written_mib <= 1.05
+
+
+def check_memory(device: Device, bundle: Bundle, facts: Mapping[str, Any]) -> None:
+    """Refuse a model only when the artifact alone exceeds the memory: what else it takes, measuring will tell.
+
+    Raises:
+        BackendError: it does.
+    """
+    size = sum(file.bytes for file in bundle.artifact.values())
+    if facts["memory_mib"] and size > facts["memory_mib"] * MIB:
+        raise BackendError(
+            f"the model does not fit into the memory of {device.name}",
+            wanted=f"at most {facts['memory_mib']} MiB",
+            found=f"an artifact of {size / MIB:.0f} MiB",
+            where=f"{bundle.entry} for {bundle.backend}",
+            hint="a smaller model, or one of reduced precision",
+        )
+
+
+def check_disk(device: Device, store: str, missing: Sequence[Entry], room: Mapping[str, Any]) -> None:
+    """Before a byte is sent: is there room for it all?
+
+    Args:
+        room: what the keeper answered when it was told to make room.
+
+    Raises:
+        StorageError: there is not.
+    """
+    needed = sum(entry.bytes for entry in missing) + SPARE_BYTES
+    if needed > room["free_bytes"]:
+        raise StorageError(
+            f"the disk of {device.name} is too small",
+            wanted=f"{needed / MIB:.0f} MiB free",
+            found=f"{room['free_bytes'] / MIB:.0f} MiB free, after all that this run does not need was removed",
+            where=f"{store} on {device.name}",
+            hint='free some space there, or name a folder on a larger disk: [device] store = "/…"',
+        )

@@ -1,0 +1,80 @@
+"""Files to a device's store: on a connection of their own, resumed where an earlier one dropped, verified there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..agent.wire import pack_head
+from ..errors import DeploymentError, LinkLost, StorageError
+from ..links import ChannelClosed
+from .keeper import Keeper
+
+CHUNK = 1 << 20
+# A memory card that writes out what it has buffered may make the sender wait this long.
+STALL_S = 60.0
+
+Files = Mapping[str, tuple[Path, int]]  # SHA-256 -> where it is, and its size
+Report = Callable[[int, int], None]
+
+
+def upload(keeper: Keeper, store: str, files: Files, report: Report) -> None:
+    """Send files into the store's ``incoming``.
+
+    Args:
+        keeper: one that was started for this; it is not the one that holds the lock.
+        report: told (bytes that are there, bytes in all).
+
+    Raises:
+        LinkLost: the connection dropped; what has arrived stays and is gone on with.
+        StorageError: the device's disk is full; or a file of the host changed while it was read.
+        DeploymentError: what arrived is not what was sent.
+    """
+    total = sum(size for _, size in files.values())
+    have = keeper.request("offer", store=store, files={sha256: size for sha256, (_, size) in files.items()})["have"]
+    done = sum(files[sha256][1] if count is None else count for sha256, count in have.items())
+    report(done, total)
+    for sha256, (path, size) in files.items():
+        if have[sha256] is None:
+            continue
+        # Of a part as long as the whole not a byte is sent, and it is verified.
+        header = {"op": "file", "sha256": sha256, "offset": have[sha256], "bytes": size}
+        for sent in _send(keeper, header, path, size - have[sha256]):
+            done += sent
+            report(done, total)
+    wrong = keeper.request("done")["wrong"]
+    if wrong:
+        found = ", ".join(f"{files[sha256][0].name}: {found}" for sha256, found in wrong.items())
+        hint = "run again: it is sent anew. If it happens again, look at the host's and the board's memory and disk"
+        raise DeploymentError("what arrived on the device is not what was sent", found=found, where=store, hint=hint)
+
+
+def _send(keeper: Keeper, header: dict[str, Any], path: Path, size: int) -> Iterable[int]:
+    _post(keeper, pack_head(header, size))
+    buffer = memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
+        file.seek(header["offset"])
+        while size:
+            view = buffer[: file.readinto(buffer[: min(size, CHUNK)])]
+            if not view:
+                raise StorageError("a file became shorter while it was sent", where=str(path))
+            _post(keeper, view)
+            size -= len(view)
+            yield len(view)
+
+
+def _post(keeper: Keeper, data: Any) -> None:
+    try:
+        keeper.channel.send(data, time.monotonic() + STALL_S)
+    except ChannelClosed:
+        # It has given up, and said why; the reply that it never comes to says the rest.
+        keeper.request("done")
+        raise LinkLost("the device ended the upload", where=keeper.link.where) from None
+    except TimeoutError:
+        what = f"{keeper.device.name} takes nothing in any more"
+        found = f"not a byte in {STALL_S:.0f} s"
+        raise LinkLost(
+            what, found=found, where=keeper.link.where, hint="look at the board's network and disk"
+        ) from None

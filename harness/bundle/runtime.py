@@ -1,0 +1,102 @@
+"""The runtime of a bundle: wheels that are shipped, or an environment that is already there, looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..backends import Backend
+from ..device import Device
+from ..errors import BackendError
+from .bytecode import compile_wheel, same_bytecode
+from .wheels import Platform, fetch_wheels
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file that is unpacked on the device: a wheel, or byte code for one."""
+
+    source: Path
+    sha256: str
+    bytes: int
+    unpacked_bytes: int
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a backend needs on a device.
+
+    Attributes:
+        described: its part of the bundle's manifest.
+        packages: what it has, NAME: VERSION.
+        archives: what has to be unpacked there, in this order; none where an environment is used.
+    """
+
+    described: Mapping[str, Any]
+    packages: Mapping[str, str]
+    archives: tuple[Archive, ...] = ()
+
+
+def plan_runtime(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
+    """The runtime for a backend on a device.
+
+    Args:
+        facts: what the board was found to be; see harness.agent.facts.
+        say: told what takes long.
+
+    Raises:
+        BackendError: the environment lacks a package, the device file does not pin one, or there is no wheel for the
+            board.
+        StorageError: the host's cache cannot be written.
+    """
+    if device.runtime.packages:
+        return _shipped(device, backend, facts, say)
+    return _found(device, backend, facts)
+
+
+def _found(device: Device, backend: Backend, facts: Mapping[str, Any]) -> Runtime:
+    packages: Mapping[str, str] = facts["packages"]
+    missing = [" or ".join(names) for names in backend.providers if not any(name in packages for name in names)]
+    if missing:
+        raise BackendError(
+            f"backend {backend.name} cannot run on {device.name}",
+            wanted="installed there: " + ", ".join(backend.packages),
+            found="not installed: " + ", ".join(missing),
+            where=f"{facts['executable']} on {device.name} ({device.path})",
+            hint=f"install {' '.join(backend.packages)} in the device's environment, have it shipped "
+            '(runtime.packages = ["NAME==VERSION", …]), or take the backend off its list',
+        )
+    return Runtime({"python": facts["python"], "packages": dict(packages)}, packages)
+
+
+def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
+    pins = {pin.partition("==")[0].lower().replace("_", "-").replace(".", "-"): pin for pin in device.runtime.packages}
+    where = f"{device.path}: runtime.packages"
+    missing = [" or ".join(names) for names in backend.providers if not any(name in pins for name in names)]
+    if missing:
+        raise BackendError(
+            f"backend {backend.name} cannot run on {device.name}",
+            wanted="pinned: " + ", ".join(backend.packages),
+            found="not pinned: " + ", ".join(missing),
+            where=where,
+            hint=f'add them, as in packages = ["{missing[0]}==VERSION"], or take the backend off the device\'s list',
+        )
+    needed = [pins[name] for names in backend.providers for name in names if name in pins]
+    platform = Platform(facts["python"], facts["arch"], facts["libc"])
+    wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where, say=say)
+    compiled = [compile_wheel(wheel) if same_bytecode(facts["python"]) else None for wheel in wheels]
+    # Each with its byte code behind it: what comes later replaces what came before.
+    parts = [part for pair in zip(wheels, compiled, strict=True) for part in pair if part is not None]
+    archives = [Archive(part.path, part.sha256, part.bytes, part.unpacked_bytes) for part in parts]
+    described: dict[str, Any] = {
+        "python": facts["python"],
+        "wheels": [
+            {"name": one.name, "version": one.version, "file": one.path.name, "sha256": one.sha256, "bytes": one.bytes}
+            for one in wheels
+        ],
+    }
+    if bytecode := [one.sha256 for one in compiled if one is not None]:
+        described["bytecode"] = bytecode
+    return Runtime(described, {wheel.name: wheel.version for wheel in wheels}, tuple(archives))
