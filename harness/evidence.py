@@ -53,19 +53,24 @@ class CellRecord:
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
     selected: bool = False
     pending: set[str] = field(default_factory=set)
 
     @property
     def verdict(self) -> Verdict:
         """FAIL with an error; else what its checks say, and INCONCLUSIVE while a selected one is still to come."""
-        open_ends = [Verdict.INCONCLUSIVE] if self.pending else []
+        open_ends = [Verdict.INCONCLUSIVE] if self.pending or self.interrupted else []
         return Verdict.FAIL if self.errors else overall([*open_ends, *(check.verdict for check in self.checks)])
 
     @property
     def anything_said(self) -> bool:
-        """Whether any test of it came to something: a check that applies, or an error."""
-        return bool(self.errors) or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
+        """Whether any test of it came to something: a check that applies, an error, or a connection that dropped."""
+        return (
+            bool(self.errors)
+            or self.interrupted
+            or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
+        )
 
     def as_evidence(self) -> dict[str, Any]:
         """The cell's entry in evidence.json."""
@@ -164,6 +169,17 @@ class Evidence:
         if error not in record.errors:
             record.errors.append(error)
             self.write()
+
+    def add_interruption(self, cell: Cell, reason: str) -> None:
+        """Record that a check could not be finished because the connection dropped, and write the evidence.
+
+        The cell stays INCONCLUSIVE: nothing is known against the model.
+        """
+        record = self[cell]
+        record.interrupted = True
+        if reason not in record.notes:
+            record.notes.append(reason)
+        self.write()
 
     def save_samples(self, cell: Cell, durations_ns: Array) -> str:
         """Keep a cell's raw samples, int64[n] in nanoseconds; returns their path in the evidence's folder."""

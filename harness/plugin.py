@@ -24,7 +24,7 @@ from .bounded import asked_limit_bytes
 from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
-from .errors import HilgateError, StorageError
+from .errors import HilgateError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
 from .report.terminal import STYLES, render
@@ -189,6 +189,11 @@ def pytest_runtest_makereport(
     if isinstance(error, (pytest.skip.Exception, KeyboardInterrupt, pytest.exit.Exception)) or (
         isinstance(error, pytest.fail.Exception) and judged
     ):
+        return report
+    if isinstance(error, LinkLost):  # it says nothing of the model: what was being checked stays open
+        report.longrepr = str(error)
+        with contextlib.suppress(StorageError):
+            run.evidence.add_interruption(cell, str(error))
         return report
     run.evidence[cell].pending.discard(item.nodeid)
     if isinstance(error, HilgateError):

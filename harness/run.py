@@ -114,7 +114,8 @@ class Run:
 
     def artifact(self, cell: Cell) -> Artifact:
         """The cell's artifact, exported now or by an earlier run."""
-        built, _ = self.built(cell.file)
+        built, reference = self.built(cell.file)
+        reference.release()  # twice the model's size, and the export's own process holds the model again
         start = time.monotonic()
         with self.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
             artifact = export_artifact(built, cell.backend.artifact)

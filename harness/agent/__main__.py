@@ -23,6 +23,7 @@ from .wire import Buffer, FrameError
 
 # How long a running operation may go on after the host has gone, before the process ends with it.
 GRACE_S = 30.0
+BUFFER = 1 << 16
 
 
 class Pipe:
@@ -32,6 +33,7 @@ class Pipe:
         self.idle_s = idle_s
         self.source = os.dup(0)
         self.sink = os.dup(1)
+        self.buffered = memoryview(b"")
         self.keeping = False  # whether what is being done must be kept, should the host go meanwhile
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
@@ -51,14 +53,24 @@ class Pipe:
             EOFError: the host has gone.
             TimeoutError: nothing came for idle_s seconds.
         """
-        readable, _, _ = select.select([self.source], [], [], self.idle_s)
-        if not readable:
-            raise TimeoutError
+        if not self.buffered:
+            readable, _, _ = select.select([self.source], [], [], self.idle_s)
+            if not readable:
+                raise TimeoutError
         return read_frame(self._read)
 
     def _read(self, size: int) -> Buffer:
+        """Exactly so many bytes. What is small comes with one system call for all the parts of a frame."""
+        if 0 < size < BUFFER and not self.buffered:
+            self.buffered = memoryview(os.read(self.source, BUFFER))
+        if size <= len(self.buffered):
+            found = bytearray(self.buffered[:size])  # a copy is aligned, and a backend's own
+            self.buffered = self.buffered[size:]
+            return found
         buffer = bytearray(size)
         view = memoryview(buffer)
+        view[: len(self.buffered)] = self.buffered
+        view, self.buffered = view[len(self.buffered) :], self.buffered[:0]
         while view:
             count = os.readv(self.source, [view])
             if not count:

@@ -1,7 +1,8 @@
 """Processes on a device that outlived their run: found and ended by the next run, which holds the device's lock.
 
 Everything started from a store leaves a record of itself there. A pid alone proves nothing, for pids are used again: a
-process is the recorded one only when it was started at the same clock tick of the same boot.
+process is the recorded one only when it was started at the same clock tick of the same boot. What an agent has started
+and did not take along when it died is known by its environment, where the run's name stands.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 from .facts import read_text
 
 PATIENCE_S = 2.0
+# The run that a process works for, in the environment of the agent and so of all that it starts.
+MARK = "HILGATE_RUN"
 
 
 def identity(pid: int) -> tuple[int, int, str] | None:
@@ -46,42 +49,61 @@ def write_record(folder: str, run: str = "") -> str:
     me = identity(os.getpid())
     record = {"boot": boot_id(), "pid": os.getpid(), "start": me[1] if me else 0, "run": run}
     path = os.path.join(folder, f"{os.getpid()}.json")
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(record, file)
-    os.replace(path + ".new", path)
+    try:
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            json.dump(record, file)
+        os.replace(path + ".new", path)
+    except OSError:
+        _remove(path + ".new")
+        raise
     return path
 
 
 def living(folder: str) -> list[dict[str, Any]]:
-    """The records of processes that are still there; those of others are removed."""
-    found = []
-    for path, record in _records(folder):
-        if is_alive(record):
-            found.append(record)
-        else:
-            _remove(path)
-    return found
+    """The records of processes that are still there."""
+    return [record for _, record in _records(folder) if is_alive(record)]
 
 
 def reap(folder: str, spare: str | None = None) -> list[int]:
-    """End every recorded process, with its group where it leads one; returns their pids.
+    """End every recorded process and what it has started; returns the pids of those that were still there.
+
+    A record stays as long as its process cannot be ended.
 
     Args:
         spare: the run whose processes may go on.
     """
     reaped = []
     for path, record in _records(folder):
+        if spare is not None and record["run"] == spare:
+            continue
         if is_alive(record):
-            if spare is not None and record.get("run") == spare:
+            if not end(record["pid"], record["start"], signal.SIGKILL):
                 continue
-            if end(record["pid"], record["start"], signal.SIGKILL):
-                reaped.append(record["pid"])
+            reaped.append(record["pid"])
+        reaped += end_marked(record["run"])
         _remove(path)
     return reaped
 
 
+def end_marked(run: str) -> list[int]:
+    """End what an agent of a run has left behind; returns the pids."""
+    mark = f"{MARK}={run}"
+    marked = [
+        int(name)
+        for name in os.listdir("/proc")
+        if run and name.isdecimal() and mark in read_text(f"/proc/{name}/environ").split("\0")
+    ]
+    found = [(pid, process[1]) for pid in marked for process in [identity(pid)] if process and pid != os.getpid()]
+    return [pid for pid, start in found if end(pid, start, signal.SIGKILL)]
+
+
 def end(pid: int, start: int, number: int) -> bool:
-    """Send a signal to a process and to the group that it leads; whether it ended soon."""
+    """Send a signal to a process and to the group that it leads; whether it is gone soon.
+
+    Nothing is sent to a process of that pid which was started at another time.
+    """
+    if not _is_there(pid, start):
+        return True
     try:
         if os.getpgid(pid) == pid:
             os.killpg(pid, number)
@@ -93,11 +115,20 @@ def end(pid: int, start: int, number: int) -> bool:
         return False
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        process = identity(pid)
-        if process is None or process[1] != start or process[2] in "ZX":
+        if not _is_there(pid, start):
             return True
         time.sleep(0.01)
     return False
+
+
+def is_alive(record: dict[str, Any]) -> bool:
+    """Whether the process that a record describes ("pid", "start", "boot") is still there."""
+    return record["boot"] == boot_id() and _is_there(record["pid"], record["start"])
+
+
+def _is_there(pid: int, start: int) -> bool:
+    process = identity(pid)
+    return process is not None and process[1] == start and process[2] not in "ZX"
 
 
 def _records(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -109,18 +140,13 @@ def _records(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
         path = os.path.join(folder, name)
         try:
             record = json.loads(read_text(path))
-            int(record["pid"]), int(record["start"]), str(record["boot"])
+            kinds = [type(record[key]) for key in ("pid", "start", "boot", "run")]
         except (ValueError, KeyError, TypeError):
+            kinds = []
+        if kinds == [int, int, str, str]:
+            yield path, record
+        else:
             _remove(path)
-            continue
-        yield path, record
-
-
-def is_alive(record: dict[str, Any]) -> bool:
-    """Whether the process of a record ("pid", "start", "boot") is still there."""
-    process = identity(record["pid"])
-    same = process is not None and process[1] == record["start"] and record["boot"] == boot_id()
-    return same and process is not None and process[2] not in "ZX"
 
 
 def _remove(path: str) -> None:

@@ -28,6 +28,9 @@ PREAMBLE = struct.Struct("<4sHHIQ")
 MAX_HEADER = 1 << 26
 MAX_PAYLOAD = 1 << 36
 
+# Made once: json.dumps makes an encoder at every call that asks for other separators than its own.
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 Buffer = Any  # bytes, bytearray or memoryview: what os.write and numpy.frombuffer take
 
 
@@ -46,7 +49,7 @@ class Head:
 
 def pack_head(header: dict[str, Any], payload_size: int = 0) -> bytes:
     """Preamble and header; a payload of so many bytes has to follow."""
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _to_json(header).encode()
     return PREAMBLE.pack(MAGIC, VERSION, 0, len(text), payload_size) + text
 
 
@@ -69,7 +72,7 @@ def read_head(read: Callable[[int], Buffer], *, skip: int = 0) -> Head:
         raise FrameError(f"a frame of {header_size} + {payload_size} bytes is larger than any of ours")
     text = bytes(read(header_size))
     try:
-        header = json.loads(text)
+        header = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise FrameError(f"wanted a header in JSON; found {error!r}") from error
     if not isinstance(header, dict):
@@ -78,9 +81,19 @@ def read_head(read: Callable[[int], Buffer], *, skip: int = 0) -> Head:
 
 
 def _preamble(read: Callable[[int], Buffer], skip: int) -> tuple[bytes, bytes]:
-    seen = bytearray(read(len(MAGIC)))
-    while seen[-len(MAGIC) :] != MAGIC:
+    preamble = bytes(read(PREAMBLE.size))
+    if preamble.startswith(MAGIC):
+        return b"", preamble
+    return _skip_to(preamble, read, skip)
+
+
+def _skip_to(first: bytes, read: Callable[[int], Buffer], skip: int) -> tuple[bytes, bytes]:
+    seen = bytearray(first)
+    while (start := seen.find(MAGIC)) < 0:
         if len(seen) - len(MAGIC) >= skip:
             raise FrameError(f"wanted a frame that starts with {MAGIC!r}; found {bytes(seen[:80])!r}")
         seen += read(1)
-    return bytes(seen[: -len(MAGIC)]), MAGIC + bytes(read(PREAMBLE.size - len(MAGIC)))
+    if start > skip:
+        raise FrameError(f"wanted a frame that starts with {MAGIC!r}; found {bytes(seen[:80])!r}")
+    missing = start + PREAMBLE.size - len(seen)
+    return bytes(seen[:start]), bytes(seen[start:]) + bytes(read(missing) if missing else b"")

@@ -36,6 +36,7 @@ UNWRITABLE = {
     errno.EACCES: "no permission on the device",
     errno.EPERM: "no permission on the device",
     errno.EROFS: "the device's disk is read-only",
+    errno.EIO: "the device's disk is damaged",
     errno.ENOTDIR: "a file is where a folder should be on the device",
     errno.EEXIST: "a file is where a folder should be on the device",
 }
@@ -85,7 +86,7 @@ class Keeper:
         """
         self.link, self.device = link, device
         self._turn = threading.Lock()
-        self._sent_at = time.monotonic()
+        self._lost = False
         self.channel: Channel = link.start(python_script(device, link.python), bulk=bulk)
         try:
             self._greet()
@@ -119,35 +120,35 @@ class Keeper:
     def request_with_payload(self, operation: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
         """The same, where the reply has a payload."""
         with self._turn:
-            self.post(pack_head({"op": operation, **arguments}))
-            reply, payload = self._reply()
+            reply, payload = self._ask(pack_head({"op": operation, **arguments}))
         if "error" in reply:
             raise self.refusal(operation, reply)
         return reply, payload
 
-    def post(self, data: Any) -> None:
-        """Send bytes of a request. Raises: LinkLost; what ended the keeper is said by the reply."""
-        self._sent_at = time.monotonic()
-        with contextlib.suppress(ChannelClosed):
+    def _ask(self, request: bytes) -> tuple[dict[str, Any], bytes]:
+        if self._lost:  # the reply that did not come may still, and be taken for another one's
+            raise LinkLost(f"{self.device.name} no longer answers", where=self.link.where)
+        self._lost = True
+        with contextlib.suppress(ChannelClosed):  # what ended the keeper is said by the reply
             try:
-                self.channel.send(data, time.monotonic() + SILENCE_S)
+                self.channel.send(request, time.monotonic() + SILENCE_S)
             except TimeoutError:
                 raise self._silent(SILENCE_S) from None
+        reply = self._reply()
+        self._lost = False
+        return reply
 
-    def ping(self, use: list[str]) -> bool:
-        """Show that the host is there, unless a request is on its way; whether that was needed and done.
+    def ping(self) -> None:
+        """Show that the host is there, unless a request is on its way.
 
         Raises:
             LinkLost: the device no longer answers.
         """
-        if not self._turn.acquire(blocking=False):
-            return False
-        try:
-            self.post(pack_head({"op": "ping", "use": use}))
-            self._reply()
-        finally:
-            self._turn.release()
-        return True
+        if self._turn.acquire(blocking=False):
+            try:
+                self._ask(pack_head({"op": "ping"}))
+            finally:
+                self._turn.release()
 
     def _reply(self) -> tuple[dict[str, Any], bytes]:
         end = time.monotonic() + LONGEST_S
@@ -224,18 +225,16 @@ class Keeper:
 class Heartbeat:
     """Pings a keeper; where that fails, everything that waits for the device is told so."""
 
-    def __init__(self, keeper: Keeper, used: set[str]) -> None:
-        self._keeper, self._used = keeper, used
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
     def _beat(self) -> None:
         while not self._stop.wait(PING_S):
-            use = sorted(self._used)
             try:
-                if self._keeper.ping(use):
-                    self._used.difference_update(use)
+                self._keeper.ping()
             except (LinkError, DeploymentError, DeviceError):
                 if not self._stop.is_set():
                     self._keeper.link.abort()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ..bundle import Bundle, Entry
+from ..bundle import Bundle
 from ..device import Device
 from ..errors import BackendError, DeviceError, StorageError
 
@@ -73,7 +73,7 @@ def check_memory(device: Device, bundle: Bundle, facts: Mapping[str, Any]) -> No
         )
 
 
-def check_disk(device: Device, store: str, missing: Sequence[Entry], room: Mapping[str, Any]) -> None:
+def check_disk(device: Device, store: str, room: Mapping[str, Any]) -> None:
     """Before a byte is sent: is there room for it all?
 
     Args:
@@ -82,7 +82,7 @@ def check_disk(device: Device, store: str, missing: Sequence[Entry], room: Mappi
     Raises:
         StorageError: there is not.
     """
-    needed = sum(entry.bytes for entry in missing) + SPARE_BYTES
+    needed = room["needed_bytes"]
     if needed > room["free_bytes"]:
         raise StorageError(
             f"the disk of {device.name} is too small",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,29 @@ Files = Mapping[str, tuple[Path, int]]  # SHA-256 -> where it is, and its size
 Report = Callable[[int, int], None]
 
 
-def upload(keeper: Keeper, store: str, files: Files, report: Report) -> None:
+class WrongArrival(DeploymentError):
+    """What arrived is not what was sent; it has been removed, so that it may be sent anew."""
+
+
+def upload(
+    keeper: Keeper, store: str, files: Files, report: Report, begun: Callable[[int], None] = lambda count: None
+) -> None:
     """Send files into the store's ``incoming``.
 
     Args:
         keeper: one that was started for this; it is not the one that holds the lock.
-        report: told (bytes that are there, bytes in all).
+        report: told (bytes that are there or on their way, bytes in all).
+        begun: told once how many bytes had arrived before.
 
     Raises:
         LinkLost: the connection dropped; what has arrived stays and is gone on with.
-        StorageError: the device's disk is full; or a file of the host changed while it was read.
-        DeploymentError: what arrived is not what was sent.
+        StorageError: the device's disk is full; or a file of the host cannot be read.
+        WrongArrival: what arrived is not what was sent.
     """
     total = sum(size for _, size in files.values())
     have = keeper.request("offer", store=store, files={sha256: size for sha256, (_, size) in files.items()})["have"]
     done = sum(files[sha256][1] if count is None else count for sha256, count in have.items())
+    begun(done)
     report(done, total)
     for sha256, (path, size) in files.items():
         if have[sha256] is None:
@@ -47,22 +55,30 @@ def upload(keeper: Keeper, store: str, files: Files, report: Report) -> None:
     wrong = keeper.request("done")["wrong"]
     if wrong:
         found = ", ".join(f"{files[sha256][0].name}: {found}" for sha256, found in wrong.items())
-        hint = "run again: it is sent anew. If it happens again, look at the host's and the board's memory and disk"
-        raise DeploymentError("what arrived on the device is not what was sent", found=found, where=store, hint=hint)
+        hint = "look at the host's and the board's memory and disk"
+        raise WrongArrival("what arrived on the device is not what was sent", found=found, where=store, hint=hint)
 
 
-def _send(keeper: Keeper, header: dict[str, Any], path: Path, size: int) -> Iterable[int]:
+def _send(keeper: Keeper, header: dict[str, Any], path: Path, size: int) -> Iterator[int]:
     _post(keeper, pack_head(header, size))
+    for view in _chunks(path, header["offset"], size):
+        _post(keeper, view)
+        yield len(view)
+
+
+def _chunks(path: Path, offset: int, size: int) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(CHUNK))
-    with path.open("rb", buffering=0) as file:
-        file.seek(header["offset"])
-        while size:
-            view = buffer[: file.readinto(buffer[: min(size, CHUNK)])]
-            if not view:
-                raise StorageError("a file became shorter while it was sent", where=str(path))
-            _post(keeper, view)
-            size -= len(view)
-            yield len(view)
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            while size:
+                view = buffer[: file.readinto(buffer[: min(size, CHUNK)])]
+                if not view:
+                    raise StorageError("a file became shorter while it was sent", where=str(path))
+                size -= len(view)
+                yield view
+    except OSError as error:
+        raise StorageError("a file that is to be sent cannot be read", found=str(error), where=str(path)) from error
 
 
 def _post(keeper: Keeper, data: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ KEPT_NOTES = re.compile(r"pkg\.torch\.onnx\.(name_scopes|class_hierarchy)\Z")
 
 def export_dynamo(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
     """Export through torch.export: refuses what depends on a tensor's value."""
+    import onnx
     import torch
 
     def dimension(size: int | str) -> Any:
@@ -35,7 +37,11 @@ def export_dynamo(module: torch.nn.Module, model: Model, folder: Path) -> list[s
 
     shapes = tuple({axis: dimension(size) for axis, size in enumerate(item.shape)} for item in model.inputs)
     program = _export(module, model, None, dynamo=True, dynamic_shapes=(shapes,))
-    return _save(program.model_proto, folder)
+    if not _is_large(module):
+        return _save(program.model_proto, folder, external=False)
+    # Straight to the disk: a protocol buffer of such a size cannot even be asked how large it is.
+    program.save(str(folder / FILE), external_data=True)
+    return _save(onnx.load(str(folder / FILE), load_external_data=False), folder, external=True)
 
 
 def export_traced(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
@@ -46,9 +52,15 @@ def export_traced(module: torch.nn.Module, model: Model, folder: Path) -> list[s
         item.name: {axis: size for axis, size in enumerate(item.shape) if isinstance(size, str)}
         for item in model.inputs
     }
-    path = folder / FILE
-    _export(module, model, str(path), dynamo=False, dynamic_axes=axes)
-    return _save(onnx.load(str(path)), folder)
+    with tempfile.TemporaryDirectory(dir=folder) as name:  # of a large model every weight becomes a file
+        path = Path(name, FILE)
+        _export(module, model, str(path), dynamo=False, dynamic_axes=axes)
+        proto = onnx.load(str(path))
+        if _is_large(module):
+            onnx.external_data_helper.convert_model_to_external_data(proto, location=DATA)
+            onnx.save(proto, str(folder / FILE))
+            proto = onnx.load(str(folder / FILE), load_external_data=False)
+        return _save(proto, folder, external=_is_large(module))
 
 
 EXPORTERS = {"torch.onnx.export(dynamo=True)": export_dynamo, "torch.onnx.export(dynamo=False)": export_traced}
@@ -71,7 +83,12 @@ def _export(module: torch.nn.Module, model: Model, target: str | None, **options
         )
 
 
-def _save(proto: onnx.ModelProto, folder: Path) -> list[str]:
+def _is_large(module: torch.nn.Module) -> bool:
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())) > EXTERNAL_ABOVE
+
+
+def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
+    """Write the graph without what differs from machine to machine; external weights are in their file already."""
     import onnx
 
     proto.doc_string = ""
@@ -83,8 +100,7 @@ def _save(proto: onnx.ModelProto, folder: Path) -> list[str]:
         del part.metadata_props[:]
         part.metadata_props.extend(kept)
     (folder / FILE).unlink(missing_ok=True)
-    external = proto.ByteSize() > EXTERNAL_ABOVE
-    onnx.save(proto, str(folder / FILE), save_as_external_data=external, location=DATA if external else None)
+    onnx.save(proto, str(folder / FILE))
     onnx.checker.check_model(str(folder / FILE))
     return [FILE, DATA] if external else [FILE]
 

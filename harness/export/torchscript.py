@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,13 +51,15 @@ def _traced(module: torch.nn.Module, model: Model, *, strict: bool) -> torch.jit
 def _save(scripted: torch.jit.ScriptModule, folder: Path, extra: dict[str, str]) -> list[str]:
     import torch
 
-    buffer = io.BytesIO()
-    torch.jit.save(scripted, buffer, _extra_files=extra)
-    _write_without_debug_info(buffer, folder / FILE)
+    # By paths: given anything else, torch makes the whole archive in memory, twice.
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        source = str(Path(name, FILE))
+        torch.jit.save(scripted, source, _extra_files=extra)
+        _write_without_debug_info(source, folder / FILE)
     return [FILE]
 
 
-def _write_without_debug_info(source: io.BytesIO, path: Path) -> None:
+def _write_without_debug_info(source: str, path: Path) -> None:
     """Copy the archive without its source locations: they hold this machine's paths, and loading does not need them.
 
     torch's own writer keeps tensors aligned, so that they can be mapped into memory.
@@ -66,7 +68,6 @@ def _write_without_debug_info(source: io.BytesIO, path: Path) -> None:
 
     with zipfile.ZipFile(source) as archive:
         names = [name.partition("/")[2] for name in archive.namelist()]
-    source.seek(0)
     reader = torch._C.PyTorchFileReader(source)
     writer = torch._C.PyTorchFileWriter(str(path))
     for name in names:

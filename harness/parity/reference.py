@@ -63,6 +63,10 @@ class Reference:
             self._bytes -= _size(self._known.popitem(last=False)[1])
         return expected
 
+    def release(self) -> None:
+        """Let go of the float64 module, for something that needs the memory; what was computed stays known."""
+        self._wide = None
+
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:

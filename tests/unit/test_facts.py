@@ -2,7 +2,6 @@
 
 import ast
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,21 @@ import numpy as np
 import pytest
 
 from harness.agent import facts
+from harness.board.keeper import BOOT, SHARED, Keeper, sources
+from harness.device import Device, Runtime
+from harness.errors import DeviceError
+from harness.links.local import Link
+from tests.support.pythons import PYTHONS
 
 HARNESS = Path(facts.__file__).parents[1]
 AGENT = sorted((HARNESS / "agent").glob("*.py"))
+KEEPER = sorted((HARNESS / "agent" / "keeper").glob("*.py"))
+# What runs before there is anything but a Python: not even numpy.
+BARE = {*KEEPER, *(HARNESS / "agent" / f"{name}.py" for name in SHARED)}
 BACKENDS = {"torchscript": "torch", "onnxruntime": "onnxruntime"}
 SHIPPED = [
-    *(pytest.param(path, {"numpy"}, id=f"agent-{path.stem}") for path in AGENT),
+    *(pytest.param(path, set() if path in BARE else {"numpy"}, id=f"agent-{path.stem}") for path in AGENT),
+    *(pytest.param(path, set(), id=f"keeper-{path.stem}") for path in KEEPER),
     *(
         pytest.param(HARNESS / "backends" / f"{name}.py", {"numpy", runtime}, id=f"backend-{name}")
         for name, runtime in BACKENDS.items()
@@ -119,19 +127,56 @@ def test_packages_that_are_not_installed_are_left_out() -> None:
 # On the device
 
 
-def old_python() -> str | None:
-    """A Python 3.9, where this machine has one."""
-    managed = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9.*/bin/python"))
-    for program in [*map(str, managed), shutil.which("python3.9")]:
-        # pyenv's own python3.9 on the PATH only complains where no such version is chosen.
-        if program and subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return program
-    return None
+EACH_PYTHON = [pytest.param(program, id=name) for name, program in PYTHONS.items()]
 
 
-PYTHONS = [pytest.param(sys.executable, id="this")] + [
-    pytest.param(program, id="3.9") for program in [old_python()] if program
-]
+def board(python: str) -> Device:
+    """This machine as a device that has only this Python."""
+    return Device(
+        "board",
+        Path("board.toml"),
+        "",
+        "local",
+        None,
+        None,
+        None,
+        None,
+        ("onnxruntime",),
+        runtime=Runtime(python=python),
+    )
+
+
+@pytest.mark.parametrize("python", EACH_PYTHON)
+def test_the_keeper_runs_from_memory(python: str) -> None:
+    device = board(python)
+    keeper = Keeper(Link(device), device)
+    try:
+        found = keeper.request("facts", packages=["numpy", "no-such-package-of-ours"])
+    finally:
+        keeper.close()
+    here = facts.facts(["numpy"])
+    assert set(found) == {*here, "governor"}
+    assert "no-such-package-of-ours" not in found["packages"]
+    same = ("arch", "cpu", "aes", "memory_mib", "kernel", "libc", "serial")
+    assert {key: found[key] for key in same} == {key: here[key] for key in same}
+    assert Path(found["executable"]).samefile(python)
+
+
+def test_the_keepers_sources_are_all_that_it_imports() -> None:
+    names = {name.removesuffix(".__init__") for name in sources()}
+    modules = [path for path in BARE if path != BOOT and path.stem != "__init__"]
+    expected = {f"agent.{'keeper.' if path in KEEPER else ''}{path.stem}" for path in modules}
+    assert names == {"agent", "agent.keeper"} | expected
+
+
+def test_a_python_that_is_too_old_is_said_to_be(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    pretend = "import sys; sys.version_info = (3, 8, 1); sys.version = '3.8.1 (old)'; exec(sys.argv[-1])"
+    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}" "$3"\n')
+    old.chmod(0o755)
+    with pytest.raises(DeviceError, match="too old") as caught:
+        Keeper(Link(board(str(old))), board(str(old)))
+    assert caught.value.found == "Python 3.8.1"
 
 
 @pytest.mark.parametrize(("path", "packages"), SHIPPED)
@@ -139,7 +184,7 @@ def test_a_shipped_file_is_python_3_9(path: Path, packages: set[str]) -> None:
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("python", EACH_PYTHON)
 def test_a_real_python_compiles_what_is_shipped(python: str, tmp_path: Path) -> None:
     files = [str(param.values[0]) for param in SHIPPED]
     program = "import py_compile, sys; [py_compile.compile(path, sys.argv[1], doraise=True) for path in sys.argv[2:]]"
@@ -149,13 +194,13 @@ def test_a_real_python_compiles_what_is_shipped(python: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(("path", "packages"), SHIPPED)
 def test_a_shipped_file_imports_only_what_is_there(path: Path, packages: set[str]) -> None:
     allowed = packages | sys.stdlib_module_names
-    siblings = {file.stem for file in AGENT} | {"backend"} if path in AGENT else set()
+    siblings = {file.stem for file in AGENT} | {"backend"}
+    around = [{file.stem for file in KEEPER}, siblings] if path in KEEPER else [siblings if path in AGENT else set()]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
         elif isinstance(node, ast.ImportFrom) and node.level:
             names = {node.module} if node.module else {alias.name for alias in node.names}
-            assert node.level == 1
-            assert names <= siblings
+            assert names <= around[node.level - 1]
         elif isinstance(node, ast.ImportFrom):
-            assert str(node.module).partition(".")[0] in allowed
+            assert str(node.module).partition(".")[0] in allowed | ({"agent"} if path == BOOT else set())

@@ -36,26 +36,24 @@ def take(path: str, holder: dict[str, Any]) -> int:
 
     Raises:
         Busy: another run holds it.
-        OSError: the file cannot be written.
+        OSError: the file cannot be opened for writing.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _try(descriptor):
-        found = _read(path)
-        ours = bool(found) and found.get("run") == holder["run"] and found.get("boot") == boot_id()
-        if not ours or not end(found["pid"], found["start"], signal.SIGKILL) or not _wait(descriptor):
-            os.close(descriptor)
-            raise Busy(found)
-    me = identity(os.getpid())
-    content = {**holder, "pid": os.getpid(), "start": me[1] if me else 0, "boot": boot_id(), "uptime_s": _uptime_s()}
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(content).encode(), 0)
+    try:
+        if not _try(descriptor):
+            found = held_by(path)
+            if found.get("run") != holder["run"] or not _has_ended(found, descriptor):
+                raise Busy(found)
+        me = identity(os.getpid())
+        content = {**holder, "pid": os.getpid(), "start": me[1] if me else 0, "boot": boot_id()}
+        # On a full disk it is held all the same: who wants to free some space there must be able to.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({**content, "uptime_s": _uptime_s()}).encode(), 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
-
-
-def holder(path: str) -> dict[str, Any] | None:
-    """Who holds the lock, by what it wrote down: to try it would be in the way of a run that takes it."""
-    found = _read(path)
-    return found if {"pid", "start", "boot"} <= found.keys() and is_alive(found) else None
 
 
 def _try(descriptor: int) -> bool:
@@ -66,22 +64,25 @@ def _try(descriptor: int) -> bool:
     return True
 
 
-def _wait(descriptor: int) -> bool:
+def _has_ended(found: dict[str, Any], descriptor: int) -> bool:
+    """End a holder; whether the lock is ours then."""
+    if not end(found["pid"], found["start"], signal.SIGKILL):
+        return False
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if _try(descriptor):
-            return True
+    while not _try(descriptor):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.02)
-    return False
+    return True
 
 
-def _read(path: str) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
+def held_by(path: str) -> dict[str, Any]:
+    """Who holds the lock; {} where that is not known, as in the moment before a new holder has written it down."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         found = json.loads(read_text(path))
-        if isinstance(found, dict):
-            if found.get("boot") == boot_id():  # by the device's uptime: its clock may be wrong by a year, or be set
-                found["age_s"] = max(_uptime_s() - found.get("uptime_s", 0.0), 0.0)
-            return found
+        if is_alive(found):
+            # By the device's uptime: its clock may be wrong by a year, or be set.
+            return {**found, "age_s": max(_uptime_s() - found["uptime_s"], 0.0)}
     return {}
 
 

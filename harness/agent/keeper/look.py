@@ -13,38 +13,32 @@ from typing import Any
 from .. import telemetry
 from ..facts import read_text
 from . import lock
-from .store import KINDS, Store
-
-
-def holder(store: str) -> dict[str, Any] | None:
-    """What the run that holds the device says of itself; None where none does."""
-    return lock.holder(os.path.join(_root(store), "lock"))
+from .folders import free_bytes, is_sealed, size_of
+from .store import FOLDERS, KINDS
 
 
 def look(store: str) -> dict[str, Any]:
     """All of it, as JSON's own types.
 
-    "store", its path; "holder"; "entries", how many; "damaged", their names; "used_bytes"; "free_bytes" and "writable",
-    of the store or of the folder that it would be made in; "state", see telemetry; "time" by the device's clock;
-    "swap_total_kib", "swap_used_kib".
+    "store", its path; "holder", what the run that holds the device says of itself, or None; "entries", how many;
+    "damaged", their names; "used_bytes"; "free_bytes" and "writable", of the store or of the folder that it would be
+    made in; "state", see telemetry; "time" by the device's clock; "swap_total_kib", "swap_used_kib".
     """
-    root = _root(store)
-    there = Store(root, make=False)
-    whole = all(os.path.isdir(there.path(kind)) for kind in KINDS)
-    entries = there.entries() if whole else []
-    damaged = [name for name in entries if not there.is_intact(name) and os.path.exists(there.path(name))]
+    root = os.path.abspath(os.path.expanduser(store))
+    entries = [entry for kind in KINDS for entry in _names(root, kind)]
+    # A run may be removing some of them meanwhile: what is gone is not damaged.
+    damaged = [entry for entry in entries if not is_sealed(f"{root}/{entry}") and os.path.exists(f"{root}/{entry}")]
     place = root
     while not os.path.exists(place):
         place = os.path.dirname(place)
-    disk = os.statvfs(place)
     total, free = (_meminfo_kib(name) for name in ("SwapTotal", "SwapFree"))
     return {
         "store": root,
-        "holder": holder(store),
+        "holder": lock.held_by(os.path.join(root, "lock")) or None,
         "entries": len(entries),
         "damaged": damaged,
-        "used_bytes": there.used_bytes(),
-        "free_bytes": disk.f_bavail * disk.f_frsize,
+        "used_bytes": sum(size_of(os.path.join(root, name)) for name in FOLDERS),
+        "free_bytes": free_bytes(root),
         "writable": os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK),
         "state": telemetry.state(),
         "time": time.time(),
@@ -53,8 +47,11 @@ def look(store: str) -> dict[str, Any]:
     }
 
 
-def _root(store: str) -> str:
-    return os.path.abspath(os.path.expanduser(store))
+def _names(root: str, kind: str) -> list[str]:
+    try:
+        return [f"{kind}/{name}" for name in sorted(os.listdir(os.path.join(root, kind))) if not name.startswith(".")]
+    except OSError:
+        return []
 
 
 def _meminfo_kib(name: str) -> int:

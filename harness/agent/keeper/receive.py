@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from .store import CHUNK, Store
+from .folders import remove
+from .store import CHUNK, FULL, Store
 
 ReadInto = Callable[[memoryview], None]
 
@@ -32,13 +33,13 @@ class Receiver:
         return {sha256: self._have(sha256, size) for sha256, size in files.items()}
 
     def _have(self, sha256: str, size: int) -> int | None:
-        if os.path.exists(self.store.path("incoming", sha256)):
-            return None
-        digest, have = hashlib.sha256(), 0
-        with contextlib.suppress(FileNotFoundError), open(self._part(sha256), "rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                have += len(chunk)
+        whole = self.store.path("incoming", sha256)
+        if os.path.exists(whole):
+            # Of an earlier connection, perhaps of before a power cut, which leaves names of what was never written.
+            if _hash_of(whole)[0].hexdigest() == sha256:
+                return None
+            remove(whole)
+        digest, have = _hash_of(self._part(sha256))
         if have > size:
             digest, have = hashlib.sha256(), 0
         self.hashes[sha256] = digest
@@ -47,22 +48,32 @@ class Receiver:
     def file(self, header: dict[str, Any], size: int, read_into: ReadInto) -> None:
         """Write what follows at its offset; whole, it is verified and gets its name.
 
-        A file that turns out to be another one is removed, and named in ``wrong``.
+        A file that turns out to be another one is removed, and named in ``wrong``. A part that has filled the disk is
+        removed, too: it must not stay full.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
-        sha256, digest = header["sha256"], self.hashes[header["sha256"]]
+        sha256, part = header["sha256"], self._part(header["sha256"])
+        digest = self.hashes[sha256]
         # Never for appending: a receiver of a dropped connection that still writes writes the same bytes to the same
         # place.
-        descriptor = os.open(self._part(sha256), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, header["offset"])
             self._write(descriptor, header["offset"], size, digest, read_into)
+        except OSError as error:
+            if error.errno in FULL:
+                os.unlink(part)
+            raise
         finally:
             os.close(descriptor)
-        self._finish(sha256, digest.hexdigest(), header["offset"] + size == header["bytes"])
+        if digest.hexdigest() == sha256:
+            os.rename(part, self.store.path("incoming", sha256))
+        elif header["offset"] + size == header["bytes"]:
+            os.unlink(part)
+            self.wrong[sha256] = digest.hexdigest()
 
     def _write(self, descriptor: int, offset: int, size: int, digest: Any, read_into: ReadInto) -> None:
         while size:
@@ -75,15 +86,25 @@ class Receiver:
                 offset += count
                 view = view[count:]
 
-    def _finish(self, sha256: str, found: str, whole: bool) -> None:
-        if found == sha256:
-            os.rename(self._part(sha256), self.store.path("incoming", sha256))
-        elif whole:
-            os.unlink(self._part(sha256))
-            self.wrong[sha256] = found
-
     def _part(self, sha256: str) -> str:
         return self.store.path("incoming", sha256 + ".part")
+
+
+def _hash_of(path: str) -> tuple[Any, int]:
+    """A file's SHA-256, to be gone on with, and its size; of no bytes where there is none."""
+    digest, size = hashlib.sha256(), 0
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest, size
+
+
+def is_near(store: Store, path: str) -> bool:
+    """Whether a file of this very machine can get a second name in the store."""
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_dev == os.stat(store.root).st_dev
+    return False
 
 
 def adopt(store: Store, path: str, sha256: str) -> None:
@@ -94,26 +115,26 @@ def adopt(store: Store, path: str, sha256: str) -> None:
         ValueError: it is not what was announced.
     """
     target = store.path("incoming", sha256)
-    if os.path.exists(target):
-        return
+    remove(target)
     try:
         os.link(path, target)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOSPC):
+        if error.errno in (errno.ENOENT, *FULL):
             raise
         _copy(store, path, sha256)
 
 
 def _copy(store: Store, path: str, sha256: str) -> None:
     receiver = Receiver(store.root)
-    receiver.offer({sha256: -1})
     with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        have = receiver.offer({sha256: size})[sha256] or 0
+        file.seek(have)
 
         def read_into(view: memoryview) -> None:
             if file.readinto(view) != len(view):
                 raise ValueError(f"{path} became shorter while it was read")
 
-        size = os.fstat(file.fileno()).st_size
-        receiver.file({"sha256": sha256, "offset": 0, "bytes": size}, size, read_into)
+        receiver.file({"sha256": sha256, "offset": have, "bytes": size}, size - have, read_into)
     if receiver.wrong:
         raise ValueError(f"{path} is not what was announced: wanted {sha256}; found {receiver.wrong[sha256]}")

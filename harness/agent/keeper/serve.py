@@ -13,7 +13,6 @@ import os
 import platform
 import queue
 import select
-import shutil
 import sys
 import threading
 import time
@@ -25,13 +24,15 @@ from .. import orphans, telemetry
 from ..facts import facts
 from ..wire import Head, pack_head, read_head
 from . import lock, look
-from .receive import Receiver, adopt
+from .folders import free_bytes
+from .receive import Receiver, adopt, is_near
 from .store import Store
 
 # Beyond this silence the host is gone. It sends something every 3 seconds, also while it is busy.
 SILENCE_S = 60.0
 SIGN_OF_LIFE_S = 2.0
-POLL_S = 0.02
+# How often it is looked whether an agent has finished: seldom, for it may be measuring.
+POLL_S = 0.2
 F_SETPIPE_SZ = 1031  # fcntl has the name from Python 3.10 on
 PIPE_SIZE = 1 << 20
 
@@ -43,16 +44,24 @@ class Keeper:
         self.store: Store | None = None
         self.receiver: Receiver | None = None
         self.lock: int | None = None
+        self.record = ""
 
     def op_facts(self, packages: list[str] | None = None) -> dict[str, Any]:
         """What the board is; see harness.agent.facts. Asks for no lock."""
         return {**facts(packages), "governor": telemetry.governors()}
 
-    def op_open(self, store: str, holder: dict[str, Any]) -> dict[str, Any]:
+    def op_look(self, store: str) -> dict[str, Any]:
+        """Who holds the device, and what is stored; see look. Asks for no lock, writes nothing."""
+        return look.look(store)
+
+    def op_open(self, store: str, holder: dict[str, Any], use: list[str]) -> dict[str, Any]:
         """Lock the device for this run and tidy up after the one before.
 
+        Args:
+            use: entries that this run has used, where it comes back.
+
         Reply: "busy", who holds it; or "store", its path; "entries", what is there; "damaged", what was and has been
-        removed; "reaped", processes of earlier runs that were ended.
+        removed; "reaped", processes of earlier runs that were ended, and "stuck", those that do not end.
         """
         root = os.path.abspath(os.path.expanduser(store))
         os.makedirs(root, mode=0o700, exist_ok=True)
@@ -61,28 +70,36 @@ class Keeper:
         except lock.Busy as busy:
             return {"busy": busy.holder}
         self.store = Store(root)
-        self._drop_results(holder["run"])
-        reaped = orphans.reap(self.store.path("agents"), spare=holder["run"])
-        return {"store": root, "damaged": self.store.tidy(), "entries": self.store.entries(), "reaped": reaped}
+        agents, run = self.store.path("agents"), holder["run"]
+        reaped = orphans.reap(agents, spare=run)
+        stuck = [record["pid"] for record in orphans.living(agents) if record["run"] != run]
+        self.store.drop_results(run)
+        damaged = self.store.tidy()
+        self.op_use(use)
+        reply = {"store": root, "damaged": damaged, "entries": self.store.entries()}
+        return {**reply, "reaped": reaped, "stuck": stuck}
 
-    def _drop_results(self, run: str) -> None:
-        """An earlier run's results have nobody left to collect them."""
-        for name in os.listdir(self._store.path("results")):
-            if not name.startswith(run):
-                with contextlib.suppress(OSError):
-                    os.unlink(self._store.path("results", name))
+    def op_ping(self) -> dict[str, Any]:
+        """Still there."""
+        return {}
 
-    def op_ping(self, use: list[str]) -> dict[str, Any]:
-        """Still there. ``use``: entries that this run has used since."""
-        for entry in use:
-            with contextlib.suppress(OSError):
+    def op_use(self, entries: list[str]) -> dict[str, Any]:
+        """Keep entries for as long as this run goes on, and longer than those that it did not use."""
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
                 self._store.use(entry)
         return {}
 
-    def op_room(self, needed: int, use: list[str]) -> dict[str, Any]:
-        """Make room for so many bytes; see Store.make_room."""
-        self.op_ping(use)
-        return self._store.make_room(needed)
+    def op_room(self, needed: int, files: dict[str, int], paths: dict[str, str], use: list[str]) -> dict[str, Any]:
+        """Make room for so many bytes; see Store.make_room.
+
+        Args:
+            files: what is going to be sent, SHA-256 -> size.
+            paths: where that is on this machine, path -> SHA-256, for a link that leads nowhere else.
+        """
+        self.op_use(use)
+        near = sum(files[sha256] for path, sha256 in paths.items() if is_near(self._store, path))
+        return self._store.make_room(needed, files, near)
 
     def op_adopt(self, files: dict[str, str]) -> dict[str, Any]:
         """Take files of this machine, path -> SHA-256: for a link that leads nowhere else."""
@@ -100,10 +117,17 @@ class Keeper:
         """End every process that was started from this store."""
         return {"reaped": orphans.reap(self._store.path("agents"))}
 
+    def op_leave(self, run: str) -> dict[str, Any]:
+        """The run is over: end what is left of it, drop what it did not collect."""
+        orphans.reap(self._store.path("agents"))
+        orphans.end_marked(run)
+        self._store.drop_results()
+        return {}
+
     def op_collect(self, name: str, wait_s: float) -> tuple[dict[str, Any], bytes]:
         """What an agent kept when the connection dropped, "found" or not; waits while one of this store is at it.
 
-        Then ends what is left of them.
+        Then ends what is left of them. What was found stays until the run's end, for this reply may be lost, too.
         """
         path = self._store.path("results", name)
         deadline = time.monotonic() + wait_s
@@ -114,19 +138,9 @@ class Keeper:
         self.op_end_agents()
         try:
             with open(path, "rb") as file:
-                content = file.read()
+                return {"found": True}, file.read()
         except FileNotFoundError:
             return {"found": False}, b""
-        os.unlink(path)
-        return {"found": True}, content
-
-    def op_holder(self, store: str) -> dict[str, Any]:
-        """Who holds the device, or None. Asks for no lock."""
-        return {"holder": look.holder(store)}
-
-    def op_look(self, store: str) -> dict[str, Any]:
-        """What is stored, and how the device is. Asks for no lock, writes nothing; see look."""
-        return look.look(store)
 
     def op_clear(self) -> dict[str, Any]:
         """Remove the store's content."""
@@ -138,22 +152,40 @@ class Keeper:
         """Begin an upload; see Receiver.offer."""
         self.receiver = Receiver(store)
         # Found and ended by the next run, should this one's connection hang half-open.
-        orphans.write_record(self.receiver.store.path("agents"))
+        self.record = orphans.write_record(self.receiver.store.path("agents"))
         return {"have": self.receiver.offer(files)}
 
     def op_done(self) -> dict[str, Any]:
         """End an upload: "wrong", files that came in as others than announced."""
         if self.receiver is None:
             raise RuntimeError("nothing was offered")
-        with contextlib.suppress(OSError):
-            os.unlink(self.receiver.store.path("agents", f"{os.getpid()}.json"))
         return {"wrong": self.receiver.wrong}
+
+    def close(self) -> None:
+        """The process ends."""
+        if self.record:
+            with contextlib.suppress(OSError):
+                os.unlink(self.record)
+
+    @property
+    def root(self) -> str:
+        """The store's folder; "" before it is known."""
+        store = self.receiver.store if self.receiver else self.store
+        return store.root if store else ""
 
     @property
     def _store(self) -> Store:
         if self.store is None:
             raise RuntimeError("the device has not been opened")
         return self.store
+
+
+class Gone(Exception):
+    """The host has closed its end."""
+
+
+class Silent(Exception):
+    """Nothing was heard of the host for a while, or it takes nothing in."""
 
 
 class Host:
@@ -168,7 +200,7 @@ class Host:
         os.dup2(2, 1)
 
     def receive(self) -> Head:
-        """The next request. Raises: EOFError when the host goes; TimeoutError when it says nothing."""
+        """The next request. Raises: Gone, Silent."""
         return read_head(self._read)
 
     def _read(self, size: int) -> bytearray:
@@ -182,22 +214,28 @@ class Host:
         poll.register(self.source, select.POLLIN)
         while view:
             if not poll.poll(SILENCE_S * 1e3):
-                raise TimeoutError
+                raise Silent
             count = os.readv(self.source, [view])
             if not count:
-                raise EOFError
+                raise Gone
             view = view[count:]
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
-        """Write one frame."""
+        """Write one frame. Raises: Gone, Silent."""
         view = memoryview(pack_head(header, len(payload)) + payload)
+        poll = select.poll()
+        poll.register(self.sink, select.POLLOUT)
         while view:
-            view = view[os.write(self.sink, view) :]
+            if not poll.poll(SILENCE_S * 1e3):
+                raise Silent
+            try:  # so much at once never waits, pipe(7)
+                view = view[os.write(self.sink, view[: select.PIPE_BUF]) :]
+            except BrokenPipeError:
+                raise Gone from None
 
 
-def serve(host: Host) -> None:
+def serve(host: Host, keeper: Keeper) -> None:
     """Answer until the host goes. A file is not answered: the upload's end says what was wrong."""
-    keeper = Keeper()
     while True:
         request = host.receive()
         header = dict(request.header)
@@ -207,10 +245,10 @@ def serve(host: Host) -> None:
                 keeper.receiver.file(header, request.payload_size, host.read_into)
                 continue
             result = _patiently(host, lambda: getattr(keeper, f"op_{operation}")(**header))  # noqa: B023  # run at once
-        except (EOFError, TimeoutError):
+        except (Gone, Silent):
             raise
         except Exception as error:  # noqa: BLE001  # the host's to judge
-            host.send(_refusal(error))
+            host.send(_refusal(error, keeper.root))
             if operation == "file":
                 return  # what follows can no longer be told apart
             continue
@@ -238,29 +276,24 @@ def _patiently(host: Host, work: Callable[[], Any]) -> Any:
         host.send({"working": True})
 
 
-def _refusal(error: Exception) -> dict[str, Any]:
+def _refusal(error: Exception, root: str) -> dict[str, Any]:
     refusal: dict[str, Any] = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc(limit=-6)}
     if isinstance(error, OSError):
-        path = str(error.filename or "")
-        refusal.update(errno=error.errno, path=path, free_bytes=_free_bytes(path))
+        path = str(error.filename or root)  # what is written through a descriptor has no name
+        refusal.update(errno=error.errno, path=path, free_bytes=free_bytes(path) if path.startswith("/") else None)
     return refusal
-
-
-def _free_bytes(path: str) -> int | None:
-    while path and not os.path.exists(path):
-        path = os.path.dirname(path)
-    return shutil.disk_usage(path).free if path else None
 
 
 def main() -> None:
     """Say hello, serve."""
-    host = Host()
+    keeper = Keeper()
     try:
+        host = Host()
         host.send({"hello": "hilgate-keeper", "python": platform.python_version(), "executable": sys.executable})
-        serve(host)
-    except EOFError:
+        serve(host, keeper)
+    except Gone:
         pass
-    except TimeoutError:
+    except Silent:
         print(f"keeper: nothing was heard of the host for {SILENCE_S:g} s: ending", file=sys.stderr)
-    except BrokenPipeError as error:
-        print(f"keeper: {error}", file=sys.stderr)
+    finally:
+        keeper.close()

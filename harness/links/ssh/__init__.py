@@ -7,18 +7,19 @@ measurement's calls.
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import fabric
 import paramiko
 
 from ...device import Device
-from ...errors import LinkError, LinkLost
-from .connection import CHANNEL_TIMEOUT_S, connect, describe
+from ...errors import LinkLost
+from .connection import CHANNEL_TIMEOUT_S, connect
 from .process import Process
+from .route import Route
 
 STORE = "~/.cache/hilgate"
 
@@ -34,7 +35,7 @@ class Link:
         self.device = device
         self.where = device.host or ""
         self._aes = True
-        self._connections: dict[bool, fabric.Connection] = {}
+        self._routes: dict[bool, Route] = {}
 
     def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Process:
         """Start a script on the board, without a terminal, whatever its login shell is.
@@ -47,24 +48,26 @@ class Link:
         # Not the script's own shell: its parent tells by which signal it ended, which paramiko does not hand on.
         command = f"/bin/sh -c {shlex.quote(f'({script}); exit $?')}"
         try:
-            channel = transport.open_session(timeout=CHANNEL_TIMEOUT_S)
-            channel.settimeout(CHANNEL_TIMEOUT_S)
-            channel.exec_command(command)
+            with _bounded(transport):
+                channel = transport.open_session(timeout=CHANNEL_TIMEOUT_S)
+                channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             what = f"a program cannot be started on {self.device.name}"
             raise LinkLost(what, found=f"{type(error).__name__}: {error}", where=self.where) from error
         return Process(channel, self.where, kill)
 
     def _transport(self, bulk: bool) -> paramiko.Transport:
-        connection = self._connections.get(bulk)
-        if connection is None or not connection.is_connected:
-            connection = connect(self.device, aes=self._aes)
-            self._connections[bulk] = connection
-            self.where = describe(connection)
-        transport: paramiko.Transport | None = connection.transport
-        if transport is None:
-            raise LinkError(f"no connection to {self.device.name}", where=self.where)
-        return transport
+        transport = self._routes[bulk].transport if bulk in self._routes else None
+        if transport is not None:
+            return transport
+        if bulk in self._routes:  # it dropped; hosts on the way may still be connected
+            self._routes.pop(bulk).close()
+        route = connect(self.device, aes=self._aes)
+        self._routes[bulk] = route
+        self.where = str(route)
+        if route.transport is None:
+            raise LinkLost("the connection dropped", where=self.where)
+        return route.transport
 
     def learn(self, facts: dict[str, Any]) -> None:
         """Whether the board's CPU has instructions for AES decides what is sent in which cipher."""
@@ -72,25 +75,23 @@ class Link:
 
     def abort(self) -> None:
         """Close the sockets under everything: whoever waits for them is told at once."""
-        for connection in self._connections.values():
-            for hop in hops(connection):
-                if hop.transport is not None:
-                    with contextlib.suppress(OSError, EOFError):
-                        hop.transport.close()
+        for route in list(self._routes.values()):
+            route.abort()
 
     def close(self) -> None:
         """Log out."""
-        self.abort()
-        for connection in self._connections.values():
-            for hop in hops(connection):
-                with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-                    hop.close()
-        self._connections.clear()
+        while self._routes:
+            self._routes.popitem()[1].close()
 
 
-def hops(connection: fabric.Connection) -> list[fabric.Connection]:
-    """A connection and the ones that it goes through, itself first."""
-    found = [connection]
-    while isinstance(found[-1].gateway, fabric.Connection):
-        found.append(found[-1].gateway)
-    return found
+@contextmanager
+def _bounded(transport: paramiko.Transport) -> Iterator[None]:
+    """Close a connection whose other end takes too long: for the answer to a command paramiko waits without end."""
+    timer = threading.Timer(2 * CHANNEL_TIMEOUT_S, transport.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join(CHANNEL_TIMEOUT_S)

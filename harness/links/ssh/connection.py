@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +12,17 @@ import fabric
 import paramiko
 
 from ...device import Device
-from ...errors import HostKeyError, LinkError
-from .hostkeys import KnownHosts, Unverified
+from ...errors import LinkError
+from .hostkeys import Identity, KnownHosts, Unverified
+from .login import AUTH_TIMEOUT_S, Keys, Refused
+from .route import Route, find_route
 
-# For a TCP connection, and then for the exchange of keys (Fabric makes an int of it).
+# For a TCP connection, and again for the exchange of keys; ssh_config's ConnectTimeout counts instead.
 CONNECT_TIMEOUT_S = 15
-BANNER_TIMEOUT_S = 15.0
-AUTH_TIMEOUT_S = 30.0
 # paramiko's own is an hour.
 CHANNEL_TIMEOUT_S = 15.0
+# What is on its way when keys are exchanged anew has to arrive first: minutes, over a slow radio link.
+REKEY_TIMEOUT_S = 120.0
 # Sent when nothing else is: firewalls forget connections on which nothing moves.
 KEEPALIVE_S = 15
 # Sent data that is not acknowledged for so long ends the connection; the kernel's own patience is a quarter of an hour.
@@ -28,14 +30,14 @@ TCP_USER_TIMEOUT_MS = 20_000
 
 # With AES in hardware GCM needs no second pass for a hash; without (a Pi 4) counter mode is the cheaper one. paramiko
 # has no ChaCha20. Measured in benchmarks/ssh_upload.
-GCM = ("aes256-gcm@openssh.com", "aes128-gcm@openssh.com")
+GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CTR = ("aes128-ctr", "aes256-ctr", "aes192-ctr")
 
 # paramiko logs with tracebacks what it raises too, and logging prints that where nobody has asked for it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-def connect(device: Device, *, aes: bool = True) -> fabric.Connection:
+def connect(device: Device, *, aes: bool = True) -> Route:
     """An open connection to a device's host, as ssh_config names it.
 
     Args:
@@ -43,51 +45,61 @@ def connect(device: Device, *, aes: bool = True) -> fabric.Connection:
 
     Raises:
         HostKeyError: a host key on the way is unknown, or another than the one that is known.
+        InputError: ssh_config or a file of known hosts cannot be understood.
         LinkError: it cannot be reached, or it refuses us.
     """
-    connection = _prepare(device.host or "", aes)
     known = KnownHosts(device.known_hosts)
-    gateway = connection
-    while isinstance(gateway, fabric.Connection):
-        known.guard(gateway.client, gateway.host, gateway.port)
-        gateway = gateway.gateway
+    settings = {"timeouts": {"connect": CONNECT_TIMEOUT_S}, "authentication": {"strategy_class": Keys}}
+    route = find_route(device.host or "", settings)
     try:
-        _open(connection, device, known)
+        for number in range(len(route.hops)):
+            way = Route(route.hops[: number + 1], route.command)
+            subject = device.name if way.last is route.last else f"{way.last.original_host}, a host on the way,"
+            _open(way, subject, device, known, aes)
     except BaseException:
-        with contextlib.suppress(Exception):
-            connection.close()
+        route.close()
         raise
-    return connection
+    return route
 
 
-def _prepare(host: str, aes: bool) -> fabric.Connection:
-    config = fabric.Config(
-        overrides={
-            "run": {"in_stream": False},
-            "timeouts": {"connect": CONNECT_TIMEOUT_S},
-            "connect_kwargs": {
-                "banner_timeout": BANNER_TIMEOUT_S,
-                "auth_timeout": AUTH_TIMEOUT_S,
-                "channel_timeout": CHANNEL_TIMEOUT_S,
-                "transport_factory": _transport_factory(aes),
-            },
-        }
+def _open(way: Route, subject: str, device: Device, known: KnownHosts, aes: bool) -> None:
+    """Open the last connection of a route, or of a part of one; those before it are open.
+
+    Args:
+        subject: what is at its end, in words.
+    """
+    hop = way.last
+    identity = known.identity(hop.host, hop.port, hop.ssh_config)
+    # Told of no host key, it asks its policy about each. Fabric's own policy accepts them all.
+    hop.client.set_missing_host_key_policy(identity)
+    hop.connect_timeout = hop.connect_timeout or CONNECT_TIMEOUT_S  # 0 would be without end
+    hop.connect_kwargs.update(
+        banner_timeout=hop.connect_timeout,
+        auth_timeout=AUTH_TIMEOUT_S,
+        channel_timeout=CHANNEL_TIMEOUT_S,
+        transport_factory=_transport_factory(aes, identity, hop.connect_timeout),
     )
-    connection = fabric.Connection(host, config=config)
-    # ssh's own word for "these keys only": an agent full of others uses up the server's patience.
-    if str(connection.ssh_config.get("identitiesonly", "no")).lower() == "yes":
-        connection.connect_kwargs.update(allow_agent=False, look_for_keys=False)
-    return connection
+    began = time.monotonic()
+    try:
+        hop.open()
+    except Unverified as error:
+        raise known.error(error, f"{way} ({device.path}: device.host)", device.name) from error
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        waited = time.monotonic() - began >= hop.connect_timeout
+        raise _explained(error, way, subject, device, waited) from error
+    hop.transport.set_keepalive(KEEPALIVE_S)
+    hop.transport.clear_to_send_timeout = REKEY_TIMEOUT_S
 
 
-def _transport_factory(aes: bool) -> Callable[..., paramiko.Transport]:
+def _transport_factory(aes: bool, identity: Identity, timeout: float) -> Callable[..., paramiko.Transport]:
     def make(sock: Any, **options: Any) -> paramiko.Transport:
         transport = paramiko.Transport(sock, **options)
         security = transport.get_security_options()
         first = GCM + CTR if aes else CTR + GCM
         security.ciphers = (*first, *(name for name in security.ciphers if name not in first and "cbc" not in name))
-        transport.handshake_timeout = CONNECT_TIMEOUT_S
-        if isinstance(sock, socket.socket):  # a hop further on it is a channel
+        security.key_types = identity.preferred(security.key_types)
+        transport.handshake_timeout = timeout
+        if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:  # not a ProxyCommand's, nor a channel
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
         return transport
@@ -95,48 +107,37 @@ def _transport_factory(aes: bool) -> Callable[..., paramiko.Transport]:
     return make
 
 
-def _open(connection: fabric.Connection, device: Device, known: KnownHosts) -> None:
-    where = f"{describe(connection)} ({device.path}: device.host)"
-    what = f"{device.name} cannot be reached"
-    try:
-        connection.open()
-    except (Unverified, paramiko.BadHostKeyException) as error:
-        raise known.error(error, device) from error
-    except socket.gaierror as error:
-        hint = "name an address, or a host of ~/.ssh/config"
-        raise LinkError(f"{what}: the name does not resolve", found=str(error), where=where, hint=hint) from error
-    except paramiko.PasswordRequiredException as error:
-        hint = "hilgate asks for nothing while it runs: load the key into an agent, ssh-add"
-        raise LinkError(f"{what}: a key file needs its passphrase", found=str(error), where=where, hint=hint) from error
-    except paramiko.AuthenticationException as error:
-        found = f"{error} Tried: {_tried(connection)}"
-        hint = f"try it by hand: ssh {device.host}; to copy your key there: ssh-copy-id {device.host}"
-        raise LinkError(f"{device.name} refuses our keys", found=found, where=where, hint=hint) from error
-    except TimeoutError as error:
-        found = f"no answer in {CONNECT_TIMEOUT_S} s"
+def _explained(error: Exception, way: Route, subject: str, device: Device, waited: bool) -> LinkError:
+    """What to say of a connection that could not be made.
+
+    Args:
+        waited: whether it took as long as it may.
+    """
+    hop = way.last
+    what, by_hand = f"{subject} cannot be reached", f"try it by hand: ssh {device.host}"
+    found = f"{type(error).__name__}: {error}"
+    if isinstance(error, socket.gaierror):
+        what, hint = f"{what}: the name does not resolve", "name an address, or a host of ~/.ssh/config"
+    elif isinstance(error, Refused):
+        what, found, hint = f"{subject} refuses our keys", f"user {hop.user}\n{error}", _login_hint(error, hop, by_hand)
+    elif isinstance(error, paramiko.ChannelException):
+        what, hint = f"{what} from {way.hops[-2].original_host}", "is it switched on, and is sshd at that port?"
+    elif isinstance(error, ConnectionRefusedError | paramiko.ssh_exception.NoValidConnectionsError):
+        found, hint = f"nothing listens there ({error})", "is it switched on, and is sshd at that port?"
+    elif waited or isinstance(error, TimeoutError):
+        found = f"no answer in {hop.connect_timeout} s ({error or 'timed out'})"
         hint = "is it switched on, in this network, and not behind a firewall?"
-        raise LinkError(what, found=found, where=where, hint=hint) from error
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        found = f"{type(error).__name__}: {error}"
-        hint = f"try it by hand: ssh {device.host}"
-        raise LinkError(what, found=found, where=where, hint=hint) from error
-    if connection.transport is not None:
-        connection.transport.set_keepalive(KEEPALIVE_S)
+    else:
+        hint = by_hand
+    if way.command is not None:
+        found += f"\nthe ProxyCommand, {way.command.program}, on its stderr: {way.command.said() or '(nothing)'}"
+    return LinkError(what, found=found, where=f"{way} ({device.path}: device.host)", hint=hint)
 
 
-def _tried(connection: fabric.Connection) -> str:
-    files = connection.connect_kwargs.get("key_filename") or []
-    only = connection.connect_kwargs.get("look_for_keys") is False
-    tried = [*files, *([] if only else ["the keys of the SSH agent", "~/.ssh/id_*"])]
-    return f"user {connection.user}; " + ", ".join(tried)
-
-
-def describe(connection: fabric.Connection) -> str:
-    """The other end in words; with the host that it is reached through."""
-    text = f"{connection.user}@{connection.host}:{connection.port}"
-    if isinstance(connection.gateway, fabric.Connection):
-        text += f" through {describe(connection.gateway)}"
-    return text
-
-
-__all__ = ["CHANNEL_TIMEOUT_S", "HostKeyError", "connect", "describe"]
+def _login_hint(error: Refused, hop: fabric.Connection, by_hand: str) -> str:
+    if error.locked:
+        return "hilgate asks for nothing while it runs: load the key into an agent, ssh-add"
+    if error.closed:
+        name = hop.original_host
+        return f"it has had enough of keys: name the right one, IdentityFile and IdentitiesOnly yes under Host {name}"
+    return f"{by_hand}; to copy your key there: ssh-copy-id {hop.original_host}"

@@ -1,26 +1,33 @@
 """Host keys: which are known, whether a host shows one of them, and what to say when it does not.
 
-Known is what stands in the project's own ``devices/known_hosts``; of a host that it does not name, what the user's
-``~/.ssh/known_hosts`` says. The format is OpenSSH's (sshd(8)); hashed names and several keys of a host are understood,
-``@revoked`` refuses a key wherever it stands, ``@cert-authority`` is not supported: paramiko knows no certificates of
-hosts.
+    1. the project's own devices/known_hosts: where it names a host, nothing else counts for that host
+    2. otherwise what ssh would read: UserKnownHostsFile and GlobalKnownHostsFile of ssh_config, or their defaults
+
+A host is looked for as ssh does: by its HostKeyAlias, or else by its HostName and port. The format is OpenSSH's
+(sshd(8)): hashed names, patterns and several keys of a host are understood. A key marked ``@revoked`` in any of these
+files is refused, whichever hosts its line names. ``@cert-authority`` is not supported, paramiko knows no certificates
+of hosts; nor is StrictHostKeyChecking: no setting makes an unknown key do, and no key is ever added by itself.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry
 
-from ...cache import write_atomically
-from ...device import Device
+from ...cache import storage_errors, write_atomically
 from ...errors import HostKeyError, InputError
 
-USERS = Path("~/.ssh/known_hosts")
+USERS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+GLOBAL = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+# One key of a host may be asked for by several names: those of the hashes that are signed.
+RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,7 @@ class HostKey:
     @property
     def fingerprint(self) -> str:
         """As ssh-keygen -l prints it: "SHA256:…"."""
-        digest = hashlib.sha256(self.key.asbytes()).digest()
-        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        return fingerprint(self.key)
 
     @property
     def line(self) -> str:
@@ -42,80 +48,112 @@ class HostKey:
         return f"{self.name} {self.key.get_name()} {self.key.get_base64()}\n"
 
 
+def fingerprint(key: paramiko.PKey) -> str:
+    """As OpenSSH prints it: "SHA256:…"."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+
+
 class Unverified(paramiko.SSHException):
-    """A host showed a key of which nothing is known, or one that was revoked."""
+    """A host showed a key that is none of those that are known of it, or one that was revoked."""
 
-    def __init__(self, shown: HostKey, *, revoked: bool = False) -> None:
-        super().__init__(f"{shown.name}: {shown.fingerprint}")
-        self.shown = shown
-        self.revoked = revoked
+    def __init__(self, identity: Identity, shown: paramiko.PKey) -> None:
+        super().__init__(f"{identity.name}: {fingerprint(shown)}")
+        self.identity = identity
+        self.shown = HostKey(identity.name, shown)
 
 
-class _Refuse(paramiko.MissingHostKeyPolicy):
+@dataclass(frozen=True)
+class Identity(paramiko.MissingHostKeyPolicy):
+    """What is known of one host; as a policy of a client that is told of no host at all, it judges every key.
+
+    paramiko's own judgement knows one key of each type, and asks for the first known type only.
+    """
+
+    name: str
+    keys: Sequence[paramiko.PKey]
+    revoked: Sequence[paramiko.PKey]
+    unreadable: Sequence[str]
+
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        raise Unverified(HostKey(hostname, key))
+        """Refuse a key, unless it is known."""
+        if key in self.revoked or key not in self.keys:
+            raise Unverified(self, key)
+
+    def preferred(self, key_types: Sequence[str]) -> list[str]:
+        """The types of key to ask a host for: first those that are known of it."""
+        known = [name for key in self.keys for name in (RSA if key.get_name() == "ssh-rsa" else (key.get_name(),))]
+        first = [name for name in dict.fromkeys(known) if name in key_types]
+        return [*first, *(name for name in key_types if name not in first)]
 
 
 class KnownHosts:
     """What is known of hosts."""
 
     def __init__(self, pinned: Path | None) -> None:
-        """Read the files.
+        """Read the project's file.
 
         Args:
-            pinned: the project's file; it need not exist.
+            pinned: it need not exist.
 
         Raises:
-            InputError: a file cannot be read.
+            InputError: it cannot be read, or a line of it is damaged.
         """
         self.pinned = pinned
-        self._files = [_read(path) for path in (pinned, USERS.expanduser()) if path is not None]
+        self._pins = list(_lines(pinned)) if pinned is not None else []
+        for line in self._pins:
+            if line.damage:
+                raise _damaged(line)
 
-    def guard(self, client: paramiko.SSHClient, host: str, port: int) -> None:
-        """Let a client accept nothing but what is known of a host.
+    def identity(self, host: str, port: int, ssh_config: Mapping[str, str]) -> Identity:
+        """What is known of a host.
+
+        Args:
+            ssh_config: the host's settings there.
 
         Raises:
-            HostKeyError: never here; a key that does not fit is refused when the client connects.
+            InputError: a file cannot be read, or a revoked key is damaged: nobody could tell which it is.
         """
-        name = host_name(host, port)
-        keys = client.get_host_keys()
-        for key in self.keys(name):
-            keys.add(name, key.get_name(), key)
-        client.set_missing_host_key_policy(_Refuse())
+        address = host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
+        name = (ssh_config.get("hostkeyalias") or address).lower()
+        files = [*_paths(ssh_config, "userknownhostsfile", USERS), *_paths(ssh_config, "globalknownhostsfile", GLOBAL)]
+        others = [line for path in files for line in _lines(path)]
+        for line in others:
+            if line.damage and line.marker == "@revoked":
+                raise _damaged(line)
+        keys: list[paramiko.PKey] = []
+        for lines in (self._pins, others):
+            keys = keys or [line.key for line in lines if not line.marker and line.key is not None and line.names(name)]
+        revoked = [line.key for line in (*self._pins, *others) if line.marker == "@revoked" and line.key is not None]
+        return Identity(name, keys, revoked, [line.where for line in others if line.damage])
 
-    def keys(self, name: str) -> list[paramiko.PKey]:
-        """The keys known of a host, in the order of their lines: of the first file that names it."""
-        revoked = {key.asbytes() for lines in self._files for key in lines.revoked}
-        for lines in self._files:
-            named = [entry.key for entry in lines.entries if _names(entry, name) and entry.key is not None]
-            if named:
-                return [key for key in named if key.asbytes() not in revoked]
-        return []
+    def error(self, error: Unverified, where: str, device: str) -> HostKeyError:
+        """What to say of a key that was refused.
 
-    def error(self, error: Unverified | paramiko.BadHostKeyException, device: Device) -> HostKeyError:
-        """What to say of a key that was refused."""
-        where = str(self.pinned)
-        pin = f"hilgate trust {device.name}"
-        if isinstance(error, Unverified):
-            return HostKeyError(
-                f"the host key of {error.shown.name} is unknown",
-                wanted=f"a key that is pinned in {where}, or in your {USERS}",
-                found=f"{error.shown.key.get_name()} {error.shown.fingerprint}",
-                where=f"{error.shown.name} ({device.path}: device.host)",
-                hint="compare it with what this prints on the board: "
-                f"for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done\nthen pin it: {pin}",
-                shown=error.shown,
+        Args:
+            where: the host, and what led there.
+        """
+        shown, identity = error.shown, error.identity
+        found = f"{shown.key.get_name()} {shown.fingerprint}"
+        if shown.key in identity.revoked:
+            hint = "take this key off that host: ssh-keygen -A makes new ones; or take the @revoked line out"
+            what = f"the host key of {shown.name} was REVOKED"
+            return HostKeyError(what, wanted="a key that was not revoked", found=found, where=where, hint=hint)
+        pin = f"then pin it: hilgate trust {device}"
+        compare = "for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done"
+        if identity.keys:
+            known = "\n".join(f"{key.get_name()} {fingerprint(key)}" for key in identity.keys)
+            hint = (
+                f"another machine may be answering in its place. If it was set up anew, compare with: {compare}\n{pin}"
             )
-        shown = HostKey(error.hostname, error.key)
-        expected = HostKey(error.hostname, error.expected_key)
+            what = f"the host key of {shown.name} has CHANGED"
+            return HostKeyError(what, wanted=known, found=found, where=where, hint=hint, shown=shown)
+        damaged = f"; lines that cannot be read: {', '.join(identity.unreadable)}" if identity.unreadable else ""
         return HostKeyError(
-            f"the host key of {error.hostname} has CHANGED",
-            wanted=f"{expected.key.get_name()} {expected.fingerprint}",
-            found=f"{shown.key.get_name()} {shown.fingerprint}",
-            where=f"{error.hostname} ({device.path}: device.host)",
-            hint="another machine may be answering in its place. If the board was set up anew, compare the key found "
-            "with what this prints there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\n"
-            f"then pin the new one: {pin}",
+            f"the host key of {shown.name} is unknown",
+            wanted=f"a key that is pinned in {self.pinned}, or in your {USERS.split(maxsplit=1)[0]}",
+            found=found + damaged,
+            where=where,
+            hint=f"compare it with what this prints on that host: {compare}\n{pin}",
             shown=shown,
         )
 
@@ -124,61 +162,108 @@ def pin(path: Path, shown: HostKey) -> None:
     """Write a host's key to a file, in place of whatever stood there for this host; the rest stays as it is.
 
     Raises:
+        InputError: the file cannot be read.
         StorageError: it cannot be written.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    kept = [line if line.endswith("\n") else line + "\n" for line in lines if not _is_of(line, shown.name)]
+    kept = [_without(line, shown.name) for line in _lines(path, all_of_it=True)]
+    with storage_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "".join([*kept, shown.line]))
 
 
-def host_name(host: str, port: int) -> str:
-    """A host as known_hosts files spell it."""
-    return host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
+def _without(line: _Line, name: str) -> str:
+    """A line that is no longer about a host; empty where it is about no other."""
+    if line.marker or not line.names(name):
+        return line.text + "\n"
+    # A pattern stays, for other hosts: "*.lab,!pi.lab".
+    patterns = [one for one in line.hosts.split(",") if re.search(r"[*?]", one) or not _fits(one, name)]
+    if not any(not one.startswith("!") for one in patterns):
+        return ""
+    hosts = ",".join([*patterns, *([f"!{name}"] if any(_fits(one, name) for one in patterns) else [])])
+    return line.text.replace(line.hosts, hosts, 1) + "\n"
+
+
+def is_pinned(path: Path, shown: HostKey) -> bool:
+    """Whether a file says that this is the host's key.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return any(line.key == shown.key and not line.marker and line.names(shown.name) for line in _lines(path))
 
 
 @dataclass(frozen=True)
-class _Lines:
-    entries: list[HostKeyEntry]
-    revoked: list[paramiko.PKey]
+class _Line:
+    """One line: ``key`` is None for a key of a type that paramiko does not know; ``damage`` is what is wrong."""
+
+    where: str
+    text: str
+    marker: str = ""
+    hosts: str = ""
+    key: paramiko.PKey | None = None
+    damage: str = ""
+
+    def names(self, name: str) -> bool:
+        """Whether it is about a host."""
+        found = False
+        for pattern in self.hosts.split(","):
+            if _fits(pattern.removeprefix("!"), name):
+                if pattern.startswith("!"):
+                    return False
+                found = True
+        return found
 
 
-def _read(path: Path) -> _Lines:
+def _lines(path: Path, *, all_of_it: bool = False) -> Iterator[_Line]:
+    """The lines of a file that need not exist; without empty ones and comments, unless all are wanted."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise InputError("a file of known hosts cannot be read", found=str(error), where=str(path)) from error
-    entries = [entry for line in lines if not line.startswith("@") and (entry := _entry(line, path)) is not None]
-    marked = [line.split(None, 1)[1] for line in lines if line.startswith("@revoked ")]
-    revoked = [entry.key for line in marked if (entry := _entry(line, path)) is not None and entry.key is not None]
-    return _Lines(entries, revoked)
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield _parsed(line, f"{path}:{number}")
+        elif all_of_it:
+            yield _Line(str(path), line)
 
 
-def _entry(line: str, path: Path) -> HostKeyEntry | None:
-    """A line's entry; None for a comment, and for a key of a kind that paramiko does not know."""
-    text = line.strip()
-    if not text or text.startswith("#"):
-        return None
+def _parsed(text: str, where: str) -> _Line:
+    fields = text.split()
+    marker = fields.pop(0) if fields[0].startswith("@") else ""
+    hosts, kind, code, *_ = [*fields, "", "", ""]
     try:
-        return HostKeyEntry.from_line(text)
-    except paramiko.hostkeys.InvalidHostKey as error:
-        raise InputError(
-            "a line of a file of known hosts is damaged",
-            wanted="HOST KEYTYPE KEY, as ssh-keyscan prints it",
-            found=text[:80],
-            where=str(path),
-            hint="take the line out",
-        ) from error
+        if not code:
+            raise ValueError("it has too few words")
+        key = paramiko.PKey.from_type_string(kind, base64.b64decode(code, validate=True))
+    except paramiko.pkey.UnknownKeyType:
+        return _Line(where, text, marker, hosts)
+    except Exception as error:  # noqa: BLE001  # what paramiko raises of bad bytes depends on the type of the key
+        return _Line(where, text, marker, hosts, damage=str(error) or type(error).__name__)
+    return _Line(where, text, marker, hosts, key)
 
 
-def _names(entry: HostKeyEntry, name: str) -> bool:
-    keys = paramiko.HostKeys()
-    keys._entries = [entry]  # type: ignore[attr-defined]
-    return keys.lookup(name) is not None
+def _damaged(line: _Line) -> InputError:
+    return InputError(
+        "a line of a file of known hosts is damaged",
+        wanted="HOST KEYTYPE KEY, as ssh-keyscan prints it",
+        found=f"{line.text[:80]!r}: {line.damage}",
+        where=line.where,
+        hint="correct it, or take the line out",
+    )
 
 
-def _is_of(line: str, name: str) -> bool:
-    try:
-        entry = None if line.startswith(("#", "@")) or not line.strip() else HostKeyEntry.from_line(line.strip())
-    except paramiko.hostkeys.InvalidHostKey:
-        return False
-    return entry is not None and _names(entry, name)
+def _paths(ssh_config: Mapping[str, str], key: str, default: str) -> list[Path]:
+    return [Path(name).expanduser() for name in shlex.split(ssh_config.get(key) or default) if name != "none"]
+
+
+def _fits(pattern: str, name: str) -> bool:
+    """Whether a host's name is meant by one of a line's: a hashed one, or a pattern with * and ?."""
+    if pattern.startswith("|1|"):
+        try:
+            return paramiko.HostKeys.hash_host(name, pattern) == pattern
+        except (ValueError, AssertionError, IndexError):  # what it raises of a hash that is none
+            return False
+    expression = re.escape(pattern.lower()).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, name.lower()) is not None

@@ -15,9 +15,14 @@ from ...errors import LinkLost
 from .. import ChannelClosed
 
 STDERR_KEPT = 1 << 16
+READ_AHEAD = 1 << 16
 DRAIN_PAUSE_S = 0.05
 # How long the other end may take to say how a program ended, once its output has.
 STATUS_PATIENCE_S = 5.0
+# sshd tells how a program ended before it has sent on all that was said; and what it has left behind may hold stderr.
+TAIL_PATIENCE_S = 1.0
+# A connection that ends tells its channels first, and a moment later that it has ended.
+DEATH_PATIENCE_S = 0.5
 # A shell reports a program that was ended by signal N with the status 128 + N.
 SIGNALLED = 128
 
@@ -27,6 +32,7 @@ class Process:
 
     def __init__(self, channel: paramiko.Channel, where: str, kill: Callable[[], None] | None) -> None:
         self._channel, self._where, self._kill = channel, where, kill
+        self._received = bytearray()
         self._tail = bytearray()
         self._finished = False
         # An unread stream stops the program once the window is full.
@@ -43,26 +49,31 @@ class Process:
             except (OSError, EOFError, paramiko.SSHException) as error:
                 if isinstance(error, TimeoutError):
                     raise
-                raise self._closed() from error
+                raise self._closed(error) from error
             if not count:
                 raise self._closed()
             view = view[count:]
 
     def receive(self, size: int, deadline: float) -> bytearray:
         """Read exactly so many bytes."""
-        buffer = bytearray()
-        while len(buffer) < size:
+        while len(self._received) < size:
             self._wait_until(deadline)
             try:
-                chunk = self._channel.recv(size - len(buffer))
+                # More than was asked for: a frame's parts come together, and each look into the channel costs.
+                chunk = self._channel.recv(max(size - len(self._received), READ_AHEAD))
             except (OSError, EOFError, paramiko.SSHException) as error:
                 if isinstance(error, TimeoutError):
                     raise
-                raise self._closed() from error
+                raise self._closed(error) from error
             if not chunk:
                 raise self._closed()
-            buffer += chunk
-        return buffer
+            self._received += chunk
+        if size == len(self._received):
+            found, self._received = self._received, bytearray()
+            return found
+        found = self._received[:size]
+        del self._received[:size]
+        return found
 
     def finish(self, patience_s: float) -> int | None:
         """End it, kindly first; a program that does not end is killed by whoever can."""
@@ -75,6 +86,8 @@ class Process:
             self._kill()
             self._has_ended(STATUS_PATIENCE_S)
         status = self._status()
+        if status is not None:
+            self._drain.join(TAIL_PATIENCE_S)
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.close()
         self._drain.join(STATUS_PATIENCE_S)
@@ -100,13 +113,17 @@ class Process:
         number = status - SIGNALLED
         return -number if number in signal.valid_signals() else status
 
-    def _closed(self) -> ChannelClosed | LinkLost:
-        """Why nothing comes any more: the program has ended, or the connection has."""
+    def _closed(self, error: Exception | None = None) -> ChannelClosed | LinkLost:
+        """Why nothing comes or goes any more: the program has ended, or the connection has."""
         transport = self._channel.get_transport()
+        if isinstance(error, paramiko.SSHException) and not self._channel.closed:  # an exchange of keys took too long
+            return LinkLost("the connection hangs", found=str(error), where=self._where)
         self._has_ended(STATUS_PATIENCE_S)
+        if self._status() is None:
+            transport.join(DEATH_PATIENCE_S)
         if self._status() is None and not transport.is_active():
-            error = transport.get_exception() or transport.saved_exception
-            found = f"{type(error).__name__}: {error}" if error else "it was closed"
+            cause = transport.get_exception() or transport.saved_exception
+            found = f"{type(cause).__name__}: {cause}" if cause else "it was closed"
             return LinkLost("the connection dropped", found=found, where=self._where)
         self._drain.join(STATUS_PATIENCE_S)  # what it said last is why
         return ChannelClosed()

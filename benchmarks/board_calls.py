@@ -1,0 +1,96 @@
+"""A board over SSH: a call to the agent against a bare echo, and a bundle that is already there against rsync."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .support import bare_echo
+from .support.board import LoopbackBoard, loopback_board
+from .support.interleave import interleave, median_of, median_ratio, timed
+from .support.row import RATIO, Aim, Options, Row
+
+CALL_AIM, DEPLOY_AIM = Aim(1.3), Aim(0.1)
+CALLS = 200
+ROUNDS = 20
+DEPLOYS = 3
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Both over connections that are already open."""
+    with loopback_board() as loopback:
+        yield from _calls(loopback)
+        yield from _deploys(loopback)
+
+
+def _calls(loopback: LoopbackBoard) -> Iterator[Row]:
+    one = [{"input": np.arange(64, dtype=np.uint8)}]
+    with loopback.deployed() as deployment, _bare_echo(loopback) as echo:
+        own, bare = interleave(
+            ROUNDS, timed(lambda: deployment.echo(one), CALLS), timed(lambda: echo(bytes(64)), CALLS)
+        )
+    what, against = "64 bytes to the agent and back: p50", "bare echo in Python over a paramiko channel"
+    details = {"samples": CALLS * ROUNDS, "bare_us": median_of(bare) / 1e3}
+    yield Row(what, median_of(own) / 1e3, "µs", f"{against}: {median_of(bare) / 1e3:.1f} µs", None, details)
+    yield Row(what, median_ratio(own, bare), RATIO, against, CALL_AIM)
+
+
+@contextmanager
+def _bare_echo(loopback: LoopbackBoard) -> Iterator[Callable[[bytes], None]]:
+    """On the connection that the agent uses, too."""
+    transport = loopback.board.link._connections[False].transport  # type: ignore[attr-defined]
+    program = shlex.quote(Path(bare_echo.__file__).read_text(encoding="utf-8"))
+    channel = transport.open_session(timeout=10)
+    channel.exec_command(f"exec {loopback.board.facts['executable']} -B -c {program}")
+
+    def echo(data: bytes) -> None:
+        channel.sendall(data)
+        left = len(data)
+        while left:
+            left -= len(channel.recv(left))
+
+    yield echo
+    channel.close()
+
+
+def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
+    board, bundle = loopback.board, loopback.bundle
+    script = board._agent_script(bundle).partition(" && exec ")[0] + " && exec true"
+
+    def deploy() -> None:
+        board.put(bundle)
+        if board.link.start(script).finish(10) != 0:
+            raise AssertionError("the bundle is not there")
+
+    def start() -> float:
+        begin = time.perf_counter_ns()
+        with loopback.deployed():
+            return time.perf_counter_ns() - begin
+
+    with _tree(loopback) as (source, target):
+        ssh = shlex.join(["ssh", *loopback.ssh_options])
+        copy = ["rsync", "-a", "-e", ssh, f"{source}/", f"{loopback.server.user}:{target}/"]
+        loopback.command(copy)
+        own, rsync = interleave(ROUNDS, timed(deploy, DEPLOYS), timed(lambda: loopback.command(copy), 1))
+        files = sum(path.is_file() for path in source.rglob("*"))
+    what, against = "an unchanged bundle put there, one round trip", f"rsync -a of the same {files} files, unchanged"
+    yield Row(what, median_of(own) / 1e6, "ms", f"{against}: {median_of(rsync) / 1e6:.0f} ms")
+    yield Row(what, median_ratio(own, rsync), RATIO, against, DEPLOY_AIM)
+    started = sorted(start() for _ in range(5))[2]
+    yield Row("the same until its first inference is done", started / 1e6, "ms", "Python, numpy, onnxruntime: imports")
+
+
+@contextmanager
+def _tree(loopback: LoopbackBoard) -> Iterator[tuple[Path, str]]:
+    """What the bundle consists of, on this side, and where rsync puts it on the other."""
+    store = Path(loopback.board.store)
+    source = loopback.control.parent / "tree"
+    for entry in loopback.bundle.entries:
+        shutil.copytree(store / entry.name, source / entry.name, symlinks=True)
+    yield source, f"{loopback.server.home}/tree"

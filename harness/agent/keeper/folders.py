@@ -1,0 +1,85 @@
+"""Folders of a store: what is in one, how large it is, its seal, and how it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+
+SEAL = ".seal"
+
+
+def seal_of(folder: str) -> str:
+    """A hash over every file's path, size and time of modification. A link that leads nowhere makes it another one."""
+    lines = [f"{path} {what}" for path, what in _walk(folder, "") if path != SEAL]
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def seal(folder: str) -> None:
+    """Note what is in a folder."""
+    with open(os.path.join(folder, SEAL), "w", encoding="ascii") as file:
+        file.write(seal_of(folder))
+
+
+def is_sealed(folder: str) -> bool:
+    """Whether a folder is what was sealed, as far as sizes and times tell."""
+    try:
+        with open(os.path.join(folder, SEAL), "rb") as file:
+            return file.read() == seal_of(folder).encode()
+    except OSError:
+        return False
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    with os.scandir(folder) as found:
+        for item in found:
+            path = prefix + item.name
+            if item.is_symlink():
+                yield path, f"-> {os.readlink(item.path)}" if os.path.exists(item.path) else "-> nowhere"
+            elif item.is_dir():
+                yield from _walk(item.path, path + "/")
+            else:
+                status = item.stat()
+                yield path, f"{status.st_size} {status.st_mtime_ns}"
+
+
+def place(folder: str, path: str) -> str:
+    """Where a file of a folder goes, its own folder made.
+
+    Raises:
+        ValueError: it would not be in there.
+    """
+    joined = os.path.normpath(os.path.join(folder, path))
+    if not joined.startswith(folder + os.sep):
+        raise ValueError(f"no path of ours: {path!r}")
+    os.makedirs(os.path.dirname(joined), exist_ok=True)
+    return joined
+
+
+def size_of(folder: str) -> int:
+    """The bytes of all files in a folder; 0 where there is none."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
+        for item in found:
+            if item.is_dir(follow_symlinks=False):
+                total += size_of(item.path)
+            else:
+                total += item.stat(follow_symlinks=False).st_size
+    return total
+
+
+def free_bytes(path: str) -> int:
+    """What an ordinary user may still write on the disk of a folder, or of the nearest one above that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
+
+
+def remove(path: str) -> None:
+    """Remove a folder, or whatever else has its name; what cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -1,0 +1,218 @@
+"""A run's hold on a board: its keeper, which has the lock, and the connection, made again when it drops."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+from ..device import Device
+from ..errors import DeviceBusy, HostKeyError, LinkError, LinkLost
+from ..links import LinkType
+from .keeper import Heartbeat, Keeper
+from .preflight import check_board
+
+T = TypeVar("T")
+
+# How long a dropped connection is tried to be made again.
+RECONNECT_S = 60.0
+RETRY_PAUSE_S = 2.0
+BUSY_POLL_S = 1.0
+
+
+@dataclass
+class Hold:
+    """See the module; what a run does with the board is in Board.
+
+    Attributes:
+        run: names the run on the board.
+        facts: what the board is; see harness.agent.facts.
+        notes: what was out of the ordinary.
+        say: told what is being waited for.
+        store: the store's path there.
+        entries: what the store has.
+        used: what this run uses of that.
+    """
+
+    device: Device
+    link: LinkType
+    run: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    say: Callable[[str], None] = lambda line: None
+    store: str = ""
+    entries: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+    _keeper: Keeper | None = None
+    _heartbeat: Heartbeat | None = None
+    _given_up: bool = False
+
+    def look(self) -> None:
+        """Reach the board and find out what it is; nothing is written there.
+
+        Raises:
+            LinkError: it cannot be reached.
+            DeviceError: it has no usable Python, or is not what its file says.
+        """
+        self._keeper = Keeper(self.link, self.device)
+        if not self.facts:
+            shipped = bool(self.device.runtime.packages)
+            self.facts = self._keeper.request("facts", packages=[] if shipped else None)
+            self.link.learn(self.facts)
+            check_board(self.device, self.facts)
+
+    def lock(self, wait_s: float) -> None:
+        """Take the board for this run, and tidy up after the one before.
+
+        Raises:
+            DeviceBusy: another run holds it, also after so many seconds.
+            StorageError: its store cannot be written.
+        """
+        keeper, end, said = self.opened, time.monotonic() + wait_s, False
+        path = self.device.store or self.link.store
+        while True:
+            reply = keeper.request("open", store=path, holder=self._holder(), use=sorted(self.used))
+            if "busy" not in reply:
+                break
+            if time.monotonic() >= end:
+                raise _busy(self.device, path, reply["busy"], wait_s)
+            if not said:
+                self.say(f"waiting for {self.device.name}: {_who(reply['busy'])}")
+                said = True
+            time.sleep(BUSY_POLL_S)
+        self._note_found(reply, again=bool(self.store))
+        self.store, self.entries = reply["store"], set(reply["entries"])
+        self._heartbeat = Heartbeat(keeper)
+
+    def _holder(self) -> dict[str, str]:
+        try:
+            who = getpass.getuser()
+        except (KeyError, OSError):  # a container's user may have no name
+            who = f"uid {os.getuid()}"
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return {"run": self.run, "who": f"{who}@{socket.gethostname()}", "since": now}
+
+    def _note_found(self, reply: Mapping[str, Any], *, again: bool) -> None:
+        if reply["reaped"] and not again:  # this run's own uploads are no others'
+            self.notes.append(f"processes of an earlier run were still there and were ended: {reply['reaped']}")
+        if reply["stuck"]:
+            self.notes.append(
+                f"processes of an earlier run are still there and do not end: {reply['stuck']}; "
+                "what is measured beside them may be wrong"
+            )
+        if reply["damaged"]:
+            names = ", ".join(name[:22] for name in reply["damaged"])
+            self.notes.append(f"what was stored on {self.device.name} had been changed and was removed: {names}")
+
+    def again(self, action: Callable[[], T]) -> T:
+        """Do it, and once more where the connection was found to have dropped.
+
+        Raises:
+            LinkLost: it dropped again, or could not be made again.
+        """
+        try:
+            if self._keeper is None:
+                self.reopen()
+            return action()
+        except LinkLost:
+            self.reopen()
+            return action()
+
+    def reopen(self) -> None:
+        """Make the connection again.
+
+        For a minute; once that was in vain, each later use of the board tries it no more than once.
+
+        Raises:
+            LinkLost: it cannot be; with the last reason.
+            HostKeyError: another machine answers.
+        """
+        end = time.monotonic() + (0 if self._given_up else RECONNECT_S)
+        while True:
+            self._abandon()
+            try:
+                self.look()
+                self.lock(wait_s=max(end - time.monotonic(), 0.0))
+            except HostKeyError:
+                raise
+            except LinkError as error:
+                if isinstance(error, DeviceBusy) or time.monotonic() > end:
+                    self._abandon()
+                    self._given_up = True
+                    what = f"the connection to {self.device.name} dropped and could not be made again"
+                    raise LinkLost(what, found=str(error), where=self.link.where) from error
+                time.sleep(RETRY_PAUSE_S)
+            except BaseException:
+                self._abandon()
+                raise
+            else:
+                self._given_up = False
+                self.notes.append(f"the connection to {self.device.name} dropped and was made again")
+                return
+
+    @property
+    def opened(self) -> Keeper:
+        """The keeper. Raises: LinkLost, where there is no connection."""
+        if self._keeper is None:
+            raise LinkLost(f"the connection to {self.device.name} is closed", where=self.link.where)
+        return self._keeper
+
+    def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Ask the keeper for something: see harness.agent.keeper.serve."""
+        return self.opened.request(operation, **arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the board: the next run may have it, and finds nothing of this one running. Never raises."""
+        if self._keeper is not None and self._heartbeat is not None:
+            try:
+                self._keeper.request("leave", run=self.run)
+            except Exception:  # noqa: BLE001  # it cannot be told; the next run tidies up
+                self.link.abort()
+        self._let_go()
+
+    def _abandon(self) -> None:
+        self.link.abort()  # whatever still waits for it need not wait longer
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        if self._keeper is not None:
+            self._keeper.close()
+        self._keeper = self._heartbeat = None
+        with contextlib.suppress(Exception):
+            self.link.close()
+
+
+def _busy(device: Device, store: str, holder: Mapping[str, Any], waited_s: float) -> DeviceBusy:
+    return DeviceBusy(
+        f"device {device.name} is in use by another run",
+        wanted="one run at a time: two would measure each other",
+        found=_who(holder) + (f"; waited {waited_s:g} s for it" if waited_s else ""),
+        where=f"{store}/lock there ({device.path})",
+        hint="wait for it: --wait SECONDS",
+    )
+
+
+def _who(holder: Mapping[str, Any]) -> str:
+    since = f"since {holder.get('since', 'an unknown time')}"
+    age = f" (for {_duration(holder['age_s'])})" if "age_s" in holder else ""
+    return f"held by {holder.get('who', 'somebody')} {since}{age}, run {holder.get('run', '?')}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,71 @@
+"""Files to a board, also over a connection that drops now and then: what has arrived is not sent again."""
+
+from __future__ import annotations
+
+from ..errors import HostKeyError, LinkError
+from .hold import Hold
+from .keeper import Keeper
+from .upload import Files, Report, WrongArrival, upload
+
+# An upload that gets no further this many times in a row is given up.
+TRIES = 3
+# A file that arrives as another one is sent anew so many times: what of it was there before may have been damaged.
+ANEW = 1
+
+
+def send(hold: Hold, files: Files, report: Report) -> None:
+    """Bring files into the store's ``incoming``.
+
+    Raises:
+        LinkError: the connection dropped, again and again.
+        StorageError: the device's disk is full; or a file of the host cannot be read.
+        WrongArrival: what arrived is not what was sent.
+    """
+    if hold.link.shares_files:
+        hold.request("adopt", files={str(path): sha256 for sha256, (path, _) in files.items()})
+    elif files:
+        sending = _Sending(hold, files, report)
+        while not sending.is_done():
+            pass
+
+
+class _Sending:
+    """Some files on their way, in as many goes as it takes."""
+
+    def __init__(self, hold: Hold, files: Files, report: Report) -> None:
+        self._hold, self._files, self._report = hold, files, report
+        self._arrived = -1
+        self._fruitless = self._wrong = 0
+
+    def is_done(self) -> bool:
+        """Go on, as far as the connection lasts."""
+        try:
+            self._upload()
+        except WrongArrival as wrong:
+            self._wrong += 1
+            if self._wrong > ANEW:
+                raise
+            what = f"sent anew, for it arrived on {self._hold.device.name} as something else"
+            self._hold.notes.append(f"{what}: {wrong.found}")
+            return False
+        except HostKeyError:
+            raise
+        except LinkError:
+            self._fruitless += 1
+            if self._fruitless >= TRIES:
+                raise
+            self._hold.reopen()
+            return False
+        return True
+
+    def _upload(self) -> None:
+        courier = Keeper(self._hold.link, self._hold.device, bulk=True)
+        try:
+            upload(courier, self._hold.store, self._files, self._report, self._begun)
+        finally:
+            courier.close()
+
+    def _begun(self, arrived: int) -> None:
+        if arrived > self._arrived >= 0:
+            self._fruitless = 0
+        self._arrived = arrived

@@ -1,0 +1,155 @@
+"""What `hilgate doctor` looks at on a board that was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..board.preflight import SPARE_BYTES, differences
+from ..bundle.target import Platform
+from ..device import Device
+from ..errors import BackendError
+from ..measure.validity import PI_NOW, PI_SINCE_BOOT
+from .report import FAILED, OK, WARNING, Check
+from .text import PERFORMANCE, size
+
+NAMES = (
+    "architecture",
+    "CPU",
+    "memory",
+    "C library",
+    "disk",
+    "store",
+    "lock",
+    "governor",
+    "swap",
+    "clock",
+    "temperature",
+    "throttling",
+)
+# A runtime with torch takes about half of this, unpacked.
+ROOMY_BYTES = 1 << 30
+CLOCK_S = 60.0
+# A Raspberry Pi begins to throttle at 80 °C; others a little later.
+HOT_C = 75.0
+
+
+def python(device: Device, facts: Mapping[str, Any]) -> Check:
+    """The Python that runs there, against the file."""
+    return _compared(device, facts, "Python", "python", f"{facts['python']} ({facts['executable']})")
+
+
+def board(device: Device, facts: Mapping[str, Any]) -> Iterator[Check]:
+    """What it is, against its file."""
+    yield _compared(device, facts, "architecture", "arch", facts["arch"])
+    yield _compared(device, facts, "CPU", "cpu", f"{facts['cpu']}, {facts['cores']} cores")
+    yield _compared(device, facts, "memory", "memory_mib", f"{facts['memory_mib']} MiB")
+    yield _c_library(device, facts)
+
+
+def _compared(device: Device, facts: Mapping[str, Any], name: str, key: str, found: str) -> Check:
+    wrong = [one for one in differences(device, facts) if one[0] == key or (name == "architecture" and "bit" in one[0])]
+    if wrong:
+        said = "; ".join(f"{device.path} says {one} {wanted}, found {there}" for one, wanted, there in wrong)
+        return Check(name, FAILED, said, "correct the file, or the host that it names")
+    return Check(name, OK, found)
+
+
+def _c_library(device: Device, facts: Mapping[str, Any]) -> Check:
+    if device.runtime.packages:
+        try:
+            Platform(facts["python"], facts["arch"], facts["libc"]).check(str(device.path))
+        except BackendError as error:
+            return Check("C library", FAILED, f"{error.what}; found {error.found}", error.hint)
+    return Check("C library", OK, facts["libc"] or "does not say")
+
+
+def store(device: Device, look: Mapping[str, Any]) -> Iterator[Check]:
+    """Is there room, is what is stored whole, and is the device free?"""
+    free, place = look["free_bytes"], f"for {look['store']}"
+    another = '; or name a folder on another disk: [device] store = "/…"'
+    if not look["writable"]:
+        hint = f"let the user who logs in write there{another}"
+        yield Check("disk", FAILED, f"no permission to write {look['store']}", hint)
+    elif free < SPARE_BYTES:
+        yield Check("disk", FAILED, f"{size(free)} free {place}", f"free some space there{another}")
+    elif free < ROOMY_BYTES:
+        yield Check("disk", WARNING, f"{size(free)} free {place}: little for a runtime and a model", "free some space")
+    else:
+        yield Check("disk", OK, f"{size(free)} free {place}")
+    yield _stored(device, look)
+    yield _lock(look["holder"])
+
+
+def _stored(device: Device, look: Mapping[str, Any]) -> Check:
+    what = f"{look['entries']} entries, {size(look['used_bytes'])}"
+    if look["damaged"]:
+        names = ", ".join(name[:22] for name in look["damaged"])
+        hint = f"nothing: the next run removes them and sends them again. To begin anew: hilgate clean {device.name}"
+        return Check("store", WARNING, f"{what}; changed since they were stored: {names}", hint)
+    return Check("store", OK, f"{what}, all whole" if look["entries"] else f"empty, {size(look['used_bytes'])}")
+
+
+def _lock(holder: Mapping[str, Any] | None) -> Check:
+    if holder is None:
+        return Check("lock", OK, "free")
+    found = f"held by {holder.get('who', 'somebody')} since {holder.get('since', 'an unknown time')}"
+    return Check("lock", FAILED, found, "wait until that run ends: pytest -m hil --wait SECONDS …")
+
+
+def condition(facts: Mapping[str, Any], look: Mapping[str, Any], behind_s: float) -> Iterator[Check]:
+    """What makes figures worse, or not to be believed."""
+    yield _governor(facts["governor"])
+    yield _swap(look)
+    yield _clock(behind_s)
+    yield _temperature(look["state"]["temperature_mc"])
+    yield _throttling(look["state"])
+
+
+def _governor(governors: list[str]) -> Check:
+    if not governors:
+        return Check("governor", OK, "none: the kernel does not change the frequency, or cannot say")
+    text = ", ".join(governors)
+    if governors == ["performance"]:
+        return Check("governor", OK, text)
+    return Check("governor", WARNING, f"{text}: times vary with the CPU's frequency", f"on the device: {PERFORMANCE}")
+
+
+def _swap(look: Mapping[str, Any]) -> Check:
+    total, used = look["swap_total_kib"] << 10, look["swap_used_kib"] << 10
+    if not total:
+        return Check("swap", OK, "none")
+    text = f"{size(used)} of {size(total)} used"
+    if not used:
+        return Check("swap", OK, text)
+    hint = "end what else runs there; a measurement that swaps says nothing (INCONCLUSIVE)"
+    return Check("swap", WARNING, text, hint)
+
+
+def _clock(behind_s: float) -> Check:
+    if abs(behind_s) <= CLOCK_S:
+        return Check("clock", OK, "as this machine's")
+    text = f"{abs(behind_s):.0f} s {'behind' if behind_s > 0 else 'ahead of'} this machine's"
+    return Check("clock", WARNING, text, "set it (timedatectl); evidence takes its times from this machine")
+
+
+def _temperature(millidegrees: list[int]) -> Check:
+    sensible = [value / 1000 for value in millidegrees if 0 < value < 150_000]
+    if not sensible:
+        return Check("temperature", OK, "no sensor")
+    text = f"{max(sensible):.0f} °C at the warmest sensor"
+    if max(sensible) < HOT_C:
+        return Check("temperature", OK, text)
+    return Check("temperature", WARNING, f"{text}: it will throttle soon", "cool it, or let it cool down")
+
+
+def _throttling(state: Mapping[str, Any]) -> Check:
+    bits = state["throttled_bits"]
+    if bits is None:
+        return Check("throttling", OK, "the board does not say; each measurement looks for it")
+    if bits & PI_NOW:
+        return Check("throttling", WARNING, f"now (get_throttled {bits:#x})", "check the supply and the cooling")
+    if bits & PI_SINCE_BOOT:
+        hint = "check the supply and the cooling, then boot anew"
+        return Check("throttling", WARNING, f"not now, but since it was booted (get_throttled {bits:#x})", hint)
+    return Check("throttling", OK, "never since it was booted")

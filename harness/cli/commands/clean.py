@@ -1,0 +1,27 @@
+"""hilgate clean: take everything that hilgate keeps on a device away."""
+
+from __future__ import annotations
+
+import click
+
+from ..project import Project
+
+
+@click.command(short_help="Remove what hilgate keeps on a device.")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def command(project: Project, name: str, yes: bool) -> None:
+    """Remove hilgate's store on a device. The next run sends what it needs again."""
+    from contextlib import closing
+
+    from ...board import open_board
+    from ..text import say, size
+
+    device = project.device(name)
+    with closing(open_board(device)) as board:
+        if not yes:
+            used = size(board.request("look", store=board.store)["used_bytes"])
+            click.confirm(f"Remove {board.store} on {name} ({board.link.where}), {used}?", abort=True)
+        freed = board.request("clear")["freed_bytes"]
+    say(f"{size(freed)} freed on {name}")

@@ -1,0 +1,24 @@
+"""hilgate trust: pin a board's host key, or the new one of a board that was set up anew."""
+
+from __future__ import annotations
+
+import click
+
+from ..project import Project
+
+
+@click.command(short_help="Pin the host key of a device.")
+@click.argument("name")
+@click.option(
+    "--fingerprint",
+    "fingerprints",
+    multiple=True,
+    metavar="SHA256:…",
+    help="A host key that is expected on the way: it is pinned without a question. Repeatable, one a host.",
+)
+@click.pass_obj
+def command(project: Project, name: str, fingerprints: tuple[str, ...]) -> None:
+    """Show the host key of a device, and of every host on the way, and pin it in the project's known_hosts."""
+    from ..trusting import trust
+
+    trust(project, name, fingerprints)

@@ -1,0 +1,132 @@
+"""The device file that `hilgate add` writes: what a known board's own file does not say yet, or all of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..board.preflight import memory_fits
+from ..device import Device, load_device
+from ..errors import DeviceError
+from ..measure import known_metrics
+from .project import SHIPPED, Project
+
+# How the device tree names a board, and the device that its file extends.
+FAMILIES = (
+    (re.compile(r"Raspberry Pi (4|400|Compute Module 4)\b"), "pi4"),
+    (re.compile(r"Raspberry Pi (5|500|Compute Module 5)\b"), "pi5"),
+    (re.compile(r"NVIDIA Jetson Orin Nano\b"), "jetson-orin-nano"),
+)
+# What is soldered on comes in these sizes; a board reports less.
+MEMORY_MIB = tuple(256 << step for step in range(12))
+# The versions to ship by the device's Python; the newest of each that still has wheels for an older one.
+PINS = {
+    "3.9": ("torch==2.8.0", "onnxruntime==1.19.2", "numpy==2.0.2"),
+    "3.10": ("torch==2.9.1", "onnxruntime==1.23.2", "numpy==2.2.6"),
+}
+NEWER_PINS = ("torch==2.9.1", "onnxruntime==1.32.0", "numpy==2.4.6")
+
+X86_COMMENT = """\
+# Without torch: on x86-64 pip's own index has it with CUDA only, gigabytes that this device may have no use for. To run
+# torchscript too, install the build that fits the device there, name its folder here in place of the packages,
+# environment = "/opt/hilgate", and add "torchscript" to the backends.
+"""
+NO_GLIBC_COMMENT = """\
+# This system's C library is not glibc, and wheels that are shipped need that: install the packages there.
+"""
+
+
+def base_for(project: Project, name: str, facts: Mapping[str, Any]) -> Device | None:
+    """The device that a board's file extends: that of its family, as far as the board is what that one says.
+
+    Raises:
+        DeviceError: the family's file is wrong, or it would be overwritten.
+    """
+    family = next((base for pattern, base in FAMILIES if pattern.match(facts["board"])), None)
+    if family is None:
+        return None
+    if family == name and project.folder.resolve() == SHIPPED.resolve():
+        where, hint = str(project.folder / f"{name}.toml"), "give the device another name"
+        raise DeviceError(f"{name} is what other devices extend", where=where, hint=hint)
+    base = load_device(family, (SHIPPED,) if family == name else project.folders, known_metrics().values())
+    fits = base.link == "ssh" and base.arch in (None, facts["arch"]) and base.cpu in (None, facts["cpu"])
+    return base if fits else None
+
+
+def nominal_memory(reported_mib: int, base: Device | None = None) -> int:
+    """What is soldered on, if that can be told from what the board reports."""
+    sizes = (base.memory_mib,) if base and base.memory_mib else ()
+    return next((size for size in (*sizes, *MEMORY_MIB) if memory_fits(size, reported_mib)), reported_mib)
+
+
+def pins_for(python: str) -> tuple[str, ...]:
+    """The packages for a Python, "3.11"."""
+    return PINS.get(python, NEWER_PINS)
+
+
+def device_text(name: str, host: str, facts: Mapping[str, Any], base: Device | None) -> str:
+    """The whole file."""
+    memory = nominal_memory(facts["memory_mib"], base)
+    python = ".".join(facts["python"].split(".")[:2])
+    model = re.sub(r"[^\x20-\x7e]", "", facts["board"]) or f"{facts['cpu']}, {facts['cores']} cores"
+    described = f"{model}, {memory / 1024:.3g} GB"
+    if base is not None:
+        return _extending(base, host, described, memory, python)
+    return _complete(host, described, memory, python, facts)
+
+
+def _extending(base: Device, host: str, described: str, memory: int, python: str) -> str:
+    machine: dict[str, Any] = {"description": described, "host": host}
+    if memory != base.memory_mib:
+        machine["memory_mib"] = memory
+    runtime: dict[str, Any] = {}
+    if base.runtime.packages and python != base.runtime.python:
+        runtime["python"] = python
+        if pins_for(python) != pins_for(base.runtime.python or ""):
+            runtime["packages"] = pins_for(python)
+    head = f"# Written by hilgate add. What is not said here, {base.name} says.\n\nextends = {_toml(base.name)}\n"
+    return head + _table("device", machine) + _table("runtime", runtime)
+
+
+def _complete(host: str, described: str, memory: int, python: str, facts: Mapping[str, Any]) -> str:
+    x86, glibc = facts["arch"] == "x86_64", facts["libc"].startswith("glibc")
+    machine: dict[str, Any] = {"description": described, "link": "ssh", "host": host, "arch": facts["arch"]}
+    if facts["cpu"] not in ("", "unknown"):
+        machine["cpu"] = facts["cpu"]
+    machine |= {"memory_mib": memory} if memory else {}
+    machine |= {"backends": ["onnxruntime"] if x86 else ["torchscript", "onnxruntime"], "threads": 1}
+    pins = [pin for pin in pins_for(python) if not (x86 and pin.startswith("torch=="))]
+    runtime = {"python": python, "packages": pins} if glibc else {"environment": "/opt/hilgate"}
+    comment = NO_GLIBC_COMMENT if not glibc else X86_COMMENT if x86 else ""
+    return "# Written by hilgate add.\n" + _table("device", machine) + _table("runtime", runtime, comment)
+
+
+def _table(name: str, values: Mapping[str, Any], comment: str = "") -> str:
+    lines = "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+    return f"\n[{name}]\n{comment}{lines}" if values else ""
+
+
+def _toml(value: str | int | Sequence[str]) -> str:
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        # JSON's strings are TOML's, save for this one character.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"[{', '.join(map(_toml, value))}]"
+
+
+def check_text(project: Project, name: str, text: str, base: Device | None) -> Device:
+    """The device that a file would be, were it in the project.
+
+    Raises:
+        DeviceError: it would be wrong.
+    """
+    # A file that extends its own name means a later folder's; an older one of the project is about to go.
+    later = (SHIPPED,) if base is not None and base.name == name else project.folders
+    with tempfile.TemporaryDirectory(prefix="hilgate-") as folder:
+        Path(folder, f"{name}.toml").write_text(text, encoding="utf-8")
+        return load_device(name, (Path(folder), *later), known_metrics().values())

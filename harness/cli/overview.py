@@ -1,0 +1,108 @@
+"""hilgate devices: a line for each device, looked at all at once."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import paramiko
+
+from ..board.keeper import Keeper
+from ..board.preflight import differences
+from ..device import Device, device_names
+from ..errors import DeviceError, HilgateError, HostKeyError, LinkError
+from ..links import open_link
+from ..links.ssh.hostkeys import Unverified
+from .project import Project
+from .text import table
+
+# All together: what has not answered by then is not waited for.
+PROBE_S = 12.0
+
+
+def overview(project: Project, *, probe: bool) -> list[str]:
+    """The table's lines."""
+    found: dict[str, Device | DeviceError] = {}
+    for name in device_names(project.folders):
+        try:
+            found[name] = project.device(name)
+        except DeviceError as error:
+            found[name] = error
+    states = _states([device for device in found.values() if isinstance(device, Device)]) if probe else {}
+    head = ("NAME", "LINK", "HOST", "BACKENDS", "FROM", *(["STATE"] if probe else []))
+    rows = [head, *(_row(project, name, device, states)[: len(head)] for name, device in found.items())]
+    wrong = [f"{name}: {device}" for name, device in found.items() if isinstance(device, DeviceError)]
+    return [*table(rows), *(line for text in wrong for line in ("", *text.splitlines()))]
+
+
+def _row(project: Project, name: str, device: Device | DeviceError, states: Mapping[str, str]) -> tuple[str, ...]:
+    origin = "project" if (project.folder / f"{name}.toml").exists() else "hilgate"
+    if isinstance(device, DeviceError):
+        return (name, "?", "?", "the file is wrong, see below", origin, "")
+    return (name, device.link, device.host or "", ", ".join(device.backends), origin, states.get(name, ""))
+
+
+def _states(devices: Sequence[Device]) -> dict[str, str]:
+    """How each device is, in a few words; a thread and a connection for each."""
+    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+    for device in devices:
+        # A daemon: one that hangs in a name server or a dead network must not keep the program.
+        work = threading.Thread(
+            target=lambda one=device: answers.put((one.name, _state(one))), name=f"look-at-{device.name}", daemon=True
+        )
+        work.start()
+    states, end = dict[str, str](), time.monotonic() + PROBE_S
+    while len(states) < len(devices):
+        try:
+            name, state = answers.get(timeout=max(end - time.monotonic(), 0.0))
+        except queue.Empty:
+            break
+        states[name] = state
+    return {device.name: states.get(device.name, f"not reachable: no answer in {PROBE_S:g} s") for device in devices}
+
+
+def _state(device: Device) -> str:
+    try:
+        return _look(device)
+    except HilgateError as error:
+        return _brief(error, device)
+    except Exception as error:  # noqa: BLE001  # one device's trouble is no other's
+        return f"{type(error).__name__}: {error}"
+
+
+def _look(device: Device) -> str:
+    link = open_link(device)
+    try:
+        keeper = Keeper(link, device)
+        try:
+            facts = keeper.request("facts", packages=[])
+            holder = keeper.request("look", store=device.store or link.store)["holder"]
+        finally:
+            keeper.close()
+    finally:
+        link.close()
+    if wrong := differences(device, facts):
+        return "another board than its file says: " + ", ".join(f"{key} {there}" for key, _, there in wrong)
+    if holder is not None:
+        return f"busy: held by {holder.get('who', 'somebody')} since {holder.get('since', 'an unknown time')}"
+    return "reachable"
+
+
+def _brief(error: HilgateError, device: Device) -> str:
+    cause = error.__cause__
+    if isinstance(error, HostKeyError):
+        if error.shown is None:
+            return error.what  # revoked
+        changed = isinstance(cause, Unverified) and cause.identity.keys
+        return f"host key {'has CHANGED' if changed else 'unknown'}: hilgate trust {device.name}"
+    if isinstance(cause, socket.gaierror):
+        return "not reachable: name does not resolve"
+    if isinstance(cause, paramiko.AuthenticationException):
+        return "refuses our keys"
+    if isinstance(error, LinkError):
+        reason = (error.found or error.what).splitlines()[0]
+        return f"not reachable: {reason}"
+    return error.what

@@ -1,0 +1,40 @@
+"""Whether each backend of a device has what it needs: packages that are there, or wheels that can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..backends import load_backend
+from ..bundle.runtime import plan_runtime
+from ..device import Device
+from ..errors import HilgateError
+from .report import OK, SKIPPED, Check, failed
+from .text import say, size
+
+
+def names(device: Device) -> list[str]:
+    """The checks' names."""
+    return [f"runtime of {backend}" for backend in device.backends]
+
+
+def runtimes(device: Device, facts: Mapping[str, Any], *, offline: bool) -> Iterator[Check]:
+    """One check a backend; wheels that are not in the cache are downloaded, unless ``offline``."""
+    for name, backend in zip(names(device), device.backends, strict=True):
+        try:
+            yield _runtime(device, backend, name, facts, offline)
+        except HilgateError as error:
+            yield failed(name, error)
+
+
+def _runtime(device: Device, backend_name: str, name: str, facts: Mapping[str, Any], offline: bool) -> Check:
+    backend = load_backend(backend_name)
+    backend.check_options(device.options.get(backend_name, {}), f"{device.path}: options.{backend_name}")
+    if device.runtime.packages and offline:
+        return Check(name, SKIPPED, "skipped: --offline; its wheels may have to be downloaded")
+    runtime = plan_runtime(device, backend, facts, lambda line: say(f"    {line} …", err=True))
+    found = [one for names in backend.providers for one in names if one in runtime.packages]
+    text = ", ".join(f"{one} {runtime.packages[one]}" for one in found)
+    if runtime.archives:
+        return Check(name, OK, f"{text}, to be sent: {size(sum(one.bytes for one in runtime.archives))}")
+    return Check(name, OK, f"{text}, installed there")

@@ -1,0 +1,41 @@
+"""What the commands print: tables, sizes, marks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+# Where the terminal's encoding has none of these, a plain letter says it.
+PLAIN = {"✓": "+", "✗": "x", "–": "-", "→": "->", "…": "..."}
+PERFORMANCE = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+
+
+def say(line: str = "", *, err: bool = False) -> None:
+    """Print a line that any terminal can show."""
+    try:
+        line.encode((sys.stderr if err else sys.stdout).encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        for sign, plain in PLAIN.items():
+            line = line.replace(sign, plain)
+        line = line.encode("ascii", "replace").decode()
+    click.echo(line, err=err)
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Rows as lines; every column but the last is as wide as its widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
+    return [
+        (indent + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])).rstrip()
+        for row in rows
+    ]
+
+
+def size(count: float) -> str:
+    """Bytes for a person."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

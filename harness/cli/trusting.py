@@ -1,0 +1,148 @@
+"""Host keys, confirmed by a person or by a fingerprint that was given beforehand; there is no blind yes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import click
+import paramiko
+
+from ..device import Device
+from ..errors import DeviceError, HostKeyError
+from ..links.ssh.connection import connect
+from ..links.ssh.hostkeys import HostKey, KnownHosts, Unverified, is_pinned, pin
+from ..links.ssh.route import Route
+from .project import Project
+from .text import say
+
+COMPARE = 'for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf "$key"; done'
+
+
+def trust(project: Project, name: str, fingerprints: Sequence[str]) -> None:
+    """Pin the keys of a device and of the hosts on the way to it, as far as they are not pinned yet.
+
+    Raises:
+        DeviceError: it is not reached by SSH.
+        HostKeyError: a key was not confirmed.
+        LinkError: it cannot be reached.
+    """
+    device = project.device(name)
+    if device.link != "ssh":
+        hint = "there is nothing to be trusted"
+        raise DeviceError(f"{name} has no host key", wanted='link = "ssh"', found=f'link = "{device.link}"', hint=hint)
+    for key in meet(device, fingerprints):
+        if not is_pinned(project.known_hosts, key):
+            say(f"The host key of {key.name} stands in your ~/.ssh/known_hosts, and is not pinned for the project:")
+            _confirm_unknown(key, fingerprints)
+            pin(project.known_hosts, key)
+        say(f"pinned: {key.name} {key.key.get_name()} {key.fingerprint}")
+    say(f"The project's keys are in {project.known_hosts}; commit it, and everybody's runs know them.")
+
+
+def meet(device: Device, fingerprints: Sequence[str]) -> list[HostKey]:
+    """Log in, have every key on the way that is not known confirmed, and pin it; returns all, the device's own last.
+
+    Args:
+        fingerprints: keys that are expected. Where there are any nothing is asked, and each must be shown by some host.
+
+    Raises:
+        HostKeyError: a key was not confirmed, or an expected one not shown.
+        LinkError: the device cannot be reached, or refuses us.
+    """
+    pinned: set[HostKey] = set()
+    while True:
+        try:
+            route = connect(device)
+        except HostKeyError as error:
+            shown, cause = error.shown, error.__cause__
+            # Not offered to be pinned is a revoked key; what was pinned and is refused again would be so for ever.
+            if not isinstance(shown, HostKey) or shown in pinned or device.known_hosts is None:
+                raise
+            _confirm(shown, cause.identity.keys if isinstance(cause, Unverified) else (), fingerprints)
+            pin(device.known_hosts, shown)
+            pinned.add(shown)
+            continue
+        with closing(route):
+            keys = host_keys(route, device)
+        _check_all_shown(keys, fingerprints)
+        return keys
+
+
+def host_keys(route: Route, device: Device) -> list[HostKey]:
+    """The keys that the hosts of an open route showed, the first one first."""
+    known = KnownHosts(device.known_hosts)
+    names = (known.identity(hop.host, hop.port, hop.ssh_config).name for hop in route.hops)
+    return [HostKey(name, hop.transport.get_remote_server_key()) for name, hop in zip(names, route.hops, strict=True)]
+
+
+def _check_all_shown(keys: Sequence[HostKey], fingerprints: Sequence[str]) -> None:
+    unseen = {_normal(one) for one in fingerprints} - {key.fingerprint for key in keys}
+    if unseen:
+        raise HostKeyError(
+            "no host on the way showed a key that was expected",
+            wanted=", ".join(sorted(unseen)),
+            found="\n".join(f"{key.name}: {key.fingerprint}" for key in keys),
+            hint="these are known already; give their fingerprints, or none",
+        )
+
+
+def _confirm(shown: HostKey, known: Sequence[paramiko.PKey], fingerprints: Sequence[str]) -> None:
+    if known:
+        _confirm_changed(shown, known, fingerprints)
+    else:
+        say(f"The host key of {shown.name} is unknown:")
+        _confirm_unknown(shown, fingerprints)
+
+
+def _confirm_unknown(shown: HostKey, fingerprints: Sequence[str]) -> None:
+    say(f"    {_words(shown)}")
+    if _expected(shown, fingerprints):
+        return
+    say(
+        "Compare it with what this prints on that machine, at its own screen and keyboard or over a way that you trust:"
+    )
+    say(f"    {COMPARE}")
+    if not click.confirm("Is it the same?", default=False):
+        raise _unconfirmed(shown)
+
+
+def _confirm_changed(shown: HostKey, known: Sequence[paramiko.PKey], fingerprints: Sequence[str]) -> None:
+    say(click.style(f"WARNING: the host key of {shown.name} has CHANGED", fg="red", bold=True))
+    for old in known:
+        say(f"    old  {_words(HostKey(shown.name, old))}")
+    say(f"  → new  {_words(shown)}")
+    if _expected(shown, fingerprints):
+        return
+    say("Another machine may be answering in its place, and would get what you send there: models, programs.")
+    say("Only if that machine was set up anew is this to be expected. Compare with what this prints there:")
+    say(f"    {COMPARE}")
+    typed = click.prompt(f"To pin the new key, type the host's name ({shown.name})", default="", show_default=False)
+    if typed.strip() != shown.name:
+        raise _unconfirmed(shown)
+
+
+def _expected(shown: HostKey, fingerprints: Sequence[str]) -> bool:
+    """Whether it was given beforehand; False where nothing was, and a person is to be asked."""
+    if fingerprints and shown.fingerprint not in map(_normal, fingerprints):
+        raise HostKeyError(
+            f"the host key of {shown.name} is not one that is expected",
+            wanted=", ".join(fingerprints),
+            found=_words(shown),
+            where=shown.name,
+            hint=f"compare it with what this prints on that machine: {COMPARE}\nnothing was pinned for this host",
+        )
+    return bool(fingerprints)
+
+
+def _unconfirmed(shown: HostKey) -> HostKeyError:
+    hint = "nothing was pinned for this host; ask whoever has access to the machine for its fingerprint"
+    return HostKeyError(f"the host key of {shown.name} was not confirmed", found=_words(shown), hint=hint)
+
+
+def _words(key: HostKey) -> str:
+    return f"{key.key.get_name()} {key.fingerprint}"
+
+
+def _normal(fingerprint: str) -> str:
+    return fingerprint.strip().rstrip("=")
