@@ -74,7 +74,20 @@ class Board:
 
     def __init__(self, server: BoardServer, project: Project) -> None:
         self.server, self.project = server, project
+        self.runs: list[subprocess.Popen[str]] = []
         self.folder = server.home / ".cache/hilgate"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a run that may be interfered with."""
+        self.runs.append(self.project.start(*HASTILY, *arguments))
+        return self.runs[-1]
+
+    def end(self) -> None:
+        """Whatever a test that failed left running."""
+        for run in self.runs:
+            if run.poll() is None:
+                run.kill()
+                run.communicate()
 
     def agent(self) -> int:
         """Waits for one; its outside pid."""
@@ -88,24 +101,26 @@ class Board:
 
         return wait_for(found)
 
-    def measuring(self, run: subprocess.Popen[str]) -> int:
-        """Waits until a block of samples has been taken, and the next one is; the measuring agent's outside pid."""
+    def measuring(self, run: subprocess.Popen[str], block: int = 1) -> int:
+        """Waits until it is at a block of samples; the measuring agent's outside pid."""
         shown = self.project.folder / "measuring"
 
-        def second() -> bool | None:
+        def begun() -> bool | None:
             if run.poll() is not None:
                 output, _ = run.communicate()
                 raise AssertionError(output)
-            return True if shown.exists() and shown.stat().st_size >= 2 else None
+            return True if shown.exists() and shown.stat().st_size >= block else None
 
-        wait_for(second)
+        wait_for(begun)
         time.sleep(0.5)
         return self.agent()
 
 
 @pytest.fixture
-def board(server: BoardServer, remote: Project) -> Board:
-    return Board(server, remote)
+def board(server: BoardServer, remote: Project) -> Iterator[Board]:
+    made = Board(server, remote)
+    yield made
+    made.end()
 
 
 def finish(project: Project, process: subprocess.Popen[str], seconds: float = 120) -> Outcome:
@@ -127,7 +142,7 @@ def notes(done: Outcome) -> str:
 
 
 def test_a_connection_that_is_cut_while_it_measures(remote: Project, proxy: FlakyProxy, board: Board) -> None:
-    process = remote.start(*HASTILY, "-k", "latency_p99 or memory")
+    process = board.start("-k", "latency_p99 or memory")
     board.measuring(process)
     proxy.cut()
     kept = wait_for(lambda: next((board.folder / "results").glob("*-*[0-9]"), None))  # it goes on to the block's end
@@ -141,7 +156,7 @@ def test_a_connection_that_is_cut_while_it_measures(remote: Project, proxy: Flak
 
 @pytest.mark.slow
 def test_a_connection_that_leads_nowhere_for_a_while(remote: Project, proxy: FlakyProxy, board: Board) -> None:
-    process = remote.start(*HASTILY, "-k", "latency_p99")
+    process = board.start("-k", "latency_p99")
     board.measuring(process)
     proxy.stall()
     time.sleep(5)
@@ -152,11 +167,12 @@ def test_a_connection_that_leads_nowhere_for_a_while(remote: Project, proxy: Fla
     assert "dropped and was made again" in notes(done)
 
 
+@pytest.mark.slow
 def test_a_board_that_does_not_come_back(remote: Project, proxy: FlakyProxy, board: Board) -> None:
     remote.write("tiny.py", LIMITED)
     remote.write("hasty.py", HASTY.format(reconnect=3))
-    process = remote.start(*HASTILY, "-k", "latency_p99 or accuracy or load_time")
-    board.measuring(process)
+    process = board.start("-k", "latency_p99 or accuracy or load_time")
+    board.measuring(process, block=2)
     proxy.refuse()
     proxy.cut()
     start = time.monotonic()
@@ -174,7 +190,7 @@ def test_a_board_that_does_not_come_back(remote: Project, proxy: FlakyProxy, boa
 @pytest.mark.slow
 def test_a_board_that_is_gone_before_anything_was_judged(remote: Project, proxy: FlakyProxy, board: Board) -> None:
     remote.write("hasty.py", HASTY.format(reconnect=3))
-    process = remote.start(*HASTILY, "-k", "parity")
+    process = board.start("-k", "parity")
     board.agent()
     proxy.refuse()
     proxy.cut()
@@ -185,7 +201,7 @@ def test_a_board_that_is_gone_before_anything_was_judged(remote: Project, proxy:
 
 
 def test_an_agent_that_is_killed(remote: Project, board: Board) -> None:
-    process = remote.start(*HASTILY, "-k", "latency_p99")
+    process = board.start("-k", "latency_p99")
     os.kill(board.measuring(process), signal.SIGKILL)
     done = finish(remote, process)
     assert done.status == 1, done.output

@@ -1,0 +1,117 @@
+"""A model of 2.5 GB, exported, shipped and run here and over a loopback sshd: slow, and large."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.boards import write_device
+from tests.integration.conftest import Project
+from tests.support.processes import descendants
+from tests.support.sshd import BoardServer
+
+pytestmark = pytest.mark.slow
+
+DISK_GB = 16
+SIZE = 16 * 6400 * 6400 * 4
+MODEL = """
+    import torch
+    from harness import Input, Model
+
+    WIDTH, DEPTH = 6400, 16
+
+    class Large(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            seed = torch.Generator().manual_seed(0)
+            weights = (torch.randn(WIDTH, WIDTH, generator=seed) / WIDTH**0.5 for _ in range(DEPTH))
+            self.weights = torch.nn.ParameterList(weights)
+
+        def forward(self, x):
+            for weight in self.weights:
+                x = torch.relu(x @ weight)
+            return x
+
+    model = Model(
+        build=lambda: Large().eval(),
+        inputs=[Input("x", shape=("batch", WIDTH), min_value=-1.0, max_value=1.0)],
+        dims={"batch": (1, 2)},
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[Project]:
+    """A project in a folder that goes at the end: pytest keeps its own, and these are gigabytes."""
+    with tempfile.TemporaryDirectory(prefix="large-") as name:
+        free = shutil.disk_usage(name).free / 1e9
+        if free < DISK_GB:
+            pytest.fail(f"wanted {DISK_GB} GB free in {name}; found {free:.0f} GB: name a larger disk, TMPDIR=…")
+        project = Project(Path(name), {"HILGATE_CACHE": str(Path(name, "cache")), "HOME": name})
+        project.write("pytest.ini", "[pytest]\nhil_model = large.py\nhil_device = local\n")
+        project.write("large.py", MODEL)
+        yield project
+
+
+def run(project: Project, *arguments: str) -> float:
+    """A run that passes; returns the most that it and its export processes held in memory, in bytes."""
+    log = project.folder / "log"
+    command = project.command("--time-limit", "5", "-k", "parity or latency_p50", *arguments)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=project.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **project.environment},
+        )
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, held(process.pid))
+            time.sleep(0.2)
+    assert process.returncode == 0, log.read_text()
+    return peak
+
+
+def held(pid: int) -> int:
+    """The resident memory of a process and of what it has started, but for the programs of the device."""
+    ours = [pid, *(below.pid for below in descendants(pid))]
+    return sum(resident(one) for one in ours if not is_device(one))
+
+
+def resident(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0  # it has ended
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_device(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return True  # it has ended
+    return b"agent" in words or any(b"hilgate: wanted Python" in word for word in words)
+
+
+def test_it_runs_here(large: Project) -> None:
+    peak = run(large)
+    assert 1 * SIZE < peak < 4 * SIZE
+
+
+def test_it_is_shipped_and_runs_on_a_board(large: Project) -> None:
+    with BoardServer() as server:
+        write_device(large.folder, server, runtime='packages = ["onnxruntime==1.32.0", "numpy==2.4.6"]')
+        peak = run(large, "--device", "board")
+        assert 1 * SIZE < peak < 4 * SIZE
+        stored = [path for path in server.home.rglob("model.onnx.data") if path.is_file()]
+        assert [path.stat().st_size for path in stored] == [SIZE]
