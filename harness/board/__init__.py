@@ -85,7 +85,13 @@ class Board(Hold):
         Raises:
             LinkError: the board cannot be reached.
         """
-        return self.again(lambda: self.link.start(self._agent_script(bundle), kill=self._end_agents))
+
+        def start() -> Channel:
+            # A link connects anew by itself; without a keeper that lives, what is started has no lock.
+            self.request("ping")
+            return self.link.start(self._agent_script(bundle), kill=self._end_agents)
+
+        return self.again(start)
 
     def _agent_script(self, bundle: Bundle) -> str:
         folder = shlex.quote(f"{self.store}/{bundle.name}")
