@@ -203,7 +203,7 @@ def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Seq
     what, where = f"there is no device {name!r}", ""
     hint = (
         _nearest(name.removesuffix(".toml"), names)
-        or f'of a board: hilgate add {name} USER@HOST; of this machine: write that file, extends = "local" and what differs'
+        or f'a board: hilgate add {name} USER@HOST; this machine: write that file, extends = "local" and what differs'
     )
     if chain:
         what, where = f"{chain[-1].name!r} extends {name!r}, which does not exist", _where(chain[-1:], "extends")
