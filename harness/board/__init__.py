@@ -49,13 +49,11 @@ class Board(Hold):
         names = {entry.name for entry in bundle.entries}
         if not names <= self.entries:
             self.again(lambda: self._put(bundle, report))
-        if not names <= self.used:
-            self.used |= names
-            self.again(lambda: self.request("use", entries=sorted(names)))
+        self.used |= names  # said when it matters: before room is made, and at the end
 
     def _put(self, bundle: Bundle, report: Report) -> None:
         """What has been made stays, and what has arrived is gone on with, where this is done again."""
-        present = [entry.name for entry in bundle.entries if entry.name in self.entries]
+        self.used |= {entry.name for entry in bundle.entries if entry.name in self.entries}
         missing = [entry for entry in bundle.entries if entry.name not in self.entries]
         files = _files(missing)
         room = self.request(
@@ -63,7 +61,7 @@ class Board(Hold):
             needed=sum(entry.bytes for entry in missing) + SPARE_BYTES,
             files={sha256: size for sha256, (_, size) in files.items()},
             paths={str(path): sha256 for sha256, (path, _) in files.items()} if self.link.shares_files else {},
-            use=present,
+            use=sorted(self.used),
         )
         self.entries -= set(room["removed"])
         check_disk(self.device, self.store, room)
@@ -85,13 +83,7 @@ class Board(Hold):
         Raises:
             LinkError: the board cannot be reached.
         """
-
-        def start() -> Channel:
-            # A link connects anew by itself; without a keeper that lives, what is started has no lock.
-            self.request("ping")
-            return self.link.start(self._agent_script(bundle), kill=self._end_agents)
-
-        return self.again(start)
+        return self.again(lambda: self.link.start(self._agent_script(bundle), kill=self._end_agents))
 
     def _agent_script(self, bundle: Bundle) -> str:
         folder = shlex.quote(f"{self.store}/{bundle.name}")

@@ -177,7 +177,7 @@ class Hold:
         """Let go of the board: the next run may have it, and finds nothing of this one running. Never raises."""
         if self._keeper is not None and self._heartbeat is not None:
             try:
-                self._keeper.request("leave", run=self.run)
+                self._keeper.request("leave", run=self.run, use=sorted(self.used))
             except Exception:  # noqa: BLE001  # it cannot be told; the next run tidies up
                 self.link.abort()
         self._let_go()

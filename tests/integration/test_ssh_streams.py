@@ -176,6 +176,9 @@ def test_a_connection_that_is_cut_is_noticed_at_once(server: BoardServer, desk: 
             with pytest.raises(LinkLost):
                 process.send(b"more", deadline())
             assert process.finish(SECONDS) is None
+            with pytest.raises(LinkLost):  # not by itself: whoever holds the board's lock has lost it
+                link.start("true")
+            link.close()
             assert said(link, "echo again") == "again"
 
 

@@ -75,19 +75,12 @@ class Keeper:
         stuck = [record["pid"] for record in orphans.living(agents) if record["run"] != run]
         self.store.drop_results(run)
         damaged = self.store.tidy()
-        self.op_use(use)
+        self._use(use)
         reply = {"store": root, "damaged": damaged, "entries": self.store.entries()}
         return {**reply, "reaped": reaped, "stuck": stuck}
 
     def op_ping(self) -> dict[str, Any]:
         """Still there."""
-        return {}
-
-    def op_use(self, entries: list[str]) -> dict[str, Any]:
-        """Keep entries for as long as this run goes on, and longer than those that it did not use."""
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                self._store.use(entry)
         return {}
 
     def op_room(self, needed: int, files: dict[str, int], paths: dict[str, str], use: list[str]) -> dict[str, Any]:
@@ -97,7 +90,7 @@ class Keeper:
             files: what is going to be sent, SHA-256 -> size.
             paths: where that is on this machine, path -> SHA-256, for a link that leads nowhere else.
         """
-        self.op_use(use)
+        self._use(use)
         near = sum(files[sha256] for path, sha256 in paths.items() if is_near(self._store, path))
         return self._store.make_room(needed, files, near)
 
@@ -117,8 +110,9 @@ class Keeper:
         """End every process that was started from this store."""
         return {"reaped": orphans.reap(self._store.path("agents"))}
 
-    def op_leave(self, run: str) -> dict[str, Any]:
-        """The run is over: end what is left of it, drop what it did not collect."""
+    def op_leave(self, run: str, use: list[str]) -> dict[str, Any]:
+        """The run is over: note what it used, end what is left of it, drop what it did not collect."""
+        self._use(use)
         orphans.reap(self._store.path("agents"))
         orphans.end_marked(run)
         self._store.drop_results()
@@ -172,6 +166,12 @@ class Keeper:
         """The store's folder; "" before it is known."""
         store = self.receiver.store if self.receiver else self.store
         return store.root if store else ""
+
+    def _use(self, entries: list[str]) -> None:
+        """Keep entries for as long as this run goes on, and longer than those that it did not use."""
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                self._store.use(entry)
 
     @property
     def _store(self) -> Store:

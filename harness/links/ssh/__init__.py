@@ -60,8 +60,10 @@ class Link:
         transport = self._routes[bulk].transport if bulk in self._routes else None
         if transport is not None:
             return transport
-        if bulk in self._routes:  # it dropped; hosts on the way may still be connected
-            self._routes.pop(bulk).close()
+        if bulk in self._routes:
+            if not bulk:  # before close it is not made anew: the device's lock went with it
+                raise LinkLost("the connection dropped", where=self.where)
+            self._routes.pop(bulk).close()  # hosts on the way may still be connected
         route = connect(self.device, aes=self._aes)
         self._routes[bulk] = route
         self.where = str(route)
