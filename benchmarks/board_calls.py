@@ -44,7 +44,7 @@ def _calls(loopback: LoopbackBoard) -> Iterator[Row]:
 @contextmanager
 def _bare_echo(loopback: LoopbackBoard) -> Iterator[Callable[[bytes], None]]:
     """On the connection that the agent uses, too."""
-    transport = loopback.board.link._connections[False].transport  # type: ignore[attr-defined]
+    transport = loopback.board.link._routes[False].transport  # type: ignore[attr-defined]
     program = shlex.quote(Path(bare_echo.__file__).read_text(encoding="utf-8"))
     channel = transport.open_session(timeout=10)
     channel.exec_command(f"exec {loopback.board.facts['executable']} -B -c {program}")
