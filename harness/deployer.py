@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .agent.frames import Frame, read_frame
+from .agent.wire import FrameError
 from .board import Board
 from .bundle import Bundle
 from .cell import Cell
@@ -78,7 +79,7 @@ class Deployer:
         return self.board.result_name()
 
     def collect(self, name: str) -> Frame | None:
-        """What an agent kept under a name when the connection dropped; None where it kept nothing.
+        """What an agent kept under a name when the connection dropped; None where it kept nothing of use.
 
         Raises:
             LinkError: the board cannot be reached any more.
@@ -87,7 +88,18 @@ class Deployer:
         if content is None:
             return None
         stream = io.BytesIO(content)
-        return read_frame(stream.read)
+
+        def read(size: int) -> bytes:
+            if len(data := stream.read(size)) < size:
+                raise FrameError("it was cut short")
+            return data
+
+        try:
+            frame = read_frame(read)
+        except FrameError as error:
+            self._note(f"what the agent kept when the connection dropped cannot be used: {error}")
+            return None
+        return None if "error" in frame.header else frame
 
     def close(self) -> None:
         """End the live deployment, if there is one."""
@@ -100,9 +112,11 @@ class Deployer:
             raise self.failed
 
     def _note_greeting(self, greeting: str) -> None:
-        for note in (
-            *self.board.notes,
-            *([f"something was printed before the agent's first frame: {greeting[:200]!r}"] if greeting else []),
-        ):
-            if note not in self.notes:  # every process of the cell is greeted alike
-                self.notes.append(note)
+        for note in self.board.notes:
+            self._note(note)
+        if greeting:
+            self._note(f"something was printed before the agent's first frame: {greeting[:200]!r}")
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:  # every process of the cell is greeted alike
+            self.notes.append(note)

@@ -132,7 +132,7 @@ class Run:
         return artifact
 
     def board(self, device: Device) -> Board:
-        """A device: reached, looked at, and locked until the run's end.
+        """A device: reached, looked at, and locked until the run's end, or until another is asked for.
 
         Raises:
             LinkError: it cannot be reached, or another run holds it.
@@ -140,6 +140,7 @@ class Run:
             StorageError: its store cannot be written.
         """
         if device.name not in self._boards:
+            self._close_boards()  # one at a time: two files may name one board
             with self.progress.task(f"reaching {device.name}"):
                 self._boards[device.name] = open_board(device, wait_s=self.options.wait_s, say=self._said)
         return self._boards[device.name]
@@ -230,6 +231,7 @@ class Run:
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
         fingerprint = self.evidence[cell].facts["fingerprint"]
+        self.evidence[cell].notes += [why for why in measured.lost if why not in self.evidence[cell].notes]
         if measured.loads:
             fingerprint["runtime"] |= measured.loads[0].runtime
             fingerprint["settings"] = measured.loads[0].settings
@@ -244,22 +246,27 @@ class Run:
 
     def close(self) -> None:
         """Let go of devices and terminal."""
+        self._close_boards()
+        self.progress.close()
+
+    def _close_boards(self) -> None:
         for board in self._boards.values():
             board.close()
         self._boards.clear()
-        self.progress.close()
 
 
-def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool) -> None:
+def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, stopped: bool) -> None:
     """Say of every cell what no test said: a gate must not open because a test was skipped.
 
     A cell in which no test came to anything is an error. In a run that was not narrowed down, a limit on a metric
-    that no test checked is INCONCLUSIVE.
+    that no test checked is INCONCLUSIVE; so is a cell that a run never came to because it was stopped.
     """
     metrics = {metric.limit_key: metric for metric in (*known_metrics().values(), PARITY)}
     for cell in cells:
         record = evidence[cell]
-        if not record.anything_said:
+        if not record.anything_said and stopped:
+            evidence.add_interruption(cell, "the run was stopped before anything of this cell was checked")
+        elif not record.anything_said:
             evidence.add_error(
                 cell,
                 "nothing was measured: no test of this cell ran, or none applied to it. "

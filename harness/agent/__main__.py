@@ -110,6 +110,8 @@ class Kept:
             os.makedirs(self.folder, exist_ok=True)
             with open(path + ".new", "wb") as file:
                 file.writelines(parts)
+                file.flush()
+                os.fsync(file.fileno())  # a board whose power is cut leaves an empty file else
             os.replace(path + ".new", path)
             self.path = path
 

@@ -92,7 +92,10 @@ def _skip_to(first: bytes, read: Callable[[int], Buffer], skip: int) -> tuple[by
     while (start := seen.find(MAGIC)) < 0:
         if len(seen) - len(MAGIC) >= skip:
             raise FrameError(f"wanted a frame that starts with {MAGIC!r}; found {bytes(seen[:80])!r}")
-        seen += read(1)
+        one = read(1)
+        if not one:
+            raise FrameError(f"wanted a frame; found its end after {bytes(seen[:80])!r}")
+        seen += one
     if start > skip:
         raise FrameError(f"wanted a frame that starts with {MAGIC!r}; found {bytes(seen[:80])!r}")
     missing = start + PREAMBLE.size - len(seen)

@@ -83,7 +83,14 @@ class Board(Hold):
         Raises:
             LinkError: the board cannot be reached.
         """
-        return self.again(lambda: self.link.start(self._agent_script(bundle), kill=self._end_agents))
+
+        def start() -> Channel:
+            if self.reopened:  # the one before may not have seen yet that its host has gone
+                self.request("end_agents")
+                self.reopened = False
+            return self.link.start(self._agent_script(bundle), kill=self._end_agents)
+
+        return self.again(start)
 
     def _agent_script(self, bundle: Bundle) -> str:
         folder = shlex.quote(f"{self.store}/{bundle.name}")

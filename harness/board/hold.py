@@ -16,7 +16,7 @@ from ..device import Device
 from ..errors import DeviceBusy, HostKeyError, LinkError, LinkLost
 from ..links import LinkType
 from .keeper import Heartbeat, Keeper
-from .preflight import check_board
+from .preflight import check_board, check_same
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ class Hold:
         store: the store's path there.
         entries: what the store has.
         used: what this run uses of that.
+        reopened: whether the connection was made again since a program was started.
     """
 
     device: Device
@@ -49,6 +50,7 @@ class Hold:
     store: str = ""
     entries: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
+    reopened: bool = False
     _keeper: Keeper | None = None
     _heartbeat: Heartbeat | None = None
     _given_up: bool = False
@@ -61,11 +63,13 @@ class Hold:
             DeviceError: it has no usable Python, or is not what its file says.
         """
         self._keeper = Keeper(self.link, self.device)
-        if not self.facts:
-            shipped = bool(self.device.runtime.packages)
-            self.facts = self._keeper.request("facts", packages=[] if shipped else None)
-            self.link.learn(self.facts)
-            check_board(self.device, self.facts)
+        shipped = bool(self.device.runtime.packages)
+        found = self._keeper.request("facts", packages=[] if shipped else None)
+        check_board(self.device, found)
+        if self.facts:
+            check_same(self.device, self.facts, found)
+        self.facts = self.facts or found
+        self.link.learn(found)
 
     def lock(self, wait_s: float) -> None:
         """Take the board for this run, and tidy up after the one before.
@@ -77,7 +81,8 @@ class Hold:
         keeper, end, said = self.opened, time.monotonic() + wait_s, False
         path = self.device.store or self.link.store
         while True:
-            reply = keeper.request("open", store=path, holder=self._holder(), use=sorted(self.used))
+            whole = not self.link.shares_files  # this machine's own programs look after themselves
+            reply = keeper.request("open", store=path, holder=self._holder(), use=sorted(self.used), whole=whole)
             if "busy" not in reply:
                 break
             if time.monotonic() >= end:
@@ -102,9 +107,12 @@ class Hold:
         if reply["reaped"] and not again:  # this run's own uploads are no others'
             self.notes.append(f"processes of an earlier run were still there and were ended: {reply['reaped']}")
         if reply["stuck"]:
-            self.notes.append(
-                f"processes of an earlier run are still there and do not end: {reply['stuck']}; "
-                "what is measured beside them may be wrong"
+            raise DeviceBusy(
+                f"processes of an earlier run are still on {self.device.name}, and do not end",
+                wanted="a board to itself: what is measured beside them would be wrong",
+                found=f"process ids {', '.join(map(str, reply['stuck']))}",
+                where=self.link.where,
+                hint="end them there by hand, or restart the board",
             )
         if reply["damaged"]:
             names = ", ".join(name[:22] for name in reply["damaged"])
@@ -153,6 +161,7 @@ class Hold:
                 raise
             else:
                 self._given_up = False
+                self.reopened = True
                 self.notes.append(f"the connection to {self.device.name} dropped and was made again")
                 return
 

@@ -107,34 +107,39 @@ class Keeper:
         if hello.get("hello") != "hilgate-keeper":
             raise ProtocolError("something else than our keeper answered", found=repr(hello), where=self.link.where)
 
-    def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
+    def request(self, operation: str, *, silence_s: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Ask for an operation; see harness.agent.keeper.serve.
+
+        Args:
+            silence_s: how long it may say nothing, where that is more than usual.
 
         Raises:
             LinkLost: it no longer answers.
             StorageError: the device's disk is full, or its store cannot be written.
             DeploymentError: it answered that the operation failed, or with what is no answer.
         """
-        return self.request_with_payload(operation, **arguments)[0]
+        return self.request_with_payload(operation, silence_s=silence_s, **arguments)[0]
 
-    def request_with_payload(self, operation: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+    def request_with_payload(
+        self, operation: str, *, silence_s: float | None = None, **arguments: Any
+    ) -> tuple[dict[str, Any], bytes]:
         """The same, where the reply has a payload."""
         with self._turn:
-            reply, payload = self._ask(pack_head({"op": operation, **arguments}))
+            reply, payload = self._ask(pack_head({"op": operation, **arguments}), silence_s or SILENCE_S)
         if "error" in reply:
             raise self.refusal(operation, reply)
         return reply, payload
 
-    def _ask(self, request: bytes) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, request: bytes, silence_s: float) -> tuple[dict[str, Any], bytes]:
         if self._lost:  # the reply that did not come may still, and be taken for another one's
             raise LinkLost(f"{self.device.name} no longer answers", where=self.link.where)
         self._lost = True
         with contextlib.suppress(ChannelClosed):  # what ended the keeper is said by the reply
             try:
-                self.channel.send(request, time.monotonic() + SILENCE_S)
+                self.channel.send(request, time.monotonic() + silence_s)
             except TimeoutError:
-                raise self._silent(SILENCE_S) from None
-        reply = self._reply()
+                raise self._silent(silence_s) from None
+        reply = self._reply(silence_s)
         self._lost = False
         return reply
 
@@ -146,14 +151,14 @@ class Keeper:
         """
         if self._turn.acquire(blocking=False):
             try:
-                self._ask(pack_head({"op": "ping"}))
+                self._ask(pack_head({"op": "ping"}), SILENCE_S)
             finally:
                 self._turn.release()
 
-    def _reply(self) -> tuple[dict[str, Any], bytes]:
+    def _reply(self, silence_s: float) -> tuple[dict[str, Any], bytes]:
         end = time.monotonic() + LONGEST_S
         while True:
-            reply, payload = self._read(time.monotonic() + SILENCE_S)
+            reply, payload = self._read(time.monotonic() + silence_s)
             if not reply.get("working"):
                 return reply, payload
             if time.monotonic() > end:
@@ -171,7 +176,7 @@ class Keeper:
             what = "what the device sent is not a frame"
             raise ProtocolError(what, found=found, where=self.link.where, hint=hint) from error
         except ChannelClosed:
-            raise self._ended() from None
+            raise self._ended(greeting=skip > 0) from None
         return head.header, payload
 
     def _silent(self, seconds: float) -> LinkLost:
@@ -180,7 +185,7 @@ class Keeper:
         hint = "look at the board's power and network"
         return LinkLost(what, wanted="a sign of life", found=found, where=self.link.where, hint=hint)
 
-    def _ended(self) -> LinkError | DeviceError:
+    def _ended(self, *, greeting: bool) -> LinkError | DeviceError:
         status = self.channel.finish(1.0)
         said = self.channel.stderr_tail().strip()[-2000:]
         where = f"{self.link.where} ({self.device.path})"
@@ -191,10 +196,26 @@ class Keeper:
                 "the device's Python is too old", wanted="3.9 or newer", found=found, where=where, hint=hint
             )
         if status in (NO_PYTHON, 126):
-            hint = "install python3 there, or name the one that is to be used: runtime.python or runtime.environment"
-            return DeviceError("there is no Python on the device", wanted="python3", found=said, where=where, hint=hint)
+            return self._no_python(said, where)
         found = f"exit status {status}; {self._stderr()}"
+        if greeting and status is not None:
+            what = f"the device's Python cannot be started on {self.device.name}"
+            hint = "look at what the login shell's files (.bashrc, .profile) do, and whether that Python runs by hand"
+            return DeviceError(what, wanted="a shell that runs a command", found=found, where=where, hint=hint)
         return LinkLost(f"our keeper on {self.device.name} ended", found=found, where=where)
+
+    def _no_python(self, said: str, where: str) -> DeviceError:
+        runtime = self.device.runtime
+        if runtime.environment:
+            what, wanted = (
+                "the environment is not on the device",
+                f"{runtime.environment}/bin/python, runnable for its user",
+            )
+            hint = f"make it there, python3 -m venv {runtime.environment}, or correct runtime.environment"
+        else:
+            what, wanted = "there is no such Python on the device", runtime.python or "python3"
+            hint = "install it there, or name another: runtime.python or runtime.environment"
+        return DeviceError(what, wanted=wanted, found=said, where=where, hint=hint)
 
     def _stderr(self) -> str:
         tail = self.channel.stderr_tail().strip()

@@ -56,6 +56,23 @@ def memory_fits(written_mib: int, reported_mib: int) -> bool:
     return 7 / 8 <= reported_mib / written_mib <= 1.05
 
 
+def check_same(device: Device, before: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Is it the same board that a dropped connection led to?
+
+    Raises:
+        DeviceError: it is another one.
+    """
+    changed = [key for key in ("serial", "board", "arch", "cpu", "memory_mib") if before[key] != found[key]]
+    if changed:
+        raise DeviceError(
+            f"another board answers in place of {device.name}",
+            wanted=", ".join(f"{key} {before[key]}" for key in changed),
+            found=", ".join(f"{key} {found[key]}" for key in changed),
+            where=str(device.path),
+            hint="give each board an address of its own",
+        )
+
+
 def check_memory(device: Device, bundle: Bundle, facts: Mapping[str, Any]) -> None:
     """Refuse a model only when the artifact alone exceeds the memory: what else it takes, measuring will tell.
 

@@ -12,7 +12,7 @@ from ..errors import DeploymentError, LinkLost, StorageError
 from ..links import ChannelClosed
 from .keeper import Keeper
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 # A memory card that writes out what it has buffered may make the sender wait this long.
 STALL_S = 60.0
 
@@ -52,7 +52,8 @@ def upload(
         for sent in _send(keeper, header, path, size - have[sha256]):
             done += sent
             report(done, total)
-    wrong = keeper.request("done")["wrong"]
+    # What is still on its way has to arrive first, and to be written.
+    wrong = keeper.request("done", silence_s=STALL_S)["wrong"]
     if wrong:
         found = ", ".join(f"{files[sha256][0].name}: {found}" for sha256, found in wrong.items())
         hint = "look at the host's and the board's memory and disk"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..backends import Backend
+from packaging.utils import canonicalize_name
+
+from ..backends import Backend, load_backend
 from ..device import Device
 from ..errors import BackendError
 from .bytecode import compile_wheel, same_bytecode
@@ -58,7 +61,7 @@ def plan_runtime(device: Device, backend: Backend, facts: Mapping[str, Any], say
 
 def _found(device: Device, backend: Backend, facts: Mapping[str, Any]) -> Runtime:
     packages: Mapping[str, str] = facts["packages"]
-    missing = [" or ".join(names) for names in backend.providers if not any(name in packages for name in names)]
+    missing = _missing(backend, packages)
     if missing:
         raise BackendError(
             f"backend {backend.name} cannot run on {device.name}",
@@ -71,19 +74,35 @@ def _found(device: Device, backend: Backend, facts: Mapping[str, Any]) -> Runtim
     return Runtime({"python": facts["python"], "packages": dict(packages)}, packages)
 
 
+def _missing(backend: Backend, there: Collection[str]) -> list[str]:
+    """What a backend needs and is not there, with the names that would do as well."""
+    return [
+        f"{names[0]} (or {', '.join(names[1:])})" if names[1:] else names[0]
+        for names in backend.providers
+        if not any(name in there for name in names)
+    ]
+
+
 def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
-    pins = {pin.partition("==")[0].lower().replace("_", "-").replace(".", "-"): pin for pin in device.runtime.packages}
+    pins: dict[str, str] = {canonicalize_name(pin.partition("==")[0]): pin for pin in device.runtime.packages}
     where = f"{device.path}: runtime.packages"
-    missing = [" or ".join(names) for names in backend.providers if not any(name in pins for name in names)]
+    missing = _missing(backend, pins)
     if missing:
+        first = missing[0].partition(" ")[0]
+        near = difflib.get_close_matches(first, pins, 1)
         raise BackendError(
             f"backend {backend.name} cannot run on {device.name}",
             wanted="pinned: " + ", ".join(backend.packages),
-            found="not pinned: " + ", ".join(missing),
+            found=f"not pinned: {', '.join(missing)}; pinned: {', '.join(device.runtime.packages)}",
             where=where,
-            hint=f'add them, as in packages = ["{missing[0]}==VERSION"], or take the backend off the device\'s list',
+            hint=f"is {pins[near[0]]} misspelt?"
+            if near
+            else f'add "{first}==VERSION" there, or take the backend off the device\'s list',
         )
-    needed = [pins[name] for names in backend.providers for name in names if name in pins]
+    own = [name for names in backend.providers for name in names if name in pins]
+    # What no backend of this device asks for is the model's: a library of operators, say.
+    claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
+    needed = [pins[name] for name in (*own, *(name for name in pins if name not in claimed))]
     platform = Platform(facts["python"], facts["arch"], facts["libc"])
     wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where, say=say)
     compiled = [compile_wheel(wheel) if same_bytecode(facts["python"]) else None for wheel in wheels]

@@ -36,5 +36,5 @@ def _runtime(device: Device, backend_name: str, name: str, facts: Mapping[str, A
     found = [one for names in backend.providers for one in names if one in runtime.packages]
     text = ", ".join(f"{one} {runtime.packages[one]}" for one in found)
     if runtime.archives:
-        return Check(name, OK, f"{text}, to be sent: {size(sum(one.bytes for one in runtime.archives))}")
+        return Check(name, OK, f"{text}: {size(sum(one.bytes for one in runtime.archives))}, sent once")
     return Check(name, OK, f"{text}, installed there")

@@ -103,7 +103,11 @@ def _confirm_unknown(shown: HostKey, fingerprints: Sequence[str]) -> None:
         "Compare it with what this prints on that machine, at its own screen and keyboard or over a way that you trust:"
     )
     say(f"    {COMPARE}")
-    if not click.confirm("Is it the same?", default=False):
+    try:
+        same = click.confirm("Is it the same?", default=False)
+    except click.Abort as error:  # nobody is there to answer
+        raise _unconfirmed(shown) from error
+    if not same:
         raise _unconfirmed(shown)
 
 
@@ -136,7 +140,10 @@ def _expected(shown: HostKey, fingerprints: Sequence[str]) -> bool:
 
 
 def _unconfirmed(shown: HostKey) -> HostKeyError:
-    hint = "nothing was pinned for this host; ask whoever has access to the machine for its fingerprint"
+    hint = (
+        "nothing was pinned for this host; ask whoever has access to the machine for its fingerprint. "
+        "It may be given beforehand, too: --fingerprint SHA256:…"
+    )
     return HostKeyError(f"the host key of {shown.name} was not confirmed", found=_words(shown), hint=hint)
 
 

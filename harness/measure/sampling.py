@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..agent.frames import Frame
 from ..deployment import Deployment, LoadReport
-from ..errors import LinkError, LinkLost
+from ..errors import LinkLost
 from ..inputs import Arrays
 from ..model import Array
 from . import validity
@@ -85,7 +86,9 @@ class Measurement:
     @property
     def state_doubt(self) -> str:
         """Why the device was in no state to be measured."""
-        reasons = (validity.doubt(before, after) for before, after in self.states)
+        reasons = [validity.doubt(before, after) for before, after in self.states]
+        starts = [before for before, _ in self.states]
+        reasons += [validity.changed(first, second) for first, second in pairwise(starts)]
         return "; ".join(dict.fromkeys(filter(None, reasons)))
 
     @property
@@ -138,9 +141,7 @@ def take_samples(
         to_come = wanted - len(measured.loads)
         try:
             _use_process(measured, source, sets, report, end=end, to_come=to_come, at_least=at_least)
-        except LinkError as error:
-            if not isinstance(error, LinkLost) and not _count(measured):
-                raise
+        except LinkLost as error:
             measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
             wanted = PROCESSES + min(len(measured.lost), LOST_ALLOWED)
             if len(measured.lost) > LOST_ALLOWED:

@@ -40,3 +40,12 @@ def swap_doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     if after["swapped_kib"] > 0 or pages > SWAPPED_PAGES_ALLOWED:
         return f"the device swapped ({pages} pages; {after['swapped_kib']} KiB of the model's process)"
     return ""
+
+
+def changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Why two processes' samples do not belong together: the device was not the same in between."""
+    if first["boot"] != second["boot"]:
+        return "the board was restarted while it was measured"
+    if first["governor"] != second["governor"]:
+        return f"the governor changed: {first['governor']}, then {second['governor']}"
+    return ""

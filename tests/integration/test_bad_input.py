@@ -164,7 +164,7 @@ def test_a_backend_that_is_not_installed_there_fails_its_cell(project: Project) 
     project.write("devices/d.toml", DEVICE + f'    [runtime]\n    environment = "{environment}"\n')
     done = project.run("--device", "d")
     assert done.status == 1
-    assert "not installed: onnxruntime, numpy" in done.evidence["cells"][0]["error"]
+    assert "not installed: onnxruntime (or onnxruntime-gpu), numpy" in done.evidence["cells"][0]["error"]
 
 
 @pytest.mark.parametrize("full", ["build", "cache"])

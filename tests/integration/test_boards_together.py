@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from harness.board import open_board
+from harness.device import load_device
+from harness.measure import known_metrics
 from tests.integration.boards import write_device
 from tests.integration.conftest import Project
 from tests.support.sshd import BoardServer
@@ -59,16 +63,26 @@ def test_at_the_same_time_in_a_run_each(boards: Project) -> None:
         assert cells(boards.folder / "results" / name) == {name: "PASS"}
 
 
-def test_two_runs_on_one_board_are_told_so_or_wait(boards: Project) -> None:
-    first = boards.start("--device", "left", "--evidence", "results/first", *NARROW)
-    second = boards.start("--device", "left", "--evidence", "results/second", *NARROW)
-    third = boards.start("--device", "left", "--evidence", "results/third", "--wait", "120", *NARROW)
-    statuses = {}
-    for name, process in (("first", first), ("second", second), ("third", third)):
-        output, _ = process.communicate(timeout=240)
-        statuses[name] = process.returncode
-        if process.returncode:
-            assert "device left is in use by another run" in output
-            assert "--wait SECONDS" in output
-    assert statuses["third"] == 0
-    assert sorted([statuses["first"], statuses["second"]]) in ([0, 0], [0, 1], [1, 1])
+def test_two_device_files_of_one_board_in_one_run(boards: Project) -> None:
+    boards.write("devices/tuned.toml", 'extends = "left"\n[device]\nthreads = 2\n')
+    done = boards.run("--device", "left", "--device", "tuned", *NARROW)
+    assert done.status == 0, done.output
+    assert cells(boards.folder / "build/hil") == {"left": "PASS", "tuned": "PASS"}
+
+
+def test_a_second_run_on_a_board_is_refused_or_waits(boards: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(boards.folder))
+    # Another store, as another user's would be: it is the board that is taken.
+    boards.write("devices/apart.toml", 'extends = "left"\n[device]\nstore = "~/elsewhere"\n')
+    device = load_device("left", [boards.folder / "devices"], known_metrics().values())
+    with open_board(device):
+        for name in ("left", "apart"):
+            done = boards.run("--device", name, *NARROW)
+            assert done.status == 1, done.output
+            assert f"device {name} is in use by another run" in done.output
+            assert "--wait SECONDS" in done.output
+        waiting = boards.start("--device", "apart", "--wait", "120", *NARROW)
+        time.sleep(5)
+        assert waiting.poll() is None
+    output, _ = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, output

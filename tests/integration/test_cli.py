@@ -1,5 +1,6 @@
 """`hilgate` against a real SSH server that stands for a board, with a home and an ssh_config of the test's own."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from harness.agent.keeper.store import Store
 from harness.board import open_board
 from harness.cli import cli
 from harness.cli.project import Project
@@ -253,15 +255,17 @@ def test_doctor_of_a_board_without_python(desk: Desk, start: Callable[[Board], B
     result = desk("doctor", "rig")
     assert result.exit_code == 1
     assert "✓ login" in result.stdout
-    assert "✗ Python                   there is no Python on the device" in result.stdout
+    assert "✗ Python                   there is no such Python on the device" in result.stdout
     assert "– memory                   skipped: Python failed" in result.stdout
 
 
 def test_clean_asks_then_frees_the_store(desk: Desk, rig: BoardServer) -> None:
     with closing(open_board(desk.device("rig"))) as board:
         store = Path(board.store)
-    leftover = store / "incoming" / "part"
-    leftover.write_bytes(bytes(3 << 20))
+    leftover = store / "artifacts" / "kept" / "zeros"
+    Store(str(store)).make("artifacts/kept", {}, [], {"zeros": "0" * (3 << 20)}, {})
+    for path in (leftover.parent, *leftover.parent.iterdir()):
+        os.chown(path, rig.uid, -1)
     assert desk("clean", "rig", typed="n\n").exit_code == 1
     assert leftover.exists()
     result = desk("clean", "rig", typed="y\n")

@@ -8,6 +8,7 @@ import shutil
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,17 +114,17 @@ def test_outputs_of_every_nesting_come_back_from_the_device(
     shipped = Path(__file__).parents[2] / "devices"
     options = Options((path,), ("local",), (shipped,), (backend,), 60, tmp_path / "evidence", tmp_path, 0, False)
     (cell,) = plan_cells(options)
-    run = Run(options, [cell], Evidence(options.evidence, [cell], tmp_path))
-    artifact = run.artifact(cell)
-    assert artifact.exporter == (torchscript if backend == "torchscript" else onnx)
-    deployer = run.deployer(cell, run.bundle(cell, artifact))
-    deployment, load = deployer.shared()
-    (inputs,) = measured_sets(cell.file.model, 1)
-    with deployment:
-        (answers,) = deployment.infer([inputs])
-    assert load.outputs == run.built(cell.file)[0].outputs
-    difference = compare(Reference(run.built(cell.file)[0])(inputs), load.outputs, answers)
-    assert difference.ratio < 10, difference
+    with closing(Run(options, [cell], Evidence(options.evidence, [cell], tmp_path))) as run:
+        artifact = run.artifact(cell)
+        assert artifact.exporter == (torchscript if backend == "torchscript" else onnx)
+        deployer = run.deployer(cell, run.bundle(cell, artifact))
+        deployment, load = deployer.shared()
+        (inputs,) = measured_sets(cell.file.model, 1)
+        with deployment:
+            (answers,) = deployment.infer([inputs])
+        assert load.outputs == run.built(cell.file)[0].outputs
+        difference = compare(Reference(run.built(cell.file)[0])(inputs), load.outputs, answers)
+        assert difference.ratio < 10, difference
 
 
 def test_a_transformer_encoder_exports_both_ways(write: Write) -> None:

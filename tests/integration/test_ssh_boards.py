@@ -19,7 +19,7 @@ from harness.bundle.runtime import plan_runtime
 from harness.device import Runtime
 from harness.errors import BackendError, DeviceError, HilgateError
 from tests.integration.conftest import Project
-from tests.integration.desk import SECONDS, Desk
+from tests.integration.desk import SECONDS, Desk, new_key
 from tests.support.sshd import Board, BoardServer
 
 OLD_PYTHON = """#!/bin/sh
@@ -85,7 +85,7 @@ def not_opened(desk: Desk, kind: type[HilgateError], **changes: Any) -> Any:
 
 def test_a_login_shell_that_ends_by_itself(board: BoardServer, desk: Desk) -> None:
     (board.home / ".bashrc").write_text("echo broken >&2\nexit 3\n")
-    error = not_opened(desk, HilgateError)
+    error = not_opened(desk, DeviceError)
     assert "exit status 3" in error.found
     assert "broken" in error.found
     assert "127.0.0.1" in error.where
@@ -100,7 +100,7 @@ def test_a_python_that_is_too_old(board: BoardServer, desk: Desk) -> None:
 
 def test_a_python_that_breaks(board: BoardServer, desk: Desk) -> None:
     put_command(board, "#!/bin/sh\necho no libpython >&2\nexit 1\n")
-    error = not_opened(desk, HilgateError)
+    error = not_opened(desk, DeviceError)
     assert "no libpython" in error.found
 
 
@@ -110,7 +110,7 @@ def test_no_python_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         desk.pin(server)
         desk.configure(server)
         error = not_opened(desk, DeviceError)
-    assert "no Python" in error.what
+    assert "no such Python" in error.what
     assert "python3.11" in error.found
 
 
@@ -171,23 +171,41 @@ def index(folder: Path, patch: pytest.MonkeyPatch, tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pinned", "extra", "said"),
+    ("key", "extra", "said"),
     [
-        pytest.param(False, "", "is unknown", id="unknown-key"),
-        pytest.param(True, "memory_mib = 17", "the board is not what the file of loop says", id="another-board"),
+        pytest.param("unknown", "", "is unknown", id="unknown-key"),
+        pytest.param("pinned", "memory_mib = 17", "the board is not what the file of loop says", id="another-board"),
+        pytest.param("another", "", "has CHANGED", id="changed-key", marks=pytest.mark.slow),
+        pytest.param("refused", "", "loop refuses our keys", id="refused-key", marks=pytest.mark.slow),
+        pytest.param("pinned", 'arch = "aarch64"', "arch aarch64", id="another-arch", marks=pytest.mark.slow),
+        pytest.param("pinned", 'store = "/proc/hilgate"', "/proc", id="no-store", marks=pytest.mark.slow),
+        pytest.param(
+            "pinned",
+            '[runtime]\npython = "/nowhere/python"\n[options]',
+            "there is no such Python on the device",
+            id="no-python",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("pinned", "", "no wheel of", id="no-wheel", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_fails_with_the_reason(
-    server: BoardServer, project: Project, monkeypatch: pytest.MonkeyPatch, pinned: bool, extra: str, said: str
+    server: BoardServer, project: Project, monkeypatch: pytest.MonkeyPatch, key: str, extra: str, said: str
 ) -> None:
     desk = Desk(project.folder, monkeypatch)
-    desk.configure(server)
-    if pinned:
+    foreign = new_key(project.folder / "foreign")
+    desk.configure(server, IdentityFile=foreign if key == "refused" else server.key, IdentitiesOnly="yes")
+    if key in ("pinned", "refused"):
         desk.pin(server)
+    elif key == "another":
+        kind, text = foreign.with_suffix(".pub").read_text().split()[:2]
+        desk.pinned.write_text(f"[{server.host}]:{server.port} {kind} {text}\n")
     device = '[device]\ndescription = "a board"\nlink = "ssh"\nhost = "loop"\nbackends = ["onnxruntime"]\n'
-    packages = '[runtime]\npackages = ["onnxruntime==1.0", "numpy==1.0"]\n'
+    packages = "" if "[runtime]" in extra else '[runtime]\npackages = ["onnxruntime==1.0", "numpy==1.0"]\n'
     project.write("devices/loop.toml", f"{device}{extra}\n{packages}")
+    index(project.folder, monkeypatch, "py3-none-aix_7")
     done = project.run("--device", "loop")
     assert done.status == 1, done.output
-    assert said in done.output
+    assert said in " ".join(done.evidence["cells"][0]["error"].split())
     assert done.evidence["verdict"] == "FAIL"
+    assert server.processes() == []

@@ -182,7 +182,8 @@ class BoardFiles:
         folder = shlex.quote(str(self.folder))
         lines = [f"mount --bind {folder}/{name} /etc/{name}" for name in ("passwd", "group", "shadow")]
         # Not the machine's /run, where a name service cache would answer for its own /etc/passwd, and not its logs.
-        lines += ["mount -t tmpfs -o mode=755 board /run", "mkdir /run/sshd", "mount -t tmpfs board /var/log"]
+        lines += ["mount -t tmpfs -o mode=755 board /run", "mkdir -m 1777 /run/lock", "mkdir /run/sshd"]
+        lines += ["mount -t tmpfs board /var/log"]
         # Nor its terminals: sshd must own the one that it gives to the user.
         lines += ["mount -t devpts -o newinstance,ptmxmode=666,mode=620 board /dev/pts"]
         lines += ["mount --bind /dev/pts/ptmx /dev/ptmx"]

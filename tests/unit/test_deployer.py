@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness.agent.frames import encode
 from harness.deployer import IDLE_S, Deployer
 from harness.deployment import DeviceTime, Timeouts
 
@@ -41,3 +42,21 @@ def test_a_process_is_shared_unless_it_was_idle_for_long(
     deployer.live, deployer.load = live, load
     monkeypatch.setattr(deployer, "fresh", lambda: (fresh, load))
     assert (deployer.shared()[0] is fresh) is again
+
+
+@pytest.mark.parametrize(
+    ("kept", "found"),
+    [
+        pytest.param(None, None, id="nothing"),
+        pytest.param(b"", None, id="empty"),
+        pytest.param(b"\x89HIL\1\0\0\0", None, id="cut-short"),
+        pytest.param(b"".join(encode({"error": "MemoryError"})), None, id="a-failure"),
+        pytest.param(b"".join(encode({"elapsed_ns": 7})), {"elapsed_ns": 7}, id="whole"),
+    ],
+)
+def test_what_was_kept_is_collected_if_it_is_whole(
+    deployer: Deployer, kept: bytes | None, found: dict[str, int] | None
+) -> None:
+    deployer.board.collect = lambda name, wait_s: kept  # type: ignore[method-assign]
+    frame = deployer.collect("block-1")
+    assert (frame.header if frame else None) == found

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from harness.agent import telemetry
-from harness.measure.validity import doubt
+from harness.measure.validity import changed, doubt
 
 CALM: dict[str, Any] = {
+    "boot": "c0ffee",
     "governor": ["performance"],
     "frequency_khz": [1_500_000],
     "temperature_mc": [50_000],
@@ -68,3 +69,18 @@ def test_every_reason_is_given() -> None:
 
 def test_the_agent_reads_all_that_is_looked_at() -> None:
     assert set(telemetry.state()) == set(CALM)
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        pytest.param({}, "", id="the-same"),
+        pytest.param({"throttled_bits": 0x50000}, "", id="what-is-looked-at-within-a-process"),
+        pytest.param({"boot": "decaf"}, "the board was restarted", id="restarted"),
+        pytest.param({"governor": ["ondemand"]}, "the governor changed", id="another-governor"),
+    ],
+)
+def test_two_processes_on_a_device_that_was_not_the_same(second: dict[str, Any], reason: str) -> None:
+    said = changed(CALM, CALM | second)
+    assert reason in said
+    assert bool(said) == bool(reason)

@@ -16,6 +16,8 @@ from typing import Any
 from ..facts import read_text
 from ..orphans import boot_id, end, identity, is_alive
 
+# Where programs that share a machine keep their locks (hier(7)); everybody may write there.
+DEVICE = "/run/lock/hilgate"
 # How long a process that was told to end may take to let go.
 PATIENCE_S = 5.0
 
@@ -28,7 +30,20 @@ class Busy(Exception):
         self.holder = holder
 
 
-def take(path: str, holder: dict[str, Any]) -> int:
+def take_device(holder: dict[str, Any]) -> int | None:
+    """Take the machine's lock as well: another store on it, or another user's, is another run's all the same.
+
+    None where the machine has no folder for such locks.
+
+    Raises:
+        Busy: another run holds it.
+    """
+    with contextlib.suppress(OSError):
+        return take(DEVICE, holder, mode=0o666)
+    return None
+
+
+def take(path: str, holder: dict[str, Any], mode: int = 0o600) -> int:
     """Take the lock and write down who holds it; returns its descriptor, to be kept open.
 
     A keeper of the same run (``holder["run"]``) that is still there lost its host when the connection dropped: it is
@@ -38,7 +53,7 @@ def take(path: str, holder: dict[str, Any]) -> int:
         Busy: another run holds it.
         OSError: the file cannot be opened for writing.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(path, mode)
     try:
         if not _try(descriptor):
             found = held_by(path)
@@ -53,6 +68,16 @@ def take(path: str, holder: dict[str, Any]) -> int:
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def _open(path: str, mode: int) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)  # first: in a folder of everybody's, O_CREAT refuses another user's file
+    descriptor = os.open(path, flags | os.O_CREAT, mode)
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, mode)
     return descriptor
 
 

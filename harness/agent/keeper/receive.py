@@ -7,11 +7,15 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 from .folders import remove
 from .store import CHUNK, FULL, Store
+
+# How long that may take, on a slow card.
+PATIENCE_S = 10.0
 
 ReadInto = Callable[[memoryview], None]
 
@@ -60,7 +64,7 @@ class Receiver:
         # place.
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             os.ftruncate(descriptor, header["offset"])
             self._write(descriptor, header["offset"], size, digest, read_into)
         except OSError as error:
@@ -105,6 +109,18 @@ def is_near(store: Store, path: str) -> bool:
     with contextlib.suppress(OSError):
         return os.stat(path).st_dev == os.stat(store.root).st_dev
     return False
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the receiver of a dropped connection to end: it has been told to."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def adopt(store: Store, path: str, sha256: str) -> None:

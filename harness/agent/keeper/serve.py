@@ -43,7 +43,7 @@ class Keeper:
     def __init__(self) -> None:
         self.store: Store | None = None
         self.receiver: Receiver | None = None
-        self.lock: int | None = None
+        self.locks: list[int | None] = []
         self.record = ""
 
     def op_facts(self, packages: list[str] | None = None) -> dict[str, Any]:
@@ -54,11 +54,12 @@ class Keeper:
         """Who holds the device, and what is stored; see look. Asks for no lock, writes nothing."""
         return look.look(store)
 
-    def op_open(self, store: str, holder: dict[str, Any], use: list[str]) -> dict[str, Any]:
+    def op_open(self, store: str, holder: dict[str, Any], use: list[str], whole: bool = False) -> dict[str, Any]:
         """Lock the device for this run and tidy up after the one before.
 
         Args:
             use: entries that this run has used, where it comes back.
+            whole: lock the machine, not only this store of it.
 
         Reply: "busy", who holds it; or "store", its path; "entries", what is there; "damaged", what was and has been
         removed; "reaped", processes of earlier runs that were ended, and "stuck", those that do not end.
@@ -66,8 +67,10 @@ class Keeper:
         root = os.path.abspath(os.path.expanduser(store))
         os.makedirs(root, mode=0o700, exist_ok=True)
         try:
-            self.lock = lock.take(os.path.join(root, "lock"), holder)
+            self.locks.append(lock.take(os.path.join(root, "lock"), holder))
+            self.locks.append(lock.take_device(holder) if whole else None)
         except lock.Busy as busy:
+            self._unlock()
             return {"busy": busy.holder}
         self.store = Store(root)
         agents, run = self.store.path("agents"), holder["run"]
@@ -78,6 +81,11 @@ class Keeper:
         self._use(use)
         reply = {"store": root, "damaged": damaged, "entries": self.store.entries()}
         return {**reply, "reaped": reaped, "stuck": stuck}
+
+    def _unlock(self) -> None:
+        while self.locks:
+            if (descriptor := self.locks.pop()) is not None:
+                os.close(descriptor)
 
     def op_ping(self) -> dict[str, Any]:
         """Still there."""
@@ -116,6 +124,7 @@ class Keeper:
         orphans.reap(self._store.path("agents"))
         orphans.end_marked(run)
         self._store.drop_results()
+        self._store.drop_incoming()
         return {}
 
     def op_collect(self, name: str, wait_s: float) -> tuple[dict[str, Any], bytes]:

@@ -195,16 +195,17 @@ class Store:
 
     def drop_incoming(self, awaited: Collection[str] = ()) -> None:
         """Remove what has come in and is no longer wanted."""
-        for name in os.listdir(self.path("incoming")):
-            if name.partition(".")[0] not in awaited:
-                remove(self.path("incoming", name))
+        with contextlib.suppress(FileNotFoundError):  # as below
+            for name in os.listdir(self.path("incoming")):
+                if name.partition(".")[0] not in awaited:
+                    remove(self.path("incoming", name))
 
     def drop_results(self, run: str = "/") -> None:
         """Remove results that nobody is going to collect: all but this run's."""
-        for name in os.listdir(self.path("results")):
-            if not name.startswith(run):
-                with contextlib.suppress(OSError):
-                    os.unlink(self.path("results", name))
+        with contextlib.suppress(FileNotFoundError):  # it may just have been cleared
+            for name in os.listdir(self.path("results")):
+                if not name.startswith(run):
+                    remove(self.path("results", name))
 
     def _remove_dangling(self) -> list[str]:
         """A bundle is small and goes with what it leads to."""

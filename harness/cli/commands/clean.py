@@ -10,8 +10,9 @@ from ..project import Project
 @click.command(short_help="Remove what hilgate keeps on a device.")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="For a run that holds the device.")
 @click.pass_obj
-def command(project: Project, name: str, yes: bool) -> None:
+def command(project: Project, name: str, yes: bool, wait: float) -> None:
     """Remove hilgate's store on a device. The next run sends what it needs again."""
     from contextlib import closing
 
@@ -19,7 +20,7 @@ def command(project: Project, name: str, yes: bool) -> None:
     from ..text import say, size
 
     device = project.device(name)
-    with closing(open_board(device)) as board:
+    with closing(open_board(device, wait_s=wait, say=say)) as board:
         if not yes:
             used = size(board.request("look", store=board.store)["used_bytes"])
             click.confirm(f"Remove {board.store} on {name} ({board.link.where}), {used}?", abort=True)

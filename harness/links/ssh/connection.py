@@ -29,7 +29,7 @@ KEEPALIVE_S = 15
 TCP_USER_TIMEOUT_MS = 20_000
 
 # With AES in hardware GCM needs no second pass for a hash; without (a Pi 4) counter mode is the cheaper one. paramiko
-# has no ChaCha20. Measured in benchmarks/ssh_upload.
+# has no ChaCha20. Measured in benchmarks/board_upload.
 GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CTR = ("aes128-ctr", "aes256-ctr", "aes192-ctr")
 
@@ -114,7 +114,7 @@ def _explained(error: Exception, way: Route, subject: str, device: Device, waite
         waited: whether it took as long as it may.
     """
     hop = way.last
-    what, by_hand = f"{subject} cannot be reached", f"try it by hand: ssh {device.host}"
+    what, by_hand = f"{subject} cannot be reached", f"try it by hand: ssh {_words(hop)}"
     found = f"{type(error).__name__}: {error}"
     if isinstance(error, socket.gaierror):
         what, hint = f"{what}: the name does not resolve", "name an address, or a host of ~/.ssh/config"
@@ -123,7 +123,7 @@ def _explained(error: Exception, way: Route, subject: str, device: Device, waite
     elif isinstance(error, paramiko.ChannelException):
         what, hint = f"{what} from {way.hops[-2].original_host}", "is it switched on, and is sshd at that port?"
     elif isinstance(error, ConnectionRefusedError | paramiko.ssh_exception.NoValidConnectionsError):
-        found, hint = f"nothing listens there ({error})", "is it switched on, and is sshd at that port?"
+        found, hint = f"nothing listens at {hop.host}, port {hop.port}", "is it switched on, and is sshd at that port?"
     elif waited or isinstance(error, TimeoutError):
         found = f"no answer in {hop.connect_timeout} s ({error or 'timed out'})"
         hint = "is it switched on, in this network, and not behind a firewall?"
@@ -140,4 +140,11 @@ def _login_hint(error: Refused, hop: fabric.Connection, by_hand: str) -> str:
     if error.closed:
         name = hop.original_host
         return f"it has had enough of keys: name the right one, IdentityFile and IdentitiesOnly yes under Host {name}"
-    return f"{by_hand}; to copy your key there: ssh-copy-id {hop.original_host}"
+    return f"{by_hand}; to copy your key there: ssh-copy-id {_words(hop)}"
+
+
+def _words(hop: fabric.Connection) -> str:
+    """What ssh and ssh-copy-id take for a hop: a name of ssh_config, or an address; they know no HOST:PORT."""
+    if hop.original_host != hop.host:
+        return str(hop.original_host)
+    return f"{f'-p {hop.port} ' if hop.port != paramiko.config.SSH_PORT else ''}{hop.user}@{hop.host}"
