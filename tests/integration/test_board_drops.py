@@ -18,7 +18,7 @@ from harness.board import Board as OpenBoard
 from harness.board import hold, keeper, open_board
 from harness.bundle import Bundle
 from harness.device import Device
-from harness.errors import DeviceBusy, LinkError, LinkLost
+from harness.errors import DeviceBusy, DeviceError, LinkError, LinkLost
 from tests.support.proxy import FlakyProxy
 from tests.support.sshd import Board, BoardServer
 
@@ -288,6 +288,32 @@ def test_a_dropped_connection_is_made_again(
         started(board, bundle)
         assert board.notes == ["the connection to board dropped and was made again"]
         assert board.entries >= {bundle.name}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_agent_that_did_not_see_the_connection_drop_is_ended_before_the_next(
+    project: Path, server: BoardServer, proxy: FlakyProxy, tmp_path: Path
+) -> None:
+    bundle = agent_bundle(tmp_path, STAYS)
+    with open_board(read_device(project)) as board:
+        started(board, bundle)
+        (first,) = (server.home / "store/agents").iterdir()
+        proxy.cut()
+        started(board, bundle)
+        (second,) = (server.home / "store/agents").iterdir()
+        assert second != first
+        assert server.outside_pid(int(first.stem)) is None
+
+
+@pytest.mark.usefixtures("hasty")
+def test_another_board_behind_the_same_address_is_an_error(project: Path, proxy: FlakyProxy, tmp_path: Path) -> None:
+    bundle = agent_bundle(tmp_path, STAYS)
+    with open_board(read_device(project)) as board:
+        board.put(bundle)
+        board.facts["serial"] = "10000000deadbeef"
+        proxy.cut()
+        with pytest.raises(DeviceError, match="another board answers in place of board"):
+            board.start(bundle)
 
 
 @pytest.mark.usefixtures("hasty")
