@@ -141,6 +141,7 @@ def notes(done: Outcome) -> str:
     return " ".join(" ".join(done.evidence["cells"][0]["notes"]).split())
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_cut_while_it_measures(remote: Project, proxy: FlakyProxy, board: Board) -> None:
     process = board.start("-k", "latency_p99 or memory")
     board.measuring(process)

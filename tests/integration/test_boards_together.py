@@ -63,6 +63,7 @@ def test_at_the_same_time_in_a_run_each(boards: Project) -> None:
         assert cells(boards.folder / "results" / name) == {name: "PASS"}
 
 
+@pytest.mark.slow
 def test_two_device_files_of_one_board_in_one_run(boards: Project) -> None:
     boards.write("devices/tuned.toml", 'extends = "left"\n[device]\nthreads = 2\n')
     done = boards.run("--device", "left", "--device", "tuned", *NARROW)
@@ -70,6 +71,7 @@ def test_two_device_files_of_one_board_in_one_run(boards: Project) -> None:
     assert cells(boards.folder / "build/hil") == {"left": "PASS", "tuned": "PASS"}
 
 
+@pytest.mark.slow
 def test_a_second_run_on_a_board_is_refused_or_waits(boards: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(boards.folder))
     # Another store, as another user's would be: it is the board that is taken.

@@ -85,6 +85,7 @@ def test_an_agent_that_is_killed_fails_the_cell(slow: Project) -> None:
     assert [pid for pid in agents(slow) if identity(pid) is not None] == []
 
 
+@pytest.mark.slow
 def test_an_agent_that_hangs_is_killed_in_bounded_time(slow: Project) -> None:
     process = slow.start(*ONNX, "-k", "latency", "--time-limit", "4")
     pid = measuring(slow)
@@ -97,6 +98,7 @@ def test_an_agent_that_hangs_is_killed_in_bounded_time(slow: Project) -> None:
     assert identity(pid) is None
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_keeps_what_it_measured_and_its_agent_ends(slow: Project) -> None:
     process = slow.start(*ONNX, "-k", "parity or latency")
     pid = measuring(slow, checks=1)
@@ -108,6 +110,7 @@ def test_a_run_that_is_killed_keeps_what_it_measured_and_its_agent_ends(slow: Pr
     wait_for(lambda: True if identity(pid) is None else None)
 
 
+@pytest.mark.slow
 def test_orphans_of_an_earlier_run_are_ended_by_the_next(slow: Project) -> None:
     process = slow.start(*ONNX, "-k", "latency")
     pid = measuring(slow)
