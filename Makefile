@@ -18,7 +18,7 @@ help:
 	@echo "make setup      the environment .venv (PYTHON=python3.X chooses the interpreter)"
 	@echo "make check      ruff (format and lint) and mypy --strict"
 	@echo "make format     let ruff reformat and fix"
-	@echo "make test-slow  the tests that take longer than a minute"
+	@echo "make test-slow  the tests that take longer"
 	@echo "make bench      the benchmarks: ratios against named alternatives"
 	@echo "make clean      remove results and caches in this folder, not the environment"
 

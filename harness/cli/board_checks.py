@@ -87,7 +87,10 @@ def _stored(device: Device, look: Mapping[str, Any]) -> Check:
         names = ", ".join(name[:22] for name in look["damaged"])
         hint = f"nothing: the next run removes them and sends them again. To begin anew: hilgate clean {device.name}"
         return Check("store", WARNING, f"{what}; changed since they were stored: {names}", hint)
-    return Check("store", OK, f"{what}, all whole" if look["entries"] else f"empty, {size(look['used_bytes'])}")
+    if look["entries"]:
+        return Check("store", OK, f"{what}, all whole")
+    part = f"; {size(look['used_bytes'])} of an upload that broke off, for the next run" if look["used_bytes"] else ""
+    return Check("store", OK, f"empty{part}")
 
 
 def _lock(holder: Mapping[str, Any] | None) -> Check:

@@ -188,3 +188,10 @@ def test_a_terminal_without_these_letters_gets_others(
     monkeypatch.setattr(sys, "stdout", Ascii())
     say("✓ a → b – 20 °C")
     assert "".join(said) == "+ a -> b - 20 ?C\n"
+
+
+@pytest.mark.parametrize("command", [("add", "rig", "bench"), ("trust", "rig")])
+def test_a_fingerprint_of_another_form_is_a_usage_error(project: Path, command: tuple[str, ...]) -> None:
+    result = run(*command, "--fingerprint", "MD5:nonsense")
+    assert result.exit_code == 2
+    assert "SHA256: and 43 characters" in result.output

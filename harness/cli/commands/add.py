@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import click
 
+from ..fingerprint import fingerprint_option
 from ..project import Project
 
 
 @click.command(short_help="Make a board a device: devices/NAME.toml.")
 @click.argument("name")
 @click.argument("host", metavar="[USER@]HOST[:PORT]")
-@click.option(
-    "--fingerprint",
-    "fingerprints",
-    multiple=True,
-    metavar="SHA256:…",
-    help="A host key that is expected on the way: it is pinned without a question. Repeatable, one a host.",
-)
+@fingerprint_option
 @click.option("--force", is_flag=True, help="Overwrite the device's file.")
 @click.pass_obj
 def command(project: Project, name: str, host: str, fingerprints: tuple[str, ...], force: bool) -> None:

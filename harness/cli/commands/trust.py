@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import click
 
+from ..fingerprint import fingerprint_option
 from ..project import Project
 
 
 @click.command(short_help="Pin the host key of a device.")
 @click.argument("name")
-@click.option(
-    "--fingerprint",
-    "fingerprints",
-    multiple=True,
-    metavar="SHA256:…",
-    help="A host key that is expected on the way: it is pinned without a question. Repeatable, one a host.",
-)
+@fingerprint_option
 @click.pass_obj
 def command(project: Project, name: str, fingerprints: tuple[str, ...]) -> None:
     """Show the host key of a device, and of every host on the way, and pin it in the project's known_hosts."""
