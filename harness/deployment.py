@@ -14,12 +14,10 @@ import numpy as np
 from .agent.frames import Array, Frame, encode, read_frame
 from .agent.wire import FrameError
 from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, LinkLost, ProtocolError
-from .links import Channel, ChannelClosed
+from .links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
 
 Inputs = Mapping[str, Array]
 
-# What a chatty login shell may print before the agent's first frame.
-GREETING_ALLOWED = 1 << 16
 # Inputs travel in calls of at most so many bytes: neither side holds more than that twice.
 CALL_BYTES = 1 << 26
 # Sets go in one call only so many that it should take no longer than this, by the pace of the call before.
@@ -235,7 +233,7 @@ class Deployment:
         status = self.channel.finish(END_PATIENCE_S)
         if status == -signal.SIGALRM:  # the agent's own watchdog goes off before the host's patience ends
             return self._timed_out(operation, limit_s, found=describe_status(status))
-        found = self._with_stderr(describe_status(status))
+        found = f"{describe_status(status)}; {stderr_of(self.channel)}"
         return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where)
 
     def _timed_out(self, operation: str, limit_s: float, found: str = "nothing") -> DeploymentError:
@@ -247,11 +245,7 @@ class Deployment:
         if self.alive:
             self.alive = False
             self.channel.finish(0)
-        return kind(what, found=self._with_stderr(found), where=self.where, hint=hint)
-
-    def _with_stderr(self, found: str) -> str:
-        tail = self.channel.stderr_tail().strip()
-        return f"{found}; its stderr ends:\n{tail[-2000:]}" if tail else f"{found}; it wrote nothing to stderr"
+        return kind(what, found=f"{found}; {stderr_of(self.channel)}", where=self.where, hint=hint)
 
 
 def describe_status(status: int | None) -> str:

@@ -55,6 +55,13 @@ class Runtime(_Table):
     packages: _Packages = Field((), description='a list of exact pins, name==version: packages = ["torch==2.9.1"]')
     environment: str | None = Field(None, pattern="^/", description='absolute path there: environment = "/opt/venv"')
 
+    @property
+    def program(self) -> str | None:
+        """The Python that is named by its path: the environment's, or ``python`` where that is no version."""
+        if self.environment:
+            return f"{self.environment}/bin/python"
+        return self.python if self.python and self.python.startswith("/") else None
+
 
 class Rules(_Table):
     """What the competition allows."""

@@ -94,7 +94,7 @@ class Run:
     export_s: float = 0.0
     _built: tuple[ModelFile, BuiltModel, Reference] | None = None
     _samples: tuple[ModelFile, tuple[SampleSet, float] | None] | None = None
-    _boards: dict[str, Board] = field(default_factory=dict)
+    _board: Board | None = None
 
     def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
         """A model, built and looked at, and its reference."""
@@ -139,11 +139,11 @@ class Run:
             DeviceError: the board is not what its file says.
             StorageError: its store cannot be written.
         """
-        if device.name not in self._boards:
-            self._close_boards()  # one at a time: two files may name one board
+        if self._board is None or self._board.device.name != device.name:
+            self._let_go()  # one at a time: two files may name one board
             with self.progress.task(f"reaching {device.name}"):
-                self._boards[device.name] = open_board(device, wait_s=self.options.wait_s, say=self._said)
-        return self._boards[device.name]
+                self._board = open_board(device, wait_s=self.options.wait_s, say=self._said)
+        return self._board
 
     def _said(self, line: str) -> None:
         if not self.progress.say(line):
@@ -246,13 +246,13 @@ class Run:
 
     def close(self) -> None:
         """Let go of devices and terminal."""
-        self._close_boards()
+        self._let_go()
         self.progress.close()
 
-    def _close_boards(self) -> None:
-        for board in self._boards.values():
-            board.close()
-        self._boards.clear()
+    def _let_go(self) -> None:
+        if self._board is not None:
+            self._board.close()
+        self._board = None
 
 
 def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, stopped: bool) -> None:

@@ -8,6 +8,7 @@ from glob import glob
 from typing import Any
 
 from .facts import read_text
+from .orphans import boot_id
 
 
 def memory_kib() -> dict[str, int]:
@@ -31,7 +32,7 @@ def governors() -> list[str]:
 def state() -> dict[str, Any]:
     """What makes a measurement valid or not. Compare two of them: one from before, one from after."""
     return {
-        "boot": read_text("/proc/sys/kernel/random/boot_id"),
+        "boot": boot_id(),
         "governor": governors(),
         "frequency_khz": _numbers("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"),
         "temperature_mc": _numbers("/sys/class/thermal/thermal_zone*/temp"),

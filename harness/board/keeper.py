@@ -15,14 +15,12 @@ from typing import Any
 from ..agent.wire import FrameError, pack_head, read_head
 from ..device import Device
 from ..errors import DeploymentError, DeviceError, LinkError, LinkLost, ProtocolError, StorageError
-from ..links import Channel, ChannelClosed, LinkType
+from ..links import GREETING_ALLOWED, Channel, ChannelClosed, LinkType, stderr_of
 
 AGENT = Path(__file__).parents[1] / "agent"
 BOOT = AGENT / "keeper" / "boot.py"
 # What the keeper imports: all of it standard library.
 SHARED = ("__init__", "facts", "orphans", "telemetry", "unpack", "wire")
-# What a chatty login shell may print before the first frame.
-GREETING_ALLOWED = 1 << 16
 START_S = 60.0
 # The keeper shows every 2 seconds that it is at work; a board that swaps may need longer. Beyond this it is gone.
 SILENCE_S = 20.0
@@ -55,15 +53,11 @@ def python_script(device: Device, named: str | None) -> str:
     Args:
         named: the Python that the link knows of.
     """
-    wanted = device.runtime
-    if named:
-        candidates = [named]
-    elif wanted.environment:
-        candidates = [f"{wanted.environment}/bin/python"]
-    elif wanted.python and wanted.python.startswith("/"):
-        candidates = [wanted.python]
+    version = device.runtime.python
+    if program := named or device.runtime.program:
+        candidates = [program]
     else:
-        candidates = [*([f"python{wanted.python}"] if wanted.python else []), "python3"]
+        candidates = [*([f"python{version}"] if version else []), "python3"]
     listed = " ".join(shlex.quote(candidate) for candidate in candidates)
     boot = shlex.quote(BOOT.read_text(encoding="utf-8"))
     return (
@@ -171,7 +165,7 @@ class Keeper:
         except TimeoutError:
             raise self._silent(SILENCE_S) from None
         except FrameError as error:
-            found = f"{error}; {self._stderr()}"
+            found = f"{error}; {stderr_of(self.channel)}"
             hint = "look for what the login shell's files (.bashrc, .profile) print"
             what = "what the device sent is not a frame"
             raise ProtocolError(what, found=found, where=self.link.where, hint=hint) from error
@@ -181,7 +175,7 @@ class Keeper:
 
     def _silent(self, seconds: float) -> LinkLost:
         what = f"{self.device.name} no longer answers"
-        found = f"nothing in {seconds:.0f} s; {self._stderr()}"
+        found = f"nothing in {seconds:.0f} s; {stderr_of(self.channel)}"
         hint = "look at the board's power and network"
         return LinkLost(what, wanted="a sign of life", found=found, where=self.link.where, hint=hint)
 
@@ -197,7 +191,7 @@ class Keeper:
             )
         if status in (NO_PYTHON, 126):
             return self._no_python(said, where)
-        found = f"exit status {status}; {self._stderr()}"
+        found = f"exit status {status}; {stderr_of(self.channel)}"
         if greeting and status is not None:
             what = f"the device's Python cannot be started on {self.device.name}"
             hint = "look at what the login shell's files (.bashrc, .profile) do, and whether that Python runs by hand"
@@ -216,10 +210,6 @@ class Keeper:
             what, wanted = "there is no such Python on the device", runtime.python or "python3"
             hint = "install it there, or name another: runtime.python or runtime.environment"
         return DeviceError(what, wanted=wanted, found=said, where=where, hint=hint)
-
-    def _stderr(self) -> str:
-        tail = self.channel.stderr_tail().strip()
-        return f"its stderr ends:\n{tail[-2000:]}" if tail else "it wrote nothing to stderr"
 
     def refusal(self, operation: str, reply: Mapping[str, Any]) -> StorageError | DeploymentError:
         """What went wrong on the device, as an error."""

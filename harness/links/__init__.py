@@ -13,6 +13,9 @@ from typing import Any, Protocol, cast
 from ..device import Device
 from ..errors import DeviceError
 
+# What a chatty login shell may print before a program's first frame.
+GREETING_ALLOWED = 1 << 16
+
 
 class ChannelClosed(Exception):  # not an error by itself: how a program's output ends
     """The program on the device has closed its end."""
@@ -70,6 +73,12 @@ class LinkType(Protocol):
 
     def close(self) -> None:
         """Let go of the device. It may be started from anew."""
+
+
+def stderr_of(channel: Channel) -> str:
+    """What a program wrote to stderr, as an error quotes it."""
+    tail = channel.stderr_tail().strip()
+    return f"its stderr ends:\n{tail[-2000:]}" if tail else "it wrote nothing to stderr"
 
 
 def link_names() -> list[str]:

@@ -39,8 +39,7 @@ class Link:
 
     def __init__(self, device: Device) -> None:
         environment = device.runtime.environment
-        named = device.runtime.python if (device.runtime.python or "").startswith("/") else None
-        self.python: str | None = str(Path(environment, "bin", "python")) if environment else named or sys.executable
+        self.python: str | None = device.runtime.program or sys.executable
         self.store = str(cache_folder() / "store")
         if not Path(self.python).exists():
             raise LinkError(

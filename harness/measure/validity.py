@@ -29,8 +29,8 @@ def doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         reasons.append(f"the CPU was throttled {events} times by its temperature")
     if swapped := swap_doubt(before, after):
         reasons.append(swapped)
-    if before["governor"] != after["governor"]:
-        reasons.append(f"the governor changed: {before['governor']}, then {after['governor']}")
+    if other := changed(before, after):
+        reasons.append(other)
     return "; ".join(reasons)
 
 
@@ -43,7 +43,7 @@ def swap_doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """Why two processes' samples do not belong together: the device was not the same in between."""
+    """Why what was measured in one state does not belong to the other: the device was not the same any more."""
     if first["boot"] != second["boot"]:
         return "the board was restarted while it was measured"
     if first["governor"] != second["governor"]:

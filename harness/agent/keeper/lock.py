@@ -1,6 +1,7 @@
 """The device's lock: one run at a time, for two would measure each other.
 
-A flock on STORE/lock, which the kernel lets go of when its holder dies, however it dies. The file says who holds it.
+A flock on STORE/lock, and one on a file of the machine's, for it may have several stores. The kernel lets go of them
+when their holder dies, however it dies. The files say who holds them.
 """
 
 from __future__ import annotations
@@ -30,17 +31,25 @@ class Busy(Exception):
         self.holder = holder
 
 
-def take_device(holder: dict[str, Any]) -> int | None:
-    """Take the machine's lock as well: another store on it, or another user's, is another run's all the same.
+def take_all(path: str, holder: dict[str, Any], *, whole: bool) -> list[int]:
+    """Take a store's lock, and the machine's where it has a folder for such; returns descriptors, to be kept open.
 
-    None where the machine has no folder for such locks.
+    Args:
+        whole: the machine's as well: another store on it, or another user's, is another run's all the same.
 
     Raises:
-        Busy: another run holds it.
+        Busy: another run holds one of them; then none is held.
+        OSError: the store's cannot be opened for writing.
     """
-    with contextlib.suppress(OSError):
-        return take(DEVICE, holder, mode=0o666)
-    return None
+    descriptors = [take(path, holder)]
+    try:
+        if whole:
+            with contextlib.suppress(OSError):
+                descriptors.append(take(DEVICE, holder, mode=0o666))
+    except Busy:
+        os.close(descriptors[0])
+        raise
+    return descriptors
 
 
 def take(path: str, holder: dict[str, Any], mode: int = 0o600) -> int:

@@ -43,7 +43,7 @@ class Keeper:
     def __init__(self) -> None:
         self.store: Store | None = None
         self.receiver: Receiver | None = None
-        self.locks: list[int | None] = []
+        self.locks: list[int] = []
         self.record = ""
 
     def op_facts(self, packages: list[str] | None = None) -> dict[str, Any]:
@@ -67,10 +67,8 @@ class Keeper:
         root = os.path.abspath(os.path.expanduser(store))
         os.makedirs(root, mode=0o700, exist_ok=True)
         try:
-            self.locks.append(lock.take(os.path.join(root, "lock"), holder))
-            self.locks.append(lock.take_device(holder) if whole else None)
+            self.locks = lock.take_all(os.path.join(root, "lock"), holder, whole=whole)
         except lock.Busy as busy:
-            self._unlock()
             return {"busy": busy.holder}
         self.store = Store(root)
         agents, run = self.store.path("agents"), holder["run"]
@@ -81,11 +79,6 @@ class Keeper:
         self._use(use)
         reply = {"store": root, "damaged": damaged, "entries": self.store.entries()}
         return {**reply, "reaped": reaped, "stuck": stuck}
-
-    def _unlock(self) -> None:
-        while self.locks:
-            if (descriptor := self.locks.pop()) is not None:
-                os.close(descriptor)
 
     def op_ping(self) -> dict[str, Any]:
         """Still there."""
