@@ -18,8 +18,8 @@ def memory_peak(measured: Measurement) -> Finding:
     if not measured.memory_peak_kib:
         return Finding(PEAK, missing=measured.interruption or "no process came to its end")
     largest = max(measured.memory_peak_kib)
-    load = measured.loads[measured.memory_peak_kib.index(largest)]
-    steps = {step: round(kib / 1024, 1) for step, kib in load.memory_kib.items()}
+    of_largest = measured.memory_steps_kib[measured.memory_peak_kib.index(largest)]
+    steps = {step: round(kib / 1024, 1) for step, kib in of_largest.items()}
     value = largest / 1024
     count = len(measured.memory_peak_kib)
     return Finding(PEAK, value, value, samples=count, doubt=measured.swap_doubt, details={"after_mib": steps})

@@ -58,7 +58,8 @@ class Measurement:
     Attributes:
         blocks: durations in nanoseconds, int64[n] for each process.
         loads: each process's load report.
-        memory_peak_kib: each process's peak at its end.
+        memory_peak_kib: the peak at its end of each process that came to it.
+        memory_steps_kib: of the same processes, their load reports' memory.
         warm_ups: how each warm-up went.
         states: the device's state before the first and after the last sample of each process.
         wanted: how many samples were aimed at; 0 where no process got so far.
@@ -68,6 +69,7 @@ class Measurement:
     blocks: list[Array] = field(default_factory=list)
     loads: list[LoadReport] = field(default_factory=list)
     memory_peak_kib: list[int] = field(default_factory=list)
+    memory_steps_kib: list[Mapping[str, int]] = field(default_factory=list)
     warm_ups: list[Mapping[str, Any]] = field(default_factory=list)
     states: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list)
     wanted: int = 0
@@ -136,14 +138,11 @@ def take_samples(
     """
     measured = Measurement()
     end = time.monotonic() + time_limit_s
-    wanted = PROCESSES
-    while len(measured.loads) < wanted and (not measured.loads or time.monotonic() < end):
-        to_come = wanted - len(measured.loads)
+    while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
         try:
             _use_process(measured, source, sets, report, end=end, to_come=to_come, at_least=at_least)
         except LinkLost as error:
             measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
-            wanted = PROCESSES + min(len(measured.lost), LOST_ALLOWED)
             if len(measured.lost) > LOST_ALLOWED:
                 if not _count(measured):
                     raise
@@ -171,6 +170,7 @@ def _use_process(
         quota = -(-(measured.wanted - _count(measured)) // to_come)
         _measure_process(measured, source, deployment, sets, quota, (end - time.monotonic()) / to_come, report)
         measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
+        measured.memory_steps_kib.append(load.memory_kib)
 
 
 def _wanted(median_s: float, at_least: int) -> int:
