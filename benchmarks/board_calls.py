@@ -31,7 +31,7 @@ def run(options: Options) -> Iterator[Row]:
 
 def _calls(loopback: LoopbackBoard) -> Iterator[Row]:
     one = [{"input": np.arange(64, dtype=np.uint8)}]
-    with loopback.deployed() as deployment, _bare_echo(loopback) as echo:
+    with loopback.prepared.deployed() as deployment, _bare_echo(loopback) as echo:
         own, bare = interleave(
             ROUNDS, timed(lambda: deployment.echo(one), CALLS), timed(lambda: echo(bytes(64)), CALLS)
         )
@@ -44,10 +44,10 @@ def _calls(loopback: LoopbackBoard) -> Iterator[Row]:
 @contextmanager
 def _bare_echo(loopback: LoopbackBoard) -> Iterator[Callable[[bytes], None]]:
     """On the connection that the agent uses, too."""
-    transport = loopback.board.link._routes[False].transport  # type: ignore[attr-defined]
+    transport = loopback.prepared.board.link._routes[False].transport  # type: ignore[attr-defined]
     program = shlex.quote(Path(bare_echo.__file__).read_text(encoding="utf-8"))
     channel = transport.open_session(timeout=10)
-    channel.exec_command(f"exec {loopback.board.facts['executable']} -B -c {program}")
+    channel.exec_command(f"exec {loopback.prepared.board.facts['executable']} -B -c {program}")
 
     def echo(data: bytes) -> None:
         channel.sendall(data)
@@ -60,7 +60,7 @@ def _bare_echo(loopback: LoopbackBoard) -> Iterator[Callable[[bytes], None]]:
 
 
 def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
-    board, bundle = loopback.board, loopback.bundle
+    board, bundle = loopback.prepared.board, loopback.prepared.bundle
     script = board._agent_script(bundle).partition(" && exec ")[0] + " && exec true"
 
     def deploy() -> None:
@@ -70,7 +70,7 @@ def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
 
     def start() -> float:
         begin = time.perf_counter_ns()
-        with loopback.deployed():
+        with loopback.prepared.deployed():
             return time.perf_counter_ns() - begin
 
     with _tree(loopback) as (source, target):
@@ -92,7 +92,7 @@ def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
 
 def _opening(loopback: LoopbackBoard) -> float:
     """What a run does once: a keeper, the facts, the lock, every file of the store looked at."""
-    board = loopback.board
+    board = loopback.prepared.board
     board._let_go()  # the connection with it: made before the clock starts
     board.link.start("true").finish(10)
     begin = time.perf_counter_ns()
@@ -104,8 +104,8 @@ def _opening(loopback: LoopbackBoard) -> float:
 @contextmanager
 def _tree(loopback: LoopbackBoard) -> Iterator[tuple[Path, str]]:
     """What the bundle consists of, on this side, and where rsync puts it on the other."""
-    store = Path(loopback.board.store)
+    store = Path(loopback.prepared.board.store)
     source = loopback.control.parent / "tree"
-    for entry in loopback.bundle.entries:
+    for entry in loopback.prepared.bundle.entries:
         shutil.copytree(store / entry.name, source / entry.name, symlinks=True)
     yield source, f"{loopback.server.home}/tree"

@@ -36,10 +36,10 @@ def run(options: Options) -> Iterator[Row]:
 
         def own(aes: bool) -> Block:
             start = time.perf_counter_ns()
-            upload(couriers[aes], loopback.board.store, files, lambda done, total: None)
+            upload(couriers[aes], loopback.prepared.board.store, files, lambda done, total: None)
             seconds = time.perf_counter_ns() - start
             for sha256 in files:
-                Path(loopback.board.store, "incoming", sha256).unlink()
+                Path(loopback.prepared.board.store, "incoming", sha256).unlink()
             return [seconds]
 
         def scp() -> Block:
@@ -63,9 +63,9 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def _courier(loopback: LoopbackBoard, aes: bool) -> Keeper:
-    link = type(loopback.board.link)(loopback.cell.device)
+    link = type(loopback.prepared.board.link)(loopback.prepared.board.device)
     link.learn({"aes": aes})
-    return Keeper(link, loopback.cell.device, bulk=True)
+    return Keeper(link, loopback.prepared.board.device, bulk=True)
 
 
 def _rate(blocks: list[Block]) -> float:

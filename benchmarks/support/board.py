@@ -10,21 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.backends import load_backend
-from harness.board import Board, open_board
-from harness.build import build_model
-from harness.bundle import Bundle, make_bundle
-from harness.bundle.runtime import plan_runtime
-from harness.cell import Cell
-from harness.deployer import Deployer
-from harness.deployment import Deployment, DeviceTime, Timeouts
+from harness.board import open_board
 from harness.device import load_device
-from harness.export import export_artifact
 from harness.measure import known_metrics
-from harness.model_file import load_model
 from tests.support.sshd import BoardServer
 
-from .deploy import EXAMPLES
+from .deploy import Prepared, prepare_on
 
 DEVICE = """\
 [device]
@@ -40,12 +31,10 @@ packages = ["onnxruntime==1.32.0", "numpy==2.4.6"]
 
 @dataclass(frozen=True)
 class LoopbackBoard:
-    """An open board, a bundle for it, and an open connection of the system's ssh to the same server."""
+    """A cell prepared on an open board, and an open connection of the system's ssh to the same server."""
 
     server: BoardServer
-    board: Board
-    cell: Cell
-    bundle: Bundle
+    prepared: Prepared
     control: Path
 
     @property
@@ -58,36 +47,21 @@ class LoopbackBoard:
         """Run one of the system's programs."""
         subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
-    @contextmanager
-    def deployed(self) -> Iterator[Deployment]:
-        """A fresh process on the board, loaded."""
-        deployer = Deployer(self.cell, self.board, self.bundle, Timeouts(), DeviceTime())
-        try:
-            yield deployer.fresh()[0]
-        finally:
-            deployer.close()
-
 
 @contextmanager
 def loopback_board() -> Iterator[LoopbackBoard]:
     """Digits on onnxruntime, its runtime shipped."""
-    metrics = known_metrics().values()
     with BoardServer() as server, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_home(folder, server)
         before = os.environ["HOME"]
         os.environ["HOME"] = name  # for the ssh_config that Fabric reads
         try:
-            device = load_device("loopback", [folder], metrics)
-            file = load_model(EXAMPLES / "digits.py", metrics)
-            backend = load_backend("onnxruntime")
-            board = open_board(device)
-            runtime = plan_runtime(device, backend, board.facts, print)
-            bundle = make_bundle(export_artifact(build_model(file), backend.artifact), backend, runtime)
-            board.put(bundle)
-            with _control(server, folder) as control:
-                yield LoopbackBoard(server, board, Cell(file, device, backend), bundle, control)
-            board.close()
+            with open_board(load_device("loopback", [folder], known_metrics().values())) as board:
+                prepared = prepare_on(board, "digits", "onnxruntime")
+                board.put(prepared.bundle)
+                with _control(server, folder) as control:
+                    yield LoopbackBoard(server, prepared, control)
         finally:
             os.environ["HOME"] = before
 

@@ -60,14 +60,16 @@ class Prepared:
 @cache
 def prepare(example: str, backend_name: str) -> Prepared:
     """Export examples/EXAMPLE.py for a backend, or take the export from the cache."""
-    metrics = known_metrics().values()
-    file = load_model(EXAMPLES / f"{example}.py", metrics)
-    device = load_device("local", (ROOT / "devices",), metrics)
+    return prepare_on(_board("local"), example, backend_name)
+
+
+def prepare_on(board: Board, example: str, backend_name: str) -> Prepared:
+    """The same for a board that was opened by the caller."""
+    file = load_model(EXAMPLES / f"{example}.py", known_metrics().values())
     backend = load_backend(backend_name)
     artifact = export_artifact(build_model(file), backend.artifact)
-    board = _board(device.name)
-    bundle = make_bundle(artifact, backend, plan_runtime(device, backend, board.facts, print))
-    return Prepared(Cell(file, device, backend), board, bundle)
+    bundle = make_bundle(artifact, backend, plan_runtime(board.device, backend, board.facts, print))
+    return Prepared(Cell(file, board.device, backend), board, bundle)
 
 
 @cache
