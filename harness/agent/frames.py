@@ -85,16 +85,7 @@ def _bytes(tensor: Array, little: np.dtype[Any]) -> Buffer:
 
 
 def read_frame(read: Callable[[int], Buffer], *, skip: int = 0) -> Frame:
-    """Read one frame.
-
-    Args:
-        read: returns exactly so many bytes, or raises.
-        skip: how many bytes of something else may stand before the magic (a chatty login shell, before the first
-            frame).
-
-    Raises:
-        FrameError: these bytes are not a frame, or not of our version.
-    """
+    """Read one frame, tensors and all; arguments and errors are those of wire.read_head."""
     head = read_head(read, skip=skip)
     shapes = head.header.pop("tensors", None)
     return Frame(head.header, _tensors(shapes, read(head.payload_size), head.payload_size), head.skipped)

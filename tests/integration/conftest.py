@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from harness.links.ssh import Link
 from harness.plugin import SUITE
+from tests.integration.desk import Desk, linked
+from tests.support.sshd import BoardServer
 
 MODEL = """
     import torch
@@ -126,3 +129,19 @@ def project(tmp_path: Path) -> Project:
     made.write("pytest.ini", "[pytest]\nhil_model = tiny.py\nhil_device = local\n")
     made.write("tiny.py", MODEL)
     return made
+
+
+@pytest.fixture
+def desk(server: BoardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A user's, with the keys of the module's ``server`` pinned."""
+    made = Desk(tmp_path, monkeypatch)
+    made.pin(server)
+    return made
+
+
+@pytest.fixture
+def link(server: BoardServer, desk: Desk) -> Iterator[Link]:
+    """To that server, by its name in ~/.ssh/config."""
+    desk.configure(server)
+    with linked(desk.device()) as made:
+        yield made

@@ -67,6 +67,11 @@ def linked(device: Device) -> Iterator[Link]:
         link.close()
 
 
+def deadline() -> float:
+    """For what is going to happen."""
+    return time.monotonic() + SECONDS
+
+
 def read_all(process: Process) -> bytes:
     """What a program writes until it ends."""
     content = bytearray()

@@ -11,8 +11,8 @@ import pytest
 
 from harness.plugin import SUITE
 
+from .boards import wait_for
 from .conftest import MODEL, Project
-from .test_interference import wait_for
 
 ONNX = ("--backend", "onnxruntime")
 METRICS = {

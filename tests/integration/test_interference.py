@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import TypeVar
 
 import pytest
 
 from harness.agent.orphans import identity
 
+from .boards import wait_for
 from .conftest import MODEL, Outcome, Project
 
 ONNX = ("--backend", "onnxruntime")
@@ -24,18 +23,6 @@ SLOW = MODEL.replace(
     "y = x @ self.weight @ self.weight.T @ torch.ones(4, 2048)\n"
     "            for _ in range(8): y = torch.tanh(y @ torch.ones(2048, 2048))\n            return y",
 )
-
-T = TypeVar("T")
-
-
-def wait_for(what: Callable[[], T | None], seconds: float = 60) -> T:
-    """Poll until there is something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (found := what()) is not None:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what} found nothing in {seconds} s")
 
 
 @pytest.fixture

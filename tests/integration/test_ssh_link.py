@@ -9,16 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import paramiko
 import pytest
 
-from harness.links.ssh import Link
 from harness.links.ssh.connection import connect
 from tests.integration.desk import (
-    SECONDS,
     Desk,
+    deadline,
     linked,
     locked_copy,
     new_key,
@@ -36,25 +34,6 @@ MIB = 1 << 20
 def server() -> Iterator[BoardServer]:
     with BoardServer(Board(key_types=("ed25519", "ecdsa", "rsa"))) as made:
         yield made
-
-
-@pytest.fixture
-def desk(server: BoardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """With the board in ~/.ssh/config and its keys pinned."""
-    made = Desk(tmp_path, monkeypatch)
-    made.pin(server)
-    return made
-
-
-@pytest.fixture
-def link(server: BoardServer, desk: Desk) -> Iterator[Link]:
-    desk.configure(server)
-    with linked(desk.device()) as made:
-        yield made
-
-
-def deadline() -> float:
-    return time.monotonic() + SECONDS
 
 
 # The ways there

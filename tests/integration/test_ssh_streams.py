@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import paramiko
 import pytest
@@ -22,6 +21,7 @@ from harness.links.ssh.process import Process
 from tests.integration.desk import (
     SECONDS,
     Desk,
+    deadline,
     linked,
     read_all,
     said,
@@ -36,25 +36,6 @@ MIB = 1 << 20
 def server() -> Iterator[BoardServer]:
     with BoardServer(Board(key_types=("ed25519", "ecdsa", "rsa"))) as made:
         yield made
-
-
-@pytest.fixture
-def desk(server: BoardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """With the board in ~/.ssh/config and its keys pinned."""
-    made = Desk(tmp_path, monkeypatch)
-    made.pin(server)
-    return made
-
-
-@pytest.fixture
-def link(server: BoardServer, desk: Desk) -> Iterator[Link]:
-    desk.configure(server)
-    with linked(desk.device()) as made:
-        yield made
-
-
-def deadline() -> float:
-    return time.monotonic() + SECONDS
 
 
 # Bytes
