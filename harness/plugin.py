@@ -10,15 +10,11 @@ import contextlib
 import pkgutil
 from collections.abc import Generator
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest.mark.expression import Expression
-
-import harness
 
 from .bounded import asked_limit_bytes
 from .cache import storage_errors
@@ -29,14 +25,7 @@ from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
 from .report.terminal import STYLES, render
 from .run import Run, add_unsaid, plan_cells
-
-PACKAGE = Path(harness.__file__).parent
-# In a wheel these are inside the package, in a clone beside it; PyPI also has a package called fixtures, which is not
-# ours.
-INSTALLED = find_spec("harness.fixtures") is not None
-FIXTURES = "harness.fixtures" if INSTALLED else "fixtures"
-SUITE = PACKAGE / "suite" if INSTALLED else PACKAGE.parent / "tests" / "hil"
-DEVICES = PACKAGE / "devices" if INSTALLED else PACKAGE.parent / "devices"
+from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
 

@@ -13,7 +13,8 @@ from ..board.preflight import memory_fits
 from ..device import Device, load_device
 from ..errors import DeviceError
 from ..measure import known_metrics
-from .project import SHIPPED, Project
+from ..shipped import DEVICES
+from .project import Project
 
 # How the device tree names a board, and the device that its file extends.
 FAMILIES = (
@@ -49,10 +50,10 @@ def base_for(project: Project, name: str, facts: Mapping[str, Any]) -> Device | 
     family = next((base for pattern, base in FAMILIES if pattern.match(facts["board"])), None)
     if family is None:
         return None
-    if family == name and project.folder.resolve() == SHIPPED.resolve():
+    if family == name and project.folder.resolve() == DEVICES.resolve():
         where, hint = str(project.folder / f"{name}.toml"), "give the device another name"
         raise DeviceError(f"{name} is what other devices extend", where=where, hint=hint)
-    base = load_device(family, (SHIPPED,) if family == name else project.folders, known_metrics().values())
+    base = load_device(family, (DEVICES,) if family == name else project.folders, known_metrics().values())
     fits = base.link == "ssh" and base.arch in (None, facts["arch"]) and base.cpu in (None, facts["cpu"])
     return base if fits else None
 
@@ -126,7 +127,7 @@ def check_text(project: Project, name: str, text: str, base: Device | None) -> D
         DeviceError: it would be wrong.
     """
     # A file that extends its own name means a later folder's; an older one of the project is about to go.
-    later = (SHIPPED,) if base is not None and base.name == name else project.folders
+    later = (DEVICES,) if base is not None and base.name == name else project.folders
     with tempfile.TemporaryDirectory(prefix="hilgate-") as folder:
         Path(folder, f"{name}.toml").write_text(text, encoding="utf-8")
         return load_device(name, (Path(folder), *later), known_metrics().values())

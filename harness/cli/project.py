@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..shipped import DEVICES
+
 if TYPE_CHECKING:
     from ..device import Device
-
-PACKAGE = Path(__file__).parents[1]
-# In a wheel inside the package, in a clone beside it.
-SHIPPED = next((path for path in (PACKAGE / "devices",) if path.is_dir()), PACKAGE.parent / "devices")
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Project:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Where a device is looked for, as `pytest -m hil` does."""
-        return (self.folder, SHIPPED)
+        return (self.folder, DEVICES)
 
     @property
     def known_hosts(self) -> Path:

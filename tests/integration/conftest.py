@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.links.ssh import Link
-from harness.plugin import SUITE
+from harness.shipped import SUITE
 from tests.integration.desk import Desk, linked
 from tests.support.sshd import BoardServer
 

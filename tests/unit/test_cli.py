@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import cli
-from harness.cli.project import SHIPPED, find_project
+from harness.cli.project import find_project
 from harness.cli.report import FAILED, OK, Check, shown
 from harness.cli.text import say, size, table
+from harness.shipped import DEVICES
 
 COMMANDS = ("add", "clean", "devices", "doctor", "trust")
 
@@ -66,7 +67,7 @@ def test_the_project_is_that_of_the_nearest_pytest_ini_above(tmp_path: Path) -> 
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     assert find_project(below, None).folder == tmp_path / "devices"
-    assert find_project(below, None).folders[1] == SHIPPED
+    assert find_project(below, None).folders[1] == DEVICES
 
 
 def test_a_folder_of_devices_may_be_named(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 from harness.board.preflight import check_board
 from harness.cli.adding import check_usable
 from harness.cli.device_file import base_for, check_text, device_text, nominal_memory, pins_for
-from harness.cli.project import SHIPPED, Project
+from harness.cli.project import Project
 from harness.device import Device
 from harness.errors import DeviceError
+from harness.shipped import DEVICES
 
 PI4: dict[str, Any] = {
     "arch": "aarch64",
@@ -112,7 +113,7 @@ def test_a_device_of_its_familys_name_extends_the_shipped_one(project: Project) 
 
 def test_in_a_clone_the_familys_own_file_is_not_replaced_by_itself() -> None:
     with pytest.raises(DeviceError, match="pi4 is what other devices extend"):
-        base_for(Project(SHIPPED), "pi4", PI4)
+        base_for(Project(DEVICES), "pi4", PI4)
 
 
 def test_an_unknown_arm_board_gets_a_whole_file(project: Project) -> None:
