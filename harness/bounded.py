@@ -27,7 +27,7 @@ from .cache import cache_folder, storage_errors
 from .errors import InputError
 
 # They share one limit. The link local's store bounds itself, as any device's does.
-STORES = ("exports", "wheels/files", "bytecode/files")
+STORES = ("exports", "wheels/files", "bytecode/files", "images", "states")
 VARIABLE = "HILGATE_CACHE_GIB"
 GIB = 1 << 30
 DEFAULT_BYTES = 20 * GIB
@@ -165,6 +165,14 @@ def _evict(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def discard(folder: Path) -> None:
+    """Take an entry away that is of no use, also from under those who hold it: what they have open stays theirs."""
+    away = folder.with_name(f"{EVICTED}{uuid.uuid4().hex}")
+    with storage_errors(folder), suppress(FileNotFoundError):
+        folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
 
 
 def _remove_leftovers(store: Path) -> None:

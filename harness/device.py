@@ -164,7 +164,10 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
         raise problems[0] if len(problems) == 1 else DeviceError(f"device {name!r}: {len(problems)} errors", found=text)
     tables: dict[str, Any] = {"runtime": file.runtime, "options": file.options, "rules": file.rules}
     tables["known_hosts"] = folders[0] / KNOWN_HOSTS
-    return Device(name, chain[0].path, **dict(file.device), **tables, limits=limits.pop("", ()), backend_limits=limits)
+    machine = dict(file.device)
+    if file.device.link == "qemu":
+        machine["host"] = None  # that of the board that it stands for
+    return Device(name, chain[0].path, **machine, **tables, limits=limits.pop("", ()), backend_limits=limits)
 
 
 class _Source(NamedTuple):

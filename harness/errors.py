@@ -7,9 +7,11 @@
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           a folder of ours cannot be written (disk full, no permission)
+    ├── EmulatorError          an emulated board cannot be built or started
     ├── LinkError              the device cannot be reached, or a program not started there
     │   ├── HostKeyError       its host key is unknown, or another than the one that was pinned
     │   ├── LinkLost           the connection dropped while it was used
+    │   │   └── EmulatorDied   the emulated board is gone, and does not come back
     │   └── DeviceBusy         another run holds the device
     └── DeploymentError        between us and a running agent
         ├── AgentDied          its process ended when it should not have
@@ -81,6 +83,10 @@ class StorageError(HilgateError):
     """A folder of ours cannot be written."""
 
 
+class EmulatorError(HilgateError):
+    """An emulated board cannot be built or started: a program is missing, an image damaged, the guest did not boot."""
+
+
 class LinkError(HilgateError):
     """The device cannot be reached, or a program cannot be started there."""
 
@@ -99,6 +105,10 @@ class HostKeyError(LinkError):
 
 class LinkLost(LinkError):
     """The connection dropped while it was used: nothing is known of what was going on, and it may be made again."""
+
+
+class EmulatorDied(LinkLost):
+    """The emulated board is gone, and does not come back: its QEMU ended."""
 
 
 class DeviceBusy(LinkError):

@@ -123,9 +123,8 @@ class Kept:
             self.path = ""
 
 
-def serve(pipe: Pipe, kept: Kept) -> None:
+def serve(pipe: Pipe, kept: Kept, operations: Operations) -> None:
     """Answer requests until the host goes. A request's "keep" names the reply that must not be lost."""
-    operations = Operations()
     while True:
         start = time.perf_counter_ns()
         try:
@@ -155,14 +154,19 @@ def serve(pipe: Pipe, kept: Kept) -> None:
         pipe.send(parts)
 
 
-def main() -> None:
-    """Say hello, serve."""
+def main(argv: list[str] | None = None, before_runtime_kib: int | None = None) -> None:
+    """Say hello, serve.
+
+    Args:
+        argv: the command line, where it is not this process's own.
+        before_runtime_kib: see Operations.
+    """
     parser = argparse.ArgumentParser(prog="agent", description="hilgate's agent; started by hilgate, not by hand")
     parser.add_argument("--records", required=True, help="the folder of the agents' records in this store")
     parser.add_argument("--results", required=True, help="the folder of results that were not yet handed over")
     parser.add_argument("--run", default="", help="the run that it works for")
     parser.add_argument("--idle", type=float, default=1800, help="seconds without a request after which it ends")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     pipe = Pipe(arguments.idle)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with contextlib.suppress(PermissionError):  # it leads a group already
@@ -171,7 +175,7 @@ def main() -> None:
     pipe.end_when_host_goes()
     try:
         pipe.send(encode({"hello": "hilgate", "pid": os.getpid(), "python": sys.version.split()[0]}))
-        serve(pipe, Kept(arguments.results))
+        serve(pipe, Kept(arguments.results), Operations(before_runtime_kib))
     except (BrokenPipeError, FrameError) as error:
         print(f"agent: {type(error).__name__}: {error}", file=sys.stderr)
     finally:

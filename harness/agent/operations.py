@@ -19,7 +19,13 @@ Reply = tuple[dict[str, Any], list[Array]]
 class Operations:
     """The state of one deployment: its engine, once loaded."""
 
-    def __init__(self) -> None:
+    def __init__(self, before_runtime_kib: int | None = None) -> None:
+        """Nothing is loaded.
+
+        Args:
+            before_runtime_kib: the peak before the runtime was imported, where a resident has done that already.
+        """
+        self.before_runtime_kib = before_runtime_kib
         self.engine: Any = None
         self.input_names: list[str] = []
         self.waited_ns = 0  # for the host; taken off the load time
@@ -40,7 +46,7 @@ class Operations:
         Reply: "memory_kib" after each step; "load_ns", from the process's start to the first inference done, waiting
         taken off; "outputs", their names; "runtime", versions; "settings", what was really set.
         """
-        before = telemetry.memory_kib()
+        before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
         from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
         engine = backend.Engine(header["threads"], header["options"])
@@ -53,10 +59,10 @@ class Operations:
         load_ns = timing.since_process_start_ns() - self.waited_ns
         self.engine = engine
         named = list(flatten(outputs))
-        steps = {"before_runtime": before, "runtime": runtime, "model": loaded, "first": telemetry.memory_kib()}
+        steps = {"runtime": runtime, "model": loaded, "first": telemetry.memory_kib()}
         reply = {
             "load_ns": load_ns,
-            "memory_kib": {step: memory["peak"] for step, memory in steps.items()},
+            "memory_kib": {"before_runtime": before, **{step: memory["peak"] for step, memory in steps.items()}},
             "outputs": engine.output_names() or [name for name, _ in named],
             "runtime": engine.versions(),
             "settings": engine.settings(),

@@ -10,6 +10,9 @@ from typing import Any
 from .facts import read_text
 from .orphans import boot_id
 
+# What a resident had needed before this process was made from it (see resident): the kernel counts anew in a child.
+inherited_peak_kib = 0
+
 
 def memory_kib() -> dict[str, int]:
     """This process's memory in KiB: "peak" (VmHWM), "resident" (VmRSS), "swapped" (VmSwap).
@@ -21,6 +24,7 @@ def memory_kib() -> dict[str, int]:
     for name, key in (("peak", "VmHWM"), ("resident", "VmRSS"), ("swapped", "VmSwap")):
         line = re.search(rf"^{key}:\s*(\d+) kB", status, re.MULTILINE)
         found[name] = int(line.group(1)) if line else 0
+    found["peak"] = max(found["peak"], inherited_peak_kib)
     return found
 
 

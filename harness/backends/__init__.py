@@ -2,7 +2,8 @@
 
 A backend's file has ``ARTIFACT``, the format that it runs; ``PACKAGES``, what must be installed on the device, by name,
 with "|" between names that will do as well (``"onnxruntime|onnxruntime-gpu"``); ``OPTIONS``, the keys that
-``[options.NAME]`` of a device file may have, each with what is expected; and a class ``Engine`` (see ``EngineType``).
+``[options.NAME]`` of a device file may have, each with what is expected; ``preload()``, which imports the runtime and
+does nothing else; and a class ``Engine`` (see ``EngineType``).
 It is shipped to the device as it is, so it imports the standard library and, inside ``Engine``, its runtime: nothing of
 harness.
 """

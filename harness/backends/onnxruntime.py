@@ -16,6 +16,11 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 }
 
 
+def preload() -> None:
+    """Import the runtime."""
+    import onnxruntime  # noqa: F401
+
+
 class Engine:
     """One inference session."""
 

@@ -17,6 +17,11 @@ OPTIONS: Mapping[str, tuple[str, str]] = {}
 NAMES = "hilgate_output_names.json"
 
 
+def preload() -> None:
+    """Import the runtime."""
+    import torch  # noqa: F401
+
+
 class Engine:
     """One TorchScript module, run without gradients."""
 

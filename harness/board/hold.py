@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from ..device import Device
-from ..errors import DeviceBusy, HostKeyError, LinkError, LinkLost
+from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
 from ..links import LinkType
 from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
@@ -147,7 +147,7 @@ class Hold:
             try:
                 self.look()
                 self.lock(wait_s=max(end - time.monotonic(), 0.0))
-            except HostKeyError:
+            except (HostKeyError, EmulatorDied):
                 raise
             except LinkError as error:
                 if isinstance(error, DeviceBusy) or time.monotonic() > end:
@@ -183,6 +183,11 @@ class Hold:
         self.close()
 
     def close(self) -> None:
+        """Let go of the board, and switch it off if it was switched on for this run. Never raises."""
+        self.let_go()
+        self.link.power_off()
+
+    def let_go(self) -> None:
         """Let go of the board: the next run may have it, and finds nothing of this one running. Never raises."""
         if self._keeper is not None and self._heartbeat is not None:
             try:

@@ -66,13 +66,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that a deployment needs, and its manifest."""
+    """Everything that a deployment needs, and its manifest; ``entry`` is the artifact's own file, if there is one."""
 
     backend: str
-    entry: str
     agent: Mapping[str, BundleFile]
     artifact: Mapping[str, BundleFile]
     runtime: Runtime
+    entry: str = ""
 
     @cached_property
     def manifest(self) -> str:
@@ -97,11 +97,19 @@ class Bundle:
         return f"bundles/{self.sha256}"
 
     @cached_property
+    def foundation(self) -> str:
+        """Names all that stands below the artifact: what is the same for every model that a backend runs."""
+        hashes = {path: file.sha256 for path, file in self.agent.items()}
+        return _key([self.backend, hashes, self.runtime.described])
+
+    @cached_property
     def entries(self) -> tuple[Entry, ...]:
         """What a store needs, in the order in which it is made: artifact and runtime are shared between bundles."""
-        hashes = {path: file.sha256 for path, file in self.artifact.items()}
-        artifact = Entry(f"artifacts/{_key(hashes)}", files=self.artifact)
-        entries, links = [artifact], {"artifact": artifact.name}
+        entries, links = list[Entry](), dict[str, str]()
+        if self.artifact:
+            hashes = {path: file.sha256 for path, file in self.artifact.items()}
+            entries.append(Entry(f"artifacts/{_key(hashes)}", files=self.artifact))
+            links["artifact"] = entries[0].name
         if self.runtime.archives:
             runtime = Entry(f"runtimes/{_key(self.runtime.described)}", archives=self.runtime.archives)
             entries.append(runtime)
@@ -110,13 +118,15 @@ class Bundle:
         return (*entries, Entry(self.name, texts={**texts, MANIFEST: self.manifest}, links=links))
 
 
-def make_bundle(artifact: Artifact, backend: Backend, runtime: Runtime) -> Bundle:
-    """Put together what runs an artifact."""
+def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -> Bundle:
+    """Put together what runs an artifact; or, without one, what would."""
     sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}
     sources["agent/backend.py"] = backend.source
     agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
+    if artifact is None:
+        return Bundle(backend.name, agent, {}, runtime)
     exported = {file.name: BundleFile(artifact.folder / file.name, file.sha256, file.bytes) for file in artifact.files}
-    return Bundle(backend.name, f"artifact/{artifact.files[0].name}", agent, exported, runtime)
+    return Bundle(backend.name, agent, exported, runtime, f"artifact/{artifact.files[0].name}")
 
 
 def _key(content: object) -> str:

@@ -74,6 +74,9 @@ class LinkType(Protocol):
     def close(self) -> None:
         """Let go of the device. It may be started from anew."""
 
+    def power_off(self) -> None:
+        """The device is no longer needed: where a link has switched it on, it switches it off. Never raises."""
+
 
 def stderr_of(channel: Channel) -> str:
     """What a program wrote to stderr, as an error quotes it."""

@@ -66,6 +66,9 @@ class Link:
     def close(self) -> None:
         """Nothing is held."""
 
+    def power_off(self) -> None:
+        """This machine stays on."""
+
 
 class Process:
     """A running program on this machine."""

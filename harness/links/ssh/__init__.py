@@ -11,6 +11,7 @@ import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -31,8 +32,14 @@ class Link:
     store = STORE
     python: str | None = None
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, config: Path | None = None) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            config: an ssh_config that is read in place of the user's and the system's.
+        """
         self.device = device
+        self._config = config
         self.where = device.host or ""
         self._aes = True
         self._routes: dict[bool, Route] = {}
@@ -64,7 +71,7 @@ class Link:
             if not bulk:  # before close it is not made anew: the device's lock went with it
                 raise LinkLost("the connection dropped", where=self.where)
             self._routes.pop(bulk).close()  # hosts on the way may still be connected
-        route = connect(self.device, aes=self._aes)
+        route = connect(self.device, aes=self._aes, config=self._config)
         self._routes[bulk] = route
         self.where = str(route)
         if route.transport is None:
@@ -84,6 +91,9 @@ class Link:
         """Log out."""
         while self._routes:
             self._routes.popitem()[1].close()
+
+    def power_off(self) -> None:
+        """A board is its owner's to switch off."""
 
 
 @contextmanager

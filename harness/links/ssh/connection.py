@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import fabric
@@ -37,11 +38,12 @@ CTR = ("aes128-ctr", "aes256-ctr", "aes192-ctr")
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-def connect(device: Device, *, aes: bool = True) -> Route:
+def connect(device: Device, *, aes: bool = True, config: Path | None = None) -> Route:
     """An open connection to a device's host, as ssh_config names it.
 
     Args:
         aes: whether the device's CPU has instructions for AES.
+        config: an ssh_config that is read in place of the user's and the system's.
 
     Raises:
         HostKeyError: a host key on the way is unknown, or another than the one that is known.
@@ -50,7 +52,7 @@ def connect(device: Device, *, aes: bool = True) -> Route:
     """
     known = KnownHosts(device.known_hosts)
     settings = {"timeouts": {"connect": CONNECT_TIMEOUT_S}, "authentication": {"strategy_class": Keys}}
-    route = find_route(device.host or "", settings)
+    route = find_route(device.host or "", settings, config)
     try:
         for number in range(len(route.hops)):
             way = Route(route.hops[: number + 1], route.command)

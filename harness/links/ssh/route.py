@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fabric
@@ -107,23 +108,26 @@ class Command:
         self._said.close()
 
 
-def find_route(host: str, settings: dict[str, Any]) -> Route:
+def find_route(host: str, settings: dict[str, Any], config: Path | None = None) -> Route:
     """The way to a host.
 
     Args:
         host: an ssh_config name or [USER@]ADDRESS[:PORT].
         settings: for Fabric's configuration.
+        config: an ssh_config that is read in place of the user's and the system's.
 
     Raises:
         InputError: ssh_config cannot be understood, or leads in a circle.
     """
     try:
-        hops = _hops(host, fabric.Config(overrides=settings), ())
+        hops = _hops(host, fabric.Config(overrides=settings, runtime_ssh_path=config and str(config)), ())
     except (OSError, ValueError, KeyError, ImportError, paramiko.SSHException) as error:
         found = f"{type(error).__name__}: {error}"
         hint = f"look at what ssh makes of it: ssh -G {host}"
         what = f"the settings for {host} cannot be understood"
-        raise InputError(what, found=found, where="~/.ssh/config or /etc/ssh/ssh_config", hint=hint) from error
+        raise InputError(
+            what, found=found, where=str(config or "~/.ssh/config or /etc/ssh/ssh_config"), hint=hint
+        ) from error
     text = None if _jumps(hops[0]) else hops[0].ssh_config.get("proxycommand")
     command = Command(text) if text else None
     if command is not None:

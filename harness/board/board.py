@@ -1,0 +1,149 @@
+"""A run's use of a board: bundles are put there, agents are started, what they kept is collected."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from dataclasses import dataclass
+
+from ..agent.orphans import MARK
+from ..bundle import Bundle, Entry
+from ..errors import HilgateError
+from ..links import Channel
+from .hold import Hold
+from .preflight import SPARE_BYTES, check_disk, check_memory
+from .sending import send
+from .upload import Files, Report
+
+# Beyond the block itself: what an agent may take to see that its host has gone, and to write down what it has.
+COLLECT_GRACE_S = 15.0
+
+
+@dataclass
+class Board(Hold):
+    """See the package. Made by open_board."""
+
+    _results: int = 0
+
+    def put(self, bundle: Bundle, report: Report = lambda done, total: None) -> None:
+        """Make sure that the board has a bundle, whole and verified; what it has already is not sent.
+
+        Raises:
+            StorageError: the board's disk is too small, or cannot be written.
+            BackendError: the artifact alone exceeds the board's memory.
+            LinkError: the board cannot be reached.
+            DeploymentError: what arrived is not what was sent.
+        """
+        check_memory(self.device, bundle, self.facts)
+        names = {entry.name for entry in bundle.entries}
+        if not names <= self.entries:
+            self.again(lambda: self._put(bundle, report))
+        self.used |= names  # said when it matters: before room is made, and at the end
+
+    def _put(self, bundle: Bundle, report: Report) -> None:
+        """What has been made stays, and what has arrived is gone on with, where this is done again."""
+        self.used |= {entry.name for entry in bundle.entries if entry.name in self.entries}
+        missing = [entry for entry in bundle.entries if entry.name not in self.entries]
+        files = _files(missing)
+        room = self.request(
+            "room",
+            needed=sum(entry.bytes for entry in missing) + SPARE_BYTES,
+            files={sha256: size for sha256, (_, size) in files.items()},
+            paths={str(path): sha256 for sha256, (path, _) in files.items()} if self.link.shares_files else {},
+            use=sorted(self.used),
+        )
+        self.entries -= set(room["removed"])
+        check_disk(self.device, self.store, room)
+        send(self, files, report)
+        for entry in missing:
+            self.request(
+                "make",
+                entry=entry.name,
+                files={path: file.sha256 for path, file in entry.files.items()},
+                archives=[archive.sha256 for archive in entry.archives],
+                texts=dict(entry.texts),
+                links=dict(entry.links),
+            )
+            self.entries.add(entry.name)
+
+    def start(self, bundle: Bundle) -> Channel:
+        """Start the agent of a bundle that was put there.
+
+        Raises:
+            LinkError: the board cannot be reached.
+        """
+
+        def start() -> Channel:
+            if self.reopened:  # the one before may not have seen yet that its host has gone
+                self.request("end_agents")
+                self.reopened = False
+            return self.link.start(self._agent_script(bundle), kill=self._end_agents)
+
+        return self.again(start)
+
+    def _agent_script(self, bundle: Bundle) -> str:
+        store = {name: shlex.quote(f"{self.store}/{name}") for name in ("agents", "results")}
+        command = f"agent --records {store['agents']} --results {store['results']} --run {self.run}"
+        if not self.device.emulated:
+            return self._in_bundle(bundle, f"exec {{python}} -m {command}", mark=True)
+        python = shlex.quote(self.facts["executable"])
+        join = f"exec {python} -I -S -B agent/join.py {shlex.quote(self.resident(bundle))} {self.run}"
+        return self._in_bundle(bundle, f"{join} {{python}} -m {command}", mark=True)
+
+    def resident(self, bundle: Bundle) -> str:
+        """The socket of the process that waits to be a bundle's agent, where one does; see harness.agent.resident."""
+        return f"{self.store}/residents/{bundle.foundation[:16]}"
+
+    def start_resident(self, bundle: Bundle) -> Channel:
+        """Start a bundle's resident; it says "ready" and goes on in the background.
+
+        Raises:
+            LinkError: the board cannot be reached.
+        """
+        command = f"exec {{python}} -m agent.resident {shlex.quote(self.resident(bundle))}"
+        return self.link.start(self._in_bundle(bundle, command))
+
+    def _in_bundle(self, bundle: Bundle, command: str, *, mark: bool = False) -> str:
+        """A script that runs a command in a bundle's folder, with the bundle's Python in place of "{python}"."""
+        folder = shlex.quote(f"{self.store}/{bundle.name}")
+        python = shlex.quote(self.facts["executable"])
+        shipped = bool(bundle.runtime.archives)
+        # Shipped, it sees the standard library and what was shipped: no package of the board's own.
+        flags, path = ("-S -s -B", '"PYTHONPATH=$PWD/runtime"') if shipped else ("-B", "")
+        marked = f"{MARK}={self.run}" if mark else ""
+        # With PYTHONSAFEPATH, -m would not look into the current folder.
+        environment = f"exec env -u PYTHONSAFEPATH {marked} {path}"
+        run = command.removeprefix("exec ").replace("{python}", f"{python} {flags}")
+        return f"test -e {folder}/manifest.json && cd {folder} && {environment} {run}"
+
+    def _end_agents(self) -> None:
+        with contextlib.suppress(HilgateError):
+            self.request("end_agents")
+
+    def result_name(self) -> str:
+        """A new name under which an agent keeps what must not be lost."""
+        self._results += 1
+        return f"{self.run}-{self._results}"
+
+    def collect(self, name: str, wait_s: float) -> bytes | None:
+        """What an agent kept when the connection dropped: a frame; None where it kept nothing.
+
+        Args:
+            wait_s: how long what it was doing may still take.
+
+        Raises:
+            LinkError: the board cannot be reached any more.
+        """
+
+        def ask() -> bytes | None:
+            reply, content = self.opened.request_with_payload("collect", name=name, wait_s=wait_s + COLLECT_GRACE_S)
+            return content if reply["found"] else None
+
+        return self.again(ask)
+
+
+def _files(entries: list[Entry]) -> Files:
+    return {
+        **{file.sha256: (file.source, file.bytes) for entry in entries for file in entry.files.values()},
+        **{one.sha256: (one.source, one.bytes) for entry in entries for one in entry.archives},
+    }

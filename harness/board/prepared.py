@@ -1,0 +1,144 @@
+"""An emulated board as a run finds it: switched on, its runtimes deployed, a resident of each waiting.
+
+All of that takes minutes, and depends on nothing that changes between runs. So it is done once, and the board's state
+is saved; from then on the state is restored. A state is named by all that it depends on, so that what has changed makes
+another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..backends import load_backend
+from ..bundle import Bundle, make_bundle
+from ..bundle.runtime import plan_runtime
+from ..device import Device
+from ..emulator import host
+from ..emulator.image import Image, provide_image
+from ..emulator.machine import KERNEL_LINE, Machine, machine_of
+from ..emulator.saved import drop, find_saved, keep
+from ..errors import EmulatorError, HilgateError, LinkError
+from ..links import ChannelClosed, stderr_of
+from ..links.qemu import Link
+from .board import Board
+from .keeper import sources
+
+Say = Callable[[str], None]
+
+# Half a minute for torch, on an idle machine.
+IMPORT_S = 300.0
+READY = b"ready\n"
+
+
+def switch_on(device: Device, link: Link, say: Say) -> None:
+    """Have an emulated board run, from its saved state; made now where there is none.
+
+    Args:
+        say: told what takes long.
+
+    Raises:
+        DeviceError: the device file does not say what to emulate.
+        EmulatorError: the host lacks a program, or the board does not come up.
+        StorageError: the disk is full.
+    """
+    machine = machine_of(device)
+    image = provide_image(say)
+    bundles = _foundations(device, image, say)
+    key = _key(image, machine, bundles)
+    saved = find_saved(key)
+    if saved is not None:
+        try:
+            link.power_on(image, saved)
+        except EmulatorError as error:
+            say(f"the saved state of {device.name} is of no use and is made anew: {error.what}")
+            drop(saved)
+        else:
+            return
+    say(
+        f"preparing {device.name}, once: booting it, deploying {', '.join(one.backend for one in bundles) or 'nothing'}"
+    )
+    saved = keep(key, lambda folder: _prepare(device, image, bundles, folder, say))
+    link.power_on(image, saved)
+
+
+def _foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
+    """What each backend needs, without a model. One that cannot be had is left to its cells: they say why."""
+    found = []
+    for name in device.backends:
+        try:
+            backend = load_backend(name)
+            found.append(make_bundle(None, backend, plan_runtime(device, backend, image.facts, say)))
+        except HilgateError:
+            continue
+    return found
+
+
+def _key(image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
+    """All that a saved state depends on."""
+    parts = {
+        "image": image.name,
+        "qemu": host.qemu_version(),
+        "machine": [machine.cpu, machine.memory_mib, machine.cores, KERNEL_LINE],
+        "emulator": [path.read_text(encoding="utf-8") for path in sorted(Path(host.__file__).parent.glob("*.py"))],
+        "prepared": Path(__file__).read_text(encoding="utf-8"),
+        "keeper": sources(),
+        "bundles": [bundle.foundation for bundle in bundles],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Path, say: Say) -> Mapping[str, Any]:
+    """Boot a board, deploy, save; returns what is to be noted of the state."""
+    link = Link(device)
+    residents = dict[str, str]()
+    try:
+        with _timed(say, "booted"):
+            link.power_on(image)
+        board = Board(device, link, uuid.uuid4().hex[:16], say=say)
+        board.look()
+        board.lock(0.0)
+        for bundle in bundles:
+            with _timed(say, f"deployed the runtime of {bundle.backend}"):
+                board.put(bundle)
+            with _timed(say, f"started the resident of {bundle.backend}"):
+                residents[bundle.backend] = _start_resident(board, bundle)
+        board.let_go()
+        if link.emulator is None:
+            raise EmulatorError("the board was switched off while it was prepared")
+        with _timed(say, "saved the board's state"):
+            link.emulator.save(folder)
+    finally:
+        link.power_off()
+    return {"device": device.name, "residents": residents}
+
+
+def _start_resident(board: Board, bundle: Bundle) -> str:
+    """Start one; returns "waits", or why it does not: then agents start without it, and say more."""
+    channel = board.start_resident(bundle)
+    try:
+        said = channel.receive(len(READY), time.monotonic() + IMPORT_S)
+    except (ChannelClosed, TimeoutError, LinkError) as error:
+        status = channel.finish(1.0)
+        return f"exit status {status}, {type(error).__name__}; {stderr_of(channel)}"
+    channel.finish(5.0)
+    return "waits" if said == READY else f"said {bytes(said)!r}"
+
+
+class _timed:  # noqa: N801  # used like a function
+    """Says what was done, and in how many seconds."""
+
+    def __init__(self, say: Say, what: str) -> None:
+        self.say, self.what, self.start = say, what, time.monotonic()
+
+    def __enter__(self) -> None:
+        self.start = time.monotonic()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.say(f"    {self.what} ({time.monotonic() - self.start:.1f} s)")

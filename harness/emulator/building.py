@@ -1,0 +1,299 @@
+"""Building an image: packages are only unpacked, never installed, so nothing is emulated and nobody has to be root.
+
+mmdebstrap unpacks under fakeroot, which remembers who would own what. Of what the packages' own scripts would have
+done, what this board needs is done here. mke2fs fills a file system under the same fakeroot.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ..errors import EmulatorError, StorageError
+from . import host
+from .recipe import ARCH, DISK_GIB, GUEST, MODULES, PACKAGES, SUITE, UID, USER
+
+Say = Callable[[str], None]
+
+# Both of a whole build, and what a single step may take.
+NEEDED_BYTES = 2 << 30
+STEP_S = 1800.0
+MIRROR = "HILGATE_DEBIAN_MIRROR"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+DISK, KERNEL, INITRD, KEY, HOST_KEY = "disk.qcow2", "vmlinuz", "initrd", "id_ed25519", "host_key.pub"
+# How packages were had, and what documents them.
+LEFT_OUT = ("etc/apt", *(f"usr/share/{name}" for name in ("doc", "man", "locale", "info")))
+PACKAGE_LIST = "packages"
+WORTH_SAYING = ("I: running apt", "I: downloading", "I: extracting")
+
+
+def build(folder: Path, say: Say) -> dict[str, Any]:
+    """Fill a folder with an image's files; returns what is to be known of them.
+
+    Args:
+        folder: empty; on a disk that has some space.
+        say: told each step as it begins, and what the slow ones say.
+
+    Raises:
+        EmulatorError: programs are missing, Debian's packages cannot be had, a step failed or took too long.
+        StorageError: the disk is full.
+    """
+    host.require({**host.TO_RUN, **host.TO_BUILD})
+    _check_disk(folder)
+    work = folder / "work"
+    work.mkdir()
+    root, owners = work / "root", work / "owners"
+    say(f"1/4 Debian {SUITE} {ARCH}: {len(PACKAGES)} packages and what they need")
+    _unpack(work, root, owners, say)
+    say("2/4 users, keys, start-up")
+    _configure(root, folder)
+    say("3/4 initrd and kernel")
+    (release,) = (path.name for path in (root / "lib" / "modules").iterdir())
+    run(["depmod", "-b", str(root), release], work)
+    shutil.copyfile(root / "boot" / f"vmlinuz-{release}", folder / KERNEL)
+    _make_initrd(root, root / "lib" / "modules" / release, work, folder)
+    say("4/4 the disk")
+    _make_disk(root, owners, work, folder)
+    packages = _packages(work)
+    shutil.rmtree(work)
+    return {"kernel": release, "packages": packages, **_platform(packages)}
+
+
+def _check_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < NEEDED_BYTES:
+        raise StorageError(
+            "there is too little space to build an image",
+            wanted=f"{NEEDED_BYTES >> 20} MiB free",
+            found=f"{free >> 20} MiB free",
+            where=str(folder.parent),
+            hint="free some space, or name another folder: HILGATE_CACHE=…",
+        )
+
+
+def _unpack(work: Path, root: Path, owners: Path, say: Say) -> None:
+    options = work / "apt.conf"
+    options.touch(mode=0o600)  # a proxy's password may be in it
+    options.write_text(_apt_options(), encoding="utf-8")
+    command = [
+        *("fakeroot", "-s", str(owners), "mmdebstrap", f"--architectures={ARCH}", "--mode=chrootless"),
+        *("--variant=extract", "--skip=check/qemu,check/chrootless", f"--include={','.join(PACKAGES)}"),
+        f"--aptopt={options}",
+        # What is only unpacked has no entry in dpkg's own list.
+        f'--extract-hook=cd "$1/var/cache/apt/archives" && ls *.deb > {shlex.quote(str(work / PACKAGE_LIST))}',
+        *(SUITE, str(root), *_sources()),
+    ]
+    run(command, work, say)
+
+
+def _apt_options() -> str:
+    """How this machine's apt reaches its mirrors: proxies, certificates, retries."""
+    dumped = _said(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
+    wanted = r"^Acquire::(?:https?::(?!Pipeline)|Retries|ForceIPv[46]|socks::)\S* \"[^\"]+\";$"
+    return "".join(f"{line}\n" for line in dumped.splitlines() if re.match(wanted, line))
+
+
+def _sources() -> list[str]:
+    """Where this machine's apt has Debian's packages from, as lines of sources.list.
+
+    None on a machine whose apt knows no Debian: mmdebstrap then takes Debian's own.
+    """
+    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    if named := os.environ.get(MIRROR):
+        return [f"deb {signed}{named} {SUITE} main"]
+    targets = _said(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(CODENAME)|$(RELEASE)|$(REPO_URI)"])
+    lines = []
+    for target in targets.splitlines():
+        origin, codename, release, uri = [*target.split("|"), "", "", ""][:4]
+        suffix = release.removeprefix(codename.split("-")[0])
+        if origin == "Debian" and suffix in ("", "-security"):
+            lines.append(f"deb {signed}{uri} {SUITE}{suffix} main")
+    return list(dict.fromkeys(lines))
+
+
+def _said(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout
+
+
+def _configure(root: Path, folder: Path) -> None:
+    """What the packages' scripts would have done, as far as this board needs it."""
+    ours = root / "usr" / "lib" / "hilgate"
+    for path in (ours, root / "home" / USER, *(root / name for name in ("proc", "sys", "dev", "run", "tmp"))):
+        path.mkdir(parents=True, exist_ok=True)
+    for name in ("boot", "caretaker.py"):
+        shutil.copyfile(GUEST / name, ours / name)
+        (ours / name).chmod(0o755)
+    masters = root / "usr" / "share" / "base-passwd"
+    users = (masters / "passwd.master").read_text() + "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
+    users += f"{USER}:x:{UID}:{UID}::/home/{USER}:/bin/sh\n"
+    etc = root / "etc"
+    (etc / "passwd").write_text(users)
+    (etc / "group").write_text((masters / "group.master").read_text() + f"{USER}:x:{UID}:\n")
+    # "*" and not "!": no password will do, but the account is not locked.
+    (etc / "shadow").write_text("".join(f"{line.split(':')[0]}:*:19000:0:99999:7:::\n" for line in users.splitlines()))
+    (etc / "shadow").chmod(0o640)
+    (etc / "hostname").write_text("emulated\n")
+    if not (root / "bin" / "sh").is_symlink():
+        (root / "bin" / "sh").symlink_to("dash")
+    shutil.copyfile(GUEST / "sshd_config", etc / "ssh" / "sshd_config")
+    _make_keys(etc / "ssh", folder)
+
+
+def _make_keys(ssh: Path, folder: Path) -> None:
+    """The board's own key, pinned from now on; and the one key that it lets in, which only this image's owner has."""
+    private, public = _key_pair()
+    _write_secret(ssh / "ssh_host_ed25519_key", private)
+    (folder / HOST_KEY).write_bytes(public + b"\n")
+    private, public = _key_pair()
+    _write_secret(folder / KEY, private)
+    (ssh / "authorized_keys").write_bytes(public + b"\n")
+    (ssh / "authorized_keys").chmod(0o644)
+
+
+def _key_pair() -> tuple[bytes, bytes]:
+    key = Ed25519PrivateKey.generate()
+    kinds, nothing = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return key.private_bytes(serialization.Encoding.PEM, kinds, nothing), public
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
+def _make_initrd(root: Path, modules: Path, work: Path, folder: Path) -> None:
+    """Busybox, a script, and the modules that lead to the disk."""
+    tree = work / "initrd"
+    for name in ("bin", "dev", "modules", "root"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(root / "bin" / "busybox", tree / "bin" / "busybox")
+    shutil.copyfile(GUEST / "initrd", tree / "init")
+    (tree / "init").chmod(0o755)
+    order = _with_dependencies(modules)
+    for module in order:
+        shutil.copyfile(modules / module, tree / "modules" / Path(module).name)
+    (tree / "modules" / "order").write_text("".join(f"{Path(module).name}\n" for module in order))
+    output = shlex.quote(str(folder / INITRD))
+    run(["sh", "-c", f"find . | sort | cpio -o -H newc -R +0:+0 --quiet > {output}"], tree)
+
+
+def _with_dependencies(modules: Path) -> list[str]:
+    """Paths of our modules and of all that they need, each after what it needs itself (modules.dep(5))."""
+    lines = (line.partition(":") for line in (modules / "modules.dep").read_text().splitlines())
+    needs = {path: wanted.split() for path, _, wanted in lines}
+    order: dict[str, None] = {}
+    for name in MODULES:
+        found = [path for path in needs if Path(path).name.partition(".")[0] == name]
+        if not found:
+            raise EmulatorError("the kernel lacks a driver", wanted=f"the module {name}", where=str(modules))
+        # What is loaded first stands last in such a line.
+        order |= dict.fromkeys([*reversed(needs[found[0]]), found[0]])
+    return list(order)
+
+
+def _make_disk(root: Path, owners: Path, work: Path, folder: Path) -> None:
+    raw = work / "disk.raw"
+    # Made at once, not by the kernel at the first start: what is saved must not change behind our back.
+    extended = "lazy_itable_init=0,lazy_journal_init=0"
+    make = ["mke2fs", "-q", "-t", "ext4", "-E", extended, "-d", str(root), str(raw), f"{DISK_GIB}G"]
+    steps = [
+        # Here and not before: fakeroot knows files by their inodes, and must see that one is free again.
+        ["rm", "-rf", *(str(root / name) for name in LEFT_OUT)],
+        ["chown", "-R", f"{UID}:{UID}", str(root / "home" / USER)],
+        make,
+    ]
+    run(["fakeroot", "-i", str(owners), "sh", "-c", " && ".join(map(shlex.join, steps))], work)
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(folder / DISK)], work)
+
+
+def _packages(work: Path) -> dict[str, str]:
+    """NAME: VERSION of all that was unpacked, from the files' names, NAME_VERSION_ARCH.deb."""
+    names = (work / PACKAGE_LIST).read_text(encoding="utf-8").split()
+    return {name: version.replace("%3a", ":") for name, version, *_ in (file.split("_") for file in sorted(names))}
+
+
+def _platform(packages: dict[str, str]) -> dict[str, str]:
+    """What wheels must fit, as the board itself will say."""
+    python = re.match(r"[\d.]+", packages.get("python3.11-minimal", ""))
+    libc = re.match(r"[\d.]+", packages.get("libc6", ""))
+    if python is None or libc is None:
+        found = ", ".join(packages) or "no package"
+        raise EmulatorError("the image has no Python, or no C library", wanted="python3.11-minimal, libc6", found=found)
+    return {"arch": "aarch64", "python": python[0], "libc": f"glibc-{libc[0]}"}
+
+
+def run(command: Sequence[str], folder: Path, say: Say | None = None) -> None:
+    """Run one step, with an end.
+
+    Args:
+        say: told the lines that it prints.
+
+    Raises:
+        EmulatorError: it failed, or took too long; with the end of what it printed.
+        StorageError: the disk is full.
+    """
+    said: list[str] = []
+    began = time.monotonic()
+    with _started(command, folder) as process:
+        for line in process.stdout or ():
+            said = [*said[-30:], line.rstrip()]
+            if say is not None and line.startswith(WORTH_SAYING):
+                say(f"    {line.rstrip().removeprefix('I: ')}")
+        status = process.wait()
+    if status == 0:
+        return
+    text = "\n".join(said[-15:])
+    if re.search(r"No space left on device|not have enough free space", text):
+        hint = "free some space, or name another folder: HILGATE_CACHE=…"
+        raise StorageError("the disk is full", found=text, where=str(folder), hint=hint)
+    late = time.monotonic() - began >= STEP_S
+    what = f"{Path(command[0]).name} took too long and was ended" if late else "a step of the image's build failed"
+    hint = f"is this machine's apt set up, and its network there? Another mirror: {MIRROR}=URL"
+    unpacking = "mmdebstrap" in command
+    found = f"exit status {status}; its output ends:\n{text}"
+    raise EmulatorError(what, found=found, where=shlex.join(command)[:300], hint=hint if unpacking else "")
+
+
+@contextmanager
+def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program with all that it starts: none of it is left, whatever happens here."""
+    resolved = [host.program(command[0]) if command[0] in {**host.TO_RUN, **host.TO_BUILD} else command[0]]
+    process = subprocess.Popen(
+        [*resolved, *command[1:]],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        # Of the user's locale nothing: what is printed is searched for English words. Programs of /usr/sbin are found.
+        env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": host.PATH},
+    )
+    end = threading.Timer(STEP_S, lambda: os.killpg(process.pid, signal.SIGKILL))  # its reader waits for its output
+    end.daemon = True
+    end.start()
+    try:
+        yield process
+    finally:
+        end.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

@@ -1,0 +1,119 @@
+"""Process 1 of the emulated board: starts sshd, buries the dead, and does what the host asks for through a port.
+
+The host speaks in lines of JSON, over the virtio port "hilgate"; each request is answered by a line:
+
+    {"op": "resume", "clock_ns": …, "seed": "…"}      the board goes on from a saved state, at another time
+    {"op": "sync"}                                    everything written goes to the disk
+
+A board that is saved and restored many times would have the same time and the same random numbers each time.
+Standard library only; Python 3.11, the image's own.
+"""
+
+import binascii
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+PORT = "hilgate"
+CLASS = "/sys/class/virtio-ports"
+# random(4): the generator takes what was written to it at once, and not within the next minute.
+RNDRESEEDCRNG = 0x5207
+SSHD = ["/usr/sbin/sshd", "-D", "-e"]
+HUNG_UP_PAUSE_S = 0.1
+
+
+def find_port() -> int:
+    """The virtio port by its name; there is no udev to name it."""
+    while True:
+        for entry in os.listdir(CLASS):
+            with open(f"{CLASS}/{entry}/name", encoding="ascii") as file:
+                if file.read().strip() == PORT:
+                    return os.open(f"/dev/{entry}", os.O_RDWR)
+        time.sleep(0.05)
+
+
+def say(port: int, message: dict[str, Any]) -> None:
+    """A line to the host."""
+    os.write(port, json.dumps(message).encode() + b"\n")
+
+
+def listens() -> bool:
+    """Whether sshd takes connections."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", 22)) == 0
+
+
+def resume(clock_ns: int, seed: str) -> None:
+    """Set the clock, and make the random numbers others than last time."""
+    time.clock_settime_ns(time.CLOCK_REALTIME, clock_ns)
+    with open("/dev/urandom", "wb", buffering=0) as random:
+        random.write(binascii.unhexlify(seed))
+        fcntl.ioctl(random, RNDRESEEDCRNG)
+
+
+OPERATIONS: dict[str, Callable[..., None]] = {"resume": resume, "sync": os.sync}
+
+
+def answer(line: bytes) -> dict[str, Any]:
+    """Do what a line asks for."""
+    try:
+        request = json.loads(line)
+        operation = request.pop("op")
+        OPERATIONS[operation](**request)
+    except Exception as error:  # noqa: BLE001  # the host's to judge
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {"done": operation}
+
+
+def bury(sshd: subprocess.Popen[bytes]) -> None:
+    """Collect whatever has ended. Without sshd the board is of no use."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            if pid == sshd.pid:
+                sys.exit(f"hilgate: sshd ended with status {status}")  # the kernel panics, and the host sees it
+
+
+def main() -> None:
+    """Until the power goes off."""
+    awake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    sshd = subprocess.Popen(SSHD, stdin=subprocess.DEVNULL, close_fds=True)
+    port = find_port()
+    while not listens():
+        bury(sshd)
+        time.sleep(0.02)
+    say(port, {"ready": True})
+    poll = select.poll()
+    poll.register(port, select.POLLIN)
+    poll.register(awake, select.POLLIN)
+    pending = b""
+    while True:
+        for descriptor, event in poll.poll():
+            if descriptor == awake:
+                os.read(awake, 512)
+                bury(sshd)
+            elif event & select.POLLIN:
+                pending += os.read(port, 4096)
+                *lines, pending = pending.split(b"\n")
+                for line in lines:
+                    say(port, answer(line))
+            else:  # nobody is at the other end
+                time.sleep(HUNG_UP_PAUSE_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Images: a bootable disk with its kernel and keys, built once and used by every emulated board.
+
+In the cache, images/KEY/, where the key is the recipe's:
+
+    disk.qcow2  vmlinuz  initrd     what QEMU starts; never written to, each board has an overlay
+    id_ed25519                      the one key that the board lets in; made with the image, for nothing else
+    host_key.pub                    the board's own key, which it is known by
+    record.json                     see sealed; and Debian's packages with their versions, Python, the C library
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..bounded import discard, hold, prune_caches
+from ..cache import cache_folder, new_entry
+from ..errors import EmulatorError
+from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, Say, build
+from .recipe import recipe_key
+from .sealed import read, seal
+
+FOLDER = "images"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in the cache; ``record`` is what was noted when it was built."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @cached_property
+    def name(self) -> str:
+        """Tells two images apart, also of one recipe: each has keys of its own."""
+        return f"{self.folder.name[:16]}-{self.record['made']}"
+
+    @property
+    def disk(self) -> Path:
+        """The disk, as qcow2."""
+        return self.folder / DISK
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel."""
+        return self.folder / KERNEL
+
+    @property
+    def initrd(self) -> Path:
+        """What the kernel starts with."""
+        return self.folder / INITRD
+
+    @property
+    def key(self) -> Path:
+        """The private key that the board lets in."""
+        return self.folder / KEY
+
+    @property
+    def host_key(self) -> str:
+        """The board's public key, "ssh-ed25519 AAAA…"."""
+        return (self.folder / HOST_KEY).read_text(encoding="ascii").strip()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What wheels must fit, before the board has ever run: as harness.agent.facts says it."""
+        return {key: self.record[key] for key in ("arch", "python", "libc")} | {"packages": {}}
+
+
+def find_image() -> Image | None:
+    """The image of today's recipe, if it is there and whole; in use from now until this process ends."""
+    folder = cache_folder() / FOLDER / recipe_key()
+    try:
+        return Image(folder, read(folder)) if hold(folder) else None
+    except ValueError:
+        return None
+
+
+def provide_image(say: Say, *, anew: bool = False) -> Image:
+    """The image of today's recipe, built where it is not there.
+
+    Args:
+        say: told what takes long.
+        anew: build it even if it is there, from what Debian has now.
+
+    Raises:
+        EmulatorError: it cannot be built.
+        StorageError: the disk is full.
+    """
+    if not anew and (image := find_image()) is not None:
+        return image
+    folder = cache_folder() / FOLDER / recipe_key()
+    if folder.exists() and not anew:
+        say(f"the image is not what was built ({_damage(folder)}): building it anew")
+    with new_entry(folder) as work:
+        record = build(work, say)
+        seal(work, record)
+        discard(folder)
+    prune_caches()
+    image = find_image()
+    if image is None:
+        raise EmulatorError("the image that was just built is damaged", found=_damage(folder), where=str(folder))
+    return image
+
+
+def remove_images() -> list[Path]:
+    """Remove all images; those that a board runs from stay readable to it until it ends."""
+    found = [path for path in (cache_folder() / FOLDER).glob("*") if path.is_dir()]
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return found
+
+
+def _damage(folder: Path) -> str:
+    try:
+        read(folder)
+    except ValueError as error:
+        return str(error)
+    return "it was, a moment ago"

@@ -1,0 +1,138 @@
+"""What QEMU emulates: one CPU and its memory, as the device file says, and the devices that all our boards have.
+
+The command is part of what a saved state depends on: a state is restored into the very machine that it was saved from.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..device import Device
+from ..errors import DeviceError
+from . import host
+from .image import Image
+
+ARCH = "aarch64"
+CORES = 2
+CONTROL_PORT = "hilgate"
+TRANSLATED_MIB = 512
+# A panic ends the machine: QEMU is told to take a reboot as the end. Errors of the kernel go to the console, and the
+# processes that it kills.
+KERNEL_LINE = "console=ttyAMA0 quiet loglevel=4 panic=-1"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A CPU as QEMU spells it, how many of it, and memory."""
+
+    cpu: str
+    memory_mib: int
+    cores: int = CORES
+
+    def command(self, image: Image, files: Files, incoming: bool) -> list[str]:
+        """QEMU's command line.
+
+        Args:
+            files: where disk, memory and console are, and the descriptors of the channels to us.
+            incoming: wait for a saved state.
+        """
+        memory = f"memory-backend-file,id=ram,size={self.memory_mib}M,mem-path={_quoted(files.memory)}"
+        return [
+            *(host.program(host.QEMU), "-nodefaults", "-no-user-config", "-display", "none"),
+            *("-machine", "virt,gic-version=3,memory-backend=ram", "-cpu", self.cpu, "-smp", str(self.cores)),
+            *("-accel", f"tcg,thread=multi,tb-size={TRANSLATED_MIB}", "-m", f"{self.memory_mib}M"),
+            # Restored, the file is only read: what the board writes stays its own, and boards share what they do not.
+            *("-object", f"{memory},share={'off' if incoming else 'on'}"),
+            *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", KERNEL_LINE),
+            # What is written is thrown away with the board, so nothing waits for the host's disk.
+            *("-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_quoted(files.disk)}"),
+            *("-device", "virtio-blk-pci,drive=disk"),
+            # Port 0: the kernel chooses a free one, and nobody can take it between choosing and listening.
+            *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
+            *("-device", "virtio-net-pci,id=nic,netdev=net,romfile="),
+            *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
+            *("-chardev", f"socket,id=control,fd={files.control}"),
+            *("-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"),
+            *("-chardev", f"socket,id=monitor,fd={files.monitor}", "-mon", "chardev=monitor,mode=control"),
+            *("-chardev", f"socket,id=faults,fd={files.faults},server=on,wait=off"),
+            *("-mon", "chardev=faults,mode=control"),
+            *("-serial", f"file:{files.console}", "-action", "reboot=shutdown"),
+            *(("-incoming", "defer") if incoming else ()),
+        ]
+
+
+@dataclass(frozen=True)
+class Files:
+    """What one board's QEMU has open.
+
+    Attributes:
+        disk, memory, console: paths.
+        monitor, control: descriptors of connected sockets.
+        faults: the descriptor of a listening one: for a person who injects faults.
+    """
+
+    disk: Path
+    memory: Path
+    console: Path
+    monitor: int
+    control: int
+    faults: int
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What QEMU inherits."""
+        return self.monitor, self.control, self.faults
+
+
+def machine_of(device: Device) -> Machine:
+    """What a device file asks for.
+
+    Raises:
+        DeviceError: it does not say, or QEMU has no such CPU.
+        EmulatorError: there is no QEMU to ask.
+    """
+    asked = {"arch": device.arch, "cpu": device.cpu, "memory_mib": device.memory_mib}
+    left_out = [f"device.{key}" for key, value in asked.items() if value is None]
+    if left_out or device.arch != ARCH or device.cpu is None or device.memory_mib is None:
+        raise DeviceError(
+            'a device with link = "qemu" says what is emulated',
+            wanted=f'arch = "{ARCH}", cpu = "cortex-a72", memory_mib = 2048',
+            found=", ".join(f"no {key}" for key in left_out) or f"arch = {device.arch!r}",
+            where=str(device.path),
+        )
+    if device.cpu not in known_cpus():
+        raise DeviceError(
+            f"QEMU emulates no CPU {device.cpu!r}",
+            wanted="one of " + ", ".join(known_cpus()),
+            found=repr(device.cpu),
+            where=f"{device.path}: device.cpu",
+            hint=f"{host.qemu_version()}; a newer one may know it",
+        )
+    return Machine(device.cpu, device.memory_mib, max(CORES, device.threads))
+
+
+@functools.cache
+def known_cpus() -> tuple[str, ...]:
+    """The 64-bit CPUs of Arm that this QEMU knows."""
+    host.qemu_version()
+    command = [host.program(host.QEMU), "-machine", "virt", "-cpu", "help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=host.VERSION_S, check=False)
+    names = (line.strip() for line in done.stdout.splitlines())
+    return tuple(
+        name for name in names if name.startswith(("cortex-a3", "cortex-a5", "cortex-a7", "neoverse", "a64fx"))
+    )
+
+
+def _quoted(path: Path) -> str:
+    """A path in an option of QEMU's, where a comma ends the value."""
+    return str(path).replace(",", ",,")
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command as a person would type it."""
+    return shlex.join(command)

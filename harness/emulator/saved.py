@@ -1,0 +1,87 @@
+"""Saved states: a booted board, with all that it holds, as QEMU's migration writes it.
+
+In the cache, states/KEY/, where the key names all that a state depends on:
+
+    memory         the guest's memory, as it was: restored boards map it, and copy a page when they write to it
+    disk.qcow2     what it had written to its disk, above the image's
+    devices        the state of CPU and devices: what QEMU calls the migration stream
+    record.json    see sealed
+
+Memory is a file that the board had mapped all along, and QEMU is told to leave shared memory out of the stream
+(x-ignore-shared): nothing is copied, neither when a state is saved nor when it is restored, and boards that are
+restored from one state share what they do not write.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..bounded import discard, hold, prune_caches
+from ..cache import cache_folder, new_entry
+from .sealed import read, seal
+
+FOLDER = "states"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state in the cache; ``record`` is what was noted when it was saved."""
+
+    folder: Path
+    record: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def memory(self) -> Path:
+        """The guest's memory."""
+        return self.folder / "memory"
+
+    @property
+    def disk(self) -> Path:
+        """The disk, as an overlay of the image's."""
+        return self.folder / "disk.qcow2"
+
+    @property
+    def writer(self) -> str:
+        """The command that QEMU pipes the devices' state into."""
+        return f"cat > {shlex.quote(str(self.folder / 'devices'))}"
+
+    @property
+    def reader(self) -> str:
+        """The command that QEMU reads it from."""
+        return f"cat {shlex.quote(str(self.folder / 'devices'))}"
+
+
+def find_saved(key: str) -> Saved | None:
+    """A state by its key, if it is there and whole; in use from now until this process ends."""
+    folder = cache_folder() / FOLDER / key
+    try:
+        return Saved(folder, read(folder)) if hold(folder) else None
+    except ValueError:
+        return None
+
+
+def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved | None:
+    """File a state, in place of one that may be there; returns it, in use.
+
+    Args:
+        save: fills a folder, and returns what is to be noted.
+
+    Raises:
+        EmulatorError, StorageError: as ``save`` does.
+    """
+    folder = cache_folder() / FOLDER / key
+    with new_entry(folder) as work:
+        record = save(work)
+        seal(work, record)
+        discard(folder)
+    prune_caches()
+    return find_saved(key)
+
+
+def drop(saved: Saved) -> None:
+    """Remove a state that is of no use; boards that run from it keep what they have mapped."""
+    discard(saved.folder)
