@@ -35,9 +35,8 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
         StorageError: its store cannot be written.
     """
     link = open_link(device)
-    if isinstance(link, qemu.Link):
-        switch_on(device, link, say)
-    board = Board(device, link, uuid.uuid4().hex[:16], say=say)
+    trusted = switch_on(device, link, say) if isinstance(link, qemu.Link) else frozenset()
+    board = Board(device, link, uuid.uuid4().hex[:16], say=say, trusted=trusted)
     try:
         board.look()
         board.lock(wait_s)

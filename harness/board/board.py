@@ -7,13 +7,13 @@ import shlex
 from dataclasses import dataclass
 
 from ..agent.orphans import MARK
-from ..bundle import Bundle, Entry
+from ..bundle import Bundle
 from ..errors import HilgateError
 from ..links import Channel
 from .hold import Hold
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
-from .upload import Files, Report
+from .upload import Report
 
 # Beyond the block itself: what an agent may take to see that its host has gone, and to write down what it has.
 COLLECT_GRACE_S = 15.0
@@ -44,7 +44,7 @@ class Board(Hold):
         """What has been made stays, and what has arrived is gone on with, where this is done again."""
         self.used |= {entry.name for entry in bundle.entries if entry.name in self.entries}
         missing = [entry for entry in bundle.entries if entry.name not in self.entries]
-        files = _files(missing)
+        files = {sha256: source for entry in missing for sha256, source in entry.sources.items()}
         room = self.request(
             "room",
             needed=sum(entry.bytes for entry in missing) + SPARE_BYTES,
@@ -56,14 +56,7 @@ class Board(Hold):
         check_disk(self.device, self.store, room)
         send(self, files, report)
         for entry in missing:
-            self.request(
-                "make",
-                entry=entry.name,
-                files={path: file.sha256 for path, file in entry.files.items()},
-                archives=[archive.sha256 for archive in entry.archives],
-                texts=dict(entry.texts),
-                links=dict(entry.links),
-            )
+            self.request("make", entry=entry.name, **entry.parts)
             self.entries.add(entry.name)
 
     def start(self, bundle: Bundle) -> Channel:
@@ -140,10 +133,3 @@ class Board(Hold):
             return content if reply["found"] else None
 
         return self.again(ask)
-
-
-def _files(entries: list[Entry]) -> Files:
-    return {
-        **{file.sha256: (file.source, file.bytes) for entry in entries for file in entry.files.values()},
-        **{one.sha256: (one.source, one.bytes) for entry in entries for one in entry.archives},
-    }

@@ -39,6 +39,7 @@ class Hold:
         entries: what the store has.
         used: what this run uses of that.
         reopened: whether the connection was made again since a program was started.
+        trusted: what the store had when the board's state was saved: it is not looked at again, save after a restart.
     """
 
     device: Device
@@ -51,6 +52,7 @@ class Hold:
     entries: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     reopened: bool = False
+    trusted: frozenset[str] = frozenset()
     _keeper: Keeper | None = None
     _heartbeat: Heartbeat | None = None
     _given_up: bool = False
@@ -80,9 +82,13 @@ class Hold:
         """
         keeper, end, said = self.opened, time.monotonic() + wait_s, False
         path = self.device.store or self.link.store
+        asked: dict[str, Any] = {
+            "use": sorted(self.used),
+            "whole": not self.link.shares_files,  # this machine's own programs look after themselves
+            "trusted": [] if self.store else sorted(self.trusted),
+        }
         while True:
-            whole = not self.link.shares_files  # this machine's own programs look after themselves
-            reply = keeper.request("open", store=path, holder=self._holder(), use=sorted(self.used), whole=whole)
+            reply = keeper.request("open", store=path, holder=self._holder(), **asked)
             if "busy" not in reply:
                 break
             if time.monotonic() >= end:

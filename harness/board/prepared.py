@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..agent.keeper.folders import seal
+from ..agent.keeper.receive import adopt
+from ..agent.keeper.store import Store
 from ..backends import load_backend
 from ..bundle import Bundle, make_bundle
 from ..bundle.runtime import plan_runtime
 from ..device import Device
 from ..emulator import host
+from ..emulator.disk import make_disk
 from ..emulator.image import Image, provide_image
 from ..emulator.machine import KERNEL_LINE, Machine, machine_of
 from ..emulator.saved import drop, find_saved, keep
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..links import ChannelClosed, stderr_of
 from ..links.qemu import Link
+from ..links.ssh import STORE
 from .board import Board
 from .keeper import sources
 
@@ -36,11 +43,14 @@ IMPORT_S = 300.0
 READY = b"ready\n"
 
 
-def switch_on(device: Device, link: Link, say: Say) -> None:
+def switch_on(device: Device, link: Link, say: Say) -> frozenset[str]:
     """Have an emulated board run, from its saved state; made now where there is none.
 
     Args:
         say: told what takes long.
+
+    Returns:
+        What its store had when the state was saved.
 
     Raises:
         DeviceError: the device file does not say what to emulate.
@@ -59,12 +69,13 @@ def switch_on(device: Device, link: Link, say: Say) -> None:
             say(f"the saved state of {device.name} is of no use and is made anew: {error.what}")
             drop(saved)
         else:
-            return
+            return frozenset(saved.record["entries"])
     say(
         f"preparing {device.name}, once: booting it, deploying {', '.join(one.backend for one in bundles) or 'nothing'}"
     )
     saved = keep(key, lambda folder: _prepare(device, image, bundles, folder, say))
     link.power_on(image, saved)
+    return frozenset(saved.record["entries"])
 
 
 def _foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
@@ -94,28 +105,57 @@ def _key(image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
 
 
 def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Path, say: Say) -> Mapping[str, Any]:
-    """Boot a board, deploy, save; returns what is to be noted of the state."""
+    """Lay out a board's disk, boot it, start the residents, save; returns what is to be noted of the state."""
     link = Link(device)
     residents = dict[str, str]()
     try:
-        with _timed(say, "booted"):
-            link.power_on(image)
+        with _timed(say, "laid out its disk"):
+            home = _make_home(bundles, folder)
+        with _timed(say, "booted it"):
+            link.power_on(image, home=home)
         board = Board(device, link, uuid.uuid4().hex[:16], say=say)
         board.look()
         board.lock(0.0)
         for bundle in bundles:
-            with _timed(say, f"deployed the runtime of {bundle.backend}"):
-                board.put(bundle)
+            board.put(bundle)  # whatever its disk does not have, or has as something else
             with _timed(say, f"started the resident of {bundle.backend}"):
                 residents[bundle.backend] = _start_resident(board, bundle)
+        entries = sorted(board.entries)
         board.let_go()
         if link.emulator is None:
             raise EmulatorError("the board was switched off while it was prepared")
-        with _timed(say, "saved the board's state"):
+        with _timed(say, "saved its state"):
             link.emulator.save(folder)
     finally:
         link.power_off()
-    return {"device": device.name, "residents": residents}
+    return {"device": device.name, "entries": entries, "residents": residents}
+
+
+def _make_home(bundles: Sequence[Bundle], folder: Path) -> Path:
+    """A disk with the user's home folder, the runtimes in its store: by the keeper's own code, but here.
+
+    Unpacked on the emulated board itself torch's nine thousand files take more than a minute.
+    """
+    with tempfile.TemporaryDirectory(prefix="home-", dir=folder) as work:
+        root = Path(work) / "home"
+        store = Store(str(root / STORE.removeprefix("~/")))
+        for entry in (entry for bundle in bundles for entry in bundle.entries):
+            if entry.name not in store.entries():
+                for sha256, (path, _) in entry.sources.items():
+                    adopt(store, str(path), sha256)
+                store.make(entry.name, **entry.parts)
+                _round_times(Path(store.folder(entry.name)))
+        disk = folder / "home.new"
+        make_disk(root, disk, home=root)
+        return disk
+
+
+def _round_times(entry: Path) -> None:
+    """Whole seconds, which is all that mke2fs hands on; and the seal anew, for it holds the times."""
+    for path in entry.rglob("*"):
+        seconds = int(path.lstat().st_mtime)
+        os.utime(path, (seconds, seconds), follow_symlinks=False)
+    seal(str(entry))
 
 
 def _start_resident(board: Board, bundle: Bundle) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..backends import Backend
 from ..cache import file_sha256
@@ -56,6 +57,22 @@ class Entry:
     archives: tuple[Archive, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What the keeper's store makes it from, once the files have come in; see Store.make there."""
+        return {
+            "files": {path: file.sha256 for path, file in self.files.items()},
+            "archives": [archive.sha256 for archive in self.archives],
+            "texts": dict(self.texts),
+            "links": dict(self.links),
+        }
+
+    @property
+    def sources(self) -> dict[str, tuple[Path, int]]:
+        """SHA-256 -> where it is on the host, and its size, of all that has to come in."""
+        files = {file.sha256: (file.source, file.bytes) for file in self.files.values()}
+        return files | {archive.sha256: (archive.source, archive.bytes) for archive in self.archives}
 
     @property
     def bytes(self) -> int:

@@ -10,12 +10,9 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +21,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import EmulatorError, StorageError
 from . import host
-from .recipe import ARCH, DISK_GIB, GUEST, MODULES, PACKAGES, SUITE, UID, USER
+from .disk import make_disk
+from .recipe import ARCH, GUEST, MODULES, PACKAGES, SUITE, UID, USER
+from .step import MIRROR, Say, run
 
-Say = Callable[[str], None]
-
-# Both of a whole build, and what a single step may take.
+# What a build takes while it goes on.
 NEEDED_BYTES = 2 << 30
-STEP_S = 1800.0
-MIRROR = "HILGATE_DEBIAN_MIRROR"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DISK, KERNEL, INITRD, KEY, HOST_KEY = "disk.qcow2", "vmlinuz", "initrd", "id_ed25519", "host_key.pub"
 # How packages were had, and what documents them.
 LEFT_OUT = ("etc/apt", *(f"usr/share/{name}" for name in ("doc", "man", "locale", "info")))
 PACKAGE_LIST = "packages"
-WORTH_SAYING = ("I: running apt", "I: downloading", "I: extracting")
 
 
 def build(folder: Path, say: Say) -> dict[str, Any]:
@@ -58,18 +52,22 @@ def build(folder: Path, say: Say) -> dict[str, Any]:
     root, owners = work / "root", work / "owners"
     say(f"1/4 Debian {SUITE} {ARCH}: {len(PACKAGES)} packages and what they need")
     _unpack(work, root, owners, say)
-    say("2/4 users, keys, start-up")
+    packages = _packages(work)
+    platform = _platform(packages)
+    say("2/4 users, keys, start-up, byte code")
     _configure(root, folder)
+    _compile(root, platform["python"], work)
     say("3/4 initrd and kernel")
     (release,) = (path.name for path in (root / "lib" / "modules").iterdir())
     run(["depmod", "-b", str(root), release], work)
     shutil.copyfile(root / "boot" / f"vmlinuz-{release}", folder / KERNEL)
     _make_initrd(root, root / "lib" / "modules" / release, work, folder)
     say("4/4 the disk")
-    _make_disk(root, owners, work, folder)
-    packages = _packages(work)
+    # Removed here and not before: fakeroot knows files by their inodes, and must see that one is free again.
+    unwanted = [root / name for name in LEFT_OUT]
+    make_disk(root, folder / DISK, owners=owners, home=root / "home" / USER, unwanted=unwanted)
     shutil.rmtree(work)
-    return {"kernel": release, "packages": packages, **_platform(packages)}
+    return {"kernel": release, "packages": packages, **platform}
 
 
 def _check_disk(folder: Path) -> None:
@@ -176,6 +174,20 @@ def _write_secret(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def _compile(root: Path, python: str, work: Path) -> None:
+    """Byte code of the standard library, as its package's script would have made it: imports take a third of the time.
+
+    By a Python of the same minor version, if this machine has one: else the board does without.
+    """
+    minor = python.rpartition(".")[0]
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    compiler = sys.executable if own == minor else shutil.which(f"python{minor}", path=host.PATH)
+    if compiler is not None:
+        library = root / "usr" / "lib" / f"python{minor}"
+        command = [compiler, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+        run([*command, "-s", str(root), "-p", "/", str(library)], work)
+
+
 def _make_initrd(root: Path, modules: Path, work: Path, folder: Path) -> None:
     """Busybox, a script, and the modules that lead to the disk."""
     tree = work / "initrd"
@@ -206,21 +218,6 @@ def _with_dependencies(modules: Path) -> list[str]:
     return list(order)
 
 
-def _make_disk(root: Path, owners: Path, work: Path, folder: Path) -> None:
-    raw = work / "disk.raw"
-    # Made at once, not by the kernel at the first start: what is saved must not change behind our back.
-    extended = "lazy_itable_init=0,lazy_journal_init=0"
-    make = ["mke2fs", "-q", "-t", "ext4", "-E", extended, "-d", str(root), str(raw), f"{DISK_GIB}G"]
-    steps = [
-        # Here and not before: fakeroot knows files by their inodes, and must see that one is free again.
-        ["rm", "-rf", *(str(root / name) for name in LEFT_OUT)],
-        ["chown", "-R", f"{UID}:{UID}", str(root / "home" / USER)],
-        make,
-    ]
-    run(["fakeroot", "-i", str(owners), "sh", "-c", " && ".join(map(shlex.join, steps))], work)
-    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(folder / DISK)], work)
-
-
 def _packages(work: Path) -> dict[str, str]:
     """NAME: VERSION of all that was unpacked, from the files' names, NAME_VERSION_ARCH.deb."""
     names = (work / PACKAGE_LIST).read_text(encoding="utf-8").split()
@@ -235,65 +232,3 @@ def _platform(packages: dict[str, str]) -> dict[str, str]:
         found = ", ".join(packages) or "no package"
         raise EmulatorError("the image has no Python, or no C library", wanted="python3.11-minimal, libc6", found=found)
     return {"arch": "aarch64", "python": python[0], "libc": f"glibc-{libc[0]}"}
-
-
-def run(command: Sequence[str], folder: Path, say: Say | None = None) -> None:
-    """Run one step, with an end.
-
-    Args:
-        say: told the lines that it prints.
-
-    Raises:
-        EmulatorError: it failed, or took too long; with the end of what it printed.
-        StorageError: the disk is full.
-    """
-    said: list[str] = []
-    began = time.monotonic()
-    with _started(command, folder) as process:
-        for line in process.stdout or ():
-            said = [*said[-30:], line.rstrip()]
-            if say is not None and line.startswith(WORTH_SAYING):
-                say(f"    {line.rstrip().removeprefix('I: ')}")
-        status = process.wait()
-    if status == 0:
-        return
-    text = "\n".join(said[-15:])
-    if re.search(r"No space left on device|not have enough free space", text):
-        hint = "free some space, or name another folder: HILGATE_CACHE=…"
-        raise StorageError("the disk is full", found=text, where=str(folder), hint=hint)
-    late = time.monotonic() - began >= STEP_S
-    what = f"{Path(command[0]).name} took too long and was ended" if late else "a step of the image's build failed"
-    hint = f"is this machine's apt set up, and its network there? Another mirror: {MIRROR}=URL"
-    unpacking = "mmdebstrap" in command
-    found = f"exit status {status}; its output ends:\n{text}"
-    raise EmulatorError(what, found=found, where=shlex.join(command)[:300], hint=hint if unpacking else "")
-
-
-@contextmanager
-def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program with all that it starts: none of it is left, whatever happens here."""
-    resolved = [host.program(command[0]) if command[0] in {**host.TO_RUN, **host.TO_BUILD} else command[0]]
-    process = subprocess.Popen(
-        [*resolved, *command[1:]],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        # Of the user's locale nothing: what is printed is searched for English words. Programs of /usr/sbin are found.
-        env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": host.PATH},
-    )
-    end = threading.Timer(STEP_S, lambda: os.killpg(process.pid, signal.SIGKILL))  # its reader waits for its output
-    end.daemon = True
-    end.start()
-    try:
-        yield process
-    finally:
-        end.cancel()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()

@@ -3,6 +3,7 @@
 Its folder is EMULATORS/NAME in the cache, and goes with it:
 
     disk.qcow2     what it writes, above the image's disk or a saved state's
+    home.qcow2     a second disk, the user's home folder, where there is one: the same
     memory         its memory, where it was not restored from a saved state
     console.log    what its kernel and init say
     qemu.log       what QEMU says
@@ -54,8 +55,13 @@ IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]
 class Emulator:
     """See the module. It runs, and is ready for logins, once it is made; ``close`` ends it."""
 
-    def __init__(self, name: str, image: Image, machine: Machine, saved: Saved | None = None) -> None:
+    def __init__(
+        self, name: str, image: Image, machine: Machine, saved: Saved | None = None, home: Path | None = None
+    ) -> None:
         """Boot, or restore a saved state.
+
+        Args:
+            home: a disk for the user's home folder; it becomes the board's own.
 
         Raises:
             EmulatorError: QEMU cannot be started, or the guest does not come up; with the end of its console.
@@ -67,7 +73,7 @@ class Emulator:
         self._ended = ""
         self._pending = b""
         try:
-            self._launch(saved)
+            self._launch(saved, home)
             if saved is not None:
                 self._restore(saved)
             else:
@@ -83,13 +89,19 @@ class Emulator:
             self.close()
             raise
 
-    def _launch(self, saved: Saved | None) -> None:
-        base, memory = (saved.disk, saved.memory) if saved else (self.image.disk, self.folder / "memory")
-        self._make_overlay(base)
+    def _launch(self, saved: Saved | None, home: Path | None) -> None:
+        disk, own_home, memory = self.folder / "disk.qcow2", self.folder / "home.qcow2", self.folder / "memory"
+        _make_overlay(saved.disk if saved else self.image.disk, disk)
+        if saved is not None:
+            memory = saved.memory
+            _make_overlay(saved.home, own_home)
+        elif home is not None:
+            shutil.move(home, own_home)
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
         with _listening(self.folder / "faults") as faults:
             descriptors = theirs[0].fileno(), theirs[1].fileno(), faults.fileno()
-            files = Files(self.folder / "disk.qcow2", memory, self.folder / "console.log", *descriptors)
+            second = own_home if own_home.exists() else None
+            files = Files(disk, second, memory, self.folder / "console.log", *descriptors)
             command = self.machine.command(self.image, files, incoming=saved is not None)
             lifeline, self._lifeline = os.pipe()
             listed = ",".join(map(str, descriptors))
@@ -106,14 +118,6 @@ class Emulator:
         self._control: socket.socket = ours[1]
         self._control.setblocking(False)
         self.monitor = Monitor(ours[0])
-
-    def _make_overlay(self, base: Path) -> None:
-        command = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(self.folder / "disk.qcow2")]
-        done = subprocess.run(
-            [host.program("qemu-img"), *command], capture_output=True, text=True, timeout=60, check=False
-        )
-        if done.returncode:
-            raise EmulatorError("the board's disk cannot be made", found=done.stderr.strip(), where=str(base))
 
     def _restore(self, saved: Saved) -> None:
         self.monitor("migrate-set-capabilities", capabilities=IGNORE_SHARED)
@@ -236,8 +240,8 @@ class Emulator:
         while not self.ended and time.monotonic() < end:
             time.sleep(0.01)
         with storage_errors(folder):
-            shutil.move(self.folder / "disk.qcow2", saved.disk)
-            shutil.move(self.folder / "memory", saved.memory)
+            for path in (saved.disk, saved.home, saved.memory):
+                shutil.move(self.folder / path.name, path)
         self.close()
 
     def close(self) -> None:
@@ -261,6 +265,13 @@ class Emulator:
         if process.stdout is not None:
             process.stdout.close()
         self._ended = self._ended or "was ended"
+
+
+def _make_overlay(base: Path, overlay: Path) -> None:
+    command = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(overlay)]
+    done = subprocess.run([host.program("qemu-img"), *command], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise EmulatorError("a disk of the board cannot be made", found=done.stderr.strip(), where=str(base))
 
 
 def _words(status: int) -> str:

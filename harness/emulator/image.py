@@ -20,9 +20,10 @@ from typing import Any
 from ..bounded import discard, hold, prune_caches
 from ..cache import cache_folder, new_entry
 from ..errors import EmulatorError
-from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, Say, build
+from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
 from .recipe import recipe_key
 from .sealed import read, seal
+from .step import Say
 
 FOLDER = "images"
 

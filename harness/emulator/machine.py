@@ -6,9 +6,7 @@ The command is part of what a saved state depends on: a state is restored into t
 from __future__ import annotations
 
 import functools
-import shlex
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +50,7 @@ class Machine:
             # What is written is thrown away with the board, so nothing waits for the host's disk.
             *("-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_quoted(files.disk)}"),
             *("-device", "virtio-blk-pci,drive=disk"),
+            *self._home(files),
             # Port 0: the kernel chooses a free one, and nobody can take it between choosing and listening.
             *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
             *("-device", "virtio-net-pci,id=nic,netdev=net,romfile="),
@@ -65,18 +64,26 @@ class Machine:
             *(("-incoming", "defer") if incoming else ()),
         ]
 
+    @staticmethod
+    def _home(files: Files) -> list[str]:
+        if files.home is None:
+            return []
+        drive = f"if=none,id=home,format=qcow2,cache=unsafe,discard=unmap,file={_quoted(files.home)}"
+        return ["-drive", drive, "-device", "virtio-blk-pci,drive=home"]
+
 
 @dataclass(frozen=True)
 class Files:
     """What one board's QEMU has open.
 
     Attributes:
-        disk, memory, console: paths.
+        disk, home, memory, console: paths; ``home`` is a second disk, for the user's home folder.
         monitor, control: descriptors of connected sockets.
         faults: the descriptor of a listening one: for a person who injects faults.
     """
 
     disk: Path
+    home: Path | None
     memory: Path
     console: Path
     monitor: int
@@ -131,8 +138,3 @@ def known_cpus() -> tuple[str, ...]:
 def _quoted(path: Path) -> str:
     """A path in an option of QEMU's, where a comma ends the value."""
     return str(path).replace(",", ",,")
-
-
-def shown(command: Sequence[str]) -> str:
-    """A command as a person would type it."""
-    return shlex.join(command)

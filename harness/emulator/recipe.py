@@ -50,5 +50,7 @@ GUEST = Path(__file__).parent / "guest"
 def recipe_key() -> str:
     """The image's name: 64 hexadecimal digits."""
     files = {path.name: path.read_text(encoding="utf-8") for path in sorted(GUEST.iterdir()) if path.is_file()}
-    builder = (Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in ("recipe", "building"))
+    builder = (
+        Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in ("recipe", "building", "disk")
+    )
     return hashlib.sha256(json.dumps([files, *builder], sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ In the cache, states/KEY/, where the key names all that a state depends on:
 
     memory         the guest's memory, as it was: restored boards map it, and copy a page when they write to it
     disk.qcow2     what it had written to its disk, above the image's
+    home.qcow2     its second disk, the user's home folder
     devices        the state of CPU and devices: what QEMU calls the migration stream
     record.json    see sealed
 
@@ -22,6 +23,7 @@ from typing import Any
 
 from ..bounded import discard, hold, prune_caches
 from ..cache import cache_folder, new_entry
+from ..errors import EmulatorError
 from .sealed import read, seal
 
 FOLDER = "states"
@@ -45,6 +47,11 @@ class Saved:
         return self.folder / "disk.qcow2"
 
     @property
+    def home(self) -> Path:
+        """The second disk."""
+        return self.folder / "home.qcow2"
+
+    @property
     def writer(self) -> str:
         """The command that QEMU pipes the devices' state into."""
         return f"cat > {shlex.quote(str(self.folder / 'devices'))}"
@@ -64,7 +71,7 @@ def find_saved(key: str) -> Saved | None:
         return None
 
 
-def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved | None:
+def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved:
     """File a state, in place of one that may be there; returns it, in use.
 
     Args:
@@ -79,7 +86,10 @@ def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved | None:
         seal(work, record)
         discard(folder)
     prune_caches()
-    return find_saved(key)
+    saved = find_saved(key)
+    if saved is None:
+        raise EmulatorError("the state that was just saved is damaged", where=str(folder))
+    return saved
 
 
 def drop(saved: Saved) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..device import Device
@@ -33,8 +34,11 @@ class Link:
         self.emulator: Emulator | None = None
         self._ssh: ssh.Link | None = None
 
-    def power_on(self, image: Image, saved: Saved | None = None) -> None:
+    def power_on(self, image: Image, saved: Saved | None = None, home: Path | None = None) -> None:
         """Boot the board, or restore a saved state of it.
+
+        Args:
+            home: a disk for the user's home folder; it becomes the board's own.
 
         Raises:
             DeviceError: the device file does not say what to emulate.
@@ -42,7 +46,7 @@ class Link:
             StorageError: the disk is full.
         """
         self.power_off()
-        self.emulator = Emulator(self.device.name, image, machine_of(self.device), saved)
+        self.emulator = Emulator(self.device.name, image, machine_of(self.device), saved, home)
         # Of its ssh_config, and of no project's, both the way and the key that is pinned.
         board = replace(self.device, host=self.device.name, known_hosts=None)
         self._ssh = ssh.Link(board, self.emulator.ssh_config)

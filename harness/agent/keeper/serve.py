@@ -54,12 +54,15 @@ class Keeper:
         """Who holds the device, and what is stored; see look. Asks for no lock, writes nothing."""
         return look.look(store)
 
-    def op_open(self, store: str, holder: dict[str, Any], use: list[str], whole: bool = False) -> dict[str, Any]:
+    def op_open(
+        self, store: str, holder: dict[str, Any], use: list[str], whole: bool, trusted: list[str]
+    ) -> dict[str, Any]:
         """Lock the device for this run and tidy up after the one before.
 
         Args:
             use: entries that this run has used, where it comes back.
             whole: lock the machine, not only this store of it.
+            trusted: entries that are known to be what was stored, and need not be looked at.
 
         Reply: "busy", who holds it; or "store", its path; "entries", what is there; "damaged", what was and has been
         removed; "reaped", processes of earlier runs that were ended, and "stuck", those that do not end.
@@ -75,7 +78,7 @@ class Keeper:
         reaped = orphans.reap(agents, spare=run)
         stuck = [record["pid"] for record in orphans.living(agents) if record["run"] != run]
         self.store.drop_results(run)
-        damaged = self.store.tidy()
+        damaged = self.store.tidy(trusted)
         self._use(use)
         reply = {"store": root, "damaged": damaged, "entries": self.store.entries()}
         return {**reply, "reaped": reaped, "stuck": stuck}

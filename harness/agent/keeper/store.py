@@ -78,16 +78,19 @@ class Store:
         names = ((kind, name) for kind in KINDS for name in sorted(os.listdir(self.path(kind))))
         return [f"{kind}/{name}" for kind, name in names if not name.startswith(".")]
 
-    def tidy(self) -> list[str]:
+    def tidy(self, trusted: Collection[str] = ()) -> list[str]:
         """Remove what an earlier run left half-done, and entries that are not what was stored; returns the latter.
 
         What came in stays, to be gone on with: see make_room.
+
+        Args:
+            trusted: entries that need not be looked at.
         """
         for kind in KINDS:
             for name in os.listdir(self.path(kind)):
                 if name.startswith("."):
                     remove(self.path(kind, name))
-        damaged = [entry for entry in self.entries() if not self.is_intact(entry)]
+        damaged = [entry for entry in self.entries() if entry not in trusted and not self.is_intact(entry)]
         for entry in damaged:
             self.remove(entry)
         return damaged + (self._remove_dangling() if damaged else [])
