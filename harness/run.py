@@ -24,9 +24,9 @@ from .export import Artifact, export_artifact
 from .finding import Finding
 from .inputs import Arrays, measured_sets
 from .measure import known_metrics
-from .measure.accuracy import SampleSet, eager_accuracy, read_samples
+from .measure.accuracy import EMULATED_SAMPLES, SampleSet, eager_accuracy, read_samples
 from .measure.quantiles import samples_for_proportion
-from .measure.sampling import ENOUGH, Measurement, take_samples
+from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model import Array
 from .model_file import ModelFile, load_model
 from .options import Options
@@ -93,7 +93,7 @@ class Run:
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     _built: tuple[ModelFile, BuiltModel, Reference] | None = None
-    _samples: tuple[ModelFile, tuple[SampleSet, float] | None] | None = None
+    _samples: tuple[tuple[ModelFile, bool], tuple[SampleSet, float] | None] | None = None
     _board: Board | None = None
 
     def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
@@ -104,12 +104,13 @@ class Run:
             self._built = (file, built, Reference(built))
         return self._built[1:]
 
-    def samples(self, file: ModelFile) -> tuple[SampleSet, float] | None:
-        """A model file's samples, and eager PyTorch's score over them; None where it has none."""
-        if self._samples is None or self._samples[0] != file:
-            built, _ = self.built(file)
-            read = read_samples(built)
-            self._samples = (file, (read, eager_accuracy(built, read)) if read else None)
+    def samples(self, cell: Cell) -> tuple[SampleSet, float] | None:
+        """The model file's samples as its device takes them, and eager PyTorch's score over these; None without any."""
+        wanted = cell.file, cell.device.emulated
+        if self._samples is None or self._samples[0] != wanted:
+            built, _ = self.built(cell.file)
+            read = read_samples(built, EMULATED_SAMPLES if cell.device.emulated else None)
+            self._samples = (wanted, (read, eager_accuracy(built, read)) if read else None)
         return self._samples[1]
 
     def artifact(self, cell: Cell) -> Artifact:
@@ -202,7 +203,10 @@ class Run:
         return name
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
-        """The cell's samples, taken in fresh processes."""
+        """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
+        if cell.device.emulated:
+            with self.progress.task(f"measuring {cell.id}"), deployer.failures_kept():
+                return self._measured(cell, deployer, take_memory(deployer, measured_sets(cell.file.model, TIMED_SETS)))
         announced = False
         with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept():
 
@@ -218,6 +222,9 @@ class Run:
             needed = samples_for_proportion(rate) if rate is not None and 0 < rate < 1 else 0
             limit_s = self.options.time_limit_s
             measured = take_samples(deployer, sets, limit_s, report, at_least=max(ENOUGH, needed))
+        return self._measured(cell, deployer, measured)
+
+    def _measured(self, cell: Cell, deployer: Deployer, measured: Measurement) -> Measurement:
         deployer.close()
         self._note_measurement(cell, measured)
         return measured

@@ -22,6 +22,8 @@ METRICS = (ACCURACY,)
 
 # How many samples go into one call, at least: progress is seen, and the link's cost is spread.
 BATCH = 64
+# On an emulated board, where an inference takes a hundred times as long, at most so many, spread over all of them.
+EMULATED_SAMPLES = 100
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
 Report = Callable[[int, int], None]
@@ -35,12 +37,15 @@ class SampleSet:
         sets: one call's inputs each; the last may repeat samples of the one before, to be of full size.
         labels: array[N, …].
         stacked: whether a sample lacks the model's first axis: then outputs are stacked, else joined.
+        step: how many samples a set has.
+        given: how many samples the model file has.
     """
 
     sets: tuple[Arrays, ...]
     labels: Array
     stacked: bool
     step: int
+    given: int
 
     def join(self, outputs: Sequence[Array]) -> Array:
         """One output of every set to one array, whose first axis counts the samples.
@@ -54,8 +59,11 @@ class SampleSet:
         return np.concatenate(parts)
 
 
-def read_samples(built: BuiltModel) -> SampleSet | None:
+def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | None:
     """The model file's samples, validated; None where it has none.
+
+    Args:
+        at_most: so many of them, evenly spread.
 
     Raises:
         ModelError: samples() raises, or what it returns does not fit the inputs.
@@ -79,7 +87,11 @@ def read_samples(built: BuiltModel) -> SampleSet | None:
         found = ", ".join(f"{name}: {'one' if one else size}" for name, (one, size) in plans.items())
         what, wanted = "the samples do not fit each other", "the same count of samples in every input of a call"
         raise ModelError(what, wanted=wanted, found=found, where=where)
-    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step)
+    given = len(answers)
+    if at_most is not None and given > max(at_most, step):
+        chosen = np.linspace(0, given - 1, max(at_most, step)).round().astype(int)
+        columns, answers = {name: column[chosen] for name, column in columns.items()}, answers[chosen]
+    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, given)
 
 
 def _plan(item: Input, column: Array, sizes: Mapping[str, int], count: int, where: str) -> tuple[bool, int]:
@@ -142,7 +154,8 @@ class AccuracyRun:
         except ModelError as error:
             failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
             return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details={"eager": eager})
-        return Finding(ACCURACY, value, value, samples=len(samples.labels), details={"eager": eager})
+        details = {"eager": eager, "given": samples.given}
+        return Finding(ACCURACY, value, value, samples=len(samples.labels), details=details)
 
 
 def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Array]]) -> float:
