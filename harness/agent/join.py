@@ -1,6 +1,6 @@
-"""Has a resident be this process's agent (see resident), and ends as that does; without one, runs the command itself.
+"""Has a resident be this process's program (see resident), and ends as that does; without one, runs the command itself.
 
-    python agent/join.py SOCKET RUN PYTHON … -m agent ARGUMENT…
+    python join.py SOCKET RUN COMMAND…
 
 Run as a file, and importing next to nothing: an emulated board takes a tenth of a second for each module.
 """
@@ -13,22 +13,21 @@ from array import array
 
 def main(path: str, run: str, command: list[str]) -> None:
     """Ask, wait, end as it did."""
-    arguments = command[command.index("-m") + 2 :]
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.connect(path)
     except OSError:  # the kernel took it when memory ran out, or the board was restarted
         os.execvp(command[0], command)  # noqa: S606
-    message = "\0".join([os.getcwd(), run, *arguments])
+    message = "\0".join([os.getcwd(), run, *command])
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [0, 1, 2]).tobytes())
     connection.sendmsg([os.fsencode(message)], [rights])
-    os.closerange(0, 3)  # the agent has them now: who reads them must see its end
+    os.closerange(0, 3)  # the program has them now: who reads them must see its end
     answer = connection.recv(4)
     if len(answer) < 4:
         os._exit(1)
     status = int.from_bytes(answer, "little", signed=True)
     if os.WIFSIGNALED(status):
-        os.kill(os.getpid(), os.WTERMSIG(status))  # -I leaves Python's own handlers out but for SIGINT's
+        os.kill(os.getpid(), os.WTERMSIG(status))
     os._exit(os.waitstatus_to_exitcode(status))
 
 

@@ -78,9 +78,9 @@ class Board(Hold):
         store = {name: shlex.quote(f"{self.store}/{name}") for name in ("agents", "results")}
         command = f"agent --records {store['agents']} --results {store['results']} --run {self.run}"
         if not self.device.emulated:
-            return self._in_bundle(bundle, f"exec {{python}} -m {command}", mark=True)
+            return self._in_bundle(bundle, f"{{python}} -m {command}", mark=True)
         python = shlex.quote(self.facts["executable"])
-        join = f"exec {python} -I -S -B agent/join.py {shlex.quote(self.resident(bundle))} {self.run}"
+        join = f"{python} -I -S -B agent/join.py {shlex.quote(self.resident(bundle))} {self.run}"
         return self._in_bundle(bundle, f"{join} {{python}} -m {command}", mark=True)
 
     def resident(self, bundle: Bundle) -> str:
@@ -93,7 +93,7 @@ class Board(Hold):
         Raises:
             LinkError: the board cannot be reached.
         """
-        command = f"exec {{python}} -m agent.resident {shlex.quote(self.resident(bundle))}"
+        command = f"{{python}} -m agent.resident_agent {shlex.quote(self.resident(bundle))}"
         return self.link.start(self._in_bundle(bundle, command))
 
     def _in_bundle(self, bundle: Bundle, command: str, *, mark: bool = False) -> str:
@@ -106,7 +106,7 @@ class Board(Hold):
         marked = f"{MARK}={self.run}" if mark else ""
         # With PYTHONSAFEPATH, -m would not look into the current folder.
         environment = f"exec env -u PYTHONSAFEPATH {marked} {path}"
-        run = command.removeprefix("exec ").replace("{python}", f"{python} {flags}")
+        run = command.replace("{python}", f"{python} {flags}")
         return f"test -e {folder}/manifest.json && cd {folder} && {environment} {run}"
 
     def _end_agents(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import shlex
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..links import GREETING_ALLOWED, Channel, ChannelClosed, LinkType, stderr_o
 AGENT = Path(__file__).parents[1] / "agent"
 BOOT = AGENT / "keeper" / "boot.py"
 # What the keeper imports: all of it standard library.
-SHARED = ("__init__", "facts", "orphans", "telemetry", "unpack", "wire")
+SHARED = ("__init__", "facts", "join", "orphans", "resident", "telemetry", "unpack", "wire")
 START_S = 60.0
 # The keeper shows every 2 seconds that it is at work; a board that swaps may need longer. Beyond this it is gone.
 SILENCE_S = 20.0
@@ -47,25 +48,48 @@ def sources() -> dict[str, str]:
     return {name: path.read_text(encoding="utf-8") for name, path in sorted(paths.items())}
 
 
-def python_script(device: Device, named: str | None) -> str:
+def resident_name() -> str:
+    """The name of the keeper's resident, on a board that has one: it is of use only to these sources."""
+    return "keeper-" + hashlib.sha256(json.dumps(sources()).encode()).hexdigest()[:16]
+
+
+def python_script(device: Device, link: LinkType, *, resident: bool = False) -> str:
     """A shell script that runs the device's Python with the keeper's first lines.
 
     Args:
-        named: the Python that the link knows of.
+        resident: start not a keeper, but the resident of keepers (on an emulated board).
     """
     version = device.runtime.python
-    if program := named or device.runtime.program:
+    if program := link.python or device.runtime.program:
         candidates = [program]
     else:
         candidates = [*([f"python{version}"] if version else []), "python3"]
     listed = " ".join(shlex.quote(candidate) for candidate in candidates)
-    boot = shlex.quote(BOOT.read_text(encoding="utf-8"))
+    run = f'exec "$HILGATE_PYTHON" -B -c {shlex.quote(BOOT.read_text(encoding="utf-8"))}'
+    residents = f"{device.store or link.store}/residents"
+    socket, join = (_quoted(f"{residents}/{name}") for name in (resident_name(), "join.py"))
+    if resident:
+        run += f" {socket}"
+    elif device.emulated:
+        joined = f'exec "$HILGATE_PYTHON" -I -S -B {join} {socket} ""'
+        run = f"if [ -S {socket} ]; then {run.replace('exec', joined, 1)}; fi; {run}"
     return (
         # By the name that was found, also for the agent: it may be a wrapper that sets what the runtime needs.
         f'for name in {listed}; do HILGATE_PYTHON=$(command -v "$name") || continue; '
-        f'export HILGATE_PYTHON; exec "$HILGATE_PYTHON" -B -c {boot}; done; '
+        f"export HILGATE_PYTHON; {run}; done; "
         f'echo "hilgate: no such program: {", ".join(candidates)} (PATH is $PATH)" >&2; exit {NO_PYTHON}'
     )
+
+
+def _quoted(path: str) -> str:
+    """A path for a shell on the device, whose home folder "~" is."""
+    return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
+
+
+def packed_sources() -> bytes:
+    """The sources, as boot reads them."""
+    packed = json.dumps(sources()).encode()
+    return b"%8d" % len(packed) + packed
 
 
 class Keeper:
@@ -79,9 +103,9 @@ class Keeper:
             DeviceError: it has no Python, or one that is too old.
         """
         self.link, self.device = link, device
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._lost = False
-        self.channel: Channel = link.start(python_script(device, link.python), bulk=bulk)
+        self.channel: Channel = link.start(python_script(device, link), bulk=bulk)
         try:
             self._greet()
         except BaseException:
@@ -89,10 +113,9 @@ class Keeper:
             raise
 
     def _greet(self) -> None:
-        packed = json.dumps(sources()).encode()
         deadline = time.monotonic() + START_S
         try:
-            self.channel.send(b"%8d" % len(packed) + packed, deadline)
+            self.channel.send(packed_sources(), deadline)
         except ChannelClosed:
             pass  # why is still to be read
         except TimeoutError:
@@ -136,6 +159,12 @@ class Keeper:
         reply = self._reply(silence_s)
         self._lost = False
         return reply
+
+    @contextlib.contextmanager
+    def to_ourselves(self) -> Iterator[None]:
+        """No ping in between: for frames that are not answered one by one."""
+        with self._turn:
+            yield
 
     def ping(self) -> None:
         """Show that the host is there, unless a request is on its way.

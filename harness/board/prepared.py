@@ -30,11 +30,11 @@ from ..emulator.image import Image, provide_image
 from ..emulator.machine import KERNEL_LINE, Machine, machine_of
 from ..emulator.saved import drop, find_saved, keep
 from ..errors import EmulatorError, HilgateError, LinkError
-from ..links import ChannelClosed, stderr_of
+from ..links import Channel, ChannelClosed, stderr_of
 from ..links.qemu import Link
 from ..links.ssh import STORE
 from .board import Board
-from .keeper import sources
+from .keeper import packed_sources, python_script, sources
 
 Say = Callable[[str], None]
 
@@ -116,10 +116,14 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
         board = Board(device, link, uuid.uuid4().hex[:16], say=say)
         board.look()
         board.lock(0.0)
+        with _timed(say, "started the resident of its keepers"):
+            channel = link.start(python_script(device, link, resident=True))
+            channel.send(packed_sources(), time.monotonic() + IMPORT_S)
+            residents["keeper"] = _started(channel)
         for bundle in bundles:
             board.put(bundle)  # whatever its disk does not have, or has as something else
             with _timed(say, f"started the resident of {bundle.backend}"):
-                residents[bundle.backend] = _start_resident(board, bundle)
+                residents[bundle.backend] = _started(board.start_resident(bundle))
         entries = sorted(board.entries)
         board.let_go()
         if link.emulator is None:
@@ -158,9 +162,8 @@ def _round_times(entry: Path) -> None:
     seal(str(entry))
 
 
-def _start_resident(board: Board, bundle: Bundle) -> str:
-    """Start one; returns "waits", or why it does not: then agents start without it, and say more."""
-    channel = board.start_resident(bundle)
+def _started(channel: Channel) -> str:
+    """Wait for a resident; returns "waits", or why it does not: then programs start without it, and say more."""
     try:
         said = channel.receive(len(READY), time.monotonic() + IMPORT_S)
     except (ChannelClosed, TimeoutError, LinkError) as error:

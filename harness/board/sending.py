@@ -7,6 +7,8 @@ from .hold import Hold
 from .keeper import Keeper
 from .upload import Files, Report, WrongArrival, upload
 
+# So little goes over the connection that is there: another login takes longer than the upload.
+LITTLE_BYTES = 1 << 22
 # An upload that gets no further this many times in a row is given up.
 TRIES = 3
 # A file that arrives as another one is sent anew so many times: what of it was there before may have been damaged.
@@ -59,6 +61,11 @@ class _Sending:
         return True
 
     def _upload(self) -> None:
+        if sum(size for _, size in self._files.values()) <= LITTLE_BYTES:
+            keeper = self._hold.opened
+            with keeper.to_ourselves():
+                upload(keeper, self._hold.store, self._files, self._report, self._begun)
+            return
         courier = Keeper(self._hold.link, self._hold.device, bulk=True)
         try:
             upload(courier, self._hold.store, self._files, self._report, self._begun)

@@ -23,7 +23,7 @@ METRICS = (ACCURACY,)
 # How many samples go into one call, at least: progress is seen, and the link's cost is spread.
 BATCH = 64
 # On an emulated board, where an inference takes a hundred times as long, at most so many, spread over all of them.
-EMULATED_SAMPLES = 100
+EMULATED_SAMPLES = 60
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
 Report = Callable[[int, int], None]

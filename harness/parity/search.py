@@ -30,6 +30,8 @@ from .reference import NoReference, Reference
 # How many inputs are drawn: as many as fit into the time, within these counts.
 EXAMPLES = (10, 100)
 SEARCH_S = 20.0
+# On an emulated device, where an inference takes a hundred times as long: a prefix of the same sequence.
+EMULATED_SEARCH_S = 3.5
 # Shrinking tries hundreds of inputs. Where one takes longer than this, the input stays as it was found.
 SHRINK_BELOW_S = 1.0
 SHRINK_S = 20.0
@@ -55,6 +57,7 @@ class ParitySearch:
         names: the deployment's names of its outputs.
         search_seed: Hypothesis's; the same seed tries the same inputs, on every backend and device, also with CI set.
         report: is told (inputs tried, inputs to try).
+        search_s: for how long to search.
         keep_replay: keeps a failing input with all that is needed to see it again; returns its folder's path.
     """
 
@@ -65,6 +68,7 @@ class ParitySearch:
     search_seed: int
     report: Report
     keep_replay: Callable[[Recipe, Difference], str] | None = None
+    search_s: float = SEARCH_S
     worst: Difference = field(default_factory=Difference)
     failing: Recipe | None = None
     tried: int = 0
@@ -123,13 +127,13 @@ class ParitySearch:
         start = time.monotonic()
         self._try_all(prop, first)
         each_s = (time.monotonic() - start) / max(self.tried, 1)
-        self.total = min(max(int(SEARCH_S / each_s), least), len(first) + EXAMPLES[1])
+        self.total = min(max(int(self.search_s / each_s), least), len(first) + EXAMPLES[1])
         if each_s < SHRINK_BELOW_S:
             # Also where one has failed: to see whether a simpler one does.
-            self._until = SHRINK_S + time.monotonic() if self.failing else SEARCH_S + start
+            self._until = SHRINK_S + time.monotonic() if self.failing else self.search_s + start
             self._draw(prop, least, [Phase.generate, Phase.shrink])
         elif self.failing is None:
-            self._until = SEARCH_S + start
+            self._until = self.search_s + start
             self._draw(prop, least, [Phase.generate])
 
     def _try_all(self, prop: Callable[[Recipe], object], first: list[Recipe]) -> None:

@@ -6,6 +6,7 @@ import sys
 if sys.version_info < (3, 9):
     sys.exit("hilgate: wanted Python 3.9 or newer; found Python " + sys.version.split()[0])
 sys.path = [path for path in sys.path if path]  # not the login folder: a types.py there is not ours
+import importlib
 import importlib.abc
 import importlib.util
 import json
@@ -31,13 +32,13 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return importlib.util.spec_from_loader(name, self, is_package=True)
         return importlib.util.spec_from_loader(name, self) if name in self.texts else None
 
+    def get_source(self, name: str) -> str:
+        return self.texts.get(name + ".__init__") or self.texts.get(name, "")
+
     def exec_module(self, module: object) -> None:
         name = module.__name__
-        text = self.texts.get(name + ".__init__") or self.texts.get(name, "")
-        exec(compile(text, "<hilgate " + name + ">", "exec"), module.__dict__)
+        exec(compile(self.get_source(name), "<hilgate " + name + ">", "exec"), module.__dict__)
 
 
 sys.meta_path.insert(0, Sources(json.loads(read(int(read(8))))))
-from agent.keeper.serve import main
-
-main()
+importlib.import_module("agent.keeper.resident" if sys.argv[1:] else "agent.keeper.serve").main()

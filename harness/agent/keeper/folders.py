@@ -74,8 +74,13 @@ def free_bytes(path: str) -> int:
     """What an ordinary user may still write on the disk of a folder, or of the nearest one above that exists."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
-    disk = os.statvfs(path)
-    return disk.f_bavail * disk.f_frsize
+    return disk_use(path)[0]
+
+
+def disk_use(folder: str) -> tuple[int, int]:
+    """(what an ordinary user may still write, what is in use) on a folder's disk, in bytes."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize, (disk.f_blocks - disk.f_bfree) * disk.f_frsize
 
 
 def remove(path: str) -> None:

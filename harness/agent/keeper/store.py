@@ -28,7 +28,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..unpack import unpack
-from .folders import free_bytes, is_sealed, place, remove, seal, size_of
+from .folders import disk_use, free_bytes, is_sealed, place, remove, seal, size_of
 
 KINDS = ("artifacts", "runtimes", "bundles")
 FOLDERS = (*KINDS, "agents", "incoming", "results")
@@ -176,12 +176,16 @@ class Store:
             near: how many bytes need no place of their own, for they get a second name only.
 
         Returns:
-            "needed_bytes", what is still to come; "free_bytes", "used_bytes" and "removed", the entries' names.
+            "needed_bytes", what is still to come; "free_bytes"; and "removed", the entries' names.
             Whether it is enough is the caller's to judge.
         """
         self.drop_incoming(awaited)
         incoming = size_of(self.path("incoming"))
         needed = max(needed - incoming - near, 0)
+        free, used = disk_use(self.root)
+        if needed <= free and used + needed <= min(self.limit_bytes, free // 2):
+            # All that is on the disk is little enough: there is no need to look at thousands of files.
+            return {"needed_bytes": needed, "free_bytes": free, "removed": []}
         sizes = {entry: size_of(self.folder(entry)) for entry in self.entries()}
         limit = min(self.limit_bytes, (self.free_bytes() + sum(sizes.values()) + incoming) // 2)
         removed: list[str] = []
@@ -193,8 +197,7 @@ class Store:
                 removed.append(entry)
                 del sizes[entry]
         removed += self._remove_dangling() if removed else []
-        used = sum(size for entry, size in sizes.items() if entry not in removed) + incoming
-        return {"needed_bytes": needed, "free_bytes": self.free_bytes(), "used_bytes": used, "removed": removed}
+        return {"needed_bytes": needed, "free_bytes": self.free_bytes(), "removed": removed}
 
     def drop_incoming(self, awaited: Collection[str] = ()) -> None:
         """Remove what has come in and is no longer wanted."""
