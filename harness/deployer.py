@@ -56,7 +56,13 @@ class Deployer:
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
         with self.failures_kept():
             self.board.put(self.bundle)
-            self.live = Deployment(self.board.start(self.bundle), where, self.timeouts, self.device_time)
+            self.live = Deployment(
+                self.board.start(self.bundle),
+                where,
+                self.timeouts,
+                self.device_time,
+                cause_of_death=self.board.cause_of_death,
+            )
             self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
             options: Mapping[str, Any] = self.cell.device.options.get(self.cell.backend.name, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,8 @@ class Deployment:
     greeting: str = ""
     alive: bool = True
     last_used: float = field(default_factory=time.monotonic)
+    # Asked with the agent's process id why it was killed; "" where nobody knows.
+    cause_of_death: Callable[[int], str] = lambda pid: ""
     # What one set of inputs took the device in the last call of such shapes, in seconds.
     _pace: tuple[list[tuple[int, ...]], float] | None = field(default=None, init=False)
 
@@ -233,7 +235,8 @@ class Deployment:
         status = self.channel.finish(END_PATIENCE_S)
         if status == -signal.SIGALRM:  # the agent's own watchdog goes off before the host's patience ends
             return self._timed_out(operation, limit_s, found=describe_status(status))
-        found = f"{describe_status(status)}; {stderr_of(self.channel)}"
+        cause = self.cause_of_death(self.hello["pid"]) if "pid" in self.hello and status == -signal.SIGKILL else ""
+        found = f"{cause or describe_status(status)}; {stderr_of(self.channel)}"
         return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where)
 
     def _timed_out(self, operation: str, limit_s: float, found: str = "nothing") -> DeploymentError:

@@ -113,6 +113,17 @@ class Board(Hold):
         with contextlib.suppress(HilgateError):
             self.request("end_agents")
 
+    def cause_of_death(self, pid: int) -> str:
+        """Why a process is gone that was killed, in words; "" where nothing is known. Never raises."""
+        try:
+            found = self.request("obituary", pid=pid)
+        except HilgateError:
+            return ""
+        if not found["killed"]:
+            return ""
+        at, of = found["resident_kib"] / 1024, found["memory_kib"] / 1024
+        return f"killed by the kernel at {at:.0f} MiB of {of:.0f} MiB: memory ran out"
+
     def result_name(self) -> str:
         """A new name under which an agent keeps what must not be lost."""
         self._results += 1

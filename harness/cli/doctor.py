@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -13,6 +13,9 @@ import paramiko
 
 from ..board.keeper import Keeper
 from ..device import Device
+from ..emulator import host
+from ..emulator.image import find_image
+from ..emulator.machine import machine_of
 from ..errors import HilgateError, HostKeyError
 from ..links import open_link
 from ..links.ssh.connection import connect
@@ -28,14 +31,14 @@ NETWORK = ("name", "TCP", "host key", "login")
 def examine(device: Device, *, offline: bool) -> Iterator[Check]:
     """Every check, as soon as it is made."""
     runtimes = runtime_checks.names(device)
-    if device.link == "ssh":
-        broken = ""
-        for check in _network(device):
-            broken = broken or (check.name if check.mark == FAILED else "")
-            yield check
-        if broken:
-            yield from skipped(("Python", *board_checks.NAMES, *runtimes), broken)
-            return
+    ways: dict[str, Callable[[Device], Iterator[Check]]] = {"ssh": _network, "qemu": _emulator}
+    broken = ""
+    for check in ways[device.link](device) if device.link in ways else ():
+        broken = broken or (check.name if check.mark == FAILED else "")
+        yield check
+    if broken:
+        yield from skipped(("Python", *board_checks.NAMES, *runtimes), broken)
+        return
     try:
         facts, look, behind_s = _ask(device)
     except HilgateError as error:
@@ -65,6 +68,24 @@ def _ask(device: Device) -> tuple[dict[str, Any], dict[str, Any], float]:
             keeper.close()
     finally:
         link.close()
+        link.power_off()
+
+
+def _emulator(device: Device) -> Iterator[Check]:
+    try:
+        machine = machine_of(device)
+    except HilgateError as error:
+        yield failed("QEMU", error)
+        yield from skipped(("image",), "QEMU")
+        return
+    yield Check("QEMU", OK, f"{host.qemu_version()}: {machine.cpu}, {machine.memory_mib} MiB")
+    image = find_image()
+    if image is None:
+        yield Check(
+            "image", FAILED, "not built yet", f"hilgate image build {device.name}, or a run, which does the same"
+        )
+        return
+    yield Check("image", OK, f"{image.name}, kernel {image.record['kernel']}")
 
 
 def _network(device: Device) -> Iterator[Check]:

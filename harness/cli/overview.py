@@ -13,7 +13,9 @@ import paramiko
 from ..board.keeper import Keeper
 from ..board.preflight import differences
 from ..device import Device, device_names
-from ..errors import DeviceError, HilgateError, HostKeyError, LinkError
+from ..emulator.image import find_image
+from ..emulator.machine import machine_of
+from ..errors import DeviceError, EmulatorError, HilgateError, HostKeyError, LinkError
 from ..links import open_link
 from ..links.ssh.hostkeys import Unverified
 from .project import Project
@@ -74,6 +76,8 @@ def _state(device: Device) -> str:
 
 
 def _look(device: Device) -> str:
+    if device.emulated:
+        return _look_emulated(device)
     link = open_link(device)
     try:
         keeper = Keeper(link, device)
@@ -89,6 +93,15 @@ def _look(device: Device) -> str:
     if holder is not None:
         return f"busy: held by {holder.get('who', 'somebody')} since {holder.get('since', 'an unknown time')}"
     return "reachable"
+
+
+def _look_emulated(device: Device) -> str:
+    """It is not booted for this."""
+    try:
+        machine_of(device)
+    except EmulatorError as error:
+        return f"{error.found or error.what}: {error.hint}"
+    return "emulated, its image is there" if find_image() else "emulated; the first run builds its image"
 
 
 def _brief(error: HilgateError, device: Device) -> str:

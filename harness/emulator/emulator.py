@@ -36,6 +36,7 @@ from typing import Any
 from ..cache import cache_folder, storage_errors
 from ..errors import EmulatorDied, EmulatorError
 from . import host, supervisor
+from .faults import SOCKET, inject
 from .image import Image
 from .machine import Files, Machine
 from .monitor import Monitor
@@ -98,7 +99,7 @@ class Emulator:
         elif home is not None:
             shutil.move(home, own_home)
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
-        with _listening(self.folder / "faults") as faults:
+        with _listening(self.folder / SOCKET) as faults:
             descriptors = theirs[0].fileno(), theirs[1].fileno(), faults.fileno()
             second = own_home if own_home.exists() else None
             files = Files(disk, second, memory, self.folder / "console.log", *descriptors)
@@ -156,8 +157,10 @@ class Emulator:
                     self._pending += self._control.recv(4096)
         line, _, self._pending = self._pending.partition(b"\n")
         answer = json.loads(line)
-        if key not in answer:
-            raise EmulatorError("the emulated board's caretaker refused", wanted=repr(key), found=repr(answer))
+        if "error" in answer:
+            raise EmulatorError("the emulated board's caretaker refused", wanted=repr(key), found=answer["error"])
+        if key not in answer:  # of a restart since
+            self._expect(key, max(end - time.monotonic(), 0.0))
 
     def _forwarded_port(self) -> int:
         said = self.monitor("human-monitor-command", command_line="info usernet")
@@ -212,6 +215,14 @@ class Emulator:
             lines = _tail(self.folder / name)
             parts += [f"{title}:\n{lines}"] if lines else []
         return "\n".join(parts)
+
+    def inject(self, fault: str) -> None:
+        """Let something happen to the board: one of faults.FAULTS.
+
+        Raises:
+            EmulatorError: QEMU refused, or is gone.
+        """
+        inject(self.monitor, fault)
 
     def check(self) -> None:
         """Raises EmulatorDied where QEMU has ended."""

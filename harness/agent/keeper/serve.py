@@ -23,7 +23,7 @@ from typing import Any
 from .. import orphans, telemetry
 from ..facts import facts
 from ..wire import Head, pack_head, read_head
-from . import lock, look
+from . import lock, look, obituary
 from .folders import free_bytes
 from .receive import Receiver, adopt, is_near
 from .store import Store
@@ -113,6 +113,10 @@ class Keeper:
     def op_end_agents(self) -> dict[str, Any]:
         """End every process that was started from this store."""
         return {"reaped": orphans.reap(self._store.path("agents"))}
+
+    def op_obituary(self, pid: int) -> dict[str, Any]:
+        """Whether the kernel killed a process when memory ran out; see obituary."""
+        return obituary.obituary(pid)
 
     def op_leave(self, run: str, use: list[str]) -> dict[str, Any]:
         """The run is over: note what it used, end what is left of it, drop what it did not collect."""

@@ -1,0 +1,47 @@
+"""Why a process is gone: whether the kernel killed it when memory ran out."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from ..facts import read_text
+
+LOG = "/dev/kmsg"
+RECORD_BYTES = 1 << 13
+KILLED = re.compile(r"Killed process (\d+) \(.*?\).*?anon-rss:(\d+)kB, file-rss:(\d+)kB(?:, shmem-rss:(\d+)kB)?")
+
+
+def obituary(pid: int) -> dict[str, Any]:
+    """What the kernel's log says of a process.
+
+    Reply: "killed", whether the kernel killed it when memory ran out; None where the log may not be read, as an
+    ordinary user may not everywhere. "resident_kib", what it had then; "memory_kib", what the board has.
+    """
+    try:
+        text = _kernel_log()
+    except OSError:
+        return {"killed": None}
+    for found in reversed(list(KILLED.finditer(text))):
+        if int(found[1]) == pid:
+            total = re.search(r"^MemTotal:\s*(\d+) kB", read_text("/proc/meminfo"), re.MULTILINE)
+            resident = sum(int(kib) for kib in found.groups()[1:] if kib)
+            return {"killed": True, "resident_kib": resident, "memory_kib": int(total[1]) if total else 0}
+    return {"killed": False}
+
+
+def _kernel_log() -> str:
+    """All that is left of it; a record a read, see Documentation/ABI/testing/dev-kmsg of the kernel."""
+    descriptor = os.open(LOG, os.O_RDONLY | os.O_NONBLOCK)
+    records = []
+    try:
+        while True:
+            try:
+                records.append(os.read(descriptor, RECORD_BYTES))
+            except BrokenPipeError:  # the next record was overwritten meanwhile
+                continue
+    except BlockingIOError:
+        return b"".join(records).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,34 @@
+"""Images and saved states in the cache, as `hilgate image` shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..cache import cache_folder
+from ..emulator import image, saved, sealed
+from .text import size
+
+BLOCK = 512  # what st_blocks counts in, whatever the file system's own are (stat(2))
+
+
+def folders() -> list[Path]:
+    """All of them, images first."""
+    kinds = (image.FOLDER, saved.FOLDER)
+    found = (path for kind in kinds for path in sorted((cache_folder() / kind).glob("[!.]*")))
+    return [path for path in found if path.is_dir()]
+
+
+def taken(folder: Path) -> int:
+    """What one takes on the disk, in bytes: a guest's memory is a file with holes."""
+    return sum(path.stat().st_blocks * BLOCK for path in folder.iterdir())
+
+
+def shown(folder: Path) -> str:
+    """A line about one."""
+    kind = "image" if folder.parent.name == image.FOLDER else "state"
+    try:
+        record = sealed.read(folder)
+    except ValueError as error:
+        return f"  {kind} {folder.name[:12]}  damaged: {error}"
+    what = f"of {record['device']}" if "device" in record else f"kernel {record['kernel']}, Python {record['python']}"
+    return f"  {kind} {folder.name[:12]}  {what}, {size(taken(folder))}, made {record['made']}\n    {folder}"
