@@ -8,8 +8,9 @@ there begins where that half minute ends. On a Unix socket a resident takes one 
 where the words are the command that would start the program without it. It forks, lets the child be the program, and
 answers with the child's wait status, a 32-bit integer, when that has ended. See join for the other end.
 
-It says "ready" when it waits, and goes on in the background. When memory runs out the kernel takes it first: it is no
-part of what is measured, and programs then start without it.
+It says "ready" when it waits, and goes on in the background. When memory runs out the kernel takes it first, as long as
+no child of it lives: it is no part of what is measured, and programs then start without it. With a child it shares
+nearly all of its memory, so that little would be won; and the child's end would be nobody's to tell.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ def wait(path: str, program: Program) -> None:
     for number in range(DESCRIPTORS):
         os.dup2(nothing, number)
     os.chdir("/")
-    _set_oom_score(FIRST_KILLED)
     _serve(listener, program)
 
 
@@ -64,6 +64,7 @@ def _serve(listener: socket.socket, program: Program) -> None:
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     while True:
+        _set_oom_score(AS_USUAL if children else FIRST_KILLED)
         for ready, _ in poll.poll():
             if ready in children:
                 poll.unregister(ready)
@@ -76,6 +77,7 @@ def _serve(listener: socket.socket, program: Program) -> None:
             except OSError:
                 connection.close()
                 continue
+            _set_oom_score(AS_USUAL)
             pid = os.fork()
             if pid == 0:
                 listener.close()
@@ -104,7 +106,6 @@ def _be(program: Program, request: list[str], descriptors: list[int]) -> None:
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        _set_oom_score(AS_USUAL)
         folder, os.environ[MARK], *words = request
         os.chdir(folder)
         random.seed()

@@ -25,9 +25,11 @@ from ..bundle import Bundle, make_bundle
 from ..bundle.runtime import plan_runtime
 from ..device import Device
 from ..emulator import host
+from ..emulator import machine as machines
+from ..emulator import saved as saving
 from ..emulator.disk import make_disk
 from ..emulator.image import Image, provide_image
-from ..emulator.machine import KERNEL_LINE, Machine, machine_of
+from ..emulator.machine import Machine, machine_of
 from ..emulator.saved import drop, find_saved, keep
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..links import Channel, ChannelClosed, stderr_of
@@ -95,9 +97,9 @@ def _key(image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
     parts = {
         "image": image.name,
         "qemu": host.qemu_version(),
-        "machine": [machine.cpu, machine.memory_mib, machine.cores, KERNEL_LINE],
-        "emulator": [path.read_text(encoding="utf-8") for path in sorted(Path(host.__file__).parent.glob("*.py"))],
-        "prepared": Path(__file__).read_text(encoding="utf-8"),
+        "machine": [machine.cpu, machine.memory_mib, machine.cores],
+        # How it is started, saved and prepared.
+        "program": [Path(file).read_text(encoding="utf-8") for file in (machines.__file__, saving.__file__, __file__)],
         "keeper": sources(),
         "bundles": [bundle.foundation for bundle in bundles],
     }
