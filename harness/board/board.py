@@ -70,6 +70,9 @@ class Board(Hold):
             if self.reopened:  # the one before may not have seen yet that its host has gone
                 self.request("end_agents")
                 self.reopened = False
+                # Whose power was cut has lost what it was given last.
+                if not {entry.name for entry in bundle.entries} <= self.entries:
+                    self._put(bundle, lambda done, total: None)
             return self.link.start(self._agent_script(bundle), kill=self._end_agents)
 
         return self.again(start)

@@ -70,7 +70,9 @@ class Hold:
         check_board(self.device, found)
         if self.facts:
             check_same(self.device, self.facts, found)
-        self.facts = self.facts or found
+            if found["boot"] != self.facts["boot"]:
+                self.notes.append(f"{self.device.name} was restarted while it was used")
+        self.facts = found
         self.link.learn(found)
 
     def lock(self, wait_s: float) -> None:

@@ -48,7 +48,7 @@ class Keeper:
 
     def op_facts(self, packages: list[str] | None = None) -> dict[str, Any]:
         """What the board is; see harness.agent.facts. Asks for no lock."""
-        return {**facts(packages), "governor": telemetry.governors()}
+        return {**facts(packages), "governor": telemetry.governors(), "boot": orphans.boot_id()}
 
     def op_look(self, store: str) -> dict[str, Any]:
         """Who holds the device, and what is stored; see look. Asks for no lock, writes nothing."""
