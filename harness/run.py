@@ -183,6 +183,7 @@ class Run:
         kept = {
             key: facts[key] for key in ("arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python")
         }
+        kept |= board.link.described
         record.facts["fingerprint"] = {**kept, "threads": cell.device.threads, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
         return Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)

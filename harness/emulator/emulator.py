@@ -210,11 +210,18 @@ class Emulator:
 
     def state(self) -> str:
         """What is to be known of a board that went wrong: QEMU's state, what it said, the end of the console."""
-        parts = [f"QEMU {self.ended or 'is running'}"]
+        parts = [f"QEMU {self.ended or self._doing()}"]
         for name, title in (("qemu.log", "QEMU said"), ("console.log", "its console ends")):
             lines = _tail(self.folder / name)
             parts += [f"{title}:\n{lines}"] if lines else []
         return "\n".join(parts)
+
+    def _doing(self) -> str:
+        """In QEMU's words: running; paused, as by a fault; io-error, where the host's disk is full."""
+        try:
+            return f"is {self.monitor('query-status', timeout_s=5.0)['status']}"
+        except (EmulatorError, AttributeError):  # it never came so far
+            return "is not answering"
 
     def inject(self, fault: str) -> None:
         """Let something happen to the board: one of faults.FAULTS.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from ..device import Device
@@ -45,12 +45,16 @@ class LinkType(Protocol):
         shares_files: whether the device sees the host's own files, so that none has to be sent.
         store: where the device's store is, unless the device file says; "~" is the device's.
         python: the Python that the device file or the host's own environment names, if one does.
+        described: what the evidence should say of the device beside what it says of itself.
     """
 
     where: str
     shares_files: bool
     store: str
     python: str | None
+
+    @property
+    def described(self) -> Mapping[str, Any]: ...
 
     def __init__(self, device: Device) -> None: ...
 

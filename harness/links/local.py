@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..cache import cache_folder
@@ -36,6 +37,7 @@ class Link:
 
     where = "this machine"
     shares_files = True
+    described: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, device: Device) -> None:
         environment = device.runtime.environment

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..device import Device
+from ..emulator import host
 from ..emulator.emulator import Emulator
 from ..emulator.image import Image, find_image
 from ..emulator.machine import machine_of
@@ -33,6 +34,7 @@ class Link:
         self.where = f"QEMU ({device.name})"
         self.emulator: Emulator | None = None
         self._ssh: ssh.Link | None = None
+        self.described: dict[str, Any] = {}
 
     def power_on(self, image: Image, saved: Saved | None = None, home: Path | None = None) -> None:
         """Boot the board, or restore a saved state of it.
@@ -51,6 +53,8 @@ class Link:
         board = replace(self.device, host=self.device.name, known_hosts=None)
         self._ssh = ssh.Link(board, self.emulator.ssh_config)
         self.where = f"QEMU ({self.device.name}, port {self.emulator.port})"
+        state = saved.folder.name if saved else None
+        self.described = {"emulator": {"qemu": host.qemu_version(), "image": image.name, "state": state}}
 
     def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Process:
         """Start a script on the board; one that is still off is switched on, as its image has it.

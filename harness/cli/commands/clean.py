@@ -17,9 +17,13 @@ def command(project: Project, name: str, yes: bool, wait: float) -> None:
     from contextlib import closing
 
     from ...board import open_board
+    from ...errors import DeviceError
     from ..text import say, size
 
     device = project.device(name)
+    if device.emulated:
+        what = f"{name} is emulated: nothing that it holds outlasts a run"
+        raise DeviceError(what, hint="its image and its saved state are on this machine: hilgate image remove")
     with closing(open_board(device, wait_s=wait, say=say)) as board:
         if not yes:
             used = size(board.request("look", store=board.store)["used_bytes"])

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import paramiko
@@ -31,6 +32,7 @@ class Link:
     shares_files = False
     store = STORE
     python: str | None = None
+    described: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, device: Device, config: Path | None = None) -> None:
         """Nothing is connected yet.
