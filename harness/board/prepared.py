@@ -13,7 +13,8 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from ..emulator import saved as saving
 from ..emulator.disk import make_disk
 from ..emulator.image import Image, provide_image
 from ..emulator.machine import Machine, machine_of
-from ..emulator.saved import drop, find_saved, keep
+from ..emulator.saved import Saved, drop, find_saved, keep
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..links import Channel, ChannelClosed, stderr_of
 from ..links.qemu import Link
@@ -112,7 +113,7 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
     residents = dict[str, str]()
     try:
         with _timed(say, "laid out its disk"):
-            home = _make_home(bundles, folder)
+            home = _make_home(device.store or STORE, bundles, folder)
         with _timed(say, "booted it"):
             link.power_on(image, home=home)
         board = Board(device, link, uuid.uuid4().hex[:16], say=say)
@@ -131,21 +132,23 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
         if link.emulator is None:
             raise EmulatorError("the board was switched off while it was prepared")
         with _timed(say, "saved its state"):
-            link.emulator.save(folder)
+            link.emulator.save(Saved(folder, {}))
     finally:
         link.power_off()
     return {"device": device.name, "entries": entries, "residents": residents}
 
 
-def _make_home(bundles: Sequence[Bundle], folder: Path) -> Path:
+def _make_home(place: str, bundles: Sequence[Bundle], folder: Path) -> Path:
     """A disk with the user's home folder, the runtimes in its store: by the keeper's own code, but here.
 
-    Unpacked on the emulated board itself torch's nine thousand files take more than a minute.
+    Unpacked on the emulated board itself torch's nine thousand files take more than a minute; those of a store that is
+    elsewhere than in the home folder are.
     """
+    here, place = (bundles, place) if place.startswith("~/") else ((), STORE)
     with tempfile.TemporaryDirectory(prefix="home-", dir=folder) as work:
         root = Path(work) / "home"
-        store = Store(str(root / STORE.removeprefix("~/")))
-        for entry in (entry for bundle in bundles for entry in bundle.entries):
+        store = Store(str(root / place.removeprefix("~/")))
+        for entry in (entry for bundle in here for entry in bundle.entries):
             if entry.name not in store.entries():
                 for sha256, (path, _) in entry.sources.items():
                     adopt(store, str(path), sha256)
@@ -175,15 +178,9 @@ def _started(channel: Channel) -> str:
     return "waits" if said == READY else f"said {bytes(said)!r}"
 
 
-class _timed:  # noqa: N801  # used like a function
-    """Says what was done, and in how many seconds."""
-
-    def __init__(self, say: Say, what: str) -> None:
-        self.say, self.what, self.start = say, what, time.monotonic()
-
-    def __enter__(self) -> None:
-        self.start = time.monotonic()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.say(f"    {self.what} ({time.monotonic() - self.start:.1f} s)")
+@contextmanager
+def _timed(say: Say, what: str) -> Iterator[None]:
+    """Say what was done, and in how many seconds."""
+    start = time.monotonic()
+    yield
+    say(f"    {what} ({time.monotonic() - start:.1f} s)")

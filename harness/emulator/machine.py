@@ -6,6 +6,7 @@ The command is part of what a saved state depends on: a state is restored into t
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from .image import Image
 ARCH = "aarch64"
 CORES = 2
 CONTROL_PORT = "hilgate"
+# Of what QEMU lists, Cortex-A5 to A17 and all M and R have 32 bits.
+SIXTY_FOUR_BITS = re.compile(r"cortex-a(?!1[57])\d\d|neoverse-|a64fx")
 TRANSLATED_MIB = 512
 # A panic ends the machine: QEMU is told to take a reboot as the end. Errors of the kernel go to the console, and the
 # processes that it kills.
@@ -130,9 +133,7 @@ def known_cpus() -> tuple[str, ...]:
     command = [host.program(host.QEMU), "-machine", "virt", "-cpu", "help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=host.VERSION_S, check=False)
     names = (line.strip() for line in done.stdout.splitlines())
-    return tuple(
-        name for name in names if name.startswith(("cortex-a3", "cortex-a5", "cortex-a7", "neoverse", "a64fx"))
-    )
+    return tuple(name for name in names if SIXTY_FOUR_BITS.match(name))
 
 
 def _quoted(path: Path) -> str:

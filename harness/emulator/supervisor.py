@@ -1,15 +1,14 @@
 """The process between us and QEMU. Where we go, however we go, QEMU goes too, and the board's folder with it.
 
-    python supervisor.py LIFELINE FD,FD,… FOLDER COMMAND…
+    python supervisor.py LIFELINE LOCK FD,FD,… FOLDER COMMAND…
 
-LIFELINE is the reading end of a pipe whose other end only we have: the kernel closes it when we end. The other
-descriptors are QEMU's. On stdout it says "pid N", and "exit N" once QEMU has ended (negative: by a signal). Run as a
-file: standard library only.
+LIFELINE is the reading end of a pipe whose other end only we have: the kernel closes it when we end. LOCK is the
+folder's, held until this process ends. The other descriptors are QEMU's. On stdout it says "pid N", and "exit N" once
+QEMU has ended (negative: by a signal). Run as a file: standard library only.
 """
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import select
 import shutil
@@ -22,8 +21,6 @@ PR_SET_PDEATHSIG = 1
 
 def main(lifeline: int, descriptors: list[int], folder: str, command: list[str]) -> None:
     """Until both have ended."""
-    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # ours to end is when the lifeline ends
     own = os.getpid()
@@ -65,4 +62,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(word) for word in sys.argv[2].split(",")], sys.argv[3], sys.argv[4:])
+    main(int(sys.argv[1]), [int(word) for word in sys.argv[3].split(",")], sys.argv[4], sys.argv[5:])

@@ -51,7 +51,7 @@ class Link:
         self.emulator = Emulator(self.device.name, image, machine_of(self.device), saved, home)
         # Of its ssh_config, and of no project's, both the way and the key that is pinned.
         board = replace(self.device, host=self.device.name, known_hosts=None)
-        self._ssh = ssh.Link(board, self.emulator.ssh_config)
+        self._ssh = ssh.Link(board, self.emulator.folder.ssh_config)
         self.where = f"QEMU ({self.device.name}, port {self.emulator.port})"
         state = saved.folder.name if saved else None
         self.described = {"emulator": {"qemu": host.qemu_version(), "image": image.name, "state": state}}

@@ -16,7 +16,7 @@ def command(name: str, fault: str) -> None:
     power-cut: the board is gone. reset: it starts anew. network-down, network-up: its cable is pulled, and plugged in
     again. pause, resume: it stands still, and goes on.
     """
-    from ...emulator.emulator import running
+    from ...emulator.folder import running
     from ...errors import InputError
     from ..text import say
 

@@ -1,0 +1,156 @@
+"""The folder of one emulated board, EMULATORS/board-… in the cache: it goes with the board.
+
+disk.qcow2     what it writes, above the image's disk or a saved state's
+home.qcow2     a second disk, the user's home folder, where there is one: the same
+memory         its memory, where it was not restored from a saved state
+console.log    what its kernel and process 1 say
+qemu.log       what QEMU says
+faults         a socket of QEMU's monitor, for whoever injects faults from outside
+board.json     {"device": …, "pid": …, "port": …}, for the same
+ssh_config     ssh -F THIS DEVICE
+known_hosts    what that file leads to
+lock           held for as long as the supervisor lives
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..bounded import LEFTOVER_AGE_S, locked
+from ..cache import cache_folder, storage_errors
+from .image import Image
+from .recipe import USER
+
+EMULATORS = "emulators"
+TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class Folder:
+    """See the module; ``lock`` is the descriptor that holds its lock."""
+
+    path: Path
+    lock: int
+
+    @property
+    def disk(self) -> Path:
+        """The overlay of the first disk."""
+        return self.path / "disk.qcow2"
+
+    @property
+    def home(self) -> Path:
+        """The second disk."""
+        return self.path / "home.qcow2"
+
+    @property
+    def memory(self) -> Path:
+        """The memory of a board that was booted."""
+        return self.path / "memory"
+
+    @property
+    def console(self) -> Path:
+        """What the guest's kernel says."""
+        return self.path / "console.log"
+
+    @property
+    def ssh_config(self) -> Path:
+        """A file for ssh -F, in which the board has its device's name."""
+        return self.path / "ssh_config"
+
+    def describe(self, name: str, image: Image, port: int) -> None:
+        """Leave what is needed to log in, and to inject a fault from outside."""
+        known_hosts = self.path / "known_hosts"
+        alias = f"hilgate-{image.folder.name[:16]}"
+        known_hosts.write_text(f"{alias} {image.host_key}\n", encoding="ascii")
+        settings = {
+            "HostName": "127.0.0.1",
+            "Port": port,
+            "User": USER,
+            "HostKeyAlias": alias,
+            "IdentitiesOnly": "yes",
+            "IdentityFile": f'"{image.key}"',
+            "UserKnownHostsFile": f'"{known_hosts}"',
+            "GlobalKnownHostsFile": "none",
+        }
+        text = "".join(f"    {key} {value}\n" for key, value in settings.items())
+        self.ssh_config.write_text(f"Host {name}\n{text}", encoding="utf-8")
+        record = {"device": name, "pid": os.getpid(), "port": port}
+        (self.path / "board.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+    def tails(self) -> list[str]:
+        """The ends of what QEMU and the board's console said, as far as there is any."""
+        named = {"qemu.log": "QEMU said", "console.log": "its console ends"}
+        found = {title: _tail(self.path / name) for name, title in named.items()}
+        return [f"{title}:\n{text}" for title, text in found.items() if text]
+
+    @contextlib.contextmanager
+    def listening(self, name: str) -> Iterator[socket.socket]:
+        """A Unix socket that listens here, however long the path: through a descriptor the kernel takes any."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            folder = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
+            try:
+                listener.bind(f"/proc/self/fd/{folder}/{name}")
+            finally:
+                os.close(folder)
+            listener.listen(1)
+            yield listener
+
+    def remove(self) -> None:
+        """Of a board that came to nothing; that of another one its supervisor removes."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def new_folder() -> Folder:
+    """A folder for one board; those of boards that are gone go first."""
+    place = cache_folder() / EMULATORS
+    with storage_errors(place):
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked(place):  # between its making and its locking nobody may take it for one that was left
+            for folder in place.glob("board-*"):
+                _remove_left(folder)
+            path = Path(tempfile.mkdtemp(prefix="board-", dir=place))
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    return Folder(path, lock)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove the folder of a board whose supervisor is gone: that of a machine that was switched off."""
+    with contextlib.suppress(OSError):
+        if not (folder / "lock").exists() and time.time() - folder.stat().st_mtime > LEFTOVER_AGE_S:
+            shutil.rmtree(folder, ignore_errors=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def running() -> list[tuple[Path, Mapping[str, Any]]]:
+    """(folder, board.json) of every emulated board of this user that is running."""
+    found = []
+    for path in sorted((cache_folder() / EMULATORS).glob("*/board.json")):
+        with contextlib.suppress(OSError, ValueError):
+            found.append((path.parent, json.loads(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def _tail(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[-TAIL_LINES:])

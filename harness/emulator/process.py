@@ -1,0 +1,85 @@
+"""QEMU's process, under its supervisor, from its launch to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from . import supervisor
+from .faults import SOCKET
+from .folder import Folder
+
+END_S = 20.0
+
+# QEMU's command line, given the descriptors of its monitor, of the channel to the caretaker, and of the faults' socket.
+CommandLine = Callable[[int, int, int], Sequence[str]]
+
+
+class Process:
+    """A running QEMU; ``monitor`` and ``control`` are our ends of its two channels."""
+
+    def __init__(self, folder: Folder, command: CommandLine) -> None:
+        self._said = b""
+        self._ended = ""
+        (self.monitor, theirs), (self.control, caretaker) = socket.socketpair(), socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        with theirs, caretaker, folder.listening(SOCKET) as faults:
+            descriptors = theirs.fileno(), caretaker.fileno(), faults.fileno()
+            listed = ",".join(map(str, descriptors))
+            self._supervisor = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", supervisor.__file__),
+                    *(str(lifeline), str(folder.lock), listed, str(folder.path)),
+                    *command(*descriptors),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                pass_fds=(lifeline, folder.lock, *descriptors),
+                start_new_session=True,
+            )
+        os.close(lifeline)
+        os.close(folder.lock)
+
+    @property
+    def ended(self) -> str:
+        """How QEMU ended, in words; "" while it runs."""
+        stream = self._supervisor.stdout
+        while not self._ended and stream is not None and select.select([stream], [], [], 0)[0]:
+            chunk = os.read(stream.fileno(), 4096)
+            self._said += chunk
+            status = re.search(rb"exit (-?\d+)\n", self._said)
+            if status is not None:
+                self._ended = _words(int(status[1]))
+            elif not chunk:
+                self._ended = "ended with its supervisor, which was killed"
+        return self._ended
+
+    def close(self) -> None:
+        """End it, and its folder. Never raises; twice does no harm."""
+        self.control.close()
+        if self._lifeline < 0:
+            return
+        os.close(self._lifeline)
+        self._lifeline = -1
+        try:
+            self._supervisor.wait(END_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._supervisor.pid, signal.SIGKILL)
+            self._supervisor.wait()
+        self._ended = self.ended or "was ended"
+        if self._supervisor.stdout is not None:
+            self._supervisor.stdout.close()
+
+
+def _words(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"
