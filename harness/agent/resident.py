@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import signal
 import socket
@@ -55,6 +54,7 @@ def wait(path: str, program: Program) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in range(DESCRIPTORS):
         os.dup2(nothing, number)
+    os.close(nothing)
     os.chdir("/")
     _serve(listener, program)
 
@@ -80,6 +80,9 @@ def _serve(listener: socket.socket, program: Program) -> None:
             _set_oom_score(AS_USUAL)
             pid = os.fork()
             if pid == 0:
+                for other, (_, theirs) in children.items():
+                    os.close(other)
+                    theirs.close()
                 listener.close()
                 connection.close()
                 _be(program, os.fsdecode(message).split("\0"), descriptors)
@@ -108,7 +111,6 @@ def _be(program: Program, request: list[str], descriptors: list[int]) -> None:
             os.close(descriptor)
         folder, os.environ[MARK], *words = request
         os.chdir(folder)
-        random.seed()
         program(words)
         status = 0
     except SystemExit as end:

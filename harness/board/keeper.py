@@ -9,7 +9,7 @@ import json
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class Keeper:
             DeviceError: it has no Python, or one that is too old.
         """
         self.link, self.device = link, device
-        self._turn = threading.RLock()
+        self._turn = threading.Lock()
         self._lost = False
         self.channel: Channel = link.start(python_script(device, link), bulk=bulk)
         try:
@@ -138,14 +138,15 @@ class Keeper:
         return self.request_with_payload(operation, silence_s=silence_s, **arguments)[0]
 
     def request_with_payload(
-        self, operation: str, *, silence_s: float | None = None, **arguments: Any
+        self, operation: str, payload: bytes = b"", *, silence_s: float | None = None, **arguments: Any
     ) -> tuple[dict[str, Any], bytes]:
-        """The same, where the reply has a payload."""
+        """The same, where the request or the reply has a payload."""
+        request = pack_head({"op": operation, **arguments}, len(payload)) + payload
         with self._turn:
-            reply, payload = self._ask(pack_head({"op": operation, **arguments}), silence_s or SILENCE_S)
+            reply, returned = self._ask(request, silence_s or SILENCE_S)
         if "error" in reply:
             raise self.refusal(operation, reply)
-        return reply, payload
+        return reply, returned
 
     def _ask(self, request: bytes, silence_s: float) -> tuple[dict[str, Any], bytes]:
         if self._lost:  # the reply that did not come may still, and be taken for another one's
@@ -159,12 +160,6 @@ class Keeper:
         reply = self._reply(silence_s)
         self._lost = False
         return reply
-
-    @contextlib.contextmanager
-    def to_ourselves(self) -> Iterator[None]:
-        """No ping in between: for frames that are not answered one by one."""
-        with self._turn:
-            yield
 
     def ping(self) -> None:
         """Show that the host is there, unless a request is on its way.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ..errors import HostKeyError, LinkError
 from .hold import Hold
 from .keeper import Keeper
-from .upload import Files, Report, WrongArrival, upload
+from .upload import Files, Report, WrongArrival, hand_over, upload
 
-# So little goes over the connection that is there: another login takes longer than the upload.
-LITTLE_BYTES = 1 << 22
+# So little goes with a request to the keeper that is there: another login takes longer than the upload.
+LITTLE_BYTES = 1 << 20
 # An upload that gets no further this many times in a row is given up.
 TRIES = 3
 # A file that arrives as another one is sent anew so many times: what of it was there before may have been damaged.
@@ -62,9 +62,7 @@ class _Sending:
 
     def _upload(self) -> None:
         if sum(size for _, size in self._files.values()) <= LITTLE_BYTES:
-            keeper = self._hold.opened
-            with keeper.to_ourselves():
-                upload(keeper, self._hold.store, self._files, self._report, self._begun)
+            hand_over(self._hold.opened, self._hold.store, self._files, self._report)
             return
         courier = Keeper(self._hold.link, self._hold.device, bulk=True)
         try:

@@ -33,7 +33,7 @@ def read(folder: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        sealed = record["files"] if record["schema"] == SCHEMA else {}
+        sealed = dict(record["files"]) if record["schema"] == SCHEMA else {}
     except FileNotFoundError:
         raise ValueError(f"no {RECORD}") from None
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -149,12 +149,12 @@ class AccuracyRun:
         for start in range(0, len(samples.sets), size):
             outputs += self.infer(samples.sets[start : start + size])
             self.report(len(outputs), len(samples.sets))
+        details = {"eager": eager, "given": samples.given}
         try:
             value = score(self.built, samples, outputs)
         except ModelError as error:
             failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
-            return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details={"eager": eager})
-        details = {"eager": eager, "given": samples.given}
+            return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details=details)
         return Finding(ACCURACY, value, value, samples=len(samples.labels), details=details)
 
 

@@ -87,7 +87,7 @@ def make_bundle(
     zips = [_zip(folder / f"{index}.whl", members) for index, members in enumerate(archives)]
     described = {"wheels": [one.sha256 for one in zips]}
     artifact = {file.source.name: file for file in files}
-    return Bundle("onnxruntime", "artifact/file0", program, artifact, Runtime(described, {}, tuple(zips)))
+    return Bundle("onnxruntime", program, artifact, Runtime(described, {}, tuple(zips)), "artifact/file0")
 
 
 def _write(path: Path, content: bytes) -> BundleFile:

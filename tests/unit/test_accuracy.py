@@ -79,6 +79,31 @@ def test_every_sample_goes_into_a_call_and_comes_back_in_its_place(
     np.testing.assert_array_equal(samples.join([one for (one,) in outputs_of(model, samples)]), column)
 
 
+@pytest.mark.parametrize(
+    ("item", "given", "at_most", "taken"),
+    [
+        pytest.param(ONE, 5, None, [0, 1, 2, 3, 4], id="all-without-a-bound"),
+        pytest.param(ONE, 5, 6, [0, 1, 2, 3, 4], id="fewer-than-allowed"),
+        pytest.param(ONE, 5, 5, [0, 1, 2, 3, 4], id="as-many-as-allowed"),
+        pytest.param(ONE, 9, 3, [0, 4, 8], id="from-the-first-to-the-last"),
+        pytest.param(ONE, 6, 5, [0, 1, 2, 4, 5], id="none-twice"),
+        pytest.param(ONE, 9, 1, [0], id="one"),
+        pytest.param(FOUR, 16, 6, [0, 3, 6, 9, 12, 15], id="not-a-multiple-of-a-call"),
+        pytest.param(FOUR, 10, 2, [0, 3, 6, 9], id="never-less-than-a-call"),
+        pytest.param(FOUR, 4, 2, [0, 1, 2, 3], id="just-one-call"),
+    ],
+)
+def test_of_more_samples_than_allowed_evenly_spread_ones_are_taken(
+    item: Input, given: int, at_most: int | None, taken: list[int]
+) -> None:
+    column = counted(given, 2)
+    model = built(same, [item], ({"x": column}, np.arange(given)))
+    samples = read_samples(model, at_most)
+    assert samples is not None
+    assert (samples.given, samples.labels.tolist()) == (given, taken)
+    np.testing.assert_array_equal(samples.join([one for (one,) in outputs_of(model, samples)]), column[taken])
+
+
 def test_samples_get_the_inputs_type_and_order() -> None:
     inputs = [Input("a", shape=(1,), dtype="uint8", min_value=0, max_value=9), Input("b", shape=(1,))]
     arrays = {"b": np.ones((3, 1)), "a": [[1], [2], [3]]}
@@ -215,7 +240,8 @@ def run_with(answer: Callable[[Array], list[Array]]) -> tuple[Any, list[tuple[in
 
 def test_a_deployments_score_is_its_own_bound_with_eagers_beside_it() -> None:
     finding, reported = run_with(lambda x: [x])
-    assert (finding.value, finding.bound, finding.samples, finding.details) == (1.0, 1.0, 130, {"eager": 1.0})
+    assert (finding.value, finding.bound, finding.samples) == (1.0, 1.0, 130)
+    assert finding.details == {"eager": 1.0, "given": 130}
     assert reported == [(64, 130), (128, 130), (130, 130)]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.checks import Check, Verdict, judge, overall
+from harness.checks import EMULATED, Check, Verdict, judge, overall
 from harness.finding import Finding
 from harness.limits import Limit, Metric
 
@@ -76,6 +76,25 @@ def test_a_finding_is_judged(finding: Finding, values: list[float], verdict: Ver
 def test_a_lower_bound_is_kept_from_above(bound: float, values: list[float], verdict: Verdict, reason: str) -> None:
     check = judge(Finding(ACCURACY, bound, bound), limits("accuracy_min", *values))
     assert (check.verdict, check.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        pytest.param(found(20, 30, samples=1000, raw="samples/x.npy", details={"processes": [1]}), id="measured"),
+        pytest.param(found(failure="killed"), id="failed"),
+        pytest.param(found(missing="no sample"), id="not-measured"),
+    ],
+)
+def test_of_a_clock_that_is_emulated_no_figure_is_left(finding: Finding) -> None:
+    check = judge(finding, limits("latency_p99_ms", 10), emulated=True)
+    assert check.verdict is NOT_APPLICABLE
+    assert check.finding == found(not_applicable=EMULATED)
+
+
+def test_what_needs_no_clock_is_judged_on_an_emulated_cpu_too() -> None:
+    finding = Finding(ACCURACY, 0.9, 0.9, samples=60)
+    assert judge(finding, limits("accuracy_min", 0.95), emulated=True) == judge(finding, limits("accuracy_min", 0.95))
 
 
 @pytest.mark.parametrize(

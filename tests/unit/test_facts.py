@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness.agent import facts
+from harness.agent.orphans import boot_id
 from harness.board.keeper import BOOT, SHARED, Keeper, sources
 from harness.device import Device, Runtime
 from harness.errors import DeviceError
@@ -155,7 +156,8 @@ def test_the_keeper_runs_from_memory(python: str) -> None:
     finally:
         keeper.close()
     here = facts.facts(["numpy"])
-    assert set(found) == {*here, "governor"}
+    assert set(found) == {*here, "governor", "boot"}
+    assert found["boot"] == boot_id()
     assert "no-such-package-of-ours" not in found["packages"]
     same = ("arch", "cpu", "aes", "memory_mib", "kernel", "libc", "serial")
     assert {key: found[key] for key in same} == {key: here[key] for key in same}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.agent.keeper import folders
+from harness.agent.keeper import store as store_module
 from harness.agent.keeper.receive import Receiver, adopt, is_near
 from harness.agent.keeper.store import Store
 
@@ -144,6 +145,13 @@ def test_what_was_damaged_is_removed_with_what_leads_to_it(filled: Store, damage
 def test_a_bundle_whose_runtime_was_removed_is_damaged(filled: Store) -> None:
     folders.remove(str(entry_path(filled, RUNTIME)))
     assert filled.tidy() == [BUNDLE]
+
+
+def test_what_is_trusted_is_not_looked_at_and_all_else_is(filled: Store) -> None:
+    cut(entry_path(filled, ARTIFACT))
+    (entry_path(filled, RUNTIME) / "module").unlink()
+    assert filled.tidy([ARTIFACT]) == [RUNTIME, BUNDLE]
+    assert filled.entries() == [ARTIFACT]
 
 
 def test_whether_it_is_whole_is_not_a_question_of_when_it_was_used(filled: Store) -> None:
@@ -277,12 +285,39 @@ def test_what_this_run_uses_stays(filled: Store) -> None:
     room = filled.make_room(10**6)
     assert room["removed"] == [RUNTIME, BUNDLE]
     assert filled.entries() == [ARTIFACT]
-    assert room["used_bytes"] == folders.size_of(filled.root)
     assert room["needed_bytes"] == 10**6
 
 
 def test_nothing_leaves_while_there_is_room(filled: Store) -> None:
+    filled.limit_bytes = filled.used_bytes() + 1000  # far less than is on the disk: all entries are looked at
     assert filled.make_room(1000)["removed"] == []
+    assert filled.make_room(1001)["removed"] != []
+
+
+@pytest.mark.parametrize(
+    ("free", "used", "looked_at"),
+    [
+        pytest.param(12_000, 5_000, False, id="within-half-of-what-is-free"),
+        pytest.param(12_000, 5_001, True, id="beyond-half-of-what-is-free"),
+        pytest.param(100_000, 9_000, False, id="within-the-limit"),
+        pytest.param(100_000, 9_001, True, id="beyond-the-limit"),
+        pytest.param(999, 0, True, id="no-room-on-the-disk"),
+    ],
+)
+def test_where_all_that_is_on_the_disk_is_little_no_entry_is_looked_at(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, free: int, used: int, looked_at: bool
+) -> None:
+    looked = set[str]()
+
+    def size_of(folder: str) -> int:
+        looked.add(folder)
+        return folders.size_of(folder)
+
+    monkeypatch.setattr(store_module, "disk_use", lambda folder: (free, used))
+    monkeypatch.setattr(store_module, "size_of", size_of)
+    filled.limit_bytes = 10_000
+    assert filled.make_room(1000)["removed"] == []
+    assert looked == {filled.path("incoming"), *(map(filled.folder, filled.entries()) if looked_at else ())}
 
 
 def test_what_has_come_already_need_not_come_again(store: Store) -> None:

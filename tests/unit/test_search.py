@@ -55,9 +55,9 @@ def honest(arrays: Arrays) -> list[Array]:
     return [arrays["x"] * 2]
 
 
-def searching(backend: Backend = honest, model: BuiltModel | None = None, seed: int = 0) -> ParitySearch:
+def searching(backend: Backend = honest, model: BuiltModel | None = None, seed: int = 0, **more: Any) -> ParitySearch:
     model = model or built()
-    return ParitySearch(model, Reference(model), backend, model.outputs, seed, lambda done, total: None)
+    return ParitySearch(model, Reference(model), backend, model.outputs, seed, lambda done, total: None, **more)
 
 
 def verdict(finding: Finding) -> Verdict:
@@ -232,10 +232,10 @@ def test_where_zeros_would_pass_on_most_inputs_nothing_is_said() -> None:
     assert "even zeros would be within the tolerance" in finding.doubt
 
 
-def recipes_tried(seed: int, stop: Callable[[int], bool] = lambda tried: False) -> list[Recipe]:
+def recipes_tried(seed: int, stop: Callable[[int], bool] = lambda tried: False, **more: Any) -> list[Recipe]:
     """All recipes of a search; its time is over once ``stop`` says so."""
     found: list[Recipe] = []
-    search = searching(seed=seed)
+    search = searching(seed=seed, **more)
 
     def check(recipe: Recipe) -> None:
         found.append(recipe)
@@ -262,9 +262,8 @@ def test_a_search_with_less_time_tries_the_first_of_the_same_inputs(count: int) 
     assert recipes_tried(0)[:count] == shorter
 
 
-def test_a_slow_device_is_asked_the_fixed_inputs_and_ten_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "SEARCH_S", 0.0)
-    assert len(recipes_tried(0)) == len(first_recipes(built().model)) + 10
+def test_a_slow_device_is_asked_the_fixed_inputs_and_ten_more() -> None:
+    assert len(recipes_tried(0, search_s=0.0)) == len(first_recipes(built().model)) + 10
 
 
 def test_what_takes_long_is_not_made_small(monkeypatch: pytest.MonkeyPatch) -> None:

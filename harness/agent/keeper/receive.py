@@ -123,6 +123,26 @@ def _lock(descriptor: int) -> None:
         time.sleep(0.05)
 
 
+def take(store: Store, files: dict[str, int], content: memoryview) -> dict[str, str]:
+    """Files that lie one behind the other, into ``incoming``; returns those that are others, SHA-256 -> what they are.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    wrong = {}
+    for sha256, size in files.items():
+        part, content = content[:size], content[size:]
+        found = hashlib.sha256(part).hexdigest()
+        if found != sha256:
+            wrong[sha256] = found
+            continue
+        path = store.path("incoming", sha256)
+        with open(f"{path}.part", "wb") as file:
+            file.write(part)
+        os.replace(f"{path}.part", path)
+    return wrong
+
+
 def adopt(store: Store, path: str, sha256: str) -> None:
     """Take a file of this very machine: a second name where the file system allows it, a verified copy elsewhere.
 

@@ -25,7 +25,7 @@ from ..facts import facts
 from ..wire import Head, pack_head, read_head
 from . import lock, look, obituary
 from .folders import free_bytes
-from .receive import Receiver, adopt, is_near
+from .receive import Receiver, adopt, is_near, take
 from .store import Store
 
 # Beyond this silence the host is gone. It sends something every 3 seconds, also while it is busy.
@@ -158,6 +158,10 @@ class Keeper:
         self.record = orphans.write_record(self.receiver.store.path("agents"))
         return {"have": self.receiver.offer(files)}
 
+    def op_take(self, files: dict[str, int], content: memoryview) -> dict[str, Any]:
+        """Take files that came with the request, SHA-256 -> size: "wrong", those that are others than announced."""
+        return {"wrong": take(self._store, files, content)}
+
     def op_done(self) -> dict[str, Any]:
         """End an upload: "wrong", files that came in as others than announced."""
         if self.receiver is None:
@@ -253,6 +257,10 @@ def serve(host: Host, keeper: Keeper) -> None:
             if operation == "file" and keeper.receiver is not None:
                 keeper.receiver.file(header, request.payload_size, host.read_into)
                 continue
+            if request.payload_size:
+                content = memoryview(bytearray(request.payload_size))
+                host.read_into(content)
+                header["content"] = content
             result = _patiently(host, lambda: getattr(keeper, f"op_{operation}")(**header))  # noqa: B023  # run at once
         except (Gone, Silent):
             raise

@@ -183,7 +183,7 @@ class Store:
         incoming = size_of(self.path("incoming"))
         needed = max(needed - incoming - near, 0)
         free, used = disk_use(self.root)
-        if needed <= free and used + needed <= min(self.limit_bytes, free // 2):
+        if used + needed <= min(self.limit_bytes, free // 2):
             # All that is on the disk is little enough: there is no need to look at thousands of files.
             return {"needed_bytes": needed, "free_bytes": free, "removed": []}
         sizes = {entry: size_of(self.folder(entry)) for entry in self.entries()}
