@@ -93,22 +93,23 @@ def _vit_base(time_limit_s: float) -> Iterator[Row]:
 
 def _warm(example: str) -> None:
     """Fill the cache of exports."""
-    _hil(example, "-k", "artifact_size")
+    hil_run(example, "-k", "artifact_size")
 
 
 def _warm_run(example: str, *arguments: str) -> HilRun:
-    made = _hil(example, *arguments)
+    made = hil_run(example, *arguments)
     if made.evidence["harness"]["export_s"]:
         raise RuntimeError(f"{example} was exported anew: the cache does not work, or harness/export was just edited")
     return made
 
 
-def _hil(example: str, *arguments: str) -> HilRun:
+def hil_run(example: str, *arguments: str, device: str = "local") -> HilRun:
+    """A run of ``pytest -m hil`` on examples/EXAMPLE.py, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pytest", "-m", "hil", "--model", str(EXAMPLES / f"{example}.py")]
         before, start = _children_cpu_s(), time.monotonic()
         done = subprocess.run(
-            [*command, "--device", "local", "--evidence", folder, *arguments],
+            [*command, "--device", device, "--evidence", folder, *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,
