@@ -63,7 +63,7 @@ def switch_on(device: Device, link: Link, say: Say) -> frozenset[str]:
     machine = machine_of(device)
     image = provide_image(say)
     bundles = _foundations(device, image, say)
-    key = _key(image, machine, bundles)
+    key = _key(device, image, machine, bundles)
     saved = find_saved(key)
     if saved is not None:
         try:
@@ -73,9 +73,8 @@ def switch_on(device: Device, link: Link, say: Say) -> frozenset[str]:
             drop(saved)
         else:
             return frozenset(saved.record["entries"])
-    say(
-        f"preparing {device.name}, once: booting it, deploying {', '.join(one.backend for one in bundles) or 'nothing'}"
-    )
+    backends = ", ".join(bundle.backend for bundle in bundles) or "nothing"
+    say(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
     saved = keep(key, lambda folder: _prepare(device, image, bundles, folder, say))
     link.power_on(image, saved)
     return frozenset(saved.record["entries"])
@@ -93,9 +92,10 @@ def _foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
     return found
 
 
-def _key(image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
+def _key(device: Device, image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
     """All that a saved state depends on."""
     parts = {
+        "device": [device.store, device.runtime.python],
         "image": image.name,
         "qemu": host.qemu_version(),
         "machine": [machine.cpu, machine.memory_mib, machine.cores],
@@ -110,13 +110,13 @@ def _key(image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
 def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Path, say: Say) -> Mapping[str, Any]:
     """Lay out a board's disk, boot it, start the residents, save; returns what is to be noted of the state."""
     link = Link(device)
+    board = Board(device, link, uuid.uuid4().hex[:16], say=say)
     residents = dict[str, str]()
     try:
         with _timed(say, "laid out its disk"):
             home = _make_home(device.store or STORE, bundles, folder)
         with _timed(say, "booted it"):
             link.power_on(image, home=home)
-        board = Board(device, link, uuid.uuid4().hex[:16], say=say)
         board.look()
         board.lock(0.0)
         with _timed(say, "started the resident of its keepers"):
@@ -134,7 +134,7 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
         with _timed(say, "saved its state"):
             link.emulator.save(Saved(folder, {}))
     finally:
-        link.power_off()
+        board.close()
     return {"device": device.name, "entries": entries, "residents": residents}
 
 

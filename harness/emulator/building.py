@@ -138,13 +138,13 @@ def _configure(root: Path, folder: Path) -> None:
     masters = root / "usr" / "share" / "base-passwd"
     users = (masters / "passwd.master").read_text() + "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
     users += f"{USER}:x:{UID}:{UID}::/home/{USER}:/bin/sh\n"
-    etc = root / "etc"
-    (etc / "passwd").write_text(users)
-    (etc / "group").write_text((masters / "group.master").read_text() + f"{USER}:x:{UID}:\n")
     # "*" and not "!": no password will do, but the account is not locked.
-    (etc / "shadow").write_text("".join(f"{line.split(':')[0]}:*:19000:0:99999:7:::\n" for line in users.splitlines()))
-    (etc / "shadow").chmod(0o640)
-    (etc / "hostname").write_text("emulated\n")
+    shadow = "".join(f"{line.split(':')[0]}:*:19000:0:99999:7:::\n" for line in users.splitlines())
+    groups = (masters / "group.master").read_text() + f"{USER}:x:{UID}:\n"
+    etc = root / "etc"
+    for name, text in (("passwd", users), ("group", groups), ("shadow", shadow), ("hostname", "emulated\n")):
+        (etc / name).write_text(text)
+        (etc / name).chmod(0o600 if name == "shadow" else 0o644)  # whatever this process's umask is
     if not (root / "bin" / "sh").is_symlink():
         (root / "bin" / "sh").symlink_to("dash")
     shutil.copyfile(GUEST / "sshd_config", etc / "ssh" / "sshd_config")

@@ -68,6 +68,7 @@ def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
         text=True,
         errors="replace",
         start_new_session=True,
+        umask=0o022,  # what it makes is the board's, and there for all its users
         # Of the user's locale nothing: what is printed is searched for English words. Programs of /usr/sbin are found.
         env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": host.PATH},
     )
