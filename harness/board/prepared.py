@@ -62,8 +62,8 @@ def switch_on(device: Device, link: Link, say: Say) -> frozenset[str]:
     """
     machine = machine_of(device)
     image = provide_image(say)
-    bundles = _foundations(device, image, say)
-    key = _key(device, image, machine, bundles)
+    bundles = foundations(device, image, say)
+    key = state_key(device, image, machine, bundles)
     saved = find_saved(key)
     if saved is not None:
         try:
@@ -80,7 +80,7 @@ def switch_on(device: Device, link: Link, say: Say) -> frozenset[str]:
     return frozenset(saved.record["entries"])
 
 
-def _foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
+def foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
     """What each backend needs, without a model. One that cannot be had is left to its cells: they say why."""
     found = []
     for name in device.backends:
@@ -92,7 +92,7 @@ def _foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
     return found
 
 
-def _key(device: Device, image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
+def state_key(device: Device, image: Image, machine: Machine, bundles: Sequence[Bundle]) -> str:
     """All that a saved state depends on."""
     parts = {
         "device": [device.store, device.runtime.python],
@@ -114,7 +114,7 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
     residents = dict[str, str]()
     try:
         with _timed(say, "laid out its disk"):
-            home = _make_home(device.store or STORE, bundles, folder)
+            home = make_home(device.store or STORE, bundles, folder)
         with _timed(say, "booted it"):
             link.power_on(image, home=home)
         board.look()
@@ -138,7 +138,7 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
     return {"device": device.name, "entries": entries, "residents": residents}
 
 
-def _make_home(place: str, bundles: Sequence[Bundle], folder: Path) -> Path:
+def make_home(place: str, bundles: Sequence[Bundle], folder: Path) -> Path:
     """A disk with the user's home folder, the runtimes in its store: by the keeper's own code, but here.
 
     Unpacked on the emulated board itself torch's nine thousand files take more than a minute; those of a store that is

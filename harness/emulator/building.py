@@ -85,26 +85,26 @@ def _check_disk(folder: Path) -> None:
 def _unpack(work: Path, root: Path, owners: Path, say: Say) -> None:
     options = work / "apt.conf"
     options.touch(mode=0o600)  # a proxy's password may be in it
-    options.write_text(_apt_options(), encoding="utf-8")
+    options.write_text(apt_options(), encoding="utf-8")
     command = [
         *("fakeroot", "-s", str(owners), "mmdebstrap", f"--architectures={ARCH}", "--mode=chrootless"),
         *("--variant=extract", "--skip=check/qemu,check/chrootless", f"--include={','.join(PACKAGES)}"),
         f"--aptopt={options}",
         # What is only unpacked has no entry in dpkg's own list.
         f'--extract-hook=cd "$1/var/cache/apt/archives" && ls *.deb > {shlex.quote(str(work / PACKAGE_LIST))}',
-        *(SUITE, str(root), *_sources()),
+        *(SUITE, str(root), *debian_sources()),
     ]
     run(command, work, say)
 
 
-def _apt_options() -> str:
+def apt_options() -> str:
     """How this machine's apt reaches its mirrors: proxies, certificates, retries."""
     dumped = _said(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
     wanted = r"^Acquire::(?:https?::(?!Pipeline)|Retries|ForceIPv[46]|socks::)\S* \"[^\"]+\";$"
     return "".join(f"{line}\n" for line in dumped.splitlines() if re.match(wanted, line))
 
 
-def _sources() -> list[str]:
+def debian_sources() -> list[str]:
     """Where this machine's apt has Debian's packages from, as lines of sources.list.
 
     None on a machine whose apt knows no Debian: mmdebstrap then takes Debian's own.
