@@ -8,17 +8,23 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.board import Board
+from harness.cache import cache_folder
 from harness.links.ssh import Link
 from harness.shipped import SUITE
 from tests.integration.desk import Desk, linked
+from tests.integration.emulated import opened
 from tests.support.sshd import BoardServer
 
+# Read before the tests' own takes its place.
+USERS_CACHE = cache_folder()
 MODEL = """
     import torch
     from harness import Input, Model
@@ -43,9 +49,37 @@ MODEL = """
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of the tests' own; one for all of them, so that the same model is exported once."""
     folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HILGATE_CACHE", str(folder))
+    with _using(folder):
         yield folder
+
+
+@contextmanager
+def _using(cache: Path) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HILGATE_CACHE", str(cache))
+        yield cache
+
+
+@pytest.fixture(scope="session")
+def prepared(cache: Path) -> Path:
+    """The user's own cache, with the image and a saved state of qemu-pi4. Made there now, where they are not: that
+    takes minutes, and no test waits for it."""
+    with _using(USERS_CACHE), opened():
+        return USERS_CACHE
+
+
+@pytest.fixture(scope="module")
+def users_cache(prepared: Path) -> Iterator[Path]:
+    """A module whose emulated boards start from there."""
+    with _using(prepared):
+        yield prepared
+
+
+@pytest.fixture(scope="module")
+def pi4(users_cache: Path) -> Iterator[Board]:
+    """An emulated board, for tests that leave it as it is."""
+    with opened() as board:
+        yield board
 
 
 @dataclass
@@ -104,6 +138,11 @@ class Project:
     def run(self, *arguments: str, prefix: Sequence[str] = (), suite: Path = SUITE) -> Outcome:
         """Run the suite to its end; a prefix is a command that runs commands."""
         return self.run_command([*prefix, *self.command(*arguments, suite=suite)])
+
+    def finish(self, process: subprocess.Popen[str], timeout: float = 120) -> Outcome:
+        """Wait for a run that was started."""
+        output, _ = process.communicate(timeout=timeout)
+        return Outcome(process.returncode, output, self.folder)
 
     def run_command(self, command: Sequence[str], timeout: float = 120) -> Outcome:
         """Run any command in the project."""

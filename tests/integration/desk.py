@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from harness.device import Device, Runtime
-from harness.links import ChannelClosed
+from harness.links import Channel, ChannelClosed, LinkType
 from harness.links.ssh import Link
-from harness.links.ssh.process import Process
 from tests.support.sshd import BoardServer
 
 # The processes of a test may get little of a busy machine; what is bounded at all is bounded by far less than this.
@@ -72,7 +71,7 @@ def deadline() -> float:
     return time.monotonic() + SECONDS
 
 
-def read_all(process: Process) -> bytes:
+def read_all(process: Channel) -> bytes:
     """What a program writes until it ends."""
     content = bytearray()
     end = time.monotonic() + SECONDS
@@ -83,7 +82,7 @@ def read_all(process: Process) -> bytes:
             return bytes(content)
 
 
-def said(link: Link, script: str) -> str:
+def said(link: LinkType, script: str) -> str:
     """What a script says, to its end."""
     process = link.start(script)
     content = read_all(process)

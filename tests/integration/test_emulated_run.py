@@ -1,0 +1,118 @@
+"""`pytest -m hil` on an emulated board: what is said of it, what it has no memory for, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.emulator.faults import inject_from_outside
+
+from .boards import wait_for
+from .conftest import Outcome, Project
+from .emulated import NAME, Hosted, hosted_by
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_cache")]
+
+DIGITS = str(Path(__file__).parents[2] / "examples" / "digits.py")
+ON_THE_CLOCK = {"latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "deadline_miss_rate", "load_time_s"}
+RUN_S = 300.0
+# Three numbers of each of 150 million, and their product: 2.4 GB of 2.
+HUNGRY = """
+    import torch
+    from harness import Input, Model
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            one = x.reshape(-1)[:1].expand(150_000_000)
+            a, b, c = one + 1, one * 2, one - 3
+            return (a * b * c).sum().reshape(1) * 1e-9
+
+    model = Model(build=lambda: Net().eval(), inputs=[Input("x", shape=(4,), min_value=-1.0, max_value=1.0)])
+"""
+OPEN = f"""
+import time
+from harness.board import open_board
+from harness.device import load_device
+from harness.measure import known_metrics
+from harness.shipped import DEVICES
+
+board = open_board(load_device("{NAME}", [DEVICES], known_metrics().values()))
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+def run(project: Project, *arguments: str, meanwhile: Callable[[Hosted], None] = lambda board: None) -> Outcome:
+    """A run that leaves nothing of its board."""
+    with project.start(*arguments) as process:
+        try:
+            board = hosted_by(process.pid)
+            meanwhile(board)
+            done = project.finish(process, RUN_S)
+        finally:
+            process.kill()
+    board.wait_gone()
+    return done
+
+
+def test_a_run_judges_answers_and_memory_and_never_the_clock(project: Project) -> None:
+    """Although the model has limits for its latency."""
+    done = run(project, "--device", NAME, "--model", DIGITS)
+    assert done.status == 0, done.output
+    cells = done.evidence["cells"]
+    assert [(cell["backend"], cell["emulated"]) for cell in cells] == [("torchscript", True), ("onnxruntime", True)]
+    for cell in cells:
+        checks = {check["metric"]: (check["verdict"], check["value"]) for check in cell["checks"]}
+        assert {metric: checks.pop(metric) for metric in ON_THE_CLOCK} == dict.fromkeys(
+            ON_THE_CLOCK, ("NOT_APPLICABLE", None)
+        )
+        assert {metric: verdict for metric, (verdict, _) in checks.items()} == {
+            "parity": "PASS",
+            "accuracy": "PASS",
+            "memory_peak_mib": "MEASURED",
+            "artifact_mib": "MEASURED",
+        }
+        assert (cell["verdict"], cell["error"]) == ("PASS", None)
+
+
+def test_a_model_that_does_not_fit_is_killed_and_the_next_one_runs(project: Project) -> None:
+    project.write("hungry.py", HUNGRY)
+    done = run(project, "--device", NAME, "--backend", "onnxruntime", "--model", "hungry.py", "--model", "tiny.py")
+    assert done.status == 1, done.output
+    hungry, tiny = done.evidence["cells"]
+    assert (hungry["verdict"], tiny["verdict"], tiny["error"]) == ("FAIL", "PASS", None)
+    assert "killed by the kernel at 1" in hungry["error"]
+    assert "MiB of 1985 MiB: memory ran out" in hungry["error"]
+
+
+def test_a_run_whose_board_loses_its_power_ends_and_does_not_pass(project: Project) -> None:
+    evidence = project.folder / "build/hil/evidence.json"
+
+    def cut_power(board: Hosted) -> None:
+        wait_for(lambda: True if evidence.exists() and '"metric"' in evidence.read_text() else None)
+        inject_from_outside(board.folder, "power-cut")
+
+    done = run(project, "--device", NAME, "--model", DIGITS, meanwhile=cut_power)
+    assert done.status == 1, done.output
+    assert done.evidence["verdict"] in ("FAIL", "INCONCLUSIVE")
+    assert {cell["verdict"] for cell in done.evidence["cells"]} <= {"FAIL", "INCONCLUSIVE"}
+    assert "QEMU ended with exit status 0" in done.output
+
+
+@pytest.mark.parametrize("when", ["while-it-starts", "when-it-runs"])
+def test_of_a_run_that_is_killed_neither_qemu_nor_its_folder_is_left(when: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", OPEN], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            board = hosted_by(process.pid)
+            if when == "when-it-runs":
+                assert process.stdout.readline() == "open\n"
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+    board.wait_gone()

@@ -1,0 +1,97 @@
+"""Two emulated boards at once, restored from one state: apart from each other, from the host's network, and in time."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.board import Board
+
+from .emulated import addresses, emulator_of, guest, hosted, opened, python
+
+pytestmark = pytest.mark.slow
+
+CLOCK_S = 2.0
+# QEMU's own network: the host, its name server, one that is nobody's; and beyond.
+TARGETS = ["10.0.2.2", "10.0.2.3", "10.0.2.4", "192.0.2.1"]
+TRY = """
+import socket
+kind = socket.SOCK_{kind}
+with socket.socket(socket.AF_INET, kind) as attempt:
+    attempt.settimeout(2)
+    try:
+        attempt.connect(("{address}", {port}))
+        attempt.send(b"anybody there?")
+        attempt.recv(1)
+        print("reached")
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.fixture(scope="module")
+def boards(users_cache: Path) -> Iterator[tuple[Board, Board]]:
+    with opened() as one, opened() as other:
+        yield one, other
+
+
+def test_both_answer(boards: tuple[Board, Board]) -> None:
+    assert [guest(board, "id -un") for board in boards] == ["pi", "pi"]
+
+
+def test_what_one_writes_the_other_does_not_see(boards: tuple[Board, Board]) -> None:
+    one, other = boards
+    guest(one, "echo mine > here; sync")
+    assert (guest(one, "cat here"), guest(other, "ls here 2>&1 || true")) == (
+        "mine",
+        "ls: cannot access 'here': No such file or directory",
+    )
+
+
+def test_each_has_a_port_of_its_own_on_the_loopback_address_and_nothing_else(boards: tuple[Board, Board]) -> None:
+    ports = {emulator_of(board).port for board in boards}
+    assert len(ports) == 2
+    found = {address for board in hosted() for address in addresses(board.qemu)}
+    assert {port for _, port, listens in found if listens} == ports
+    assert {address for address, _, _ in found} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("address", TARGETS)
+@pytest.mark.parametrize("kind", ["STREAM", "DGRAM"])
+def test_the_guest_reaches_nobody(boards: tuple[Board, Board], address: str, kind: str) -> None:
+    """Not even what listens on the host, which a guest of QEMU's finds at 10.0.2.2."""
+    with socket.socket(type=getattr(socket, f"SOCK_{kind}")) as listener:
+        listener.bind(("127.0.0.1", 0))
+        if kind == "STREAM":
+            listener.listen()
+        port = 53 if address == "10.0.2.3" else listener.getsockname()[1]
+        said = guest(boards[0], python(TRY.format(kind=kind, address=address, port=port)))
+        assert said in ("TimeoutError", "ConnectionRefusedError", "OSError")
+        listener.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            (listener.accept if kind == "STREAM" else lambda: listener.recvfrom(1))()
+
+
+def test_a_restored_board_has_the_hosts_time(boards: tuple[Board, Board]) -> None:
+    for board in boards:
+        before = time.time()
+        there = float(guest(board, "date +%s.%N"))
+        assert before - CLOCK_S < there < time.time() + CLOCK_S
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("head -c 16 /dev/urandom | od -An -tx1", id="the-kernels"),
+        pytest.param(python("import uuid; print(uuid.uuid4())"), id="a-uuid"),
+        pytest.param(python("import random; print(random.random())"), id="pythons"),
+    ],
+)
+def test_restored_boards_draw_different_random_numbers(boards: tuple[Board, Board], script: str) -> None:
+    drawn: list[str] = [guest(board, script) for board in boards]
+    assert all(drawn)
+    assert drawn[0] != drawn[1]
