@@ -14,6 +14,8 @@ import struct
 import sys
 from collections.abc import Iterator
 
+import numpy as np
+
 from . import __main__ as agent
 from . import telemetry
 from .resident import wait
@@ -40,6 +42,7 @@ def main() -> None:
         for start, size in pages:
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_POPULATE_READ)
         telemetry.inherited_peak_kib = peak
+        np.random.seed()  # the standard library's own random numbers see to that themselves
         agent.main(words[words.index("agent") + 1 :], before)
 
     wait(sys.argv[1], be_agent)

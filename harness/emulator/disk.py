@@ -29,10 +29,12 @@ def make_disk(
         StorageError: the disk is full.
     """
     raw = target.with_suffix(".raw")
+    # mke2fs takes the owners of all that is in a tree, but not of the tree itself.
+    options = f"{EXTENDED},root_owner={UID}:{UID}" if home == tree else EXTENDED
     steps = [
         ["rm", "-rf", *map(str, unwanted)],
         ["chown", "-R", f"{UID}:{UID}", str(home)],
-        ["mke2fs", "-q", "-t", "ext4", "-E", EXTENDED, "-d", str(tree), str(raw), f"{DISK_GIB}G"],
+        ["mke2fs", "-q", "-t", "ext4", "-E", options, "-d", str(tree), str(raw), f"{DISK_GIB}G"],
     ]
     known = ["-i", str(owners)] if owners else []
     try:

@@ -98,14 +98,18 @@ class Emulator:
         return command
 
     def _restore(self, saved: Saved) -> None:
-        self.monitor("migrate-set-capabilities", capabilities=IGNORE_SHARED)
-        self.monitor("migrate-incoming", uri=f"exec:{saved.reader}")
         end = time.monotonic() + RESTORE_S
-        while self.monitor("query-status")["status"] == "inmigrate":
-            if time.monotonic() > end or self._process.ended:
-                raise EmulatorError("the saved state cannot be restored", where=str(saved.folder))
-            time.sleep(0.005)
-        self.monitor("cont")
+        try:
+            self.monitor("migrate-set-capabilities", capabilities=IGNORE_SHARED)
+            self.monitor("migrate-incoming", uri=f"exec:{saved.reader}")
+            while self.monitor("query-status")["status"] == "inmigrate":
+                if time.monotonic() > end:
+                    raise EmulatorError("nothing more is read", found=f"QEMU still waits after {RESTORE_S:g} s")
+                time.sleep(0.005)
+            self.monitor("cont")
+        except EmulatorError as error:
+            what, where = "the saved state cannot be restored", str(saved.folder)
+            raise EmulatorError(what, found=f"{error.what}: {error.found}", where=where) from error
         self.ask("resume", clock_ns=time.time_ns(), seed=secrets.token_hex(64))
 
     def ask(self, operation: str, **arguments: Any) -> None:
@@ -154,13 +158,15 @@ class Emulator:
 
     def state(self) -> str:
         """What is to be known of a board that went wrong: QEMU's state, what it said, the end of the console."""
-        return "\n".join([f"QEMU {self._process.ended or self._doing()}", *self.folder.tails()])
+        doing = self._process.ended or self._doing()
+        return "\n".join([f"QEMU {self._process.ended or doing}", *self.folder.tails()])
 
     def _doing(self) -> str:
         """In QEMU's words: running; paused, as by a fault; io-error, where the host's disk is full."""
         try:
             return f"is {self.monitor('query-status', timeout_s=5.0)['status']}"
         except (EmulatorError, AttributeError):  # it never came so far
+            self._process.wait_ended(1.0)  # whose monitor is gone is about to end
             return "is not answering"
 
     def inject(self, fault: str) -> None:
@@ -193,9 +199,7 @@ class Emulator:
                 raise EmulatorError("the board's state cannot be saved", found=status, where=str(saved.folder))
             time.sleep(0.02)
         self.monitor("quit")
-        end = time.monotonic() + END_S
-        while not self._process.ended and time.monotonic() < end:
-            time.sleep(0.01)
+        self._process.wait_ended(END_S)
         with storage_errors(saved.folder):
             for source, target in ((self.folder.disk, saved.disk), (self.folder.memory, saved.memory)):
                 shutil.move(source, target)
@@ -208,6 +212,7 @@ class Emulator:
         if (monitor := getattr(self, "monitor", None)) is not None:
             monitor.close()
         self._process.close()
+        self.folder.remove()  # a supervisor that was killed could not
 
 
 def _make_overlay(base: Path, overlay: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from . import supervisor
@@ -60,6 +61,12 @@ class Process:
             elif not chunk:
                 self._ended = "ended with its supervisor, which was killed"
         return self._ended
+
+    def wait_ended(self, patience_s: float) -> None:
+        """Wait so long for its end."""
+        end = time.monotonic() + patience_s
+        while not self.ended and time.monotonic() < end:
+            time.sleep(0.01)
 
     def close(self) -> None:
         """End it, and its folder. Never raises; twice does no harm."""

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from harness.board import Board
 from harness.cache import cache_folder
 from harness.links.ssh import Link
 from harness.shipped import SUITE
@@ -73,13 +72,6 @@ def users_cache(prepared: Path) -> Iterator[Path]:
     """A module whose emulated boards start from there."""
     with _using(prepared):
         yield prepared
-
-
-@pytest.fixture(scope="module")
-def pi4(users_cache: Path) -> Iterator[Board]:
-    """An emulated board, for tests that leave it as it is."""
-    with opened() as board:
-        yield board
 
 
 @dataclass
