@@ -32,6 +32,7 @@ VARIABLE = "HILGATE_CACHE_GIB"
 GIB = 1 << 30
 DEFAULT_BYTES = 20 * GIB
 EVICTED = ".evicted-"
+BLOCK = 512  # what st_blocks counts in, whatever the file system's own are (stat(2))
 # A hidden folder is being filled or removed: one as old as this was left by a run that was killed.
 LEFTOVER_AGE_S = 24 * 3600.0
 
@@ -76,6 +77,17 @@ def _is_at(status: os.stat_result, folder: Path) -> bool:
 def locked(store: Path) -> Iterator[None]:
     """One run at a time takes entries of a store away: none may take another's new one for what it has just seen."""
     with (store / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def making(final: Path) -> Iterator[None]:
+    """One run at a time makes an entry that takes long; who has waited looks again whether it is there."""
+    with storage_errors(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        file = (final.parent / f".{final.name[:16]}.lock").open("a")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -133,7 +145,8 @@ def _files(folder: Path) -> dict[tuple[int, int], int]:
         for name in names:
             with suppress(OSError):  # vanished meanwhile
                 status = Path(home, name).lstat()
-                found[status.st_dev, status.st_ino] = status.st_size
+                # A file with holes takes less than it is long.
+                found[status.st_dev, status.st_ino] = min(status.st_size, status.st_blocks * BLOCK)
     return found
 
 
@@ -144,14 +157,14 @@ def _evict_beyond(keep_bytes: int, entries: list[_Entry]) -> list[Path]:
     for entry in entries:
         if left <= keep_bytes:
             break
-        if _evict(entry.folder):
+        if evict(entry.folder):
             removed.append(entry.folder)
             names.subtract(entry.files.keys())
             left -= sum(size for file, size in entry.files.items() if not names[file])
     return removed
 
 
-def _evict(folder: Path) -> bool:
+def evict(folder: Path) -> bool:
     """Take an entry away unless somebody holds it: whole, by a rename, so that no reader ever meets half of it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

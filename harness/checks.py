@@ -80,6 +80,8 @@ def _verdict(finding: Finding, limit: Limit | None) -> tuple[Verdict, str]:
     if limit is None:
         measured = finding.value is not None
         return (Verdict.MEASURED, finding.doubt) if measured else (Verdict.INCONCLUSIVE, finding.missing or NOTHING)
+    if finding.unjudged:
+        return Verdict.NOT_APPLICABLE, finding.unjudged
     if finding.doubt:
         return Verdict.INCONCLUSIVE, finding.doubt
     if finding.bound is None:

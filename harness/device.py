@@ -287,6 +287,7 @@ def _contradictions(chain: Sequence[_Source], file: _File) -> Iterator[DeviceErr
         (not machine.backends, "device.backends", "at least one backend"),
         (len(set(machine.backends)) < len(machine.backends), "device.backends", "each backend once"),
         (link == "ssh" and not machine.host, "device.host device.link", 'a host, as link = "ssh"'),
+        (link == "qemu" and environment, "runtime.environment device.link", 'packages, as link = "qemu"'),
         (link == "local" and machine.host, "device.host device.link", 'no host, as link = "local"'),
         (link == "local" and packages, "runtime.packages device.link", 'environment or nothing, as link = "local"'),
         (environment and packages, "runtime.packages runtime.environment", "packages or environment, not both"),

@@ -21,6 +21,7 @@ class Finding:
         missing: why there is no bound, and what it would take.
         doubt: why the measurement may not be believed.
         not_applicable: why the metric cannot be asked for here.
+        unjudged: why a limit on it cannot be judged here, though something was measured.
         failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
         details: further keys for the evidence.
     """
@@ -34,6 +35,7 @@ class Finding:
     missing: str = ""
     doubt: str = ""
     not_applicable: str = ""
+    unjudged: str = ""
     failure: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 

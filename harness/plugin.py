@@ -23,7 +23,7 @@ from .checks import Verdict
 from .errors import HilgateError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
-from .report.terminal import STYLES, render
+from .report.terminal import STYLES, render, unjudged
 from .run import Run, add_unsaid, plan_cells
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 
@@ -256,6 +256,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     where = run.evidence.unwritable or str(run.evidence.folder / FILE)
     terminalreporter.write_line(f"evidence: {where}")
     verdict = run.evidence.verdict
+    if left := unjudged(run.evidence.records.values()):
+        terminalreporter.write_line(f"limits that were not judged: {left}")
     terminalreporter.write_line(f"verdict: {verdict}", **{_color(verdict): True, "bold": True})
 
 

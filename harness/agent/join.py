@@ -10,6 +10,9 @@ import os
 import sys
 from array import array
 
+# The resident ended, and the program's end is nobody's to tell.
+GONE = 70
+
 
 def main(path: str, run: str, command: list[str]) -> None:
     """Ask, wait, end as it did."""
@@ -24,7 +27,7 @@ def main(path: str, run: str, command: list[str]) -> None:
     os.closerange(0, 3)  # the program has them now: who reads them must see its end
     answer = connection.recv(4)
     if len(answer) < 4:
-        os._exit(1)
+        os._exit(GONE)
     status = int.from_bytes(answer, "little", signed=True)
     if os.WIFSIGNALED(status):
         os.kill(os.getpid(), os.WTERMSIG(status))

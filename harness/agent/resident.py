@@ -28,6 +28,7 @@ from .orphans import MARK
 
 MESSAGE_BYTES = 1 << 17
 DESCRIPTORS = 3
+PATIENCE_S = 5.0
 FIRST_KILLED, AS_USUAL = 1000, 0
 
 Program = Callable[[list[str]], None]
@@ -72,13 +73,18 @@ def _serve(listener: socket.socket, program: Program) -> None:
                 _tell_end(*children.pop(ready))
                 continue
             connection, _ = listener.accept()
+            connection.settimeout(PATIENCE_S)  # the others wait behind it
             try:
                 message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
             except OSError:
                 connection.close()
                 continue
             _set_oom_score(AS_USUAL)
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError:  # memory ran out: this program comes to nothing, the next one may
+                connection.close()
+                continue
             if pid == 0:
                 for other, (_, theirs) in children.items():
                     os.close(other)

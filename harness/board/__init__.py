@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..device import Device
-from ..links import open_link, qemu
+from ..links import open_link
 from .board import Board
-from .prepared import switch_on
+from .prepared import switched_on
 
 __all__ = ["Board", "looked_at", "open_board"]
 
@@ -34,12 +34,13 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
         DeviceError: it is not what its file says, or has no usable Python.
         StorageError: its store cannot be written.
     """
-    link = open_link(device)
-    trusted = switch_on(device, link, say) if isinstance(link, qemu.Link) else frozenset()
-    board = Board(device, link, uuid.uuid4().hex[:16], say=say, trusted=trusted)
+    board = Board(device, open_link(device), uuid.uuid4().hex[:16], say=say)
     try:
-        board.look()
-        board.lock(wait_s)
+        if device.emulated:
+            switched_on(device, board, wait_s, say)
+        else:
+            board.look()
+            board.lock(wait_s)
     except BaseException:
         board.close()
         raise

@@ -22,62 +22,98 @@ from ..agent.keeper.folders import seal
 from ..agent.keeper.receive import adopt
 from ..agent.keeper.store import Store
 from ..backends import load_backend
+from ..bounded import making
 from ..bundle import Bundle, make_bundle
 from ..bundle.runtime import plan_runtime
 from ..device import Device
 from ..emulator import host
-from ..emulator import machine as machines
-from ..emulator import saved as saving
 from ..emulator.disk import make_disk
-from ..emulator.image import Image, provide_image
+from ..emulator.image import Image, damage, provide_image
 from ..emulator.machine import Machine, machine_of
-from ..emulator.saved import Saved, drop, find_saved, keep
+from ..emulator.saved import Saved, find_saved, keep, state_folder
+from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..links import Channel, ChannelClosed, stderr_of
 from ..links.qemu import Link
 from ..links.ssh import STORE
 from .board import Board
-from .keeper import packed_sources, python_script, sources
+from .keeper import BOOT, packed_sources, python_script, sources
 
 Say = Callable[[str], None]
 
 # Half a minute for torch, on an idle machine.
 IMPORT_S = 300.0
 READY = b"ready\n"
+WAITS = "waits"
+# What the board's memory and disks, and the copies of them that are made on the way, may take beside its memory.
+NEEDED_BYTES = 4 << 30
+PACKAGE = Path(__file__).parents[1]
+PROGRAM = tuple(
+    PACKAGE / name
+    for name in (
+        "board/board.py",
+        "board/keeper.py",
+        "board/prepared.py",
+        "emulator/disk.py",
+        "emulator/emulator.py",
+        "emulator/machine.py",
+        "emulator/saved.py",
+    )
+)
 
 
-def switch_on(device: Device, link: Link, say: Say) -> frozenset[str]:
-    """Have an emulated board run, from its saved state; made now where there is none.
+def switched_on(device: Device, board: Board, wait_s: float, say: Say) -> None:
+    """Have an emulated board run, looked at and locked, from its saved state; made now where there is none.
+
+    A state that is of no use, or whose board is not, is dropped and made anew, once.
 
     Args:
         say: told what takes long.
 
-    Returns:
-        What its store had when the state was saved.
-
     Raises:
-        DeviceError: the device file does not say what to emulate.
+        DeviceError: the device file does not say what to emulate, or the board is not what it says.
         EmulatorError: the host lacks a program, or the board does not come up.
+        LinkError: it cannot be reached.
         StorageError: the disk is full.
     """
-    machine = machine_of(device)
-    image = provide_image(say)
+    machine, image = machine_of(device), provide_image(say)
     bundles = foundations(device, image, say)
     key = state_key(device, image, machine, bundles)
-    saved = find_saved(key)
-    if saved is not None:
-        try:
-            link.power_on(image, saved)
-        except EmulatorError as error:
-            say(f"the saved state of {device.name} is of no use and is made anew: {error.what}")
-            drop(saved)
-        else:
-            return frozenset(saved.record["entries"])
-    backends = ", ".join(bundle.backend for bundle in bundles) or "nothing"
-    say(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
-    saved = keep(key, lambda folder: _prepare(device, image, bundles, folder, say))
-    link.power_on(image, saved)
-    return frozenset(saved.record["entries"])
+    if (saved := find_saved(key)) is not None and _restored(board, image, saved, wait_s, say):
+        return
+    with making(state_folder(key)):
+        other = find_saved(key)  # made by another run, while this one waited
+        if other is not None and other.id != (saved.id if saved else None):
+            if _restored(board, image, other, wait_s, say):
+                return
+        elif state_folder(key).exists() and other is None:
+            say(f"the saved state of {device.name} is not what was saved ({damage(state_folder(key))})")
+        backends = ", ".join(bundle.backend for bundle in bundles) or "nothing"
+        say(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
+        made = keep(key, lambda folder: _prepare(device, image, bundles, folder, say))
+    _restore(board, image, made, wait_s)
+
+
+def _restored(board: Board, image: Image, saved: Saved, wait_s: float, say: Say) -> bool:
+    """Whether a state is of use: its board comes up, says what it is, and can be locked."""
+    try:
+        _restore(board, image, saved, wait_s)
+    except HilgateError as error:
+        board.close()
+        say(f"the saved state of {board.device.name} is of no use and is made anew: {error.what}")
+        return False
+    return True
+
+
+def _restore(board: Board, image: Image, saved: Saved, wait_s: float) -> None:
+    if not isinstance(board.link, Link):
+        raise TypeError(f"{board.link.where} is not emulated")
+    board.link.power_on(image, saved)
+    board.trusted = frozenset(saved.record["entries"])
+    board.look()
+    board.lock(wait_s)
+    without = {name: why for name, why in saved.record["residents"].items() if why != WAITS}
+    board.notes += [f"no resident of {name} waits on {board.device.name}: {why}" for name, why in without.items()]
 
 
 def foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
@@ -96,12 +132,12 @@ def state_key(device: Device, image: Image, machine: Machine, bundles: Sequence[
     """All that a saved state depends on."""
     parts = {
         "device": [device.store, device.runtime.python],
-        "image": image.name,
+        "image": [image.name, str(image.folder.resolve())],  # the disks refer to the image's by its path
         "qemu": host.qemu_version(),
         "machine": [machine.cpu, machine.memory_mib, machine.cores],
-        # How it is started, saved and prepared.
-        "program": [Path(file).read_text(encoding="utf-8") for file in (machines.__file__, saving.__file__, __file__)],
-        "keeper": sources(),
+        # How it is laid out, started, prepared and saved.
+        "program": [path.read_text(encoding="utf-8") for path in PROGRAM],
+        "keeper": [BOOT.read_text(encoding="utf-8"), sources()],
         "bundles": [bundle.foundation for bundle in bundles],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -112,6 +148,7 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
     link = Link(device)
     board = Board(device, link, uuid.uuid4().hex[:16], say=say)
     residents = dict[str, str]()
+    check_disk(folder, NEEDED_BYTES, f"prepare {device.name}")
     try:
         with _timed(say, "laid out its disk"):
             home = make_home(device.store or STORE, bundles, folder)
@@ -119,14 +156,14 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
             link.power_on(image, home=home)
         board.look()
         board.lock(0.0)
-        with _timed(say, "started the resident of its keepers"):
+        with _timed(say, "started hilgate's own program there"):
             channel = link.start(python_script(device, link, resident=True))
             channel.send(packed_sources(), time.monotonic() + IMPORT_S)
-            residents["keeper"] = _started(channel)
+            residents["keeper"] = _started(channel, say)
         for bundle in bundles:
             board.put(bundle)  # whatever its disk does not have, or has as something else
             with _timed(say, f"started the resident of {bundle.backend}"):
-                residents[bundle.backend] = _started(board.start_resident(bundle))
+                residents[bundle.backend] = _started(board.start_resident(bundle), say)
         entries = sorted(board.entries)
         board.let_go()
         if link.emulator is None:
@@ -167,15 +204,25 @@ def _round_times(entry: Path) -> None:
     seal(str(entry))
 
 
-def _started(channel: Channel) -> str:
-    """Wait for a resident; returns "waits", or why it does not: then programs start without it, and say more."""
+def _started(channel: Channel, say: Say) -> str:
+    """Wait for a resident; returns "waits", or why it does not: then programs start without it, and say more.
+
+    Raises:
+        EmulatorError: it takes too long; on another day it may not, and this state would last.
+    """
     try:
         said = channel.receive(len(READY), time.monotonic() + IMPORT_S)
-    except (ChannelClosed, TimeoutError, LinkError) as error:
+    except TimeoutError:
+        channel.finish(0)
+        what, wanted = "the board takes too long to import a runtime", f"at most {IMPORT_S:g} s"
+        raise EmulatorError(what, wanted=wanted, hint="try again when this machine has less to do") from None
+    except (ChannelClosed, LinkError) as error:
         status = channel.finish(1.0)
-        return f"exit status {status}, {type(error).__name__}; {stderr_of(channel)}"
+        why = f"exit status {status}, {type(error).__name__}; {stderr_of(channel)}"
+        say(f"    it does not wait: {why}")
+        return why
     channel.finish(5.0)
-    return "waits" if said == READY else f"said {bytes(said)!r}"
+    return WAITS if said == READY else f"said {bytes(said)!r}"
 
 
 @contextmanager

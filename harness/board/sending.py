@@ -8,7 +8,7 @@ from .keeper import Keeper
 from .upload import Files, Report, WrongArrival, hand_over, upload
 
 # So little goes with a request to the keeper that is there: another login takes longer than the upload.
-LITTLE_BYTES = 1 << 20
+LITTLE_BYTES = 1 << 18
 # An upload that gets no further this many times in a row is given up.
 TRIES = 3
 # A file that arrives as another one is sent anew so many times: what of it was there before may have been damaged.

@@ -14,14 +14,14 @@ import paramiko
 from ..board.keeper import Keeper
 from ..device import Device
 from ..emulator import host
-from ..emulator.image import find_image
+from ..emulator.image import damage, find_image, image_folder
 from ..emulator.machine import machine_of
 from ..errors import HilgateError, HostKeyError
 from ..links import open_link
 from ..links.ssh.connection import connect
 from ..links.ssh.route import find_route
 from . import board_checks, runtime_checks
-from .report import FAILED, OK, SKIPPED, Check, failed, skipped
+from .report import FAILED, OK, SKIPPED, WARNING, Check, failed, skipped
 from .trusting import host_keys
 
 TCP_S = 5.0
@@ -34,7 +34,8 @@ def examine(device: Device, *, offline: bool) -> Iterator[Check]:
     ways: dict[str, Callable[[Device], Iterator[Check]]] = {"ssh": _network, "qemu": _emulator}
     broken = ""
     for check in ways[device.link](device) if device.link in ways else ():
-        broken = broken or (check.name if check.mark == FAILED else "")
+        stops = check.mark == FAILED or (check.mark == WARNING and device.emulated)
+        broken = broken or (check.name if stops else "")
         yield check
     if broken:
         yield from skipped(("Python", *board_checks.NAMES, *runtimes), broken)
@@ -81,11 +82,20 @@ def _emulator(device: Device) -> Iterator[Check]:
     yield Check("QEMU", OK, f"{host.qemu_version()}: {machine.cpu}, {machine.memory_mib} MiB")
     image = find_image()
     if image is None:
-        yield Check(
-            "image", FAILED, "not built yet", f"hilgate image build {device.name}, or a run, which does the same"
-        )
+        yield _unbuilt(device)
         return
     yield Check("image", OK, f"{image.name}, kernel {image.record['kernel']}")
+
+
+def _unbuilt(device: Device) -> Check:
+    if missing := host.missing({**host.TO_RUN, **host.TO_BUILD}):
+        hint = f"sudo apt-get install {' '.join(host.install_line(missing))}"
+        return Check("image", FAILED, f"not built yet, and cannot be: not installed: {', '.join(missing)}", hint)
+    folder = image_folder()
+    why = f"damaged: {damage(folder)}" if folder.exists() else "not built yet"
+    return Check(
+        "image", WARNING, f"{why}; the next run builds it", f"for a look at the rest: hilgate image build {device.name}"
+    )
 
 
 def _network(device: Device) -> Iterator[Check]:

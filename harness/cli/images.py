@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..bounded import BLOCK
 from ..cache import cache_folder
 from ..emulator import image, saved, sealed
 from .text import size
-
-BLOCK = 512  # what st_blocks counts in, whatever the file system's own are (stat(2))
 
 
 def folders() -> list[Path]:

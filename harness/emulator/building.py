@@ -19,11 +19,11 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..errors import EmulatorError, StorageError
+from ..errors import EmulatorError
 from . import host
 from .disk import make_disk
 from .recipe import ARCH, GUEST, MODULES, PACKAGES, SUITE, UID, USER
-from .step import MIRROR, Say, run
+from .step import MIRROR, Say, check_disk, run
 
 # What a build takes while it goes on.
 NEEDED_BYTES = 2 << 30
@@ -46,7 +46,8 @@ def build(folder: Path, say: Say) -> dict[str, Any]:
         StorageError: the disk is full.
     """
     host.require({**host.TO_RUN, **host.TO_BUILD})
-    _check_disk(folder)
+    _check_keyring()
+    check_disk(folder, NEEDED_BYTES, "build an image")
     work = folder / "work"
     work.mkdir()
     root, owners = work / "root", work / "owners"
@@ -70,16 +71,11 @@ def build(folder: Path, say: Say) -> dict[str, Any]:
     return {"kernel": release, "packages": packages, **platform}
 
 
-def _check_disk(folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < NEEDED_BYTES:
-        raise StorageError(
-            "there is too little space to build an image",
-            wanted=f"{NEEDED_BYTES >> 20} MiB free",
-            found=f"{free >> 20} MiB free",
-            where=str(folder.parent),
-            hint="free some space, or name another folder: HILGATE_CACHE=…",
-        )
+def _check_keyring() -> None:
+    if not KEYRING.exists():
+        what = "Debian's packages cannot be verified"
+        hint = "sudo apt-get install debian-archive-keyring"
+        raise EmulatorError(what, wanted=str(KEYRING), found="no such file", hint=hint)
 
 
 def _unpack(work: Path, root: Path, owners: Path, say: Say) -> None:
@@ -109,7 +105,7 @@ def debian_sources() -> list[str]:
 
     None on a machine whose apt knows no Debian: mmdebstrap then takes Debian's own.
     """
-    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    signed = f"[signed-by={KEYRING}] "
     if named := os.environ.get(MIRROR):
         return [f"deb {signed}{named} {SUITE} main"]
     targets = _said(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(CODENAME)|$(RELEASE)|$(REPO_URI)"])
@@ -119,7 +115,8 @@ def debian_sources() -> list[str]:
         suffix = release.removeprefix(codename.split("-")[0])
         if origin == "Debian" and suffix in ("", "-security"):
             lines.append(f"deb {signed}{uri} {SUITE}{suffix} main")
-    return list(dict.fromkeys(lines))
+    # A machine of another release may name the one under "stable" only, and its security archive by name.
+    return list(dict.fromkeys(lines)) if any(f" {SUITE} main" in line for line in lines) else []
 
 
 def _said(command: Sequence[str]) -> str:

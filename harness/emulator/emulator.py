@@ -38,7 +38,6 @@ class Emulator:
 
     Attributes:
         folder: what it has on the host; see there.
-        monitor: QEMU's.
         port: of 127.0.0.1, where its SSH server is.
     """
 
@@ -55,14 +54,17 @@ class Emulator:
             StorageError: the disk is full.
         """
         self.name, self.image = name, image
+        self.monitor: Monitor | None = None
         self._pending = b""
         self.folder = new_folder()
         try:
-            self._make_disks(saved, home)
-            self._process = Process(self.folder, self._command(machine, saved))
+            with storage_errors(self.folder.path):
+                self._make_disks(saved, home)
+            command = self._command(machine, saved)
         except BaseException:
-            self.folder.remove()
+            self.folder.abandon()
             raise
+        self._process = Process(self.folder, command)
         try:
             self.monitor = Monitor(self._process.monitor)
             if saved is not None:
@@ -70,7 +72,8 @@ class Emulator:
             else:
                 self._expect("ready", BOOT_S)
             self.port = self._forwarded_port()
-            self.folder.describe(name, image, self.port)
+            with storage_errors(self.folder.path):
+                self.folder.describe(name, image, self.port)
         except EmulatorError as error:
             error.found = "\n".join(filter(None, [error.found, self.state()]))
             error.where = error.where or f"the emulated board {name}"
@@ -100,13 +103,13 @@ class Emulator:
     def _restore(self, saved: Saved) -> None:
         end = time.monotonic() + RESTORE_S
         try:
-            self.monitor("migrate-set-capabilities", capabilities=IGNORE_SHARED)
-            self.monitor("migrate-incoming", uri=f"exec:{saved.reader}")
-            while self.monitor("query-status")["status"] == "inmigrate":
+            self._qmp("migrate-set-capabilities", capabilities=IGNORE_SHARED)
+            self._qmp("migrate-incoming", uri=f"exec:{saved.reader}")
+            while self._qmp("query-status")["status"] == "inmigrate":
                 if time.monotonic() > end:
                     raise EmulatorError("nothing more is read", found=f"QEMU still waits after {RESTORE_S:g} s")
                 time.sleep(0.005)
-            self.monitor("cont")
+            self._qmp("cont")
         except EmulatorError as error:
             what, where = "the saved state cannot be restored", str(saved.folder)
             raise EmulatorError(what, found=f"{error.what}: {error.found}", where=where) from error
@@ -149,8 +152,16 @@ class Emulator:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def _monitored(self) -> Monitor:
+        if self.monitor is None:
+            raise EmulatorError("QEMU's monitor is not there", where=f"the emulated board {self.name}")
+        return self.monitor
+
+    def _qmp(self, command: str, **arguments: Any) -> Any:
+        return self._monitored()(command, **arguments)
+
     def _forwarded_port(self) -> int:
-        said = self.monitor("human-monitor-command", command_line="info usernet")
+        said = self._qmp("human-monitor-command", command_line="info usernet")
         found = re.search(r"HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)", said)
         if found is None:
             raise EmulatorError("QEMU forwards no port", wanted="a port of 127.0.0.1", found=said)
@@ -164,8 +175,8 @@ class Emulator:
     def _doing(self) -> str:
         """In QEMU's words: running; paused, as by a fault; io-error, where the host's disk is full."""
         try:
-            return f"is {self.monitor('query-status', timeout_s=5.0)['status']}"
-        except (EmulatorError, AttributeError):  # it never came so far
+            return f"is {self._qmp('query-status', timeout_s=5.0)['status']}"
+        except EmulatorError:
             self._process.wait_ended(1.0)  # whose monitor is gone is about to end
             return "is not answering"
 
@@ -175,7 +186,7 @@ class Emulator:
         Raises:
             EmulatorError: QEMU refused, or is gone.
         """
-        inject(self.monitor, fault)
+        inject(self._monitored(), fault)
 
     def check(self) -> None:
         """Raises EmulatorDied where QEMU has ended."""
@@ -190,16 +201,19 @@ class Emulator:
             StorageError: the disk is full.
         """
         self.ask("sync")
-        self.monitor("stop")
-        self.monitor("migrate-set-capabilities", capabilities=IGNORE_SHARED)
-        self.monitor("migrate", uri=f"exec:{saved.writer}")
+        self._qmp("stop")
+        self._qmp("migrate-set-capabilities", capabilities=IGNORE_SHARED)
+        self._qmp("migrate", uri=f"exec:{saved.writer}")
         end = time.monotonic() + SAVE_S
-        while (status := self.monitor("query-migrate")["status"]) != "completed":
-            if status in ("failed", "cancelled") or time.monotonic() > end:
-                raise EmulatorError("the board's state cannot be saved", found=status, where=str(saved.folder))
+        while (migration := self._qmp("query-migrate"))["status"] != "completed":
+            if migration["status"] in ("failed", "cancelled") or time.monotonic() > end:
+                found = f"{migration['status']}: {migration.get('error-desc', 'no reason given')}"
+                raise EmulatorError("the board's state cannot be saved", found=found, where=str(saved.folder))
             time.sleep(0.02)
-        self.monitor("quit")
+        self._qmp("quit")
         self._process.wait_ended(END_S)
+        if not self._process.ended:
+            raise EmulatorError("QEMU does not end", wanted=f"its end within {END_S:g} s of being told")
         with storage_errors(saved.folder):
             for source, target in ((self.folder.disk, saved.disk), (self.folder.memory, saved.memory)):
                 shutil.move(source, target)
@@ -209,8 +223,8 @@ class Emulator:
 
     def close(self) -> None:
         """End it: what it has written is gone. Never raises."""
-        if (monitor := getattr(self, "monitor", None)) is not None:
-            monitor.close()
+        if self.monitor is not None:
+            self.monitor.close()
         self._process.close()
         self.folder.remove()  # a supervisor that was killed could not
 

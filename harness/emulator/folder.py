@@ -21,13 +21,12 @@ import os
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bounded import LEFTOVER_AGE_S, locked
+from ..bounded import locked
 from ..cache import cache_folder, storage_errors
 from .image import Image
 from .recipe import USER
@@ -70,7 +69,9 @@ class Folder:
 
     def describe(self, name: str, image: Image, port: int) -> None:
         """Leave what is needed to log in, and to inject a fault from outside."""
-        known_hosts = self.path / "known_hosts"
+        known_hosts, key = self.path / "known_hosts", self.path / "id_ed25519"
+        key.touch(mode=0o600)  # a copy: another image may take the place of this one while the board runs
+        key.write_bytes(image.key.read_bytes())
         alias = f"hilgate-{image.folder.name[:16]}"
         known_hosts.write_text(f"{alias} {image.host_key}\n", encoding="ascii")
         settings = {
@@ -79,7 +80,7 @@ class Folder:
             "User": USER,
             "HostKeyAlias": alias,
             "IdentitiesOnly": "yes",
-            "IdentityFile": f'"{image.key}"',
+            "IdentityFile": f'"{key}"',
             "UserKnownHostsFile": f'"{known_hosts}"',
             "GlobalKnownHostsFile": "none",
         }
@@ -106,8 +107,13 @@ class Folder:
             listener.listen(1)
             yield listener
 
+    def abandon(self) -> None:
+        """Remove it, and let go of its lock: nothing was started there."""
+        os.close(self.lock)
+        self.remove()
+
     def remove(self) -> None:
-        """Of a board that came to nothing; that of another one its supervisor removes."""
+        """Of a board that came to nothing; that of another one its supervisor removes. Twice does no harm."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -128,7 +134,7 @@ def new_folder() -> Folder:
 def _remove_left(folder: Path) -> None:
     """Remove the folder of a board whose supervisor is gone: that of a machine that was switched off."""
     with contextlib.suppress(OSError):
-        if not (folder / "lock").exists() and time.time() - folder.stat().st_mtime > LEFTOVER_AGE_S:
+        if not (folder / "lock").exists():
             shutil.rmtree(folder, ignore_errors=True)
         descriptor = os.open(folder / "lock", os.O_RDWR)
         try:
@@ -138,11 +144,25 @@ def _remove_left(folder: Path) -> None:
             os.close(descriptor)
 
 
+def _is_left(folder: Path) -> bool:
+    """Whether nobody has a folder's lock: its supervisor is gone."""
+    descriptor = os.open(folder / "lock", os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def running() -> list[tuple[Path, Mapping[str, Any]]]:
     """(folder, board.json) of every emulated board of this user that is running."""
     found = []
     for path in sorted((cache_folder() / EMULATORS).glob("*/board.json")):
         with contextlib.suppress(OSError, ValueError):
+            if _is_left(path.parent):
+                continue
             found.append((path.parent, json.loads(path.read_text(encoding="utf-8"))))
     return found
 

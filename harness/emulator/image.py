@@ -10,14 +10,14 @@ In the cache, images/KEY/, where the key is the recipe's:
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..bounded import discard, hold, prune_caches
+from ..bounded import discard, evict, hold, making, prune_caches
 from ..cache import cache_folder, new_entry
 from ..errors import EmulatorError
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
@@ -38,7 +38,7 @@ class Image:
     @cached_property
     def name(self) -> str:
         """Tells two images apart, also of one recipe: each has keys of its own."""
-        return f"{self.folder.name[:16]}-{self.record['made']}"
+        return f"{self.folder.name[:16]}-{hashlib.sha256(self.host_key.encode()).hexdigest()[:16]}"
 
     @property
     def disk(self) -> Path:
@@ -60,7 +60,7 @@ class Image:
         """The private key that the board lets in."""
         return self.folder / KEY
 
-    @property
+    @cached_property
     def host_key(self) -> str:
         """The board's public key, "ssh-ed25519 AAAA…"."""
         return (self.folder / HOST_KEY).read_text(encoding="ascii").strip()
@@ -73,8 +73,9 @@ class Image:
 
 def find_image() -> Image | None:
     """The image of today's recipe, if it is there and whole; in use from now until this process ends."""
-    folder = cache_folder() / FOLDER / recipe_key()
+    folder = image_folder()
     try:
+        read(folder)  # what is damaged is not held: it has to go
         return Image(folder, read(folder)) if hold(folder) else None
     except ValueError:
         return None
@@ -88,34 +89,38 @@ def provide_image(say: Say, *, anew: bool = False) -> Image:
         anew: build it even if it is there, from what Debian has now.
 
     Raises:
-        EmulatorError: it cannot be built.
+        EmulatorError: it cannot be built; or another run uses the one that is there.
         StorageError: the disk is full.
     """
     if not anew and (image := find_image()) is not None:
         return image
-    folder = cache_folder() / FOLDER / recipe_key()
-    if folder.exists() and not anew:
-        say(f"the image is not what was built ({_damage(folder)}): building it anew")
-    with new_entry(folder) as work:
-        record = build(work, say)
-        seal(work, record)
-        discard(folder)
+    folder = image_folder()
+    with making(folder):
+        if not anew and (image := find_image()) is not None:
+            return image
+        if folder.exists() and not anew:
+            say(f"the image is not what was built ({damage(folder)}): building it anew")
+        with new_entry(folder) as work:
+            seal(work, build(work, say))
+            hold(work)  # before anybody sees it: nobody prunes it
+            if anew and folder.exists() and not evict(folder):
+                hint = "wait for the run that uses it"
+                raise EmulatorError("the image that is there is in use", where=str(folder), hint=hint)
+            discard(folder)
     prune_caches()
     image = find_image()
     if image is None:
-        raise EmulatorError("the image that was just built is damaged", found=_damage(folder), where=str(folder))
+        raise EmulatorError("the image that was just built is damaged", found=damage(folder), where=str(folder))
     return image
 
 
-def remove_images() -> list[Path]:
-    """Remove all images; those that a board runs from stay readable to it until it ends."""
-    found = [path for path in (cache_folder() / FOLDER).glob("*") if path.is_dir()]
-    for path in found:
-        shutil.rmtree(path, ignore_errors=True)
-    return found
+def image_folder() -> Path:
+    """Where the image of today's recipe is, or would be."""
+    return cache_folder() / FOLDER / recipe_key()
 
 
-def _damage(folder: Path) -> str:
+def damage(folder: Path) -> str:
+    """What is wrong with a folder that was sealed, in words."""
     try:
         read(folder)
     except ValueError as error:

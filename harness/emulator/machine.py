@@ -18,6 +18,7 @@ from .image import Image
 
 ARCH = "aarch64"
 CORES = 2
+LEAST_MIB = 256
 CONTROL_PORT = "hilgate"
 # Of what QEMU lists, Cortex-A5 to A17 and all M and R have 32 bits.
 SIXTY_FOUR_BITS = re.compile(r"cortex-a(?!1[57])\d\d|neoverse-|a64fx")
@@ -114,6 +115,13 @@ def machine_of(device: Device) -> Machine:
             wanted=f'arch = "{ARCH}", cpu = "cortex-a72", memory_mib = 2048',
             found=", ".join(f"no {key}" for key in left_out) or f"arch = {device.arch!r}",
             where=str(device.path),
+        )
+    if device.memory_mib < LEAST_MIB:
+        raise DeviceError(
+            "an emulated board needs more memory",
+            wanted=f"at least {LEAST_MIB} MiB: its kernel, Python and a runtime",
+            found=str(device.memory_mib),
+            where=f"{device.path}: device.memory_mib",
         )
     if device.cpu not in known_cpus():
         raise DeviceError(

@@ -34,7 +34,6 @@ class Monitor:
         self._thread = threading.Thread(target=self._loop.run_forever, name="qemu-monitor", daemon=True)
         self._thread.start()
         self._client = QMPClient("hilgate")
-        self._client.logger.propagate = False
         try:
             self._wait(self._client.connect(connected), "the greeting", ANSWER_S)
         except BaseException:
@@ -47,6 +46,8 @@ class Monitor:
         Raises:
             EmulatorError: QEMU refused it, ended, or did not answer.
         """
+        if self._loop.is_closed():
+            raise EmulatorError("QEMU's monitor was let go of", wanted=command)
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         return self._wait(self._client.execute(command, named), command, timeout_s)
 

@@ -29,6 +29,12 @@ class Process:
     def __init__(self, folder: Folder, command: CommandLine) -> None:
         self._said = b""
         self._ended = ""
+        try:
+            self._launch(folder, command)
+        finally:
+            os.close(folder.lock)  # the supervisor has it now
+
+    def _launch(self, folder: Folder, command: CommandLine) -> None:
         (self.monitor, theirs), (self.control, caretaker) = socket.socketpair(), socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         with theirs, caretaker, folder.listening(SOCKET) as faults:
@@ -37,7 +43,7 @@ class Process:
             self._supervisor = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", supervisor.__file__),
-                    *(str(lifeline), str(folder.lock), listed, str(folder.path)),
+                    *(str(os.getpid()), str(lifeline), listed, str(folder.path)),
                     *command(*descriptors),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -46,7 +52,6 @@ class Process:
                 start_new_session=True,
             )
         os.close(lifeline)
-        os.close(folder.lock)
 
     @property
     def ended(self) -> str:
@@ -73,6 +78,8 @@ class Process:
         self.control.close()
         if self._lifeline < 0:
             return
+        with contextlib.suppress(OSError):
+            os.write(self._lifeline, b".")  # a process that was forked from this one may hold the other end open
         os.close(self._lifeline)
         self._lifeline = -1
         try:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ class Saved:
 
     folder: Path
     record: Mapping[str, Any] = field(hash=False)
+
+    @cached_property
+    def id(self) -> tuple[int, int]:
+        """Tells it from another one that takes its place."""
+        status = self.folder.stat()
+        return status.st_dev, status.st_ino
 
     @property
     def memory(self) -> Path:
@@ -64,15 +71,16 @@ class Saved:
 
 def find_saved(key: str) -> Saved | None:
     """A state by its key, if it is there and whole; in use from now until this process ends."""
-    folder = cache_folder() / FOLDER / key
+    folder = state_folder(key)
     try:
+        read(folder)  # what is damaged is not held: it has to go
         return Saved(folder, read(folder)) if hold(folder) else None
     except ValueError:
         return None
 
 
 def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved:
-    """File a state, in place of one that may be there; returns it, in use.
+    """File a state, in place of one that is of no use; returns it, in use.
 
     Args:
         save: fills a folder, and returns what is to be noted.
@@ -80,10 +88,10 @@ def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved:
     Raises:
         EmulatorError, StorageError: as ``save`` does.
     """
-    folder = cache_folder() / FOLDER / key
+    folder = state_folder(key)
     with new_entry(folder) as work:
-        record = save(work)
-        seal(work, record)
+        seal(work, save(work))
+        hold(work)  # before anybody sees it: nobody prunes it
         discard(folder)
     prune_caches()
     saved = find_saved(key)
@@ -92,6 +100,6 @@ def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved:
     return saved
 
 
-def drop(saved: Saved) -> None:
-    """Remove a state that is of no use; boards that run from it keep what they have mapped."""
-    discard(saved.folder)
+def state_folder(key: str) -> Path:
+    """Where a state is, or would be."""
+    return cache_folder() / FOLDER / key

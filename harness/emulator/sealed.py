@@ -9,6 +9,7 @@ changes neither is not noticed.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +20,17 @@ SCHEMA = 1
 
 
 def seal(folder: Path, record: Mapping[str, Any]) -> None:
-    """Note what is in a folder, and what is to be known of it."""
+    """Note what is in a folder, and what is to be known of it; all of it is on the disk then.
+
+    A host whose power fails would else be left with files of the right size, full of zeros.
+    """
+    for path in folder.iterdir():
+        _sync(path)
     content = {"schema": SCHEMA, "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "files": _files(folder)}
     text = json.dumps({**content, **record}, indent=1, sort_keys=True) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8")
+    _sync(folder / RECORD)
+    _sync(folder)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -38,13 +46,32 @@ def read(folder: Path) -> dict[str, Any]:
         raise ValueError(f"no {RECORD}") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{RECORD} cannot be read: {error}") from None
-    found = _files(folder)
+    try:
+        found = _files(folder)
+    except FileNotFoundError as error:
+        raise ValueError(f"it is being removed: {error.filename}") from None
     for name, wanted in sealed.items():
         if found.get(name) != wanted:
-            raise ValueError(f"{name}: wanted {wanted}, found {found.get(name, 'no such file')}")
+            raise ValueError(f"{name}: wanted {_said(wanted)}; found {_said(found.get(name))}")
     if not sealed:
         raise ValueError(f"{RECORD} names no files, or has another schema")
     return dict(record)
+
+
+def _said(file: object) -> str:
+    """Size and time of a file, for a person."""
+    if not isinstance(file, dict) or set(file) != {"bytes", "mtime"}:
+        return "no such file" if file is None else repr(file)
+    changed = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(file["mtime"]))
+    return f"{file['bytes']} bytes, last changed {changed}"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _files(folder: Path) -> dict[str, dict[str, int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -19,8 +21,26 @@ from . import host
 Say = Callable[[str], None]
 
 STEP_S = 1800.0
+END_S = 5.0
 MIRROR = "HILGATE_DEBIAN_MIRROR"
 WORTH_SAYING = ("I: running apt", "I: downloading", "I: extracting")
+
+
+def check_disk(folder: Path, needed_bytes: int, what: str) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        StorageError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise StorageError(
+            f"there is too little space to {what}",
+            wanted=f"{needed_bytes >> 20} MiB free",
+            found=f"{free >> 20} MiB free",
+            where=str(folder.parent),
+            hint="free some space, or name another folder: HILGATE_CACHE=…",
+        )
 
 
 def run(command: Sequence[str], folder: Path, say: Say | None = None) -> None:
@@ -79,8 +99,16 @@ def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
         yield process
     finally:
         end.cancel()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _end(process)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program with all that it started: asked first, for fakeroot ends its daemon only then."""
+    for number, patience_s in ((signal.SIGINT, END_S), (signal.SIGKILL, None)):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)

@@ -1,10 +1,10 @@
 """The process between us and QEMU. Where we go, however we go, QEMU goes too, and the board's folder with it.
 
-    python supervisor.py LIFELINE LOCK FD,FD,… FOLDER COMMAND…
+    python supervisor.py PID LIFELINE FD,FD,… FOLDER COMMAND…
 
-LIFELINE is the reading end of a pipe whose other end only we have: the kernel closes it when we end. LOCK is the
-folder's, held until this process ends. The other descriptors are QEMU's. On stdout it says "pid N", and "exit N" once
-QEMU has ended (negative: by a signal). Run as a file: standard library only.
+PID is ours. LIFELINE is the reading end of a pipe that we write to, or close, when we need QEMU no more. It inherits
+the folder's lock, and has it until it ends. The other descriptors are QEMU's. On stdout it says "pid N", and "exit N"
+once QEMU has ended (negative: by a signal). Run as a file: standard library only.
 """
 
 import contextlib
@@ -19,12 +19,31 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def main(lifeline: int, descriptors: list[int], folder: str, command: list[str]) -> None:
+def main(parent: int, lifeline: int, descriptors: list[int], folder: str, command: list[str]) -> None:
     """Until both have ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # ours to end is when the lifeline ends
-    own = os.getpid()
-    libc = ctypes.CDLL(None)
+        signal.signal(number, signal.SIG_IGN)  # ours to end is when the run does not need it any more
+    needed = select.poll()
+    needed.register(lifeline, select.POLLIN)
+    # Not the lifeline alone: what was forked from the run, and outlives it, has the other end too.
+    needed.register(os.pidfd_open(parent), select.POLLIN)
+    if os.getppid() != parent:
+        return
+    qemu = launch(descriptors, folder, command)
+    say(f"pid {qemu.pid}")
+    ended = os.pidfd_open(qemu.pid)
+    needed.register(ended, select.POLLIN)
+    if any(descriptor != ended for descriptor, _ in needed.poll()):
+        qemu.kill()
+    say(f"exit {qemu.wait()}")
+    needed.unregister(ended)
+    needed.poll()  # its console may still be of interest
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def launch(descriptors: list[int], folder: str, command: list[str]) -> "subprocess.Popen[bytes]":
+    """Start QEMU, which ends when this process does."""
+    own, libc = os.getpid(), ctypes.CDLL(None)
 
     def die_with_supervisor() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -42,17 +61,7 @@ def main(lifeline: int, descriptors: list[int], folder: str, command: list[str])
         )
     for descriptor in descriptors:
         os.close(descriptor)  # else nobody would see that QEMU closed its own
-    say(f"pid {qemu.pid}")
-    ended = os.pidfd_open(qemu.pid)
-    poll = select.poll()
-    poll.register(lifeline, select.POLLIN)
-    poll.register(ended, select.POLLIN)
-    if any(descriptor == lifeline for descriptor, _ in poll.poll()):
-        qemu.kill()
-    say(f"exit {qemu.wait()}")
-    with contextlib.suppress(OSError):
-        os.read(lifeline, 1)  # its console may still be of interest
-    shutil.rmtree(folder, ignore_errors=True)
+    return qemu
 
 
 def say(line: str) -> None:
@@ -62,4 +71,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(word) for word in sys.argv[3].split(",")], sys.argv[4], sys.argv[5:])
+    main(int(sys.argv[1]), int(sys.argv[2]), [int(word) for word in sys.argv[3].split(",")], sys.argv[4], sys.argv[5:])

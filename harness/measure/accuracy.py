@@ -22,7 +22,8 @@ METRICS = (ACCURACY,)
 
 # How many samples go into one call, at least: progress is seen, and the link's cost is spread.
 BATCH = 64
-# On an emulated board, where an inference takes a hundred times as long, at most so many, spread over all of them.
+# On an emulated board, where an inference takes a hundred times as long, at most so many, spread over all of them: a
+# look, on which no limit is judged.
 EMULATED_SAMPLES = 60
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
@@ -155,7 +156,13 @@ class AccuracyRun:
         except ModelError as error:
             failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
             return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details=details)
-        return Finding(ACCURACY, value, value, samples=len(samples.labels), details=details)
+        taken = len(samples.labels)
+        unjudged = (
+            f"{taken} of {samples.given} samples say too little of all: judged on a board"
+            if taken < samples.given
+            else ""
+        )
+        return Finding(ACCURACY, value, value, samples=taken, unjudged=unjudged, details=details)
 
 
 def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Array]]) -> float:

@@ -44,6 +44,17 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
     return output.getvalue()
 
 
+def unjudged(records: Iterable[CellRecord]) -> str:
+    """The limits that were set and could not be judged where they were, for the line of the verdict; "" without any."""
+    found = [
+        f"{check.finding.metric.name} on {record.cell.device.name}"
+        for record in records
+        for check in record.checks
+        if check.limit is not None and check.verdict is Verdict.NOT_APPLICABLE
+    ]
+    return ", ".join(dict.fromkeys(found))
+
+
 def _table(cells: Sequence[CellRecord]) -> Table:
     table = Table(pad_edge=False)
     # Folded where the terminal is too narrow: names and verdicts that are cut off cannot be told apart.
@@ -96,13 +107,21 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             found.setdefault(("unfinished", Verdict.INCONCLUSIVE, name.rpartition("::")[2]), []).append(backend)
         for error in record.errors:
             found.setdefault(("error", Verdict.FAIL, error), []).append(backend)
-        for check in record.checks:
-            if check.reason:
-                found.setdefault((check.finding.metric.name, check.verdict, check.reason), []).append(backend)
+        for (verdict, reason), metrics in _by_reason(record).items():
+            found.setdefault((", ".join(metrics), verdict, reason), []).append(backend)
         for note in record.notes:
             found.setdefault(("note", Verdict.MEASURED, _shortened(note)), []).append(backend)
     for (what, verdict, reason), backends in found.items():
         yield Text.assemble((f"{what}", STYLES[verdict]), f" ({', '.join(backends)}): {reason}")
+
+
+def _by_reason(record: CellRecord) -> dict[tuple[Verdict, str], list[str]]:
+    """Metrics that one thing is said of."""
+    found: dict[tuple[Verdict, str], list[str]] = {}
+    for check in record.checks:
+        if check.reason:
+            found.setdefault((check.verdict, check.reason), []).append(check.finding.metric.name)
+    return found
 
 
 def _shortened(note: str) -> str:

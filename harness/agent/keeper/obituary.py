@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Any
 
 from ..facts import read_text
 
 LOG = "/dev/kmsg"
 RECORD_BYTES = 1 << 13
-KILLED = re.compile(r"Killed process (\d+) \(.*?\).*?anon-rss:(\d+)kB, file-rss:(\d+)kB(?:, shmem-rss:(\d+)kB)?")
+# A control group's own limit is not the board's: of that kind of kill nothing is said.
+KILLED = re.compile(
+    r"^\d+,\d+,(\d+),.*?Out of memory: Killed process (\d+) \(.*?\)"
+    r".*?anon-rss:(\d+)kB, file-rss:(\d+)kB(?:, shmem-rss:(\d+)kB)?",
+    re.MULTILINE,
+)
+# What the log has of before this program began is of another process, whatever its number; in microseconds since boot.
+BEGAN_US = time.monotonic_ns() // 1000
 
 
 def obituary(pid: int) -> dict[str, Any]:
@@ -24,9 +32,9 @@ def obituary(pid: int) -> dict[str, Any]:
     except OSError:
         return {"killed": None}
     for found in reversed(list(KILLED.finditer(text))):
-        if int(found[1]) == pid:
+        if int(found[2]) == pid and int(found[1]) > BEGAN_US:
             total = re.search(r"^MemTotal:\s*(\d+) kB", read_text("/proc/meminfo"), re.MULTILINE)
-            resident = sum(int(kib) for kib in found.groups()[1:] if kib)
+            resident = sum(int(kib) for kib in found.groups()[2:] if kib)
             return {"killed": True, "resident_kib": resident, "memory_kib": int(total[1]) if total else 0}
     return {"killed": False}
 

@@ -137,9 +137,13 @@ def take(store: Store, files: dict[str, int], content: memoryview) -> dict[str, 
             wrong[sha256] = found
             continue
         path = store.path("incoming", sha256)
-        with open(f"{path}.part", "wb") as file:
-            file.write(part)
-        os.replace(f"{path}.part", path)
+        try:
+            with open(f"{path}.part", "wb") as file:
+                file.write(part)
+            os.replace(f"{path}.part", path)
+        except OSError:
+            remove(f"{path}.part")  # a disk that is full must not stay so
+            raise
     return wrong
 
 

@@ -22,11 +22,16 @@ def build(project: Project, name: str, anew: bool) -> None:
 
     from ...emulator.image import find_image, provide_image
     from ...emulator.machine import machine_of
+    from ...errors import DeviceError
     from ..images import shown
     from ..text import say
 
-    machine_of(project.device(name))
-    began, there = time.monotonic(), find_image() is not None and not anew
+    device = project.device(name)
+    if not device.emulated:
+        found = f"link = {device.link!r}"
+        raise DeviceError(f"{name} is not emulated, and has no image", wanted='link = "qemu"', found=found)
+    machine_of(device)
+    began, there = time.monotonic(), not anew and find_image() is not None
     image = provide_image(say, anew=anew)
     say("it was there already:" if there else f"built in {time.monotonic() - began:.0f} s:")
     say(shown(image.folder))

@@ -62,7 +62,7 @@ class Link:
                 channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             what = f"a program cannot be started on {self.device.name}"
-            raise LinkLost(what, found=f"{type(error).__name__}: {error}", where=self.where) from error
+            raise LinkLost(what, found=f"{type(error).__name__}: {error}".rstrip(": "), where=self.where) from error
         return Process(channel, self.where, kill)
 
     def _transport(self, bulk: bool) -> paramiko.Transport:
