@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -160,6 +161,8 @@ def test_a_board_that_has_gone_meanwhile_is_an_error(tmp_path: Path, monkeypatch
     folder = tmp_path / "emulators" / "board-gone"
     folder.mkdir(parents=True)
     (folder / "board.json").write_text('{"device": "gone-pi4", "pid": 1, "port": 1}')
-    done = CliRunner().invoke(cli, ["fault", "gone-pi4", "reset"])
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as its supervisor has it
+        done = CliRunner().invoke(cli, ["fault", "gone-pi4", "reset"])
     assert done.exit_code == 1
     assert "the board cannot be reached" in done.stderr
