@@ -198,6 +198,11 @@ def _remove_leftovers(store: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def taken_bytes(folder: Path) -> int:
+    """What an entry takes on the disk."""
+    return sum(_files(folder).values())
+
+
 def cache_limit_bytes() -> int:
     """What ``STORES`` may take together: $HILGATE_CACHE_GIB; else 20 GiB, or half of what there is, if that is less.
 

@@ -37,7 +37,7 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
     board = Board(device, open_link(device), uuid.uuid4().hex[:16], say=say)
     try:
         if device.emulated:
-            switched_on(device, board, wait_s, say)
+            switched_on(board, wait_s, say)
         else:
             board.look()
             board.lock(wait_s)

@@ -124,8 +124,8 @@ class Board(Hold):
             return ""
         if not found["killed"]:
             return ""
-        at, of = found["resident_kib"] / 1024, found["memory_kib"] / 1024
-        return f"killed by the kernel at {at:.0f} MiB of {of:.0f} MiB: memory ran out"
+        at, of = found["resident_kib"] / 1024, found["memory_mib"]
+        return f"killed by the kernel at {at:.0f} MiB of {of} MiB: memory ran out"
 
     def result_name(self) -> str:
         """A new name under which an agent keeps what must not be lost."""

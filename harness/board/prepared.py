@@ -28,9 +28,10 @@ from ..bundle.runtime import plan_runtime
 from ..device import Device
 from ..emulator import host
 from ..emulator.disk import make_disk
-from ..emulator.image import Image, damage, provide_image
+from ..emulator.image import Image, provide_image
 from ..emulator.machine import Machine, machine_of
 from ..emulator.saved import Saved, find_saved, keep, state_folder
+from ..emulator.sealed import damage
 from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..links import Channel, ChannelClosed, stderr_of
@@ -62,7 +63,7 @@ PROGRAM = tuple(
 )
 
 
-def switched_on(device: Device, board: Board, wait_s: float, say: Say) -> None:
+def switched_on(board: Board, wait_s: float, say: Say) -> None:
     """Have an emulated board run, looked at and locked, from its saved state; made now where there is none.
 
     A state that is of no use, or whose board is not, is dropped and made anew, once.
@@ -76,6 +77,7 @@ def switched_on(device: Device, board: Board, wait_s: float, say: Say) -> None:
         LinkError: it cannot be reached.
         StorageError: the disk is full.
     """
+    device = board.device
     machine, image = machine_of(device), provide_image(say)
     bundles = foundations(device, image, say)
     key = state_key(device, image, machine, bundles)

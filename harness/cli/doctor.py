@@ -14,8 +14,9 @@ import paramiko
 from ..board.keeper import Keeper
 from ..device import Device
 from ..emulator import host
-from ..emulator.image import damage, find_image, image_folder
+from ..emulator.image import find_image, image_folder
 from ..emulator.machine import machine_of
+from ..emulator.sealed import damage
 from ..errors import HilgateError, HostKeyError
 from ..links import open_link
 from ..links.ssh.connection import connect

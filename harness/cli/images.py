@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..bounded import BLOCK
+from ..bounded import taken_bytes
 from ..cache import cache_folder
 from ..emulator import image, saved, sealed
 from .text import size
@@ -17,11 +17,6 @@ def folders() -> list[Path]:
     return [path for path in found if path.is_dir()]
 
 
-def taken(folder: Path) -> int:
-    """What one takes on the disk, in bytes: a guest's memory is a file with holes."""
-    return sum(path.stat().st_blocks * BLOCK for path in folder.iterdir())
-
-
 def shown(folder: Path) -> str:
     """A line about one."""
     kind = "image" if folder.parent.name == image.FOLDER else "state"
@@ -30,4 +25,4 @@ def shown(folder: Path) -> str:
     except ValueError as error:
         return f"  {kind} {folder.name[:12]}  damaged: {error}"
     what = f"of {record['device']}" if "device" in record else f"kernel {record['kernel']}, Python {record['python']}"
-    return f"  {kind} {folder.name[:12]}  {what}, {size(taken(folder))}, made {record['made']}\n    {folder}"
+    return f"  {kind} {folder.name[:12]}  {what}, {size(taken_bytes(folder))}, made {record['made']}\n    {folder}"

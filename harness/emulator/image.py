@@ -22,7 +22,7 @@ from ..cache import cache_folder, new_entry
 from ..errors import EmulatorError
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
 from .recipe import recipe_key
-from .sealed import read, seal
+from .sealed import damage, held, seal
 from .step import Say
 
 FOLDER = "images"
@@ -74,11 +74,8 @@ class Image:
 def find_image() -> Image | None:
     """The image of today's recipe, if it is there and whole; in use from now until this process ends."""
     folder = image_folder()
-    try:
-        read(folder)  # what is damaged is not held: it has to go
-        return Image(folder, read(folder)) if hold(folder) else None
-    except ValueError:
-        return None
+    record = held(folder)
+    return Image(folder, record) if record is not None else None
 
 
 def provide_image(say: Say, *, anew: bool = False) -> Image:
@@ -117,12 +114,3 @@ def provide_image(say: Say, *, anew: bool = False) -> Image:
 def image_folder() -> Path:
     """Where the image of today's recipe is, or would be."""
     return cache_folder() / FOLDER / recipe_key()
-
-
-def damage(folder: Path) -> str:
-    """What is wrong with a folder that was sealed, in words."""
-    try:
-        read(folder)
-    except ValueError as error:
-        return str(error)
-    return "it was, a moment ago"

@@ -25,7 +25,7 @@ from typing import Any
 from ..bounded import discard, hold, prune_caches
 from ..cache import cache_folder, new_entry
 from ..errors import EmulatorError
-from .sealed import read, seal
+from .sealed import held, seal
 
 FOLDER = "states"
 
@@ -72,11 +72,8 @@ class Saved:
 def find_saved(key: str) -> Saved | None:
     """A state by its key, if it is there and whole; in use from now until this process ends."""
     folder = state_folder(key)
-    try:
-        read(folder)  # what is damaged is not held: it has to go
-        return Saved(folder, read(folder)) if hold(folder) else None
-    except ValueError:
-        return None
+    record = held(folder)
+    return Saved(folder, record) if record is not None else None
 
 
 def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved:

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..bounded import hold
+
 RECORD = "record.json"
 SCHEMA = 1
 
@@ -56,6 +58,24 @@ def read(folder: Path) -> dict[str, Any]:
     if not sealed:
         raise ValueError(f"{RECORD} names no files, or has another schema")
     return dict(record)
+
+
+def held(folder: Path) -> dict[str, Any] | None:
+    """A folder's record, if it is there and whole; in use from now until this process ends."""
+    try:
+        read(folder)  # what is damaged is not held: it has to go
+        return read(folder) if hold(folder) else None
+    except ValueError:
+        return None
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a folder that was sealed, in words."""
+    try:
+        read(folder)
+    except ValueError as error:
+        return str(error)
+    return "it was, a moment ago"
 
 
 def _said(file: object) -> str:

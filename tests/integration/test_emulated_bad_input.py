@@ -162,7 +162,7 @@ def test_a_state_that_cannot_be_restored_is_made_anew(
     monkeypatch.setattr(emulator, "RESTORE_S", 3.0)
     start = time.monotonic()
     board = Board(device(), link, "run")
-    prepared.switched_on(device(), board, 0.0, lines.append)
+    prepared.switched_on(board, 0.0, lines.append)
     assert time.monotonic() - start < REFUSED_S
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert board.entries == set(saved.record["entries"])
@@ -179,7 +179,7 @@ def test_a_state_whose_board_comes_up_and_is_broken_is_made_anew(
     lines: list[str] = []
     monkeypatch.setattr(prepared, "keep", lambda key, save: saved)
     board = Board(device(), link, "run")
-    prepared.switched_on(device(), board, 0.0, lines.append)
+    prepared.switched_on(board, 0.0, lines.append)
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert said(link, "echo alive") == "alive"
     board.close()

@@ -41,4 +41,7 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 sys.meta_path.insert(0, Sources(json.loads(read(int(read(8))))))
-importlib.import_module("agent.keeper.resident" if sys.argv[1:] else "agent.keeper.serve").main()
+if sys.argv[1:]:
+    importlib.import_module("agent.keeper.resident").main(sys.argv[1], read)
+else:
+    importlib.import_module("agent.keeper.serve").main()

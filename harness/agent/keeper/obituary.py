@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from ..facts import read_text
+from ..facts import memory_mib
 
 LOG = "/dev/kmsg"
 RECORD_BYTES = 1 << 13
@@ -25,7 +25,7 @@ def obituary(pid: int) -> dict[str, Any]:
     """What the kernel's log says of a process.
 
     Reply: "killed", whether the kernel killed it when memory ran out; None where the log may not be read, as an
-    ordinary user may not everywhere. "resident_kib", what it had then; "memory_kib", what the board has.
+    ordinary user may not everywhere. "resident_kib", what it had then; "memory_mib", what the board has.
     """
     try:
         text = _kernel_log()
@@ -33,9 +33,8 @@ def obituary(pid: int) -> dict[str, Any]:
         return {"killed": None}
     for found in reversed(list(KILLED.finditer(text))):
         if int(found[2]) == pid and int(found[1]) > BEGAN_US:
-            total = re.search(r"^MemTotal:\s*(\d+) kB", read_text("/proc/meminfo"), re.MULTILINE)
             resident = sum(int(kib) for kib in found.groups()[2:] if kib)
-            return {"killed": True, "resident_kib": resident, "memory_kib": int(total[1]) if total else 0}
+            return {"killed": True, "resident_kib": resident, "memory_mib": memory_mib()}
     return {"killed": False}
 
 

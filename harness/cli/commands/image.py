@@ -53,14 +53,14 @@ def show() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(yes: bool) -> None:
     """Remove all images and saved states. The next run builds what it needs."""
-    from ...bounded import discard
-    from ..images import folders, taken
+    from ...bounded import discard, taken_bytes
+    from ..images import folders
     from ..text import say, size
 
     found = folders()
     if found and not yes:
-        click.confirm(f"Remove {len(found)} images and states, {size(sum(map(taken, found)))}?", abort=True)
-    freed = sum(map(taken, found))
+        click.confirm(f"Remove {len(found)} images and states, {size(sum(map(taken_bytes, found)))}?", abort=True)
+    freed = sum(map(taken_bytes, found))
     for folder in found:
         discard(folder)
     say(f"{size(freed)} freed")
