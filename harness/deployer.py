@@ -14,6 +14,7 @@ from .agent.wire import FrameError
 from .board import Board
 from .bundle import Bundle
 from .cell import Cell
+from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .errors import AgentFailure, DeploymentError
 from .inputs import measured_sets
@@ -61,7 +62,7 @@ class Deployer:
                 where,
                 self.timeouts,
                 self.device_time,
-                cause_of_death=self.board.cause_of_death,
+                cause_of_death=self._cause_of_death,
             )
             self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
@@ -112,6 +113,9 @@ class Deployer:
         if self.live is not None:
             self.live.close()
         self.live = self.load = None
+
+    def _cause_of_death(self, pid: int, status: int, said: str) -> Death | None:
+        return self.board.cause_of_death(pid, status, said, self.bundle.runtime.packages)
 
     def _check(self) -> None:
         if self.failed is not None:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from .agent.frames import Array, Frame, encode, read_frame
+from .agent.illegal import MARK
 from .agent.wire import FrameError
+from .death import Death, describe_status
 from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, LinkLost, ProtocolError
 from .links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
 
@@ -89,8 +91,8 @@ class Deployment:
     greeting: str = ""
     alive: bool = True
     last_used: float = field(default_factory=time.monotonic)
-    # Asked with the agent's process id why it was killed; "" where nobody knows.
-    cause_of_death: Callable[[int], str] = lambda pid: ""
+    # Asked with the agent's process id, its status and the end of its stderr; None where nobody knows more.
+    cause_of_death: Callable[[int, int, str], Death | None] = lambda pid, status, said: None
     # What one set of inputs took the device in the last call of such shapes, in seconds.
     _pace: tuple[list[tuple[int, ...]], float] | None = field(default=None, init=False)
 
@@ -235,9 +237,14 @@ class Deployment:
         status = self.channel.finish(END_PATIENCE_S)
         if status == -signal.SIGALRM:  # the agent's own watchdog goes off before the host's patience ends
             return self._timed_out(operation, limit_s, found=describe_status(status))
-        cause = self.cause_of_death(self.hello["pid"]) if "pid" in self.hello and status == -signal.SIGKILL else ""
-        found = f"{cause or describe_status(status)}; {stderr_of(self.channel)}"
-        return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where)
+        cause = None
+        if "pid" in self.hello and status is not None:
+            cause = self.cause_of_death(self.hello["pid"], status, self.channel.stderr_tail())
+        death = cause or Death(describe_status(status))
+        # What it said for the harness stands in other words in front.
+        said = "\n".join(line for line in stderr_of(self.channel).splitlines() if not line.startswith(MARK))
+        found = f"{death.found}; {said}"
+        return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where, hint=death.hint)
 
     def _timed_out(self, operation: str, limit_s: float, found: str = "nothing") -> DeploymentError:
         what = f"the agent did not answer {operation!r} in {limit_s:.0f} s and was killed"
@@ -249,23 +256,6 @@ class Deployment:
             self.alive = False
             self.channel.finish(0)
         return kind(what, found=f"{found}; {stderr_of(self.channel)}", where=self.where, hint=hint)
-
-
-def describe_status(status: int | None) -> str:
-    """An exit status in words; a signal by its name, with what it mostly means."""
-    if status is None:
-        return "the connection ended"
-    if status >= 0:
-        return f"exit status {status}"
-    meanings = {
-        signal.SIGKILL: "by the kernel when memory ran out, or by hand",
-        signal.SIGALRM: "its own watchdog: an operation took longer than it was allowed",
-        signal.SIGILL: "illegal instruction: the runtime needs a newer CPU",
-        signal.SIGSEGV: "the runtime crashed",
-        signal.SIGABRT: "the runtime gave up",
-    }
-    name = signal.Signals(-status).name
-    return f"killed by {name} ({meanings.get(signal.Signals(-status), 'a signal')})"
 
 
 def _shapes(inputs: Inputs) -> list[tuple[int, ...]]:

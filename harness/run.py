@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .agent.timing import since_process_start_ns
 from .backends import Backend, load_backend
 from .board import Board, open_board
 from .build import BuiltModel, build_model
 from .bundle import Bundle, make_bundle
-from .bundle.runtime import plan_runtime
+from .bundle.runtime import Runtime, plan_runtime
 from .cell import Cell
 from .checks import judge
 from .deployer import Deployer
@@ -23,6 +24,7 @@ from .evidence import REPLAY, Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
 from .inputs import Arrays, measured_sets
+from .isa.wheels import outlook
 from .measure import known_metrics
 from .measure.accuracy import EMULATED_SAMPLES, SampleSet, eager_accuracy, read_samples
 from .measure.quantiles import samples_for_proportion
@@ -161,11 +163,25 @@ class Run:
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
             runtime = plan_runtime(cell.device, cell.backend, board.facts, self._said)
+        self._look_ahead(cell, runtime, board.facts)
         bundle = make_bundle(artifact, cell.backend, runtime)
         record.facts["bundle"] = {"sha256": bundle.sha256, **runtime.described}
         with self.progress.task(f"sending to {cell.device.name}") as update:
             board.put(bundle, lambda done, total: update(done >> 20, total >> 20, "MiB"))
         return bundle
+
+    def _look_ahead(self, cell: Cell, runtime: Runtime, facts: Mapping[str, Any]) -> None:
+        """Before anything is sent: are there instructions that the board's CPU lacks? A warning; the run proves it."""
+        record = self.evidence[cell]
+        if not runtime.wheels:
+            record.facts["instructions"] = {"not_done": "the libraries are the board's own, and stay there"}
+            return
+        with self.progress.task(f"looking for instructions that {cell.device.name} lacks"):
+            found = outlook(runtime.wheels, facts, runtime.packages)
+        record.facts["instructions"] = found.described
+        for warning in found.warnings:
+            self._said(f"{cell.id}: {warning}")
+            record.notes.append(warning)
 
     def deployer(self, cell: Cell, bundle: Bundle) -> Deployer:
         """Starts the cell's processes."""

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 
-from . import orphans
+from . import illegal, orphans
 from .frames import Frame, encode, read_frame
 from .operations import Operations
 from .wire import Buffer, FrameError
@@ -169,6 +169,7 @@ def main(argv: list[str] | None = None, before_runtime_kib: int | None = None) -
     arguments = parser.parse_args(argv)
     pipe = Pipe(arguments.idle)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    illegal.say_where()
     with contextlib.suppress(PermissionError):  # it leads a group already
         os.setpgid(0, 0)  # whoever ends it ends what it has started, too
     record = orphans.write_record(arguments.records, arguments.run)

@@ -52,10 +52,10 @@ def serial() -> str:
     return read_text("/proc/device-tree/serial-number") or read_text("/sys/firmware/devicetree/base/serial-number")
 
 
-def has_aes() -> bool:
-    """Whether the CPU has instructions for AES: which cipher is quick depends on it (a Pi 4 has none)."""
+def cpu_features() -> list[str]:
+    """What the CPU can beyond its architecture's beginnings, in the kernel's words: "atomics", "aes", "avx2", …"""
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", read_text("/proc/cpuinfo"), re.MULTILINE)
-    return found is not None and "aes" in found.group(1).split()
+    return found.group(1).split() if found else []
 
 
 def libc() -> str:
@@ -89,7 +89,7 @@ def facts(packages: list[str] | None) -> dict[str, Any]:
     return {
         "arch": platform.machine(),
         "cpu": cpu_name(),
-        "aes": has_aes(),
+        "features": cpu_features(),
         "cores": os.cpu_count() or 1,
         "memory_mib": memory_mib(),
         "board": read_text("/proc/device-tree/model"),

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import __main__ as agent
-from . import telemetry
+from . import illegal, telemetry
 from .resident import wait
 
 # Populate page tables for reading, as if every page had been read (madvise(2), Linux 5.14).
@@ -28,6 +28,7 @@ WINDOW = (1 << 16) // mmap.PAGESIZE
 
 def main() -> None:
     """Import the runtime, wait."""
+    illegal.say_where()
     map_whole_windows()
     before = telemetry.memory_kib()["peak"]
     from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..agent.orphans import MARK
 from ..bundle import Bundle
+from ..death import Death
 from ..errors import HilgateError
+from ..isa.diagnosis import illegal_instruction
 from ..links import Channel
 from .hold import Hold
 from .preflight import SPARE_BYTES, check_disk, check_memory
@@ -116,16 +120,27 @@ class Board(Hold):
         with contextlib.suppress(HilgateError):
             self.request("end_agents")
 
-    def cause_of_death(self, pid: int) -> str:
-        """Why a process is gone that was killed, in words; "" where nothing is known. Never raises."""
+    def cause_of_death(self, pid: int, status: int, said: str, packages: Mapping[str, str]) -> Death | None:
+        """Why a process is gone that was killed; None where nothing is known. Never raises.
+
+        Args:
+            pid, status: its number there, and its end: negative for a signal.
+            said: the end of what it wrote to stderr.
+            packages: its runtime's, NAME: VERSION.
+        """
+        if status == -signal.SIGILL:
+            return illegal_instruction(said, self.facts, packages)
+        return self._obituary(pid) if status == -signal.SIGKILL else None
+
+    def _obituary(self, pid: int) -> Death | None:
         try:
             found = self.request("obituary", pid=pid)
         except HilgateError:
-            return ""
+            return None
         if not found["killed"]:
-            return ""
+            return None
         at, of = found["resident_kib"] / 1024, found["memory_mib"]
-        return f"killed by the kernel at {at:.0f} MiB of {of} MiB: memory ran out"
+        return Death(f"killed by the kernel at {at:.0f} MiB of {of} MiB: memory ran out")
 
     def result_name(self) -> str:
         """A new name under which an agent keeps what must not be lost."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import tempfile
 import time
 import uuid
@@ -25,6 +26,7 @@ from ..backends import load_backend
 from ..bounded import making
 from ..bundle import Bundle, make_bundle
 from ..bundle.runtime import plan_runtime
+from ..death import describe_status
 from ..device import Device
 from ..emulator import host
 from ..emulator.disk import make_disk
@@ -34,6 +36,7 @@ from ..emulator.saved import Saved, find_saved, keep, state_folder
 from ..emulator.sealed import damage
 from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
+from ..isa.diagnosis import illegal_instruction
 from ..links import Channel, ChannelClosed, stderr_of
 from ..links.qemu import Link
 from ..links.ssh import STORE
@@ -161,11 +164,12 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
         with _timed(say, "started hilgate's own program there"):
             channel = link.start(python_script(device, link, resident=True))
             channel.send(packed_sources(), time.monotonic() + IMPORT_S)
-            residents["keeper"] = _started(channel, say)
+            residents["keeper"] = _started(channel, say, board.facts, {})
         for bundle in bundles:
             board.put(bundle)  # whatever its disk does not have, or has as something else
             with _timed(say, f"started the resident of {bundle.backend}"):
-                residents[bundle.backend] = _started(board.start_resident(bundle), say)
+                resident = board.start_resident(bundle)
+                residents[bundle.backend] = _started(resident, say, board.facts, bundle.runtime.packages)
         entries = sorted(board.entries)
         board.let_go()
         if link.emulator is None:
@@ -206,7 +210,7 @@ def _round_times(entry: Path) -> None:
     seal(str(entry))
 
 
-def _started(channel: Channel, say: Say) -> str:
+def _started(channel: Channel, say: Say, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
     """Wait for a resident; returns "waits", or why it does not: then programs start without it, and say more.
 
     Raises:
@@ -220,7 +224,8 @@ def _started(channel: Channel, say: Say) -> str:
         raise EmulatorError(what, wanted=wanted, hint="try again when this machine has less to do") from None
     except (ChannelClosed, LinkError) as error:
         status = channel.finish(1.0)
-        why = f"exit status {status}, {type(error).__name__}; {stderr_of(channel)}"
+        death = illegal_instruction(channel.stderr_tail(), facts, packages) if status == -signal.SIGILL else None
+        why = death.found if death else f"{describe_status(status)}, {type(error).__name__}; {stderr_of(channel)}"
         say(f"    it does not wait: {why}")
         return why
     channel.finish(5.0)

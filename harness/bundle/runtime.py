@@ -35,11 +35,13 @@ class Runtime:
         described: its part of the bundle's manifest.
         packages: what it has, NAME: VERSION.
         archives: what has to be unpacked there, in this order; none where an environment is used.
+        wheels: (file, SHA-256) of those that are wheels.
     """
 
     described: Mapping[str, Any]
     packages: Mapping[str, str]
     archives: tuple[Archive, ...] = ()
+    wheels: tuple[tuple[Path, str], ...] = ()
 
 
 def plan_runtime(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
@@ -118,4 +120,5 @@ def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Ca
     }
     if bytecode := [one.sha256 for one in compiled if one is not None]:
         described["bytecode"] = bytecode
-    return Runtime(described, {wheel.name: wheel.version for wheel in wheels}, tuple(archives))
+    files = tuple((wheel.path, wheel.sha256) for wheel in wheels)
+    return Runtime(described, {wheel.name: wheel.version for wheel in wheels}, tuple(archives), files)

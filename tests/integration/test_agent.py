@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,14 +17,25 @@ import numpy as np
 import pytest
 
 import harness.agent
+from harness.agent import facts
 from harness.agent.frames import Frame, encode, read_frame
+from harness.agent.illegal import MARK
 from harness.agent.orphans import identity
+from harness.death import Death
 from harness.deployment import Deployment, Timeouts
 from harness.errors import AgentDied, AgentFailure, AgentTimeout
+from harness.isa.diagnosis import illegal_instruction
 from harness.links.local import Process
 
+# VFRCZPS, which AMD's Bulldozer had and no other CPU; UDF, which no arm64 has.
+ILLEGAL = {"x86_64": "8fe97880c0", "aarch64": "00000000"}[platform.machine()]
 BACKEND = """
-import os, re, time
+import ctypes, mmap, os, re, time
+
+def call(code):
+    memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(code)
+    ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))()
 
 class Engine:
     def __init__(self, threads, options):
@@ -34,6 +47,8 @@ class Engine:
     def prepare(self, inputs):
         return inputs
     def run(self, prepared):
+        if self.behaviour == "needs-another-cpu":
+            call(bytes.fromhex("CODE"))
         if self.behaviour == "crashes":
             os.abort()
         if self.behaviour == "raises":
@@ -63,7 +78,7 @@ def bundle(tmp_path: Path) -> Path:
     shutil.copytree(
         Path(harness.agent.__file__).parent, tmp_path / "agent", ignore=shutil.ignore_patterns("__pycache__")
     )
-    (tmp_path / "agent" / "backend.py").write_text(BACKEND)
+    (tmp_path / "agent" / "backend.py").write_text(BACKEND.replace("CODE", ILLEGAL))
     return tmp_path
 
 
@@ -146,6 +161,22 @@ def test_what_a_backend_raises_comes_back_and_the_agent_lives_on(start: Start) -
 def test_a_crash_is_named_with_the_end_of_stderr(start: Start) -> None:
     with pytest.raises(AgentDied, match=r"killed by SIGABRT(.|\n)*straight to descriptor 1"):
         load(start(), "crashes")
+
+
+def test_an_illegal_instruction_is_named_with_what_it_needs(bundle: Path) -> None:
+    """By the agent's own process, and where it was made in memory."""
+    deployment = Deployment(Process(command(bundle), str(bundle)), "test", cause_of_death=cause_of_death)
+    with deployment, pytest.raises(AgentDied) as caught:
+        load(deployment, "needs-another-cpu")
+    said = "vfrczps xmm0, xmm0" if platform.machine() == "x86_64" else "udf #0"
+    assert f"killed by SIGILL: illegal instruction {said} in code that was made in memory: " in caught.value.found
+    assert "straight to descriptor 1" in caught.value.found
+    assert MARK not in caught.value.found
+
+
+def cause_of_death(pid: int, status: int, said: str) -> Death | None:
+    assert status == -signal.SIGILL
+    return illegal_instruction(said, facts.facts([]), {})
 
 
 def test_a_reply_is_kept_until_the_next_request_shows_that_it_arrived(start: Start, bundle: Path) -> None:

@@ -261,14 +261,14 @@ def test_an_image_that_was_cut_short_is_built_anew_and_why_is_said(built: list[P
     ("script", "noted"),
     [
         pytest.param("echo ready", "waits", id="waits"),
-        pytest.param("kill -ILL $$", "exit status -4, ChannelClosed", id="an-instruction-that-its-cpu-lacks"),
+        pytest.param("kill -ILL $$", "killed by SIGILL (illegal instruction", id="an-instruction-that-its-cpu-lacks"),
         pytest.param("echo why >&2; exit 3", "exit status 3, ChannelClosed; its stderr ends:\nwhy", id="ended"),
         pytest.param("echo Ready", "said b'Ready\\n'", id="something-else"),
     ],
 )
 def test_a_resident_that_does_not_start_is_noted(monkeypatch: pytest.MonkeyPatch, script: str, noted: str) -> None:
     monkeypatch.setattr(prepared, "IMPORT_S", 0.5)
-    found = prepared._started(local.Link(device(name="local")).start(script), lambda line: None)
+    found = prepared._started(local.Link(device(name="local")).start(script), lambda line: None, {}, {})
     assert found.startswith(noted)
 
 
@@ -276,4 +276,4 @@ def test_a_resident_that_takes_too_long_makes_no_state(monkeypatch: pytest.Monke
     """Which would last, although another day it may be quicker."""
     monkeypatch.setattr(prepared, "IMPORT_S", 0.2)
     with pytest.raises(EmulatorError, match="takes too long to import a runtime"):
-        prepared._started(local.Link(device(name="local")).start("sleep 600"), lambda line: None)
+        prepared._started(local.Link(device(name="local")).start("sleep 600"), lambda line: None, {}, {})

@@ -159,7 +159,7 @@ def test_the_keeper_runs_from_memory(python: str) -> None:
     assert set(found) == {*here, "governor", "boot"}
     assert found["boot"] == boot_id()
     assert "no-such-package-of-ours" not in found["packages"]
-    same = ("arch", "cpu", "aes", "memory_mib", "kernel", "libc", "serial")
+    same = ("arch", "cpu", "features", "memory_mib", "kernel", "libc", "serial")
     assert {key: found[key] for key in same} == {key: here[key] for key in same}
     assert Path(found["executable"]).samefile(python)
 

@@ -82,7 +82,7 @@ class Link:
 
     def learn(self, facts: dict[str, Any]) -> None:
         """Whether the board's CPU has instructions for AES decides what is sent in which cipher."""
-        self._aes = bool(facts.get("aes", True))
+        self._aes = "aes" in facts["features"]
 
     def abort(self) -> None:
         """Close the sockets under everything: whoever waits for them is told at once."""

@@ -1,0 +1,99 @@
+"""An illegal instruction says where it is: library, offset and code, on stderr, before the process dies of it.
+
+Nobody else would: arm64's kernel logs it only with debug.exception-trace set, core files are mostly switched off, and a
+small board has no gdb. So the process says it itself, on any board and without any right, in one line:
+
+    hilgate-illegal-instruction {"path": "/…/libc10.so", "offset": 5050348, "code": "…"}
+
+``path`` is the file that the instruction was mapped from, "" where it was made in memory; ``offset`` its address as the
+file's own program headers count (what objdump and addr2line take), null where that is not known; ``code`` the
+instruction and what follows it, hexadecimal. Standard library only.
+
+A handler of Python's own comes too late: it is called when the C code returns, which never happens. This one is called
+by the kernel, through ctypes. It needs Python's lock; where another thread keeps that, the agent's watchdog is the end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import struct
+from collections.abc import Callable
+from typing import Any
+
+MARK = "hilgate-illegal-instruction"
+# No instruction is longer than x86's.
+CODE_BYTES = 16
+SA_SIGINFO = 4
+# struct siginfo has si_addr behind three ints and their padding, on all of Linux's 64-bit architectures.
+SI_ADDR = 16
+# ELF-64's magic, e_phoff, e_phentsize, e_phnum; and of a program header type, offset, address, size (elf(5)).
+MAGIC = b"\x7fELF\x02"
+PROGRAM_HEADERS = struct.Struct("<5s27xQ14xHH")
+SEGMENT = struct.Struct("<IxxxxQQxxxxxxxxQ")
+PT_LOAD = 1
+
+
+class Sigaction(ctypes.Structure):
+    """struct sigaction of glibc and musl."""
+
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong))),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+def _say_and_die(number: int, info: int, context: int) -> None:
+    """The handler. Back from it the same instruction is met again, with nobody to handle it."""
+    try:
+        address = ctypes.c_void_p.from_address(info + SI_ADDR).value or 0
+        os.write(2, f"{MARK} {json.dumps(found_at(address))}\n".encode())
+    finally:
+        ctypes.CDLL(None).signal(signal.SIGILL, None)
+
+
+_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(_say_and_die)
+
+
+def say_where() -> None:
+    """From now on, in this process and those that it forks."""
+    action = Sigaction(handler=ctypes.cast(_HANDLER, ctypes.c_void_p), flags=SA_SIGINFO)
+    sigaction: Callable[..., int] = ctypes.CDLL(None).sigaction
+    sigaction(signal.SIGILL, ctypes.byref(action), None)
+
+
+def found_at(address: int) -> dict[str, Any]:
+    """What this process has at an address: see the module."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            stretch, _, offset, _, _, *path = line.rstrip("\n").split(maxsplit=5)
+            start, end = (int(text, 16) for text in stretch.split("-"))
+            if start <= address < end:
+                code = ctypes.string_at(address, min(CODE_BYTES, end - address))
+                # Memory that is shared has the name of a file, too: "/dev/zero (deleted)".
+                name = path[0] if path and os.path.isfile(path[0]) else ""
+                place = _in_file(name, address - start + int(offset, 16)) if name else None
+                return {"path": name, "offset": place, "code": code.hex()}
+    return {"path": "", "offset": None, "code": ""}
+
+
+def _in_file(path: str, position: int) -> int | None:
+    """The address that a library's own headers give a byte of its file."""
+    try:
+        with open(path, "rb") as file:
+            magic, table, size, count = PROGRAM_HEADERS.unpack(file.read(PROGRAM_HEADERS.size))
+            if magic != MAGIC:
+                return None
+            file.seek(table)
+            headers = file.read(size * count)
+        for start in range(0, len(headers), size or 1):
+            kind, offset, address, length = SEGMENT.unpack_from(headers, start)
+            if kind == PT_LOAD and offset <= position < offset + length:
+                return int(position - offset + address)
+    except (OSError, struct.error):
+        pass
+    return None

@@ -1,0 +1,31 @@
+"""How a program on a device ended, in words."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Death:
+    """Why a program ended that should not have; ``hint`` is what to do, "" where nothing is known."""
+
+    found: str
+    hint: str = ""
+
+
+def describe_status(status: int | None) -> str:
+    """An exit status in words; a signal by its name, with what it mostly means."""
+    if status is None:
+        return "the connection ended"
+    if status >= 0:
+        return f"exit status {status}"
+    meanings = {
+        signal.SIGKILL: "by the kernel when memory ran out, or by hand",
+        signal.SIGALRM: "its own watchdog: an operation took longer than it was allowed",
+        signal.SIGILL: "illegal instruction: the runtime needs a newer CPU",
+        signal.SIGSEGV: "the runtime crashed",
+        signal.SIGABRT: "the runtime gave up",
+    }
+    name = signal.Signals(-status).name
+    return f"killed by {name} ({meanings.get(signal.Signals(-status), 'a signal')})"

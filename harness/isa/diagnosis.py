@@ -1,0 +1,77 @@
+"""What is said of a process that died of an illegal instruction: which one, where, what it needs, and who lacks that.
+
+Where it is, the process has said itself (see harness.agent.illegal), on every kind of board alike.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..agent.illegal import MARK
+from ..death import Death
+from .decoding import Instruction, decode
+from .wheels import known_to_run
+
+SAID = re.compile(rf"^{MARK} (\{{.*\}})$", re.MULTILINE)
+# Behind these folders a path is the package's own.
+ROOTS = re.compile(r".*/(?:runtimes/[0-9a-f]{64}|site-packages|dist-packages)/")
+
+
+def illegal_instruction(said: str, facts: Mapping[str, Any], packages: Mapping[str, str]) -> Death | None:
+    """What is known of a process that died of SIGILL.
+
+    Args:
+        said: the end of what it wrote to stderr.
+        facts: what its board is; see harness.agent.facts.
+        packages: the runtime's, NAME: VERSION.
+
+    Returns:
+        None where the process did not come to say where it was.
+    """
+    place = _place(said)
+    if place is None:
+        return None
+    path = ROOTS.sub("", place["path"])
+    code = bytes.fromhex(place["code"])
+    instruction = decode(code, facts["arch"])
+    offset = f"+{place['offset']:#x}" if place["offset"] is not None else ""
+    where = f"at {path}{offset}" if path else "in code that was made in memory"
+    text = instruction.text if instruction else f"{code[:4].hex()} (unknown)"
+    found = f"killed by SIGILL: illegal instruction {text} {where}{_reason(instruction, facts)}"
+    return Death(found, _next(path, instruction, packages))
+
+
+def _place(said: str) -> Mapping[str, Any] | None:
+    lines = SAID.findall(said)
+    try:
+        place: Mapping[str, Any] = json.loads(lines[-1])
+        bytes.fromhex(place["code"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
+    return place if isinstance(place.get("path"), str) and isinstance(place.get("offset"), int | None) else None
+
+
+def _reason(instruction: Instruction | None, facts: Mapping[str, Any]) -> str:
+    """Which extension it needs, and which CPU lacks that."""
+    cpu = facts["cpu"]
+    if instruction is None:
+        return f": no instruction that is known here, and none of this {cpu}'s"
+    if instruction.trap:
+        return ": a trap, which the program runs into on purpose when it cannot go on; the CPU lacks nothing"
+    if not instruction.extension:
+        return f": this {cpu} lacks it; which extension has it is not known here"
+    needs = f": it needs {instruction.extension} ({instruction.words}), which this {cpu}"
+    if any(feature.startswith(instruction.feature) for feature in facts["features"]):
+        return f"{needs} has by its kernel's list of features: is the library damaged, or the emulator at fault?"
+    return f"{needs} lacks"
+
+
+def _next(path: str, instruction: Instruction | None, packages: Mapping[str, str]) -> str:
+    if instruction is None or not instruction.extension:
+        return ""
+    known = known_to_run(path, instruction.extension, packages)
+    package = path.partition("/")[0].partition(".")[0]
+    return f"{known}Pin another version of {package or 'the package'} in the device file: [runtime] packages"

@@ -1,0 +1,111 @@
+"""The search of one library for instructions that need an extension, and which of these run when it is loaded.
+
+An instruction *runs at load* when direct calls lead to its function from one of the library's constructors, which the
+loader calls; and no test of the CPU stands right before it. That takes in code that a constructor only may come to, and
+leaves out what it comes to through a pointer. Whether other instructions ever run cannot be told from here: kernels for
+newer CPUs, which are dispatched to, look the same as code that nobody guards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .extensions import EXTENSIONS, LSE, Extension, Flags, Words
+from .library import Addresses, Code, Library
+
+# GCC's out-of-line atomics (libgcc's lse.S), which it calls for -moutline-atomics: load a byte that says whether the
+# CPU has LSE into x16, CBZ x16, the instruction of LSE.
+TEST_MASK, TEST = 0x7F00001F, 0x34000010
+TEST_WITHIN = 3
+NOT_REACHED = -1
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a library has of one extension.
+
+    Attributes:
+        sites: its instructions, without those right behind a test of the CPU.
+        tested: those.
+        at_load: how many of the sites run when the library is loaded.
+        functions: in how many functions these are.
+        first: the address of the one that a constructor seems to come to first; None where none runs at load.
+        code: that instruction.
+    """
+
+    sites: int
+    tested: int
+    at_load: int
+    functions: int
+    first: int | None = None
+    code: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the cache and the evidence."""
+        return asdict(self)
+
+
+def scan(library: Library) -> Mapping[str, Need]:
+    """What a library has of each extension, by the extension's name; those that it has nothing of are left out.
+
+    Raises:
+        ELFError: it is damaged.
+    """
+    order = reached_at_load(library)
+    found = {extension.name: _need(library, extension, order) for extension in EXTENSIONS}
+    return {name: need for name, need in found.items() if need.sites or need.tested}
+
+
+def reached_at_load(library: Library) -> Addresses:
+    """int64[functions]: the how-manieth each function is that a constructor comes to; -1 where none does.
+
+    As if every branch were taken, in the order in which they stand.
+    """
+    callers, callees = library.calls
+    bounds = np.searchsorted(callers, np.arange(len(library.functions) + 1))
+    order = np.full(len(library.functions), NOT_REACHED, dtype=np.int64)
+    waiting = [int(one) for one in library.constructors[::-1] if one >= 0]
+    count = 0
+    while waiting:
+        function = waiting.pop()
+        if order[function] == NOT_REACHED:
+            order[function] = count
+            count += 1
+            waiting += callees[bounds[function] : bounds[function + 1]][::-1].tolist()
+    return order
+
+
+def _need(library: Library, extension: Extension, order: Addresses) -> Need:
+    sites, tested = list[Addresses](), 0
+    for code in library.code:
+        needing = extension.find(code.words)
+        behind_test = needing & _behind_test(code.words) if extension is LSE else np.zeros_like(needing)
+        tested += int(behind_test.sum())
+        sites.append(code.addresses(np.flatnonzero(needing & ~behind_test).astype(np.int64)))
+    every = np.concatenate(sites) if sites else np.empty(0, np.int64)
+    functions = library.function_of(every)
+    known = functions >= 0
+    reached = every[known][order[functions[known]] != NOT_REACHED]
+    if not len(reached):
+        return Need(len(every), tested, 0, 0)
+    homes = library.function_of(reached)
+    first = int(reached[np.lexsort((reached, order[homes]))[0]])
+    return Need(len(every), tested, len(reached), len(np.unique(homes)), first, _word_at(library.code, first))
+
+
+def _behind_test(words: Words) -> Flags:
+    """Which instructions stand right behind a test of the CPU."""
+    test: Flags = (words & np.uint32(TEST_MASK)) == np.uint32(TEST)
+    behind = np.zeros_like(test)
+    for distance in range(1, TEST_WITHIN + 1):
+        behind[distance:] |= test[:-distance]
+    return behind
+
+
+def _word_at(code: tuple[Code, ...], address: int) -> int:
+    part = next(one for one in code if 0 <= address - one.address < 4 * len(one.words))
+    return int(part.words[(address - part.address) // 4])

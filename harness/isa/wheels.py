@@ -1,0 +1,193 @@
+"""The scans of a runtime's wheels, and what they mean for one CPU.
+
+In the cache, by content, for a library that two wheels have is scanned once:
+
+    scans/wheels/SHA256.json       {"schema": 1, "libraries": {PATH: SHA-256}}
+    scans/libraries/SHA256.json    {"schema": 1, "bytes": …, "needs": {EXTENSION: see scan.Need}, "problem": ""}
+
+where ``problem`` says why a library could not be looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..agent.unpack import installed_path
+from ..cache import cache_folder, write_atomically
+from .decoding import decode
+from .extensions import RUNS_WITHOUT_LSE, lacking
+from .library import Library
+from .scan import Need, scan
+
+# Another one where a scan would say something else of the same library.
+SCHEMA = 1
+ELF = b"\x7fELF"
+ARCH = "aarch64"
+NOT_TOLD = (
+    "it cannot tell whether code ever runs that is reached through a pointer, from another library or from Python, "
+    "nor whether a test of the CPU stands before it"
+)
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """One library of a wheel.
+
+    Attributes:
+        path: where it is unpacked to, from the runtime's folder on.
+        problem: why it could not be looked at; "" where it was.
+    """
+
+    path: str
+    bytes: int
+    needs: Mapping[str, Need]
+    problem: str = ""
+
+
+def scan_wheel(path: Path, sha256: str) -> tuple[Scanned, ...]:
+    """Every library of a wheel: from the cache, or looked at now (2 s for each 100 MB).
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    record = cache_folder() / "scans" / "wheels" / f"{sha256}.json"
+    known = _read(record)
+    libraries = {name: _kept(digest) for name, digest in known["libraries"].items()} if known else {}
+    if known and all(libraries.values()):
+        return tuple(_scanned(name, found) for name, found in libraries.items() if found)
+    names, found = dict[str, str](), list[Scanned]()
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            name = installed_path(member)
+            if name is None or ".so" not in name.rpartition("/")[2]:
+                continue
+            content = archive.read(member)
+            if content.startswith(ELF):
+                names[name] = hashlib.sha256(content).hexdigest()
+                found.append(_scanned(name, _kept(names[name]) or _scan(content, names[name])))
+    write_atomically(record, json.dumps({"schema": SCHEMA, "libraries": names}, indent=1) + "\n")
+    return tuple(found)
+
+
+def _library_record(sha256: str) -> Path:
+    return cache_folder() / "scans" / "libraries" / f"{sha256}.json"
+
+
+def _scan(content: bytes, sha256: str) -> Mapping[str, Any]:
+    needs, problem = dict[str, Need](), ""
+    try:
+        needs = dict(scan(Library(content)))
+    except Exception as error:  # noqa: BLE001  # whatever a damaged table leads to: it is noted, and the run goes on
+        problem = f"{type(error).__name__}: {error}"
+    kept = {name: need.as_json() for name, need in needs.items()}
+    record = {"schema": SCHEMA, "bytes": len(content), "needs": kept, "problem": problem}
+    write_atomically(_library_record(sha256), json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def _kept(sha256: str) -> Mapping[str, Any] | None:
+    return _read(_library_record(sha256))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return dict(record) if record["schema"] == SCHEMA else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _scanned(name: str, record: Mapping[str, Any]) -> Scanned:
+    needs = {extension: Need(**need) for extension, need in record["needs"].items()}
+    return Scanned(name, record["bytes"], needs, record["problem"])
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a runtime's libraries mean for one CPU, before anything has run there.
+
+    Attributes:
+        warnings: a sentence or two for each library that is likely to die of an illegal instruction when it is loaded.
+        described: for the evidence.
+    """
+
+    warnings: tuple[str, ...]
+    described: Mapping[str, Any]
+
+
+def outlook(
+    wheels: Iterable[tuple[Path, str]],
+    facts: Mapping[str, Any],
+    packages: Mapping[str, str],
+    report: Callable[[], None] = lambda: None,
+) -> Outlook:
+    """Look at wheels for the CPU of a board.
+
+    Args:
+        wheels: (file, SHA-256) of each.
+        facts: what the board is; see harness.agent.facts.
+        packages: what the wheels are, NAME: VERSION.
+        report: called before each wheel.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    if facts["arch"] != ARCH:
+        return Outlook((), {"not_done": f"only {ARCH}'s instructions are looked at; found {facts['arch']}"})
+    if not facts["features"]:
+        return Outlook((), {"not_done": "the board's kernel lists no features of its CPU"})
+    libraries = list[Scanned]()
+    for path, sha256 in wheels:
+        report()
+        libraries += scan_wheel(path, sha256)
+    missing = {extension.name: extension for extension in lacking(facts["features"])}
+    warnings, untold = list[str](), dict[str, dict[str, int]]()
+    for library in libraries:
+        needed = {name: need for name, need in library.needs.items() if name in missing}
+        at_load = [name for name, need in needed.items() if need.at_load]
+        warnings += [_warning(library, name, missing[name].words, needed[name], facts, packages) for name in at_load]
+        if left := {name: need.sites - need.at_load for name, need in needed.items() if need.sites > need.at_load}:
+            untold[library.path] = left
+    return Outlook(tuple(warnings), _described(libraries, warnings, untold))
+
+
+def _warning(
+    library: Scanned, name: str, words: str, need: Need, facts: Mapping[str, Any], packages: Mapping[str, str]
+) -> str:
+    found = decode((need.code or 0).to_bytes(4, "little"), ARCH)
+    text = found.text if found else f"{need.code or 0:#010x}"
+    places = f"one of {need.at_load} such places" if need.at_load > 1 else "the only such place"
+    return (
+        f"illegal instruction likely: {text} at {library.path}+{need.first or 0:#x} needs {name} ({words}), which this "
+        f"{facts['cpu']} lacks, and runs when the library is loaded, as far as its file tells ({places}). "
+        f"{known_to_run(library.path, name, packages)}The run goes on to prove it"
+    )
+
+
+def known_to_run(path: str, extension: str, packages: Mapping[str, str]) -> str:
+    """A sentence on the versions that run without an extension; "" where none is known."""
+    package = path.partition("/")[0].partition(".")[0]
+    versions = RUNS_WITHOUT_LSE.get(package, ()) if extension == "LSE" else ()
+    if not versions:
+        return ""
+    here = f"; this is {packages[package]}" if package in packages else ""
+    return f"Known to run without LSE: {package} {', '.join(versions)}{here}. "
+
+
+def _described(
+    libraries: Sequence[Scanned], warnings: Sequence[str], untold: Mapping[str, Mapping[str, int]]
+) -> Mapping[str, Any]:
+    problems = {library.path: library.problem for library in libraries if library.problem}
+    return {
+        "libraries": len(libraries),
+        "bytes": sum(library.bytes for library in libraries),
+        "at_load": list(warnings),
+        "not_told": {"why": NOT_TOLD, "instructions": untold},
+        **({"not_looked_at": problems} if problems else {}),
+    }
