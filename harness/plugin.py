@@ -23,8 +23,9 @@ from .checks import Verdict
 from .errors import HilgateError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
+from .plan import plan_cells
 from .report.terminal import STYLES, render, unjudged
-from .run import Run, add_unsaid, plan_cells
+from .run import Run, add_unsaid
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .agent.timing import since_process_start_ns
-from .backends import Backend, load_backend
 from .board import Board, open_board
 from .build import BuiltModel, build_model
 from .bundle import Bundle, make_bundle
@@ -18,8 +16,7 @@ from .cell import Cell
 from .checks import judge
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
-from .device import Device, load_device
-from .errors import BackendError, ModelError
+from .device import Device
 from .evidence import REPLAY, Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
@@ -30,7 +27,7 @@ from .measure.accuracy import EMULATED_SAMPLES, SampleSet, eager_accuracy, read_
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model import Array
-from .model_file import ModelFile, load_model
+from .model_file import ModelFile
 from .options import Options
 from .parity import PARITY
 from .parity.reference import Reference
@@ -41,46 +38,6 @@ from .progress import ProgressBars
 TIMED_SETS = 4
 # A line says beforehand what will take longer than this.
 ANNOUNCE_ABOVE_S = 10.0
-
-
-def plan_cells(options: Options) -> list[Cell]:
-    """Every cell that was asked for, model by model and device by device, so that each is prepared once.
-
-    Raises:
-        InputError: a model or device file is not usable.
-        BackendError: a named backend does not exist, or no named device lists it.
-    """
-    metrics = known_metrics().values()
-    files = [load_model(path, metrics) for path in dict.fromkeys(path.resolve() for path in options.models)]
-    devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
-    named = [load_backend(name) for name in dict.fromkeys(options.backends)]
-    cells = [
-        Cell(file, device, backend) for file in files for device in devices for backend in _backends_of(device, named)
-    ]
-    for name, count in Counter(cell.id for cell in cells).items():
-        if count > 1:
-            hint = 'give a model another name: Model(name="…")'
-            raise ModelError("two cells have one name", wanted="names that tell them apart", found=name, hint=hint)
-    return cells
-
-
-def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
-    listed = [load_backend(name) for name in device.backends]
-    for name in (*device.backend_limits, *device.options):
-        load_backend(name)  # a table for a backend of that name: a misspelt one would never apply
-    for backend in listed:
-        where = f"{device.path}: options.{backend.name}"
-        backend.check_options(device.options.get(backend.name, {}), where)
-    missing = [backend.name for backend in named if backend.name not in device.backends]
-    if missing:
-        raise BackendError(
-            f"device {device.name} has no backend {', '.join(missing)}",
-            wanted="one of " + ", ".join(device.backends),
-            found=", ".join(missing),
-            where=f"{device.path}: device.backends",
-            hint="add it there, or leave --backend out to run all that are listed",
-        )
-    return [backend for backend in listed if backend in named] if named else listed
 
 
 @dataclass

@@ -26,7 +26,8 @@ from harness.model_file import load_model
 from harness.options import Options
 from harness.parity.comparison import compare
 from harness.parity.reference import Reference
-from harness.run import Run, plan_cells
+from harness.plan import plan_cells
+from harness.run import Run
 
 from .conftest import MODEL
 

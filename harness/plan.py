@@ -1,0 +1,54 @@
+"""The cells that a run was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from .backends import Backend, load_backend
+from .cell import Cell
+from .device import Device, load_device
+from .errors import BackendError, ModelError
+from .measure import known_metrics
+from .model_file import load_model
+from .options import Options
+
+
+def plan_cells(options: Options) -> list[Cell]:
+    """Every cell that was asked for, model by model and device by device, so that each is prepared once.
+
+    Raises:
+        InputError: a model or device file is not usable.
+        BackendError: a named backend does not exist, or no named device lists it.
+    """
+    metrics = known_metrics().values()
+    files = [load_model(path, metrics) for path in dict.fromkeys(path.resolve() for path in options.models)]
+    devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
+    named = [load_backend(name) for name in dict.fromkeys(options.backends)]
+    cells = [
+        Cell(file, device, backend) for file in files for device in devices for backend in _backends_of(device, named)
+    ]
+    for name, count in Counter(cell.id for cell in cells).items():
+        if count > 1:
+            hint = 'give a model another name: Model(name="…")'
+            raise ModelError("two cells have one name", wanted="names that tell them apart", found=name, hint=hint)
+    return cells
+
+
+def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
+    listed = [load_backend(name) for name in device.backends]
+    for name in (*device.backend_limits, *device.options):
+        load_backend(name)  # a table for a backend of that name: a misspelt one would never apply
+    for backend in listed:
+        where = f"{device.path}: options.{backend.name}"
+        backend.check_options(device.options.get(backend.name, {}), where)
+    missing = [backend.name for backend in named if backend.name not in device.backends]
+    if missing:
+        raise BackendError(
+            f"device {device.name} has no backend {', '.join(missing)}",
+            wanted="one of " + ", ".join(device.backends),
+            found=", ".join(missing),
+            where=f"{device.path}: device.backends",
+            hint="add it there, or leave --backend out to run all that are listed",
+        )
+    return [backend for backend in listed if backend in named] if named else listed
