@@ -65,7 +65,7 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
     metric = finding.metric
     if emulated and metric.wall_clock:
         finding = Finding(metric, not_applicable=EMULATED)  # without a figure that somebody might believe
-    own = [limit for limit in limits if limit.key == metric.limit_key]
+    own = [limit for limit in (*limits, *finding.limits) if limit.key == metric.limit_key]
     strictest = min if metric.bound == "max" else max
     limit = strictest(own, key=lambda one: one.value) if own else None
     verdict, reason = _verdict(finding, limit)
@@ -94,10 +94,12 @@ def _broken(finding: Finding, limit: Limit) -> str:
     metric = finding.metric
     sign = "≤" if metric.bound == "max" else "≥"
     unit = f" {metric.unit}" if metric.unit else ""
-    bound = f"{finding.bound:.4g}{unit}"
+    bound = f"{metric.shown(finding.bound or 0.0, 4)}{unit}"
     if finding.confidence is not None and finding.value is not None:
-        bound += f" at {finding.confidence:.0%} confidence (estimate {finding.value:.4g}, {finding.samples} samples)"
-    return f"wanted {sign} {limit.value:g}{unit} ({limit.source}); found {bound}"
+        estimate = metric.shown(finding.value, 4)
+        bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {finding.samples} samples)"
+    wanted = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
+    return f"{wanted}. {finding.remark}" if finding.remark else wanted
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:

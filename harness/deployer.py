@@ -43,7 +43,7 @@ class Deployer:
 
     def shared(self) -> tuple[Deployment, LoadReport]:
         """The deployment that checks use in turn; a new one where it has been idle so long that it may end."""
-        self._check()
+        self.check()
         if self.live is None or self.load is None or not self.live.alive:
             return self.fresh()
         if time.monotonic() - self.live.last_used > IDLE_S:
@@ -52,7 +52,7 @@ class Deployer:
 
     def fresh(self) -> tuple[Deployment, LoadReport]:
         """A new process, loaded, its first inference done; the one before is ended."""
-        self._check()
+        self.check()
         self.close()
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
         with self.failures_kept():
@@ -73,7 +73,7 @@ class Deployer:
     @contextmanager
     def failures_kept(self) -> Iterator[None]:
         """A block whose DeploymentError ends the cell; what a loaded model merely refuses does not."""
-        self._check()
+        self.check()
         try:
             yield
         except DeploymentError as error:
@@ -117,7 +117,8 @@ class Deployer:
     def _cause_of_death(self, pid: int, status: int, said: str) -> Death | None:
         return self.board.cause_of_death(pid, status, said, self.bundle.runtime.packages)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise what ended the cell, if anything did."""
         if self.failed is not None:
             raise self.failed
 

@@ -170,6 +170,15 @@ class Deployment:
         self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
         return reply.tensors[0].astype(np.int64), reply.header
 
+    def profile(self, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:
+        """Which operators cost what in so many inferences: "operator", "name", "calls", "ns", by the runtime."""
+        tensors = [array for inputs in sets for array in inputs.values()]
+        limit_s = self.timeouts.load_s + self.timeouts.infer_s(count)  # ONNX Runtime loads the model anew for it
+        operators: list[dict[str, Any]] = self._call({"op": "profile", "count": count}, tensors, limit_s).header[
+            "operators"
+        ]
+        return operators
+
     def memory_kib(self) -> dict[str, int]:
         """The agent's memory now: "peak", "resident" and "swapped", in KiB."""
         found: dict[str, int] = self._call({"op": "memory"}, [], self.timeouts.start_s).header["memory_kib"]

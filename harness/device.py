@@ -104,7 +104,7 @@ class Device:
 
     ``path`` is the file that was named; ``store`` the folder that hilgate uses on the machine, where it is not the
     link's own; ``known_hosts`` the file of pinned host keys; ``limits`` hold under every backend, ``backend_limits``
-    under one.
+    under one. ``counting`` is no file's: see harness.counting.
     """
 
     name: str
@@ -125,6 +125,7 @@ class Device:
     backend_limits: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict, hash=False)
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict, hash=False)
     rules: Rules = field(default_factory=Rules)
+    counting: bool = False
 
     @property
     def emulated(self) -> bool:

@@ -85,6 +85,7 @@ class CellRecord:
             "fingerprint": self.facts.get("fingerprint"),
             "artifact": self.facts.get("artifact"),
             "bundle": self.facts.get("bundle"),
+            "instructions": self.facts.get("instructions"),
             "measure": dict(self.cell.file.model.measure),
             "unfinished": sorted(self.pending),
             "notes": self.notes,
@@ -181,11 +182,15 @@ class Evidence:
             record.notes.append(reason)
         self.write()
 
-    def save_samples(self, cell: Cell, durations_ns: Array) -> str:
-        """Keep a cell's raw samples, int64[n] in nanoseconds; returns their path in the evidence's folder."""
-        name = self._free_name(cell.id)
+    def save_samples(self, cell: Cell, samples: Array, kind: str = "") -> str:
+        """Keep a cell's raw samples, int64[n] in nanoseconds; returns their path in the evidence's folder.
+
+        Args:
+            kind: names samples of something else.
+        """
+        name = self._free_name("-".join(filter(None, [cell.id, kind])))
         buffer = io.BytesIO()  # on a full disk np.save to a path raises an OSError without its number
-        np.save(buffer, durations_ns)
+        np.save(buffer, samples)
         write_atomically(self.folder / name, buffer.getvalue())
         return name
 

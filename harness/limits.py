@@ -28,6 +28,7 @@ class Metric:
         bound: whether a limit bounds it from above ("max") or from below ("min").
         wall_clock: measured with a clock, hence meaningless on an emulated CPU.
         device_limit: whether a device file may limit it: only what a board can spare.
+        whole: a number that is counted: shown with all its digits.
         parameters: further keys of a model's ``limits`` that belong to this metric, such as ``deadline_ms``.
     """
 
@@ -37,12 +38,17 @@ class Metric:
     bound: Literal["max", "min"] = "max"
     wall_clock: bool = False
     device_limit: bool = False
+    whole: bool = False
     parameters: tuple[str, ...] = ()
 
     @property
     def limit_key(self) -> str:
         """The key under which a limit of this metric is written."""
         return self.name if self.bound == "max" else f"{self.name}_min"
+
+    def shown(self, value: float, digits: int = 6) -> str:
+        """A value of it for a person, without its unit."""
+        return f"{value:,.0f}" if self.whole else f"{value:.{digits}g}"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class Options:
     seed: int
     allow_inconclusive: bool
     wait_s: float = 0.0
+    write_baseline: bool = False
+    profile: bool = False
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -43,6 +45,12 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="for a device that another run holds (default: 0)"
     )
+    group.addoption(
+        "--write-baseline",
+        action="store_true",
+        help="write baselines/DEVICE.json beside pytest.ini from the instructions counted on emulated devices",
+    )
+    group.addoption("--profile", action="store_true", help="count instructions by operator, too, on emulated devices")
     parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
     parser.addini("hil_model", "model files to use when no --model is given", type="args", default=[])
 
@@ -81,6 +89,8 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         seed=int(seed),
         allow_inconclusive=option.allow_inconclusive,
         wait_s=option.wait,
+        write_baseline=option.write_baseline,
+        profile=option.profile,
     )
 
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .backends import Backend, load_backend
+from .baseline import read_baseline
 from .cell import Cell
 from .device import Device, load_device
-from .errors import BackendError, ModelError
+from .errors import BackendError, InputError, ModelError
 from .measure import known_metrics
 from .model_file import load_model
 from .options import Options
@@ -52,3 +53,21 @@ def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
             hint="add it there, or leave --backend out to run all that are listed",
         )
     return [backend for backend in listed if backend in named] if named else listed
+
+
+def check_baselines(options: Options, cells: Sequence[Cell]) -> None:
+    """Refuse now what would be met only when all has been counted.
+
+    Raises:
+        InputError: a baseline cannot be read; or it is to be written, or operators to be counted, and no device counts.
+    """
+    emulated = dict.fromkeys(cell.device.name for cell in cells if cell.device.emulated)
+    asked = {"--write-baseline": options.write_baseline, "--profile": options.profile}
+    for option in (name for name, given in asked.items() if given and not emulated):
+        raise InputError(
+            f"{option} is of counted instructions, and none of the devices counts them",
+            wanted="an emulated device, such as --device qemu-pi4",
+            found=", ".join(dict.fromkeys(cell.device.name for cell in cells)),
+        )
+    for name in emulated:
+        read_baseline(options.root, name)

@@ -23,7 +23,7 @@ from .checks import Verdict
 from .errors import HilgateError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
-from .plan import plan_cells
+from .plan import check_baselines, plan_cells
 from .report.terminal import STYLES, render, unjudged
 from .run import Run, add_unsaid
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
@@ -32,6 +32,8 @@ pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules
 
 RUN = pytest.StashKey[Run]()
 NARROWED = pytest.StashKey[bool]()
+BASELINE = pytest.StashKey[list[str]]()
+PLACES = {"test_parity.py": -1, "test_instructions.py": 1}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         asked_limit_bytes()  # a wrong one would be met only after the first export
         cells = plan_cells(options)
+        check_baselines(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
@@ -138,12 +141,13 @@ def _is_ours(metafunc: pytest.Metafunc) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In each cell the answers come first: how fast a wrong one comes is not worth waiting for."""
+    """In each cell the answers come first: how fast a wrong one comes is not worth waiting for.
+
+    Instructions come last: they are counted beside the others.
+    """
     cells = [cell.id if (cell := _cell(item)) else "" for item in items]
     order = {name: index for index, name in enumerate(dict.fromkeys(cells))}
-    places = {
-        id(item): (order[name], item.path.name != "test_parity.py") for item, name in zip(items, cells, strict=True)
-    }
+    places = {id(item): (order[name], PLACES.get(item.path.name, 0)) for item, name in zip(items, cells, strict=True)}
     if any(cells):
         items.sort(key=lambda item: places[id(item)])
 
@@ -159,6 +163,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             run.evidence[cell].selected = True
             if "record_check" in getattr(item, "fixturenames", ()):
                 run.evidence[cell].pending.add(item.nodeid)
+            if "counted_instructions" in getattr(item, "fixturenames", ()):
+                run.counter.wanted.add(cell.id)
     try:
         run.evidence.begin()
     except HilgateError as error:
@@ -231,11 +237,23 @@ def _finish(run: Run, session: pytest.Session) -> None:
     seconds = {"device_s": run.device_time.seconds, "harness_s": run.harness_seconds(), "export_s": run.export_s}
     run.evidence.harness = {name: round(value, 2) for name, value in seconds.items()}
     run.evidence.finish(keep=counted)
+    if run.options.write_baseline:
+        _write_baseline(run, session)
     refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     if counted and passed and run.evidence.verdict in refused:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _write_baseline(run: Run, session: pytest.Session) -> None:
+    try:
+        session.config.stash[BASELINE] = run.counter.write_baseline()
+        kept = run.counter.anything_kept
+    except HilgateError as error:
+        session.config.stash[BASELINE], kept = [str(error)], False
+    if not kept:
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(trylast=True)  # the verdict is the last thing that is read
@@ -256,6 +274,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     )
     where = run.evidence.unwritable or str(run.evidence.folder / FILE)
     terminalreporter.write_line(f"evidence: {where}")
+    for line in config.stash.get(BASELINE, []):
+        terminalreporter.write_line(line)
     verdict = run.evidence.verdict
     if left := unjudged(run.evidence.records.values()):
         terminalreporter.write_line(f"limits that were not judged: {left}")

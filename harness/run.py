@@ -14,6 +14,7 @@ from .bundle import Bundle, make_bundle
 from .bundle.runtime import Runtime, plan_runtime
 from .cell import Cell
 from .checks import judge
+from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device
@@ -51,9 +52,13 @@ class Run:
     progress: ProgressBars = field(default_factory=ProgressBars)
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
+    counter: Counter = field(init=False)
     _built: tuple[ModelFile, BuiltModel, Reference] | None = None
     _samples: tuple[tuple[ModelFile, bool], tuple[SampleSet, float] | None] | None = None
     _board: Board | None = None
+
+    def __post_init__(self) -> None:
+        self.counter = Counter(self.options, self.evidence)
 
     def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
         """A model, built and looked at, and its reference."""
@@ -142,6 +147,7 @@ class Run:
 
     def deployer(self, cell: Cell, bundle: Bundle) -> Deployer:
         """Starts the cell's processes."""
+        self.counter.begin(cell, bundle, measured_sets(cell.file.model, TIMED_SETS))
         board = self.board(cell.device)
         facts = board.facts
         # An inference that takes longer than the whole cell may is not worth waiting for.
@@ -198,6 +204,12 @@ class Run:
             measured = take_samples(deployer, sets, limit_s, report, at_least=max(ENOUGH, needed))
         return self._measured(cell, deployer, measured)
 
+    def count(self, cell: Cell, deployer: Deployer) -> Finding:
+        """The cell's instructions per inference."""
+        deployer.check()
+        with self.progress.task(f"counting instructions of {cell.id}"):
+            return self.counter.finding(cell, measured_sets(cell.file.model, TIMED_SETS), self._said)
+
     def _measured(self, cell: Cell, deployer: Deployer, measured: Measurement) -> Measurement:
         deployer.close()
         self._note_measurement(cell, measured)
@@ -227,6 +239,7 @@ class Run:
 
     def close(self) -> None:
         """Let go of devices and terminal."""
+        self.counter.close()
         self._let_go()
         self.progress.close()
 

@@ -99,6 +99,15 @@ class Operations:
         durations = timing.timed_loop(engine.run, prepared, header["samples"], header["budget_ns"])
         return {"before": before, "after": telemetry.state()}, [durations]
 
+    def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Which operators cost what, by the runtime's own profiler, which costs something itself.
+
+        Header: "count", of inferences. Tensors: sets of inputs, taken in turn. Reply: "operators", each with its
+        "operator", "name" ("" where the runtime names the kind only), "calls" and "ns", of all the inferences.
+        """
+        engine = self._loaded()
+        return {"operators": engine.profile(self._prepared(engine, tensors), header["count"])}, []
+
     def op_memory(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """This process's memory in KiB, see telemetry.memory_kib."""
         return {"memory_kib": telemetry.memory_kib()}, []

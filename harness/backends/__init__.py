@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ class EngineType(Protocol):
     def prepare(self, inputs: Mapping[str, Any]) -> Any: ...
     def run(self, prepared: Any) -> Any: ...
     def arrays(self, raw: Any) -> Any: ...
+    def profile(self, prepared: Sequence[Any], count: int) -> list[dict[str, Any]]: ...  # see op_profile of the agent
     def output_names(self) -> list[str]: ...  # empty: the artifact does not know them, their nesting names them
     def versions(self) -> dict[str, str]: ...
     def settings(self) -> dict[str, Any]: ...

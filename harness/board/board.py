@@ -111,8 +111,10 @@ class Board(Hold):
         # Shipped, it sees the standard library and what was shipped: no package of the board's own.
         flags, path = ("-S -s -B", '"PYTHONPATH=$PWD/runtime"') if shipped else ("-B", "")
         marked = f"{MARK}={self.run}" if mark else ""
+        # Python's dictionaries are laid out alike in each state that counts.
+        seed = "PYTHONHASHSEED=0" if self.device.counting else ""
         # With PYTHONSAFEPATH, -m would not look into the current folder.
-        environment = f"exec env -u PYTHONSAFEPATH {marked} {path}"
+        environment = f"exec env -u PYTHONSAFEPATH {seed} {marked} {path}"
         run = command.replace("{python}", f"{python} {flags}")
         return f"test -e {folder}/manifest.json && cd {folder} && {environment} {run}"
 

@@ -139,7 +139,7 @@ def state_key(device: Device, image: Image, machine: Machine, bundles: Sequence[
         "device": [device.store, device.runtime.python],
         "image": [image.name, str(image.folder.resolve())],  # the disks refer to the image's by its path
         "qemu": host.qemu_version(),
-        "machine": [machine.cpu, machine.memory_mib, machine.cores],
+        "machine": [machine.cpu, machine.memory_mib, machine.cores, machine.counting],
         # How it is laid out, started, prepared and saved.
         "program": [path.read_text(encoding="utf-8") for path in PROGRAM],
         "keeper": [BOOT.read_text(encoding="utf-8"), sources()],

@@ -26,15 +26,22 @@ TRANSLATED_MIB = 512
 # A panic ends the machine: QEMU is told to take a reboot as the end. Errors of the kernel go to the console, and the
 # processes that it kills.
 KERNEL_LINE = "console=ttyAMA0 quiet loglevel=4 panic=-1"
+# A machine that counts: its clock goes on by 2**ICOUNT_SHIFT nanoseconds with each instruction, and by nothing else
+# while there is something to do. With 0 the kernel's 250 ticks a second come every four million instructions, and so
+# into few samples; the guest reads its clock in steps of 16 ns, 16 instructions.
+ICOUNT_SHIFT = 0
+# Every process of a restored state finds its memory where it was in the others.
+COUNTING_KERNEL_LINE = f"{KERNEL_LINE} norandmaps"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A CPU as QEMU spells it, how many of it, and memory."""
+    """A CPU as QEMU spells it, how many of it, and memory; ``counting``, whether its clock counts instructions."""
 
     cpu: str
     memory_mib: int
     cores: int = CORES
+    counting: bool = False
 
     def command(self, image: Image, files: Files, incoming: bool) -> list[str]:
         """QEMU's command line.
@@ -47,10 +54,13 @@ class Machine:
         return [
             *(host.program(host.QEMU), "-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", "virt,gic-version=3,memory-backend=ram", "-cpu", self.cpu, "-smp", str(self.cores)),
-            *("-accel", f"tcg,thread=multi,tb-size={TRANSLATED_MIB}", "-m", f"{self.memory_mib}M"),
+            *("-accel", f"tcg,thread={'single' if self.counting else 'multi'},tb-size={TRANSLATED_MIB}"),
+            *(("-icount", f"shift={ICOUNT_SHIFT}") if self.counting else ()),
+            *("-m", f"{self.memory_mib}M"),
             # Restored, the file is only read: what the board writes stays its own, and boards share what they do not.
             *("-object", f"{memory},share={'off' if incoming else 'on'}"),
-            *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", KERNEL_LINE),
+            *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+            *("-append", COUNTING_KERNEL_LINE if self.counting else KERNEL_LINE),
             # What is written is thrown away with the board, so nothing waits for the host's disk.
             *("-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_quoted(files.disk)}"),
             *("-device", "virtio-blk-pci,drive=disk"),
@@ -131,6 +141,8 @@ def machine_of(device: Device) -> Machine:
             where=f"{device.path}: device.cpu",
             hint=f"{host.qemu_version()}; a newer one may know it",
         )
+    if device.counting:  # another CPU's instructions would move the clock, too
+        return Machine(device.cpu, device.memory_mib, 1, counting=True)
     return Machine(device.cpu, device.memory_mib, max(CORES, device.threads))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +27,8 @@ STYLES = {
 
 # Exporters explain their refusals at length.
 NOTE_WIDTH = 240
+# Of a profile's operators the most costly ones.
+OPERATORS = 10
 
 
 def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
@@ -38,7 +41,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         emulated = ", emulated" if device.emulated else ""
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
         console.print(_table(cells))
-        for line in _reasons(cells):
+        for line in (*_reasons(cells), *_operators(cells)):
             console.print(line)
         console.print()
     return output.getvalue()
@@ -80,9 +83,9 @@ def _shown(check: Check | None) -> Text:
     if check is None:
         return Text("–", "dim")
     finding = check.finding
-    value = "" if finding.value is None else f"{finding.value:.3g}"
+    value = "" if finding.value is None else finding.metric.shown(finding.value, 3)
     if finding.confidence is not None and finding.bound is not None:
-        value += f" ({_sign(finding.metric)} {finding.bound:.3g})"
+        value += f" ({_sign(finding.metric)} {finding.metric.shown(finding.bound, 3)})"
     return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]))
 
 
@@ -94,7 +97,7 @@ def _limits(checks: Iterable[Check | None]) -> str:
     shown = []
     for check in checks:
         if check is not None and check.limit is not None:
-            shown.append(f"{_sign(check.finding.metric)} {check.limit.value:g}")
+            shown.append(f"{_sign(check.finding.metric)} {check.finding.metric.shown(check.limit.value)}")
     return " / ".join(dict.fromkeys(shown))
 
 
@@ -113,6 +116,19 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             found.setdefault(("note", Verdict.MEASURED, _shortened(note)), []).append(backend)
     for (what, verdict, reason), backends in found.items():
         yield Text.assemble((f"{what}", STYLES[verdict]), f" ({', '.join(backends)}): {reason}")
+
+
+def _operators(cells: Iterable[CellRecord]) -> Iterable[Text]:
+    """Which operators the instructions went to, where that was asked for."""
+    for record in cells:
+        for check in record.checks:
+            operators: Sequence[Mapping[str, Any]] = check.finding.details.get("operators", ())
+            if operators:
+                yield Text(f"instructions by operator ({record.cell.backend.name}, by its own profiler):", "bold")
+            for one in operators[:OPERATORS]:
+                yield Text(f"  {one['share']:6.1%}  {one['operator']:<28} {one['name']}".rstrip())
+            if left := operators[OPERATORS:]:
+                yield Text(f"  {sum(one['share'] for one in left):6.1%}  {len(left)} more, see evidence.json")
 
 
 def _by_reason(record: CellRecord) -> dict[tuple[Verdict, str], list[str]]:

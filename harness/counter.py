@@ -1,0 +1,130 @@
+"""What a run counts: of which cells, by which guest, beside which baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .baseline import VALUE, Comparison, Entry, baseline_path, read_baseline, write_baselines
+from .bundle import Bundle
+from .cell import Cell
+from .checks import Verdict
+from .counting import Count, CountingGuest
+from .errors import EmulatorError, LinkError
+from .evidence import Evidence
+from .finding import Finding
+from .inputs import Arrays
+from .measure import instructions
+from .options import Options
+
+# Behind it, in the evidence, the counts of each inference.
+RAW = "instructions"
+
+
+@dataclass
+class Counter:
+    """The instructions that a run counts. ``wanted`` are the ids of the cells that a test asks for."""
+
+    options: Options
+    evidence: Evidence
+    wanted: set[str] = field(default_factory=set)
+    _guest: CountingGuest | None = None
+    _entries: dict[str, tuple[Cell, Entry]] = field(default_factory=dict)
+
+    def begin(self, cell: Cell, bundle: Bundle, sets: list[Arrays]) -> None:
+        """Begin to count a cell, beside all else, if it is wanted."""
+        if cell.id not in self.wanted or not cell.device.emulated:
+            return
+        if self._guest is None or self._guest.counts_for != cell.device:
+            self.close()
+            options = self.options
+            self._guest = CountingGuest(cell.device, profile=options.profile, time_limit_s=options.time_limit_s)
+        self._guest.begin(cell, bundle, sets)
+
+    def finding(self, cell: Cell, sets: list[Arrays], say: Callable[[str], None]) -> Finding:
+        """A cell's count, waited for.
+
+        Raises:
+            DeploymentError: the model cannot be run there.
+        """
+        if not cell.device.emulated:
+            return instructions.not_counted()
+        if self._guest is None:
+            raise RuntimeError(f"{cell.id} was not begun to be counted")
+        try:
+            count = self._guest.result(cell, say)
+        except (LinkError, EmulatorError) as error:
+            return instructions.unreachable(f"{error.what}; {error.found}".rstrip("; "))
+        record = self.evidence[cell]
+        record.notes += [note for note in count.notes if note not in record.notes]
+        raw = self.evidence.save_samples(cell, count.instructions, RAW)
+        now = self._entry(cell, count, sets)
+        found = instructions.instructions(count, raw, self._comparison(cell, now))
+        self._entries[cell.id] = cell, {**now, VALUE: int(found.value or 0)}
+        return found
+
+    def _comparison(self, cell: Cell, now: Entry) -> Comparison | None:
+        if self.options.write_baseline:
+            return None  # it is about to be replaced
+        baseline = read_baseline(self.options.root, cell.device.name)
+        if baseline is None:
+            return None
+        percent = cell.limit_value(instructions.ALLOWANCE)
+        source = str(baseline.path.relative_to(self.options.root))
+        entry = baseline.entries.get((cell.file.name, cell.backend.name))
+        return Comparison(entry, now, instructions.DEFAULT_PERCENT if percent is None else percent, source)
+
+    def _entry(self, cell: Cell, count: Count, sets: list[Arrays]) -> dict[str, Any]:
+        """What a baseline says of a cell, without the count itself."""
+        facts = self.evidence[cell].facts
+        fingerprint: Mapping[str, Any] = facts["fingerprint"]
+        emulator: Mapping[str, Any] = count.described["emulator"]
+        return {
+            "model": cell.file.name,
+            "backend": cell.backend.name,
+            "inputs": {name: [str(array.dtype), list(array.shape)] for name, array in sets[0].items()},
+            "cpu": fingerprint["cpu"],
+            "python": fingerprint["python"],
+            "runtime": {**fingerprint["runtime"], **count.load.runtime},
+            "settings": dict(count.load.settings),
+            "counted": {
+                **{key: count.described[key] for key in ("icount_shift", "cpus", "before")},
+                "samples": len(count.instructions),
+                "input_sets": len(sets),
+            },
+            "context": {
+                "exporter": facts["artifact"]["exporter"],
+                "kernel": fingerprint["kernel"],
+                "qemu": emulator["qemu"],
+            },
+        }
+
+    def write_baseline(self) -> list[str]:
+        """Keep what was counted of the cells that did not fail; returns what is to be said of it.
+
+        Raises:
+            InputError: a file that is there cannot be read.
+            StorageError: it cannot be written.
+        """
+        kept = [(cell, entry) for cell, entry in self._entries.values() if not self._failed(cell)]
+        failed = [cell for cell, _ in self._entries.values() if self._failed(cell)]
+        lines = [f"baseline: {cell.id} failed, and is not kept" for cell in failed]
+        for path in write_baselines(self.options.root, kept):
+            count = sum(baseline_path(self.options.root, cell.device.name) == path for cell, _ in kept)
+            lines.append(f"baseline: {path} ({count} counted now); commit it")
+        return lines if kept else [*lines, "baseline: none was written, for nothing was counted"]
+
+    def _failed(self, cell: Cell) -> bool:
+        return self.evidence[cell].verdict is Verdict.FAIL
+
+    @property
+    def anything_kept(self) -> bool:
+        """Whether there is something for a baseline to be made of."""
+        return any(not self._failed(cell) for cell, _ in self._entries.values())
+
+    def close(self) -> None:
+        """End the guest. Never raises."""
+        if self._guest is not None:
+            self._guest.close()
+        self._guest = None

@@ -1,0 +1,172 @@
+"""The counting guest: an emulated board beside the run's own, whose clock counts instructions.
+
+It is the device's twin with one CPU, whose clock QEMU moves by each instruction that it executes (``-icount``; see
+harness.emulator.machine). So the agent's ordinary durations there, in nanoseconds, are instructions, whatever else the
+host is doing. It is switched on and asked by a thread of its own, while the run goes on with the other board.
+
+What is counted is everything that the guest executes between the two readings of the clock: the model, the runtime,
+Python's call of it, and now and then the kernel's timer, which the median passes over. No cache and no memory is
+modelled: it is a number to compare with itself, never a board's time.
+
+The protocol is fixed, for a count depends on what the process did before: a fresh process, loaded; UNCOUNTED
+inferences; then so many counted ones, over the run's sets of inputs in turn, all in one call.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .board import Board, open_board
+from .bundle import Bundle
+from .cell import Cell
+from .deployer import Deployer
+from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
+from .device import Device
+from .emulator.machine import ICOUNT_SHIFT
+from .errors import EmulatorError
+from .inputs import Arrays
+from .links import qemu
+from .model import Array
+
+UNCOUNTED = 8
+# How many inferences are counted: the first number whose instructions stay below this, or the last number. The median
+# of a small model wanders by some 0.1 % over the first hundred; a large one's hardly at all.
+SAMPLES = (300, 100, 30, 9)
+WORTH = 600_000_000
+# For each operator, under the runtime's profiler.
+PROFILED = 10
+POLL_S = 0.2
+END_S = 15.0
+
+
+def counting_twin(device: Device) -> Device:
+    """The same device as a machine that counts; one thread, for it has one CPU."""
+    return replace(device, name=f"{device.name}-counting", counting=True, threads=1)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What was counted of one cell.
+
+    Attributes:
+        instructions: int64[n], of each inference.
+        load: as the agent reported it.
+        described: what counted.
+        operators: the runtime's own account, most costly first: {"operator", "name", "calls", "share"}; empty unless
+            asked for.
+        notes: what was out of the ordinary.
+    """
+
+    instructions: Array
+    load: LoadReport
+    described: Mapping[str, Any]
+    operators: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Job:
+    cell: Cell
+    bundle: Bundle
+    sets: Sequence[Arrays]
+    done: Future[Count]
+
+
+class CountingGuest:
+    """The counting guest of one device. It comes up with the first cell that it is given; ``close`` ends it."""
+
+    def __init__(self, device: Device, *, profile: bool, time_limit_s: float) -> None:
+        self.counts_for, self.device = device, counting_twin(device)
+        self._profile, self._time_limit_s = profile, time_limit_s
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._counts: dict[str, Future[Count]] = {}
+        self._board: Board | None = None
+        self._thread = threading.Thread(target=self._work, name=self.device.name, daemon=True)
+        self._thread.start()
+
+    def begin(self, cell: Cell, bundle: Bundle, sets: Sequence[Arrays]) -> None:
+        """Count a cell's instructions, by and by."""
+        self._counts[cell.id] = Future()
+        twin = replace(cell, device=self.device)
+        self._jobs.put(_Job(twin, bundle, sets, self._counts[cell.id]))
+
+    def result(self, cell: Cell, say: Callable[[str], None]) -> Count:
+        """Wait for a cell's count; each step of it has its own limit.
+
+        Args:
+            say: told what the guest was doing, and does.
+
+        Raises:
+            KeyError: it was not begun.
+            HilgateError: as the guest's board and its deployment do.
+        """
+        count = self._counts[cell.id]
+        while not count.done():
+            wait([count], POLL_S)
+            while not self._said.empty():
+                say(self._said.get())
+        return count.result()
+
+    def close(self) -> None:
+        """End the guest, whatever it is doing. Never raises."""
+        self._jobs.put(None)
+        board = self._board
+        if self._thread.is_alive() and board is not None and isinstance(board.link, qemu.Link):
+            self._thread.join(POLL_S)
+            if self._thread.is_alive() and board.link.emulator is not None:
+                board.link.emulator.close()  # whatever the thread waits for is gone, and it says so
+        self._thread.join(END_S)
+
+    def _work(self) -> None:
+        failed: BaseException | None = None
+        while (job := self._jobs.get()) is not None:
+            try:
+                if failed is not None:
+                    raise failed
+                if self._board is None:
+                    self._board = open_board(self.device, say=self._said.put)
+                job.done.set_result(self._count(self._board, job))
+            except EmulatorError as error:  # it does not come up: nor will it for the next cell
+                failed = error
+                job.done.set_exception(error)
+            except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+                job.done.set_exception(error)
+        if self._board is not None:
+            self._board.close()
+
+    def _count(self, board: Board, job: _Job) -> Count:
+        board.put(job.bundle)
+        deployer = Deployer(job.cell, board, job.bundle, Timeouts(call_s=self._time_limit_s), DeviceTime())
+        try:
+            live, load = deployer.fresh()
+            counted = self._counted(live, job.sets)
+            operators = live.profile(job.sets, PROFILED) if self._profile else []
+        finally:
+            deployer.close()
+        described = {**board.link.described, "icount_shift": ICOUNT_SHIFT, "cpus": 1, "before": UNCOUNTED}
+        return Count(counted, load, described, _shares(operators), tuple(deployer.notes))
+
+    def _counted(self, live: Deployment, sets: Sequence[Arrays]) -> Array:
+        for index in range(UNCOUNTED):
+            before = live.device_time.seconds
+            live.infer([sets[index % len(sets)]])
+            last = (live.device_time.seconds - before) * 1e9 / 2**ICOUNT_SHIFT
+        samples = next((one for one in SAMPLES if one * last <= WORTH), SAMPLES[-1])
+        durations, _ = live.measure(sets, samples, self._time_limit_s)
+        counted: Array = durations // 2**ICOUNT_SHIFT
+        return counted
+
+
+def _shares(operators: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Each with its share of all of them, the largest first."""
+    total = sum(one["ns"] for one in operators) or 1
+    shared = [
+        {**{key: one[key] for key in ("operator", "name", "calls")}, "share": one["ns"] / total} for one in operators
+    ]
+    return sorted(shared, key=lambda one: -one["share"])

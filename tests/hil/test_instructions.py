@@ -1,0 +1,14 @@
+"""Does the model cost more than it did? Where there is no board to time it on, its instructions are counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.finding import Finding, RecordCheck
+
+pytestmark = pytest.mark.hil
+
+
+def test_instructions(counted_instructions: Finding, record_check: RecordCheck) -> None:
+    """What an emulated CPU executes for one inference, against limits and the baseline that was committed."""
+    record_check(counted_instructions)
