@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .baseline import VALUE, Comparison, Entry, baseline_path, read_baseline, write_baselines
@@ -13,6 +13,7 @@ from .checks import Verdict
 from .counting import Count, CountingGuest
 from .errors import EmulatorError, LinkError
 from .evidence import Evidence
+from .export.onnx import node_modules
 from .finding import Finding
 from .inputs import Arrays
 from .measure import instructions
@@ -30,6 +31,7 @@ class Counter:
     evidence: Evidence
     wanted: set[str] = field(default_factory=set)
     _guest: CountingGuest | None = None
+    _bundles: dict[str, Bundle] = field(default_factory=dict)
     _entries: dict[str, tuple[Cell, Entry]] = field(default_factory=dict)
 
     def begin(self, cell: Cell, bundle: Bundle, sets: list[Arrays]) -> None:
@@ -40,6 +42,7 @@ class Counter:
             self.close()
             options = self.options
             self._guest = CountingGuest(cell.device, profile=options.profile, time_limit_s=options.time_limit_s)
+        self._bundles[cell.id] = bundle
         self._guest.begin(cell, bundle, sets)
 
     def finding(self, cell: Cell, sets: list[Arrays], say: Callable[[str], None]) -> Finding:
@@ -58,6 +61,7 @@ class Counter:
             return instructions.unreachable(f"{error.what}; {error.found}".rstrip("; "))
         record = self.evidence[cell]
         record.notes += [note for note in count.notes if note not in record.notes]
+        count = replace(count, operators=_with_modules(count.operators, self._bundles[cell.id]))
         raw = self.evidence.save_samples(cell, count.instructions, RAW)
         now = self._entry(cell, count, sets)
         found = instructions.instructions(count, raw, self._comparison(cell, now))
@@ -128,3 +132,11 @@ class Counter:
         if self._guest is not None:
             self._guest.close()
         self._guest = None
+
+
+def _with_modules(operators: Sequence[Mapping[str, Any]], bundle: Bundle) -> list[Mapping[str, Any]]:
+    """The same with the model's module that each came from, "" where nobody noted it."""
+    path = bundle.files[bundle.entry].source
+    modules = node_modules(path) if operators and path.suffix == ".onnx" else {}
+    # ONNX Runtime names a node that it made of several by the first of them.
+    return [{**one, "module": modules.get(one["name"].removeprefix("fused "), "")} for one in operators]

@@ -171,7 +171,7 @@ class Deployment:
         return reply.tensors[0].astype(np.int64), reply.header
 
     def profile(self, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:
-        """Which operators cost what in so many inferences: "operator", "name", "calls", "ns", by the runtime."""
+        """Which operators cost what: "operator", "name", "calls", "ns" of an inference, by the runtime over so many."""
         tensors = [array for inputs in sets for array in inputs.values()]
         limit_s = self.timeouts.load_s + self.timeouts.infer_s(count)  # ONNX Runtime loads the model anew for it
         operators: list[dict[str, Any]] = self._call({"op": "profile", "count": count}, tensors, limit_s).header[

@@ -103,7 +103,7 @@ class Operations:
         """Which operators cost what, by the runtime's own profiler, which costs something itself.
 
         Header: "count", of inferences. Tensors: sets of inputs, taken in turn. Reply: "operators", each with its
-        "operator", "name" ("" where the runtime names the kind only), "calls" and "ns", of all the inferences.
+        "operator", "name" ("" where the runtime names the kind only), "calls" and "ns", of one inference.
         """
         engine = self._loaded()
         return {"operators": engine.profile(self._prepared(engine, tensors), header["count"])}, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tempfile
 from collections.abc import Iterator
@@ -125,3 +126,21 @@ def _nodes(nodes: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
                 yield from _graph_parts(graph)
+
+
+def node_modules(path: Path) -> dict[str, str]:
+    """NODE: MODULE of each node whose exporter noted which of the model's modules it came from, as in "layers.3.conv".
+
+    Args:
+        path: of an exported graph; its weights are not read.
+    """
+    import onnx
+
+    found = {}
+    for node in onnx.load(str(path), load_external_data=False).graph.node:
+        notes = {note.key.rpartition(".")[2]: note.value for note in node.metadata_props}
+        if "name_scopes" in notes:
+            # Behind the modules, the operator itself; in front of them, what we have wrapped the model in.
+            *modules, _ = ast.literal_eval(notes["name_scopes"])
+            found[node.name] = (modules or [""])[-1].removeprefix("model").lstrip(".")
+    return found

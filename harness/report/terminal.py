@@ -126,7 +126,8 @@ def _operators(cells: Iterable[CellRecord]) -> Iterable[Text]:
             if operators:
                 yield Text(f"instructions by operator ({record.cell.backend.name}, by its own profiler):", "bold")
             for one in operators[:OPERATORS]:
-                yield Text(f"  {one['share']:6.1%}  {one['operator']:<28} {one['name']}".rstrip())
+                place = f"module {one['module']}" if one["module"] else one["name"]
+                yield Text(f"  {one['share']:6.1%}  {one['operator']:<28} {place}".rstrip())
             if left := operators[OPERATORS:]:
                 yield Text(f"  {sum(one['share'] for one in left):6.1%}  {len(left)} more, see evidence.json")
 
