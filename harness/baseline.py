@@ -90,6 +90,7 @@ def _check(entry: Entry) -> None:
         raise ValueError(f"{VALUE} {value!r}")
     for key in (*IDENTITY, "context"):
         entry[key]
+    dict(entry["context"])
 
 
 @dataclass(frozen=True)

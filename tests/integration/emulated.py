@@ -104,20 +104,21 @@ class Hosted:
         wait_for(lambda: None if self.left else True, GONE_S)
 
 
-def hosted(pid: int | None = None) -> list[Hosted]:
-    """The boards that a process runs: this one, unless another is named."""
+def hosted(pid: int | None = None, *, counting: bool = False) -> list[Hosted]:
+    """The boards that a process runs (this one, unless another is named), or those that count for them."""
     found = []
     for process in descendants(pid or os.getpid()):
         if process.name.startswith("qemu-system"):
             command = read_text(f"/proc/{process.pid}/cmdline")
-            if folder := re.search(r"file=([^,]+)/disk\.qcow2", command):  # another one is only asked its version
+            folder = re.search(r"file=([^,]+)/disk\.qcow2", command)  # another one is only asked its version
+            if folder and ("-icount" in command) is counting:
                 found.append(Hosted(Path(folder[1]), process.parent, process.pid))
     return found
 
 
-def hosted_by(pid: int) -> Hosted:
-    """Wait for the one that a run switches on."""
-    return wait_for(lambda: next(iter(hosted(pid)), None))
+def hosted_by(pid: int, *, counting: bool = False) -> Hosted:
+    """Wait for the one that a run switches on, or the one that counts for it."""
+    return wait_for(lambda: next(iter(hosted(pid, counting=counting)), None))
 
 
 def lives(pid: int) -> bool:
