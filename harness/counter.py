@@ -64,7 +64,10 @@ class Counter:
         count = replace(count, operators=_with_modules(count.operators, self._bundles[cell.id]))
         raw = self.evidence.save_samples(cell, count.instructions, RAW)
         now = self._entry(cell, count, sets)
-        found = instructions.instructions(count, raw, self._comparison(cell, now))
+        comparison = self._comparison(cell, now)
+        found = instructions.instructions(count, raw, comparison)
+        if comparison is not None and (gained := comparison.gained(found.value or 0.0)):
+            record.notes.append(gained)
         self._entries[cell.id] = cell, {**now, VALUE: int(found.value or 0)}
         return found
 

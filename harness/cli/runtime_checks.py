@@ -9,7 +9,8 @@ from ..backends import load_backend
 from ..bundle.runtime import plan_runtime
 from ..device import Device
 from ..errors import HilgateError
-from .report import OK, SKIPPED, Check, failed
+from ..isa.wheels import outlook
+from .report import OK, SKIPPED, WARNING, Check, failed
 from .text import say, size
 
 
@@ -36,5 +37,8 @@ def _runtime(device: Device, backend_name: str, name: str, facts: Mapping[str, A
     found = [one for names in backend.providers for one in names if one in runtime.packages]
     text = ", ".join(f"{one} {runtime.packages[one]}" for one in found)
     if runtime.archives:
+        if warnings := outlook(runtime.wheels, facts, runtime.packages).warnings:
+            hint = f"another version of the package in {device.path}: runtime.packages"
+            return Check(name, WARNING, "\n".join([text, *warnings]), hint)
         return Check(name, OK, f"{text}: {size(sum(one.bytes for one in runtime.archives))}, sent once")
     return Check(name, OK, f"{text}, installed there")

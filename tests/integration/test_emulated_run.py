@@ -77,8 +77,10 @@ def test_a_run_judges_answers_and_memory_and_never_the_clock(project: Project) -
             "accuracy": "NOT_APPLICABLE",  # although it has a value: a limit is not judged on a part of the samples
             "memory_peak_mib": "MEASURED",
             "artifact_mib": "MEASURED",
+            "instructions_per_inference": "MEASURED",
         }
         assert (cell["verdict"], cell["error"]) == ("PASS", None)
+        assert cell["instructions"]["at_load"] == []  # no false alarm
 
 
 def test_a_model_that_does_not_fit_is_killed_and_the_next_one_runs(project: Project) -> None:

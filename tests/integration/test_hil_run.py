@@ -25,6 +25,7 @@ METRICS = {
     "memory_peak_mib",
     "load_time_s",
     "artifact_mib",
+    "instructions_per_inference",
 }
 
 
