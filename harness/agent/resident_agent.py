@@ -28,9 +28,9 @@ WINDOW = (1 << 16) // mmap.PAGESIZE
 
 def main() -> None:
     """Import the runtime, wait."""
-    illegal.say_where()
     map_whole_windows()
     before = telemetry.memory_kib()["peak"]
+    illegal.say_where()  # after that: what it maps would be more here than in an agent
     from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
     backend.preload()
