@@ -14,6 +14,7 @@ allowed; where a limit is broken, what differs is said.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,20 +119,20 @@ class Comparison:
         other = f"the baseline in {self.source} is of another model or other versions ({wrong}); {HINT}"
         return other if wrong else ""
 
-    def limits(self, key: str) -> tuple[Limit, ...]:
-        """The upper bound that follows from the baseline."""
-        if self.entry is None:
-            return ()
-        return (Limit(key, self.entry[VALUE] * (1 + self.percent / 100), f"{self.source} + {self.percent:g} %"),)
+    def limit(self, key: str, value: float) -> Limit:
+        """The upper bound that follows from the baseline; one that cannot be judged where they cannot be compared."""
+        source = f"{self.source} + {self.percent:g} %"
+        if self.entry is None or self.doubt:
+            return Limit(key, math.inf, source, doubt=self.doubt)
+        bound = self.entry[VALUE] * (1 + self.percent / 100)
+        return Limit(key, bound, source, remark=self._remark(self.entry, value))
 
-    def remark(self, value: float) -> str:
-        """What to do where the limit is broken, and what else is not as it was."""
-        if self.entry is None:
-            return ""
-        context: Entry = self.entry["context"]
+    def _remark(self, entry: Entry, value: float) -> str:
+        """By how much it is broken, what else is not as it was, and what to do."""
+        context: Entry = entry["context"]
         changed = _changes(context, self.now["context"], {key: key for key in context})
         beside = f" Not as it was then: {changed}." if changed else ""
-        return f"That is {self._over(value):+.2f} %.{beside} {HINT[0].upper()}{HINT[1:]}"
+        return f"The baseline's {entry[VALUE]:,} {self._over(value):+.2f} %.{beside} {HINT[0].upper()}{HINT[1:]}"
 
     def gained(self, value: float) -> str:
         """That the model costs clearly less than its baseline says; "" where it does not."""

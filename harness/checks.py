@@ -45,7 +45,7 @@ class Check:
             "metric": finding.metric.name,
             "value": _finite(finding.value),
             "unit": finding.metric.unit,
-            "limit": self.limit.value if self.limit else None,
+            "limit": _finite(self.limit.value) if self.limit else None,
             "limit_source": self.limit.source if self.limit else None,
             "confidence": finding.confidence,
             "bound": _finite(finding.bound),
@@ -67,8 +67,11 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
         finding = Finding(metric, not_applicable=EMULATED)  # without a figure that somebody might believe
     own = [limit for limit in (*limits, *finding.limits) if limit.key == metric.limit_key]
     strictest = min if metric.bound == "max" else max
-    limit = strictest(own, key=lambda one: one.value) if own else None
+    settled, doubted = [one for one in own if not one.doubt], [one for one in own if one.doubt]
+    limit = strictest(settled, key=lambda one: one.value) if settled else None
     verdict, reason = _verdict(finding, limit)
+    if doubted and verdict in (Verdict.PASS, Verdict.MEASURED):  # what is known to be broken is not made better by it
+        return Check(finding, doubted[0], Verdict.INCONCLUSIVE, doubted[0].doubt)
     return Check(finding, limit, verdict, reason)
 
 
@@ -99,7 +102,7 @@ def _broken(finding: Finding, limit: Limit) -> str:
         estimate = metric.shown(finding.value, 4)
         bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {finding.samples} samples)"
     wanted = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
-    return f"{wanted}. {finding.remark}" if finding.remark else wanted
+    return f"{wanted}. {limit.remark}" if limit.remark else wanted
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:

@@ -11,7 +11,7 @@ from .bundle import Bundle
 from .cell import Cell
 from .checks import Verdict
 from .counting import Count, CountingGuest
-from .errors import EmulatorError, LinkError
+from .errors import AgentTimeout, EmulatorError, LinkError, StorageError
 from .evidence import Evidence
 from .export.onnx import node_modules
 from .finding import Finding
@@ -57,7 +57,7 @@ class Counter:
             raise RuntimeError(f"{cell.id} was not begun to be counted")
         try:
             count = self._guest.result(cell, say)
-        except (LinkError, EmulatorError) as error:
+        except (LinkError, EmulatorError, StorageError, AgentTimeout) as error:
             return instructions.unreachable(f"{error.what}; {error.found}".rstrip("; "))
         record = self.evidence[cell]
         record.notes += [note for note in count.notes if note not in record.notes]
@@ -97,13 +97,14 @@ class Counter:
             "settings": dict(count.load.settings),
             "counted": {
                 **{key: count.described[key] for key in ("icount_shift", "cpus", "before")},
-                "samples": len(count.instructions),
                 "input_sets": len(sets),
             },
             "context": {
                 "exporter": facts["artifact"]["exporter"],
                 "kernel": fingerprint["kernel"],
                 "qemu": emulator["qemu"],
+                "image": emulator["image"],
+                "samples": len(count.instructions),  # by the model's own size: a costlier one may have fewer
             },
         }
 

@@ -23,7 +23,6 @@ class Finding:
         not_applicable: why the metric cannot be asked for here.
         unjudged: why a limit on it cannot be judged here, though something was measured.
         failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
-        remark: what a person should know of it where it breaks a limit.
         limits: bounds on it that no file sets, such as a baseline's.
         details: further keys for the evidence.
     """
@@ -39,7 +38,6 @@ class Finding:
     not_applicable: str = ""
     unjudged: str = ""
     failure: str = ""
-    remark: str = ""
     limits: tuple[Limit, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 

@@ -53,11 +53,18 @@ class Metric:
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound on one metric, and where it was written."""
+    """One bound on one metric, and where it was written.
+
+    Attributes:
+        doubt: why it cannot be judged, though it is set; what else is broken fails all the same.
+        remark: what a person should know where it is broken.
+    """
 
     key: str
     value: float
     source: str
+    doubt: str = ""
+    remark: str = ""
 
 
 def is_finite_number(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -96,7 +97,7 @@ def _sign(metric: Metric) -> str:
 def _limits(checks: Iterable[Check | None]) -> str:
     shown = []
     for check in checks:
-        if check is not None and check.limit is not None:
+        if check is not None and check.limit is not None and math.isfinite(check.limit.value):
             shown.append(f"{_sign(check.finding.metric)} {check.finding.metric.shown(check.limit.value)}")
     return " / ".join(dict.fromkeys(shown))
 

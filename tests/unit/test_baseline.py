@@ -28,8 +28,8 @@ ENTRY: dict[str, Any] = {
     "python": "3.11.2",
     "runtime": {"onnxruntime": "1.32.0", "numpy": "2.4.6"},
     "settings": {"threads": 1},
-    "counted": {"icount_shift": 0, "samples": 300},
-    "context": {"exporter": "dynamo", "kernel": "6.1.0-30"},
+    "counted": {"icount_shift": 0},
+    "context": {"exporter": "dynamo", "kernel": "6.1.0-30", "samples": 300},
 }
 CELL = cast(Any, SimpleNamespace(device=SimpleNamespace(name=DEVICE)))
 LOAD = cast(Any, None)
@@ -59,12 +59,12 @@ def test_a_count_is_judged_against_the_baseline(value: int, verdict: Verdict) ->
 
 
 def test_what_breaks_it_says_by_how_much_what_else_changed_and_what_to_do() -> None:
-    comparison = compared(context={"exporter": "dynamo", "kernel": "6.1.0-31"})
+    comparison = compared(context={**ENTRY["context"], "kernel": "6.1.0-31"})
     check = judge(instructions(counted(1_030_000), "", comparison), [])
     assert check.reason == (
         "wanted ≤ 1,020,000 (baselines/qemu-pi4.json + 2 %); found 1,030,000 at 99% confidence (estimate 1,030,000, "
-        "300 samples). That is +3.00 %. Not as it was then: kernel: 6.1.0-30 → 6.1.0-31. If that was meant, write it "
-        "anew: --write-baseline, and commit it"
+        "300 samples). The baseline's 1,000,000 +3.00 %. Not as it was then: kernel: 6.1.0-30 → 6.1.0-31. "
+        "If that was meant, write it anew: --write-baseline, and commit it"
     )
 
 
@@ -80,7 +80,7 @@ def test_what_breaks_it_says_by_how_much_what_else_changed_and_what_to_do() -> N
         pytest.param({"cpu": "cortex-a76"}, "CPU: cortex-a72 → cortex-a76", id="cpu"),
         pytest.param({"python": "3.13.1"}, "Python: 3.11.2 → 3.13.1", id="python"),
         pytest.param({"settings": {"threads": 2}}, "settings: threads 1 → 2", id="settings"),
-        pytest.param({"counted": {"icount_shift": 0, "samples": 9}}, "way of counting: samples 300 → 9", id="counted"),
+        pytest.param({"counted": {"icount_shift": 2}}, "way of counting: icount_shift 0 → 2", id="counted"),
     ],
 )
 def test_a_baseline_of_something_else_is_refused_with_the_reason(now: dict[str, object], said: str) -> None:
@@ -90,17 +90,37 @@ def test_a_baseline_of_something_else_is_refused_with_the_reason(now: dict[str, 
     assert said in check.reason
 
 
-def test_a_model_that_the_file_does_not_have_is_measured_and_that_is_said() -> None:
-    comparison = replace(compared(), entry=None)
-    check = judge(instructions(counted(5), "", comparison), [])
-    assert check.verdict is Verdict.MEASURED
+def test_a_model_that_a_file_does_not_have_is_no_pass() -> None:
+    """A new name, or a new backend, must not open the gate."""
+    check = judge(instructions(counted(5), "", replace(compared(), entry=None)), [])
+    assert check.verdict is Verdict.INCONCLUSIVE
     assert "has no count of this model and backend: --write-baseline adds it" in check.reason
+    assert check.as_evidence()["limit"] == "inf"
 
 
-def test_a_limit_of_the_models_own_counts_too() -> None:
-    limit = Limit("instructions_per_inference", 900_000, "model.py")
-    check = judge(instructions(counted(1_000_000), "", compared()), [limit])
-    assert (check.verdict, check.limit) == (Verdict.FAIL, limit)
+def test_so_many_samples_as_a_models_size_asks_for_are_no_other_way_of_counting() -> None:
+    """A costlier model may be counted fewer times: it fails, and is not refused."""
+    comparison = compared(context={**ENTRY["context"], "samples": 100})
+    check = judge(instructions(counted(1_030_000, 100), "", comparison), [])
+    assert check.verdict is Verdict.FAIL
+    assert "samples: 300 → 100" in check.reason
+
+
+OWN = Limit("instructions_per_inference", 900_000, "model.py")
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        pytest.param(compared(), id="beside-a-baseline"),
+        pytest.param(compared(cpu="cortex-a76"), id="beside-one-that-is-refused"),
+        pytest.param(replace(compared(), entry=None), id="beside-one-without-the-model"),
+    ],
+)
+def test_a_limit_of_the_models_own_that_is_broken_fails_whatever_the_baseline_is(comparison: Comparison) -> None:
+    check = judge(instructions(counted(1_000_000), "", comparison), [OWN])
+    assert (check.verdict, check.limit) == (Verdict.FAIL, OWN)
+    assert "--write-baseline" not in check.reason
 
 
 def test_a_clear_gain_is_worth_keeping() -> None:
