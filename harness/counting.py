@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +30,7 @@ from .deployer import Deployer
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .device import Device
 from .emulator.machine import ICOUNT_SHIFT
-from .errors import EmulatorError
+from .errors import DeploymentError, EmulatorError
 from .inputs import Arrays
 from .links import qemu
 from .model import Array
@@ -87,6 +89,7 @@ class CountingGuest:
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._counts: dict[str, Future[Count]] = {}
         self._board: Board | None = None
+        self._closing, self._working = threading.Event(), False
         self._thread = threading.Thread(target=self._work, name=self.device.name, daemon=True)
         self._thread.start()
 
@@ -109,23 +112,31 @@ class CountingGuest:
         count = self._counts[cell.id]
         while not count.done():
             wait([count], POLL_S)
-            while not self._said.empty():
-                say(self._said.get())
+            self._repeat(say)
+        self._repeat(say)
         return count.result()
 
+    def _repeat(self, say: Callable[[str], None]) -> None:
+        while not self._said.empty():
+            say(self._said.get())
+
     def close(self) -> None:
-        """End the guest, whatever it is doing. Never raises."""
+        """End the guest, whatever it is doing. Never raises.
+
+        One that is still being prepared cannot be told to stop: its thread, and QEMU, end with this process.
+        """
+        self._closing.set()
         self._jobs.put(None)
         board = self._board
-        if self._thread.is_alive() and board is not None and isinstance(board.link, qemu.Link):
-            self._thread.join(POLL_S)
-            if self._thread.is_alive() and board.link.emulator is not None:
-                board.link.emulator.close()  # whatever the thread waits for is gone, and it says so
+        emulator = board.link.emulator if board is not None and isinstance(board.link, qemu.Link) else None
+        if self._working and emulator is not None:
+            emulator.close()  # whatever the thread waits for is gone, and it says so
         self._thread.join(END_S)
 
     def _work(self) -> None:
         failed: BaseException | None = None
-        while (job := self._jobs.get()) is not None:
+        while (job := self._jobs.get()) is not None and not self._closing.is_set():
+            self._working = True
             try:
                 if failed is not None:
                     raise failed
@@ -137,16 +148,20 @@ class CountingGuest:
                 job.done.set_exception(error)
             except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
                 job.done.set_exception(error)
+            self._working = False
         if self._board is not None:
-            self._board.close()
+            with suppress(Exception):  # it was ended under its feet
+                self._board.close()
 
     def _count(self, board: Board, job: _Job) -> Count:
+        if self._closing.is_set():
+            raise EmulatorError(f"{self.device.name} was ended before it had counted")
         board.put(job.bundle)
         deployer = Deployer(job.cell, board, job.bundle, Timeouts(call_s=self._time_limit_s), DeviceTime())
         try:
             live, load = deployer.fresh()
             counted = self._counted(live, job.sets)
-            operators = live.profile(job.sets, PROFILED) if self._profile else []
+            operators = self._operators(live, job.sets, deployer.notes) if self._profile else []
         finally:
             deployer.close()
         described = {**board.link.described, "icount_shift": ICOUNT_SHIFT, "cpus": 1, "before": UNCOUNTED}
@@ -154,13 +169,24 @@ class CountingGuest:
 
     def _counted(self, live: Deployment, sets: Sequence[Arrays]) -> Array:
         for index in range(UNCOUNTED):
-            before = live.device_time.seconds
+            before, start = live.device_time.seconds, time.monotonic()
             live.infer([sets[index % len(sets)]])
-            last = (live.device_time.seconds - before) * 1e9 / 2**ICOUNT_SHIFT
-        samples = next((one for one in SAMPLES if one * last <= WORTH), SAMPLES[-1])
-        durations, _ = live.measure(sets, samples, self._time_limit_s)
+            host_s = time.monotonic() - start
+            instructions = (live.device_time.seconds - before) * 1e9 / 2**ICOUNT_SHIFT
+        # The budget that the guest is given goes by its own clock, which is slow: ours is kept by the number.
+        fitting = (one for one in SAMPLES if one * instructions <= WORTH and one * host_s <= self._time_limit_s)
+        durations, _ = live.measure(sets, next(fitting, SAMPLES[-1]), self._time_limit_s)
         counted: Array = durations // 2**ICOUNT_SHIFT
         return counted
+
+    @staticmethod
+    def _operators(live: Deployment, sets: Sequence[Arrays], notes: list[str]) -> list[dict[str, Any]]:
+        """A profiler that fails costs its own answer, and not the count."""
+        try:
+            return live.profile(sets, PROFILED)
+        except DeploymentError as error:
+            notes.append(f"instructions could not be counted by operator: {error.what}; {error.found}")
+            return []
 
 
 def _shares(operators: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

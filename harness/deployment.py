@@ -251,8 +251,7 @@ class Deployment:
             cause = self.cause_of_death(self.hello["pid"], status, self.channel.stderr_tail())
         death = cause or Death(describe_status(status))
         # What it said for the harness stands in other words in front.
-        said = "\n".join(line for line in stderr_of(self.channel).splitlines() if not line.startswith(MARK))
-        found = f"{death.found}; {said}"
+        found = f"{death.found}; {stderr_of(self.channel, without=MARK)}"
         return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where, hint=death.hint)
 
     def _timed_out(self, operation: str, limit_s: float, found: str = "nothing") -> DeploymentError:

@@ -15,20 +15,20 @@ by the kernel, through ctypes. It needs Python's lock; where another thread keep
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
 import os
 import signal
 import struct
-from collections.abc import Callable
 from typing import Any
 
 MARK = "hilgate-illegal-instruction"
 # No instruction is longer than x86's.
 CODE_BYTES = 16
 SA_SIGINFO = 4
-# struct siginfo has si_addr behind three ints and their padding, on all of Linux's 64-bit architectures.
-SI_ADDR = 16
+# struct siginfo begins with signal, error and code, as ints; si_addr is behind their padding, on all of Linux's 64-bit
+# architectures. A code above 0 is the kernel's own.
+SI_CODE, SI_ADDR = 8, 16
 # ELF-64's magic, e_phoff, e_phentsize, e_phnum; and of a program header type, offset, address, size (elf(5)).
 MAGIC = b"\x7fELF\x02"
 PROGRAM_HEADERS = struct.Struct("<5s27xQ14xHH")
@@ -36,38 +36,52 @@ SEGMENT = struct.Struct("<IxxxxQQxxxxxxxxQ")
 PT_LOAD = 1
 
 
-class Sigaction(ctypes.Structure):
-    """struct sigaction of glibc and musl."""
-
-    _fields_ = (
-        ("handler", ctypes.c_void_p),
-        ("mask", ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong))),
-        ("flags", ctypes.c_int),
-        ("restorer", ctypes.c_void_p),
-    )
-
-
-def _say_and_die(number: int, info: int, context: int) -> None:
-    """The handler. Back from it the same instruction is met again, with nobody to handle it."""
-    try:
-        address = ctypes.c_void_p.from_address(info + SI_ADDR).value or 0
-        os.write(2, f"{MARK} {json.dumps(found_at(address))}\n".encode())
-    finally:
-        ctypes.CDLL(None).signal(signal.SIGILL, None)
-
-
-_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(_say_and_die)
+_kept: list[Any] = []  # what the kernel calls must not be collected
 
 
 def say_where() -> None:
-    """From now on, in this process and those that it forks."""
-    action = Sigaction(handler=ctypes.cast(_HANDLER, ctypes.c_void_p), flags=SA_SIGINFO)
-    sigaction: Callable[..., int] = ctypes.CDLL(None).sigaction
-    sigaction(signal.SIGILL, ctypes.byref(action), None)
+    """From now on, in this process and those that it forks; on a board whose Python has no ctypes, never."""
+    with contextlib.suppress(ImportError, OSError, MemoryError, AttributeError):
+        _install()
+
+
+def _install() -> None:
+    import ctypes
+
+    class Sigaction(ctypes.Structure):
+        """struct sigaction of glibc and musl."""
+
+        _fields_ = (
+            ("handler", ctypes.c_void_p),
+            ("mask", ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong))),
+            ("flags", ctypes.c_int),
+            ("restorer", ctypes.c_void_p),
+        )
+
+    libc = ctypes.CDLL(None)
+
+    def say_and_die(number: int, info: int, context: int) -> None:
+        """The handler. Back from it the same instruction is met again, with nobody to handle it."""
+        try:
+            if ctypes.c_int.from_address(info + SI_CODE).value > 0:
+                address = ctypes.c_void_p.from_address(info + SI_ADDR).value or 0
+                # A line of its own, whatever a library has begun to say.
+                os.write(2, f"\n{MARK} {json.dumps(found_at(address))}\n".encode())
+            else:  # somebody sent it: no instruction is met again
+                os.kill(os.getpid(), signal.SIGILL)
+        finally:
+            libc.signal(signal.SIGILL, None)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(say_and_die)
+    action = Sigaction(handler=ctypes.cast(handler, ctypes.c_void_p), flags=SA_SIGINFO)
+    _kept.append(handler)
+    libc.sigaction(signal.SIGILL, ctypes.byref(action), None)
 
 
 def found_at(address: int) -> dict[str, Any]:
     """What this process has at an address: see the module."""
+    import ctypes
+
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             stretch, _, offset, _, _, *path = line.rstrip("\n").split(maxsplit=5)

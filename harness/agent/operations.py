@@ -106,7 +106,12 @@ class Operations:
         "operator", "name" ("" where the runtime names the kind only), "calls" and "ns", of one inference.
         """
         engine = self._loaded()
-        return {"operators": engine.profile(self._prepared(engine, tensors), header["count"])}, []
+        count = header["count"]
+        operators = [
+            {"operator": operator, "name": name, "calls": len(each) / count, "ns": timing.of_one(each, count)}
+            for operator, name, each in engine.profile(self._prepared(engine, tensors), count)
+        ]
+        return {"operators": operators}, []
 
     def op_memory(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """This process's memory in KiB, see telemetry.memory_kib."""

@@ -76,6 +76,17 @@ def warm_up(run: Run, prepared: Sequence[Any], budget_ns: int) -> dict[str, Any]
     }
 
 
+def of_one(durations: Sequence[float], count: int) -> float:
+    """What a step takes in one of ``count`` runs: the medians of its first call in each, its second, … added up.
+
+    A median passes over what disturbed one of them; where runs differ in their calls there is only the mean.
+    """
+    calls, odd = divmod(len(durations), count)
+    if odd:
+        return sum(durations) / count
+    return sum(statistics.median(durations[call::calls]) for call in range(calls))
+
+
 def since_process_start_ns() -> int:
     """Nanoseconds since this process was started, by the kernel's count (resolution: a clock tick, mostly 10 ms).
 

@@ -6,7 +6,6 @@ Shipped to the device beside the agent, as ``backend.py``: it imports nothing of
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,7 +58,7 @@ class Engine:
             return tuple(self.arrays(value) for value in raw)
         return raw.numpy()
 
-    def profile(self, prepared: Sequence[Any], count: int) -> list[dict[str, Any]]:
+    def profile(self, prepared: Sequence[Any], count: int) -> list[tuple[str, str, list[float]]]:
         """By PyTorch's own profiler: each kind of operator, without what it calls. Of a layer it knows no name."""
         with self.torch.autograd.profiler.profile() as profiler:
             for index in range(count):
@@ -67,10 +66,7 @@ class Engine:
         durations: dict[str, list[float]] = {}
         for event in profiler.function_events:
             durations.setdefault(event.name, []).append(1000 * event.self_cpu_time_total)
-        return [
-            {"operator": name, "name": "", "calls": len(each) / count, "ns": _of_one_inference(each, count)}
-            for name, each in durations.items()
-        ]
+        return [(name, "", each) for name, each in durations.items()]
 
     def output_names(self) -> list[str]:
         """Only of an export whose outputs were laid flat; else their nesting names them."""
@@ -83,14 +79,3 @@ class Engine:
     def settings(self) -> dict[str, Any]:
         """What was really set."""
         return {"threads": self.torch.get_num_threads(), "interop_threads": self.torch.get_num_interop_threads()}
-
-
-def _of_one_inference(durations: Sequence[float], count: int) -> float:
-    """Of an operator's calls in so many inferences: the medians of the first in each, of the second, … added up.
-
-    A median passes over what disturbed one of them; where inferences differ in their calls there is only the mean.
-    """
-    calls, odd = divmod(len(durations), count)
-    if odd:
-        return sum(durations) / count
-    return sum(statistics.median(durations[call::calls]) for call in range(calls))

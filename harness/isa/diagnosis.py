@@ -65,7 +65,7 @@ def _reason(instruction: Instruction | None, facts: Mapping[str, Any]) -> str:
         return f": this {cpu} lacks it; which extension has it is not known here"
     needs = f": it needs {instruction.extension} ({instruction.words}), which this {cpu}"
     if any(feature.startswith(instruction.feature) for feature in facts["features"]):
-        return f"{needs} has by its kernel's list of features: is the library damaged, or the emulator at fault?"
+        return f"{needs} has by its kernel's list of features: it may need a later version of that"
     return f"{needs} lacks"
 
 

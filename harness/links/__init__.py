@@ -82,9 +82,10 @@ class LinkType(Protocol):
         """The device is no longer needed: where a link has switched it on, it switches it off. Never raises."""
 
 
-def stderr_of(channel: Channel) -> str:
-    """What a program wrote to stderr, as an error quotes it."""
-    tail = channel.stderr_tail().strip()
+def stderr_of(channel: Channel, *, without: str = "\0") -> str:
+    """What a program wrote to stderr, as an error quotes it; without lines that begin so."""
+    lines = channel.stderr_tail().strip().splitlines()
+    tail = "\n".join(line for line in lines if not line.startswith(without)).strip()
     return f"its stderr ends:\n{tail[-2000:]}" if tail else "it wrote nothing to stderr"
 
 

@@ -99,3 +99,18 @@ def test_in_a_file_without_headers_it_has_no_address(tmp_path: Path, content: by
     path.write_bytes(content[:4096] + bytes.fromhex(ILLEGAL) + content[4096 + len(ILLEGAL) // 2 :])
     status, found = die(path, 4096, sys.executable)
     assert (status, found["path"], found["offset"]) == (-signal.SIGILL, str(path), None)
+
+
+def test_a_signal_that_somebody_sent_ends_the_process_and_names_no_place() -> None:
+    program = f"import os, signal, sys; sys.path.insert(0, {str(AGENT)!r}); from agent import illegal; "
+    program += "illegal.say_where(); os.kill(os.getpid(), signal.SIGILL); print('lives on')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGILL, "")
+    assert illegal.MARK not in done.stderr
+
+
+def test_a_board_without_ctypes_does_without() -> None:
+    program = f"import sys; sys.modules['ctypes'] = None; sys.path.insert(0, {str(AGENT)!r}); "
+    program += "from agent import illegal; illegal.say_where(); print('ready')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "ready\n"

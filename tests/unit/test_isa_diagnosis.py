@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from harness.agent.illegal import MARK
 from harness.isa.diagnosis import illegal_instruction
+from harness.links import Channel, stderr_of
 
 RUNTIME = f"/home/pi/.cache/hilgate/runtimes/{'a18c' * 16}"
 LDADDAL, SDOT, NOP, UDF, NOTHING = "1600f6f8df1240f1", "2094824e", "1f2003d5", "00000000", "ffffffff"
@@ -45,7 +48,7 @@ def said(path: str, offset: int | None, code: str) -> str:
             LDADDAL,
             PI5,
             "ldaddal x22, x22, [x0] at /usr/lib/libz.so+0x4d0fec: it needs LSE (ARMv8.1's atomics), which this "
-            "cortex-a76 has by its kernel's list of features: is the library damaged, or the emulator at fault?",
+            "cortex-a76 has by its kernel's list of features: it may need a later version of that",
             id="that-the-CPU-has",
         ),
         pytest.param(
@@ -121,3 +124,15 @@ def test_a_place_without_an_address_is_named_by_its_file() -> None:
 )
 def test_where_the_process_did_not_say_it_nothing_is_made_up(stderr: str) -> None:
     assert illegal_instruction(stderr, PI4, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("stderr", "quoted"),
+    [
+        pytest.param(f"{MARK} {{}}\n", "it wrote nothing to stderr", id="nothing-else"),
+        pytest.param(f"loading\n{MARK} {{}}\n", "its stderr ends:\nloading", id="something-before-it"),
+    ],
+)
+def test_what_it_said_for_us_is_not_quoted(stderr: str, quoted: str) -> None:
+    channel = cast(Channel, SimpleNamespace(stderr_tail=lambda: stderr))
+    assert stderr_of(channel, without=MARK) == quoted

@@ -159,3 +159,16 @@ def test_a_process_knows_how_long_ago_it_was_started() -> None:
     outside_s = time.monotonic() - start
     tick_s = 0.02
     assert 0.3 - tick_s <= int(done.stdout) / 1e9 <= outside_s + tick_s
+
+
+@pytest.mark.parametrize(
+    ("durations", "count", "one"),
+    [
+        pytest.param([5.0, 5.0, 500.0], 3, 5.0, id="once-a-run-and-one-disturbed"),
+        pytest.param([1.0, 9.0, 1.0, 9.0, 1.0, 900.0], 3, 10.0, id="twice-a-run-at-different-sizes"),
+        pytest.param([1.0, 2.0, 3.0], 2, 3.0, id="runs-that-differ-have-only-a-mean"),
+        pytest.param([], 3, 0.0, id="never"),
+    ],
+)
+def test_what_a_step_takes_in_one_run(durations: list[float], count: int, one: float) -> None:
+    assert timing.of_one(durations, count) == one
