@@ -15,7 +15,7 @@ from ..limits import Limit, Metric
 from . import quantiles
 
 ALLOWANCE = "instructions_over_baseline_percent"
-# Runs of one prepared board differ by 0.02 %, boards that were prepared separately by 0.3 % (docs/instructions.md).
+# Runs of one prepared board differ by 0.02 %, of boards prepared separately by 0.3 % (docs/instructions.md).
 DEFAULT_PERCENT = 2.0
 INSTRUCTIONS = Metric(
     "instructions_per_inference",
