@@ -23,6 +23,27 @@ from .inputs import measured_sets
 IDLE_S = 900.0
 
 
+def check_settings(wanted: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
+    """Refuse a backend that is not set as the device file says: beside another that is, its figures say nothing.
+
+    Raises:
+        DeploymentError: naming what differs.
+    """
+    differing = {key: found.get(key, "not said") for key, value in wanted.items() if found.get(key) != value}
+    if differing:
+        raise DeploymentError(
+            "the backend is not set as the device file says, so that it cannot be compared with others",
+            wanted=_pairs({key: wanted[key] for key in differing}),
+            found=_pairs(differing),
+            where=where,
+            hint="set in the device file what each of its backends can do on this CPU, or take this one off its list",
+        )
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {str(value).lower()}" for key, value in values.items())
+
+
 @dataclass
 class Deployer:
     """Deployments of one cell.
@@ -67,7 +88,9 @@ class Deployer:
             self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
             options: Mapping[str, Any] = self.cell.device.options.get(self.cell.backend.name, {})
-            self.load = self.live.load(self.bundle.entry, inputs, threads=self.cell.device.threads, options=options)
+            settings = self.cell.device.settings
+            self.load = self.live.load(self.bundle.entry, inputs, settings=settings, options=options)
+            check_settings(settings, self.load.settings, where)
         return self.live, self.load
 
     @contextmanager

@@ -103,15 +103,21 @@ class Deployment:
         if frame.header.get("hello") != "hilgate":
             raise self._broken(ProtocolError, "something else than our agent answered", found=repr(frame.header))
 
-    def load(self, entry: str, inputs: Inputs, *, threads: int, options: Mapping[str, Any]) -> LoadReport:
+    def load(
+        self, entry: str, inputs: Inputs, *, settings: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> LoadReport:
         """Import the runtime, load the artifact, infer once.
+
+        Args:
+            settings: what every backend sets alike; see Device.settings.
+            options: the backend's own.
 
         Raises:
             AgentFailure: the runtime refused; its reason is in the message.
             DeploymentError: the agent died, hung or sent garbage.
         """
         start = time.perf_counter()
-        header = {"op": "load", "artifact": entry, "threads": threads, "options": dict(options), "inputs": [*inputs]}
+        header = {"op": "load", "artifact": entry, **settings, "options": dict(options), "inputs": [*inputs]}
         reply = self._call(header, [*inputs.values()], max(self.timeouts.load_s, self.timeouts.call_s))
         self.device_time.seconds += time.perf_counter() - start
         said = reply.header

@@ -3,7 +3,8 @@
 A device NAME is the file NAME.toml in the first folder that has one: the user's folders, then hilgate's own. In it:
 
     extends = "other"        at the top: what this file does not say is taken from that device
-    [device]                 description, link, backends; if need be host, store, arch, cpu, memory_mib, threads
+    [device]                 description, link, backends; if need be host, store, arch, cpu, memory_mib, threads,
+                             interop_threads, flush_denormals
     [runtime]                python; packages (we ship them) or environment (it is there already)
     [limits]                 METRIC = NUMBER, what the board can spare under every backend
     [limits.BACKEND]         the same for one backend, beside the others; it need not be one that the device lists
@@ -80,6 +81,8 @@ class _Machine(_Table):
     cpu: str | None = Field(None, min_length=1, description='the name of a CPU: cpu = "cortex-a72"')
     memory_mib: int | None = Field(None, ge=1, description="a whole number ≥ 1: memory_mib = 4096")
     threads: int = Field(1, ge=1, description="a whole number ≥ 1: threads = 4")
+    interop_threads: int = Field(1, ge=1, description="a whole number ≥ 1: interop_threads = 2")
+    flush_denormals: bool = Field(False, description="true or false: flush_denormals = true")
 
 
 class _File(_Table):
@@ -118,6 +121,8 @@ class Device:
     backends: tuple[str, ...]
     store: str | None = None
     threads: int = 1
+    interop_threads: int = 1
+    flush_denormals: bool = False
     known_hosts: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
     limits: tuple[Limit, ...] = ()
@@ -131,6 +136,15 @@ class Device:
     def emulated(self) -> bool:
         """Whether its CPU is emulated: exactly when its link is ``qemu``."""
         return self.link == "qemu"
+
+    @property
+    def settings(self) -> dict[str, int | bool]:
+        """What every backend is to set alike, or its figures say nothing beside another's."""
+        return {
+            "threads": self.threads,
+            "interop_threads": self.interop_threads,
+            "flush_denormals": self.flush_denormals,
+        }
 
     def limits_for(self, backend: str) -> tuple[Limit, ...]:
         """The device's limits under this backend: the general ones and its own, all of which count."""

@@ -163,7 +163,7 @@ class Run:
             key: facts[key] for key in ("arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python")
         }
         kept |= board.link.described
-        record.facts["fingerprint"] = {**kept, "threads": cell.device.threads, "runtime": found}
+        record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
         return Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
 
@@ -176,7 +176,7 @@ class Run:
             "what": what,
             "tolerance": cell.file.model.tolerance,
             "options": dict(cell.device.options.get(cell.backend.name, {})),
-            "threads": cell.device.threads,
+            **cell.device.settings,
             "fingerprint": self.evidence[cell].facts.get("fingerprint"),
         }
         write_replay(self.evidence.folder / name, artifact, inputs, reference(inputs), found, facts)

@@ -9,11 +9,20 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from . import telemetry, timing
 from .frames import Array
 from .structure import flatten
 
 Reply = tuple[dict[str, Any], list[Array]]
+
+SETTINGS = ("threads", "interop_threads", "flush_denormals")
+
+
+def flushes_denormals() -> bool:
+    """Whether this thread's arithmetic makes denormal numbers zero: tried, not asked."""
+    return bool(np.float32(2e-38) * np.float32(0.1) == 0)
 
 
 class Operations:
@@ -42,14 +51,15 @@ class Operations:
     def op_load(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Import the runtime, load the artifact, infer once.
 
-        Header: "artifact", a path; "threads"; "options", the backend's; "inputs", names. Tensors: one set of inputs.
+        Header: "artifact", a path; "threads", "interop_threads" and "flush_denormals", alike for all backends;
+        "options", the backend's; "inputs", names. Tensors: one set of inputs.
         Reply: "memory_kib" after each step; "load_ns", from the process's start to the first inference done, waiting
         taken off; "outputs", their names; "runtime", versions; "settings", what was really set.
         """
         before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
         from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
-        engine = backend.Engine(header["threads"], header["options"])
+        engine = backend.Engine({key: header[key] for key in SETTINGS}, header["options"])
         runtime = telemetry.memory_kib()
         engine.load(header["artifact"])
         loaded = telemetry.memory_kib()
@@ -65,7 +75,7 @@ class Operations:
             "memory_kib": {"before_runtime": before, **{step: memory["peak"] for step, memory in steps.items()}},
             "outputs": engine.output_names() or [name for name, _ in named],
             "runtime": engine.versions(),
-            "settings": engine.settings(),
+            "settings": {**engine.settings(), "flush_denormals": flushes_denormals()},
         }
         return reply, [array for _, array in named]
 

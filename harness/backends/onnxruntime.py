@@ -31,14 +31,18 @@ def preload() -> None:
 class Engine:
     """One inference session."""
 
-    def __init__(self, threads: int, options: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         import onnxruntime
 
         self.onnxruntime = onnxruntime
         self.providers = list(options.get("providers", [CPU]))
         self.session_options = onnxruntime.SessionOptions()
-        self.session_options.intra_op_num_threads = threads
-        self.session_options.inter_op_num_threads = 1
+        self.session_options.intra_op_num_threads = settings["threads"]
+        self.session_options.inter_op_num_threads = settings["interop_threads"]
+        if settings["interop_threads"] > 1:  # they have nothing to do else
+            self.session_options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+        flush = "1" if settings["flush_denormals"] else "0"
+        self.session_options.add_session_config_entry("session.set_denormal_as_zero", flush)
         if CPU not in self.providers:
             # A provider may start and then take no node: without this the CPU would run them all, without a word.
             self.session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

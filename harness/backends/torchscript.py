@@ -25,11 +25,12 @@ def preload() -> None:
 class Engine:
     """One TorchScript module, run without gradients."""
 
-    def __init__(self, threads: int, options: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         import torch
 
-        torch.set_num_threads(threads)
-        torch.set_num_interop_threads(1)
+        torch.set_num_threads(settings["threads"])
+        torch.set_num_interop_threads(settings["interop_threads"])
+        torch.set_flush_denormal(settings["flush_denormals"])
         # As long as the process lives: a context manager around each call would be timed too.
         torch.set_grad_enabled(False)
         self.torch: Any = torch

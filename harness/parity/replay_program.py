@@ -13,20 +13,30 @@ from typing import Any
 
 import numpy as np
 
+DEFAULTS: dict[str, Any] = {
+    "threads": 1,
+    "interop_threads": 1,
+    "flush_denormals": False,
+    "providers": ["CPUExecutionProvider"],
+    "optimize": "none",
+}
 HERE = Path(__file__).resolve().parent
 
 
 def run(case: dict[str, Any], inputs: dict[str, Any]) -> list[Any]:
     """The outputs of the artifact, laid flat."""
     path = str(HERE / case["artifact"])
-    threads, providers = settings_of(case)
+    settings = settings_of(case)
     if case["format"] == "onnx":
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        here = set(onnxruntime.get_available_providers())
+        options.intra_op_num_threads = settings["threads"]
+        options.inter_op_num_threads = settings["interop_threads"]
+        if settings["interop_threads"] > 1:
+            options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+        options.add_session_config_entry("session.set_denormal_as_zero", str(int(settings["flush_denormals"])))
+        providers, here = settings["providers"], set(onnxruntime.get_available_providers())
         if not here.issuperset(providers):
             print(f"not on this machine: {', '.join(sorted(set(providers) - here))}; the difference may not show")
             providers = [name for name in providers if name in here] or ["CPUExecutionProvider"]
@@ -35,18 +45,29 @@ def run(case: dict[str, Any], inputs: dict[str, Any]) -> list[Any]:
         return list(session.run(None, {name: value for name, value in inputs.items() if name in used}))
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(settings["threads"])
+    torch.set_num_interop_threads(settings["interop_threads"])
+    torch.set_flush_denormal(settings["flush_denormals"])
     with torch.no_grad():
-        answer = torch.jit.load(path)(*(torch.from_numpy(value) for value in inputs.values()))  # type: ignore[no-untyped-call]
+        module = optimized(torch.jit.load(path).eval(), settings["optimize"])  # type: ignore[no-untyped-call]
+        answer = module(*(torch.from_numpy(value) for value in inputs.values()))
     return [leaf.numpy() for leaf in flat(answer)]
 
 
-def settings_of(case: dict[str, Any]) -> tuple[int, list[str]]:
-    """Threads and execution providers, as they were found to be set; else as the device's file wants them."""
+def optimized(module: Any, how: str) -> Any:
+    """As the backend libtorch does it in C++ (docs/runners.md)."""
+    import torch
+
+    if how != "none":
+        module = torch.jit.freeze(module)
+    return torch.jit.optimize_for_inference(module) if how == "optimize_for_inference" else module
+
+
+def settings_of(case: dict[str, Any]) -> dict[str, Any]:
+    """How the backend was found to be set; else as the device's file wants it."""
     fingerprint = case.get("fingerprint") or {}
-    settings, options = fingerprint.get("settings") or {}, case.get("options") or {}
-    threads = settings.get("threads") or case.get("threads") or fingerprint.get("threads") or 1
-    return int(threads), list(settings.get("providers") or options.get("providers") or ["CPUExecutionProvider"])
+    known = (fingerprint.get("settings") or {}, case.get("options") or {}, case, fingerprint)
+    return {key: next((one[key] for one in known if one.get(key)), value) for key, value in DEFAULTS.items()}
 
 
 def flat(answer: Any) -> list[Any]:

@@ -29,6 +29,7 @@ from harness.links.local import Process
 
 # VFRCZPS, which AMD's Bulldozer had and no other CPU; UDF, which no arm64 has.
 ILLEGAL = {"x86_64": "8fe97880c0", "aarch64": "00000000"}[platform.machine()]
+SETTINGS = {"threads": 1, "interop_threads": 1, "flush_denormals": False}
 BACKEND = """
 import ctypes, mmap, os, re, time
 
@@ -38,7 +39,7 @@ def call(code):
     ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))()
 
 class Engine:
-    def __init__(self, threads, options):
+    def __init__(self, settings, options):
         self.behaviour = options["behaviour"]
     def load(self, artifact):
         print("loading", artifact, flush=True)
@@ -105,7 +106,7 @@ def start(bundle: Path) -> Iterator[Start]:
 
 def load(deployment: Deployment, behaviour: str = "echoes") -> None:
     """Load the backend, with one inference."""
-    deployment.load("artifact", INPUTS, threads=1, options={"behaviour": behaviour})
+    deployment.load("artifact", INPUTS, settings=SETTINGS, options={"behaviour": behaviour})
 
 
 def pid_of(deployment: Deployment) -> int:
@@ -192,7 +193,7 @@ def test_a_reply_is_kept_until_the_next_request_shows_that_it_arrived(start: Sta
 
 def test_a_block_is_finished_and_kept_when_the_host_goes(bundle: Path) -> None:
     options = {"behaviour": "is-slow"}
-    load_header = {"op": "load", "artifact": "a", "threads": 1, "options": options, "inputs": [*INPUTS]}
+    load_header = {"op": "load", "artifact": "a", **SETTINGS, "options": options, "inputs": [*INPUTS]}
     measure = {"op": "measure", "samples": 3, "budget_ns": 10**10, "keep": "block-1", "limit_s": 60}
     with subprocess.Popen(command(bundle), cwd=bundle, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         if process.stdin is None or process.stdout is None:

@@ -152,7 +152,9 @@ def test_a_full_file_is_read(write: Write, name: str, value: object) -> None:
         pytest.param("arch", None, id="arch"),
         pytest.param("cpu", None, id="cpu"),
         pytest.param("memory_mib", None, id="memory"),
-        pytest.param("threads", 1, id="threads"),
+        pytest.param(
+            "settings", {"threads": 1, "interop_threads": 1, "flush_denormals": False}, id="what-backends-set-alike"
+        ),
         pytest.param("runtime", Runtime(python=None, packages=(), environment=None), id="runtime"),
         pytest.param("limits", (), id="limits"),
         pytest.param("backend_limits", {}, id="backend-limits"),

@@ -14,7 +14,7 @@ from harness.export import Artifact
 from harness.model import Array
 from harness.parity.comparison import Expected, compare_output
 from harness.parity.replay import write_replay
-from harness.parity.replay_program import ratio_of, settings_of
+from harness.parity.replay_program import DEFAULTS, ratio_of, settings_of
 
 INF, NAN = np.inf, np.nan
 LARGEST = float(np.finfo(np.float32).max)
@@ -80,16 +80,20 @@ def test_a_folder_that_is_no_replay_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "settings"),
     [
-        pytest.param({}, (1, ["CPUExecutionProvider"]), id="nothing-known"),
-        pytest.param({"fingerprint": None}, (1, ["CPUExecutionProvider"]), id="no-fingerprint"),
-        pytest.param({"fingerprint": {"threads": 4}}, (4, ["CPUExecutionProvider"]), id="the-devices-threads"),
-        pytest.param({"threads": 3, "options": {"providers": ["A"]}}, (3, ["A"]), id="what-its-file-wants"),
+        pytest.param({}, {}, id="nothing-known"),
+        pytest.param({"fingerprint": None}, {}, id="no-fingerprint"),
+        pytest.param({"fingerprint": {"threads": 4}}, {"threads": 4}, id="the-devices-threads"),
+        pytest.param(
+            {"threads": 3, "options": {"providers": ["A"]}},
+            {"threads": 3, "providers": ["A"]},
+            id="what-its-file-wants",
+        ),
         pytest.param(
             {"threads": 4, "fingerprint": {"threads": 4, "settings": {"threads": 2, "providers": ["A", "B"]}}},
-            (2, ["A", "B"]),
+            {"threads": 2, "providers": ["A", "B"]},
             id="what-was-really-set",
         ),
     ],
 )
-def test_the_settings_are_the_devices(case: dict[str, Any], settings: tuple[int, list[str]]) -> None:
-    assert settings_of(case) == settings
+def test_the_settings_are_the_devices(case: dict[str, Any], settings: dict[str, Any]) -> None:
+    assert settings_of(case) == {**DEFAULTS, **settings}
