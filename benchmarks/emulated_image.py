@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.debian import apt_options, debian_sources
 from harness.emulator import building
 from harness.emulator.recipe import ARCH, PACKAGES, SUITE
 
@@ -62,11 +63,11 @@ def _scripted_s() -> float:
         folder = Path(name)
         folder.chmod(0o755)  # apt has a user of its own
         options = folder / "apt.conf"
-        options.write_text(building.apt_options(), encoding="utf-8")
+        options.write_text(apt_options(), encoding="utf-8")
         command = [
             *("mmdebstrap", f"--architectures={ARCH}", "--mode=root", "--variant=essential", "--skip=check/qemu"),
             *(f"--include={','.join(PACKAGES)}", f"--aptopt={options}"),
-            *(SUITE, str(folder / "root"), *building.debian_sources()),
+            *(SUITE, str(folder / "root"), *debian_sources(SUITE)),
         ]
         start = time.monotonic()
         run_with_arm64(command, folder / "log")

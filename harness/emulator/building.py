@@ -6,28 +6,25 @@ done, what this board needs is done here. mke2fs fills a file system under the s
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ..debian import KEYRING, apt_options, debian_sources
 from ..errors import EmulatorError
 from . import host
 from .disk import make_disk
 from .recipe import ARCH, GUEST, MODULES, PACKAGES, SUITE, UID, USER
-from .step import MIRROR, Say, check_disk, run
+from .step import Say, check_disk, run
 
 # What a build takes while it goes on.
 NEEDED_BYTES = 2 << 30
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DISK, KERNEL, INITRD, KEY, HOST_KEY = "disk.qcow2", "vmlinuz", "initrd", "id_ed25519", "host_key.pub"
 # How packages were had, and what documents them.
 LEFT_OUT = ("etc/apt", *(f"usr/share/{name}" for name in ("doc", "man", "locale", "info")))
@@ -88,40 +85,9 @@ def _unpack(work: Path, root: Path, owners: Path, say: Say) -> None:
         f"--aptopt={options}",
         # What is only unpacked has no entry in dpkg's own list.
         f'--extract-hook=cd "$1/var/cache/apt/archives" && ls *.deb > {shlex.quote(str(work / PACKAGE_LIST))}',
-        *(SUITE, str(root), *debian_sources()),
+        *(SUITE, str(root), *debian_sources(SUITE)),
     ]
     run(command, work, say)
-
-
-def apt_options() -> str:
-    """How this machine's apt reaches its mirrors: proxies, certificates, retries."""
-    dumped = _said(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
-    wanted = r"^Acquire::(?:https?::(?!Pipeline)|Retries|ForceIPv[46]|socks::)\S* \"[^\"]+\";$"
-    return "".join(f"{line}\n" for line in dumped.splitlines() if re.match(wanted, line))
-
-
-def debian_sources() -> list[str]:
-    """Where this machine's apt has Debian's packages from, as lines of sources.list.
-
-    None on a machine whose apt knows no Debian: mmdebstrap then takes Debian's own.
-    """
-    signed = f"[signed-by={KEYRING}] "
-    if named := os.environ.get(MIRROR):
-        return [f"deb {signed}{named} {SUITE} main"]
-    targets = _said(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(CODENAME)|$(RELEASE)|$(REPO_URI)"])
-    lines = []
-    for target in targets.splitlines():
-        origin, codename, release, uri = [*target.split("|"), "", "", ""][:4]
-        suffix = release.removeprefix(codename.split("-")[0])
-        if origin == "Debian" and suffix in ("", "-security"):
-            lines.append(f"deb {signed}{uri} {SUITE}{suffix} main")
-    # A machine of another release may name the one under "stable" only, and its security archive by name.
-    return list(dict.fromkeys(lines)) if any(f" {SUITE} main" in line for line in lines) else []
-
-
-def _said(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout
 
 
 def _configure(root: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..debian import MIRROR
 from ..errors import EmulatorError, StorageError
 from . import host
 
@@ -22,7 +23,6 @@ Say = Callable[[str], None]
 
 STEP_S = 1800.0
 END_S = 5.0
-MIRROR = "HILGATE_DEBIAN_MIRROR"
 WORTH_SAYING = ("I: running apt", "I: downloading", "I: extracting")
 
 
