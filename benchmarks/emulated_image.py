@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.debian import apt_options, debian_sources
-from harness.emulator import building
 from harness.emulator.recipe import ARCH, PACKAGES, SUITE
 
 from .support.deploy import ROOT

@@ -27,7 +27,16 @@ from .cache import cache_folder, storage_errors
 from .errors import InputError
 
 # They share one limit. The link local's store bounds itself, as any device's does.
-STORES = ("exports", "wheels/files", "bytecode/files", "images", "states")
+STORES = (
+    "exports",
+    "wheels/files",
+    "bytecode/files",
+    "libraries/files",
+    "packages",
+    "runners/files",
+    "images",
+    "states",
+)
 VARIABLE = "HILGATE_CACHE_GIB"
 GIB = 1 << 30
 DEFAULT_BYTES = 20 * GIB

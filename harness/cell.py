@@ -29,6 +29,11 @@ class Cell:
         return self.file.name, self.device.name, self.backend.name
 
     @property
+    def options(self) -> dict[str, object]:
+        """The backend's own: its defaults, and what the device file says."""
+        return {**self.backend.defaults, **self.device.options.get(self.backend.name, {})}
+
+    @property
     def limits(self) -> tuple[Limit, ...]:
         """Every limit that counts here: the model's, the device's, and the device's for this backend."""
         tolerance = Limit("parity", self.file.model.tolerance, f"{self.file.path.name}: tolerance")

@@ -87,8 +87,7 @@ class Deployer:
             )
             self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
-            options: Mapping[str, Any] = self.cell.device.options.get(self.cell.backend.name, {})
-            settings = self.cell.device.settings
+            settings, options = self.cell.device.settings, self.cell.options
             self.load = self.live.load(self.bundle.entry, inputs, settings=settings, options=options)
             check_settings(settings, self.load.settings, where)
         return self.live, self.load

@@ -11,7 +11,8 @@ from .agent.timing import since_process_start_ns
 from .board import Board, open_board
 from .build import BuiltModel, build_model
 from .bundle import Bundle, make_bundle
-from .bundle.runtime import Runtime, plan_runtime
+from .bundle.planning import plan_runtime
+from .bundle.runtime import Runtime
 from .cell import Cell
 from .checks import judge
 from .counter import Counter
@@ -139,7 +140,7 @@ class Run:
             record.facts["instructions"] = {"not_done": "the libraries are the board's own, and stay there"}
             return
         with self.progress.task(f"looking for instructions that {cell.device.name} lacks"):
-            found = outlook(runtime.wheels, facts, runtime.packages)
+            found = outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries)
         record.facts["instructions"] = found.described
         for warning in found.warnings:
             self._said(f"{cell.id}: {warning}")
@@ -175,7 +176,7 @@ class Run:
             "cell": cell.id,
             "what": what,
             "tolerance": cell.file.model.tolerance,
-            "options": dict(cell.device.options.get(cell.backend.name, {})),
+            "options": dict(cell.options),
             **cell.device.settings,
             "fingerprint": self.evidence[cell].facts.get("fingerprint"),
         }

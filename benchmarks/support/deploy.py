@@ -13,7 +13,7 @@ from harness.backends import load_backend
 from harness.board import Board, open_board
 from harness.build import build_model
 from harness.bundle import Bundle, make_bundle
-from harness.bundle.runtime import plan_runtime
+from harness.bundle.planning import plan_runtime
 from harness.cell import Cell
 from harness.deployer import Deployer
 from harness.deployment import Deployment, DeviceTime, Timeouts

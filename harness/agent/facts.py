@@ -79,6 +79,16 @@ def package_versions(names: list[str] | None) -> dict[str, str]:
     return found
 
 
+def package_folders(names: list[str] | None) -> dict[str, str]:
+    """Where each is installed: the folder that has the package's own."""
+    folders: dict[str, str] = {}
+    for item in importlib.metadata.distributions():
+        name = _normal(item.metadata["Name"])
+        if names is None or name in names:
+            folders.setdefault(name, str(item.locate_file("")))  # as imports do, the first one counts
+    return folders
+
+
 def _normal(name: str | None) -> str:
     """As PEP 503 spells it; a damaged installation has no name."""
     return re.sub(r"[-_.]+", "-", name or "unnamed").lower()
@@ -100,4 +110,5 @@ def facts(packages: list[str] | None) -> dict[str, Any]:
         "executable": os.environ.get("HILGATE_PYTHON") or sys.executable,
         "bits": 8 * struct.calcsize("P"),
         "packages": package_versions(packages),
+        "folders": package_folders(packages),
     }

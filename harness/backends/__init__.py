@@ -1,11 +1,13 @@
 """Backends: the ways to run an artifact. One file each, found by its name.
 
-A backend's file has ``ARTIFACT``, the format that it runs; ``PACKAGES``, what must be installed on the device, by name,
-with "|" between names that will do as well (``"onnxruntime|onnxruntime-gpu"``); ``OPTIONS``, the keys that
-``[options.NAME]`` of a device file may have, each with what is expected; ``preload()``, which imports the runtime and
-does nothing else; and a class ``Engine`` (see ``EngineType``).
+A backend of Python's has a file with ``ARTIFACT``, the format that it runs; ``PACKAGES``, what must be installed on the
+device, by name, with "|" between names that will do as well (``"onnxruntime|onnxruntime-gpu"``); ``OPTIONS``, the keys
+that ``[options.NAME]`` of a device file may have, each with what is expected; ``preload()``, which imports the runtime
+and does nothing else; and a class ``Engine`` (see ``EngineType``).
 It is shipped to the device as it is, so it imports the standard library and, inside ``Engine``, its runtime: nothing of
 harness.
+
+One of C++ has ``NATIVE``, what its engine in harness/runners is built from, in place of ``preload`` and ``Engine``.
 """
 
 from __future__ import annotations
@@ -37,7 +39,32 @@ class EngineType(Protocol):
     def settings(self) -> dict[str, Any]: ...
 
 
-# What a backend may ask of an option's value.
+@dataclass(frozen=True)
+class Native:
+    """What a C++ backend's runner is built from. Paths are those in the package's folder, as in its wheel.
+
+    Attributes:
+        engine: the source in harness/runners/engines.
+        library: the runtime's own, which the runner opens; "{version}" stands for the package's.
+        linked: what the engine is linked with beside it.
+        includes: folders of headers; none where the package has none, and Debian's do.
+    """
+
+    engine: str
+    library: str
+    linked: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()
+
+    def library_in(self, version: str) -> str:
+        """The runtime's own library, of one version of the package."""
+        return self.library.format(version=version.partition("+")[0])
+
+    def linked_in(self, version: str) -> tuple[str, ...]:
+        """All that the engine is linked with."""
+        return (self.library_in(version), *self.linked)
+
+
+# What a backend may ask of an option's value. In place of such a name it may list the values, the default first.
 OPTION_KINDS: Mapping[str, Callable[[Any], bool]] = {
     "texts": lambda value: isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value),
 }
@@ -50,13 +77,19 @@ class Backend:
     name: str
     artifact: str
     providers: tuple[tuple[str, ...], ...]
-    options: Mapping[str, tuple[str, str]]
+    options: Mapping[str, tuple[str | tuple[str, ...], str]]
     source: Path
+    native: Native | None = None
 
     @property
     def packages(self) -> tuple[str, ...]:
         """What it needs, each by its first name."""
         return tuple(names[0] for names in self.providers)
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """What an option is that the device file does not name."""
+        return {key: kind[0] for key, (kind, _) in self.options.items() if isinstance(kind, tuple)}
 
     def check_options(self, options: Mapping[str, Any], where: str) -> None:
         """Refuse a key that this backend does not know.
@@ -71,7 +104,7 @@ class Backend:
                     f"unknown option {key!r} of backend {self.name}", wanted=known, found=repr(key), where=where
                 )
             kind, what = self.options[key]
-            if not OPTION_KINDS[kind](options[key]):
+            if not (options[key] in kind if isinstance(kind, tuple) else OPTION_KINDS[kind](options[key])):
                 raise BackendError(
                     f"option {key!r} of backend {self.name} is not usable",
                     wanted=what,
@@ -98,4 +131,5 @@ def load_backend(name: str) -> Backend:
         raise BackendError("no such backend", wanted="one of " + ", ".join(names), found=repr(name), hint=hint)
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     providers = tuple(tuple(names.split("|")) for names in module.PACKAGES)
-    return Backend(name, module.ARTIFACT, providers, module.OPTIONS, Path(module.__file__ or ""))
+    native: Native | None = getattr(module, "NATIVE", None)
+    return Backend(name, module.ARTIFACT, providers, module.OPTIONS, Path(module.__file__ or ""), native)

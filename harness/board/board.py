@@ -83,7 +83,12 @@ class Board(Hold):
 
     def _agent_script(self, bundle: Bundle) -> str:
         store = {name: shlex.quote(f"{self.store}/{name}") for name in ("agents", "results")}
-        command = f"agent --records {store['agents']} --results {store['results']} --run {self.run}"
+        arguments = f"--records {store['agents']} --results {store['results']} --run {self.run}"
+        if (runner := bundle.runtime.runner) is not None:
+            program, engine, library = (shlex.quote(path) for path in (runner.program, runner.engine, runner.library))
+            command = f"{program} --engine {engine} --runtime {library} {arguments}"
+            return self._in_bundle(bundle, command, mark=True)
+        command = f"agent {arguments}"
         if not self.device.emulated:
             return self._in_bundle(bundle, f"{{python}} -m {command}", mark=True)
         python = shlex.quote(self.facts["executable"])
@@ -107,7 +112,7 @@ class Board(Hold):
         """A script that runs a command in a bundle's folder, with the bundle's Python in place of "{python}"."""
         folder = shlex.quote(f"{self.store}/{bundle.name}")
         python = shlex.quote(self.facts["executable"])
-        shipped = bool(bundle.runtime.archives)
+        shipped = bool(bundle.runtime.archives) and bundle.runtime.runner is None
         # Shipped, it sees the standard library and what was shipped: no package of the board's own.
         flags, path = ("-S -s -B", '"PYTHONPATH=$PWD/runtime"') if shipped else ("-B", "")
         marked = f"{MARK}={self.run}" if mark else ""

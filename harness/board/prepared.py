@@ -25,7 +25,7 @@ from ..agent.keeper.store import Store
 from ..backends import load_backend
 from ..bounded import making
 from ..bundle import Bundle, make_bundle
-from ..bundle.runtime import plan_runtime
+from ..bundle.planning import plan_runtime
 from ..death import describe_status
 from ..device import Device
 from ..emulator import host
@@ -167,6 +167,8 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
             residents["keeper"] = _started(channel, say, board.facts, {})
         for bundle in bundles:
             board.put(bundle)  # whatever its disk does not have, or has as something else
+            if bundle.runtime.runner is not None:
+                continue  # it starts in no time
             with _timed(say, f"started the resident of {bundle.backend}"):
                 resident = board.start_resident(bundle)
                 residents[bundle.backend] = _started(resident, say, board.facts, bundle.runtime.packages)

@@ -3,13 +3,14 @@
 A bundle's folder on a device:
 
     manifest.json       {"schema": 1, "backend": …, "files": {PATH: {"sha256": …, "bytes": …}}, "runtime": {…}}
-    agent/…             the agent, and the backend's file as agent/backend.py
+    agent/…             the agent, and the backend's file as agent/backend.py; not for a C++ backend
     artifact/…          the exported files
-    runtime/…           unpacked wheels, where they were shipped
+    runtime/…           unpacked wheels, where they were shipped; a C++ backend's runner, and libraries of wheels
 
 The manifest's "runtime" has the device's "python", and either "wheels", a list of {"name", "version", "file", "sha256",
 "bytes"} with "bytecode" beside it, or "packages", NAME: VERSION, what was found in an environment that was already
-there. A bundle is named by the SHA-256 of its manifest.
+there. That of a C++ backend has "runner" and "libraries" beside
+them. A bundle is named by the SHA-256 of its manifest.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import Any
 from ..backends import Backend
 from ..cache import file_sha256
 from ..export import Artifact
-from .runtime import Archive, Runtime
+from .archive import Archive
+from .runtime import Runtime
 
 AGENT = Path(__file__).parents[1] / "agent"
 MANIFEST = "manifest.json"
@@ -139,6 +141,8 @@ def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -
     """Put together what runs an artifact; or, without one, what would."""
     sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}
     sources["agent/backend.py"] = backend.source
+    if runtime.runner is not None:
+        sources = {}
     agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
     if artifact is None:
         return Bundle(backend.name, agent, {}, runtime)

@@ -2,46 +2,28 @@
 
 For each wheel an archive with ``PACKAGE/__pycache__/X.cpython-311.pyc`` for every ``.py`` that is unpacked and
 compiles. Python uses them without a look at their sources ("unchecked" of PEP 552), so times of unpacking do not
-matter. In the cache:
-
-    bytecode/files/SHA256/NAME.zip    the archives
-    bytecode/sets/KEY.json            {"schema": 1, "sha256": …, "bytes": …, "unpacked_bytes": …}; the key is made of
-                                      the wheel's hash and the byte code's magic number
+matter. In the cache's store "bytecode" (see archive), by the wheel's hash and the byte code's magic number.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import marshal
 import platform
 import posixpath
 import sys
-import tempfile
 import warnings
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..agent.unpack import installed_path
-from ..cache import cache_folder, file_sha256, storage_errors, write_atomically
-from .wheels import Wheel, keep_file, kept_file
+from .archive import Archive, Packer, provide_archive
+from .wheels import Wheel
 
-SCHEMA = 1
 # PEP 552: a word of flags behind the magic number; bit 0, a hash of the source follows; bit 1, it is to be checked.
 UNCHECKED_HASH = (1).to_bytes(4, "little")
-# The first moment that a zip archive can name: equal contents make equal archives.
-EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class ByteCode:
-    """An archive of byte code in the host's cache; ``unpacked_bytes`` is its files' sizes together."""
-
-    path: Path
-    sha256: str
-    bytes: int
-    unpacked_bytes: int
 
 
 def same_bytecode(python: str) -> bool:
@@ -56,7 +38,7 @@ def same_bytecode(python: str) -> bool:
     return python.split(".")[:2] == own.split(".")[:2] if released else python == own
 
 
-def compile_wheel(wheel: Wheel) -> ByteCode:
+def compile_wheel(wheel: Wheel) -> Archive:
     """The byte code of a wheel's modules: from the cache, or compiled now (20 s for torch and what it requires).
 
     Of use only where ``same_bytecode``. Sources that do not compile, such as templates, are left out.
@@ -64,47 +46,20 @@ def compile_wheel(wheel: Wheel) -> ByteCode:
     Raises:
         StorageError: the cache cannot be written.
     """
-    root = cache_folder() / "bytecode"
-    record = root / "sets" / f"{wheel.sha256}-{importlib.util.MAGIC_NUMBER.hex()}.json"
-    if (known := _read(record, root)) is not None:
-        return known
-    with storage_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".compile-", dir=root, ignore_cleanup_errors=True) as work:
-            made = Path(work, f"{wheel.path.stem}.{sys.implementation.cache_tag}.zip")
-            unpacked = _compile_into(wheel.path, made)
-            sha256, size = file_sha256(made), made.stat().st_size
-            result = ByteCode(keep_file(root, made, sha256), sha256, size, unpacked)
-    entry = {"schema": SCHEMA, "sha256": sha256, "bytes": size, "unpacked_bytes": unpacked}
-    write_atomically(record, json.dumps(entry, indent=1) + "\n")
-    return result
+    key = f"{wheel.sha256}-{importlib.util.MAGIC_NUMBER.hex()}"
+    name = f"{wheel.path.stem}.{sys.implementation.cache_tag}"
 
+    def fill(packer: Packer, work: Path) -> Mapping[str, Any]:
+        with zipfile.ZipFile(wheel.path) as source:
+            for member in sorted(source.namelist()):
+                path = installed_path(member) if member.endswith(".py") else None
+                if path is not None and (code := _compiled(source.read(member), path)) is not None:
+                    folder, file = posixpath.split(path)
+                    file = f"{file.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"
+                    packer.add(posixpath.join(folder, "__pycache__", file), code)
+        return {}
 
-def _read(record: Path, root: Path) -> ByteCode | None:
-    try:
-        entry = json.loads(record.read_text(encoding="utf-8"))
-        path = kept_file(root, entry["sha256"]) if entry["schema"] == SCHEMA else None
-        return ByteCode(path, entry["sha256"], entry["bytes"], entry["unpacked_bytes"]) if path is not None else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _compile_into(wheel: Path, target: Path) -> int:
-    """Write the archive; returns its files' sizes together."""
-    unpacked = 0
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member in sorted(source.namelist()):
-            path = installed_path(member) if member.endswith(".py") else None
-            if path is None or (code := _compiled(source.read(member), path)) is None:
-                continue
-            folder, name = posixpath.split(path)
-            name = f"{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"
-            info = zipfile.ZipInfo(posixpath.join(folder, "__pycache__", name), EPOCH)
-            info.external_attr = 0o100644 << 16
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, code)
-            unpacked += len(code)
-    return unpacked
+    return provide_archive("bytecode", key, name, fill)
 
 
 def _compiled(source: bytes, path: str) -> bytes | None:

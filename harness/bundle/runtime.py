@@ -1,30 +1,22 @@
-"""The runtime of a bundle: wheels that are shipped, or an environment that is already there, looked at."""
+"""What a backend needs on a device, planned: see ``planning``."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
-from ..backends import Backend, load_backend
-from ..device import Device
-from ..errors import BackendError
-from .bytecode import compile_wheel, same_bytecode
-from .wheels import Platform, fetch_wheels
+from .archive import Archive
 
 
 @dataclass(frozen=True)
-class Archive:
-    """A zip file that is unpacked on the device: a wheel, or byte code for one."""
+class Runner:
+    """A C++ runner, by paths from the bundle's folder on the device, or absolute ones there."""
 
-    source: Path
-    sha256: str
-    bytes: int
-    unpacked_bytes: int
+    program: str
+    engine: str
+    library: str
 
 
 @dataclass(frozen=True)
@@ -35,90 +27,14 @@ class Runtime:
         described: its part of the bundle's manifest.
         packages: what it has, NAME: VERSION.
         archives: what has to be unpacked there, in this order; none where an environment is used.
-        wheels: (file, SHA-256) of those that are wheels.
+        wheels: (file, SHA-256) of those that are wheels, or whose libraries are sent.
+        runner: the program, where it is none of Python's.
+        libraries: those of the wheels that are sent, by their paths; None where all are.
     """
 
     described: Mapping[str, Any]
     packages: Mapping[str, str]
     archives: tuple[Archive, ...] = ()
     wheels: tuple[tuple[Path, str], ...] = ()
-
-
-def plan_runtime(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
-    """The runtime for a backend on a device.
-
-    Args:
-        facts: what the board was found to be; see harness.agent.facts.
-        say: told what takes long.
-
-    Raises:
-        BackendError: the environment lacks a package, the device file does not pin one, or there is no wheel for the
-            board.
-        StorageError: the host's cache cannot be written.
-    """
-    if device.runtime.packages:
-        return _shipped(device, backend, facts, say)
-    return _found(device, backend, facts)
-
-
-def _found(device: Device, backend: Backend, facts: Mapping[str, Any]) -> Runtime:
-    packages: Mapping[str, str] = facts["packages"]
-    missing = _missing(backend, packages)
-    if missing:
-        raise BackendError(
-            f"backend {backend.name} cannot run on {device.name}",
-            wanted="installed there: " + ", ".join(backend.packages),
-            found="not installed: " + ", ".join(missing),
-            where=f"{facts['executable']} on {device.name} ({device.path})",
-            hint=f"install {' '.join(backend.packages)} in the device's environment, have it shipped "
-            '(runtime.packages = ["NAME==VERSION", …]), or take the backend off its list',
-        )
-    return Runtime({"python": facts["python"], "packages": dict(packages)}, packages)
-
-
-def _missing(backend: Backend, there: Collection[str]) -> list[str]:
-    """What a backend needs and is not there, with the names that would do as well."""
-    return [
-        f"{names[0]} (or {', '.join(names[1:])})" if names[1:] else names[0]
-        for names in backend.providers
-        if not any(name in there for name in names)
-    ]
-
-
-def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
-    pins: dict[str, str] = {canonicalize_name(pin.partition("==")[0]): pin for pin in device.runtime.packages}
-    where = f"{device.path}: runtime.packages"
-    missing = _missing(backend, pins)
-    if missing:
-        first = missing[0].partition(" ")[0]
-        near = difflib.get_close_matches(first, pins, 1)
-        raise BackendError(
-            f"backend {backend.name} cannot run on {device.name}",
-            wanted="pinned: " + ", ".join(backend.packages),
-            found=f"not pinned: {', '.join(missing)}; pinned: {', '.join(device.runtime.packages)}",
-            where=where,
-            hint=f"is {pins[near[0]]} misspelt?"
-            if near
-            else f'add "{first}==VERSION" there, or take the backend off the device\'s list',
-        )
-    own = [name for names in backend.providers for name in names if name in pins]
-    # What no backend of this device asks for is the model's: a library of operators, say.
-    claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
-    needed = [pins[name] for name in (*own, *(name for name in pins if name not in claimed))]
-    platform = Platform(facts["python"], facts["arch"], facts["libc"])
-    wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where, say=say)
-    compiled = [compile_wheel(wheel) if same_bytecode(facts["python"]) else None for wheel in wheels]
-    # Each with its byte code behind it: what comes later replaces what came before.
-    parts = [part for pair in zip(wheels, compiled, strict=True) for part in pair if part is not None]
-    archives = [Archive(part.path, part.sha256, part.bytes, part.unpacked_bytes) for part in parts]
-    described: dict[str, Any] = {
-        "python": facts["python"],
-        "wheels": [
-            {"name": one.name, "version": one.version, "file": one.path.name, "sha256": one.sha256, "bytes": one.bytes}
-            for one in wheels
-        ],
-    }
-    if bytecode := [one.sha256 for one in compiled if one is not None]:
-        described["bytecode"] = bytecode
-    files = tuple((wheel.path, wheel.sha256) for wheel in wheels)
-    return Runtime(described, {wheel.name: wheel.version for wheel in wheels}, tuple(archives), files)
+    runner: Runner | None = None
+    libraries: frozenset[str] | None = None

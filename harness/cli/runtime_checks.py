@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..backends import load_backend
-from ..bundle.runtime import plan_runtime
+from ..bundle.planning import plan_runtime
 from ..device import Device
 from ..errors import HilgateError
 from ..isa.wheels import outlook
@@ -31,13 +31,13 @@ def runtimes(device: Device, facts: Mapping[str, Any], *, offline: bool) -> Iter
 def _runtime(device: Device, backend_name: str, name: str, facts: Mapping[str, Any], offline: bool) -> Check:
     backend = load_backend(backend_name)
     backend.check_options(device.options.get(backend_name, {}), f"{device.path}: options.{backend_name}")
-    if device.runtime.packages and offline:
-        return Check(name, SKIPPED, "skipped: --offline; its wheels may have to be downloaded")
+    if (device.runtime.packages or backend.native) and offline:
+        return Check(name, SKIPPED, "skipped: --offline; what it is made from may have to be downloaded")
     runtime = plan_runtime(device, backend, facts, lambda line: say(f"    {line} …", err=True))
     found = [one for names in backend.providers for one in names if one in runtime.packages]
     text = ", ".join(f"{one} {runtime.packages[one]}" for one in found)
     if runtime.archives:
-        if warnings := outlook(runtime.wheels, facts, runtime.packages).warnings:
+        if warnings := outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries).warnings:
             hint = f"another version of the package in {device.path}: runtime.packages"
             return Check(name, WARNING, "\n".join([text, *warnings]), hint)
         return Check(name, OK, f"{text}: {size(sum(one.bytes for one in runtime.archives))}, sent once")

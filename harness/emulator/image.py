@@ -68,7 +68,7 @@ class Image:
     @property
     def facts(self) -> dict[str, Any]:
         """What wheels must fit, before the board has ever run: as harness.agent.facts says it."""
-        return {key: self.record[key] for key in ("arch", "python", "libc")} | {"packages": {}}
+        return {key: self.record[key] for key in ("arch", "python", "libc")} | {"packages": {}, "folders": {}}
 
 
 def find_image() -> Image | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,7 @@ def outlook(
     facts: Mapping[str, Any],
     packages: Mapping[str, str],
     report: Callable[[], None] = lambda: None,
+    only: Collection[str] | None = None,
 ) -> Outlook:
     """Look at wheels for the CPU of a board.
 
@@ -136,6 +137,7 @@ def outlook(
         facts: what the board is; see harness.agent.facts.
         packages: what the wheels are, NAME: VERSION.
         report: called before each wheel.
+        only: the libraries that are sent, by their paths; None where all are.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -147,7 +149,7 @@ def outlook(
     libraries = list[Scanned]()
     for path, sha256 in wheels:
         report()
-        libraries += scan_wheel(path, sha256)
+        libraries += [found for found in scan_wheel(path, sha256) if only is None or found.path in only]
     missing = {extension.name: extension for extension in lacking(facts["features"])}
     warnings, untold = list[str](), dict[str, dict[str, int]]()
     for library in libraries:

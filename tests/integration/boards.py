@@ -13,7 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from harness.bundle import AGENT, Bundle, BundleFile
-from harness.bundle.runtime import Archive, Runtime
+from harness.bundle.archive import Archive
+from harness.bundle.runtime import Runtime
 from harness.cache import file_sha256
 from harness.device import Device, load_device
 from harness.measure import known_metrics

@@ -15,7 +15,7 @@ import pytest
 from harness.backends import load_backend
 from harness.board import open_board
 from harness.bundle import pip_errors
-from harness.bundle.runtime import plan_runtime
+from harness.bundle.planning import plan_runtime
 from harness.device import Runtime
 from harness.errors import BackendError, DeviceError, HilgateError
 from tests.integration.conftest import Project

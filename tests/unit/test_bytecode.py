@@ -46,15 +46,15 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
 
 def test_every_module_that_is_unpacked_and_compiles_is_there(wheel: Wheel) -> None:
     made = compile_wheel(wheel)
-    with zipfile.ZipFile(made.path) as archive:
+    with zipfile.ZipFile(made.source) as archive:
         infos = archive.infolist()
     assert sorted(info.filename for info in infos) == [f"{one}.{TAG}.pyc" for one in ["__pycache__/top", *COMPILED]]
     assert made.unpacked_bytes == sum(info.file_size for info in infos)
-    assert (made.bytes, made.sha256) == (made.path.stat().st_size, file_sha256(made.path))
+    assert (made.bytes, made.sha256) == (made.source.stat().st_size, file_sha256(made.source))
 
 
 def test_a_file_is_what_python_expects_and_is_never_checked(wheel: Wheel) -> None:
-    with zipfile.ZipFile(compile_wheel(wheel).path) as archive:
+    with zipfile.ZipFile(compile_wheel(wheel).source) as archive:
         content = archive.read(f"pkg/__pycache__/a.{TAG}.pyc")
     assert content[:4] == importlib.util.MAGIC_NUMBER
     assert int.from_bytes(content[4:8], "little") == 0b01
@@ -65,7 +65,7 @@ def test_a_file_is_what_python_expects_and_is_never_checked(wheel: Wheel) -> Non
 
 
 def test_the_archive_says_nothing_about_when_it_was_made(wheel: Wheel) -> None:
-    with zipfile.ZipFile(compile_wheel(wheel).path) as archive:
+    with zipfile.ZipFile(compile_wheel(wheel).source) as archive:
         assert {(info.date_time, info.external_attr, info.compress_type) for info in archive.infolist()} == {
             ((1980, 1, 1, 0, 0, 0), 0o100644 << 16, zipfile.ZIP_DEFLATED)
         }
@@ -73,7 +73,7 @@ def test_the_archive_says_nothing_about_when_it_was_made(wheel: Wheel) -> None:
 
 def test_a_wheel_is_compiled_once(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
     made = compile_wheel(wheel)
-    monkeypatch.setattr(bytecode, "_compile_into", None)
+    monkeypatch.setattr(bytecode, "_compiled", None)
     assert compile_wheel(wheel) == made
 
 
@@ -81,9 +81,9 @@ def test_a_wheel_is_compiled_once(wheel: Wheel, monkeypatch: pytest.MonkeyPatch)
 def test_what_is_damaged_is_made_anew(wheel: Wheel, tmp_path: Path, damage: str) -> None:
     made = compile_wheel(wheel)
     (record,) = (tmp_path / "cache" / "bytecode" / "sets").iterdir()
-    (made.path if damage == "archive" else record).write_text("{}", encoding="utf-8")
+    (made.source if damage == "archive" else record).write_text("{}", encoding="utf-8")
     again = compile_wheel(wheel)
-    assert file_sha256(again.path) == again.sha256
+    assert file_sha256(again.source) == again.sha256
     assert json.loads(record.read_text(encoding="utf-8"))["sha256"] == again.sha256
     assert sorted(path.name for path in (tmp_path / "cache" / "bytecode").iterdir()) == ["files", "sets"]
 

@@ -115,8 +115,9 @@ def test_devices_without_a_probe_lists_the_projects_and_ours(project: Path) -> N
     (project / "devices").mkdir()
     (project / "devices" / "mine.toml").write_text('extends = "pi4"\n[device]\nhost = "me@mine"\n')
     rows = [line.split() for line in run("devices", "--no-probe").stdout.splitlines()]
-    assert ["mine", "ssh", "me@mine", "torchscript,", "onnxruntime", "project"] in rows
-    assert ["local", "local", "torchscript,", "onnxruntime", "hilgate"] in rows
+    backends = ["torchscript,", "libtorch,", "onnxruntime,", "onnxruntime-cpp"]
+    assert ["mine", "ssh", "me@mine", *backends, "project"] in rows
+    assert ["local", "local", *backends, "hilgate"] in rows
 
 
 def test_a_wrong_device_file_is_a_row_with_its_error_below(project: Path) -> None:
@@ -143,7 +144,7 @@ def test_doctor_skips_what_depends_on_what_failed(project: Path) -> None:
     assert result.exit_code == 1
     assert lines[0].split()[:2] == ["✗", "name"]
     skipped = [line for line in lines if line.lstrip().startswith("–")]
-    assert len(skipped) == 18
+    assert len(skipped) == 20
     assert all("skipped: name failed" in line for line in skipped)
 
 

@@ -153,7 +153,7 @@ def test_shipped_byte_code_is_used_whatever_the_source_says(tmp_path: Path, monk
     path = Path(_archive(tmp_path / "pkg-1-py3-none-any.whl", {"pkg/__init__.py": "", "pkg/m.py": "x = 'shipped'\n"}))
     wheel = Wheel("pkg", "1", path, file_sha256(path), path.stat().st_size, 14)
     folder = tmp_path / "folder"
-    unpack([str(path), str(compile_wheel(wheel).path)], str(folder))
+    unpack([str(path), str(compile_wheel(wheel).source)], str(folder))
     (folder / "pkg/m.py").write_text("x = 'source'\n")
     os.utime(folder / "pkg/m.py", (1, 1))
     done = subprocess.run(

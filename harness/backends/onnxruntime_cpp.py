@@ -1,0 +1,10 @@
+"""ONNX Runtime run from C++, through its C API (harness/runners/engines/onnxruntime.cpp)."""
+
+from __future__ import annotations
+
+from . import Native, onnxruntime
+
+ARTIFACT = onnxruntime.ARTIFACT
+PACKAGES = ("onnxruntime|onnxruntime-gpu",)
+OPTIONS = onnxruntime.OPTIONS
+NATIVE = Native(engine="onnxruntime", library="onnxruntime/capi/libonnxruntime.so.{version}")

@@ -1,0 +1,105 @@
+"""Archives that are made on the host, once, and unpacked on devices: byte code, stripped libraries, runners.
+
+In the cache, of each store:
+
+    STORE/files/SHA256/NAME.zip    the archives
+    STORE/sets/KEY.json            {"schema": 1, "sha256": …, "bytes": …, "unpacked_bytes": …, "described": {…}}; the
+                                   key names all that the archive was made from
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..cache import cache_folder, file_sha256, storage_errors, write_atomically
+from .wheels import keep_file, kept_file
+
+SCHEMA = 1
+# The first moment that a zip archive can name: equal contents make equal archives.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+REGULAR_FILE = 0o100000
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file that is unpacked on the device: a wheel, or what was made here.
+
+    Attributes:
+        unpacked_bytes: its files' sizes together.
+        described: what its maker noted.
+    """
+
+    source: Path
+    sha256: str
+    bytes: int
+    unpacked_bytes: int
+    described: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+class Packer:
+    """A zip file that is being written."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self.unpacked_bytes = 0
+
+    def add(self, name: str, content: bytes | Path, *, executable: bool = False) -> None:
+        """Add a file; of a large one no more than a piece is held in memory."""
+        info = zipfile.ZipInfo(name, EPOCH)
+        info.external_attr = (REGULAR_FILE | (0o755 if executable else 0o644)) << 16
+        info.compress_type = zipfile.ZIP_DEFLATED
+        if isinstance(content, bytes):
+            self._archive.writestr(info, content)
+            self.unpacked_bytes += len(content)
+            return
+        info.file_size = content.stat().st_size  # tells whether it needs the long format
+        with content.open("rb") as source, self._archive.open(info, "w") as target:
+            while piece := source.read(1 << 20):
+                target.write(piece)
+        self.unpacked_bytes += info.file_size
+
+
+def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Path], Mapping[str, Any]]) -> Archive:
+    """An archive from the cache, or made now.
+
+    Args:
+        key: names what it is made from; a file name.
+        name: the archive's, without its ending.
+        fill: adds the files, and returns what is to be noted; it has an empty folder to work in.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    root = cache_folder() / store
+    record = root / "sets" / f"{key}.json"
+    if (known := _read(record, root)) is not None:
+        return known
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".make-", dir=root, ignore_cleanup_errors=True) as folder:
+            work, made = Path(folder, "work"), Path(folder, f"{name}.zip")
+            work.mkdir()
+            with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+                packer = Packer(archive)
+                described = fill(packer, work)
+            sha256, size = file_sha256(made), made.stat().st_size
+            result = Archive(keep_file(root, made, sha256), sha256, size, packer.unpacked_bytes, described)
+    entry = {"sha256": sha256, "bytes": size, "unpacked_bytes": result.unpacked_bytes, "described": dict(described)}
+    write_atomically(record, json.dumps({"schema": SCHEMA, **entry}, indent=1) + "\n")
+    return result
+
+
+def _read(record: Path, root: Path) -> Archive | None:
+    try:
+        entry = json.loads(record.read_text(encoding="utf-8"))
+        path = kept_file(root, entry["sha256"]) if entry["schema"] == SCHEMA else None
+        parts = (entry["sha256"], entry["bytes"], entry["unpacked_bytes"], entry["described"])
+        return Archive(path, *parts) if path is not None else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

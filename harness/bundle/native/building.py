@@ -1,0 +1,203 @@
+"""Building a runner and its engine, by CMake; from the cache where everything that they are made from is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+
+from ...backends import Native
+from ...bounded import making
+from ...cache import cache_folder, file_sha256, storage_errors
+from ...errors import BackendError
+from ..archive import Archive, Packer, provide_archive
+from ..wheels import Wheel
+from .compiler import Compiler
+from .packages import Headers, Say
+from .tool import run
+
+STORE = "runners"
+SOURCES = Path(__file__).parents[2] / "runners"
+# Where they are in the archive, and so in a device's runtime.
+PROGRAM, ENGINE = "hilgate/runner", "hilgate/engine.so"
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """A runtime's headers and libraries: an installed package's folder, or the package's wheel.
+
+    Attributes:
+        version: the package's, "2.9.1".
+        source: the folder that has the package's own, or the wheel.
+        identity: another one where they are others.
+    """
+
+    version: str
+    source: Path
+    identity: str
+
+    @staticmethod
+    def of_wheel(wheel: Wheel) -> Sdk:
+        """What a wheel has."""
+        return Sdk(wheel.version, wheel.path, wheel.sha256)
+
+    @staticmethod
+    def installed(folder: Path, package: str, version: str) -> Sdk:
+        """What is installed in a folder of this machine; its RECORD has a hash of each file."""
+        records = sorted(folder.glob(f"{package.replace('-', '_')}-{version}.dist-info/RECORD"))
+        identity = [str(folder), version, *(file_sha256(path) for path in records)]
+        return Sdk(version, folder, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
+
+    @contextmanager
+    def unpacked(self, native: Native, work: Path) -> Iterator[Path]:
+        """A folder with the headers and the libraries that an engine is built with."""
+        if self.source.is_dir():
+            yield self.source
+            return
+        wanted = (*(f"{folder}/" for folder in native.includes), *native.linked_in(self.version))
+        with zipfile.ZipFile(self.source) as archive:
+            archive.extractall(work, [member for member in archive.namelist() if member.startswith(wanted)])
+        yield work
+
+
+def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compiler, say: Say) -> Archive:
+    """An archive with a runner and its engine, from the cache or built now.
+
+    Its ``described`` is {"compiler": …, "glibc": "2.34", "files": {PATH: SHA-256}}.
+
+    Raises:
+        BackendError: it does not build; with the compiler's words.
+        StorageError: the cache cannot be written.
+    """
+    sources = [[str(path.relative_to(SOURCES)), file_sha256(path)] for path in _sources()]
+    flags = [*compiler.flags, *compiler.link_flags]
+    parts = [native.engine, sources, sdk.identity, headers.identity, compiler.version, compiler.arch, flags]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def fill(packer: Packer, work: Path) -> Mapping[str, Any]:
+        say(f"building the C++ runner of {native.engine} {sdk.version} for {compiler.arch}, once")
+        with sdk.unpacked(native, work / "sdk") as root:
+            build = work / "build"
+            build_runners(
+                build,
+                compiler,
+                headers,
+                engine=native.engine,
+                includes=[root / folder for folder in native.includes] or [headers.onnxruntime],
+                libraries=[root / name for name in native.linked_in(sdk.version)],
+            )
+        files = {PROGRAM: build / "runner", ENGINE: build / "engine.so"}
+        for name, path in files.items():
+            packer.add(name, path, executable=True)
+        return {
+            "compiler": compiler.version,
+            "glibc": ".".join(map(str, max(newest_glibc(path) for path in files.values()))),
+            "files": {name: file_sha256(path) for name, path in files.items()},
+        }
+
+    folder = cache_folder() / STORE / key
+    with making(folder):  # two runs would compile the same at once
+        return provide_archive(STORE, key, f"{native.engine}-{sdk.version}-{compiler.arch}", fill)
+
+
+def _sources() -> list[Path]:
+    """What a runner is made from; its tests and examples are not."""
+    return sorted(path for name in (".", "src", "engines") for path in (SOURCES / name).glob("*") if path.is_file())
+
+
+def build_runners(
+    build: Path,
+    compiler: Compiler,
+    headers: Headers,
+    *,
+    engine: str = "",
+    includes: Sequence[Path] = (),
+    libraries: Sequence[Path] = (),
+    more: Sequence[str] = (),
+) -> None:
+    """Build the targets of harness/runners/CMakeLists.txt in a folder.
+
+    Args:
+        engine: without one the program alone is built.
+        more: words for CMake.
+
+    Raises:
+        BackendError: it does not build.
+        StorageError: the disk is full.
+    """
+    if missing := [str(path) for path in (*includes, *libraries) if not path.exists()]:
+        raise BackendError(
+            f"the runner of {engine} cannot be built",
+            wanted="the runtime's headers and libraries",
+            found=f"no {missing[0]}",
+        )
+    settings = {
+        "CMAKE_CXX_COMPILER": compiler.program,
+        # No path of this machine in what is built: the same sources make the same file anywhere.
+        "CMAKE_CXX_FLAGS": " ".join(
+            [*compiler.flags, f"-ffile-prefix-map={build}=.", f"-ffile-prefix-map={SOURCES}=."]
+        ),
+        **{f"CMAKE_{kind}_LINKER_FLAGS": " ".join(["-s", *compiler.link_flags]) for kind in ("EXE", "MODULE")},
+        "CMAKE_MAKE_PROGRAM": str(_program("ninja")),
+        "HILGATE_ENGINE": engine,
+        "HILGATE_RUNTIME_INCLUDE": ";".join(map(str, includes)),
+        "HILGATE_RUNTIME_LIBRARIES": ";".join(map(str, libraries)),
+        "HILGATE_JSON_INCLUDE": str(headers.json),
+    }
+    with storage_errors(build):
+        build.mkdir(parents=True, exist_ok=True)
+    words = [*(f"-D{name}={value}" for name, value in settings.items()), *compiler.cmake, *more]
+    what = f"the runner of {engine} does not build" if engine else "the runner does not build"
+    # A user's own flags and prefixes are for the user's own programs.
+    clean = dict.fromkeys(("CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CMAKE_PREFIX_PATH", "CPATH", "LIBRARY_PATH"), "")
+    run([_program("cmake"), "-S", SOURCES, "-B", build, "-G", "Ninja", *words], what, environment=clean)
+    run([_program("cmake"), "--build", build], what, environment=clean)
+
+
+def _program(name: str) -> Path:
+    """CMake's or Ninja's program in its own package: beside the Python that runs, whatever the PATH says."""
+    module = importlib.import_module(name)
+    folder = module.CMAKE_BIN_DIR if name == "cmake" else module.BIN_DIR
+    return Path(folder) / name
+
+
+def newest_glibc(path: Path) -> tuple[int, ...]:
+    """The version of the C library that a program or library asks for."""
+    newest: tuple[int, ...] = (0,)
+    with path.open("rb") as file:
+        for section in ELFFile(file).iter_sections():
+            if not isinstance(section, GNUVerNeedSection):
+                continue
+            for _, needs in section.iter_versions():
+                versions = [re.fullmatch(r"GLIBC_([\d.]+)", need.name) for need in needs]
+                newest = max([newest, *(tuple(map(int, found[1].split("."))) for found in versions if found)])
+    return newest
+
+
+def check_glibc(runner: Archive, libc: str, where: str) -> None:
+    """Refuse a runner that a board's C library is too old for, before it is sent.
+
+    Raises:
+        BackendError: it is.
+    """
+    wanted = tuple(map(int, runner.described["glibc"].split(".")))
+    name, _, version = libc.partition("-")
+    found = tuple(int(part) for part in version.split(".") if part.isdecimal())
+    if name != "glibc" or found < wanted:
+        raise BackendError(
+            "the runner cannot run there",
+            wanted=f"glibc {runner.described['glibc']} or newer",
+            found=libc or "no glibc",
+            where=where,
+            hint="build with an older sysroot: HILGATE_SYSROOT_AARCH64=DIR, or take the backend off the device's list",
+        )

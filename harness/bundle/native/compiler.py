@@ -1,0 +1,89 @@
+"""The C++ compiler for an architecture: the host's own, or a cross compiler with a sysroot.
+
+A user names another one by ``HILGATE_CXX_X86_64`` or ``HILGATE_CXX_AARCH64``, a program's name or path.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import BackendError
+from .packages import DEBIAN_ARCH, Say, provide_sysroot
+from .tool import run
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A compiler, and what it is given.
+
+    Attributes:
+        version: the first line of what it says of itself.
+        sysroot: None for this machine's own.
+        flags: for compiling; ``link_flags`` for linking.
+        cmake: CMake's words for a machine that is another one.
+    """
+
+    program: str
+    arch: str
+    version: str
+    sysroot: Path | None
+    flags: Sequence[str] = ()
+    link_flags: Sequence[str] = ()
+    cmake: Sequence[str] = ()
+
+    def tool(self, name: str) -> str:
+        """Another program of its tool chain: "strip"."""
+        return run([self.program, f"-print-prog-name={name}"], "the compiler does not say what it uses").strip()
+
+
+def find_compiler(arch: str, say: Say) -> Compiler:
+    """The compiler for an architecture.
+
+    Raises:
+        BackendError: there is none; says what to install.
+        StorageError: the cache cannot be written.
+    """
+    variable, native = f"HILGATE_CXX_{arch.upper()}", arch == platform.machine()
+    wanted = os.environ.get(variable) or ("g++" if native else f"{arch}-linux-gnu-g++")
+    program = shutil.which(wanted)
+    if program is None:
+        package = "g++" if native else f"g++-{arch.replace('_', '-')}-linux-gnu"
+        raise BackendError(
+            f"no runner can be built for {arch}: there is no C++ compiler for it",
+            wanted=f"{wanted}, C++17 (g++ 9 or newer)",
+            found="not on the PATH",
+            hint=f"sudo apt-get install {package}, or name one: {variable}=PROGRAM",
+        )
+    version = run([program, "--version"], "the C++ compiler does not run").splitlines()[0]
+    if native:
+        return Compiler(program, arch, version, None)
+    sysroot = provide_sysroot(arch, say)
+    flags, link_flags = _flags(sysroot, arch)
+    cmake = ("-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={arch}", f"-DCMAKE_SYSROOT={sysroot}")
+    return Compiler(program, arch, version, sysroot, flags, link_flags, cmake)
+
+
+def _flags(sysroot: Path, arch: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The sysroot's own headers and libraries, in place of those that came with the cross compiler.
+
+    Those are the host's release's: what is built with them asks for a C library as new as the host's.
+    """
+    triplet, usr = f"{arch}-linux-gnu", sysroot / "usr"
+    versions = sorted((path for path in (usr / "include" / "c++").glob("*")), key=lambda path: int(path.name))
+    if not versions:
+        raise BackendError(
+            "the sysroot has no C++ library",
+            wanted=f"libstdc++'s headers for {DEBIAN_ARCH[arch]}",
+            found="no folder in usr/include/c++",
+            where=str(sysroot),
+        )
+    version = versions[-1].name
+    folders = (f"include/c++/{version}", f"include/{triplet}/c++/{version}", f"include/{triplet}", "include")
+    flags = ["-nostdinc++", *(f"-isystem{usr / folder}" for folder in folders)]
+    libraries = (f"lib/gcc/{triplet}/{version}", f"lib/{triplet}")
+    return flags, [word for folder in libraries for word in (f"-B{usr / folder}", f"-L{usr / folder}")]

@@ -1,0 +1,196 @@
+"""Debian's headers and a sysroot, unpacked below the cache through an apt root of their own: nothing is installed.
+
+    packages/KEY/root/           what the packages hold
+    packages/KEY/versions.json   NAME: VERSION
+
+A host that is not Debian, or has no network, names folders of its own:
+
+    HILGATE_HEADERS=DIR           with onnxruntime_cxx_api.h, and nlohmann/json.hpp
+    HILGATE_SYSROOT_AARCH64=DIR   a root file system of that architecture, with its C and C++ headers (also …_X86_64)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...bounded import hold, making, prune_caches
+from ...cache import cache_folder, file_sha256, new_entry
+from ...debian import KEYRING, MIRROR, apt_options, debian_sources
+from ...errors import BackendError
+from .tool import run
+
+Say = Callable[[str], None]
+
+STORE, ROOT, VERSIONS = "packages", "root", "versions.json"
+HEADERS = "HILGATE_HEADERS"
+# Of trixie, whose onnxruntime is the first that Debian has. Headers of 1.21 do for every later one: the C API is a
+# table with a version.
+HEADER_SUITE, HEADER_PACKAGES = "trixie", ("libonnxruntime-dev", "nlohmann-json3-dev")
+# As old as the boards' own, for what is built with a C library runs with that one or a newer one.
+SYSROOT_SUITE = "bookworm"
+SYSROOT_PACKAGES = (
+    "libc6",
+    "libc6-dev",
+    "libgcc-12-dev",
+    "libgcc-s1",
+    "libgomp1",
+    "libstdc++-12-dev",
+    "libstdc++6",
+    "linux-libc-dev",
+    "zlib1g",
+)
+DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What a runner is compiled with beside the runtime's own headers.
+
+    Attributes:
+        json: the folder with nlohmann/json.hpp.
+        onnxruntime: the folder with onnxruntime_cxx_api.h.
+        identity: another one where they are others.
+    """
+
+    json: Path
+    onnxruntime: Path
+    identity: str
+
+
+def provide_headers(say: Say) -> Headers:
+    """The headers, from the cache, fetched now, or the user's own.
+
+    Raises:
+        BackendError: they cannot be had.
+        StorageError: the cache cannot be written.
+    """
+    if named := os.environ.get(HEADERS):
+        folder = Path(named)
+        return _headers(folder, f"${HEADERS}", f"put both below one folder, and name that: {HEADERS}=DIR")
+    root = _provide(HEADER_SUITE, DEBIAN_ARCH["x86_64"], HEADER_PACKAGES, say)
+    return _headers(root / "usr" / "include", "Debian's packages", "")
+
+
+def _headers(folder: Path, where: str, hint: str) -> Headers:
+    found = {}
+    for name in ("onnxruntime_cxx_api.h", "json.hpp"):
+        path = min(folder.rglob(name), key=lambda path: len(path.parts), default=None)
+        if path is None:
+            raise BackendError(
+                "a header that runners need is missing",
+                wanted=name,
+                found=f"none below {folder}",
+                where=where,
+                hint=hint,
+            )
+        found[name] = path
+    api, parser = found["onnxruntime_cxx_api.h"], found["json.hpp"]
+    identity = [file_sha256(path) for path in sorted(api.parent.glob("onnxruntime*.h"))] + [file_sha256(parser)]
+    return Headers(parser.parent.parent, api.parent, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
+
+
+def provide_sysroot(arch: str, say: Say) -> Path:
+    """The root of another architecture's C and C++ libraries and headers.
+
+    Raises:
+        BackendError: it cannot be had.
+        StorageError: the cache cannot be written.
+    """
+    if named := os.environ.get(variable := f"HILGATE_SYSROOT_{arch.upper()}"):
+        if not Path(named, "usr", "include").is_dir():
+            raise BackendError(
+                "the sysroot is none", wanted="a folder with usr/include", found=repr(named), where=f"${variable}"
+            )
+        return Path(named)
+    return _provide(SYSROOT_SUITE, DEBIAN_ARCH[arch], SYSROOT_PACKAGES, say)
+
+
+def _provide(suite: str, arch: str, names: Sequence[str], say: Say) -> Path:
+    key = hashlib.sha256(json.dumps([suite, arch, names]).encode()).hexdigest()
+    folder = cache_folder() / STORE / key
+    if _is_there(folder):
+        return folder / ROOT
+    with making(folder):
+        if not _is_there(folder):
+            say(f"fetching Debian {suite}'s {', '.join(names)} ({arch})")
+            with new_entry(folder) as work:
+                versions = _unpack(suite, arch, names, work)
+                (work / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
+                hold(work)
+            prune_caches()
+    return folder / ROOT
+
+
+def _is_there(folder: Path) -> bool:
+    return hold(folder) and (folder / VERSIONS).is_file()
+
+
+def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> Mapping[str, str]:
+    """Download and unpack; returns NAME: VERSION."""
+    what = "Debian's packages cannot be fetched, which C++ runners are built with"
+    hint = (
+        f"is this machine's apt set up, and its network there? Another mirror: {MIRROR}=URL. Where there is no apt: "
+        f"{HEADERS}=DIR, and for another architecture HILGATE_SYSROOT_AARCH64=DIR (docs/runners.md)"
+    )
+    _check(suite, what, hint)
+    apt = _apt_root(work / "apt", suite, arch)
+    for step in ("update", "download"):
+        command = ["apt-get", "-q", step, *(names if step == "download" else ())]
+        run(["sh", "-c", 'cd "$0" && exec "$@"', apt, *command], what, hint=hint, environment=_apt_environment(apt))
+    versions = {}
+    for package in sorted(apt.glob("*.deb")):
+        name, version, *_ = package.stem.split("_")
+        versions[name] = version.replace("%3a", ":")
+        run(["dpkg-deb", "-x", package, work / ROOT], f"{package.name} cannot be unpacked")
+    shutil.rmtree(apt)
+    return versions
+
+
+def _check(suite: str, what: str, hint: str) -> None:
+    missing = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
+    if not KEYRING.exists():
+        missing.append("debian-archive-keyring")
+    if missing or not debian_sources(suite):
+        wanted = "apt-get, dpkg-deb, debian-archive-keyring, and a mirror of Debian's"
+        found = f"not installed: {', '.join(missing)}" if missing else "this machine's apt knows no mirror of Debian's"
+        install = "sudo apt-get install debian-archive-keyring; " if missing == ["debian-archive-keyring"] else ""
+        raise BackendError(what, wanted=wanted, found=found, hint=install + hint)
+
+
+def _apt_root(apt: Path, suite: str, arch: str) -> Path:
+    """A folder in which apt works as for a machine of that suite and architecture with nothing installed."""
+    for name in ("state/lists/partial", "cache/archives/partial", "etc"):
+        (apt / name).mkdir(parents=True)
+    (apt / "status").touch()
+    # Only the packages' own archive: what is built needs no update of today.
+    source = next(line for line in debian_sources(suite) if re.search(rf" {suite} main$", line))
+    (apt / "etc" / "sources.list").write_text(source + "\n", encoding="utf-8")
+    settings = {
+        "Dir": apt,
+        "Dir::State": apt / "state",
+        "Dir::State::status": apt / "status",
+        "Dir::Cache": apt / "cache",
+        "Dir::Etc": apt / "etc",
+        "Dir::Etc::sourcelist": apt / "etc" / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "APT::Architecture": arch,
+        "APT::Architectures": arch,
+        "APT::Sandbox::User": "root",  # apt's own user may not write here
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+    }
+    path = apt / "apt.conf"
+    path.touch(mode=0o600)  # a proxy's password may be in it
+    path.write_text(apt_options() + "".join(f'{key} "{value}";\n' for key, value in settings.items()), encoding="utf-8")
+    return apt
+
+
+def _apt_environment(apt: Path) -> dict[str, str]:
+    return {"APT_CONFIG": str(apt / "apt.conf")}

@@ -1,0 +1,63 @@
+"""Programs that a build starts: what they said, where they failed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...errors import BackendError
+
+LIMIT_S = 1800.0
+# What a compiler said last is of no use where the first error of a hundred is what counts.
+SHOWN_LINES = 15
+
+
+def run(
+    command: Sequence[str | Path], what: str, *, hint: str = "", environment: Mapping[str, str] | None = None
+) -> str:
+    """Run a program to its end; returns its stdout.
+
+    Args:
+        what: what cannot be done where it fails.
+        hint: what to do then.
+        environment: beside this process's own.
+
+    Raises:
+        BackendError: it is not there, failed, or took too long; with the errors that it printed.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LIMIT_S,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+        )
+    except subprocess.TimeoutExpired:
+        found = f"it took more than {LIMIT_S:g} s and was ended"
+        raise BackendError(what, found=found, where=_shown(words), hint=hint) from None
+    except OSError as error:
+        raise BackendError(what, found=str(error), where=_shown(words), hint=hint) from error
+    if done.returncode:
+        found = f"exit status {done.returncode}; it said:\n{_errors(done.stdout + done.stderr)}"
+        raise BackendError(what, found=found, where=_shown(words), hint=hint)
+    return done.stdout
+
+
+def _errors(text: str) -> str:
+    """The lines from the first error on; without one, the last ones."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = next((index for index, line in enumerate(lines) if "error" in line.lower()), None)
+    shown = lines[-SHOWN_LINES:] if first is None else lines[first : first + SHOWN_LINES]
+    return "\n".join(line[:300] for line in shown)
+
+
+def _shown(words: Sequence[str]) -> str:
+    return shlex.join(words)[:300]

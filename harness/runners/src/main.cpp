@@ -1,0 +1,118 @@
+// The runner's process: frames in on stdin, frames out on what was stdout, everything else on stderr.
+//
+// It ends when its stdin ends, when nothing was asked of it for a while, and when one operation takes longer than the
+// host allowed. Started by hilgate, not by hand.
+
+#include <unistd.h>
+
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <string>
+#include <typeinfo>
+
+#include "illegal.hpp"
+#include "operations.hpp"
+#include "pipe.hpp"
+#include "record.hpp"
+
+namespace {
+
+using hilgate::Json;
+
+constexpr double default_idle_seconds = 1800;
+
+// "--name value" pairs; throws std::invalid_argument.
+class Arguments {
+public:
+    Arguments(int count, char** words) {
+        for (int index = 1; index < count; index += 2) {
+            const std::string name = words[index];
+            if (name.rfind("--", 0) != 0 || index + 1 == count) {
+                throw std::invalid_argument(
+                    "wanted --engine FILE --runtime FILE --records DIR --results DIR [--run ID] [--idle SECONDS]; found " +
+                    name);
+            }
+            values_[name.substr(2)] = words[index + 1];
+        }
+    }
+
+    [[nodiscard]] std::string at(const std::string& name) const {
+        const auto found = values_.find(name);
+        if (found == values_.end()) throw std::invalid_argument("wanted --" + name + "; found nothing of that name");
+        return found->second;
+    }
+
+    [[nodiscard]] std::string value(const std::string& name, const std::string& otherwise) const {
+        return values_.count(name) != 0 ? at(name) : otherwise;
+    }
+
+private:
+    std::map<std::string, std::string> values_;
+};
+
+// Whatever a runtime throws is the host's to judge.
+hilgate::Reply answered(hilgate::Operations& operations, const hilgate::Frame& request) {
+    try {
+        return operations(request);
+    } catch (const std::exception& error) {
+        return {{{"error", error.what()}, {"traceback", typeid(error).name()}}, {}};
+    } catch (...) {
+        return {{{"error", "the runtime threw something that is no std::exception"}}, {}};
+    }
+}
+
+// Answers requests until the host goes. A request's "keep" names the reply that must not be lost.
+void serve(hilgate::Pipe& pipe, hilgate::Kept kept, hilgate::Operations operations) {
+    for (;;) {
+        const auto start = hilgate::now_ns();
+        const auto request = pipe.receive();
+        operations.waited += hilgate::now_ns() - start;
+        kept.drop();
+        const auto name = request.header.value("keep", "");
+        pipe.keeping = !name.empty();
+        // The default action of SIGALRM ends the process even when the runtime hangs.
+        alarm(request.header.value("limit_s", 0U));
+        const auto [header, tensors] = answered(operations, request);
+        alarm(0);
+        if (!name.empty()) kept.keep(name, header, tensors);
+        pipe.keeping = false;
+        pipe.send(header, tensors);
+    }
+}
+
+void run(const Arguments& arguments) {
+    const auto run = arguments.value("run", "");
+    const auto idle = arguments.value("idle", "");
+    hilgate::Pipe pipe(idle.empty() ? default_idle_seconds : std::stod(idle));
+    std::signal(SIGALRM, SIG_DFL);
+    std::signal(SIGPIPE, SIG_IGN);  // a write says so
+    hilgate::say_where_illegal();
+    setpgid(0, 0);  // whoever ends it ends what it has started, too; it may lead a group already
+    const hilgate::Record record(arguments.at("records"), run);
+    pipe.end_when_host_goes();
+    try {
+        pipe.send({{"hello", "hilgate"}, {"pid", getpid()}}, {});
+        serve(pipe, hilgate::Kept(arguments.at("results")), {arguments.at("engine"), arguments.at("runtime")});
+    } catch (const hilgate::HostGone& gone) {
+        if (gone.inside_frame) throw std::runtime_error("the frame was cut short: the host has gone");
+    } catch (const hilgate::Idle& idle_for) {
+        std::cerr << "runner: " << idle_for.what() << ": ending\n";
+    }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    int status = 0;
+    try {
+        run({count, words});
+    } catch (const std::exception& error) {
+        std::cerr << "runner: " << error.what() << '\n';
+        status = 1;
+    }
+    // Without the libraries' own clean-up, which some of them do not survive.
+    std::cerr.flush();
+    _exit(status);
+}

@@ -1,0 +1,172 @@
+#include "operations.hpp"
+
+#include <dlfcn.h>
+
+#include <stdexcept>
+
+#include "telemetry.hpp"
+
+namespace hilgate {
+namespace {
+
+// Libraries stay open until the process ends: what they have started runs on.
+void* opened(const std::string& path) {
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) throw std::runtime_error(dlerror());
+    return library;
+}
+
+std::unique_ptr<Engine> make_engine(const std::string& runtime, const std::string& path, const Settings& settings) {
+    opened(runtime);  // by its own path: the engine, which needs it by name, then finds it there
+    void* symbol = dlsym(opened(path), make_engine_symbol);
+    if (symbol == nullptr) throw std::runtime_error(dlerror());
+    // What dlsym returns is a function's address (POSIX).
+    return std::unique_ptr<Engine>(reinterpret_cast<MakeEngine>(symbol)(settings));  // NOLINT(*-reinterpret-cast)
+}
+
+template <typename Values>
+Tensor int64_tensor(Values values) {
+    const auto kept = std::make_shared<Values>(std::move(values));
+    const auto size = static_cast<std::int64_t>(kept->size());
+    // Any object may be looked at as bytes.
+    return {DType::int64, {size}, reinterpret_cast<const std::byte*>(kept->data()), kept};  // NOLINT(*-reinterpret-cast)
+}
+
+std::vector<Tensor> without_names(std::vector<NamedTensor> named) {
+    std::vector<Tensor> tensors;
+    for (auto& one : named) tensors.push_back(std::move(one.tensor));
+    return tensors;
+}
+
+}  // namespace
+
+Reply Operations::operator()(const Frame& request) {
+    const auto operation = request.header.value("op", "");
+    const auto start = now_ns();
+    Reply reply;
+    if (operation == "load") {
+        reply = load(request);
+    } else if (operation == "infer") {
+        reply = infer(request);
+    } else if (operation == "warm_up") {
+        reply = warm_up(request);
+    } else if (operation == "measure") {
+        reply = measure(request);
+    } else if (operation == "profile") {
+        reply = profile(request);
+    } else if (operation == "memory") {
+        reply = {{{"memory_kib", memory_kib()}}, {}};
+    } else if (operation == "echo") {
+        reply = {Json::object(), request.tensors};
+    } else {
+        throw std::invalid_argument("unknown operation '" + operation + "'");
+    }
+    reply.first["elapsed_ns"] = now_ns() - start;
+    return reply;
+}
+
+Reply Operations::load(const Frame& request) {
+    const auto& header = request.header;
+    const auto before = memory_kib();
+    const Settings settings{header.at("threads"), header.at("interop_threads"), header.at("flush_denormals"),
+                            header.at("options")};
+    auto engine = make_engine(runtime_, engine_path_, settings);
+    const auto runtime = memory_kib();
+    engine->load(header.at("artifact"));
+    const auto model = memory_kib();
+    input_names_ = header.at("inputs").get<std::vector<std::string>>();
+    auto sets = prepared(*engine, request.tensors);
+    engine->run(*sets.at(0));
+    auto outputs = engine->outputs(*sets[0]);
+    const auto load_ns = since_process_start() - waited;
+    auto names = Json::array();
+    for (const auto& one : outputs) names.push_back(one.name);
+    Json set = engine->settings();
+    set["flush_denormals"] = flushes_denormals();
+    Json reply{
+        {"load_ns", load_ns},
+        {"memory_kib",
+         {{"before_runtime", before["peak"]},
+          {"runtime", runtime["peak"]},
+          {"model", model["peak"]},
+          {"first", memory_kib()["peak"]}}},
+        {"outputs", names},
+        {"runtime", engine->versions()},
+        {"settings", set},
+    };
+    engine_ = std::move(engine);
+    return {std::move(reply), without_names(std::move(outputs))};
+}
+
+Reply Operations::infer(const Frame& request) {
+    auto& engine = loaded();
+    std::vector<Tensor> tensors;
+    Nanoseconds spent = 0;
+    for (const auto& set : prepared(engine, request.tensors)) {
+        const auto start = now_ns();
+        engine.run(*set);
+        spent += now_ns() - start;
+        for (auto& tensor : without_names(engine.outputs(*set))) tensors.push_back(std::move(tensor));
+    }
+    return {{{"inference_ns", spent}}, std::move(tensors)};
+}
+
+Reply Operations::warm_up(const Frame& request) {
+    auto& engine = loaded();
+    const auto sets = prepared(engine, request.tensors);
+    const auto run = [&](std::size_t index) { engine.run(*sets[index]); };
+    const auto result = hilgate::warm_up(run, sets.size(), request.header.at("budget_ns"));
+    return {{{"iterations", result.iterations},
+             {"elapsed_ns", result.elapsed},
+             {"settled", result.settled},
+             {"median_ns", result.median}},
+            {}};
+}
+
+Reply Operations::measure(const Frame& request) {
+    auto& engine = loaded();
+    const auto sets = prepared(engine, request.tensors);
+    const auto run = [&](std::size_t index) { engine.run(*sets[index]); };
+    engine.run(*sets.back());  // between two blocks the caches have gone cold, in a closed loop they never do
+    auto before = device_state();
+    auto durations = timed_loop(run, sets.size(), request.header.at("samples"), request.header.at("budget_ns"));
+    return {{{"before", std::move(before)}, {"after", device_state()}}, {int64_tensor(std::move(durations))}};
+}
+
+Reply Operations::profile(const Frame& request) {
+    auto& engine = loaded();
+    const auto sets = prepared(engine, request.tensors);
+    const int count = request.header.at("count");
+    auto operators = Json::array();
+    for (const auto& one : engine.profile(sets, count)) {
+        operators.push_back({{"operator", one.kind},
+                             {"name", one.name},
+                             {"calls", static_cast<double>(one.calls_ns.size()) / count},
+                             {"ns", of_one(one.calls_ns, count)}});
+    }
+    return {{{"operators", std::move(operators)}}, {}};
+}
+
+Engine& Operations::loaded() {
+    if (!engine_) throw std::runtime_error("no artifact is loaded: the operation load comes first");
+    return *engine_;
+}
+
+Operations::Sets Operations::prepared(Engine& engine, const std::vector<Tensor>& tensors) const {
+    const auto width = input_names_.size();
+    if (tensors.empty() || width == 0 || tensors.size() % width != 0) {
+        throw std::invalid_argument("wanted sets of " + std::to_string(width) + " inputs; found " +
+                                    std::to_string(tensors.size()) + " tensors");
+    }
+    Sets sets;
+    for (std::size_t start = 0; start < tensors.size(); start += width) {
+        std::vector<NamedTensor> inputs;
+        for (std::size_t index = 0; index < width; ++index) {
+            inputs.push_back({input_names_[index], tensors[start + index]});
+        }
+        sets.push_back(engine.prepare(inputs));
+    }
+    return sets;
+}
+
+}  // namespace hilgate

@@ -1,0 +1,85 @@
+#include "record.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+
+#include "descriptor.hpp"
+
+namespace hilgate {
+
+namespace fs = std::filesystem;
+
+std::string read_text(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    text.erase(text.find_last_not_of(std::string("\0 \n", 3)) + 1);
+    return text;
+}
+
+std::int64_t start_ticks() {
+    // The command's name may hold blanks and parentheses: fields count from its end, where the third begins.
+    const auto text = read_text("/proc/self/stat");
+    auto place = text.rfind(')') + 2;
+    for (int field = 3; field < 22; ++field) place = text.find(' ', place) + 1;
+    return std::stoll(text.substr(place));
+}
+
+std::string boot_id() { return read_text("/proc/sys/kernel/random/boot_id"); }
+
+Record::Record(const std::string& folder, const std::string& run)
+    : path_(folder + "/" + std::to_string(getpid()) + ".json") {
+    fs::create_directories(folder);
+    const Json record{{"boot", boot_id()}, {"pid", getpid()}, {"start", start_ticks()}, {"run", run}};
+    const auto fresh = path_ + ".new";
+    try {
+        std::ofstream file;
+        file.exceptions(std::ios::failbit | std::ios::badbit);
+        file.open(fresh, std::ios::binary | std::ios::trunc);
+        file << record.dump();
+        file.close();
+        fs::rename(fresh, path_);
+    } catch (...) {
+        std::error_code ignored;
+        fs::remove(fresh, ignored);
+        throw;
+    }
+}
+
+Record::~Record() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+}
+
+void Kept::keep(const std::string& name, const Json& header, const std::vector<Tensor>& tensors) noexcept {
+    try {
+        const auto path = (fs::path(folder_) / fs::path(name).filename()).string();
+        const auto fresh = path + ".new";
+        fs::create_directories(folder_);
+        const Descriptor file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+        if (file.number() < 0) return;
+        write_frame([&](const std::byte* data, std::size_t size) { write_all(file.number(), data, size); }, header,
+                    tensors);
+        // A board whose power is cut leaves an empty file else.
+        if (fsync(file.number()) != 0) return;
+        fs::rename(fresh, path);
+        path_ = path;
+    } catch (const std::exception&) {
+        return;  // it is sent all the same
+    }
+}
+
+void Kept::drop() noexcept {
+    if (path_.empty()) return;
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+    path_.clear();
+}
+
+}  // namespace hilgate

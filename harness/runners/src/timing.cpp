@@ -1,0 +1,98 @@
+#include "timing.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <limits>
+#include <numeric>
+
+#include "record.hpp"
+
+namespace hilgate {
+namespace {
+
+// A warm-up block lasts about this long, so that its median means something for fast models too ...
+constexpr Nanoseconds block_ns = 20'000'000;
+// ... within these counts.
+constexpr std::int64_t fewest = 3;
+constexpr std::int64_t most = 1000;
+// Warm-up is over when this many blocks in a row were no more than 3 % faster than the fastest before them.
+constexpr int still_blocks = 2;
+constexpr double improvement = 0.97;
+
+// As Python's statistics.median: of an even number the mean of the middle two.
+template <typename Number>
+double median_of(std::vector<Number> values) {
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    const auto upper = static_cast<double>(*middle);
+    if (values.size() % 2 != 0) return upper;
+    return (upper + static_cast<double>(*std::max_element(values.begin(), middle))) / 2;
+}
+
+}  // namespace
+
+std::vector<Nanoseconds> timed_loop(const RunSet& run, std::size_t sets, std::int64_t samples, Nanoseconds budget) {
+    std::vector<Nanoseconds> durations;
+    durations.reserve(static_cast<std::size_t>(samples));
+    const auto end = now_ns() + budget;
+    std::size_t next = 0;
+    while (static_cast<std::int64_t>(durations.size()) < samples) {
+        const auto start = now_ns();
+        run(next);
+        const auto stop = now_ns();
+        durations.push_back(stop - start);
+        if (stop > end) break;
+        next = next + 1 == sets ? 0 : next + 1;
+    }
+    return durations;
+}
+
+WarmUp warm_up(const RunSet& run, std::size_t sets, Nanoseconds budget) {
+    const auto start = now_ns();
+    auto median = static_cast<double>(timed_loop(run, sets, 1, 0).front());
+    auto best = std::numeric_limits<double>::infinity();
+    WarmUp result;
+    result.iterations = 1;
+    int still = 0;
+    Nanoseconds left = 0;
+    while (still < still_blocks && (left = start + budget - now_ns()) > 0) {
+        const auto fitting = static_cast<std::int64_t>(static_cast<double>(block_ns) / std::max(median, 1.0));
+        const auto block = timed_loop(run, sets, std::clamp(fitting, fewest, most), left);
+        result.iterations += static_cast<std::int64_t>(block.size());
+        median = median_of(block);
+        still = median < best * improvement ? 0 : still + 1;
+        best = std::min(best, median);
+    }
+    result.elapsed = now_ns() - start;
+    result.settled = still >= still_blocks;
+    result.median = static_cast<Nanoseconds>(median);
+    return result;
+}
+
+double of_one(const std::vector<double>& durations, int count) {
+    const auto runs = static_cast<std::size_t>(count);
+    if (durations.size() % runs != 0) {  // runs that differ in their calls: there is only the mean
+        return std::accumulate(durations.begin(), durations.end(), 0.0) / count;
+    }
+    const auto calls = durations.size() / runs;
+    double total = 0;
+    for (std::size_t call = 0; call < calls; ++call) {
+        std::vector<double> same;
+        for (std::size_t index = call; index < durations.size(); index += calls) same.push_back(durations[index]);
+        total += median_of(same);
+    }
+    return total;
+}
+
+Nanoseconds since_process_start() {
+    // Both count from the same instant: the start in ticks since boot, CLOCK_BOOTTIME in nanoseconds.
+    timespec now{};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    const Nanoseconds second = 1'000'000'000;
+    return now.tv_sec * second + now.tv_nsec - start_ticks() * (second / sysconf(_SC_CLK_TCK));
+}
+
+}  // namespace hilgate

@@ -1,0 +1,41 @@
+// The closed loop: one caller, one inference after the other, each timed with the monotonic clock. The same protocol as
+// harness/agent/timing.py.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace hilgate {
+
+using Clock = std::chrono::steady_clock;
+using Nanoseconds = std::int64_t;
+
+inline Nanoseconds now_ns() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
+}
+
+// Runs the set of inputs of that number once.
+using RunSet = std::function<void(std::size_t)>;
+
+// Durations of at most so many inferences: fewer when the budget is used up, but never none. Sets are taken in turn.
+std::vector<Nanoseconds> timed_loop(const RunSet& run, std::size_t sets, std::int64_t samples, Nanoseconds budget);
+
+struct WarmUp {
+    std::int64_t iterations = 0;
+    Nanoseconds elapsed = 0;
+    bool settled = false;  // whether it stopped getting faster
+    Nanoseconds median = 0;
+};
+
+// Runs until blocks stop getting faster, or the budget is used up.
+WarmUp warm_up(const RunSet& run, std::size_t sets, Nanoseconds budget);
+
+// What an operator takes in one of `count` inferences: the medians of its first call in each, its second, ... added up.
+double of_one(const std::vector<double>& durations, int count);
+
+// Since this process was started, by the kernel's count (resolution: a clock tick, mostly 10 ms).
+Nanoseconds since_process_start();
+
+}  // namespace hilgate
