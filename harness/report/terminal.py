@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -28,6 +29,8 @@ STYLES = {
 
 # Exporters explain their refusals at length.
 NOTE_WIDTH = 240
+# A column where there are many on a narrow terminal: the longest verdict in one piece.
+NARROW = len(Verdict.INCONCLUSIVE)
 # Of a profile's operators the most costly ones.
 OPERATORS = 10
 
@@ -41,7 +44,8 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         device = cells[0].cell.device
         emulated = ", emulated" if device.emulated else ""
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
-        console.print(_table(cells))
+        table = _table(cells)
+        console.print(table if table.__rich_measure__(console, console.options).minimum <= width else _narrow(cells))
         for line in (*_reasons(cells), *_operators(cells)):
             console.print(line)
         console.print()
@@ -59,17 +63,55 @@ def unjudged(records: Iterable[CellRecord]) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
-def _table(cells: Sequence[CellRecord]) -> Table:
-    table = Table(pad_edge=False)
+def _table(cells: Sequence[CellRecord], broken: Callable[[Text], Text] = lambda text: text, padding: int = 1) -> Table:
+    table = Table(pad_edge=False, padding=(0, padding))
     # Folded where the terminal is too narrow: names and verdicts that are cut off cannot be told apart.
+    metrics = _metrics(cells)
+    names = max(len(line) for name in ("metric", *metrics) for line in broken(Text(name)).split())
     for heading in ("metric", *(record.cell.backend.name for record in cells), "limit"):
-        table.add_column(heading, overflow="fold")
-    for name in _metrics(cells):
+        width = names if heading == "metric" else None
+        table.add_column(broken(Text(heading)), overflow="fold", min_width=width)
+    for name in metrics:
         checks = [_find(record, name) for record in cells]
-        table.add_row(name, *(_shown(check) for check in checks), _limits(checks))
+        table.add_row(broken(Text(name)), *(broken(_shown(check)) for check in checks), _limits(checks))
     table.add_section()
-    table.add_row("verdict", *(Text(record.verdict, STYLES[record.verdict]) for record in cells), "")
+    table.add_row("verdict", *(broken(Text(record.verdict, STYLES[record.verdict])) for record in cells), "")
     return table
+
+
+def _narrow(cells: Sequence[CellRecord]) -> Table:
+    """For many backends on a narrow terminal: no blanks beside the lines, long names in pieces that say something."""
+
+    def broken(text: Text) -> Text:
+        words = text.divide([found.end() for found in re.finditer(r"(?<![≤≥]) ", text.plain)])
+        pieces = [piece for word in words for piece in _pieces(word)]
+        return Text("\n").join(_filled(pieces))
+
+    return _table(cells, broken, padding=0)
+
+
+def _pieces(word: Text) -> Iterator[Text]:
+    """A word, in pieces behind its joints if it is too long."""
+    if len(word) <= NARROW:
+        yield word
+        return
+    start = 0
+    for joint in [found.end() for found in re.finditer("[_-]", word.plain)]:
+        yield word[start:joint]
+        start = joint
+    yield word[start:]
+
+
+def _filled(pieces: Iterable[Text]) -> list[Text]:
+    """Pieces one behind the other, as many as a line holds."""
+    lines = [Text()]
+    for piece in pieces:
+        if lines[-1] and len(lines[-1].plain + piece.plain.rstrip()) > NARROW:
+            lines.append(Text())
+        lines[-1].append_text(piece)
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def _metrics(cells: Iterable[CellRecord]) -> list[str]:

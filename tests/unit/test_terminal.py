@@ -74,6 +74,19 @@ def test_with_many_backends_on_a_narrow_terminal_nothing_is_cut_off() -> None:
     assert "…" not in shown(*cells, width=60)
 
 
+def test_with_four_backends_words_are_broken_at_their_joints() -> None:
+    checks = [
+        check(value=0.0843, bound=0.0868, confidence=0.99, limit=10, verdict=Verdict.INCONCLUSIVE),
+        check(METRICS["instructions_per_inference"], Verdict.NOT_APPLICABLE),
+    ]
+    backends = ["torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp"]
+    lines = shown(*(record(name, *checks) for name in backends), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    columns = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert [row[:2] for row in columns[:3]] == [["latency_p99_", "0.0843"], ["ms", "(≤ 0.0868)"], ["", "INCONCLUSIVE"]]
+    assert [row[0] for row in columns[3:6]] == ["instructions_", "per_", "inference"]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_row_has_value_bound_and_verdict_by_backend_and_the_limit(width: int) -> None:
     torch = check(value=1.93456, bound=2.1, confidence=0.99, limit=33)
