@@ -66,12 +66,9 @@ def unjudged(records: Iterable[CellRecord]) -> str:
 def _table(cells: Sequence[CellRecord], broken: Callable[[Text], Text] = lambda text: text, padding: int = 1) -> Table:
     table = Table(pad_edge=False, padding=(0, padding))
     # Folded where the terminal is too narrow: names and verdicts that are cut off cannot be told apart.
-    metrics = _metrics(cells)
-    names = max(len(line) for name in ("metric", *metrics) for line in broken(Text(name)).split())
     for heading in ("metric", *(record.cell.backend.name for record in cells), "limit"):
-        width = names if heading == "metric" else None
-        table.add_column(broken(Text(heading)), overflow="fold", min_width=width)
-    for name in metrics:
+        table.add_column(broken(Text(heading)), overflow="fold")
+    for name in _metrics(cells):
         checks = [_find(record, name) for record in cells]
         table.add_row(broken(Text(name)), *(broken(_shown(check)) for check in checks), _limits(checks))
     table.add_section()
