@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def run(options: Options) -> Iterator[Row]:
     """A ratio and its noise for each model and backend."""
     for plan in PLANS:
         for backend in BACKENDS if plan.example != "vit_base" or not options.quick else ():
-            yield from _rows(plan, prepare(plan.example, backend))
+            yield from rows(plan, prepare(plan.example, backend), "the agent", _bare, AIM)
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,12 @@ class Group:
     samples: int
 
 
-def _rows(plan: Plan, prepared: Prepared) -> Iterator[Row]:
-    groups = [_group(plan, prepared) for _ in range(plan.groups)]
+Bare = Callable[[Prepared], AbstractContextManager[Callable[[int], Block]]]
+
+
+def rows(plan: Plan, prepared: Prepared, who: str, bare: Bare, aim: Aim) -> Iterator[Row]:
+    """A ratio and its noise of one model and backend; ``bare`` starts a bare loop in a process of its own."""
+    groups = [_group(plan, prepared, bare) for _ in range(plan.groups)]
     name = f"{plan.example} on {prepared.cell.backend.name}"
     ratio = statistics.median(ratio for group in groups for ratio in group.ratios)
     noise = statistics.median(ratio for group in groups for ratio in group.noise)
@@ -77,14 +82,14 @@ def _rows(plan: Plan, prepared: Prepared) -> Iterator[Row]:
     }
     each = [statistics.median(group.ratios) for group in groups]
     against = f"bare loop, own process; {len(each)} groups: {min(each):.3f} … {max(each):.3f}"
-    yield Row(f"{name}: the agent's p50", ratio, RATIO, against, AIM, details)
+    yield Row(f"{name}: {who}'s p50", ratio, RATIO, against, aim, details)
     yield Row(f"{name}: noise of that", noise, RATIO, "bare loop ÷ another bare loop")
 
 
-def _group(plan: Plan, prepared: Prepared) -> Group:
+def _group(plan: Plan, prepared: Prepared, bare_loop: Bare) -> Group:
     """One agent and two bare loops, alive together, working in turn."""
     sets = prepared.sets
-    with one_cpu(), prepared.deployed() as deployment, _bare(prepared) as bare, _bare(prepared) as other:
+    with one_cpu(), prepared.deployed() as deployment, bare_loop(prepared) as bare, bare_loop(prepared) as other:
         warm = deployment.warm_up(sets, budget_s=30.0)
         count = max(round(plan.block_ns / warm["median_ns"]), 1)
 

@@ -26,7 +26,10 @@ from harness.run import TIMED_SETS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+# Models that are no example for a user.
+MODELS = Path(__file__).with_name("models")
 BACKENDS = ("torchscript", "onnxruntime")
+NATIVE_BACKENDS = ("libtorch", "onnxruntime-cpp")
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,14 @@ class Prepared:
 
 @cache
 def prepare(example: str, backend_name: str) -> Prepared:
-    """Export examples/EXAMPLE.py for a backend, or take the export from the cache."""
+    """Export examples/EXAMPLE.py, or one of support/models, for a backend, or take the export from the cache."""
     return prepare_on(_board("local"), example, backend_name)
 
 
 def prepare_on(board: Board, example: str, backend_name: str) -> Prepared:
     """The same for a board that was opened by the caller."""
-    file = load_model(EXAMPLES / f"{example}.py", known_metrics().values())
+    folder = MODELS if (MODELS / f"{example}.py").exists() else EXAMPLES
+    file = load_model(folder / f"{example}.py", known_metrics().values())
     backend = load_backend(backend_name)
     artifact = export_artifact(build_model(file), backend.artifact)
     bundle = make_bundle(artifact, backend, plan_runtime(board.device, backend, board.facts, print))

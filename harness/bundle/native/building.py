@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import re
 import zipfile
@@ -18,13 +17,13 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 
 from ...backends import Native
 from ...bounded import making
-from ...cache import cache_folder, file_sha256, storage_errors
+from ...cache import cache_folder, file_sha256
 from ...errors import BackendError
 from ..archive import Archive, Packer, provide_archive
 from ..wheels import Wheel
+from .cmake import cmake_build
 from .compiler import Compiler
 from .packages import Headers, Say
-from .tool import run
 
 STORE = "runners"
 SOURCES = Path(__file__).parents[2] / "runners"
@@ -142,33 +141,13 @@ def build_runners(
             found=f"no {missing[0]}",
         )
     settings = {
-        "CMAKE_CXX_COMPILER": compiler.program,
-        # No path of this machine in what is built: the same sources make the same file anywhere.
-        "CMAKE_CXX_FLAGS": " ".join(
-            [*compiler.flags, f"-ffile-prefix-map={build}=.", f"-ffile-prefix-map={SOURCES}=."]
-        ),
-        **{f"CMAKE_{kind}_LINKER_FLAGS": " ".join(["-s", *compiler.link_flags]) for kind in ("EXE", "MODULE")},
-        "CMAKE_MAKE_PROGRAM": str(_program("ninja")),
         "HILGATE_ENGINE": engine,
         "HILGATE_RUNTIME_INCLUDE": ";".join(map(str, includes)),
         "HILGATE_RUNTIME_LIBRARIES": ";".join(map(str, libraries)),
         "HILGATE_JSON_INCLUDE": str(headers.json),
     }
-    with storage_errors(build):
-        build.mkdir(parents=True, exist_ok=True)
-    words = [*(f"-D{name}={value}" for name, value in settings.items()), *compiler.cmake, *more]
     what = f"the runner of {engine} does not build" if engine else "the runner does not build"
-    # A user's own flags and prefixes are for the user's own programs.
-    clean = dict.fromkeys(("CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CMAKE_PREFIX_PATH", "CPATH", "LIBRARY_PATH"), "")
-    run([_program("cmake"), "-S", SOURCES, "-B", build, "-G", "Ninja", *words], what, environment=clean)
-    run([_program("cmake"), "--build", build], what, environment=clean)
-
-
-def _program(name: str) -> Path:
-    """CMake's or Ninja's program in its own package: beside the Python that runs, whatever the PATH says."""
-    module = importlib.import_module(name)
-    folder = module.CMAKE_BIN_DIR if name == "cmake" else module.BIN_DIR
-    return Path(folder) / name
+    cmake_build(SOURCES, build, compiler, settings, what, more)
 
 
 def newest_glibc(path: Path) -> tuple[int, ...]:

@@ -1,0 +1,51 @@
+"""CMake and Ninja, from their own packages: found beside the Python that runs, whatever the PATH says."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...cache import storage_errors
+from .compiler import Compiler
+from .tool import run
+
+# A user's own flags and prefixes are for the user's own programs.
+NOT_OURS = ("CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CMAKE_PREFIX_PATH", "CPATH", "LIBRARY_PATH")
+
+
+def cmake_build(
+    source: Path, build: Path, compiler: Compiler, settings: Mapping[str, str], what: str, more: Sequence[str] = ()
+) -> None:
+    """Configure and build all targets.
+
+    Args:
+        settings: CMake's variables, beside those for the compiler.
+        what: what cannot be done where it fails.
+        more: further words for CMake.
+
+    Raises:
+        BackendError: it does not build; with the compiler's words.
+        StorageError: the disk is full.
+    """
+    # No path of this machine in what is built: the same sources make the same file anywhere.
+    flags = [*compiler.flags, f"-ffile-prefix-map={build}=.", f"-ffile-prefix-map={source}=."]
+    variables = {
+        "CMAKE_CXX_COMPILER": compiler.program,
+        "CMAKE_CXX_FLAGS": " ".join(flags),
+        **{f"CMAKE_{kind}_LINKER_FLAGS": " ".join(["-s", *compiler.link_flags]) for kind in ("EXE", "MODULE")},
+        "CMAKE_MAKE_PROGRAM": str(_program("ninja")),
+        **settings,
+    }
+    with storage_errors(build):
+        build.mkdir(parents=True, exist_ok=True)
+    words = [*(f"-D{name}={value}" for name, value in variables.items()), *compiler.cmake, *more]
+    clean = dict.fromkeys(NOT_OURS, "")
+    run([_program("cmake"), "-S", source, "-B", build, "-G", "Ninja", *words], what, environment=clean)
+    run([_program("cmake"), "--build", build], what, environment=clean)
+
+
+def _program(name: str) -> Path:
+    module = importlib.import_module(name)
+    folder = module.CMAKE_BIN_DIR if name == "cmake" else module.BIN_DIR
+    return Path(folder) / name
