@@ -51,13 +51,19 @@ class Prepared:
         return measured_sets(self.cell.file.model, TIMED_SETS)
 
     @contextmanager
-    def deployed(self) -> Iterator[Deployment]:
-        """A fresh process, loaded."""
+    def deployer(self) -> Iterator[Deployer]:
+        """Starts its processes."""
         deployer = Deployer(self.cell, self.board, self.bundle, Timeouts(), DeviceTime())
         try:
-            yield deployer.fresh()[0]
+            yield deployer
         finally:
             deployer.close()
+
+    @contextmanager
+    def deployed(self) -> Iterator[Deployment]:
+        """A fresh process, loaded."""
+        with self.deployer() as deployer:
+            yield deployer.fresh()[0]
 
 
 @cache
