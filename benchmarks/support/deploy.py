@@ -16,7 +16,7 @@ from harness.bundle import Bundle, make_bundle
 from harness.bundle.planning import plan_runtime
 from harness.cell import Cell
 from harness.deployer import Deployer
-from harness.deployment import Deployment, DeviceTime, Timeouts
+from harness.deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from harness.device import load_device
 from harness.export import export_artifact
 from harness.inputs import Arrays, measured_sets
@@ -51,19 +51,19 @@ class Prepared:
         return measured_sets(self.cell.file.model, TIMED_SETS)
 
     @contextmanager
-    def deployer(self) -> Iterator[Deployer]:
-        """Starts its processes."""
+    def loaded(self) -> Iterator[tuple[Deployment, LoadReport]]:
+        """A fresh process, loaded, and what that took."""
         deployer = Deployer(self.cell, self.board, self.bundle, Timeouts(), DeviceTime())
         try:
-            yield deployer
+            yield deployer.fresh()
         finally:
             deployer.close()
 
     @contextmanager
     def deployed(self) -> Iterator[Deployment]:
         """A fresh process, loaded."""
-        with self.deployer() as deployer:
-            yield deployer.fresh()[0]
+        with self.loaded() as (deployment, _):
+            yield deployment
 
 
 @cache

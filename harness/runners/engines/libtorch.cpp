@@ -3,11 +3,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 #include <c10/core/InferenceMode.h>
+#include <malloc.h>
 #include <torch/script.h>
 #include <torch/version.h>
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -25,6 +27,9 @@ using hilgate::NamedTensor;
 
 // Where the exporter of torchscript leaves the names of outputs that it has laid flat.
 constexpr auto names_file = "hilgate_output_names.json";
+
+// More is refused (mallopt(3): DEFAULT_MMAP_THRESHOLD_MAX).
+constexpr int largest_mmap_threshold = 4 * 1024 * 1024 * sizeof(long);
 
 constexpr std::array<std::pair<DType, c10::ScalarType>, 9> scalar_types{{
     {DType::boolean, c10::kBool},
@@ -124,7 +129,12 @@ private:
 
 class LibTorch : public hilgate::Engine {
 public:
-    explicit LibTorch(const hilgate::Settings& settings) : optimize_(settings.options.value("optimize", "freeze")) {
+    explicit LibTorch(const hilgate::Settings& settings)
+        : optimize_(settings.options.value("optimize", "freeze")), heap_(settings.options.value("heap", "trim")) {
+        if (heap_ == "keep") {
+            mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+            mallopt(M_MMAP_THRESHOLD, largest_mmap_threshold);
+        }
         at::set_num_threads(settings.threads);
         at::set_num_interop_threads(settings.interop_threads);
         at::globalContext().setFlushDenormal(settings.flush_denormals);
@@ -175,12 +185,13 @@ public:
     Json settings() override {
         return {{"threads", at::get_num_threads()},
                 {"interop_threads", at::get_num_interop_threads()},
-                {"optimize", optimize_}};
+                {"optimize", optimize_},
+                {"heap", heap_}};
     }
 
 private:
     c10::InferenceMode without_gradients_;
-    std::string optimize_;
+    std::string optimize_, heap_;
     torch::jit::Module module_;
     std::vector<std::string> names_;
 };

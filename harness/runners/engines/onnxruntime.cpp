@@ -228,5 +228,10 @@ private:
 }  // namespace
 
 extern "C" hilgate::Engine* hilgate_make_engine(const hilgate::Settings& settings) {
+    const auto* base = OrtGetApiBase();
+    if (base->GetApi(ORT_API_VERSION) == nullptr) {  // whose functions are all called without a look
+        throw std::runtime_error("wanted ONNX Runtime 1." + std::to_string(ORT_API_VERSION) + " or newer; found " +
+                                 base->GetVersionString());
+    }
     return std::make_unique<OnnxRuntime>(settings).release();
 }
