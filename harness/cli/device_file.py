@@ -99,7 +99,10 @@ def _complete(host: str, described: str, memory: int, python: str, facts: Mappin
     if facts["cpu"] not in ("", "unknown"):
         machine["cpu"] = facts["cpu"]
     machine |= {"memory_mib": memory} if memory else {}
-    machine |= {"backends": ["onnxruntime"] if x86 else ["torchscript", "onnxruntime"], "threads": 1}
+    native = ("libtorch", "onnxruntime-cpp") if glibc else ()  # built on the host, with its C library's kind
+    ways = ("torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp")
+    backends = [way for way in ways if way in ("torchscript", "onnxruntime", *native)]
+    machine |= {"backends": [way for way in backends if "torch" not in way] if x86 else backends, "threads": 1}
     pins = [pin for pin in pins_for(python) if not (x86 and pin.startswith("torch=="))]
     runtime = {"python": python, "packages": pins} if glibc else {"environment": "/opt/hilgate"}
     comment = NO_GLIBC_COMMENT if not glibc else X86_COMMENT if x86 else ""

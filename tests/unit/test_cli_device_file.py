@@ -125,7 +125,7 @@ def test_an_unknown_arm_board_gets_a_whole_file(project: Project) -> None:
         "arch": "aarch64",
         "cpu": "cortex-a55",
         "memory_mib": 2048,
-        "backends": ["torchscript", "onnxruntime"],
+        "backends": ["torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp"],
         "threads": 1,
     }
     assert device.runtime.packages == pins_for("3.11")
@@ -134,7 +134,7 @@ def test_an_unknown_arm_board_gets_a_whole_file(project: Project) -> None:
 def test_an_intel_board_is_sent_no_cuda(project: Project) -> None:
     own, device = written(project, INTEL)
     assert own["device"]["memory_mib"] == 16384
-    assert device.backends == ("onnxruntime",)
+    assert device.backends == ("onnxruntime", "onnxruntime-cpp")
     assert not [pin for pin in device.runtime.packages if pin.startswith("torch")]
 
 
@@ -142,6 +142,7 @@ def test_without_glibc_nothing_can_be_shipped(project: Project) -> None:
     _, device = written(project, {**OTHER, "libc": ""})
     assert device.runtime.environment == "/opt/hilgate"
     assert device.runtime.packages == ()
+    assert device.backends == ("torchscript", "onnxruntime")
 
 
 def test_a_boards_name_cannot_break_out_of_the_file(project: Project) -> None:
