@@ -2,8 +2,8 @@
 //
 //     bare ARTIFACT INPUTS SIZE,SIZE,...
 //
-// INPUTS holds float32 sets of one input of that shape, taken in turn. For each line with a number on stdin it infers as
-// often and writes the durations in nanoseconds, a JSON list, on a line of stdout.
+// INPUTS holds float32 sets of one input of that shape, taken in turn. For each line with a number on stdin it infers
+// as often and writes the durations in nanoseconds, a JSON list, on a line of stdout.
 #pragma once
 
 #include <chrono>

@@ -78,7 +78,7 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
         BackendError: it does not build; with the compiler's words.
         StorageError: the cache cannot be written.
     """
-    sources = [[str(path.relative_to(SOURCES)), file_sha256(path)] for path in _sources()]
+    sources = [[path.name, file_sha256(path)] for path in (*_sources(), Path(__file__).with_name("cmake.py"))]
     flags = [*compiler.flags, *compiler.link_flags]
     parts = [native.engine, sources, sdk.identity, headers.identity, compiler.version, compiler.arch, flags]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -111,7 +111,7 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
 
 def _sources() -> list[Path]:
     """What a runner is made from; its tests and examples are not."""
-    return sorted(path for name in (".", "src", "engines") for path in (SOURCES / name).glob("*") if path.is_file())
+    return sorted(path for name in (".", "src", "engines") for path in (SOURCES / name).glob("[!.]*") if path.is_file())
 
 
 def build_runners(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,8 +33,9 @@ def cmake_build(
     flags = [*compiler.flags, f"-ffile-prefix-map={build}=.", f"-ffile-prefix-map={source}=."]
     variables = {
         "CMAKE_CXX_COMPILER": compiler.program,
-        "CMAKE_CXX_FLAGS": " ".join(flags),
-        **{f"CMAKE_{kind}_LINKER_FLAGS": " ".join(["-s", *compiler.link_flags]) for kind in ("EXE", "MODULE")},
+        # A path may have blanks. Quotes around the whole of a value CMake takes away, so it starts with a blank.
+        "CMAKE_CXX_FLAGS": f" {shlex.join(flags)}",
+        **{f"CMAKE_{kind}_LINKER_FLAGS": shlex.join(["-s", *compiler.link_flags]) for kind in ("EXE", "MODULE")},
         "CMAKE_MAKE_PROGRAM": str(_program("ninja")),
         **settings,
     }

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.version import Version
 
 from ...errors import BackendError
 from .packages import DEBIAN_ARCH, Say, provide_sysroot
@@ -74,15 +77,17 @@ def _flags(sysroot: Path, arch: str) -> tuple[Sequence[str], Sequence[str]]:
     Those are the host's release's: what is built with them asks for a C library as new as the host's.
     """
     triplet, usr = f"{arch}-linux-gnu", sysroot / "usr"
-    versions = sorted((path for path in (usr / "include" / "c++").glob("*")), key=lambda path: int(path.name))
+    names = (path.name for path in (usr / "include" / "c++").glob("*"))
+    # LLVM's own is there as "v1".
+    versions = sorted((name for name in names if re.fullmatch(r"\d+(\.\d+)*", name)), key=Version)
     if not versions:
         raise BackendError(
             "the sysroot has no C++ library",
             wanted=f"libstdc++'s headers for {DEBIAN_ARCH[arch]}",
-            found="no folder in usr/include/c++",
+            found="no version's folder in usr/include/c++",
             where=str(sysroot),
         )
-    version = versions[-1].name
+    version = versions[-1]
     folders = (f"include/c++/{version}", f"include/{triplet}/c++/{version}", f"include/{triplet}", "include")
     flags = ["-nostdinc++", *(f"-isystem{usr / folder}" for folder in folders)]
     libraries = (f"lib/gcc/{triplet}/{version}", f"lib/{triplet}")

@@ -105,7 +105,10 @@ def needed_libraries(path: Path) -> list[str]:
 def _strip(path: Path, strip: str) -> Path | None:
     """A copy without symbols that only a debugger or a linker reads; None where that would not be safe."""
     copy = path.with_name(f"{path.name}.stripped")
-    run([strip, "--strip-all", "-o", copy, path], f"{path.name} cannot be stripped")
+    try:
+        run([strip, "--strip-all", "-o", copy, path], f"{path.name} cannot be stripped")
+    except BackendError:
+        return None
     return copy if loaded_alike(path, copy) else None
 
 

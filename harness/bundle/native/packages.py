@@ -80,7 +80,7 @@ def provide_headers(say: Say) -> Headers:
 
 def _headers(folder: Path, where: str, hint: str) -> Headers:
     found = {}
-    for name in ("onnxruntime_cxx_api.h", "json.hpp"):
+    for name in ("onnxruntime_cxx_api.h", "nlohmann/json.hpp"):
         path = min(folder.rglob(name), key=lambda path: len(path.parts), default=None)
         if path is None:
             raise BackendError(
@@ -91,7 +91,7 @@ def _headers(folder: Path, where: str, hint: str) -> Headers:
                 hint=hint,
             )
         found[name] = path
-    api, parser = found["onnxruntime_cxx_api.h"], found["json.hpp"]
+    api, parser = found.values()
     identity = [file_sha256(path) for path in sorted(api.parent.glob("onnxruntime*.h"))] + [file_sha256(parser)]
     return Headers(parser.parent.parent, api.parent, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
 

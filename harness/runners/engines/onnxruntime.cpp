@@ -1,9 +1,12 @@
 // ONNX Runtime, through its C API (in the C++ dress that its own header gives it).
 
+// The runtime may be older than the header that this was built with: see ready().
+#define ORT_API_MANUAL_INIT
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -90,6 +93,17 @@ void append_cuda(Ort::SessionOptions& options) {
     options.AppendExecutionProvider_CUDA_V2(*held);
 }
 
+// The C API is a table that each version of the runtime, "1.MINOR.PATCH", makes longer: of an older one, its own.
+bool ready() {
+    const std::string version = OrtGetApiBase()->GetVersionString();
+    const auto minor = std::stoul(version.substr(version.find('.') + 1));
+    const auto oldest = std::min<unsigned long>(minor, ORT_API_VERSION);
+    const auto* api = OrtGetApiBase()->GetApi(static_cast<std::uint32_t>(oldest));
+    if (api == nullptr) throw std::runtime_error("ONNX Runtime " + version + " has no C API that this runner knows");
+    Ort::InitApi(api);
+    return true;
+}
+
 class OnnxRuntime : public hilgate::Engine {
 public:
     explicit OnnxRuntime(const hilgate::Settings& settings)
@@ -114,7 +128,8 @@ public:
     std::unique_ptr<hilgate::Prepared> prepare(const std::vector<NamedTensor>& inputs) override {
         auto prepared = std::make_unique<Inputs>();
         for (const auto& wanted : input_names_) {
-            const auto found = std::find_if(inputs.begin(), inputs.end(), [&](auto& one) { return one.name == wanted; });
+            const auto found =
+                std::find_if(inputs.begin(), inputs.end(), [&](const auto& one) { return one.name == wanted; });
             if (found == inputs.end()) throw std::invalid_argument("the graph wants an input '" + wanted + "'");
             const auto& tensor = prepared->kept.emplace_back(found->tensor);
             // The API takes what may be written to, and does not write to an input.
@@ -127,12 +142,11 @@ public:
 
     void run(hilgate::Prepared& prepared) override { run(session_, static_cast<Inputs&>(prepared)); }
 
-    std::vector<NamedTensor> outputs(const hilgate::Prepared& prepared) override {
+    std::vector<NamedTensor> outputs(hilgate::Prepared& prepared) override {
         std::vector<NamedTensor> result;
         for (std::size_t index = 0; index < output_names_.size(); ++index) {
             // Its own value, which lives on in the tensor's owner.
-            auto kept = std::make_shared<Ort::Value>(
-                std::move(const_cast<Inputs&>(static_cast<const Inputs&>(prepared)).outputs.at(index)));
+            const auto kept = std::make_shared<Ort::Value>(std::move(static_cast<Inputs&>(prepared).outputs.at(index)));
             if (!kept->IsTensor()) throw std::runtime_error("an output is not a tensor: " + output_names_[index]);
             const auto shape = kept->GetTensorTypeAndShapeInfo();
             const auto* data = static_cast<const std::byte*>(kept->GetTensorRawData());
@@ -178,7 +192,9 @@ public:
     Json versions() override { return {{"onnxruntime", OrtGetApiBase()->GetVersionString()}}; }
 
     Json settings() override {
-        return {{"threads", settings_.threads}, {"interop_threads", settings_.interop_threads}, {"providers", providers_}};
+        return {{"threads", settings_.threads},
+                {"interop_threads", settings_.interop_threads},
+                {"providers", providers_}};
     }
 
 private:
@@ -202,7 +218,7 @@ private:
         return options;
     }
 
-    Ort::Session opened(const Ort::SessionOptions& options) const {
+    [[nodiscard]] Ort::Session opened(const Ort::SessionOptions& options) const {
         try {
             return {environment_, artifact_.c_str(), options};
         } catch (const Ort::Exception& error) {
@@ -215,6 +231,7 @@ private:
                                   set.values.size(), output_pointers_.data(), output_pointers_.size());
     }
 
+    bool ready_ = ready();  // before all that asks the API for something
     Ort::Env environment_{ORT_LOGGING_LEVEL_WARNING, "hilgate"};
     Ort::MemoryInfo memory_ = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     hilgate::Settings settings_;
@@ -228,10 +245,5 @@ private:
 }  // namespace
 
 extern "C" hilgate::Engine* hilgate_make_engine(const hilgate::Settings& settings) {
-    const auto* base = OrtGetApiBase();
-    if (base->GetApi(ORT_API_VERSION) == nullptr) {  // whose functions are all called without a look
-        throw std::runtime_error("wanted ONNX Runtime 1." + std::to_string(ORT_API_VERSION) + " or newer; found " +
-                                 base->GetVersionString());
-    }
     return std::make_unique<OnnxRuntime>(settings).release();
 }

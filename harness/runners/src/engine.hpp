@@ -47,7 +47,7 @@ public:
     virtual std::unique_ptr<Prepared> prepare(const std::vector<NamedTensor>& inputs) = 0;
     // One inference: what is timed. The outputs of the one before are let go.
     virtual void run(Prepared& prepared) = 0;
-    virtual std::vector<NamedTensor> outputs(const Prepared& prepared) = 0;
+    virtual std::vector<NamedTensor> outputs(Prepared& prepared) = 0;
     virtual std::vector<Operator> profile(const std::vector<std::unique_ptr<Prepared>>& sets, int count) = 0;
     // NAME: VERSION of what ran.
     virtual Json versions() = 0;

@@ -58,6 +58,9 @@ std::vector<Tensor> laid_out(const Json& shapes, std::uint64_t payload_size, std
     std::size_t end = 0;
     try {
         for (const auto& described : shapes) {
+            if (!described.is_array() || described.size() != 2 || !described[1].is_array()) {
+                throw FrameError("a tensor is not described as [dtype, [size, ...]]");
+            }
             Tensor tensor;
             tensor.dtype = dtype_named(described.at(0).get_ref<const std::string&>());
             for (const auto& length : described.at(1)) {

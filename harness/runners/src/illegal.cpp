@@ -19,6 +19,8 @@ namespace {
 
 // No instruction is longer than x86's.
 constexpr std::size_t code_bytes = 16;
+// No page is smaller.
+constexpr std::size_t page_bytes = 4096;
 
 // What the loader has at an address. It asks for no memory: what it is called in may have held the allocator's lock.
 struct Place {
@@ -54,18 +56,21 @@ void say_and_die(int /*number*/, siginfo_t* info, void* /*context*/) {
     place.address = reinterpret_cast<std::uintptr_t>(info->si_addr);  // NOLINT(*-reinterpret-cast)
     std::array<char, 2 * code_bytes + 1> code{};
     static std::array<char, PATH_MAX + 200> line;
-    if (dl_iterate_phdr(look, &place) != 0) {
-        const auto* bytes = static_cast<const unsigned char*>(info->si_addr);
-        for (std::size_t index = 0; index < std::min(code_bytes, place.left); ++index) {
-            std::snprintf(&code[2 * index], 3, "%02x", bytes[index]);
-        }
+    place.left = page_bytes - place.address % page_bytes;  // of code that was made in memory
+    const bool in_library = dl_iterate_phdr(look, &place) != 0;
+    const auto* bytes = static_cast<const unsigned char*>(info->si_addr);
+    for (std::size_t index = 0; index < std::min(code_bytes, place.left); ++index) {
+        std::snprintf(&code[2 * index], 3, "%02x", bytes[index]);
+    }
+    if (in_library) {
         // A path with a quotation mark or a backslash in it would be none of ours.
         std::snprintf(line.data(), line.size(),
-                      "\nhilgate-illegal-instruction {\"path\": \"%s\", \"offset\": %ju, \"code\": \"%s\"}\n",
-                      place.path.data(), static_cast<std::uintmax_t>(place.offset), code.data());
+                      "\nhilgate-illegal-instruction {\"path\": \"%s\", \"offset\": %zu, \"code\": \"%s\"}\n",
+                      place.path.data(), static_cast<std::size_t>(place.offset), code.data());
     } else {
         std::snprintf(line.data(), line.size(),
-                      "\nhilgate-illegal-instruction {\"path\": \"\", \"offset\": null, \"code\": \"\"}\n");
+                      "\nhilgate-illegal-instruction {\"path\": \"\", \"offset\": null, \"code\": \"%s\"}\n",
+                      code.data());
     }
     if (write(STDERR_FILENO, line.data(), std::strlen(line.data())) < 0) _exit(1);
     std::signal(SIGILL, SIG_DFL);  // back from here the same instruction is met again, with nobody to handle it

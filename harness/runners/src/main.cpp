@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <iostream>
@@ -31,7 +32,8 @@ public:
             const std::string name = words[index];
             if (name.rfind("--", 0) != 0 || index + 1 == count) {
                 throw std::invalid_argument(
-                    "wanted --engine FILE --runtime FILE --records DIR --results DIR [--run ID] [--idle SECONDS]; found " +
+                    "wanted --engine FILE --runtime FILE --records DIR --results DIR [--run ID] [--idle SECONDS]; "
+                    "found " +
                     name);
             }
             values_[name.substr(2)] = words[index + 1];
@@ -57,7 +59,10 @@ hilgate::Reply answered(hilgate::Operations& operations, const hilgate::Frame& r
     try {
         return operations(request);
     } catch (const std::exception& error) {
-        return {{{"error", error.what()}, {"traceback", typeid(error).name()}}, {}};
+        // LibTorch puts the C++ calls that led to an error behind its words.
+        const std::string said = error.what();
+        const auto end = std::min(said.find("\nException raised from "), said.size());
+        return {{{"error", said.substr(0, end)}, {"traceback", typeid(error).name() + said.substr(end)}}, {}};
     } catch (...) {
         return {{{"error", "the runtime threw something that is no std::exception"}}, {}};
     }

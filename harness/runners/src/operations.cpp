@@ -29,11 +29,13 @@ Tensor int64_tensor(Values values) {
     const auto kept = std::make_shared<Values>(std::move(values));
     const auto size = static_cast<std::int64_t>(kept->size());
     // Any object may be looked at as bytes.
-    return {DType::int64, {size}, reinterpret_cast<const std::byte*>(kept->data()), kept};  // NOLINT(*-reinterpret-cast)
+    const auto* bytes = reinterpret_cast<const std::byte*>(kept->data());  // NOLINT(*-reinterpret-cast)
+    return {DType::int64, {size}, bytes, kept};
 }
 
 std::vector<Tensor> without_names(std::vector<NamedTensor> named) {
     std::vector<Tensor> tensors;
+    tensors.reserve(named.size());
     for (auto& one : named) tensors.push_back(std::move(one.tensor));
     return tensors;
 }
@@ -108,7 +110,7 @@ Reply Operations::infer(const Frame& request) {
         spent += now_ns() - start;
         for (auto& tensor : without_names(engine.outputs(*set))) tensors.push_back(std::move(tensor));
     }
-    return {{{"inference_ns", spent}}, std::move(tensors)};
+    return {Json::object({{"inference_ns", spent}}), std::move(tensors)};
 }
 
 Reply Operations::warm_up(const Frame& request) {
@@ -137,6 +139,7 @@ Reply Operations::profile(const Frame& request) {
     auto& engine = loaded();
     const auto sets = prepared(engine, request.tensors);
     const int count = request.header.at("count");
+    if (count < 1) throw std::invalid_argument("wanted a count of at least 1; found " + std::to_string(count));
     auto operators = Json::array();
     for (const auto& one : engine.profile(sets, count)) {
         operators.push_back({{"operator", one.kind},

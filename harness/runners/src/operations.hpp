@@ -17,7 +17,8 @@ using Reply = std::pair<Json, std::vector<Tensor>>;
 class Operations {
 public:
     // The paths of an engine's library, and of the runtime's that it stands on.
-    Operations(std::string engine, std::string runtime) : engine_path_(std::move(engine)), runtime_(std::move(runtime)) {}
+    Operations(std::string engine, std::string runtime)
+        : engine_path_(std::move(engine)), runtime_(std::move(runtime)) {}
 
     // Carries out request.header["op"]; throws whatever that raises.
     Reply operator()(const Frame& request);

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
+#include <sstream>
 #include <thread>
 
 namespace hilgate {
@@ -30,16 +32,20 @@ Pipe::Pipe(double idle_seconds)
     if (dup2(nothing.number(), 0) < 0 || dup2(2, 1) < 0) {  // a chatty library writes to stderr from here on
         throw std::system_error(errno, std::generic_category(), "stdin and stdout");
     }
+    // What is still in a buffer when the process dies, nobody reads; it may say why.
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
 }
 
 Frame Pipe::receive() {
     if (begin_ == end_) {
         pollfd waiting{source_.number(), POLLIN, 0};
         if (poll(&waiting, 1, static_cast<int>(idle_seconds_ * 1000)) == 0) {
-            throw Idle("nothing was asked for " + std::to_string(static_cast<long>(idle_seconds_)) + " s");
+            std::ostringstream words;
+            words << "nothing was asked for " << idle_seconds_ << " s";
+            throw Idle(words.str());
         }
     }
-    inside_ = false;
+    inside_ = begin_ != end_;
     return read_frame([this](std::byte* target, std::size_t size) { read(target, size); });
 }
 

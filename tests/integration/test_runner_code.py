@@ -1,0 +1,238 @@
+"""The runners' C++ by itself: under sanitizers, with a frame's parser that is given anything, and read by cppcheck."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from harness.agent.frames import ITEM_SIZES, JOIN_BELOW, Array, Frame, encode, read_frame
+from harness.bundle.native.building import SOURCES, build_runners
+from harness.bundle.native.compiler import find_compiler
+from harness.bundle.native.packages import Headers, provide_headers
+
+from .runners import EVERY_TYPE, INPUTS, SETTINGS, USERS_CACHE, bits, in_python, onnx_net
+
+SEED, ITERATIONS = "20251125", "20000"
+SANITIZED = (
+    "-DHILGATE_TESTS=ON",
+    "-DHILGATE_SANITIZE=ON",
+    # Unoptimised: it compiles in half the time, and no access is optimised away before a sanitizer has seen it.
+    "-DCMAKE_CXX_FLAGS_RELEASE=-O0",
+    # Not stripped: a report names functions and lines.
+    "-DCMAKE_EXE_LINKER_FLAGS=",
+    "-DCMAKE_MODULE_LINKER_FLAGS=",
+)
+# What is off by default. No word of leaks: fuzz_frame is searched for them at its end, which the runner, who ends by
+# _exit() because of what the libraries do at theirs, never comes to.
+OPTIONS = "check_initialization_order=1:strict_string_checks=1"
+# Not for the fuzz test, which would take twice as long.
+RUNNERS_OPTIONS = f"{OPTIONS}:detect_stack_use_after_return=1"
+LIMIT_S = 120
+
+
+@pytest.fixture(scope="module")
+def headers() -> Headers:
+    """From the user's cache: fetching them takes a network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HILGATE_CACHE", str(USERS_CACHE))
+        return provide_headers(print)
+
+
+@pytest.fixture(scope="module")
+def sanitized(headers: Headers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runner and fuzz_frame; warnings are errors there, as everywhere."""
+    folder = tmp_path_factory.mktemp("sanitized")
+    build_runners(folder, find_compiler(platform.machine(), print), headers, more=SANITIZED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sanitized_engine(sanitized: Path, headers: Headers) -> Path:
+    """ONNX Runtime's engine, built beside them."""
+    compiler = find_compiler(platform.machine(), print)
+    includes, libraries = [headers.onnxruntime], [library()]
+    build_runners(
+        sanitized, compiler, headers, engine="onnxruntime", includes=includes, libraries=libraries, more=SANITIZED
+    )
+    return sanitized / "engine.so"
+
+
+def library() -> Path:
+    """The installed ONNX Runtime's."""
+    return Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime.so.{onnxruntime.__version__}"
+
+
+def run(command: Sequence[str | Path], given: bytes = b"", *, options: str = OPTIONS) -> tuple[int, bytes, str]:
+    """Exit status, stdout and stderr of a program that sanitizers watch."""
+    environment = {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": "print_stacktrace=1"}
+    done = subprocess.run(command, input=given, capture_output=True, timeout=LIMIT_S, check=False, env=environment)
+    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+
+def run_runner(build: Path, folder: Path, given: bytes, engine: str | Path = "x") -> tuple[int, list[Frame], str]:
+    """Exit status, replies and stderr of a runner that is given these bytes, and then its stdin's end."""
+    words = ["--engine", engine, "--runtime", library(), "--records", folder / "records", "--results", folder / "kept"]
+    status, sent, said = run([build / "runner", *words], given, options=RUNNERS_OPTIONS)
+    return status, replies(sent), said
+
+
+def replies(sent: bytes) -> list[Frame]:
+    """All of the runner's frames behind its greeting."""
+    stream = io.BytesIO(sent)
+    frames = []
+    while stream.tell() < len(sent):
+        frames.append(read_frame(stream.read))
+    assert frames[0].header["hello"] == "hilgate"
+    return frames[1:]
+
+
+def joined(header: dict[str, Any], tensors: Sequence[Array] = ()) -> bytes:
+    """A frame."""
+    return b"".join(bytes(part) for part in encode(header, tensors))
+
+
+def raw(header: bytes, payload: bytes = b"", *, magic: bytes = b"\x89HIL", version: int = 1) -> bytes:
+    """A frame whose parts need not be right, laid out as harness/agent/wire.py writes it down."""
+    return struct.pack("<4sHHIQ", magic, version, 0, len(header), len(payload)) + header + payload
+
+
+def described(tensors: Any, payload: bytes = b"") -> bytes:
+    """A frame whose tensors need not be."""
+    return raw(json.dumps({"op": "echo", "tensors": tensors}).encode(), payload)
+
+
+def test_whatever_the_frames_parser_is_given_it_reads_within_its_bounds_or_refuses(sanitized: Path) -> None:
+    status, sent, said = run([sanitized / "fuzz_frame", SEED, ITERATIONS])
+    assert (status, said) == (0, "")
+    # Read, refused, cut short: one of them alone would be a test of nothing.
+    counts = [int(number) for number in re.findall(r"\d+", sent.decode())]
+    assert sum(counts) == int(ITERATIONS)
+    assert min(counts) > 500
+
+
+LARGE = np.arange(JOIN_BELOW // 4 + 3, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        *(pytest.param([EVERY_TYPE[name]], id=name) for name in ITEM_SIZES),
+        pytest.param([], id="none"),
+        pytest.param([np.array(2.5)], id="scalar"),
+        pytest.param([np.zeros((0, 3), np.int16)], id="empty"),
+        pytest.param([LARGE], id="large"),
+        pytest.param([*EVERY_TYPE.values()], id="several"),
+        pytest.param([np.zeros(0, np.int8), np.array(True), LARGE, np.zeros((2, 0))], id="several-large-and-empty"),
+    ],
+)
+def test_tensors_that_python_sends_come_back_identical(sanitized: Path, tmp_path: Path, tensors: list[Array]) -> None:
+    status, [reply], said = run_runner(sanitized, tmp_path, joined({"op": "echo"}, tensors))
+    assert (status, said) == (0, "")
+    assert bits(reply.tensors) == bits(tensors)
+
+
+def test_the_frame_after_a_large_one_is_read_where_it_begins(sanitized: Path, tmp_path: Path) -> None:
+    sent = [[LARGE], [np.array(1)], [LARGE, LARGE[:5]]]
+    given = b"".join(joined({"op": "echo"}, tensors) for tensors in sent)
+    status, found, said = run_runner(sanitized, tmp_path, given)
+    assert (status, said) == (0, "")
+    assert [bits(reply.tensors) for reply in found] == [bits(tensors) for tensors in sent]
+
+
+ECHO = joined({"op": "echo"}, [np.arange(100)])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        pytest.param(b"Welcome to this board!\n" * 3, "wanted a frame that starts with", id="garbage"),
+        pytest.param(ECHO[:10], "cut short", id="cut-in-the-preamble"),
+        pytest.param(ECHO[:30], "cut short", id="cut-in-the-header"),
+        pytest.param(ECHO[:-1], "cut short", id="cut-in-the-payload"),
+        pytest.param(raw(b"{}", version=2), "found version 2", id="another-version"),
+        pytest.param(raw(b"no JSON"), "wanted a header in JSON", id="no-json"),
+        pytest.param(raw(b'{"tensors":[],"\xff":1}'), "wanted a header in JSON", id="no-utf-8"),
+        pytest.param(raw(b"[" * 100_000), "wanted a header in JSON", id="deep-json"),
+        pytest.param(raw(b"[]"), "an object with tensors", id="no-object"),
+        pytest.param(raw(b"{}"), "an object with tensors", id="no-tensors"),
+        pytest.param(raw(b"")[:8] + b"\xff" * 12, "larger than any of ours", id="huge"),
+        pytest.param(described([["complex64", [1]]], bytes(8)), "of ours: complex64", id="another-dtype"),
+        pytest.param(described([["int8", [-1]]]), "negative size", id="negative-size"),
+        pytest.param(described([["int8", [1.0]]], bytes(1)), "no whole number", id="fractional-size"),
+        pytest.param(described([["int8", [1 << 62, 4]]]), "larger than any of ours", id="size-that-wraps-round"),
+        pytest.param(described([["int8", {"size": 1}]], bytes(1)), "not described as", id="shape-that-is-none"),
+        pytest.param(described([["int8", [8]]], bytes(7)), "do not fit its payload", id="payload-too-short"),
+        pytest.param(described([["int8", [8]]], bytes(9)), "do not fit its payload", id="payload-too-long"),
+    ],
+)
+def test_a_stream_that_is_no_frame_ends_the_runner(sanitized: Path, tmp_path: Path, given: bytes, words: str) -> None:
+    status, found, said = run_runner(sanitized, tmp_path, given)
+    assert (status, found) == (1, [])
+    # One line of its own: a sanitizer would have said more.
+    (line,) = said.splitlines()
+    assert line.startswith("runner: ")
+    assert words in line
+
+
+def test_a_stdin_that_ends_between_two_frames_is_a_good_end(sanitized: Path, tmp_path: Path) -> None:
+    assert run_runner(sanitized, tmp_path, b"") == (0, [], "")
+
+
+def test_an_engine_does_all_of_its_operations_under_sanitizers(
+    sanitized: Path, sanitized_engine: Path, tmp_path: Path
+) -> None:
+    artifact, sets = onnx_net(tmp_path), [INPUTS["x"], INPUTS["x"] * -2]
+    load = {"op": "load", "artifact": str(artifact), **SETTINGS, "options": {}, "inputs": [*INPUTS]}
+    requests: list[tuple[dict[str, Any], list[Array]]] = [
+        ({"op": "infer"}, sets),  # too early
+        (load, sets[:1]),
+        ({"op": "infer"}, sets),
+        ({"op": "warm_up", "budget_ns": 10**7}, sets),
+        ({"op": "measure", "samples": 5, "budget_ns": 10**9}, sets),
+        ({"op": "profile", "count": 4}, sets),
+        ({"op": "profile", "count": 0}, sets),
+        ({"op": "memory"}, []),
+        ({"op": "fly"}, []),
+        ({"op": "infer"}, [np.zeros(5, np.float32)]),  # of another shape
+        ({**load, "artifact": str(tmp_path / "none.onnx")}, sets[:1]),
+        (load, sets[:1]),
+        ({"op": "infer", "keep": "kept"}, sets),
+    ]
+    given = b"".join(joined(*request) for request in requests)
+    status, found, said = run_runner(sanitized, tmp_path, given, sanitized_engine)
+    assert (status, said) == (0, "")
+    early, loaded, inferred, warm, measured, profiled, none, memory, unknown, shape, lost, again, kept = found
+    errors = [reply.header.get("error", "") for reply in (early, none, unknown, shape, lost)]
+    wanted = ["load comes first", "wanted a count", "unknown operation 'fly'", "invalid dimensions", "none.onnx"]
+    assert [word in error for word, error in zip(wanted, errors, strict=True)] == [True] * 5, errors
+    answers = [in_python(artifact, {"x": one})[0] for one in sets]
+    for reply, wanted_answers in (loaded, answers[:1]), (inferred, answers), (again, answers[:1]), (kept, answers):
+        np.testing.assert_allclose(reply.tensors, wanted_answers, rtol=1e-5)
+    assert warm.header["iterations"] > 0
+    assert measured.tensors[0].shape == (5,)
+    assert {one["operator"] for one in profiled.header["operators"]} >= {"MatMul", "Tanh", "Softmax"}
+    assert memory.header["memory_kib"]["peak"] > 0
+
+
+def test_cppcheck_finds_nothing() -> None:
+    if shutil.which("cppcheck") is None:
+        pytest.fail("cppcheck is not installed, so nothing was checked: sudo apt-get install cppcheck (.ci/packages)")
+    # Off: loops of one line that an algorithm of <algorithm> could stand for.
+    words = ["--enable=warning,performance,portability,style", "--suppress=useStlAlgorithm", "--inline-suppr"]
+    folders = [SOURCES / name for name in ("src", "engines", "tests", "examples")]
+    command = ["cppcheck", "--quiet", "--error-exitcode=1", "--std=c++17", *words, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
