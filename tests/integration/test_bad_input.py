@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 
 import pytest
@@ -165,6 +166,15 @@ def test_a_backend_that_is_not_installed_there_fails_its_cell(project: Project) 
     done = project.run("--device", "d")
     assert done.status == 1
     assert "not installed: onnxruntime (or onnxruntime-gpu), numpy" in done.evidence["cells"][0]["error"]
+
+
+def test_without_a_compiler_a_native_cell_says_what_to_install_and_the_others_go_on(project: Project) -> None:
+    project.environment[f"HILGATE_CXX_{platform.machine().upper()}"] = "no-such-compiler"
+    done = project.run("--backend", "libtorch", "--backend", "onnxruntime", "-k", "memory_peak")
+    assert done.status == 1, done.output
+    native, python = done.evidence["cells"]
+    assert (native["verdict"], python["verdict"]) == ("FAIL", "MEASURED")
+    assert all(word in native["error"] for word in ("no-such-compiler", "sudo apt-get install g++"))
 
 
 @pytest.mark.parametrize("full", ["build", "cache"])

@@ -114,6 +114,7 @@ def described(tensors: Any, payload: bytes = b"") -> bytes:
     return raw(json.dumps({"op": "echo", "tensors": tensors}).encode(), payload)
 
 
+@pytest.mark.slow
 def test_whatever_the_frames_parser_is_given_it_reads_within_its_bounds_or_refuses(sanitized: Path) -> None:
     status, sent, said = run([sanitized / "fuzz_frame", SEED, ITERATIONS])
     assert (status, said) == (0, "")
@@ -126,6 +127,7 @@ def test_whatever_the_frames_parser_is_given_it_reads_within_its_bounds_or_refus
 LARGE = np.arange(JOIN_BELOW // 4 + 3, dtype=np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tensors",
     [
@@ -144,6 +146,7 @@ def test_tensors_that_python_sends_come_back_identical(sanitized: Path, tmp_path
     assert bits(reply.tensors) == bits(tensors)
 
 
+@pytest.mark.slow
 def test_the_frame_after_a_large_one_is_read_where_it_begins(sanitized: Path, tmp_path: Path) -> None:
     sent = [[LARGE], [np.array(1)], [LARGE, LARGE[:5]]]
     given = b"".join(joined({"op": "echo"}, tensors) for tensors in sent)
@@ -155,6 +158,7 @@ def test_the_frame_after_a_large_one_is_read_where_it_begins(sanitized: Path, tm
 ECHO = joined({"op": "echo"}, [np.arange(100)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -187,10 +191,12 @@ def test_a_stream_that_is_no_frame_ends_the_runner(sanitized: Path, tmp_path: Pa
     assert words in line
 
 
+@pytest.mark.slow
 def test_a_stdin_that_ends_between_two_frames_is_a_good_end(sanitized: Path, tmp_path: Path) -> None:
     assert run_runner(sanitized, tmp_path, b"") == (0, [], "")
 
 
+@pytest.mark.slow
 def test_an_engine_does_all_of_its_operations_under_sanitizers(
     sanitized: Path, sanitized_engine: Path, tmp_path: Path
 ) -> None:

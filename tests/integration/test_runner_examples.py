@@ -77,6 +77,7 @@ def in_onnxruntime(artifact: Path, image: Array) -> Array:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "artifact_format", "in_python"),
     [
