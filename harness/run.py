@@ -180,7 +180,7 @@ class Run:
             **cell.device.settings,
             "fingerprint": self.evidence[cell].facts.get("fingerprint"),
         }
-        write_replay(self.evidence.folder / name, artifact, inputs, reference(inputs), found, facts)
+        write_replay(self.evidence.folder / name, artifact, inputs, reference.widened(inputs), found, facts)
         return name
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:

@@ -8,8 +8,9 @@ run's, the error of an output b is
 taken over each output tensor, where ulp is one unit in the last place of the output's element type (float32's for
 float64), and at least float32's smallest normal number. NaN and infinities must be where eager float32 has them, or
 where the float64 run rounded to that type has them. Where r is not finite in that type and e is, a finite b is measured
-against e, with at least one ulp of that element. Integers and booleans must equal one of the two. Count, names, shapes
-and dtypes must be eager's. docs/parity.md derives the rule.
+against e, with at least one ulp of that element. Where this finds too large an error, the denominator is widened by
+what the input's own rounding does to the answer; see conditioning. Integers and booleans must equal one of the two.
+Count, names, shapes and dtypes must be eager's. docs/parity.md derives the rule.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Expected:
     Attributes:
         eager: eager PyTorch's output, in its own type.
         exact: the float64 run's output, float64[…]; for integers and booleans, in their own type.
+        noise: an error that counts as 1 at least; see harness.parity.conditioning.
         plain: of each chunk, whether all its elements are finite, r's also when they are rounded to eager's type.
         scale: the error that counts as 1, the rule's denominator; 0 for integers and booleans.
         magnitude: max |r|.
@@ -43,6 +45,7 @@ class Expected:
     name: str
     eager: Array
     exact: Array
+    noise: float = 0.0
     plain: tuple[bool, ...] = field(init=False, default=())
     scale: float = field(init=False, default=0.0)
     magnitude: float = field(init=False, default=0.0)
@@ -59,7 +62,7 @@ class Expected:
         plain = tuple(bool(flat[start : start + CHUNK].all()) for start in range(0, flat.size, CHUNK))
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "magnitude", magnitude)
-        object.__setattr__(self, "scale", max(own, float(_ulp(np.asarray(magnitude), self.eager.dtype))))
+        object.__setattr__(self, "scale", max(own, float(_ulp(np.asarray(magnitude), self.eager.dtype)), self.noise))
 
     def says_nothing(self, tolerance: float) -> bool:
         """Whether float32 itself is so far off here that even an output of zeros would be within the tolerance."""

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
 from ..model import Array
 from .comparison import Expected
+from .conditioning import noise
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +64,25 @@ class Reference:
         while self._bytes > KEPT_BYTES and len(self._known) > 1:
             self._bytes -= _size(self._known.popitem(last=False)[1])
         return expected
+
+    def widened(self, arrays: Arrays) -> list[Expected]:
+        """The same, with what the input's own rounding does to the answer: nine more runs of the model.
+
+        Raises: as a call.
+        """
+
+        def eager(beside: Arrays) -> Mapping[str, Array]:
+            return _leaves(run_eager(self.built.module, beside))
+
+        def exact(beside: Arrays) -> Mapping[str, Array]:
+            return _leaves(self._run_wide(beside))
+
+        expected = self(arrays)
+        try:
+            widening = noise(self.built.model.inputs, arrays, eager, exact)
+        except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
+            return expected
+        return [replace(one, noise=widening.get(one.name, 0.0)) for one in expected]
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""

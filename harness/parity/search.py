@@ -74,6 +74,7 @@ class ParitySearch:
     tried: int = 0
     total: int = 0
     unjudged: int = 0
+    conditioned: int = 0  # inputs on which the input's own rounding explains the difference
     unsteady: bool = False
     _until: float = 0.0
 
@@ -86,7 +87,13 @@ class ParitySearch:
         arrays = recipe.make(self.built.model)
         expected = self.reference(arrays)
         try:
-            difference = compare(expected, self.names, self.infer(arrays))
+            answers = self.infer(arrays)
+            difference = compare(expected, self.names, answers)
+            if self.built.model.tolerance < difference.ratio < float("inf"):
+                expected = self.reference.widened(arrays)
+                widened = compare(expected, self.names, answers)
+                self.conditioned += widened.ratio <= self.built.model.tolerance
+                difference = widened
         except AgentFailure as error:
             difference = Difference(
                 float("inf"), what=f"the model takes this input, the backend does not: {error.found}"
@@ -175,6 +182,8 @@ class ParitySearch:
 
     def _finding(self) -> Finding:
         details: dict[str, Any] = {"seed": self.search_seed, "tolerance": self.built.model.tolerance}
+        if self.conditioned:
+            details["badly_conditioned"] = self.conditioned
         failure = ""
         if self.failing is not None:
             details["input"] = str(self.failing)
