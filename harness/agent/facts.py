@@ -68,9 +68,11 @@ def libc() -> str:
 
 def package_versions(names: list[str] | None) -> dict[str, str]:
     """Installed version by package name; packages that are not there are left out. None asks for all that there are."""
+    found: dict[str, str] = {}
     if names is None:
-        return {_normal(item.metadata["Name"]): item.version for item in importlib.metadata.distributions()}
-    found = {}
+        for item in importlib.metadata.distributions():
+            found.setdefault(_normal(item.metadata["Name"]), item.version)  # as imports do, the first one counts
+        return found
     for name in names:
         try:
             found[name] = importlib.metadata.version(name)
@@ -85,7 +87,7 @@ def package_folders(names: list[str] | None) -> dict[str, str]:
     for item in importlib.metadata.distributions():
         name = _normal(item.metadata["Name"])
         if names is None or name in names:
-            folders.setdefault(name, str(item.locate_file("")))  # as imports do, the first one counts
+            folders.setdefault(name, str(item.locate_file("")))  # the first one, as above
     return folders
 
 

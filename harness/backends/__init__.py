@@ -48,12 +48,14 @@ class Native:
         library: the runtime's own, which the runner opens; "{version}" stands for the package's.
         linked: what the engine is linked with beside it.
         includes: folders of headers; none where the package has none, and Debian's do.
+        opened: how the paths begin of libraries that the runtime opens by name.
     """
 
     engine: str
     library: str
     linked: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()
+    opened: str = ""
 
     def library_in(self, version: str) -> str:
         """The runtime's own library, of one version of the package."""

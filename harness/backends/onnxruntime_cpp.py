@@ -7,4 +7,8 @@ from . import Native, onnxruntime
 ARTIFACT = onnxruntime.ARTIFACT
 PACKAGES = ("onnxruntime|onnxruntime-gpu",)
 OPTIONS = onnxruntime.OPTIONS
-NATIVE = Native(engine="onnxruntime", library="onnxruntime/capi/libonnxruntime.so.{version}")
+NATIVE = Native(
+    engine="onnxruntime",
+    library="onnxruntime/capi/libonnxruntime.so.{version}",
+    opened="onnxruntime/capi/libonnxruntime_providers_",
+)

@@ -81,8 +81,9 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
     if (known := _read(record, root)) is not None:
         return known
     with storage_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".make-", dir=root, ignore_cleanup_errors=True) as folder:
+        place = root / "files"  # what a run that was killed leaves there is removed with what is evicted
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".make-", dir=place, ignore_cleanup_errors=True) as folder:
             work, made = Path(folder, "work"), Path(folder, f"{name}.zip")
             work.mkdir()
             with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -87,10 +87,11 @@ def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Ca
     claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
     model = [name for name in pins if name not in claimed] if backend.native is None else []
     needed = [pins[name] for name in (*own, *model)]
+    compiler = native.compiler_for(device, facts, say) if backend.native is not None else None
     platform = Platform(facts["python"], facts["arch"], facts["libc"])
     wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where, say=say)
-    if backend.native is not None:
-        return native.shipped(device, backend.native, own[0], wheels, facts, say)
+    if backend.native is not None and compiler is not None:
+        return native.shipped(device, backend.native, own[0], wheels, compiler, facts, say)
     compiled = [compile_wheel(wheel) if same_bytecode(facts["python"]) else None for wheel in wheels]
     # Each with its byte code behind it: what comes later replaces what came before.
     archives = list[Archive]()

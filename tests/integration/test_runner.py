@@ -120,6 +120,18 @@ def test_it_infers_many_sets_in_one_call(runners: Runners, tmp_path: Path, backe
     ]
 
 
+class Negated(torch.nn.Module):
+    """A number and a sign that is kept apart from it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch._neg_view(x)
+
+
+def test_an_output_whose_sign_is_kept_apart_has_it(runners: Runners, tmp_path: Path) -> None:
+    artifact = saved(torch.jit.script(Negated()), tmp_path)
+    np.testing.assert_array_equal(load(runners.start("libtorch"), artifact).first[0], -INPUTS["x"])
+
+
 def test_an_onnx_graphs_inputs_go_by_name_and_one_that_it_lacks_is_passed_over(
     runners: Runners, tmp_path: Path
 ) -> None:

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from harness.agent.frames import ITEM_SIZES, JOIN_BELOW, Array, Frame, encode, read_frame
+from harness.backends import load_backend
 from harness.bundle.native.building import SOURCES, build_runners
 from harness.bundle.native.compiler import find_compiler
 from harness.bundle.native.packages import Headers, provide_headers
@@ -29,6 +31,7 @@ SEED, ITERATIONS = "20251125", "20000"
 SANITIZED = (
     "-DHILGATE_TESTS=ON",
     "-DHILGATE_SANITIZE=ON",
+    "-DHILGATE_WERROR=ON",
     # Unoptimised: it compiles in half the time, and no access is optimised away before a sanitizer has seen it.
     "-DCMAKE_CXX_FLAGS_RELEASE=-O0",
     # Not stripped: a report names functions and lines.
@@ -63,11 +66,29 @@ def sanitized(headers: Headers, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def sanitized_engine(sanitized: Path, headers: Headers) -> Path:
     """ONNX Runtime's engine, built beside them."""
     compiler = find_compiler(platform.machine(), print)
-    includes, libraries = [headers.onnxruntime], [library()]
+    includes, libraries = [headers.onnxruntime_folders[0]], [library()]
     build_runners(
         sanitized, compiler, headers, engine="onnxruntime", includes=includes, libraries=libraries, more=SANITIZED
     )
     return sanitized / "engine.so"
+
+
+@pytest.mark.slow
+def test_libtorchs_engine_is_built_without_a_warning(headers: Headers, tmp_path: Path) -> None:
+    native, folder = load_backend("libtorch").native, Path(torch.__file__).parents[1]
+    if native is None:
+        raise AssertionError("libtorch is built here")
+    compiler = find_compiler(platform.machine(), print)
+    build_runners(
+        tmp_path,
+        compiler,
+        headers,
+        engine=native.engine,
+        includes=[folder / name for name in native.includes],
+        libraries=[folder / name for name in native.linked_in(torch.__version__)],
+        more=("-DHILGATE_WERROR=ON",),
+    )
+    assert (tmp_path / "engine.so").exists()
 
 
 def library() -> Path:

@@ -62,4 +62,4 @@ def test_what_cannot_be_made_leaves_nothing(cache: Path) -> None:
 
     with pytest.raises(BackendError, match="no"):
         provide_archive("things", "key", "name", fill)
-    assert list((cache / "things").iterdir()) == []
+    assert list((cache / "things" / "files").iterdir()) == []

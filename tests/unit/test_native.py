@@ -138,7 +138,7 @@ def test_headers_that_are_named_are_taken_from_wherever_below_they_are(
     folder = touch(tmp_path / "mine", f"ort/include/{API}", f"include/{PARSER}", "include/boost/json.hpp")
     monkeypatch.setenv("HILGATE_HEADERS", str(folder))
     headers = provide_headers(print)
-    assert (headers.json, headers.onnxruntime) == (folder / "include", folder / "ort/include/onnxruntime")
+    assert (headers.json, headers.onnxruntime_folders[0]) == (folder / "include", folder / "ort/include/onnxruntime")
 
 
 @pytest.mark.parametrize("changed", [f"include/{API}", "include/onnxruntime/onnxruntime_c_api.h", f"include/{PARSER}"])

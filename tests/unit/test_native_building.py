@@ -25,6 +25,7 @@ NATIVE = Native(engine="tiny", library="lib/libmain.so", includes=("include",))
 PROGRAM = "int main() {}\n"
 # Where it stands is in it, but for what a prefix stands for.
 ENGINE = '#include "tiny.h"\nextern "C" const char* where() { return __FILE__; }\n'
+HEADER = 'extern "C" const char* header() { return __FILE__; }\n'
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +71,13 @@ def test_the_newest_glibc_is_read_from_what_was_built(
 def test_a_runner_is_refused_where_the_c_library_is_too_old(wants: str, libc: str, runs: bool) -> None:
     runner = Archive(Path("runner.zip"), "", 0, 0, {"glibc": wants})
     if runs:
-        check_glibc(runner, libc, "pi")
+        check_glibc(runner, "aarch64", libc, "pi")
         return
     with pytest.raises(BackendError) as caught:
-        check_glibc(runner, libc, "pi (devices/pi.toml)")
+        check_glibc(runner, "aarch64", libc, "pi (devices/pi.toml)")
     assert (caught.value.wanted, caught.value.found) == (f"glibc {wants} or newer", libc or "no glibc")
     assert caught.value.where == "pi (devices/pi.toml)"
+    assert "HILGATE_SYSROOT_AARCH64=" in caught.value.hint
 
 
 @pytest.fixture
@@ -84,13 +86,13 @@ def sdk(tmp_path: Path) -> Sdk:
     for name in ("include", "lib"):
         (tmp_path / "a runtime" / name).mkdir(parents=True)
     shared(tmp_path / "a runtime" / NATIVE.library, "int one = 1;")
-    (tmp_path / "a runtime/include/tiny.h").touch()
+    (tmp_path / "a runtime/include/tiny.h").write_text(HEADER)
     return Sdk("1.0", tmp_path / "a runtime", "identity")
 
 
 @pytest.fixture
 def headers(tmp_path: Path) -> Headers:
-    return Headers(tmp_path / "headers", tmp_path / "headers", "headers")
+    return Headers(tmp_path / "headers", (), "headers")
 
 
 def sources(folder: Path, monkeypatch: pytest.MonkeyPatch, engine: str = ENGINE) -> Path:
@@ -129,6 +131,19 @@ def test_no_place_is_in_what_is_built_even_where_paths_have_blanks(
     sources(tmp_path / "other sources", monkeypatch)
     monkeypatch.setenv("HILGATE_CACHE", str(tmp_path / "another cache"))
     assert provide(sdk, headers, []).described == made.described
+    with zipfile.ZipFile(made.source) as archive:
+        assert not [name for name in archive.namelist() if str(tmp_path).encode() in archive.read(name)]
+
+
+def test_a_users_own_flags_and_build_type_change_nothing(
+    sdk: Sdk, headers: Headers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources(tmp_path / "sources", monkeypatch)
+    made = provide(sdk, headers, [])
+    for name, value in (("CMAKE_BUILD_TYPE", "Debug"), ("CXXFLAGS", "-g"), ("CMAKE_CXX_STANDARD", "11")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HILGATE_CACHE", str(tmp_path / "another cache"))
+    assert provide(sdk, headers, []).described == made.described
 
 
 def test_what_a_compiler_says_of_an_engine_is_shown_and_nothing_is_kept(
@@ -137,7 +152,7 @@ def test_what_a_compiler_says_of_an_engine_is_shown_and_nothing_is_kept(
     sources(tmp_path / "sources", monkeypatch, "int f() { return nonsense; }\n")
     with pytest.raises(BackendError, match=r"of tiny does not build(.|\n)*error: .nonsense. was not declared"):
         provide(sdk, headers, [])
-    assert [path for path in (cache / "runners").iterdir() if path.is_dir()] == []
+    assert list((cache / "runners" / "files").iterdir()) == []
 
 
 @pytest.mark.parametrize("what", ["includes", "libraries"])

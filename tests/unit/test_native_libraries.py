@@ -66,9 +66,12 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Wheel]:
     return [wheel(made, "pkg", one), wheel(made, "other", two)]
 
 
-def script(path: Path, text: str) -> str:
+def script(path: Path, text: str, version: str = "1") -> str:
     """A Python program in the place of strip, which is given what to do, and the files to write and to read."""
-    path.write_text(f"#!{sys.executable}\nimport sys\n_, _, copy, source = sys.argv[1:]\n{text}\n")
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nif sys.argv[1:] == ['--version']: print('{version}'); sys.exit()\n"
+        f"_, _, copy, source = sys.argv[1:]\n{text}\n"
+    )
     path.chmod(0o755)
     return str(path)
 
@@ -106,8 +109,23 @@ def test_a_library_that_strip_would_damage_is_taken_as_it_is(wheels: list[Wheel]
     text = f"content = bytearray(open(source, 'rb').read()); content[{offset}] ^= 1; open(copy, 'wb').write(content)"
     made = provide_libraries([wheels[0]], MAIN, script(tmp_path / "strip", text))
     assert made.described["libraries"][MAIN] == {"bytes": len(original), "stripped": False}
-    with zipfile.ZipFile(made.source) as archive:
-        assert archive.read(MAIN) == original
+    (tmp_path / "sent.so").write_bytes(zipfile.ZipFile(made.source).read(MAIN))
+    assert loaded_alike(tmp_path / MAIN, tmp_path / "sent.so")
+    # What strip would have taken away is there, but zeros: it takes no room on its way.
+    with (tmp_path / "sent.so").open("rb") as file:
+        assert {byte for one in ELFFile(file).iter_sections("SHT_SYMTAB") for byte in one.data()} == {0}
+
+
+def test_a_strip_that_fails_is_an_error_and_not_a_library_that_it_would_damage(
+    wheels: list[Wheel], tmp_path: Path
+) -> None:
+    with pytest.raises(BackendError, match="cannot be stripped"):
+        provide_libraries([wheels[0]], MAIN, script(tmp_path / "strip", "sys.exit('no space left')"))
+
+
+def test_libraries_that_are_opened_by_name_come_along(wheels: list[Wheel]) -> None:
+    made = provide_libraries(wheels, MAIN, STRIP, "pkg/lib/libunu")
+    assert "pkg/lib/libunused.so" in made.described["libraries"]
 
 
 def test_a_main_library_that_no_wheel_has_is_named_with_the_wheels(wheels: list[Wheel], cache: Path) -> None:
@@ -115,12 +133,17 @@ def test_a_main_library_that_no_wheel_has_is_named_with_the_wheels(wheels: list[
         provide_libraries(wheels, "pkg/lib/libmain.so.2", STRIP)
     assert caught.value.wanted == "pkg/lib/libmain.so.2"
     assert caught.value.found == "not in pkg-1-py3-none-any.whl, other-1-py3-none-any.whl"
-    assert list((cache / "libraries").iterdir()) == []
+    assert list((cache / "libraries" / "files").iterdir()) == []
 
 
 def test_libraries_are_made_once(wheels: list[Wheel], tmp_path: Path) -> None:
-    made = provide_libraries(wheels, MAIN, STRIP)
-    assert provide_libraries(wheels[::-1], MAIN, script(tmp_path / "strip", "sys.exit('called again')")) == made
+    once = f"open({str(tmp_path / 'called')!r}, 'x'); import shutil; shutil.copyfile(source, copy)"
+    made = provide_libraries([wheels[1]], "other/libdeep.so.1", script(tmp_path / "strip", once))
+    again = script(tmp_path / "strip", "sys.exit('called again')")
+    assert provide_libraries([wheels[1]], "other/libdeep.so.1", again) == made
+    another = script(tmp_path / "strip", "sys.exit('called again')", "2")
+    with pytest.raises(BackendError, match="called again"):
+        provide_libraries([wheels[1]], "other/libdeep.so.1", another)
 
 
 def test_the_same_wheels_make_the_same_archive_elsewhere(

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,17 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
         BackendError: it does not build; with the compiler's words.
         StorageError: the cache cannot be written.
     """
-    sources = [[path.name, file_sha256(path)] for path in (*_sources(), Path(__file__).with_name("cmake.py"))]
-    flags = [*compiler.flags, *compiler.link_flags]
-    parts = [native.engine, sources, sdk.identity, headers.identity, compiler.version, compiler.arch, flags]
+    program = [Path(__file__), Path(__file__).with_name("cmake.py")]
+    sources = [[path.name, file_sha256(path)] for path in (*_sources(), *program)]
+    tools = [
+        compiler.program,
+        compiler.version,
+        compiler.arch,
+        compiler.identity,
+        *compiler.flags,
+        *compiler.link_flags,
+    ]
+    parts = [asdict(native), sources, sdk.identity, headers.identity, tools]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def fill(packer: Packer, work: Path) -> Mapping[str, Any]:
@@ -92,7 +100,7 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
                 compiler,
                 headers,
                 engine=native.engine,
-                includes=[root / folder for folder in native.includes] or [headers.onnxruntime],
+                includes=[root / folder for folder in native.includes] or headers.onnxruntime_folders,
                 libraries=[root / name for name in native.linked_in(sdk.version)],
             )
         files = {PROGRAM: build / "runner", ENGINE: build / "engine.so"}
@@ -147,7 +155,8 @@ def build_runners(
         "HILGATE_JSON_INCLUDE": str(headers.json),
     }
     what = f"the runner of {engine} does not build" if engine else "the runner does not build"
-    cmake_build(SOURCES, build, compiler, settings, what, more)
+    folders = [path.parent for path in includes] + [headers.json, *includes]
+    cmake_build(SOURCES, build, compiler, settings, what, more, folders)
 
 
 def newest_glibc(path: Path) -> tuple[int, ...]:
@@ -163,7 +172,7 @@ def newest_glibc(path: Path) -> tuple[int, ...]:
     return newest
 
 
-def check_glibc(runner: Archive, libc: str, where: str) -> None:
+def check_glibc(runner: Archive, arch: str, libc: str, where: str) -> None:
     """Refuse a runner that a board's C library is too old for, before it is sent.
 
     Raises:
@@ -178,5 +187,5 @@ def check_glibc(runner: Archive, libc: str, where: str) -> None:
             wanted=f"glibc {runner.described['glibc']} or newer",
             found=libc or "no glibc",
             where=where,
-            hint="build with an older sysroot: HILGATE_SYSROOT_AARCH64=DIR, or take the backend off the device's list",
+            hint=f"build with an older sysroot: HILGATE_SYSROOT_{arch.upper()}=DIR, or take the backend off its list",
         )

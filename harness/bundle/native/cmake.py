@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,27 @@ from ...cache import storage_errors
 from .compiler import Compiler
 from .tool import run
 
-# A user's own flags and prefixes are for the user's own programs.
-NOT_OURS = ("CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CMAKE_PREFIX_PATH", "CPATH", "LIBRARY_PATH")
+# A user's own flags and folders are for the user's own programs; beside these all that is called CMAKE_….
+NOT_OURS = (
+    "COMPILER_PATH",
+    "CPATH",
+    "CPLUS_INCLUDE_PATH",
+    "CPPFLAGS",
+    "CXXFLAGS",
+    "GCC_EXEC_PREFIX",
+    "LDFLAGS",
+    "LIBRARY_PATH",
+)
 
 
 def cmake_build(
-    source: Path, build: Path, compiler: Compiler, settings: Mapping[str, str], what: str, more: Sequence[str] = ()
+    source: Path,
+    build: Path,
+    compiler: Compiler,
+    settings: Mapping[str, str],
+    what: str,
+    more: Sequence[str] = (),
+    folders: Sequence[Path] = (),
 ) -> None:
     """Configure and build all targets.
 
@@ -24,14 +40,17 @@ def cmake_build(
         settings: CMake's variables, beside those for the compiler.
         what: what cannot be done where it fails.
         more: further words for CMake.
+        folders: those of headers, whose places on this machine are nobody else's business.
 
     Raises:
         BackendError: it does not build; with the compiler's words.
         StorageError: the disk is full.
     """
     # No path of this machine in what is built: the same sources make the same file anywhere.
-    flags = [*compiler.flags, f"-ffile-prefix-map={build}=.", f"-ffile-prefix-map={source}=."]
+    hidden = [build, source, *folders, *([compiler.sysroot] if compiler.sysroot else [])]
+    flags = [*compiler.flags, *(f"-ffile-prefix-map={folder}=." for folder in hidden)]
     variables = {
+        "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_CXX_COMPILER": compiler.program,
         # A path may have blanks. Quotes around the whole of a value CMake takes away, so it starts with a blank.
         "CMAKE_CXX_FLAGS": f" {shlex.join(flags)}",
@@ -42,7 +61,8 @@ def cmake_build(
     with storage_errors(build):
         build.mkdir(parents=True, exist_ok=True)
     words = [*(f"-D{name}={value}" for name, value in variables.items()), *compiler.cmake, *more]
-    clean = dict.fromkeys(NOT_OURS, "")
+    theirs = (*NOT_OURS, *(name for name in os.environ if name.startswith("CMAKE_")))
+    clean: dict[str, str | None] = dict.fromkeys(theirs)
     run([_program("cmake"), "-S", source, "-B", build, "-G", "Ninja", *words], what, environment=clean)
     run([_program("cmake"), "--build", build], what, environment=clean)
 

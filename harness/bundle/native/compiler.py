@@ -5,6 +5,7 @@ A user names another one by ``HILGATE_CXX_X86_64`` or ``HILGATE_CXX_AARCH64``, a
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from ...cache import file_sha256
 from ...errors import BackendError
 from .packages import DEBIAN_ARCH, Say, provide_sysroot
 from .tool import run
@@ -27,6 +29,7 @@ class Compiler:
     Attributes:
         version: the first line of what it says of itself.
         sysroot: None for this machine's own.
+        identity: another one where the sysroot is another.
         flags: for compiling; ``link_flags`` for linking.
         cmake: CMake's words for a machine that is another one.
     """
@@ -35,6 +38,7 @@ class Compiler:
     arch: str
     version: str
     sysroot: Path | None
+    identity: str = ""
     flags: Sequence[str] = ()
     link_flags: Sequence[str] = ()
     cmake: Sequence[str] = ()
@@ -44,13 +48,20 @@ class Compiler:
         return run([self.program, f"-print-prog-name={name}"], "the compiler does not say what it uses").strip()
 
 
-def find_compiler(arch: str, say: Say) -> Compiler:
+def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
     """The compiler for an architecture.
+
+    Args:
+        board: what is built must run on another machine, whose C and C++ library may be older than this one's.
 
     Raises:
         BackendError: there is none; says what to install.
         StorageError: the cache cannot be written.
     """
+    if arch not in DEBIAN_ARCH:
+        raise BackendError(
+            "C++ backends cannot be built for this architecture", wanted=" or ".join(DEBIAN_ARCH), found=arch
+        )
     variable, native = f"HILGATE_CXX_{arch.upper()}", arch == platform.machine()
     wanted = os.environ.get(variable) or ("g++" if native else f"{arch}-linux-gnu-g++")
     program = shutil.which(wanted)
@@ -63,12 +74,18 @@ def find_compiler(arch: str, say: Say) -> Compiler:
             hint=f"sudo apt-get install {package}, or name one: {variable}=PROGRAM",
         )
     version = run([program, "--version"], "the C++ compiler does not run").splitlines()[0]
-    if native:
+    if native and not board:
         return Compiler(program, arch, version, None)
     sysroot = provide_sysroot(arch, say)
     flags, link_flags = _flags(sysroot, arch)
-    cmake = ("-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={arch}", f"-DCMAKE_SYSROOT={sysroot}")
-    return Compiler(program, arch, version, sysroot, flags, link_flags, cmake)
+    cmake = ["-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={arch}", f"-DCMAKE_SYSROOT={sysroot}"]
+    return Compiler(program, arch, version, sysroot, _identity(sysroot), flags, link_flags, cmake)
+
+
+def _identity(sysroot: Path) -> str:
+    """By the libraries that are linked with: a user may put other ones into the same folder."""
+    found = [path for name in ("libc.so.6", "libstdc++.so.6") for path in sorted(sysroot.glob(f"**/{name}"))]
+    return json.dumps([file_sha256(path) for path in found if path.is_file()])
 
 
 def _flags(sysroot: Path, arch: str) -> tuple[Sequence[str], Sequence[str]]:

@@ -31,7 +31,7 @@ SCHEMA = 1
 ELF_HEADER_BYTES = 64
 
 
-def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str) -> Archive:
+def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str, more: str = "") -> Archive:
     """An archive of a library and all that it needs, from the cache or made now.
 
     Its ``described`` is {"libraries": {PATH: {"bytes": …, "stripped": …}}}.
@@ -39,12 +39,14 @@ def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str) -> Archive
     Args:
         main: the path of a wheel's member.
         strip: the program that strips this architecture's files.
+        more: how the paths begin of those that are opened by name, and so by nobody's need; "" for none.
 
     Raises:
         BackendError: no wheel has it.
         StorageError: the cache cannot be written.
     """
-    parts = [SCHEMA, main, sorted(wheel.sha256 for wheel in wheels)]
+    version = run([strip, "--version"], "libraries cannot be stripped").splitlines()[0]
+    parts = [SCHEMA, main, more, version, sorted(wheel.sha256 for wheel in wheels)]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def fill(packer: Packer, work: Path) -> Mapping[str, Any]:
@@ -54,9 +56,12 @@ def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str) -> Archive
             if main not in members:
                 names = ", ".join(wheel.path.name for wheel in wheels)
                 raise BackendError("the wheels lack a library", wanted=main, found=f"not in {names}")
-            for path in _closure(members, main, work):
+            roots = [main, *(path for path in members if more and path.startswith(more))]
+            for path in _closure(members, roots, work):
                 stripped = _strip(path, strip)
                 name = str(path.relative_to(work))
+                if stripped is None:
+                    blank_symbols(path)
                 packer.add(name, stripped or path, executable=True)
                 described[name] = {"bytes": (stripped or path).stat().st_size, "stripped": stripped is not None}
         return {"libraries": described}
@@ -75,10 +80,10 @@ def _libraries(archives: Iterable[zipfile.ZipFile]) -> dict[str, tuple[zipfile.Z
     return found
 
 
-def _closure(members: Mapping[str, tuple[zipfile.ZipFile, str]], main: str, work: Path) -> list[Path]:
-    """Extract the main library and all that it needs; their paths."""
+def _closure(members: Mapping[str, tuple[zipfile.ZipFile, str]], roots: Sequence[str], work: Path) -> list[Path]:
+    """Extract some libraries and all that they need; their paths."""
     by_name = {path.rpartition("/")[2]: path for path in members}
-    wanted, taken = [main], dict[str, Path]()
+    wanted, taken = [*roots], dict[str, Path]()
     while wanted:
         name = wanted.pop()
         if name in taken:
@@ -105,11 +110,24 @@ def needed_libraries(path: Path) -> list[str]:
 def _strip(path: Path, strip: str) -> Path | None:
     """A copy without symbols that only a debugger or a linker reads; None where that would not be safe."""
     copy = path.with_name(f"{path.name}.stripped")
-    try:
-        run([strip, "--strip-all", "-o", copy, path], f"{path.name} cannot be stripped")
-    except BackendError:
-        return None
+    run([strip, "--strip-all", "-o", copy, path], f"{path.name} cannot be stripped")
     return copy if loaded_alike(path, copy) else None
+
+
+def blank_symbols(path: Path) -> None:
+    """Zero what strip would take away, in its place: nothing moves, and what is sent is compressed."""
+    with path.open("r+b") as file:
+        elf = ELFFile(file)
+        loaded = [(one["p_offset"], one["p_offset"] + one["p_filesz"]) for one in elf.iter_segments()]
+        table = elf.get_section_by_name(".symtab")
+        names = elf.get_section(table["sh_link"]) if table is not None else None
+        for section in (table, names):
+            if section is None:
+                continue
+            begin, end = section["sh_offset"], section["sh_offset"] + section["sh_size"]
+            if all(end <= first or begin >= last for first, last in loaded):
+                file.seek(begin)
+                file.write(bytes(end - begin))
 
 
 def loaded_alike(one: Path, other: Path) -> bool:

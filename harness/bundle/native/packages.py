@@ -55,17 +55,20 @@ class Headers:
 
     Attributes:
         json: the folder with nlohmann/json.hpp.
-        onnxruntime: the folder with onnxruntime_cxx_api.h.
+        onnxruntime_folders: the one with onnxruntime_cxx_api.h; none where it was not asked for.
         identity: another one where they are others.
     """
 
     json: Path
-    onnxruntime: Path
+    onnxruntime_folders: tuple[Path, ...]
     identity: str
 
 
-def provide_headers(say: Say) -> Headers:
+def provide_headers(say: Say, *, onnxruntime: bool = True) -> Headers:
     """The headers, from the cache, fetched now, or the user's own.
+
+    Args:
+        onnxruntime: whether its headers are needed: LibTorch's are in its wheel.
 
     Raises:
         BackendError: they cannot be had.
@@ -73,14 +76,15 @@ def provide_headers(say: Say) -> Headers:
     """
     if named := os.environ.get(HEADERS):
         folder = Path(named)
-        return _headers(folder, f"${HEADERS}", f"put both below one folder, and name that: {HEADERS}=DIR")
+        hint = f"put all of them below one folder, and name that: {HEADERS}=DIR"
+        return _headers(folder, onnxruntime, f"${HEADERS}", hint)
     root = _provide(HEADER_SUITE, DEBIAN_ARCH["x86_64"], HEADER_PACKAGES, say)
-    return _headers(root / "usr" / "include", "Debian's packages", "")
+    return _headers(root / "usr" / "include", onnxruntime, "Debian's packages", "")
 
 
-def _headers(folder: Path, where: str, hint: str) -> Headers:
+def _headers(folder: Path, onnxruntime: bool, where: str, hint: str) -> Headers:
     found = {}
-    for name in ("onnxruntime_cxx_api.h", "nlohmann/json.hpp"):
+    for name in ("nlohmann/json.hpp", *(["onnxruntime_cxx_api.h"] if onnxruntime else [])):
         path = min(folder.rglob(name), key=lambda path: len(path.parts), default=None)
         if path is None:
             raise BackendError(
@@ -91,9 +95,10 @@ def _headers(folder: Path, where: str, hint: str) -> Headers:
                 hint=hint,
             )
         found[name] = path
-    api, parser = found.values()
-    identity = [file_sha256(path) for path in sorted(api.parent.glob("onnxruntime*.h"))] + [file_sha256(parser)]
-    return Headers(parser.parent.parent, api.parent, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
+    parser, *apis = found.values()
+    files = [*sorted(parser.parent.rglob("*.hpp")), *(path for api in apis for path in sorted(api.parent.glob("*.h")))]
+    identity = hashlib.sha256(json.dumps([file_sha256(path) for path in files]).encode()).hexdigest()
+    return Headers(parser.parent.parent, tuple(api.parent for api in apis), identity)
 
 
 def provide_sysroot(arch: str, say: Say) -> Path:
@@ -182,6 +187,9 @@ def _apt_root(apt: Path, suite: str, arch: str) -> Path:
         "Dir::Etc::sourceparts": "/dev/null",
         "APT::Architecture": arch,
         "APT::Architectures": arch,
+        "Dir::Etc::netrc": "/etc/apt/auth.conf",  # this machine's own, as its mirrors are
+        "Dir::Etc::netrcparts": "/etc/apt/auth.conf.d",
+        "APT::Update::Error-Mode": "any",  # else a mirror that cannot be reached is a warning
         "APT::Sandbox::User": "root",  # apt's own user may not write here
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",

@@ -20,8 +20,22 @@ from .packages import Say, provide_headers
 FOLDER = "runtime"
 
 
+def compiler_for(device: Device, facts: Mapping[str, Any], say: Say) -> Compiler:
+    """The compiler for a device: looked for before anything is downloaded.
+
+    Raises: as find_compiler.
+    """
+    return find_compiler(facts["arch"], say, board=device.link != "local")
+
+
 def shipped(
-    device: Device, native: Native, package: str, wheels: Sequence[Wheel], facts: Mapping[str, Any], say: Say
+    device: Device,
+    native: Native,
+    package: str,
+    wheels: Sequence[Wheel],
+    compiler: Compiler,
+    facts: Mapping[str, Any],
+    say: Say,
 ) -> Runtime:
     """A runner, and the libraries of wheels.
 
@@ -29,11 +43,10 @@ def shipped(
         BackendError: it cannot be built, or would not run there.
         StorageError: the cache cannot be written.
     """
-    compiler = find_compiler(facts["arch"], say)
     wheel = next(one for one in wheels if one.name == package)
     runner = _runner(device, native, Sdk.of_wheel(wheel), compiler, facts, say)
     library = native.library_in(wheel.version)
-    libraries = provide_libraries(wheels, library, compiler.tool("strip"))
+    libraries = provide_libraries(wheels, library, compiler.tool("strip"), native.opened)
     described = {
         "runner": _described(runner),
         "libraries": {"sha256": libraries.sha256, **libraries.described},
@@ -54,6 +67,7 @@ def installed(device: Device, native: Native, package: str, facts: Mapping[str, 
 
     Raises: as shipped; and BackendError: there is no wheel with the headers of that version.
     """
+    compiler = compiler_for(device, facts, say)
     version, folder = facts["packages"][package], facts["folders"][package]
     if device.link == "local":
         sdk = Sdk.installed(Path(folder), package, version)
@@ -63,7 +77,6 @@ def installed(device: Device, native: Native, package: str, facts: Mapping[str, 
         where = f"{package} {version} in {facts['executable']} on {device.name}"
         wheels = fetch_wheels([requirement], [requirement], platform, where=where, say=say)
         sdk = Sdk.of_wheel(next(one for one in wheels if one.name == package))
-    compiler = find_compiler(facts["arch"], say)
     runner = _runner(device, native, sdk, compiler, facts, say)
     described = {"runner": _described(runner), "packages": {package: version}}
     return Runtime(described, {package: version}, (runner,), runner=_paths(f"{folder}/{native.library_in(version)}"))
@@ -72,8 +85,9 @@ def installed(device: Device, native: Native, package: str, facts: Mapping[str, 
 def _runner(
     device: Device, native: Native, sdk: Sdk, compiler: Compiler, facts: Mapping[str, Any], say: Say
 ) -> Archive:
-    runner = provide_runner(native, sdk, provide_headers(say), compiler, say)
-    check_glibc(runner, facts["libc"], f"{device.name} ({device.path})")
+    headers = provide_headers(say, onnxruntime=not native.includes)
+    runner = provide_runner(native, sdk, headers, compiler, say)
+    check_glibc(runner, facts["arch"], facts["libc"], f"{device.name} ({device.path})")
     return runner
 
 

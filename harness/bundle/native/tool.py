@@ -16,19 +16,20 @@ SHOWN_LINES = 15
 
 
 def run(
-    command: Sequence[str | Path], what: str, *, hint: str = "", environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path], what: str, *, hint: str = "", environment: Mapping[str, str | None] | None = None
 ) -> str:
     """Run a program to its end; returns its stdout.
 
     Args:
         what: what cannot be done where it fails.
         hint: what to do then.
-        environment: beside this process's own.
+        environment: beside this process's own; None takes a variable away.
 
     Raises:
         BackendError: it is not there, failed, or took too long; with the errors that it printed.
     """
     words = [str(word) for word in command]
+    variables = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
     try:
         done = subprocess.run(
             words,
@@ -38,7 +39,7 @@ def run(
             errors="replace",
             timeout=LIMIT_S,
             check=False,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+            env={name: value for name, value in variables.items() if value is not None},
         )
     except subprocess.TimeoutExpired:
         found = f"it took more than {LIMIT_S:g} s and was ended"

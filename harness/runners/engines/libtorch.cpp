@@ -53,7 +53,7 @@ DType dtype_of(const at::Tensor& tensor) {
 }
 
 hilgate::Tensor received(const at::Tensor& output) {
-    const auto kept = std::make_shared<at::Tensor>(output.cpu().contiguous());
+    const auto kept = std::make_shared<at::Tensor>(output.resolve_neg().cpu().contiguous());
     return {dtype_of(*kept), kept->sizes().vec(), static_cast<const std::byte*>(kept->const_data_ptr()), kept};
 }
 
