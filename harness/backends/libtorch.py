@@ -10,7 +10,7 @@ OPTIONS = {
     # What PyTorch can still do to a module when it is loaded. The last of these makes numbers of NaN and infinity.
     "optimize": (("freeze", "none", "optimize_for_inference"), '"freeze", "none" or "optimize_for_inference"'),
     # glibc gives the top of a freed heap back, and faults it in again: in some processes after every inference.
-    "heap": (("trim", "keep"), '"trim", as glibc does it by itself, or "keep", what was freed stays the process\'s'),
+    "heap": (("trim", "keep"), '"trim" or "keep"'),
 }
 NATIVE = Native(
     engine="libtorch",

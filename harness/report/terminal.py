@@ -154,7 +154,8 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             found.setdefault((", ".join(metrics), verdict, reason), []).append(backend)
         for note in record.notes:
             found.setdefault(("note", Verdict.MEASURED, _shortened(note)), []).append(backend)
-    for (what, verdict, reason), backends in found.items():
+    # What failed comes first: of the rest there may be much.
+    for (what, verdict, reason), backends in sorted(found.items(), key=lambda item: item[0][1] is not Verdict.FAIL):
         yield Text.assemble((f"{what}", STYLES[verdict]), f" ({', '.join(backends)}): {reason}")
 
 

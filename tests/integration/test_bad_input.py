@@ -168,13 +168,14 @@ def test_a_backend_that_is_not_installed_there_fails_its_cell(project: Project) 
     assert "not installed: onnxruntime (or onnxruntime-gpu), numpy" in done.evidence["cells"][0]["error"]
 
 
-def test_without_a_compiler_a_native_cell_says_what_to_install_and_the_others_go_on(project: Project) -> None:
-    project.environment[f"HILGATE_CXX_{platform.machine().upper()}"] = "no-such-compiler"
+def test_without_a_compiler_a_native_cell_says_so_and_the_others_go_on(project: Project) -> None:
+    variable = f"HILGATE_CXX_{platform.machine().upper()}"
+    project.environment[variable] = "no-such-compiler"
     done = project.run("--backend", "libtorch", "--backend", "onnxruntime", "-k", "memory_peak")
     assert done.status == 1, done.output
     native, python = done.evidence["cells"]
     assert (native["verdict"], python["verdict"]) == ("FAIL", "MEASURED")
-    assert all(word in native["error"] for word in ("no-such-compiler", "sudo apt-get install g++"))
+    assert all(word in native["error"] for word in ("no-such-compiler", "no program on the PATH", variable))
 
 
 @pytest.mark.parametrize("full", ["build", "cache"])

@@ -90,8 +90,9 @@ def test_a_compiler_that_is_named_and_does_not_exist_is_the_one_that_is_missed(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, "/no/such/c++")
-    with pytest.raises(BackendError, match=r"wanted: /no/such/c\+\+"):
+    with pytest.raises(BackendError, match="found:  '/no/such/c") as caught:
         find_compiler(variable.removeprefix("HILGATE_CXX_").lower(), print)
+    assert caught.value.where == f"${variable}, in the environment"
 
 
 def test_a_compiler_that_is_named_builds_for_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,14 @@ def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
     variable, native = f"HILGATE_CXX_{arch.upper()}", arch == platform.machine()
     wanted = os.environ.get(variable) or ("g++" if native else f"{arch}-linux-gnu-g++")
     program = shutil.which(wanted)
+    if program is None and os.environ.get(variable):
+        raise BackendError(
+            f"no runner can be built for {arch}: the compiler that was named is not there",
+            wanted="the name or the path of a C++17 compiler, without flags",
+            found=f"{wanted!r}, which is no program on the PATH",
+            where=f"${variable}, in the environment",
+            hint="correct it, or leave it unset",
+        )
     if program is None:
         package = "g++" if native else f"g++-{arch.replace('_', '-')}-linux-gnu"
         raise BackendError(
