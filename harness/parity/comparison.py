@@ -62,12 +62,12 @@ class Expected:
         plain = tuple(bool(flat[start : start + CHUNK].all()) for start in range(0, flat.size, CHUNK))
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "magnitude", magnitude)
-        object.__setattr__(self, "scale", max(own, float(_ulp(np.asarray(magnitude), self.eager.dtype)), self.noise))
+        object.__setattr__(self, "scale", max(own, float(ulp(np.asarray(magnitude), self.eager.dtype)), self.noise))
 
     def says_nothing(self, tolerance: float) -> bool:
         """Whether float32 itself is so far off here that even an output of zeros would be within the tolerance."""
-        ulp = float(_ulp(np.asarray(self.magnitude), self.eager.dtype)) if self.magnitude else 0.0
-        return self.scale > ulp and 0 < self.magnitude <= tolerance * self.scale
+        own = float(ulp(np.asarray(self.magnitude), self.eager.dtype)) if self.magnitude else 0.0
+        return self.scale > own and 0 < self.magnitude <= tolerance * self.scale
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _special_ratios(answer: Array, eager: Array, exact: Array, scale: float) -> 
     ratios: Array = np.abs(answer - exact) / scale
     if (other := ~known & np.isfinite(eager)).any():
         errors = np.abs(answer[other].astype(np.float64) - eager[other])
-        ratios[other] = errors / np.maximum(scale, _ulp(eager[other], eager.dtype))
+        ratios[other] = errors / np.maximum(scale, ulp(eager[other], eager.dtype))
     ratios[~np.isfinite(answer)] = 0
     ratios[~(_alike(answer, eager) | _alike(answer, rounded))] = np.inf
     return ratios
@@ -165,7 +165,7 @@ def _alike(one: Array, other: Array) -> Array:
     return alike
 
 
-def _ulp(values: Array, dtype: np.dtype[np.floating]) -> Array:
+def ulp(values: Array, dtype: np.dtype[np.floating]) -> Array:
     """A unit in the last place of each element, in the type or in float32, whichever is coarser; at least SMALLEST."""
     narrow = dtype if dtype.itemsize < 4 else np.dtype(np.float32)
     sizes = np.minimum(np.abs(values.astype(np.float64)), float(np.finfo(narrow).max)).astype(narrow)

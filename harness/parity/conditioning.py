@@ -3,7 +3,8 @@
 Eager PyTorch's own error is one sample, and on some inputs a lucky one: the deviation of equal numbers is 0, and so is
 what is left of each when their mean is taken off. Another program, whose mean is off in its last place, is not as lucky
 there, and at fault no more than eager is on any input beside. So beside a suspicious input a few others are
-looked at that no sensor could tell from it: every element x is moved by at most one unit in the last place,
+looked at that no sensor could tell from it: every element x is moved by at most one unit in the last place (where it is
+0, of the largest element; where all are, of the range's larger end),
 
     x₁ = x + δ·2⁻²³·|x|,  δ uniform in −1 … 1, rounded to the input's type, within the declared range
 
@@ -85,7 +86,9 @@ def _directions(inputs: Sequence[Input], arrays: Arrays, seed: int) -> dict[str,
 def _direction(item: Input, array: Array, random: np.random.Generator) -> Callable[[float], Array]:
     wide = array.astype(np.float64)
     finite = np.isfinite(wide)
-    delta = np.where(finite, random.uniform(-1, 1, array.shape) * np.abs(wide), 0.0)
+    largest = float(np.abs(wide).max(initial=0.0, where=finite)) or max(map(abs, item.range))
+    sizes = np.where(wide == 0, largest, np.abs(wide))
+    delta = np.where(finite, random.uniform(-1, 1, array.shape) * sizes, 0.0)
 
     def moved(step: float) -> Array:
         there: Array = np.where(finite, np.clip(wide + step * delta, *item.range), wide)

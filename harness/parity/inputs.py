@@ -95,14 +95,19 @@ def first_recipes(model: Model) -> list[Recipe]:
     At the measured sizes: spread, ends, zeros, and each of NaN and the infinities that is allowed; then the smallest
     and the largest sizes.
     """
-    spread, ends, zeros = Fill("uniform", seed=1), Fill("ends", seed=2), Fill("constant")
+    spread = Fill("uniform", seed=1)
     corners = [dict(model.measure), _sizes(model, 0), _sizes(model, 1)]
-    made = [_recipe(model, corners[0], fill) for fill in (spread, ends, zeros)]
+    made = [*whole_range(model), _recipe(model, corners[0], Fill("constant"))]
     for value in (math.nan, math.inf, -math.inf):
         if any(value in _specials(item) for item in model.inputs):
             made.append(_recipe(model, corners[0], spread, value))
     made += [_recipe(model, sizes, spread) for sizes in corners[1:]]
     return [recipe for index, recipe in enumerate(made) if recipe not in made[:index]]
+
+
+def whole_range(model: Model) -> list[Recipe]:
+    """At the measured sizes: values spread over the range, and its ends mixed."""
+    return [_recipe(model, model.measure, fill) for fill in (Fill("uniform", seed=1), Fill("ends", seed=2))]
 
 
 def _recipe(model: Model, sizes: Mapping[str, int], fill: Fill, value: float = 0.0) -> Recipe:

@@ -16,8 +16,9 @@ from ..build import BuiltModel, call_build, run_eager
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
 from ..model import Array
-from .comparison import Expected
+from .comparison import Expected, ulp
 from .conditioning import noise
+from .inputs import whole_range
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,7 @@ class Reference:
         self._wide: torch.nn.Module | None = None
         self._known: OrderedDict[str, list[Expected]] = OrderedDict()
         self._bytes = 0
+        self._usual: dict[str, float] | None = None
         self.computed = 0
 
     def __call__(self, arrays: Arrays) -> list[Expected]:
@@ -66,7 +68,11 @@ class Reference:
         return expected
 
     def widened(self, arrays: Arrays) -> list[Expected]:
-        """The same, with what the input's own rounding does to the answer: nine more runs of the model.
+        """The same, by a wider rule for an input that is suspicious: a dozen more runs of the model.
+
+        What the input's own rounding does to the answer counts (see conditioning); so does a unit in the last place of
+        the output's largest element over the input's whole range. A sigmoid far down its tail is off by as much as one
+        near 1: who takes its number uses it beside such.
 
         Raises: as a call.
         """
@@ -82,7 +88,20 @@ class Reference:
             widening = noise(self.built.model.inputs, arrays, eager, exact)
         except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
             return expected
-        return [replace(one, noise=widening.get(one.name, 0.0)) for one in expected]
+        return [
+            replace(one, noise=max(widening.get(one.name, 0.0), self._usual_ulp(one)))
+            if one.eager.dtype.kind == "f"
+            else one
+            for one in expected
+        ]
+
+    def _usual_ulp(self, one: Expected) -> float:
+        """Of an output's largest element on inputs that fill their range."""
+        if self._usual is None:
+            model = self.built.model
+            usual = [self(recipe.make(model)) for recipe in whole_range(model)]
+            self._usual = {each[0].name: max(other.magnitude for other in each) for each in zip(*usual, strict=True)}
+        return float(ulp(np.asarray(self._usual[one.name]), one.eager.dtype))
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""

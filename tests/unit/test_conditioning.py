@@ -98,15 +98,36 @@ def test_a_jump_is_no_conditioning(answer: Callable[[torch.Tensor], torch.Tensor
     """Each is about to jump there, or has just done so: a backend on the other side is found."""
     model, arrays = built(answer), {"x": np.full((1, SIZE), x, np.float32)}
     right = Reference(model)(arrays)[0].eager
-    plain, widened = ratios(model, arrays, right - np.float32(SIZE))
-    assert widened == plain > 1e4
+    _, widened = ratios(model, arrays, right - np.float32(SIZE))
+    assert widened > 1e4
 
 
 def test_integers_are_not_moved() -> None:
     item = Input("x", shape=("b", SIZE), dtype="int64", min_value=0, max_value=3)
     model = Model(build=lambda: Net(lambda x: x * 0.5).eval(), inputs=[item], dims={"b": (1, 2)}, name="net")
     reference = Reference(build_model(ModelFile(Path("net.py"), model, ())))
-    assert [one.noise for one in reference.widened({"x": np.ones((1, SIZE), np.int64)})] == [0.0]
+    # Half of 3 is the largest output of all: a unit in its last place is left.
+    assert [one.noise for one in reference.widened({"x": np.ones((1, SIZE), np.int64)})] == [
+        np.spacing(np.float32(1.5))
+    ]
+
+
+def test_a_small_answer_may_be_off_by_what_the_largest_may() -> None:
+    """A sigmoid far down its tail, computed as one over one plus something."""
+    model = built(torch.sigmoid, min_value=-20.0, max_value=20.0)
+    x = np.full((1, SIZE), -17.0, np.float32)
+    exact = 1 / (1 + np.exp(17.0))
+    plain, widened = ratios(model, {"x": x}, np.full((1, SIZE), exact + 6e-8, np.float32))
+    assert plain > 1e4
+    assert widened <= 1.1
+    assert ratios(model, {"x": x}, np.full((1, SIZE), exact + 6e-6, np.float32))[1] > 10
+
+
+def test_a_constant_that_the_model_itself_makes_of_zeros_is_one_too() -> None:
+    """Normalizing zeros plus a bias: what is left of equal numbers."""
+    model = built(lambda x: standardized(x + 0.3))
+    (widened,) = Reference(model).widened({"x": np.zeros((1, SIZE), np.float32)})
+    assert 1e-3 < widened.noise < 10
 
 
 def test_an_input_at_the_end_of_its_range_does_not_leave_it() -> None:

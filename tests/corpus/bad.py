@@ -1,0 +1,282 @@
+"""Models whose exports answer wrongly, with torch 2.13.0 and ONNX Runtime 1.32.0 on x86-64: the check must find them.
+
+Each is a chain of modules, of which one is to blame. The inputs that show it are inside the declared ranges. A later
+version that mends one makes its test fail: then it belongs to the clean ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness import Input, Model
+
+from . import Apply, model, values
+
+DYNAMO = "torch.onnx.export(dynamo=True)"
+TRACED = "torch.onnx.export(dynamo=False)"
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A model, and what is wrong with it.
+
+    Attributes:
+        module: the name of the module that answers wrongly.
+        exporter: whose artifact does; the older one is only asked for what the other refuses.
+        backends: which show it: "onnx", "torchscript", "torchscript-optimized" (frozen, then optimize_for_inference).
+        item: what of it was known before, with PyTorch's answer → the other one.
+    """
+
+    model: Model
+    module: str
+    item: str
+    exporter: str = DYNAMO
+    backends: tuple[str, ...] = ("onnx",)
+
+
+def _chain(**parts: nn.Module | Callable[..., Any]) -> nn.Module:
+    """A sequence of modules, and of functions as modules."""
+    modules = {name: part if isinstance(part, nn.Module) else Apply(part) for name, part in parts.items()}
+    return nn.Sequential(OrderedDict(modules))
+
+
+class Checked(nn.Module):
+    """Looks at its input: what the dynamo exporter refuses, and the older one forgets."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same."""
+        if bool((x < -1000).any()):
+            raise ValueError("too small")
+        return x
+
+
+class Gate(nn.Module):
+    """Takes one of two ways; a trace takes the first one that it sees, always."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Twice the input or half of it."""
+        return x * 2 if bool(x.mean() > 0) else x / 2
+
+
+def _integers(low: int, high: int, *shape: int | str) -> Input:
+    return Input("x", shape, "int64", low, high)
+
+
+def _with_nan(*shape: int | str) -> Input:
+    return values(*shape, allow_nan=True)
+
+
+def _with_infinity(*shape: int | str) -> Input:
+    return values(*shape, allow_infinity=True)
+
+
+VALUES = {
+    "floor-divide-integers": Bad(
+        model(
+            lambda: _chain(check=Checked(), divide=lambda x: x // 3, twice=lambda x: x * 2),
+            _integers(-100, 100, "b", 4),
+        ),
+        "divide",
+        "tensor([-7]) // 3: -3 → -2",
+        TRACED,
+    ),
+    "shift-integers": Bad(
+        model(
+            lambda: _chain(check=Checked(), shift=lambda x: x >> 1, twice=lambda x: x * 2), _integers(-100, 100, "b", 4)
+        ),
+        "shift",
+        "tensor([-7]) >> 1: -4 → -3",
+        TRACED,
+    ),
+    "divide-integers": Bad(
+        model(
+            lambda: _chain(
+                next=lambda x: x + 1,
+                divide=lambda x: torch.div(x, 3, rounding_mode="trunc"),
+                twice=lambda x: x * 2,
+            ),
+            _integers(-(10**9), 10**9, "b", 4),
+        ),
+        "divide",
+        "div(tensor([50000003]), 1, rounding_mode='trunc') goes through float32: 50000003 → 50000004",
+    ),
+    "floor-divide-floats": Bad(
+        model(
+            lambda: _chain(negative=lambda x: -x, divide=lambda x: x // 0.1, halve=lambda x: x / 2),
+            values("b", 4, low=-1.0, high=1.0),
+        ),
+        "divide",
+        "tensor([1.]) // .1: 9 → 10",
+    ),
+    "remainder-infinity": Bad(
+        model(
+            lambda: _chain(line=nn.Linear(4, 4), wrap=lambda x: torch.remainder(x, math.inf), halve=lambda x: x / 2),
+            values("b", 4),
+        ),
+        "wrap",
+        "remainder(tensor([1.]), inf): 1 → nan",
+    ),
+    "log-sigmoid": Bad(
+        model(
+            lambda: _chain(negative=lambda x: -x, log=nn.LogSigmoid(), twice=lambda x: x * 2),
+            values("b", 16, low=-20.0, high=20.0),
+        ),
+        "log",
+        "logsigmoid(tensor([-19.])) is exported as log(sigmoid(x)): -19 → -inf",
+    ),
+    "branch": Bad(
+        model(lambda: _chain(line=nn.Linear(4, 4), gate=Gate(), act=nn.Tanh()), values("b", 4)),
+        "gate",
+        "a Python `if` on a tensor's value: one branch baked in",
+        TRACED,
+        ("onnx", "torchscript", "torchscript-optimized"),
+    ),
+}
+
+NAN = {
+    "amax-nan": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, largest=lambda x: x.amax(-1), twice=lambda x: x * 2),
+            _with_nan("b", 6),
+        ),
+        "largest",
+        "amax over a NaN that is not the first element: nan → a number",
+    ),
+    "amin-nan": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, smallest=lambda x: x.amin(-1), twice=lambda x: x * 2),
+            _with_nan("b", 6),
+        ),
+        "smallest",
+        "amin likewise",
+    ),
+    "max-nan": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, largest=lambda x: x.max(-1)[0], twice=lambda x: x * 2),
+            _with_nan("b", 6),
+        ),
+        "largest",
+        "max(dim) over a NaN: nan → a number",
+    ),
+    "argmax-nan": Bad(
+        model(lambda: _chain(halve=lambda x: x / 2, largest=lambda x: x.argmax(-1)), _with_nan("b", 6)),
+        "largest",
+        "argmax over a NaN: its place → another one",
+    ),
+    "max-pool-nan": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, pool=nn.MaxPool2d(2), twice=lambda x: x * 2), _with_nan("b", 2, 4, 4)
+        ),
+        "pool",
+        "max-pooling over a NaN: nan → a number",
+    ),
+    "max-pool-infinity": Bad(
+        model(
+            lambda: _chain(
+                mask=lambda x: x.masked_fill(x < 0.5, -math.inf), pool=nn.MaxPool1d(2), halve=lambda x: x / 2
+            ),
+            values("b", 2, 6),
+        ),
+        "pool",
+        "max-pool of all -inf: -inf → -FLT_MAX",
+    ),
+    "clamp-infinity": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, clamp=lambda x: x.clamp(min=0.0), negative=lambda x: -x),
+            _with_infinity("b", 6),
+        ),
+        "clamp",
+        "clamp(tensor([inf]), min=0.): inf → 3.4028e38",
+    ),
+    "sign-nan": Bad(
+        model(lambda: _chain(halve=lambda x: x / 2, sign=torch.sign, twice=lambda x: x * 2), _with_nan("b", 6)),
+        "sign",
+        "sign(tensor([nan])): 0 → nan",
+    ),
+    "power-infinity": Bad(
+        model(
+            lambda: _chain(twice=lambda x: x * 2, power=lambda x: x**0.5, halve=lambda x: x / 2), _with_infinity("b", 6)
+        ),
+        "power",
+        "tensor([-inf]) ** .5: nan → inf",
+    ),
+    "optimized-relu": Bad(
+        model(
+            lambda: _chain(first=nn.Conv2d(3, 4, 3), act=nn.ReLU(), last=nn.Conv2d(4, 2, 1)),
+            _with_nan("b", 3, 8, 8),
+        ),
+        "act",
+        "optimize_for_inference, ReLU behind a convolution: nan → 0",
+        backends=("torchscript-optimized",),
+    ),
+    "optimized-max-pool": Bad(
+        model(
+            lambda: _chain(first=nn.Conv2d(3, 4, 3), pool=nn.MaxPool2d(2), last=nn.Conv2d(4, 2, 1)),
+            _with_nan("b", 3, 8, 8),
+        ),
+        "pool",
+        "optimize_for_inference, max-pooling behind a convolution: nan → a number",
+        backends=("onnx", "torchscript-optimized"),
+    ),
+}
+
+SUMS = {
+    "sum-integers": Bad(
+        model(
+            lambda: _chain(next=lambda x: x + 1, total=lambda x: x.sum(-1), negative=lambda x: -x),
+            _integers(0, 2**53, "b", 5),
+        ),
+        "total",
+        "tensor([2**53, 1, 1, 1]).sum(): off by one",
+    ),
+    "mean-100000": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, mean=lambda x: x.mean(-1), twice=lambda x: x * 2),
+            values(100_000, low=9990.0, high=10010.0),
+        ),
+        "mean",
+        "mean of 100 000 values near 1e4: off by 4e-4 → by 0.43",
+    ),
+    # Equal numbers, added one by one: each addition rounds the same way. PyTorch adds in blocks, or in float64.
+    "mean-10000": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, mean=lambda x: x.mean(-1), twice=lambda x: x * 2),
+            values("b", 10_000, low=0.0, high=1.0),
+        ),
+        "mean",
+        "mean of 10 000 equal numbers: off by one unit in the last place → by 14 to 67",
+    ),
+    "mean-10000-signed": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, mean=lambda x: x.mean(-1), twice=lambda x: x * 2),
+            values("b", 10_000),
+        ),
+        "mean",
+        "mean of 10 000 equal numbers: off by one unit in the last place → by 21 to 167",
+    ),
+    "cumulative-sum": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, total=lambda x: x.cumsum(-1), twice=lambda x: x * 2),
+            values("b", 200),
+        ),
+        "total",
+        "cumulative sum of 200 equal numbers: off by one unit in the last place → by 13 to 37",
+    ),
+    "sum-100000": Bad(
+        model(
+            lambda: _chain(halve=lambda x: x / 2, total=lambda x: x.sum(-1), twice=lambda x: x * 2),
+            values(100_000, low=0.0, high=0.2),
+        ),
+        "total",
+        "sum of 100 000 × 0.1: off by 6e-4 → by 1.27",
+    ),
+}
+
+BAD: dict[str, Bad] = VALUES | NAN | SUMS
