@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,18 @@ def test_an_installed_package_is_another_one_where_its_record_is(tmp_path: Path)
         record.write_text(text)
         identities.add(Sdk.installed(tmp_path, "my-pkg", "1.0").identity)
     assert len(identities) == 2
+
+
+def test_a_sysroot_in_another_place_is_the_same_one(
+    sdk: Sdk, headers: Headers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that was moved, or is seen under another name, builds nothing anew."""
+    sources(tmp_path / "sources", monkeypatch)
+    said: list[str] = []
+    for place in ("one", "two"):
+        root = tmp_path / place
+        plain = find_compiler(platform.machine(), said.append)
+        # An option that means nothing, with the sysroot's path in it.
+        moved = replace(plain, sysroot=root, flags=[f"-fdebug-prefix-map={root}=."], cmake=())
+        provide_runner(NATIVE, sdk, headers, moved, said.append)
+    assert len(said) == 1

@@ -80,14 +80,9 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
     """
     program = [Path(__file__), Path(__file__).with_name("cmake.py")]
     sources = [[path.name, file_sha256(path)] for path in (*_sources(), *program)]
-    tools = [
-        compiler.program,
-        compiler.version,
-        compiler.arch,
-        compiler.identity,
-        *compiler.flags,
-        *compiler.link_flags,
-    ]
+    # Where the sysroot lies is not what it is.
+    flags = [flag.replace(str(compiler.sysroot), "") for flag in (*compiler.flags, *compiler.link_flags)]
+    tools = [compiler.program, compiler.version, compiler.arch, compiler.identity, *flags]
     parts = [asdict(native), sources, sdk.identity, headers.identity, tools]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
