@@ -110,19 +110,20 @@ def test_a_count_is_the_same_beside_a_busy_host(layers: Project) -> None:
     assert abs(counted(done)["baseline"]["over_percent"]) <= 0.1
 
 
-def test_both_backends_are_counted_and_their_operators_named(project: Project) -> None:
+def test_all_backends_are_counted_and_their_operators_named(project: Project) -> None:
     done = project.run_command(
         project.command("--device", NAME, "--model", DIGITS, "-k", "instructions", "--profile"), timeout=RUN_S
     )
     assert done.status == 0, done.output
-    torch, onnx = (counted(done, cell) for cell in range(2))
-    for check, most in ((torch, "aten::_slow_conv2d_forward"), (onnx, "FusedConv")):
+    torch, libtorch, onnx, native = (counted(done, cell) for cell in range(4))
+    convolution = "aten::_slow_conv2d_forward"
+    for check, most in ((torch, convolution), (libtorch, convolution), (onnx, "FusedConv"), (native, "FusedConv")):
         assert check["samples"] == 300
         assert check["operators"][0]["operator"] == most
         assert sum(one["share"] for one in check["operators"]) == pytest.approx(1.0)
         assert (project.folder / "build/hil" / check["raw"]).exists()
-    assert onnx["operators"][0]["module"] == "2"  # the second convolution
-    assert 1e5 < onnx["value"] < torch["value"] < 1e7
+    assert onnx["operators"][0]["module"] == native["operators"][0]["module"] == "2"  # the second convolution
+    assert 1e5 < native["value"] < onnx["value"] < libtorch["value"] < torch["value"] < 1e7
 
 
 def test_of_a_run_that_is_killed_no_counting_board_is_left(project: Project) -> None:
