@@ -100,7 +100,11 @@ def is_device(pid: int) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return True  # it has ended
-    return b"agent" in words or any(b"hilgate: wanted Python" in word for word in words)
+    return (
+        b"agent" in words
+        or words[0].endswith(b"hilgate/runner")
+        or any(b"hilgate: wanted Python" in word for word in words)
+    )
 
 
 def test_it_runs_here(large: Project) -> None:
