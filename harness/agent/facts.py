@@ -66,29 +66,19 @@ def libc() -> str:
         return ""
 
 
-def package_versions(names: list[str] | None) -> dict[str, str]:
-    """Installed version by package name; packages that are not there are left out. None asks for all that there are."""
-    found: dict[str, str] = {}
+def distributions(names: list[str] | None) -> dict[str, importlib.metadata.Distribution]:
+    """What is installed, by name; packages that are not there are left out. None asks for all that there are."""
+    found: dict[str, importlib.metadata.Distribution] = {}
     if names is None:
         for item in importlib.metadata.distributions():
-            found.setdefault(_normal(item.metadata["Name"]), item.version)  # as imports do, the first one counts
+            found.setdefault(_normal(item.metadata["Name"]), item)  # as imports do, the first one counts
         return found
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def package_folders(names: list[str] | None) -> dict[str, str]:
-    """Where each is installed: the folder that has the package's own."""
-    folders: dict[str, str] = {}
-    for item in importlib.metadata.distributions():
-        name = _normal(item.metadata["Name"])
-        if names is None or name in names:
-            folders.setdefault(name, str(item.locate_file("")))  # the first one, as above
-    return folders
 
 
 def _normal(name: str | None) -> str:
@@ -97,7 +87,8 @@ def _normal(name: str | None) -> str:
 
 
 def facts(packages: list[str] | None) -> dict[str, Any]:
-    """All of it, as JSON's own types."""
+    """All of it, as JSON's own types; "folders" are those that have the packages' own."""
+    installed = distributions(packages)
     return {
         "arch": platform.machine(),
         "cpu": cpu_name(),
@@ -111,6 +102,6 @@ def facts(packages: list[str] | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "executable": os.environ.get("HILGATE_PYTHON") or sys.executable,
         "bits": 8 * struct.calcsize("P"),
-        "packages": package_versions(packages),
-        "folders": package_folders(packages),
+        "packages": {name: item.version for name, item in installed.items()},
+        "folders": {name: str(item.locate_file("")) for name, item in installed.items()},
     }

@@ -139,10 +139,10 @@ class Bundle:
 
 def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -> Bundle:
     """Put together what runs an artifact; or, without one, what would."""
-    sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}
-    sources["agent/backend.py"] = backend.source
-    if runtime.runner is not None:
-        sources = {}
+    sources = dict[str, Path]()
+    if runtime.runner is None:
+        sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}
+        sources["agent/backend.py"] = backend.source
     agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
     if artifact is None:
         return Bundle(backend.name, agent, {}, runtime)

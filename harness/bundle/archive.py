@@ -10,6 +10,7 @@ In the cache, of each store:
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..agent.unpack import CHUNK_BYTES
 from ..cache import cache_folder, file_sha256, storage_errors, write_atomically
 from .wheels import keep_file, kept_file
 
@@ -60,8 +62,7 @@ class Packer:
             return
         info.file_size = content.stat().st_size  # tells whether it needs the long format
         with content.open("rb") as source, self._archive.open(info, "w") as target:
-            while piece := source.read(1 << 20):
-                target.write(piece)
+            shutil.copyfileobj(source, target, CHUNK_BYTES)
         self.unpacked_bytes += info.file_size
 
 

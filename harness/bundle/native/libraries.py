@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -18,7 +19,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
-from ...agent.unpack import installed_path
+from ...agent.unpack import CHUNK_BYTES, installed_path
 from ...errors import BackendError
 from ..archive import Archive, Packer, provide_archive
 from ..wheels import Wheel
@@ -92,8 +93,7 @@ def _closure(members: Mapping[str, tuple[zipfile.ZipFile, str]], roots: Sequence
         taken[name] = work / name
         taken[name].parent.mkdir(parents=True, exist_ok=True)
         with archive.open(member) as source, taken[name].open("wb") as target:
-            while piece := source.read(1 << 20):
-                target.write(piece)
+            shutil.copyfileobj(source, target, CHUNK_BYTES)
         wanted += [by_name[needed] for needed in needed_libraries(taken[name]) if needed in by_name]
     return [taken[name] for name in sorted(taken)]
 
