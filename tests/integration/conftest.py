@@ -15,15 +15,13 @@ from typing import Any
 
 import pytest
 
-from harness.cache import cache_folder
 from harness.links.ssh import Link
 from harness.shipped import SUITE
 from tests.integration.desk import Desk, linked
 from tests.integration.emulated import opened
+from tests.integration.runners import USERS_CACHE, Built, Runners, build_all, runners_in
 from tests.support.sshd import BoardServer
 
-# Read before the tests' own takes its place.
-USERS_CACHE = cache_folder()
 MODEL = """
     import torch
     from harness import Input, Model
@@ -175,4 +173,17 @@ def link(server: BoardServer, desk: Desk) -> Iterator[Link]:
     """To that server, by its name in ~/.ssh/config."""
     desk.configure(server)
     with linked(desk.device()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+    """Both runners, as a device has them: built once for all who ask."""
+    return build_all(tmp_path_factory.mktemp("runners"))
+
+
+@pytest.fixture
+def runners(built: dict[str, Built], tmp_path: Path) -> Iterator[Runners]:
+    """Starts them; those that a test left are ended."""
+    with runners_in(built, tmp_path) as made:
         yield made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,8 @@ from .runners import (
     EVERY_TYPE,
     INPUTS,
     SHAPES,
-    Built,
     Runners,
     bits,
-    build_all,
     graph,
     in_python,
     jit,
@@ -31,7 +29,6 @@ from .runners import (
     onnx_net,
     onnx_shapes,
     onnx_types,
-    runners_in,
     saved,
     scaled,
     scripted,
@@ -64,17 +61,6 @@ class Normalised(torch.nn.Module):
         """Both."""
         found: torch.Tensor = self.layers(x)
         return found
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
-    return build_all(tmp_path_factory.mktemp("runners"))
-
-
-@pytest.fixture
-def runners(built: Mapping[str, Built], tmp_path: Path) -> Iterator[Runners]:
-    with runners_in(built, tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import platform
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,10 @@ from .boards import wait_for
 from .runners import (
     INPUTS,
     SETTINGS,
-    Built,
     Runners,
-    build_all,
     compiled,
     counting,
     load,
-    runners_in,
     scaled,
 )
 
@@ -66,17 +63,6 @@ ENGINE = f"""
     extern "C" void* hilgate_make_engine(const void*) {{ MAKE; return nullptr; }}
     static int started = (AT_START, 0);
 """
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
-    return build_all(tmp_path_factory.mktemp("runners"))
-
-
-@pytest.fixture
-def runners(built: Mapping[str, Built], tmp_path: Path) -> Iterator[Runners]:
-    with runners_in(built, tmp_path) as made:
-        yield made
 
 
 def ticks(pid: int) -> int:

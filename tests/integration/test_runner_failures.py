@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,10 @@ from harness.errors import AgentFailure
 
 from .runners import (
     INPUTS,
-    Built,
     Runners,
-    build_all,
     compiled,
     graph,
     load,
-    runners_in,
     scaled,
     scripted,
 )
@@ -34,17 +30,6 @@ NO_API = """
     const char* version() { return "1.18.1"; }
     extern "C" const Base* OrtGetApiBase() { static const Base base{none, version}; return &base; }
 """
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
-    return build_all(tmp_path_factory.mktemp("runners"))
-
-
-@pytest.fixture
-def runners(built: Mapping[str, Built], tmp_path: Path) -> Iterator[Runners]:
-    with runners_in(built, tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize(
