@@ -39,15 +39,18 @@ SMOOTH = 64.0
 TRIES = 3
 
 
-def noise(inputs: Sequence[Input], arrays: Arrays, eager: Run, exact: Run) -> dict[str, float]:
+def noise(
+    inputs: Sequence[Input], arrays: Arrays, here: Mapping[str, Array], eager: Run, exact: Run
+) -> dict[str, float]:
     """By output, the error that counts as 1 for the reasons above; 0 where there is none.
 
     Args:
+        here: what the float64 run gives for the arrays themselves, by output.
         eager: the model in its own types; arrays by output.
         exact: the same in float64.
     """
     largest: dict[str, float] = {}
-    here = {name: array for name, array in exact(arrays).items() if array.dtype.kind == "f"}
+    floats = {name: array for name, array in here.items() if array.dtype.kind == "f"}
     for seed in range(TRIES):
         directions = _directions(inputs, arrays, seed)
         if not directions:
@@ -56,7 +59,7 @@ def noise(inputs: Sequence[Input], arrays: Arrays, eager: Run, exact: Run) -> di
         ways = [beside, *({name: move(step) for name, move in directions.items()} for step in STEPS[1:])]
         answers = [exact({**arrays, **way}) for way in ways]
         other = eager({**arrays, **beside})
-        for name, there in here.items():
+        for name, there in floats.items():
             if any(one[name].shape != there.shape for one in (*answers, other)):
                 continue  # its size depends on the values: nothing can be subtracted
             moves = [_largest(answer[name], there) for answer in answers]

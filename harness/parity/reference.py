@@ -85,7 +85,8 @@ class Reference:
 
         expected = self(arrays)
         try:
-            widening = noise(self.built.model.inputs, arrays, eager, exact)
+            here = {one.name: one.exact for one in expected}
+            widening = noise(self.built.model.inputs, arrays, here, eager, exact)
         except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
             return expected
         return [
