@@ -6,12 +6,13 @@ An operation takes a header and tensors and returns a header and tensors. Whatev
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import telemetry, timing
+from .expand import expand
 from .frames import Array
 from .structure import flatten
 
@@ -37,6 +38,7 @@ class Operations:
         self.before_runtime_kib = before_runtime_kib
         self.engine: Any = None
         self.input_names: list[str] = []
+        self.kept: list[list[Array]] = []
         self.waited_ns = 0  # for the host; taken off the load time
 
     def __call__(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
@@ -80,16 +82,27 @@ class Operations:
         return reply, [array for _, array in named]
 
     def op_infer(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Infer once for each set of inputs. Tensors and reply: set after set; "inference_ns": the model's share."""
+        """Infer once for each set of inputs. Tensors and reply: set after set; "inference_ns": the model's share.
+
+        Header, in place of tensors: "fills", for each set a list of fills, one an input (see expand).
+        """
         engine = self._loaded()
         outputs: list[Array] = []
         spent = 0
-        for prepared in self._prepared(engine, tensors):
+        sets = self._expanded(engine, header["fills"]) if "fills" in header else self._prepared(engine, tensors)
+        for prepared in sets:
             start = time.perf_counter_ns()
             raw = engine.run(prepared)
             spent += time.perf_counter_ns() - start
             outputs += [array for _, array in flatten(engine.arrays(raw))]
         return {"inference_ns": spent}, outputs
+
+    def op_keep(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Keep these sets of inputs, in place of those before: what the "base" of a fill chooses from."""
+        names = self.input_names
+        self._check_sets(tensors)
+        self.kept = [tensors[index :: len(names)] for index in range(len(names))]
+        return {}, []
 
     def op_warm_up(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Infer until it no longer gets faster. Header: "budget_ns". Tensors: sets of inputs, taken in turn."""
@@ -136,9 +149,22 @@ class Operations:
             raise RuntimeError("no artifact is loaded: the operation load comes first")
         return self.engine
 
-    def _prepared(self, engine: Any, tensors: Sequence[Array]) -> list[Any]:
+    def _check_sets(self, tensors: Sequence[Array]) -> None:
         names = self.input_names
-        if not tensors or len(tensors) % len(names):
+        if not tensors or not names or len(tensors) % len(names):
             raise ValueError(f"wanted sets of {len(names)} inputs ({', '.join(names)}); found {len(tensors)} tensors")
+
+    def _expanded(self, engine: Any, sets: Sequence[Sequence[dict[str, Any]]]) -> Iterator[Any]:
+        """One at a time: a small board has no room for all."""
+        for fills in sets:
+            if len(fills) != len(self.input_names):
+                raise ValueError(f"wanted {len(self.input_names)} fills, one an input; found {len(fills)}")
+            kept = self.kept or [[]] * len(fills)
+            arrays = [expand(fill, kept[index]) for index, fill in enumerate(fills)]
+            yield engine.prepare(dict(zip(self.input_names, arrays)))
+
+    def _prepared(self, engine: Any, tensors: Sequence[Array]) -> list[Any]:
+        self._check_sets(tensors)
+        names = self.input_names
         sets = range(0, len(tensors), len(names))
         return [engine.prepare(dict(zip(names, tensors[start : start + len(names)]))) for start in sets]
