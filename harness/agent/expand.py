@@ -98,7 +98,7 @@ def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Array:
 def _words(key: int, stream: int, count: int) -> Array:
     # numpy counts one on before each block, its first as well. Of its generators only the raw words are used: those
     # are promised to stay as they are.
-    return np.random.Philox(key=key + (stream << 64)).random_raw(count)  # type: ignore[no-any-return]
+    return np.random.Philox(key=key + (stream << 64)).random_raw(count)
 
 
 def _half_words(key: int, stream: int, count: int) -> Array:
@@ -148,4 +148,5 @@ def _changed(array: Array, fill: Mapping[str, Any], base: Array) -> Array:
     if base.dtype != array.dtype or base.size != array.size:
         raise ValueError(f"wanted a kept {array.dtype} array of {array.size} elements; found {base.dtype}[{base.size}]")
     chosen = _half_words(fill["key"], 1, array.size) < fill["changed"]
-    return np.where(chosen, array, base.reshape(-1))
+    mixed: Array = np.where(chosen, array, base.reshape(-1))
+    return mixed
