@@ -140,9 +140,23 @@ class Deployment:
             self.device_time.seconds += reply.header["inference_ns"] / 1e9
             if len(sets) > 1:
                 self._pace = _shapes(chunk[0]), reply.header["elapsed_ns"] / 1e9 / len(chunk)
-            width = len(reply.tensors) // len(chunk)
-            outputs += [reply.tensors[index * width : (index + 1) * width] for index in range(len(chunk))]
+            outputs += _cut(reply.tensors, len(chunk))
         return outputs
+
+    def infer_fills(self, sets: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[Array]]:
+        """The same for inputs that the device makes itself, in one call.
+
+        Args:
+            sets: for each set of inputs a fill for each of them; see harness.agent.expand.
+        """
+        header = {"op": "infer", "fills": [[dict(fill) for fill in fills] for fills in sets]}
+        reply = self._call(header, [], self.timeouts.infer_s(len(sets)))
+        self.device_time.seconds += reply.header["inference_ns"] / 1e9
+        return _cut(reply.tensors, len(sets))
+
+    def keep(self, sets: Sequence[Inputs]) -> None:
+        """Have the device keep sets of inputs, in place of those before: what a fill's "base" chooses from."""
+        self._call({"op": "keep"}, [array for inputs in sets for array in inputs.values()], self.timeouts.start_s)
 
     def _chunk_size(self, inputs: Inputs, sets: int) -> int:
         """How many sets like this one go into the next call: one, until it is known how long that takes."""
@@ -274,3 +288,8 @@ class Deployment:
 
 def _shapes(inputs: Inputs) -> list[tuple[int, ...]]:
     return [array.shape for array in inputs.values()]
+
+
+def _cut(tensors: list[Array], sets: int) -> list[list[Array]]:
+    width = len(tensors) // sets
+    return [tensors[index * width : (index + 1) * width] for index in range(sets)]

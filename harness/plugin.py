@@ -61,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
+    config.stash[RUN].memory = getattr(config, "cache", None)  # none with -p no:cacheprovider
     config.stash[RUN].evidence.asked = {
         "time_limit_s": options.time_limit_s,
         "seed": options.seed,

@@ -32,6 +32,8 @@ from .model import Array
 from .model_file import ModelFile
 from .options import Options
 from .parity import PARITY
+from .parity.finds import Finds, Memory
+from .parity.inputs import SAMPLES, samples_of
 from .parity.reference import Reference
 from .parity.replay import write_replay
 from .progress import ProgressBars
@@ -54,7 +56,8 @@ class Run:
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     counter: Counter = field(init=False)
-    _built: tuple[ModelFile, BuiltModel, Reference] | None = None
+    memory: Memory | None = None  # what outlasts the run
+    _built: tuple[ModelFile, BuiltModel, Reference, Finds] | None = None
     _samples: tuple[tuple[ModelFile, bool], tuple[SampleSet, float] | None] | None = None
     _board: Board | None = None
 
@@ -66,8 +69,16 @@ class Run:
         if self._built is None or self._built[0] != file:
             self._built = None  # let go of the one before: two large models need not be held at once
             built = build_model(file)
-            self._built = (file, built, Reference(built))
-        return self._built[1:]
+            samples = read_samples(built, SAMPLES)
+            reference = Reference(built, samples_of(samples.sets, built.model) if samples else ())
+            self._built = (file, built, reference, Finds(built.model, file.name, self.memory))
+        return self._built[1:3]
+
+    def finds(self, file: ModelFile) -> Finds:
+        """Inputs of a model that showed something, in this run and in those before."""
+        self.built(file)
+        assert self._built is not None
+        return self._built[3]
 
     def samples(self, cell: Cell) -> tuple[SampleSet, float] | None:
         """The model file's samples as its device takes them, and eager PyTorch's score over these; None without any."""

@@ -9,8 +9,9 @@ taken over each output tensor, where ulp is one unit in the last place of the ou
 float64), and at least float32's smallest normal number. NaN and infinities must be where eager float32 has them, or
 where the float64 run rounded to that type has them. Where r is not finite in that type and e is, a finite b is measured
 against e, with at least one ulp of that element. Where this finds too large an error, the denominator is widened by
-what the input's own rounding does to the answer; see conditioning. Integers and booleans must equal one of the two.
-Count, names, shapes and dtypes must be eager's. docs/parity.md derives the rule.
+what the input's own rounding does to the answer; see conditioning. Integers and booleans must equal one of the two;
+indices that a maximum or a sorting has picked are then judged by the values that they point to; see pointing. Count,
+names, shapes and dtypes must be eager's. docs/parity.md derives the rule.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..model import Array
+
+if TYPE_CHECKING:
+    from .pointing import Picked
 
 # Elements looked at in one go: they and their float64 copies stay in the second-level cache.
 CHUNK = 1 << 14
@@ -37,6 +42,7 @@ class Expected:
         eager: eager PyTorch's output, in its own type.
         exact: the float64 run's output, float64[…]; for integers and booleans, in their own type.
         noise: an error that counts as 1 at least; see harness.parity.conditioning.
+        picked: of indices, what they were picked from, where that is known; see harness.parity.pointing.
         plain: of each chunk, whether all its elements are finite, r's also when they are rounded to eager's type.
         scale: the error that counts as 1, the rule's denominator; 0 for integers and booleans.
         magnitude: max |r|.
@@ -46,6 +52,7 @@ class Expected:
     eager: Array
     exact: Array
     noise: float = 0.0
+    picked: Picked | None = None
     plain: tuple[bool, ...] = field(init=False, default=())
     scale: float = field(init=False, default=0.0)
     magnitude: float = field(init=False, default=0.0)
@@ -108,7 +115,10 @@ def compare_output(expected: Expected, answer: Array) -> Difference:
         if wanted != found:
             return Difference(np.inf, expected.name, (), f"{what}: wanted {wanted}; found {found}")
     if eager.dtype.kind != "f":
-        return _different(expected, answer, (answer == eager) | (answer == exact))
+        same = (answer == eager) | (answer == exact)
+        if expected.picked is not None and not same.all():
+            return _pointing(expected, expected.picked, answer)
+        return _different(expected, answer, same)
     with np.errstate(all="ignore"):
         ratio, flat = _worst(expected, answer.reshape(-1))
         if ratio == np.inf and not (accepted := _accepted(answer, expected)).all():
@@ -118,6 +128,20 @@ def compare_output(expected: Expected, answer: Array) -> Difference:
     index = tuple(int(place) for place in np.unravel_index(flat, answer.shape))
     what = f"wanted {exact[index]!s} (eager {eager.dtype}: {eager[index]!s}); found {answer[index]!s}"
     return Difference(ratio, expected.name, index, what)
+
+
+def _pointing(expected: Expected, picked: Picked, answer: Array) -> Difference:
+    """Indices, by the values that they point to."""
+    wanted, found = picked.at(expected.eager), picked.at(answer)
+    if wanted is None or found is None:
+        return _different(expected, answer, answer == expected.eager)
+    with np.errstate(all="ignore"):
+        ratios = np.abs(found - wanted) / picked.scale
+        ratios = np.where(_alike(found, wanted), np.where(np.isfinite(ratios), ratios, 0.0), np.inf)
+    index = tuple(int(place) for place in np.unravel_index(int(ratios.argmax()), answer.shape))
+    what = f"wanted {expected.eager[index]!s}, where there is {wanted[index]!s}"
+    what += f"; found {answer[index]!s}, where there is {found[index]!s}"
+    return Difference(float(ratios[index]), expected.name, index, what)
 
 
 def _worst(expected: Expected, answer: Array) -> tuple[float, int]:

@@ -1,68 +1,33 @@
-"""Inputs for the search: Hypothesis draws small recipes, numpy makes the arrays.
+"""Inputs for the search: Hypothesis draws small recipes, host and device make the arrays of them, each for itself.
 
-A recipe shrinks well (towards the smallest sizes, zeros, no special elements) and costs little to draw, whatever the
-array's size.
+A recipe shrinks well (towards the smallest sizes, zeros, no special elements) and costs little to draw and to send,
+whatever the array's size.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from ..inputs import Arrays, as_dtype, uniform
-from ..model import FLOAT_TYPES, Array, Input, Model
+from ..inputs import Arrays
+from ..model import FLOAT_TYPES, Input, Model
+from .fills import Fill, denormal_places
 
 MAX_SPECIAL = 4
-NARROW = 1e-3
-
-
-@dataclass(frozen=True)
-class Fill:
-    """How one array is filled.
-
-    Attributes:
-        kind: "constant", every element ``value``; "ends", one of the range's ends or the value; "uniform", spread over
-            the range; "narrow", spread over a thousandth of it around the value.
-        seed: of the random kinds.
-        special: (place as a fraction of the array, value) of single elements set last, NaN and infinity among them.
-    """
-
-    kind: str
-    value: float = 0.0
-    seed: int = 0
-    special: tuple[tuple[float, float], ...] = ()
-
-    def make(self, item: Input, sizes: Mapping[str, int]) -> Array:
-        """The array."""
-        # An array also where the input has no dimensions, for which numpy's functions return scalars.
-        array = np.array(self._filled(item, sizes))
-        for place, value in self.special if array.size else ():
-            array.reshape(-1)[int(place * array.size)] = value
-        return array
-
-    def __str__(self) -> str:
-        random = f", seed {self.seed}" if self.kind != "constant" else ""
-        special = "".join(f", element {value} at {place:.3g} of the array" for place, value in self.special)
-        return f"{self.kind} (value {self.value}{random}{special})"
-
-    def _filled(self, item: Input, sizes: Mapping[str, int]) -> Array:
-        low, high = item.range
-        shape = item.sizes(sizes)
-        if self.kind == "constant":
-            return as_dtype(np.full(shape, self.value), item)
-        if self.kind == "ends":
-            three = as_dtype(np.array([low, high, self.value], dtype=object), item)
-            random = np.random.Generator(np.random.Philox(self.seed))
-            return three[random.integers(0, len(three), shape)]
-        array = uniform(item, sizes, self.seed)
-        if self.kind == "narrow":
-            array = as_dtype(self.value * (1 - NARROW) + array.astype(np.float64) * NARROW, item)
-        return array
+SEEDS = 2**32 - 1
+# Sizes at which programs go wrong: the loop that is never run, run once, has no rest, has one.
+SIZES = (0, 1, 2, 3, 7)
+# So many real samples are mutated, at most.
+SAMPLES = 4
+# Whole numbers at which a narrower type ends, or a float can no longer tell neighbours apart.
+LANDMARKS = tuple(2**bits + off for bits in (7, 8, 15, 16, 24, 31, 32, 53, 63) for off in (-1, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -72,9 +37,24 @@ class Recipe:
     sizes: Mapping[str, int]
     fills: tuple[Fill, ...]
 
-    def make(self, model: Model) -> Arrays:
-        """The arrays, by name."""
-        return {item.name: fill.make(item, self.sizes) for item, fill in zip(model.inputs, self.fills, strict=True)}
+    @cached_property
+    def key(self) -> str:
+        """Names it: the same text for the same recipe, which can be read again."""
+        return json.dumps({"sizes": dict(self.sizes), "fills": [asdict(fill) for fill in self.fills]}, sort_keys=True)
+
+    @classmethod
+    def read(cls, key: str) -> Recipe:
+        """The recipe of that key.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is none.
+        """
+        said = json.loads(key)
+        fills = (
+            Fill(**{**fill, "special": tuple((place, value) for place, value in fill["special"])})
+            for fill in said["fills"]
+        )
+        return cls(said["sizes"], tuple(fills))
 
     def __str__(self) -> str:
         """For a message: what somebody needs to see what kind of input it is."""
@@ -82,63 +62,158 @@ class Recipe:
         return "; ".join(filter(None, [sizes, *map(str, self.fills)]))
 
 
-def recipes(model: Model) -> st.SearchStrategy[Recipe]:
-    """All recipes of a model: every size in its range, values all over theirs."""
-    sizes = st.fixed_dictionaries({name: st.integers(low, high) for name, (low, high) in model.dims.items()})
-    fills = st.tuples(*(_fills(item) for item in model.inputs))
-    return st.builds(Recipe, sizes, fills)
+@dataclass(frozen=True)
+class InputSpace:
+    """All inputs that a model file allows.
 
-
-def first_recipes(model: Model) -> list[Recipe]:
-    """Tried before any that are drawn.
-
-    At the measured sizes: spread, ends, zeros, and each of NaN and the infinities that is allowed; then the smallest
-    and the largest sizes.
+    Attributes:
+        samples: real ones, at the measured sizes.
     """
-    spread = Fill("uniform", seed=1)
-    corners = [dict(model.measure), _sizes(model, 0), _sizes(model, 1)]
-    made = [*whole_range(model), _recipe(model, corners[0], Fill("constant"))]
-    for value in (math.nan, math.inf, -math.inf):
-        if any(value in _specials(item) for item in model.inputs):
-            made.append(_recipe(model, corners[0], spread, value))
-    made += [_recipe(model, sizes, spread) for sizes in corners[1:]]
-    return [recipe for index, recipe in enumerate(made) if recipe not in made[:index]]
+
+    model: Model
+    samples: Sequence[Arrays] = ()
+
+    def make(self, recipe: Recipe) -> Arrays:
+        """The arrays, by name."""
+        return {
+            item.name: fill.make(item, recipe.sizes, [arrays[item.name] for arrays in self.samples])
+            for item, fill in zip(self.model.inputs, recipe.fills, strict=True)
+        }
+
+    def describe(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """What is sent in place of the arrays: for each input, a fill of harness.agent.expand."""
+        return [fill.described(item, recipe.sizes) for item, fill in zip(self.model.inputs, recipe.fills, strict=True)]
+
+    def recipes(self) -> st.SearchStrategy[Recipe]:
+        """Every size in its range, values all over theirs, real samples mutated."""
+        sizes = {name: _sizes(low, high) for name, (low, high) in self.model.dims.items()}
+        drawn = st.builds(Recipe, st.fixed_dictionaries(sizes), st.tuples(*map(_fills, self.model.inputs)))
+        if not self.samples:
+            return drawn
+        changed = st.sampled_from([0.001, 0.01, 0.1, 0.5])
+        sample = st.integers(0, len(self.samples) - 1)
+        mutated = st.builds(self._sample, sample, changed, st.integers(0, SEEDS), _flags(self.model.inputs))
+        return drawn | mutated
+
+    def essential(self) -> list[Recipe]:
+        """Tried before all others, however slow the device is.
+
+        At the measured sizes: spread, ends, zeros, and each of NaN and the infinities that is allowed; then the
+        smallest and the largest sizes.
+        """
+        model = self.model
+        made = [*self.whole_range(), self._alike(model.measure, Fill("constant"))]
+        for value in (math.nan, math.inf, -math.inf):
+            if any(value in _specials(item) for item in model.inputs):
+                made.append(self._alike(model.measure, Fill("uniform", seed=1), value))
+        for end in (0, 1):
+            sizes = {name: ends[end] for name, ends in model.dims.items()}
+            made.append(self._alike(sizes, Fill("uniform", seed=1)))
+        return _once(made)
+
+    def corners(self) -> list[Recipe]:
+        """Where programs go wrong: −0, denormal and large numbers, ties, sorted, near-equal, odd sizes, samples."""
+        before = {recipe.key for recipe in self.essential()}
+        return [recipe for recipe in _once(self._corners()) if recipe.key not in before]
+
+    def whole_range(self) -> list[Recipe]:
+        """At the measured sizes: values spread over the range, and its ends mixed."""
+        return [self._alike(self.model.measure, fill) for fill in (Fill("uniform", seed=1), Fill("ends", seed=2))]
+
+    def holds(self, recipe: Recipe) -> bool:
+        """Whether a recipe from elsewhere is one of these: the samples may have become fewer."""
+        sized = all(low <= recipe.sizes.get(name, -1) <= high for name, (low, high) in self.model.dims.items())
+        filled = len(recipe.fills) == len(self.model.inputs) and all(
+            fill.base < len(self.samples) if fill.kind == "sample" else fill.kind in _kinds(item)
+            for fill, item in zip(recipe.fills, self.model.inputs, strict=True)
+        )
+        return sized and filled
+
+    def _corners(self) -> Iterator[Recipe]:
+        measure = self.model.measure
+        for index in range(min(len(self.samples), 2)):
+            yield self._sample(index, 0.0, 0, ())
+            yield self._sample(index, (0.1, 0.5)[index], 5, ())
+        for kind in ("near-equal", "ties", "ascending", "descending", "narrow", "magnitudes", "denormal"):
+            yield self._alike(measure, Fill(kind, seed=3))
+        yield self._alike(measure, Fill("constant", -0.0))
+        for end in (0, 1):
+            yield Recipe(measure, tuple(Fill("constant", item.range[end]) for item in self.model.inputs))
+        for name, (low, high) in self.model.dims.items():
+            for size in SIZES:
+                if low <= size <= high:
+                    yield self._alike({**measure, name: size}, Fill("uniform", seed=4))
+
+    def _alike(self, sizes: Mapping[str, int], fill: Fill, value: float = 0.0) -> Recipe:
+        """Every input filled alike, but not with the same numbers; with a special value amid each that may have it."""
+        fills = []
+        for index, item in enumerate(self.model.inputs):
+            special = ((0.5, value),) if value in _specials(item) else ()
+            kind = fill.kind if fill.kind in _kinds(item) else "uniform"
+            middle = item.range[0] / 2 + item.range[1] / 2 if kind in ("narrow", "near-equal") else fill.value
+            fills.append(replace(fill, kind=kind, value=middle, seed=fill.seed + index, special=special))
+        return Recipe(sizes, tuple(fills))
+
+    def _sample(self, base: int, changed: float, seed: int, special: tuple[tuple[float, float] | None, ...]) -> Recipe:
+        fills = []
+        for index, _ in enumerate(self.model.inputs):
+            own = special[index] if index < len(special) else None
+            fill = Fill("sample", seed=seed + index, base=base, changed=changed, special=(own,) if own else ())
+            fills.append(fill)
+        return Recipe(self.model.measure, tuple(fills))
 
 
-def whole_range(model: Model) -> list[Recipe]:
-    """At the measured sizes: values spread over the range, and its ends mixed."""
-    return [_recipe(model, model.measure, fill) for fill in (Fill("uniform", seed=1), Fill("ends", seed=2))]
-
-
-def _recipe(model: Model, sizes: Mapping[str, int], fill: Fill, value: float = 0.0) -> Recipe:
-    """Every input filled alike, but not with the same numbers; with a special value amid each that may have it."""
-    fills = []
-    for index, item in enumerate(model.inputs):
-        special = ((0.5, value),) if value in _specials(item) else ()
-        fills.append(replace(fill, seed=fill.seed + index, special=special))
-    return Recipe(sizes, tuple(fills))
+def _once(recipes: Iterator[Recipe] | list[Recipe]) -> list[Recipe]:
+    """Each once. By their keys: equal numbers may be 0 and −0, and a NaN is not equal to itself."""
+    return list({recipe.key: recipe for recipe in recipes}.values())
 
 
 def _specials(item: Input) -> tuple[float, ...]:
     return (math.nan,) * item.allow_nan + (math.inf, -math.inf) * item.allow_infinity
 
 
-def _sizes(model: Model, end: int) -> dict[str, int]:
-    return {name: ends[end] for name, ends in model.dims.items()}
+def _kinds(item: Input) -> list[str]:
+    """The kinds of fill that an input can have, without "sample"; the simplest first."""
+    kinds = ["constant", "uniform", "ends", "narrow", "near-equal", "ties", "ascending", "descending"]
+    if item.dtype in FLOAT_TYPES:
+        first, last = denormal_places(item)
+        kinds += ["magnitudes"] + ["denormal"] * (first < last)
+    return kinds
+
+
+def _sizes(low: int, high: int) -> st.SearchStrategy[int]:
+    landmarks = [size for size in (*SIZES, high) if low <= size <= high]
+    return st.integers(low, high) | st.sampled_from(landmarks)
 
 
 def _fills(item: Input) -> st.SearchStrategy[Fill]:
-    kinds = st.sampled_from(["constant", "uniform", "ends", "narrow"])
+    special = st.lists(_special(item), max_size=MAX_SPECIAL).map(tuple)
+    return st.builds(Fill, st.sampled_from(_kinds(item)), _elements(item), st.integers(0, SEEDS), special)
+
+
+def _special(item: Input) -> st.SearchStrategy[tuple[float, float]]:
     places = st.floats(0, 1, exclude_max=True)
-    special = st.lists(st.tuples(places, _elements(item, special=True)), max_size=MAX_SPECIAL).map(tuple)
-    return st.builds(Fill, kinds, _elements(item, special=False), st.integers(0, 2**32 - 1), special)
+    extra = _specials(item)
+    return st.tuples(places, _elements(item) | st.sampled_from(extra) if extra else _elements(item))
 
 
-def _elements(item: Input, *, special: bool) -> st.SearchStrategy[Any]:
+def _flags(inputs: Sequence[Input]) -> st.SearchStrategy[Any]:
+    """For each input, one element of its own among a sample's, or none."""
+    return st.tuples(*(st.none() | _special(item) for item in inputs))
+
+
+def _elements(item: Input) -> st.SearchStrategy[Any]:
     low, high = item.range
     if item.dtype not in FLOAT_TYPES:
-        return st.integers(int(low), int(high))
+        landmarks = [value for one in LANDMARKS for value in (one, -one) if low <= value <= high]
+        drawn = st.integers(int(low), int(high))
+        return drawn | st.sampled_from(landmarks) if landmarks else drawn
     width = {"float16": 16, "float32": 32, "float64": 64}[item.dtype]
     finite: st.SearchStrategy[Any] = st.floats(low, high, width=width)  # type: ignore[arg-type]
-    extra = _specials(item) if special else ()
-    return finite | st.sampled_from(extra) if extra else finite
+    return finite
+
+
+def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:
+    """Of a model's samples, cut into sets of the measured sizes, those that are mutated."""
+    chosen = np.linspace(0, len(sets) - 1, min(SAMPLES, len(sets))).round().astype(int)
+    return [{item.name: np.ascontiguousarray(sets[index][item.name]) for item in model.inputs} for index in chosen]

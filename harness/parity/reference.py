@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,12 @@ from ..inputs import Arrays, describe
 from ..model import Array
 from .comparison import Expected, ulp
 from .conditioning import noise
-from .inputs import whole_range
+from .inputs import InputSpace
 
 if TYPE_CHECKING:
     import torch
+
+    from .pointing import Picked
 
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
@@ -36,26 +38,34 @@ class Reference:
 
     The float64 module is made on the first use: it takes twice the model's memory.
 
+    Args:
+        samples: real inputs, at the measured sizes, which the search mutates.
+
     Attributes:
+        space: the inputs that there are.
         computed: how many inputs were run, and not remembered.
     """
 
-    def __init__(self, built: BuiltModel) -> None:
+    def __init__(self, built: BuiltModel, samples: Sequence[Arrays] = ()) -> None:
         self.built = built
+        self.space = InputSpace(built.model, samples)
         self._wide: torch.nn.Module | None = None
         self._known: OrderedDict[str, list[Expected]] = OrderedDict()
         self._bytes = 0
         self._usual: dict[str, float] | None = None
         self.computed = 0
 
-    def __call__(self, arrays: Arrays) -> list[Expected]:
+    def __call__(self, arrays: Arrays, key: str = "") -> list[Expected]:
         """What each output should be.
+
+        Args:
+            key: names the inputs, where they have a shorter name than all their bytes: a recipe's.
 
         Raises:
             ModelError: the model rejects inputs that its file declares.
             NoReference: it cannot be run in float64.
         """
-        key = _digest(arrays)
+        key = key or _digest(arrays)
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
@@ -67,12 +77,12 @@ class Reference:
             self._bytes -= _size(self._known.popitem(last=False)[1])
         return expected
 
-    def widened(self, arrays: Arrays) -> list[Expected]:
+    def widened(self, arrays: Arrays, key: str = "") -> list[Expected]:
         """The same, by a wider rule for an input that is suspicious: a dozen more runs of the model.
 
         What the input's own rounding does to the answer counts (see conditioning); so does a unit in the last place of
         the output's largest element over the input's whole range. A sigmoid far down its tail is off by as much as one
-        near 1: who takes its number uses it beside such.
+        near 1: who takes its number uses it beside such. And indices get to know what they were picked from.
 
         Raises: as a call.
         """
@@ -83,7 +93,7 @@ class Reference:
         def exact(beside: Arrays) -> Mapping[str, Array]:
             return _leaves(self._run_wide(beside))
 
-        expected = self(arrays)
+        expected = [replace(one, picked=found) for one, found in self._with_picked(arrays, self(arrays, key))]
         try:
             here = {one.name: one.exact for one in expected}
             widening = noise(self.built.model.inputs, arrays, here, eager, exact)
@@ -96,11 +106,26 @@ class Reference:
             for one in expected
         ]
 
+    def _with_picked(self, arrays: Arrays, expected: list[Expected]) -> Iterator[tuple[Expected, Picked | None]]:
+        """Each output, and what its indices were picked from: float64's values, and how far float32's are off."""
+        if all(one.eager.dtype.kind not in "iu" for one in expected):
+            yield from ((one, None) for one in expected)
+            return
+        from .pointing import picked
+
+        narrow = picked(lambda: run_eager(self.built.module, arrays))
+        wide = picked(lambda: self._run_wide(arrays))
+        for one in expected:
+            near, exact = narrow.get(one.name), wide.get(one.name)
+            if near is None or exact is None or near.values.shape != exact.values.shape:
+                yield one, None
+            else:
+                yield one, replace(exact, scale=Expected("", near.values.astype(np.float32), exact.values).scale)
+
     def _usual_ulp(self, one: Expected) -> float:
         """Of an output's largest element on inputs that fill their range."""
         if self._usual is None:
-            model = self.built.model
-            usual = [self(recipe.make(model)) for recipe in whole_range(model)]
+            usual = [self(self.space.make(recipe), recipe.key) for recipe in self.space.whole_range()]
             self._usual = {each[0].name: max(other.magnitude for other in each) for each in zip(*usual, strict=True)}
         return float(ulp(np.asarray(self._usual[one.name]), one.eager.dtype))
 

@@ -1,42 +1,49 @@
-"""The search for an input on which a backend differs: Hypothesis draws, the device answers, the reference judges.
+"""The search for an input on which a backend differs: recipes are drawn, the device answers, the reference judges.
 
-First come a few fixed inputs, then what Hypothesis draws, until the time is up. The sequence depends on the model
-file's
-declarations, the seed and the version of Hypothesis, and on nothing else: not on the backend, on how fast the device
-is, or on what else this process has imported. So every cell is asked the same, and each reference is computed once.
+What is known comes first: counterexamples of earlier runs, and what other cells of this run were furthest off on. Then
+a list that depends on the model file's declarations and on the seed alone: every cell is asked the same, and each
+reference is computed once. Then Hypothesis climbs, for each cell by its own answers, until the time is up.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from unittest import mock
+from typing import Any, Protocol
 
-from hypothesis import HealthCheck, Phase, Verbosity, errors, given, seed, settings
+from hypothesis import Phase, errors
 
 from ..build import BuiltModel
 from ..errors import AgentFailure
 from ..finding import Finding
-from ..inputs import Arrays
 from ..model import Array
 from . import PARITY
-from .comparison import Difference, compare
-from .inputs import Recipe, first_recipes, recipes
+from .comparison import Difference, Expected, compare
+from .drawing import EXAMPLES, Stopped, aim, drawn, search
+from .finds import Finds
+from .inputs import InputSpace, Recipe
 from .reference import NoReference, Reference
 
-# How many inputs are drawn: as many as fit into the time, within these counts.
-EXAMPLES = (10, 100)
+# Beside the essential inputs so many are tried at least, however slow the device is.
+LEAST = 10
 SEARCH_S = 20.0
-# On an emulated device, where an inference takes a hundred times as long: a prefix of the same sequence.
+# On an emulated device, where an inference takes a hundred times as long: a prefix of the same list.
 EMULATED_SEARCH_S = 3.5
 # Shrinking tries hundreds of inputs. Where one takes longer than this, the input stays as it was found.
 SHRINK_BELOW_S = 1.0
 SHRINK_S = 20.0
+# One call has as many inputs as take about this long, and as give so many bytes of outputs.
+CALL_S = 0.5
+CALL_SETS = 32
+CALL_BYTES = 16 << 20
+# So much of the time goes to the list at most, that there is some left to climb in.
+FIXED_SHARE = 0.5
+# Inputs that fail, kept for the locating: the simplest, and others beside it.
+FAILING = 3
 
-Infer = Callable[[Arrays], list[Array]]
+Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 Report = Callable[[int, int], None]
 
 
@@ -44,8 +51,12 @@ class Mismatch(AssertionError):
     """A backend's answer is not the model's."""
 
 
-class _Stopped(BaseException):
-    """Ends Hypothesis's search at once: any other error would be taken for a mismatch, and shrunk towards."""
+class Place(Protocol):
+    """Where in the model a backend leaves the reference."""
+
+    @property
+    def described(self) -> dict[str, Any]: ...
+    def __str__(self) -> str: ...
 
 
 @dataclass
@@ -53,12 +64,14 @@ class ParitySearch:
     """Looks for the input on which a deployment is furthest from the reference.
 
     Args:
-        infer: the deployment's outputs for one set of inputs.
+        infer: the deployment's outputs for each recipe's inputs.
         names: the deployment's names of its outputs.
         search_seed: Hypothesis's; the same seed tries the same inputs, on every backend and device, also with CI set.
         report: is told (inputs tried, inputs to try).
-        search_s: for how long to search.
         keep_replay: keeps a failing input with all that is needed to see it again; returns its folder's path.
+        search_s: for how long to search.
+        finds: what is known, and what this cell adds to it.
+        locate: where in the model failing inputs go wrong, the simplest first.
     """
 
     built: BuiltModel
@@ -69,14 +82,30 @@ class ParitySearch:
     report: Report
     keep_replay: Callable[[Recipe, Difference], str] | None = None
     search_s: float = SEARCH_S
+    finds: Finds = field(default_factory=Finds)
+    locate: Callable[[Sequence[Recipe]], Place] | None = None
     worst: Difference = field(default_factory=Difference)
+    worst_input: Recipe | None = None
     failing: Recipe | None = None
     tried: int = 0
     total: int = 0
+    known: int = 0  # counterexamples of earlier runs that were tried
     unjudged: int = 0
     conditioned: int = 0  # inputs on which the input's own rounding explains the difference
     unsteady: bool = False
-    _until: float = 0.0
+    _start: float = field(default_factory=time.monotonic)
+    _climbing: bool = False
+    _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
+    _passed: dict[str, Difference] = field(default_factory=dict)
+    _failed: dict[str, Recipe] = field(default_factory=dict)
+    _largest: int = 1  # bytes of outputs of one input
+    _least: int = LEAST
+    _shrink_until: float = float("inf")
+
+    @property
+    def space(self) -> InputSpace:
+        """The inputs that there are."""
+        return self.reference.space
 
     def check(self, recipe: Recipe) -> Difference:
         """One input: the property that is searched.
@@ -84,29 +113,54 @@ class ParitySearch:
         Raises:
             Mismatch: the backend is off by more than the tolerance, or refuses what the model takes.
         """
-        arrays = recipe.make(self.built.model)
-        expected = self.reference(arrays)
-        try:
-            answers = self.infer(arrays)
-            difference = compare(expected, self.names, answers)
-            if self.built.model.tolerance < difference.ratio < float("inf"):
-                expected = self.reference.widened(arrays)
-                widened = compare(expected, self.names, answers)
-                self.conditioned += widened.ratio <= self.built.model.tolerance
-                difference = widened
-        except AgentFailure as error:
-            difference = Difference(
-                float("inf"), what=f"the model takes this input, the backend does not: {error.found}"
-            )
-        self.tried += 1
-        self.unjudged += any(one.says_nothing(self.built.model.tolerance) for one in expected)
-        self.report(self.tried, max(self.total, self.tried))
-        if difference.ratio > self.worst.ratio and self.failing is None:
-            self.worst = difference
+        difference = self._passed.get(recipe.key) or self._judged(recipe)
+        if self._climbing:
+            aim(difference.ratio)
         if difference.ratio > self.built.model.tolerance:
             self.worst, self.failing = difference, recipe
+            self._failed.pop(recipe.key, None)
+            self._failed[recipe.key] = recipe
             raise Mismatch(difference.what)
+        self._passed[recipe.key] = difference
         return difference
+
+    def _judged(self, recipe: Recipe) -> Difference:
+        arrays = self.space.make(recipe)
+        expected = self.reference(arrays, recipe.key)
+        self._ask([recipe])
+        answers = self._asked.pop(recipe.key)
+        if isinstance(answers, AgentFailure):
+            what = f"the model takes this input, the backend does not: {answers.found}"
+            difference = Difference(float("inf"), what=what)
+        else:
+            difference = compare(expected, self.names, answers)
+            if difference.ratio > self.built.model.tolerance and _may_widen(expected, difference):
+                expected = self.reference.widened(arrays, recipe.key)
+                difference = compare(expected, self.names, answers)
+                self.conditioned += difference.ratio <= self.built.model.tolerance
+        self._count(recipe, expected, difference)
+        return difference
+
+    def _count(self, recipe: Recipe, expected: list[Expected], difference: Difference) -> None:
+        self.tried += 1
+        self.unjudged += any(one.says_nothing(self.built.model.tolerance) for one in expected)
+        self._largest = max(self._largest, sum(one.eager.nbytes for one in expected))
+        self.report(self.tried, max(self.total, self.tried))
+        if difference.ratio > self.worst.ratio and self.failing is None:
+            self.worst, self.worst_input = difference, recipe
+
+    def _ask(self, recipes: Sequence[Recipe]) -> None:
+        """Have the device answer what it has not been asked yet."""
+        fresh = [recipe for recipe in recipes if recipe.key not in self._asked]
+        if not fresh:
+            return
+        try:
+            self._asked |= {recipe.key: answers for recipe, answers in zip(fresh, self.infer(fresh), strict=True)}
+        except AgentFailure as refusal:
+            if len(fresh) == 1:
+                self._asked[fresh[0].key] = refusal
+            for recipe in fresh if len(fresh) > 1 else []:  # it is one of these
+                self._ask([recipe])
 
     def run(self, prop: Callable[[Recipe], object]) -> Finding:
         """Search, and say what was found.
@@ -117,6 +171,7 @@ class ParitySearch:
         Raises:
             HilgateError: whatever is no mismatch: the agent died, the model rejects its own inputs, …
         """
+        self._start = time.monotonic()
         try:
             self._search(prop)
         except Mismatch:
@@ -129,54 +184,76 @@ class ParitySearch:
         return self._finding()
 
     def _search(self, prop: Callable[[Recipe], object]) -> None:
-        first = first_recipes(self.built.model)
-        least = len(first) + EXAMPLES[0]
-        start = time.monotonic()
-        self._try_all(prop, first)
-        each_s = (time.monotonic() - start) / max(self.tried, 1)
-        self.total = min(max(int(self.search_s / each_s), least), len(first) + EXAMPLES[1])
-        if each_s < SHRINK_BELOW_S:
-            # Also where one has failed: to see whether a simpler one does.
-            self._until = SHRINK_S + time.monotonic() if self.failing else self.search_s + start
-            self._draw(prop, least, [Phase.generate, Phase.shrink])
-        elif self.failing is None:
-            self._until = self.search_s + start
-            self._draw(prop, least, [Phase.generate])
+        known = self.finds.known(self.space)
+        essential = [*known, *self.finds.met(self.space), *self.space.essential()]
+        self.known = len(known)
+        self._least = len(essential) + LEAST
+        self._try_all(prop, essential)
+        if self.failing is None:
+            self._try_all(prop, [*self.space.corners(), *drawn(self.space, self.search_seed)], FIXED_SHARE)
+        slow = self._each_s > SHRINK_BELOW_S
+        if self.failing is not None and not slow:
+            self._shrink_until = time.monotonic() + SHRINK_S
+            self._climb(prop, [Phase.generate, Phase.shrink])
+        elif self.failing is None and not self._is_over():
+            self._climb(prop, [Phase.generate, Phase.target, *([] if slow else [Phase.shrink])])
 
-    def _try_all(self, prop: Callable[[Recipe], object], first: list[Recipe]) -> None:
+    @property
+    def _each_s(self) -> float:
+        return (time.monotonic() - self._start) / max(self.tried, 1)
+
+    def _is_over(self, share: float = 1.0) -> bool:
+        if self.failing is not None:
+            return time.monotonic() > self._shrink_until
+        return self.tried >= self._least and time.monotonic() > self._start + share * self.search_s
+
+    def _try_all(self, prop: Callable[[Recipe], object], recipes: list[Recipe], share: float = 1.0) -> None:
         """Up to the first that fails, and that one twice."""
-        for recipe in first:
+        for index, recipe in enumerate(recipes):
+            if self._is_over(share):
+                return
+            if recipe.key not in self._asked:
+                self._ask(recipes[index : index + self._fitting()])
             try:
                 prop(recipe)
             except Mismatch:
                 with contextlib.suppress(Mismatch):
                     prop(recipe)
                     self.unsteady = True
+                self._asked.clear()
                 return
 
-    def _draw(self, prop: Callable[[Recipe], object], least: int, phases: list[Phase]) -> None:
+    def _fitting(self) -> int:
+        """How many inputs go into the next call: one, until it is known how long that takes."""
+        self.total = min(max(int(self.search_s / self._each_s), self._least), self._least + EXAMPLES)
+        by_time = int(CALL_S / self._each_s) if self.tried else 1
+        return max(min(by_time, CALL_SETS, CALL_BYTES // self._largest), 1)
+
+    def _climb(self, prop: Callable[[Recipe], object], phases: list[Phase]) -> None:
         stopped_by: Exception | None = None
 
         def guarded(recipe: Recipe) -> None:
             nonlocal stopped_by
-            if time.monotonic() > self._until and (self.failing is not None or self.tried >= least):
-                raise _Stopped
+            if self._is_over():
+                raise Stopped
             fresh = self.failing is None
             try:
                 prop(recipe)
             except Mismatch:
                 if fresh:
-                    self._until = time.monotonic() + SHRINK_S
+                    self._shrink_until = time.monotonic() + SHRINK_S
                 raise
             except errors.HypothesisException:
                 raise
             except Exception as error:
                 stopped_by = error
-                raise _Stopped from error
+                raise Stopped from error
 
-        test: Callable[..., None] = given(recipe=recipes(self.built.model))(guarded)
-        with _the_same_draws_everywhere(), contextlib.suppress(_Stopped):
-            seed(self.search_seed)(_settings(phases)(test))()
+        self._climbing = Phase.target in phases
+        try:
+            search(self.space, self.search_seed, guarded, phases)
+        finally:
+            self._climbing = False
         if stopped_by is not None:
             raise stopped_by
 
@@ -184,18 +261,30 @@ class ParitySearch:
         details: dict[str, Any] = {"seed": self.search_seed, "tolerance": self.built.model.tolerance}
         if self.conditioned:
             details["badly_conditioned"] = self.conditioned
-        failure = ""
-        if self.failing is not None:
-            details["input"] = str(self.failing)
-            if self.keep_replay is not None:
-                details["replay"] = self.keep_replay(self.failing, self.worst)
-            ratio = self.worst.ratio
-            size = f"{ratio:.3g} × what float32 is off" if ratio != float("inf") else "no rounding"
-            place = f"{self.worst.output}[{', '.join(map(str, self.worst.index))}]: " if self.worst.output else ""
-            unsteady = "the answers change from call to call, for the same input; " if self.unsteady else ""
-            failure = f"{unsteady}{place}{self.worst.what} ({size}; input: {self.failing})"
+        if self.known:
+            details["known_counterexamples"] = self.known
+        if self.failing is None and self.worst_input is not None:
+            self.finds.add(self.worst_input, failed=False)
+        failure = self._failure(self.failing, details) if self.failing is not None else ""
         value = self.worst.ratio
         return Finding(PARITY, value, value, samples=self.tried, failure=failure, doubt=self._doubt(), details=details)
+
+    def _failure(self, failing: Recipe, details: dict[str, Any]) -> str:
+        self.finds.add(failing, failed=True)
+        details["input"] = str(failing)
+        if self.keep_replay is not None:
+            details["replay"] = self.keep_replay(failing, self.worst)
+        ratio = self.worst.ratio
+        size = f"{ratio:.3g} × what float32 is off" if ratio != float("inf") else "no rounding"
+        place = f"{self.worst.output}[{', '.join(map(str, self.worst.index))}]: " if self.worst.output else ""
+        unsteady = "the answers change from call to call, for the same input; " if self.unsteady else ""
+        failure = f"{unsteady}{place}{self.worst.what} ({size}; input: {failing})"
+        if self.locate is not None and not self.unsteady:
+            beside = [recipe for recipe in reversed(self._failed.values()) if recipe.key != failing.key]
+            location = self.locate([failing, *beside[: FAILING - 1]])
+            details["location"] = location.described
+            failure += f". {location}"
+        return failure
 
     def _doubt(self) -> str:
         if self.unjudged * 2 <= self.tried:
@@ -206,37 +295,7 @@ class ParitySearch:
         )
 
 
-@contextlib.contextmanager
-def _the_same_draws_everywhere() -> Iterator[None]:
-    """Keep Hypothesis from drawing constants that it finds in the source of local modules.
-
-    It draws one number in twenty from there, and keeps what it found in the current folder's .hypothesis: the same seed
-    would give other inputs in another folder, or once another backend has been imported. There is no setting for it.
-    """
-    with contextlib.ExitStack() as stack:
-        # These are private: with a later Hypothesis that has others, the search goes on without them.
-        with contextlib.suppress(ImportError, AttributeError):
-            from hypothesis.internal.conjecture import providers
-            from hypothesis.internal.constants_ast import Constants
-
-            stack.enter_context(mock.patch.multiple(providers, _get_local_constants=Constants, CONSTANTS_CACHE={}))
-        yield
-
-
-def _settings(phases: list[Phase]) -> Any:
-    """Our own, whatever profile is loaded: with CI set, Hypothesis would derandomize and ignore the seed.
-
-    The number of examples is always the same: Hypothesis draws other ones, from the first on, where it is another.
-    """
-    return settings(
-        max_examples=EXAMPLES[1],
-        backend="hypothesis",
-        phases=phases,
-        derandomize=False,
-        database=None,
-        deadline=None,
-        print_blob=False,
-        verbosity=Verbosity.quiet,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
+def _may_widen(expected: list[Expected], difference: Difference) -> bool:
+    """Whether the wider rule may see it otherwise: of numbers those that can be subtracted, and indices."""
+    integers = {one.name for one in expected if one.eager.dtype.kind in "iu"}
+    return difference.ratio < float("inf") or difference.output in integers

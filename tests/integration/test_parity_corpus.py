@@ -7,7 +7,7 @@ own for each of them, which is tested elsewhere, would take minutes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from harness.limits import Limit
 from harness.model import Array
 from harness.model_file import load_model
 from harness.parity import search
+from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import ParitySearch
 from tests.corpus.bad import BAD
@@ -107,7 +108,11 @@ class Bench:
         """One search, and what becomes of it under the model's own tolerance."""
         built, reference = self.built(table, name)
         infer, names = BACKENDS[backend](self.artifact(table, name, backend), built)
-        searching = ParitySearch(built, reference, infer, names, seed, lambda done, total: None, search_s=SEARCH_S)
+
+        def answers(recipes: Sequence[Recipe]) -> list[list[Array]]:
+            return [infer(reference.space.make(recipe)) for recipe in recipes]
+
+        searching = ParitySearch(built, reference, answers, names, seed, lambda done, total: None, search_s=SEARCH_S)
         finding = searching.run(searching.check)
         return judge(finding, [Limit("parity", built.model.tolerance, name)]).verdict, finding
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from harness.inputs import Arrays
 from harness.model import Array
 from harness.model_file import ModelFile
 from harness.parity.comparison import compare
+from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import ParitySearch
 
@@ -147,14 +148,12 @@ def test_nan_and_infinity_stay_where_they_are() -> None:
 
 def test_a_search_says_on_how_many_inputs_it_was_so() -> None:
     model = built(standardized)
-    search = ParitySearch(
-        model,
-        Reference(model),
-        lambda arrays: [off_by_an_ulp(arrays["x"])],
-        model.outputs,
-        0,
-        lambda done, total: None,
-    )
+    reference = Reference(model)
+
+    def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
+        return [[off_by_an_ulp(reference.space.make(recipe)["x"])] for recipe in recipes]
+
+    search = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None)
     finding = search.run(search.check)
     assert not finding.failure
     assert finding.details["badly_conditioned"] == search.conditioned > 0

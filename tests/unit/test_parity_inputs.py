@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from harness import Input, Model
-from harness.build import BuiltModel
+from harness.inputs import Arrays
 from harness.model import Array
-from harness.model_file import ModelFile
-from harness.parity.inputs import Fill, Recipe, first_recipes
-from harness.parity.search import ParitySearch
+from harness.parity.drawing import drawn
+from harness.parity.fills import KINDS, Fill
+from harness.parity.inputs import SAMPLES, InputSpace, Recipe, samples_of
 
 INT64 = np.iinfo(np.int64)
 FLOAT64_MAX = float(np.finfo(np.float64).max)
@@ -28,13 +27,15 @@ def declared(inputs: Sequence[Input], dims: Mapping[str, tuple[int, int]], **mor
 
 
 def tried(model: Model) -> list[Recipe]:
-    """All recipes of a search in which nothing fails."""
-    file = ModelFile(Path("net.py"), model, ())
-    built = BuiltModel(file, module=None, outputs=(), structure=None, weights={})  # type: ignore[arg-type]
-    search = ParitySearch(built, None, lambda arrays: [], (), 0, lambda done, total: None)  # type: ignore[arg-type]
-    found: list[Recipe] = []
-    search.run(found.append)
-    return found
+    """All recipes that are tried whatever a backend answers."""
+    space = InputSpace(model)
+    return [*space.essential(), *space.corners(), *drawn(space, 0)]
+
+
+def made(model: Model) -> list[Arrays]:
+    """The inputs of these."""
+    space = InputSpace(model)
+    return [space.make(recipe) for recipe in tried(model)]
 
 
 RANGES = [
@@ -67,7 +68,7 @@ def test_values_are_of_the_type_and_in_the_range_and_reach_its_ends(
 ) -> None:
     item = Input("x", shape=("n", 3), dtype=dtype, min_value=low, max_value=high)
     model = declared([item], {"n": (1, 4)})
-    arrays = [recipe.make(model)["x"] for recipe in tried(model)]
+    arrays = [arrays["x"] for arrays in made(model)]
     assert {array.dtype.name for array in arrays} == {dtype}
     values = elements(arrays)
     assert (min(values), max(values)) == item.range
@@ -91,15 +92,16 @@ def test_nan_and_infinity_come_where_they_are_allowed_and_only_there(dtype: str,
         Input("y", shape=(5,), dtype=dtype, min_value=0, max_value=1),
     ]
     model = declared(inputs, {})
-    made = [recipe.make(model) for recipe in tried(model)]
-    values = {repr(value) for value in elements([arrays["x"] for arrays in made]) if not math.isfinite(value)}
+    inputs_tried = made(model)
+    values = {repr(value) for value in elements([arrays["x"] for arrays in inputs_tried]) if not math.isfinite(value)}
     assert values == ({"nan"} if nan else set()) | ({"inf", "-inf"} if infinity else set())
-    assert all(np.isfinite(arrays["y"]).all() for arrays in made)
+    assert all(np.isfinite(arrays["y"]).all() for arrays in inputs_tried)
 
 
 def test_nan_and_infinity_come_before_anything_is_drawn() -> None:
     model = declared([Input("x", shape=(5,), allow_nan=True, allow_infinity=True)], {})
-    firsts = np.stack([recipe.make(model)["x"] for recipe in first_recipes(model)])
+    space = InputSpace(model)
+    firsts = np.stack([space.make(recipe)["x"] for recipe in space.essential()])
     assert np.isnan(firsts).any()
     assert np.isposinf(firsts).any()
     assert np.isneginf(firsts).any()
@@ -107,7 +109,7 @@ def test_nan_and_infinity_come_before_anything_is_drawn() -> None:
 
 def test_nan_comes_at_any_place() -> None:
     model = declared([Input("x", shape=(3,), allow_nan=True)], {})
-    places = {index for recipe in tried(model) for index in np.flatnonzero(np.isnan(recipe.make(model)["x"])).tolist()}
+    places = {index for arrays in made(model) for index in np.flatnonzero(np.isnan(arrays["x"])).tolist()}
     assert places == {0, 1, 2}
 
 
@@ -119,8 +121,7 @@ def test_sizes_reach_both_ends_of_their_range(ends: tuple[int, int]) -> None:
     inputs = [Input("x", shape=("n", "m")), Input("y", shape=("m", 2, "n"))]
     model = declared(inputs, {"n": ends, "m": (1, 2)})
     shapes = []
-    for recipe in tried(model):
-        arrays = recipe.make(model)
+    for arrays in made(model):
         n, m = arrays["x"].shape
         assert arrays["y"].shape == (m, 2, n)
         shapes.append((n, m))
@@ -129,7 +130,10 @@ def test_sizes_reach_both_ends_of_their_range(ends: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [pytest.param(name, id=name) for name in ("float32", "int64", "bool")])
-@pytest.mark.parametrize("kind", [pytest.param(name, id=name) for name in ("constant", "uniform", "ends", "narrow")])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(name, id=name) for name in KINDS if name not in ("sample", "magnitudes", "denormal")],
+)
 def test_an_input_without_dimensions_is_an_array(kind: str, dtype: str) -> None:
     item = Input("x", shape=(), dtype=dtype, min_value=0, max_value=5)
     array = Fill(kind, value=1, special=((0.5, 1),)).make(item, {})
@@ -164,8 +168,9 @@ def test_an_ends_fill_has_the_ends_and_its_value_only() -> None:
 def test_the_same_recipe_makes_the_same_arrays() -> None:
     inputs = [Input("x", shape=("n", 3)), Input("i", shape=("n",), dtype="int8", min_value=0, max_value=9)]
     model = declared(inputs, {"n": (0, 4)})
+    space = InputSpace(model)
     for recipe in tried(model)[:30]:
-        first, second = recipe.make(model), recipe.make(model)
+        first, second = space.make(recipe), InputSpace(model).make(Recipe.read(recipe.key))
         assert list(first) == ["x", "i"]
         for name in first:
             np.testing.assert_array_equal(first[name], second[name])
@@ -173,22 +178,117 @@ def test_the_same_recipe_makes_the_same_arrays() -> None:
 
 def test_two_inputs_alike_do_not_get_the_same_numbers() -> None:
     model = declared([Input("a", shape=(9,)), Input("b", shape=(9,))], {})
-    arrays = first_recipes(model)[0].make(model)
+    space = InputSpace(model)
+    arrays = space.make(space.essential()[0])
     assert (arrays["a"] != arrays["b"]).any()
 
 
 def test_the_measured_sizes_come_first_then_the_smallest_and_the_largest() -> None:
     model = declared([Input("x", shape=("n", "m"))], {"n": (1, 8), "m": (2, 5)}, measure={"n": 4})
-    sizes = [tuple(recipe.sizes.values()) for recipe in first_recipes(model)]
+    sizes = [tuple(recipe.sizes.values()) for recipe in InputSpace(model).essential()]
     assert list(dict.fromkeys(sizes)) == [(4, 2), (1, 2), (8, 5)]
 
 
 def test_no_input_comes_twice_before_anything_is_drawn() -> None:
-    assert len(first_recipes(declared([Input("x", shape=(2,))], {}))) == 3
+    space = InputSpace(declared([Input("x", shape=(2,))], {}))
+    keys = [recipe.key for recipe in (*space.essential(), *space.corners())]
+    assert len(set(keys)) == len(keys)
+    assert len(space.essential()) == 3
 
 
 def test_a_recipe_says_what_it_is() -> None:
     fills = (Fill("uniform", 0.5, 3, ((0.25, math.nan),)), Fill("constant", 2**53 + 1))
     assert str(Recipe({"n": 2, "m": 3}, fills)) == (
-        "n=2, m=3; uniform (value 0.5, seed 3, element nan at 0.25 of the array); constant (value 9007199254740993)"
+        "n=2, m=3; uniform (seed 3, element nan at 0.25 of the array); constant (value 9007199254740993)"
     )
+
+
+def fractions_of(kind: str, item: Input, **more: Any) -> list[float]:
+    """The distinct elements of a fill of a thousand, sorted."""
+    return sorted({float(element) for element in Fill(kind, seed=3, **more).make(item, {})})
+
+
+def test_a_near_equal_fill_has_neighbours_of_its_value_only() -> None:
+    item = Input("x", shape=(1000,), min_value=0, max_value=1)
+    wanted = [0.25 - 2**-25, 0.25 - 2**-26, 0.25, 0.25 + 2**-25, 0.25 + 2**-24]
+    assert fractions_of("near-equal", item, value=0.25) == wanted
+
+
+def test_a_near_equal_fill_stays_in_the_range() -> None:
+    item = Input("x", shape=(1000,), dtype="int8", min_value=-3, max_value=4)
+    assert fractions_of("near-equal", item, value=4) == [2, 3, 4]
+
+
+def test_a_fill_of_ties_has_three_values() -> None:
+    assert len(fractions_of("ties", Input("x", shape=(1000,), min_value=0, max_value=1))) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"),
+    [pytest.param("ascending", (-1, 3), id="ascending"), pytest.param("descending", (3, -1), id="descending")],
+)
+def test_a_sorted_fill_goes_from_the_one_end_to_the_other(kind: str, ends: tuple[float, float]) -> None:
+    array = Fill(kind).make(Input("x", shape=(9,), min_value=-1, max_value=3), {})
+    np.testing.assert_array_equal(array, np.linspace(*ends, 9, dtype=np.float32))
+
+
+def test_denormal_numbers_come_where_the_range_has_them_and_only_there() -> None:
+    item = Input("x", shape=(1000,), min_value=-1, max_value=1)
+    tiny = float(np.finfo(np.float32).tiny)
+    assert 0 < max(fractions_of("denormal", item)) < tiny
+    assert -tiny < min(fractions_of("denormal", item)) < 0
+    kinds = {
+        fill.kind
+        for recipe in tried(declared([Input("x", (3,), min_value=1, max_value=2)], {}))
+        for fill in recipe.fills
+    }
+    assert "denormal" not in kinds
+
+
+def test_magnitudes_have_all_exponents() -> None:
+    exponents = {math.frexp(value)[1] for value in fractions_of("magnitudes", Input("x", (5000,), max_value=1e30))}
+    assert min(exponents) < -100
+    assert max(exponents) > 95
+
+
+def test_minus_zero_comes() -> None:
+    zeros = [arrays["x"] for arrays in made(declared([Input("x", shape=(3,))], {})) if not arrays["x"].any()]
+    assert {bool(np.signbit(array).all()) for array in zeros} == {True, False}
+
+
+def test_sizes_at_which_programs_go_wrong_come_before_anything_is_drawn() -> None:
+    model = declared([Input("x", shape=("n", "m"))], {"n": (0, 300), "m": (1, 2)}, measure={"n": 16})
+    sizes = {recipe.sizes["n"] for recipe in InputSpace(model).corners()}
+    assert {0, 1, 2, 3, 7} <= sizes | {recipe.sizes["n"] for recipe in InputSpace(model).essential()}
+
+
+SAMPLED = declared(
+    [Input("x", shape=("n", 50)), Input("i", shape=("n",), dtype="int8", min_value=0, max_value=9)], {"n": (1, 4)}
+)
+
+
+def sampled() -> InputSpace:
+    sets: list[Arrays] = [
+        {"x": np.full((1, 50), index, np.float32), "i": np.full(1, index, np.int8)} for index in range(9)
+    ]
+    return InputSpace(SAMPLED, samples_of(sets, SAMPLED))
+
+
+def test_real_samples_come_as_they_are_and_with_some_elements_replaced() -> None:
+    space = sampled()
+    assert [int(arrays["i"][0]) for arrays in space.samples] == [0, 3, 5, 8]
+    recipes = [recipe for recipe in (*space.corners(), *drawn(space, 0)) if recipe.fills[0].kind == "sample"]
+    replaced = []
+    for recipe in recipes:
+        found, sample = space.make(recipe)["x"], space.samples[recipe.fills[0].base]["x"]
+        replaced.append(int(np.count_nonzero(found != sample)))
+    assert len(recipes) > 10
+    assert 0 in replaced
+    assert 20 < max(replaced) < 40
+
+
+def test_a_recipe_of_a_sample_that_is_gone_is_no_longer_one() -> None:
+    recipe = Recipe({"n": 1}, (Fill("sample", base=SAMPLES - 1), Fill("sample", base=SAMPLES - 1)))
+    assert sampled().holds(recipe)
+    assert not InputSpace(SAMPLED, sampled().samples[:2]).holds(recipe)
+    assert not sampled().holds(Recipe({"n": 5}, (Fill("constant"), Fill("constant"))))

@@ -1,0 +1,71 @@
+"""Finds: inputs that showed something, to be tried first. Of this run's other cells, and counterexamples of the runs
+before."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from ..model import Model
+from .inputs import InputSpace, Recipe
+
+# Counterexamples that are remembered, of a model: the newest.
+REMEMBERED = 16
+
+
+class Memory(Protocol):
+    """What outlasts a run: pytest's cache is one."""
+
+    def get(self, key: str, default: Any) -> Any: ...
+    def set(self, key: str, value: Any) -> None: ...
+
+
+class Finds:
+    """Of one model.
+
+    Args:
+        memory: None: nothing outlasts this run.
+    """
+
+    def __init__(self, model: Model | None = None, name: str = "", memory: Memory | None = None) -> None:
+        self._memory = memory if model is not None else None
+        self._place = f"hilgate/counterexamples/{name}-{_declared(model)}" if model is not None else ""
+        self._known: dict[str, Recipe] = {}
+        self._met: dict[str, Recipe] = {}
+        for key in self._remembered():
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):  # another version's
+                self._known[key] = Recipe.read(key)
+
+    def known(self, space: InputSpace) -> list[Recipe]:
+        """Counterexamples, the newest first."""
+        return [recipe for recipe in reversed(self._known.values()) if space.holds(recipe)]
+
+    def met(self, space: InputSpace) -> list[Recipe]:
+        """On which other cells of this run were furthest off, and within their tolerance."""
+        return [recipe for recipe in self._met.values() if space.holds(recipe)]
+
+    def add(self, recipe: Recipe, *, failed: bool) -> None:
+        """On it a cell failed; or, of all that were tried, was furthest off."""
+        if not failed:
+            self._met[recipe.key] = recipe
+            return
+        self._known.pop(recipe.key, None)
+        self._known[recipe.key] = recipe
+        if self._memory is not None:
+            self._memory.set(self._place, [*self._known][-REMEMBERED:])
+
+    def _remembered(self) -> Sequence[str]:
+        found = self._memory.get(self._place, []) if self._memory is not None else []
+        return [key for key in found if isinstance(key, str)] if isinstance(found, list) else []
+
+
+def _declared(model: Model) -> str:
+    """Names what a recipe stands for: with other inputs it would be another one. Other weights do not matter."""
+    said = json.dumps(
+        [[asdict(item) for item in model.inputs], {name: list(ends) for name, ends in model.dims.items()}]
+    )
+    return hashlib.sha256(said.encode()).hexdigest()[:12]

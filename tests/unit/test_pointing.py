@@ -1,0 +1,110 @@
+"""Indices are judged by the values that they point to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import Input, Model
+from harness.build import BuiltModel, build_model
+from harness.model import Array
+from harness.model_file import ModelFile
+from harness.parity.comparison import compare
+from harness.parity.reference import Reference
+
+TIED = np.array([[3, 1, 3, 2], [0, 5, 5, 5]], np.float32)
+NAN = np.array([[3, np.nan, 3, np.nan], [0, 5, 4, 3]], np.float32)
+
+
+class Net(torch.nn.Module):
+    def __init__(self, forward: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.answer = forward
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.answer(x)
+
+
+def built(forward: Callable[[torch.Tensor], Any]) -> BuiltModel:
+    inputs = [Input("x", shape=("b", 4), allow_nan=True)]
+    model = Model(build=lambda: Net(forward).eval(), inputs=inputs, dims={"b": (1, 8)}, name="net")
+    return build_model(ModelFile(Path("net.py"), model, ()))
+
+
+def ratio(forward: Callable[[torch.Tensor], Any], x: Array, answer: Any) -> float:
+    """Of an answer with the indices' own type, by the wider rule."""
+    model = built(forward)
+    expected = Reference(model).widened({"x": x})
+    found = [np.array(answer, expected[-1].eager.dtype)]
+    return compare(expected[-1:], [expected[-1].name], found).ratio
+
+
+ARGMAX = [
+    pytest.param(lambda x: x.argmax(-1), [0, 1], id="argmax"),
+    pytest.param(lambda x: x.max(-1)[1], [0, 1], id="max"),
+    pytest.param(lambda x: x.topk(1)[1].squeeze(-1), [0, 1], id="topk-squeezed"),
+    pytest.param(lambda x: x.argmax(-1, keepdim=True), [[0], [1]], id="keepdim"),
+    pytest.param(lambda x: x.argmax(-1).to(torch.int32), [0, 1], id="narrowed"),
+    pytest.param(lambda x: x.T.argmax(0), [0, 1], id="along-the-first-axis"),
+]
+
+
+@pytest.mark.parametrize(("forward", "answer"), ARGMAX)
+def test_of_equal_values_any_may_be_picked(forward: Callable[[torch.Tensor], Any], answer: Any) -> None:
+    other = np.array(answer) + np.array([2, 1]).reshape(np.shape(answer))
+    assert ratio(forward, TIED, answer) == ratio(forward, TIED, other) == 0
+
+
+@pytest.mark.parametrize(("forward", "answer"), ARGMAX)
+def test_another_value_is_an_error_as_large_as_they_are_apart(
+    forward: Callable[[torch.Tensor], Any], answer: Any
+) -> None:
+    other = np.array(answer) + np.array([1, 0]).reshape(np.shape(answer))
+    assert 1e5 < ratio(forward, TIED, other) < np.inf
+
+
+def test_values_as_good_as_equal_are_an_error_of_that_size() -> None:
+    near = np.array([[1, 1 + 2**-23, 0, 0]], np.float32)
+    assert ratio(lambda x: x.argmax(-1), near, [0]) == pytest.approx(1)
+    # A softmax in float32 may not tell them apart at all.
+    assert ratio(lambda x: torch.softmax(x * 0.3, -1).argmax(-1), near, [0]) <= 2
+
+
+@pytest.mark.parametrize("index", [pytest.param(index, id=str(index)) for index in (-1, 4, 2**40)])
+def test_an_index_that_is_none_is_a_difference(index: int) -> None:
+    assert ratio(lambda x: x.argmax(-1), TIED, [index, 1]) == np.inf
+
+
+def test_the_place_of_a_nan_is_the_place_of_a_nan() -> None:
+    assert ratio(lambda x: x.argmax(-1), NAN, [3, 1]) == 0
+    assert ratio(lambda x: x.argmax(-1), NAN, [0, 1]) == np.inf
+
+
+def test_the_order_of_equal_values_is_free_and_each_comes_once() -> None:
+    def sorted_places(x: torch.Tensor) -> torch.Tensor:
+        return x.argsort(-1)
+
+    assert ratio(sorted_places, TIED, [[1, 3, 0, 2], [0, 3, 2, 1]]) == 0
+    assert ratio(sorted_places, TIED, [[1, 3, 2, 2], [0, 3, 2, 1]]) == np.inf
+    assert ratio(sorted_places, TIED, [[3, 1, 0, 2], [0, 3, 2, 1]]) > 1e5
+
+
+def test_of_all_elements_laid_flat() -> None:
+    assert ratio(lambda x: x.argmax(), TIED, 5) == ratio(lambda x: x.argmax(), TIED, 7) == 0
+    assert ratio(lambda x: x.argmax(), TIED, 0) > 1e5
+
+
+def test_what_was_reckoned_with_afterwards_is_no_index() -> None:
+    assert ratio(lambda x: x.argmax(-1) + 1, TIED, [3, 2]) == np.inf
+
+
+def test_a_backend_that_is_right_is_not_looked_at_closer() -> None:
+    model = built(lambda x: (x, x.argmax(-1)))
+    (_, plain), (_, widened) = Reference(model)({"x": TIED}), Reference(model).widened({"x": TIED})
+    assert plain.picked is None
+    assert widened.picked is not None
