@@ -18,10 +18,11 @@ BITS is an element's bit pattern as an unsigned number: so NaN, −0 and every l
 2. It becomes an element. With "values" it is an index into them (L is their count − 1). Else F is added, and the sum x
    is the element itself, for integers and booleans; for floats x·2ᴱ, where |x| is at most 2 to the number of bits of
    the type's significand (11, 24, 53), so that nothing is rounded; or, where E is null, x counts the type's numbers
-   from 0 upwards and downwards: 1 is the smallest denormal one, −1 its negative.
+   from 0 upwards and downwards, to the infinities: 1 is the smallest denormal one, −1 its negative. All sums between
+   F and F + L must be the type's.
 3. "base", which may be missing, names a set of inputs that was kept before (see Operations.op_keep): of its array only
    those elements are replaced whose word of 32 bits is below C, of the same generator with the key (K, 1).
-4. Last, the elements of "set" are set.
+4. Last, the elements of "set" are set, each by its place in C order.
 
 Only whole numbers are reckoned with, and powers of two multiplied by: what a processor does with denormal numbers, or
 whether it fuses a multiplication with an addition, makes no difference. harness/runners/src/expand.cpp does the same.
@@ -29,16 +30,23 @@ whether it fuses a multiplication with an addition, makes no difference. harness
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .frames import ITEM_SIZES
+from .wire import MAX_PAYLOAD
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ORDERS = ("random", "ascending", "descending")
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+# The bits of a fraction, and the exponent of the smallest normal number: np.finfo reckons with denormal ones.
+FORMATS = {"float16": (10, -14), "float32": (23, -126), "float64": (52, -1022)}
 HALF = 1 << 32
+LARGEST_WORD = (1 << 64) - 1
 # So far a power of two is moved from a number that a processor may take for zero.
 AWAY = 64
 
@@ -50,40 +58,109 @@ def expand(fill: Mapping[str, Any], kept: Sequence[Array] = ()) -> Array:
         kept: what "base" chooses from: this input's arrays.
 
     Raises:
-        ValueError, TypeError, KeyError, IndexError: it is no fill.
+        ValueError: it is no fill.
     """
-    dtype = np.dtype(fill["dtype"])
-    shape = tuple(fill["shape"])
-    size = int(np.prod(shape, dtype=np.int64))
+    if not isinstance(fill, Mapping):
+        raise ValueError(f"wanted a fill, an object; found {reprlib.repr(fill)}")  # noqa: TRY004  # as for all others
+    dtype, shape, size = _described(fill)
     array = _filled(fill, dtype, size)
     if "base" in fill:
-        array = _changed(array, fill, kept[fill["base"]])
-    for index, bits in fill["set"]:
-        array.view(UNSIGNED[dtype.itemsize])[index] = bits
+        array = _changed(array, fill, kept)
+    _set(array, _list(_member(fill, "set"), "a fill's 'set', a list of [index, bits]"))
     return array.reshape(shape)
+
+
+def _member(fill: Mapping[str, Any], name: str) -> Any:
+    if name not in fill:
+        raise ValueError(f"wanted a fill with {name!r}; found none")
+    return fill[name]
+
+
+def _list(found: Any, wanted: str) -> Sequence[Any]:
+    if not isinstance(found, (list, tuple)):
+        raise ValueError(f"wanted {wanted}; found {reprlib.repr(found)}")  # noqa: TRY004  # as for all others
+    return found
+
+
+def _whole(number: Any, smallest: int, largest: int, what: str) -> int:
+    if type(number) is not int or not smallest <= number <= largest:
+        raise ValueError(f"wanted {what}, a whole number {smallest} … {largest}; found {reprlib.repr(number)}")
+    return number
+
+
+def _described(fill: Mapping[str, Any]) -> tuple[np.dtype[Any], list[int], int]:
+    """Element type, shape and number of elements, which a frame must hold, even where a size of 0 makes it none."""
+    name = _member(fill, "dtype")
+    if not isinstance(name, str) or name not in ITEM_SIZES:
+        raise ValueError(f"wanted a fill's 'dtype', {', '.join(ITEM_SIZES)}; found {reprlib.repr(name)}")
+    shape = []
+    size, room = 1, MAX_PAYLOAD // ITEM_SIZES[name]
+    for found in _list(_member(fill, "shape"), "a fill's 'shape', a list of sizes"):
+        shape.append(_whole(found, 0, room, "one of a fill's sizes, all of them together no more"))
+        room //= max(found, 1)
+        size *= found
+    return np.dtype(name), shape, size
+
+
+def _largest_bits(dtype: np.dtype[Any]) -> int:
+    return 1 if dtype.kind == "b" else LARGEST_WORD >> (64 - 8 * dtype.itemsize)
 
 
 def _filled(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
     if "values" in fill:
-        values = np.array(fill["values"], UNSIGNED[dtype.itemsize]).view(dtype)
-        if len(values) == 1:
-            return np.full(size, values[0], dtype)
-        return values[_numbers(fill, len(values) - 1, size).astype(np.intp)]
-    numbers = _numbers(fill, fill["last"], size)
-    numbers += np.uint64(fill["first"] % (1 << 64))
+        values = _values(fill["values"], dtype)
+        numbers = _numbers(fill, len(values) - 1, size)
+        return np.full(size, values[0], dtype) if numbers is None else values[numbers.astype(np.intp)]
+    first, last, exponent = _range(fill, dtype)
+    numbers = _numbers(fill, last, size)
+    if numbers is None:
+        numbers = np.zeros(size, np.uint64)
+    numbers += np.uint64(first % (1 << 64))
     found = numbers.view(np.int64)
     if dtype.kind != "f":
         return found.astype(dtype)
-    return _counted(found, dtype) if fill["scale"] is None else _scaled(found, dtype, fill["scale"])
+    return _counted(found, dtype) if exponent is None else _scaled(found, dtype, exponent)
 
 
-def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Array:
-    """For each element its number among 0 … last: uint64[size]."""
-    order = fill["order"]
-    if order not in ORDERS:
-        raise ValueError(f"wanted an order, {', '.join(ORDERS)}; found {order!r}")
+def _values(found: Any, dtype: np.dtype[Any]) -> Array:
+    largest = _largest_bits(dtype)
+    values = [
+        _whole(bits, 0, largest, "one of a fill's 'values'") for bits in _list(found, "a fill's 'values', a list")
+    ]
+    if not values:
+        raise ValueError("wanted at least one of a fill's 'values'; found none")
+    return np.array(values, UNSIGNED[dtype.itemsize]).view(dtype)
+
+
+def _range(fill: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[int, int, int | None]:
+    """F, L and E; of those all numbers are the type's."""
+    smallest, largest = 0, _largest_bits(dtype)
+    exponent = None
+    if dtype.kind == "f":
+        fraction, lowest = FORMATS[dtype.name]
+        exponent = _member(fill, "scale")
+        largest = (3 - 2 * lowest) << fraction if exponent is None else 2 << fraction
+        smallest = -largest
+    elif dtype.kind == "i":
+        largest >>= 1
+        smallest = -largest - 1
+    first = _whole(_member(fill, "first"), smallest, largest, "a fill's 'first'")
+    last = _whole(_member(fill, "last"), 0, largest - first, "a fill's 'last'")
+    if exponent is not None:
+        length = max(first.bit_length(), (first + last).bit_length(), 1)
+        _whole(exponent, lowest - fraction, 2 - lowest - length, "a fill's 'scale'")
+    return first, last, exponent
+
+
+def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Array | None:
+    """For each element its number among 0 … last: uint64[size]; None for zeros only."""
+    order = _member(fill, "order")
+    if not isinstance(order, str) or order not in ORDERS:
+        raise ValueError(f"wanted a fill's 'order', {', '.join(ORDERS)}; found {reprlib.repr(order)}")
+    key = _key(fill) if order == "random" else 0
+    if last == 0:
+        return None
     if order == "random":
-        key = fill["key"]
         if last < HALF:
             numbers = np.multiply(_half_words(key, 0, size), np.uint64(last + 1), dtype=np.uint64)
             numbers >>= np.uint64(32)
@@ -93,6 +170,10 @@ def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Array:
     places = np.arange(size, dtype=np.uint64)
     rising: Array = places * np.uint64(step) + np.minimum(places, np.uint64(rest))
     return rising if order == "ascending" else np.uint64(last) - rising
+
+
+def _key(fill: Mapping[str, Any]) -> int:
+    return _whole(_member(fill, "key"), 0, LARGEST_WORD, "a fill's 'key'")
 
 
 def _words(key: int, stream: int, count: int) -> Array:
@@ -120,8 +201,8 @@ def _high_product(words: Array, last: int) -> Array:
 
 def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
     """number·2^exponent, exactly."""
-    info = np.finfo(dtype)
-    if exponent >= info.minexp:
+    fraction, lowest = FORMATS[dtype.name]
+    if exponent >= lowest:
         scaled: Array = numbers.astype(dtype)
         scaled *= dtype.type(2.0**exponent)
         return scaled
@@ -130,8 +211,8 @@ def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
     away = numbers.astype(np.float64 if dtype.itemsize < 8 else dtype) * 2.0 ** (exponent + AWAY)
     normal = (away * 2.0**-AWAY).astype(dtype)
     sizes = np.abs(numbers).view(np.uint64)
-    tiny = sizes < np.uint64(1 << (info.minexp - exponent))
-    bits = np.where(numbers < 0, _sign(dtype), np.uint64(0)) | sizes << np.uint64(exponent - info.minexp + info.nmant)
+    tiny = sizes < np.uint64(1 << (lowest - exponent))
+    bits = np.where(numbers < 0, _sign(dtype), np.uint64(0)) | sizes << np.uint64(exponent - lowest + fraction)
     return np.where(tiny, bits, normal.view(UNSIGNED[dtype.itemsize])).astype(UNSIGNED[dtype.itemsize]).view(dtype)
 
 
@@ -145,9 +226,25 @@ def _sign(dtype: np.dtype[Any]) -> np.uint64:
     return np.uint64(1 << (8 * dtype.itemsize - 1))
 
 
-def _changed(array: Array, fill: Mapping[str, Any], base: Array) -> Array:
+def _changed(array: Array, fill: Mapping[str, Any], kept: Sequence[Array]) -> Array:
+    if not kept:
+        raise ValueError(f"wanted a fill without a 'base', for nothing was kept; found {reprlib.repr(fill['base'])}")
+    base = kept[_whole(fill["base"], 0, len(kept) - 1, "a fill's 'base'")]
     if base.dtype != array.dtype or base.size != array.size:
         raise ValueError(f"wanted a kept {array.dtype} array of {array.size} elements; found {base.dtype}[{base.size}]")
-    chosen = _half_words(fill["key"], 1, array.size) < fill["changed"]
+    chosen = _half_words(_key(fill), 1, array.size) < _whole(_member(fill, "changed"), 0, HALF, "a fill's 'changed'")
     mixed: Array = np.where(chosen, array, base.reshape(-1))
     return mixed
+
+
+def _set(array: Array, pairs: Sequence[Any]) -> None:
+    if not pairs:
+        return
+    if not array.size:
+        raise ValueError("wanted an empty 'set', for a fill has no elements; found some")
+    bits, largest = array.view(UNSIGNED[array.dtype.itemsize]), _largest_bits(array.dtype)
+    for pair in pairs:
+        if len(_list(pair, "one of a fill's 'set', [index, bits]")) != 2:
+            raise ValueError(f"wanted one of a fill's 'set', [index, bits]; found {reprlib.repr(pair)}")
+        index = _whole(pair[0], 0, array.size - 1, "an index of a fill's 'set'")
+        bits[index] = _whole(pair[1], 0, largest, "bits of a fill's 'set'")

@@ -66,6 +66,7 @@ class Operations:
         engine.load(header["artifact"])
         loaded = telemetry.memory_kib()
         self.input_names = header["inputs"]
+        self.kept = []  # they were those of other inputs
         (prepared,) = self._prepared(engine, tensors)
         outputs = engine.arrays(engine.run(prepared))
         load_ns = timing.since_process_start_ns() - self.waited_ns
@@ -156,9 +157,12 @@ class Operations:
 
     def _expanded(self, engine: Any, sets: Sequence[Sequence[dict[str, Any]]]) -> Iterator[Any]:
         """One at a time: a small board has no room for all."""
+        if not isinstance(sets, list):
+            raise ValueError("wanted fills, set after set, in a list; found none")  # noqa: TRY004  # as for all others
         for fills in sets:
-            if len(fills) != len(self.input_names):
-                raise ValueError(f"wanted {len(self.input_names)} fills, one an input; found {len(fills)}")
+            if not isinstance(fills, list) or len(fills) != len(self.input_names):
+                found = len(fills) if isinstance(fills, list) else type(fills).__name__
+                raise ValueError(f"wanted a list of {len(self.input_names)} fills, one an input; found {found}")
             kept = self.kept or [[]] * len(fills)
             arrays = [expand(fill, kept[index]) for index, fill in enumerate(fills)]
             yield engine.prepare(dict(zip(self.input_names, arrays)))

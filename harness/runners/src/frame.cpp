@@ -25,12 +25,6 @@ Number number_at(const std::byte* place) {
 
 std::size_t aligned(std::size_t offset) { return (offset + alignment - 1) / alignment * alignment; }
 
-std::shared_ptr<std::byte> aligned_buffer(std::size_t size) {
-    const auto align = std::align_val_t{alignment};
-    auto* memory = static_cast<std::byte*>(::operator new(std::max<std::size_t>(size, 1), align));
-    return {memory, [align](std::byte* held) { ::operator delete(held, align); }};
-}
-
 DType dtype_named(const std::string& name) {
     const auto* found = std::find_if(dtypes.begin(), dtypes.end(), [&](const auto& one) { return one.name == name; });
     if (found == dtypes.end()) throw FrameError("no element type of ours: " + name.substr(0, 80));
@@ -92,6 +86,12 @@ Json parsed_header(const std::string& text) {
 }
 
 }  // namespace
+
+std::shared_ptr<std::byte> aligned_buffer(std::size_t size) {
+    const auto align = std::align_val_t{alignment};
+    auto* memory = static_cast<std::byte*>(::operator new(std::max<std::size_t>(size, 1), align));
+    return {memory, [align](std::byte* held) { ::operator delete(held, align); }};
+}
 
 Frame read_frame(const Read& read, std::uint64_t largest_payload) {
     std::array<std::byte, preamble_size> preamble{};

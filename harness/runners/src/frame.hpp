@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <vector>
@@ -36,6 +37,9 @@ struct Frame {
     Json header;
     std::vector<Tensor> tensors;  // all of them share one buffer
 };
+
+// For a tensor's elements; their owner, too.
+std::shared_ptr<std::byte> aligned_buffer(std::size_t size);
 
 // Fills a buffer with exactly so many bytes, or throws.
 using Read = std::function<void(std::byte*, std::size_t)>;

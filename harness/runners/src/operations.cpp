@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "expand.hpp"
 #include "telemetry.hpp"
 
 namespace hilgate {
@@ -50,6 +51,8 @@ Reply Operations::operator()(const Frame& request) {
         reply = load(request);
     } else if (operation == "infer") {
         reply = infer(request);
+    } else if (operation == "keep") {
+        reply = keep(request);
     } else if (operation == "warm_up") {
         reply = warm_up(request);
     } else if (operation == "measure") {
@@ -77,6 +80,7 @@ Reply Operations::load(const Frame& request) {
     engine->load(header.at("artifact"));
     const auto model = memory_kib();
     input_names_ = header.at("inputs").get<std::vector<std::string>>();
+    kept_.clear();  // they were those of other inputs
     auto sets = prepared(*engine, request.tensors);
     engine->run(*sets.at(0));
     auto outputs = engine->outputs(*sets[0]);
@@ -104,13 +108,29 @@ Reply Operations::infer(const Frame& request) {
     auto& engine = loaded();
     std::vector<Tensor> tensors;
     Nanoseconds spent = 0;
-    for (const auto& set : prepared(engine, request.tensors)) {
+    const auto run = [&](Prepared& set) {
         const auto start = now_ns();
-        engine.run(*set);
+        engine.run(set);
         spent += now_ns() - start;
-        for (auto& tensor : without_names(engine.outputs(*set))) tensors.push_back(std::move(tensor));
+        for (auto& tensor : without_names(engine.outputs(set))) tensors.push_back(std::move(tensor));
+    };
+    if (const auto fills = request.header.find("fills"); fills != request.header.end()) {
+        if (!fills->is_array()) throw std::invalid_argument("wanted fills, set after set, in a list; found none");
+        // One at a time: a small board has no room for all.
+        for (const auto& set : *fills) run(*expanded(engine, set));
+    } else {
+        for (const auto& set : prepared(engine, request.tensors)) run(*set);
     }
     return {Json::object({{"inference_ns", spent}}), std::move(tensors)};
+}
+
+Reply Operations::keep(const Frame& request) {
+    check_sets(request.tensors);
+    kept_.assign(input_names_.size(), {});
+    for (std::size_t index = 0; index < request.tensors.size(); ++index) {
+        kept_[index % kept_.size()].push_back(request.tensors[index]);
+    }
+    return {Json::object(), {}};
 }
 
 Reply Operations::warm_up(const Frame& request) {
@@ -155,12 +175,30 @@ Engine& Operations::loaded() {
     return *engine_;
 }
 
-Operations::Sets Operations::prepared(Engine& engine, const std::vector<Tensor>& tensors) const {
+void Operations::check_sets(const std::vector<Tensor>& tensors) const {
     const auto width = input_names_.size();
     if (tensors.empty() || width == 0 || tensors.size() % width != 0) {
         throw std::invalid_argument("wanted sets of " + std::to_string(width) + " inputs; found " +
                                     std::to_string(tensors.size()) + " tensors");
     }
+}
+
+std::unique_ptr<Prepared> Operations::expanded(Engine& engine, const Json& fills) const {
+    if (!fills.is_array() || fills.size() != input_names_.size()) {
+        throw std::invalid_argument("wanted a list of " + std::to_string(input_names_.size()) +
+                                    " fills, one an input; found " + std::to_string(fills.size()));
+    }
+    static const std::vector<Tensor> none;
+    std::vector<NamedTensor> inputs;
+    for (std::size_t index = 0; index < fills.size(); ++index) {
+        inputs.push_back({input_names_[index], expand(fills[index], kept_.empty() ? none : kept_[index])});
+    }
+    return engine.prepare(inputs);
+}
+
+Operations::Sets Operations::prepared(Engine& engine, const std::vector<Tensor>& tensors) const {
+    check_sets(tensors);
+    const auto width = input_names_.size();
     Sets sets;
     for (std::size_t start = 0; start < tensors.size(); start += width) {
         std::vector<NamedTensor> inputs;

@@ -31,17 +31,21 @@ private:
 
     Reply load(const Frame& request);
     Reply infer(const Frame& request);
+    Reply keep(const Frame& request);
     Reply warm_up(const Frame& request);
     Reply measure(const Frame& request);
     Reply profile(const Frame& request);
 
     Engine& loaded();
+    void check_sets(const std::vector<Tensor>& tensors) const;
+    std::unique_ptr<Prepared> expanded(Engine& engine, const Json& fills) const;
     Sets prepared(Engine& engine, const std::vector<Tensor>& tensors) const;
 
     std::string engine_path_;
     std::string runtime_;
     std::unique_ptr<Engine> engine_;
     std::vector<std::string> input_names_;
+    std::vector<std::vector<Tensor>> kept_;  // of each input
 };
 
 }  // namespace hilgate
