@@ -36,7 +36,7 @@ class Cell:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """Every limit that counts here: the model's, the device's, and the device's for this backend."""
-        tolerance = Limit("parity", self.file.model.tolerance, f"{self.file.path.name}: tolerance")
+        tolerance = Limit("parity", self.file.model.parity_limit, f"{self.file.path.name}: tolerance")
         return (tolerance, *self.file.limits, *self.device.limits_for(self.backend.name))
 
     def limit_value(self, key: str) -> float | None:

@@ -124,6 +124,36 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Closeness:
+    """How close a backend must come to eager PyTorch, said outright: |found − eager| ≤ atol + rtol · |eager|.
+
+    For each element, as numpy.isclose has it. For what computes in a narrower type by intent, and for models that have
+    no float64 run, such as quantized ones.
+
+    Args:
+        rtol: as a fraction of eager's element.
+        atol: in the output's own unit.
+
+    Raises:
+        ModelError: one of them is no number ≥ 0, or both are 0.
+    """
+
+    rtol: float = 0.0
+    atol: float = 0.0
+
+    def __post_init__(self) -> None:
+        usable = all(is_finite_number(value) and value >= 0 for value in (self.rtol, self.atol))
+        if not usable or self.rtol == self.atol == 0:
+            found = f"rtol={self.rtol!r}, atol={self.atol!r}"
+            raise ModelError("a closeness is not usable", wanted="finite numbers ≥ 0, not both 0", found=found)
+
+    def allowed(self, eager: Array) -> Array:
+        """The error of each element that counts as 1: float64[…]."""
+        largest: Array = self.atol + self.rtol * np.abs(eager.astype(np.float64))
+        return largest
+
+
+@dataclass(frozen=True)
 class Model:
     """A model to deploy: how to build it, what goes in, how good it must be.
 
@@ -137,7 +167,7 @@ class Model:
         score: (outputs, labels) → accuracy, larger is better; outputs have the model's own structure, as numpy arrays,
             the first axis counting the samples. Default: top-1 over the last axis of the first output.
         name: default, the file's.
-        tolerance: how many times float32's own error a backend may be off (see docs/parity.md).
+        tolerance: how many times float32's own error a backend may be off (see docs/parity.md); or a Closeness.
 
     Raises:
         ModelError: any of these is not as said.
@@ -151,7 +181,12 @@ class Model:
     samples: Callable[[], Samples] | None = None
     score: Callable[[Any, Array], float] | None = None
     name: str = ""
-    tolerance: float = 10.0
+    tolerance: float | Closeness = 10.0
+
+    @property
+    def parity_limit(self) -> float:
+        """The largest error ratio that is allowed: the tolerance; of a Closeness 1, for it is measured by itself."""
+        return 1.0 if isinstance(self.tolerance, Closeness) else self.tolerance
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -164,8 +199,9 @@ class Model:
         names = [item.name for item in self.inputs]
         if len(set(names)) < len(names):
             raise ModelError("two inputs have one name", found=", ".join(names), where="Model(inputs=…)")
-        if not is_finite_number(self.tolerance) or self.tolerance <= 0:
-            raise ModelError("tolerance is not usable", wanted="a finite number > 0", found=repr(self.tolerance))
+        if not is_finite_number(self.parity_limit) or self.parity_limit <= 0:
+            wanted = "a finite number > 0, or Closeness(rtol=…, atol=…)"
+            raise ModelError("tolerance is not usable", wanted=wanted, found=repr(self.tolerance))
         self._check_dims()
         object.__setattr__(self, "measure", {name: low for name, (low, _) in self.dims.items()} | dict(self.measure))
 

@@ -186,7 +186,7 @@ class Run:
         facts = {
             "cell": cell.id,
             "what": what,
-            "tolerance": cell.file.model.tolerance,
+            "tolerance": cell.file.model.parity_limit,
             "options": dict(cell.options),
             **cell.device.settings,
             "fingerprint": self.evidence[cell].facts.get("fingerprint"),

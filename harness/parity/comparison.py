@@ -10,7 +10,8 @@ float64), and at least float32's smallest normal number. NaN and infinities must
 where the float64 run rounded to that type has them. Where r is not finite in that type and e is, a finite b is measured
 against e, with at least one ulp of that element. Where this finds too large an error, the denominator is widened by
 what the input's own rounding does to the answer; see conditioning. Integers and booleans must equal one of the two;
-indices that a maximum or a sorting has picked are then judged by the values that they point to; see pointing. Count,
+indices that a maximum or a sorting has picked are then judged by the values that they point to; see pointing. Where
+the model file says itself how close is close enough (Closeness), that is the denominator, and e takes r's place. Count,
 names, shapes and dtypes must be eager's. docs/parity.md derives the rule.
 """
 
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..model import Array
+from ..model import Array, Closeness
 
 if TYPE_CHECKING:
     from .pointing import Picked
@@ -42,6 +43,7 @@ class Expected:
         eager: eager PyTorch's output, in its own type.
         exact: the float64 run's output, float64[…]; for integers and booleans, in their own type.
         noise: an error that counts as 1 at least; see harness.parity.conditioning.
+        closeness: how close is close enough, where the model file says so: exact is eager's output then.
         picked: of indices, what they were picked from, where that is known; see harness.parity.pointing.
         plain: of each chunk, whether all its elements are finite, r's also when they are rounded to eager's type.
         scale: the error that counts as 1, the rule's denominator; 0 for integers and booleans.
@@ -53,6 +55,7 @@ class Expected:
     exact: Array
     noise: float = 0.0
     picked: Picked | None = None
+    closeness: Closeness | None = None
     plain: tuple[bool, ...] = field(init=False, default=())
     scale: float = field(init=False, default=0.0)
     magnitude: float = field(init=False, default=0.0)
@@ -73,6 +76,8 @@ class Expected:
 
     def says_nothing(self, tolerance: float) -> bool:
         """Whether float32 itself is so far off here that even an output of zeros would be within the tolerance."""
+        if self.closeness is not None:
+            return False
         own = float(ulp(np.asarray(self.magnitude), self.eager.dtype)) if self.magnitude else 0.0
         return self.scale > own and 0 < self.magnitude <= tolerance * self.scale
 
@@ -119,6 +124,8 @@ def compare_output(expected: Expected, answer: Array) -> Difference:
         if expected.picked is not None and not same.all():
             return _pointing(expected, expected.picked, answer)
         return _different(expected, answer, same)
+    if expected.closeness is not None:
+        return _close(expected, expected.closeness, answer)
     with np.errstate(all="ignore"):
         ratio, flat = _worst(expected, answer.reshape(-1))
         if ratio == np.inf and not (accepted := _accepted(answer, expected)).all():
@@ -128,6 +135,28 @@ def compare_output(expected: Expected, answer: Array) -> Difference:
     index = tuple(int(place) for place in np.unravel_index(flat, answer.shape))
     what = f"wanted {exact[index]!s} (eager {eager.dtype}: {eager[index]!s}); found {answer[index]!s}"
     return Difference(ratio, expected.name, index, what)
+
+
+def _close(expected: Expected, closeness: Closeness, answer: Array) -> Difference:
+    """By the tolerances of a model file."""
+    eager, flat = expected.eager.reshape(-1), answer.reshape(-1)
+    largest, where = 0.0, 0
+    for start in range(0, flat.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        with np.errstate(all="ignore"):
+            errors = np.abs(flat[part].astype(np.float64) - eager[part]) / closeness.allowed(eager[part])
+            known = np.isfinite(flat[part]) & np.isfinite(eager[part])
+            errors = np.where(
+                known,
+                np.nan_to_num(errors, nan=0.0, posinf=np.inf),
+                np.where(_alike(flat[part], eager[part]), 0.0, np.inf),
+            )
+        at = int(errors.argmax())
+        if errors[at] > largest:
+            largest, where = float(errors[at]), start + at
+    index = tuple(int(place) for place in np.unravel_index(where, answer.shape)) if answer.size else ()
+    what = f"wanted {expected.eager[index]!s} within {closeness}; found {answer[index]!s}" if largest else ""
+    return Difference(largest, expected.name, index, what)
 
 
 def _pointing(expected: Expected, picked: Picked, answer: Array) -> Difference:

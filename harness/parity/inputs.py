@@ -24,6 +24,8 @@ MAX_SPECIAL = 4
 SEEDS = 2**32 - 1
 # Sizes at which programs go wrong: the loop that is never run, run once, has no rest, has one.
 SIZES = (0, 1, 2, 3, 7)
+# In which an input's range is walked along.
+STEPS = 1 << 12
 # So many real samples are mutated, at most.
 SAMPLES = 4
 # Whole numbers at which a narrower type ends, or a float can no longer tell neighbours apart.
@@ -210,7 +212,9 @@ def _elements(item: Input) -> st.SearchStrategy[Any]:
         return drawn | st.sampled_from(landmarks) if landmarks else drawn
     width = {"float16": 16, "float32": 32, "float64": 64}[item.dtype]
     finite: st.SearchStrategy[Any] = st.floats(low, high, width=width)  # type: ignore[arg-type]
-    return finite
+    # Hypothesis climbs well along whole numbers, and hardly along floats.
+    steps = st.integers(0, STEPS).map(lambda step: low * (1 - step / STEPS) + high * (step / STEPS))
+    return finite | steps
 
 
 def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:

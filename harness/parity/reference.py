@@ -15,7 +15,7 @@ from ..agent.structure import flatten
 from ..build import BuiltModel, call_build, run_eager
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
-from ..model import Array
+from ..model import Array, Closeness
 from .comparison import Expected, ulp
 from .conditioning import noise
 from .inputs import InputSpace
@@ -94,6 +94,8 @@ class Reference:
             return _leaves(self._run_wide(beside))
 
         expected = [replace(one, picked=found) for one, found in self._with_picked(arrays, self(arrays, key))]
+        if self._closeness is not None:
+            return expected
         try:
             here = {one.name: one.exact for one in expected}
             widening = noise(self.built.model.inputs, arrays, here, eager, exact)
@@ -114,6 +116,12 @@ class Reference:
         from .pointing import picked
 
         narrow = picked(lambda: run_eager(self.built.module, arrays))
+        if (closeness := self._closeness) is not None:
+            for one in expected:
+                near = narrow.get(one.name)
+                scale = float(closeness.allowed(near.values).max(initial=0.0)) if near is not None else 0.0
+                yield one, replace(near, scale=scale) if near is not None else None
+            return
         wide = picked(lambda: self._run_wide(arrays))
         for one in expected:
             near, exact = narrow.get(one.name), wide.get(one.name)
@@ -140,6 +148,13 @@ class Reference:
         except Exception as error:
             what, found = "the model rejects inputs that its file declares", f"{type(error).__name__}: {error}"
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
+        if (closeness := self._closeness) is not None:
+            return [
+                Expected(
+                    name, array, array.astype(np.float64) if array.dtype.kind == "f" else array, closeness=closeness
+                )
+                for name, array in eager.items()
+            ]
         try:
             exact = _leaves(self._run_wide(arrays))
         except Exception as error:
@@ -154,7 +169,13 @@ class Reference:
             wanted="a forward that also runs in float64, and gives outputs of the same shapes",
             found=found,
             where=str(self.built.file.path),
+            hint="say outright how close is close enough: Model(tolerance=Closeness(rtol=…, atol=…))",
         )
+
+    @property
+    def _closeness(self) -> Closeness | None:
+        tolerance = self.built.model.tolerance
+        return tolerance if isinstance(tolerance, Closeness) else None
 
     def _run_wide(self, arrays: Arrays) -> Any:
         import torch

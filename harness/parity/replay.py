@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def write_replay(
             "format": artifact.format,
             "artifact": artifact.files[0].name,
             "inputs": list(inputs),
-            "outputs": [{"name": one.name, "scale": one.scale} for one in expected],
+            "outputs": [{"name": one.name, "scale": one.scale, **_closeness(one)} for one in expected],
             **facts,
         }
         (folder / "case.json").write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
@@ -70,3 +71,7 @@ def write_replay(
 def _npz(arrays: Mapping[str, Array]) -> dict[str, Any]:
     # savez takes the arrays as keywords, beside one of its own of another type
     return dict(arrays)
+
+
+def _closeness(one: Expected) -> dict[str, float]:
+    return asdict(one.closeness) if one.closeness is not None else {}

@@ -79,7 +79,7 @@ def flat(answer: Any) -> list[Any]:
     return [answer]
 
 
-def ratio_of(found: Any, eager: Any, exact: Any, scale: float) -> float:
+def ratio_of(found: Any, eager: Any, exact: Any, scale: Any) -> float:
     """How many times float32's own error an output is off; infinity where no error can be given.
 
     The rule of docs/parity.md, as harness/parity/comparison.py has it.
@@ -96,7 +96,8 @@ def ratio_of(found: Any, eager: Any, exact: Any, scale: float) -> float:
         only_eager = ~np.isfinite(rounded) & np.isfinite(eager)
         wanted = np.where(only_eager, eager.astype(np.float64), exact)
         ratios = np.abs(found.astype(np.float64) - wanted) / np.where(only_eager, np.maximum(scale, ulp(eager)), scale)
-    return float(ratios.max(initial=0.0, where=np.isfinite(found)))
+    # 0 ÷ 0: of a closeness in which nothing is allowed, and nothing is off.
+    return float(np.where(np.isnan(ratios), 0.0, ratios).max(initial=0.0, where=np.isfinite(found)))
 
 
 def alike(one: Any, other: Any) -> Any:
@@ -121,8 +122,12 @@ def main() -> int:
     worst = 0.0
     for output, found in zip(case["outputs"], run(case, inputs)):  # noqa: B905  # may run under an older Python
         name = output["name"]
-        ratio = ratio_of(found, reference[name], reference[name + ".exact"], output["scale"])
-        print(f"{name}: {ratio:.3g} times float32's own error; allowed {case['tolerance']:g}")
+        scale, unit = output["scale"], "float32's own error"
+        if "rtol" in output:
+            scale = output["atol"] + output["rtol"] * np.abs(reference[name].astype(np.float64))
+            unit = f"{output['atol']:g} + {output['rtol']:g} · |eager|"
+        ratio = ratio_of(found, reference[name], reference[name + ".exact"], scale)
+        print(f"{name}: {ratio:.3g} times {unit}; allowed {case['tolerance']:g}")
         print(f"  reference {reference[name + '.exact'].reshape(-1)[:8]}")
         print(f"  found     {found.reshape(-1)[:8]}")
         worst = max(worst, ratio)

@@ -116,7 +116,7 @@ class ParitySearch:
         difference = self._passed.get(recipe.key) or self._judged(recipe)
         if self._climbing:
             aim(difference.ratio)
-        if difference.ratio > self.built.model.tolerance:
+        if difference.ratio > self.built.model.parity_limit:
             self.worst, self.failing = difference, recipe
             self._failed.pop(recipe.key, None)
             self._failed[recipe.key] = recipe
@@ -134,16 +134,16 @@ class ParitySearch:
             difference = Difference(float("inf"), what=what)
         else:
             difference = compare(expected, self.names, answers)
-            if difference.ratio > self.built.model.tolerance and _may_widen(expected, difference):
+            if difference.ratio > self.built.model.parity_limit and _may_widen(expected, difference):
                 expected = self.reference.widened(arrays, recipe.key)
                 difference = compare(expected, self.names, answers)
-                self.conditioned += difference.ratio <= self.built.model.tolerance
+                self.conditioned += difference.ratio <= self.built.model.parity_limit
         self._count(recipe, expected, difference)
         return difference
 
     def _count(self, recipe: Recipe, expected: list[Expected], difference: Difference) -> None:
         self.tried += 1
-        self.unjudged += any(one.says_nothing(self.built.model.tolerance) for one in expected)
+        self.unjudged += any(one.says_nothing(self.built.model.parity_limit) for one in expected)
         self._largest = max(self._largest, sum(one.eager.nbytes for one in expected))
         self.report(self.tried, max(self.total, self.tried))
         if difference.ratio > self.worst.ratio and self.failing is None:
@@ -258,7 +258,7 @@ class ParitySearch:
             raise stopped_by
 
     def _finding(self) -> Finding:
-        details: dict[str, Any] = {"seed": self.search_seed, "tolerance": self.built.model.tolerance}
+        details: dict[str, Any] = {"seed": self.search_seed, "tolerance": self.built.model.parity_limit}
         if self.conditioned:
             details["badly_conditioned"] = self.conditioned
         if self.known:

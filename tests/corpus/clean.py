@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harness import Input, Model
+from harness import Closeness, Input, Model
 
 from . import BATCH, SEQUENCE, Apply, Make, arithmetic, function, image, model, tokens, values
 from .networks import (
@@ -222,8 +222,8 @@ WHOLE = {
             values("b", 16, dtype="float64"),
         )
     ),
-    "int8": Clean(  # one step of its 8 bits, where both sides round a tie differently, is 1e5 ulps
-        model(Quantized, values("b", 16), tolerance=1e6)
+    "int8": Clean(  # where both sides round a tie differently, one of its 8 bits' steps is 1e5 ulps
+        model(Quantized, values("b", 16), tolerance=Closeness(atol=0.01))
     ),
     "detector": Clean(model(Detector, image()), quick=True),
     "residual-chain": Clean(
@@ -272,6 +272,8 @@ NUMBERS = {
         ),
         quick=True,
     ),
+    "tied": Clean(function(arithmetic.tied, values("b", 12, low=-3.0, high=3.0)), quick=True),
+    "classes": Clean(function(arithmetic.classes, values("b", 8))),
     "booleans": Clean(function(arithmetic.booleans, values("b", 6), values("b", 6, name="y"))),
     "chosen": Clean(function(arithmetic.chosen, values("b", 6), values("b", 6, name="y"))),
     "best": Clean(function(arithmetic.best, values("b", 9))),

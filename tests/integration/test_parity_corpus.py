@@ -114,7 +114,7 @@ class Bench:
 
         searching = ParitySearch(built, reference, answers, names, seed, lambda done, total: None, search_s=SEARCH_S)
         finding = searching.run(searching.check)
-        return judge(finding, [Limit("parity", built.model.tolerance, name)]).verdict, finding
+        return judge(finding, [Limit("parity", built.model.parity_limit, name)]).verdict, finding
 
 
 @pytest.fixture(scope="module")

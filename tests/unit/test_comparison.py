@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness import Closeness
 from harness.model import Array
 from harness.parity.comparison import CHUNK, SMALLEST, Expected, compare, compare_output
 
@@ -245,3 +247,38 @@ def test_where_zeros_would_pass_a_comparison_says_nothing(
     eager: list[float], exact: list[float], nothing: bool
 ) -> None:
     assert expected(eager, exact).says_nothing(10) is nothing
+
+
+CLOSENESS = [
+    pytest.param([1.0, 100.0], [1.0, 101.0], 0.1 + 0.02 * 100, 1.0, id="a-fraction-and-more"),
+    pytest.param([1.0, 100.0], [1.5, 100.0], 0.1 + 0.02, 0.5, id="element-by-element"),
+    pytest.param([0.0, INF, NAN], [0.05, INF, NAN], 0.1, 0.05, id="nan-and-infinity-where-eager-has-them"),
+]
+
+
+@pytest.mark.parametrize(("eager", "found", "allowed", "error"), CLOSENESS)
+def test_what_is_close_enough_may_be_said_outright(
+    eager: list[float], found: list[float], allowed: float, error: float
+) -> None:
+    assert ratio(close(eager), found) == pytest.approx(error / allowed)
+
+
+@pytest.mark.parametrize("found", [pytest.param([1.0, value], id=str(value)) for value in (INF, NAN)])
+def test_nan_and_infinity_are_never_close_to_a_number(found: list[float]) -> None:
+    assert ratio(close([1.0, 2.0]), found) == INF
+
+
+def test_where_nothing_is_allowed_only_what_is_equal_passes() -> None:
+    wanted = replace(close([0.0, 2.0]), closeness=Closeness(rtol=0.1))
+    assert ratio(wanted, [0.0, 2.1]) == pytest.approx(0.5)
+    assert ratio(wanted, [1e-9, 2.0]) == INF
+
+
+def close(eager: list[float]) -> Expected:
+    return replace(expected(eager), closeness=Closeness(rtol=0.02, atol=0.1))
+
+
+def test_closeness_is_seen_in_every_chunk() -> None:
+    values = np.zeros(2 * CHUNK + 7)
+    values[-1] = 0.2
+    assert ratio(close([0.0] * len(values)), values) == pytest.approx(2)

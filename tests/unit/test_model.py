@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Input, Model
+from harness import Closeness, Input, Model
 from harness.errors import ModelError
 from harness.limits import Limit, Metric
 from harness.model_file import ModelFile, load_model, read_model
@@ -218,6 +218,26 @@ def test_a_model_that_is_wrong_is_refused(arguments: dict[str, Any], what: str) 
     with pytest.raises(ModelError) as caught:
         Model(**{"build": build, "inputs": [IMAGE], "dims": DIMS, **arguments})
     assert caught.value.what == what
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"rtol": -1}, id="negative"),
+        pytest.param({"atol": float("nan")}, id="nan"),
+        pytest.param({"rtol": 1, "atol": float("inf")}, id="infinite"),
+        pytest.param({"rtol": "1e-3"}, id="text"),
+    ],
+)
+def test_a_closeness_that_is_none_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="a closeness is not usable"):
+        Closeness(**arguments)
+
+
+def test_a_closeness_is_its_own_measure() -> None:
+    model = Model(build, [IMAGE], dims=DIMS, tolerance=Closeness(rtol=1e-2))
+    assert model.parity_limit == 1
 
 
 # Model files

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness import Closeness
 from harness.errors import StorageError
 from harness.export import Artifact
 from harness.model import Array
@@ -51,6 +52,21 @@ def test_the_ratio_is_that_of_the_comparison(eager: Array, exact: list[float], f
     expected = Expected("y", eager, np.array(exact, np.float64))
     wanted = compare_output(expected, found).ratio
     assert ratio_of(found, expected.eager, expected.exact, expected.scale) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(f32(1, 2.5), id="finite"),
+        pytest.param(f32(1, INF), id="infinite"),
+        pytest.param(f32(1, 2), id="equal"),
+    ],
+)
+def test_the_ratio_is_that_of_a_closeness_too(found: Array) -> None:
+    closeness = Closeness(rtol=0.1)
+    expected = Expected("y", f32(1, 2), np.array([1.0, 2.0]), closeness=closeness)
+    wanted = compare_output(expected, found).ratio
+    assert ratio_of(found, expected.eager, expected.exact, closeness.allowed(expected.eager)) == pytest.approx(wanted)
 
 
 def replay_into(folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import Input, Model
+from harness import Closeness, Input, Model
 from harness.build import BuiltModel, build_model
 from harness.checks import Verdict, judge
 from harness.errors import AgentDied, AgentFailure, AgentTimeout, ModelError
@@ -26,6 +26,8 @@ from harness.model_file import ModelFile
 from harness.parity import search as search_module
 from harness.parity.comparison import Difference
 from harness.parity.drawing import DRAWN, EXAMPLES
+from harness.parity.fills import Fill
+from harness.parity.finds import Finds
 from harness.parity.inputs import InputSpace, Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import LEAST, Mismatch, ParitySearch
@@ -46,9 +48,9 @@ def double(x: torch.Tensor) -> torch.Tensor:
     return x * 2
 
 
-def built(forward: Callable[[torch.Tensor], Any] = double, **more: Any) -> BuiltModel:
+def built(forward: Callable[[torch.Tensor], Any] = double, tolerance: Any = 10.0, **more: Any) -> BuiltModel:
     inputs = [Input("x", shape=("b", 4), **more)]
-    model = Model(build=lambda: Net(forward).eval(), inputs=inputs, dims={"b": (1, 8)}, name="net")
+    model = Model(lambda: Net(forward).eval(), inputs, dims={"b": (1, 8)}, name="net", tolerance=tolerance)
     return build_model(ModelFile(Path("net.py"), model, ()))
 
 
@@ -67,7 +69,7 @@ def searching(backend: Backend = honest, model: BuiltModel | None = None, seed: 
 
 
 def verdict(finding: Finding) -> Verdict:
-    return judge(finding, [Limit("parity", 10.0, "net.py")]).verdict
+    return judge(finding, [Limit("parity", finding.details.get("tolerance", 10.0), "net.py")]).verdict
 
 
 def size(arrays: Arrays) -> int:
@@ -215,6 +217,64 @@ def test_a_model_without_a_float64_run_is_inconclusive() -> None:
     assert "\n" not in finding.missing
 
 
+def test_what_has_no_float64_run_is_judged_by_a_closeness() -> None:
+    model = built(lambda x: x.view(torch.int32).float(), tolerance=Closeness(atol=0.5))
+    search = searching(lambda arrays: [arrays["x"].view(np.int32).astype(np.float32)], model)
+    assert verdict(search.run(search.check)) is Verdict.PASS
+    search = searching(lambda arrays: [arrays["x"].view(np.int32).astype(np.float32) + 1], model)
+    assert verdict(search.run(search.check)) is Verdict.FAIL
+
+
+def test_a_refusal_in_a_call_of_many_is_that_of_one() -> None:
+    def backend(arrays: Arrays) -> list[Array]:
+        if np.isnan(arrays["x"]).any():
+            raise AgentFailure("infer failed on the device", found="RuntimeError: a NaN")
+        return honest(arrays)
+
+    search = searching(backend, built(allow_nan=True))
+    assert "the backend does not: RuntimeError: a NaN" in search.run(search.check).failure
+
+
+def test_what_is_known_comes_first_and_what_is_found_is_remembered() -> None:
+    known = Recipe({"b": 5}, (Fill("constant", 7.0),))
+    finds = Finds()
+    finds.add(known, failed=True)
+    tried = recipes_tried(0, finds=finds)
+    assert tried[0].key == known.key
+
+    search = searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], finds=finds)
+    finding = search.run(search.check)
+    assert finding.details["known_counterexamples"] == 1
+    assert search.failing is not None
+    assert finds.known(search.space)[0].key == search.failing.key
+
+
+def test_what_one_cell_was_furthest_off_on_is_tried_on_the_next() -> None:
+    finds = Finds()
+    search = searching(lambda arrays: [np.nextafter(arrays["x"] * 2, np.float32(0))], finds=finds)
+    search.run(search.check)
+    (met,) = finds.met(search.space)
+    assert met.key == recipes_tried(1, finds=finds)[0].key
+
+
+def hill(arrays: Arrays) -> list[Array]:
+    """Off by more the nearer all elements are to one number: few inputs that are drawn come near."""
+    doubled = arrays["x"].astype(np.float64) * 2
+    away = np.abs(arrays["x"] - 631.7).max(initial=0.0)
+    off = 2.0**-23 * np.abs(doubled).max(initial=0.0) * 11.5 * 2.0 ** (-away / 60)
+    return [(doubled + off).astype(np.float32)]
+
+
+def test_climbing_gets_further_than_drawing_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reached() -> float:
+        searches = [searching(hill, seed=seed) for seed in range(2)]
+        return sum(search.run(search.check).value or 0.0 for search in searches)
+
+    climbed = reached()
+    monkeypatch.setattr(search_module, "aim", lambda ratio: None)
+    assert climbed > 1.2 * reached()
+
+
 def test_one_input_without_a_float64_run_makes_all_inconclusive() -> None:
     def forward(x: torch.Tensor) -> torch.Tensor:
         return x * 2 if len(x) < 8 else x.view(torch.int32).float()
@@ -294,7 +354,7 @@ def test_making_small_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> Non
     finding = search.run(search.check)
     failing = next(index for index, arrays in enumerate(calls) if size(arrays) == 3)
     assert verdict(finding) is Verdict.FAIL
-    assert len(calls) - failing < 15
+    assert len(calls) - failing < 15 + search_module.CALL_S / 0.02  # and what was asked in the same call
 
 
 def test_progress_is_reported_and_never_beyond_its_total() -> None:
@@ -323,7 +383,7 @@ sys.path[:0] = {path!r}
 {more}
 from pathlib import Path
 from hypothesis import settings
-from harness import Input, Model
+from harness import Closeness, Input, Model
 from harness.build import BuiltModel
 from harness.model_file import ModelFile
 from harness.parity.reference import Reference
