@@ -195,7 +195,8 @@ def _high_product(words: Array, last: int) -> Array:
     upper, lower = words >> half, words & mask
     middle = upper * low + (lower * low >> half)
     other = lower * high + (middle & mask)
-    return upper * high + (middle >> half) + (other >> half)
+    product: Array = upper * high + (middle >> half) + (other >> half)
+    return product
 
 
 def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
