@@ -65,10 +65,13 @@ def same(backend: str, folder: Path) -> Path:
     if backend in ("libtorch", "torchscript"):
         return scripted(folder, f"def forward({', '.join(names)}):\n    return {', '.join(names)}")
     nodes = [helper.make_node("Identity", [name], [f"{name}_same"]) for name in names]
-    takes: list[Value] = [
-        (name, np.dtype(kind).type, [f"{name}_0", f"{name}_1"]) for name, kind in zip(names, ITEM_SIZES, strict=True)
-    ]
-    return graph(folder, nodes, takes, [(f"{name}_same", *value) for name, *value in takes])
+    takes: list[Value] = []
+    gives: list[Value] = []
+    for name, kind in zip(names, ITEM_SIZES, strict=True):
+        element, sizes = np.dtype(kind).type, [f"{name}_0", f"{name}_1"]
+        takes.append((name, element, sizes))
+        gives.append((f"{name}_same", element, sizes))
+    return graph(folder, nodes, takes, gives)
 
 
 def call(deployment: Deployment, operation: str, tensors: Sequence[Array] = (), **more: Any) -> list[Array]:
