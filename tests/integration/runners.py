@@ -159,13 +159,13 @@ def saved(module: torch.nn.Module, folder: Path) -> Path:
     return folder / "saved.pt"
 
 
-Value = tuple[str, type[Any], Sequence[int]]
+Value = tuple[str, type[Any], Sequence[int | str]]
 
 
 def graph(
     folder: Path, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Value], outputs: Sequence[Value], **constants: Any
 ) -> Path:
-    """An ONNX model of nodes between values, each a name, an element type and a shape."""
+    """An ONNX model of nodes between values, each a name, an element type and a shape, of sizes or names of sizes."""
     takes, gives = (
         [
             onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)

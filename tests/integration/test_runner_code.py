@@ -1,4 +1,5 @@
-"""The runners' C++ by itself: under sanitizers, with a frame's parser that is given anything, and read by cppcheck."""
+"""The runners' C++ by itself: under sanitizers, with parsers of frames and fills that are given anything, and read by
+cppcheck."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ import onnxruntime
 import pytest
 import torch
 
+from harness.agent.expand import expand
 from harness.agent.frames import ITEM_SIZES, JOIN_BELOW, Array, Frame, encode, read_frame
 from harness.backends import load_backend
 from harness.bundle.native.building import SOURCES, build_runners
@@ -38,10 +40,10 @@ SANITIZED = (
     "-DCMAKE_EXE_LINKER_FLAGS=",
     "-DCMAKE_MODULE_LINKER_FLAGS=",
 )
-# What is off by default. No word of leaks: fuzz_frame is searched for them at its end, which the runner, who ends by
+# What is off by default. No word of leaks: a fuzz test is searched for them at its end, which the runner, who ends by
 # _exit() because of what the libraries do at theirs, never comes to.
 OPTIONS = "check_initialization_order=1:strict_string_checks=1"
-# Not for the fuzz test, which would take twice as long.
+# Not for the fuzz tests, which would take twice as long.
 RUNNERS_OPTIONS = f"{OPTIONS}:detect_stack_use_after_return=1"
 LIMIT_S = 120
 
@@ -56,7 +58,7 @@ def headers() -> Headers:
 
 @pytest.fixture(scope="module")
 def sanitized(headers: Headers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runner and fuzz_frame; warnings are errors there, as everywhere."""
+    """A folder with the runner and the fuzz tests; warnings are errors there, as everywhere."""
     folder = tmp_path_factory.mktemp("sanitized")
     build_runners(folder, find_compiler(platform.machine(), print), headers, more=SANITIZED)
     return folder
@@ -145,6 +147,15 @@ def test_whatever_the_frames_parser_is_given_it_reads_within_its_bounds_or_refus
     assert min(counts) > 500
 
 
+@pytest.mark.slow
+def test_whatever_fill_it_is_given_an_array_is_made_within_its_bounds_or_none(sanitized: Path) -> None:
+    status, sent, said = run([sanitized / "fuzz_expand", SEED, ITERATIONS])
+    assert (status, said) == (0, "")
+    counts = [int(number) for number in re.findall(r"\d+", sent.decode())]
+    assert sum(counts) == 2 * int(ITERATIONS)  # each fill, and what was made of it to spoil it
+    assert min(counts) > 5000
+
+
 LARGE = np.arange(JOIN_BELOW // 4 + 3, dtype=np.float32)
 
 
@@ -217,6 +228,10 @@ def test_a_stdin_that_ends_between_two_frames_is_a_good_end(sanitized: Path, tmp
     assert run_runner(sanitized, tmp_path, b"") == (0, [], "")
 
 
+FILL = {"dtype": "float32", "shape": [6], "first": -9, "last": 18, "scale": -3, "order": "random", "key": 1}
+FILL = {**FILL, "changed": 1 << 31, "set": [[5, 0]]}
+
+
 @pytest.mark.slow
 def test_an_engine_does_all_of_its_operations_under_sanitizers(
     sanitized: Path, sanitized_engine: Path, tmp_path: Path
@@ -237,16 +252,29 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(
         ({**load, "artifact": str(tmp_path / "none.onnx")}, sets[:1]),
         (load, sets[:1]),
         ({"op": "infer", "keep": "kept"}, sets),
+        ({"op": "keep"}, sets),
+        ({"op": "infer", "fills": [[FILL], [{**FILL, "base": 1}]]}, []),
+        ({"op": "infer", "fills": [[{**FILL, "base": 2}]]}, []),
+        ({"op": "infer", "fills": 3}, []),
     ]
     given = b"".join(joined(*request) for request in requests)
     status, found, said = run_runner(sanitized, tmp_path, given, sanitized_engine)
     assert (status, said) == (0, "")
-    early, loaded, inferred, warm, measured, profiled, none, memory, unknown, shape, lost, again, kept = found
-    errors = [reply.header.get("error", "") for reply in (early, none, unknown, shape, lost)]
+    early, loaded, inferred, warm, measured, profiled, none, memory, unknown, shape, lost, again, kept, *filled = found
+    errors = [reply.header.get("error", "") for reply in (early, none, unknown, shape, lost, *filled[2:])]
     wanted = ["load comes first", "wanted a count", "unknown operation 'fly'", "invalid dimensions", "none.onnx"]
-    assert [word in error for word, error in zip(wanted, errors, strict=True)] == [True] * 5, errors
+    wanted += ["wanted a fill's 'base'", "wanted fills"]
+    assert [word in error for word, error in zip(wanted, errors, strict=True)] == [True] * 7, errors
     answers = [in_python(artifact, {"x": one})[0] for one in sets]
-    for reply, wanted_answers in (loaded, answers[:1]), (inferred, answers), (again, answers[:1]), (kept, answers):
+    expanded = [expand(FILL), expand({**FILL, "base": 1}, sets)]
+    of_fills = [in_python(artifact, {"x": one})[0] for one in expanded]
+    for reply, wanted_answers in (
+        (loaded, answers[:1]),
+        (inferred, answers),
+        (again, answers[:1]),
+        (kept, answers),
+        (filled[1], of_fills),
+    ):
         np.testing.assert_allclose(reply.tensors, wanted_answers, rtol=1e-5)
     assert warm.header["iterations"] > 0
     assert measured.tensors[0].shape == (5,)

@@ -1,4 +1,4 @@
-// Fills, right ones and spoilt ones.
+// Fills, right ones and spoilt ones; and the random words that they are made from.
 //
 //     fuzz_expand SEED COUNT [FIRST]
 //
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "../src/expand.hpp"
+#include "../src/philox.hpp"
 
 namespace {
 
@@ -91,8 +92,8 @@ void make_values(Random& random, Made& made) {
 }
 
 void make_range(Random& random, Made& made) {
-    std::int64_t most = static_cast<std::int64_t>(largest_bits(made.dtype) / 2);
-    std::int64_t least = -most - 1;
+    auto most = static_cast<std::int64_t>(largest_bits(made.dtype) / 2);
+    auto least = -most - 1;
     if (made.dtype == DType::boolean || made.dtype == DType::uint8) {
         least = 0;
         most = static_cast<std::int64_t>(largest_bits(made.dtype));
@@ -170,7 +171,8 @@ bool is_drawn(const Made& made, std::uint64_t bits) {
                                                 made.fill["last"].get<std::uint64_t>());
     const auto found = place_of(made.dtype, bits);
     const bool scaled = made.fill.contains("scale") && !made.fill["scale"].is_null();
-    if (scaled) return (first >= 0) <= (found >= 0) && (last <= 0) <= (found <= 0);
+    // As far as the sign goes: harness/agent/expand.py is what all the rest is compared with.
+    if (scaled) return (first < 0 || found >= 0) && (last > 0 || found <= 0);
     return first <= found && found <= last;
 }
 
@@ -214,12 +216,33 @@ void spoil(Json& fill, Random& random) {
     if (random.once_in(2000)) fill = Json::parse(random.of(forged));
 }
 
+// Random123's known answers of its Philox4x64-10.
+void want_known_words() {
+    constexpr hilgate::Block pi{0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0, 0x082EFA98EC4E6C89};
+    constexpr hilgate::Block of_zeros{0x16554D9ECA36314C, 0xDB20FE9D672D0FDC, 0xD7E772CEE186176B, 0x7E68B68AEC7BA23B};
+    constexpr hilgate::Block of_ones{0x87B092C3013FE90B, 0x438C3C67BE8D0224, 0x9CC7D7C69CD777B6, 0xA09CAEBF594F0BA0};
+    constexpr hilgate::Block of_pi{0xA528F45403E61D95, 0x38C72DBD566E9788, 0xA5A1610E72FD18B5, 0x57BD43B5E52B7FE6};
+    constexpr auto ones = largest_word;
+    want(hilgate::philox({0, 0, 0, 0}, {0, 0}) == of_zeros, "other words came of zeros");
+    want(hilgate::philox({ones, ones, ones, ones}, {ones, ones}) == of_ones, "other words came of ones");
+    want(hilgate::philox(pi, {0x452821E638D01377, 0xBE5466CF34E90C6C}) == of_pi, "other words came of pi");
+}
+
+void want_same_products(Random& random) {
+    const auto left = random.any();
+    const auto right = random.once_in(8) ? largest_word : random.any();
+    const auto found = hilgate::product(left, right);
+    const auto of_halves = hilgate::product_of_halves(left, right);
+    want(found.high == of_halves.high && found.low == of_halves.low, "another product came of halves");
+}
+
 struct Counts {
     std::size_t made = 0;
     std::size_t refused = 0;
 };
 
 void iterate(Random& random, Counts& counts) {
+    want_same_products(random);
     auto made = fill(random);
     try {
         want_sound(made);
@@ -254,6 +277,7 @@ int main(int count, char** words) {
     try {
         seed = std::stoull(arguments[1]);
         iteration = arguments.size() > 3 ? std::stoull(arguments[3]) : 0;
+        want_known_words();
         Counts counts;
         for (const auto end = iteration + std::stoull(arguments[2]); iteration < end; ++iteration) {
             Random random(seed ^ (iteration * 0x9E3779B97F4A7C15));  // each by itself, to be repeated alone
