@@ -18,6 +18,8 @@ class Aim:
     low: float = -math.inf
 
     def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"≥ {self.low:g}"
         return f"≤ {self.high:g}" if self.low == -math.inf else f"{self.low:g} … {self.high:g}"
 
 

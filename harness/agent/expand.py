@@ -110,7 +110,9 @@ def _filled(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
     if "values" in fill:
         values = _values(fill["values"], dtype)
         numbers = _numbers(fill, len(values) - 1, size)
-        return np.full(size, values[0], dtype) if numbers is None else values[numbers.astype(np.intp)]
+        if numbers is None:
+            return np.full(size, values[0], dtype)
+        return values.take(numbers.view(np.int64), mode="clip")  # which does not look at each index first
     first, last, exponent = _range(fill, dtype)
     numbers = _numbers(fill, last, size)
     if numbers is None:
@@ -167,9 +169,11 @@ def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Array | None:
             return numbers
         return _high_product(_words(key, 0, size), last)
     step, rest = divmod(last, max(size - 1, 1))
-    places = np.arange(size, dtype=np.uint64)
-    rising: Array = places * np.uint64(step) + np.minimum(places, np.uint64(rest))
-    return rising if order == "ascending" else np.uint64(last) - rising
+    rising = np.arange(size, dtype=np.uint64)
+    over = np.minimum(rising, np.uint64(rest))
+    rising *= np.uint64(step)
+    rising += over
+    return rising if order == "ascending" else np.subtract(np.uint64(last), rising, out=rising)
 
 
 def _key(fill: Mapping[str, Any]) -> int:
@@ -218,8 +222,11 @@ def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
 
 def _counted(numbers: Array, dtype: np.dtype[Any]) -> Array:
     """The floats of which so many lie between them and 0."""
-    bits = np.where(numbers < 0, _sign(dtype), np.uint64(0)) | np.abs(numbers).view(np.uint64)
-    return bits.astype(UNSIGNED[dtype.itemsize]).view(dtype)
+    narrow = numbers.astype(f"i{dtype.itemsize}")
+    bits = narrow.view(UNSIGNED[dtype.itemsize]) & _sign(dtype).astype(UNSIGNED[dtype.itemsize])
+    bits |= np.abs(narrow, out=narrow).view(bits.dtype)
+    found: Array = bits.view(dtype)
+    return found
 
 
 def _sign(dtype: np.dtype[Any]) -> np.uint64:

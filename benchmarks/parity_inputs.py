@@ -1,0 +1,118 @@
+"""Inputs that the search for a mismatch gets through in a second, against tensors drawn by Hypothesis and sent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.extra.numpy import arrays as tensors
+from hypothesis.strategies import floats
+
+from harness.agent.frames import Array
+from harness.build import build_model
+from harness.deployment import Deployment
+from harness.inputs import Arrays
+from harness.parity.comparison import Expected, compare
+from harness.parity.drawing import drawn
+from harness.parity.inputs import Recipe
+from harness.parity.reference import Reference
+from harness.parity.search import CALL_SETS
+
+from .support.deploy import prepare
+from .support.interleave import Block, interleave, median_of, median_ratio
+from .support.row import RATIO, Aim, Options, Row
+
+BACKENDS = ("onnxruntime", "onnxruntime-cpp")
+SHAPE = (1, 3, 224, 224)
+ROUNDS = 7
+SENT = 20
+AIM = Aim(math.inf, low=500.0)
+
+
+def run(options: Options) -> Iterator[Row]:
+    """With a model of 150 528 inputs that does next to nothing; its own time, on both sides, is taken off."""
+    built = build_model(prepare("image", BACKENDS[0]).cell.file)
+    for backend in BACKENDS:
+        with prepare("image", backend).deployed() as deployment:
+            side = Side(deployment, Reference(built))
+            own, sent = interleave(ROUNDS, side.expanded, side.sent)
+            own_s, sent_s = median_of(own) / 1e9, median_of(sent) / 1e9
+            what, against = f"1×3×224×224, {backend}", f"drawn by Hypothesis and sent: {1 / sent_s:.1f} a second"
+            yield Row(f"{what}: inputs in a second", 1 / own_s, "1/s", against, AIM, {"rounds": ROUNDS})
+            yield Row(f"{what}: an input", median_ratio(own, sent), RATIO, against)
+
+
+@dataclass
+class Side:
+    """Both sides compare each answer with the reference; all but the model's runs counts."""
+
+    deployment: Deployment
+    reference: Reference
+    round: int = 0
+
+    def expanded(self) -> Block:
+        """Recipes, as the search tries them: nanoseconds of each."""
+        self.round += 1
+        first = drawn(self.reference.space, self.round)[:CALL_SETS]
+        # A seed of its own for each: what the reference remembers would cost nothing.
+        recipes = [
+            Recipe(one.sizes, (replace(one.fills[0], seed=self.round * 1000 + at),)) for at, one in enumerate(first)
+        ]
+        space = self.reference.space
+        expected = [self.reference(space.make(recipe), recipe.key) for recipe in recipes]
+
+        def all_of_them() -> None:
+            answers = self.deployment.infer_fills([space.describe(recipe) for recipe in recipes])
+            for recipe, wanted, answer in zip(recipes, expected, answers, strict=True):
+                self.reference(space.make(recipe), recipe.key)
+                _same(wanted, answer)
+
+        return [self._timed(all_of_them) / len(recipes)]
+
+    def sent(self) -> Block:
+        """Tensors: nanoseconds of each."""
+        self.round += 1
+        wanted: list[Expected] = []
+        drawing = tensors(np.float32, SHAPE, elements=floats(0, 1, width=32))
+
+        def all_of_them() -> None:
+            def one(image: Array) -> None:
+                arrays: Arrays = {"image": image}
+                (answer,) = self.deployment.infer([arrays])
+                # The reference of one input, for all: it is not what is measured.
+                wanted[:] = wanted or self.reference(arrays, "any")
+                compare(wanted, ["output"], answer)
+
+            _given(drawing, one)()
+
+        return [self._timed(all_of_them) / SENT]
+
+    def _timed(self, action: Callable[[], None]) -> float:
+        model_s, start = self.deployment.device_time.seconds, time.perf_counter_ns()
+        action()
+        return time.perf_counter_ns() - start - (self.deployment.device_time.seconds - model_s) * 1e9
+
+
+def _given(strategy: Any, test: Callable[[Array], None]) -> Callable[[], None]:
+    def one(image: Array) -> None:
+        test(image)
+
+    quiet = settings(
+        max_examples=SENT,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    run_it: Callable[[], None] = quiet(given(image=strategy)(one))
+    return run_it
+
+
+def _same(wanted: list[Expected], answer: list[Array]) -> None:
+    if compare(wanted, ["output"], answer).ratio > 1:
+        raise AssertionError("the device expanded another input than the host")
