@@ -1,8 +1,9 @@
-"""Comparing an output of 1 M float32 with its reference ÷ one numpy.isclose pass over the same numbers."""
+"""Comparing an output of 1 M and of 10 M float32 with its reference ÷ one numpy.isclose pass over the same numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from .support.interleave import Block, interleave, median_of, median_ratio, one_
 from .support.row import RATIO, Aim, Options, Row
 
 SIZE = 1_000_000
+LARGE = 10_000_000
 ROUNDS = 41
+LARGE_ROUNDS = 9
 AIM = Aim(3.0)
+LITTLE = Aim(1.0)
 ISCLOSE = "numpy.isclose(answer, eager)"
 
 
@@ -26,6 +30,7 @@ def run(options: Options) -> Iterator[Row]:
         yield from _plain(exact)
         for share, aim in ((0.01, AIM), (0.5, None)):  # half of them: the costliest share, shown as information
             yield _special(np.where(random.random(exact.shape) < share, np.nan, exact), share, aim)
+        yield from _large(random.standard_normal((1000, LARGE // 1000)))
 
 
 def _plain(exact: Array) -> Iterator[Row]:
@@ -40,6 +45,30 @@ def _plain(exact: Array) -> Iterator[Row]:
     yield Row("1 M float32", median_ratio(own, passes), RATIO, ISCLOSE, AIM, _details(own, passes))
     what = "1 M float32: the reference's own error, once an input"
     yield Row(what, median_ratio(prepared, passes), RATIO, ISCLOSE, None, _details(prepared, passes))
+
+
+def _large(exact: Array) -> Iterator[Row]:
+    eager, answer = _eager_and_answer(exact)
+    expected = Expected("output", eager, exact)
+    own, passes = interleave(
+        LARGE_ROUNDS,
+        timed(lambda: compare_output(expected, answer), 1),
+        timed(lambda: np.isclose(answer, eager), 1),
+    )
+    yield Row("10 M float32", median_ratio(own, passes), RATIO, ISCLOSE, AIM, _details(own, passes))
+    mine, theirs = _peak_mib(lambda: compare_output(expected, answer)), _peak_mib(lambda: np.isclose(answer, eager))
+    against = f"{ISCLOSE}: {theirs:.0f} MiB"
+    yield Row("10 M float32: memory beside the arrays", mine, "MiB", against, LITTLE, {"isclose_mib": theirs})
+
+
+def _peak_mib(action: Callable[[], object]) -> float:
+    """numpy's arrays included: it tells tracemalloc of them."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def _special(exact: Array, share: float, aim: Aim | None) -> Row:

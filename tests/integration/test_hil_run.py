@@ -170,7 +170,7 @@ def test_a_users_own_fixture_called_cell_is_left_alone(project: Project) -> None
     assert not (project.folder / "build").exists()
 
 
-def test_a_wrong_answer_fails_parity_with_a_replay_that_shows_it_again(project: Project) -> None:
+def test_a_wrong_answer_fails_parity_with_a_replay_and_comes_first_in_the_next_run(project: Project) -> None:
     branch = "return x @ self.weight if x.sum() > 0 else x.abs() @ self.weight"
     project.write("tiny.py", MODEL.replace("return torch.relu(x @ self.weight)", branch))
     done = project.run(*ONNX, "-k", "parity")
@@ -180,6 +180,9 @@ def test_a_wrong_answer_fails_parity_with_a_replay_that_shows_it_again(project: 
     replayed = project.run_command([sys.executable, str(done.folder / "build/hil" / check["replay"] / "replay.py")])
     assert replayed.status == 1
     assert "the difference is still there" in replayed.output
+    again = project.run(*ONNX, "-k", "parity").check("parity")
+    assert (again["verdict"], again["known_counterexamples"]) == ("FAIL", 1)
+    assert "known_counterexamples" not in check
 
 
 def test_accuracy_is_measured_on_the_device_beside_eager(project: Project) -> None:

@@ -17,7 +17,7 @@ import torch
 from harness import Closeness, Input, Model
 from harness.build import BuiltModel, build_model
 from harness.checks import Verdict, judge
-from harness.errors import AgentDied, AgentFailure, AgentTimeout, ModelError
+from harness.errors import AgentDied, AgentFailure, AgentTimeout, LinkLost, ModelError
 from harness.finding import Finding
 from harness.inputs import Arrays
 from harness.limits import Limit
@@ -141,6 +141,7 @@ ERRORS = [
     pytest.param(AgentDied("the agent died during 'infer'"), id="died"),
     pytest.param(AgentTimeout("the agent did not answer"), id="timeout"),
     pytest.param(ModelError("the model rejects inputs"), id="model-error"),
+    pytest.param(LinkLost("the connection dropped during 'infer'"), id="link-lost"),
     pytest.param(MemoryError("no memory here"), id="no-error-of-ours"),
 ]
 
