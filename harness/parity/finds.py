@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -56,7 +57,9 @@ class Finds:
         self._known.pop(recipe.key, None)
         self._known[recipe.key] = recipe
         if self._memory is not None:
-            self._memory.set(self._place, [*self._known][-REMEMBERED:])
+            with warnings.catch_warnings():  # a folder that cannot be written to is no reason to fail
+                warnings.simplefilter("ignore")
+                self._memory.set(self._place, [*self._known][-REMEMBERED:])
 
     def _remembered(self) -> Sequence[str]:
         found = self._memory.get(self._place, []) if self._memory is not None else []

@@ -109,7 +109,7 @@ class Project:
 
     def command(self, *arguments: str, suite: Path = SUITE) -> list[str]:
         """The suite with this project's settings, as `pytest --pyargs harness.suite -m hil` runs it where installed."""
-        pytest_command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-m", "hil", "-p", "no:cacheprovider"]
+        pytest_command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-m", "hil"]
         return [*pytest_command, str(suite), *arguments]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
