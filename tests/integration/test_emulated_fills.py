@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,14 +44,11 @@ def board(users_cache: Path) -> Iterator[Board]:
         yield found
 
 
-@pytest.mark.parametrize("flush", [pytest.param(False, id="kept"), pytest.param(True, id="flushed")])
 @pytest.mark.parametrize("backend", ["onnxruntime", "onnxruntime-cpp"])
-def test_a_model_on_arm64_is_given_what_the_host_expands(
-    board: Board, tmp_path: Path, backend: str, flush: bool
-) -> None:
+def test_a_model_on_arm64_is_given_what_the_host_expands(board: Board, tmp_path: Path, backend: str) -> None:
+    """Denormals as they are: there ONNX Runtime has no way to flush them."""
     (tmp_path / "same.py").write_text(SAME, encoding="utf-8")
     prepared = prepare_on(board, str(tmp_path / "same"), backend)
-    prepared = replace(prepared, cell=replace(prepared.cell, device=replace(board.device, flush_denormals=flush)))
     sets = drawn(SETS, KEEP, SHAPE)
     with prepared.deployed() as deployment:
         kept = [arrays[index] for index in range(2) for arrays in KEEP.values()]
