@@ -8,6 +8,7 @@
 #include <string>
 
 #include "philox.hpp"
+#include "wanted.hpp"
 
 namespace hilgate {
 namespace {
@@ -18,42 +19,6 @@ constexpr std::uint64_t half = std::uint64_t{1} << 32;
 constexpr std::uint64_t largest_word = std::numeric_limits<std::uint64_t>::max();
 // So many elements at a time: what they are made from stays in the cache. A multiple of a block's eight half words.
 constexpr std::size_t chunk = 1024;
-
-[[noreturn]] void refuse(const std::string& wanted, const Json& found) {
-    // Neither long nor deep: what is nested is written down by a function that calls itself.
-    const auto text = found.is_structured() ? std::string("an ") + found.type_name()
-                                            : found.dump(-1, ' ', false, Json::error_handler_t::replace);
-    throw std::invalid_argument("wanted " + wanted + "; found " + text.substr(0, 80));
-}
-
-const Json& member(const Json& fill, const char* name) {
-    const auto found = fill.find(name);
-    if (found == fill.end()) throw std::invalid_argument(std::string("wanted a fill with '") + name + "'; found none");
-    return *found;
-}
-
-const Json& list(const Json& found, const char* wanted) {
-    if (!found.is_array()) refuse(wanted, found);
-    return found;
-}
-
-std::uint64_t whole(const Json& found, std::uint64_t largest, const char* what) {
-    const bool negative = !found.is_number_unsigned() && found.is_number_integer() && found.get<std::int64_t>() < 0;
-    if (!found.is_number_integer() || negative || found.get<std::uint64_t>() > largest) {
-        refuse(std::string(what) + ", a whole number 0 … " + std::to_string(largest), found);
-    }
-    return found.get<std::uint64_t>();
-}
-
-std::int64_t whole(const Json& found, std::int64_t smallest, std::int64_t largest, const char* what) {
-    const bool large = found.is_number_unsigned() && found.get<std::uint64_t>() > static_cast<std::uint64_t>(largest);
-    if (!found.is_number_integer() || large || found.get<std::int64_t>() < smallest ||
-        found.get<std::int64_t>() > largest) {
-        refuse(std::string(what) + ", a whole number " + std::to_string(smallest) + " … " + std::to_string(largest),
-               found);
-    }
-    return found.get<std::int64_t>();
-}
 
 // A format of IEEE 754: the bits of its fraction, and the exponent of its smallest normal number.
 struct Format {
@@ -109,23 +74,16 @@ public:
     }
 
     void make(Words& numbers) const {
-        switch (kind_) {
-            case Kind::values:
-                for (auto& number : numbers) number = values_[number];
-                break;
-            case Kind::whole:
-                for (auto& number : numbers) number += first_;
-                break;
-            case Kind::scaled:
-                for (auto& number : numbers) {
-                    number = with_sign(number, [&](std::uint64_t size) { return hilgate::scaled(size, scale_, format_); });
-                }
-                break;
-            case Kind::counted:
-                for (auto& number : numbers) {
-                    number = with_sign(number, [](std::uint64_t size) { return size; });
-                }
-                break;
+        if (kind_ == Kind::values) {
+            for (auto& number : numbers) number = values_[number];
+        } else if (kind_ == Kind::whole) {
+            for (auto& number : numbers) number += first_;
+        } else if (kind_ == Kind::counted) {
+            with_signs(numbers, [](std::uint64_t size) { return size; });
+        } else {
+            with_signs(numbers, [scale = scale_, format = format_](std::uint64_t size) {
+                return hilgate::scaled(size, scale, format);
+            });
         }
     }
 
@@ -168,9 +126,13 @@ private:
     }
 
     template <typename Make>
-    [[nodiscard]] std::uint64_t with_sign(std::uint64_t number, Make make) const {
-        const auto found = number + first_;
-        return (sign_of(found) & std::uint64_t{1} << (8 * bytes_ - 1)) | make(size_of(found));
+    void with_signs(Words& numbers, Make make) const {
+        const auto first = first_;  // which the numbers might be, to a compiler
+        const auto sign = std::uint64_t{1} << (8 * bytes_ - 1);
+        for (auto& number : numbers) {
+            const auto found = number + first;
+            number = (sign_of(found) & sign) | make(size_of(found));
+        }
     }
 
     std::size_t bytes_;

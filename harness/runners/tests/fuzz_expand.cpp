@@ -3,9 +3,9 @@
 //     fuzz_expand SEED COUNT [FIRST]
 //
 // Each iteration makes a fill, wants an array of its type and shape whose elements lie where the fill says, then spoils
-// the fill. Of a spoilt one may come an array or std::invalid_argument. Anything else ends the program with status 1, and
-// with the words that repeat that iteration alone. Sanitizers (HILGATE_SANITIZE) see what is read beside a buffer, what
-// is shifted too far, and what is asked for that no memory has room for.
+// the fill. Of a spoilt one may come an array or std::invalid_argument. Anything else ends the program with status 1,
+// and with the words that repeat that iteration alone. Sanitizers (HILGATE_SANITIZE) see what is read beside a buffer,
+// what is shifted too far, and what is asked for that no memory has room for.
 
 #include <algorithm>
 #include <array>
@@ -286,7 +286,8 @@ int main(int count, char** words) {
         std::cout << counts.made << " made, " << counts.refused << " refused\n";
         return 0;
     } catch (const std::exception& error) {
-        std::cerr << "fuzz_expand: " << error.what() << ": again with fuzz_expand " << seed << " 1 " << iteration << '\n';
+        std::cerr << "fuzz_expand: " << error.what() << ": again with fuzz_expand " << seed << " 1 " << iteration
+                  << '\n';
     } catch (...) {
         std::cerr << "fuzz_expand: no std::exception: again with fuzz_expand " << seed << " 1 " << iteration << '\n';
     }
