@@ -61,7 +61,6 @@ def pytest_configure(config: pytest.Config) -> None:
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
-    config.stash[RUN].memory = getattr(config, "cache", None)  # none with -p no:cacheprovider
     config.stash[RUN].evidence.asked = {
         "time_limit_s": options.time_limit_s,
         "seed": options.seed,
@@ -77,6 +76,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     run = session.config.stash.get(RUN, None)
     if run is None or session.config.option.collectonly:
         return
+    run.memory = getattr(session.config, "cache", None)  # none with -p no:cacheprovider
     try:
         run.evidence.claim()
     except HilgateError as error:
