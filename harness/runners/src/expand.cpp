@@ -48,7 +48,7 @@ int bit_length(std::uint64_t number) { return 64 - __builtin_clzll(number | 1); 
 std::uint64_t scaled(std::uint64_t size, int exponent, const Format& format) {
     if (size == 0) return 0;
     const int length = bit_length(size);
-    // A normal number's first bit is put above the fraction, where it adds one to the exponent; a denormal one has none.
+    // A normal number's first bit is put above the fraction, where it adds one to the exponent; a denormal has none.
     const int left = std::min(format.fraction + 1 - length, exponent - format.lowest + format.fraction);
     const int above = std::max(length - 1 + exponent - format.lowest, 0);
     // By one more, and back: of a power of two with one bit more than a significand the last one is zero.
