@@ -1,0 +1,67 @@
+"""Locating a mismatch: the first node of the graph, and the module that it came from, at which a backend leaves the
+reference, and who is at fault; see docs/parity.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...build import BuiltModel
+from ...export import Artifact
+from ...inputs import Arrays
+from .graph import Graph
+from .location import Clock, Location, NotLocated, Unlocated
+from .points import Modules
+from .probing import Probe, Prober, work_folder
+
+__all__ = ["Location", "NotLocated", "Probe", "locate"]
+
+# How many failing sets of inputs are looked at together.
+SETS = 4
+
+
+def locate(
+    built: BuiltModel,
+    artifact: Artifact,
+    failing: Sequence[Arrays],
+    probe: Probe,
+    *,
+    limit_s: float = 60,
+    report: Callable[[int, int], None],
+) -> Location | NotLocated:
+    """Where a mismatch begins.
+
+    Args:
+        artifact: what the backend runs: ONNX or TorchScript.
+        failing: sets of inputs on which its answers are not the model's; the first few are looked at.
+        probe: deploys another artifact of the format, and returns its outputs by name for each set of inputs.
+        limit_s: for how long to look; looked at between steps, so a probe that hangs must end by itself.
+        report: is told (seconds passed, the limit).
+
+    Raises:
+        HilgateError: whatever the probe raises, except AgentFailure: the device is gone, …
+    """
+    clock = Clock(limit_s, report)
+    sets = list(failing)[:SETS]
+    if not sets:
+        return NotLocated("there is no failing input")
+    try:
+        clock.check("nothing was done yet")
+        return _locate(built, artifact, sets, probe, clock)
+    except Unlocated as reason:
+        return NotLocated(str(reason))
+
+
+def _locate(built: BuiltModel, artifact: Artifact, sets: list[Arrays], probe: Probe, clock: Clock) -> Location:
+    modules = Modules(built)
+    with work_folder(artifact) as folder:
+        if artifact.format == "onnx":
+            from .onnx import OnnxLocating
+
+            graph = Graph(artifact, modules.names)
+            prober = Prober(graph, probe, clock, folder, sets[0])
+            return OnnxLocating(graph, modules, prober, sets, clock).run()
+        if artifact.format == "torchscript":
+            from .torchscript import ScriptLocating
+
+            return ScriptLocating(modules, artifact, probe, sets, clock, folder).run()
+    raise Unlocated(f"artifacts of the format {artifact.format} cannot be looked into")

@@ -1,0 +1,136 @@
+"""The node of a wrongly exported module from which on nothing is like what PyTorch computes.
+
+Both sides are computed in float64. A value of the graph is like PyTorch's where an operator of the module's call gave
+the same numbers. A graph has values of its own on the way to such ones (a product apart from its sum): so the node is
+the first that depends on the inputs, is like nothing, and after which nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...agent.structure import flatten
+from ...inputs import Arrays
+from ...model import Array
+from ..promotion import run_in_float64
+from .graph import Graph
+from .points import tensors
+
+if TYPE_CHECKING:
+    from .matching import Suspect
+
+# The graph's constants are rounded to float32, the model's in float64 are not.
+CLOSE = 1e-5
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps what every operator gives."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[torch.Tensor] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called for every operator."""
+        made = func(*args, **(kwargs or {}))
+        self.found += [leaf.detach().clone() for _, leaf in flatten(made) if isinstance(leaf, torch.Tensor)]
+        return made
+
+
+def operator_values(module: torch.nn.Module, name: str, number: int, arrays: Arrays) -> list[Array]:
+    """What the operators within one call of a part of the module give, in float64."""
+    operators = _Operators()
+    calls = 0
+
+    def enter(part: torch.nn.Module, args: Any) -> None:
+        if calls == number:
+            operators.__enter__()
+
+    def leave(part: torch.nn.Module, args: Any, output: Any) -> None:
+        nonlocal calls
+        if calls == number:
+            operators.__exit__(None, None, None)
+        calls += 1
+
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    part = module.get_submodule(name)
+    with ExitStack() as stack:
+        stack.callback(part.register_forward_pre_hook(enter).remove)
+        stack.callback(part.register_forward_hook(leave).remove)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # a fused one would hide what the graph has one by one
+        run_in_float64(module, tensors(arrays))
+    return [
+        np.array(tensor.resolve_conj().resolve_neg().numpy()) for tensor in operators.found if not tensor.is_complex()
+    ]
+
+
+def first_unlike(graph: Graph, nodes: Sequence[int], values: Mapping[str, Array], known: Sequence[Array]) -> int | None:
+    """The node described above.
+
+    Args:
+        nodes: of the module, in order.
+        values: what they give in float64.
+        known: what PyTorch's operators give.
+    """
+    by_size: dict[int, list[Array]] = {}
+    for array in known:
+        by_size.setdefault(array.size, []).append(array)
+    # From the last to the first: whether the node, or any after it, gives what PyTorch gives.
+    agreeing: set[int] = set()
+    for index in reversed(nodes):
+        made = [name for name in graph.nodes[index].output if name in values]
+        after = any(user in agreeing for name in made for user in graph.users.get(name, ()))
+        if after or any(_like(values[name], by_size) for name in made):
+            agreeing.add(index)
+    unlike = [index for index in nodes if index not in agreeing]
+    # Sizes and indices on the way are no numbers of the model's.
+    kind = next((values[name].dtype.kind for index in unlike[-1:] for name in graph.nodes[index].output), "f")
+    ways = (
+        [index for index in unlike if index in graph.varying and _kinds(graph, index, values) == {kind}],
+        [index for index in unlike if index in graph.varying],
+        unlike,
+    )
+    return next((way[0] for way in ways if way), None)
+
+
+def off_values(suspect: Suspect) -> tuple[str, str, str]:
+    """(found, eager's, exact) of the worst element, as text; the whole where there is no such element."""
+    index = suspect.difference.index
+    answer, expected = suspect.answer, suspect.expected
+    if answer.shape != expected.eager.shape or answer.dtype != expected.eager.dtype:
+        form = f"{expected.eager.dtype}{list(expected.eager.shape)}"
+        return f"{answer.dtype}{list(answer.shape)}", form, form
+    return str(answer[index]), str(expected.eager[index]), str(expected.exact[index])
+
+
+def _kinds(graph: Graph, index: int, values: Mapping[str, Array]) -> set[str]:
+    return {values[name].dtype.kind for name in graph.nodes[index].output if name in values}
+
+
+def _like(value: Array, by_size: Mapping[int, Sequence[Array]]) -> bool:
+    return any(_close(value, other) for other in by_size.get(value.size, ()))
+
+
+def _close(value: Array, other: Array) -> bool:
+    if value.dtype.kind != other.dtype.kind:
+        return False
+    one, two = value.reshape(-1), other.reshape(-1)
+    if one.dtype.kind != "f":
+        return bool((one == two).all())
+    finite = np.isfinite(two)
+    with np.errstate(all="ignore"):
+        same = (np.isnan(one) & np.isnan(two)) | (one == two)
+        size = np.abs(two).max(initial=0.0, where=finite)
+        near = np.abs(one - two) <= CLOSE * size
+    return bool(np.where(finite, near, same).all())

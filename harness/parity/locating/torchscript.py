@@ -1,0 +1,180 @@
+"""Locating in a TorchScript module: it is traced again, with what its submodules give as further outputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...agent.structure import flatten
+from ...build import one_thread
+from ...cache import file_sha256
+from ...errors import AgentFailure
+from ...export import Artifact, ArtifactFile
+from ...export.torchscript import trace_named
+from ...inputs import Arrays
+from ...model import Array
+from .likeness import off_values
+from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Clock, Location, Unlocated
+from .matching import Suspect
+from .onnx import first
+from .points import Modules, Points, recorded, tensors
+from .probing import Probe
+from .scopes import WRAPPED
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass
+class ScriptLocating:
+    """One run of it.
+
+    Args:
+        sets: the failing inputs.
+        folder: where artifacts are made.
+    """
+
+    modules: Modules
+    artifact: Artifact
+    probe: Probe
+    sets: Sequence[Arrays]
+    clock: Clock
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.points = [Points(self.modules, arrays) for arrays in self.sets]
+        self.calls = self.points[0].calls
+        self._count = 0
+
+    def run(self) -> Location:
+        """The place.
+
+        Raises:
+            Unlocated: there is none to be found.
+        """
+        import torch
+
+        if isinstance(self.modules.built.module, torch.jit.ScriptModule):
+            raise Unlocated("the module is scripted already: it cannot be traced anew, with more outputs")
+        try:
+            return self._located(self._first_off())
+        except AgentFailure as error:
+            raise Unlocated(f"the backend refuses: {error.found or error}") from error
+
+    def _first_off(self) -> Suspect:
+        """With all kept; where that makes it right, one module's outputs at a time, by halves."""
+        suspect = self._off(range(len(self.calls)))
+        if suspect is not None:
+            return suspect
+        found: dict[int, Suspect] = {}
+
+        def is_off(count: int) -> bool:
+            if (suspect := self._off([count - 1])) is not None:
+                found[count] = suspect
+            return suspect is not None
+
+        if not is_off(len(self.calls)):
+            raise Unlocated("on the device the answers are right now, with or without intermediate values")
+        return found[first(is_off, len(self.calls))]
+
+    def _off(self, chosen: Sequence[int]) -> Suspect | None:
+        """The first of these calls that is off on the device, when they are all that a trace returns."""
+        names = [expected.name for index in chosen for expected in self.calls[index].outputs]
+        answers = self._run(names)
+        for index in chosen:
+            for number, (points, values) in enumerate(zip(self.points, answers, strict=True)):
+                call = points.calls[index]
+                for expected in call.outputs:
+                    difference = points.difference(expected, values[expected.name])
+                    if points.is_off(difference):
+                        return Suspect(number, call, expected, expected.name, difference, values[expected.name])
+        return None
+
+    def _run(self, names: Sequence[str]) -> list[dict[str, Array]]:
+        self.clock.check(f"the device ran artifact {self._count + 1} for it")
+        self._count += 1
+        folder = self.folder / str(self._count)
+        folder.mkdir()
+        built = self.modules.built
+        returned = [f"value_{index}" for index in range(len(names))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said already, when the model was exported
+            file = trace_named(_returning(built.module, names), built.model, folder, returned)
+        path = folder / file
+        made = ArtifactFile(file, file_sha256(path), path.stat().st_size)
+        artifact = Artifact(folder, self.artifact.format, (made,), self.artifact.exporter, ())
+        answers = self.probe(artifact, self.sets)
+        path.unlink()
+        return [{name: answer[key] for name, key in zip(names, returned, strict=True)} for answer in answers]
+
+    def _located(self, suspect: Suspect) -> Location:
+        fault, why = self._whose(suspect.inputs)
+        name = suspect.call.module
+        found, eager, exact = off_values(suspect)
+        ratio, index = suspect.difference.ratio, suspect.difference.index
+        operator, output = self._operators(name), name or suspect.value
+        return Location(name, "", operator, output, index, found, eager, exact, ratio, fault, why)
+
+    def _whose(self, number: int) -> tuple[str, str]:
+        """By what the same artifact gives in this process."""
+        if self._is_off_here(number, optimized=False):
+            texts = [text.partition(". ")[0] for text in self.artifact.warnings if "Tracer" in text]
+            warned = "".join(f"; the exporter warned: {text}" for text in texts)
+            return (
+                TORCHSCRIPT,
+                f"on this host the trace is off too, without optimizations: it keeps what it saw{warned}",
+            )
+        if self._is_off_here(number, optimized=True):
+            return OPTIMIZER, "on this host the trace is right, and wrong after torch.jit.optimize_for_inference"
+        return RUNTIME, "on this host the same file is right, with and without optimizations"
+
+    def _is_off_here(self, number: int, *, optimized: bool) -> bool:
+        import torch
+
+        path = str(self.artifact.folder / self.artifact.files[0].name)
+        self.clock.check("running the artifact on this host")
+        module: Any = torch.jit.load(path).eval()  # type: ignore[no-untyped-call]
+        if optimized:
+            module = torch.jit.optimize_for_inference(torch.jit.freeze(module))
+        points = self.points[number]
+        with torch.no_grad(), one_thread():
+            answer = module(*tensors(points.arrays))
+        leaves = [leaf.numpy() for _, leaf in flatten(answer)]
+        root = points.calls[-1]
+        pairs = zip(root.outputs, leaves, strict=True)
+        return any(points.is_off(points.difference(expected, leaf)) for expected, leaf in pairs)
+
+    def _operators(self, name: str) -> str:
+        """Those of the module's own trace, where they are few."""
+        import torch
+
+        path = str(self.artifact.folder / self.artifact.files[0].name)
+        part: Any = torch.jit.load(path)  # type: ignore[no-untyped-call]
+        if name and not hasattr(part, name.partition(".")[0]):
+            part = getattr(part, WRAPPED, None)  # its outputs were laid flat
+        for step in filter(None, name.split(".")):
+            part = getattr(part, step, None)
+        if part is None:
+            return ""
+        kinds = dict.fromkeys(node.kind() for node in part.graph.nodes() if node.kind().startswith("aten::"))
+        return ", ".join(kinds) if 0 < len(kinds) <= 3 else ""
+
+
+def _returning(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:
+    """A module that returns what is recorded under these names."""
+    import torch
+
+    class Returning(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = module
+
+        def forward(self, *inputs: Any) -> Any:
+            with recorded(self.model) as record:
+                self.model(*inputs)
+            return tuple(record[name] for name in names)
+
+    return Returning().eval()

@@ -1,0 +1,39 @@
+"""Locating on the corpus of wrong models: the module that is to blame is named, and who is at fault.
+
+No device takes part: see tests.corpus.bench.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.parity.locating import Location, locate
+from tests.corpus.bad import BAD
+from tests.corpus.bench import Bench, open_bench
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated. Please use:DeprecationWarning")
+
+WRONG = [(name, backend) for name, bad in BAD.items() for backend in bad.backends]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One for all."""
+    with open_bench(tmp_path_factory.mktemp("corpus")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("name", "backend"), WRONG)
+def test_the_wrong_module_of_the_corpus_is_named(bench: Bench, name: str, backend: str) -> None:
+    searching = bench.searching("bad", name, backend, seed=0)
+    searching.run(searching.check)
+    assert searching.failing is not None
+    built, artifact = searching.built, bench.artifact("bad", name, backend)
+    failing = [searching.failing.make(built.model)]
+    found = locate(built, artifact, failing, bench.probe(built, backend), report=lambda done, total: None)
+    assert isinstance(found, Location), str(found)
+    assert found.module == BAD[name].module, str(found)
+    assert found.fault == BAD[name].fault.get(backend, found.fault), str(found)
+    assert found.operator, str(found)
