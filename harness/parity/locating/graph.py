@@ -117,10 +117,11 @@ class Graph:
         proto.graph.name = "shapes"
         proto.graph.node.extend(self.nodes)
         for item in self.proto.graph.input:
+            concrete = item
             if item.name in arrays:
                 kind = onnx.helper.np_dtype_to_tensor_dtype(arrays[item.name].dtype)
-                item = onnx.helper.make_tensor_value_info(item.name, kind, arrays[item.name].shape)
-            proto.graph.input.append(item)
+                concrete = onnx.helper.make_tensor_value_info(item.name, kind, arrays[item.name].shape)
+            proto.graph.input.append(concrete)
         for weight in self.proto.graph.initializer:
             if weight.ByteSize() <= SMALL_BYTES and not weight.external_data:
                 proto.graph.initializer.append(weight)

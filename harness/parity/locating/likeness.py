@@ -7,7 +7,7 @@ the first that depends on the inputs, is like nothing, and after which nothing i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +43,30 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called for every operator."""
         made = func(*args, **(kwargs or {}))
-        self.found += [leaf.detach().clone() for _, leaf in flatten(made) if isinstance(leaf, torch.Tensor)]
+        self.keep(made)
+        if (steps := STEPS.get(func)) is not None:
+            self.keep(steps(*args))
         return made
+
+    def keep(self, made: Any) -> None:
+        """Copies: an operator may write to what another gave."""
+        self.found += [leaf.detach().clone() for _, leaf in flatten(made) if isinstance(leaf, torch.Tensor)]
+
+
+# What a graph may have on the way to what one operator of PyTorch's gives: see its signature for the arguments.
+ATEN = torch.ops.aten
+STEPS: dict[Any, Callable[..., Any]] = {
+    ATEN.addmm.default: lambda bias, one, two: one @ two,
+    ATEN.convolution.default: lambda x, weight, bias, *how: ATEN.convolution(x, weight, None, *how),
+    ATEN.native_layer_norm.default: lambda x, shape, weight, bias, eps: (
+        ATEN.native_layer_norm(x, shape, None, None, eps)[0],
+        ATEN.native_layer_norm(x, shape, weight, None, eps)[0],
+    ),
+    ATEN.native_group_norm.default: lambda x, weight, bias, *how: (
+        ATEN.native_group_norm(x, None, None, *how)[0],
+        ATEN.native_group_norm(x, weight, None, *how)[0],
+    ),
+}
 
 
 def operator_values(module: torch.nn.Module, name: str, number: int, arrays: Arrays) -> list[Array]:
@@ -54,12 +76,13 @@ def operator_values(module: torch.nn.Module, name: str, number: int, arrays: Arr
 
     def enter(part: torch.nn.Module, args: Any) -> None:
         if calls == number:
-            operators.__enter__()
+            operators.keep(args)
+            operators.__enter__()  # type: ignore[no-untyped-call]
 
     def leave(part: torch.nn.Module, args: Any, output: Any) -> None:
         nonlocal calls
         if calls == number:
-            operators.__exit__(None, None, None)
+            operators.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         calls += 1
 
     from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...model import Array
@@ -34,7 +34,9 @@ class Matching:
     """Of each module the values of the graph that may be its outputs.
 
     A module's outputs are values that leave it. Where several of one shape do, any of them may be it: a module is only
-    called wrong where all are. A module that is called several times is one scope in the graph: there any of its values.
+    called wrong where all are. A module that is called several times is one scope in the graph: there it may be any of
+    its values. An exporter that folds a module into the one before it (a norm into a convolution) leaves it no nodes:
+    then the one before may give what that one should.
     """
 
     def __init__(self, graph: Graph, calls: Sequence[Call]) -> None:
@@ -64,12 +66,30 @@ class Matching:
         found = []
         for index, expected in enumerate(call.outputs):
             names = [name for name in self._of(call, index, expected, values) if name in values]
-            tried = [(points.difference(expected, values[name]), name) for name in names]
-            if tried:
-                difference, name = min(tried, key=lambda each: each[0].ratio)
-                found.append(Suspect(inputs, call, expected, name, difference, values[name]))
+            tried = [
+                Suspect(inputs, call, expected, name, points.difference(expected, values[name]), values[name])
+                for name in names
+            ]
+            if tried and all(points.is_off(suspect.difference) for suspect in tried):
+                tried += [
+                    Suspect(inputs, call, one, name, points.difference(one, values[name]), values[name])
+                    for one in self._folded_into(points, call)
+                    for name in names
+                ]
+            found += sorted(tried, key=lambda suspect: suspect.difference.ratio)[:1]
         worst = max(found, key=lambda suspect: suspect.difference.ratio, default=None)
         return worst if worst is not None and points.is_off(worst.difference) else None
+
+    def _folded_into(self, points: Points, call: Call) -> Iterator[Expected]:
+        """What the calls after this one should give that have no nodes of their own."""
+        own = set(self.candidates[call.module])
+        place = next(place for place, each in enumerate(points.calls) if each is call)
+        for other in points.calls[place + 1 :]:
+            candidates = self.candidates.get(other.module, [])
+            if not own or not own.issuperset(candidates):
+                return
+            if not candidates:
+                yield from other.outputs
 
     def _of(self, call: Call, index: int, expected: Expected, values: Mapping[str, Array]) -> list[str]:
         names = self.candidates.get(call.module, [])

@@ -140,14 +140,14 @@ class OnnxLocating:
         if self._off(suspect, self._exactly(suspect, evaluator, start, wide=False)):
             return EXPORTER, (
                 "the node is right to the last places, and in float64 so is the graph; but in the graph's own types "
-                "onnx's reference evaluator is as far off: the exporter computes it in another way, or type, than PyTorch"
+                "onnx's reference evaluator is as far off: the exporter computes in another way, or type, than PyTorch"
             )
         return RUNTIME, (
             "each node is right to the last places, but their errors add up, more than in onnx's reference evaluator"
         )
 
     def _wrongly_exported(self, suspect: Suspect, evaluator: Evaluator, device: Values) -> Location:
-        """The first module that is off in float64 already, and in it the first node that is like nothing of PyTorch's."""
+        """The first module that is off in float64 too, and in it the first node that is like nothing of PyTorch's."""
         arrays, points = self.sets[suspect.inputs], self.points[suspect.inputs]
         made = self.graph.ancestors([suspect.value])
         produced = set(self.graph.made_by(made))
@@ -164,7 +164,7 @@ class OnnxLocating:
         index = first_unlike(self.graph, nodes, values, known)
         if index is None:
             index = self.graph.producers.get(first_off.value, nodes[-1])
-        why = "onnx's reference evaluator finds the graph as wrong: from this node on nothing is like what PyTorch computes"
+        why = "so finds onnx's reference evaluator: from this node on nothing in it is like what PyTorch computes"
         return self._location(shown, index, EXPORTER, why + self._warned(), evaluator)
 
     def _warned(self) -> str:
@@ -183,17 +183,18 @@ class OnnxLocating:
         """All is right with the values kept: the first module whose output alone is wrong when the graph ends there."""
         calls = self.points[0].calls
         ends = [
-            (call, name)
-            for call in calls
+            (place, name)
+            for place, call in enumerate(calls)
             for name in self.matching.candidates.get(call.module, [])[-1:]
             if name in self.graph.producers
         ]
         found: dict[int, Suspect] = {}
 
         def is_off(count: int) -> bool:
-            call, name = ends[count - 1]
+            place, name = ends[count - 1]
             for index, answer in enumerate(self.prober.alone(name, self.sets) or []):
-                suspect = self.matching.off(self.points[index], call, answer, index)
+                points = self.points[index]
+                suspect = self.matching.off(points, points.calls[place], answer, index)
                 if suspect is not None:
                     found[count] = suspect
             return count in found

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...cache import file_sha256, link_or_copy, storage_errors
 from ...errors import AgentFailure
@@ -16,6 +17,9 @@ from ...inputs import Arrays
 from ...model import Array
 from .graph import Graph
 from .location import Clock
+
+if TYPE_CHECKING:
+    import onnx
 
 # Deploys another artifact of the same format on the cell's device, with its backend and options; returns the outputs by
 # name for each set of inputs. Raises AgentFailure where the backend refuses the artifact or an input.
@@ -75,7 +79,7 @@ class Prober:
         return found, outputs
 
     def alone(self, value: str, sets: Sequence[Arrays]) -> list[Values] | None:
-        """One value from a graph that ends there, with whatever optimizations that allows; None where it is refused."""
+        """One value of a graph that ends there, with whatever optimizations that allows; None where it is refused."""
         try:
             return self._run([value], sets)
         except AgentFailure:
@@ -111,11 +115,11 @@ class Prober:
         dims = tensor.shape.dim
         if not tensor.HasField("shape") or not all(dim.HasField("dim_value") for dim in dims):
             return UNKNOWN_BYTES
-        item = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize if tensor.elem_type else 4
+        item: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize if tensor.elem_type else 4
         return math.prod(dim.dim_value for dim in dims) * item
 
 
-def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, object], folder: Path) -> Artifact:
+def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, onnx.TypeProto], folder: Path) -> Artifact:
     """The artifact of a graph with other outputs, without the nodes that they do not need.
 
     Only the graph is written; weights in files of their own are linked, and not hashed again.
@@ -133,7 +137,7 @@ def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, obj
     for name in outputs:
         info = originals.get(name) or onnx.ValueInfoProto(name=name)
         if name not in originals and (kind := types.get(name)) is not None:
-            info.type.CopyFrom(kind)  # type: ignore[arg-type]
+            info.type.CopyFrom(kind)
             info.type.tensor_type.ClearField("shape")
         proto.graph.output.append(info)
     needed = graph.ancestors(outputs)
