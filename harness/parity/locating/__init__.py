@@ -11,7 +11,7 @@ from ...inputs import Arrays
 from .graph import Graph
 from .location import Clock, Location, NotLocated, Unlocated
 from .points import Modules
-from .probing import Probe, Prober, work_folder
+from .probing import Probe, Prober, weights_apart, work_folder
 
 __all__ = ["Location", "NotLocated", "Probe", "locate"]
 
@@ -52,12 +52,12 @@ def locate(
 
 
 def _locate(built: BuiltModel, artifact: Artifact, sets: list[Arrays], probe: Probe, clock: Clock) -> Location:
-    modules = Modules(built)
+    modules = Modules(built, clock)
     with work_folder(artifact) as folder:
         if artifact.format == "onnx":
             from .onnx import OnnxLocating
 
-            graph = Graph(artifact, modules.names)
+            graph = Graph(weights_apart(artifact, folder), modules.names)
             prober = Prober(graph, probe, clock, folder, sets[0])
             return OnnxLocating(graph, modules, prober, sets, clock).run()
         if artifact.format == "torchscript":

@@ -5,6 +5,7 @@ A node with graphs in it (If, Loop, Scan) is one node: what it makes inside stay
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from .scopes import Stack, node_scopes
 if TYPE_CHECKING:
     import onnx
 
-# Initializers up to this size may be shapes, which the inference of shapes reads.
-SMALL_BYTES = 4096
+# Constants with so few elements may be shapes, which the inference of shapes reads.
+SMALL = 64
 
 
 class Graph:
@@ -123,8 +124,8 @@ class Graph:
                 concrete = onnx.helper.make_tensor_value_info(item.name, kind, arrays[item.name].shape)
             proto.graph.input.append(concrete)
         for weight in self.proto.graph.initializer:
-            if weight.ByteSize() <= SMALL_BYTES and not weight.external_data:
-                proto.graph.initializer.append(weight)
+            if math.prod(weight.dims) <= SMALL and (array := self.initializer(weight.name)) is not None:
+                proto.graph.initializer.append(onnx.numpy_helper.from_array(array, weight.name))
             else:
                 info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
                 proto.graph.input.append(info)

@@ -21,6 +21,7 @@ from ..comparison import Difference, Expected, compare_output, ulp
 from ..conditioning import noise
 from ..inputs import whole_range
 from ..promotion import run_in_float64
+from .location import Clock, Unlocated
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +42,9 @@ class Call:
 class Modules:
     """The model in both types, for every set of inputs that is looked at."""
 
-    def __init__(self, built: BuiltModel) -> None:
+    def __init__(self, built: BuiltModel, clock: Clock) -> None:
         self.built = built
+        self.clock = clock
         try:
             module = copy.deepcopy(built.module)
         except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
@@ -56,12 +58,14 @@ class Modules:
 
     def eager(self, arrays: Arrays) -> Record:
         """What the modules give, in the order in which they end."""
+        self.clock.check("the model ran on this host")
         with recorded(self.built.module) as record:
             run_eager(self.built.module, arrays)
         return _arrays(record)
 
     def exact(self, arrays: Arrays) -> Record:
         """The same in float64."""
+        self.clock.check("the model ran on this host in float64")
         with recorded(self.wide) as record:
             run_in_float64(self.wide, tensors(arrays))
         return _arrays(record)
@@ -110,6 +114,8 @@ class Points:
         try:
             moved = noise(modules.built.model.inputs, self.arrays, self._exact, modules.eager, modules.exact)
             usual = {name: float(ulp(np.asarray(size), np.dtype("f4"))) for name, size in modules.usual.items()}
+        except Unlocated:
+            raise
         except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
             return {}
         return {name: max(moved.get(name, 0.0), usual.get(name, 0.0)) for name in {**moved, **usual}}

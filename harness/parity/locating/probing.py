@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ...cache import file_sha256, link_or_copy, storage_errors
 from ...errors import AgentFailure
 from ...export import UNKEYED, Artifact, ArtifactFile
+from ...export.onnx import DATA, FILE
 from ...inputs import Arrays
 from ...model import Array
 from .graph import Graph
@@ -27,6 +28,8 @@ Probe = Callable[[Artifact, Sequence[Arrays]], list[dict[str, Array]]]
 
 # What one artifact may return for one set of inputs, beside the outputs of the model.
 CHUNK_BYTES = 256 << 20
+# Weights of a larger artifact are kept apart from the graph.
+APART_ABOVE = 32 << 20
 # A value whose shape cannot be inferred is taken for one of this size.
 UNKNOWN_BYTES = 1 << 20
 
@@ -41,6 +44,21 @@ def work_folder(artifact: Artifact) -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix=UNKEYED, dir=artifact.folder.parent) as folder,
     ):
         yield Path(folder)
+
+
+def weights_apart(artifact: Artifact, folder: Path) -> Artifact:
+    """The artifact with its weights in a file of their own, if it is large: they are sent to the device only once."""
+    import onnx
+
+    if len(artifact.files) > 1 or artifact.bytes <= APART_ABOVE:
+        return artifact
+    proto = onnx.load(str(artifact.folder / artifact.files[0].name))
+    onnx.external_data_helper.convert_model_to_external_data(proto, location=DATA)
+    with storage_errors(folder):
+        onnx.save(proto, str(folder / FILE))
+    paths = [folder / FILE, folder / DATA]
+    files = tuple(ArtifactFile(path.name, file_sha256(path), path.stat().st_size) for path in paths)
+    return replace(artifact, folder=folder, files=files, cached=False)
 
 
 class Prober:
@@ -115,8 +133,9 @@ class Prober:
         dims = tensor.shape.dim
         if not tensor.HasField("shape") or not all(dim.HasField("dim_value") for dim in dims):
             return UNKNOWN_BYTES
-        item: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize if tensor.elem_type else 4
-        return math.prod(dim.dim_value for dim in dims) * item
+        item = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize if tensor.elem_type else 4
+        count: int = math.prod(dim.dim_value for dim in dims)
+        return count * int(item)
 
 
 def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, onnx.TypeProto], folder: Path) -> Artifact:
@@ -140,12 +159,16 @@ def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, onn
             info.type.CopyFrom(kind)
             info.type.tensor_type.ClearField("shape")
         proto.graph.output.append(info)
-    needed = graph.ancestors(outputs)
+    nodes = graph.ancestors(outputs)
     del proto.graph.node[:]
-    proto.graph.node.extend(graph.nodes[index] for index in needed)
+    proto.graph.node.extend(graph.nodes[index] for index in nodes)
+    needed = {*outputs, *(name for index in nodes for name in graph.needs[index])}
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(item for item in graph.proto.graph.initializer if item.name in needed)
     first, *others = graph.artifact.files
     path = folder / first.name
-    path.write_bytes(proto.SerializeToString())
+    with storage_errors(folder):
+        path.write_bytes(proto.SerializeToString())
     for file in others:
         link_or_copy(graph.artifact.folder / file.name, folder / file.name)
     made = ArtifactFile(first.name, file_sha256(path), path.stat().st_size)
