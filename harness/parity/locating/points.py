@@ -126,11 +126,18 @@ def recorded(module: torch.nn.Module) -> Iterator[dict[str, torch.Tensor]]:
     """A block in which the outputs of all calls of all modules are recorded, as they are when the call ends."""
     record: dict[str, torch.Tensor] = {}
     calls: Counter[str] = Counter()
+    last: list[tuple[torch.Tensor, int, torch.Tensor]] = []
+
+    def copied(leaf: torch.Tensor) -> torch.Tensor:
+        """As it is now; once for a module and those that only hand it on."""
+        if not (last and last[0][0] is leaf and last[0][1] == leaf._version):
+            last[:] = [(leaf, leaf._version, leaf.clone())]
+        return last[0][2]
 
     def hook(name: str) -> Any:
         def note(module: torch.nn.Module, args: Any, output: Any) -> None:
             leaves = [leaf for _, leaf in flatten(output) if hasattr(leaf, "detach")]
-            record.update({f"{name}@{calls[name]}:{index}": leaf.detach().clone() for index, leaf in enumerate(leaves)})
+            record.update({f"{name}@{calls[name]}:{index}": copied(leaf) for index, leaf in enumerate(leaves)})
             calls[name] += 1
 
         return note
