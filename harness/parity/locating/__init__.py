@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...build import BuiltModel
+from ...errors import HilgateError
 from ...export import Artifact
 from ...inputs import Arrays
 from .graph import Graph
 from .location import Clock, Location, NotLocated, Unlocated
-from .points import Modules
 from .probing import Probe, Prober, weights_apart, work_folder
 
 __all__ = ["Location", "NotLocated", "Probe", "locate"]
@@ -49,19 +49,26 @@ def locate(
         return _locate(built, artifact, sets, probe, clock)
     except Unlocated as reason:
         return NotLocated(str(reason))
+    except HilgateError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a model, torch or onnx raises: the mismatch is to be told still
+        return NotLocated(f"{type(error).__name__}: {error}")
 
 
 def _locate(built: BuiltModel, artifact: Artifact, sets: list[Arrays], probe: Probe, clock: Clock) -> Location:
+    # torch is imported once something is to be located: it costs seconds.
+    from .onnx import OnnxLocating
+    from .points import Modules
+    from .torchscript import ScriptLocating, is_scripted
+
+    if artifact.format == "torchscript" and is_scripted(built.module):
+        raise Unlocated("the module is scripted already: it cannot be traced anew, with more outputs")
     modules = Modules(built, clock)
     with work_folder(artifact) as folder:
         if artifact.format == "onnx":
-            from .onnx import OnnxLocating
-
             graph = Graph(weights_apart(artifact, folder), modules.names)
             prober = Prober(graph, probe, clock, folder, sets[0])
             return OnnxLocating(graph, modules, prober, sets, clock).run()
         if artifact.format == "torchscript":
-            from .torchscript import ScriptLocating
-
             return ScriptLocating(modules, artifact, probe, sets, clock, folder).run()
     raise Unlocated(f"artifacts of the format {artifact.format} cannot be looked into")

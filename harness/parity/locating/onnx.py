@@ -183,20 +183,21 @@ class OnnxLocating:
         """All is right with the values kept: the first module whose output alone is wrong when the graph ends there."""
         calls = self.points[0].calls
         ends = [
-            (place, name)
-            for place, call in enumerate(calls)
+            (call, name)
+            for call in calls
             for name in self.matching.candidates.get(call.module, [])[-1:]
             if name in self.graph.producers
         ]
         found: dict[int, Suspect] = {}
 
         def is_off(count: int) -> bool:
-            place, name = ends[count - 1]
+            call, name = ends[count - 1]
             for index, answer in enumerate(self.prober.alone(name, self.sets) or []):
                 points = self.points[index]
-                suspect = self.matching.off(points, points.calls[place], answer, index)
-                if suspect is not None:
-                    found[count] = suspect
+                if (same := points.call(call)) is not None:
+                    suspect = self.matching.off(points, same, answer, index)
+                    if suspect is not None:
+                        found[count] = suspect
             return count in found
 
         if not ends or not is_off(len(ends)):

@@ -97,6 +97,10 @@ class Points:
                 outputs.setdefault(name.rpartition(":")[0], []).append(Expected(name, array, other))
         self.calls = [_call(name, tuple(each)) for name, each in outputs.items()]
 
+    def call(self, like: Call) -> Call | None:
+        """The same call on these inputs; None where the model did not make it: it may take another way."""
+        return next((one for one in self.calls if (one.module, one.number) == (like.module, like.number)), None)
+
     def difference(self, expected: Expected, answer: Array) -> Difference:
         """By the rule of the whole check: a suspicious one is judged again by the wider rule."""
         found = compare_output(expected, answer)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...agent.frames import ITEM_SIZES
 from ...cache import file_sha256, link_or_copy, storage_errors
 from ...errors import AgentFailure
 from ...export import UNKEYED, Artifact, ArtifactFile
@@ -87,7 +88,7 @@ class Prober:
             AgentFailure: the backend refuses.
             Unlocated: the time is up.
         """
-        wanted = [name for name in values if name not in self.graph.outputs and self._is_tensor(name)]
+        wanted = [name for name in values if name not in self.graph.outputs and self._is_sendable(name)]
         found: list[Values] = [{} for _ in sets]
         outputs: list[list[Values]] = [[] for _ in sets]
         for chunk in self._chunks(wanted) or [[]]:
@@ -121,8 +122,14 @@ class Prober:
             room -= size
         return chunks
 
-    def _is_tensor(self, name: str) -> bool:
-        return name not in self._types or self._types[name].HasField("tensor_type")
+    def _is_sendable(self, name: str) -> bool:
+        """Whether a device can answer with it: no sequence, and of a type that a frame holds; one unknown may be."""
+        import onnx
+
+        kind = self._types.get(name)
+        if kind is None or not (kind.HasField("tensor_type") and kind.tensor_type.elem_type):
+            return kind is None or kind.HasField("tensor_type")
+        return onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).name in ITEM_SIZES
 
     def _bytes(self, name: str) -> int:
         import onnx

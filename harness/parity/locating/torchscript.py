@@ -14,13 +14,13 @@ from ...cache import file_sha256
 from ...errors import AgentFailure
 from ...export import Artifact, ArtifactFile
 from ...export.torchscript import trace_named
-from ...inputs import Arrays
+from ...inputs import Arrays, traced_sizes, uniform_set
 from ...model import Array
 from .likeness import off_values
 from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Clock, Location, Unlocated
 from .matching import Suspect
 from .onnx import first
-from .points import Modules, Points, recorded, tensors
+from .points import Call, Modules, Points, recorded, tensors
 from .probing import Probe
 from .scopes import WRAPPED
 
@@ -46,7 +46,13 @@ class ScriptLocating:
 
     def __post_init__(self) -> None:
         self.points = [Points(self.modules, arrays) for arrays in self.sets]
-        self.calls = self.points[0].calls
+        # A trace has the calls that are made on its example's inputs.
+        model = self.modules.built.model
+        traced = self.modules.eager(uniform_set(model, traced_sizes(model), seed=0))
+        self.missing = [call.module for call in self.points[0].calls if call.outputs[0].name not in traced]
+        self.calls = [
+            call for call in self.points[0].calls if all(expected.name in traced for expected in call.outputs)
+        ]
         self._count = 0
 
     def run(self) -> Location:
@@ -55,10 +61,6 @@ class ScriptLocating:
         Raises:
             Unlocated: there is none to be found.
         """
-        import torch
-
-        if isinstance(self.modules.built.module, torch.jit.ScriptModule):
-            raise Unlocated("the module is scripted already: it cannot be traced anew, with more outputs")
         try:
             return self._located(self._first_off())
         except AgentFailure as error:
@@ -85,12 +87,22 @@ class ScriptLocating:
         names = [expected.name for index in chosen for expected in self.calls[index].outputs]
         answers = self._run(names)
         for index in chosen:
-            for number, (points, values) in enumerate(zip(self.points, answers, strict=True)):
-                call = points.calls[index]
-                for expected in call.outputs:
-                    difference = points.difference(expected, values[expected.name])
-                    if points.is_off(difference):
-                        return Suspect(number, call, expected, expected.name, difference, values[expected.name])
+            for number, values in enumerate(answers):
+                suspect = self._of_call(number, self.calls[index], values)
+                if suspect is not None:
+                    return suspect
+        return None
+
+    def _of_call(self, number: int, like: Call, values: dict[str, Array]) -> Suspect | None:
+        """Its first output that is off on one set of inputs."""
+        points = self.points[number]
+        if (call := points.call(like)) is None:
+            return None
+        for expected in call.outputs:
+            if (answer := values.get(expected.name)) is not None:
+                difference = points.difference(expected, answer)
+                if points.is_off(difference):
+                    return Suspect(number, call, expected, expected.name, difference, answer)
         return None
 
     def _run(self, names: Sequence[str]) -> list[dict[str, Array]]:
@@ -123,6 +135,9 @@ class ScriptLocating:
         if self._is_off_here(number, optimized=False):
             texts = [text.partition(". ")[0] for text in self.artifact.warnings if "Tracer" in text]
             warned = "".join(f"; the exporter warned: {text}" for text in texts)
+            warned += (
+                f"; it has no {', '.join(self.missing)}, which the model calls on this input" if self.missing else ""
+            )
             return (
                 TORCHSCRIPT,
                 f"on this host the trace is off too, without optimizations: it keeps what it saw{warned}",
@@ -161,6 +176,13 @@ class ScriptLocating:
             return ""
         kinds = dict.fromkeys(node.kind() for node in part.graph.nodes() if node.kind().startswith("aten::"))
         return ", ".join(kinds) if 0 < len(kinds) <= 3 else ""
+
+
+def is_scripted(module: torch.nn.Module) -> bool:
+    """Whether it is TorchScript already, when it is built."""
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def _returning(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:
