@@ -63,22 +63,39 @@ class Matching:
 
     def off(self, points: Points, call: Call, values: Mapping[str, Array], inputs: int = 0) -> Suspect | None:
         """The worst output of one call; None where none is off, or which values they are is not known."""
+
+        def suspect(expected: Expected, name: str) -> Suspect:
+            return Suspect(inputs, call, expected, name, points.difference(expected, values[name]), values[name])
+
         found = []
-        for index, expected in enumerate(call.outputs):
-            names = [name for name in self._of(call, index, expected, values) if name in values]
-            tried = [
-                Suspect(inputs, call, expected, name, points.difference(expected, values[name]), values[name])
-                for name in names
-            ]
-            if tried and all(points.is_off(suspect.difference) for suspect in tried):
-                tried += [
-                    Suspect(inputs, call, one, name, points.difference(one, values[name]), values[name])
-                    for one in self._folded_into(points, call)
-                    for name in names
-                ]
-            found += sorted(tried, key=lambda suspect: suspect.difference.ratio)[:1]
-        worst = max(found, key=lambda suspect: suspect.difference.ratio, default=None)
+        for wanted, names in self._alike(call, values):
+            # Who has fewer decides: an output that nobody uses has no value, and not every value is an output.
+            outputs = [[(one, name) for name in names] for one in wanted]
+            made = [[(one, name) for one in wanted] for name in names]
+            for pairs in outputs if len(wanted) <= len(names) else made:
+                tried = [suspect(*pair) for pair in pairs]
+                if all(points.is_off(each.difference) for each in tried):
+                    folded = self._folded_into(points, call)
+                    tried += [suspect(one, name) for one in folded for name in dict.fromkeys(pair[1] for pair in pairs)]
+                found.append(min(tried, key=lambda each: each.difference.ratio))
+        worst = max(found, key=lambda each: each.difference.ratio, default=None)
         return worst if worst is not None and points.is_off(worst.difference) else None
+
+    def _alike(self, call: Call, values: Mapping[str, Array]) -> list[tuple[list[Expected], list[str]]]:
+        """Outputs of a call, and values that may be them: those of one shape and type."""
+        names = [name for name in self.candidates.get(call.module, []) if name in values]
+        if call.module == "":
+            order = {name: place for place, name in enumerate(self.graph.outputs)}
+            return [([call.outputs[order[name]]], [name]) for name in names if order[name] < len(call.outputs)]
+        if len(call.outputs) == len(names) == 1:
+            return [(list(call.outputs), names)]  # a wrong shape is wrong too
+        forms: dict[object, tuple[list[Expected], list[str]]] = {}
+        for expected in call.outputs:
+            forms.setdefault((expected.eager.shape, expected.eager.dtype), ([], []))[0].append(expected)
+        for name in names:
+            if (group := forms.get((values[name].shape, values[name].dtype))) is not None:
+                group[1].append(name)
+        return [group for group in forms.values() if group[1]]
 
     def _folded_into(self, points: Points, call: Call) -> Iterator[Expected]:
         """What the calls after this one should give that have no nodes of their own."""
@@ -90,17 +107,3 @@ class Matching:
                 return
             if not candidates:
                 yield from other.outputs
-
-    def _of(self, call: Call, index: int, expected: Expected, values: Mapping[str, Array]) -> list[str]:
-        names = self.candidates.get(call.module, [])
-        if call.module == "":
-            return names[index : index + 1]
-        if len(call.outputs) == len(names) == 1:
-            return names  # a wrong shape is wrong too
-        return [
-            name
-            for name in names
-            if name in values
-            and values[name].shape == expected.eager.shape
-            and values[name].dtype == expected.eager.dtype
-        ]
