@@ -25,9 +25,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield opened
 
 
-@pytest.mark.parametrize(("name", "backend"), WRONG)
-def test_the_wrong_module_of_the_corpus_is_named(bench: Bench, name: str, backend: str) -> None:
-    searching = bench.searching("bad", name, backend, seed=0)
+def check(bench: Bench, name: str, backend: str, seed: int) -> None:
+    searching = bench.searching("bad", name, backend, seed)
     searching.run(searching.check)
     assert searching.failing is not None
     built, artifact = searching.built, bench.artifact("bad", name, backend)
@@ -37,3 +36,15 @@ def test_the_wrong_module_of_the_corpus_is_named(bench: Bench, name: str, backen
     assert found.module == BAD[name].module, str(found)
     assert found.fault == BAD[name].fault.get(backend, found.fault), str(found)
     assert found.operator, str(found)
+
+
+@pytest.mark.parametrize(("name", "backend"), WRONG)
+def test_the_wrong_module_is_named(bench: Bench, name: str, backend: str) -> None:
+    check(bench, name, backend, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize(("name", "backend"), WRONG)
+def test_the_wrong_module_is_named_with_every_seed(bench: Bench, name: str, backend: str, seed: int) -> None:
+    check(bench, name, backend, seed)

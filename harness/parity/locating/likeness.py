@@ -112,15 +112,18 @@ def first_unlike(graph: Graph, nodes: Sequence[int], values: Mapping[str, Array]
     # From the last to the first: whether the node, or any after it, gives what PyTorch gives.
     agreeing: set[int] = set()
     for index in reversed(nodes):
-        made = [name for name in graph.nodes[index].output if name in values]
+        made = [name for name in graph.nodes[index].output if isinstance(values.get(name), np.ndarray)]
+        # Indices may be right where the numbers beside them are wrong.
+        made = [name for name in made if values[name].dtype.kind == "f"] or made
         after = any(user in agreeing for name in made for user in graph.users.get(name, ()))
         if after or any(_like(values[name], by_size) for name in made):
             agreeing.add(index)
     unlike = [index for index in nodes if index not in agreeing]
     # Sizes and indices on the way are no numbers of the model's.
-    kind = next((values[name].dtype.kind for index in unlike[-1:] for name in graph.nodes[index].output), "f")
+    kinds = _kinds(graph, unlike[-1], values) if unlike else set()
+    kind = "f" if "f" in kinds else next(iter(kinds), "f")
     ways = (
-        [index for index in unlike if index in graph.varying and _kinds(graph, index, values) == {kind}],
+        [index for index in unlike if index in graph.varying and kind in _kinds(graph, index, values)],
         [index for index in unlike if index in graph.varying],
         unlike,
     )
@@ -138,7 +141,8 @@ def off_values(suspect: Suspect) -> tuple[str, str, str]:
 
 
 def _kinds(graph: Graph, index: int, values: Mapping[str, Array]) -> set[str]:
-    return {values[name].dtype.kind for name in graph.nodes[index].output if name in values}
+    made = (values.get(name) for name in graph.nodes[index].output)
+    return {array.dtype.kind for array in made if isinstance(array, np.ndarray)}
 
 
 def _like(value: Array, by_size: Mapping[int, Sequence[Array]]) -> bool:
