@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -191,6 +192,34 @@ def test_the_node_that_a_backend_refuses_is_named(made: Make) -> None:
     assert isinstance(found, Location), str(found)
     assert (found.module, found.node, found.fault) == (ATTENTION, "node_Softmax_75", "runtime"), str(found)
     assert "NOT_IMPLEMENTED" in str(found)
+
+
+def test_an_input_that_a_backend_refuses_leads_to_the_node(made: Make, tmp_path: Path) -> None:
+    built, artifact = made(CONVOLUTIONS)
+    wrong = exported(artifact, tmp_path / "wrong", with_reshape("node_Reshape_14"))
+    inner = onnx_runtime()
+
+    def run(artifact: Artifact, sets: Sequence[Arrays]) -> list[dict[str, Array]]:
+        try:
+            return inner(artifact, sets)
+        except Exception as error:  # as the agent says it
+            raise AgentFailure("the agent failed", found=str(error)) from error
+
+    found = located(built, wrong, run)
+    assert isinstance(found, Location), str(found)
+    assert (found.module, found.node, found.fault) == ("5", "node_Reshape_14", "exporter"), str(found)
+
+
+def with_reshape(node: str) -> Edit:
+    """A size that was taken for a constant: it fits one batch only."""
+
+    def edit(proto: onnx.ModelProto) -> None:
+        found = next(each for each in proto.graph.node if each.name == node)
+        shape = onnx.numpy_helper.from_array(np.array([2, 8, 4, 4], np.int64), "baked")
+        found.input[1] = "baked"
+        proto.graph.initializer.append(shape)
+
+    return edit
 
 
 def test_what_is_right_is_not_located(made: Make) -> None:

@@ -81,6 +81,10 @@ class Unlocated(Exception):
     """Ends the looking; its text is the reason."""
 
 
+class TimeUp(Unlocated):
+    """The reason is that it took too long."""
+
+
 @dataclass
 class Clock:
     """Ends the looking when its time is up.
@@ -99,11 +103,11 @@ class Clock:
         """Asked before each step.
 
         Raises:
-            Unlocated: the time is up.
+            TimeUp: it is over.
         """
         passed = time.monotonic() - self._start
         if passed > self.limit_s:
-            raise Unlocated(f"its {self.limit_s:g} s were over while {doing}")
+            raise TimeUp(f"its {self.limit_s:g} s were over while {doing}")
         if int(passed) != self._shown:
             self._shown = int(passed)
             self.report(self._shown, int(self.limit_s))

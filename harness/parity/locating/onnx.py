@@ -18,7 +18,7 @@ from ...model import Array
 from .evaluate import Evaluator
 from .graph import Graph
 from .likeness import first_unlike, off_values, operator_values
-from .location import EXPORTER, OPTIMIZER, RUNTIME, Clock, Location, Unlocated
+from .location import EXPORTER, OPTIMIZER, RUNTIME, Clock, Location, TimeUp, Unlocated
 from .matching import Matching, Suspect
 from .points import Modules, Points
 from .probing import Prober, Values
@@ -156,16 +156,20 @@ class OnnxLocating:
         first_off = self.matching.first_off(points, exact, suspect.inputs) or suspect
         # The message shows what the device gave.
         shown = self.matching.off(points, first_off.call, device, suspect.inputs) or first_off
-        within = set(self.graph.within(first_off.call.module))
-        nodes = [index for index in self.graph.ancestors([first_off.value]) if index in within]
-        values = evaluator.values(self.graph.made_by(nodes), arrays)
-        call = first_off.call
-        known = operator_values(self.modules.wide, call.module, call.number, arrays)
-        index = first_unlike(self.graph, nodes, values, known)
-        if index is None:
-            index = self.graph.producers.get(first_off.value, nodes[-1])
+        index = self._unlike(first_off, evaluator, arrays)
         why = "so finds onnx's reference evaluator: from this node on nothing in it is like what PyTorch computes"
         return self._location(shown, index, EXPORTER, why + self._warned(), evaluator)
+
+    def _unlike(self, suspect: Suspect, evaluator: Evaluator, arrays: Arrays) -> int:
+        """The first node of a wrongly exported module that is like nothing of PyTorch's; else the one at its end."""
+        if suspect.value not in self.graph.producers:
+            raise Unlocated(f"the graph gives {suspect.value} without a node that makes it")
+        within = set(self.graph.within(suspect.call.module))
+        nodes = [index for index in self.graph.ancestors([suspect.value]) if index in within]
+        values = evaluator.values(self.graph.made_by(nodes), arrays)
+        known = operator_values(self.modules.wide, suspect.call.module, suspect.call.number, arrays)
+        index = first_unlike(self.graph, nodes, values, known)
+        return self.graph.producers[suspect.value] if index is None else index
 
     def _warned(self) -> str:
         """What the exporter said, as when a trace takes one branch only."""
@@ -186,13 +190,13 @@ class OnnxLocating:
             (call, name)
             for call in calls
             for name in self.matching.candidates.get(call.module, [])[-1:]
-            if name in self.graph.producers
+            if name in self.graph.producers and self.prober.is_sendable(name)
         ]
         found: dict[int, Suspect] = {}
 
         def is_off(count: int) -> bool:
             call, name = ends[count - 1]
-            for index, answer in enumerate(self.prober.alone(name, self.sets) or []):
+            for index, answer in enumerate(self.prober.ending_in([name], self.sets) or []):
                 points = self.points[index]
                 if (same := points.call(call)) is not None:
                     suspect = self.matching.off(points, same, answer, index)
@@ -212,28 +216,30 @@ class OnnxLocating:
 
     def _refused(self, error: AgentFailure) -> Location:
         """The backend does not take what the model takes: the first node with which it does not."""
-        nodes = [index for index in range(len(self.graph.nodes)) if index in self.graph.varying]
-        ends = [self.graph.made_by([index])[-1] for index in nodes]
+        nodes = sorted(self.graph.varying)
 
         def is_refused(count: int) -> bool:
-            return self.prober.alone(ends[count - 1], self.sets[:1]) is None
+            ends = [name for name in self.graph.leaving(nodes[:count]) if self.prober.is_sendable(name)]
+            return self.prober.ending_in(ends, self.sets) is None
 
-        if not ends or not is_refused(len(ends)):
+        if not nodes or not is_refused(len(nodes)):
             raise Unlocated(f"the backend refuses its intermediate values: {error.found or error}")
         index = nodes[first(is_refused, len(nodes)) - 1]
         evaluator = Evaluator(self.graph, self.clock, {})
         try:
-            evaluator.values(self.graph.made_by([index]), self.sets[0], wide=False)
+            for arrays in self.sets:
+                evaluator.values(self.graph.made_by([index]), arrays, wide=False)
+        except TimeUp:
+            raise
         except Unlocated as other:
             fault, why = EXPORTER, f"onnx's reference evaluator refuses it too: {other}"
         else:
             fault, why = RUNTIME, f"onnx's reference evaluator takes it: {error.found or error}"
         node = self.graph.nodes[index]
         module = (self.graph.scopes[index] or ("",))[-1]
-        refused = ("nothing: it refuses", "a tensor", "a tensor")
-        return Location(
-            module, node.name, node.op_type, ends[nodes.index(index)], (), *refused, float("inf"), fault, why
-        )
+        values = ("nothing: it refuses", "a tensor", "a tensor")
+        output = self.graph.made_by([index])[0]
+        return Location(module, node.name, node.op_type, output, (), *values, float("inf"), fault, why)
 
     def _location(
         self, suspect: Suspect, index: int, fault: str, why: str, evaluator: Evaluator | None = None

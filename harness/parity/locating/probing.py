@@ -88,7 +88,7 @@ class Prober:
             AgentFailure: the backend refuses.
             Unlocated: the time is up.
         """
-        wanted = [name for name in values if name not in self.graph.outputs and self._is_sendable(name)]
+        wanted = [name for name in values if name not in self.graph.outputs and self.is_sendable(name)]
         found: list[Values] = [{} for _ in sets]
         outputs: list[list[Values]] = [[] for _ in sets]
         for chunk in self._chunks(wanted) or [[]]:
@@ -97,10 +97,10 @@ class Prober:
                 outputs[index].append({name: answer[name] for name in self.graph.outputs})
         return found, outputs
 
-    def alone(self, value: str, sets: Sequence[Arrays]) -> list[Values] | None:
-        """One value of a graph that ends there, with whatever optimizations that allows; None where it is refused."""
+    def ending_in(self, values: Sequence[str], sets: Sequence[Arrays]) -> list[Values] | None:
+        """Values of a graph that ends there, with whatever optimizations that allows; None where it is refused."""
         try:
-            return self._run([value], sets)
+            return self._run(values, sets)
         except AgentFailure:
             return None
 
@@ -122,7 +122,7 @@ class Prober:
             room -= size
         return chunks
 
-    def _is_sendable(self, name: str) -> bool:
+    def is_sendable(self, name: str) -> bool:
         """Whether a device can answer with it: no sequence, and of a type that a frame holds; one unknown may be."""
         import onnx
 
@@ -154,6 +154,18 @@ def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, onn
         types: of values, where they are known; the sizes in them are those of one input, and are left out.
         folder: for the artifact.
     """
+    proto = _ending_in(graph, outputs, types)
+    first, *others = graph.artifact.files
+    path = folder / first.name
+    with storage_errors(folder):
+        path.write_bytes(proto.SerializeToString())
+    for file in others:
+        link_or_copy(graph.artifact.folder / file.name, folder / file.name)
+    made = ArtifactFile(first.name, file_sha256(path), path.stat().st_size)
+    return replace(graph.artifact, folder=folder, files=(made, *others), cached=False, warnings=())
+
+
+def _ending_in(graph: Graph, outputs: Collection[str], types: Mapping[str, onnx.TypeProto]) -> onnx.ModelProto:
     import onnx
 
     proto = onnx.ModelProto()
@@ -164,7 +176,8 @@ def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, onn
         info = originals.get(name) or onnx.ValueInfoProto(name=name)
         if name not in originals and (kind := types.get(name)) is not None:
             info.type.CopyFrom(kind)
-            info.type.tensor_type.ClearField("shape")
+            if kind.HasField("tensor_type"):
+                info.type.tensor_type.ClearField("shape")
         proto.graph.output.append(info)
     nodes = graph.ancestors(outputs)
     del proto.graph.node[:]
@@ -172,11 +185,4 @@ def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, onn
     needed = {*outputs, *(name for index in nodes for name in graph.needs[index])}
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(item for item in graph.proto.graph.initializer if item.name in needed)
-    first, *others = graph.artifact.files
-    path = folder / first.name
-    with storage_errors(folder):
-        path.write_bytes(proto.SerializeToString())
-    for file in others:
-        link_or_copy(graph.artifact.folder / file.name, folder / file.name)
-    made = ArtifactFile(first.name, file_sha256(path), path.stat().st_size)
-    return replace(graph.artifact, folder=folder, files=(made, *others), cached=False, warnings=())
+    return proto
