@@ -31,7 +31,9 @@ def check(bench: Bench, name: str, backend: str, seed: int) -> None:
     assert searching.failing is not None
     built, artifact = searching.built, bench.artifact("bad", name, backend)
     failing = [searching.failing.make(built.model)]
-    found = locate(built, artifact, failing, bench.probe(built, backend), report=lambda done, total: None)
+    optimize = "optimize_for_inference" if backend == "torchscript-optimized" else "none"
+    probe = bench.probe(built, backend)
+    found = locate(built, artifact, failing, probe, optimize=optimize, report=lambda done, total: None)
     assert isinstance(found, Location), str(found)
     assert found.module == BAD[name].module, str(found)
     assert found.fault == BAD[name].fault.get(backend, found.fault), str(found)

@@ -25,6 +25,7 @@ def locate(
     failing: Sequence[Arrays],
     probe: Probe,
     *,
+    optimize: str = "none",
     limit_s: float = 60,
     report: Callable[[int, int], None],
 ) -> Location | NotLocated:
@@ -34,6 +35,7 @@ def locate(
         artifact: what the backend runs: ONNX or TorchScript.
         failing: sets of inputs on which its answers are not the model's; the first few are looked at.
         probe: deploys another artifact of the format, and returns its outputs by name for each set of inputs.
+        optimize: what the backend does to TorchScript when it loads it: "none", "freeze" or "optimize_for_inference".
         limit_s: for how long to look; looked at between steps, so a probe that hangs must end by itself.
         report: is told (seconds passed, the limit).
 
@@ -46,7 +48,7 @@ def locate(
         return NotLocated("there is no failing input")
     try:
         clock.check("nothing was done yet")
-        return _locate(built, artifact, sets, probe, clock)
+        return _locate(built, artifact, sets, probe, clock, optimize)
     except Unlocated as reason:
         return NotLocated(str(reason))
     except HilgateError:
@@ -55,7 +57,9 @@ def locate(
         return NotLocated(f"{type(error).__name__}: {error}")
 
 
-def _locate(built: BuiltModel, artifact: Artifact, sets: list[Arrays], probe: Probe, clock: Clock) -> Location:
+def _locate(
+    built: BuiltModel, artifact: Artifact, sets: list[Arrays], probe: Probe, clock: Clock, optimize: str
+) -> Location:
     # torch is imported once something is to be located: it costs seconds.
     from .onnx import OnnxLocating
     from .points import Modules
@@ -70,5 +74,5 @@ def _locate(built: BuiltModel, artifact: Artifact, sets: list[Arrays], probe: Pr
             prober = Prober(graph, probe, clock, folder, sets[0])
             return OnnxLocating(graph, modules, prober, sets, clock).run()
         if artifact.format == "torchscript":
-            return ScriptLocating(modules, artifact, probe, sets, clock, folder).run()
+            return ScriptLocating(modules, artifact, probe, sets, clock, folder, optimize).run()
     raise Unlocated(f"artifacts of the format {artifact.format} cannot be looked into")

@@ -16,6 +16,7 @@ from ...export import Artifact, ArtifactFile
 from ...export.torchscript import trace_named
 from ...inputs import Arrays, traced_sizes, uniform_set
 from ...model import Array
+from ..replay_program import optimized
 from .likeness import off_values
 from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Clock, Location, Unlocated
 from .matching import Suspect
@@ -35,6 +36,7 @@ class ScriptLocating:
     Args:
         sets: the failing inputs.
         folder: where artifacts are made.
+        optimize: what the backend does to a module when it loads it.
     """
 
     modules: Modules
@@ -43,6 +45,7 @@ class ScriptLocating:
     sets: Sequence[Arrays]
     clock: Clock
     folder: Path
+    optimize: str
 
     def __post_init__(self) -> None:
         self.points = [Points(self.modules, arrays) for arrays in self.sets]
@@ -132,7 +135,7 @@ class ScriptLocating:
 
     def _whose(self, number: int) -> tuple[str, str]:
         """By what the same artifact gives in this process."""
-        if self._is_off_here(number, optimized=False):
+        if self._is_off_here(number, "none"):
             texts = [text.partition(". ")[0] for text in self.artifact.warnings if "Tracer" in text]
             warned = "".join(f"; the exporter warned: {text}" for text in texts)
             warned += (
@@ -142,20 +145,18 @@ class ScriptLocating:
                 TORCHSCRIPT,
                 f"on this host the trace is off too, without optimizations: it keeps what it saw{warned}",
             )
-        if self._is_off_here(number, optimized=True):
-            return OPTIMIZER, "on this host the trace is right, and wrong after torch.jit.optimize_for_inference"
-        return RUNTIME, "on this host the same file is right, with and without optimizations"
+        if self.optimize != "none" and self._is_off_here(number, self.optimize):
+            return OPTIMIZER, f"on this host the trace is right, and wrong after torch.jit.{self.optimize}"
+        return RUNTIME, "on this host the same file is right"
 
-    def _is_off_here(self, number: int, *, optimized: bool) -> bool:
+    def _is_off_here(self, number: int, optimize: str) -> bool:
         import torch
 
         path = str(self.artifact.folder / self.artifact.files[0].name)
         self.clock.check("running the artifact on this host")
-        module: Any = torch.jit.load(path).eval()  # type: ignore[no-untyped-call]
-        if optimized:
-            module = torch.jit.optimize_for_inference(torch.jit.freeze(module))
         points = self.points[number]
         with torch.no_grad(), one_thread():
+            module = optimized(torch.jit.load(path).eval(), optimize)  # type: ignore[no-untyped-call]
             answer = module(*tensors(points.arrays))
         leaves = [leaf.numpy() for _, leaf in flatten(answer)]
         root = points.calls[-1]
