@@ -40,6 +40,8 @@ from .progress import ProgressBars
 
 # Inputs that the closed loop takes in turn: more than one, for a branch predictor learns a single one by heart.
 TIMED_SETS = 4
+# For an artifact that is only asked where the cell's own goes wrong.
+PROBE_S = 120.0
 # A line says beforehand what will take longer than this.
 ANNOUNCE_ABOVE_S = 10.0
 
@@ -178,6 +180,23 @@ class Run:
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
         return Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
+
+    def probe(self, cell: Cell, artifact: Artifact, sets: Sequence[Arrays]) -> list[dict[str, Array]]:
+        """What another artifact gives in a cell's place, by output, for each set of inputs.
+
+        Raises:
+            AgentFailure: the backend refuses it.
+            HilgateError: it could not be asked.
+        """
+        board = self.board(cell.device)
+        runtime = plan_runtime(cell.device, cell.backend, board.facts, self._said)
+        bundle = make_bundle(artifact, cell.backend, runtime)
+        deployer = Deployer(cell, board, bundle, Timeouts(load_s=PROBE_S, call_s=PROBE_S), self.device_time)
+        try:
+            deployment, load = deployer.fresh()
+            return [dict(zip(load.outputs, outputs, strict=True)) for outputs in deployment.infer(sets)]
+        finally:
+            deployer.close()
 
     def save_replay(self, cell: Cell, artifact: Artifact, inputs: Arrays, found: Mapping[str, Array], what: str) -> str:
         """Keep a mismatch, with all that is needed to see it again; returns the folder's path in the evidence's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ def trace_flat(module: torch.nn.Module, model: Model, folder: Path) -> list[str]
     """Trace with the outputs laid flat: TorchScript's dicts hold values of one type only."""
     names = {NAMES: json.dumps(output_names(module, model))}
     return _save(_traced(laid_flat(module), model, strict=True), folder, names)
+
+
+def trace_named(module: torch.nn.Module, model: Model, folder: Path, names: Sequence[str]) -> str:
+    """Trace a module that returns a tuple of tensors, whose names are given; returns the file's name."""
+    return _save(_traced(module, model, strict=True), folder, {NAMES: json.dumps(list(names))})[0]
 
 
 EXPORTERS = {"torch.jit.trace": trace, "torch.jit.trace, outputs laid flat": trace_flat}

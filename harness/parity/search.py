@@ -293,8 +293,8 @@ class ParitySearch:
         if self.unjudged * 2 <= self.listed:
             return ""
         return (
-            f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be within "
-            "the tolerance: does forward draw random numbers, or keep something from call to call?"
+            f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
+            "within the tolerance: does forward draw random numbers, or keep something from call to call?"
         )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class Bad:
         exporter: whose artifact does; the older one is only asked for what the other refuses.
         backends: which show it: "onnx", "torchscript", "torchscript-optimized" (frozen, then optimize_for_inference).
         item: what of it was known before, with PyTorch's answer → the other one.
+        fault: whose it is, by backend; not said where that is a matter of opinion.
     """
 
     model: Model
@@ -39,6 +40,7 @@ class Bad:
     item: str
     exporter: str = DYNAMO
     backends: tuple[str, ...] = ("onnx",)
+    fault: Mapping[str, str] = field(default_factory=dict)
 
 
 def _chain(**parts: nn.Module | Callable[..., Any]) -> nn.Module:
@@ -86,6 +88,7 @@ VALUES = {
         "divide",
         "tensor([-7]) // 3: -3 → -2",
         TRACED,
+        fault={"onnx": "exporter"},
     ),
     "shift-integers": Bad(
         model(
@@ -94,6 +97,7 @@ VALUES = {
         "shift",
         "tensor([-7]) >> 1: -4 → -3",
         TRACED,
+        fault={"onnx": "exporter"},
     ),
     "divide-integers": Bad(
         model(
@@ -106,6 +110,7 @@ VALUES = {
         ),
         "divide",
         "div(tensor([50000003]), 1, rounding_mode='trunc') goes through float32: 50000003 → 50000004",
+        fault={"onnx": "exporter"},
     ),
     "floor-divide-floats": Bad(
         model(
@@ -114,6 +119,7 @@ VALUES = {
         ),
         "divide",
         "tensor([1.]) // .1: 9 → 10",
+        fault={"onnx": "exporter"},
     ),
     "remainder-infinity": Bad(
         model(
@@ -122,6 +128,7 @@ VALUES = {
         ),
         "wrap",
         "remainder(tensor([1.]), inf): 1 → nan",
+        fault={"onnx": "exporter"},
     ),
     "log-sigmoid": Bad(
         model(
@@ -130,6 +137,7 @@ VALUES = {
         ),
         "log",
         "logsigmoid(tensor([-19.])) is exported as log(sigmoid(x)): -19 → -inf",
+        fault={"onnx": "runtime"},
     ),
     "branch": Bad(
         model(lambda: _chain(line=nn.Linear(4, 4), gate=Gate(), act=nn.Tanh()), values("b", 4)),
@@ -137,6 +145,7 @@ VALUES = {
         "a Python `if` on a tensor's value: one branch baked in",
         TRACED,
         ("onnx", "torchscript", "torchscript-optimized"),
+        fault={"onnx": "exporter", "torchscript": "TorchScript", "torchscript-optimized": "TorchScript"},
     ),
 }
 
@@ -148,6 +157,7 @@ NAN = {
         ),
         "largest",
         "amax over a NaN that is not the first element: nan → a number",
+        fault={"onnx": "runtime"},
     ),
     "amin-nan": Bad(
         model(
@@ -156,6 +166,7 @@ NAN = {
         ),
         "smallest",
         "amin likewise",
+        fault={"onnx": "runtime"},
     ),
     "max-nan": Bad(
         model(
@@ -164,11 +175,13 @@ NAN = {
         ),
         "largest",
         "max(dim) over a NaN: nan → a number",
+        fault={"onnx": "runtime"},
     ),
     "argmax-nan": Bad(
         model(lambda: _chain(halve=lambda x: x / 2, largest=lambda x: x.argmax(-1)), _with_nan("b", 6)),
         "largest",
         "argmax over a NaN: its place → another one",
+        fault={"onnx": "runtime"},
     ),
     "max-pool-nan": Bad(
         model(
@@ -176,6 +189,7 @@ NAN = {
         ),
         "pool",
         "max-pooling over a NaN: nan → a number",
+        fault={"onnx": "runtime"},
     ),
     "max-pool-infinity": Bad(
         model(
@@ -186,6 +200,7 @@ NAN = {
         ),
         "pool",
         "max-pool of all -inf: -inf → -FLT_MAX",
+        fault={"onnx": "runtime"},
     ),
     "clamp-infinity": Bad(
         model(
@@ -194,11 +209,13 @@ NAN = {
         ),
         "clamp",
         "clamp(tensor([inf]), min=0.): inf → 3.4028e38",
+        fault={"onnx": "runtime"},
     ),
     "sign-nan": Bad(
         model(lambda: _chain(halve=lambda x: x / 2, sign=torch.sign, twice=lambda x: x * 2), _with_nan("b", 6)),
         "sign",
         "sign(tensor([nan])): 0 → nan",
+        fault={"onnx": "exporter"},
     ),
     "power-infinity": Bad(
         model(
@@ -215,6 +232,7 @@ NAN = {
         "act",
         "optimize_for_inference, ReLU behind a convolution: nan → 0",
         backends=("torchscript-optimized",),
+        fault={"torchscript-optimized": "optimizer"},
     ),
     "optimized-max-pool": Bad(
         model(
@@ -224,6 +242,7 @@ NAN = {
         "pool",
         "optimize_for_inference, max-pooling behind a convolution: nan → a number",
         backends=("onnx", "torchscript-optimized"),
+        fault={"onnx": "runtime", "torchscript-optimized": "optimizer"},
     ),
 }
 
@@ -235,6 +254,7 @@ SUMS = {
         ),
         "total",
         "tensor([2**53, 1, 1, 1]).sum(): off by one",
+        fault={"onnx": "runtime"},
     ),
     "mean-100000": Bad(
         model(
@@ -243,6 +263,7 @@ SUMS = {
         ),
         "mean",
         "mean of 100 000 values near 1e4: off by 4e-4 → by 0.43",
+        fault={"onnx": "runtime"},
     ),
     # Equal numbers, added one by one: each addition rounds the same way. PyTorch adds in blocks, or in float64.
     "mean-10000": Bad(
@@ -252,6 +273,7 @@ SUMS = {
         ),
         "mean",
         "mean of 10 000 equal numbers: off by one unit in the last place → by 14 to 67",
+        fault={"onnx": "runtime"},
     ),
     "mean-10000-signed": Bad(
         model(
@@ -260,6 +282,7 @@ SUMS = {
         ),
         "mean",
         "mean of 10 000 equal numbers: off by one unit in the last place → by 21 to 167",
+        fault={"onnx": "runtime"},
     ),
     "cumulative-sum": Bad(
         model(
@@ -268,6 +291,7 @@ SUMS = {
         ),
         "total",
         "cumulative sum of 200 equal numbers: off by one unit in the last place → by 13 to 37",
+        fault={"onnx": "runtime"},
     ),
     "sum-100000": Bad(
         model(
@@ -276,6 +300,7 @@ SUMS = {
         ),
         "total",
         "sum of 100 000 × 0.1: off by 6e-4 → by 1.27",
+        fault={"onnx": "runtime"},
     ),
 }
 

@@ -177,6 +177,8 @@ def test_a_wrong_answer_fails_parity_with_a_replay_and_comes_first_in_the_next_r
     assert done.status == 1, done.output
     check = done.check("parity")
     assert (check["verdict"], check["limit"]) == ("FAIL", 10)
+    assert (check["location"]["module"], check["location"]["fault"]) == ("", "exporter")
+    assert "first wrong at the model itself, node" in check["reason"]
     replayed = project.run_command([sys.executable, str(done.folder / "build/hil" / check["replay"] / "replay.py")])
     assert replayed.status == 1
     assert "the difference is still there" in replayed.output

@@ -1,0 +1,138 @@
+"""From a mismatch to the located node ÷ one run of the model in float64, and how it grows with the nodes."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx.reference import ReferenceEvaluator
+
+from harness.agent.frames import Array
+from harness.build import BuiltModel, build_model
+from harness.export import Artifact, ArtifactFile
+from harness.export.onnx import FILE, export_traced
+from harness.inputs import Arrays, uniform_set
+from harness.model_file import load_model
+from harness.parity.locating import Location, locate
+from harness.parity.promotion import run_in_float64
+
+from .support.interleave import interleave, median_of, median_ratio, one_cpu, timed
+from .support.row import RATIO, Aim, Options, Row
+
+SIZES = (50, 100, 200, 400)
+MAIN = 200
+ROUNDS = 5
+GROWTH = Aim(2.5)  # linear, and what the machine adds
+WIDE = "one run of the model in float64"
+EVALUATION = "onnx.reference.ReferenceEvaluator: load the graph, run it once"
+
+# A chain of layers of two nodes, each of two modules, at whose end an error in the middle is still seen.
+MODEL = """
+import torch
+from torch import nn
+from harness import Input, Model
+
+def layer():
+    line = nn.Linear(64, 64)
+    nn.init.orthogonal_(line.weight)
+    return nn.Sequential(line, nn.LeakyReLU(0.9))
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(*(layer() for _ in range({layers}))).eval()
+
+model = Model(build=build, inputs=[Input("x", ("b", 64), min_value=-1, max_value=1)], dims={{"b": (1, 64)}})
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A chain whose third-quarter node runs wrongly."""
+
+    built: BuiltModel
+    wide: torch.nn.Module
+    artifact: Artifact
+    failing: Arrays
+    wrong: str
+
+    def locate(self) -> None:
+        """From the mismatch to the node."""
+        found = locate(self.built, self.artifact, [self.failing], self.probe, report=lambda done, total: None)
+        if not isinstance(found, Location) or found.node != self.wrong:
+            raise RuntimeError(f"wanted {self.wrong}; found {found}")
+
+    def probe(self, artifact: Artifact, sets: Sequence[Arrays]) -> list[dict[str, Array]]:
+        """ONNX Runtime in this process, and wrong at one node."""
+        proto = onnx.load(str(artifact.folder / FILE))
+        _shift(proto.graph, self.wrong)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        names = [item.name for item in session.get_outputs()]
+        return [dict(zip(names, session.run(None, arrays), strict=True)) for arrays in sets]
+
+    def evaluate(self) -> None:
+        """Loads the graph and evaluates it once, without looking at anything."""
+        ReferenceEvaluator(str(self.artifact.folder / FILE)).run(None, self.failing)
+
+    def run_wide(self) -> None:
+        """One run of the model in float64: locating needs about a dozen."""
+        tensors = [torch.from_numpy(array) for array in self.failing.values()]
+        run_in_float64(self.wide, tensors)
+
+
+def run(options: Options) -> Iterator[Row]:
+    """A graph of 200 nodes, and how the time grows with the nodes."""
+    with one_cpu(), tempfile.TemporaryDirectory() as folder:
+        cases = {nodes: _case(nodes, Path(folder)) for nodes in SIZES}
+        main = cases[MAIN]
+        sides = [timed(case.locate, 1) for case in cases.values()]
+        *own, wide, one_run = interleave(ROUNDS, *sides, timed(main.run_wide, 1), timed(main.evaluate, 1))
+        measured = dict(zip(SIZES, own, strict=True))
+        details = {"own_ms": median_of(measured[MAIN]) / 1e6, "rounds": ROUNDS}
+        ratio, more = median_ratio(measured[MAIN], wide), {"wide_ms": median_of(wide) / 1e6}
+        yield Row(f"{MAIN} nodes", ratio, RATIO, WIDE, None, details | more)
+        ratio, more = median_ratio(measured[MAIN], one_run), {"evaluation_ms": median_of(one_run) / 1e6}
+        yield Row(f"{MAIN} nodes", ratio, RATIO, EVALUATION, None, details | more)
+        for nodes in SIZES:
+            ratio = median_ratio(measured[nodes], measured[MAIN])
+            aim = GROWTH if nodes == 2 * MAIN else None
+            against = f"itself with {MAIN} nodes"
+            yield Row(f"{nodes} nodes", ratio, RATIO, against, aim, {"own_ms": median_of(measured[nodes]) / 1e6})
+
+
+def _case(nodes: int, folder: Path) -> Case:
+    path = folder / f"chain_{nodes}.py"
+    path.write_text(MODEL.format(layers=nodes // 2), encoding="utf-8")
+    built = build_model(load_model(path, ()))
+    (target := folder / str(nodes)).mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export_traced(built.module, built.model, target)
+    file = target / FILE
+    graph = onnx.load(str(file)).graph
+    if len(graph.node) != nodes:
+        raise RuntimeError(f"wanted {nodes} nodes; the exporter made {len(graph.node)}")
+    artifact = Artifact(target, "onnx", (ArtifactFile(FILE, "", file.stat().st_size),), "benchmark", ())
+    wide = copy.deepcopy(built.module).double()
+    return Case(built, wide, artifact, uniform_set(built.model, {"b": 8}, seed=1), graph.node[nodes * 3 // 4].name)
+
+
+def _shift(graph: onnx.GraphProto, name: str) -> None:
+    """Adds something to what a node gives."""
+    nodes = list(graph.node)
+    place = next(index for index, node in enumerate(nodes) if node.name == name)
+    output = nodes[place].output[0]
+    nodes[place].output[0] = f"{output}_raw"
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.01, np.float32), "shift"))
+    nodes.insert(place + 1, onnx.helper.make_node("Add", [f"{output}_raw", "shift"], [output]))
+    del graph.node[:]
+    graph.node.extend(nodes)

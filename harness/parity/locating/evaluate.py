@@ -1,0 +1,133 @@
+"""Parts of an ONNX graph computed on this host by onnx's own reference evaluator, in the graph's types or in float64.
+
+Node by node, so that no more than the values in use are in memory, and of the weights one node's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...model import Array
+from .graph import Graph, inner_graphs
+from .location import Clock, Unlocated
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class Evaluator:
+    """Computes values of a graph.
+
+    Args:
+        known: what stands in for a node that the evaluator cannot run: the device's own values.
+
+    Attributes:
+        skipped: the nodes for which that was so, by name, with the reason.
+    """
+
+    def __init__(self, graph: Graph, clock: Clock, known: Mapping[str, Array]) -> None:
+        self.graph = graph
+        self.clock = clock
+        self.known = dict(known)
+        self.skipped: dict[str, str] = {}
+        self._evaluator = functools.lru_cache(maxsize=4096)(self._make)
+
+    def values(self, wanted: Sequence[str], given: Mapping[str, Array], *, wide: bool = True) -> dict[str, Array]:
+        """Some values of the graph.
+
+        Args:
+            given: values that are known, the graph's inputs among them.
+            wide: in float64, whatever narrower floats the graph has.
+
+        Raises:
+            Unlocated: a node cannot be run, and the device's value is not known; or the time is up.
+        """
+        order = self.graph.ancestors(wanted, given)
+        left = Counter(name for index in order for name in self.graph.needs[index]) + Counter(wanted)
+        values = {name: _widened(array) if wide else array for name, array in given.items()}
+        for index in order:
+            self.clock.check(f"evaluating {self.graph.nodes[index].name or self.graph.nodes[index].op_type}")
+            made = self.node(index, values, wide=wide)
+            values.update({name: array for name, array in made.items() if left[name]})
+            for name in self.graph.needs[index]:
+                left[name] -= 1
+                if not left[name]:
+                    values.pop(name, None)
+        return {name: self._value(name, values, wide) for name in wanted}
+
+    def node(self, index: int, values: Mapping[str, Array], *, wide: bool = True) -> dict[str, Array]:
+        """What one node makes of its inputs, by name; see ``values``."""
+        node = self.graph.nodes[index]
+        outputs = [name for name in node.output if name]
+        feeds = {name: self._value(name, values, wide) for name in self.graph.needs[index]}
+        try:
+            with np.errstate(all="ignore"):
+                made = self._evaluator(index, wide).run(None, feeds)
+        except Exception as error:
+            if not all(name in self.known for name in outputs):
+                raise Unlocated(f"node {node.name} ({node.op_type}) cannot be evaluated: {error}") from error
+            self.skipped[node.name] = f"{node.op_type}: {type(error).__name__}"
+            made = [self.known[name] for name in outputs]
+        return {name: _widened(array) if wide else array for name, array in zip(outputs, made, strict=True)}
+
+    def _value(self, name: str, values: Mapping[str, Array], wide: bool) -> Array:
+        if name in values:
+            return _widened(values[name]) if wide else values[name]
+        found = self.graph.initializer(name)
+        if found is None:
+            raise Unlocated(f"the graph's {name} is not known")
+        return _widened(found) if wide else found
+
+    def _make(self, index: int, wide: bool) -> Any:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        node = onnx.NodeProto()
+        node.CopyFrom(self.graph.nodes[index])
+        functions = [onnx.FunctionProto.FromString(item.SerializeToString()) for item in self.graph.proto.functions]
+        if wide:
+            for inner in (node, *(inner for function in functions for inner in function.node)):
+                widen(inner)
+        anything = onnx.TypeProto()
+        inputs = [onnx.helper.make_value_info(name, anything) for name in self.graph.needs[index]]
+        outputs = [onnx.helper.make_value_info(name, anything) for name in node.output if name]
+        graph = onnx.helper.make_graph([node], "node", inputs, outputs)
+        opsets = list(self.graph.proto.opset_import)
+        model = onnx.helper.make_model(
+            graph, functions=functions, opset_imports=opsets, ir_version=self.graph.proto.ir_version
+        )
+        return ReferenceEvaluator(model)
+
+
+def widen(node: onnx.NodeProto) -> None:
+    """Make a node, and those in its graphs, give float64 where it says a narrower float itself."""
+    import onnx
+
+    narrow = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    for attribute in node.attribute:
+        if attribute.name in ("to", "dtype") and attribute.i in narrow:
+            attribute.i = onnx.TensorProto.DOUBLE
+        if attribute.HasField("t") and attribute.t.data_type in narrow:
+            wide = onnx.numpy_helper.to_array(attribute.t).astype(np.float64)
+            attribute.t.CopyFrom(onnx.numpy_helper.from_array(wide, attribute.t.name))
+    for graph in inner_graphs(node):
+        for index, item in enumerate(graph.initializer):
+            if item.data_type in narrow:
+                wide = onnx.numpy_helper.to_array(item).astype(np.float64)
+                graph.initializer[index].CopyFrom(onnx.numpy_helper.from_array(wide, item.name))
+        for inner in graph.node:
+            widen(inner)
+
+
+def _widened(array: Any) -> Any:
+    """Narrower floats as float64 (bfloat16 is of kind V for numpy, but by name a float)."""
+    if isinstance(array, list):  # a sequence of tensors
+        return [_widened(one) for one in array]
+    found = np.asarray(array)
+    narrow = found.dtype.kind == "f" or found.dtype.name == "bfloat16"
+    return found.astype(np.float64) if narrow and found.dtype != np.float64 else found

@@ -1,0 +1,269 @@
+"""Locating in an ONNX graph.
+
+The first module that is off on the device, with the values between modules kept, is looked into. Its nodes are computed
+in float64 from the device's own inputs to it. Where that is right, the device's values are put in again node by node
+(by halves): the node whose value makes the module wrong is the one. Where it is wrong, so is the graph, unless what was
+given to it is: that tells the same computation from the graph's inputs. A deviation that is gone once values
+are kept is the optimizer's: then graphs that end early are tried, until one of them is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...errors import AgentFailure
+from ...inputs import Arrays
+from ...model import Array
+from .evaluate import Evaluator
+from .graph import Graph
+from .likeness import first_unlike, off_values, operator_values
+from .location import EXPORTER, OPTIMIZER, RUNTIME, Clock, Location, TimeUp, Unlocated
+from .matching import Matching, Suspect
+from .points import Modules, Points
+from .probing import Prober, Values
+from .verdict import NodeError, node_error
+
+
+@dataclass
+class OnnxLocating:
+    """One run of it.
+
+    Args:
+        sets: the failing inputs.
+    """
+
+    graph: Graph
+    modules: Modules
+    prober: Prober
+    sets: Sequence[Arrays]
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self.points = [Points(self.modules, arrays) for arrays in self.sets]
+        self.matching = Matching(self.graph, self.points[0].calls)
+        self.tolerance = self.modules.built.model.parity_limit
+
+    def run(self) -> Location:
+        """The place.
+
+        Raises:
+            Unlocated: there is none to be found.
+        """
+        try:
+            values, outputs = self.prober.kept(self.matching.values, self.sets)
+        except AgentFailure as error:
+            return self._refused(error)
+        suspect = self._first_off(values)
+        if suspect is None or all(self._is_right(index, each) for index, each in enumerate(outputs)):
+            return self._optimized_between()
+        return self._inside(suspect, values[suspect.inputs])
+
+    def _first_off(self, values: Sequence[Values]) -> Suspect | None:
+        """The module that ends first, of all sets of inputs."""
+        found = [self.matching.first_off(points, values[index], index) for index, points in enumerate(self.points)]
+        order = {(call.module, call.number): place for place, call in enumerate(self.points[0].calls)}
+        suspects = [suspect for suspect in found if suspect is not None]
+        return min(suspects, key=lambda each: order.get((each.call.module, each.call.number), len(order)), default=None)
+
+    def _is_right(self, index: int, outputs: Sequence[Values]) -> bool:
+        """Whether any artifact with values kept gives the model's right answer."""
+        points = self.points[index]
+        root = points.calls[-1]
+        return any(self.matching.off(points, root, each) is None for each in outputs)
+
+    def _inside(self, suspect: Suspect, values: Values) -> Location:
+        """Where in a module that is off."""
+        arrays = self.sets[suspect.inputs]
+        within = set(self.graph.within(suspect.call.module))
+        nodes = [index for index in self.graph.ancestors([suspect.value]) if index in within]
+        values = dict(values) | self._device(nodes, arrays)
+        if not self._off(suspect, values[suspect.value]):
+            return self._optimized(suspect, "once the values within the module are kept too, it is right")
+        evaluator = Evaluator(self.graph, self.clock, values)
+        start = {name: values[name] for name in self.graph.entering(nodes) if name in values} | arrays
+        if self._off(suspect, self._exactly(suspect, evaluator, start)):
+            if self._off(suspect, self._exactly(suspect, evaluator, arrays)):
+                return self._wrongly_exported(suspect, evaluator, values)
+            nodes = self.graph.ancestors([suspect.value])
+            values |= self._device(nodes, arrays)
+            evaluator.known.update(values)
+            start = arrays
+        return self._wrongly_run(suspect, evaluator, nodes, start, values)
+
+    def _device(self, nodes: Sequence[int], arrays: Arrays) -> Values:
+        """What the device gives for some nodes, and for what they use."""
+        wanted = [*self.graph.entering(nodes), *self.graph.made_by(nodes)]
+        try:
+            kept, _ = self.prober.kept(wanted, [arrays])
+        except AgentFailure as error:
+            raise Unlocated(f"the backend refuses to keep values: {error.found or error}") from error
+        return kept[0] | arrays
+
+    def _exactly(
+        self, suspect: Suspect, evaluator: Evaluator, given: Mapping[str, Array], *, wide: bool = True
+    ) -> Array:
+        """What the suspect's value is when computed from given ones."""
+        found = evaluator.values([suspect.value], given, wide=wide)[suspect.value]
+        dtype = suspect.expected.eager.dtype
+        return found.astype(dtype) if found.dtype.kind == dtype.kind == "f" else found
+
+    def _off(self, suspect: Suspect, answer: Array) -> bool:
+        points = self.points[suspect.inputs]
+        return points.is_off(points.difference(suspect.expected, answer))
+
+    def _wrongly_run(
+        self,
+        suspect: Suspect,
+        evaluator: Evaluator,
+        nodes: Sequence[int],
+        start: Mapping[str, Array],
+        values: Values,
+    ) -> Location:
+        """The node whose value on the device makes the suspect wrong: with those before it alone it is right."""
+
+        def is_off(count: int) -> bool:
+            made = {name: values[name] for name in self.graph.made_by(nodes[:count]) if name in values}
+            return self._off(suspect, self._exactly(suspect, evaluator, {**start, **made}))
+
+        index = nodes[first(is_off, len(nodes)) - 1]
+        error = node_error(evaluator, index, values)
+        fault, why = self._whose(suspect, evaluator, start, error)
+        return self._location(suspect, index, fault, why, evaluator)
+
+    def _whose(
+        self, suspect: Suspect, evaluator: Evaluator, start: Mapping[str, Array], error: NodeError
+    ) -> tuple[str, str]:
+        """The fault for a node that makes the difference on the device, and not in float64."""
+        if error.ulps > self.tolerance:
+            return RUNTIME, str(error)
+        if self._off(suspect, self._exactly(suspect, evaluator, start, wide=False)):
+            return EXPORTER, (
+                "the node is right to the last places, and in float64 so is the graph; but in the graph's own types "
+                "onnx's reference evaluator is as far off: the exporter computes in another way, or type, than PyTorch"
+            )
+        return RUNTIME, (
+            "each node is right to the last places, but their errors add up, more than in onnx's reference evaluator"
+        )
+
+    def _wrongly_exported(self, suspect: Suspect, evaluator: Evaluator, device: Values) -> Location:
+        """The first module that is off in float64 too, and in it the first node that is like nothing of PyTorch's."""
+        arrays, points = self.sets[suspect.inputs], self.points[suspect.inputs]
+        made = self.graph.ancestors([suspect.value])
+        produced = set(self.graph.made_by(made))
+        wanted = [name for name in self.matching.values if name in produced]
+        exact = self._in_own_types(evaluator.values(wanted, arrays), device)
+        first_off = self.matching.first_off(points, exact, suspect.inputs) or suspect
+        # The message shows what the device gave.
+        shown = self.matching.off(points, first_off.call, device, suspect.inputs) or first_off
+        index = self._unlike(first_off, evaluator, arrays)
+        why = "onnx's reference evaluator is as far off: from this node on nothing is like what PyTorch computes there"
+        return self._location(shown, index, EXPORTER, why + self._warned(), evaluator)
+
+    def _unlike(self, suspect: Suspect, evaluator: Evaluator, arrays: Arrays) -> int:
+        """The first node of a wrongly exported module that is like nothing of PyTorch's; else the one at its end."""
+        if suspect.value not in self.graph.producers:
+            raise Unlocated(f"the graph gives {suspect.value} without a node that makes it")
+        within = set(self.graph.within(suspect.call.module))
+        nodes = [index for index in self.graph.ancestors([suspect.value]) if index in within]
+        values = evaluator.values(self.graph.made_by(nodes), arrays)
+        known = operator_values(self.modules.wide, suspect.call.module, suspect.call.number, arrays)
+        index = first_unlike(self.graph, nodes, values, known)
+        return self.graph.producers[suspect.value] if index is None else index
+
+    def _warned(self) -> str:
+        """What the exporter said, as when a trace takes one branch only."""
+        warnings = self.graph.artifact.warnings
+        return "".join(f"; the exporter warned: {text.partition('. ')[0]}" for text in warnings if "Tracer" in text)
+
+    def _in_own_types(self, exact: Values, device: Values) -> Values:
+        """float64 values rounded to what the device gives: only such can be compared."""
+        return {
+            name: array.astype(device[name].dtype) if name in device and array.dtype.kind == "f" else array
+            for name, array in exact.items()
+        }
+
+    def _optimized_between(self) -> Location:
+        """All is right with the values kept: the first module whose output alone is wrong when the graph ends there."""
+        calls = self.points[0].calls
+        ends = [
+            (call, name)
+            for call in calls
+            for name in self.matching.candidates.get(call.module, [])[-1:]
+            if name in self.graph.producers and self.prober.is_sendable(name)
+        ]
+        found: dict[int, Suspect] = {}
+
+        def is_off(count: int) -> bool:
+            call, name = ends[count - 1]
+            for index, answer in enumerate(self.prober.ending_in([name], self.sets) or []):
+                points = self.points[index]
+                if (same := points.call(call)) is not None:
+                    suspect = self.matching.off(points, same, answer, index)
+                    if suspect is not None:
+                        found[count] = suspect
+            return count in found
+
+        if not ends or not is_off(len(ends)):
+            raise Unlocated("on the device the answers are right now, with or without intermediate values")
+        count = first(is_off, len(ends))
+        return self._optimized(found[count], "with intermediate values kept, it is right")
+
+    def _optimized(self, suspect: Suspect, why: str) -> Location:
+        index = self.graph.producers[suspect.value]
+        why = f"{why}: the runtime's graph optimizations change it (try another optimization level)"
+        return self._location(suspect, index, OPTIMIZER, why)
+
+    def _refused(self, error: AgentFailure) -> Location:
+        """The backend does not take what the model takes: the first node with which it does not."""
+        nodes = sorted(self.graph.varying)
+
+        def is_refused(count: int) -> bool:
+            ends = [name for name in self.graph.leaving(nodes[:count]) if self.prober.is_sendable(name)]
+            return self.prober.ending_in(ends, self.sets) is None
+
+        if not nodes or not is_refused(len(nodes)):
+            raise Unlocated(f"the backend refuses its intermediate values: {error.found or error}")
+        index = nodes[first(is_refused, len(nodes)) - 1]
+        evaluator = Evaluator(self.graph, self.clock, {})
+        try:
+            for arrays in self.sets:
+                evaluator.values(self.graph.made_by([index]), arrays, wide=False)
+        except TimeUp:
+            raise
+        except Unlocated as other:
+            fault, why = EXPORTER, f"onnx's reference evaluator refuses it too: {other}"
+        else:
+            fault, why = RUNTIME, f"onnx's reference evaluator takes it: {error.found or error}"
+        node = self.graph.nodes[index]
+        module = (self.graph.scopes[index] or ("",))[-1]
+        values = ("nothing: it refuses", "a tensor", "a tensor")
+        output = self.graph.made_by([index])[0]
+        return Location(module, node.name, node.op_type, output, (), *values, float("inf"), fault, why)
+
+    def _location(
+        self, suspect: Suspect, index: int, fault: str, why: str, evaluator: Evaluator | None = None
+    ) -> Location:
+        node = self.graph.nodes[index]
+        skipped = evaluator.skipped if evaluator is not None else {}
+        notes = tuple(f"node {name} could not be evaluated ({reason})" for name, reason in skipped.items())
+        stack = self.graph.scopes[index]
+        # A fault of the exporter's, or of the optimizer's, is in a module as a whole.
+        module = (stack or ("",))[-1] if fault == RUNTIME else suspect.call.module
+        difference, output = suspect.difference, suspect.value
+        values = off_values(suspect)
+        return Location(
+            module, node.name, node.op_type, output, difference.index, *values, difference.ratio, fault, why, notes
+        )
+
+
+def first(is_off: Callable[[int], bool], count: int) -> int:
+    """By halves, a number from 1 to count for which it is so, and not for the number before.
+
+    For 0 it is not so, and for count it is.
+    """
+    low, high = 0, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_off(middle) else (middle, high)
+    return high
