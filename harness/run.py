@@ -19,29 +19,25 @@ from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device
-from .evidence import REPLAY, Evidence
+from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
-from .inputs import Arrays, measured_sets
+from .inputs import measured_sets
 from .isa.wheels import outlook
 from .measure import known_metrics
 from .measure.accuracy import EMULATED_SAMPLES, SampleSet, eager_accuracy, read_samples
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
-from .model import Array
 from .model_file import ModelFile
 from .options import Options
 from .parity import PARITY
 from .parity.finds import Finds, Memory
 from .parity.inputs import SAMPLES, samples_of
 from .parity.reference import Reference
-from .parity.replay import write_replay
 from .progress import ProgressBars
 
 # Inputs that the closed loop takes in turn: more than one, for a branch predictor learns a single one by heart.
 TIMED_SETS = 4
-# For an artifact that is only asked where the cell's own goes wrong.
-PROBE_S = 120.0
 # A line says beforehand what will take longer than this.
 ANNOUNCE_ABOVE_S = 10.0
 
@@ -121,10 +117,11 @@ class Run:
         if self._board is None or self._board.device.name != device.name:
             self._let_go()  # one at a time: two files may name one board
             with self.progress.task(f"reaching {device.name}"):
-                self._board = open_board(device, wait_s=self.options.wait_s, say=self._said)
+                self._board = open_board(device, wait_s=self.options.wait_s, say=self.tell)
         return self._board
 
-    def _said(self, line: str) -> None:
+    def tell(self, line: str) -> None:
+        """Say a line, above whatever progress is shown."""
         if not self.progress.say(line):
             self.say(line)
 
@@ -138,7 +135,7 @@ class Run:
         board = self.board(cell.device)
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
-            runtime = plan_runtime(cell.device, cell.backend, board.facts, self._said)
+            runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
         self._look_ahead(cell, runtime, board.facts)
         bundle = make_bundle(artifact, cell.backend, runtime)
         record.facts["bundle"] = {"sha256": bundle.sha256, **runtime.described}
@@ -156,7 +153,7 @@ class Run:
             found = outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries)
         record.facts["instructions"] = found.described
         for warning in found.warnings:
-            self._said(f"{cell.id}: {warning}")
+            self.tell(f"{cell.id}: {warning}")
             record.notes.append(warning)
 
     def deployer(self, cell: Cell, bundle: Bundle) -> Deployer:
@@ -180,38 +177,6 @@ class Run:
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
         return Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
-
-    def probe(self, cell: Cell, artifact: Artifact, sets: Sequence[Arrays]) -> list[dict[str, Array]]:
-        """What another artifact gives in a cell's place, by output, for each set of inputs.
-
-        Raises:
-            AgentFailure: the backend refuses it.
-            HilgateError: it could not be asked.
-        """
-        board = self.board(cell.device)
-        runtime = plan_runtime(cell.device, cell.backend, board.facts, self._said)
-        bundle = make_bundle(artifact, cell.backend, runtime)
-        deployer = Deployer(cell, board, bundle, Timeouts(load_s=PROBE_S, call_s=PROBE_S), self.device_time)
-        try:
-            deployment, load = deployer.fresh()
-            return [dict(zip(load.outputs, outputs, strict=True)) for outputs in deployment.infer(sets)]
-        finally:
-            deployer.close()
-
-    def save_replay(self, cell: Cell, artifact: Artifact, inputs: Arrays, found: Mapping[str, Array], what: str) -> str:
-        """Keep a mismatch, with all that is needed to see it again; returns the folder's path in the evidence's."""
-        _, reference = self.built(cell.file)
-        name = f"{REPLAY}/{cell.id}"
-        facts = {
-            "cell": cell.id,
-            "what": what,
-            "tolerance": cell.file.model.parity_limit,
-            "options": dict(cell.options),
-            **cell.device.settings,
-            "fingerprint": self.evidence[cell].facts.get("fingerprint"),
-        }
-        write_replay(self.evidence.folder / name, artifact, inputs, reference.widened(inputs), found, facts)
-        return name
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
         """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
@@ -239,7 +204,7 @@ class Run:
         """The cell's instructions per inference."""
         deployer.check()
         with self.progress.task(f"counting instructions of {cell.id}"):
-            return self.counter.finding(cell, measured_sets(cell.file.model, TIMED_SETS), self._said)
+            return self.counter.finding(cell, measured_sets(cell.file.model, TIMED_SETS), self.tell)
 
     def _measured(self, cell: Cell, deployer: Deployer, measured: Measurement) -> Measurement:
         deployer.close()
@@ -251,7 +216,7 @@ class Run:
         line = f"{cell.id}: {samples} samples, about {seconds:.0f} s"
         if seconds > limit:
             line = f"{cell.id}: {samples} samples would take {seconds:.0f} s; --time-limit ends it after {limit:g} s"
-        self._said(line)
+        self.tell(line)
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
         fingerprint = self.evidence[cell].facts["fingerprint"]

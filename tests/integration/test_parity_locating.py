@@ -5,11 +5,15 @@ No device takes part: see tests.corpus.bench.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.parity.locating import Location, locate
+from harness.parity.replay import write_replay
 from tests.corpus.bad import BAD
 from tests.corpus.bench import Bench, open_bench
 
@@ -25,7 +29,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield opened
 
 
-def check(bench: Bench, name: str, backend: str, seed: int) -> None:
+def located(bench: Bench, name: str, backend: str, seed: int) -> Location:
     searching = bench.searching("bad", name, backend, seed)
     searching.run(searching.check)
     assert searching.failing is not None
@@ -35,6 +39,11 @@ def check(bench: Bench, name: str, backend: str, seed: int) -> None:
     probe = bench.probe(built, backend)
     found = locate(built, artifact, failing, probe, optimize=optimize, report=lambda done, total: None)
     assert isinstance(found, Location), str(found)
+    return found
+
+
+def check(bench: Bench, name: str, backend: str, seed: int) -> None:
+    found = located(bench, name, backend, seed)
     assert found.module == BAD[name].module, str(found)
     assert found.fault == BAD[name].fault.get(backend, found.fault), str(found)
     assert found.operator, str(found)
@@ -50,3 +59,24 @@ def test_the_wrong_module_is_named(bench: Bench, name: str, backend: str) -> Non
 @pytest.mark.parametrize(("name", "backend"), WRONG)
 def test_the_wrong_module_is_named_with_every_seed(bench: Bench, name: str, backend: str, seed: int) -> None:
     check(bench, name, backend, seed)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, id=name) for name in ("max-pool-nan", "log-sigmoid", "mean-10000", "clamp-infinity")]
+)
+def test_the_node_alone_shows_it_again(bench: Bench, name: str, tmp_path: Path) -> None:
+    case = located(bench, name, "onnx", seed=0).case
+    assert case is not None
+    folder = tmp_path / "node"
+    facts = {"cell": name, "what": "the node alone", "tolerance": 10.0}
+    write_replay(folder, case.artifact(tmp_path), dict(case.inputs), [*case.expected], case.found, facts)
+    command = [sys.executable, str(folder / "replay.py")]
+    replayed = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False)
+    assert "the difference is still there" in replayed.stdout, replayed.stdout
+    assert replayed.returncode == 1
+
+
+def test_a_fault_of_the_exporters_has_no_node_alone(bench: Bench) -> None:
+    found = located(bench, "floor-divide-floats", "onnx", seed=0)
+    assert found.case is None
+    assert "node alone" not in str(found)

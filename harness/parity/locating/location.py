@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .single import NodeCase
 
 EXPORTER = "exporter"
 RUNTIME = "runtime"
@@ -30,6 +33,8 @@ class Location:
         fault: "exporter", "runtime", "optimizer" (the runtime's graph optimizations) or "TorchScript" (the trace).
         explanation: why that one.
         notes: what could not be looked at.
+        case: the node alone, where it is at fault.
+        replay: the folder in which that was kept.
     """
 
     module: str
@@ -44,6 +49,8 @@ class Location:
     fault: str
     explanation: str
     notes: tuple[str, ...] = field(default=())
+    case: NodeCase | None = field(default=None, repr=False, compare=False)
+    replay: str = ""
 
     def __str__(self) -> str:
         module = f"module {self.module}" if self.module else "the model itself"
@@ -52,14 +59,18 @@ class Location:
         place = f"{self.output}[{', '.join(map(str, self.index))}]" if self.index else self.output
         values = f"wanted {self.exact} (eager: {self.eager}); found {self.found}"
         notes = "".join(f"; {note}" for note in self.notes)
-        return f"first wrong at {module}{node}: {place}: {values}; fault: {self.fault}: {self.explanation}{notes}"
+        alone = f"; the node alone: {self.replay}" if self.replay else ""
+        return (
+            f"first wrong at {module}{node}: {place}: {values}; fault: {self.fault}: {self.explanation}{notes}{alone}"
+        )
 
     @property
     def described(self) -> dict[str, Any]:
         """For the evidence: JSON has no infinity, so a ratio that is none is None."""
         finite = self.ratio == self.ratio and abs(self.ratio) != float("inf")
         lists = {"index": list(self.index), "notes": list(self.notes)}
-        return asdict(self) | lists | {"ratio": self.ratio if finite else None}
+        said = {key: value for key, value in asdict(replace(self, case=None)).items() if key != "case"}
+        return said | lists | {"ratio": self.ratio if finite else None}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ are kept is the optimizer's: then graphs that end early are tried, until one of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import AgentFailure
 from ...inputs import Arrays
@@ -22,6 +22,7 @@ from .location import EXPORTER, OPTIMIZER, RUNTIME, Clock, Location, TimeUp, Unl
 from .matching import Matching, Suspect
 from .points import Modules, Points
 from .probing import Prober, Values
+from .single import node_case
 from .verdict import NodeError, node_error
 
 
@@ -129,7 +130,8 @@ class OnnxLocating:
         index = nodes[first(is_off, len(nodes)) - 1]
         error = node_error(evaluator, index, values)
         fault, why = self._whose(suspect, evaluator, start, error)
-        return self._location(suspect, index, fault, why, evaluator)
+        case = node_case(evaluator, self.graph, index, values) if error.ulps > self.tolerance else None
+        return replace(self._location(suspect, index, fault, why, evaluator), case=case)
 
     def _whose(
         self, suspect: Suspect, evaluator: Evaluator, start: Mapping[str, Array], error: NodeError
