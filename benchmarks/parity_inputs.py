@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from harness.deployment import Deployment
 from harness.inputs import Arrays
 from harness.parity.comparison import Expected, compare
 from harness.parity.drawing import drawn
-from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import CALL_SETS
 
@@ -56,23 +55,21 @@ class Side:
     round: int = 0
 
     def expanded(self) -> Block:
-        """Recipes, as the search tries them: nanoseconds of each."""
+        """Recipes, drawn and tried as the search does it: nanoseconds of each."""
         self.round += 1
-        first = drawn(self.reference.space, self.round)[:CALL_SETS]
-        # A seed of its own for each: what the reference remembers would cost nothing.
-        recipes = [
-            Recipe(one.sizes, (replace(one.fills[0], seed=self.round * 1000 + at),)) for at, one in enumerate(first)
-        ]
         space = self.reference.space
-        expected = [self.reference(space.make(recipe), recipe.key) for recipe in recipes]
+        expected = {recipe.key: self.reference(space.make(recipe), recipe.key) for recipe in drawn(space, self.round)}
 
         def all_of_them() -> None:
-            answers = self.deployment.infer_fills([space.describe(recipe) for recipe in recipes])
-            for recipe, wanted, answer in zip(recipes, expected, answers, strict=True):
-                self.reference(space.make(recipe), recipe.key)
-                _same(wanted, answer)
+            recipes = drawn(space, self.round)
+            for first in range(0, len(recipes), CALL_SETS):
+                call = recipes[first : first + CALL_SETS]
+                answers = self.deployment.infer_fills([space.describe(recipe) for recipe in call])
+                for recipe, answer in zip(call, answers, strict=True):
+                    space.make(recipe)
+                    _same(expected[recipe.key], answer)
 
-        return [self._timed(all_of_them) / len(recipes)]
+        return [self._timed(all_of_them) / len(expected)]
 
     def sent(self) -> Block:
         """Tensors: nanoseconds of each."""

@@ -15,7 +15,7 @@ from .agent.frames import Array, Frame, encode, read_frame
 from .agent.illegal import MARK
 from .agent.wire import FrameError
 from .death import Death, describe_status
-from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, LinkLost, ProtocolError
+from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, InputFailure, LinkLost, ProtocolError
 from .links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
 
 Inputs = Mapping[str, Array]
@@ -79,8 +79,8 @@ class DeviceTime:
 class Deployment:
     """One agent process with one artifact.
 
-    Any DeploymentError but AgentFailure ends it: the process is gone, or has been killed. So does a LinkLost: nothing
-    is known of it then. Use as a context manager.
+    Any DeploymentError but AgentFailure and InputFailure ends it: the process is gone, or has been killed. So does a
+    LinkLost: nothing is known of it then. Use as a context manager.
     """
 
     channel: Channel
@@ -140,7 +140,7 @@ class Deployment:
             self.device_time.seconds += reply.header["inference_ns"] / 1e9
             if len(sets) > 1:
                 self._pace = _shapes(chunk[0]), reply.header["elapsed_ns"] / 1e9 / len(chunk)
-            outputs += _cut(reply.tensors, len(chunk))
+            outputs += self._cut(reply.tensors, len(chunk))
         return outputs
 
     def infer_fills(self, sets: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[Array]]:
@@ -148,15 +148,27 @@ class Deployment:
 
         Args:
             sets: for each set of inputs a fill for each of them; see harness.agent.expand.
+
+        Raises:
+            AgentFailure: the backend refuses one of them.
+            InputFailure: one cannot be made there.
+            DeploymentError: the agent died, hung or sent garbage.
         """
         header = {"op": "infer", "fills": [[dict(fill) for fill in fills] for fills in sets]}
         reply = self._call(header, [], self.timeouts.infer_s(len(sets)))
         self.device_time.seconds += reply.header["inference_ns"] / 1e9
-        return _cut(reply.tensors, len(sets))
+        return self._cut(reply.tensors, len(sets))
+
+    def _cut(self, tensors: list[Array], sets: int) -> list[list[Array]]:
+        width, rest = divmod(len(tensors), sets)
+        if rest:
+            found = f"{len(tensors)} tensors for {sets} sets of inputs"
+            raise self._broken(ProtocolError, "the agent's outputs do not fit what it was asked", found=found)
+        return [tensors[index * width : (index + 1) * width] for index in range(sets)]
 
     def keep(self, sets: Sequence[Inputs]) -> None:
         """Have the device keep sets of inputs, in place of those before: what a fill's "base" chooses from."""
-        self._call({"op": "keep"}, [array for inputs in sets for array in inputs.values()], self.timeouts.start_s)
+        self._call({"op": "keep"}, [array for inputs in sets for array in inputs.values()], self.timeouts.call_s)
 
     def _chunk_size(self, inputs: Inputs, sets: int) -> int:
         """How many sets like this one go into the next call: one, until it is known how long that takes."""
@@ -237,6 +249,9 @@ class Deployment:
             raise self._lost(operation, lost) from lost
         reply = self._receive(limit_s, operation)
         self.last_used = time.monotonic()
+        if reply.header.get("input"):
+            what, found = "the device cannot make an input that was asked for", str(reply.header["error"])
+            raise InputFailure(what, found=found, where=self.where)
         if "error" in reply.header:
             error = AgentFailure(f"{operation} failed on the device", found=reply.header["error"], where=self.where)
             error.add_note("on the device:\n" + reply.header.get("traceback", ""))
@@ -288,8 +303,3 @@ class Deployment:
 
 def _shapes(inputs: Inputs) -> list[tuple[int, ...]]:
     return [array.shape for array in inputs.values()]
-
-
-def _cut(tensors: list[Array], sets: int) -> list[list[Array]]:
-    width = len(tensors) // sets
-    return [tensors[index * width : (index + 1) * width] for index in range(sets)]

@@ -17,6 +17,7 @@
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
         ├── ProtocolError      what it sent is not a frame
+        ├── InputFailure       it could not make an input that was asked for
         └── AgentFailure       it answered that an operation failed
 
 Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to
@@ -129,6 +130,10 @@ class AgentTimeout(DeploymentError):
 
 class ProtocolError(DeploymentError):
     """What the agent sent is not a frame."""
+
+
+class InputFailure(DeploymentError):
+    """The agent could not make an input that was asked for: the model was not asked."""
 
 
 class AgentFailure(DeploymentError):

@@ -20,7 +20,7 @@ from .inputs import Arrays
 from .model import Array
 from .parity.comparison import Difference
 from .parity.inputs import Recipe
-from .parity.locating import Location, NotLocated, locate
+from .parity.locating import OFF_ULPS, Location, NotLocated, locate
 from .parity.replay import write_replay
 from .run import Run
 
@@ -103,6 +103,7 @@ class Investigation:
             return location
         name = f"{REPLAY}/{self.cell.id}/node"
         facts = self._facts(f"node {location.node} ({location.operator}): {location.explanation}")
+        facts |= {"elementwise": True, "tolerance": OFF_ULPS}
         with tempfile.TemporaryDirectory() as folder:
             artifact, target = case.artifact(Path(folder)), self.run.evidence.folder / name
             write_replay(target, artifact, dict(case.inputs), [*case.expected], case.found, facts)

@@ -73,6 +73,9 @@ class Input:
 
     def _check_range(self, where: str) -> None:
         floating = self.dtype in FLOAT_TYPES
+        for end in ("min_value", "max_value"):
+            if isinstance(value := getattr(self, end), np.generic):  # a number of numpy's, as Python has it
+                object.__setattr__(self, end, value.item())
         if not floating and (self.allow_nan or self.allow_infinity):
             raise ModelError("only floats have NaN and infinity", found=f"dtype {self.dtype!r}", where=where)
         if self.dtype in INTEGER_TYPES and (self.min_value is None or self.max_value is None):

@@ -22,7 +22,7 @@ from .device import Device
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
-from .inputs import measured_sets
+from .inputs import Arrays, measured_sets
 from .isa.wheels import outlook
 from .measure import known_metrics
 from .measure.accuracy import EMULATED_SAMPLES, SampleSet, eager_accuracy, read_samples
@@ -67,9 +67,12 @@ class Run:
         if self._built is None or self._built[0] != file:
             self._built = None  # let go of the one before: two large models need not be held at once
             built = build_model(file)
-            samples = read_samples(built, SAMPLES)
-            reference = Reference(built, samples_of(samples.sets, built.model) if samples else ())
-            self._built = (file, built, reference, Finds(built.model, file.name, self.memory))
+
+            def samples() -> Sequence[Arrays]:
+                read = read_samples(built, SAMPLES)
+                return samples_of(read.sets, built.model) if read else ()
+
+            self._built = (file, built, Reference(built, samples), Finds(built.model, file.name, self.memory))
         return self._built[1:3]
 
     def finds(self, file: ModelFile) -> Finds:

@@ -18,7 +18,7 @@ import traceback
 
 from . import illegal, orphans
 from .frames import Frame, encode, read_frame
-from .operations import Operations
+from .operations import InputError, Operations
 from .wire import Buffer, FrameError
 
 # How long a running operation may go on after the host has gone, before the process ends with it.
@@ -145,6 +145,7 @@ def serve(pipe: Pipe, kept: Kept, operations: Operations) -> None:
         except Exception as error:  # noqa: BLE001  # whatever a runtime raises is the host's to judge
             text = f"{type(error).__name__}: {error}"
             header, tensors = {"error": text, "traceback": traceback.format_exc(limit=-8)}, []
+            header["input"] = isinstance(error, InputError)  # it says nothing of the model
         finally:
             signal.alarm(0)
         parts = encode(header, tensors)

@@ -21,6 +21,10 @@ Reply = tuple[dict[str, Any], list[Array]]
 SETTINGS = ("threads", "interop_threads", "flush_denormals")
 
 
+class InputError(Exception):
+    """An input that was asked for could not be made here: nobody has asked the model yet."""
+
+
 def flushes_denormals() -> bool:
     """Whether this thread's arithmetic makes denormal numbers zero: tried, not asked."""
     return bool(np.float32(2e-38) * np.float32(0.1) == 0)
@@ -164,7 +168,10 @@ class Operations:
                 found = len(fills) if isinstance(fills, list) else type(fills).__name__
                 raise ValueError(f"wanted a list of {len(self.input_names)} fills, one an input; found {found}")
             kept = self.kept or [[]] * len(fills)
-            arrays = [expand(fill, kept[index]) for index, fill in enumerate(fills)]
+            try:
+                arrays = [expand(fill, kept[index]) for index, fill in enumerate(fills)]
+            except Exception as error:
+                raise InputError(f"{type(error).__name__}: {error}") from error
             yield engine.prepare(dict(zip(self.input_names, arrays)))
 
     def _prepared(self, engine: Any, tensors: Sequence[Array]) -> list[Any]:

@@ -63,14 +63,18 @@ class Expected:
     def __post_init__(self) -> None:
         if self.eager.dtype.kind != "f":
             return
-        with np.errstate(all="ignore"):
-            known = np.isfinite(self.exact.astype(self.eager.dtype))
-            both = known & np.isfinite(self.eager)
-            own = float(np.abs(self.eager - self.exact).max(initial=0.0, where=both))
-            magnitude = float(np.abs(self.exact).max(initial=0.0, where=known))
-        flat = both.reshape(-1)
-        plain = tuple(bool(flat[start : start + CHUNK].all()) for start in range(0, flat.size, CHUNK))
-        object.__setattr__(self, "plain", plain)
+        own = magnitude = 0.0
+        plain = []
+        eager, exact = self.eager.reshape(-1), self.exact.reshape(-1)
+        for start in range(0, eager.size, CHUNK):
+            near, far = eager[start : start + CHUNK], exact[start : start + CHUNK]
+            with np.errstate(all="ignore"):
+                known = np.isfinite(far.astype(self.eager.dtype))
+                both = known & np.isfinite(near)
+                own = max(own, float(np.abs(near - far).max(initial=0.0, where=both)))
+                magnitude = max(magnitude, float(np.abs(far).max(initial=0.0, where=known)))
+            plain.append(bool(both.all()))
+        object.__setattr__(self, "plain", tuple(plain))
         object.__setattr__(self, "magnitude", magnitude)
         object.__setattr__(self, "scale", max(own, float(ulp(np.asarray(magnitude), self.eager.dtype)), self.noise))
 
@@ -164,9 +168,7 @@ def _pointing(expected: Expected, picked: Picked, answer: Array) -> Difference:
     wanted, found = picked.at(expected.eager), picked.at(answer)
     if wanted is None or found is None:
         return _different(expected, answer, answer == expected.eager)
-    with np.errstate(all="ignore"):
-        ratios = np.abs(found - wanted) / picked.scale
-        ratios = np.where(_alike(found, wanted), np.where(np.isfinite(ratios), ratios, 0.0), np.inf)
+    ratios = picked.ratios(found, wanted)
     index = tuple(int(place) for place in np.unravel_index(int(ratios.argmax()), answer.shape))
     what = f"wanted {expected.eager[index]!s}, where there is {wanted[index]!s}"
     what += f"; found {answer[index]!s}, where there is {found[index]!s}"
@@ -221,7 +223,8 @@ def _alike(one: Array, other: Array) -> Array:
 def ulp(values: Array, dtype: np.dtype[np.floating]) -> Array:
     """A unit in the last place of each element, in the type or in float32, whichever is coarser; at least SMALLEST."""
     narrow = dtype if dtype.itemsize < 4 else np.dtype(np.float32)
-    sizes = np.minimum(np.abs(values.astype(np.float64)), float(np.finfo(narrow).max)).astype(narrow)
+    largest = np.nextafter(np.finfo(narrow).max, narrow.type(0))  # the next one's spacing would be infinity
+    sizes = np.minimum(np.abs(values.astype(np.float64)), float(largest)).astype(narrow)
     ulps: Array = np.maximum(np.spacing(sizes).astype(np.float64), SMALLEST)
     return ulps
 

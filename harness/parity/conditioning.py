@@ -93,8 +93,12 @@ def _direction(item: Input, array: Array, random: np.random.Generator) -> Callab
     sizes = np.where(wide == 0, largest, np.abs(wide))
     delta = np.where(finite, random.uniform(-1, 1, array.shape) * sizes, 0.0)
 
+    # A real sample may lie outside the declared range.
+    low = float(wide.min(initial=item.range[0], where=finite))
+    high = float(wide.max(initial=item.range[1], where=finite))
+
     def moved(step: float) -> Array:
-        there: Array = np.where(finite, np.clip(wide + step * delta, *item.range), wide)
+        there: Array = np.where(finite, np.clip(wide + step * delta, low, high), wide)
         return there
 
     return moved

@@ -151,7 +151,7 @@ def _within(value: float, item: Input) -> tuple[float, float]:
         rest = value * (1 - NARROW)
         ends = as_dtype(np.array([rest + low * NARROW, rest + high * NARROW]), item)
         return float(ends[0]), float(ends[1])
-    value, reach = int(value), int((high - low) * NARROW)
+    value, reach = max(low, min(high, int(value))), int((high - low) * NARROW)
     return max(low, value - reach), min(high, value + reach)
 
 

@@ -40,10 +40,15 @@ class Finds:
         for key in self._remembered():
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):  # another version's
                 self._known[key] = Recipe.read(key)
+        self._earlier = set(self._known)
 
     def known(self, space: InputSpace) -> list[Recipe]:
         """Counterexamples, the newest first."""
         return [recipe for recipe in reversed(self._known.values()) if space.holds(recipe)]
+
+    def remembered(self, space: InputSpace) -> list[Recipe]:
+        """Of these, the ones of earlier runs."""
+        return [recipe for recipe in self.known(space) if recipe.key in self._earlier]
 
     def met(self, space: InputSpace) -> list[Recipe]:
         """On which other cells of this run were furthest off, and within their tolerance."""

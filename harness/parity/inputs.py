@@ -28,6 +28,7 @@ SIZES = (0, 1, 2, 3, 7)
 STEPS = 1 << 12
 # So many real samples are mutated, at most.
 SAMPLES = 4
+SAMPLE_BYTES = 1 << 26
 # Whole numbers at which a narrower type ends, or a float can no longer tell neighbours apart.
 LANDMARKS = tuple(2**bits + off for bits in (7, 8, 15, 16, 24, 31, 32, 53, 63) for off in (-1, 0, 1))
 
@@ -126,10 +127,13 @@ class InputSpace:
         """Whether a recipe from elsewhere is one of these: the samples may have become fewer."""
         sized = all(low <= recipe.sizes.get(name, -1) <= high for name, (low, high) in self.model.dims.items())
         filled = len(recipe.fills) == len(self.model.inputs) and all(
-            fill.base < len(self.samples) if fill.kind == "sample" else fill.kind in _kinds(item)
+            self._has(fill.base, recipe) if fill.kind == "sample" else fill.kind in _kinds(item)
             for fill, item in zip(recipe.fills, self.model.inputs, strict=True)
         )
         return sized and filled
+
+    def _has(self, base: int, recipe: Recipe) -> bool:
+        return base < len(self.samples) and dict(recipe.sizes) == dict(self.model.measure)
 
     def _corners(self) -> Iterator[Recipe]:
         measure = self.model.measure
@@ -142,7 +146,7 @@ class InputSpace:
         for end in (0, 1):
             yield Recipe(measure, tuple(Fill("constant", item.range[end]) for item in self.model.inputs))
         for name, (low, high) in self.model.dims.items():
-            for size in SIZES:
+            for size in dict.fromkeys((*SIZES, (low + high) // 2 | 1)):
                 if low <= size <= high:
                     yield self._alike({**measure, name: size}, Fill("uniform", seed=4))
 
@@ -152,8 +156,8 @@ class InputSpace:
         for index, item in enumerate(self.model.inputs):
             special = ((0.5, value),) if value in _specials(item) else ()
             kind = fill.kind if fill.kind in _kinds(item) else "uniform"
-            middle = item.range[0] / 2 + item.range[1] / 2 if kind in ("narrow", "near-equal") else fill.value
-            fills.append(replace(fill, kind=kind, value=middle, seed=fill.seed + index, special=special))
+            value_of = _middle(item) if kind in ("narrow", "near-equal") else fill.value
+            fills.append(replace(fill, kind=kind, value=value_of, seed=fill.seed + index, special=special))
         return Recipe(sizes, tuple(fills))
 
     def _sample(self, base: int, changed: float, seed: int, special: tuple[tuple[float, float] | None, ...]) -> Recipe:
@@ -172,6 +176,11 @@ def _once(recipes: Iterator[Recipe] | list[Recipe]) -> list[Recipe]:
 
 def _specials(item: Input) -> tuple[float, ...]:
     return (math.nan,) * item.allow_nan + (math.inf, -math.inf) * item.allow_infinity
+
+
+def _middle(item: Input) -> float:
+    low, high = item.range
+    return low / 2 + high / 2 if item.dtype in FLOAT_TYPES else (int(low) + int(high)) // 2
 
 
 def _kinds(item: Input) -> list[str]:
@@ -218,6 +227,8 @@ def _elements(item: Input) -> st.SearchStrategy[Any]:
 
 
 def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:
-    """Of a model's samples, cut into sets of the measured sizes, those that are mutated."""
-    chosen = np.linspace(0, len(sets) - 1, min(SAMPLES, len(sets))).round().astype(int)
+    """Of a model's samples, cut into sets of the measured sizes, those that are mutated: what goes into one call."""
+    size = sum(array.nbytes for array in sets[0].values()) if sets else 1
+    count = max(min(SAMPLES, len(sets), SAMPLE_BYTES // max(size, 1)), min(len(sets), 1))
+    chosen = np.linspace(0, len(sets) - 1, count).round().astype(int)
     return [{item.name: np.ascontiguousarray(sets[index][item.name]) for item in model.inputs} for index in chosen]

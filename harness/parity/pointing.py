@@ -7,8 +7,8 @@ were picked from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..agent.structure import flatten
 from ..model import Array
+from .comparison import ulp
 
 _aten = torch.ops.aten
 # Which of an operator's results are indices, and which of its arguments is the axis, by position, with its default.
@@ -38,16 +39,16 @@ class Picked:
     """The values that indices were picked from.
 
     Attributes:
-        values: float64[…].
+        values: […], of float64 or of whole numbers.
         axis: along which they were picked; None: of all of them, laid flat.
         shape: of the indices, as the operator gave them, the axis kept.
-        scale: the error that counts as 1; see harness.parity.comparison.
+        scale: the error that counts as 1 between two values of such a magnitude, […] -> […]; whole numbers have none.
     """
 
     values: Array
     axis: int | None
     shape: tuple[int, ...]
-    scale: float = 0.0
+    scale: Callable[[Array], Array] | None = None
 
     def at(self, indices: Array) -> Array | None:
         """The value of each index; None where one is none, or is there twice along the axis."""
@@ -63,15 +64,57 @@ class Picked:
             return None
         return np.take_along_axis(values, there, axis).reshape(indices.shape)
 
+    def ratios(self, found: Array, wanted: Array) -> Array:
+        """How far values that were picked are from those that should have been, element by element."""
+        if self.scale is None:
+            return np.where(found == wanted, 0.0, np.inf)
+        with np.errstate(all="ignore"):
+            same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
+            finite = np.isfinite(found) & np.isfinite(wanted)
+            errors = np.abs(found - wanted) / self.scale(np.maximum(np.abs(found), np.abs(wanted)))
+        return np.where(same, 0.0, np.where(finite, errors, np.inf))
+
+
+def with_scale(near: Picked | None, exact: Picked | None) -> Picked | None:
+    """What float64 picked from, with how far float32 is off there; None where they picked from other things.
+
+    Of two values the error that counts as 1 is a unit in the last place of the larger, or float32's largest own error
+    on any value up to twice that large. Larger ones do not count: scores are masked with numbers like −1e9.
+
+    Args:
+        near: what the same operator picked from in the model's own types.
+    """
+    if near is None or exact is None or near.values.shape != exact.values.shape:
+        return None
+    if exact.values.dtype.kind != "f":
+        return exact
+    finite = np.isfinite(near.values) & np.isfinite(exact.values)
+    sizes = np.abs(exact.values[finite])
+    order = np.argsort(sizes)
+    sizes = sizes[order]
+    worst = np.maximum.accumulate(np.abs(near.values[finite] - exact.values[finite])[order])
+
+    def scale(magnitudes: Array) -> Array:
+        places = np.searchsorted(sizes, 2 * magnitudes, side="right")
+        own = np.where(places > 0, np.append(worst, 0.0)[places - 1], 0.0)
+        return np.maximum(own, ulp(magnitudes, np.dtype(np.float32)))
+
+    return replace(exact, scale=scale)
+
 
 class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches the operators that pick while a model runs."""
+    """Watches the operators that pick while a model runs.
+
+    Attributes:
+        noted: what was kept under names.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         # By where the indices are stored: a view of them, such as one without the axis, shares that. The tensors are
-        # kept, so that it is not used again for others.
-        self._found: dict[int, tuple[torch.Tensor, Picked]] = {}
+        # kept, so that it is not used again for others; and their versions, for one that was written to is another.
+        self._found: dict[int, tuple[torch.Tensor, int, Picked]] = {}
+        self.noted: dict[str, Picked] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -84,18 +127,25 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in PICKING:
             place, at, default = PICKING[func]
             axis = args[at] if len(args) > at else (kwargs or {}).get("dim", default)
-            self._note(args[0], axis, result if place is None else result[place])
+            self._keep(args[0], axis, result if place is None else result[place])
         elif func is _aten._to_copy.default and (known := self.of(args[0])) is not None:
-            self._found[_place(result)] = (result, known)  # the same indices in another type
+            self._found[_place(result)] = (result, result._version, known)  # the same indices in another type
         return result
 
     def of(self, indices: torch.Tensor) -> Picked | None:
-        """What an output's indices were picked from; None where it has none, or was reckoned with since."""
-        _, found = self._found.get(_place(indices), (None, None))
-        fits = found is not None and not indices.dtype.is_floating_point
-        return found if fits and int(np.prod(found.shape)) == indices.numel() else None  # type: ignore[union-attr]
+        """What an output's indices were picked from; None where it has none, or they lie there in another order."""
+        if (known := self._found.get(_place(indices))) is None or indices.dtype.is_floating_point:
+            return None
+        _, version, found = known
+        whole = indices.is_contiguous() and indices.storage_offset() == 0 and indices._version == version
+        return found if whole and _without_ones(indices.shape) == _without_ones(found.shape) else None
 
-    def _note(self, values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> None:
+    def note(self, name: str, tensor: torch.Tensor) -> None:
+        """Keep under a name what a tensor of indices was picked from, if it is one now."""
+        if (found := self.of(tensor)) is not None:
+            self.noted[name] = found
+
+    def _keep(self, values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> None:
         if values.dtype == torch.bool or values.is_complex() or not indices.numel():
             return
         shape = tuple(indices.shape)
@@ -105,8 +155,9 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
             axis %= values.dim()
             if indices.dim() < values.dim():  # without keepdim
                 shape = (*shape[:axis], 1, *shape[axis:])
-        wide: Array = values.detach().to(torch.float64).numpy().copy()
-        self._found[_place(indices)] = (indices, Picked(wide, axis, shape))
+        wide = values.detach().to(torch.float64) if values.dtype.is_floating_point else values.detach()
+        picked = Picked(wide.numpy().copy(), axis, shape)
+        self._found[_place(indices)] = (indices, indices._version, picked)
 
 
 def picked(run: Callable[[], Any]) -> dict[str, Picked]:
@@ -119,6 +170,10 @@ def picked(run: Callable[[], Any]) -> dict[str, Picked]:
         outputs = run()
     found = ((name, watched.of(leaf)) for name, leaf in flatten(outputs))
     return {name: one for name, one in found if one is not None}
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _place(tensor: torch.Tensor) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,6 @@ from .inputs import InputSpace
 if TYPE_CHECKING:
     import torch
 
-    from .pointing import Picked
-
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
 
@@ -39,21 +38,29 @@ class Reference:
     The float64 module is made on the first use: it takes twice the model's memory.
 
     Args:
-        samples: real inputs, at the measured sizes, which the search mutates.
+        samples: gives real inputs, at the measured sizes, which the search mutates; called when they are needed.
 
     Attributes:
-        space: the inputs that there are.
         computed: how many inputs were run, and not remembered.
     """
 
-    def __init__(self, built: BuiltModel, samples: Sequence[Arrays] = ()) -> None:
+    def __init__(self, built: BuiltModel, samples: Callable[[], Sequence[Arrays]] = tuple) -> None:
         self.built = built
-        self.space = InputSpace(built.model, samples)
+        self._samples = samples
         self._wide: torch.nn.Module | None = None
         self._known: OrderedDict[str, list[Expected]] = OrderedDict()
         self._bytes = 0
         self._usual: dict[str, float] | None = None
         self.computed = 0
+
+    @cached_property
+    def space(self) -> InputSpace:
+        """The inputs that there are.
+
+        Raises:
+            ModelError: the model file's samples cannot be used.
+        """
+        return InputSpace(self.built.model, self._samples())
 
     def __call__(self, arrays: Arrays, key: str = "") -> list[Expected]:
         """What each output should be.
@@ -77,12 +84,30 @@ class Reference:
             self._bytes -= _size(self._known.popitem(last=False)[1])
         return expected
 
+    def picking(self, arrays: Arrays, key: str = "") -> list[Expected]:
+        """The same, where indices know what they were picked from: two more runs of a model that has integer outputs.
+
+        Raises: as a call.
+        """
+        expected = self(arrays, key)
+        if all(one.eager.dtype.kind not in "iu" for one in expected):
+            return expected
+        from .pointing import picked, with_scale
+
+        near = picked(lambda: run_eager(self.built.module, arrays))
+        if (closeness := self._closeness) is not None:
+            found = {name: replace(one, scale=closeness.allowed) for name, one in near.items()}
+        else:
+            exact = picked(lambda: self._run_wide(arrays))
+            found = {name: one for name in near if (one := with_scale(near[name], exact.get(name))) is not None}
+        return [replace(one, picked=found.get(one.name)) for one in expected]
+
     def widened(self, arrays: Arrays, key: str = "") -> list[Expected]:
-        """The same, by a wider rule for an input that is suspicious: a dozen more runs of the model.
+        """As ``picking``, by a wider rule for an input that is suspicious: a dozen more runs of the model.
 
         What the input's own rounding does to the answer counts (see conditioning); so does a unit in the last place of
         the output's largest element over the input's whole range. A sigmoid far down its tail is off by as much as one
-        near 1: who takes its number uses it beside such. And indices get to know what they were picked from.
+        near 1: who takes its number uses it beside such.
 
         Raises: as a call.
         """
@@ -93,7 +118,7 @@ class Reference:
         def exact(beside: Arrays) -> Mapping[str, Array]:
             return _leaves(self._run_wide(beside))
 
-        expected = [replace(one, picked=found) for one, found in self._with_picked(arrays, self(arrays, key))]
+        expected = self.picking(arrays, key)
         if self._closeness is not None:
             return expected
         try:
@@ -107,28 +132,6 @@ class Reference:
             else one
             for one in expected
         ]
-
-    def _with_picked(self, arrays: Arrays, expected: list[Expected]) -> Iterator[tuple[Expected, Picked | None]]:
-        """Each output, and what its indices were picked from: float64's values, and how far float32's are off."""
-        if all(one.eager.dtype.kind not in "iu" for one in expected):
-            yield from ((one, None) for one in expected)
-            return
-        from .pointing import picked
-
-        narrow = picked(lambda: run_eager(self.built.module, arrays))
-        if (closeness := self._closeness) is not None:
-            for one in expected:
-                near = narrow.get(one.name)
-                scale = float(closeness.allowed(near.values).max(initial=0.0)) if near is not None else 0.0
-                yield one, replace(near, scale=scale) if near is not None else None
-            return
-        wide = picked(lambda: self._run_wide(arrays))
-        for one in expected:
-            near, exact = narrow.get(one.name), wide.get(one.name)
-            if near is None or exact is None or near.values.shape != exact.values.shape:
-                yield one, None
-            else:
-                yield one, replace(exact, scale=Expected("", near.values.astype(np.float32), exact.values).scale)
 
     def _usual_ulp(self, one: Expected) -> float:
         """Of an output's largest element on inputs that fill their range."""

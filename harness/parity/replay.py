@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +43,8 @@ def write_replay(
 
     Args:
         found: the backend's outputs by name; empty where it refused.
-        facts: further keys of case.json: the tolerance, the cell, the versions.
+        facts: further keys of case.json: the tolerance, the cell, the versions; "elementwise", where each element is to
+            be right by itself.
 
     Raises:
         StorageError: the disk is full, the folder cannot be written, or is there already and is no replay.
@@ -54,10 +56,10 @@ def write_replay(
         shutil.copyfile(PROGRAM, folder / PROGRAM_NAME)
         for file in artifact.files:
             link_or_copy(artifact.folder / file.name, folder / file.name)
-        np.savez(folder / "inputs.npz", **_npz(inputs))
-        np.savez(folder / "found.npz", **_npz(found))
+        _save(folder / "inputs.npz", inputs)
+        _save(folder / "found.npz", found)
         both = {one.name: one.eager for one in expected} | {f"{one.name}.exact": one.exact for one in expected}
-        np.savez(folder / "reference.npz", **_npz(both))
+        _save(folder / "reference.npz", both)
         case = {
             "format": artifact.format,
             "artifact": artifact.files[0].name,
@@ -68,9 +70,12 @@ def write_replay(
         (folder / "case.json").write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
 
 
-def _npz(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    # savez takes the arrays as keywords, beside one of its own of another type
-    return dict(arrays)
+def _save(path: Path, arrays: Mapping[str, Array]) -> None:
+    """As numpy.savez, which takes arrays by keywords, and so none of the names of its own arguments."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _closeness(one: Expected) -> dict[str, float]:

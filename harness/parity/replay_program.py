@@ -108,7 +108,8 @@ def alike(one: Any, other: Any) -> Any:
 def ulp(values: Any) -> Any:
     """A unit in the last place of each element, float32's for wider types; at least float32's smallest normal."""
     narrow = values.dtype if values.dtype.itemsize < 4 else np.dtype(np.float32)
-    sizes = np.minimum(np.abs(values.astype(np.float64)), float(np.finfo(narrow).max)).astype(narrow)
+    largest = np.nextafter(np.finfo(narrow).max, narrow.type(0))  # the next one's spacing would be infinity
+    sizes = np.minimum(np.abs(values.astype(np.float64)), float(largest)).astype(narrow)
     return np.maximum(np.spacing(sizes).astype(np.float64), float(np.finfo(np.float32).tiny))
 
 
@@ -126,6 +127,8 @@ def main() -> int:
         if "rtol" in output:
             scale = output["atol"] + output["rtol"] * np.abs(reference[name].astype(np.float64))
             unit = f"{output['atol']:g} + {output['rtol']:g} · |eager|"
+        elif case.get("elementwise") and reference[name].dtype.kind == "f":
+            scale, unit = ulp(reference[name]), "a unit in its own last place"
         ratio = ratio_of(found, reference[name], reference[name + ".exact"], scale)
         print(f"{name}: {ratio:.3g} times {unit}; allowed {case['tolerance']:g}")
         print(f"  reference {reference[name + '.exact'].reshape(-1)[:8]}")

@@ -18,6 +18,7 @@ from hypothesis import Phase, errors
 from ..build import BuiltModel
 from ..errors import AgentFailure
 from ..finding import Finding
+from ..inputs import Arrays
 from ..model import Array
 from . import PARITY
 from .comparison import Difference, Expected, compare
@@ -25,6 +26,7 @@ from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
 from .inputs import InputSpace, Recipe
 from .reference import NoReference, Reference
+from .simplifying import simplify
 
 # Beside the essential inputs so many are tried at least, however slow the device is.
 LEAST = 10
@@ -134,13 +136,24 @@ class ParitySearch:
             what = f"the model takes this input, the backend does not: {answers.found}"
             difference = Difference(float("inf"), what=what)
         else:
-            difference = compare(expected, self.names, answers)
-            if difference.ratio > self.built.model.parity_limit and _may_widen(expected, difference):
-                expected = self.reference.widened(arrays, recipe.key)
-                difference = compare(expected, self.names, answers)
-                self.conditioned += difference.ratio <= self.built.model.parity_limit
+            difference, expected = self._compared(recipe, arrays, expected, answers)
         self._count(recipe, expected, difference)
         return difference
+
+    def _compared(
+        self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
+    ) -> tuple[Difference, list[Expected]]:
+        """By the plain rule; what that finds suspicious, by those that take more runs of the model."""
+        limit = self.built.model.parity_limit
+        difference = compare(expected, self.names, answers)
+        if difference.ratio > limit and difference.output in _integers(expected):
+            expected = self.reference.picking(arrays, recipe.key)
+            difference = compare(expected, self.names, answers)
+        if limit < difference.ratio < float("inf"):
+            expected = self.reference.widened(arrays, recipe.key)
+            difference = compare(expected, self.names, answers)
+            self.conditioned += difference.ratio <= limit
+        return difference, expected
 
     def _count(self, recipe: Recipe, expected: list[Expected], difference: Difference) -> None:
         self.tried += 1
@@ -184,12 +197,15 @@ class ParitySearch:
         except NoReference as error:
             if self.failing is None:
                 return Finding(PARITY, samples=self.tried, missing=" ".join(str(error).split()))
+        if self.failing is not None and not self.unsteady and self._each_s <= SHRINK_BELOW_S:
+            self._simplify(prop, self.failing)
         return self._finding()
 
     def _search(self, prop: Callable[[Recipe], object]) -> None:
         known = self.finds.known(self.space)
+        remembered = self.finds.remembered(self.space)
         essential = [*known, *self.finds.met(self.space), *self.space.essential()]
-        self.known = len(known)
+        self.known = len(remembered)
         self._least = len(essential) + LEAST
         self._try_all(prop, essential)
         if self.failing is None:
@@ -200,6 +216,22 @@ class ParitySearch:
             self._climb(prop, [Phase.generate, Phase.shrink])
         elif self.failing is None and not self._is_over():
             self._climb(prop, [Phase.generate, Phase.target, *([] if slow else [Phase.shrink])])
+
+    def _simplify(self, prop: Callable[[Recipe], object], failing: Recipe) -> None:
+        """What Hypothesis did not come upon by itself it did not make simpler."""
+
+        def fails(recipe: Recipe) -> bool:
+            if self._is_over():
+                return False
+            try:
+                prop(recipe)
+            except Mismatch:
+                return True
+            except NoReference:
+                return False
+            return False
+
+        simplify(failing, self.built.model, fails)
 
     @property
     def _each_s(self) -> float:
@@ -298,7 +330,6 @@ class ParitySearch:
         )
 
 
-def _may_widen(expected: list[Expected], difference: Difference) -> bool:
-    """Whether the wider rule may see it otherwise: of numbers those that can be subtracted, and indices."""
-    integers = {one.name for one in expected if one.eager.dtype.kind in "iu"}
-    return difference.ratio < float("inf") or difference.output in integers
+def _integers(expected: list[Expected]) -> list[str]:
+    """Outputs that may be indices."""
+    return [one.name for one in expected if one.eager.dtype.kind in "iu"]

@@ -17,7 +17,7 @@ import harness.agent
 from harness.agent.expand import expand
 from harness.agent.frames import ITEM_SIZES, Array
 from harness.deployment import Deployment
-from harness.errors import AgentFailure
+from harness.errors import AgentFailure, InputFailure
 from harness.links.local import Process
 from tests.support.fills import BAD, GOOD, KEPT, Fill, drawn, to_keep
 
@@ -117,7 +117,7 @@ def refused(deployment: Deployment, operation: str, tensors: Sequence[Array] = (
     """In which words."""
     try:
         call(deployment, operation, tensors, **more)
-    except AgentFailure as failure:
+    except (AgentFailure, InputFailure) as failure:
         return failure.found
     return "nothing was refused"
 
@@ -126,6 +126,8 @@ def refused(deployment: Deployment, operation: str, tensors: Sequence[Array] = (
 def test_what_is_no_fill_is_refused_in_the_same_words_and_the_next_is_answered(loaded: Deployment) -> None:
     said = {name: refused(loaded, "infer", fills=[[fill]]) for name, (fill, _) in BAD.items()}
     assert {name: words for name, words in said.items() if BAD[name][1] not in words} == {}
+    with pytest.raises(InputFailure):  # which no search takes for an answer
+        call(loaded, "infer", fills=[[BAD["no-object"][0]]])
     assert bits(call(loaded, "infer", fills=[[GOOD]])) == bits([expand(GOOD)])
 
 

@@ -10,12 +10,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import onnx as onnx_format
 import pytest
 
+from harness.parity.comparison import compare
 from harness.parity.locating import Location, locate
 from harness.parity.replay import write_replay
 from tests.corpus.bad import BAD
 from tests.corpus.bench import Bench, open_bench
+from tests.corpus.clean import CLEAN
+from tests.support.broken import float_nodes, onnx_runtime, shifted
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated. Please use:DeprecationWarning")
 
@@ -52,6 +57,32 @@ def check(bench: Bench, name: str, backend: str, seed: int) -> None:
 @pytest.mark.parametrize(("name", "backend"), WRONG)
 def test_the_wrong_module_is_named(bench: Bench, name: str, backend: str) -> None:
     check(bench, name, backend, seed=0)
+
+
+CHOICES = range(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_node_of_a_right_model_that_is_run_wrongly_is_named(bench: Bench, name: str) -> None:
+    """Two of the model's nodes, chosen by its name; only such count of which the model's answer takes notice."""
+    built, reference = bench.built("clean", name)
+    artifact = bench.artifact("clean", name, "onnx")
+    arrays = reference.space.make(reference.space.essential()[0])
+    proto = onnx_format.load(str(artifact.folder / artifact.files[0].name))
+    right = onnx_runtime()(artifact, [arrays])[0]
+    nodes = [node.name for node in float_nodes(proto, arrays)]
+    random = np.random.default_rng([len(name), *name.encode()])
+    for node in random.permutation(nodes)[: len(CHOICES)] if nodes else ():
+        probe = onnx_runtime(shifted(str(node), 0.01))
+        answers = probe(artifact, [arrays])[0]
+        expected = reference.widened(arrays)
+        difference = compare(expected, [*right], [answers[one] for one in right])
+        if not built.model.parity_limit < difference.ratio < np.inf:
+            continue  # it makes no difference to anybody
+        found = locate(built, artifact, [arrays], probe, report=lambda done, total: None)
+        assert isinstance(found, Location), str(found)
+        assert (found.node, found.fault) == (str(node), "runtime"), str(found)
 
 
 @pytest.mark.slow

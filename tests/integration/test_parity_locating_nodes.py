@@ -20,6 +20,8 @@ from harness.inputs import Arrays, uniform_set
 from harness.model import Array
 from harness.model_file import load_model
 from harness.parity.locating import Location, NotLocated, Probe, locate
+from harness.parity.locating.evaluate import check_sizes
+from harness.parity.locating.location import Unlocated
 from tests.support.broken import Edit, exported, onnx_runtime, shifted, with_attribute, with_scaled_weight
 
 HEAD = """
@@ -44,6 +46,19 @@ class Twice(nn.Module):
     def forward(self, x):
         return self.last(self.block(self.block(x))), x.mean(-1)
 
+class Best(nn.Module):
+    def forward(self, x):
+        return x.round().topk(3)[1]
+
+class Chosen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.best = Best()
+        self.head = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+
+    def forward(self, x):
+        return self.head(x.gather(1, self.best(x)))
+
 def build():
     torch.manual_seed(0)
     return ({net}).eval()
@@ -60,6 +75,7 @@ CONVOLUTIONS = (
     "3, 12, 12",
 )
 TWICE = ("Twice()", "8")
+CHOSEN = ("Chosen()", "8")
 
 Made = tuple[BuiltModel, Artifact]
 Make = Callable[..., Made]
@@ -240,3 +256,27 @@ def test_a_device_that_is_gone_is_no_location(made: Make) -> None:
 
     with pytest.raises(LinkLost):
         located(*made(ENCODER), gone)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        pytest.param(np.zeros((2, 8), np.float32), id="all-are-equal"),
+        pytest.param(np.tile(np.array([0, 1], np.float32), (2, 4)), id="many-are-equal"),
+        pytest.param(np.linspace(-9, 9, 16, dtype=np.float32).reshape(2, 8), id="none-are-equal"),
+    ],
+)
+def test_indices_of_equal_values_are_not_what_is_wrong(made: Make, x: Array) -> None:
+    built, artifact = made(CHOSEN)
+    probe = onnx_runtime(shifted("node_tanh", 0.01))
+    found = locate(built, artifact, [{"x": x}], probe, report=lambda done, total: None)
+    assert isinstance(found, Location), str(found)
+    assert (found.module, found.node, found.fault) == ("head.1", "node_tanh", "runtime"), str(found)
+
+
+def test_a_size_that_a_device_makes_up_is_not_believed() -> None:
+    value = onnx.helper.make_tensor("value", onnx.TensorProto.FLOAT, [1], [0.0])
+    node = onnx.helper.make_node("ConstantOfShape", ["size"], ["large"], "node", value=value)
+    with pytest.raises(Unlocated, match="is given size = \\[10000000000\\], as a size"):
+        check_sizes(node, {"size": np.array([10**10])})
+    check_sizes(node, {"size": np.array([3, 4])})

@@ -55,6 +55,19 @@ def onnx_runtime(edit: Edit = lambda proto: None) -> Probe:
     return run
 
 
+def float_nodes(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
+    """The nodes that depend on the inputs and give float32 first: others cannot be shifted."""
+    inferred = onnx.shape_inference.infer_shapes(proto)
+    known = (*inferred.graph.value_info, *inferred.graph.output)
+    floats = {item.name for item in known if item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    varying, found = set(arrays), []
+    for node in proto.graph.node:
+        if not varying.isdisjoint(node.input):
+            varying.update(node.output)
+            found += [node] if node.output[0] in floats else []
+    return found
+
+
 def shifted(node: str, by: float) -> Edit:
     """Adds something to what a node gives."""
 

@@ -282,3 +282,11 @@ def test_closeness_is_seen_in_every_chunk() -> None:
     values = np.zeros(2 * CHUNK + 7)
     values[-1] = 0.2
     assert ratio(close([0.0] * len(values)), values) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(name, id=name) for name in ("float16", "float32", "float64")])
+def test_beside_the_largest_number_there_still_is_an_error(dtype: str) -> None:
+    largest = float(np.finfo("float32" if dtype == "float64" else dtype).max)
+    wanted = expected([3.0, -largest], dtype=dtype)
+    assert np.isfinite(wanted.scale)
+    assert ratio(wanted, [3.0, 0.0]) > 100

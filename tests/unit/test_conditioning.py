@@ -157,3 +157,11 @@ def test_a_search_says_on_how_many_inputs_it_was_so() -> None:
     finding = search.run(search.check)
     assert not finding.failure
     assert finding.details["badly_conditioned"] == search.conditioned > 0
+
+
+def test_a_sample_outside_the_range_is_looked_at_where_it_is() -> None:
+    model = built(standardized, min_value=-1.0, max_value=1.0)
+    x = np.full((1, SIZE), 1000.0, np.float32)
+    (widened,) = Reference(model).widened({"x": x})
+    (wide,) = Reference(built(standardized, min_value=-2000.0, max_value=2000.0)).widened({"x": x})
+    assert widened.noise == wide.noise > 0

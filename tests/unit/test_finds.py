@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import Input, Model
@@ -86,3 +88,13 @@ def test_without_a_memory_this_run_knows_all_the_same() -> None:
     finds = Finds()
     finds.add(recipe(3), failed=True)
     assert keys(finds.known(InputSpace(model()))) == [recipe(3).key]
+
+
+def test_a_counterexample_made_of_a_sample_is_of_its_own_sizes_only() -> None:
+    sample = {"x": np.zeros((1, 4), np.float32)}
+    cache = Cache()
+    made = Recipe({"b": 1}, (Fill("sample", changed=0.1),))
+    Finds(model(), "net", cache).add(made, failed=True)
+    assert keys(Finds(model(), "net", cache).known(InputSpace(model(), [sample]))) == [made.key]
+    other = replace(model(), measure={"b": 4})
+    assert Finds(other, "net", cache).known(InputSpace(other, [sample])) == []

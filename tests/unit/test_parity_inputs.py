@@ -52,6 +52,10 @@ RANGES = [
     pytest.param("int32", -(2**31), 2**31 - 1, id="int32-all"),
     pytest.param("int64", INT64.min, INT64.max, id="int64-all"),
     pytest.param("int64", 2**53 + 1, 2**53 + 5, id="int64-beyond-float64"),
+    pytest.param("int64", 2**53 + 1, 2**53 + 1, id="int64-one-beyond-float64"),
+    pytest.param("int64", 2**63 - 3, 2**63 - 1, id="int64-at-its-end"),
+    pytest.param("int64", np.int64(3), np.int64(7), id="int64-of-numpy"),
+    pytest.param("float32", np.float32(-1), np.float32(2), id="float32-of-numpy"),
     pytest.param("bool", None, None, id="bool"),
 ]
 

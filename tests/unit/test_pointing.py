@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import Input, Model
+from harness import Closeness, Input, Model
 from harness.build import BuiltModel, build_model
 from harness.model import Array
 from harness.model_file import ModelFile
@@ -30,9 +30,9 @@ class Net(torch.nn.Module):
         return self.answer(x)
 
 
-def built(forward: Callable[[torch.Tensor], Any]) -> BuiltModel:
+def built(forward: Callable[[torch.Tensor], Any], tolerance: Any = 10.0) -> BuiltModel:
     inputs = [Input("x", shape=("b", 4), allow_nan=True)]
-    model = Model(build=lambda: Net(forward).eval(), inputs=inputs, dims={"b": (1, 8)}, name="net")
+    model = Model(lambda: Net(forward).eval(), inputs, dims={"b": (1, 8)}, name="net", tolerance=tolerance)
     return build_model(ModelFile(Path("net.py"), model, ()))
 
 
@@ -108,3 +108,58 @@ def test_a_backend_that_is_right_is_not_looked_at_closer() -> None:
     (_, plain), (_, widened) = Reference(model)({"x": TIED}), Reference(model).widened({"x": TIED})
     assert plain.picked is None
     assert widened.picked is not None
+
+
+MASKED = np.array([[7, -5, 1, 0]], np.float32)
+MASK = torch.tensor([[False, False, False, True]])
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(value, id=f"{value:g}") for value in (-1e9, float(torch.finfo(torch.float32).min))]
+)
+def test_a_mask_among_the_values_allows_nothing_more(value: float) -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x.masked_fill(MASK, value).argmax(-1)
+
+    assert ratio(forward, MASKED, [0]) == 0
+    assert ratio(forward, MASKED, [1]) > 1e5
+    assert ratio(forward, MASKED, [3]) > 1e5
+
+
+def test_indices_that_were_written_to_are_none() -> None:
+    def shifted(x: torch.Tensor) -> torch.Tensor:
+        places = x.argmax(-1)
+        places += 1
+        return places
+
+    assert ratio(shifted, np.array([[0, 9, 0, 0]], np.float32), [3]) == np.inf
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        pytest.param(lambda x: x.reshape(-1, 2, 2).argmax(0).T, id="transposed"),
+        pytest.param(lambda x: x.reshape(-1, 2, 2).argmax(0).T.contiguous(), id="copied-in-another-order"),
+        pytest.param(lambda x: x.reshape(-1, 2, 2).argmax(0)[:, 1:], id="a-part"),
+    ],
+)
+def test_indices_in_another_order_are_none(forward: Callable[[torch.Tensor], Any]) -> None:
+    x = np.array([[9, 5, 5, 5], [0, 5, 5, 5]], np.float32)
+    (expected,) = Reference(built(forward)).picking({"x": x})
+    assert expected.picked is None
+
+
+def test_whole_numbers_are_equal_or_not() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return (x.to(torch.int32) + 100_000_000).argmax(-1)
+
+    assert ratio(forward, np.array([[0, 50, 5, 50]], np.float32), [3]) == 0
+    assert ratio(forward, np.array([[0, 50, 5, 7]], np.float32), [0]) == np.inf
+
+
+def test_a_closeness_says_which_values_are_as_good_as_equal() -> None:
+    near = np.array([[1, 1.001, 0, 0]], np.float32)
+    model = built(lambda x: x.argmax(-1), tolerance=Closeness(rtol=1e-2))
+    (expected,) = Reference(model).widened({"x": near})
+    assert compare([expected], ["output"], [np.array([0])]).ratio < 1
+    assert compare([expected], ["output"], [np.array([2])]).ratio > 1

@@ -69,13 +69,20 @@ def test_the_ratio_is_that_of_a_closeness_too(found: Array) -> None:
     assert ratio_of(found, expected.eager, expected.exact, closeness.allowed(expected.eager)) == pytest.approx(wanted)
 
 
-def replay_into(folder: Path) -> None:
+def replay_into(folder: Path, inputs: dict[str, Array] | None = None) -> None:
     artifact = Artifact.__new__(Artifact)
     (folder.parent / "net.onnx").write_text("a graph")
     file = SimpleNamespace(name="net.onnx")
     for key, value in {"format": "onnx", "folder": folder.parent, "files": (file,)}.items():
         object.__setattr__(artifact, key, value)
-    write_replay(folder, artifact, {"x": f32(1)}, [Expected("y", f32(1), np.ones(1))], {}, {})
+    write_replay(folder, artifact, inputs or {"x": f32(1)}, [Expected("y", f32(1), np.ones(1))], {}, {})
+
+
+def test_an_array_may_have_any_name(tmp_path: Path) -> None:
+    names = {name: f32(1) for name in ("file", "allow_pickle", "/model/Mul_output_0", "a b")}
+    replay_into(tmp_path / "net", names)
+    stored = np.load(tmp_path / "net" / "inputs.npz")
+    assert sorted(stored) == sorted(names)
 
 
 def test_a_replay_of_a_run_that_was_killed_is_written_anew(tmp_path: Path) -> None:

@@ -44,6 +44,13 @@ class Net(torch.nn.Module):
         return self.answer(x)
 
 
+class Cache(dict[str, Any]):
+    """As pytest's."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
 def double(x: torch.Tensor) -> torch.Tensor:
     return x * 2
 
@@ -238,16 +245,37 @@ def test_a_refusal_in_a_call_of_many_is_that_of_one() -> None:
 
 def test_what_is_known_comes_first_and_what_is_found_is_remembered() -> None:
     known = Recipe({"b": 5}, (Fill("constant", 7.0),))
-    finds = Finds()
-    finds.add(known, failed=True)
-    tried = recipes_tried(0, finds=finds)
-    assert tried[0].key == known.key
+    cache = Cache()
+    Finds(built().model, "net", cache).add(known, failed=True)
+    finds = Finds(built().model, "net", cache)
+    assert recipes_tried(0, finds=finds)[0].key == known.key
 
     search = searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], finds=finds)
     finding = search.run(search.check)
     assert finding.details["known_counterexamples"] == 1
     assert search.failing is not None
     assert finds.known(search.space)[0].key == search.failing.key
+
+
+def test_another_cells_counterexample_comes_first_and_is_not_said_to_be_known() -> None:
+    finds = Finds()
+    wrong = [searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], finds=finds) for _ in range(2)]
+    findings = [search.run(search.check) for search in wrong]
+    assert wrong[0].failing is not None
+    assert recipes_tried(0, finds=finds)[0].key == wrong[0].failing.key
+    assert "known_counterexamples" not in findings[1].details
+
+
+def test_a_corner_that_fails_is_made_simpler_too() -> None:
+    def backend(arrays: Arrays) -> list[Array]:
+        flat = arrays["x"].reshape(-1)
+        rising = flat.size > 2 and (np.diff(flat) > 0).all()
+        return [arrays["x"] * 2 + np.float32(rising)]
+
+    search = searching(backend)
+    search.run(search.check)
+    assert search.failing is not None
+    assert (search.failing.fills[0].kind, search.failing.sizes) == ("ascending", {"b": 1})
 
 
 def test_what_one_cell_was_furthest_off_on_is_tried_on_the_next() -> None:

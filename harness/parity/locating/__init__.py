@@ -12,8 +12,9 @@ from ...inputs import Arrays
 from .graph import Graph
 from .location import Clock, Location, NotLocated, Unlocated
 from .probing import Probe, Prober, weights_apart, work_folder
+from .verdict import OFF_ULPS
 
-__all__ = ["Location", "NotLocated", "Probe", "locate"]
+__all__ = ["OFF_ULPS", "Location", "NotLocated", "Probe", "locate"]
 
 # How many failing sets of inputs are looked at together.
 SETS = 4

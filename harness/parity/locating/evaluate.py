@@ -6,6 +6,7 @@ Node by node, so that no more than the values in use are in memory, and of the w
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ from .location import Clock, Unlocated
 
 if TYPE_CHECKING:
     import onnx
+
+# Operators that make as much as a number among their inputs says.
+SIZING = ("ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
+MOST_DIMENSIONS = 32
+MOST_ELEMENTS = 1 << 28
 
 
 class Evaluator:
@@ -65,6 +71,7 @@ class Evaluator:
         node = self.graph.nodes[index]
         outputs = [name for name in node.output if name]
         feeds = {name: self._value(name, values, wide) for name in self.graph.needs[index]}
+        check_sizes(node, feeds)
         try:
             with np.errstate(all="ignore"):
                 made = self._evaluator(index, wide).run(None, feeds)
@@ -74,6 +81,12 @@ class Evaluator:
             self.skipped[node.name] = f"{node.op_type}: {type(error).__name__}"
             made = [self.known[name] for name in outputs]
         return {name: _widened(array) if wide else array for name, array in zip(outputs, made, strict=True)}
+
+    def completed(self, index: int, values: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Values, and of a node's inputs those that a device cannot send (a sequence), computed from them."""
+        needs = self.graph.needs[index]
+        missing = [name for name in needs if name not in values and name in self.graph.producers]
+        return {**values, **self.values(missing, values)} if missing else values
 
     def _value(self, name: str, values: Mapping[str, Array], wide: bool) -> Array:
         if name in values:
@@ -102,6 +115,21 @@ class Evaluator:
             graph, functions=functions, opset_imports=opsets, ir_version=self.graph.proto.ir_version
         )
         return ReferenceEvaluator(model)
+
+
+def check_sizes(node: onnx.NodeProto, feeds: Mapping[str, Any]) -> None:
+    """Before what a device said is taken for a shape: it must not make this host allocate whatever it likes.
+
+    Raises:
+        Unlocated: it would.
+    """
+    if node.op_type not in SIZING:
+        return
+    for name, array in feeds.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.size <= MOST_DIMENSIONS:
+            size = math.prod(max(abs(int(one)), 1) for one in array.reshape(-1))
+            if size > MOST_ELEMENTS:
+                raise Unlocated(f"node {node.name} ({node.op_type}) is given {name} = {array.tolist()}, as a size")
 
 
 def widen(node: onnx.NodeProto) -> None:

@@ -23,7 +23,7 @@ from .matching import Matching, Suspect
 from .points import Modules, Points
 from .probing import Prober, Values
 from .single import node_case
-from .verdict import NodeError, node_error
+from .verdict import OFF_ULPS, NodeError, node_error
 
 
 @dataclass
@@ -43,7 +43,6 @@ class OnnxLocating:
     def __post_init__(self) -> None:
         self.points = [Points(self.modules, arrays) for arrays in self.sets]
         self.matching = Matching(self.graph, self.points[0].calls)
-        self.tolerance = self.modules.built.model.parity_limit
 
     def run(self) -> Location:
         """The place.
@@ -130,14 +129,14 @@ class OnnxLocating:
         index = nodes[first(is_off, len(nodes)) - 1]
         error = node_error(evaluator, index, values)
         fault, why = self._whose(suspect, evaluator, start, error)
-        case = node_case(evaluator, self.graph, index, values) if error.ulps > self.tolerance else None
+        case = node_case(evaluator, self.graph, index, values) if error.ulps > OFF_ULPS else None
         return replace(self._location(suspect, index, fault, why, evaluator), case=case)
 
     def _whose(
         self, suspect: Suspect, evaluator: Evaluator, start: Mapping[str, Array], error: NodeError
     ) -> tuple[str, str]:
         """The fault for a node that makes the difference on the device, and not in float64."""
-        if error.ulps > self.tolerance:
+        if error.ulps > OFF_ULPS:
             return RUNTIME, str(error)
         if self._off(suspect, self._exactly(suspect, evaluator, start, wide=False)):
             return EXPORTER, (

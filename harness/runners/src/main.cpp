@@ -58,6 +58,8 @@ private:
 hilgate::Reply answered(hilgate::Operations& operations, const hilgate::Frame& request) {
     try {
         return operations(request);
+    } catch (const hilgate::InputError& error) {
+        return {{{"error", error.what()}, {"traceback", typeid(error).name()}, {"input", true}}, {}};
     } catch (const std::exception& error) {
         // LibTorch puts the C++ calls that led to an error behind its words.
         const std::string said = error.what();

@@ -191,7 +191,11 @@ std::unique_ptr<Prepared> Operations::expanded(Engine& engine, const Json& fills
     static const std::vector<Tensor> none;
     std::vector<NamedTensor> inputs;
     for (std::size_t index = 0; index < fills.size(); ++index) {
-        inputs.push_back({input_names_[index], expand(fills[index], kept_.empty() ? none : kept_[index])});
+        try {
+            inputs.push_back({input_names_[index], expand(fills[index], kept_.empty() ? none : kept_[index])});
+        } catch (const std::exception& error) {
+            throw InputError(error.what());
+        }
     }
     return engine.prepare(inputs);
 }

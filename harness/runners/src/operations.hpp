@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,11 @@
 namespace hilgate {
 
 using Reply = std::pair<Json, std::vector<Tensor>>;
+
+// An input that was asked for could not be made here: nobody has asked the model yet.
+class InputError : public std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
 
 class Operations {
 public:
