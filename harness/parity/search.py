@@ -16,15 +16,13 @@ from typing import Any, Protocol
 from hypothesis import Phase, errors
 
 from ..build import BuiltModel
-from ..errors import AgentFailure
 from ..finding import Finding
-from ..inputs import Arrays
-from ..model import Array
 from . import PARITY
-from .comparison import Difference, Expected, compare
+from .comparison import Difference
 from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
 from .inputs import InputSpace, Recipe
+from .judging import Infer, Judging
 from .reference import NoReference, Reference
 from .simplifying import simplify
 
@@ -45,7 +43,6 @@ FIXED_SHARE = 0.5
 # Inputs that fail, kept for the locating: the simplest, and others beside it.
 FAILING = 3
 
-Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 Report = Callable[[int, int], None]
 
 
@@ -89,21 +86,24 @@ class ParitySearch:
     worst: Difference = field(default_factory=Difference)
     worst_input: Recipe | None = None
     failing: Recipe | None = None
-    tried: int = 0
     total: int = 0
     known: int = 0  # counterexamples of earlier runs that were tried
-    listed: int = 0  # inputs that were tried, and not climbed to
-    unjudged: int = 0  # of these, on which nothing can be said
-    conditioned: int = 0  # inputs on which the input's own rounding explains the difference
     unsteady: bool = False
+    judging: Judging = field(init=False)
     _start: float = field(default_factory=time.monotonic)
     _climbing: bool = False
-    _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
     _passed: dict[str, Difference] = field(default_factory=dict)
     _failed: dict[str, Recipe] = field(default_factory=dict)
-    _largest: int = 1  # bytes of outputs of one input
     _least: int = LEAST
     _shrink_until: float = float("inf")
+
+    def __post_init__(self) -> None:
+        self.judging = Judging(self.reference, self.infer, self.names)
+
+    @property
+    def tried(self) -> int:
+        """How many inputs were judged."""
+        return self.judging.tried
 
     @property
     def space(self) -> InputSpace:
@@ -128,55 +128,11 @@ class ParitySearch:
         return difference
 
     def _judged(self, recipe: Recipe) -> Difference:
-        arrays = self.space.make(recipe)
-        expected = self.reference(arrays, recipe.key)
-        self._ask([recipe])
-        answers = self._asked.pop(recipe.key)
-        if isinstance(answers, AgentFailure):
-            what = f"the model takes this input, the backend does not: {answers.found}"
-            difference = Difference(float("inf"), what=what)
-        else:
-            difference, expected = self._compared(recipe, arrays, expected, answers)
-        self._count(recipe, expected, difference)
-        return difference
-
-    def _compared(
-        self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
-    ) -> tuple[Difference, list[Expected]]:
-        """By the plain rule; what that finds suspicious, by those that take more runs of the model."""
-        limit = self.built.model.parity_limit
-        difference = compare(expected, self.names, answers)
-        if difference.ratio > limit and difference.output in _integers(expected):
-            expected = self.reference.picking(arrays, recipe.key)
-            difference = compare(expected, self.names, answers)
-        if limit < difference.ratio < float("inf"):
-            expected = self.reference.widened(arrays, recipe.key)
-            difference = compare(expected, self.names, answers)
-            self.conditioned += difference.ratio <= limit
-        return difference, expected
-
-    def _count(self, recipe: Recipe, expected: list[Expected], difference: Difference) -> None:
-        self.tried += 1
-        if not self._climbing:  # which goes to where float32 is at its worst
-            self.listed += 1
-            self.unjudged += any(one.says_nothing(self.built.model.parity_limit) for one in expected)
-        self._largest = max(self._largest, sum(one.eager.nbytes for one in expected))
+        difference = self.judging.judge(recipe, climbed=self._climbing)
         self.report(self.tried, max(self.total, self.tried))
         if difference.ratio > self.worst.ratio and self.failing is None:
             self.worst, self.worst_input = difference, recipe
-
-    def _ask(self, recipes: Sequence[Recipe]) -> None:
-        """Have the device answer what it has not been asked yet."""
-        fresh = [recipe for recipe in recipes if recipe.key not in self._asked]
-        if not fresh:
-            return
-        try:
-            self._asked |= {recipe.key: answers for recipe, answers in zip(fresh, self.infer(fresh), strict=True)}
-        except AgentFailure as refusal:
-            if len(fresh) == 1:
-                self._asked[fresh[0].key] = refusal
-            for recipe in fresh if len(fresh) > 1 else []:  # it is one of these
-                self._ask([recipe])
+        return difference
 
     def run(self, prop: Callable[[Recipe], object]) -> Finding:
         """Search, and say what was found.
@@ -247,22 +203,22 @@ class ParitySearch:
         for index, recipe in enumerate(recipes):
             if self._is_over(share):
                 return
-            if recipe.key not in self._asked:
-                self._ask(recipes[index : index + self._fitting()])
+            if not self.judging.is_asked(recipe):
+                self.judging.ask(recipes[index : index + self._fitting()])
             try:
                 prop(recipe)
             except Mismatch:
                 with contextlib.suppress(Mismatch):
                     prop(recipe)
                     self.unsteady = True
-                self._asked.clear()
+                self.judging.forget()
                 return
 
     def _fitting(self) -> int:
         """How many inputs go into the next call: one, until it is known how long that takes."""
         self.total = min(max(int(self.search_s / self._each_s), self._least), self._least + EXAMPLES)
         by_time = int(CALL_S / self._each_s) if self.tried else 1
-        return max(min(by_time, CALL_SETS, CALL_BYTES // self._largest), 1)
+        return max(min(by_time, CALL_SETS, CALL_BYTES // self.judging.largest), 1)
 
     def _climb(self, prop: Callable[[Recipe], object], phases: list[Phase]) -> None:
         stopped_by: Exception | None = None
@@ -294,15 +250,17 @@ class ParitySearch:
 
     def _finding(self) -> Finding:
         details: dict[str, Any] = {"seed": self.search_seed, "tolerance": self.built.model.parity_limit}
-        if self.conditioned:
-            details["badly_conditioned"] = self.conditioned
+        if self.judging.conditioned:
+            details["badly_conditioned"] = self.judging.conditioned
         if self.known:
             details["known_counterexamples"] = self.known
         if self.failing is None and self.worst_input is not None:
             self.finds.add(self.worst_input, failed=False)
         failure = self._failure(self.failing, details) if self.failing is not None else ""
         value = self.worst.ratio
-        return Finding(PARITY, value, value, samples=self.tried, failure=failure, doubt=self._doubt(), details=details)
+        return Finding(
+            PARITY, value, value, samples=self.tried, failure=failure, doubt=self.judging.doubt, details=details
+        )
 
     def _failure(self, failing: Recipe, details: dict[str, Any]) -> str:
         self.finds.add(failing, failed=True)
@@ -320,16 +278,3 @@ class ParitySearch:
             details["location"] = location.described
             failure += f". {location}"
         return failure
-
-    def _doubt(self) -> str:
-        if self.unjudged * 2 <= self.listed:
-            return ""
-        return (
-            f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
-            "within the tolerance: does forward draw random numbers, or keep something from call to call?"
-        )
-
-
-def _integers(expected: list[Expected]) -> list[str]:
-    """Outputs that may be indices."""
-    return [one.name for one in expected if one.eager.dtype.kind in "iu"]

@@ -33,7 +33,7 @@ from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import ParitySearch
 
-SEARCH_S = 1.0
+SEARCH_S = 0.6
 Deployed = tuple[Callable[[Arrays], list[Array]], tuple[str, ...]]
 
 # An export reads its model from a file.

@@ -38,8 +38,11 @@ def test_a_right_model_raises_no_alarm(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("backend", ["onnx", "torchscript"])
+@pytest.mark.parametrize(
+    ("backend", "seed"),
+    # TorchScript, which computes with PyTorch's own operators, is mostly off by nothing.
+    [*(("onnx", seed) for seed in SEEDS), *(("torchscript", seed) for seed in SEEDS[:2])],
+)
 @pytest.mark.parametrize("name", CLEAN)
 def test_no_right_model_raises_an_alarm_with_any_seed(bench: Bench, name: str, backend: str, seed: int) -> None:
     verdict, finding = bench.search("clean", name, backend, seed)

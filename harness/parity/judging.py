@@ -1,0 +1,125 @@
+"""Asking a deployment, and judging its answers by the reference, recipe by recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import AgentFailure
+from ..inputs import Arrays
+from ..model import Array
+from .comparison import Difference, Expected, compare
+from .inputs import Recipe
+from .reference import Reference
+
+Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
+
+
+@dataclass
+class Judging:
+    """The answers of one deployment.
+
+    Args:
+        infer: its outputs for each recipe's inputs.
+        names: its names of them.
+
+    Attributes:
+        tried: inputs that were judged.
+        listed: of these, those that nobody climbed to.
+        unjudged: of these, those on which nothing can be said.
+        conditioned: inputs on which the input's own rounding explains the difference.
+        largest: bytes of the outputs of one input.
+    """
+
+    reference: Reference
+    infer: Infer
+    names: tuple[str, ...]
+    tried: int = 0
+    listed: int = 0
+    unjudged: int = 0
+    conditioned: int = 0
+    largest: int = 1
+    _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
+
+    @property
+    def limit(self) -> float:
+        """The largest error ratio that is allowed."""
+        return self.reference.built.model.parity_limit
+
+    def ask(self, recipes: Sequence[Recipe]) -> None:
+        """Have the device answer, in one call, what it has not been asked yet; the answers wait to be judged.
+
+        Raises:
+            HilgateError: whatever is no refusal by the backend.
+        """
+        fresh = [recipe for recipe in recipes if recipe.key not in self._asked]
+        if not fresh:
+            return
+        try:
+            self._asked |= {recipe.key: answers for recipe, answers in zip(fresh, self.infer(fresh), strict=True)}
+        except AgentFailure as refusal:
+            if len(fresh) == 1:
+                self._asked[fresh[0].key] = refusal
+            for recipe in fresh if len(fresh) > 1 else []:  # it is one of these
+                self.ask([recipe])
+
+    def is_asked(self, recipe: Recipe) -> bool:
+        """Whether an answer waits."""
+        return recipe.key in self._asked
+
+    def forget(self) -> None:
+        """Let go of answers that nobody waits for any more."""
+        self._asked.clear()
+
+    def judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
+        """How far the answer is off; a refusal of what the model takes is infinitely far off.
+
+        Raises:
+            ModelError: the model rejects its own inputs.
+            NoReference: it cannot be run in float64.
+            HilgateError: the device did not answer.
+        """
+        arrays = self.reference.space.make(recipe)
+        expected = self.reference(arrays, recipe.key)
+        self.ask([recipe])
+        answers = self._asked.pop(recipe.key)
+        if isinstance(answers, AgentFailure):
+            what = f"the model takes this input, the backend does not: {answers.found}"
+            difference = Difference(float("inf"), what=what)
+        else:
+            difference, expected = self._compared(recipe, arrays, expected, answers)
+        self.tried += 1
+        if not climbed:  # climbing goes to where float32 is at its worst
+            self.listed += 1
+            self.unjudged += any(one.says_nothing(self.limit) for one in expected)
+        self.largest = max(self.largest, sum(one.eager.nbytes for one in expected))
+        return difference
+
+    def _compared(
+        self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
+    ) -> tuple[Difference, list[Expected]]:
+        """By the plain rule; what that finds suspicious, by those that take more runs of the model."""
+        difference = compare(expected, self.names, answers)
+        if difference.ratio > self.limit and difference.output in _integers(expected):
+            expected = self.reference.picking(arrays, recipe.key)
+            difference = compare(expected, self.names, answers)
+        if self.limit < difference.ratio < float("inf"):
+            expected = self.reference.widened(arrays, recipe.key)
+            difference = compare(expected, self.names, answers)
+            self.conditioned += difference.ratio <= self.limit
+        return difference, expected
+
+    @property
+    def doubt(self) -> str:
+        """Why the whole may not be believed; "" where nothing speaks against it."""
+        if self.unjudged * 2 <= self.listed:
+            return ""
+        return (
+            f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
+            "within the tolerance: does forward draw random numbers, or keep something from call to call?"
+        )
+
+
+def _integers(expected: list[Expected]) -> list[str]:
+    """Outputs that may be indices."""
+    return [one.name for one in expected if one.eager.dtype.kind in "iu"]
