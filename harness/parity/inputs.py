@@ -87,6 +87,11 @@ class InputSpace:
         """What is sent in place of the arrays: for each input, a fill of harness.agent.expand."""
         return [fill.described(item, recipe.sizes) for item, fill in zip(self.model.inputs, recipe.fills, strict=True)]
 
+    def bytes(self, recipe: Recipe) -> int:
+        """What its arrays take."""
+        items = self.model.inputs
+        return sum(math.prod(item.sizes(recipe.sizes)) * np.dtype(item.dtype).itemsize for item in items)
+
     def recipes(self) -> st.SearchStrategy[Recipe]:
         """Every size in its range, values all over theirs, real samples mutated."""
         sizes = {name: _sizes(low, high) for name, (low, high) in self.model.dims.items()}

@@ -28,7 +28,7 @@ class Judging:
         listed: of these, those that nobody climbed to.
         unjudged: of these, those on which nothing can be said.
         conditioned: inputs on which the input's own rounding explains the difference.
-        largest: bytes of the outputs of one input.
+        swelling: an input's outputs are at most so many times as large as its arrays, as far as is known.
     """
 
     reference: Reference
@@ -38,7 +38,7 @@ class Judging:
     listed: int = 0
     unjudged: int = 0
     conditioned: int = 0
-    largest: int = 1
+    swelling: float = 1.0
     _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
 
     @property
@@ -92,7 +92,8 @@ class Judging:
         if not climbed:  # climbing goes to where float32 is at its worst
             self.listed += 1
             self.unjudged += any(one.says_nothing(self.limit) for one in expected)
-        self.largest = max(self.largest, sum(one.eager.nbytes for one in expected))
+        given = sum(array.nbytes for array in arrays.values())
+        self.swelling = max(self.swelling, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
 
     def _compared(

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Protocol
 
 from hypothesis import Phase, errors
@@ -204,7 +205,7 @@ class ParitySearch:
             if self._is_over(share):
                 return
             if not self.judging.is_asked(recipe):
-                self.judging.ask(recipes[index : index + self._fitting()])
+                self.judging.ask(self._call(recipes[index:]))
             try:
                 prop(recipe)
             except Mismatch:
@@ -214,11 +215,12 @@ class ParitySearch:
                 self.judging.forget()
                 return
 
-    def _fitting(self) -> int:
-        """How many inputs go into the next call: one, until it is known how long that takes."""
+    def _call(self, waiting: Sequence[Recipe]) -> Sequence[Recipe]:
+        """Those of the next call: one, until it is known how long that takes; a small board has no room for all."""
         self.total = min(max(int(self.search_s / self._each_s), self._least), self._least + EXAMPLES)
-        by_time = int(CALL_S / self._each_s) if self.tried else 1
-        return max(min(by_time, CALL_SETS, CALL_BYTES // self.judging.largest), 1)
+        most = min(int(CALL_S / self._each_s), CALL_SETS) if self.tried else 1
+        sizes = (self.space.bytes(recipe) * self.judging.swelling for recipe in waiting[:most])
+        return waiting[: max(sum(total <= CALL_BYTES for total in accumulate(sizes)), 1)]
 
     def _climb(self, prop: Callable[[Recipe], object], phases: list[Phase]) -> None:
         stopped_by: Exception | None = None

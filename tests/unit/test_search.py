@@ -243,6 +243,23 @@ def test_a_refusal_in_a_call_of_many_is_that_of_one() -> None:
     assert "the backend does not: RuntimeError: a NaN" in search.run(search.check).failure
 
 
+def test_a_call_asks_for_no_more_than_a_small_board_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "CALL_BYTES", 4 * 4 * 4 * 10)  # of ten inputs of four rows, four times as wide
+    model = built(lambda x: x.repeat(1, 4))
+    search = searching(lambda arrays: [np.tile(arrays["x"], (1, 4))], model)
+    calls: list[list[int]] = []
+    infer = search.judging.infer
+
+    def count(recipes: Sequence[Recipe]) -> list[list[Array]]:
+        calls.append([4 * 4 * 4 * recipe.sizes["b"] for recipe in recipes])
+        return infer(recipes)
+
+    search.judging.infer = count
+    search.run(search.check)
+    assert max(map(len, calls)) > 2
+    assert all(len(call) == 1 or sum(call) <= search_module.CALL_BYTES for call in calls)
+
+
 def test_what_is_known_comes_first_and_what_is_found_is_remembered() -> None:
     known = Recipe({"b": 5}, (Fill("constant", 7.0),))
     cache = Cache()
