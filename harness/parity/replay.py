@@ -59,12 +59,14 @@ def write_replay(
         _save(folder / "inputs.npz", inputs)
         _save(folder / "found.npz", found)
         both = {one.name: one.eager for one in expected} | {f"{one.name}.exact": one.exact for one in expected}
+        for one in expected:
+            both |= _picked(one)
         _save(folder / "reference.npz", both)
         case = {
             "format": artifact.format,
             "artifact": artifact.files[0].name,
             "inputs": list(inputs),
-            "outputs": [{"name": one.name, "scale": one.scale, **_closeness(one)} for one in expected],
+            "outputs": [{"name": one.name, "scale": one.scale, **_closeness(one), **_axis(one)} for one in expected],
             **facts,
         }
         (folder / "case.json").write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
@@ -80,3 +82,14 @@ def _save(path: Path, arrays: Mapping[str, Array]) -> None:
 
 def _closeness(one: Expected) -> dict[str, float]:
     return asdict(one.closeness) if one.closeness is not None else {}
+
+
+def _picked(one: Expected) -> dict[str, Array]:
+    if one.picked is None or (wanted := one.picked.at(one.eager)) is None:
+        return {}
+    scale = np.zeros(wanted.shape) if one.picked.scale is None else one.picked.scale(np.abs(wanted))
+    return {f"{one.name}.picked": one.picked.values, f"{one.name}.scale": np.broadcast_to(scale, wanted.shape)}
+
+
+def _axis(one: Expected) -> dict[str, Any]:
+    return {"axis": one.picked.axis, "shape": list(one.picked.shape)} if _picked(one) and one.picked is not None else {}

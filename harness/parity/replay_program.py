@@ -100,6 +100,24 @@ def ratio_of(found: Any, eager: Any, exact: Any, scale: Any) -> float:
     return float(np.where(np.isnan(ratios), 0.0, ratios).max(initial=0.0, where=np.isfinite(found)))
 
 
+def ratio_of_indices(found: Any, eager: Any, values: Any, output: dict[str, Any], scale: Any) -> float:
+    """The same for indices, by the values that they point to, as harness/parity/pointing.py has it."""
+    if found.shape != eager.shape or found.dtype != eager.dtype:
+        return float("inf")
+    axis = output["axis"]
+    if axis is None or not values.ndim:
+        values, axis = values.reshape(-1), 0
+    places = [each.reshape(output["shape"] or [1]).astype(np.int64) for each in (found, eager)]
+    if places[0].min() < 0 or places[0].max() >= values.shape[axis]:
+        return float("inf")
+    if bool((np.diff(np.sort(places[0], axis=axis), axis=axis) == 0).any()):
+        return float("inf")  # one of them twice
+    answer, wanted = (np.take_along_axis(values, each, axis).reshape(found.shape) for each in places)
+    with np.errstate(all="ignore"):
+        ratios = np.where(alike(answer, wanted), np.abs(answer - wanted) / scale, np.inf)
+    return float(np.where((answer == wanted) | np.isnan(ratios), 0.0, ratios).max(initial=0.0))
+
+
 def alike(one: Any, other: Any) -> Any:
     """Where both are finite, both NaN, or the same infinity."""
     return (np.isfinite(one) & np.isfinite(other)) | (one == other) | (np.isnan(one) & np.isnan(other))
@@ -130,6 +148,11 @@ def main() -> int:
         elif case.get("elementwise") and reference[name].dtype.kind == "f":
             scale, unit = ulp(reference[name]), "a unit in its own last place"
         ratio = ratio_of(found, reference[name], reference[name + ".exact"], scale)
+        if "axis" in output and ratio > 0:
+            ratio = ratio_of_indices(
+                found, reference[name], reference[name + ".picked"], output, reference[name + ".scale"]
+            )
+            unit = "what float32 is off on the values that the indices point to"
         print(f"{name}: {ratio:.3g} times {unit}; allowed {case['tolerance']:g}")
         print(f"  reference {reference[name + '.exact'].reshape(-1)[:8]}")
         print(f"  found     {found.reshape(-1)[:8]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import torch
 
 from harness import Closeness, Input, Model
 from harness.build import BuiltModel, build_model
+from harness.export import Artifact, ArtifactFile
 from harness.model import Array
 from harness.model_file import ModelFile
 from harness.parity.comparison import compare
 from harness.parity.reference import Reference
+from harness.parity.replay import write_replay
+from harness.parity.replay_program import ratio_of_indices
 
 TIED = np.array([[3, 1, 3, 2], [0, 5, 5, 5]], np.float32)
 NAN = np.array([[3, np.nan, 3, np.nan], [0, 5, 4, 3]], np.float32)
@@ -163,3 +167,28 @@ def test_a_closeness_says_which_values_are_as_good_as_equal() -> None:
     (expected,) = Reference(model).widened({"x": near})
     assert compare([expected], ["output"], [np.array([0])]).ratio < 1
     assert compare([expected], ["output"], [np.array([2])]).ratio > 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param([0, 1], id="same"),
+        pytest.param([2, 2], id="equal"),
+        pytest.param([1, 1], id="wrong"),
+        pytest.param([0, 4], id="none"),
+    ],
+)
+@pytest.mark.parametrize(
+    "forward",
+    [pytest.param(lambda x: x.argmax(-1), id="floats"), pytest.param(lambda x: x.int().argmax(-1), id="whole-numbers")],
+)
+def test_a_replay_judges_them_alike(forward: Callable[[torch.Tensor], Any], answer: Any, tmp_path: Path) -> None:
+    (expected,) = Reference(built(forward)).widened({"x": TIED})
+    found = np.array(answer)
+    artifact = Artifact(tmp_path, "onnx", (ArtifactFile("net.onnx", "", 1),), "", ())
+    (tmp_path / "net.onnx").touch()
+    write_replay(tmp_path / "replay", artifact, {"x": TIED}, [expected], {}, {})
+    (output,) = json.loads((tmp_path / "replay" / "case.json").read_text())["outputs"]
+    stored = np.load(tmp_path / "replay" / "reference.npz")
+    replayed = ratio_of_indices(found, expected.eager, stored["output.picked"], output, stored["output.scale"])
+    assert replayed == pytest.approx(compare([expected], ["output"], [found]).ratio)
