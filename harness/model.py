@@ -184,7 +184,7 @@ class Model:
     samples: Callable[[], Samples] | None = None
     score: Callable[[Any, Array], float] | None = None
     name: str = ""
-    tolerance: float | Closeness = 10.0
+    tolerance: float | Closeness = 30.0
 
     @property
     def parity_limit(self) -> float:

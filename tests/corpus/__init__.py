@@ -29,7 +29,7 @@ class Apply(nn.Module):
         return self.function(*tensors)
 
 
-def model(make: Make, *inputs: Input, dims: Dims | None = None, tolerance: float | Closeness = 10.0) -> Model:
+def model(make: Make, *inputs: Input, dims: Dims | None = None, tolerance: float | Closeness = 30.0) -> Model:
     """A model with seeded weights, in eval mode; ``dims`` are those of its inputs, a batch where none are given."""
 
     def build() -> nn.Module:

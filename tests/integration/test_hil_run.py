@@ -176,7 +176,7 @@ def test_a_wrong_answer_fails_parity_with_a_replay_and_comes_first_in_the_next_r
     done = project.run(*ONNX, "-k", "parity")
     assert done.status == 1, done.output
     check = done.check("parity")
-    assert (check["verdict"], check["limit"]) == ("FAIL", 10)
+    assert (check["verdict"], check["limit"]) == ("FAIL", 30)
     assert (check["location"]["module"], check["location"]["fault"]) == ("", "exporter")
     assert "first wrong at the model itself, node" in check["reason"]
     replayed = project.run_command([sys.executable, str(done.folder / "build/hil" / check["replay"] / "replay.py")])
