@@ -3,10 +3,11 @@ tensors."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .agent.frames import ITEM_SIZES
 from .agent.structure import flatten
@@ -61,7 +62,8 @@ def call_build(model: Model, where: str) -> torch.nn.Module:
     import torch
 
     try:
-        module: Any = model.build()
+        with warnings_only("default"):
+            module: Any = model.build()
     except (Exception, SystemExit) as error:
         raise ModelError("build() raised", found=f"{type(error).__name__}: {error}", where=where) from error
     if not isinstance(module, torch.nn.Module):
@@ -105,7 +107,7 @@ def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[
             wanted=describe(arrays),
             found=f"{type(error).__name__}: {error}",
             where=where,
-            hint="correct shape, dtype, dims or the order of `inputs`: they go to forward by position",
+            hint="correct shape, dtype, dims, the range or the order of `inputs`: they go to forward by position",
         ) from error
     leaves = list(flatten(structure))
     for name, leaf in leaves:
@@ -137,6 +139,14 @@ def _check_output(name: str, leaf: Any, where: str) -> None:
 
 
 @contextmanager
+def warnings_only(action: Literal["default", "ignore"]) -> Iterator[None]:
+    """A block in which a warning of the model's is no error, whatever the filters of the pytest that runs it are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        yield
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
     """A block in which torch computes on one thread.
 
@@ -157,5 +167,5 @@ def run_eager(module: torch.nn.Module, arrays: Mapping[str, Array]) -> Any:
     """The module's own answer, without gradients, on one thread: a structure of tensors."""
     import torch
 
-    with torch.no_grad(), one_thread():
+    with torch.no_grad(), one_thread(), warnings_only("ignore"):
         return module(*(torch.from_numpy(array.copy()) for array in arrays.values()))

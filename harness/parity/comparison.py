@@ -235,7 +235,8 @@ def _different(expected: Expected, answer: Array, accepted: Array) -> Difference
         return Difference(0.0, expected.name)
     index = tuple(int(place) for place in np.argwhere(~accepted)[0])
     wanted, also = expected.eager[index], expected.exact[index]
-    either = f"{wanted!s}" if wanted == also or (wanted != wanted and also != also) else f"{wanted!s} or {also!s}"
+    alike = wanted == also or (wanted != wanted and also != also)
+    either = f"{wanted!s}" if alike else f"{wanted!s} (eager) or {also!s} (float64)"
     count = int(np.count_nonzero(~accepted))
     what = f"wanted {either}; found {answer[index]!s} ({count} of {accepted.size} elements differ)"
     return Difference(np.inf, expected.name, index, what)

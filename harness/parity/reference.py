@@ -151,6 +151,10 @@ class Reference:
         except Exception as error:
             what, found = "the model rejects inputs that its file declares", f"{type(error).__name__}: {error}"
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
+        if not self.computed and _differ(eager, _leaves(run_eager(self.built.module, arrays))):
+            what, wanted = "the model has no reference", "the same answer each time forward gets the same input"
+            found = "two answers for one input: forward draws random numbers, or keeps something from call to call"
+            raise NoReference(what, wanted=wanted, found=found, where=where)
         if (closeness := self._closeness) is not None:
             return [
                 Expected(
@@ -201,6 +205,12 @@ def _copy(built: BuiltModel) -> torch.nn.Module:
 def _leaves(structure: Any) -> dict[str, Array]:
     """Arrays of their own: an output may be a view of what the module keeps, and writes to in its next run."""
     return {name: np.array(leaf.detach().resolve_neg().numpy(), order="C") for name, leaf in flatten(structure)}
+
+
+def _differ(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    """In any bit, but for what a NaN carries."""
+    pairs = ((array, other[name]) for name, array in one.items())
+    return any(not np.array_equal(first, second, equal_nan=first.dtype.kind == "f") for first, second in pairs)
 
 
 def _forms(arrays: Mapping[str, Array]) -> str:

@@ -18,6 +18,7 @@ from hypothesis import Phase, errors
 
 from ..build import BuiltModel
 from ..finding import Finding
+from ..model import Closeness
 from . import PARITY
 from .comparison import Difference
 from .drawing import EXAMPLES, Stopped, aim, drawn, search
@@ -86,6 +87,7 @@ class ParitySearch:
     locate: Callable[[Sequence[Recipe]], Place] | None = None
     worst: Difference = field(default_factory=Difference)
     worst_input: Recipe | None = None
+    furthest: tuple[Difference, Recipe] | None = None  # of all that were tried, also where that failed
     failing: Recipe | None = None
     total: int = 0
     known: int = 0  # counterexamples of earlier runs that were tried
@@ -131,6 +133,8 @@ class ParitySearch:
     def _judged(self, recipe: Recipe) -> Difference:
         difference = self.judging.judge(recipe, climbed=self._climbing)
         self.report(self.tried, max(self.total, self.tried))
+        if self.furthest is None or difference.ratio > self.furthest[0].ratio:
+            self.furthest = difference, recipe
         if difference.ratio > self.worst.ratio and self.failing is None:
             self.worst, self.worst_input = difference, recipe
         return difference
@@ -153,7 +157,11 @@ class ParitySearch:
             self.unsteady = True
         except NoReference as error:
             if self.failing is None:
-                return Finding(PARITY, samples=self.tried, missing=" ".join(str(error).split()))
+                return Finding(
+                    PARITY,
+                    samples=self.tried,
+                    missing="; ".join(filter(None, (line.strip() for line in str(error).splitlines()))),
+                )
         if self.failing is not None and not self.unsteady and self._each_s <= SHRINK_BELOW_S:
             self._simplify(prop, self.failing)
         return self._finding()
@@ -259,21 +267,30 @@ class ParitySearch:
         if self.failing is None and self.worst_input is not None:
             self.finds.add(self.worst_input, failed=False)
         failure = self._failure(self.failing, details) if self.failing is not None else ""
-        value = self.worst.ratio
+        value = max(self.worst.ratio, self.furthest[0].ratio if self.furthest else 0.0)
         return Finding(
             PARITY, value, value, samples=self.tried, failure=failure, doubt=self.judging.doubt, details=details
         )
+
+    def _told(self, difference: Difference, recipe: Recipe) -> str:
+        """A difference, for a person."""
+        unit = "what Closeness allows" if isinstance(self.built.model.tolerance, Closeness) else "what float32 is off"
+        finite = difference.ratio != float("inf")
+        size = f"{difference.ratio:.3g} × {unit}" if finite else "no matter of rounding: off at any tolerance"
+        place = f"{difference.output}[{', '.join(map(str, difference.index))}]: " if difference.output else ""
+        return f"{place}{difference.what} ({size}; input: {recipe})"
 
     def _failure(self, failing: Recipe, details: dict[str, Any]) -> str:
         self.finds.add(failing, failed=True)
         details["input"] = str(failing)
         if self.keep_replay is not None:
             details["replay"] = self.keep_replay(failing, self.worst)
-        ratio = self.worst.ratio
-        size = f"{ratio:.3g} × what float32 is off" if ratio != float("inf") else "no rounding"
-        place = f"{self.worst.output}[{', '.join(map(str, self.worst.index))}]: " if self.worst.output else ""
         unsteady = "the answers change from call to call, for the same input; " if self.unsteady else ""
-        failure = f"{unsteady}{place}{self.worst.what} ({size}; input: {failing})"
+        failure = f"{unsteady}{self._told(self.worst, failing)}"
+        if self.known:
+            failure += f"; {self.known} of earlier runs' counterexamples came first"
+        if self.furthest is not None and self.furthest[0].ratio > self.worst.ratio:
+            failure += f". Furthest off of all: {self._told(*self.furthest)}"
         if self.locate is not None and not self.unsteady:
             beside = [recipe for recipe in reversed(self._failed.values()) if recipe.key != failing.key]
             location = self.locate([failing, *beside[: FAILING - 1]])

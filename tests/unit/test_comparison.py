@@ -175,12 +175,15 @@ def test_the_worst_element_is_named_with_its_place_and_all_three_values(at: tupl
         pytest.param(
             expected([1, 2], [1, 3], dtype="int32"),
             [1, 5],
-            "wanted 2 or 3; found 5 (1 of 2 elements differ)",
+            "wanted 2 (eager) or 3 (float64); found 5 (1 of 2 elements differ)",
             id="either",
         ),
         pytest.param(expected([1, NAN]), [1, 0], "wanted nan; found 0.0 (1 of 2 elements differ)", id="nan"),
         pytest.param(
-            expected([1, INF], [1, 5]), [1, NAN], "wanted inf or 5.0; found nan (1 of 2 elements differ)", id="infinity"
+            expected([1, INF], [1, 5]),
+            [1, NAN],
+            "wanted inf (eager) or 5.0 (float64); found nan (1 of 2 elements differ)",
+            id="infinity",
         ),
     ],
 )

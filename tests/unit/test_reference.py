@@ -231,7 +231,11 @@ def test_an_input_is_run_once() -> None:
     reference = Reference(built(forward))
     runs.clear()
     assert reference(inputs()) is reference(inputs())
-    assert (runs, reference.computed) == ([torch.float32, torch.float64], 1)
+    # The first one of all twice: to see whether the model gives the same answer again.
+    assert (runs, reference.computed) == ([torch.float32, torch.float32, torch.float64], 1)
+    runs.clear()
+    reference(inputs(2))
+    assert runs == [torch.float32, torch.float64]
 
 
 @pytest.mark.parametrize(

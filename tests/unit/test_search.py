@@ -233,6 +233,39 @@ def test_what_has_no_float64_run_is_judged_by_a_closeness() -> None:
     assert verdict(search.run(search.check)) is Verdict.FAIL
 
 
+class Counting(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x * self.calls
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [pytest.param(lambda x: x + torch.rand(1), id="random-numbers"), pytest.param(Counting(), id="a-count-of-calls")],
+)
+def test_a_model_that_gives_two_answers_for_one_input_is_inconclusive(forward: Callable[[torch.Tensor], Any]) -> None:
+    search = searching(model=built(forward))
+    finding = search.run(search.check)
+    assert verdict(finding) is Verdict.INCONCLUSIVE
+    assert "two answers for one input" in finding.missing
+
+
+def test_the_value_is_the_worst_of_all_and_the_message_shows_it_beside_the_simplest() -> None:
+    def backend(arrays: Arrays) -> list[Array]:
+        return [arrays["x"] * 2 + np.where(arrays["x"] > 100, np.inf, 1).astype(np.float32)]
+
+    search = searching(backend)
+    finding = search.run(search.check)
+    assert finding.value == np.inf
+    assert search.worst.ratio < np.inf
+    assert "Furthest off of all: output[" in finding.failure
+    assert "off at any tolerance" in finding.failure
+
+
 def test_a_refusal_in_a_call_of_many_is_that_of_one() -> None:
     def backend(arrays: Arrays) -> list[Array]:
         if np.isnan(arrays["x"]).any():

@@ -71,7 +71,7 @@ def _locate(
     modules = Modules(built, clock)
     with work_folder(artifact) as folder:
         if artifact.format == "onnx":
-            graph = Graph(weights_apart(artifact, folder), modules.names)
+            graph = Graph(weights_apart(artifact, folder), modules.names, modules.unnamed)
             prober = Prober(graph, probe, clock, folder, sets[0])
             return OnnxLocating(graph, modules, prober, sets, clock).run()
         if artifact.format == "torchscript":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,14 +74,25 @@ class Evaluator:
         feeds = {name: self._value(name, values, wide) for name in self.graph.needs[index]}
         check_sizes(node, feeds)
         try:
-            with np.errstate(all="ignore"):
-                made = self._evaluator(index, wide).run(None, feeds)
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # numpy's, of an empty mean
+                made = self._run(index, wide, feeds)
         except Exception as error:
             if not all(name in self.known for name in outputs):
                 raise Unlocated(f"node {node.name} ({node.op_type}) cannot be evaluated: {error}") from error
             self.skipped[node.name] = f"{node.op_type}: {type(error).__name__}"
             made = [self.known[name] for name in outputs]
         return {name: _widened(array) if wide else array for name, array in zip(outputs, made, strict=True)}
+
+    def _run(self, index: int, wide: bool, feeds: Mapping[str, Array]) -> list[Any]:
+        evaluator = self._evaluator(index, wide)
+        made: list[Any] = evaluator.run(None, dict(feeds))
+        node = self.graph.nodes[index]
+        if node.op_type == "MaxPool" and np.isnan(feeds[node.input[0]]).any():
+            # onnx's own drops a NaN unless it comes first in its window; ONNX says no more than "the largest".
+            marked = {node.input[0]: np.isnan(feeds[node.input[0]]).astype(feeds[node.input[0]].dtype)}
+            made[0] = np.where(evaluator.run(None, marked)[0] > 0, np.nan, made[0]).astype(made[0].dtype)
+        return made
 
     def completed(self, index: int, values: Mapping[str, Array]) -> Mapping[str, Array]:
         """Values, and of a node's inputs those that a device cannot send (a sequence), computed from them."""

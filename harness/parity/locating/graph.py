@@ -28,6 +28,7 @@ class Graph:
     Args:
         artifact: an ONNX one; large weights may lie in files of their own.
         modules: the names of the model's modules.
+        unnamed: those that the older exporter's paths leave out; see scopes.
 
     Attributes:
         needs: of each node what it reads, also from within its own graphs.
@@ -36,7 +37,7 @@ class Graph:
         scopes: of each node the modules that it is in.
     """
 
-    def __init__(self, artifact: Artifact, modules: Collection[str]) -> None:
+    def __init__(self, artifact: Artifact, modules: Collection[str], unnamed: Collection[str] = ()) -> None:
         import onnx
 
         self.artifact = artifact
@@ -50,7 +51,7 @@ class Graph:
         for index, needs in enumerate(self.needs):
             for name in needs:
                 self.users.setdefault(name, []).append(index)
-        self.scopes: list[Stack] = node_scopes(self.nodes, modules)
+        self.scopes: list[Stack] = node_scopes(self.nodes, modules, unnamed)
         self._initializers = {item.name: item for item in self.proto.graph.initializer}
 
     def initializer(self, name: str) -> Array | None:

@@ -145,6 +145,18 @@ def _kinds(graph: Graph, index: int, values: Mapping[str, Array]) -> set[str]:
     return {array.dtype.kind for array in made if isinstance(array, np.ndarray)}
 
 
+def is_like(value: Array, others: Sequence[Any]) -> bool:
+    """Whether any of the others has the same numbers."""
+    return any(
+        isinstance(other, np.ndarray) and other.size == value.size and _close(widened(other), value) for other in others
+    )
+
+
+def widened(array: Array) -> Array:
+    """Floats as float64."""
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
 def _like(value: Array, by_size: Mapping[int, Sequence[Array]]) -> bool:
     return any(_close(value, other) for other in by_size.get(value.size, ()))
 

@@ -9,7 +9,7 @@ are kept is the optimizer's: then graphs that end early are tried, until one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...errors import AgentFailure
@@ -17,7 +17,7 @@ from ...inputs import Arrays
 from ...model import Array
 from .evaluate import Evaluator
 from .graph import Graph
-from .likeness import first_unlike, off_values, operator_values
+from .likeness import first_unlike, is_like, off_values, operator_values
 from .location import EXPORTER, OPTIMIZER, RUNTIME, Clock, Location, TimeUp, Unlocated
 from .matching import Matching, Suspect
 from .points import Modules, Points
@@ -155,11 +155,31 @@ class OnnxLocating:
         wanted = [name for name in self.matching.values if name in produced]
         exact = self._in_own_types(evaluator.values(wanted, arrays), device)
         first_off = self.matching.first_off(points, exact, suspect.inputs) or suspect
+        if (missing := self._missing(first_off, evaluator, produced)) is not None:
+            return missing
         # The message shows what the device gave.
         shown = self.matching.off(points, first_off.call, device, suspect.inputs) or first_off
         index = self._unlike(first_off, evaluator, arrays)
         why = "onnx's reference evaluator is as far off: from this node on nothing is like what PyTorch computes there"
         return self._location(shown, index, EXPORTER, why + self._warned(), evaluator)
+
+    def _missing(self, suspect: Suspect, evaluator: Evaluator, made: Collection[str]) -> Location | None:
+        """A module before the suspect of which the file has no node, though no value there is what it gives."""
+        arrays, points = self.sets[suspect.inputs], self.points[suspect.inputs]
+        before = points.calls[: points.calls.index(suspect.call)]
+        gone = [call for call in before if call.module and not self.graph.within(call.module)]
+        if not gone:
+            return None
+        there = [*evaluator.values(sorted(made), arrays).values(), *arrays.values()]
+        for call in gone:
+            for expected in call.outputs:
+                if expected.exact.size and not is_like(expected.exact, there):
+                    why = "no node of it is in the file: the exporter kept a way through it that returns its input"
+                    index = (0,) * expected.exact.ndim
+                    values = ("nothing", str(expected.eager[index]), str(expected.exact[index]))
+                    name = call.module
+                    return Location(name, "", "", name, index, *values, float("inf"), EXPORTER, why + self._warned())
+        return None
 
     def _unlike(self, suspect: Suspect, evaluator: Evaluator, arrays: Arrays) -> int:
         """The first node of a wrongly exported module that is like nothing of PyTorch's; else the one at its end."""
@@ -174,8 +194,8 @@ class OnnxLocating:
 
     def _warned(self) -> str:
         """What the exporter said, as when a trace takes one branch only."""
-        warnings = self.graph.artifact.warnings
-        return "".join(f"; the exporter warned: {text.partition('. ')[0]}" for text in warnings if "Tracer" in text)
+        warnings = [text.partition(". ")[0] for text in self.graph.artifact.warnings if "TracerWarning" in text]
+        return "".join(f"; the exporter warned: {text}" for text in warnings)
 
     def _in_own_types(self, exact: Values, device: Values) -> Values:
         """float64 values rounded to what the device gives: only such can be compared."""

@@ -59,6 +59,14 @@ class Modules:
         """Of all modules."""
         return [name for name, _ in self.built.module.named_modules(remove_duplicate=False)]
 
+    @property
+    def unnamed(self) -> list[str]:
+        """Of those that are a ModuleDict: the older exporter leaves them out of its paths."""
+        import torch
+
+        named = self.built.module.named_modules(remove_duplicate=False)
+        return [name for name, part in named if isinstance(part, torch.nn.ModuleDict)]
+
     def eager(self, arrays: Arrays) -> Record:
         """What the modules give, in the order in which they end."""
         self.clock.check("the model ran on this host")

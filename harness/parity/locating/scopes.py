@@ -18,13 +18,16 @@ CALL = re.compile(r"_\d+\Z")
 Stack = tuple[str, ...]
 
 
-def node_scopes(nodes: Sequence[onnx.NodeProto], modules: Collection[str]) -> list[Stack]:
+def node_scopes(
+    nodes: Sequence[onnx.NodeProto], modules: Collection[str], unnamed: Collection[str] = ()
+) -> list[Stack]:
     """Of each node the modules that it is in, outermost first; () is the model itself.
 
     Args:
         modules: the names of all the model's modules.
+        unnamed: of these the ones that the older exporter leaves out of its paths: every ModuleDict.
     """
-    noted = [_noted(node, modules) for node in nodes]
+    noted = [_noted(node, modules, unnamed) for node in nodes]
     producers = {name: index for index, node in enumerate(nodes) for name in node.output}
     for index, node in enumerate(nodes):
         if noted[index] is None:  # a rewrite of the exporter's: it belongs to what it continues
@@ -33,19 +36,22 @@ def node_scopes(nodes: Sequence[onnx.NodeProto], modules: Collection[str]) -> li
     return [stack if stack is not None else followers.get(index, ()) for index, stack in enumerate(noted)]
 
 
-def _noted(node: onnx.NodeProto, modules: Collection[str]) -> Stack | None:
+def _noted(node: onnx.NodeProto, modules: Collection[str], unnamed: Collection[str]) -> Stack | None:
     notes = {note.key.rpartition(".")[2]: note.value for note in node.metadata_props}
     if "name_scopes" in notes:
         *scopes, _ = ast.literal_eval(notes["name_scopes"])
         names = (scope.partition("@")[0].removeprefix(WRAPPED).lstrip(".") for scope in scopes)
         return tuple(name for name in names if name)
     if node.name.startswith("/"):
-        return _from_path(node.name, modules)
+        return _from_path(node.name, modules, unnamed)
     return None
 
 
-def _from_path(path: str, modules: Collection[str]) -> Stack:
-    """The older exporter's "/model/layers/layers.0/linear_1/Gemm": a module's name begins anew in a container."""
+def _from_path(path: str, modules: Collection[str], unnamed: Collection[str]) -> Stack:
+    """The older exporter's "/model/layers/layers.0/linear_1/Gemm": a module's name begins anew in a container.
+
+    Of a name that may be one of two, the path ends before it: no module is better than a wrong one.
+    """
     stack: list[str] = []
     before = ""
     for part in path.split("/")[1:-1]:
@@ -53,22 +59,23 @@ def _from_path(path: str, modules: Collection[str]) -> Stack:
             before = WRAPPED
             continue
         parent = stack[-1] if stack else ""
-        found = _child(parent, before, part, modules) or _child(parent, before, CALL.sub("", part), modules)
-        if found is None:
+        found = _children(parent, before, part, modules, unnamed) or _children(
+            parent, before, CALL.sub("", part), modules, unnamed
+        )
+        if len(found) != 1:
             break
-        stack.append(found)
+        stack += found
         before = part
     return tuple(stack)
 
 
-def _child(parent: str, before: str, part: str, modules: Collection[str]) -> str | None:
+def _children(parent: str, before: str, part: str, modules: Collection[str], unnamed: Collection[str]) -> list[str]:
     last = CALL.sub("", before)
     inside = part.removeprefix(last + ".") if part.startswith(last + ".") else ""
-    for name in (part, inside):
-        full = f"{parent}.{name}" if parent else name
-        if name and full in modules:
-            return full
-    return None
+    prefix = f"{parent}." if parent else ""
+    own = next((f"{prefix}{name}" for name in (part, inside) if name and f"{prefix}{name}" in modules), None)
+    others = [f"{one}.{part}" for one in unnamed if one.rpartition(".")[0] == parent and f"{one}.{part}" in modules]
+    return [*([own] if own is not None else []), *others]
 
 
 def _followers(nodes: Sequence[onnx.NodeProto], noted: Sequence[Stack | None]) -> Mapping[int, Stack]:

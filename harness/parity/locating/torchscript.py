@@ -130,13 +130,14 @@ class ScriptLocating:
         name = suspect.call.module
         found, eager, exact = off_values(suspect)
         ratio, index = suspect.difference.ratio, suspect.difference.index
-        operator, output = self._operators(name), name or suspect.value
+        leaf = int(suspect.value.rpartition(":")[2])
+        operator, output = self._operators(name), name or self.modules.built.outputs[leaf]
         return Location(name, "", operator, output, index, found, eager, exact, ratio, fault, why)
 
     def _whose(self, number: int) -> tuple[str, str]:
         """By what the same artifact gives in this process."""
         if self._is_off_here(number, "none"):
-            texts = [text.partition(". ")[0] for text in self.artifact.warnings if "Tracer" in text]
+            texts = [text.partition(". ")[0] for text in self.artifact.warnings if "TracerWarning" in text]
             warned = "".join(f"; the exporter warned: {text}" for text in texts)
             warned += (
                 f"; it has no {', '.join(self.missing)}, which the model calls on this input" if self.missing else ""
