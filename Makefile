@@ -39,7 +39,7 @@ hil: setup
 	$(BIN)/python -m pytest -m hil
 	@echo
 	@echo "Next, your own model: copy examples/digits.py, make it yours, then type"
-	@echo "    $(BIN)/pytest -m hil --model FILE.py"
+	@echo "    $(BIN)/pytest -m hil --model=FILE.py"
 
 check: setup
 	$(BIN)/ruff format --check .

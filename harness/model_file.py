@@ -44,7 +44,7 @@ def read_model(path: Path) -> Model:
     """
     where = str(path)
     if not path.is_file():
-        hint = "name a Python file with a `model` in it: --model FILE.py, or hil_model in pytest.ini"
+        hint = "name a Python file with a `model` in it: --model=FILE.py, or hil_model in pytest.ini"
         raise ModelError(
             "no such model file",
             wanted="a file",

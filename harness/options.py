@@ -66,7 +66,7 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
     models = [here / name for name in option.model] or [root / name for name in ini_models]
     devices = option.device or ini_devices
     if not models:
-        raise pytest.UsageError("no model: name one with --model FILE.py, or hil_model in pytest.ini")
+        raise pytest.UsageError("no model: name one with --model=FILE.py, or hil_model in pytest.ini")
     if not devices:
         raise pytest.UsageError("no device: name one with --device NAME (such as local), or hil_device in pytest.ini")
     if not 0 < option.time_limit <= DAY_S:

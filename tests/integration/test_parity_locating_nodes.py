@@ -20,8 +20,10 @@ from harness.inputs import Arrays, uniform_set
 from harness.model import Array
 from harness.model_file import load_model
 from harness.parity.locating import Location, NotLocated, Probe, locate
-from harness.parity.locating.evaluate import check_sizes
-from harness.parity.locating.location import Unlocated
+from harness.parity.locating.evaluate import Evaluator, check_sizes
+from harness.parity.locating.graph import Graph
+from harness.parity.locating.location import Clock, Unlocated
+from harness.parity.locating.scopes import node_scopes
 from tests.support.broken import Edit, exported, onnx_runtime, shifted, with_attribute, with_scaled_weight
 
 HEAD = """
@@ -59,6 +61,18 @@ class Chosen(nn.Module):
     def forward(self, x):
         return self.head(x.gather(1, self.best(x)))
 
+class Skipped(nn.Module):
+    def forward(self, x):
+        return x if x.shape[0] == 2 else torch.relu(x) * 3
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleDict(dict(left=nn.Linear(8, 8), right=nn.Sequential(nn.Linear(8, 8), nn.Tanh())))
+
+    def forward(self, x):
+        return self.heads["left"](x) + self.heads["right"](x)
+
 def build():
     torch.manual_seed(0)
     return ({net}).eval()
@@ -76,6 +90,8 @@ CONVOLUTIONS = (
 )
 TWICE = ("Twice()", "8")
 CHOSEN = ("Chosen()", "8")
+SKIPPED = ("nn.Sequential(nn.Linear(8, 8), Skipped(), nn.Linear(8, 3))", "8")
+NAMED = ("Named()", "8")
 
 Made = tuple[BuiltModel, Artifact]
 Make = Callable[..., Made]
@@ -272,6 +288,38 @@ def test_indices_of_equal_values_are_not_what_is_wrong(made: Make, x: Array) -> 
     found = locate(built, artifact, [{"x": x}], probe, report=lambda done, total: None)
     assert isinstance(found, Location), str(found)
     assert (found.module, found.node, found.fault) == ("head.1", "node_tanh", "runtime"), str(found)
+
+
+def test_a_module_of_which_the_file_has_no_node_is_named_and_not_the_next(made: Make) -> None:
+    found = located(*made(SKIPPED, traced=True), onnx_runtime())
+    assert isinstance(found, Location), str(found)
+    assert (found.module, found.node, found.fault) == ("1", "", "exporter"), str(found)
+    assert "no node of it is in the file" in str(found)
+
+
+def test_a_module_in_a_dict_is_named_by_the_older_exporters_path(made: Make) -> None:
+    found = located(*made(NAMED, traced=True), onnx_runtime(shifted("/model/right/right.1/Tanh", 0.01)))
+    assert isinstance(found, Location), str(found)
+    assert (found.module, found.fault) == ("heads.right.1", "runtime"), str(found)
+
+
+def test_a_path_that_may_be_of_two_modules_is_of_none() -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"], "/model/gate/Relu")
+    assert node_scopes([node], ["", "gate", "heads"]) == [("gate",)]
+    assert node_scopes([node], ["", "heads", "heads.gate"], ["heads"]) == [("heads.gate",)]
+    assert node_scopes([node], ["", "gate", "heads", "heads.gate"], ["heads"]) == [()]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_the_largest_of_some_with_a_nan_is_a_nan_wherever_it_is(tmp_path: Path, place: int) -> None:
+    node = onnx.helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[4], strides=[4])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("x", "y")]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "pool", ends[:1], ends[1:]))
+    (tmp_path / FILE).write_bytes(model.SerializeToString())
+    evaluator = Evaluator(Graph(as_artifact(tmp_path, [FILE]), []), Clock(60.0, lambda done, total: None), {})
+    x = np.arange(8, dtype=np.float32).reshape(1, 1, 8)
+    x[0, 0, place] = np.nan
+    np.testing.assert_array_equal(evaluator.values(["y"], {"x": x})["y"], [[[np.nan, 7.0]]])
 
 
 def test_a_size_that_a_device_makes_up_is_not_believed() -> None:
