@@ -273,7 +273,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         f"loading and inferring on devices {seconds['device_s']:.1f} s; the harness added {seconds['harness_s']:.1f} s "
         f"({share}{exports})"
     )
-    where = run.evidence.unwritable or str(run.evidence.folder / FILE)
+    path, here = run.evidence.folder / FILE, Path.cwd()
+    where = run.evidence.unwritable or str(path.relative_to(here) if path.is_relative_to(here) else path)
     terminalreporter.write_line(f"evidence: {where}")
     for line in config.stash.get(BASELINE, []):
         terminalreporter.write_line(line)
