@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Generator
 from importlib import import_module
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
