@@ -26,6 +26,8 @@ SEEDS = 2**32 - 1
 SIZES = (0, 1, 2, 3, 7)
 # In which an input's range is walked along.
 STEPS = 1 << 12
+# A dimension with no more sizes is tried with all of them.
+FEW = 64
 # So many real samples are mutated, at most.
 SAMPLES = 4
 SAMPLE_BYTES = 1 << 26
@@ -123,6 +125,14 @@ class InputSpace:
         """Where programs go wrong: −0, denormal and large numbers, ties, sorted, near-equal, odd sizes, samples."""
         before = {recipe.key for recipe in self.essential()}
         return [recipe for recipe in _once(self._corners()) if recipe.key not in before]
+
+    def every_size(self) -> list[Recipe]:
+        """Each size of every dimension that has few: a loop that is unrolled, a block that is left over."""
+        made = []
+        for name, (low, high) in self.model.dims.items():
+            sizes = range(low, high + 1) if high - low < FEW else ()
+            made += [self._alike({**self.model.measure, name: size}, Fill("uniform", seed=5)) for size in sizes]
+        return made
 
     def whole_range(self) -> list[Recipe]:
         """At the measured sizes: values spread over the range, and its ends mixed."""

@@ -174,7 +174,8 @@ class ParitySearch:
         self._least = len(essential) + LEAST
         self._try_all(prop, essential)
         if self.failing is None:
-            self._try_all(prop, [*self.space.corners(), *drawn(self.space, self.search_seed)], FIXED_SHARE)
+            listed = [*self.space.corners(), *drawn(self.space, self.search_seed), *self.space.every_size()]
+            self._try_all(prop, listed, FIXED_SHARE)
         slow = self._each_s > SHRINK_BELOW_S
         if self.failing is not None and not slow:
             self._shrink_until = time.monotonic() + SHRINK_S

@@ -115,7 +115,7 @@ def test_an_honest_backend_passes_and_its_worst_error_is_kept() -> None:
     assert 0 < finding.value <= 1
     assert (verdict(finding), finding.samples, finding.bound) == (Verdict.PASS, search.tried, finding.value)
     fixed = len(search.space.essential()) + len(search.space.corners())
-    assert fixed + DRAWN < search.tried < fixed + 1.5 * EXAMPLES
+    assert fixed + DRAWN < search.tried < fixed + 1.5 * EXAMPLES + len(search.space.every_size())
 
 
 def test_what_made_the_worst_error_is_kept_for_replay() -> None:
@@ -314,6 +314,15 @@ def test_another_cells_counterexample_comes_first_and_is_not_said_to_be_known() 
     assert wrong[0].failing is not None
     assert recipes_tried(0, finds=finds)[0].key == wrong[0].failing.key
     assert "known_counterexamples" not in findings[1].details
+
+
+def test_a_size_that_goes_wrong_is_found() -> None:
+    model = Model(lambda: Net(double).eval(), [Input("x", shape=("b", 4))], dims={"b": (1, 64)}, name="net")
+    backend = lambda arrays: [arrays["x"] * 2 + (size(arrays) == 37)]  # noqa: E731
+    search = searching(backend, build_model(ModelFile(Path("net.py"), model, ())))
+    search.run(search.check)
+    assert search.failing is not None
+    assert search.failing.sizes == {"b": 37}
 
 
 def test_a_corner_that_fails_is_made_simpler_too() -> None:
