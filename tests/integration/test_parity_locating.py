@@ -14,6 +14,8 @@ import numpy as np
 import onnx as onnx_format
 import pytest
 
+from harness.checks import Verdict, judge
+from harness.limits import Limit
 from harness.parity.comparison import compare
 from harness.parity.locating import Location, locate
 from harness.parity.replay import write_replay
@@ -36,7 +38,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 def located(bench: Bench, name: str, backend: str, seed: int) -> Location:
     searching = bench.searching("bad", name, backend, seed)
-    searching.run(searching.check)
+    finding = searching.run(searching.check)
+    assert judge(finding, [Limit("parity", searching.built.model.parity_limit, name)]).verdict is Verdict.FAIL
     assert searching.failing is not None
     built, artifact = searching.built, bench.artifact("bad", name, backend)
     failing = [searching.space.make(searching.failing)]
