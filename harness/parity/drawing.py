@@ -15,7 +15,7 @@ from unittest import mock
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 
-from .inputs import InputSpace, Recipe
+from .inputs import InputSpace, Recipe, once
 
 # So many come from the seed alone, the same for all; then they climb.
 DRAWN = 64
@@ -37,7 +37,7 @@ def drawn(space: InputSpace, search_seed: int) -> list[Recipe]:
             raise Stopped
 
     search(space, search_seed, collect, [Phase.generate])
-    return list({recipe.key: recipe for recipe in found}.values())
+    return once(found)
 
 
 def search(space: InputSpace, search_seed: int, test: Callable[[Recipe], None], phases: list[Phase]) -> None:

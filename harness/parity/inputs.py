@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -119,12 +119,12 @@ class InputSpace:
         for end in (0, 1):
             sizes = {name: ends[end] for name, ends in model.dims.items()}
             made.append(self._alike(sizes, Fill("uniform", seed=1)))
-        return _once(made)
+        return once(made)
 
     def corners(self) -> list[Recipe]:
         """Where programs go wrong: −0, denormal and large numbers, ties, sorted, near-equal, odd sizes, samples."""
         before = {recipe.key for recipe in self.essential()}
-        return [recipe for recipe in _once(self._corners()) if recipe.key not in before]
+        return [recipe for recipe in once(self._corners()) if recipe.key not in before]
 
     def every_size(self) -> list[Recipe]:
         """Each size of every dimension that has few: a loop that is unrolled, a block that is left over."""
@@ -184,7 +184,7 @@ class InputSpace:
         return Recipe(self.model.measure, tuple(fills))
 
 
-def _once(recipes: Iterator[Recipe] | list[Recipe]) -> list[Recipe]:
+def once(recipes: Iterable[Recipe]) -> list[Recipe]:
     """Each once. By their keys: equal numbers may be 0 and −0, and a NaN is not equal to itself."""
     return list({recipe.key: recipe for recipe in recipes}.values())
 

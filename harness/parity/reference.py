@@ -190,16 +190,17 @@ class Reference:
         from .promotion import run_in_float64
 
         if self._wide is None:
-            self._wide = _copy(self.built).double()
+            self._wide = in_float64(self.built)
         return run_in_float64(self._wide, [torch.from_numpy(array.copy()) for array in arrays.values()])
 
 
-def _copy(built: BuiltModel) -> torch.nn.Module:
-    """The same module again. A copy also has what a second build need not have, such as an unseeded constant."""
+def in_float64(built: BuiltModel) -> torch.nn.Module:
+    """The same module again, doubled. A copy has what a second build need not have, such as an unseeded constant."""
     try:
-        return copy.deepcopy(built.module)
+        module = copy.deepcopy(built.module)
     except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
-        return call_build(built.model, str(built.file.path))
+        module = call_build(built.model, str(built.file.path))
+    return module.double()
 
 
 def _leaves(structure: Any) -> dict[str, Array]:

@@ -23,7 +23,7 @@ from . import PARITY
 from .comparison import Difference
 from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
-from .inputs import InputSpace, Recipe
+from .inputs import InputSpace, Recipe, once
 from .judging import Infer, Judging
 from .reference import NoReference, Reference
 from .simplifying import simplify
@@ -86,7 +86,6 @@ class ParitySearch:
     finds: Finds = field(default_factory=Finds)
     locate: Callable[[Sequence[Recipe]], Place] | None = None
     worst: Difference = field(default_factory=Difference)
-    worst_input: Recipe | None = None
     furthest: tuple[Difference, Recipe] | None = None  # of all that were tried, also where that failed
     failing: Recipe | None = None
     total: int = 0
@@ -136,7 +135,7 @@ class ParitySearch:
         if self.furthest is None or difference.ratio > self.furthest[0].ratio:
             self.furthest = difference, recipe
         if difference.ratio > self.worst.ratio and self.failing is None:
-            self.worst, self.worst_input = difference, recipe
+            self.worst = difference
         return difference
 
     def run(self, prop: Callable[[Recipe], object]) -> Finding:
@@ -169,7 +168,7 @@ class ParitySearch:
     def _search(self, prop: Callable[[Recipe], object]) -> None:
         known = self.finds.known(self.space)
         remembered = self.finds.remembered(self.space)
-        essential = [*known, *self.finds.met(self.space), *self.space.essential()]
+        essential = once([*known, *self.finds.met(self.space), *self.space.essential()])
         self.known = len(remembered)
         self._least = len(essential) + LEAST
         self._try_all(prop, essential)
@@ -209,7 +208,8 @@ class ParitySearch:
         return self.tried >= self._least and time.monotonic() > self._start + share * self.search_s
 
     def _try_all(self, prop: Callable[[Recipe], object], recipes: list[Recipe], share: float = 1.0) -> None:
-        """Up to the first that fails, and that one twice."""
+        """Up to the first that fails, and that one twice; none that has passed already."""
+        recipes = [recipe for recipe in recipes if recipe.key not in self._passed]
         for index, recipe in enumerate(recipes):
             if self._is_over(share):
                 return
@@ -265,8 +265,8 @@ class ParitySearch:
             details["badly_conditioned"] = self.judging.conditioned
         if self.known:
             details["known_counterexamples"] = self.known
-        if self.failing is None and self.worst_input is not None:
-            self.finds.add(self.worst_input, failed=False)
+        if self.failing is None and self.furthest is not None and self.worst.ratio > 0:
+            self.finds.add(self.furthest[1], failed=False)
         failure = self._failure(self.failing, details) if self.failing is not None else ""
         value = max(self.worst.ratio, self.furthest[0].ratio if self.furthest else 0.0)
         return Finding(

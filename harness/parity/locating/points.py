@@ -3,7 +3,6 @@ rule as for the outputs of the whole model."""
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...agent.structure import flatten
-from ...build import BuiltModel, call_build, run_eager
+from ...build import BuiltModel, run_eager
 from ...inputs import Arrays
 from ...model import Array, Closeness
 from ..comparison import Difference, Expected, compare_output, ulp
@@ -22,6 +21,7 @@ from ..conditioning import noise
 from ..inputs import InputSpace
 from ..pointing import Picked, Picking, with_scale
 from ..promotion import run_in_float64
+from ..reference import in_float64
 from .location import Clock, Unlocated
 
 if TYPE_CHECKING:
@@ -48,11 +48,7 @@ class Modules:
         self.clock = clock
         tolerance = built.model.tolerance
         self.closeness = tolerance if isinstance(tolerance, Closeness) else None
-        try:
-            module = copy.deepcopy(built.module)
-        except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
-            module = call_build(built.model, str(built.file.path))
-        self.wide = module.double()
+        self.wide = in_float64(built)
 
     @property
     def names(self) -> list[str]:
