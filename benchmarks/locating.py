@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from harness.agent.frames import Array
 from harness.build import BuiltModel, build_model
 from harness.export import Artifact, ArtifactFile
 from harness.export.onnx import FILE, export_traced
@@ -23,6 +19,8 @@ from harness.inputs import Arrays, uniform_set
 from harness.model_file import load_model
 from harness.parity.locating import Location, locate
 from harness.parity.promotion import run_in_float64
+from harness.parity.reference import in_float64
+from tests.support.broken import onnx_runtime, shifted
 
 from .support.interleave import interleave, median_of, median_ratio, one_cpu, timed
 from .support.row import RATIO, Aim, Options, Row
@@ -65,19 +63,10 @@ class Case:
 
     def locate(self) -> None:
         """From the mismatch to the node."""
-        found = locate(self.built, self.artifact, [self.failing], self.probe, report=lambda done, total: None)
+        probe = onnx_runtime(shifted(self.wrong, 0.01))
+        found = locate(self.built, self.artifact, [self.failing], probe, report=lambda done, total: None)
         if not isinstance(found, Location) or found.node != self.wrong:
             raise RuntimeError(f"wanted {self.wrong}; found {found}")
-
-    def probe(self, artifact: Artifact, sets: Sequence[Arrays]) -> list[dict[str, Array]]:
-        """ONNX Runtime in this process, and wrong at one node."""
-        proto = onnx.load(str(artifact.folder / FILE))
-        _shift(proto.graph, self.wrong)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        names = [item.name for item in session.get_outputs()]
-        return [dict(zip(names, session.run(None, arrays), strict=True)) for arrays in sets]
 
     def evaluate(self) -> None:
         """Loads the graph and evaluates it once, without looking at anything."""
@@ -122,17 +111,5 @@ def _case(nodes: int, folder: Path) -> Case:
     if len(graph.node) != nodes:
         raise RuntimeError(f"wanted {nodes} nodes; the exporter made {len(graph.node)}")
     artifact = Artifact(target, "onnx", (ArtifactFile(FILE, "", file.stat().st_size),), "benchmark", ())
-    wide = copy.deepcopy(built.module).double()
+    wide = in_float64(built)
     return Case(built, wide, artifact, uniform_set(built.model, {"b": 8}, seed=1), graph.node[nodes * 3 // 4].name)
-
-
-def _shift(graph: onnx.GraphProto, name: str) -> None:
-    """Adds something to what a node gives."""
-    nodes = list(graph.node)
-    place = next(index for index, node in enumerate(nodes) if node.name == name)
-    output = nodes[place].output[0]
-    nodes[place].output[0] = f"{output}_raw"
-    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.01, np.float32), "shift"))
-    nodes.insert(place + 1, onnx.helper.make_node("Add", [f"{output}_raw", "shift"], [output]))
-    del graph.node[:]
-    graph.node.extend(nodes)
