@@ -3,11 +3,10 @@ tensors."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .agent.frames import ITEM_SIZES
 from .agent.structure import flatten
@@ -16,6 +15,7 @@ from .fingerprint import weight_hashes
 from .inputs import describe, traced_sizes, uniform_set
 from .model import Array, Model
 from .model_file import ModelFile
+from .user_code import missing_file_hint, users_code, words
 
 if TYPE_CHECKING:
     import torch
@@ -62,10 +62,11 @@ def call_build(model: Model, where: str) -> torch.nn.Module:
     import torch
 
     try:
-        with warnings_only("default"):
+        with users_code():
             module: Any = model.build()
     except (Exception, SystemExit) as error:
-        raise ModelError("build() raised", found=f"{type(error).__name__}: {error}", where=where) from error
+        hint = missing_file_hint(error)
+        raise ModelError("build() raised", found=words(error), where=where, hint=hint) from error
     if not isinstance(module, torch.nn.Module):
         raise ModelError("build() made no module", wanted="a torch.nn.Module", found=type(module).__name__, where=where)
     training = [name or "the module itself" for name, part in module.named_modules() if part.training]
@@ -105,7 +106,7 @@ def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[
         raise ModelError(
             "the model rejects inputs that its file declares",
             wanted=describe(arrays),
-            found=f"{type(error).__name__}: {error}",
+            found=words(error),
             where=where,
             hint="correct shape, dtype, dims, the range or the order of `inputs`: they go to forward by position",
         ) from error
@@ -139,14 +140,6 @@ def _check_output(name: str, leaf: Any, where: str) -> None:
 
 
 @contextmanager
-def warnings_only(action: Literal["default", "ignore"]) -> Iterator[None]:
-    """A block in which a warning of the model's is no error, whatever the filters of the pytest that runs it are."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(action)
-        yield
-
-
-@contextmanager
 def one_thread() -> Iterator[None]:
     """A block in which torch computes on one thread.
 
@@ -167,5 +160,5 @@ def run_eager(module: torch.nn.Module, arrays: Mapping[str, Array]) -> Any:
     """The module's own answer, without gradients, on one thread: a structure of tensors."""
     import torch
 
-    with torch.no_grad(), one_thread(), warnings_only("ignore"):
+    with torch.no_grad(), one_thread(), users_code("ignore"):
         return module(*(torch.from_numpy(array.copy()) for array in arrays.values()))

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import io
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -15,6 +14,8 @@ from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+
+from .user_code import is_installed
 
 if TYPE_CHECKING:
     import torch
@@ -216,15 +217,12 @@ def _refuse_compiled(module: ModuleType | None) -> None:
 
 def _own_modules() -> dict[str, ModuleType]:
     """Python modules that are neither installed, nor the standard library's, nor hilgate's: the user's own."""
-    paths = sysconfig.get_paths()
-    foreign = [Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    foreign.append(Path(__file__).resolve().parent)
     own = {}
     for name, module in list(sys.modules.items()):
         if name == "__main__" or getattr(module, "__name__", "") != name:
             continue
         places = list(_places(module))
-        if places and not any(_is_in(place, foreign) for place in places):
+        if places and not any(is_installed(place) for place in places):
             own[name] = module
     return own
 
@@ -235,10 +233,3 @@ def _places(module: ModuleType) -> Iterator[Path]:
         yield Path(path)
     else:
         yield from map(Path, getattr(module, "__path__", ()))
-
-
-def _is_in(place: Path, folders: list[Path]) -> bool:
-    if {"site-packages", "dist-packages"}.intersection(place.parts):
-        return True
-    resolved = place.resolve()
-    return any(resolved.is_relative_to(folder) for folder in folders)

@@ -13,6 +13,7 @@ from types import ModuleType
 from .errors import ModelError
 from .limits import Limit, Metric, parse_limits
 from .model import Model
+from .user_code import import_from_source, missing_file_hint, users_code, words
 
 # Folders of the model files read so far: modules of one name in two of them cannot be told apart by Python.
 _folders: list[Path] = []
@@ -97,6 +98,7 @@ def _run(path: Path) -> ModuleType:
     _refuse_twins(folder, path)
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
+    import_from_source(folder)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ModelError(
@@ -105,30 +107,31 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with users_code():
+            spec.loader.exec_module(module)
     except ModelError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(
-            "the model file cannot be run", found=f"{type(error).__name__}: {error}", where=str(path)
-        ) from error
+        hint = missing_file_hint(error)
+        raise ModelError("the model file cannot be run", found=words(error), where=str(path), hint=hint) from error
     return module
 
 
 def _refuse_twins(folder: Path, path: Path) -> None:
     """Refuse a model whose neighbours have the names of modules that came with another model file of this run.
 
-    Python would hand it the other model's code, without a word.
+    Python would hand it the other model's code, without a word. Only a process that reads several meets this: a test of
+    the user's own that takes the modules of two models.
     """
     for other in _folders:
-        for neighbour in folder.glob("*.py"):
+        for neighbour in folder.iterdir():
             module = sys.modules.get(neighbour.stem)
-            source = Path(getattr(module, "__file__", None) or "/")
+            source = Path(getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "/"))
             if other != folder and source.is_relative_to(other) and not source.is_relative_to(folder):
                 raise ModelError(
                     f"two models bring a module {neighbour.stem!r} each",
-                    wanted="one module of a name in a run",
+                    wanted="one module of a name in a process",
                     found=f"{source} and {neighbour}",
                     where=str(path),
                     hint="give one of them another name, or run the models one by one",

@@ -39,7 +39,7 @@ LEFTOVER_AGE_S = 24 * 3600.0
 # A run that was quicker may have ended, and its export may have made way for others, before it could be held.
 TRIES = 3
 # hilgate's own code that decides what is exported, beside this package's.
-SOURCES = ("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_file.py")
+SOURCES = ("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_file.py", "user_code.py")
 
 
 @dataclass(frozen=True)

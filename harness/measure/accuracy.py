@@ -16,6 +16,7 @@ from ..finding import Finding
 from ..inputs import Arrays
 from ..limits import Metric
 from ..model import Array, Input
+from ..user_code import missing_file_hint, users_code, words
 
 ACCURACY = Metric("accuracy", "", "the score over the model file's samples, on the device", bound="min")
 METRICS = (ACCURACY,)
@@ -74,12 +75,14 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
         return None
     wanted = "({input name: array[N, …]}, labels[N]), N > 0"
     try:
-        arrays, labels = model.samples()
-        columns = {item.name: np.asarray(arrays[item.name]).astype(item.dtype, copy=False) for item in model.inputs}
-        answers = np.asarray(labels)
-    except Exception as error:
-        found = f"{type(error).__name__}: {error}"
-        raise ModelError("samples() cannot be used", wanted=wanted, found=found, where=where) from error
+        with users_code():
+            arrays, labels = model.samples()
+            given = {item.name: np.asarray(arrays[item.name]) for item in model.inputs}
+            answers = np.asarray(labels)
+        columns = {item.name: given[item.name].astype(item.dtype, copy=False) for item in model.inputs}
+    except (Exception, SystemExit) as error:
+        found, hint = words(error), missing_file_hint(error)
+        raise ModelError("samples() cannot be used", wanted=wanted, found=found, where=where, hint=hint) from error
     if answers.ndim == 0 or len(answers) == 0:
         raise ModelError("the samples have no labels", wanted=wanted, found=f"labels{list(answers.shape)}", where=where)
     plans = {item.name: _plan(item, columns[item.name], model.measure, len(answers), where) for item in model.inputs}
@@ -88,11 +91,11 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
         found = ", ".join(f"{name}: {'one' if one else size}" for name, (one, size) in plans.items())
         what, wanted = "the samples do not fit each other", "the same count of samples in every input of a call"
         raise ModelError(what, wanted=wanted, found=found, where=where)
-    given = len(answers)
-    if at_most is not None and given > max(at_most, step):
-        chosen = np.linspace(0, given - 1, max(at_most, step)).round().astype(int)
+    count = len(answers)
+    if at_most is not None and count > max(at_most, step):
+        chosen = np.linspace(0, count - 1, max(at_most, step)).round().astype(int)
         columns, answers = {name: column[chosen] for name, column in columns.items()}, answers[chosen]
-    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, given)
+    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, count)
 
 
 def _plan(item: Input, column: Array, sizes: Mapping[str, int], count: int, where: str) -> tuple[bool, int]:
@@ -176,9 +179,11 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
         joined = [samples.join(column) for column in zip(*outputs, strict=True)]
         if len(joined) != len(built.outputs):
             raise ValueError(f"wanted the outputs {', '.join(built.outputs)}; found {len(joined)}")
-        value = float(function(rebuild(built.structure, iter(joined)), samples.labels))
-    except Exception as error:
-        found = f"{type(error).__name__}: {error}"
+        outcome = rebuild(built.structure, iter(joined))
+        with users_code():
+            value = float(function(outcome, samples.labels))
+    except (Exception, SystemExit) as error:
+        found = words(error)
         raise ModelError("score() cannot be used", found=found, where=str(built.file.path)) from error
     if not math.isfinite(value):
         raise ModelError(

@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from ..agent.structure import transform
-from ..build import one_thread, warnings_only
+from ..build import one_thread
+from ..user_code import users_code
 
 WIDE = {
     torch.float16: torch.float64,
@@ -80,7 +81,7 @@ def run_in_float64(module: torch.nn.Module, tensors: list[torch.Tensor]) -> Any:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with torch.no_grad(), one_thread(), warnings_only("ignore"), _NoNumpy(), Promoted() as promoted:
+        with torch.no_grad(), one_thread(), users_code("ignore"), _NoNumpy(), Promoted() as promoted:
             answer = module(*(promoted.promote(tensor) for tensor in tensors))
         # A constant may be an answer itself, and have been written to.
         return transform(promoted.promote, answer)

@@ -1,0 +1,116 @@
+"""The user's own code: always imported from its source, and run under settings of its own.
+
+Research code changes what belongs to the whole process: numpy's error state, the filters of warnings. What it changes
+counts while it runs, and not for hilgate's own arithmetic beside it (issue 15).
+"""
+
+from __future__ import annotations
+
+import functools
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import Any, Literal
+
+import numpy as np
+
+# What code is installed by a package manager lies in folders of these names.
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+# Of an error's text: a state_dict that does not fit has a thousand names in it.
+LONGEST = 2000
+
+# The folders of model files: what lies there is the user's, wherever that is.
+_folders: set[Path] = set()
+# numpy's error state as the user's code left it; none while it has not run.
+_errors: dict[str, Any] = {}
+_load_code = SourceFileLoader.get_code
+
+
+@contextmanager
+def users_code(action: Literal["default", "ignore"] = "default") -> Iterator[None]:
+    """Enter the user's code: a warning is no error there, and numpy's error state is what that code made of it.
+
+    Args:
+        action: what becomes of a warning, whatever the filters of the pytest that runs it are: it is shown once at each
+            place, or dropped.
+    """
+    ours = np.geterr()
+    np.seterr(**_errors)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(action)
+            yield
+    finally:
+        _errors.update(np.geterr())
+        np.seterr(**ours)
+
+
+def words(error: BaseException) -> str:
+    """Say an error of the user's code: its type and its text, of a long one the beginning and the end."""
+    try:
+        text = str(error)
+    except Exception as other:  # noqa: BLE001  # a class of the user's own
+        text = f"(its text cannot be had: {type(other).__name__})"
+    if len(text) > LONGEST:
+        half = LONGEST // 2
+        text = f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}"
+    return f"{type(error).__name__}: {text}"
+
+
+def missing_file_hint(error: BaseException) -> str:
+    """Say where a file was looked for that the user's code names by a relative path; "" where that is not the error."""
+    name = getattr(error, "filename", None)
+    if not isinstance(error, FileNotFoundError) or not isinstance(name, str) or Path(name).is_absolute():
+        return ""
+    beside = f"Path(__file__).with_name({name!r})" if Path(name).name == name else f"Path(__file__).parent / {name!r}"
+    return f"a relative path begins at the current folder, {Path.cwd()}; beside the model file it is {beside}"
+
+
+def import_from_source(folder: Path) -> None:
+    """Import what is the user's from its source from now on, in this process, and write no byte code of it.
+
+    Python takes byte code for that of a source with the same size and time in whole seconds: an edit within the second
+    is not seen (issue 15, point 9). Installed packages keep theirs: compiling torch takes many seconds.
+
+    The loader itself is changed, and no finder is added: so are files that the user's code loads by their path.
+
+    Args:
+        folder: a model file's. What lies in it is the user's even where it is inside an installed package.
+    """
+    _folders.add(folder)
+    SourceFileLoader.get_code = _code_of  # type: ignore[assignment, method-assign]
+
+
+def _code_of(loader: SourceFileLoader, fullname: str) -> CodeType | None:
+    path = loader.get_filename(fullname)
+    if not _is_from_source(Path(path)):
+        return _load_code(loader, fullname)
+    code: CodeType = loader.source_to_code(loader.get_data(path), path)
+    return code
+
+
+def _is_from_source(path: Path) -> bool:
+    return any(
+        path.is_relative_to(folder) and not INSTALLED.intersection(path.relative_to(folder).parts)
+        for folder in _folders
+    ) or not is_installed(path)
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file is an installed package's, the standard library's or hilgate's own, and not the user's."""
+    if INSTALLED.intersection(path.parts):
+        return True
+    resolved = path.resolve()
+    return any(resolved.is_relative_to(folder) for folder in _foreign())
+
+
+@functools.cache
+def _foreign() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    folders = [Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return (*folders, Path(__file__).resolve().parent)
