@@ -3,10 +3,10 @@ tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from .agent.frames import ITEM_SIZES
 from .agent.structure import flatten
@@ -20,15 +20,23 @@ from .user_code import missing_file_hint, users_code, words
 if TYPE_CHECKING:
     import torch
 
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True)
 class BuiltModel:
     """A module, and what one eager run of it showed.
 
+    Whatever needs the module is a *question*: a function of a module of harness, whose first argument is a BuiltModel,
+    and whose other arguments and answer are plain data (numbers, texts, arrays, dataclasses of harness's own). It is
+    put by ``ask``, for the module may be in another process; see harness.model_process.
+
     Attributes:
         outputs: the names of its outputs, in order; see harness.agent.structure.
         structure: the outputs of that run, in the model's own nesting; the leaves are names.
         weights: hashes by name; see harness.fingerprint.
+        kept: what one question leaves for the next, such as the float64 module.
     """
 
     file: ModelFile
@@ -36,11 +44,26 @@ class BuiltModel:
     outputs: tuple[str, ...]
     structure: Any
     weights: Mapping[str, str]
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def model(self) -> Model:
         """What the model file says."""
         return self.file.model
+
+    def ask(
+        self,
+        question: Callable[Concatenate[BuiltModel, Arguments], Answer],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Answer:
+        """Put a question to the process that has the module: here, this one.
+
+        Raises:
+            Exception: whatever the question raises.
+        """
+        return question(self, *args, **kwargs)
 
 
 def build_model(file: ModelFile) -> BuiltModel:

@@ -71,8 +71,8 @@ class Investigation:
         self.deployer.close()
         reference.release()
         try:
-            found = locate(
-                built,
+            found = built.ask(
+                locate,
                 self.artifact,
                 [reference.space.make(recipe) for recipe in recipes],
                 self._probe,

@@ -22,17 +22,16 @@ from .device import Device
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
-from .inputs import Arrays, measured_sets
+from .inputs import measured_sets
 from .isa.wheels import outlook
 from .measure import known_metrics
-from .measure.accuracy import EMULATED_SAMPLES, SampleSet, eager_accuracy, read_samples
+from .measure.accuracy import EMULATED_SAMPLES, SampleSet, scored_samples, searched_samples
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model_file import ModelFile
 from .options import Options
 from .parity import PARITY
 from .parity.finds import Finds, Memory
-from .parity.inputs import SAMPLES, samples_of
 from .parity.reference import Reference
 from .progress import ProgressBars
 
@@ -67,12 +66,8 @@ class Run:
         if self._built is None or self._built[0] != file:
             self._built = None  # let go of the one before: two large models need not be held at once
             built = build_model(file)
-
-            def samples() -> Sequence[Arrays]:
-                read = read_samples(built, SAMPLES)
-                return samples_of(read.sets, built.model) if read else ()
-
-            self._built = (file, built, Reference(built, samples), Finds(built.model, file.name, self.memory))
+            reference = Reference(built, lambda: built.ask(searched_samples))
+            self._built = (file, built, reference, Finds(built.model, file.name, self.memory))
         return self._built[1:3]
 
     def finds(self, file: ModelFile) -> Finds:
@@ -86,8 +81,8 @@ class Run:
         wanted = cell.file, cell.device.emulated
         if self._samples is None or self._samples[0] != wanted:
             built, _ = self.built(cell.file)
-            read = read_samples(built, EMULATED_SAMPLES if cell.device.emulated else None)
-            self._samples = (wanted, (read, eager_accuracy(built, read)) if read else None)
+            at_most = EMULATED_SAMPLES if cell.device.emulated else None
+            self._samples = (wanted, built.ask(scored_samples, at_most))
         return self._samples[1]
 
     def artifact(self, cell: Cell) -> Artifact:

@@ -130,6 +130,10 @@ def export_key(built: BuiltModel, artifact_format: str) -> str | None:
     The module itself, its code included; the declared inputs and dimensions; the exporters' source; torch's settings;
     every installed package (conservative, and cheap: a new environment exports anew); Python and the machine.
     """
+    return built.ask(_key, artifact_format)
+
+
+def _key(built: BuiltModel, artifact_format: str) -> str | None:
     try:
         module = module_sha256(built.module)
     except Exception:  # noqa: BLE001  # whatever an attribute's own pickling raises: then there is no caching, only time is lost

@@ -12,7 +12,7 @@ from typing import Any
 from .. import errors
 from ..build import BuiltModel
 from . import RECORD, REFUSAL
-from .settings import read_settings
+from .settings import settings_of
 
 # The worker finds what this process finds, the model's own modules and hilgate itself, wherever they were imported
 # from.
@@ -36,8 +36,8 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         "format": artifact_format,
         "folder": str(folder),
         "weights": dict(built.weights),
-        "settings": read_settings(),
-        "path": sys.path,
+        "settings": built.ask(settings_of),
+        "path": [str(Path(folder).absolute()) for folder in sys.path],
     }
     process = subprocess.Popen(
         [sys.executable, "-c", START],

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..build import BuiltModel
+
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
 
 
 def read_settings() -> dict[str, Any]:
     """Their values in this process, as JSON has them."""
     return {name: read() for name, (read, _) in _settings().items()}
+
+
+def settings_of(built: BuiltModel) -> dict[str, Any]:
+    """Read their values in the process that has the module: a question (see BuiltModel)."""
+    return read_settings()
 
 
 def apply_settings(values: dict[str, Any]) -> None:

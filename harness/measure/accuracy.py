@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..finding import Finding
 from ..inputs import Arrays
 from ..limits import Metric
 from ..model import Array, Input
+from ..parity.inputs import SAMPLES, samples_of
 from ..user_code import missing_file_hint, users_code, words
 
 ACCURACY = Metric("accuracy", "", "the score over the model file's samples, on the device", bound="min")
@@ -118,6 +119,24 @@ def _cut(columns: Mapping[str, Array], count: int, step: int, stacked: bool) -> 
         yield {name: np.asarray(column[at]) for name, column in columns.items()}
 
 
+def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, float] | None:
+    """Read the samples, and score eager PyTorch over them: a question (see BuiltModel).
+
+    Raises: as read_samples and score.
+    """
+    samples = read_samples(built, at_most)
+    return (samples, eager_accuracy(built, samples)) if samples else None
+
+
+def searched_samples(built: BuiltModel) -> list[Arrays]:
+    """Read the samples that the search for mismatches mutates: a question (see BuiltModel).
+
+    Raises: as read_samples.
+    """
+    samples = read_samples(built, SAMPLES)
+    return samples_of(samples.sets, built.model) if samples else []
+
+
 def eager_accuracy(built: BuiltModel, samples: SampleSet) -> float:
     """The score of the module itself."""
     runs = (flatten(run_eager(built.module, arrays)) for arrays in samples.sets)
@@ -155,7 +174,7 @@ class AccuracyRun:
             self.report(len(outputs), len(samples.sets))
         details = {"eager": eager, "given": samples.given}
         try:
-            value = score(self.built, samples, outputs)
+            value = self.built.ask(score, replace(samples, sets=()), outputs)
         except ModelError as error:
             failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
             return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details=details)

@@ -17,6 +17,7 @@ from ..build import BuiltModel, call_build, run_eager
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
 from ..model import Array, Closeness
+from ..user_code import words
 from .comparison import Expected, ulp
 from .conditioning import noise
 from .inputs import InputSpace
@@ -24,6 +25,10 @@ from .inputs import InputSpace
 if TYPE_CHECKING:
     import torch
 
+    from .pointing import Picked
+
+# What the float64 module is kept under.
+FLOAT64 = "float64"
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
 
@@ -47,7 +52,6 @@ class Reference:
     def __init__(self, built: BuiltModel, samples: Callable[[], Sequence[Arrays]] = tuple) -> None:
         self.built = built
         self._samples = samples
-        self._wide: torch.nn.Module | None = None
         self._known: OrderedDict[str, list[Expected]] = OrderedDict()
         self._bytes = 0
         self._usual: dict[str, float] | None = None
@@ -92,13 +96,13 @@ class Reference:
         expected = self(arrays, key)
         if all(one.eager.dtype.kind not in "iu" for one in expected):
             return expected
-        from .pointing import picked, with_scale
+        from .pointing import with_scale
 
-        near = picked(lambda: run_eager(self.built.module, arrays))
+        near = self.built.ask(eager_picked, arrays)
         if (closeness := self._closeness) is not None:
             found = {name: replace(one, scale=closeness.allowed) for name, one in near.items()}
         else:
-            exact = picked(lambda: self._run_wide(arrays))
+            exact = self.built.ask(exact_picked, arrays)
             found = {name: one for name in near if (one := with_scale(near[name], exact.get(name))) is not None}
         return [replace(one, picked=found.get(one.name)) for one in expected]
 
@@ -113,10 +117,10 @@ class Reference:
         """
 
         def eager(beside: Arrays) -> Mapping[str, Array]:
-            return _leaves(run_eager(self.built.module, beside))
+            return self.built.ask(eager_leaves, beside)
 
         def exact(beside: Arrays) -> Mapping[str, Array]:
-            return _leaves(self._run_wide(beside))
+            return self.built.ask(exact_leaves, beside)
 
         expected = self.picking(arrays, key)
         if self._closeness is not None:
@@ -124,6 +128,8 @@ class Reference:
         try:
             here = {one.name: one.exact for one in expected}
             widening = noise(self.built.model.inputs, arrays, here, eager, exact)
+        except HilgateError:
+            raise
         except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
             return expected
         return [
@@ -142,16 +148,18 @@ class Reference:
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""
-        self._wide = None
+        self.built.ask(release_float64)
 
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            eager = _leaves(run_eager(self.built.module, arrays))
+            eager = self.built.ask(eager_leaves, arrays)
+        except HilgateError:
+            raise  # the process that had the module is gone
         except Exception as error:
-            what, found = "the model rejects inputs that its file declares", f"{type(error).__name__}: {error}"
+            what, found = "the model rejects inputs that its file declares", words(error)
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
-        if not self.computed and _differ(eager, _leaves(run_eager(self.built.module, arrays))):
+        if not self.computed and _differ(eager, self.built.ask(eager_leaves, arrays)):
             what, wanted = "the model has no reference", "the same answer each time forward gets the same input"
             found = "two answers for one input: forward draws random numbers, or keeps something from call to call"
             raise NoReference(what, wanted=wanted, found=found, where=where)
@@ -163,9 +171,11 @@ class Reference:
                 for name, array in eager.items()
             ]
         try:
-            exact = _leaves(self._run_wide(arrays))
+            exact = self.built.ask(exact_leaves, arrays)
+        except HilgateError:
+            raise
         except Exception as error:
-            raise self._none(f"{type(error).__name__}: {error}") from error
+            raise self._none(words(error)) from error
         if (wanted := _forms(eager)) != (found := _forms(exact)):
             raise self._none(f"float32 gives {wanted}; float64 gives {found}")
         return [Expected(name, array, exact[name]) for name, array in eager.items()]
@@ -184,14 +194,47 @@ class Reference:
         tolerance = self.built.model.tolerance
         return tolerance if isinstance(tolerance, Closeness) else None
 
-    def _run_wide(self, arrays: Arrays) -> Any:
-        import torch
 
-        from .promotion import run_in_float64
+# Questions (see BuiltModel): they run where the module is.
 
-        if self._wide is None:
-            self._wide = in_float64(self.built)
-        return run_in_float64(self._wide, [torch.from_numpy(array.copy()) for array in arrays.values()])
+
+def eager_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
+    """Run the module as it is: its outputs by name."""
+    return _leaves(run_eager(built.module, arrays))
+
+
+def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
+    """Run the module in float64: its outputs by name."""
+    return _leaves(_run_wide(built, arrays))
+
+
+def eager_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
+    """Run the module as it is: by output, what its indices were picked from."""
+    from .pointing import picked
+
+    return picked(lambda: run_eager(built.module, arrays))
+
+
+def exact_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
+    """Run the module in float64: by output, what its indices were picked from."""
+    from .pointing import picked
+
+    return picked(lambda: _run_wide(built, arrays))
+
+
+def release_float64(built: BuiltModel) -> None:
+    """Let go of the float64 module; the next question that needs it makes it again."""
+    built.kept.pop(FLOAT64, None)
+
+
+def _run_wide(built: BuiltModel, arrays: Arrays) -> Any:
+    import torch
+
+    from .promotion import run_in_float64
+
+    if FLOAT64 not in built.kept:
+        built.kept[FLOAT64] = in_float64(built)
+    return run_in_float64(built.kept[FLOAT64], [torch.from_numpy(array.copy()) for array in arrays.values()])
 
 
 def in_float64(built: BuiltModel) -> torch.nn.Module:
