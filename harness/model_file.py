@@ -72,10 +72,19 @@ def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
         ModelError: see read_model; or a limit is not usable.
     """
     model = read_model(path)
+    return ModelFile(path.resolve(), model, checked_limits(path, model, metrics))
+
+
+def checked_limits(path: Path, model: Model, metrics: Iterable[Metric]) -> tuple[Limit, ...]:
+    """Validate a model's limits.
+
+    Raises:
+        ModelError: one is not usable, or could never be broken.
+    """
     where = f"{path.name}: limits"
     limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
     _refuse_idle_limits(model, where)
-    return ModelFile(path.resolve(), model, limits)
+    return limits
 
 
 def _refuse_idle_limits(model: Model, where: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from .backends import Backend, load_backend
 from .baseline import read_baseline
 from .cell import Cell
 from .device import Device, load_device
 from .errors import BackendError, InputError, ModelError
+from .limits import Metric
 from .measure import known_metrics
-from .model_file import load_model
+from .model_process import HostedFile, read_hosted
 from .options import Options
 
 
@@ -23,7 +25,33 @@ def plan_cells(options: Options) -> list[Cell]:
         BackendError: a named backend does not exist, or no named device lists it.
     """
     metrics = known_metrics().values()
-    files = [load_model(path, metrics) for path in dict.fromkeys(path.resolve() for path in options.models)]
+    files = _read_files(dict.fromkeys(path.resolve() for path in options.models), list(metrics))
+    try:
+        return _plan(options, files, metrics)
+    except BaseException:
+        _close(files)
+        raise
+
+
+def _read_files(paths: Iterable[Path], metrics: Sequence[Metric]) -> list[HostedFile]:
+    """Read every file in a process of its own. The first one's stays, for its cells come first; the others' end."""
+    files: list[HostedFile] = []
+    try:
+        for path in paths:
+            files.append(read_hosted(path, metrics))
+            _close(files[1:])
+    except BaseException:
+        _close(files)
+        raise
+    return files
+
+
+def _close(files: Iterable[HostedFile]) -> None:
+    for file in files:
+        file.process.close()
+
+
+def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Metric]) -> list[Cell]:
     devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
     named = [load_backend(name) for name in dict.fromkeys(options.backends)]
     cells = [

@@ -9,7 +9,7 @@ from typing import Any
 
 from .agent.timing import since_process_start_ns
 from .board import Board, open_board
-from .build import BuiltModel, build_model
+from .build import BuiltModel
 from .bundle import Bundle, make_bundle
 from .bundle.planning import plan_runtime
 from .bundle.runtime import Runtime
@@ -29,6 +29,7 @@ from .measure.accuracy import EMULATED_SAMPLES, SampleSet, scored_samples, searc
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model_file import ModelFile
+from .model_process import HostedFile, build_hosted
 from .options import Options
 from .parity import PARITY
 from .parity.finds import Finds, Memory
@@ -65,7 +66,8 @@ class Run:
         """A model, built and looked at, and its reference."""
         if self._built is None or self._built[0] != file:
             self._built = None  # let go of the one before: two large models need not be held at once
-            built = build_model(file)
+            self._close_processes(but=file)
+            built = build_hosted(file)
             reference = Reference(built, lambda: built.ask(searched_samples))
             self._built = (file, built, reference, Finds(built.model, file.name, self.memory))
         return self._built[1:3]
@@ -235,7 +237,14 @@ class Run:
         """Let go of devices and terminal."""
         self.counter.close()
         self._let_go()
+        self._close_processes()
         self.progress.close()
+
+    def _close_processes(self, but: ModelFile | None = None) -> None:
+        """End the processes of the models, but for one."""
+        for cell in self.cells:
+            if isinstance(cell.file, HostedFile) and cell.file is not but:
+                cell.file.process.close()
 
     def _let_go(self) -> None:
         if self._board is not None:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -153,13 +153,13 @@ class Reference:
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            eager = self.built.ask(eager_leaves, arrays)
+            runs = self.built.ask(run_both, arrays, exact=self._closeness is None, twice=not self.computed)
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception as error:
             what, found = "the model rejects inputs that its file declares", words(error)
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
-        if not self.computed and _differ(eager, self.built.ask(eager_leaves, arrays)):
+        if not runs.repeatable:
             what, wanted = "the model has no reference", "the same answer each time forward gets the same input"
             found = "two answers for one input: forward draws random numbers, or keeps something from call to call"
             raise NoReference(what, wanted=wanted, found=found, where=where)
@@ -168,17 +168,13 @@ class Reference:
                 Expected(
                     name, array, array.astype(np.float64) if array.dtype.kind == "f" else array, closeness=closeness
                 )
-                for name, array in eager.items()
+                for name, array in runs.eager.items()
             ]
-        try:
-            exact = self.built.ask(exact_leaves, arrays)
-        except HilgateError:
-            raise
-        except Exception as error:
-            raise self._none(words(error)) from error
-        if (wanted := _forms(eager)) != (found := _forms(exact)):
+        if runs.failure:
+            raise self._none(runs.failure)
+        if (wanted := _forms(runs.eager)) != (found := _forms(runs.exact)):
             raise self._none(f"float32 gives {wanted}; float64 gives {found}")
-        return [Expected(name, array, exact[name]) for name, array in eager.items()]
+        return [Expected(name, array, runs.exact[name]) for name, array in runs.eager.items()]
 
     def _none(self, found: str) -> NoReference:
         return NoReference(
@@ -195,12 +191,50 @@ class Reference:
         return tolerance if isinstance(tolerance, Closeness) else None
 
 
+@dataclass(frozen=True)
+class Runs:
+    """What a module gave for one set of inputs.
+
+    Attributes:
+        eager: in its own types, by output.
+        exact: in float64.
+        repeatable: whether a second run gave the same.
+        failure: why there is no float64 run; "" where there is one.
+    """
+
+    eager: Mapping[str, Array]
+    exact: Mapping[str, Array]
+    repeatable: bool = True
+    failure: str = ""
+
+
 # Questions (see BuiltModel): they run where the module is.
 
 
 def eager_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
     """Run the module as it is: its outputs by name."""
     return _leaves(run_eager(built.module, arrays))
+
+
+def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, twice: bool) -> Runs:
+    """Run the module as it is, and in float64: one question for both, for the search puts it hundreds of times.
+
+    Args:
+        exact: whether it is run in float64.
+        twice: whether it is run as it is once more, to see whether that gives the same.
+
+    Raises:
+        Exception: whatever forward raises in the module's own types.
+    """
+    eager = eager_leaves(built, arrays)
+    if twice and _differ(eager, eager_leaves(built, arrays)):
+        return Runs(eager, {}, repeatable=False)
+    try:
+        return Runs(eager, exact_leaves(built, arrays) if exact else {})
+    except HilgateError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever forward raises in float64
+        return Runs(eager, {}, failure=words(error))
 
 
 def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:

@@ -1,0 +1,154 @@
+"""A model file and its module as a run sees them, while the code of both is in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+
+from ..build import BuiltModel, build_model
+from ..limits import Metric
+from ..model import Model
+from ..model_file import ModelFile, checked_limits, read_model
+from .process import ModelProcess
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class HostedFile(ModelFile):
+    """A model file, and the process that runs it.
+
+    What can be called in its model is a StandIn.
+    """
+
+    process: ModelProcess = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Something in a model file that can be called, such as ``build``.
+
+    hilgate itself never calls it: it asks the process. A test of the user's own may, and then, and only then, the file
+    is read in pytest's process too.
+    """
+
+    path: Path
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it here."""
+        return getattr(_read_here(self.path), self.name)(*args, **kwargs)
+
+
+_here: dict[Path, Model] = {}
+
+
+def _read_here(path: Path) -> Model:
+    if path not in _here:
+        _here[path] = read_model(path)
+    return _here[path]
+
+
+class HostedModel(BuiltModel):
+    """A module that is in a process of its own.
+
+    ``module`` and ``structure`` are made in pytest's process when a test of the user's own asks for them.
+    """
+
+    def __init__(self, file: HostedFile, outputs: tuple[str, ...], weights: Mapping[str, str]) -> None:
+        vars(self).update(file=file, outputs=outputs, weights=weights, kept={}, process=file.process)
+
+    def ask(
+        self,
+        question: Callable[Concatenate[BuiltModel, Arguments], Answer],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Answer:
+        """Put a question to the process that has the module.
+
+        Raises: as ModelProcess.ask.
+        """
+        process: ModelProcess = vars(self)["process"]
+        return process.ask(question, *args, **kwargs)
+
+    @cached_property
+    def _here(self) -> BuiltModel:
+        return build_model(self.file)
+
+    @property
+    def module(self) -> Any:
+        """The module, built once more in this process."""
+        return self._here.module
+
+    @property
+    def structure(self) -> Any:
+        """Its outputs in its own nesting."""
+        return self._here.structure
+
+
+def read_hosted(path: Path, metrics: Sequence[Metric]) -> HostedFile:
+    """Read a model file in a process of its own, and validate its limits against the metrics that exist.
+
+    Raises:
+        ModelError: see harness.model_file; or its process died.
+    """
+    process = ModelProcess(path)
+    try:
+        declared = process.ask_file(declaration, list(metrics))
+    except BaseException:
+        process.close()
+        raise
+    return HostedFile(declared.path, declared.model, declared.limits, process)
+
+
+def build_hosted(file: ModelFile) -> BuiltModel:
+    """Build a file's model where its code runs.
+
+    Raises:
+        ModelError: see build_model; or its process died.
+    """
+    if not isinstance(file, HostedFile):
+        return build_model(file)
+    outputs, weights = file.process.ask(built_facts)
+    return HostedModel(file, outputs, weights)
+
+
+def declaration(file: ModelFile, metrics: Sequence[Metric]) -> ModelFile:
+    """What a model file says, without its code: a question.
+
+    Raises:
+        ModelError: a limit is not usable.
+    """
+    limits = checked_limits(file.path, file.model, metrics)
+    said = {item.name: _plain(file.path, item.name, getattr(file.model, item.name)) for item in fields(Model)}
+    return ModelFile(file.path, Model(**said), limits)
+
+
+def built_facts(built: BuiltModel) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The names of a module's outputs, and the hashes of its weights: a question."""
+    return built.outputs, dict(built.weights)
+
+
+def _plain(path: Path, name: str, value: Any) -> Any:
+    """The same in Python's and harness's own types."""
+    if isinstance(value, Mapping):
+        return {_plain(path, name, key): _plain(path, name, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_plain(path, name, item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if is_dataclass(value) and not isinstance(value, type):
+        kind: Any = next((kind for kind in type(value).__mro__ if kind.__module__.startswith("harness.")), type(value))
+        return kind(**{item.name: _plain(path, name, getattr(value, item.name)) for item in fields(kind)})
+    if isinstance(value, np.generic):
+        return value.item()
+    for base in (bool, int, float, str):
+        if isinstance(value, base):
+            return base(value)
+    return StandIn(path, name) if callable(value) else value
