@@ -36,8 +36,11 @@ def test_what_is_not_so_is_found(declared: Any, seen: Any, places: Any) -> None:
     assert list(refuted(declared, seen)) == places
 
 
+NOTHING: Any = None
+
+
 def net(**dims: tuple[int, int]) -> Model:
-    return Model(build=dict, inputs=[Input("x", (*dims, 4))], dims=dims)
+    return Model(build=lambda: NOTHING, inputs=[Input("x", (*dims, 4))], dims=dims)
 
 
 def test_each_dimension_is_another_one_while_the_others_stay() -> None:
