@@ -105,7 +105,7 @@ def _case(nodes: int, folder: Path) -> Case:
     (target := folder / str(nodes)).mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        export_traced(built.module, built.model, target)
+        export_traced(built.module, built.model, built.outputs, target)
     file = target / FILE
     graph = onnx.load(str(file)).graph
     if len(graph.node) != nodes:

@@ -3,8 +3,9 @@ tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -71,11 +72,12 @@ def build_model(file: ModelFile) -> BuiltModel:
 
     Raises:
         ModelError: build raises, makes no module, one in training mode or other weights at the second call; or the
-            module rejects the inputs that the file declares, or its outputs are not tensors.
+            module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors.
     """
     weights = weight_hashes(call_build(file.model, where := str(file.path)))
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module), where, "two builds")
+    check_input_order([item.name for item in file.model.inputs], parameter_names(module), where)
     outputs, structure = _run_once(file.model, module, where)
     return BuiltModel(file, module, outputs, structure, weights)
 
@@ -92,7 +94,9 @@ def call_build(model: Model, where: str) -> torch.nn.Module:
         raise ModelError("build() raised", found=words(error), where=where, hint=hint) from error
     if not isinstance(module, torch.nn.Module):
         raise ModelError("build() made no module", wanted="a torch.nn.Module", found=type(module).__name__, where=where)
-    training = [name or "the module itself" for name, part in module.named_modules() if part.training]
+    training = [
+        name or "the module itself" for name, part in module.named_modules() if getattr(part, "training", False)
+    ]  # a frozen ScriptModule has none
     if training:
         raise ModelError(
             "the module is in training mode",
@@ -119,6 +123,59 @@ def check_same_weights(first: Mapping[str, str], second: Mapping[str, str], wher
             where=where,
             hint="load trained weights, or seed them: torch.manual_seed(0) at the start of build()",
         )
+
+
+def parameter_names(module: torch.nn.Module) -> list[str]:
+    """List forward's parameters that take inputs by position, as far as their names are known."""
+    import torch
+
+    inner = getattr(module, "_orig_mod", module)  # of what torch.compile made
+    while isinstance(inner, torch.nn.DataParallel):
+        inner = inner.module
+    forward: Any = inner.forward
+    if isinstance(inner, torch.jit.ScriptModule):
+        with suppress(AttributeError, RuntimeError):  # one without a schema
+            return [argument.name for argument in forward.schema.arguments[1:]]
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [item.name for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+
+
+def check_input_order(inputs: Sequence[str], parameters: Sequence[str], where: str) -> None:
+    """Refuse inputs that have the names of forward's parameters, and not their places: they would be crossed silently.
+
+    Args:
+        inputs: their names, in the order in which they go to forward.
+        parameters: forward's, see parameter_names. A name that is none of them may stand for any.
+
+    Raises:
+        ModelError: naming each such input, the parameter that it goes to, and the order to write.
+    """
+    crossed = [
+        f"input {name} goes to forward's parameter {parameters[place]}"
+        if place < len(parameters)
+        else f"input {name} goes behind forward's parameters"
+        for place, name in enumerate(inputs)
+        if name in parameters and parameters.index(name) != place
+    ]
+    if not crossed:
+        return
+    free = iter(name for name in inputs if name not in parameters)
+    last = max(parameters.index(name) for name in inputs if name in parameters)
+    order = [name if name in inputs else next(free, f"({name})") for name in parameters[: last + 1]]
+    missing = (
+        "; the model needs an input for what stands in brackets, or a module around it whose forward leaves it out"
+    )
+    raise ModelError(
+        "the inputs stand in another order than forward's parameters",
+        wanted="inputs in the order " + ", ".join([*order, *free]),
+        found=", ".join(crossed),
+        where=where,
+        hint="inputs go to forward by position: change their order"
+        + (missing if any(name.startswith("(") for name in order) else ", or give them names that are none of its own"),
+    )
 
 
 def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[str, ...], Any]:

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .agent.frames import Frame, read_frame
+from .agent.illegal import MARK
 from .agent.wire import FrameError
 from .board import Board
 from .bundle import Bundle
 from .cell import Cell
 from .death import Death
-from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
+from .deployment import Deployment, DeviceTime, Inputs, LoadReport, Timeouts
 from .errors import AgentFailure, DeploymentError
-from .inputs import measured_sets
+from .export.shapes import at_sizes
+from .inputs import describe, measured_sets, traced_sizes
+from .messages import MOST, distinct_lines
 
 # Half of what the agent waits for a request before it ends by itself.
 IDLE_S = 900.0
@@ -61,6 +64,7 @@ class Deployer:
     load: LoadReport | None = None
     failed: DeploymentError | None = None
     notes: list[str] = field(default_factory=list)
+    _said: set[str] = field(default_factory=set)  # kinds of line
 
     def shared(self) -> tuple[Deployment, LoadReport]:
         """The deployment that checks use in turn; a new one where it has been idle so long that it may end."""
@@ -88,9 +92,26 @@ class Deployer:
             self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
             settings, options = self.cell.device.settings, self.cell.options
-            self.load = self.live.load(self.bundle.entry, inputs, settings=settings, options=options)
+            with self._sizes_named(inputs):
+                self.load = self.live.load(self.bundle.entry, inputs, settings=settings, options=options)
             check_settings(settings, self.load.settings, where)
         return self.live, self.load
+
+    @contextmanager
+    def _sizes_named(self, inputs: Inputs) -> Iterator[None]:
+        """A block whose AgentFailure says the sizes: an export may hold those of its example, and take no others."""
+        try:
+            yield
+        except AgentFailure as error:
+            model = self.cell.file.model
+            measured, traced = at_sizes(model.measure), at_sizes(traced_sizes(model))
+            error.wanted = f"the artifact loaded, and one inference{measured} ({describe(inputs)})"
+            if measured != traced:
+                error.hint = (
+                    f"if it is the shape that is refused: the export's example was{traced}; look in forward for "
+                )
+                error.hint += "what keeps its sizes (int(), a Python if, a table made once)"
+            raise
 
     @contextmanager
     def failures_kept(self) -> Iterator[None]:
@@ -133,7 +154,10 @@ class Deployer:
     def close(self) -> None:
         """End the live deployment, if there is one."""
         if self.live is not None:
+            ended = self.live.alive  # of one that died, the error quotes it
             self.live.close()
+            if ended:
+                self._note_messages(self.live.channel.stderr_tail())
         self.live = self.load = None
 
     def _cause_of_death(self, pid: int, status: int, said: str) -> Death | None:
@@ -149,6 +173,16 @@ class Deployer:
             self._note(note)
         if greeting:
             self._note(f"something was printed before the agent's first frame: {greeting[:200]!r}")
+
+    def _note_messages(self, text: str) -> None:
+        """Of all processes of a cell the first few kinds of line: each says the same."""
+        for kind, line in distinct_lines(text, without=MARK).items():
+            if kind not in self._said:
+                self._said.add(kind)
+                if len(self._said) <= MOST:
+                    self._note(f"the runtime wrote to stderr: {line}")
+                elif len(self._said) == MOST + 1:
+                    self._note(f"the runtime wrote more than {MOST} kinds of line to stderr")
 
     def _note(self, note: str) -> None:
         if note not in self.notes:  # every process of the cell is greeted alike

@@ -1,4 +1,4 @@
-"""From a module to an artifact: one file per format, found by its name, with ``EXPORTERS``.
+"""From a module to an artifact: one file per format, found by its name, with ``exporters``.
 
 Exports run in a process of their own (``worker``): torch gives every trace in one process other names, and the same
 model must give the same artifact. They are cached under a key of all that they depend on, and a cached artifact is
@@ -17,8 +17,9 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..bounded import hold, locked, prune_caches
@@ -27,6 +28,7 @@ from ..cache import cache_folder, file_sha256, new_entry, storage_errors
 from ..errors import StorageError
 from ..fingerprint import module_sha256
 from .settings import read_settings
+from .shapes import Declared
 
 RECORD = "artifact.json"
 # The export process prints its refusal behind this, as JSON.
@@ -59,6 +61,7 @@ class Artifact:
         exporter: which exporter made it, with its version.
         warnings: what the exporter said, such as a branch that was traced one way only.
         cached: whether it was made by an earlier run.
+        shapes: what the file declares of the shapes of its inputs and outputs; empty where its format does not.
     """
 
     folder: Path
@@ -67,6 +70,7 @@ class Artifact:
     exporter: str
     warnings: tuple[str, ...]
     cached: bool = False
+    shapes: Declared = field(default_factory=dict, hash=False)
 
     @property
     def sha256(self) -> str:
@@ -145,6 +149,7 @@ def _key(built: BuiltModel, artifact_format: str) -> str | None:
         "name": built.file.path.name,
         "format": artifact_format,
         "inputs": [asdict(item) for item in built.model.inputs],
+        "outputs": list(built.outputs),
         "dims": {name: list(ends) for name, ends in built.model.dims.items()},
         "exporters": [file_sha256(path) for path in own],
         "settings": read_settings(),
@@ -168,10 +173,18 @@ def _identity(item: importlib.metadata.Distribution) -> str:
     return f"{item.name}=={item.version} {changed}"
 
 
-def write_record(folder: Path, artifact_format: str, names: list[str], exporter: str, warnings: list[str]) -> None:
+def write_record(
+    folder: Path,
+    artifact_format: str,
+    names: list[str],
+    exporter: str,
+    warnings: list[str],
+    shapes: Declared = MappingProxyType({}),
+) -> None:
     """Describe the files of a folder, so that it can be read as an artifact."""
     files = [asdict(ArtifactFile(name, file_sha256(folder / name), (folder / name).stat().st_size)) for name in names]
-    record = {"format": artifact_format, "files": files, "exporter": exporter, "warnings": warnings}
+    said = {"exporter": exporter, "warnings": warnings, "shapes": dict(shapes)}
+    record = {"format": artifact_format, "files": files, **said}
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
@@ -181,7 +194,8 @@ def _read(folder: Path, *, cached: bool) -> Artifact | None:
         record: Mapping[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         files = tuple(ArtifactFile(**file) for file in record["files"])
         whole = all(file_sha256(folder / file.name) == file.sha256 for file in files)
-        found = Artifact(folder, record["format"], files, record["exporter"], tuple(record["warnings"]), cached)
+        said = tuple(record["warnings"])
+        found = Artifact(folder, record["format"], files, record["exporter"], said, cached, record["shapes"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if whole and files else None

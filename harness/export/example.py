@@ -1,11 +1,10 @@
-"""What every exporter needs: inputs to trace with, and a module whose outputs are laid flat."""
+"""What every exporter needs: inputs to trace with, a module whose outputs are laid flat, what of it is scripted."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ..agent.structure import flatten
-from ..build import run_eager
 from ..inputs import traced_sizes, uniform_set
 from ..model import Model
 
@@ -18,11 +17,6 @@ def example_tensors(model: Model) -> tuple[torch.Tensor, ...]:
     import torch
 
     return tuple(torch.from_numpy(array) for array in uniform_set(model, traced_sizes(model), seed=0).values())
-
-
-def output_names(module: torch.nn.Module, model: Model) -> list[str]:
-    """The names of the module's outputs, in order."""
-    return [name for name, _ in flatten(run_eager(module, uniform_set(model, traced_sizes(model), seed=0)))]
 
 
 def laid_flat(module: torch.nn.Module) -> torch.nn.Module:
@@ -38,3 +32,15 @@ def laid_flat(module: torch.nn.Module) -> torch.nn.Module:
             return tuple(leaf for _, leaf in flatten(self.model(*inputs)))
 
     return Flat().eval()
+
+
+def scripted_parts(module: torch.nn.Module) -> list[str]:
+    """Name the outermost parts of a module that are TorchScript already; "" is the module itself."""
+    import torch
+
+    found: list[str] = []
+    for name, part in module.named_modules():
+        inside = any(not outer or name.startswith(f"{outer}.") for outer in found)
+        if isinstance(part, torch.jit.ScriptModule) and not inside:
+            found.append(name)
+    return found

@@ -1,16 +1,20 @@
-"""ONNX: ``model.onnx``, by the dynamo exporter; what that refuses, by the older one, which traces."""
+"""ONNX: ``model.onnx``, by the dynamo exporter; what that refuses, by the older one, which traces.
+
+What is scripted already the older one takes as it is, control flow included. An ordinary module with a scripted part it
+refuses, and takes torch.jit.trace's ScriptModule of it (all tried with torch 2.13)."""
 
 from __future__ import annotations
 
 import ast
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model import Model
-from .example import example_tensors, laid_flat, output_names
+from .example import example_tensors, laid_flat, scripted_parts
+from .shapes import Declared, Shapes, at_sizes, refuted
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +28,7 @@ EXTERNAL_ABOVE = 1_800_000_000
 KEPT_NOTES = re.compile(r"pkg\.torch\.onnx\.(name_scopes|class_hierarchy)\Z")
 
 
-def export_dynamo(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
+def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
     """Export through torch.export: refuses what depends on a tensor's value."""
     import onnx
     import torch
@@ -37,7 +41,7 @@ def export_dynamo(module: torch.nn.Module, model: Model, folder: Path) -> list[s
         return None
 
     shapes = tuple({axis: dimension(size) for axis, size in enumerate(item.shape)} for item in model.inputs)
-    program = _export(module, model, None, dynamo=True, dynamic_shapes=(shapes,))
+    program = _export(laid_flat(module), model, outputs, None, dynamo=True, dynamic_shapes=(shapes,))
     if not _is_large(module):
         return _save(program.model_proto, folder, external=False)
     # Straight to the disk: a protocol buffer of such a size cannot even be asked how large it is.
@@ -45,8 +49,24 @@ def export_dynamo(module: torch.nn.Module, model: Model, folder: Path) -> list[s
     return _save(onnx.load(str(folder / FILE), load_external_data=False), folder, external=True)
 
 
-def export_traced(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
+def export_traced(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
     """Export by tracing: takes more, and bakes in what it should refuse."""
+    return _export_older(laid_flat(module), model, outputs, folder)
+
+
+def export_scripted(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
+    """Export a ScriptModule as it is: one tensor as output, or tuples of them."""
+    return _export_older(module, model, outputs, folder)
+
+
+def export_retraced(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
+    """Export a trace of a module: what is scripted in it stays so."""
+    from .torchscript import traced
+
+    return _export_older(traced(laid_flat(module), model, strict=True), model, outputs, folder)
+
+
+def _export_older(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
     import onnx
 
     axes = {
@@ -55,7 +75,7 @@ def export_traced(module: torch.nn.Module, model: Model, folder: Path) -> list[s
     }
     with tempfile.TemporaryDirectory(dir=folder) as name:  # of a large model every weight becomes a file
         path = Path(name, FILE)
-        _export(module, model, str(path), dynamo=False, dynamic_axes=axes)
+        _export(module, model, outputs, str(path), dynamo=False, dynamic_axes=axes)
         proto = onnx.load(str(path))
         if _is_large(module):
             onnx.external_data_helper.convert_model_to_external_data(proto, location=DATA)
@@ -64,24 +84,82 @@ def export_traced(module: torch.nn.Module, model: Model, folder: Path) -> list[s
         return _save(proto, folder, external=_is_large(module))
 
 
-EXPORTERS = {"torch.onnx.export(dynamo=True)": export_dynamo, "torch.onnx.export(dynamo=False)": export_traced}
+DYNAMO, OLDER = "torch.onnx.export(dynamo=True)", "torch.onnx.export(dynamo=False)"
+RETRACED = f"torch.jit.trace, then {OLDER}"
 
 
-def _export(module: torch.nn.Module, model: Model, target: str | None, **options: Any) -> Any:
-    """Export with the outputs laid flat: a graph has no nesting, and exporters order dicts each in their own way."""
+def exporters(module: torch.nn.Module) -> Mapping[str, Callable[..., list[str]]]:
+    """Choose the exporters of a module, by their labels, the one to try first in front."""
+    parts = scripted_parts(module)
+    if parts == [""]:  # torch.export takes none
+        return {OLDER: export_scripted, RETRACED: export_retraced}
+    return {DYNAMO: export_dynamo, **({RETRACED: export_retraced} if parts else {OLDER: export_traced})}
+
+
+def _export(module: torch.nn.Module, model: Model, outputs: Sequence[str], target: str | None, **options: Any) -> Any:
+    """Export a module whose outputs are flat: a graph has no nesting, and exporters order dicts each in their own way.
+
+    Nothing has run it before: a table of positions, or a grid, that it makes on its first call would be in the file at
+    the size of that call (issue 15).
+    """
     import torch
 
     with torch.no_grad():
         return torch.onnx.export(
-            laid_flat(module),
+            module,
             example_tensors(model),
             target,
             input_names=[item.name for item in model.inputs],
-            output_names=output_names(module, model),
+            output_names=list(outputs),
             external_data=False,
             verbose=False,
             **options,
         )
+
+
+def declared_shapes(proto: onnx.ModelProto) -> Declared:
+    """Read what a file declares of its inputs and outputs."""
+    weights = {item.name for item in proto.graph.initializer}
+    inputs = [item for item in proto.graph.input if item.name not in weights]
+    found: dict[str, list[int | str | None] | None] = {}
+    for item in (*inputs, *proto.graph.output):
+        kind = item.type.tensor_type
+        sizes = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.shape.dim]
+        found.setdefault(item.name, sizes if kind.HasField("shape") else None)
+    return found
+
+
+def correct_shapes(folder: Path, seen: Iterable[tuple[Mapping[str, int], Shapes]]) -> tuple[Declared, list[str]]:
+    """Leave open in the file what it declares of an output's shape, and is not so.
+
+    Args:
+        seen: dimensions, and shapes by name, of several inferences of the module.
+
+    Returns:
+        What it declares now, and what was wrong.
+    """
+    import onnx
+
+    proto = onnx.load(str(folder / FILE), load_external_data=False)
+    said: dict[tuple[str, int | None], str] = {}
+    for sizes, shapes in seen:
+        for place, what in refuted(declared_shapes(proto), shapes).items():
+            said.setdefault(place, what + at_sizes(sizes))
+    outputs = {item.name: item.type.tensor_type for item in proto.graph.output}
+    given = {item.name for item in proto.graph.input}
+    notes = []
+    for (name, axis), what in said.items():
+        if name in given:
+            notes.append(f"about the file's shapes: {what}: a runtime takes no other")
+            continue
+        if axis is None:
+            outputs[name].ClearField("shape")
+        else:
+            outputs[name].shape.dim[axis].Clear()
+        notes.append(f"about the file's shapes: {what}: now it leaves that open")
+    if notes:
+        onnx.save(proto, str(folder / FILE))
+    return declared_shapes(proto), notes
 
 
 def _is_large(module: torch.nn.Module) -> bool:

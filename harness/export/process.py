@@ -36,6 +36,7 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         "format": artifact_format,
         "folder": str(folder),
         "weights": dict(built.weights),
+        "outputs": list(built.outputs),
         "settings": built.ask(settings_of),
         "path": [str(Path(folder).absolute()) for folder in sys.path],
     }

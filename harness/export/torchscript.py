@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model import Model
-from .example import example_tensors, laid_flat, output_names
+from .example import example_tensors, laid_flat
 
 if TYPE_CHECKING:
     import torch
@@ -20,38 +20,43 @@ FILE = "model.pt"
 NAMES = "hilgate_output_names.json"
 
 
-def trace(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
+def trace(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
     """Trace with the outputs as they are: a user's C++ finds the same nesting."""
     import torch
 
     if isinstance(module, torch.jit.ScriptModule):
         return _save(module, folder, {})
-    return _save(_traced(module, model, strict=output_names(module, model) == ["output"]), folder, {})
+    return _save(traced(module, model, strict=list(outputs) == ["output"]), folder, {})
 
 
-def trace_flat(module: torch.nn.Module, model: Model, folder: Path) -> list[str]:
+def trace_flat(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
     """Trace with the outputs laid flat: TorchScript's dicts hold values of one type only."""
-    names = {NAMES: json.dumps(output_names(module, model))}
-    return _save(_traced(laid_flat(module), model, strict=True), folder, names)
+    names = {NAMES: json.dumps(list(outputs))}
+    return _save(traced(laid_flat(module), model, strict=True), folder, names)
 
 
 def trace_named(module: torch.nn.Module, model: Model, folder: Path, names: Sequence[str]) -> str:
     """Trace a module that returns a tuple of tensors, whose names are given; returns the file's name."""
-    return _save(_traced(module, model, strict=True), folder, {NAMES: json.dumps(list(names))})[0]
+    return _save(traced(module, model, strict=True), folder, {NAMES: json.dumps(list(names))})[0]
 
 
-EXPORTERS = {"torch.jit.trace": trace, "torch.jit.trace, outputs laid flat": trace_flat}
+def exporters(module: torch.nn.Module) -> Mapping[str, Callable[..., list[str]]]:
+    """Choose the exporters of a module, by their labels, the one to try first in front."""
+    return {"torch.jit.trace": trace, "torch.jit.trace, outputs laid flat": trace_flat}
 
 
-def _traced(module: torch.nn.Module, model: Model, *, strict: bool) -> torch.jit.ScriptModule:
+def traced(module: torch.nn.Module, model: Model, *, strict: bool) -> torch.jit.ScriptModule:
+    """Trace a module that nothing has run before, at sizes that can be told apart."""
     import torch
 
-    # Without no_grad, tracing a TransformerEncoder fails its own check; a dict as output needs strict=False.
+    # Under no_grad, as it is run later; a dict as output needs strict=False. torch's own check traces the module a
+    # second time: a table that it makes on its first call is there by then, and the check refuses it (issue 15). What
+    # the trace gives is for parity to judge.
     with torch.no_grad():
-        traced: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
-            module, example_tensors(model), strict=strict
+        script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+            module, example_tensors(model), strict=strict, check_trace=False
         )
-    return traced
+    return script
 
 
 def _save(scripted: torch.jit.ScriptModule, folder: Path, extra: dict[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,22 @@ from ..fingerprint import weight_hashes
 from ..model import Model
 from ..model_file import read_model
 from . import REFUSAL, write_record
+from .example import scripted_parts
 from .settings import apply_settings
+from .shapes import Declared, seen_shapes
 
 if TYPE_CHECKING:
     import torch
 
 ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
-# An exporter: writes files into a folder and returns their names, the one to open first.
-Exporter = Callable[["torch.nn.Module", Model, Path], Sequence[str]]
+# An exporter: is given the outputs' names, writes files into a folder and returns theirs, the one to open first.
+Exporter = Callable[["torch.nn.Module", Model, Sequence[str], Path], Sequence[str]]
 
 
 def main(request: dict[str, Any]) -> None:
-    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings"."""
+    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings";
+    "outputs", their names."""
     folder = Path(request["folder"])
     try:
         with storage_errors(folder):
@@ -48,37 +51,62 @@ def main(request: dict[str, Any]) -> None:
 def _export(request: dict[str, Any], folder: Path) -> None:
     path = Path(request["model"])
     apply_settings(request["settings"])
-    model = read_model(path)
-    module = call_build(model, str(path))
-    apply_settings(request["settings"])  # what the model's file made of them is not what the key says
-    check_same_weights(request["weights"], weight_hashes(module), str(path), "two processes' builds")
-    exporters: dict[str, Exporter] = importlib.import_module(f"{__package__}.{request['format']}").EXPORTERS
+    model, outputs = read_model(path), request["outputs"]
+    kind = importlib.import_module(f"{__package__}.{request['format']}")
+    waiting = [_build(model, request)]
+    exporters: Mapping[str, Exporter] = kind.exporters(waiting[0])
+    scripted = scripted_parts(waiting[0])
     refusals = []
     for label, exporter in exporters.items():
+        module = waiting.pop() if waiting else _build(model, request)
         try:
-            names, said = _run(exporter, module, model, folder)
+            names, said = _run(exporter, module, model, outputs, folder)
         except OSError:
             raise  # the disk, not the model
         except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
             traceback.print_exc()
             refusals.append(f"{label}: {_first_lines(error)}")
             continue
+        finally:
+            del module  # a large model is not held twice
+        shapes: Declared = {}
+        wrong: list[str] = []
+        if hasattr(kind, "correct_shapes"):  # TorchScript says nothing of shapes
+            shapes, wrong = kind.correct_shapes(folder, seen_shapes(_build(model, request), model, outputs))
         notes = [f"refused by {refusal}" for refusal in refusals]
-        write_record(folder, request["format"], list(names), label, [*notes, *said])
+        write_record(folder, request["format"], list(names), label, [*notes, *wrong, *said], shapes)
         return
-    raise ExportError(
-        f"the model cannot be exported as {request['format']}",
-        wanted="an exporter that takes it",
-        found="\n".join(refusals),
-        where=str(path),
-        hint="change what the exporters name, or leave the backend out: --backend NAME",
-    )
+    raise _refused(request["format"], refusals, scripted, str(path))
 
 
-def _run(exporter: Exporter, module: torch.nn.Module, model: Model, folder: Path) -> tuple[Sequence[str], list[str]]:
+def _build(model: Model, request: dict[str, Any]) -> torch.nn.Module:
+    """Build the module that nothing has run: a first run may change it, and so may an exporter that refuses it."""
+    module = call_build(model, request["model"])
+    apply_settings(request["settings"])  # what the model's file made of them is not what the key says
+    check_same_weights(request["weights"], weight_hashes(module), request["model"], "two processes' builds")
+    return module
+
+
+def _refused(artifact_format: str, refusals: Sequence[str], scripted: Sequence[str], where: str) -> ExportError:
+    hint = "change what the exporters name, or leave the backend out: --backend NAME"
+    wanted = "an exporter that takes it"
+    if scripted:
+        parts = ", ".join(name or "the model itself" for name in scripted[:5]) + (" …" if len(scripted) > 5 else "")
+        wanted += f"; the model contains a ScriptModule ({parts}), which exporters take in part only"
+        hint = (
+            "return from build() the module from before torch.jit.script, torch.jit.trace or torch.jit.load, or one "
+            "that gives a tensor or a tuple of tensors; or leave the backend out: --backend NAME"
+        )
+    what = f"the model cannot be exported as {artifact_format}"
+    return ExportError(what, wanted=wanted, found="\n".join(refusals), where=where, hint=hint)
+
+
+def _run(
+    exporter: Exporter, module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path
+) -> tuple[Sequence[str], list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        names = exporter(module, model, folder)
+        names = exporter(module, model, outputs, folder)
     # What a tracer says about values that it took for constants; other libraries' news about themselves are not the
     # model's.
     told = (item for item in caught if item.category.__name__ == "TracerWarning")

@@ -112,7 +112,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
             target.mkdir()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                (export_traced if traced else export_dynamo)(built.module, built.model, target)
+                (export_traced if traced else export_dynamo)(built.module, built.model, built.outputs, target)
             known[key] = (built, as_artifact(target, [FILE]))
         return known[key]
 

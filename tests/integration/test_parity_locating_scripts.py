@@ -54,7 +54,7 @@ def made(
     (target := folder / "artifact").mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (trace_flat if "{" in answer else trace)(model.module, model.model, target)
+        (trace_flat if "{" in answer else trace)(model.module, model.model, model.outputs, target)
     file = target / FILE
     files = (ArtifactFile(FILE, file_sha256(file), file.stat().st_size),)
     return model, Artifact(
