@@ -29,6 +29,7 @@ class BuiltModel:
         outputs: the names of its outputs, in order; see harness.agent.structure.
         structure: the outputs of that run, in the model's own nesting; the leaves are names.
         weights: hashes by name; see harness.fingerprint.
+        touched: names of buffers and attributes that this first run made or changed; see harness.parity.purity.
     """
 
     file: ModelFile
@@ -36,6 +37,7 @@ class BuiltModel:
     outputs: tuple[str, ...]
     structure: Any
     weights: Mapping[str, str]
+    touched: tuple[str, ...] = ()
 
     @property
     def model(self) -> Model:
@@ -53,8 +55,11 @@ def build_model(file: ModelFile) -> BuiltModel:
     weights = weight_hashes(call_build(file.model, where := str(file.path)))
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module), where, "two builds")
+    from .parity.module_state import changed, marks
+
+    before = marks(module)
     outputs, structure = _run_once(file.model, module, where)
-    return BuiltModel(file, module, outputs, structure, weights)
+    return BuiltModel(file, module, outputs, structure, weights, changed(before, marks(module)))
 
 
 def call_build(model: Model, where: str) -> torch.nn.Module:

@@ -164,7 +164,9 @@ class Evidence:
 
     def add_check(self, cell: Cell, check: Check) -> None:
         """Record a check and write the evidence."""
-        self[cell].checks.append(check)
+        record = self[cell]
+        record.checks.append(check)
+        record.notes += [note for note in check.finding.notes if note not in record.notes]
         self.write()
 
     def add_error(self, cell: Cell, error: str) -> None:
