@@ -18,8 +18,8 @@ from harness.export.onnx import FILE, export_traced
 from harness.inputs import Arrays, uniform_set
 from harness.model_file import load_model
 from harness.parity.locating import Location, locate
+from harness.parity.module_runs import in_float64
 from harness.parity.promotion import run_in_float64
-from harness.parity.reference import in_float64
 from tests.support.broken import onnx_runtime, shifted
 
 from .support.interleave import interleave, median_of, median_ratio, one_cpu, timed

@@ -37,6 +37,7 @@ class BuiltModel:
         outputs: the names of its outputs, in order; see harness.agent.structure.
         structure: the outputs of that run, in the model's own nesting; the leaves are names.
         weights: hashes by name; see harness.fingerprint.
+        touched: names of buffers and attributes that this first run made or changed; see harness.module_state.
         kept: what one question leaves for the next, such as the float64 module.
     """
 
@@ -45,6 +46,7 @@ class BuiltModel:
     outputs: tuple[str, ...]
     structure: Any
     weights: Mapping[str, str]
+    touched: tuple[str, ...] = ()
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -66,6 +68,10 @@ class BuiltModel:
         """
         return question(self, *args, **kwargs)
 
+    def cpu_s(self) -> float:
+        """Tell how long the process that has the module has computed, in seconds, where that is not this process."""
+        return 0.0
+
 
 def build_model(file: ModelFile) -> BuiltModel:
     """Build a model twice, compare, and run it once.
@@ -78,8 +84,11 @@ def build_model(file: ModelFile) -> BuiltModel:
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module), where, "two builds")
     check_input_order([item.name for item in file.model.inputs], parameter_names(module), where)
+    from .module_state import changed, marks  # torch is imported by whoever builds, not by whoever reads a file
+
+    before = marks(module)
     outputs, structure = _run_once(file.model, module, where)
-    return BuiltModel(file, module, outputs, structure, weights)
+    return BuiltModel(file, module, outputs, structure, weights, changed(before, marks(module)))
 
 
 def call_build(model: Model, where: str) -> torch.nn.Module:

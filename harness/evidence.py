@@ -33,7 +33,7 @@ import numpy as np
 from . import __version__
 from .cache import storage_errors, write_atomically
 from .cell import Cell
-from .checks import Check, Verdict, overall
+from .checks import NOTHING, Check, Verdict, overall
 from .errors import InputError, StorageError
 from .model import Array
 
@@ -54,20 +54,23 @@ class CellRecord:
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+    unavailable: str = ""  # why its device cannot be used: that says nothing of the model
     selected: bool = False
     pending: set[str] = field(default_factory=set)
 
     @property
     def verdict(self) -> Verdict:
         """FAIL with an error; else what its checks say, and INCONCLUSIVE while a selected one is still to come."""
-        open_ends = [Verdict.INCONCLUSIVE] if self.pending or self.interrupted else []
+        unfinished = self.pending or self.interrupted or self.unavailable
+        open_ends = [Verdict.INCONCLUSIVE] if unfinished else []
         return Verdict.FAIL if self.errors else overall([*open_ends, *(check.verdict for check in self.checks)])
 
     @property
     def anything_said(self) -> bool:
-        """Whether any test of it came to something: a check that applies, an error, or a connection that dropped."""
+        """Whether any test of it came to something: a check that applies, an error, a device that cannot be used, or a
+        connection that dropped."""
         return (
-            bool(self.errors)
+            bool(self.errors or self.unavailable)
             or self.interrupted
             or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
         )
@@ -81,7 +84,7 @@ class CellRecord:
             "backend": backend,
             "emulated": self.cell.device.emulated,
             "verdict": str(self.verdict),
-            "error": "\n".join(self.errors) or None,
+            "error": "\n".join([*self.errors, *filter(None, [self.unavailable])]) or None,
             "fingerprint": self.facts.get("fingerprint"),
             "artifact": self.facts.get("artifact"),
             "bundle": self.facts.get("bundle"),
@@ -161,7 +164,9 @@ class Evidence:
 
     def add_check(self, cell: Cell, check: Check) -> None:
         """Record a check and write the evidence."""
-        self[cell].checks.append(check)
+        record = self[cell]
+        record.checks.append(check)
+        record.notes += [note for note in check.finding.notes if note not in record.notes]
         self.write()
 
     def add_error(self, cell: Cell, error: str) -> None:
@@ -170,6 +175,18 @@ class Evidence:
         if error not in record.errors:
             record.errors.append(error)
             self.write()
+
+    def add_unavailable(self, device: str, reason: str) -> None:
+        """Record that a device cannot be used, in its cells that are not finished, and write the evidence.
+
+        They stay INCONCLUSIVE: nothing is known against the model. What was measured before stays.
+        """
+        for record in self.records.values():
+            if record.cell.device.name == device and (record.pending or not record.anything_said):
+                begun = "the rest was not measured" if record.checks else NOTHING
+                record.unavailable = f"{begun}: {reason}"
+                record.pending.clear()
+        self.write()
 
     def add_interruption(self, cell: Cell, reason: str) -> None:
         """Record that a check could not be finished because the connection dropped, and write the evidence.

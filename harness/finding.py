@@ -25,6 +25,7 @@ class Finding:
         failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
         limits: bounds on it that no file sets, such as a baseline's.
         details: further keys for the evidence.
+        notes: what a person should read it with, whatever the verdict.
     """
 
     metric: Metric
@@ -40,6 +41,7 @@ class Finding:
     failure: str = ""
     limits: tuple[Limit, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 RecordCheck = Callable[[Finding], None]

@@ -65,6 +65,16 @@ class Investigation:
         write_replay(self.run.evidence.folder / name, self.artifact, inputs, expected, found, facts)
         return name
 
+    def fresh(self, recipe: Recipe) -> list[Array]:
+        """What a new process answers that was not asked anything else.
+
+        Raises:
+            HilgateError: it could not be started, or did not answer.
+        """
+        _, reference = self.run.built(self.cell.file)
+        deployment, _ = self.deployer.fresh()
+        return deployment.infer([reference.space.make(recipe)])[0]
+
     def locate(self, recipes: Sequence[Recipe]) -> Location | NotLocated:
         """Where in the model inputs that fail go wrong; the node alone is kept beside the replay."""
         built, reference = self.run.built(self.cell.file)

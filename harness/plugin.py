@@ -21,7 +21,7 @@ from .bounded import asked_limit_bytes
 from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
-from .errors import HilgateError, LinkLost, StorageError
+from .errors import DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
 from .plan import check_baselines, plan_cells
@@ -173,6 +173,14 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Do not ask a device again that cannot be used: its first test has said so, and each would wait for it anew."""
+    run, cell = item.config.stash.get(RUN, None), _cell(item)
+    if run is not None and cell is not None and (error := run.unavailable.get(cell.device.name)) is not None:
+        pytest.skip(f"nothing is measured on {cell.device.name}: {error.what}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -187,6 +195,11 @@ def pytest_runtest_makereport(
     if isinstance(error, (pytest.skip.Exception, KeyboardInterrupt, pytest.exit.Exception)) or (
         isinstance(error, pytest.fail.Exception) and judged
     ):
+        return report
+    if isinstance(error, HilgateError) and _is_of_the_device(error, run, cell):
+        report.longrepr = str(error)
+        with contextlib.suppress(StorageError):
+            run.give_up(cell.device, error)
         return report
     if isinstance(error, LinkLost):  # it says nothing of the model: what was being checked stays open
         report.longrepr = str(error)
@@ -204,6 +217,13 @@ def pytest_runtest_makereport(
     if run.evidence.unwritable:
         item.session.shouldstop = "the evidence cannot be written"
     return report
+
+
+def _is_of_the_device(error: HilgateError, run: Run, cell: Cell) -> bool:
+    """Whether an error says that the device cannot be used: in use, not there, or another one; nothing of the model."""
+    kinds = (LinkError, DeviceError, EmulatorError)
+    known = run.unavailable.get(cell.device.name) is error
+    return known or (isinstance(error, kinds) and not isinstance(error, LinkLost))
 
 
 def _cell(item: pytest.Item) -> Cell | None:
@@ -244,7 +264,7 @@ def _finish(run: Run, session: pytest.Session) -> None:
     refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    if counted and passed and run.evidence.verdict in refused:
+    if counted and passed and (run.evidence.verdict in refused or run.unavailable):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -19,6 +19,7 @@ from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device
+from .errors import HilgateError
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
@@ -55,6 +56,7 @@ class Run:
     export_s: float = 0.0
     counter: Counter = field(init=False)
     memory: Memory | None = None  # what outlasts the run
+    unavailable: dict[str, HilgateError] = field(default_factory=dict)  # devices that cannot be used, and why
     _built: tuple[ModelFile, BuiltModel, Reference, Finds] | None = None
     _samples: tuple[tuple[ModelFile, bool], tuple[SampleSet, float] | None] | None = None
     _board: Board | None = None
@@ -116,9 +118,20 @@ class Run:
         """
         if self._board is None or self._board.device.name != device.name:
             self._let_go()  # one at a time: two files may name one board
-            with self.progress.task(f"reaching {device.name}"):
-                self._board = open_board(device, wait_s=self.options.wait_s, say=self.tell)
+            try:
+                with self.progress.task(f"reaching {device.name}"):
+                    self._board = open_board(device, wait_s=self.options.wait_s, say=self.tell)
+            except HilgateError as error:
+                self.give_up(device, error)
+                raise
         return self._board
+
+    def give_up(self, device: Device, error: HilgateError) -> None:
+        """A device cannot be used: no more of this run is tried there, and none of it is the model's fault (issue
+        15)."""
+        if device.name not in self.unavailable:
+            self.unavailable[device.name] = error
+            self.evidence.add_unavailable(device.name, str(error))
 
     def tell(self, line: str) -> None:
         """Say a line, above whatever progress is shown."""
@@ -270,7 +283,7 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
                 "The suite is tests/hil in a clone, `pytest --pyargs harness.suite -m hil …` elsewhere",
             )
         checked = {check.finding.metric.name for check in record.checks}
-        for limit in cell.limits if not narrowed and not record.errors else ():
+        for limit in cell.limits if not narrowed and not (record.errors or record.unavailable) else ():
             metric = metrics.get(limit.key)
             if metric is not None and metric.name not in checked:
                 finding = Finding(metric, missing="a limit is set, and no test of this metric ran")

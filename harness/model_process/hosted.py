@@ -78,6 +78,11 @@ class HostedModel(BuiltModel):
         process: ModelProcess = vars(self)["process"]
         return process.ask(question, *args, **kwargs)
 
+    def cpu_s(self) -> float:
+        """Tell how long the module's process has computed, in seconds."""
+        process: ModelProcess = vars(self)["process"]
+        return process.cpu_s()
+
     @cached_property
     def _here(self) -> BuiltModel:
         return build_model(self.file)

@@ -108,6 +108,10 @@ class ModelProcess:
                 self._worker = None
             raise
 
+    def cpu_s(self) -> float:
+        """Tell how long it has computed, in seconds; 0 where there is none."""
+        return _cpu_s(self._worker.process.pid) if self._worker is not None else 0.0
+
     def close(self) -> None:
         """End the process, if there is one."""
         if self._worker is not None:
@@ -331,3 +335,9 @@ def _own_mib(pid: int) -> float:
     """Memory of its own, in MiB: anonymous, and shared beside mapped files; see proc(5)."""
     lines = (line.split() for line in read_text(f"/proc/{pid}/status").splitlines())
     return sum(int(line[1]) for line in lines if line and line[0] in ("RssAnon:", "RssShmem:")) / 1024
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time, in seconds: fields 14 and 15 of /proc/PID/stat, in ticks; see proc(5)."""
+    fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")

@@ -34,6 +34,9 @@ CHUNK = 1 << 14
 # float32's smallest normal number: many a device takes anything below it for zero.
 SMALLEST = float(np.finfo(np.float32).tiny)
 
+# Answers that differ by no more are the same: a kernel may add in another order where memory lies otherwise.
+SAME_ULPS = 4
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -240,3 +243,23 @@ def _different(expected: Expected, answer: Array, accepted: Array) -> Difference
     count = int(np.count_nonzero(~accepted))
     what = f"wanted {either}; found {answer[index]!s} ({count} of {accepted.size} elements differ)"
     return Difference(np.inf, expected.name, index, what)
+
+
+def differ(first: Sequence[Array], second: Sequence[Array]) -> bool:
+    """Whether two answers differ by more than the rounding of the largest element."""
+    return len(first) != len(second) or any(_is_unlike(*pair) for pair in zip(first, second, strict=True))
+
+
+def _is_unlike(first: Array, second: Array) -> bool:
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return True
+    if first.dtype.kind != "f" or np.array_equal(first, second, equal_nan=True):
+        return not np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+    finite = np.isfinite(first)
+    if not np.array_equal(finite, np.isfinite(second)):
+        return True
+    if not np.array_equal(first[~finite], second[~finite], equal_nan=True):
+        return True
+    wide = first[finite].astype(np.float64)
+    off = np.abs(wide - second[finite].astype(np.float64)).max(initial=0.0)
+    return bool(off > SAME_ULPS * ulp(np.abs(wide).max(initial=0.0), first.dtype))

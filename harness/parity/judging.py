@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import AgentFailure
 from ..inputs import Arrays
 from ..model import Array
-from .comparison import Difference, Expected, compare
+from .comparison import Difference, Expected, compare, differ
 from .inputs import Recipe
 from .reference import Reference
 
@@ -62,6 +62,25 @@ class Judging:
                 self._asked[fresh[0].key] = refusal
             for recipe in fresh if len(fresh) > 1 else []:  # it is one of these
                 self.ask([recipe])
+
+    def changes_around(self, recipe: Recipe, other: Recipe) -> bool:
+        """Whether the device's answer to one input is another once it has been asked something else.
+
+        One call each: a small board has no room for three. What is no answer is left to ``judge``.
+
+        Raises:
+            HilgateError: whatever is no refusal by the backend.
+        """
+        self.ask([recipe])
+        self.ask([other])
+        before = self._asked[recipe.key]
+        if isinstance(before, AgentFailure):
+            return False
+        try:
+            (after,) = self.infer([recipe])
+        except AgentFailure:
+            return True
+        return differ(before, after)
 
     def is_asked(self, recipe: Recipe) -> bool:
         """Whether an answer waits."""

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..agent.structure import flatten
-from ..build import BuiltModel, call_build, run_eager
+from ..build import BuiltModel
 from ..errors import HilgateError, ModelError
-from ..inputs import Arrays, describe
+from ..inputs import Arrays, describe, uniform_set
 from ..model import Array, Closeness
 from ..user_code import words
 from .comparison import Expected, ulp
 from .conditioning import noise
 from .inputs import InputSpace
+from .module_runs import (
+    eager_leaves,
+    eager_picked,
+    exact_leaves,
+    exact_picked,
+    find_impurity,
+    release_float64,
+    run_both,
+)
 
-if TYPE_CHECKING:
-    import torch
-
-    from .pointing import Picked
-
-# What the float64 module is kept under.
-FLOAT64 = "float64"
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
 
 
 class NoReference(HilgateError):
-    """The model has no float64 run to be compared with: it fails, or takes another way than in float32."""
+    """The model has nothing to be compared with: its float64 run fails, or takes another way than in float32; or it
+    gives two answers for one input."""
 
 
 class Reference:
@@ -55,6 +55,8 @@ class Reference:
         self._known: OrderedDict[str, list[Expected]] = OrderedDict()
         self._bytes = 0
         self._usual: dict[str, float] | None = None
+        self._impurity: NoReference | None = None
+        self._observed = False
         self.computed = 0
 
     @cached_property
@@ -74,12 +76,14 @@ class Reference:
 
         Raises:
             ModelError: the model rejects inputs that its file declares.
-            NoReference: it cannot be run in float64.
+            NoReference: it cannot be run in float64; or it keeps state, or draws random numbers.
         """
         key = key or _digest(arrays)
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
+        if (impurity := self.impurity) is not None:
+            raise impurity
         expected = self._compute(arrays)
         self.computed += 1
         self._known[key] = expected
@@ -87,6 +91,28 @@ class Reference:
         while self._bytes > KEPT_BYTES and len(self._known) > 1:
             self._bytes -= _size(self._known.popitem(last=False)[1])
         return expected
+
+    @property
+    def impurity(self) -> NoReference | None:
+        """That the module gives two answers for one input, and why; looked for once, before anything is judged."""
+        if not self._observed:
+            self._observed = True
+            ends = [{name: end[side] for name, end in self.built.model.dims.items()} for side in (1, 0)]
+            sets = [self.space.make(recipe) for recipe in self.space.whole_range()]
+            sets += [uniform_set(self.built.model, sizes, seed=2) for sizes in ends if ends[0]]
+            self._impurity = self._observe(sets)
+        return self._impurity
+
+    def impurity_at(self, arrays: Arrays) -> NoReference | None:
+        """The same for an input on which a backend seems to differ: state and random numbers may show there alone."""
+        return self.impurity or self._observe([arrays, *map(self.space.make, self.space.whole_range())])
+
+    def _observe(self, sets: Sequence[Arrays]) -> NoReference | None:
+        found = self.built.ask(find_impurity, sets)
+        if found is None:
+            return None
+        what, wanted = "the model has no reference", "the same answer each time forward gets the same input"
+        return NoReference(what, wanted=wanted, found=found.found, where=str(self.built.file.path), hint=found.hint)
 
     def picking(self, arrays: Arrays, key: str = "") -> list[Expected]:
         """The same, where indices know what they were picked from: two more runs of a model that has integer outputs.
@@ -153,16 +179,12 @@ class Reference:
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            runs = self.built.ask(run_both, arrays, exact=self._closeness is None, twice=not self.computed)
+            runs = self.built.ask(run_both, arrays, exact=self._closeness is None)
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception as error:
             what, found = "the model rejects inputs that its file declares", words(error)
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
-        if not runs.repeatable:
-            what, wanted = "the model has no reference", "the same answer each time forward gets the same input"
-            found = "two answers for one input: forward draws random numbers, or keeps something from call to call"
-            raise NoReference(what, wanted=wanted, found=found, where=where)
         if (closeness := self._closeness) is not None:
             return [
                 Expected(
@@ -189,106 +211,6 @@ class Reference:
     def _closeness(self) -> Closeness | None:
         tolerance = self.built.model.tolerance
         return tolerance if isinstance(tolerance, Closeness) else None
-
-
-@dataclass(frozen=True)
-class Runs:
-    """What a module gave for one set of inputs.
-
-    Attributes:
-        eager: in its own types, by output.
-        exact: in float64.
-        repeatable: whether a second run gave the same.
-        failure: why there is no float64 run; "" where there is one.
-    """
-
-    eager: Mapping[str, Array]
-    exact: Mapping[str, Array]
-    repeatable: bool = True
-    failure: str = ""
-
-
-# Questions (see BuiltModel): they run where the module is.
-
-
-def eager_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
-    """Run the module as it is: its outputs by name."""
-    return _leaves(run_eager(built.module, arrays))
-
-
-def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, twice: bool) -> Runs:
-    """Run the module as it is, and in float64: one question for both, for the search puts it hundreds of times.
-
-    Args:
-        exact: whether it is run in float64.
-        twice: whether it is run as it is once more, to see whether that gives the same.
-
-    Raises:
-        Exception: whatever forward raises in the module's own types.
-    """
-    eager = eager_leaves(built, arrays)
-    if twice and _differ(eager, eager_leaves(built, arrays)):
-        return Runs(eager, {}, repeatable=False)
-    try:
-        return Runs(eager, exact_leaves(built, arrays) if exact else {})
-    except HilgateError:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever forward raises in float64
-        return Runs(eager, {}, failure=words(error))
-
-
-def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
-    """Run the module in float64: its outputs by name."""
-    return _leaves(_run_wide(built, arrays))
-
-
-def eager_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module as it is: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: run_eager(built.module, arrays))
-
-
-def exact_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module in float64: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: _run_wide(built, arrays))
-
-
-def release_float64(built: BuiltModel) -> None:
-    """Let go of the float64 module; the next question that needs it makes it again."""
-    built.kept.pop(FLOAT64, None)
-
-
-def _run_wide(built: BuiltModel, arrays: Arrays) -> Any:
-    import torch
-
-    from .promotion import run_in_float64
-
-    if FLOAT64 not in built.kept:
-        built.kept[FLOAT64] = in_float64(built)
-    return run_in_float64(built.kept[FLOAT64], [torch.from_numpy(array.copy()) for array in arrays.values()])
-
-
-def in_float64(built: BuiltModel) -> torch.nn.Module:
-    """The same module again, doubled. A copy has what a second build need not have, such as an unseeded constant."""
-    try:
-        module = copy.deepcopy(built.module)
-    except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
-        module = call_build(built.model, str(built.file.path))
-    return module.double()
-
-
-def _leaves(structure: Any) -> dict[str, Array]:
-    """Arrays of their own: an output may be a view of what the module keeps, and writes to in its next run."""
-    return {name: np.array(leaf.detach().resolve_neg().numpy(), order="C") for name, leaf in flatten(structure)}
-
-
-def _differ(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
-    """In any bit, but for what a NaN carries."""
-    pairs = ((array, other[name]) for name, array in one.items())
-    return any(not np.array_equal(first, second, equal_nan=first.dtype.kind == "f") for first, second in pairs)
 
 
 def _forms(arrays: Mapping[str, Array]) -> str:

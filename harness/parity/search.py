@@ -2,7 +2,9 @@
 
 What is known comes first: counterexamples of earlier runs, and what other cells of this run were furthest off on. Then
 a list that depends on the model file's declarations and on the seed alone: every cell is asked the same, and each
-reference is computed once. Then Hypothesis climbs, for each cell by its own answers, until the time is up.
+reference is computed once. Then Hypothesis climbs, for each cell by its own answers, until the time is up: that which
+is spent on computing (see budget). Before anything is blamed one input is asked again after another, on the host and on
+the device: either may keep state (see purity).
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from typing import Any, Protocol
 from hypothesis import Phase, errors
 
 from ..build import BuiltModel
+from ..errors import AgentFailure
 from ..finding import Finding
-from ..model import Closeness
+from ..model import Array, Closeness
 from . import PARITY
-from .comparison import Difference
+from .budget import Budget, Clock, effort_notes
+from .comparison import Difference, differ
 from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
 from .inputs import InputSpace, Recipe, once
@@ -44,6 +48,15 @@ CALL_BYTES = 16 << 20
 FIXED_SHARE = 0.5
 # Inputs that fail, kept for the locating: the simplest, and others beside it.
 FAILING = 3
+# What is said of an artifact that keeps state where the module keeps none.
+STATE = (
+    "the answers change from call to call, for the same input: they differ before and after another, so the artifact "
+    "keeps state (or draws random numbers), which the module does not"
+)
+STATE_FRESH = (
+    "the answers change from call to call, for the same input: a new process gives another, so the artifact keeps "
+    "state from the inputs before, which the module does not"
+)
 
 Report = Callable[[int, int], None]
 
@@ -70,9 +83,11 @@ class ParitySearch:
         search_seed: Hypothesis's; the same seed tries the same inputs, on every backend and device, also with CI set.
         report: is told (inputs tried, inputs to try).
         keep_replay: keeps a failing input with all that is needed to see it again; returns its folder's path.
-        search_s: for how long to search.
+        search_s: for how long to search, by the clocks.
         finds: what is known, and what this cell adds to it.
         locate: where in the model failing inputs go wrong, the simplest first.
+        clocks: what is spent on the search, in seconds: the host's CPU time, and what the device says that it took.
+        fresh: the outputs of a process on the device that was not asked anything before.
     """
 
     built: BuiltModel
@@ -85,14 +100,19 @@ class ParitySearch:
     search_s: float = SEARCH_S
     finds: Finds = field(default_factory=Finds)
     locate: Callable[[Sequence[Recipe]], Place] | None = None
+    clocks: Sequence[Clock] = (time.process_time,)
+    fresh: Callable[[Recipe], list[Array]] | None = None
     worst: Difference = field(default_factory=Difference)
     furthest: tuple[Difference, Recipe] | None = None  # of all that were tried, also where that failed
     failing: Recipe | None = None
     total: int = 0
     known: int = 0  # counterexamples of earlier runs that were tried
     unsteady: bool = False
+    stateful: str = ""  # how it showed that the artifact keeps state
     judging: Judging = field(init=False)
-    _start: float = field(default_factory=time.monotonic)
+    budget: Budget = field(init=False)
+    _listed: int = 0
+    _left: int = 0
     _climbing: bool = False
     _passed: dict[str, Difference] = field(default_factory=dict)
     _failed: dict[str, Recipe] = field(default_factory=dict)
@@ -101,6 +121,7 @@ class ParitySearch:
 
     def __post_init__(self) -> None:
         self.judging = Judging(self.reference, self.infer, self.names)
+        self.budget = Budget(self.clocks)
 
     @property
     def tried(self) -> int:
@@ -147,23 +168,63 @@ class ParitySearch:
         Raises:
             HilgateError: whatever is no mismatch: the agent died, the model rejects its own inputs, …
         """
-        self._start = time.monotonic()
+        self.budget.begin()
         try:
-            self._search(prop)
+            self._look_for_state()
+            if not self.stateful:
+                self._search(prop)
         except Mismatch:
             pass
         except errors.Flaky:
             self.unsteady = True
         except NoReference as error:
             if self.failing is None:
-                return Finding(
-                    PARITY,
-                    samples=self.tried,
-                    missing="; ".join(filter(None, (line.strip() for line in str(error).splitlines()))),
-                )
-        if self.failing is not None and not self.unsteady and self._each_s <= SHRINK_BELOW_S:
-            self._simplify(prop, self.failing)
+                return self._without_reference(error)
+        if self.failing is not None:
+            if (impurity := self.reference.impurity_at(self.space.make(self.failing))) is not None:
+                return self._without_reference(impurity)
+            self.stateful = self.stateful or self._state_at(self.failing)
+        if self.failing is not None and not (self.unsteady or self.stateful):
+            if self._each_s <= SHRINK_BELOW_S:
+                self._simplify(prop, self.failing)
+            self.stateful = self._state_of_fresh(self.failing)
         return self._finding()
+
+    def _without_reference(self, error: NoReference) -> Finding:
+        missing = "; ".join(filter(None, (line.strip() for line in str(error).splitlines())))
+        return Finding(PARITY, samples=self.tried, missing=missing)
+
+    def _look_for_state(self) -> None:
+        """Ask for one input, for another, and for the first again: a, b, a.
+
+        Raises:
+            NoReference: the module itself gives two answers.
+        """
+        first, other, *_ = self.space.whole_range()
+        if not self.judging.changes_around(first, other):
+            return
+        if (impurity := self.reference.impurity) is not None:
+            raise impurity
+        self.stateful = STATE
+        with contextlib.suppress(Mismatch):
+            self.check(first)
+        self.failing = first
+
+    def _state_at(self, failing: Recipe) -> str:
+        """That the artifact keeps state, where an input that fails shows it; "" where it does not."""
+        other = next(recipe for recipe in self.space.whole_range() if recipe.key != failing.key)
+        self.judging.forget()
+        return STATE if self.judging.changes_around(failing, other) else ""
+
+    def _state_of_fresh(self, failing: Recipe) -> str:
+        """The same, by a process that has not been asked anything; the last thing to do, for it ends the one before."""
+        if self.fresh is None:
+            return ""
+        try:
+            (used,) = self.infer([failing])
+            return STATE_FRESH if differ(used, self.fresh(failing)) else ""
+        except AgentFailure:
+            return ""
 
     def _search(self, prop: Callable[[Recipe], object]) -> None:
         known = self.finds.known(self.space)
@@ -200,18 +261,20 @@ class ParitySearch:
 
     @property
     def _each_s(self) -> float:
-        return (time.monotonic() - self._start) / max(self.tried, 1)
+        return self.budget.spent_s / max(self.tried, 1)
 
     def _is_over(self, share: float = 1.0) -> bool:
         if self.failing is not None:
             return time.monotonic() > self._shrink_until
-        return self.tried >= self._least and time.monotonic() > self._start + share * self.search_s
+        return self.tried >= self._least and self.budget.is_over(share * self.search_s)
 
     def _try_all(self, prop: Callable[[Recipe], object], recipes: list[Recipe], share: float = 1.0) -> None:
         """Up to the first that fails, and that one twice; none that has passed already."""
-        recipes = [recipe for recipe in recipes if recipe.key not in self._passed]
+        recipes = once(recipe for recipe in recipes if recipe.key not in self._passed)
+        self._listed += len(recipes)
         for index, recipe in enumerate(recipes):
             if self._is_over(share):
+                self._left += len(recipes) - index
                 return
             if not self.judging.is_asked(recipe):
                 self.judging.ask(self._call(recipes[index:]))
@@ -269,8 +332,16 @@ class ParitySearch:
             self.finds.add(self.furthest[1], failed=False)
         failure = self._failure(self.failing, details) if self.failing is not None else ""
         value = max(self.worst.ratio, self.furthest[0].ratio if self.furthest else 0.0)
+        if self.stateful and value <= self.built.model.parity_limit:
+            value = float("inf")  # no matter of rounding
+        notes: tuple[str, ...] = ()
+        if self.failing is None:
+            details["fixed_list"] = {"tried": self._listed - self._left, "of": self._listed}
+            limit = self.built.model.parity_limit
+            notes = effort_notes(value, limit, self.tried, (self._listed - self._left, self._listed), self.budget)
+        doubt = self.judging.doubt
         return Finding(
-            PARITY, value, value, samples=self.tried, failure=failure, doubt=self.judging.doubt, details=details
+            PARITY, value, value, samples=self.tried, failure=failure, doubt=doubt, details=details, notes=notes
         )
 
     def _told(self, difference: Difference, recipe: Recipe) -> str:
@@ -284,15 +355,18 @@ class ParitySearch:
     def _failure(self, failing: Recipe, details: dict[str, Any]) -> str:
         self.finds.add(failing, failed=True)
         details["input"] = str(failing)
+        if self.stateful and self.worst.ratio <= self.built.model.parity_limit:
+            return f"{self.stateful} (input: {failing})"  # it is right by itself: there is nothing to replay
         if self.keep_replay is not None:
             details["replay"] = self.keep_replay(failing, self.worst)
         unsteady = "the answers change from call to call, for the same input; " if self.unsteady else ""
+        unsteady = f"{self.stateful}; " if self.stateful else unsteady
         failure = f"{unsteady}{self._told(self.worst, failing)}"
         if self.known:
             failure += f"; {self.known} of earlier runs' counterexamples came first"
         if self.furthest is not None and self.furthest[0].ratio > self.worst.ratio:
             failure += f". Furthest off of all: {self._told(*self.furthest)}"
-        if self.locate is not None and not self.unsteady:
+        if self.locate is not None and not (self.unsteady or self.stateful):
             beside = [recipe for recipe in reversed(self._failed.values()) if recipe.key != failing.key]
             location = self.locate([failing, *beside[: FAILING - 1]])
             details["location"] = location.described

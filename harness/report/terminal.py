@@ -150,6 +150,9 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             found.setdefault(("unfinished", Verdict.INCONCLUSIVE, name.rpartition("::")[2]), []).append(backend)
         for error in record.errors:
             found.setdefault(("error", Verdict.FAIL, error), []).append(backend)
+        if record.unavailable:  # the whole of it is in pytest's own error, and in the evidence
+            first = record.unavailable.partition("\n")[0]
+            found.setdefault(("device", Verdict.INCONCLUSIVE, first), []).append(backend)
         for (verdict, reason), metrics in _by_reason(record).items():
             found.setdefault((", ".join(metrics), verdict, reason), []).append(backend)
         for note in record.notes:

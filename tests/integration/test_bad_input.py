@@ -129,10 +129,6 @@ def test_a_model_that_cannot_be_deployed_fails_its_cell(project: Project, old: s
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        pytest.param(DEVICE + '    arch = "aarch64"\n', ["not what the file", "aarch64"], id="another board"),
-        pytest.param(
-            DEVICE + '    [runtime]\n    environment = "/nowhere"\n', ["no /nowhere/bin/python"], id="no environment"
-        ),
         pytest.param(
             DEVICE + '    [options.onnxruntime]\n    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]\n',
             ["CUDAExecutionProvider did not start"],
@@ -143,19 +139,53 @@ def test_a_model_that_cannot_be_deployed_fails_its_cell(project: Project, old: s
             ["AzureExecutionProvider"],
             id="a provider that takes no node",
         ),
-        pytest.param(DEVICE + '    [runtime]\n    python = "3.2"\n', ["python 3.2"], id="another Python"),
-        pytest.param(
-            DEVICE.replace("local", "carrier_pigeon"), ["no link 'carrier_pigeon'", "local"], id="no such link"
-        ),
     ],
 )
-def test_a_device_that_cannot_be_used_fails_its_cell(project: Project, device: str, said: list[str]) -> None:
+def test_a_backend_that_cannot_run_there_fails_its_cell(project: Project, device: str, said: list[str]) -> None:
     project.write("devices/d.toml", device)
     done = project.run("--device", "d")
     assert done.status == 1, done.output
     assert done.evidence["verdict"] == "FAIL"
     for words in said:
         assert words in done.output
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        pytest.param(DEVICE + '    arch = "aarch64"\n', ["not what the file", "aarch64"], id="another board"),
+        pytest.param(
+            DEVICE + '    [runtime]\n    environment = "/nowhere"\n', ["no /nowhere/bin/python"], id="no environment"
+        ),
+        pytest.param(DEVICE + '    [runtime]\n    python = "3.2"\n', ["python 3.2"], id="another Python"),
+        pytest.param(
+            DEVICE.replace("local", "carrier_pigeon"), ["no link 'carrier_pigeon'", "local"], id="no such link"
+        ),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_said_once_and_is_no_fault_of_the_models(
+    project: Project, device: str, said: list[str]
+) -> None:
+    project.write("devices/d.toml", device.replace('["onnxruntime"]', '["torchscript", "onnxruntime"]'))
+    done = project.run("--device", "d", "--allow-inconclusive")
+    assert done.status == 1, done.output
+    assert done.evidence["verdict"] == "INCONCLUSIVE"
+    for cell in done.evidence["cells"]:
+        assert (cell["verdict"], cell["checks"], cell["unfinished"]) == ("INCONCLUSIVE", [], [])
+        assert cell["error"].startswith("nothing was measured: ")
+        assert all(words in cell["error"] for words in said)
+    assert done.output.count("  wanted:") == 1
+    assert "1 error" in done.output.splitlines()[-1]
+    assert "device (torchscript, onnxruntime): nothing was measured: " in done.output
+
+
+def test_beside_a_device_that_cannot_be_used_the_others_are_measured(project: Project) -> None:
+    project.write("devices/d.toml", DEVICE + '    arch = "aarch64"\n')
+    done = project.run("--device", "d", "--device", "local", *ONNX, "-k", "artifact or memory_peak")
+    assert done.status == 1, done.output
+    found = {cell["device"]: cell["verdict"] for cell in done.evidence["cells"]}
+    assert (found, done.evidence["verdict"]) == ({"d": "INCONCLUSIVE", "local": "MEASURED"}, "INCONCLUSIVE")
+    assert len(done.evidence["cells"][1]["checks"]) == 2
 
 
 def test_a_backend_that_is_not_installed_there_fails_its_cell(project: Project) -> None:

@@ -87,6 +87,33 @@ def test_an_error_is_written_at_once_and_once(evidence: Evidence) -> None:
     assert (cell["verdict"], cell["error"]) == ("FAIL", "killed\nby the kernel\nanother")
 
 
+@pytest.mark.parametrize(
+    ("checks", "pending", "verdict", "error"),
+    [
+        pytest.param([], set(), "INCONCLUSIVE", "nothing was measured: in use", id="nothing-yet"),
+        pytest.param([], {"test"}, "INCONCLUSIVE", "nothing was measured: in use", id="a-test-to-come"),
+        pytest.param([Verdict.PASS], {"test"}, "INCONCLUSIVE", "the rest was not measured: in use", id="half"),
+        pytest.param([Verdict.FAIL], {"test"}, "FAIL", "the rest was not measured: in use", id="half-and-failed"),
+        pytest.param([Verdict.PASS], set(), "PASS", None, id="whole"),
+    ],
+)
+def test_a_device_that_cannot_be_used_leaves_its_cells_open_and_what_was_measured_stays(
+    evidence: Evidence, checks: list[Verdict], pending: set[str], verdict: str, error: str | None
+) -> None:
+    evidence[TORCH].pending |= pending
+    for one in checks:
+        evidence.add_check(TORCH, check(one))
+    evidence.add_unavailable("pi4", "in use")
+    cell = written(evidence)["cells"][0]
+    assert (cell["verdict"], cell["error"], cell["unfinished"]) == (verdict, error, [])
+    assert evidence[TORCH].anything_said
+
+
+def test_of_a_device_that_cannot_be_used_another_ones_cells_know_nothing(evidence: Evidence) -> None:
+    evidence.add_unavailable("pi5", "in use")
+    assert [cell["error"] for cell in written(evidence)["cells"]] == [None, None]
+
+
 def test_a_value_that_json_lacks_is_written_as_text(evidence: Evidence) -> None:
     evidence.add_check(TORCH, check(Verdict.FAIL, PARITY, float("inf")))
     assert written(evidence)["cells"][0]["checks"][0]["value"] == "inf"

@@ -151,6 +151,7 @@ def test_reasons_that_differ_are_all_there() -> None:
     [
         pytest.param({"errors": ["killed [9]"]}, "error (torchscript): killed [9]", id="error"),
         pytest.param({"notes": ["[a] note"]}, "note (torchscript): [a] note", id="note"),
+        pytest.param({"unavailable": "in use\n  found: x"}, "device (torchscript): in use", id="device"),
     ],
 )
 def test_errors_and_notes_are_there_as_they_are(more: dict[str, Any], line: str) -> None:

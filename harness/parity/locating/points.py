@@ -19,9 +19,9 @@ from ...model import Array, Closeness
 from ..comparison import Difference, Expected, compare_output, ulp
 from ..conditioning import noise
 from ..inputs import InputSpace
+from ..module_runs import in_float64
 from ..pointing import Picked, Picking, with_scale
 from ..promotion import run_in_float64
-from ..reference import in_float64
 from .location import Clock, Unlocated
 
 if TYPE_CHECKING:

@@ -1,0 +1,123 @@
+"""Runs of the module that the parity check asks for: questions (see BuiltModel), put to the process that has it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..agent.structure import flatten
+from ..build import BuiltModel, call_build, run_eager
+from ..errors import HilgateError
+from ..inputs import Arrays
+from ..model import Array
+from ..user_code import words
+
+if TYPE_CHECKING:
+    import torch
+
+    from .pointing import Picked
+    from .purity import Impurity
+
+# What the float64 module is kept under.
+FLOAT64 = "float64"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a module gave for one set of inputs.
+
+    Attributes:
+        eager: in its own types, by output.
+        exact: in float64.
+        failure: why there is no float64 run; "" where there is one.
+    """
+
+    eager: Mapping[str, Array]
+    exact: Mapping[str, Array]
+    failure: str = ""
+
+
+def eager_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
+    """Run the module as it is: its outputs by name."""
+    return leaves(run_eager(built.module, arrays))
+
+
+def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool) -> Runs:
+    """Run the module as it is, and in float64: one question for both, for the search puts it hundreds of times.
+
+    Args:
+        exact: whether it is run in float64.
+
+    Raises:
+        Exception: whatever forward raises in the module's own types.
+    """
+    eager = eager_leaves(built, arrays)
+    try:
+        return Runs(eager, exact_leaves(built, arrays) if exact else {})
+    except HilgateError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever forward raises in float64
+        return Runs(eager, {}, failure=words(error))
+
+
+def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
+    """Run the module in float64: its outputs by name."""
+    return leaves(run_wide(built, arrays))
+
+
+def eager_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
+    """Run the module as it is: by output, what its indices were picked from."""
+    from .pointing import picked
+
+    return picked(lambda: run_eager(built.module, arrays))
+
+
+def exact_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
+    """Run the module in float64: by output, what its indices were picked from."""
+    from .pointing import picked
+
+    return picked(lambda: run_wide(built, arrays))
+
+
+def release_float64(built: BuiltModel) -> None:
+    """Let go of the float64 module; the next question that needs it makes it again."""
+    built.kept.pop(FLOAT64, None)
+
+
+def run_wide(built: BuiltModel, arrays: Arrays) -> Any:
+    """Run the module in float64: its outputs in their own nesting."""
+    import torch
+
+    from .promotion import run_in_float64
+
+    if FLOAT64 not in built.kept:
+        built.kept[FLOAT64] = in_float64(built)
+    return run_in_float64(built.kept[FLOAT64], [torch.from_numpy(array.copy()) for array in arrays.values()])
+
+
+def in_float64(built: BuiltModel) -> torch.nn.Module:
+    """The same module again, doubled. A copy has what a second build need not have, such as an unseeded constant."""
+    try:
+        module = copy.deepcopy(built.module)
+    except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
+        module = call_build(built.model, str(built.file.path))
+    return module.double()
+
+
+def leaves(structure: Any) -> dict[str, Array]:
+    """Arrays of their own: an output may be a view of what the module keeps, and writes to in its next run."""
+    return {name: np.array(leaf.detach().resolve_neg().numpy(), order="C") for name, leaf in flatten(structure)}
+
+
+def find_impurity(built: BuiltModel, sets: Sequence[Arrays]) -> Impurity | None:
+    """Look for two answers to one of these inputs; None where there is none."""
+    from .purity import first_answer, observe
+
+    found = observe(built.module, sets)
+    if found is None and built.touched:  # by its first run: that may have left something of its input
+        found = first_answer(built.module, call_build(built.model, str(built.file.path)), sets[0])
+    return found
