@@ -108,7 +108,7 @@ class Figures:
 
     def breaks(self, limit: float | None) -> bool:
         """Whether the bound is above the limit."""
-        return limit is not None and self.bound is not None and self.bound > limit
+        return limit is not None and not self.open and self.bound is not None and self.bound > limit
 
     @property
     def taken_on(self) -> str:
@@ -140,7 +140,7 @@ def figures(timed: Timed, rule: Rule) -> Figures:
         found = f"{count} of the file's {timed.given} samples" if timed.given and not of_file else f"{count} samples"
         return Figures(timed, value, None, rule.too_few(found, rule.needed, rule.what), over)
     bound = rule.statistic.bound(durations, count)
-    kept = bound is not None and rule.limit is not None and bound <= rule.limit
+    kept = rule.limit is not None and value <= rule.limit
     return Figures(timed, value, bound, _slow(timed, rule) if of_file and kept else "", over)
 
 
