@@ -13,6 +13,7 @@ import numpy as np
 from harness.counting import CountingGuest
 from harness.device import load_device
 from harness.measure import known_metrics
+from harness.measure.content import content_of
 
 from .emulated_board import NAME
 from .overhead import hil_run
@@ -61,8 +62,8 @@ def _counts(prepared: Sequence[Prepared]) -> list[float]:
     guest = CountingGuest(prepared[0].cell.device, profile=False, time_limit_s=300.0)
     try:
         for one in prepared:
-            guest.begin(one.cell, one.bundle, one.sets)
-        return [float(np.median(guest.result(one.cell, print).instructions)) for one in prepared]
+            guest.begin(one.cell, one.bundle, content_of(one.cell.file.model))
+        return [float(np.median(guest.result(one.cell, print).contents[0].values)) for one in prepared]
     finally:
         guest.close()
 

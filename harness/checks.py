@@ -100,7 +100,8 @@ def _broken(finding: Finding, limit: Limit) -> str:
     bound = f"{metric.shown(finding.bound or 0.0, 4)}{unit}"
     if finding.confidence is not None and finding.value is not None:
         estimate = metric.shown(finding.value, 4)
-        bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {finding.samples} samples)"
+        on = f" on {finding.taken_on}" if finding.taken_on else ""
+        bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {finding.samples} samples{on})"
     wanted = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
     return f"{wanted}. {limit.remark}" if limit.remark else wanted
 

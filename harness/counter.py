@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from .baseline import VALUE, Comparison, Entry, baseline_path, read_baseline, write_baselines
 from .bundle import Bundle
 from .cell import Cell
@@ -15,8 +17,9 @@ from .errors import AgentTimeout, EmulatorError, LinkError, StorageError
 from .evidence import Evidence
 from .export.onnx import node_modules
 from .finding import Finding
-from .inputs import Arrays
 from .measure import instructions
+from .measure.content import Content
+from .model_file import ModelFile
 from .options import Options
 
 # Behind it, in the evidence, the counts of each inference.
@@ -34,8 +37,12 @@ class Counter:
     _bundles: dict[str, Bundle] = field(default_factory=dict)
     _entries: dict[str, tuple[Cell, Entry]] = field(default_factory=dict)
 
-    def begin(self, cell: Cell, bundle: Bundle, sets: list[Arrays]) -> None:
-        """Begin to count a cell, beside all else, if it is wanted."""
+    def begin(self, cell: Cell, bundle: Bundle, content: Callable[[ModelFile], Content]) -> None:
+        """Begin to count a cell, beside all else, if it is wanted.
+
+        Args:
+            content: asked for what is counted.
+        """
         if cell.id not in self.wanted or not cell.device.emulated:
             return
         if self._guest is None or self._guest.counts_for != cell.device:
@@ -43,9 +50,9 @@ class Counter:
             options = self.options
             self._guest = CountingGuest(cell.device, profile=options.profile, time_limit_s=options.time_limit_s)
         self._bundles[cell.id] = bundle
-        self._guest.begin(cell, bundle, sets)
+        self._guest.begin(cell, bundle, content(cell.file))
 
-    def finding(self, cell: Cell, sets: list[Arrays], say: Callable[[str], None]) -> Finding:
+    def finding(self, cell: Cell, say: Callable[[str], None]) -> Finding:
         """A cell's count, waited for.
 
         Raises:
@@ -62,8 +69,8 @@ class Counter:
         record = self.evidence[cell]
         record.notes += [note for note in count.notes if note not in record.notes]
         count = replace(count, operators=_with_modules(count.operators, self._bundles[cell.id]))
-        raw = self.evidence.save_samples(cell, count.instructions, RAW)
-        now = self._entry(cell, count, sets)
+        raw = self.evidence.save_samples(cell, np.concatenate([each.blocks[0] for each in count.contents]), RAW)
+        now = self._entry(cell, count)
         comparison = self._comparison(cell, now)
         found = instructions.instructions(count, raw, comparison)
         if comparison is not None and (gained := comparison.gained(found.value or 0.0)):
@@ -82,29 +89,31 @@ class Counter:
         entry = baseline.entries.get((cell.file.name, cell.backend.name))
         return Comparison(entry, now, instructions.DEFAULT_PERCENT if percent is None else percent, source)
 
-    def _entry(self, cell: Cell, count: Count, sets: list[Arrays]) -> dict[str, Any]:
+    def _entry(self, cell: Cell, count: Count) -> dict[str, Any]:
         """What a baseline says of a cell, without the count itself."""
         facts = self.evidence[cell].facts
         fingerprint: Mapping[str, Any] = facts["fingerprint"]
+        model = cell.file.model
         emulator: Mapping[str, Any] = count.described["emulator"]
         return {
             "model": cell.file.name,
             "backend": cell.backend.name,
-            "inputs": {name: [str(array.dtype), list(array.shape)] for name, array in sets[0].items()},
+            "inputs": {item.name: [item.dtype, list(item.sizes(model.measure))] for item in model.inputs},
             "cpu": fingerprint["cpu"],
             "python": fingerprint["python"],
             "runtime": {**fingerprint["runtime"], **count.load.runtime},
             "settings": dict(count.load.settings),
             "counted": {
                 **{key: count.described[key] for key in ("icount_shift", "cpus", "before")},
-                "input_sets": len(sets),
+                "input_sets": "one for each inference",
+                "contents": [each.name for each in count.contents],
             },
             "context": {
                 "exporter": facts["artifact"]["exporter"],
                 "kernel": fingerprint["kernel"],
                 "qemu": emulator["qemu"],
                 "image": emulator["image"],
-                "samples": len(count.instructions),  # by the model's own size: a costlier one may have fewer
+                "samples": count.contents[0].count,  # by the model's own size: a costlier one may have fewer
             },
         }
 

@@ -9,7 +9,8 @@ Python's call of it, and now and then the kernel's timer, which the median passe
 modelled: it is a number to compare with itself, never a board's time.
 
 The protocol is fixed, for a count depends on what the process did before: a fresh process, loaded; UNCOUNTED
-inferences; then so many counted ones, over the run's sets of inputs in turn, all in one call.
+inferences; then so many counted ones, each of another input, spread over the range, all in one call. Where the model
+file has samples, as many follow on these.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from .board import Board, open_board
 from .bundle import Bundle
 from .cell import Cell
@@ -31,8 +34,11 @@ from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .device import Device
 from .emulator.machine import ICOUNT_SHIFT
 from .errors import DeploymentError, EmulatorError
-from .inputs import Arrays
+from .feed import kept, spread
+from .inputs import Arrays, measured_sets
 from .links import qemu
+from .measure.content import SAMPLES as FROM_FILE
+from .measure.content import UNIFORM, Content, Timed, written_note
 from .model import Array
 
 UNCOUNTED = 8
@@ -56,7 +62,7 @@ class Count:
     """What was counted of one cell.
 
     Attributes:
-        instructions: int64[n], of each inference.
+        contents: of the spread inputs, and of the samples where there are any: instructions of each inference.
         load: as the agent reported it.
         described: what counted.
         operators: the runtime's own account, most costly first: {"operator", "name", "calls", "share"}; empty unless
@@ -64,7 +70,7 @@ class Count:
         notes: what was out of the ordinary.
     """
 
-    instructions: Array
+    contents: Sequence[Timed]
     load: LoadReport
     described: Mapping[str, Any]
     operators: Sequence[Mapping[str, Any]] = ()
@@ -75,7 +81,7 @@ class Count:
 class _Job:
     cell: Cell
     bundle: Bundle
-    sets: Sequence[Arrays]
+    content: Content
     done: Future[Count]
 
 
@@ -93,11 +99,11 @@ class CountingGuest:
         self._thread = threading.Thread(target=self._work, name=self.device.name, daemon=True)
         self._thread.start()
 
-    def begin(self, cell: Cell, bundle: Bundle, sets: Sequence[Arrays]) -> None:
+    def begin(self, cell: Cell, bundle: Bundle, content: Content) -> None:
         """Count a cell's instructions, by and by."""
         self._counts[cell.id] = Future()
         twin = replace(cell, device=self.device)
-        self._jobs.put(_Job(twin, bundle, sets, self._counts[cell.id]))
+        self._jobs.put(_Job(twin, bundle, content, self._counts[cell.id]))
 
     def result(self, cell: Cell, say: Callable[[str], None]) -> Count:
         """Wait for a cell's count; each step of it has its own limit.
@@ -160,14 +166,37 @@ class CountingGuest:
         deployer = Deployer(job.cell, board, job.bundle, Timeouts(call_s=self._time_limit_s), DeviceTime())
         try:
             live, load = deployer.fresh()
-            counted = self._counted(live, job.sets)
-            operators = self._operators(live, job.sets, deployer.notes) if self._profile else []
+            counted = [self._spread(live, job)]
+            if job.content.samples:
+                counted.append(self._samples(live, job.content))
+            sets = measured_sets(job.cell.file.model, UNCOUNTED)
+            operators = self._operators(live, sets, deployer.notes) if self._profile else []
+            deployer.notes += [written_note(name) for name in live.written]
         finally:
             deployer.close()
         described = {**board.link.described, "icount_shift": ICOUNT_SHIFT, "cpus": 1, "before": UNCOUNTED}
         return Count(counted, load, described, _shares(operators), tuple(deployer.notes))
 
-    def _counted(self, live: Deployment, sets: Sequence[Arrays]) -> Array:
+    def _spread(self, live: Deployment, job: _Job) -> Timed:
+        count = self._fitting(live, measured_sets(job.cell.file.model, UNCOUNTED))
+        durations, _ = live.measure(spread(job.content.fills, 1), count, self._time_limit_s)
+        return _timed(UNIFORM, 0, durations, np.arange(len(durations)))
+
+    def _samples(self, live: Deployment, content: Content) -> Timed:
+        """Of a file with more samples than are counted, those that come first in their random order."""
+        given = len(content.samples)
+        first = [content.samples[number] for number in content.sequence(0, min(UNCOUNTED, given))]
+        count = self._fitting(live, first)
+        durations, numbers = [], []
+        for chosen, order in content.portions(content.sequence(0, count)):
+            live.keep([content.samples[number] for number in chosen])
+            taken, _ = live.measure(kept(order, content.set_bytes), len(order), self._time_limit_s)
+            durations.append(taken)
+            numbers.append(np.array(chosen)[order][: len(taken)])
+        return _timed(FROM_FILE, given, np.concatenate(durations), np.concatenate(numbers))
+
+    def _fitting(self, live: Deployment, sets: Sequence[Arrays]) -> int:
+        """How many are counted, after so many that are not."""
         for index in range(UNCOUNTED):
             before, start = live.device_time.seconds, time.monotonic()
             live.infer([sets[index % len(sets)]])
@@ -175,9 +204,7 @@ class CountingGuest:
             instructions = (live.device_time.seconds - before) * 1e9 / 2**ICOUNT_SHIFT
         # The budget that the guest is given goes by its own clock, which is slow: ours is kept by the number.
         fitting = (one for one in SAMPLES if one * instructions <= WORTH and one * host_s <= self._time_limit_s)
-        durations, _ = live.measure(sets, next(fitting, SAMPLES[-1]), self._time_limit_s)
-        counted: Array = durations // 2**ICOUNT_SHIFT
-        return counted
+        return next(fitting, SAMPLES[-1])
 
     @staticmethod
     def _operators(live: Deployment, sets: Sequence[Arrays], notes: list[str]) -> list[dict[str, Any]]:
@@ -187,6 +214,10 @@ class CountingGuest:
         except DeploymentError as error:
             notes.append(f"instructions could not be counted by operator: {error.what}; {error.found}")
             return []
+
+
+def _timed(name: str, given: int, durations: Array, numbers: Array) -> Timed:
+    return Timed(name, given, [durations // 2**ICOUNT_SHIFT], [numbers], wanted=len(durations), unit=1)
 
 
 def _shares(operators: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

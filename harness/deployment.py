@@ -16,9 +16,8 @@ from .agent.illegal import MARK
 from .agent.wire import FrameError
 from .death import Death, describe_status
 from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, InputFailure, LinkLost, ProtocolError
+from .feed import Feed, Inputs, sent
 from .links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
-
-Inputs = Mapping[str, Array]
 
 # Inputs travel in calls of at most so many bytes: neither side holds more than that twice.
 CALL_BYTES = 1 << 26
@@ -96,6 +95,8 @@ class Deployment:
     greeting: str = ""
     alive: bool = True
     last_used: float = field(default_factory=time.monotonic)
+    # Inputs that the model was seen to write into, by their names.
+    written: tuple[str, ...] = ()
     # Asked with the agent's process id, its status and the end of its stderr; None where nobody knows more.
     cause_of_death: Callable[[int, int, str], Death | None] = lambda pid, status, said: None
     # What one set of inputs took the device in the last call of such shapes, in seconds.
@@ -183,29 +184,34 @@ class Deployment:
         size = sum(array.nbytes for array in inputs.values())
         return max(min(CALL_BYTES // max(size, 1), int(CALL_S / max(self._pace[1], 1e-9))), 1)
 
-    def warm_up(self, sets: Sequence[Inputs], budget_s: float) -> dict[str, Any]:
-        """Infer until it no longer gets faster; see harness.agent.timing.warm_up for what is returned."""
-        tensors = [array for inputs in sets for array in inputs.values()]
-        header = {"op": "warm_up", "budget_ns": int(budget_s * 1e9)}
-        reply = self._call(header, tensors, budget_s + self.timeouts.call_s)
-        self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
-        return reply.header
+    def warm_up(self, feed: Feed | Sequence[Inputs], budget_s: float) -> dict[str, Any]:
+        """Infer until it no longer gets faster; see Operations.op_warm_up for what is returned.
+
+        Args:
+            feed: where its inputs come from; or sets of them, which are taken in turn.
+        """
+        feed = feed if isinstance(feed, Feed) else sent(feed)
+        header = {"op": "warm_up", "budget_ns": int(budget_s * 1e9), **feed.header}
+        said = self._call(header, feed.tensors, budget_s + self.timeouts.call_s).header
+        self.device_time.seconds += (said["elapsed_ns"] - said["making_ns"] * said["iterations"]) / 1e9
+        return said
 
     def measure(
-        self, sets: Sequence[Inputs], samples: int, budget_s: float, keep: str = ""
+        self, feed: Feed | Sequence[Inputs], samples: int, budget_s: float, keep: str = ""
     ) -> tuple[Array, dict[str, Any]]:
         """Durations of inferences in nanoseconds, int64[at most samples], and the device's state before and after.
 
         Args:
+            feed: where its inputs come from; or sets of them, which are taken in turn.
             keep: under this name the agent keeps the reply, until the next request shows that it has arrived.
         """
-        tensors = [array for inputs in sets for array in inputs.values()]
-        header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9), "keep": keep}
-        return self.measured(self._call(header, tensors, budget_s + self.timeouts.call_s))
+        feed = feed if isinstance(feed, Feed) else sent(feed)
+        header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9), "keep": keep, **feed.header}
+        return self.measured(self._call(header, feed.tensors, budget_s + self.timeouts.call_s))
 
     def measured(self, reply: Frame) -> tuple[Array, dict[str, Any]]:
         """What measure returns, from its reply: also from one that was kept on the device, and collected."""
-        self.device_time.seconds += reply.header["elapsed_ns"] / 1e9
+        self.device_time.seconds += (reply.header["elapsed_ns"] - reply.header["making_ns"]) / 1e9
         return reply.tensors[0].astype(np.int64), reply.header
 
     def profile(self, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:
@@ -255,6 +261,7 @@ class Deployment:
             raise self._lost(operation, lost) from lost
         reply = self._receive(limit_s, operation)
         self.last_used = time.monotonic()
+        self.written = tuple(reply.header.get("written", self.written))
         if reply.header.get("input"):
             what, found = "the device cannot make an input that was asked for", str(reply.header["error"])
             raise InputFailure(what, found=found, where=self.where)

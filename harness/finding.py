@@ -18,6 +18,7 @@ class Finding:
         bound: what the true value does not exceed (or fall below) at ``confidence``; None where nothing can be said
             yet.
         samples: how many inferences, inputs or processes it rests on.
+        taken_on: on which inputs, where there are several kinds, for messages.
         missing: why there is no bound, and what it would take.
         doubt: why the measurement may not be believed.
         not_applicable: why the metric cannot be asked for here.
@@ -40,6 +41,7 @@ class Finding:
     unjudged: str = ""
     failure: str = ""
     limits: tuple[Limit, ...] = ()
+    taken_on: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

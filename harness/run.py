@@ -26,7 +26,8 @@ from .finding import Finding
 from .inputs import measured_sets
 from .isa.wheels import outlook
 from .measure import known_metrics
-from .measure.accuracy import EMULATED_SAMPLES, SampleSet, scored_samples, searched_samples
+from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, scored_samples, searched_samples
+from .measure.content import NOISE, Content, content_of, written_note
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model_file import ModelFile
@@ -37,8 +38,8 @@ from .parity.finds import Finds, Memory
 from .parity.reference import Reference
 from .progress import ProgressBars
 
-# Inputs that the closed loop takes in turn: more than one, for a branch predictor learns a single one by heart.
-TIMED_SETS = 4
+# Inputs for what needs no clock, memory on an emulated board.
+MEMORY_SETS = 4
 # A line says beforehand what will take longer than this.
 ANNOUNCE_ABOVE_S = 10.0
 
@@ -59,6 +60,7 @@ class Run:
     unavailable: dict[str, HilgateError] = field(default_factory=dict)  # devices that cannot be used, and why
     _built: tuple[ModelFile, BuiltModel, Reference, Finds] | None = None
     _samples: tuple[tuple[ModelFile, bool], tuple[SampleSet, float] | None] | None = None
+    _content: tuple[ModelFile, Content] | None = None
     _board: Board | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +90,14 @@ class Run:
             at_most = EMULATED_SAMPLES if cell.device.emulated else None
             self._samples = (wanted, built.ask(scored_samples, at_most))
         return self._samples[1]
+
+    def content(self, file: ModelFile) -> Content:
+        """What of a model is timed, and counted."""
+        if self._content is None or self._content[0] != file:
+            self._content = None
+            read = self.built(file)[0].ask(read_samples)
+            self._content = (file, content_of(file.model, read.sets if read else ()))
+        return self._content[1]
 
     def artifact(self, cell: Cell) -> Artifact:
         """The cell's artifact, exported now or by an earlier run."""
@@ -171,7 +181,7 @@ class Run:
 
     def deployer(self, cell: Cell, bundle: Bundle) -> Deployer:
         """Starts the cell's processes."""
-        self.counter.begin(cell, bundle, measured_sets(cell.file.model, TIMED_SETS))
+        self.counter.begin(cell, bundle, self.content)
         board = self.board(cell.device)
         facts = board.facts
         # An inference that takes longer than the whole cell may is not worth waiting for.
@@ -195,7 +205,8 @@ class Run:
         """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
         if cell.device.emulated:
             with self.progress.task(f"measuring {cell.id}"), deployer.failures_kept():
-                return self._measured(cell, deployer, take_memory(deployer, measured_sets(cell.file.model, TIMED_SETS)))
+                sets = measured_sets(cell.file.model, MEMORY_SETS)
+                return self._measured(cell, deployer, take_memory(deployer, sets))
         announced = False
         with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept():
 
@@ -206,18 +217,18 @@ class Run:
                 announced = True
                 update(done, wanted, f"about {left_s:.0f} s left")
 
-            sets = measured_sets(cell.file.model, TIMED_SETS)
+            content = self.content(cell.file)
             rate = cell.limit_value("deadline_miss_rate")
             needed = samples_for_proportion(rate) if rate is not None and 0 < rate < 1 else 0
             limit_s = self.options.time_limit_s
-            measured = take_samples(deployer, sets, limit_s, report, at_least=max(ENOUGH, needed))
+            measured = take_samples(deployer, content, limit_s, report, at_least=max(ENOUGH, needed))
         return self._measured(cell, deployer, measured)
 
     def count(self, cell: Cell, deployer: Deployer) -> Finding:
         """The cell's instructions per inference."""
         deployer.check()
         with self.progress.task(f"counting instructions of {cell.id}"):
-            return self.counter.finding(cell, measured_sets(cell.file.model, TIMED_SETS), self.tell)
+            return self.counter.finding(cell, self.tell)
 
     def _measured(self, cell: Cell, deployer: Deployer, measured: Measurement) -> Measurement:
         deployer.close()
@@ -233,7 +244,8 @@ class Run:
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
         fingerprint = self.evidence[cell].facts["fingerprint"]
-        self.evidence[cell].notes += [why for why in measured.lost if why not in self.evidence[cell].notes]
+        said = [*measured.lost, *self._notes_on_content(measured)]
+        self.evidence[cell].notes += [why for why in said if why not in self.evidence[cell].notes]
         if measured.loads:
             fingerprint["runtime"] |= measured.loads[0].runtime
             fingerprint["settings"] = measured.loads[0].settings
@@ -241,6 +253,11 @@ class Run:
             fingerprint["governor"] = measured.states[0][0]["governor"]
             fingerprint["state_before"], fingerprint["state_after"] = measured.states[0][0], measured.states[-1][1]
         fingerprint["warm_up"] = [dict(warm_up) for warm_up in measured.warm_ups]
+
+    @staticmethod
+    def _notes_on_content(measured: Measurement) -> list[str]:
+        noise = [NOISE] if measured.uniform.count and not measured.samples.given else []
+        return [*noise, *(written_note(name) for name in measured.written)]
 
     def harness_seconds(self) -> float:
         """What the run took so far, from this process's start, without the device's loading and inferring."""

@@ -18,7 +18,8 @@ import traceback
 
 from . import illegal, orphans
 from .frames import Frame, encode, read_frame
-from .operations import InputError, Operations
+from .operations import Operations
+from .ring import InputError
 from .wire import Buffer, FrameError
 
 # How long a running operation may go on after the host has gone, before the process ends with it.

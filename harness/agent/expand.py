@@ -31,7 +31,7 @@ whether it fuses a multiplication with an addition, makes no difference. harness
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,9 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 FORMATS = {"float16": (10, -14), "float32": (23, -126), "float64": (52, -1022)}
 HALF = 1 << 32
 LARGEST_WORD = (1 << 64) - 1
+# So many random elements are made at a time, an even number: what they are made from takes several times their memory,
+# which would count in the peak of a process that is measured; and so little of it stays in the cache.
+CHUNK = 1 << 16
 # So far a power of two is moved from a number that a processor may take for zero.
 AWAY = 64
 
@@ -112,16 +115,35 @@ def _filled(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
         numbers = _numbers(fill, len(values) - 1, size)
         if numbers is None:
             return np.full(size, values[0], dtype)
-        return values.take(numbers.view(np.int64), mode="clip")  # which does not look at each index first
+        # Which does not look at each index first.
+        return _joined(numbers, size, dtype, lambda part: values.take(part.view(np.int64), mode="clip"))
     first, last, exponent = _range(fill, dtype)
     numbers = _numbers(fill, last, size)
     if numbers is None:
-        numbers = np.zeros(size, np.uint64)
-    numbers += np.uint64(first % (1 << 64))
-    found = numbers.view(np.int64)
-    if dtype.kind != "f":
-        return found.astype(dtype)
-    return _counted(found, dtype) if exponent is None else _scaled(found, dtype, exponent)
+        numbers = iter([np.zeros(size, np.uint64)])
+
+    def elements(part: Array) -> Array:
+        part += np.uint64(first % (1 << 64))
+        found = part.view(np.int64)
+        if dtype.kind != "f":
+            return found.astype(dtype)
+        return _counted(found, dtype) if exponent is None else _scaled(found, dtype, exponent)
+
+    return _joined(numbers, size, dtype, elements)
+
+
+def _joined(parts: Iterator[Array], size: int, dtype: np.dtype[Any], elements: Callable[[Array], Array]) -> Array:
+    """The elements of all parts of the numbers."""
+    first = elements(next(parts))
+    if len(first) == size:
+        return first
+    made = np.empty(size, dtype)
+    made[: len(first)] = first
+    start = len(first)
+    for part in parts:
+        made[start : start + len(part)] = elements(part)
+        start += len(part)
+    return made
 
 
 def _values(found: Any, dtype: np.dtype[Any]) -> Array:
@@ -154,8 +176,8 @@ def _range(fill: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[int, int, int
     return first, last, exponent
 
 
-def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Array | None:
-    """For each element its number among 0 … last: uint64[size]; None for zeros only."""
+def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Iterator[Array] | None:
+    """For each element its number among 0 … last: uint64[size], in parts; None for zeros only."""
     order = _member(fill, "order")
     if not isinstance(order, str) or order not in ORDERS:
         raise ValueError(f"wanted a fill's 'order', {', '.join(ORDERS)}; found {reprlib.repr(order)}")
@@ -163,31 +185,39 @@ def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Array | None:
     if last == 0:
         return None
     if order == "random":
-        if last < HALF:
-            numbers = np.multiply(_half_words(key, 0, size), np.uint64(last + 1), dtype=np.uint64)
-            numbers >>= np.uint64(32)
-            return numbers
-        return _high_product(_words(key, 0, size), last)
+        return _random(key, last, size)
     step, rest = divmod(last, max(size - 1, 1))
     rising = np.arange(size, dtype=np.uint64)
     over = np.minimum(rising, np.uint64(rest))
     rising *= np.uint64(step)
     rising += over
-    return rising if order == "ascending" else np.subtract(np.uint64(last), rising, out=rising)
+    return iter([rising if order == "ascending" else np.subtract(np.uint64(last), rising, out=rising)])
+
+
+def _random(key: int, last: int, size: int) -> Iterator[Array]:
+    generator = _generator(key, 0)
+    for start in range(0, max(size, 1), CHUNK):
+        count = min(CHUNK, size - start)
+        if last < HALF:
+            numbers = np.multiply(_half_words(generator, count), np.uint64(last + 1), dtype=np.uint64)
+            numbers >>= np.uint64(32)
+            yield numbers
+        else:
+            yield _high_product(generator.random_raw(count), last)
 
 
 def _key(fill: Mapping[str, Any]) -> int:
     return _whole(_member(fill, "key"), 0, LARGEST_WORD, "a fill's 'key'")
 
 
-def _words(key: int, stream: int, count: int) -> Array:
+def _generator(key: int, stream: int) -> np.random.Philox:
     # numpy counts one on before each block, its first as well. Of its generators only the raw words are used: those
     # are promised to stay as they are.
-    return np.random.Philox(key=key + (stream << 64)).random_raw(count)
+    return np.random.Philox(key=key + (stream << 64))
 
 
-def _half_words(key: int, stream: int, count: int) -> Array:
-    return _words(key, stream, (count + 1) // 2).astype("<u8", copy=False).view("<u4")[:count]
+def _half_words(generator: np.random.Philox, count: int) -> Array:
+    return generator.random_raw((count + 1) // 2).astype("<u8", copy=False).view("<u4")[:count]
 
 
 def _high_product(words: Array, last: int) -> Array:
@@ -239,7 +269,9 @@ def _changed(array: Array, fill: Mapping[str, Any], kept: Sequence[Array]) -> Ar
     base = kept[_whole(fill["base"], 0, len(kept) - 1, "a fill's 'base'")]
     if base.dtype != array.dtype or base.size != array.size:
         raise ValueError(f"wanted a kept {array.dtype} array of {array.size} elements; found {base.dtype}[{base.size}]")
-    chosen = _half_words(_key(fill), 1, array.size) < _whole(_member(fill, "changed"), 0, HALF, "a fill's 'changed'")
+    chosen = _half_words(_generator(_key(fill), 1), array.size) < _whole(
+        _member(fill, "changed"), 0, HALF, "a fill's 'changed'"
+    )
     mixed: Array = np.where(chosen, array, base.reshape(-1))
     return mixed
 

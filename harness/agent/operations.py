@@ -6,7 +6,7 @@ An operation takes a header and tensors and returns a header and tensors. Whatev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,12 @@ import numpy as np
 from . import telemetry, timing
 from .expand import expand
 from .frames import Array
+from .ring import InputError, InTurn, Ring, Spread, written
 from .structure import flatten
 
 Reply = tuple[dict[str, Any], list[Array]]
 
 SETTINGS = ("threads", "interop_threads", "flush_denormals")
-
-
-class InputError(Exception):
-    """An input that was asked for could not be made here: nobody has asked the model yet."""
 
 
 def flushes_denormals() -> bool:
@@ -43,15 +40,21 @@ class Operations:
         self.engine: Any = None
         self.input_names: list[str] = []
         self.kept: list[list[Array]] = []
+        self.written: set[str] = set()  # inputs that the model was seen to write into
         self.waited_ns = 0  # for the host; taken off the load time
 
     def __call__(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Carry out header["op"]."""
+        """Carry out header["op"].
+
+        Every reply has "elapsed_ns"; and "written", the names of inputs, once the model was seen to write into them.
+        """
         operation = getattr(self, "op_" + str(header.get("op")), None)
         if operation is None:
             raise ValueError(f"unknown operation {header.get('op')!r}")
         start = time.perf_counter_ns()
         reply, arrays = operation(header, tensors)
+        if self.written:
+            reply = {**reply, "written": [name for name in self.input_names if name in self.written]}
         return {**reply, "elapsed_ns": time.perf_counter_ns() - start}, arrays
 
     def op_load(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
@@ -70,11 +73,13 @@ class Operations:
         engine.load(header["artifact"])
         loaded = telemetry.memory_kib()
         self.input_names = header["inputs"]
-        self.kept = []  # they were those of other inputs
-        (prepared,) = self._prepared(engine, tensors)
-        outputs = engine.arrays(engine.run(prepared))
+        self.kept, self.written = [], set()  # they were those of other inputs
+        (arrays,) = self._sets(tensors)
+        inputs, prepared = self._prepared(engine, arrays)
+        outputs = engine.arrays(engine.run(prepared))  # sent before there is another inference: no copy is needed
         load_ns = timing.since_process_start_ns() - self.waited_ns
         self.engine = engine
+        self.written |= written(self.input_names, arrays, inputs)
         named = list(flatten(outputs))
         steps = {"runtime": runtime, "model": loaded, "first": telemetry.memory_kib()}
         reply = {
@@ -94,12 +99,16 @@ class Operations:
         engine = self._loaded()
         outputs: list[Array] = []
         spent = 0
-        sets = self._expanded(engine, header["fills"]) if "fills" in header else self._prepared(engine, tensors)
-        for prepared in sets:
+        sets = self._expanded(header["fills"]) if "fills" in header else self._sets(tensors)
+        for arrays in sets:
+            inputs, prepared = self._prepared(engine, arrays)
             start = time.perf_counter_ns()
             raw = engine.run(prepared)
             spent += time.perf_counter_ns() - start
-            outputs += [array for _, array in flatten(engine.arrays(raw))]
+            # Copied at once: an output may be the module's own buffer, or a view of it (issue 15, case 65), which the
+            # next inference overwrites.
+            outputs += [np.array(array) for _, array in flatten(engine.arrays(raw))]
+            self.written |= written(self.input_names, arrays, inputs)
         return {"inference_ns": spent}, outputs
 
     def op_keep(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
@@ -110,22 +119,39 @@ class Operations:
         return {}, []
 
     def op_warm_up(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Infer until it no longer gets faster. Header: "budget_ns". Tensors: sets of inputs, taken in turn."""
-        engine = self._loaded()
-        return timing.warm_up(engine.run, self._prepared(engine, tensors), header["budget_ns"]), []
+        """Infer until it no longer gets faster. Header: "budget_ns", and what the ring is made of (see _ring).
 
-    def op_measure(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Time inferences. Header: "samples", "budget_ns". Tensors: sets of inputs, taken in turn.
-
-        One untimed inference comes first: between two blocks the caches have gone cold, in a closed loop they never do.
-        Reply: int64[n] nanoseconds; "before" and "after", the device's state.
+        Fills are made once, and taken in turn. Reply: see timing.warm_up; and "making_ns", of one set of them.
         """
         engine = self._loaded()
-        prepared = self._prepared(engine, tensors)
-        engine.run(prepared[-1])
+        made_ns = 0
+        if "fills" in header:
+            size = header["ring"]
+            start = time.perf_counter_ns()
+            columns = self._spread(header).columns(size)
+            made_ns = (time.perf_counter_ns() - start) // size
+            ring = Ring(engine, self.input_names, InTurn(columns, range(size)), size, untimed=False)
+        else:
+            ring = self._ring(engine, header, tensors, untimed=False)
+        reply = timing.warm_up(engine.run, ring.renew, header["budget_ns"])
+        self.written |= ring.close()
+        return {**reply, "making_ns": made_ns + ring.making_ns // max(reply["iterations"], 1)}, []
+
+    def op_measure(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Time inferences. Header: "samples", "budget_ns", and what the ring is made of (see _ring).
+
+        Each block of a ring begins with an inference that is not timed: between two blocks the caches have gone cold,
+        in a closed loop they never do. Reply: int64[n] nanoseconds; "before" and "after", the device's state;
+        "making_ns", what making the inputs took; "untimed", inferences; "next", the number of the next block of fills.
+        """
+        engine = self._loaded()
+        ring = self._ring(engine, header, tensors)
         before = telemetry.state()
-        durations = timing.timed_loop(engine.run, prepared, header["samples"], header["budget_ns"])
-        return {"before": before, "after": telemetry.state()}, [durations]
+        durations = timing.timed_loop(engine.run, ring.renew, header["samples"], header["budget_ns"])
+        after = telemetry.state()
+        self.written |= ring.close()
+        reply = {"before": before, "after": after, "making_ns": ring.making_ns, "untimed": ring.untimed}
+        return {**reply, "next": getattr(ring.source, "number", 0)}, [durations]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Which operators cost what, by the runtime's own profiler, which costs something itself.
@@ -135,10 +161,12 @@ class Operations:
         """
         engine = self._loaded()
         count = header["count"]
+        ring = self._ring(engine, {**header, "ring": 1}, tensors, untimed=False)
         operators = [
             {"operator": operator, "name": name, "calls": len(each) / count, "ns": timing.of_one(each, count)}
-            for operator, name, each in engine.profile(self._prepared(engine, tensors), count)
+            for operator, name, each in engine.profile(lambda: ring.renew(1)[0], count)
         ]
+        self.written |= ring.close()
         return {"operators": operators}, []
 
     def op_memory(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
@@ -159,23 +187,51 @@ class Operations:
         if not tensors or not names or len(tensors) % len(names):
             raise ValueError(f"wanted sets of {len(names)} inputs ({', '.join(names)}); found {len(tensors)} tensors")
 
-    def _expanded(self, engine: Any, sets: Sequence[Sequence[dict[str, Any]]]) -> Iterator[Any]:
-        """One at a time: a small board has no room for all."""
+    def _ring(self, engine: Any, header: Mapping[str, Any], tensors: Sequence[Array], *, untimed: bool = True) -> Ring:
+        """What a loop runs.
+
+        Header: "ring", how many sets are prepared at a time; and "fills", one an input, with "first", the number of
+        their first block; or "kept", the numbers of kept sets, in the order in which they are run. In place of both,
+        tensors: sets that are taken in turn.
+        """
+        source: Spread | InTurn
+        if "fills" in header:
+            source = self._spread(header)
+        elif "kept" in header:
+            source = InTurn(self.kept, header["kept"])
+        else:
+            self._check_sets(tensors)
+            width = len(self.input_names)
+            source = InTurn([tensors[index::width] for index in range(width)], range(len(tensors) // width))
+        return Ring(engine, self.input_names, source, header.get("ring", 1), untimed=untimed)
+
+    def _spread(self, header: Mapping[str, Any]) -> Spread:
+        self._check_fills(header["fills"])
+        return Spread(header["fills"], header.get("first", 0), self.kept)
+
+    def _check_fills(self, fills: Any) -> None:
+        if not isinstance(fills, list) or len(fills) != len(self.input_names):
+            found = len(fills) if isinstance(fills, list) else type(fills).__name__
+            raise ValueError(f"wanted a list of {len(self.input_names)} fills, one an input; found {found}")
+
+    def _expanded(self, sets: Any) -> Iterator[list[Array]]:
+        """One set at a time: a small board has no room for all."""
         if not isinstance(sets, list):
             raise ValueError("wanted fills, set after set, in a list; found none")  # noqa: TRY004  # as for all others
         for fills in sets:
-            if not isinstance(fills, list) or len(fills) != len(self.input_names):
-                found = len(fills) if isinstance(fills, list) else type(fills).__name__
-                raise ValueError(f"wanted a list of {len(self.input_names)} fills, one an input; found {found}")
+            self._check_fills(fills)
             kept = self.kept or [[]] * len(fills)
             try:
-                arrays = [expand(fill, kept[index]) for index, fill in enumerate(fills)]
+                yield [expand(fill, kept[index]) for index, fill in enumerate(fills)]
             except Exception as error:
                 raise InputError(f"{type(error).__name__}: {error}") from error
-            yield engine.prepare(dict(zip(self.input_names, arrays)))
 
-    def _prepared(self, engine: Any, tensors: Sequence[Array]) -> list[Any]:
+    def _sets(self, tensors: list[Array]) -> list[list[Array]]:
         self._check_sets(tensors)
-        names = self.input_names
-        sets = range(0, len(tensors), len(names))
-        return [engine.prepare(dict(zip(names, tensors[start : start + len(names)]))) for start in sets]
+        width = len(self.input_names)
+        return [tensors[start : start + width] for start in range(0, len(tensors), width)]
+
+    def _prepared(self, engine: Any, arrays: Sequence[Array]) -> tuple[list[Array], Any]:
+        """Copies of one set in memory of their own, which a model may write into, and the same prepared."""
+        copies = [np.array(array) for array in arrays]
+        return copies, engine.prepare(dict(zip(self.input_names, copies)))

@@ -15,6 +15,8 @@ from .facts import read_text
 from .frames import Array
 
 Run = Callable[[Any], Any]
+# Prepared inputs for the next inferences, at most so many (see ring); what this takes is not timed.
+Renew = Callable[[int], Sequence[Any]]
 
 # A warm-up block lasts about this long, so that its median means something for fast models too …
 BLOCK_NS = 20_000_000
@@ -25,33 +27,34 @@ STILL_BLOCKS = 2
 IMPROVEMENT = 0.97
 
 
-def timed_loop(run: Run, prepared: Sequence[Any], samples: int, budget_ns: int) -> Array:
+def timed_loop(run: Run, renew: Renew, samples: int, budget_ns: int) -> Array:
     """Durations in nanoseconds, int64[at most samples]: fewer when the budget is used up, but never none.
 
-    Inputs are taken in turn. Garbage is collected before, not during: the collector's pauses are Python's, not the
-    model's.
+    Each prepared input is run once; between those of two calls of ``renew`` no clock runs, but the budget's does.
+    Garbage is collected before, not during: the collector's pauses are Python's, not the model's.
     """
     clock = time.perf_counter_ns
     durations = np.empty(samples, dtype=np.int64)
-    kinds = len(prepared)
+    index = 0
     gc.collect()
     gc.disable()
     try:
         end = clock() + budget_ns
-        for index in range(samples):
-            item = prepared[index % kinds]
-            start = clock()
-            run(item)
-            stop = clock()
-            durations[index] = stop - start
-            if stop > end:
-                return durations[: index + 1].copy()
+        while index < samples:
+            for item in renew(samples - index):
+                start = clock()
+                run(item)
+                stop = clock()
+                durations[index] = stop - start
+                index += 1
+                if stop > end:
+                    return durations[:index].copy()
     finally:
         gc.enable()
     return durations
 
 
-def warm_up(run: Run, prepared: Sequence[Any], budget_ns: int) -> dict[str, Any]:
+def warm_up(run: Run, renew: Renew, budget_ns: int) -> dict[str, Any]:
     """Run until blocks stop getting faster, or the budget is used up.
 
     Returns:
@@ -59,11 +62,11 @@ def warm_up(run: Run, prepared: Sequence[Any], budget_ns: int) -> dict[str, Any]
     """
     start = time.perf_counter_ns()
     low, high = BLOCK_COUNTS
-    median = float(timed_loop(run, prepared, 1, 0)[0])
+    median = float(timed_loop(run, renew, 1, 0)[0])
     best, still, iterations = float("inf"), 0, 1
     while still < STILL_BLOCKS and (left := start + budget_ns - time.perf_counter_ns()) > 0:
         size = min(max(int(BLOCK_NS / max(median, 1)), low), high)  # the first calls compile: they say little
-        block = timed_loop(run, prepared, size, left)
+        block = timed_loop(run, renew, size, left)
         iterations += len(block)
         median = statistics.median(block.tolist())
         still = 0 if median < best * IMPROVEMENT else still + 1

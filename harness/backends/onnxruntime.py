@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class Engine:
         """The outputs as numpy arrays, flat: a graph has no nesting."""
         return tuple(raw)
 
-    def profile(self, prepared: Sequence[Any], count: int) -> list[tuple[str, str, list[float]]]:
+    def profile(self, take: Callable[[], Any], count: int) -> list[tuple[str, str, list[float]]]:
         """By ONNX Runtime's profiler, in a session of its own, for it is switched on before the model is loaded.
 
         A node is named as in the graph; what was fused into one is named by the first of them. Its times are whole
@@ -93,8 +93,8 @@ class Engine:
             self.session_options.enable_profiling = True
             self.session_options.profile_file_prefix = f"{folder}/profile"
             session = self.onnxruntime.InferenceSession(self.artifact, self.session_options, providers=self.providers)
-            for index in range(UNCOUNTED + count):
-                session.run(None, prepared[index % len(prepared)])
+            for _ in range(UNCOUNTED + count):
+                session.run(None, take())
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         nodes: dict[tuple[str, str], list[float]] = {}
         for event in events:

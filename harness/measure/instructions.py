@@ -13,6 +13,7 @@ from ..counting import Count
 from ..finding import Finding
 from ..limits import Limit, Metric
 from . import quantiles
+from .figures import Quantile, Rule, figures, worse
 
 ALLOWANCE = "instructions_over_baseline_percent"
 # Runs of one prepared board differ by 0.02 %, of boards prepared separately by 0.3 % (docs/instructions.md).
@@ -40,9 +41,14 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
         raw: the path of the counts, for the evidence.
         comparison: with the baseline's entry for the cell.
     """
-    value = quantiles.estimate(count.instructions, 0.5)
-    bound = quantiles.upper_bound(count.instructions, 0.5)
-    details: dict[str, Any] = {"counted_by": dict(count.described)}
+    needed = quantiles.samples_needed(0.5)
+    rule = Rule(Quantile(0.5), needed, "an upper bound of the median", None, None, _too_few)
+    each = [figures(timed, rule) for timed in count.contents]
+    judged = worse(each, None)
+    value, bound = judged.value or 0.0, judged.bound
+    details: dict[str, Any] = {"counted_by": dict(count.described), "inputs": judged.timed.inputs}
+    if len(each) > 1:
+        details |= {"content": judged.timed.name, "by_content": {one.timed.name: one.described() for one in each}}
     if count.operators:
         details["operators"] = [dict(one) for one in count.operators]
     limits: tuple[Limit, ...] = ()
@@ -54,12 +60,17 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
         value,
         bound,
         quantiles.CONFIDENCE,
-        len(count.instructions),
+        judged.timed.count,
         raw,
-        missing="" if bound is not None else "too few inferences were counted in the time: --time-limit",
+        missing="" if bound is not None else judged.open,
         limits=limits,
+        taken_on=judged.taken_on if len(each) > 1 else "",
         details=details,
     )
+
+
+def _too_few(found: str, needed: int, what: str) -> str:
+    return f"too few inferences were counted in the time: {found}; {what} takes {needed}: --time-limit"
 
 
 def unreachable(reason: str) -> Finding:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from ..finding import Finding
 from ..limits import Metric
 from . import quantiles
+from .figures import Figures, Misses, Quantile, Rule, figures, worse
 from .sampling import Measurement
 
 P50 = Metric("latency_p50_ms", "ms", "half of all inferences are faster", wall_clock=True)
@@ -24,32 +28,22 @@ METRICS = (P50, P90, P99, DEADLINE_MISS_RATE)
 QUANTILES = {P50: 0.5, P90: 0.9, P99: 0.99}
 
 
-def latency(measured: Measurement, metric: Metric, raw: str) -> Finding:
-    """One quantile of the latency, and its upper bound.
+def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None = None) -> Finding:
+    """One quantile of the latency, and its upper bound: of the spread inputs or of the samples, whichever is worse.
 
     Args:
         raw: the path of the raw samples, for the evidence.
+        limit: what must be kept, if anything.
     """
     quantile = QUANTILES[metric]
-    samples = measured.durations_ms
-    if not len(samples):
-        return Finding(metric, missing="no sample was taken")
-    missing = _missing(measured, quantile, len(samples))
-    return Finding(
-        metric,
-        quantiles.estimate(samples, quantile),
-        quantiles.upper_bound(samples, quantile),
-        quantiles.CONFIDENCE,
-        len(samples),
-        raw,
-        missing=missing,
-        doubt=_joined(missing, measured.doubt),
-        details={"processes": [len(block) for block in measured.blocks]},
-    )
+    needed = quantiles.samples_needed(quantile)
+    what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
+    rule = Rule(Quantile(quantile), needed, what, limit, limit, _too_few(measured))
+    return _finding(metric, measured, rule, raw)
 
 
 def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: float | None, raw: str) -> Finding:
-    """How often the deadline is missed, and the upper bound of its probability.
+    """How often the deadline is missed, and the upper bound of its probability: of whichever content is worse.
 
     Args:
         limit: the rate that must be kept, if there is one: where not even a run without a miss could show it with so
@@ -58,44 +52,54 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
     metric = DEADLINE_MISS_RATE
     if deadline_ms is None:
         return Finding(metric, not_applicable="the model file sets no deadline: limits={'deadline_ms': …}")
-    samples = measured.durations_ms
-    if not len(samples):
+    needed = quantiles.samples_for_proportion(limit) if limit is not None and 0 < limit < 1 else 1
+    what = "" if limit is None else f"showing a rate of {limit:g}"
+    rule = Rule(Misses(deadline_ms), needed, what, limit, deadline_ms, _too_few(measured))
+    return _finding(metric, measured, rule, raw)
+
+
+def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Finding:
+    each = [figures(timed, rule) for timed in measured.contents]
+    if not measured.count:
         return Finding(metric, missing="no sample was taken")
-    missed = int(np.count_nonzero(samples > deadline_ms))
-    bound: float | None = quantiles.proportion_upper_bound(missed, len(samples))
-    missing = ""
-    if limit is not None and 0 < limit < 1 and missed / len(samples) <= limit:
-        needed = quantiles.samples_for_proportion(limit)
-        if len(samples) < needed:
-            bound, missing = None, _too_few(measured, len(samples), needed, f"showing a rate of {limit:g}")
-    details = {"deadline_ms": deadline_ms, "missed": missed}
+    judged = worse(each, rule.limit)
     return Finding(
         metric,
-        missed / len(samples),
-        bound,
+        judged.value,
+        None if judged.open else judged.bound,
         quantiles.CONFIDENCE,
-        len(samples),
+        judged.timed.count,
         raw,
-        missing=missing,
-        doubt=_joined(missing, measured.doubt),
-        details=details,
+        missing=judged.open,
+        doubt=_joined(judged.open, measured.doubt),
+        taken_on=judged.taken_on if len(each) > 1 else "",
+        details=_details(each, judged, rule),
     )
 
 
-def _missing(measured: Measurement, quantile: float, count: int) -> str:
-    needed = quantiles.samples_needed(quantile)
-    what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
-    return _too_few(measured, count, needed, what) if count < needed else ""
+def _details(each: Sequence[Figures], judged: Figures, rule: Rule) -> dict[str, Any]:
+    timed = judged.timed
+    details: dict[str, Any] = {"processes": [len(block) for block in timed.blocks], "inputs": timed.inputs}
+    if isinstance(rule.statistic, Misses):
+        missed = int(np.count_nonzero(timed.values > rule.statistic.deadline_ms))
+        details = {"deadline_ms": rule.statistic.deadline_ms, "missed": missed, **details}
+    if len(each) > 1:
+        details |= {"content": timed.name, "by_content": {one.timed.name: one.described() for one in each}}
+    return details
 
 
-def _too_few(measured: Measurement, count: int, needed: int, what: str) -> str:
-    seconds = measured.seconds_for(max(needed, measured.wanted))
-    if measured.interruption:
-        return f"{measured.interruption}; {count} samples were taken until then, {what} takes {needed}"
-    return (
-        f"{count} samples in the time; {what} takes {needed}. {max(needed, measured.wanted)} would take about "
-        f"{seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"
-    )
+def _too_few(measured: Measurement) -> Callable[[str, int, str], str]:
+    def say(found: str, needed: int, what: str) -> str:
+        if measured.interruption:
+            return f"{measured.interruption}; {found} were taken until then, {what} takes {needed}"
+        seconds = measured.seconds_for(needed)
+        wanted = max(needed, *(timed.wanted for timed in measured.contents))
+        return (
+            f"{found} in the time; {what} takes {needed}, each of another input. {wanted} would take about "
+            f"{seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"
+        )
+
+    return say
 
 
 def _joined(missing: str, doubt: str) -> str:

@@ -6,19 +6,20 @@ All that needs a fresh process comes from the same ones: load time, memory, late
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ..agent.frames import Frame
-from ..deployment import Deployment, LoadReport
+from ..deployment import LoadReport
 from ..errors import LinkLost
 from ..inputs import Arrays
 from ..model import Array
 from . import validity
+from .closed_loop import ClosedLoop, Source
+from .content import SAMPLES, UNIFORM, Content, Timed
 from .quantiles import samples_needed
 
 PROCESSES = 3
@@ -28,8 +29,6 @@ ENOUGH = samples_needed(0.99)
 GOOD, GOOD_S = 1000, 10.0
 # … and of a fast model more, for three seconds: what disturbs it comes by time, not by count.
 MANY, MANY_S = 20_000, 3.0
-# A call to the agent lasts about so long: progress is seen, and a link that drops loses little.
-BLOCK_S = 2.0
 WARM_UP_SHARE = 0.1
 # After the second or third nothing is allocated any more; an emulated one takes a hundred times as long as a real one.
 EMULATED_INFERENCES = 8
@@ -40,42 +39,51 @@ LOST_ALLOWED = 2
 Report = Callable[[int, int, float], None]
 
 
-class Source(Protocol):
-    """Where processes come from: a Deployer."""
-
-    def fresh(self) -> tuple[Deployment, LoadReport]:
-        """A new process, loaded."""
-
-    def result_name(self) -> str:
-        """A name under which an agent keeps a reply that may be lost."""
-
-    def collect(self, name: str) -> Frame | None:
-        """What was kept under it, once the connection has dropped."""
-
-
 @dataclass
 class Measurement:
     """What the processes of one cell showed.
 
     Attributes:
-        blocks: durations in nanoseconds, int64[n] for each process.
+        uniform: what was timed on inputs spread over the range.
+        samples: what was timed on the model file's samples; empty where it has none.
         loads: each process's load report.
         memory_peak_kib: the peak at its end of each process that came to it.
         memory_steps_kib: of the same processes, their load reports' memory.
         warm_ups: how each warm-up went.
         states: the device's state before the first and after the last sample of each process.
-        wanted: how many samples were aimed at; 0 where no process got so far.
         lost: why, each time that the connection dropped.
+        written: inputs that the model wrote into.
     """
 
-    blocks: list[Array] = field(default_factory=list)
+    uniform: Timed = field(default_factory=lambda: Timed(UNIFORM))
+    samples: Timed = field(default_factory=lambda: Timed(SAMPLES))
     loads: list[LoadReport] = field(default_factory=list)
     memory_peak_kib: list[int] = field(default_factory=list)
     memory_steps_kib: list[Mapping[str, int]] = field(default_factory=list)
     warm_ups: list[Mapping[str, Any]] = field(default_factory=list)
     states: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list)
-    wanted: int = 0
     lost: list[str] = field(default_factory=list)
+    written: tuple[str, ...] = ()
+
+    @property
+    def contents(self) -> list[Timed]:
+        """What was to be timed: the spread inputs, and the samples where there are any."""
+        return [self.uniform, self.samples] if self.samples.given else [self.uniform]
+
+    @property
+    def wanted(self) -> int:
+        """How many inferences were aimed at; 0 where no process got so far."""
+        return sum(timed.wanted for timed in self.contents)
+
+    @property
+    def count(self) -> int:
+        """How many were timed."""
+        return sum(timed.count for timed in self.contents)
+
+    @property
+    def blocks(self) -> list[Array]:
+        """Durations in nanoseconds, int64[n] of each process, in the order in which they were taken."""
+        return [np.concatenate(each) for each in zip(*(timed.blocks for timed in self.contents), strict=True)]
 
     @property
     def interruption(self) -> str:
@@ -85,7 +93,7 @@ class Measurement:
     @property
     def durations_ms(self) -> Array:
         """All samples, float64[n], in milliseconds."""
-        return np.concatenate(self.blocks or [np.empty(0, np.int64)]) / 1e6
+        return np.concatenate([*self.blocks, np.empty(0, np.int64)]) / 1e6
 
     @property
     def state_doubt(self) -> str:
@@ -113,15 +121,25 @@ class Measurement:
         return "; ".join(filter(None, [self.state_doubt, cold]))
 
     def seconds_for(self, samples: int) -> float:
-        """How long so many samples take, with the processes' start."""
+        """How long so many samples of each content take, or what else was wanted of it, with the processes' start."""
         if not self.warm_ups:
             return 0.0
-        start_s = self.loads[0].load_ns / 1e9 + self.warm_ups[0]["elapsed_ns"] / 1e9
-        return float(PROCESSES * start_s + samples * self.warm_ups[0]["median_ns"] / 1e9)
+        start_s = self.loads[0].load_ns / 1e9 + sum(warm_up["elapsed_ns"] for warm_up in self.warm_ups_each) / 1e9
+        return float(PROCESSES * start_s + sum(max(samples, each.wanted) * each.pace_s for each in self.contents))
+
+    @property
+    def warm_ups_each(self) -> Sequence[Mapping[str, Any]]:
+        """The first process's."""
+        return self.warm_ups[: len(self.contents)]
+
+    @property
+    def left_s(self) -> float:
+        """How long the rest takes."""
+        return sum(max(each.wanted - each.count, 0) * each.pace_s for each in self.contents)
 
 
 def take_samples(
-    source: Source, sets: list[Arrays], time_limit_s: float, report: Report, *, at_least: int = ENOUGH
+    source: Source, content: Content, time_limit_s: float, report: Report, *, at_least: int = ENOUGH
 ) -> Measurement:
     """Measure one cell.
 
@@ -131,7 +149,7 @@ def take_samples(
     Args:
         at_least: how many samples the limits need, however long they take.
         source: starts and loads fresh processes.
-        sets: inputs at the measured sizes, taken in turn.
+        content: the inputs.
         time_limit_s: for all of it, loading included; at least one sample is taken.
         report: is told (samples done, samples wanted, seconds that are left) as it goes on.
 
@@ -139,14 +157,15 @@ def take_samples(
         LinkError: the device could not be reached, and there is no sample.
     """
     measured = Measurement()
+    measured.samples.given = len(content.samples)
     end = time.monotonic() + time_limit_s
     while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
         try:
-            _use_process(measured, source, sets, report, end=end, to_come=to_come, at_least=at_least)
+            _use_process(measured, source, content, report, end=end, to_come=to_come, at_least=at_least)
         except LinkLost as error:
             measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
             if len(measured.lost) > LOST_ALLOWED:
-                if not _count(measured):
+                if not measured.count:
                     raise
                 break
     return measured
@@ -182,7 +201,7 @@ def _memory(source: Source, sets: list[Arrays]) -> Measurement:
 def _use_process(
     measured: Measurement,
     source: Source,
-    sets: list[Arrays],
+    content: Content,
     report: Report,
     *,
     end: float,
@@ -192,53 +211,33 @@ def _use_process(
     deployment, load = source.fresh()
     with deployment:
         measured.loads.append(load)
-        share = max(end - time.monotonic(), 0.1) / to_come
-        measured.warm_ups.append(deployment.warm_up(sets, share * WARM_UP_SHARE * PROCESSES))
-        if not measured.wanted:
-            measured.wanted = _wanted(measured.warm_ups[0]["median_ns"] / 1e9, at_least)
-        quota = -(-(measured.wanted - _count(measured)) // to_come)
-        _measure_process(measured, source, deployment, sets, quota, (end - time.monotonic()) / to_come, report)
+        loop = ClosedLoop(deployment, source, content, lambda: report(measured.count, measured.wanted, measured.left_s))
+        loop.begin(measured.contents)
+        try:
+            share = max(end - time.monotonic(), 0.1) / to_come
+            for timed in measured.contents:
+                warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES / len(measured.contents))
+                measured.warm_ups.append(warm_up)
+                timed.wanted = timed.wanted or _wanted(timed, at_least)
+            quotas = [max(-(-(timed.wanted - timed.count) // to_come), 0) for timed in measured.contents]
+            needed_s = [quota * timed.pace_s for quota, timed in zip(quotas, measured.contents, strict=True)]
+            left_s = max((end - time.monotonic()) / to_come, 0.0)
+            for index, timed in enumerate(measured.contents):
+                # What is left goes to what is still to come, each by what it takes.
+                share_s = needed_s[index] / max(sum(needed_s[index:]), 1e-9)
+                began = time.monotonic()
+                loop.take(timed, quotas[index], left_s * share_s)
+                left_s = max(left_s - (time.monotonic() - began), 0.0)
+        finally:
+            if loop.states:
+                measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
+            measured.written = deployment.written or measured.written
         measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
         measured.memory_steps_kib.append(load.memory_kib)
 
 
-def _wanted(median_s: float, at_least: int) -> int:
-    fast = max(median_s, 1e-9)
+def _wanted(timed: Timed, at_least: int) -> int:
+    fast = max(timed.pace_s, 1e-9)
+    if timed.given:  # all of the file's samples, where that takes no longer than as many of the others may
+        return max(at_least, min(timed.given, int(GOOD_S / fast)))
     return max(at_least, min(GOOD, int(GOOD_S / fast)), min(MANY, int(MANY_S / fast)))
-
-
-def _count(measured: Measurement) -> int:
-    return sum(len(block) for block in measured.blocks)
-
-
-def _measure_process(
-    measured: Measurement,
-    source: Source,
-    deployment: Deployment,
-    sets: list[Arrays],
-    quota: int,
-    budget_s: float,
-    report: Report,
-) -> None:
-    end = time.monotonic() + budget_s
-    median_s = max(measured.warm_ups[-1]["median_ns"] / 1e9, 1e-9)
-    step = max(int(BLOCK_S / median_s), 1)
-    blocks: list[tuple[Array, Mapping[str, Any]]] = []
-    taken = 0
-    try:
-        while taken < quota and (not taken or time.monotonic() < end):
-            left = max(end - time.monotonic(), 0.0)
-            name = source.result_name()
-            try:
-                blocks.append(deployment.measure(sets, min(step, quota - taken), left, name))
-            except LinkLost:
-                if (kept := source.collect(name)) is not None:
-                    blocks.append(deployment.measured(kept))
-                raise
-            taken += len(blocks[-1][0])
-            done = _count(measured) + taken
-            report(done, measured.wanted, (measured.wanted - done) * median_s)
-    finally:
-        if blocks:
-            measured.blocks.append(np.concatenate([durations for durations, _ in blocks]))
-            measured.states.append((blocks[0][1]["before"], blocks[-1][1]["after"]))

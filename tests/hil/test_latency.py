@@ -15,21 +15,21 @@ pytestmark = pytest.mark.hil
 
 
 def test_latency_p50(
-    measurement: Measurement, raw: str, publish: Callable[[], None], record_check: RecordCheck
+    cell: Cell, measurement: Measurement, raw: str, publish: Callable[[], None], record_check: RecordCheck
 ) -> None:
     """Half of all inferences are faster. Also an ordinary pytest-benchmark result, of all samples."""
     publish()
-    record_check(latency.latency(measurement, latency.P50, raw))
+    record_check(latency.latency(measurement, latency.P50, raw, cell.limit_value("latency_p50_ms")))
 
 
-def test_latency_p90(measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+def test_latency_p90(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
     """Nine of ten inferences are faster."""
-    record_check(latency.latency(measurement, latency.P90, raw))
+    record_check(latency.latency(measurement, latency.P90, raw, cell.limit_value("latency_p90_ms")))
 
 
-def test_latency_p99(measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+def test_latency_p99(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
     """99 of 100 inferences are faster."""
-    record_check(latency.latency(measurement, latency.P99, raw))
+    record_check(latency.latency(measurement, latency.P99, raw, cell.limit_value("latency_p99_ms")))
 
 
 def test_deadline_miss_rate(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:

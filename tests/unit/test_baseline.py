@@ -16,6 +16,7 @@ from harness.checks import Verdict, judge
 from harness.counting import Count
 from harness.errors import InputError
 from harness.limits import Limit
+from harness.measure.content import Timed
 from harness.measure.instructions import INSTRUCTIONS, instructions, not_counted, unreachable
 
 DEVICE = "qemu-pi4"
@@ -36,7 +37,8 @@ LOAD = cast(Any, None)
 
 
 def counted(value: int, samples: int = 300) -> Count:
-    return Count(np.full(samples, value), LOAD, {"icount_shift": 0})
+    timed = Timed("uniform", 0, [np.full(samples, value)], [np.arange(samples)], unit=1)
+    return Count([timed], LOAD, {"icount_shift": 0})
 
 
 def compared(**now: object) -> Comparison:

@@ -154,3 +154,17 @@ def test_what_is_no_fill_is_an_error_that_says_what_was_wanted(name: str) -> Non
 def test_a_base_of_nothing_that_was_kept_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing was kept"):
         expand(filled("int8", 0, 1, base=0, changed=1))
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        pytest.param(filled("float32", -5, 1 << 20, (41,), scale=-20), id="half-words"),
+        pytest.param(filled("int64", -(1 << 62), 1 << 63, (41,)), id="words"),
+        pytest.param({**filled("bool", 0, 1, (41,)), "values": [0, 1, 1]}, id="values"),
+    ],
+)
+def test_a_large_array_is_made_in_parts_that_are_the_same(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = expand(fill)
+    monkeypatch.setattr("harness.agent.expand.CHUNK", 6)
+    np.testing.assert_array_equal(expand(fill), whole)

@@ -1,6 +1,7 @@
 """The closed loop and its warm-up, on a clock that only inferences move."""
 
 import gc
+import itertools
 import subprocess
 import sys
 import time
@@ -34,6 +35,12 @@ class FakeModel:
 Make = Callable[..., FakeModel]
 
 
+def in_turn(*prepared: Any) -> Callable[[int], list[Any]]:
+    """What renews a ring of these, as many as are wanted at once."""
+    endless = itertools.cycle(prepared)
+    return lambda wanted: list(itertools.islice(endless, min(wanted, len(prepared))))
+
+
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes a model whose inferences move the clock that the agent reads."""
@@ -51,14 +58,14 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Make:
 
 
 def test_every_inference_is_timed(model: Make) -> None:
-    durations = timed_loop(model(30, 10, 20).run, ["x"], 3, budget_ns=1000)
+    durations = timed_loop(model(30, 10, 20).run, in_turn("x"), 3, budget_ns=1000)
     assert durations.dtype == np.int64
     assert durations.tolist() == [30, 10, 20]
 
 
 def test_inputs_are_taken_in_turn(model: Make) -> None:
     fake = model(1)
-    timed_loop(fake.run, ["a", "b", "c"], 7, budget_ns=1000)
+    timed_loop(fake.run, in_turn("a", "b", "c"), 7, budget_ns=1000)
     assert "".join(fake.seen) == "abcabca"
 
 
@@ -72,7 +79,7 @@ def test_inputs_are_taken_in_turn(model: Make) -> None:
     ],
 )
 def test_the_loop_ends_when_its_budget_is_used_up(model: Make, budget: int, count: int) -> None:
-    assert len(timed_loop(model(10).run, ["x"], 10, budget)) == count
+    assert len(timed_loop(model(10).run, in_turn("x"), 10, budget)) == count
 
 
 @pytest.mark.parametrize("budget", [pytest.param(0, id="truncated"), pytest.param(1000, id="whole")])
@@ -84,7 +91,7 @@ def test_no_garbage_is_collected_while_timing(model: Make, budget: int) -> None:
         collecting.append(gc.isenabled())
         fake.run(prepared)
 
-    timed_loop(run, ["x"], 2, budget)
+    timed_loop(run, in_turn("x"), 2, budget)
     assert not any(collecting)
     assert gc.isenabled()
 
@@ -96,7 +103,7 @@ def test_garbage_is_collected_again_after_an_error(model: Make) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        timed_loop(run, ["x"], 2, budget_ns=100)
+        timed_loop(run, in_turn("x"), 2, budget_ns=100)
     assert gc.isenabled()
 
 
@@ -105,13 +112,13 @@ def test_garbage_is_collected_again_after_an_error(model: Make) -> None:
 
 def test_a_steady_model_settles_after_three_blocks(model: Make) -> None:
     fake = model(MS)
-    said = warm_up(fake.run, ["x"], budget_ns=10_000 * MS)
+    said = warm_up(fake.run, in_turn("x"), budget_ns=10_000 * MS)
     assert said == {"iterations": 61, "elapsed_ns": 61 * MS, "settled": True, "median_ns": MS}
 
 
 def test_a_model_that_gets_faster_is_waited_for(model: Make) -> None:
     falling = [int(20 * MS * 0.9 ** (count / 3)) for count in range(60)]
-    said = warm_up(model(*falling).run, ["x"], budget_ns=10_000 * MS)
+    said = warm_up(model(*falling).run, in_turn("x"), budget_ns=10_000 * MS)
     assert (said["settled"], said["median_ns"]) == (True, falling[-1])
 
 
@@ -125,7 +132,7 @@ def test_a_model_that_gets_faster_is_waited_for(model: Make) -> None:
     ],
 )
 def test_a_block_has_a_number_of_inferences_that_suits_the_model(model: Make, duration: int, size: int) -> None:
-    said = warm_up(model(duration).run, ["x"], budget_ns=10**15)
+    said = warm_up(model(duration).run, in_turn("x"), budget_ns=10**15)
     assert said["iterations"] == 1 + 3 * size
 
 
@@ -139,13 +146,13 @@ def test_a_block_has_a_number_of_inferences_that_suits_the_model(model: Make, du
     ],
 )
 def test_the_budget_ends_the_warm_up(model: Make, budget: int, iterations: int) -> None:
-    said = warm_up(model(100 * MS).run, ["x"], budget)
+    said = warm_up(model(100 * MS).run, in_turn("x"), budget)
     assert (said["settled"], said["iterations"]) == (False, iterations)
     assert said["elapsed_ns"] <= max(budget, 0) + 100 * MS
 
 
 def test_the_first_inference_does_not_count_as_the_speed_to_reach(model: Make) -> None:
-    said = warm_up(model(MS // 10, MS).run, ["x"], budget_ns=10_000 * MS)
+    said = warm_up(model(MS // 10, MS).run, in_turn("x"), budget_ns=10_000 * MS)
     assert (said["settled"], said["median_ns"]) == (True, MS)
 
 

@@ -77,7 +77,6 @@ void flatten(const c10::IValue& value, const std::string& name, std::vector<Name
 
 struct Inputs : hilgate::Prepared {
     std::vector<c10::IValue> inputs;
-    c10::IValue output;
 };
 
 // What each kind of operator takes by itself, without what it calls.
@@ -154,34 +153,30 @@ public:
     std::unique_ptr<hilgate::Prepared> prepare(const std::vector<NamedTensor>& inputs) override {
         auto prepared = std::make_unique<Inputs>();
         for (const auto& [name, tensor] : inputs) {
-            // from_blob takes what may be written to; the copy is what the model is given.
+            // Memory of this set's own, which the model may write into, and which lives as long as an output looks at it.
             auto* data = const_cast<std::byte*>(tensor.data);  // NOLINT(*-const-cast)
-            prepared->inputs.emplace_back(at::from_blob(data, tensor.shape, scalar_type(tensor.dtype)).clone());
+            prepared->inputs.emplace_back(at::from_blob(
+                data, tensor.shape, [owner = tensor.owner](void* /*data*/) {}, scalar_type(tensor.dtype)));
         }
         return prepared;
     }
 
     void run(hilgate::Prepared& prepared) override {
-        auto& set = static_cast<Inputs&>(prepared);
-        set.output = module_.forward(set.inputs);
+        output_ = module_.forward(static_cast<Inputs&>(prepared).inputs);
     }
 
-    std::vector<NamedTensor> outputs(hilgate::Prepared& prepared) override {
+    std::vector<NamedTensor> outputs() override {
         std::vector<NamedTensor> result;
-        flatten(static_cast<Inputs&>(prepared).output, "output", result);
+        flatten(output_, "output", result);
         for (std::size_t index = 0; index < std::min(names_.size(), result.size()); ++index) {
             result[index].name = names_[index];
         }
         return result;
     }
 
-    std::vector<hilgate::Operator> profile(const std::vector<std::unique_ptr<hilgate::Prepared>>& sets,
-                                           int count) override {
+    std::vector<hilgate::Operator> profile(const std::function<hilgate::Prepared&()>& take, int count) override {
         const SelfTimes times;
-        for (int index = 0; index < count; ++index) {
-            auto& set = *sets[static_cast<std::size_t>(index) % sets.size()];
-            run(set);
-        }
+        for (int index = 0; index < count; ++index) run(take());
         return times.operators();
     }
 
@@ -198,6 +193,7 @@ private:
     c10::InferenceMode without_gradients_;
     std::string optimize_, heap_;
     torch::jit::Module module_;
+    c10::IValue output_;
     std::vector<std::string> names_;
 };
 

@@ -56,7 +56,6 @@ DType dtype_of(ONNXTensorElementDataType type) {
 struct Inputs : hilgate::Prepared {
     std::vector<hilgate::Tensor> kept;  // what the values below look at
     std::vector<Ort::Value> values;
-    std::vector<Ort::Value> outputs;
 };
 
 // A folder for a file of the profiler's, as long as this lives.
@@ -132,7 +131,7 @@ public:
                 std::find_if(inputs.begin(), inputs.end(), [&](const auto& one) { return one.name == wanted; });
             if (found == inputs.end()) throw std::invalid_argument("the graph wants an input '" + wanted + "'");
             const auto& tensor = prepared->kept.emplace_back(found->tensor);
-            // The API takes what may be written to, and does not write to an input.
+            // The API takes what may be written to; it is this set's own.
             auto* data = const_cast<std::byte*>(tensor.data);  // NOLINT(*-const-cast)
             prepared->values.push_back(Ort::Value::CreateTensor(memory_, data, tensor.bytes(), tensor.shape.data(),
                                                                 tensor.shape.size(), element_type(tensor.dtype)));
@@ -140,13 +139,13 @@ public:
         return prepared;
     }
 
-    void run(hilgate::Prepared& prepared) override { run(session_, static_cast<Inputs&>(prepared)); }
+    void run(hilgate::Prepared& prepared) override { outputs_ = answers(session_, static_cast<Inputs&>(prepared)); }
 
-    std::vector<NamedTensor> outputs(hilgate::Prepared& prepared) override {
+    std::vector<NamedTensor> outputs() override {
         std::vector<NamedTensor> result;
         for (std::size_t index = 0; index < output_names_.size(); ++index) {
             // Its own value, which lives on in the tensor's owner.
-            const auto kept = std::make_shared<Ort::Value>(std::move(static_cast<Inputs&>(prepared).outputs.at(index)));
+            const auto kept = std::make_shared<Ort::Value>(std::move(outputs_.at(index)));
             if (!kept->IsTensor()) throw std::runtime_error("an output is not a tensor: " + output_names_[index]);
             const auto shape = kept->GetTensorTypeAndShapeInfo();
             const auto* data = static_cast<const std::byte*>(kept->GetTensorRawData());
@@ -158,14 +157,13 @@ public:
     // By ONNX Runtime's profiler, in a session of its own, for it is switched on before the model is loaded. A node is
     // named as in the graph; its times are whole microseconds. A loop's or a branch's own time would be that of the
     // nodes in it once more: it is left out.
-    std::vector<hilgate::Operator> profile(const std::vector<std::unique_ptr<hilgate::Prepared>>& sets,
-                                           int count) override {
+    std::vector<hilgate::Operator> profile(const std::function<hilgate::Prepared&()>& take, int count) override {
         const TemporaryFolder folder;
         auto options = session_options();
         options.EnableProfiling((folder.path() + "/profile").c_str());
         auto session = opened(options);
         for (int index = 0; index < uncounted + count; ++index) {
-            run(session, static_cast<Inputs&>(*sets[static_cast<std::size_t>(index) % sets.size()]));
+            answers(session, static_cast<Inputs&>(take()));
         }
         const Ort::AllocatorWithDefaultOptions allocator;
         std::ifstream file(session.EndProfilingAllocated(allocator).get());
@@ -226,9 +224,9 @@ private:
         }
     }
 
-    void run(Ort::Session& session, Inputs& set) const {
-        set.outputs = session.Run(Ort::RunOptions{nullptr}, input_pointers_.data(), set.values.data(),
-                                  set.values.size(), output_pointers_.data(), output_pointers_.size());
+    std::vector<Ort::Value> answers(Ort::Session& session, const Inputs& set) const {
+        return session.Run(Ort::RunOptions{nullptr}, input_pointers_.data(), set.values.data(), set.values.size(),
+                           output_pointers_.data(), output_pointers_.size());
     }
 
     bool ready_ = ready();  // before all that asks the API for something
@@ -238,6 +236,7 @@ private:
     std::vector<std::string> providers_;
     std::string artifact_;
     Ort::Session session_{nullptr};
+    std::vector<Ort::Value> outputs_;
     std::vector<std::string> input_names_, output_names_;
     std::vector<const char*> input_pointers_, output_pointers_;
 };

@@ -2,6 +2,7 @@
 // what the runtime takes is seen apart from what the runner takes, and a library that does not start is an answer.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ struct Settings {
     Json options;  // the backend's own
 };
 
-// One set of inputs as the runtime takes them, and what came of it last.
+// One set of inputs as the runtime takes them.
 class Prepared {
 public:
     Prepared() = default;
@@ -43,12 +44,15 @@ public:
     virtual ~Engine() = default;
 
     virtual void load(const std::string& artifact) = 0;
-    // Inputs in the order of the model file. Not timed.
+    // Inputs in the order of the model file, in the tensors' own memory: by that the runner sees whether the model
+    // writes into them. Not timed.
     virtual std::unique_ptr<Prepared> prepare(const std::vector<NamedTensor>& inputs) = 0;
     // One inference: what is timed. The outputs of the one before are let go.
     virtual void run(Prepared& prepared) = 0;
-    virtual std::vector<NamedTensor> outputs(Prepared& prepared) = 0;
-    virtual std::vector<Operator> profile(const std::vector<std::unique_ptr<Prepared>>& sets, int count) = 0;
+    // Of the inference before; they may be overwritten by the next.
+    virtual std::vector<NamedTensor> outputs() = 0;
+    // What is run is taken anew each time.
+    virtual std::vector<Operator> profile(const std::function<Prepared&()>& take, int count) = 0;
     // NAME: VERSION of what ran.
     virtual Json versions() = 0;
     // What was really set.

@@ -2,23 +2,19 @@
 #pragma once
 
 #include <memory>
-#include <stdexcept>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "engine.hpp"
 #include "frame.hpp"
+#include "ring.hpp"
 #include "timing.hpp"
 
 namespace hilgate {
 
 using Reply = std::pair<Json, std::vector<Tensor>>;
-
-// An input that was asked for could not be made here: nobody has asked the model yet.
-class InputError : public std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 class Operations {
 public:
@@ -33,8 +29,6 @@ public:
     Nanoseconds waited = 0;
 
 private:
-    using Sets = std::vector<std::unique_ptr<Prepared>>;
-
     Reply load(const Frame& request);
     Reply infer(const Frame& request);
     Reply keep(const Frame& request);
@@ -44,14 +38,21 @@ private:
 
     Engine& loaded();
     void check_sets(const std::vector<Tensor>& tensors) const;
-    std::unique_ptr<Prepared> expanded(Engine& engine, const Json& fills) const;
-    Sets prepared(Engine& engine, const std::vector<Tensor>& tensors) const;
+    void check_fills(const Json& fills) const;
+    [[nodiscard]] std::vector<Tensor> expanded(const Json& fills) const;
+    [[nodiscard]] std::vector<std::vector<Tensor>> sets_of(const std::vector<Tensor>& tensors) const;
+    // Runs one set, which is copied first; returns what the inference took.
+    Nanoseconds run_once(Engine& engine, const std::vector<Tensor>& inputs);
+    // What a loop runs: fills, kept sets, or sets that are taken in turn.
+    [[nodiscard]] Ring::Source source(const Frame& request, std::shared_ptr<Spread>& spread) const;
+    void note(const std::set<std::string>& written);
 
     std::string engine_path_;
     std::string runtime_;
     std::unique_ptr<Engine> engine_;
     std::vector<std::string> input_names_;
-    std::vector<std::vector<Tensor>> kept_;  // of each input
+    Columns kept_;
+    std::set<std::string> written_;  // inputs that the model was seen to write into
 };
 
 }  // namespace hilgate

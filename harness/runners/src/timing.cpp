@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "engine.hpp"
 #include "record.hpp"
 
 namespace hilgate {
@@ -34,25 +35,26 @@ double median_of(std::vector<Number> values) {
 
 }  // namespace
 
-std::vector<Nanoseconds> timed_loop(const RunSet& run, std::size_t sets, std::int64_t samples, Nanoseconds budget) {
+std::vector<Nanoseconds> timed_loop(const RunSet& run, const Renew& renew, std::int64_t samples, Nanoseconds budget) {
     std::vector<Nanoseconds> durations;
-    durations.reserve(static_cast<std::size_t>(samples));
+    const auto wanted = static_cast<std::size_t>(samples);
+    durations.reserve(wanted);
     const auto end = now_ns() + budget;
-    std::size_t next = 0;
-    while (static_cast<std::int64_t>(durations.size()) < samples) {
-        const auto start = now_ns();
-        run(next);
-        const auto stop = now_ns();
-        durations.push_back(stop - start);
-        if (stop > end) break;
-        next = next + 1 == sets ? 0 : next + 1;
+    while (durations.size() < wanted) {
+        for (const auto& set : renew(wanted - durations.size())) {
+            const auto start = now_ns();
+            run(*set);
+            const auto stop = now_ns();
+            durations.push_back(stop - start);
+            if (stop > end) return durations;
+        }
     }
     return durations;
 }
 
-WarmUp warm_up(const RunSet& run, std::size_t sets, Nanoseconds budget) {
+WarmUp warm_up(const RunSet& run, const Renew& renew, Nanoseconds budget) {
     const auto start = now_ns();
-    auto median = static_cast<double>(timed_loop(run, sets, 1, 0).front());
+    auto median = static_cast<double>(timed_loop(run, renew, 1, 0).front());
     auto best = std::numeric_limits<double>::infinity();
     WarmUp result;
     result.iterations = 1;
@@ -60,7 +62,7 @@ WarmUp warm_up(const RunSet& run, std::size_t sets, Nanoseconds budget) {
     Nanoseconds left = 0;
     while (still < still_blocks && (left = start + budget - now_ns()) > 0) {
         const auto fitting = static_cast<std::int64_t>(static_cast<double>(block_ns) / std::max(median, 1.0));
-        const auto block = timed_loop(run, sets, std::clamp(fitting, fewest, most), left);
+        const auto block = timed_loop(run, renew, std::clamp(fitting, fewest, most), left);
         result.iterations += static_cast<std::int64_t>(block.size());
         median = median_of(block);
         still = median < best * improvement ? 0 : still + 1;

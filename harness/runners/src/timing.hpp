@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace hilgate {
@@ -16,11 +17,16 @@ inline Nanoseconds now_ns() {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
 }
 
-// Runs the set of inputs of that number once.
-using RunSet = std::function<void(std::size_t)>;
+class Prepared;
+using Sets = std::vector<std::unique_ptr<Prepared>>;
 
-// Durations of at most so many inferences: fewer when the budget is used up, but never none. Sets are taken in turn.
-std::vector<Nanoseconds> timed_loop(const RunSet& run, std::size_t sets, std::int64_t samples, Nanoseconds budget);
+// Runs a prepared set of inputs once.
+using RunSet = std::function<void(Prepared&)>;
+// Prepared sets for the next inferences, at most so many (see ring.hpp); what this takes is not timed.
+using Renew = std::function<const Sets&(std::size_t)>;
+
+// Durations of at most so many inferences: fewer when the budget is used up, but never none. Each set is run once.
+std::vector<Nanoseconds> timed_loop(const RunSet& run, const Renew& renew, std::int64_t samples, Nanoseconds budget);
 
 struct WarmUp {
     std::int64_t iterations = 0;
@@ -30,7 +36,7 @@ struct WarmUp {
 };
 
 // Runs until blocks stop getting faster, or the budget is used up.
-WarmUp warm_up(const RunSet& run, std::size_t sets, Nanoseconds budget);
+WarmUp warm_up(const RunSet& run, const Renew& renew, Nanoseconds budget);
 
 // What an operator takes in one of `count` inferences: the medians of its first call in each, its second, ... added up.
 double of_one(const std::vector<double>& durations, int count);

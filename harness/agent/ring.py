@@ -1,0 +1,167 @@
+"""The ring: the inputs of a loop, a few at a time, made anew between blocks of inferences and never inside a timed one.
+
+No prepared input is run twice. Each is a copy of what was asked for, in memory of its own, and before another inference
+takes the same values they are copied again: so what a model writes into its input (``image /= 255``) never comes back
+as an input, not even of a model that writes into some inputs only. After each block the copies are compared with what
+they were made from, so that it can be said of which inputs it was.
+
+Where the inputs come from:
+
+- Spread: from fills (see expand), one for each input of the model. A block of n sets is made as one array of the shape
+  [n, …] with the key K + J, J being the block's number, counted from "first" on: each inference has numbers of its own.
+- InTurn: sets that were sent, or kept before, in a given order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .expand import expand
+from .frames import Array
+
+# For each input of the model: the array of each set.
+Columns = Sequence[Sequence[Array]]
+
+# Making inputs leaves the caches cold, so each block begins with an inference that is not timed; unless that takes so
+# long that it would double the time, while what the caches lack (some milliseconds) is nothing beside it.
+SHORT_NS = 250_000_000
+KEYS = 1 << 64
+# Below this size a copy of the bytes is compared faster than the arrays.
+SMALL = 1 << 16
+
+
+class InputError(Exception):
+    """An input that was asked for could not be made here: nobody has asked the model yet."""
+
+
+class Spread:
+    """Inputs made from fills, each block with a key of its own."""
+
+    def __init__(self, fills: Sequence[Mapping[str, Any]], first: int, kept: Columns) -> None:
+        """Nothing is made yet."""
+        self.fills, self.number, self.kept = fills, first, kept
+
+    def columns(self, count: int) -> Columns:
+        """The next block.
+
+        Raises:
+            InputError: one cannot be made.
+        """
+        number, self.number = self.number, self.number + 1
+        try:
+            return [self._array(index, count, number) for index in range(len(self.fills))]
+        except Exception as error:
+            raise InputError(f"{type(error).__name__}: {error}") from error
+
+    def _array(self, index: int, count: int, number: int) -> Sequence[Array]:
+        fill = self.fills[index]
+        several = {**fill, "shape": [count, *fill["shape"]], "key": (fill["key"] + number) % KEYS}
+        made = expand(several, self.kept[index] if self.kept else ())
+        return [made[at : at + 1].reshape(made.shape[1:]) for at in range(count)]
+
+
+class InTurn:
+    """Sets that are there already, in an order that is begun anew at its end."""
+
+    def __init__(self, arrays: Columns, order: Sequence[int]) -> None:
+        """The arrays are only read.
+
+        Raises:
+            ValueError: the order is none, or names a set that is not there.
+        """
+        there = len(arrays[0]) if arrays else 0
+        if not order or not all(type(index) is int and 0 <= index < there for index in order):
+            raise ValueError(f"wanted the numbers of sets that were kept, 0 … {there - 1}; found others, or none")
+        self.arrays, self.order, self.next = arrays, order, 0
+
+    def columns(self, count: int) -> Columns:
+        """The next block."""
+        chosen = [self.order[(self.next + index) % len(self.order)] for index in range(count)]
+        self.next = (self.next + count) % len(self.order)
+        return [[column[index] for index in chosen] for column in self.arrays]
+
+
+class Ring:
+    """Prepares what a loop runs.
+
+    Attributes:
+        making_ns: what it took to make inputs, and to compare them afterwards.
+        untimed: how many inferences were run to warm the caches.
+    """
+
+    def __init__(
+        self, engine: Any, names: Sequence[str], source: Spread | InTurn, size: int, *, untimed: bool = True
+    ) -> None:
+        """Nothing is prepared yet.
+
+        Args:
+            size: how many sets are prepared at a time.
+            untimed: whether a block begins with an inference that is not timed.
+        """
+        if type(size) is not int or size < 1:
+            raise ValueError(f"wanted a ring of at least one set; found {size!r}")
+        self.engine, self.names, self.source, self.size = engine, list(names), source, size
+        self.written: set[str] = set()
+        self.making_ns, self.untimed = 0, 0
+        self._warms = untimed
+        self._slots: list[Any] = []
+        self._made: list[tuple[list[Array], list[Array]]] = []  # what was asked for, and its copies, for each slot
+
+    def renew(self, wanted: int) -> list[Any]:
+        """Prepared inputs for the next inferences, at most so many, each to be run once."""
+        start = time.perf_counter_ns()
+        self._compare()
+        self._slots, self._made = [], []  # let go of them first: there may be no room for both
+        count = min(wanted, self.size)
+        columns = self.source.columns(count)
+        for index in range(count):
+            asked = [column[index] for column in columns]
+            self._made.append((asked, []))
+            self._slots.append(self._prepared(index))
+        self.making_ns += time.perf_counter_ns() - start
+        if self._warms:
+            self._warm()
+        return self._slots
+
+    def close(self) -> set[str]:
+        """Names of the inputs that the model wrote into, the last block's included. Nothing is prepared any more."""
+        self._compare()
+        self._slots, self._made = [], []
+        return self.written
+
+    def _prepared(self, index: int) -> Any:
+        asked, _ = self._made[index]
+        copies = [np.array(array) for array in asked]
+        self._made[index] = asked, copies
+        return self.engine.prepare(dict(zip(self.names, copies)))
+
+    def _warm(self) -> None:
+        start = time.perf_counter_ns()
+        self.engine.run(self._slots[-1])
+        stop = time.perf_counter_ns()
+        self.untimed += 1
+        self._warms = stop - start < SHORT_NS
+        self.written |= written(self.names, *self._made[-1])
+        self._slots[-1] = self._prepared(len(self._slots) - 1)
+        self.making_ns += time.perf_counter_ns() - stop
+
+    def _compare(self) -> None:
+        for asked, copies in self._made:
+            self.written |= written(self.names, asked, copies)
+
+
+def written(names: Sequence[str], asked: Sequence[Array], copies: Sequence[Array]) -> set[str]:
+    """The names of those inputs whose bytes are no longer what was asked for."""
+    return {name for name, before, after in zip(names, asked, copies) if not _same(before, after)}
+
+
+def _same(before: Array, after: Array) -> bool:
+    """By their bytes: a NaN is equal to itself. Both are contiguous, of one type and size."""
+    if before.nbytes <= SMALL:
+        return before.tobytes() == after.tobytes()
+    words = np.uint64 if before.nbytes % 8 == 0 else np.uint8
+    return np.array_equal(before.reshape(-1).view(words), after.reshape(-1).view(words))

@@ -1,0 +1,133 @@
+"""One process's closed loop: warmed up, then timed, in calls that each last a while, on one content after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..agent.frames import Frame
+from ..deployment import Deployment, LoadReport
+from ..errors import LinkLost
+from ..feed import Feed, kept, spread
+from ..model import Array
+from .content import Content, Timed
+
+# A call to the agent lasts about so long: progress is seen, and a link that drops loses little.
+BLOCK_S = 2.0
+# An inference that takes longer has no untimed one before it; see harness.agent.ring.
+SHORT_S = 0.25
+
+
+class Source(Protocol):
+    """Where processes come from: a Deployer."""
+
+    def fresh(self) -> tuple[Deployment, LoadReport]:
+        """A new process, loaded."""
+
+    def result_name(self) -> str:
+        """A name under which an agent keeps a reply that may be lost."""
+
+    def collect(self, name: str) -> Frame | None:
+        """What was kept under it, once the connection has dropped."""
+
+
+@dataclass
+class ClosedLoop:
+    """The closed loop of one process. What it takes goes to the last block of each Timed.
+
+    Attributes:
+        report: called after each call to the device.
+        states: of each call, the device's state "before" and "after" it.
+    """
+
+    deployment: Deployment
+    source: Source
+    content: Content
+    report: Callable[[], None]
+    states: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def begin(self, contents: Sequence[Timed]) -> None:
+        """A new block of each, empty yet."""
+        for timed in contents:
+            timed.blocks.append(np.empty(0, np.int64))
+            timed.numbers.append(np.empty(0, np.int64))
+
+    def warm_up(self, timed: Timed, budget_s: float) -> Mapping[str, Any]:
+        """Infer until it no longer gets faster; sets the pace where there is none yet."""
+        if timed.given:
+            (chosen, order), *_ = self.content.portions(self.content.sequence(0, timed.given))
+            self._keep(chosen)
+            feed, share = kept(order, self.content.set_bytes), self.content.sample_ring_share()
+        else:
+            feed, share = spread(self.content.fills, 0), self.content.ring_share()
+        warm_up = self.deployment.warm_up(feed, budget_s)
+        median_s = warm_up["median_ns"] / 1e9
+        untimed_s = median_s * share if median_s < SHORT_S else 0.0
+        timed.pace_s = timed.pace_s or max(median_s + untimed_s + warm_up["making_ns"] / 1e9, 1e-9)
+        return warm_up
+
+    def take(self, timed: Timed, quota: int, budget_s: float) -> None:
+        """Time so many inferences, or as many as the budget allows, but never none.
+
+        Raises:
+            LinkLost: what the device kept is there all the same.
+        """
+        end = time.monotonic() + budget_s
+        if quota and timed.given:
+            self._take_samples(timed, quota, end)
+        elif quota:
+            self._take_spread(timed, quota, end)
+
+    def _take_spread(self, timed: Timed, quota: int, end: float) -> None:
+        taken = 0
+        while taken < quota and (not taken or time.monotonic() < end):
+            done = timed.count
+            count = min(self._step(timed), quota - taken)
+            feed = spread(self.content.fills, timed.next_block)
+            timed.next_block += self.content.blocks_of(count)  # where the call ends early, some are never used
+            taken += self._call(timed, feed, np.arange(done, done + count), end)
+
+    def _take_samples(self, timed: Timed, quota: int, end: float) -> None:
+        began = timed.count
+        for chosen, order in self.content.portions(self.content.sequence(began, quota)):
+            if timed.count > began and time.monotonic() >= end:
+                return
+            self._keep(chosen)
+            numbers = np.array(chosen, np.int64)[order]
+            taken = 0
+            while taken < len(order) and (timed.count == began or time.monotonic() < end):
+                part = order[taken : taken + self._step(timed)]
+                feed = kept(part, self.content.set_bytes)
+                taken += self._call(timed, feed, numbers[taken : taken + len(part)], end)
+
+    def _keep(self, chosen: Sequence[int]) -> None:
+        self.deployment.keep([self.content.samples[number] for number in chosen])
+
+    @staticmethod
+    def _step(timed: Timed) -> int:
+        return max(int(BLOCK_S / timed.pace_s), 1)
+
+    def _call(self, timed: Timed, feed: Feed, numbers: Array, end: float) -> int:
+        """Returns how many were timed."""
+        name = self.source.result_name()
+        began = time.monotonic()
+        try:
+            durations, said = self.deployment.measure(feed, len(numbers), max(end - began, 0.0), name)
+        except LinkLost:
+            if (frame := self.source.collect(name)) is not None:
+                self._note(timed, *self.deployment.measured(frame), numbers)
+            raise
+        self._note(timed, durations, said, numbers)
+        return len(durations)
+
+    def _note(self, timed: Timed, durations: Array, said: Mapping[str, Any], numbers: Array) -> None:
+        timed.blocks[-1] = np.concatenate([timed.blocks[-1], durations])
+        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
+        timed.spent_s += said["elapsed_ns"] / 1e9
+        timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
+        self.states.append(said)
+        self.report()

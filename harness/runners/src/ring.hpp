@@ -1,0 +1,103 @@
+// The ring: the inputs of a loop, a few at a time, made anew between blocks of inferences and never inside a timed one.
+// harness/agent/ring.py writes down how, and why no prepared input is run twice.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine.hpp"
+#include "frame.hpp"
+#include "timing.hpp"
+
+namespace hilgate {
+
+// Of each input of the model, the tensor of each set.
+using Columns = std::vector<std::vector<Tensor>>;
+
+// An input that was asked for could not be made here: nobody has asked the model yet.
+class InputError : public std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Inputs made from fills, each block with a key of its own.
+class Spread {
+public:
+    Spread(Json fills, std::uint64_t first, Columns kept)
+        : fills_(std::move(fills)), kept_(std::move(kept)), number_(first) {}
+
+    // The next block. Throws InputError: one cannot be made.
+    Columns columns(std::size_t count);
+    [[nodiscard]] std::uint64_t number() const { return number_; }
+
+private:
+    Json fills_;
+    Columns kept_;
+    std::uint64_t number_;
+};
+
+// Sets that are there already, in an order that is begun anew at its end.
+class InTurn {
+public:
+    // Throws std::invalid_argument: the order is none, or names a set that is not there.
+    InTurn(Columns there, std::vector<std::size_t> order);
+    Columns columns(std::size_t count);
+
+private:
+    Columns there_;
+    std::vector<std::size_t> order_;
+    std::size_t next_ = 0;
+};
+
+// Prepares what a loop runs.
+class Ring {
+public:
+    using Source = std::function<Columns(std::size_t)>;
+
+    // So many sets are prepared at a time; `untimed`: whether a block begins with an inference that is not timed.
+    Ring(Engine& engine, std::vector<std::string> names, Source source, std::size_t size, bool untimed);
+
+    // Prepared inputs for the next inferences, at most so many, each to be run once.
+    const Sets& renew(std::size_t wanted);
+    // The names of the inputs that the model wrote into, the last block's included; nothing is prepared any more.
+    std::set<std::string> close();
+
+    [[nodiscard]] Nanoseconds making() const { return making_; }
+    [[nodiscard]] std::int64_t untimed() const { return untimed_; }
+
+private:
+    // What was asked for, and its copies.
+    struct Made {
+        std::vector<Tensor> asked;
+        std::vector<Tensor> copies;
+    };
+
+    std::unique_ptr<Prepared> prepared(Made& made);
+    void warm();
+    void compare();
+
+    Engine& engine_;
+    std::vector<std::string> names_;
+    Source source_;
+    std::size_t size_;
+    bool warms_;
+    Nanoseconds making_ = 0;
+    std::int64_t untimed_ = 0;
+    std::set<std::string> written_;
+    Sets slots_;
+    std::vector<Made> made_;
+};
+
+// The same elements in memory of their own.
+Tensor copied(const Tensor& tensor);
+
+// Adds the names of those inputs whose bytes are no longer what was asked for.
+void note_written(const std::vector<std::string>& names, const std::vector<Tensor>& asked,
+                  const std::vector<Tensor>& copies, std::set<std::string>& written);
+
+}  // namespace hilgate

@@ -1,0 +1,156 @@
+"""What is said of a content: a bound rests on different inputs, and the worse of two contents is judged."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from harness.checks import Check, Verdict, judge
+from harness.limits import Limit
+from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of
+from harness.measure.figures import Quantile, Rule, figures
+from harness.measure.latency import P50, P99, deadline_miss_rate, latency
+from harness.measure.sampling import Measurement
+from harness.model import Array, Input, Model
+
+MS = 1_000_000
+QUICK, SLOW = MS, 65 * MS
+
+
+def timed(durations: Any, numbers: Any = None, given: int = 0) -> Timed:
+    durations = np.asarray(durations)
+    numbers = np.arange(len(durations)) if numbers is None else np.asarray(numbers)
+    return Timed(SAMPLES if given else UNIFORM, given, [durations], [numbers], wanted=len(durations))
+
+
+def of_file(given: int, slow: int, times: int = 1) -> Timed:
+    """Samples of which some are slow, each time that they are run."""
+    numbers = np.tile(np.arange(given), times)
+    return timed(np.where(numbers < slow, SLOW, QUICK), numbers, given)
+
+
+def judged(samples: Timed | None, limit: float | None = 20.0, uniform: Array | None = None, metric: Any = P99) -> Check:
+    measured = Measurement(uniform=timed(np.full(1000, QUICK) if uniform is None else uniform))
+    if samples is not None:
+        measured.samples = samples
+    limits = [] if limit is None else [Limit(metric.name, limit, "here")]
+    return judge(latency(measured, metric, "", limit), limits)
+
+
+@pytest.mark.parametrize(
+    ("samples", "verdict", "said"),
+    [
+        pytest.param(None, Verdict.PASS, "", id="none"),
+        pytest.param(of_file(6, 0, 80), Verdict.PASS, "", id="few-and-quick"),
+        pytest.param(of_file(6, 6, 80), Verdict.FAIL, "6 of the model file's 6 samples", id="few-and-slow"),
+        pytest.param(of_file(6, 1, 80), Verdict.FAIL, "found 65 ms", id="one-of-6"),
+        pytest.param(of_file(300, 1, 2), Verdict.INCONCLUSIVE, "1 of the model file's 300 samples", id="one-of-300"),
+        pytest.param(of_file(500, 1), Verdict.FAIL, "found 65 ms", id="one-of-500-which-are-no-bound-of-99-in-100"),
+        pytest.param(of_file(1000, 1), Verdict.PASS, "", id="one-of-1000"),
+        pytest.param(of_file(1000, 20), Verdict.FAIL, "found 65 ms", id="2-percent"),
+        pytest.param(of_file(6, 6, 1), Verdict.INCONCLUSIVE, "6 samples in the time", id="once-each"),
+        pytest.param(
+            timed(np.full(100, QUICK), None, 2000), Verdict.INCONCLUSIVE, "100 of the file's", id="few-of-2000"
+        ),
+        pytest.param(timed([], None, 6), Verdict.INCONCLUSIVE, "no sample was taken", id="no-time-for-them"),
+    ],
+)
+def test_p99_is_judged_on_the_samples_too(samples: Timed | None, verdict: Verdict, said: str) -> None:
+    check = judged(samples)
+    assert check.verdict is verdict
+    assert said in check.reason
+
+
+def test_the_noise_is_judged_where_it_is_worse() -> None:
+    check = judged(of_file(6, 0, 80), uniform=np.full(1000, SLOW))
+    assert (check.verdict, check.finding.details["content"]) == (Verdict.FAIL, UNIFORM)
+
+
+def test_a_limit_that_is_broken_is_not_left_open_by_the_other_content() -> None:
+    assert judged(timed(np.full(9, QUICK), None, 2000), uniform=np.full(1000, SLOW)).verdict is Verdict.FAIL
+
+
+def test_without_a_limit_the_worse_is_shown_and_both_are_kept() -> None:
+    check = judged(of_file(6, 6, 80), limit=None, metric=P50)
+    entry = check.as_evidence()
+    assert (check.verdict, entry["value"], entry["inputs"], entry["samples"]) == (Verdict.MEASURED, 65.0, 6, 480)
+    assert [entry["by_content"][name]["value"] for name in (UNIFORM, SAMPLES)] == [1.0, 65.0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "times", "bounded"),
+    [
+        pytest.param(4, 250, False, id="four-a-thousand-times"),
+        pytest.param(458, 10, False, id="one-too-few"),
+        pytest.param(459, 1, True, id="enough"),
+        pytest.param(459, 4, True, id="enough-repeated"),
+    ],
+)
+def test_a_bound_takes_as_many_inputs_as_samples(inputs: int, times: int, bounded: bool) -> None:
+    one = timed(np.full(inputs * times, QUICK), np.tile(np.arange(inputs), times))
+    rule = Rule(Quantile(0.99), 459, "", None, None, lambda found, needed, what: "too few")
+    assert (figures(one, rule).bound is not None) is bounded
+
+
+def test_an_input_that_is_slow_each_time_counts_once() -> None:
+    numbers = np.tile(np.arange(459), 20)
+    one = timed(np.where(numbers == 5, SLOW, QUICK), numbers)  # 0.2 % of the inferences, and one input of the 459
+    rule = Rule(Quantile(0.99), 459, "", None, None, lambda found, needed, what: "too few")
+    assert figures(one, rule).bound == 65.0
+
+
+@pytest.mark.parametrize(
+    ("samples", "limit", "verdict"),
+    [
+        pytest.param(of_file(6, 1, 80), 0.01, Verdict.FAIL, id="one-of-6-misses"),
+        pytest.param(of_file(300, 1, 2), 0.01, Verdict.INCONCLUSIVE, id="one-of-300-misses"),
+        pytest.param(of_file(300, 0, 2), 0.01, Verdict.PASS, id="none-misses"),
+        pytest.param(of_file(1000, 0), 0.01, Verdict.PASS, id="none-of-1000-misses"),
+    ],
+)
+def test_missed_deadlines_are_counted_on_the_samples_too(samples: Timed, limit: float, verdict: Verdict) -> None:
+    measured = Measurement(uniform=timed(np.full(1000, QUICK)), samples=samples)
+    finding = deadline_miss_rate(measured, 20.0, limit, "")
+    assert judge(finding, [Limit("deadline_miss_rate", limit, "here")]).verdict is verdict
+
+
+# Which inputs
+
+
+def content(given: int, size: int = 4) -> Content:
+    samples = [{"x": np.full(size, index, np.float32)} for index in range(given)]
+    return content_of(Model(build=cast(Any, int), inputs=[Input("x", (size,))]), samples)
+
+
+@pytest.mark.parametrize(("given", "count"), [pytest.param(6, 153, id="few"), pytest.param(500, 153, id="many")])
+def test_processes_go_on_in_one_random_order_in_which_each_sample_is_as_frequent(given: int, count: int) -> None:
+    parts = [content(given).sequence(process * count, count) for process in range(3)]
+    whole = np.concatenate(parts)
+    np.testing.assert_array_equal(whole, content(given).sequence(0, 3 * count))
+    times = np.bincount(whole, minlength=given)
+    assert times.max() - times.min() <= 1
+    assert len(np.unique(whole)) == min(given, 3 * count)
+
+
+def test_samples_travel_once_a_process_and_few_at_a_time() -> None:
+    large = content(20, size=1 << 18)  # a MiB each
+    numbers = large.sequence(0, 153)
+    portions = list(large.portions(numbers))
+    assert [len(chosen) for chosen, _ in portions] == [4] * 5
+    assert sorted(number for chosen, _ in portions for number in chosen) == list(range(20))
+    run = [chosen[place] for chosen, order in portions for place in order]
+    np.testing.assert_array_equal(np.bincount(run), np.bincount(numbers))
+
+
+def test_two_inputs_of_a_model_never_have_one_key() -> None:
+    model = Model(build=cast(Any, int), inputs=[Input("x", (2,)), Input("y", (2,), "int64", min_value=0, max_value=9)])
+    keys = [fill["key"] for fill in content_of(model).fills]
+    assert keys[1] - keys[0] > 10**9
+
+
+def test_the_median_of_each_input() -> None:
+    one = timed([5 * MS, MS, 7 * MS, 6 * MS, MS], [2, 0, 2, 2, 0], given=3)
+    assert one.medians().tolist() == [1.0, 6.0]
+    assert (one.inputs, one.is_whole) == (2, False)

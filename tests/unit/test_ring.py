@@ -1,0 +1,158 @@
+"""The ring of inputs: what a timed loop runs is made anew, whatever the model does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.agent.expand import expand
+from harness.agent.frames import Array
+from harness.agent.operations import Operations
+from harness.agent.ring import InputError, InTurn, Ring, Spread
+from harness.feed import LIMIT_BYTES, RING_BYTES, ring_size
+
+FILL = {"dtype": "float32", "shape": [3], "first": 0, "last": 1 << 24, "scale": -24, "order": "random", "key": 7}
+FILL |= {"set": []}
+SCALAR = {"dtype": "int64", "shape": [], "first": 1, "last": 99, "scale": 0, "order": "random", "key": 9, "set": []}
+
+
+class Engine:
+    """Runs a function of the inputs' own memory; keeps what each inference was given."""
+
+    def __init__(self, spoil: Any = lambda x: None) -> None:
+        self.spoil = spoil
+        self.seen: list[list[float]] = []
+
+    def prepare(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        return inputs
+
+    def run(self, prepared: Mapping[str, Array]) -> list[Array]:
+        self.seen.append(prepared["x"].tolist())
+        self.spoil(prepared["x"])
+        return list(prepared.values())
+
+    def arrays(self, raw: Any) -> Any:
+        return raw
+
+
+def halves(x: Array) -> None:
+    x /= 2
+
+
+def adds_one_to_one_of_fifty(x: Array) -> None:
+    if x[0] == 49:
+        x += 1
+
+
+def loaded(engine: Engine) -> Operations:
+    operations = Operations()
+    operations.engine, operations.input_names = engine, ["x"]
+    return operations
+
+
+def fifty() -> list[Array]:
+    return [np.full(3, index, np.float32) for index in range(50)]
+
+
+@pytest.mark.parametrize(
+    "ring", [pytest.param(1, id="one-at-a-time"), pytest.param(7, id="some"), pytest.param(50, id="all")]
+)
+@pytest.mark.parametrize(
+    "spoil", [pytest.param(halves, id="always"), pytest.param(adds_one_to_one_of_fifty, id="1-of-50")]
+)
+def test_every_inference_has_the_values_that_were_asked_for(spoil: Any, ring: int) -> None:
+    engine = Engine(spoil)
+    header = {"op": "measure", "samples": 200, "budget_ns": 10**12, "ring": ring}
+    reply, (durations,) = loaded(engine)(header, fifty())
+    assert (len(durations), len(engine.seen)) == (200, 200 + reply["untimed"])
+    assert all(values in [array.tolist() for array in fifty()] for values in engine.seen)
+    assert reply["written"] == ["x"]
+
+
+@pytest.mark.parametrize("op", ["measure", "warm_up", "infer"])
+def test_a_model_that_writes_into_one_input_of_fifty_is_found(op: str) -> None:
+    engine = Engine(adds_one_to_one_of_fifty)
+    reply, _ = loaded(engine)({"op": op, "samples": 50, "budget_ns": 10**12, "ring": 10}, fifty())
+    assert reply["written"] == ["x"]
+
+
+def test_of_a_model_that_leaves_its_inputs_alone_nothing_is_said() -> None:
+    reply, _ = loaded(Engine())({"op": "measure", "samples": 60, "budget_ns": 10**12, "ring": 10}, fifty())
+    assert "written" not in reply
+
+
+def test_sets_are_timed_in_turn() -> None:
+    engine = Engine()
+    ring = Ring(engine, ["x"], InTurn([fifty()], [3, 1, 2]), 2, untimed=False)
+    assert [int(slot["x"][0]) for _ in range(3) for slot in ring.renew(5)] == [3, 1, 2, 3, 1, 2]
+
+
+def test_each_timed_inference_has_an_input_of_its_own() -> None:
+    engine = Engine()
+    header = {"op": "measure", "samples": 1000, "budget_ns": 10**12, "ring": 64, "fills": [FILL], "first": 1}
+    reply, _ = loaded(engine)(header, [])
+    assert (reply["untimed"], reply["next"]) == (16, 17)
+    assert len({tuple(values) for values in engine.seen}) == 1000
+
+
+def test_a_block_is_one_array_of_the_fill_with_the_blocks_key() -> None:
+    source = Spread([FILL, SCALAR], 5, [])
+    for number in (5, 6):
+        vectors, scalars = source.columns(4)
+        wanted = expand({**FILL, "shape": [4, 3], "key": 7 + number})
+        np.testing.assert_array_equal(np.stack(list(vectors)), wanted)
+        assert [scalar.shape for scalar in scalars] == [()] * 4
+
+
+def test_the_same_is_asked_of_an_operations_kept_sets() -> None:
+    engine = Engine(halves)
+    operations = loaded(engine)
+    operations({"op": "keep"}, fifty()[:3])
+    operations({"op": "measure", "samples": 5, "budget_ns": 10**12, "ring": 2, "kept": [2, 0, 1, 1, 0]}, [])
+    assert {values[0] for values in engine.seen} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "order", [pytest.param([], id="none"), pytest.param([3], id="not-there"), pytest.param(["0"], id="text")]
+)
+def test_an_order_of_sets_that_are_not_there_is_refused(order: list[Any]) -> None:
+    operations = loaded(Engine())
+    operations({"op": "keep"}, fifty()[:3])
+    with pytest.raises(ValueError, match=r"0 … 2"):
+        operations({"op": "measure", "samples": 5, "budget_ns": 10**9, "kept": order}, [])
+
+
+def test_a_fill_that_is_none_says_nothing_of_the_model() -> None:
+    header = {"op": "measure", "samples": 5, "budget_ns": 10**9, "fills": [{"shape": [1], "key": 0}]}
+    with pytest.raises(InputError, match="dtype"):
+        loaded(Engine())(header, [])
+
+
+def test_outputs_are_copied_before_the_next_inference() -> None:
+    buffer = np.zeros(3, np.float32)
+    class Reusing(Engine):
+        def run(self, prepared: Mapping[str, Array]) -> list[Array]:
+            np.copyto(buffer, prepared["x"])
+            return [buffer]
+
+    _, outputs = loaded(Reusing())({"op": "infer"}, fifty())
+    assert [int(output[0]) for output in outputs] == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("size", "sets"),
+    [
+        pytest.param(0, 256, id="nothing"),
+        pytest.param(256, 256, id="digits"),
+        pytest.param(3 * 224 * 224 * 4, 6, id="224"),
+        pytest.param(3 * 1080 * 1920 * 4, 1, id="camera"),
+        pytest.param(8 << 20, 4, id="8-MiB"),
+        pytest.param(1 << 30, 1, id="larger-than-the-limit"),
+    ],
+)
+def test_a_ring_holds_what_four_sets_took_before(size: int, sets: int) -> None:
+    assert ring_size(size) == sets
+    assert sets == 1 or sets * size <= max(LIMIT_BYTES, RING_BYTES)
