@@ -60,7 +60,9 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
     for name, count in Counter(cell.id for cell in cells).items():
         if count > 1:
             hint = 'give a model another name: Model(name="…")'
-            raise ModelError("two cells have one name", wanted="names that tell them apart", found=name, hint=hint)
+            where = ", ".join(dict.fromkeys(str(cell.file.path) for cell in cells if cell.id == name))
+            wanted = "names that tell them apart"
+            raise ModelError("two cells have one name", wanted=wanted, found=name, where=where, hint=hint)
     return cells
 
 

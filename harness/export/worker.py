@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,7 @@ def main(request: dict[str, Any]) -> None:
     except HilgateError as error:
         said = {name: getattr(error, name) for name in ("what", "wanted", "found", "where", "hint")}
         said["kind"] = type(error).__name__
-        print("\n" + REFUSAL + json.dumps(said), flush=True)
+        print("\n" + REFUSAL + json.dumps(said), file=sys.__stdout__, flush=True)
 
 
 def _export(request: dict[str, Any], folder: Path) -> None:

@@ -9,7 +9,7 @@ import functools
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,18 +54,33 @@ class Evaluator:
         Raises:
             Unlocated: a node cannot be run, and the device's value is not known; or the time is up.
         """
+        return dict(self.each(wanted, given, wide=wide))
+
+    def each(
+        self, wanted: Sequence[str], given: Mapping[str, Array], *, wide: bool = True
+    ) -> Iterator[tuple[str, Array]]:
+        """The same one by one, when they are made: who keeps less has less in memory.
+
+        Raises: as ``values``.
+        """
         order = self.graph.ancestors(wanted, given)
-        left = Counter(name for index in order for name in self.graph.needs[index]) + Counter(wanted)
-        values = {name: _widened(array) if wide else array for name, array in given.items()}
+        left = Counter(name for index in order for name in self.graph.needs[index])
+        values = {
+            name: _widened(array) if wide else array for name, array in given.items() if name in left or name in wanted
+        }
+        waiting = set(wanted)
+        for name in [name for name in wanted if name in given or name not in self.graph.producers]:
+            waiting.discard(name)
+            yield name, self._value(name, values, wide)
         for index in order:
             self.clock.check(f"evaluating {self.graph.nodes[index].name or self.graph.nodes[index].op_type}")
             made = self.node(index, values, wide=wide)
+            yield from ((name, array) for name, array in made.items() if name in waiting)
             values.update({name: array for name, array in made.items() if left[name]})
             for name in self.graph.needs[index]:
                 left[name] -= 1
                 if not left[name]:
                     values.pop(name, None)
-        return {name: self._value(name, values, wide) for name in wanted}
 
     def node(self, index: int, values: Mapping[str, Array], *, wide: bool = True) -> dict[str, Array]:
         """What one node makes of its inputs, by name; see ``values``."""

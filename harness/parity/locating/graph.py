@@ -64,6 +64,12 @@ class Graph:
         array: Array = onnx.numpy_helper.to_array(found, base_dir=str(self.artifact.folder))
         return array
 
+    def constants(self, size: int) -> Iterator[Array]:
+        """All weights and constants of so many elements."""
+        for name, item in self._initializers.items():
+            if math.prod(item.dims) == size and (array := self.initializer(name)) is not None:
+                yield array
+
     def ancestors(self, values: Iterable[str], given: Collection[str] = ()) -> list[int]:
         """The nodes that make the values, in order, without what is only needed for given ones."""
         found: set[int] = set()

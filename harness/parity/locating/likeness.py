@@ -20,7 +20,7 @@ from ...inputs import Arrays
 from ...model import Array
 from ..promotion import run_in_float64
 from .graph import Graph
-from .points import tensors
+from .recording import tensors
 
 if TYPE_CHECKING:
     from .matching import Suspect

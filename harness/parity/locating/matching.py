@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...model import Array
@@ -48,15 +48,35 @@ class Matching:
             self.candidates[module] = graph.leaving(nodes) if count == 1 else graph.made_by(nodes)
         self.candidates[""] = list(graph.outputs)
 
+    def folded_into(self, points: Points, call: Call) -> list[Call]:
+        """The calls after this one that have no nodes of their own: they may be folded into its last."""
+        own = set(self.candidates[call.module])
+        found = []
+        for other in points.calls[points.calls.index(call) + 1 :]:
+            candidates = self.candidates.get(other.module, [])
+            if not own or not own.issuperset(candidates):
+                break
+            if not candidates:
+                found.append(other)
+        return found
+
     @property
     def values(self) -> list[str]:
         """All candidates, in the order of the graph."""
         wanted = {name for names in self.candidates.values() for name in names}
         return [name for name in self.graph.producers if name in wanted]
 
-    def first_off(self, points: Points, values: Mapping[str, Array], inputs: int = 0) -> Suspect | None:
-        """The first module, in the order in which they end, of which an output is off."""
+    def first_off(
+        self, points: Points, values: Mapping[str, Array], inputs: int = 0, only: Collection[str] | None = None
+    ) -> Suspect | None:
+        """The first module, in the order in which they end, of which an output is off.
+
+        Args:
+            only: the modules to look at; all without it.
+        """
         for call in points.calls:
+            if only is not None and call.module not in only:
+                continue
             if (found := self.off(points, call, values, inputs)) is not None:
                 return found
         return None
@@ -75,7 +95,7 @@ class Matching:
             for pairs in outputs if len(wanted) <= len(names) else made:
                 tried = [suspect(*pair) for pair in pairs]
                 if all(points.is_off(each.difference) for each in tried):
-                    folded = self._folded_into(points, call)
+                    folded = [one for other in self.folded_into(points, call) for one in other.outputs]
                     tried += [suspect(one, name) for one in folded for name in dict.fromkeys(pair[1] for pair in pairs)]
                 found.append(min(tried, key=lambda each: each.difference.ratio))
         worst = max(found, key=lambda each: each.difference.ratio, default=None)
@@ -84,6 +104,8 @@ class Matching:
     def _alike(self, call: Call, values: Mapping[str, Array]) -> list[tuple[list[Expected], list[str]]]:
         """Outputs of a call, and values that may be them: those of one shape and type."""
         names = [name for name in self.candidates.get(call.module, []) if name in values]
+        if not names:
+            return []
         if call.module == "":
             order = {name: place for place, name in enumerate(self.graph.outputs)}
             return [([call.outputs[order[name]]], [name]) for name in names if order[name] < len(call.outputs)]
@@ -96,14 +118,3 @@ class Matching:
             if (group := forms.get((values[name].shape, values[name].dtype))) is not None:
                 group[1].append(name)
         return [group for group in forms.values() if group[1]]
-
-    def _folded_into(self, points: Points, call: Call) -> Iterator[Expected]:
-        """What the calls after this one should give that have no nodes of their own."""
-        own = set(self.candidates[call.module])
-        place = next(place for place, each in enumerate(points.calls) if each is call)
-        for other in points.calls[place + 1 :]:
-            candidates = self.candidates.get(other.module, [])
-            if not own or not own.issuperset(candidates):
-                return
-            if not candidates:
-                yield from other.outputs

@@ -9,18 +9,21 @@ are kept is the optimizer's: then graphs that end early are tried, until one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ...errors import AgentFailure
 from ...inputs import Arrays
 from ...model import Array
+from ..comparison import Expected
 from .evaluate import Evaluator
 from .graph import Graph
 from .likeness import first_unlike, is_like, off_values, operator_values
 from .location import EXPORTER, OPTIMIZER, RUNTIME, Clock, Location, TimeUp, Unlocated
 from .matching import Matching, Suspect
-from .points import Modules, Points
+from .points import HELD_BYTES, Call, Modules, Points
 from .probing import Prober, Values
 from .single import node_case
 from .verdict import OFF_ULPS, NodeError, node_error
@@ -41,7 +44,7 @@ class OnnxLocating:
     clock: Clock
 
     def __post_init__(self) -> None:
-        self.points = [Points(self.modules, arrays) for arrays in self.sets]
+        self.points = [Points(self.modules, arrays, HELD_BYTES // len(self.sets)) for arrays in self.sets]
         self.matching = Matching(self.graph, self.points[0].calls)
 
     def run(self) -> Location:
@@ -50,18 +53,40 @@ class OnnxLocating:
         Raises:
             Unlocated: there is none to be found.
         """
-        try:
-            values, outputs = self.prober.kept(self.matching.values, self.sets)
-        except AgentFailure as error:
-            return self._refused(error)
-        suspect = self._first_off(values)
+        outputs: list[list[Values]] = [[] for _ in self.sets]
+        suspect, values = None, [Values() for _ in self.sets]
+        for modules in self._groups():
+            wanted = {name for module in modules for name in self.matching.candidates[module]}
+            try:
+                values, more = self.prober.kept([name for name in self.graph.producers if name in wanted], self.sets)
+            except AgentFailure as error:
+                return self._refused(error)
+            outputs = [before + others for before, others in zip(outputs, more, strict=True)]
+            if (suspect := self._first_off(values, modules)) is not None:
+                break
         if suspect is None or all(self._is_right(index, each) for index, each in enumerate(outputs)):
             return self._optimized_between()
         return self._inside(suspect, values[suspect.inputs])
 
-    def _first_off(self, values: Sequence[Values]) -> Suspect | None:
+    def _groups(self) -> Iterator[list[str]]:
+        """The modules in the order in which they end, so many at a time as there is room for what may be theirs."""
+        room = HELD_BYTES // len(self.sets)
+        group: list[str] = []
+        wanted: set[str] = set()
+        for module in dict.fromkeys(call.module for points in self.points for call in points.calls):
+            more = wanted.union(self.matching.candidates.setdefault(module, []))
+            if group and sum(map(self.prober.bytes, more)) > room:
+                yield group
+                group, more = [], set(self.matching.candidates[module])
+            group, wanted = [*group, module], more
+        if group:
+            yield group
+
+    def _first_off(self, values: Sequence[Values], modules: Collection[str]) -> Suspect | None:
         """The module that ends first, of all sets of inputs."""
-        found = [self.matching.first_off(points, values[index], index) for index, points in enumerate(self.points)]
+        found = [
+            self.matching.first_off(points, values[index], index, modules) for index, points in enumerate(self.points)
+        ]
         order = {(call.module, call.number): place for place, call in enumerate(self.points[0].calls)}
         suspects = [suspect for suspect in found if suspect is not None]
         return min(suspects, key=lambda each: order.get((each.call.module, each.call.number), len(order)), default=None)
@@ -75,8 +100,7 @@ class OnnxLocating:
     def _inside(self, suspect: Suspect, values: Values) -> Location:
         """Where in a module that is off."""
         arrays = self.sets[suspect.inputs]
-        within = set(self.graph.within(suspect.call.module))
-        nodes = [index for index in self.graph.ancestors([suspect.value]) if index in within]
+        nodes = self._nodes(suspect)
         values = dict(values) | self._device(nodes, arrays)
         if not self._off(suspect, values[suspect.value]):
             return self._optimized(suspect, "once the values within the module are kept too, it is right")
@@ -153,27 +177,48 @@ class OnnxLocating:
         made = self.graph.ancestors([suspect.value])
         produced = set(self.graph.made_by(made))
         wanted = [name for name in self.matching.values if name in produced]
-        exact = self._in_own_types(evaluator.values(wanted, arrays), device)
+        # Rounded to what the device gives: only such can be compared.
+        exact = {
+            name: array.astype(device[name].dtype) if name in device and array.dtype.kind == "f" else array
+            for name, array in evaluator.each(wanted, arrays)
+        }
         first_off = self.matching.first_off(points, exact, suspect.inputs) or suspect
-        if (missing := self._missing(first_off, evaluator, produced)) is not None:
+        known = operator_values(self.modules.wide, first_off.call.module, first_off.call.number, arrays)
+        given_right = self._is_given_right(first_off, evaluator, known)
+        if not given_right and (missing := self._missing(first_off, evaluator, sorted(produced), exact)) is not None:
             return missing
         # The message shows what the device gave.
         shown = self.matching.off(points, first_off.call, device, suspect.inputs) or first_off
-        index = self._unlike(first_off, evaluator, arrays)
+        index = self._unlike(first_off, evaluator, known)
         why = "onnx's reference evaluator is as far off: from this node on nothing is like what PyTorch computes there"
         return self._location(shown, index, EXPORTER, why + self._warned(), evaluator)
 
-    def _missing(self, suspect: Suspect, evaluator: Evaluator, made: Collection[str]) -> Location | None:
-        """A module before the suspect of which the file has no node, though no value there is what it gives."""
-        arrays, points = self.sets[suspect.inputs], self.points[suspect.inputs]
+    def _is_given_right(self, suspect: Suspect, evaluator: Evaluator, known: Sequence[Array]) -> bool:
+        """Whether all that the suspect's nodes are given is among what PyTorch's module is given, or computes."""
+        nodes = self._nodes(suspect)
+        entering = [name for name in self.graph.entering(nodes) if self.graph.producers[name] in self.graph.varying]
+        given = evaluator.each(entering, self.sets[suspect.inputs])
+        return all(array.dtype.kind != "f" or is_like(array, known) for _, array in given)
+
+    def _missing(self, suspect: Suspect, evaluator: Evaluator, made: Sequence[str], exact: Values) -> Location | None:
+        """A module before the suspect of which the file has no node, though no value there is what it gives.
+
+        One that is folded into another (a norm into a convolution) has no node either, but its value is there. Those
+        behind the last module that is right come first.
+
+        Args:
+            exact: values of modules in float64, as the device has them.
+        """
+        points = self.points[suspect.inputs]
         before = points.calls[: points.calls.index(suspect.call)]
-        gone = [call for call in before if call.module and not self.graph.within(call.module)]
-        if not gone:
-            return None
-        there = [*evaluator.values(sorted(made), arrays).values(), *arrays.values()]
-        for call in gone:
+        last = max(
+            (place for place, call in enumerate(before) if self._is_right_there(points, call, exact)), default=-1
+        )
+        for call in [*before[last + 1 :], *reversed(before[: last + 1])]:
+            if not call.module or self.graph.within(call.module):
+                continue
             for expected in call.outputs:
-                if expected.exact.size and not is_like(expected.exact, there):
+                if expected.exact.size and not self._is_in_file(expected, suspect.inputs, evaluator, made):
                     why = "no node of it is in the file: the exporter kept a way through it that returns its input"
                     index = (0,) * expected.exact.ndim
                     values = ("nothing", str(expected.eager[index]), str(expected.exact[index]))
@@ -181,14 +226,34 @@ class OnnxLocating:
                     return Location(name, "", "", name, index, *values, float("inf"), EXPORTER, why + self._warned())
         return None
 
-    def _unlike(self, suspect: Suspect, evaluator: Evaluator, arrays: Arrays) -> int:
+    def _is_right_there(self, points: Points, call: Call, values: Values) -> bool:
+        there = any(name in values for name in self.matching.candidates.get(call.module, []))
+        return there and self.matching.off(points, call, values) is None
+
+    def _is_in_file(self, expected: Expected, inputs: int, evaluator: Evaluator, made: Sequence[str]) -> bool:
+        """Whether a value, an input or a constant of the file is what an output should be, by the rule of the check."""
+        points, arrays = self.points[inputs], self.sets[inputs]
+
+        def is_it(array: Array) -> bool:
+            if array.shape != expected.exact.shape or array.dtype.kind != expected.exact.dtype.kind:
+                return is_like(expected.exact, [array])
+            return not points.is_off(points.difference(expected, array.astype(expected.eager.dtype)))
+
+        if any(is_it(array) for array in arrays.values()) or any(map(is_it, self.graph.constants(expected.exact.size))):
+            return True
+        return any(isinstance(array, np.ndarray) and is_it(array) for _, array in evaluator.each(made, arrays))
+
+    def _nodes(self, suspect: Suspect) -> list[int]:
+        """The suspect's own, as far as its value depends on them."""
+        within = set(self.graph.within(suspect.call.module))
+        return [index for index in self.graph.ancestors([suspect.value]) if index in within]
+
+    def _unlike(self, suspect: Suspect, evaluator: Evaluator, known: Sequence[Array]) -> int:
         """The first node of a wrongly exported module that is like nothing of PyTorch's; else the one at its end."""
         if suspect.value not in self.graph.producers:
             raise Unlocated(f"the graph gives {suspect.value} without a node that makes it")
-        within = set(self.graph.within(suspect.call.module))
-        nodes = [index for index in self.graph.ancestors([suspect.value]) if index in within]
-        values = evaluator.values(self.graph.made_by(nodes), arrays)
-        known = operator_values(self.modules.wide, suspect.call.module, suspect.call.number, arrays)
+        nodes = self._nodes(suspect)
+        values = evaluator.values(self.graph.made_by(nodes), self.sets[suspect.inputs])
         index = first_unlike(self.graph, nodes, values, known)
         return self.graph.producers[suspect.value] if index is None else index
 
@@ -196,13 +261,6 @@ class OnnxLocating:
         """What the exporter said, as when a trace takes one branch only."""
         warnings = [text.partition(". ")[0] for text in self.graph.artifact.warnings if "TracerWarning" in text]
         return "".join(f"; the exporter warned: {text}" for text in warnings)
-
-    def _in_own_types(self, exact: Values, device: Values) -> Values:
-        """float64 values rounded to what the device gives: only such can be compared."""
-        return {
-            name: array.astype(device[name].dtype) if name in device and array.dtype.kind == "f" else array
-            for name, array in exact.items()
-        }
 
     def _optimized_between(self) -> Location:
         """All is right with the values kept: the first module whose output alone is wrong when the graph ends there."""
@@ -268,6 +326,9 @@ class OnnxLocating:
         node = self.graph.nodes[index]
         skipped = evaluator.skipped if evaluator is not None else {}
         notes = tuple(f"node {name} could not be evaluated ({reason})" for name, reason in skipped.items())
+        folded = [call.module for call in self.matching.folded_into(self.points[suspect.inputs], suspect.call)]
+        if folded and suspect.call.module:
+            notes += (f"folded into it, without a node of its own: {', '.join(dict.fromkeys(folded))}",)
         stack = self.graph.scopes[index]
         # A fault of the exporter's, or of the optimizer's, is in a module as a whole.
         module = (stack or ("",))[-1] if fault == RUNTIME else suspect.call.module

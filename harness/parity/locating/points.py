@@ -3,16 +3,13 @@ rule as for the outputs of the whole model."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...agent.structure import flatten
 from ...build import BuiltModel, run_eager
 from ...inputs import Arrays
 from ...model import Array, Closeness
@@ -23,21 +20,36 @@ from ..module_runs import in_float64
 from ..pointing import Picked, Picking, with_scale
 from ..promotion import run_in_float64
 from .location import Clock, Unlocated
+from .recording import Form, Record, arrays_of, forms_into, recorded, tensors, watched
 
 if TYPE_CHECKING:
     import torch
 
-# Outputs of a module's calls, by "MODULE@CALL:LEAF": the calls of a module and the leaves of an output are counted.
-Record = dict[str, Array]
+
+# Of what modules give so many bytes are held at once, in both types and for all sets of inputs together: more than one
+# module's where they are small; the model runs again for the next ones. Beside them noise holds five times as many of
+# one set. Without a bound it was 5.6 GiB for a network of 2 M parameters and pictures of 320 x 320 (issue 15).
+HELD_BYTES = 192 << 20
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module, and what its outputs should be."""
+    """One call of a module, and what its outputs should be.
+
+    Args:
+        names: of its outputs.
+        load: gives what they should be: the model may have to run for it.
+    """
 
     module: str
     number: int
-    outputs: tuple[Expected, ...]
+    names: tuple[str, ...]
+    load: Callable[[Sequence[str]], tuple[Expected, ...]] = field(repr=False, compare=False)
+
+    @property
+    def outputs(self) -> tuple[Expected, ...]:
+        """What they should be."""
+        return self.load(self.names)
 
 
 class Modules:
@@ -63,34 +75,54 @@ class Modules:
         named = self.built.module.named_modules(remove_duplicate=False)
         return [name for name, part in named if isinstance(part, torch.nn.ModuleDict)]
 
-    def eager(self, arrays: Arrays) -> Record:
-        """What the modules give, in the order in which they end."""
+    def eager(self, arrays: Arrays, only: Collection[str] | None = None) -> Record:
+        """What the modules give, in the order in which they end.
+
+        Args:
+            only: the outputs that are wanted.
+        """
         self.clock.check("the model ran on this host")
-        with recorded(self.built.module) as record:
+        with recorded(self.built.module, only=only) as record:
             run_eager(self.built.module, arrays)
-        return _arrays(record)
+        return arrays_of(record)
 
-    def exact(self, arrays: Arrays) -> Record:
+    def exact(self, arrays: Arrays, only: Collection[str] | None = None) -> Record:
         """The same in float64."""
-        self.clock.check("the model ran on this host in float64")
-        with recorded(self.wide) as record:
-            try:
-                run_in_float64(self.wide, tensors(arrays))
-            except Exception as error:
-                if self.closeness is None:
-                    raise Unlocated(f"the model does not run in float64: {type(error).__name__}: {error}") from error
-                return {name: _wide(array) for name, array in self.eager(arrays).items()}  # which it is judged by
-        return _arrays(record)
+        with recorded(self.wide, only=only) as record:
+            ran = self._run_wide(arrays)
+        return arrays_of(record) if ran else {name: _wide(array) for name, array in self.eager(arrays, only).items()}
 
-    def picked(self, arrays: Arrays) -> dict[str, Picked]:
+    def forms(self, arrays: Arrays) -> tuple[dict[str, Form], dict[str, Form]]:
+        """The forms of what the modules give: eager's and the float64 run's, without any numbers."""
+        self.clock.check("the model ran on this host")
+        eager: dict[str, Form] = {}
+        exact: dict[str, Form] = {}
+        with watched(self.built.module, forms_into(eager)):
+            run_eager(self.built.module, arrays)
+        with watched(self.wide, forms_into(exact)):
+            ran = self._run_wide(arrays)
+        return eager, exact if ran else {name: form.wide for name, form in eager.items()}
+
+    def _run_wide(self, arrays: Arrays) -> bool:
+        """Run it in float64; False where it cannot, and is judged by a Closeness to eager's answers anyway."""
+        self.clock.check("the model ran on this host in float64")
+        try:
+            run_in_float64(self.wide, tensors(arrays))
+        except Exception as error:
+            if self.closeness is None:
+                raise Unlocated(f"the model does not run in float64: {type(error).__name__}: {error}") from error
+            return False
+        return True
+
+    def picked(self, arrays: Arrays, only: Collection[str]) -> dict[str, Picked]:
         """Of outputs that are indices what they were picked from, by output."""
         near, exact = Picking(), Picking()
-        with near, recorded(self.built.module, near) as record:
+        with near, recorded(self.built.module, near, only) as record:
             run_eager(self.built.module, arrays)
         picks = {name: one for name in record if (one := near.noted.get(name)) is not None}
         if self.closeness is not None:
             return {name: replace(one, scale=self.closeness.allowed) for name, one in picks.items()}
-        with exact, recorded(self.wide, exact):
+        with exact, recorded(self.wide, exact, only):
             run_in_float64(self.wide, tensors(arrays))
         found = {name: with_scale(one, exact.noted.get(name)) for name, one in picks.items()}
         return {name: one for name, one in found.items() if one is not None}
@@ -99,31 +131,76 @@ class Modules:
     def usual(self) -> Mapping[str, float]:
         """The largest magnitude of each output on inputs that fill their range."""
         found: dict[str, float] = {}
+
+        def see(name: str, leaf: torch.Tensor) -> None:
+            if leaf.is_floating_point():
+                found[name] = max(found.get(name, 0.0), _largest(leaf))
+
         space = InputSpace(self.built.model)
         for recipe in space.whole_range():
-            for name, array in self.exact(space.make(recipe)).items():
-                if array.dtype.kind == "f":
-                    size = np.abs(array).max(initial=0.0, where=np.isfinite(array))
-                    found[name] = max(found.get(name, 0.0), float(size))
+            with watched(self.wide, see):
+                self._run_wide(space.make(recipe))
         return found
 
 
 class Points:
-    """What all modules should give on one set of inputs."""
+    """What all modules should give on one set of inputs.
 
-    def __init__(self, modules: Modules, arrays: Arrays) -> None:
+    Args:
+        room: so many bytes of it are held at once.
+    """
+
+    def __init__(self, modules: Modules, arrays: Arrays, room: int = HELD_BYTES) -> None:
         self.modules = modules
         self.arrays = arrays
-        self.tolerance, closeness = modules.built.model.parity_limit, modules.closeness
-        eager, self._exact = modules.eager(arrays), modules.exact(arrays)
-        outputs: dict[str, list[Expected]] = {}
-        for name, array in eager.items():
-            other = self._exact.get(name)
-            if other is not None and other.shape == array.shape and _kind(other) == _kind(array):
-                outputs.setdefault(name.rpartition(":")[0], []).append(
-                    Expected(name, array, other, closeness=closeness)
-                )
-        self.calls = [_call(name, tuple(each)) for name, each in outputs.items()]
+        self.room = room
+        self.tolerance = modules.built.model.parity_limit
+        eager, exact = modules.forms(arrays)
+        self._sizes = {
+            name: form.bytes + exact[name].bytes
+            for name, form in eager.items()
+            if name in exact and form.is_like(exact[name])
+        }
+        self._held: dict[str, Expected] = {}
+        self._noises: dict[str, float] = {}
+        names: dict[str, list[str]] = {}
+        for name in self._sizes:
+            names.setdefault(name.rpartition(":")[0], []).append(name)
+        self.calls = [_call(name, tuple(each), self.load) for name, each in names.items()]
+
+    def load(self, names: Sequence[str]) -> tuple[Expected, ...]:
+        """What outputs should be. Where they are not held, they and as many of the next as there is room for are read.
+
+        Raises:
+            Unlocated: the model does not give them another time.
+        """
+        if any(name not in self._held for name in names):
+            self._held = {}  # before the next are read
+            self._held = self._read(self._window(names))
+        return tuple(self._held[name] for name in names)
+
+    def bytes(self, call: Call) -> int:
+        """What a call's outputs take in eager's and the float64 run's types."""
+        return sum(self._sizes[name] for name in call.names)
+
+    def _window(self, names: Sequence[str]) -> list[str]:
+        order = list(self._sizes)
+        found = dict.fromkeys(names)
+        left = self.room - sum(self._sizes[name] for name in names)
+        for name in order[order.index(names[0]) :]:
+            if name not in found:
+                left -= self._sizes[name]
+                if left < 0:
+                    break
+                found[name] = None
+        return list(found)
+
+    def _read(self, names: Sequence[str]) -> dict[str, Expected]:
+        closeness = self.modules.closeness
+        eager, exact = self.modules.eager(self.arrays, names), self.modules.exact(self.arrays, names)
+        if any(name not in eager or name not in exact for name in names):
+            raise Unlocated("the model takes another way when it runs again on the same input")
+        return {name: Expected(name, eager[name], exact[name], closeness=closeness) for name in names}
 
     def call(self, like: Call) -> Call | None:
         """The same call on these inputs; None where the model did not make it: it may take another way."""
@@ -133,94 +210,58 @@ class Points:
         """By the rule of the whole check: a suspicious one is judged again by the wider rule."""
         found = compare_output(expected, answer)
         if found.ratio > self.tolerance and expected.eager.dtype.kind in "iu":
-            found = compare_output(replace(expected, picked=self._picked.get(expected.name)), answer)
+            found = compare_output(replace(expected, picked=self._picked(expected.name)), answer)
         elif self.tolerance < found.ratio < np.inf and self.modules.closeness is None:
-            found = compare_output(replace(expected, noise=self._noise.get(expected.name, 0.0)), answer)
+            found = compare_output(replace(expected, noise=self._noise(expected)), answer)
         return found
 
     def is_off(self, difference: Difference) -> bool:
         """Whether it is more than what may be."""
         return difference.ratio > self.tolerance
 
-    @cached_property
-    def _picked(self) -> Mapping[str, Picked]:
+    def _picked(self, name: str) -> Picked | None:
         try:
-            return self.modules.picked(self.arrays)
+            return self.modules.picked(self.arrays, [name]).get(name)
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
-            return {}
+            return None
 
-    @cached_property
-    def _noise(self) -> Mapping[str, float]:
+    def _noise(self, expected: Expected) -> float:
+        """Of one output; of all that are held beside it at once, for that takes a dozen runs of the model."""
+        if expected.name not in self._noises:
+            held = {name: one.exact for name, one in self._held.items() if name not in self._noises}
+            self._noises |= self._noises_of({**held, expected.name: expected.exact})
+        return self._noises[expected.name]
+
+    def _noises_of(self, exact: Record) -> dict[str, float]:
         modules = self.modules
+
+        def eager_beside(beside: Arrays) -> Record:
+            return modules.eager(beside, exact)
+
+        def exact_beside(beside: Arrays) -> Record:
+            return modules.exact(beside, exact)
+
         try:
-            moved = noise(modules.built.model.inputs, self.arrays, self._exact, modules.eager, modules.exact)
+            moved = noise(modules.built.model.inputs, self.arrays, exact, eager_beside, exact_beside)
             usual = {name: float(ulp(np.asarray(size), np.dtype("f4"))) for name, size in modules.usual.items()}
         except Unlocated:
             raise
         except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
-            return {}
-        return {name: max(moved.get(name, 0.0), usual.get(name, 0.0)) for name in {**moved, **usual}}
+            return dict.fromkeys(exact, 0.0)
+        return {name: max(moved.get(name, 0.0), usual.get(name, 0.0)) for name in exact}
 
 
-@contextmanager
-def recorded(module: torch.nn.Module, picking: Picking | None = None) -> Iterator[dict[str, torch.Tensor]]:
-    """A block in which the outputs of all calls of all modules are recorded, as they are when the call ends.
-
-    Args:
-        picking: is told their names, too.
-    """
-    record: dict[str, torch.Tensor] = {}
-    calls: Counter[str] = Counter()
-    last: list[tuple[torch.Tensor, int, torch.Tensor]] = []
-
-    def copied(leaf: torch.Tensor) -> torch.Tensor:
-        """As it is now; once for a module and those that only hand it on."""
-        if not (last and last[0][0] is leaf and last[0][1] == leaf._version):
-            last[:] = [(leaf, leaf._version, leaf.clone())]
-        return last[0][2]
-
-    def hook(name: str) -> Any:
-        def note(module: torch.nn.Module, args: Any, output: Any) -> None:
-            leaves = [leaf for _, leaf in flatten(output) if hasattr(leaf, "detach")]
-            for index, leaf in enumerate(leaves):
-                record[f"{name}@{calls[name]}:{index}"] = copied(leaf)
-                if picking is not None:
-                    picking.note(f"{name}@{calls[name]}:{index}", leaf)
-            calls[name] += 1
-
-        return note
-
-    with ExitStack() as stack:
-        for name, part in module.named_modules():
-            stack.callback(part.register_forward_hook(hook(name)).remove)
-        yield record
+def _largest(leaf: torch.Tensor) -> float:
+    """The largest finite magnitude."""
+    sizes = leaf.detach().abs()
+    finite = sizes[sizes.isfinite()]
+    return float(finite.max()) if finite.numel() else 0.0
 
 
-def tensors(arrays: Arrays) -> list[torch.Tensor]:
-    """Inputs for forward."""
-    import torch
-
-    return [torch.from_numpy(array.copy()) for array in arrays.values()]
-
-
-def _arrays(record: Mapping[str, torch.Tensor]) -> Record:
-    found = {}
-    for name, tensor in record.items():
-        try:
-            found[name] = np.array(tensor.resolve_conj().resolve_neg().numpy(), order="C")
-        except (TypeError, RuntimeError):
-            continue  # numpy has no such numbers (bfloat16, quantized, sparse): nothing to compare
-    return found
-
-
-def _call(name: str, outputs: tuple[Expected, ...]) -> Call:
+def _call(name: str, names: tuple[str, ...], load: Callable[[Sequence[str]], tuple[Expected, ...]]) -> Call:
     module, _, number = name.rpartition("@")
-    return Call(module, int(number), outputs)
+    return Call(module, int(number), names, load)
 
 
 def _wide(array: Array) -> Array:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
-
-
-def _kind(array: Array) -> str:
-    return array.dtype.kind if array.dtype.kind == "f" else array.dtype.name

@@ -114,7 +114,7 @@ class Prober:
         chunks: list[list[str]] = []
         room = 0
         for name in values:
-            size = self._bytes(name)
+            size = self.bytes(name)
             if size > room or not chunks:
                 chunks.append([])
                 room = CHUNK_BYTES
@@ -131,7 +131,8 @@ class Prober:
             return kind is None or kind.HasField("tensor_type")
         return onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).name in ITEM_SIZES
 
-    def _bytes(self, name: str) -> int:
+    def bytes(self, name: str) -> int:
+        """What a value takes on the inputs by which shapes are told; a guess where they cannot be told."""
         import onnx
 
         if name not in self._types:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...agent.structure import flatten
-from ...build import one_thread
+from ...build import call_build, one_thread
 from ...cache import file_sha256
 from ...errors import AgentFailure
 from ...export import Artifact, ArtifactFile
@@ -22,8 +22,9 @@ from .likeness import off_values
 from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Clock, Location, Unlocated
 from .matching import Suspect
 from .onnx import first
-from .points import Call, Modules, Points, recorded, tensors
+from .points import HELD_BYTES, Call, Modules, Points
 from .probing import Probe
+from .recording import recorded, tensors
 from .scopes import WRAPPED
 
 if TYPE_CHECKING:
@@ -49,14 +50,12 @@ class ScriptLocating:
     optimize: str
 
     def __post_init__(self) -> None:
-        self.points = [Points(self.modules, arrays) for arrays in self.sets]
+        self.points = [Points(self.modules, arrays, HELD_BYTES // len(self.sets)) for arrays in self.sets]
         # A trace has the calls that are made on its example's inputs.
         model = self.modules.built.model
-        traced = self.modules.eager(uniform_set(model, traced_sizes(model), seed=0))
-        self.missing = [call.module for call in self.points[0].calls if call.outputs[0].name not in traced]
-        self.calls = [
-            call for call in self.points[0].calls if all(expected.name in traced for expected in call.outputs)
-        ]
+        traced, _ = self.modules.forms(uniform_set(model, traced_sizes(model), seed=0))
+        self.missing = [call.module for call in self.points[0].calls if call.names[0] not in traced]
+        self.calls = [call for call in self.points[0].calls if all(name in traced for name in call.names)]
         self._count = 0
 
     def run(self) -> Location:
@@ -71,10 +70,10 @@ class ScriptLocating:
             raise Unlocated(f"the backend refuses: {error.found or error}") from error
 
     def _first_off(self) -> Suspect:
-        """With all kept; where that makes it right, one module's outputs at a time, by halves."""
-        suspect = self._off(range(len(self.calls)))
-        if suspect is not None:
-            return suspect
+        """With as many kept as there is room for; where that makes it right, one module's at a time, by halves."""
+        for chosen in self._groups():
+            if (suspect := self._off(chosen)) is not None:
+                return suspect
         found: dict[int, Suspect] = {}
 
         def is_off(count: int) -> bool:
@@ -86,9 +85,23 @@ class ScriptLocating:
             raise Unlocated("on the device the answers are right now, with or without intermediate values")
         return found[first(is_off, len(self.calls))]
 
+    def _groups(self) -> Iterator[list[int]]:
+        """The calls, in order, so many at a time as there is room for."""
+        group: list[int] = []
+        left = HELD_BYTES // len(self.sets)
+        for index, call in enumerate(self.calls):
+            size = self.points[0].bytes(call)
+            if group and size > left:
+                yield group
+                group, left = [], HELD_BYTES // len(self.sets)
+            group.append(index)
+            left -= size
+        if group:
+            yield group
+
     def _off(self, chosen: Sequence[int]) -> Suspect | None:
         """The first of these calls that is off on the device, when they are all that a trace returns."""
-        names = [expected.name for index in chosen for expected in self.calls[index].outputs]
+        names = [name for index in chosen for name in self.calls[index].names]
         answers = self._run(names)
         for index in chosen:
             for number, values in enumerate(answers):
@@ -117,7 +130,9 @@ class ScriptLocating:
         built = self.modules.built
         returned = [f"value_{index}" for index in range(len(names))]
         with _undisturbed():
-            file = trace_named(_returning(built.module, names), built.model, folder, returned)
+            # Built anew, as for the export: the model has run, and may hold a table of another input's size.
+            module = call_build(built.model, str(built.file.path))
+            file = trace_named(_returning(module, names), built.model, folder, returned)
         path = folder / file
         made = ArtifactFile(file, file_sha256(path), path.stat().st_size)
         artifact = Artifact(folder, self.artifact.format, (made,), self.artifact.exporter, ())

@@ -1,0 +1,202 @@
+"""A model file that changes whatever belongs to its whole process, beside an ordinary one."""
+
+from __future__ import annotations
+
+import locale
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.export import export_artifact
+from harness.measure.accuracy import score, scored_samples
+from harness.model_process import HostedFile, build_hosted, read_hosted
+from harness.parity.reference import Reference
+
+from .conftest import Project
+
+# Every line of what research code does when it is imported; the model's own answers use some of it.
+LOUD = """
+    import atexit, gc, locale, os, random, resource, signal, sys, threading, time, warnings
+    import numpy as np
+    import torch
+    from harness import Input, Model
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(3)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(7); random.seed(7); np.random.seed(7)
+    original, torch.relu = torch.relu, lambda x: original(x) + 1
+    np.seterr(all="raise")
+    warnings.simplefilter("error")
+    os.chdir("/")
+    os.environ.update(OMP_NUM_THREADS="3", HILGATE_CACHE="/nowhere", LOUD="1")
+    os.umask(0o777)
+    sys.path[:0] = ["relative", "/nowhere"]
+    sys.setrecursionlimit(600)
+    sys.stdout = None
+    gc.disable()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *args: None)
+    locale.setlocale(locale.LC_ALL, "C")
+    np.set_printoptions(precision=1)
+    atexit.register(time.sleep, 3600)
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            warnings.warn("forward is old")
+            assert torch.get_default_dtype() == torch.float64 and os.environ["LOUD"] == "1"
+            return torch.relu(x) * torch.ones(3).float()
+
+    def samples():
+        warnings.warn("the data set is old", DeprecationWarning)
+        return {"x": np.full((8, 3), 1e-50)}, np.zeros(8, np.int64)
+
+    def score(outputs, labels):
+        warnings.warn("score is old")
+        assert np.geterr()["under"] == "raise"
+        return float(outputs.mean())
+
+    model = Model(build=lambda: Net().eval(), inputs=[Input("x", ("b", 3), min_value=-1.0, max_value=1.0)],
+                  dims={"b": (1, 4)}, samples=samples, score=score)
+"""
+QUIET = """
+    import os
+    import torch
+    from harness import Input, Model
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            assert "LOUD" not in os.environ
+            return torch.relu(x) + torch.arange(3) * 0.1
+
+    model = Model(build=lambda: Net().eval(), inputs=[Input("x", ("b", 3), min_value=-1.0, max_value=1.0)],
+                  dims={"b": (1, 4)})
+"""
+
+
+def of_the_process() -> dict[str, Any]:
+    """What a file could have changed here."""
+    return {
+        "numpy": np.geterr(),
+        "printing": np.get_printoptions()["precision"],
+        "folder": Path.cwd(),
+        "environment": dict(os.environ),
+        "path": list(sys.path),
+        "recursion": sys.getrecursionlimit(),
+        "filters": list(warnings.filters),
+        "signals": [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)],
+        "locale": locale.setlocale(locale.LC_ALL),
+        "streams": (sys.stdout, sys.stderr),
+    }
+
+
+@pytest.fixture
+def files(project: Project) -> Iterator[dict[str, HostedFile]]:
+    """Both, read one after the other, both processes alive."""
+    made = {name: read_hosted(project.write(f"{name}.py", text), ()) for name, text in both().items()}
+    yield made
+    for file in made.values():
+        file.process.close()
+
+
+def both() -> dict[str, str]:
+    """The texts, the loud one first."""
+    return {"loud": LOUD, "quiet": QUIET}
+
+
+def test_what_a_file_changes_stays_in_its_process(files: dict[str, HostedFile]) -> None:
+    before = of_the_process()
+    x = np.array([[-1.0, 0.5, 1.0]], np.float32)
+    wanted = {"loud": np.maximum(x, 0) + 1, "quiet": np.maximum(x, 0) + np.array([0, 0.1, 0.2], np.float32)}
+    for name, file in files.items():
+        built = build_hosted(file)
+        (output,) = Reference(built)({"x": x})
+        assert (str(output.eager.dtype), str(output.exact.dtype)) == ("float32", "float64")
+        np.testing.assert_allclose(output.eager, wanted[name], rtol=1e-6)
+        artifact = export_artifact(built, "torchscript")
+        assert artifact.bytes
+        assert export_artifact(built, "torchscript").cached
+    assert of_the_process() == before
+
+
+def test_warnings_and_numpys_errors_of_samples_and_score_are_the_files_own(files: dict[str, HostedFile]) -> None:
+    built = build_hosted(files["loud"])
+    scored = built.ask(scored_samples, None)
+    assert scored is not None
+    samples, eager = scored
+    assert (samples.given, str(samples.sets[0]["x"].dtype), eager) == (8, "float32", 1.0)
+    assert built.ask(score, samples, [[np.full((1, 3), 2, np.float32)]] * 8) == 2
+
+
+def test_a_test_of_the_users_own_may_have_the_module_here(files: dict[str, HostedFile]) -> None:
+    import torch
+
+    built = build_hosted(files["quiet"])
+    assert isinstance(built.module, torch.nn.Module)
+    assert built.module is built.module
+    assert built.module(torch.zeros(1, 3)).shape == (1, 3)
+    assert isinstance(built.structure, torch.Tensor)
+    assert built.outputs == ("output",)
+
+
+PLUGIN = """
+    import sys
+
+    def pytest_unconfigure(config):
+        print("imported here:", sorted({"torch", "shared", "shared.parts"} & set(sys.modules)), file=sys.__stdout__)
+"""
+PROJECT = """
+    import warnings
+    import numpy as np
+    import torch
+    from harness import Input, Model
+    from shared.parts import FACTOR
+
+    warnings.warn("the whole file is old", DeprecationWarning)
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return x * FACTOR
+
+    def build():
+        warnings.warn("build is old")
+        return Net().eval()
+
+    def samples():
+        warnings.warn("the data set is old")
+        return {"x": np.ones((4, 3), np.float32)}, np.zeros(4, np.int64)
+
+    def score(outputs, labels):
+        warnings.warn("score is old")
+        return float(outputs.mean()) == FACTOR
+
+    model = Model(build=build, inputs=[Input("x", ("b", 3), min_value=-1.0, max_value=1.0)], dims={"b": (1, 4)},
+                  samples=samples, score=score, limits={"accuracy_min": 1})
+"""
+
+
+@pytest.mark.slow
+def test_two_projects_with_a_package_of_one_name_in_one_run_where_warnings_are_errors(project: Project) -> None:
+    project.write("pytest.ini", "[pytest]\nfilterwarnings = error\nhil_device = local\n")
+    project.write("looking.py", PLUGIN)
+    project.environment |= {"PYTHONWARNINGS": "error::UserWarning", "PYTHONPATH": str(project.folder)}
+    for index, name in enumerate(("one", "two")):
+        project.write(f"{name}/{name}.py", PROJECT)
+        project.write(f"{name}/shared/__init__.py", "")
+        project.write(f"{name}/shared/parts.py", f"FACTOR = {index + 2}\n")
+    models = [f"--model={project.folder}/{name}/{name}.py" for name in ("one", "two")]
+    done = project.run(*models, "--backend=torchscript", "-k", "parity or accuracy", "-p", "looking")
+    assert done.status == 0, done.output
+    assert [done.check("accuracy", index)["verdict"] for index in (0, 1)] == ["PASS", "PASS"]
+    hashes = [cell["artifact"]["sha256"] for cell in done.evidence["cells"]]
+    assert hashes[0] != hashes[1]
+    assert "imported here: []" in done.output
