@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .agent_latency import PLANS, rows
+from .agent_latency import IN_PLACE_PLAN, PLANS, rows
 from .support.bare_native import bare_native
 from .support.deploy import NATIVE_BACKENDS, prepare
 from .support.row import Aim, Options, Row
@@ -21,3 +21,4 @@ def run(options: Options) -> Iterator[Row]:
     for plan in PLANS:
         for backend in NATIVE_BACKENDS if plan.example != "vit_base" or not options.quick else ():
             yield from rows(plan, prepare(plan.example, backend), "the runner", bare_native, AIM)
+    yield from rows(IN_PLACE_PLAN, prepare("in_place", "libtorch"), "the runner", bare_native, AIM)

@@ -18,7 +18,7 @@ from harness.bundle.native.cmake import cmake_build
 from harness.bundle.native.compiler import find_compiler
 from harness.bundle.native.packages import provide_headers
 
-from .deploy import Prepared
+from .deploy import IN_PLACE, Prepared
 from .interleave import Block
 
 SOURCE = Path(__file__).with_name("bare")
@@ -39,6 +39,7 @@ def bare_native(prepared: Prepared) -> Iterator[Callable[[int], Block]]:
         arrays = [next(iter(one.values())) for one in prepared.sets]
         inputs.write_bytes(b"".join(np.ascontiguousarray(array, np.float32).tobytes() for array in arrays))
         command = [str(program), str(prepared.artifact), str(inputs), ",".join(map(str, arrays[0].shape))]
+        command += ["restore"] * (prepared.cell.file.name in IN_PLACE)
         library = Path(prepared.bundle.runtime.runner.library)
         # By its soname: the wheel's file is called by its version.
         with contextlib.suppress(FileExistsError):

@@ -23,6 +23,8 @@ from harness.inputs import Arrays, measured_sets
 from harness.measure import known_metrics
 from harness.model_file import load_model
 
+# Models that write into their input: a bare loop has to write it anew.
+IN_PLACE = ("in_place",)
 # Inputs that a bare loop and a deployment take in turn: more than one, for a branch predictor learns it by heart.
 TIMED_SETS = 4
 ROOT = Path(__file__).parents[2]

@@ -133,6 +133,7 @@ def test_a_fill_that_is_none_says_nothing_of_the_model() -> None:
 
 def test_outputs_are_copied_before_the_next_inference() -> None:
     buffer = np.zeros(3, np.float32)
+
     class Reusing(Engine):
         def run(self, prepared: Mapping[str, Array]) -> list[Array]:
             np.copyto(buffer, prepared["x"])

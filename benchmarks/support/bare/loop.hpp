@@ -1,8 +1,9 @@
 // What a user would write to time a model in C++: a loop around the runtime, with nothing of hilgate in it.
 //
-//     bare ARTIFACT INPUTS SIZE,SIZE,...
+//     bare ARTIFACT INPUTS SIZE,SIZE,... [restore]
 //
-// INPUTS holds float32 sets of one input of that shape, taken in turn. For each line with a number on stdin it infers
+// INPUTS holds float32 sets of one input of that shape, taken in turn; with `restore` each is written anew before it is
+// run, outside of what is timed, for a model that writes into its input. For each line with a number on stdin it infers
 // as often and writes the durations in nanoseconds, a JSON list, on a line of stdout.
 #pragma once
 
@@ -36,12 +37,13 @@ inline Sets read_sets(const char* path, const std::string& shape) {
     return sets;
 }
 
-// `run` infers once with the set of that number.
-template <typename Run>
-void serve(std::size_t sets, Run run) {
+// `run` infers once with the set of that number; `before` comes first, and is not timed.
+template <typename Run, typename Before>
+void serve(std::size_t sets, Run run, Before before) {
     for (std::string line; std::getline(std::cin, line);) {
         std::vector<std::int64_t> durations(std::stoull(line));
         for (std::size_t index = 0; index < durations.size(); ++index) {
+            before(index % sets);
             const auto start = std::chrono::steady_clock::now();
             run(index % sets);
             const auto stop = std::chrono::steady_clock::now();

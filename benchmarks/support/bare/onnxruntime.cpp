@@ -21,7 +21,8 @@ int main(int, char** words) {
                                                          sets.shape.size()));
     }
     std::vector<Ort::Value> outputs;
-    serve(inputs.size(), [&](std::size_t index) {
+    const auto run = [&](std::size_t index) {
         outputs = session.Run(Ort::RunOptions{nullptr}, input_names, &inputs[index], 1, output_names, 1);
-    });
+    };
+    serve(inputs.size(), run, [](std::size_t /*index*/) {});
 }
