@@ -24,6 +24,7 @@ class Finding:
         unjudged: why a limit on it cannot be judged here, though something was measured.
         failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
         limits: bounds on it that no file sets, such as a baseline's.
+        notes: what a person should know of it, whatever the verdict.
         details: further keys for the evidence.
     """
 
@@ -39,6 +40,7 @@ class Finding:
     unjudged: str = ""
     failure: str = ""
     limits: tuple[Limit, ...] = ()
+    notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,13 @@ from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
 from ..model import Array, Closeness
 from .comparison import Expected, ulp
-from .conditioning import noise
+from .conditioning import Run, moved, noise
 from .inputs import InputSpace
 
 if TYPE_CHECKING:
     import torch
+
+    from .ties import Tie
 
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
@@ -30,6 +33,11 @@ KEPT_BYTES = 512 << 20
 
 class NoReference(HilgateError):
     """The model has no float64 run to be compared with: it fails, or takes another way than in float32."""
+
+
+class AtThreshold(NoReference):
+    """Float32 and float64 keep a different number of rows: an element lies at a threshold. On other inputs there may be
+    a reference."""
 
 
 class Reference:
@@ -118,7 +126,10 @@ class Reference:
         def exact(beside: Arrays) -> Mapping[str, Array]:
             return _leaves(self._run_wide(beside))
 
-        expected = self.picking(arrays, key)
+        return self._wider(arrays, self.picking(arrays, key), eager, exact)
+
+    def _wider(self, arrays: Arrays, expected: list[Expected], eager: Run, exact: Run) -> list[Expected]:
+        """By the rule above, with the model's runs on inputs beside this one."""
         if self._closeness is not None:
             return expected
         try:
@@ -133,12 +144,60 @@ class Reference:
             for one in expected
         ]
 
+    def tie(self, arrays: Arrays, names: Sequence[str], answers: Sequence[Array]) -> Tie | None:
+        """The run with ties broken another way that an answer agrees with, where it is off; None where there is none.
+
+        A handful of runs of a model in which operators pick among keys that float32 cannot tell apart, at most a
+        hundred; one run of any other. See ties.
+
+        Args:
+            names: the backend's, of its answers.
+        """
+        from .runs import ModelRuns
+        from .ties import Ties
+
+        wanted = list(self.built.outputs)
+        if list(names) != wanted or len(answers) != len(wanted):
+            return None
+        module = self.built.module
+        runs = ModelRuns(
+            module, arrays, lambda given: run_eager(module, given), self._run_wide, self._closeness, self._wider
+        )
+        try:
+            ties = Ties(runs, names, answers, self.built.model.parity_limit)
+        except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
+            return None
+        return ties.find()
+
+    def is_at_threshold(self, arrays: Arrays, answers: Sequence[Array]) -> bool:
+        """Whether an answer of other sizes is what the model gives beside this input: an element lies at a threshold.
+
+        Two dozen runs of the model at most, of which each moves the input by some units in its last place.
+        """
+        here = [one.eager for one in self(arrays)]
+        found = [(answer.shape, answer.dtype) for answer in answers]
+        alike = [(one.ndim, one.dtype) for one in here] == [(one.ndim, one.dtype) for one in answers]
+        if not alike or [one.shape for one in here] == [shape for shape, _ in found]:
+            return False
+        for beside in moved(self.built.model.inputs, arrays):
+            try:
+                runs = [run_eager(self.built.module, beside)]
+                runs += [self._run_wide(beside)] if self._closeness is None else []
+            except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
+                return False
+            if any([array.shape for array in _leaves(run).values()] == [shape for shape, _ in found] for run in runs):
+                return True
+        return False
+
     def _usual_ulp(self, one: Expected) -> float:
         """Of an output's largest element on inputs that fill their range."""
         if self._usual is None:
-            usual = [self(self.space.make(recipe), recipe.key) for recipe in self.space.whole_range()]
-            self._usual = {each[0].name: max(other.magnitude for other in each) for each in zip(*usual, strict=True)}
-        return float(ulp(np.asarray(self._usual[one.name]), one.eager.dtype))
+            self._usual = {}
+            for recipe in self.space.whole_range():
+                with suppress(AtThreshold):
+                    for other in self(self.space.make(recipe), recipe.key):
+                        self._usual[other.name] = max(self._usual.get(other.name, 0.0), other.magnitude)
+        return float(ulp(np.asarray(self._usual.get(one.name, 0.0)), one.eager.dtype))
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""
@@ -156,22 +215,18 @@ class Reference:
             found = "two answers for one input: forward draws random numbers, or keeps something from call to call"
             raise NoReference(what, wanted=wanted, found=found, where=where)
         if (closeness := self._closeness) is not None:
-            return [
-                Expected(
-                    name, array, array.astype(np.float64) if array.dtype.kind == "f" else array, closeness=closeness
-                )
-                for name, array in eager.items()
-            ]
+            return outright(eager, closeness)
         try:
             exact = _leaves(self._run_wide(arrays))
         except Exception as error:
             raise self._none(f"{type(error).__name__}: {error}") from error
-        if (wanted := _forms(eager)) != (found := _forms(exact)):
-            raise self._none(f"float32 gives {wanted}; float64 gives {found}")
+        if (wanted := forms(eager)) != (found := forms(exact)):
+            kind = AtThreshold if _sizes_differ(eager, exact) else NoReference
+            raise self._none(f"float32 gives {wanted}; float64 gives {found}", kind)
         return [Expected(name, array, exact[name]) for name, array in eager.items()]
 
-    def _none(self, found: str) -> NoReference:
-        return NoReference(
+    def _none(self, found: str, kind: type[NoReference] = NoReference) -> NoReference:
+        return kind(
             "the model has no float64 reference",
             wanted="a forward that also runs in float64, and gives outputs of the same shapes",
             found=found,
@@ -203,6 +258,12 @@ def in_float64(built: BuiltModel) -> torch.nn.Module:
     return module.double()
 
 
+def outright(eager: Mapping[str, Array], closeness: Closeness) -> list[Expected]:
+    """Where the model file says how close is close enough, eager's outputs are the reference."""
+    wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in eager.items()}
+    return [Expected(name, array, wide[name], closeness=closeness) for name, array in eager.items()]
+
+
 def _leaves(structure: Any) -> dict[str, Array]:
     """Arrays of their own: an output may be a view of what the module keeps, and writes to in its next run."""
     return {name: np.array(leaf.detach().resolve_neg().numpy(), order="C") for name, leaf in flatten(structure)}
@@ -214,11 +275,20 @@ def _differ(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
     return any(not np.array_equal(first, second, equal_nan=first.dtype.kind == "f") for first, second in pairs)
 
 
-def _forms(arrays: Mapping[str, Array]) -> str:
+def forms(arrays: Mapping[str, Array]) -> str:
     """Names, kinds of number and shapes: what both runs must agree in."""
     kinds = {"f": "float", "i": "int", "u": "unsigned", "b": "bool"}
     kind = {name: kinds.get(array.dtype.kind, array.dtype.name) for name, array in arrays.items()}
     return ", ".join(f"{name}: {kind[name]}{list(array.shape)}" for name, array in arrays.items())
+
+
+def _sizes_differ(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    """Whether the same outputs, of as many axes, have other sizes."""
+
+    def kinds(arrays: Mapping[str, Array]) -> list[tuple[str, str, int]]:
+        return [(name, array.dtype.kind, array.ndim) for name, array in arrays.items()]
+
+    return kinds(one) == kinds(other) and forms(one) != forms(other)
 
 
 def _digest(arrays: Arrays) -> str:

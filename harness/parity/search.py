@@ -25,7 +25,7 @@ from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
 from .inputs import InputSpace, Recipe, once
 from .judging import Infer, Judging
-from .reference import NoReference, Reference
+from .reference import AtThreshold, NoReference, Reference
 from .simplifying import simplify
 
 # Beside the essential inputs so many are tried at least, however slow the device is.
@@ -44,6 +44,8 @@ CALL_BYTES = 16 << 20
 FIXED_SHARE = 0.5
 # Inputs that fail, kept for the locating: the simplest, and others beside it.
 FAILING = 3
+# Where nothing but so many inputs set aside was met, the model has no reference at all.
+ALL_ASIDE = 8
 
 Report = Callable[[int, int], None]
 
@@ -118,7 +120,12 @@ class ParitySearch:
         Raises:
             Mismatch: the backend is off by more than the tolerance, or refuses what the model takes.
         """
-        difference = self._passed.get(recipe.key) or self._judged(recipe)
+        try:
+            difference = self._passed.get(recipe.key) or self._judged(recipe)
+        except AtThreshold:
+            if not self.tried and self.judging.set_aside >= ALL_ASIDE:
+                raise  # it is no threshold: there is no input on which the two agree
+            difference = Difference()
         if self._climbing:
             aim(difference.ratio)
         if difference.ratio > self.built.model.parity_limit:
@@ -205,7 +212,7 @@ class ParitySearch:
     def _is_over(self, share: float = 1.0) -> bool:
         if self.failing is not None:
             return time.monotonic() > self._shrink_until
-        return self.tried >= self._least and time.monotonic() > self._start + share * self.search_s
+        return self.tried + self.judging.set_aside >= self._least and time.monotonic() > self._start + share * self.search_s
 
     def _try_all(self, prop: Callable[[Recipe], object], recipes: list[Recipe], share: float = 1.0) -> None:
         """Up to the first that fails, and that one twice; none that has passed already."""
@@ -263,6 +270,11 @@ class ParitySearch:
         details: dict[str, Any] = {"seed": self.search_seed, "tolerance": self.built.model.parity_limit}
         if self.judging.conditioned:
             details["badly_conditioned"] = self.judging.conditioned
+        if self.judging.tied:
+            details["ties"] = self.judging.tied
+            details["ties_in"] = sorted(self.judging.ties)
+        if self.judging.set_aside:
+            details["set_aside"] = self.judging.set_aside
         if self.known:
             details["known_counterexamples"] = self.known
         if self.failing is None and self.furthest is not None and self.worst.ratio > 0:
@@ -270,7 +282,14 @@ class ParitySearch:
         failure = self._failure(self.failing, details) if self.failing is not None else ""
         value = max(self.worst.ratio, self.furthest[0].ratio if self.furthest else 0.0)
         return Finding(
-            PARITY, value, value, samples=self.tried, failure=failure, doubt=self.judging.doubt, details=details
+            PARITY,
+            value,
+            value,
+            samples=self.tried,
+            failure=failure,
+            doubt=self.judging.doubt,
+            notes=self.judging.notes,
+            details=details,
         )
 
     def _told(self, difference: Difference, recipe: Recipe) -> str:
