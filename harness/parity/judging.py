@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..errors import AgentFailure
 from ..inputs import Arrays
@@ -13,10 +14,15 @@ from .comparison import Difference, Expected, compare
 from .inputs import Recipe
 from .reference import AtThreshold, Reference
 
+if TYPE_CHECKING:
+    from .ties import Tie
+
 Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 
 # Where more than one in so many inputs is set aside, the others say too little.
 ASIDE = 5
+# A tie is looked for from such a part of the limit on: rows that are nearly alike may have changed places, too.
+TIED_FROM = 4
 
 
 @dataclass
@@ -130,13 +136,18 @@ class Judging:
             expected = self.reference.widened(arrays, recipe.key)
             difference = compare(expected, self.names, answers)
             self.conditioned += difference.ratio <= self.limit
-        if difference.ratio > self.limit and (tie := self.reference.tie(arrays, self.names, answers)) is not None:
+        if difference.ratio * TIED_FROM > self.limit and (tie := self._tie(arrays, answers, difference)) is not None:
             self.ties.update(tie.calls)
             self.tied += 1
             return tie.difference, tie.expected
         if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)
         return difference, expected
+
+    def _tie(self, arrays: Arrays, answers: list[Array], difference: Difference) -> Tie | None:
+        """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
+        enough = self.limit if difference.ratio > self.limit else difference.ratio / TIED_FROM
+        return self.reference.tie(arrays, self.names, answers, enough)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -144,7 +144,9 @@ class Reference:
             for one in expected
         ]
 
-    def tie(self, arrays: Arrays, names: Sequence[str], answers: Sequence[Array]) -> Tie | None:
+    def tie(
+        self, arrays: Arrays, names: Sequence[str], answers: Sequence[Array], enough: float | None = None
+    ) -> Tie | None:
         """The run with ties broken another way that an answer agrees with, where it is off; None where there is none.
 
         A handful of runs of a model in which operators pick among keys that float32 cannot tell apart, at most a
@@ -152,6 +154,7 @@ class Reference:
 
         Args:
             names: the backend's, of its answers.
+            enough: the error ratio at which the answer agrees; the limit, where it is not given.
         """
         from .runs import ModelRuns
         from .ties import Ties
@@ -164,7 +167,7 @@ class Reference:
             module, arrays, lambda given: run_eager(module, given), self._run_wide, self._closeness, self._wider
         )
         try:
-            ties = Ties(runs, names, answers, self.built.model.parity_limit)
+            ties = Ties(runs, names, answers, self.built.model.parity_limit, enough)
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
             return None
         return ties.find()

@@ -212,7 +212,10 @@ class ParitySearch:
     def _is_over(self, share: float = 1.0) -> bool:
         if self.failing is not None:
             return time.monotonic() > self._shrink_until
-        return self.tried + self.judging.set_aside >= self._least and time.monotonic() > self._start + share * self.search_s
+        return (
+            self.tried + self.judging.set_aside >= self._least
+            and time.monotonic() > self._start + share * self.search_s
+        )
 
     def _try_all(self, prop: Callable[[Recipe], object], recipes: list[Recipe], share: float = 1.0) -> None:
         """Up to the first that fails, and that one twice; none that has passed already."""

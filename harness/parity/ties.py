@@ -15,10 +15,12 @@ answer's rows; and at last each small group of ties by itself, by what that does
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +36,8 @@ TIES_S = 2.0
 RUNS = 256
 # Of groups that are looked at one by one.
 SITES = 64
+# Where all groups together can be picked in so few ways, each is tried.
+TOGETHER = 64
 
 
 class Runs(Protocol):
@@ -71,11 +75,19 @@ class Tie:
 class Ties:
     """The ties of one input, and the search for the way in which a backend broke them."""
 
-    def __init__(self, runs: Runs, names: Sequence[str], answers: Sequence[Array], limit: float) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        names: Sequence[str],
+        answers: Sequence[Array],
+        limit: float,
+        enough: float | None = None,
+    ) -> None:
         self.runs = runs
         self.names = names
         self.answers = answers
         self.limit = limit
+        self.enough = limit if enough is None else enough
         self.base = runs.eager(Breaks())
         self._left = RUNS
         self._until = time.monotonic() + TIES_S
@@ -183,9 +195,16 @@ class Ties:
             yield Breaks(together)
 
     def _by_effect(self) -> Iterator[Breaks]:
-        """Each group by itself: what brings the answer nearer is kept, and of a group of many another pair tried."""
+        """All ways together, where they are few; else each group by itself.
+
+        What brings the answer nearer is kept, and of a group of many another pair tried.
+        """
         places = [site for each in self._sites for site in each][:SITES]
         chosen = [site.sources[: len(site.places)] for site in places]
+        every = [[own, *site.ways()] for site, own in zip(places, chosen, strict=True)]
+        if math.prod(map(len, every)) <= TOGETHER:
+            yield from (self._chosen(places, ways) for ways in product(*every))
+            return
         best, before = self._cost(self._chosen(places, chosen)), np.inf
         while best < before:
             before = best
@@ -228,7 +247,7 @@ class Ties:
 
     def _agreeing(self, eager: Watched, expected: list[Expected]) -> Tie | None:
         difference = compare(expected, self.names, self.answers)
-        if difference.ratio <= self.limit:
+        if difference.ratio <= self.enough:
             return Tie(difference, expected, tuple(dict.fromkeys(self._places(eager))))
         if difference.ratio < np.inf:
             self._near.append((difference.ratio, eager, expected))

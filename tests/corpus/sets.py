@@ -120,7 +120,8 @@ class Routed(nn.Module):
         """What the experts of each row say."""
         weights, chosen = self.gate(x).softmax(-1).topk(2)
         said = torch.einsum("bi,bkio->bko", x, self.experts[chosen])
-        return (said * weights[..., None]).sum(1)
+        answer: Tensor = (said * weights[..., None]).sum(1)
+        return answer
 
 
 def picture(size: int = 6) -> Input:
