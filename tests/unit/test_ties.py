@@ -287,7 +287,7 @@ def test_what_is_set_aside_is_not_tried_and_too_much_of_it_is_inconclusive() -> 
 
 
 def test_few_inputs_at_a_threshold_are_no_doubt() -> None:
-    search, finding, verdict = searching(above, lambda arrays: run(above, arrays["x"]))
+    search, _, verdict = searching(above, lambda arrays: run(above, arrays["x"]))
     assert verdict is Verdict.PASS
     assert search.judging.set_aside * 5 <= search.tried
 
