@@ -48,12 +48,14 @@ def build_model(file: ModelFile) -> BuiltModel:
 
     Raises:
         ModelError: build raises, makes no module, one in training mode or other weights at the second call; or the
-            module rejects the inputs that the file declares, or its outputs are not tensors.
+            module rejects the inputs that the file declares, or its outputs are not tensors, or not those that it names
+            as unordered.
     """
     weights = weight_hashes(call_build(file.model, where := str(file.path)))
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module), where, "two builds")
     outputs, structure = _run_once(file.model, module, where)
+    file.model.row_sets(outputs)
     return BuiltModel(file, module, outputs, structure, weights)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import AgentFailure
+from ..errors import AgentFailure, ModelError
 from ..inputs import Arrays
 from ..model import Array
-from .comparison import Difference, Expected, compare
+from .comparison import Difference, Expected
 from .inputs import Recipe
 from .reference import AtThreshold, Reference
 
@@ -115,7 +115,7 @@ class Judging:
             what = f"the model takes this input, the backend does not: {answers.found}"
             difference = Difference(float("inf"), what=what)
         else:
-            difference, expected = self._compared(recipe, arrays, expected, answers)
+            difference, expected = self._answered(recipe, arrays, expected, answers)
         self.tried += 1
         if not climbed:  # climbing goes to where float32 is at its worst
             self.listed += 1
@@ -124,19 +124,37 @@ class Judging:
         self.swelling = max(self.swelling, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
 
-    def _compared(
+    def _answered(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
+        """An answer, made canonical where the model file says how; then compared."""
+        if self.reference.built.model.canonical is None:
+            return self._compared(recipe, arrays, expected, self.names, answers)
+        if (form := self.reference.form_difference(self.names, answers)) is not None:
+            return form, expected
+        try:
+            made = self.reference.made_canonical(dict(zip(self.names, answers, strict=True)))
+        except ModelError as error:
+            what = f"canonical() takes PyTorch's outputs, and not the backend's: {error.found}"
+            return Difference(float("inf"), what=what), expected
+        return self._compared(recipe, arrays, expected, list(made), list(made.values()))
+
+    def _compared(
+        self, recipe: Recipe, arrays: Arrays, expected: list[Expected], names: Sequence[str], answers: list[Array]
+    ) -> tuple[Difference, list[Expected]]:
         """By the plain rule; what that finds suspicious, by those that take more runs of the model."""
-        difference = compare(expected, self.names, answers)
+        difference = self.reference.compare(expected, names, answers)
         if difference.ratio > self.limit and difference.output in _integers(expected):
             expected = self.reference.picking(arrays, recipe.key)
-            difference = compare(expected, self.names, answers)
+            difference = self.reference.compare(expected, names, answers)
         if self.limit < difference.ratio < float("inf"):
             expected = self.reference.widened(arrays, recipe.key)
-            difference = compare(expected, self.names, answers)
+            difference = self.reference.compare(expected, names, answers)
             self.conditioned += difference.ratio <= self.limit
-        if difference.ratio * TIED_FROM > self.limit and (tie := self._tie(arrays, answers, difference)) is not None:
+        if (
+            difference.ratio * TIED_FROM > self.limit
+            and (tie := self._tie(arrays, names, answers, difference)) is not None
+        ):
             self.ties.update(tie.calls)
             self.tied += 1
             return tie.difference, tie.expected
@@ -144,10 +162,10 @@ class Judging:
             raise AtThreshold("an element lies at a threshold", found=difference.what)
         return difference, expected
 
-    def _tie(self, arrays: Arrays, answers: list[Array], difference: Difference) -> Tie | None:
+    def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
         """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
         enough = self.limit if difference.ratio > self.limit else difference.ratio / TIED_FROM
-        return self.reference.tie(arrays, self.names, answers, enough)
+        return self.reference.tie(arrays, names, answers, enough)
 
     @property
     def notes(self) -> tuple[str, ...]:

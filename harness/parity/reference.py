@@ -18,9 +18,12 @@ from ..build import BuiltModel, call_build, run_eager
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
 from ..model import Array, Closeness
-from .comparison import Expected, ulp
+from ..unordered import RowSet
+from .canonical import canonical
+from .comparison import Difference, Expected, compare, ulp
 from .conditioning import Run, moved, noise
 from .inputs import InputSpace
+from .sets import aligned, arranged
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +62,7 @@ class Reference:
         self._known: OrderedDict[str, list[Expected]] = OrderedDict()
         self._bytes = 0
         self._usual: dict[str, float] | None = None
+        self._raw: dict[str, tuple[np.dtype[Any], int]] = {}
         self.computed = 0
 
     @cached_property
@@ -98,12 +102,12 @@ class Reference:
         Raises: as a call.
         """
         expected = self(arrays, key)
-        if all(one.eager.dtype.kind not in "iu" for one in expected):
+        if self.built.model.canonical is not None or all(one.eager.dtype.kind not in "iu" for one in expected):
             return expected
         from .pointing import picked, with_scale
 
         near = picked(lambda: run_eager(self.built.module, arrays))
-        if (closeness := self._closeness) is not None:
+        if (closeness := self.closeness) is not None:
             found = {name: replace(one, scale=closeness.allowed) for name, one in near.items()}
         else:
             exact = picked(lambda: self._run_wide(arrays))
@@ -121,16 +125,16 @@ class Reference:
         """
 
         def eager(beside: Arrays) -> Mapping[str, Array]:
-            return _leaves(run_eager(self.built.module, beside))
+            return self.made_canonical(_leaves(run_eager(self.built.module, beside)))
 
         def exact(beside: Arrays) -> Mapping[str, Array]:
-            return _leaves(self._run_wide(beside))
+            return self.made_canonical(_leaves(self._run_wide(beside)))
 
         return self._wider(arrays, self.picking(arrays, key), eager, exact)
 
     def _wider(self, arrays: Arrays, expected: list[Expected], eager: Run, exact: Run) -> list[Expected]:
         """By the rule above, with the model's runs on inputs beside this one."""
-        if self._closeness is not None:
+        if self.closeness is not None:
             return expected
         try:
             here = {one.name: one.exact for one in expected}
@@ -159,13 +163,8 @@ class Reference:
         from .runs import ModelRuns
         from .ties import Ties
 
-        wanted = list(self.built.outputs)
-        if list(names) != wanted or len(answers) != len(wanted):
-            return None
         module = self.built.module
-        runs = ModelRuns(
-            module, arrays, lambda given: run_eager(module, given), self._run_wide, self._closeness, self._wider
-        )
+        runs = ModelRuns(self, module, arrays, lambda given: run_eager(module, given), self._run_wide, self._wider)
         try:
             ties = Ties(runs, names, answers, self.built.model.parity_limit, enough)
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
@@ -185,10 +184,13 @@ class Reference:
         for beside in moved(self.built.model.inputs, arrays):
             try:
                 runs = [run_eager(self.built.module, beside)]
-                runs += [self._run_wide(beside)] if self._closeness is None else []
+                runs += [self._run_wide(beside)] if self.closeness is None else []
             except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
                 return False
-            if any([array.shape for array in _leaves(run).values()] == [shape for shape, _ in found] for run in runs):
+            if any(
+                [array.shape for array in self.made_canonical(_leaves(run)).values()] == [shape for shape, _ in found]
+                for run in runs
+            ):
                 return True
         return False
 
@@ -209,24 +211,58 @@ class Reference:
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            eager = _leaves(run_eager(self.built.module, arrays))
+            answer = _leaves(run_eager(self.built.module, arrays))
         except Exception as error:
             what, found = "the model rejects inputs that its file declares", f"{type(error).__name__}: {error}"
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
-        if not self.computed and _differ(eager, _leaves(run_eager(self.built.module, arrays))):
+        if not self.computed and _differ(answer, _leaves(run_eager(self.built.module, arrays))):
             what, wanted = "the model has no reference", "the same answer each time forward gets the same input"
             found = "two answers for one input: forward draws random numbers, or keeps something from call to call"
             raise NoReference(what, wanted=wanted, found=found, where=where)
-        if (closeness := self._closeness) is not None:
+        self._raw = {name: (array.dtype, array.ndim) for name, array in answer.items()}
+        eager = self.made_canonical(answer)
+        if (closeness := self.closeness) is not None:
             return outright(eager, closeness)
         try:
             exact = _leaves(self._run_wide(arrays))
         except Exception as error:
             raise self._none(f"{type(error).__name__}: {error}") from error
+        exact = self.made_canonical(exact)
         if (wanted := forms(eager)) != (found := forms(exact)):
             kind = AtThreshold if _sizes_differ(eager, exact) else NoReference
             raise self._none(f"float32 gives {wanted}; float64 gives {found}", kind)
-        return [Expected(name, array, exact[name]) for name, array in eager.items()]
+        return expected_of(eager, exact, self.row_sets)
+
+    @cached_property
+    def row_sets(self) -> tuple[RowSet, ...]:
+        """Outputs that are sets; none of what the model file makes canonical itself."""
+        model = self.built.model
+        return () if model.canonical is not None else model.row_sets(self.built.outputs)
+
+    def made_canonical(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name as the model file's canonical makes them; as they are where it has none.
+
+        Raises:
+            ModelError: it raises, or returns something else than arrays.
+        """
+        function = self.built.model.canonical
+        if function is None:
+            return dict(outputs)
+        return canonical(function, self.built.structure, outputs, str(self.built.file.path))
+
+    def form_difference(self, names: Sequence[str], answers: Sequence[Array]) -> Difference | None:
+        """What is wrong with outputs before they are made canonical, which might hide it; None where nothing is."""
+        wanted = [f"{name}: {dtype}, {axes} axes" for name, (dtype, axes) in self._raw.items()]
+        found = [f"{name}: {one.dtype}, {one.ndim} axes" for name, one in zip(names, answers, strict=False)]
+        if wanted == found and len(answers) == len(wanted):
+            return None
+        return Difference(np.inf, what=f"outputs: wanted {'; '.join(wanted)}; found {'; '.join(found)}")
+
+    def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
+        """How far an answer is off, its rows put in order where they are a set."""
+        if self.row_sets and [one.name for one in expected] == list(names):
+            answers = arranged(expected, answers, self.row_sets)
+        return compare(expected, names, answers)
 
     def _none(self, found: str, kind: type[NoReference] = NoReference) -> NoReference:
         return kind(
@@ -238,7 +274,7 @@ class Reference:
         )
 
     @property
-    def _closeness(self) -> Closeness | None:
+    def closeness(self) -> Closeness | None:
         tolerance = self.built.model.tolerance
         return tolerance if isinstance(tolerance, Closeness) else None
 
@@ -259,6 +295,14 @@ def in_float64(built: BuiltModel) -> torch.nn.Module:
     except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
         module = call_build(built.model, str(built.file.path))
     return module.double()
+
+
+def expected_of(
+    eager: Mapping[str, Array], exact: Mapping[str, Array], groups: Sequence[RowSet] = ()
+) -> list[Expected]:
+    """What the outputs should be by two runs of the same forms."""
+    exact = aligned(eager, exact, groups) if groups else exact
+    return [Expected(name, array, exact[name]) for name, array in eager.items()]
 
 
 def outright(eager: Mapping[str, Array], closeness: Closeness) -> list[Expected]:

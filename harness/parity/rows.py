@@ -31,6 +31,33 @@ def matching(allowed: Array) -> Array:
     return partners
 
 
+def bottleneck(distances: Array) -> Array | None:
+    """Match all rows so that the largest distance is as small as can be; None where some have no partner at all.
+
+    Bisection over the distances that there are: where the rows match at one of them they match at any larger.
+
+    Args:
+        distances: float64[n, n]; infinity where two rows cannot be partners.
+    """
+    own = np.diagonal(distances)
+    least = max(distances.min(axis=1).max(initial=0.0), distances.min(axis=0).max(initial=0.0))
+    if least == np.inf:
+        return None
+    if own.max(initial=0.0) <= least:
+        return np.arange(len(distances))
+    sizes = np.unique(distances[np.isfinite(distances) & (distances >= least)])
+    low, high, best = 0, len(sizes) - 1, None
+    middle = 0  # mostly the least will do
+    while low <= high:
+        partners = matching(distances <= sizes[middle])
+        if (partners >= 0).all():
+            best, high = partners, middle - 1
+        else:
+            low = middle + 1
+        middle = (low + high) // 2
+    return best
+
+
 def _augment(start: int, choices: Sequence[Array], partners: Array, taken: Array) -> None:
     """Find a partner for a row by the shortest path along which others can change theirs."""
     came: dict[int, int] = {}  # by a row of the other side, who looked at it first

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..inputs import Arrays
-from ..model import Closeness
-from .comparison import Expected
+from ..model import Array
+from .comparison import Difference, Expected
 from .conditioning import Run
 from .picks import Breaks, Watched, watch
 from .pointing import Picked, with_scale
-from .reference import forms, outright
+from .reference import Reference, expected_of, forms, outright
 
 if TYPE_CHECKING:
     import torch
@@ -23,36 +23,46 @@ class ModelRuns:
     """What ties.Ties asks for.
 
     Attributes:
+        reference: says how outputs are made canonical and compared.
         module: whose parts are named.
         run_eager, run_exact: its answers for any input, in their own nesting.
-        closeness: what the model file says of it: then there need be no float64 run.
         wider: expected outputs by the rule for suspicious inputs, with the given runs on inputs beside.
     """
 
+    reference: Reference
     module: torch.nn.Module
     arrays: Arrays
     run_eager: Callable[[Arrays], Any]
     run_exact: Callable[[Arrays], Any]
-    closeness: Closeness | None
     wider: Callable[[Arrays, list[Expected], Run, Run], list[Expected]]
 
     def eager(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
         """In its own types."""
-        return watch(self.module, lambda: self.run_eager(arrays or self.arrays), breaks)
+        return self._watch(self.run_eager, breaks, arrays)
 
     def exact(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
         """In float64."""
-        if self.closeness is not None:
+        if self.reference.closeness is not None:
             return self.eager(breaks, arrays)
-        return watch(self.module, lambda: self.run_exact(arrays or self.arrays), breaks)
+        return self._watch(self.run_exact, breaks, arrays)
+
+    def _watch(self, run: Callable[[Arrays], Any], breaks: Breaks, arrays: Arrays | None) -> Watched:
+        found = watch(self.module, lambda: run(arrays or self.arrays), breaks)
+        if self.reference.built.model.canonical is None:
+            return found
+        return replace(found, outputs=self.reference.made_canonical(found.outputs), places={})
+
+    def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
+        """How far an answer is off."""
+        return self.reference.compare(expected, names, answers)
 
     def expected(self, eager: Watched, exact: Watched) -> list[Expected] | None:
         """What the outputs should be by these runs; None where the two have other shapes."""
-        if self.closeness is not None:
-            return outright(eager.outputs, self.closeness)
+        if self.reference.closeness is not None:
+            return outright(eager.outputs, self.reference.closeness)
         if forms(eager.outputs) != forms(exact.outputs):
             return None
-        return [Expected(name, array, exact.outputs[name]) for name, array in eager.outputs.items()]
+        return expected_of(eager.outputs, exact.outputs, self.reference.row_sets)
 
     def widened(self, expected: list[Expected], eager: Watched) -> list[Expected]:
         """By the rule for suspicious inputs, with the same picks on every input beside."""
@@ -66,4 +76,8 @@ class ModelRuns:
 
     def scaled(self, near: Picked, exact: Picked) -> Picked | None:
         """Keys in float64, with the error that counts as 1."""
-        return with_scale(near, exact) if self.closeness is None else replace(near, scale=self.closeness.allowed)
+        return (
+            with_scale(near, exact)
+            if self.reference.closeness is None
+            else replace(near, scale=self.reference.closeness.allowed)
+        )

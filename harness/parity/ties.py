@@ -26,7 +26,7 @@ from typing import Protocol
 import numpy as np
 
 from ..model import Array
-from .comparison import Difference, Expected, compare
+from .comparison import Difference, Expected
 from .groups import Site, rows_order, sites
 from .picks import HIGHEST, LOWEST, Breaks, Watched, slices, unsliced
 from .pointing import Picked
@@ -54,6 +54,9 @@ class Runs(Protocol):
 
     def widened(self, expected: list[Expected], eager: Watched) -> list[Expected]:
         """The same by the rule for suspicious inputs, with these picks on every input beside."""
+
+    def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
+        """How far an answer is off."""
 
     def scaled(self, near: Picked, exact: Picked) -> Picked | None:
         """Keys in float64, with the error that counts as 1."""
@@ -96,6 +99,8 @@ class Ties:
 
     def find(self) -> Tie | None:
         """The run that the answer agrees with; None where there is none."""
+        if list(self.names) != list(self.base.outputs) or len(self.answers) != len(self.names):
+            return None
         if not self.base.calls or (self._aligned is None) or not any(map(self._has_ties, range(len(self.base.calls)))):
             return None
         for breaks in self._guesses():
@@ -246,7 +251,7 @@ class Ties:
         return self._agreeing(eager, expected)
 
     def _agreeing(self, eager: Watched, expected: list[Expected]) -> Tie | None:
-        difference = compare(expected, self.names, self.answers)
+        difference = self.runs.compare(expected, self.names, self.answers)
         if difference.ratio <= self.enough:
             return Tie(difference, expected, tuple(dict.fromkeys(self._places(eager))))
         if difference.ratio < np.inf:
