@@ -250,6 +250,16 @@ class Reference:
             return dict(outputs)
         return canonical(function, self.built.structure, outputs, str(self.built.file.path))
 
+    def as_they_come(self, arrays: Arrays) -> list[Expected]:
+        """What each output should be before it is made canonical.
+
+        Raises: as a call.
+        """
+        eager = _leaves(run_eager(self.built.module, arrays))
+        if (closeness := self.closeness) is not None:
+            return outright(eager, closeness)
+        return expected_of(eager, _leaves(self._run_wide(arrays)))
+
     def form_difference(self, names: Sequence[str], answers: Sequence[Array]) -> Difference | None:
         """What is wrong with outputs before they are made canonical, which might hide it; None where nothing is."""
         wanted = [f"{name}: {dtype}, {axes} axes" for name, (dtype, axes) in self._raw.items()]

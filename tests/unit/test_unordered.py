@@ -21,6 +21,7 @@ from harness.model import Array
 from harness.model_file import ModelFile
 from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference
+from harness.parity.replay_program import arranged
 from harness.parity.rows import bottleneck, matching
 from harness.parity.search import ParitySearch
 from harness.unordered import row_sets
@@ -261,3 +262,19 @@ def test_the_worst_pair_is_as_near_as_can_be() -> None:
         every = (distances[np.arange(5), list(order)].max() for order in permutations(range(5)))
         assert distances[np.arange(5), partners].max() == min(every)
     assert bottleneck(np.array([[1.0, np.inf], [1.0, np.inf]])) is None
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_replay_puts_rows_beside_the_references_too(axis: int) -> None:
+    boxes = RANDOM.random((5, 5, 2)).astype(np.float32)
+    labels = RANDOM.integers(0, 99, (5, 5))
+    reference = {"boxes": boxes, "labels": labels}
+    case = {
+        "outputs": [{"name": "boxes", "scale": 1e-7}, {"name": "labels", "scale": 0.0}],
+        "sets": [{"outputs": ["boxes", "labels"], "axis": axis}],
+    }
+    order = RANDOM.permutation(5)
+    found = arranged(case, [one.take(order, axis) for one in (boxes, labels)], reference)
+    assert all((one == other).all() for one, other in zip(found, (boxes, labels), strict=True))
+    apart = arranged(case, [boxes.take(order, axis), labels], reference)
+    assert (apart[1] != labels).any() or (apart[0] != boxes).any()
