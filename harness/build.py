@@ -78,7 +78,8 @@ def build_model(file: ModelFile) -> BuiltModel:
 
     Raises:
         ModelError: build raises, makes no module, one in training mode or other weights at the second call; or the
-            module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors.
+            module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors,
+            or not those that it names as unordered.
     """
     weights = weight_hashes(call_build(file.model, where := str(file.path)))
     module = call_build(file.model, where)
@@ -88,6 +89,7 @@ def build_model(file: ModelFile) -> BuiltModel:
 
     before = marks(module)
     outputs, structure = _run_once(file.model, module, where)
+    file.model.row_sets(outputs)
     return BuiltModel(file, module, outputs, structure, weights, changed(before, marks(module)))
 
 

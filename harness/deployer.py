@@ -16,9 +16,10 @@ from .board import Board
 from .bundle import Bundle
 from .cell import Cell
 from .death import Death
-from .deployment import Deployment, DeviceTime, Inputs, LoadReport, Timeouts
+from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .errors import AgentFailure, DeploymentError
 from .export.shapes import at_sizes
+from .feed import Inputs
 from .inputs import describe, measured_sets, traced_sizes
 from .messages import MOST, distinct_lines
 

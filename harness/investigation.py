@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,14 @@ class Investigation:
         except AgentFailure:
             found = {}  # the backend refused the input: that is the mismatch
         name = f"{REPLAY}/{self.cell.id}"
-        expected, facts = reference.widened(inputs, recipe.key), self._facts(difference.what)
+        facts = self._facts(difference.what)
+        if reference.row_sets:
+            facts["sets"] = [asdict(one) for one in reference.row_sets]
+        if self.cell.file.model.canonical is not None:
+            facts["canonical"] = True  # who replays it has no model file: outputs are kept as they come
+            expected = reference.as_they_come(inputs)
+        else:
+            expected = reference.widened(inputs, recipe.key)
         write_replay(self.run.evidence.folder / name, self.artifact, inputs, expected, found, facts)
         return name
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .errors import ModelError
 from .limits import is_finite_number
+from .unordered import RowSet, Unordered, read_unordered, row_sets
 
 if TYPE_CHECKING:
     import torch
@@ -171,6 +172,11 @@ class Model:
             the first axis counting the samples. Default: top-1 over the last axis of the first output.
         name: default, the file's.
         tolerance: how many times float32's own error a backend may be off (see docs/parity.md); or a Closeness.
+        unordered: groups of outputs whose rows are sets, such as [("boxes", "scores", "labels")]: rows are compared in
+            whatever order they come; see Unordered.
+        canonical: outputs → outputs in a form in which two right answers are alike, for what no rule covers: parity
+            compares what it returns, for PyTorch's outputs and the backend's. They have the model's own structure, as
+            numpy arrays; so has what it returns, or another structure of arrays.
 
     Raises:
         ModelError: any of these is not as said.
@@ -185,6 +191,8 @@ class Model:
     score: Callable[[Any, Array], float] | None = None
     name: str = ""
     tolerance: float | Closeness = 30.0
+    unordered: Sequence[Unordered | Sequence[str | int]] = ()
+    canonical: Callable[[Any], Any] | None = None
 
     @property
     def parity_limit(self) -> float:
@@ -194,7 +202,9 @@ class Model:
     def __post_init__(self) -> None:
         self._check_types()
         object.__setattr__(self, "inputs", tuple(self.inputs))
-        for what, value in (("build", self.build), ("samples", self.samples), ("score", self.score)):
+        object.__setattr__(self, "unordered", read_unordered(self.unordered))
+        for what in ("build", "samples", "score", "canonical"):
+            value = getattr(self, what)
             if not callable(value) and (value is not None or what == "build"):
                 raise ModelError(f"{what} cannot be called", wanted="a function", found=repr(value), where="Model(…)")
         if not self.inputs or not all(isinstance(item, Input) for item in self.inputs):
@@ -207,6 +217,14 @@ class Model:
             raise ModelError("tolerance is not usable", wanted=wanted, found=repr(self.tolerance))
         self._check_dims()
         object.__setattr__(self, "measure", {name: low for name, (low, _) in self.dims.items()} | dict(self.measure))
+
+    def row_sets(self, outputs: Sequence[str]) -> tuple[RowSet, ...]:
+        """What is unordered, by the names that the outputs have.
+
+        Raises:
+            ModelError: a name is none's, or that of several.
+        """
+        return row_sets(read_unordered(self.unordered), outputs)
 
     def _check_types(self) -> None:
         mapping = ("a dict", Mapping)

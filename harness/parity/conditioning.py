@@ -21,7 +21,7 @@ smooth answer's movement m shrinks by one and the same factor (m₂² = m₁·m�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -37,6 +37,8 @@ LEAST = 8.0
 # And by how much m₂² may be off m₁·m₃.
 SMOOTH = 64.0
 TRIES = 3
+# Inputs beside one of which is asked whether the model keeps as many rows there.
+BESIDE = 12
 
 
 def noise(
@@ -67,6 +69,17 @@ def noise(
                 own = _largest(other[name].astype(np.float64), answers[0][name])
                 largest[name] = max(largest.get(name, 0.0), moves[0], own)
     return largest
+
+
+def moved(inputs: Sequence[Input], arrays: Arrays) -> Iterator[Arrays]:
+    """Inputs that no sensor could tell from this one, in its own types: moved by at most one, four and sixteen units in
+    the last place of each element, four at random of each."""
+    for seed in range(BESIDE):
+        directions = _directions(inputs, arrays, seed)
+        if not directions:
+            return
+        step = STEPS[0] * 4 ** (seed // (BESIDE // 3))
+        yield {**arrays, **{name: move(step).astype(arrays[name].dtype) for name, move in directions.items()}}
 
 
 def _is_smooth(first: float, second: float, third: float) -> bool:

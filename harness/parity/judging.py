@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ..errors import AgentFailure
+from ..errors import AgentFailure, ModelError
 from ..inputs import Arrays
 from ..model import Array
-from .comparison import Difference, Expected, compare, differ
+from .comparison import Difference, Expected, differ
 from .inputs import Recipe
-from .reference import Reference
+from .reference import AtThreshold, Reference
+
+if TYPE_CHECKING:
+    from .ties import Tie
 
 Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
+
+# Where more than one in so many inputs is set aside, the others say too little.
+ASIDE = 5
+# A tie is looked for from such a part of the limit on: rows that are nearly alike may have changed places, too.
+TIED_FROM = 4
 
 
 @dataclass
@@ -27,7 +37,11 @@ class Judging:
         tried: inputs that were judged.
         listed: of these, those that nobody climbed to.
         unjudged: of these, those on which nothing can be said.
+        set_aside: inputs on which float32 does not say how many rows there are: they count as not tried.
+        listed_aside: of these, those that nobody climbed to.
         conditioned: inputs on which the input's own rounding explains the difference.
+        tied: inputs on which the answer is right once ties are broken another way.
+        ties: where these are, such as "topk of module edges", and on how many inputs.
         swelling: an input's outputs are at most so many times as large as its arrays, as far as is known.
     """
 
@@ -37,7 +51,11 @@ class Judging:
     tried: int = 0
     listed: int = 0
     unjudged: int = 0
+    set_aside: int = 0
+    listed_aside: int = 0
     conditioned: int = 0
+    tied: int = 0
+    ties: Counter[str] = field(default_factory=Counter)
     swelling: float = 1.0
     _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
 
@@ -95,9 +113,19 @@ class Judging:
 
         Raises:
             ModelError: the model rejects its own inputs.
+            AtThreshold: an element lies at a threshold: the input is set aside.
             NoReference: it cannot be run in float64.
             HilgateError: the device did not answer.
         """
+        try:
+            return self._judge(recipe, climbed=climbed)
+        except AtThreshold:
+            self._asked.pop(recipe.key, None)
+            self.set_aside += 1
+            self.listed_aside += not climbed
+            raise
+
+    def _judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
         arrays = self.reference.space.make(recipe)
         expected = self.reference(arrays, recipe.key)
         self.ask([recipe])
@@ -106,7 +134,7 @@ class Judging:
             what = f"the model takes this input, the backend does not: {answers.found}"
             difference = Difference(float("inf"), what=what)
         else:
-            difference, expected = self._compared(recipe, arrays, expected, answers)
+            difference, expected = self._answered(recipe, arrays, expected, answers)
         self.tried += 1
         if not climbed:  # climbing goes to where float32 is at its worst
             self.listed += 1
@@ -115,23 +143,74 @@ class Judging:
         self.swelling = max(self.swelling, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
 
-    def _compared(
+    def _answered(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
+        """An answer, made canonical where the model file says how; then compared."""
+        if self.reference.built.model.canonical is None:
+            return self._compared(recipe, arrays, expected, self.names, answers)
+        if (form := self.reference.form_difference(self.names, answers)) is not None:
+            return form, expected
+        try:
+            made = self.reference.made_canonical(dict(zip(self.names, answers, strict=True)))
+        except ModelError as error:
+            what = f"canonical() takes PyTorch's outputs, and not the backend's: {error.found}"
+            return Difference(float("inf"), what=what), expected
+        return self._compared(recipe, arrays, expected, list(made), list(made.values()))
+
+    def _compared(
+        self, recipe: Recipe, arrays: Arrays, expected: list[Expected], names: Sequence[str], answers: list[Array]
+    ) -> tuple[Difference, list[Expected]]:
         """By the plain rule; what that finds suspicious, by those that take more runs of the model."""
-        difference = compare(expected, self.names, answers)
+        difference = self.reference.compare(expected, names, answers)
         if difference.ratio > self.limit and difference.output in _integers(expected):
             expected = self.reference.picking(arrays, recipe.key)
-            difference = compare(expected, self.names, answers)
+            difference = self.reference.compare(expected, names, answers)
         if self.limit < difference.ratio < float("inf"):
             expected = self.reference.widened(arrays, recipe.key)
-            difference = compare(expected, self.names, answers)
+            difference = self.reference.compare(expected, names, answers)
             self.conditioned += difference.ratio <= self.limit
+        if (
+            difference.ratio * TIED_FROM > self.limit
+            and (tie := self._tie(arrays, names, answers, difference)) is not None
+        ):
+            self.ties.update(tie.calls)
+            self.tied += 1
+            return tie.difference, tie.expected
+        if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
+            raise AtThreshold("an element lies at a threshold", found=difference.what)
         return difference, expected
+
+    def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
+        """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
+        enough = self.limit if difference.ratio > self.limit else difference.ratio / TIED_FROM
+        return self.reference.tie(arrays, names, answers, enough)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know, whatever comes of it."""
+        found = []
+        if self.tied:
+            where = ", ".join(sorted(self.ties))
+            found.append(
+                f"ties in {where}: on {self.tied} of {self.tried} inputs keys are equal, or float32 cannot tell them "
+                "apart; with the ties broken the other way the answers agree"
+            )
+        if self.set_aside:
+            found.append(
+                f"{self.set_aside} inputs were set aside: an element lies at a threshold, where float32 does not say "
+                "how many rows are kept"
+            )
+        return tuple(found)
 
     @property
     def doubt(self) -> str:
         """Why the whole may not be believed; "" where nothing speaks against it."""
+        if self.listed_aside * ASIDE > self.listed + self.listed_aside:
+            return (
+                f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where float32 "
+                "does not say how many rows are kept, and were set aside: more than a fifth"
+            )
         if self.unjudged * 2 <= self.listed:
             return ""
         return (

@@ -15,10 +15,12 @@ from ..errors import HilgateError
 from ..inputs import Arrays
 from ..model import Array
 from ..user_code import words
+from .canonical import canonical
 
 if TYPE_CHECKING:
     import torch
 
+    from .picks import Breaks, Watched
     from .pointing import Picked
     from .purity import Impurity
 
@@ -81,6 +83,31 @@ def exact_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
     from .pointing import picked
 
     return picked(lambda: run_wide(built, arrays))
+
+
+def watch_eager(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:
+    """Run the module as it is, its ties broken as it is told."""
+    from .picks import watch
+
+    return watch(built.module, lambda: run_eager(built.module, arrays), breaks)
+
+
+def watch_exact(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:
+    """Run the module in float64, its ties broken as it is told."""
+    from .picks import watch
+
+    return watch(built.module, lambda: run_wide(built, arrays), breaks)
+
+
+def made_canonical(built: BuiltModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Have the model file's canonical make outputs comparable.
+
+    Raises:
+        ModelError: it raises, or returns something else than arrays.
+    """
+    function = built.model.canonical
+    assert function is not None, "nobody asks where there is none"
+    return canonical(function, built.structure, outputs, str(built.file.path))
 
 
 def release_float64(built: BuiltModel) -> None:

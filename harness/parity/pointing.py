@@ -31,6 +31,8 @@ PICKING: dict[Any, tuple[int | None, int, int | None]] = {
     _aten.sort.stable: (1, 2, -1),
     _aten.argsort.default: (None, 1, -1),
     _aten.kthvalue.default: (1, 2, -1),
+    _aten.median.dim: (1, 1, None),
+    _aten.nanmedian.dim: (1, 1, None),
 }
 
 
@@ -123,7 +125,7 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called for every operator."""
-        result = func(*args, **(kwargs or {}))
+        result = self.answer(func, args, kwargs or {})
         if func in PICKING:
             place, at, default = PICKING[func]
             axis = args[at] if len(args) > at else (kwargs or {}).get("dim", default)
@@ -131,6 +133,10 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif func is _aten._to_copy.default and (known := self.of(args[0])) is not None:
             self._found[_place(result)] = (result, result._version, known)  # the same indices in another type
         return result
+
+    def answer(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What an operator gives; here its own answer."""
+        return func(*args, **kwargs)
 
     def of(self, indices: torch.Tensor) -> Picked | None:
         """What an output's indices were picked from; None where it has none, or they lie there in another order."""
@@ -146,18 +152,26 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.noted[name] = found
 
     def _keep(self, values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> None:
-        if values.dtype == torch.bool or values.is_complex() or not indices.numel():
-            return
-        shape = tuple(indices.shape)
-        if axis is None:
-            shape = (1,)
-        elif values.dim():
-            axis %= values.dim()
-            if indices.dim() < values.dim():  # without keepdim
-                shape = (*shape[:axis], 1, *shape[axis:])
-        wide = values.detach().to(torch.float64) if values.dtype.is_floating_point else values.detach()
-        picked = Picked(wide.numpy().copy(), axis, shape)
-        self._found[_place(indices)] = (indices, indices._version, picked)
+        if (found := self._source(values, axis, indices)) is not None:
+            self._found[_place(indices)] = (indices, indices._version, found)
+
+    def _source(self, values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> Picked | None:
+        return picked_from(values, axis, indices)
+
+
+def picked_from(values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> Picked | None:
+    """What an operator picked indices from, along its axis; None of what has no order, or where nothing was picked."""
+    if values.dtype == torch.bool or values.is_complex() or not indices.numel():
+        return None
+    shape = tuple(indices.shape)
+    if axis is None:
+        shape = (1,)
+    elif values.dim():
+        axis %= values.dim()
+        if indices.dim() < values.dim():  # without keepdim
+            shape = (*shape[:axis], 1, *shape[axis:])
+    wide = values.detach().to(torch.float64) if values.dtype.is_floating_point else values.detach()
+    return Picked(wide.numpy().copy(), axis, shape)
 
 
 def picked(run: Callable[[], Any]) -> dict[str, Picked]:

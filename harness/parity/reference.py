@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +16,10 @@ from ..build import BuiltModel
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe, uniform_set
 from ..model import Array, Closeness
+from ..unordered import RowSet
 from ..user_code import words
-from .comparison import Expected, ulp
-from .conditioning import noise
+from .comparison import Difference, Expected, compare, ulp
+from .conditioning import Run, moved, noise
 from .inputs import InputSpace
 from .module_runs import (
     eager_leaves,
@@ -24,9 +27,14 @@ from .module_runs import (
     exact_leaves,
     exact_picked,
     find_impurity,
+    made_canonical,
     release_float64,
     run_both,
 )
+from .sets import aligned, arranged
+
+if TYPE_CHECKING:
+    from .ties import Tie
 
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
@@ -35,6 +43,11 @@ KEPT_BYTES = 512 << 20
 class NoReference(HilgateError):
     """The model has nothing to be compared with: its float64 run fails, or takes another way than in float32; or it
     gives two answers for one input."""
+
+
+class AtThreshold(NoReference):
+    """Float32 and float64 keep a different number of rows: an element lies at a threshold. On other inputs there may be
+    a reference."""
 
 
 class Reference:
@@ -57,6 +70,7 @@ class Reference:
         self._usual: dict[str, float] | None = None
         self._impurity: NoReference | None = None
         self._observed = False
+        self._raw: dict[str, tuple[np.dtype[Any], int]] = {}
         self.computed = 0
 
     @cached_property
@@ -120,12 +134,12 @@ class Reference:
         Raises: as a call.
         """
         expected = self(arrays, key)
-        if all(one.eager.dtype.kind not in "iu" for one in expected):
+        if self.built.model.canonical is not None or all(one.eager.dtype.kind not in "iu" for one in expected):
             return expected
         from .pointing import with_scale
 
         near = self.built.ask(eager_picked, arrays)
-        if (closeness := self._closeness) is not None:
+        if (closeness := self.closeness) is not None:
             found = {name: replace(one, scale=closeness.allowed) for name, one in near.items()}
         else:
             exact = self.built.ask(exact_picked, arrays)
@@ -143,13 +157,16 @@ class Reference:
         """
 
         def eager(beside: Arrays) -> Mapping[str, Array]:
-            return self.built.ask(eager_leaves, beside)
+            return self.made_canonical(self.built.ask(eager_leaves, beside))
 
         def exact(beside: Arrays) -> Mapping[str, Array]:
-            return self.built.ask(exact_leaves, beside)
+            return self.made_canonical(self.built.ask(exact_leaves, beside))
 
-        expected = self.picking(arrays, key)
-        if self._closeness is not None:
+        return self._wider(arrays, self.picking(arrays, key), eager, exact)
+
+    def _wider(self, arrays: Arrays, expected: list[Expected], eager: Run, exact: Run) -> list[Expected]:
+        """By the rule above, with the model's runs on inputs beside this one."""
+        if self.closeness is not None:
             return expected
         try:
             here = {one.name: one.exact for one in expected}
@@ -165,12 +182,62 @@ class Reference:
             for one in expected
         ]
 
+    def tie(
+        self, arrays: Arrays, names: Sequence[str], answers: Sequence[Array], enough: float | None = None
+    ) -> Tie | None:
+        """The run with ties broken another way that an answer agrees with, where it is off; None where there is none.
+
+        A handful of runs of a model in which operators pick among keys that float32 cannot tell apart, at most a
+        hundred; one run of any other. See ties.
+
+        Args:
+            names: the backend's, of its answers.
+            enough: the error ratio at which the answer agrees; the limit, where it is not given.
+        """
+        from .runs import ModelRuns
+        from .ties import Ties
+
+        runs = ModelRuns(self, arrays, self._wider)
+        try:
+            ties = Ties(runs, names, answers, self.built.model.parity_limit, enough)
+        except HilgateError:
+            raise  # the process that had the module is gone
+        except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
+            return None
+        return ties.find()
+
+    def is_at_threshold(self, arrays: Arrays, answers: Sequence[Array]) -> bool:
+        """Whether an answer of other sizes is what the model gives beside this input: an element lies at a threshold.
+
+        Two dozen runs of the model at most, of which each moves the input by some units in its last place.
+        """
+        here = [one.eager for one in self(arrays)]
+        found = [(answer.shape, answer.dtype) for answer in answers]
+        alike = [(one.ndim, one.dtype) for one in here] == [(one.ndim, one.dtype) for one in answers]
+        shapes = [shape for shape, _ in found]
+        if not alike or [one.shape for one in here] == shapes:
+            return False
+        for beside in moved(self.built.model.inputs, arrays):
+            try:
+                runs = [self.built.ask(eager_leaves, beside)]
+                runs += [self.built.ask(exact_leaves, beside)] if self.closeness is None else []
+            except HilgateError:
+                raise
+            except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
+                return False
+            if any([array.shape for array in self.made_canonical(run).values()] == shapes for run in runs):
+                return True
+        return False
+
     def _usual_ulp(self, one: Expected) -> float:
         """Of an output's largest element on inputs that fill their range."""
         if self._usual is None:
-            usual = [self(self.space.make(recipe), recipe.key) for recipe in self.space.whole_range()]
-            self._usual = {each[0].name: max(other.magnitude for other in each) for each in zip(*usual, strict=True)}
-        return float(ulp(np.asarray(self._usual[one.name]), one.eager.dtype))
+            self._usual = {}
+            for recipe in self.space.whole_range():
+                with suppress(AtThreshold):
+                    for other in self(self.space.make(recipe), recipe.key):
+                        self._usual[other.name] = max(self._usual.get(other.name, 0.0), other.magnitude)
+        return float(ulp(np.asarray(self._usual.get(one.name, 0.0)), one.eager.dtype))
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""
@@ -179,27 +246,64 @@ class Reference:
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            runs = self.built.ask(run_both, arrays, exact=self._closeness is None)
+            runs = self.built.ask(run_both, arrays, exact=self.closeness is None)
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception as error:
             what, found = "the model rejects inputs that its file declares", words(error)
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
-        if (closeness := self._closeness) is not None:
-            return [
-                Expected(
-                    name, array, array.astype(np.float64) if array.dtype.kind == "f" else array, closeness=closeness
-                )
-                for name, array in runs.eager.items()
-            ]
+        self._raw = {name: (array.dtype, array.ndim) for name, array in runs.eager.items()}
+        eager = self.made_canonical(runs.eager)
+        if (closeness := self.closeness) is not None:
+            return outright(eager, closeness)
         if runs.failure:
             raise self._none(runs.failure)
-        if (wanted := _forms(runs.eager)) != (found := _forms(runs.exact)):
-            raise self._none(f"float32 gives {wanted}; float64 gives {found}")
-        return [Expected(name, array, runs.exact[name]) for name, array in runs.eager.items()]
+        exact = self.made_canonical(runs.exact)
+        if (wanted := forms(eager)) != (found := forms(exact)):
+            kind = AtThreshold if _sizes_differ(eager, exact) else NoReference
+            raise self._none(f"float32 gives {wanted}; float64 gives {found}", kind)
+        return expected_of(eager, exact, self.row_sets)
 
-    def _none(self, found: str) -> NoReference:
-        return NoReference(
+    @cached_property
+    def row_sets(self) -> tuple[RowSet, ...]:
+        """Outputs that are sets; none of what the model file makes canonical itself."""
+        model = self.built.model
+        return () if model.canonical is not None else model.row_sets(self.built.outputs)
+
+    def made_canonical(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name as the model file's canonical makes them; as they are where it has none.
+
+        Raises:
+            ModelError: it raises, or returns something else than arrays.
+        """
+        return dict(outputs) if self.built.model.canonical is None else self.built.ask(made_canonical, outputs)
+
+    def as_they_come(self, arrays: Arrays) -> list[Expected]:
+        """What each output should be before it is made canonical.
+
+        Raises: as a call.
+        """
+        runs = self.built.ask(run_both, arrays, exact=self.closeness is None)
+        if (closeness := self.closeness) is not None:
+            return outright(runs.eager, closeness)
+        return expected_of(runs.eager, runs.exact)
+
+    def form_difference(self, names: Sequence[str], answers: Sequence[Array]) -> Difference | None:
+        """What is wrong with outputs before they are made canonical, which might hide it; None where nothing is."""
+        wanted = [f"{name}: {dtype}, {axes} axes" for name, (dtype, axes) in self._raw.items()]
+        found = [f"{name}: {one.dtype}, {one.ndim} axes" for name, one in zip(names, answers, strict=False)]
+        if wanted == found and len(answers) == len(wanted):
+            return None
+        return Difference(np.inf, what=f"outputs: wanted {'; '.join(wanted)}; found {'; '.join(found)}")
+
+    def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
+        """How far an answer is off, its rows put in order where they are a set."""
+        if self.row_sets and [one.name for one in expected] == list(names):
+            answers = arranged(expected, answers, self.row_sets)
+        return compare(expected, names, answers)
+
+    def _none(self, found: str, kind: type[NoReference] = NoReference) -> NoReference:
+        return kind(
             "the model has no float64 reference",
             wanted="a forward that also runs in float64, and gives outputs of the same shapes",
             found=found,
@@ -208,16 +312,39 @@ class Reference:
         )
 
     @property
-    def _closeness(self) -> Closeness | None:
+    def closeness(self) -> Closeness | None:
         tolerance = self.built.model.tolerance
         return tolerance if isinstance(tolerance, Closeness) else None
 
 
-def _forms(arrays: Mapping[str, Array]) -> str:
+def expected_of(
+    eager: Mapping[str, Array], exact: Mapping[str, Array], groups: Sequence[RowSet] = ()
+) -> list[Expected]:
+    """What the outputs should be by two runs of the same forms."""
+    exact = aligned(eager, exact, groups) if groups else exact
+    return [Expected(name, array, exact[name]) for name, array in eager.items()]
+
+
+def outright(eager: Mapping[str, Array], closeness: Closeness) -> list[Expected]:
+    """Where the model file says how close is close enough, eager's outputs are the reference."""
+    wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in eager.items()}
+    return [Expected(name, array, wide[name], closeness=closeness) for name, array in eager.items()]
+
+
+def forms(arrays: Mapping[str, Array]) -> str:
     """Names, kinds of number and shapes: what both runs must agree in."""
     kinds = {"f": "float", "i": "int", "u": "unsigned", "b": "bool"}
     kind = {name: kinds.get(array.dtype.kind, array.dtype.name) for name, array in arrays.items()}
     return ", ".join(f"{name}: {kind[name]}{list(array.shape)}" for name, array in arrays.items())
+
+
+def _sizes_differ(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    """Whether the same outputs, of as many axes, have other sizes."""
+
+    def kinds(arrays: Mapping[str, Array]) -> list[tuple[str, str, int]]:
+        return [(name, array.dtype.kind, array.ndim) for name, array in arrays.items()]
+
+    return kinds(one) == kinds(other) and forms(one) != forms(other)
 
 
 def _digest(arrays: Arrays) -> str:

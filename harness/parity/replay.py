@@ -2,7 +2,8 @@
 hilgate.
 
 replay.py       run it: says how far each output is from the reference, exit status 1 where it is too far
-case.json       the artifact's file, its format, the outputs' names and scales, the tolerance, the versions
+case.json       the artifact's file, its format, the outputs' names and scales, the tolerance, the versions; "sets",
+                groups of outputs whose rows may come in any order; "canonical", where the model file has one
 inputs.npz      one array per input
 reference.npz   for each output NAME: NAME (eager float32) and NAME.exact (float64)
 found.npz       what the backend answered when the mismatch was found; empty where it refused the input

@@ -29,7 +29,7 @@ from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
 from .inputs import InputSpace, Recipe, once
 from .judging import Infer, Judging
-from .reference import NoReference, Reference
+from .reference import AtThreshold, NoReference, Reference
 from .simplifying import simplify
 
 # Beside the essential inputs so many are tried at least, however slow the device is.
@@ -57,6 +57,8 @@ STATE_FRESH = (
     "the answers change from call to call, for the same input: a new process gives another, so the artifact keeps "
     "state from the inputs before, which the module does not"
 )
+# Where nothing but so many inputs set aside was met, the model has no reference at all.
+ALL_ASIDE = 8
 
 Report = Callable[[int, int], None]
 
@@ -139,7 +141,12 @@ class ParitySearch:
         Raises:
             Mismatch: the backend is off by more than the tolerance, or refuses what the model takes.
         """
-        difference = self._passed.get(recipe.key) or self._judged(recipe)
+        try:
+            difference = self._passed.get(recipe.key) or self._judged(recipe)
+        except AtThreshold:
+            if not self.tried and self.judging.set_aside >= ALL_ASIDE:
+                raise  # it is no threshold: there is no input on which the two agree
+            difference = Difference()
         if self._climbing:
             aim(difference.ratio)
         if difference.ratio > self.built.model.parity_limit:
@@ -266,7 +273,7 @@ class ParitySearch:
     def _is_over(self, share: float = 1.0) -> bool:
         if self.failing is not None:
             return time.monotonic() > self._shrink_until
-        return self.tried >= self._least and self.budget.is_over(share * self.search_s)
+        return self.tried + self.judging.set_aside >= self._least and self.budget.is_over(share * self.search_s)
 
     def _try_all(self, prop: Callable[[Recipe], object], recipes: list[Recipe], share: float = 1.0) -> None:
         """Up to the first that fails, and that one twice; none that has passed already."""
@@ -326,6 +333,11 @@ class ParitySearch:
         details: dict[str, Any] = {"seed": self.search_seed, "tolerance": self.built.model.parity_limit}
         if self.judging.conditioned:
             details["badly_conditioned"] = self.judging.conditioned
+        if self.judging.tied:
+            details["ties"] = self.judging.tied
+            details["ties_in"] = sorted(self.judging.ties)
+        if self.judging.set_aside:
+            details["set_aside"] = self.judging.set_aside
         if self.known:
             details["known_counterexamples"] = self.known
         if self.failing is None and self.furthest is not None and self.worst.ratio > 0:
@@ -341,7 +353,14 @@ class ParitySearch:
             notes = effort_notes(value, limit, self.tried, (self._listed - self._left, self._listed), self.budget)
         doubt = self.judging.doubt
         return Finding(
-            PARITY, value, value, samples=self.tried, failure=failure, doubt=doubt, details=details, notes=notes
+            PARITY,
+            value,
+            value,
+            samples=self.tried,
+            failure=failure,
+            doubt=doubt,
+            notes=(*self.judging.notes, *notes),
+            details=details,
         )
 
     def _told(self, difference: Difference, recipe: Recipe) -> str:

@@ -17,6 +17,7 @@ from ..comparison import Difference, Expected, compare_output, ulp
 from ..conditioning import noise
 from ..inputs import InputSpace
 from ..module_runs import in_float64
+from ..picks import HIGHEST, LOWEST, Breaking, Breaks
 from ..pointing import Picked, Picking, with_scale
 from ..promotion import run_in_float64
 from .location import Clock, Unlocated
@@ -127,6 +128,28 @@ class Modules:
         found = {name: with_scale(one, exact.noted.get(name)) for name, one in picks.items()}
         return {name: one for name, one in found.items() if one is not None}
 
+    def broken(self, arrays: Arrays, which: str, only: Collection[str]) -> tuple[Record, Record]:
+        """What the modules give in both types where of equal keys the lowest index comes first, or the highest.
+
+        Args:
+            only: the outputs that are wanted.
+
+        Raises:
+            Unlocated: no operator picks anything.
+        """
+        near = Breaking(Breaks(others=which))
+        with near, recorded(self.built.module, only=only) as record:
+            run_eager(self.built.module, arrays)
+        if not near.calls:
+            raise Unlocated("no operator picks anything")
+        eager = arrays_of(record)
+        if self.closeness is not None:
+            return eager, {name: _wide(array) for name, array in eager.items()}
+        same = Breaks({number: call.indices for number, call in enumerate(near.calls)})
+        with Breaking(same), recorded(self.wide, only=only) as exact:
+            run_in_float64(self.wide, tensors(arrays))
+        return eager, arrays_of(exact)
+
     @cached_property
     def usual(self) -> Mapping[str, float]:
         """The largest magnitude of each output on inputs that fill their range."""
@@ -162,6 +185,7 @@ class Points:
             if name in exact and form.is_like(exact[name])
         }
         self._held: dict[str, Expected] = {}
+        self._tied: dict[str, list[Expected]] | None = None
         self._noises: dict[str, float] = {}
         names: dict[str, list[str]] = {}
         for name in self._sizes:
@@ -213,6 +237,27 @@ class Points:
             found = compare_output(replace(expected, picked=self._picked(expected.name)), answer)
         elif self.tolerance < found.ratio < np.inf and self.modules.closeness is None:
             found = compare_output(replace(expected, noise=self._noise(expected)), answer)
+        if found.ratio > self.tolerance:
+            others = [compare_output(one, answer) for one in self._ties(expected.name)]
+            found = min([found, *others], key=lambda each: each.ratio)
+        return found
+
+    def _ties(self, name: str) -> list[Expected]:
+        """The same output with ties broken by the lowest and by the highest index; a tie is no module's fault."""
+        if self._tied is None or (name not in self._tied and self._tied):
+            self._tied = self._read_ties(self._window([name]))
+        return self._tied.get(name, [])
+
+    def _read_ties(self, names: Sequence[str]) -> dict[str, list[Expected]]:
+        """By output; empty where no operator picks anything, or the model does not run when it is watched."""
+        found: dict[str, list[Expected]] = {}
+        for which in (LOWEST, HIGHEST):
+            try:
+                eager, exact = self.modules.broken(self.arrays, which, names)
+            except Exception:  # noqa: BLE001
+                return {}
+            for one in _expected(eager, exact, self.modules.closeness):
+                found.setdefault(one.name, []).append(one)
         return found
 
     def is_off(self, difference: Difference) -> bool:
@@ -256,6 +301,16 @@ def _largest(leaf: torch.Tensor) -> float:
     sizes = leaf.detach().abs()
     finite = sizes[sizes.isfinite()]
     return float(finite.max()) if finite.numel() else 0.0
+
+
+def _expected(eager: Record, exact: Record, closeness: Closeness | None) -> list[Expected]:
+    """What outputs should be, where both runs have the same."""
+    return [
+        Expected(name, array, other, closeness=closeness)
+        for name, array in eager.items()
+        if (other := exact.get(name)) is not None
+        and (other.shape, _wide(other).dtype) == (array.shape, _wide(array).dtype)
+    ]
 
 
 def _call(name: str, names: tuple[str, ...], load: Callable[[Sequence[str]], tuple[Expected, ...]]) -> Call:

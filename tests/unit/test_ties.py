@@ -1,0 +1,307 @@
+"""Ties: what a backend picks among keys that float32 cannot tell apart is right, and what it picks beside is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import Closeness, Input, Model
+from harness.agent.structure import flatten
+from harness.build import BuiltModel, build_model
+from harness.checks import Verdict, judge
+from harness.finding import Finding
+from harness.inputs import Arrays
+from harness.limits import Limit
+from harness.model import Array
+from harness.model_file import ModelFile
+from harness.parity.inputs import Recipe
+from harness.parity.judging import Judging
+from harness.parity.reference import AtThreshold, Reference
+from harness.parity.search import ParitySearch
+
+Forward = Callable[[torch.Tensor], Any]
+Backend = Callable[[Arrays], list[Array]]
+
+
+class Net(torch.nn.Module):
+    def __init__(self, forward: Forward) -> None:
+        super().__init__()
+        self.answer = forward
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.answer(x)
+
+
+def built(forward: Forward, size: int = 6, tolerance: Any = 30.0) -> BuiltModel:
+    inputs = [Input("x", shape=(size, 2), min_value=-1.0, max_value=1.0)]
+    model = Model(lambda: Net(forward).eval(), inputs, name="net", tolerance=tolerance)
+    return build_model(ModelFile(Path("net.py"), model, ()))
+
+
+def judged(model: BuiltModel, x: Array, answers: Sequence[Any]) -> Judging | None:
+    """The judging that took the answers for right; None where they are off."""
+    reference = Reference(model)
+    found = [np.asarray(answer, one.eager.dtype) for answer, one in zip(answers, reference({"x": x}), strict=True)]
+    judging = Judging(reference, lambda recipes: [found], model.outputs)
+    recipe = reference.space.essential()[0]
+    judging.reference.space.__dict__["make"] = lambda _: {"x": x}
+    return judging if judging.judge(recipe, climbed=False).ratio <= judging.limit else None
+
+
+def run(forward: Forward, x: Array) -> list[Array]:
+    return [leaf.numpy() for _, leaf in flatten(forward(torch.from_numpy(x)))]
+
+
+# The first column is the key, the second what is gathered by it. Rows 1 and 4 tie, 0 and 3 nearly.
+KEYS = [0.5, 0.25, -1, 0.5 + 2**-24, 0.25, 0.75]
+X = np.array([[key, place / 8] for place, key in enumerate(KEYS)], np.float32)
+CLEAR = np.array([[place / 8, -place / 8] for place in (3, 1, 5, 0, 4, 2)], np.float32)
+
+
+def best(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sorted by key: the keys, the rows' other number, and a label that is a whole number."""
+    keys, order = x[:, 0].sort(descending=True)
+    return keys, x[order, 1], (x[:, 1] * 8).round().long()[order] + 100
+
+
+def with_order(x: Array, order: Sequence[int]) -> list[Array]:
+    return [x[order, 0], x[order, 1], np.round(x[order, 1] * 8).astype(np.int64) + 100]
+
+
+RIGHT = [
+    pytest.param([5, 3, 0, 1, 4, 2], id="as-eager"),
+    pytest.param([5, 3, 0, 4, 1, 2], id="equal-keys"),
+    pytest.param([5, 0, 3, 1, 4, 2], id="nearly-equal-keys"),
+    pytest.param([5, 0, 3, 4, 1, 2], id="both"),
+]
+
+
+@pytest.mark.parametrize("order", RIGHT)
+def test_rows_with_keys_that_float32_cannot_tell_apart_may_change_places(order: list[int]) -> None:
+    assert judged(built(best), X, with_order(X, order))
+
+
+WRONG = [
+    pytest.param([3, 5, 0, 1, 4, 2], id="two-distinguishable-rows-are-swapped"),
+    pytest.param([5, 3, 0, 1, 1, 2], id="a-row-twice"),
+    pytest.param([5, 3, 0, 1, 2, 4], id="the-last-two"),
+    pytest.param([5, 0, 3, 1, 2, 4], id="beside-a-tie"),
+]
+
+
+@pytest.mark.parametrize("order", WRONG)
+def test_rows_with_keys_that_can_be_told_apart_may_not(order: list[int]) -> None:
+    assert judged(built(best), X, with_order(X, order)) is None
+
+
+def test_right_keys_with_the_wrong_rows_gathered_are_a_difference() -> None:
+    keys, rows, labels = with_order(X, [5, 3, 0, 1, 4, 2])
+    assert judged(built(best), X, [keys, rows[[0, 2, 1, 3, 4, 5]], labels]) is None  # of one row only a part moves
+    assert judged(built(best), X, [keys, rows, labels[[0, 1, 2, 4, 3, 5]]]) is None
+    assert judged(built(best), X, [keys, rows, labels[[1, 0, 2, 3, 4, 5]]]) is None
+
+
+def test_what_is_a_tie_is_counted_and_named() -> None:
+    judging = judged(built(best), X, with_order(X, [5, 3, 0, 4, 1, 2]))
+    assert judging is not None
+    assert (judging.tied, dict(judging.ties)) == (1, {"sort of the model itself": 1})
+    assert "ties in sort of the model itself: on 1 of 1 inputs" in judging.notes[0]
+
+
+def test_an_answer_as_eagers_is_none() -> None:
+    judging = judged(built(best), CLEAR, run(best, CLEAR))
+    assert judging is not None
+    assert (judging.tied, judging.notes) == (0, ())
+
+
+def gathered(picks: Callable[[torch.Tensor], torch.Tensor]) -> Forward:
+    """Rows gathered by picks, pooled: no output has the picks' order."""
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        chosen = picks(x[:, 0])
+        return torch.sin(x[chosen, 1] * torch.arange(1, len(chosen) + 1)).sum(0, keepdim=True)
+
+    return forward
+
+
+# Operator, its picks of keys in which rows 1 and 4 tie, and picks that are none.
+OPERATORS = [
+    pytest.param(lambda key: key.topk(4)[1], [5, 3, 0, 4], [5, 3, 0, 2], id="topk"),
+    pytest.param(lambda key: key.topk(3, largest=False)[1], [2, 4, 1], [2, 4, 0], id="topk-of-the-smallest"),
+    pytest.param(lambda key: key.sort()[1], [2, 4, 1, 0, 3, 5], [4, 2, 1, 0, 3, 5], id="sort"),
+    pytest.param(lambda key: key.argsort(), [2, 4, 1, 3, 0, 5], [2, 4, 3, 1, 0, 5], id="argsort"),
+    pytest.param(lambda key: (-key.abs()).argmax()[None], [4], [0], id="argmax"),
+    pytest.param(lambda key: key.abs().argmin(0, keepdim=True), [4], [3], id="argmin"),
+    pytest.param(lambda key: (-key.abs()).max(0)[1][None], [4], [5], id="max"),
+    pytest.param(lambda key: key.abs().min(0)[1][None], [4], [5], id="min"),
+    pytest.param(lambda key: key.kthvalue(2)[1][None], [4], [0], id="kthvalue"),
+    pytest.param(lambda key: key[:5].median(0)[1][None], [4], [0], id="median"),
+]
+
+
+@pytest.mark.parametrize(("picks", "tied", "wrong"), OPERATORS)
+def test_each_operator_that_picks_is_followed_into_what_is_made_of_it(
+    picks: Callable[[torch.Tensor], torch.Tensor], tied: list[int], wrong: list[int]
+) -> None:
+    forward = gathered(picks)
+    for other in (tied, wrong):
+        (answer,) = run(gathered(lambda key, other=other: torch.tensor(other)), X)  # type: ignore[misc]
+        assert bool(judged(built(forward), X, [answer])) == (other is tied)
+
+
+def test_a_row_that_ties_with_the_last_that_is_picked_may_be_picked_in_its_place() -> None:
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, order = x[:, 0].topk(4)
+        return keys, x[order]
+
+    for other, right in (([5, 3, 0, 4], True), ([5, 3, 0, 2], False)):
+        assert bool(judged(built(forward), X, [X[other, 0], X[other]])) == right
+
+
+def test_many_rows_of_one_key_may_come_in_any_order() -> None:
+    x = np.array([[0.5, place / 64] for place in range(60)], np.float32)
+    order = np.random.default_rng(0).permutation(60)
+    assert judged(built(best, 60), x, with_order(x, list(order)))
+    assert judged(built(best, 60), x, with_order(x, [*order[:-1], order[0]])) is None
+
+
+def test_ties_in_one_of_two_sorts_that_follow_each_other() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        once = x[x[:, 0].argsort()]
+        return once[(once[:, 0] * 4).floor().argsort(descending=True, stable=True)]
+
+    first = X[[2, 4, 1, 0, 3, 5]]
+    answer = first[np.argsort(-np.floor(first[:, 0] * 4), kind="stable")]
+    assert judged(built(forward), X, [answer])
+
+
+def test_indices_and_what_they_gather_belong_together() -> None:
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        order = x[:, 0].argsort(descending=True)
+        return order, x[order, 1]
+
+    order = [5, 0, 3, 4, 1, 2]
+    assert judged(built(forward), X, [order, X[order, 1]])
+    assert judged(built(forward), X, [order, X[[5, 0, 3, 4, 2, 1], 1]]) is None
+
+
+def test_a_closeness_says_which_keys_are_as_good_as_equal() -> None:
+    x = X.copy()
+    x[4, 0] += 0.001
+    order = [5, 3, 0, 1, 4, 2]
+    assert judged(built(best, tolerance=Closeness(rtol=1e-2)), x, with_order(x, order))
+    assert judged(built(best, tolerance=Closeness(rtol=1e-5)), x, with_order(x, order)) is None
+
+
+def searching(forward: Forward, backend: Backend, size: int = 6) -> tuple[ParitySearch, Finding, Verdict]:
+    model = built(forward, size)
+    reference = Reference(model)
+
+    def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
+        return [backend(reference.space.make(recipe)) for recipe in recipes]
+
+    search = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None, search_s=2)
+    finding = search.run(search.check)
+    return search, finding, judge(finding, [Limit("parity", 30.0, "net.py")]).verdict
+
+
+def last_first(arrays: Arrays) -> list[Array]:
+    """Of equal keys the last row comes first."""
+    x = arrays["x"]
+    return with_order(x, list(len(x) - 1 - np.argsort(-x[::-1, 0], kind="stable")))
+
+
+def test_a_search_passes_a_backend_that_breaks_ties_in_another_way_and_counts_them() -> None:
+    search, finding, verdict = searching(best, last_first)
+    assert verdict is Verdict.PASS, finding.failure
+    assert finding.details["ties"] == search.judging.tied > 0
+    assert finding.details["ties_in"] == ["sort of the model itself"]
+    assert finding.notes == search.judging.notes
+
+
+def swapping(arrays: Arrays) -> list[Array]:
+    """The best two rows have changed places, whatever their keys are."""
+    return [answer[[1, 0, *range(2, len(answer))]] for answer in run(best, arrays["x"])]
+
+
+def mislabelling(arrays: Arrays) -> list[Array]:
+    """A quarter of the labels is another row's."""
+    keys, rows, labels = run(best, arrays["x"])
+    labels[::4] = labels[-1]
+    return [keys, rows, labels]
+
+
+def gathering_beside(arrays: Arrays) -> list[Array]:
+    """The right keys, with the rows beside."""
+    keys, rows, labels = run(best, arrays["x"])
+    return [keys, np.roll(rows, 1), labels]
+
+
+@pytest.mark.parametrize("backend", [swapping, mislabelling, gathering_beside])
+def test_a_search_finds_a_backend_that_is_wrong_where_keys_can_be_told_apart(backend: Backend) -> None:
+    _, finding, verdict = searching(best, backend)
+    assert verdict is Verdict.FAIL
+    assert finding.failure
+
+
+def above(x: torch.Tensor) -> torch.Tensor:
+    """The rows above a threshold that float32 does not hold exactly."""
+    return x[x[:, 0] * 3 > 0.3]
+
+
+def test_an_input_on_which_float64_keeps_another_number_of_rows_is_set_aside() -> None:
+    x = CLEAR.copy()
+    x[0, 0] = 0.1
+    with pytest.raises(AtThreshold):
+        Reference(built(above))({"x": x})
+
+
+def test_an_input_beside_which_the_model_keeps_as_many_rows_as_the_backend_is_set_aside() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x[x[:, 0] > 0.5]
+
+    x = CLEAR.copy()
+    x[0, 0] = 0.5
+    with pytest.raises(AtThreshold):
+        judged(built(forward), x, [x[x[:, 0] >= 0.5]])
+    x[0, 0] = 0.5001
+    assert judged(built(forward), x, [x[x[:, 0] > 0.6]]) is None
+
+
+def test_what_is_set_aside_is_not_tried_and_too_much_of_it_is_inconclusive() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x[x[:, 0] >= x[:, 0].double().mean()] if x.dtype == torch.float32 else x[x[:, 0] > x[:, 0].mean()]
+
+    search, finding, verdict = searching(forward, lambda arrays: run(forward, arrays["x"]))
+    assert finding.samples == search.tried
+    assert finding.details["set_aside"] == search.judging.set_aside > 0
+    assert search.judging.listed + search.judging.listed_aside > 40
+    assert (verdict is Verdict.INCONCLUSIVE) == (
+        search.judging.listed_aside * 5 > search.judging.listed + search.judging.listed_aside
+    )
+
+
+def test_few_inputs_at_a_threshold_are_no_doubt() -> None:
+    search, _, verdict = searching(above, lambda arrays: run(above, arrays["x"]))
+    assert verdict is Verdict.PASS
+    assert search.judging.set_aside * 5 <= search.tried
+
+
+def test_a_backend_that_drops_a_row_which_is_clearly_above_is_found() -> None:
+    def dropping(arrays: Arrays) -> list[Array]:
+        return [run(above, arrays["x"])[0][:-1]]
+
+    _, finding, verdict = searching(above, dropping)
+    assert verdict is Verdict.FAIL
+    assert "shape: wanted" in finding.failure
+
+
+def test_a_model_that_always_gives_float64_another_shape_has_no_reference() -> None:
+    _, finding, verdict = searching(lambda x: x[: x.element_size()], lambda arrays: [arrays["x"][:4]], size=9)
+    assert verdict is Verdict.INCONCLUSIVE
+    assert "no float64 reference" in finding.missing
