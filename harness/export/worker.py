@@ -35,7 +35,10 @@ Exporter = Callable[["torch.nn.Module", Model, Path], Sequence[str]]
 
 
 def main(request: dict[str, Any]) -> None:
-    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings"."""
+    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings".
+
+    "before" are those under which the file is read; none where they are torch's defaults.
+    """
     folder = Path(request["folder"])
     try:
         with storage_errors(folder):
@@ -48,7 +51,7 @@ def main(request: dict[str, Any]) -> None:
 
 def _export(request: dict[str, Any], folder: Path) -> None:
     path = Path(request["model"])
-    apply_settings(request["settings"])
+    apply_settings(request["before"])
     model = read_model(path)
     module = call_build(model, str(path))
     apply_settings(request["settings"])  # what the model's file made of them is not what the key says
