@@ -21,6 +21,9 @@ from .user_code import missing_file_hint, users_code, words
 if TYPE_CHECKING:
     import torch
 
+# Kept by a model that is in a process of its own: no other code has changed anything there.
+OWN_PROCESS = "own process"
+
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 

@@ -60,8 +60,8 @@ def read_model(path: Path) -> Model:
         raise ModelError("the file has no usable `model`", wanted="model = harness.Model(…)", found=found, where=where)
     named = replace(model, name=model.name or path.stem)
     if not re.fullmatch(r"[\w.-]+", named.name):
-        wanted, found = "letters, digits, _ . -", repr(named.name)
-        raise ModelError("the model's name is not usable", wanted=wanted, found=found, where=where)
+        wanted, found, hint = "letters, digits, _ . -", repr(named.name), 'give the model one: Model(name="…")'
+        raise ModelError("the model's name is not usable", wanted=wanted, found=found, where=where, hint=hint)
     return named
 
 

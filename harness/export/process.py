@@ -33,13 +33,15 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         HilgateError: what the worker said; ExportError when it died.
     """
     where = f"{built.file.name} as {artifact_format}"
+    before, settings = built.ask(settings_of)
     request = {
         "model": str(built.file.path),
         "format": artifact_format,
         "folder": str(folder),
         "weights": dict(built.weights),
         "outputs": list(built.outputs),
-        "settings": built.ask(settings_of),
+        "before": before,
+        "settings": settings,
         "path": [str(Path(folder).absolute()) for folder in sys.path],
     }
     process = subprocess.Popen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..build import BuiltModel
+from ..build import OWN_PROCESS, BuiltModel
 
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
 
@@ -15,14 +15,20 @@ def read_settings() -> dict[str, Any]:
     return {name: read() for name, (read, _) in _settings().items()}
 
 
-def settings_of(built: BuiltModel) -> dict[str, Any]:
-    """Read their values in the process that has the module: a question (see BuiltModel)."""
-    return read_settings()
+def settings_of(built: BuiltModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read their values in the process that has the module: a question (see BuiltModel).
+
+    Returns:
+        Those under which a new process reads the file, none where the file's own process read it under torch's defaults
+        too; and those that were left by the file and what it built.
+    """
+    values = read_settings()
+    return {} if OWN_PROCESS in built.kept else values, values
 
 
 def apply_settings(values: dict[str, Any]) -> None:
     """Make this process's settings those; what is so already is left alone."""
-    for name, (read, write) in _settings().items():
+    for name, (read, write) in _settings().items() if values else ():
         if values[name] not in (read(), MIXED):
             write(values[name])
 

@@ -38,7 +38,10 @@ Exporter = Callable[["torch.nn.Module", Model, Sequence[str], Path], Sequence[st
 
 def main(request: dict[str, Any]) -> None:
     """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings";
-    "outputs", their names."""
+    "outputs", their names.
+
+    "before" are the settings under which the file is read; none where they are torch's defaults.
+    """
     folder = Path(request["folder"])
     try:
         with storage_errors(folder):
@@ -51,10 +54,11 @@ def main(request: dict[str, Any]) -> None:
 
 def _export(request: dict[str, Any], folder: Path) -> None:
     path = Path(request["model"])
-    apply_settings(request["settings"])
+    apply_settings(request["before"])
     model, outputs = read_model(path), request["outputs"]
     kind = importlib.import_module(f"{__package__}.{request['format']}")
     waiting = [_build(model, request)]
+    apply_settings(request["settings"])  # what the model's file made of them is not what the key says
     exporters: Mapping[str, Exporter] = kind.exporters(waiting[0])
     scripted = scripted_parts(waiting[0])
     refusals = []

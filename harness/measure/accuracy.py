@@ -28,6 +28,9 @@ BATCH = 64
 # look, on which no limit is judged.
 EMULATED_SAMPLES = 60
 
+# What labels that are objects are kept under.
+LABELS = "labels"
+
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
 Report = Callable[[int, int], None]
 
@@ -42,6 +45,7 @@ class SampleSet:
         stacked: whether a sample lacks the model's first axis: then outputs are stacked, else joined.
         step: how many samples a set has.
         given: how many samples the model file has.
+        stay: whether the labels are objects, which stay where the module is; here are their numbers.
     """
 
     sets: tuple[Arrays, ...]
@@ -49,6 +53,7 @@ class SampleSet:
     stacked: bool
     step: int
     given: int
+    stay: bool = False
 
     def join(self, outputs: Sequence[Array]) -> Array:
         """One output of every set to one array, whose first axis counts the samples.
@@ -125,7 +130,13 @@ def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, f
     Raises: as read_samples and score.
     """
     samples = read_samples(built, at_most)
-    return (samples, eager_accuracy(built, samples)) if samples else None
+    if samples is None:
+        return None
+    accuracy = eager_accuracy(built, samples)
+    if samples.labels.dtype.kind == "O":  # of a class of the user's own, maybe: score() has them where they are
+        built.kept[LABELS] = samples.labels
+        samples = replace(samples, labels=np.arange(len(samples.labels)), stay=True)
+    return samples, accuracy
 
 
 def searched_samples(built: BuiltModel) -> list[Arrays]:
@@ -200,7 +211,7 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
             raise ValueError(f"wanted the outputs {', '.join(built.outputs)}; found {len(joined)}")
         outcome = rebuild(built.structure, iter(joined))
         with users_code():
-            value = float(function(outcome, samples.labels))
+            value = float(function(outcome, built.kept[LABELS] if samples.stay else samples.labels))
     except (Exception, SystemExit) as error:
         found = words(error)
         raise ModelError("score() cannot be used", found=found, where=str(built.file.path)) from error

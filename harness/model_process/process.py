@@ -226,6 +226,7 @@ class _Worker:
         """
         self.selector.modify(self.connection, event)
         while True:
+            self._check_bounds()
             ready = {key.fileobj for key, _ in self.selector.select(LOOK_S)}
             if self.output in ready:
                 self._drain()
@@ -233,7 +234,6 @@ class _Worker:
                 return
             if self.ended in ready:
                 raise self._died()
-            self._check_bounds()
 
     def _check_bounds(self) -> None:
         now = time.monotonic()

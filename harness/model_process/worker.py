@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..build import BuiltModel, build_model
+from ..build import OWN_PROCESS, BuiltModel, build_model
 from ..model_file import ModelFile, read_model
 from .wire import decode_error, encode, encode_error, receive
 
@@ -61,7 +61,9 @@ class _Server:
 
     @cached_property
     def built(self) -> BuiltModel:
-        return build_model(self.file)
+        built = build_model(self.file)
+        built.kept[OWN_PROCESS] = True
+        return built
 
     def serve(self) -> bool:
         """Answer one question; returns whether there was one."""

@@ -28,6 +28,7 @@ LOUD = """
     import torch
     from harness import Input, Model
 
+    early = torch.ones(3)
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
     torch.set_num_threads(3)
@@ -51,17 +52,25 @@ LOUD = """
     threading.Thread(target=time.sleep, args=(3600,)).start()
 
     class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("ones", early)
+
         def forward(self, x):
             warnings.warn("forward is old")
             assert torch.get_default_dtype() == torch.float64 and os.environ["LOUD"] == "1"
-            return torch.relu(x) * torch.ones(3).float()
+            return torch.relu(x) * self.ones * torch.ones(3).float()
+
+    class Label:
+        pass
 
     def samples():
         warnings.warn("the data set is old", DeprecationWarning)
-        return {"x": np.full((8, 3), 1e-50)}, np.zeros(8, np.int64)
+        return {"x": np.full((8, 3), 1e-50)}, [Label() for _ in range(8)]
 
     def score(outputs, labels):
         warnings.warn("score is old")
+        assert all(isinstance(label, Label) for label in labels)
         assert np.geterr()["under"] == "raise"
         return float(outputs.mean())
 
