@@ -50,6 +50,10 @@ FIXED_SHARE = 0.5
 # Inputs that fail, kept for the locating: the simplest, and others beside it.
 FAILING = 3
 # What is said of an artifact that keeps state where the module keeps none.
+UNSTEADY = (
+    "the answers change from call to call, for the same input: the artifact keeps state or draws random numbers, which "
+    "the module does not"
+)
 STATE = (
     "the answers change from call to call, for the same input: they differ before and after another, so the artifact "
     "keeps state (or draws random numbers), which the module does not"
@@ -360,8 +364,8 @@ class ParitySearch:
             return f"{self.stateful} (input: {failing})"  # it is right by itself: there is nothing to replay
         if self.keep_replay is not None:
             details["replay"] = self.keep_replay(failing, self.worst)
-        unsteady = "the answers change from call to call, for the same input; " if self.unsteady else ""
-        unsteady = f"{self.stateful}; " if self.stateful else unsteady
+        changing = self.stateful or (UNSTEADY if self.unsteady else "")
+        unsteady = f"{changing}; " if changing else ""
         failure = f"{unsteady}{self._told(self.worst, failing)}"
         if self.known:
             failure += f"; {self.known} of earlier runs' counterexamples came first"

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..checks import Check, Verdict
 from ..evidence import CellRecord
+from ..inputs import describe_sizes
 from ..limits import Metric
 
 STYLES = {
@@ -44,6 +45,8 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         device = cells[0].cell.device
         emulated = ", emulated" if device.emulated else ""
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
+        if sizes := describe_sizes(cells[0].cell.file.model.measure):
+            console.print(Text(f"timed, and memory taken, at {sizes}"))
         table = _table(cells)
         console.print(table if table.__rich_measure__(console, console.options).minimum <= width else _narrow(cells))
         for line in (*_reasons(cells), *_operators(cells)):
@@ -126,7 +129,8 @@ def _shown(check: Check | None) -> Text:
     value = "" if finding.value is None else finding.metric.shown(finding.value, 3)
     if finding.confidence is not None and finding.bound is not None:
         value += f" ({_sign(finding.metric)} {finding.metric.shown(finding.bound, 3)})"
-    return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]))
+    tried = f" ({finding.samples} {finding.metric.counts})" if finding.metric.counts and finding.samples else ""
+    return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]), tried)
 
 
 def _sign(metric: Metric) -> str:
