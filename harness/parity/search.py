@@ -29,7 +29,6 @@ from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
 from .inputs import InputSpace, Recipe, once
 from .judging import Infer, Judging
-from .purity import differ
 from .reference import NoReference, Reference
 from .simplifying import simplify
 
@@ -208,8 +207,6 @@ class ParitySearch:
         first, other, *_ = self.space.whole_range()
         if not self.judging.changes_around(first, other):
             return
-        if (impurity := self.reference.impurity) is not None:
-            raise impurity
         self.stateful = STATE
         with contextlib.suppress(Mismatch):
             self.check(first)
@@ -227,7 +224,7 @@ class ParitySearch:
             return ""
         try:
             (used,) = self.infer([failing])
-            return STATE_FRESH if differ(used, self.fresh(failing)) else ""
+            return STATE_FRESH if self.judging.are_apart(failing, used, self.fresh(failing)) else ""
         except AgentFailure:
             return ""
 

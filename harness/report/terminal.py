@@ -45,7 +45,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         device = cells[0].cell.device
         emulated = ", emulated" if device.emulated else ""
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
-        if sizes := describe_sizes(cells[0].cell.file.model.measure):
+        if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
             console.print(Text(f"timed, and memory taken, at {sizes}"))
         table = _table(cells)
         console.print(table if table.__rich_measure__(console, console.options).minimum <= width else _narrow(cells))
@@ -116,6 +116,17 @@ def _filled(pieces: Iterable[Text]) -> list[Text]:
 
 def _metrics(cells: Iterable[CellRecord]) -> list[str]:
     return list(dict.fromkeys(check.finding.metric.name for record in cells for check in record.checks))
+
+
+def _checks(cells: Iterable[CellRecord]) -> Iterator[Check]:
+    return (check for record in cells for check in record.checks)
+
+
+def _is_sized(check: Check) -> bool:
+    """Whether something was measured that depends on the inputs' sizes: time, memory, instructions."""
+    metric = check.finding.metric
+    sized = metric.wall_clock or metric.name in ("memory_peak_mib", "instructions_per_inference")
+    return sized and check.verdict is not Verdict.NOT_APPLICABLE
 
 
 def _find(record: CellRecord, name: str) -> Check | None:

@@ -179,6 +179,7 @@ def test_the_sizes_that_were_timed_stand_below_the_title() -> None:
     lines = shown(CellRecord(cell, checks=one.checks)).splitlines()
     assert lines[1] == "timed, and memory taken, at batch = 2, height = 1080"
     assert "timed" not in shown(one)  # of one that has no sizes to choose from
+    assert "timed" not in shown(CellRecord(cell, checks=[check(PARITY)]))
 
 
 def test_parity_says_how_many_inputs_were_tried() -> None:
