@@ -17,14 +17,15 @@ from .bundle import Bundle
 from .cell import Cell
 from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
-from .errors import AgentFailure, DeploymentError
-from .export.shapes import at_sizes
+from .errors import AgentFailure, AgentTimeout, DeploymentError
 from .feed import Inputs
-from .inputs import describe, measured_sets, traced_sizes
+from .inputs import at_sizes, describe, describe_sizes, measured_sets, traced_sizes
 from .messages import MOST, distinct_lines
 
 # Half of what the agent waits for a request before it ends by itself.
 IDLE_S = 900.0
+# In what a process or its runtime says when memory ran out: Python, C++, torch, ONNX Runtime, the kernel.
+OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "not enough memory", "llocate memory", "SIGKILL", "memory ran out")
 
 
 def check_settings(wanted: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
@@ -81,7 +82,7 @@ class Deployer:
         self.check()
         self.close()
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
-        with self.failures_kept():
+        with self.failures_kept(at_measured_sizes=True):
             self.board.put(self.bundle)
             self.live = Deployment(
                 self.board.start(self.bundle),
@@ -115,12 +116,18 @@ class Deployer:
             raise
 
     @contextmanager
-    def failures_kept(self) -> Iterator[None]:
-        """A block whose DeploymentError ends the cell; what a loaded model merely refuses does not."""
+    def failures_kept(self, *, at_measured_sizes: bool = False) -> Iterator[None]:
+        """A block whose DeploymentError ends the cell; what a loaded model merely refuses does not.
+
+        Args:
+            at_measured_sizes: its inferences have the sizes that are measured: an error says which.
+        """
         self.check()
         try:
             yield
         except DeploymentError as error:
+            if at_measured_sizes:
+                self._add_sizes(error)
             if not (isinstance(error, AgentFailure) and self.load is not None):
                 self.failed = error
             raise
@@ -160,6 +167,16 @@ class Deployer:
             if ended:
                 self._note_messages(self.live.channel.stderr_tail())
         self.live = self.load = None
+
+    def _add_sizes(self, error: DeploymentError) -> None:
+        """Say at which sizes it was, and, where memory or time ran out, that others can be chosen."""
+        sizes = describe_sizes(self.cell.file.model.measure)
+        if not sizes or sizes in error.where or sizes in error.wanted:
+            return
+        error.where = f"{error.where}, at {sizes}" if error.where else f"at {sizes}"
+        ran_out = isinstance(error, AgentTimeout) or any(sign in error.found for sign in OUT_OF_MEMORY)
+        if ran_out:
+            error.hint = "; ".join(filter(None, [error.hint, "Model(measure={…}) chooses other sizes"]))
 
     def _cause_of_death(self, pid: int, status: int, said: str) -> Death | None:
         return self.board.cause_of_death(pid, status, said, self.bundle.runtime.packages)

@@ -57,6 +57,7 @@ class LoadReport:
         runtime: versions.
         settings: what was really set, such as threads.
         first: the outputs of the first inference.
+        first_ns: what the first inference took.
     """
 
     load_ns: int
@@ -65,6 +66,7 @@ class LoadReport:
     runtime: Mapping[str, str]
     settings: Mapping[str, Any]
     first: tuple[Array, ...]
+    first_ns: int = 0
 
 
 @dataclass
@@ -134,6 +136,7 @@ class Deployment:
             said["runtime"],
             said["settings"],
             tuple(reply.tensors),
+            said["first_ns"],
         )
 
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:

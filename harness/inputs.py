@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,22 @@ def traced_sizes(model: Model) -> dict[str, int]:
 def measured_sets(model: Model, count: int) -> list[Arrays]:
     """Inputs for the closed loop, at the measured sizes."""
     return [uniform_set(model, model.measure, 1 + index) for index in range(count)]
+
+
+def set_bytes(model: Model, sizes: Mapping[str, int]) -> int:
+    """What one set of inputs takes, without making it."""
+    items = ((math.prod(item.sizes(sizes)), np.dtype(item.dtype).itemsize) for item in model.inputs)
+    return sum(count * size for count, size in items)
+
+
+def describe_sizes(sizes: Mapping[str, int]) -> str:
+    """Sizes for a person: "batch = 1, height = 1080"; "" without dimensions."""
+    return ", ".join(f"{name} = {size}" for name, size in sizes.items())
+
+
+def at_sizes(sizes: Mapping[str, int]) -> str:
+    """Name sizes at the end of a sentence: " at batch = 1, height = 1080"; "" without dimensions."""
+    return f" at {describe_sizes(sizes)}" if sizes else ""
 
 
 def describe(arrays: Mapping[str, Any]) -> str:

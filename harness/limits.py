@@ -29,6 +29,7 @@ class Metric:
         wall_clock: measured with a clock, hence meaningless on an emulated CPU.
         device_limit: whether a device file may limit it: only what a board can spare.
         whole: a number that is counted: shown with all its digits.
+        counts: what its samples are, where the verdict is read with their number: "tried".
         parameters: further keys of a model's ``limits`` that belong to this metric, such as ``deadline_ms``.
     """
 
@@ -39,6 +40,7 @@ class Metric:
     wall_clock: bool = False
     device_limit: bool = False
     whole: bool = False
+    counts: str = ""
     parameters: tuple[str, ...] = ()
 
     @property

@@ -157,6 +157,19 @@ class Closeness:
         return largest
 
 
+class Sizes(dict[str, int]):
+    """A size for each dimension; ``said`` has those that the model file gives itself."""
+
+    said: Mapping[str, int] = {}
+
+    @classmethod
+    def of(cls, said: Mapping[str, int], dims: Mapping[str, tuple[int, int]]) -> Sizes:
+        """The largest of each dimension that the model file gives no size."""
+        made = cls({name: high for name, (_, high) in dims.items()} | dict(said))
+        made.said = said.said if isinstance(said, Sizes) else dict(said)  # also of a model that was copied
+        return made
+
+
 @dataclass(frozen=True)
 class Model:
     """A model to deploy: how to build it, what goes in, how good it must be.
@@ -165,7 +178,8 @@ class Model:
         build: makes the module, in eval mode, with the same weights at every call.
         inputs: in the order of ``forward``'s parameters.
         dims: the range (smallest, largest) of every named dimension.
-        measure: the sizes at which it is timed; where none is given, the smallest.
+        measure: the sizes at which it is timed, and its memory taken; of a dimension that it does not name, the
+            largest: limits must hold for all that is declared.
         limits: metric name (with ``_min`` behind it for a lower bound) to number; also ``deadline_ms``.
         samples: returns real inputs by name, and their labels; the first axis of all counts the samples.
         score: (outputs, labels) → accuracy, larger is better; outputs have the model's own structure, as numpy arrays,
@@ -216,7 +230,16 @@ class Model:
             wanted = "a finite number > 0, or Closeness(rtol=…, atol=…)"
             raise ModelError("tolerance is not usable", wanted=wanted, found=repr(self.tolerance))
         self._check_dims()
-        object.__setattr__(self, "measure", {name: low for name, (low, _) in self.dims.items()} | dict(self.measure))
+        object.__setattr__(self, "measure", Sizes.of(self.measure, self.dims))
+
+    @property
+    def usual_sizes(self) -> dict[str, int]:
+        """The sizes of most inputs that parity tries: as in ``measure``, and the smallest where that names none.
+
+        The largest are tried, too, but a list of nothing else would be a short one.
+        """
+        said = self.measure.said if isinstance(self.measure, Sizes) else self.measure
+        return {name: said.get(name, low) for name, (low, _) in self.dims.items()}
 
     def row_sets(self, outputs: Sequence[str]) -> tuple[RowSet, ...]:
         """What is unordered, by the names that the outputs have.

@@ -9,6 +9,7 @@ from typing import Any
 
 from .agent.timing import since_process_start_ns
 from .board import Board, open_board
+from .board.preflight import check_inputs
 from .build import BuiltModel
 from .bundle import Bundle, make_bundle
 from .bundle.planning import plan_runtime
@@ -23,7 +24,7 @@ from .errors import HilgateError
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
-from .inputs import measured_sets
+from .inputs import describe_sizes, measured_sets
 from .isa.wheels import outlook
 from .measure import known_metrics
 from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, scored_samples, searched_samples
@@ -42,6 +43,8 @@ from .progress import ProgressBars
 MEMORY_SETS = 4
 # A line says beforehand what will take longer than this.
 ANNOUNCE_ABOVE_S = 10.0
+# By the first inference the samples would take so many times the time limit: that is said before the warm-up.
+FAR = 3.0
 
 
 @dataclass
@@ -153,9 +156,11 @@ class Run:
 
         Raises:
             BackendError: the backend's packages are neither there nor can they be shipped.
+            ModelError: its inputs have no room there, at the sizes that are measured.
             LinkError, StorageError, DeploymentError: it cannot be put there.
         """
         board = self.board(cell.device)
+        check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
             runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
@@ -204,14 +209,17 @@ class Run:
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
         """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
         if cell.device.emulated:
-            with self.progress.task(f"measuring {cell.id}"), deployer.failures_kept():
+            with self.progress.task(f"measuring {cell.id}"), deployer.failures_kept(at_measured_sizes=True):
                 sets = measured_sets(cell.file.model, MEMORY_SETS)
                 return self._measured(cell, deployer, take_memory(deployer, sets))
         announced = False
-        with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept():
+        with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept(at_measured_sizes=True):
 
             def report(done: int, wanted: int, left_s: float) -> None:
                 nonlocal announced
+                if done == 0:  # by the first inference, which may be slower than the others
+                    announced = self._warn(cell, wanted, left_s)
+                    return
                 if not announced and left_s > ANNOUNCE_ABOVE_S:
                     self._announce(cell, wanted, left_s)
                 announced = True
@@ -234,6 +242,20 @@ class Run:
         deployer.close()
         self._note_measurement(cell, measured)
         return measured
+
+    def _warn(self, cell: Cell, samples: int, seconds: float) -> bool:
+        """Before the warm-up: that the time will not do by far. Whether it was said."""
+        limit = self.options.time_limit_s
+        if seconds <= FAR * limit:
+            return False
+        sizes = describe_sizes(cell.file.model.measure)
+        at = f" at {sizes}" if sizes else ""
+        other = "; Model(measure={…}) chooses other sizes" if sizes else ""
+        self.tell(
+            f"{cell.id}: the first inference took {seconds / samples:.2g} s{at}; {samples} of them would take "
+            f"{seconds:.0f} s, and --time-limit ends it after {limit:g} s{other}"
+        )
+        return True
 
     def _announce(self, cell: Cell, samples: int, seconds: float) -> None:
         limit = self.options.time_limit_s

@@ -63,7 +63,8 @@ class Operations:
         Header: "artifact", a path; "threads", "interop_threads" and "flush_denormals", alike for all backends;
         "options", the backend's; "inputs", names. Tensors: one set of inputs.
         Reply: "memory_kib" after each step; "load_ns", from the process's start to the first inference done, waiting
-        taken off; "outputs", their names; "runtime", versions; "settings", what was really set.
+        taken off; "first_ns", that inference alone; "outputs", their names; "runtime", versions; "settings", what was
+        really set.
         """
         before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
         from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
@@ -76,7 +77,10 @@ class Operations:
         self.kept, self.written = [], set()  # they were those of other inputs
         (arrays,) = self._sets(tensors)
         inputs, prepared = self._prepared(engine, arrays)
-        outputs = engine.arrays(engine.run(prepared))  # sent before there is another inference: no copy is needed
+        start = time.perf_counter_ns()
+        raw = engine.run(prepared)
+        first_ns = time.perf_counter_ns() - start
+        outputs = engine.arrays(raw)  # sent before there is another inference: no copy is needed
         load_ns = timing.since_process_start_ns() - self.waited_ns
         self.engine = engine
         self.written |= written(self.input_names, arrays, inputs)
@@ -84,6 +88,7 @@ class Operations:
         steps = {"runtime": runtime, "model": loaded, "first": telemetry.memory_kib()}
         reply = {
             "load_ns": load_ns,
+            "first_ns": first_ns,
             "memory_kib": {"before_runtime": before, **{step: memory["peak"] for step, memory in steps.items()}},
             "outputs": engine.output_names() or [name for name, _ in named],
             "runtime": engine.versions(),

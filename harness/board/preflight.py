@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from ..bundle import Bundle
 from ..device import Device
-from ..errors import BackendError, DeviceError, StorageError
+from ..errors import BackendError, DeviceError, ModelError, StorageError
+from ..inputs import describe_sizes, set_bytes
+from ..model import Model
 
 MIB = 1 << 20
 # Kept free on a board's disk: a system whose disk is full to the last byte does strange things.
@@ -88,6 +91,28 @@ def check_memory(device: Device, bundle: Bundle, facts: Mapping[str, Any]) -> No
             where=f"{bundle.entry} for {bundle.backend}",
             hint="a smaller model, or one of reduced precision",
         )
+
+
+def check_inputs(device: Device, model: Model, facts: Mapping[str, Any], sets: int) -> None:
+    """Refuse sizes at which not even the inputs have room, before any is made: a set arrives, and is unpacked.
+
+    Args:
+        sets: so many of them the host makes.
+
+    Raises:
+        ModelError: they have none, on the device or on this machine.
+    """
+    size = set_bytes(model, model.measure)
+    own_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
+    for where, memory_mib, copies in ((device.name, facts["memory_mib"], 2), ("this machine", own_mib, sets + 1)):
+        if memory_mib and copies * size > memory_mib * MIB:
+            raise ModelError(
+                f"the inputs do not fit into the memory of {where} at the sizes that are measured",
+                wanted=f"at most {memory_mib} MiB for {copies} sets of inputs",
+                found=f"{size / MIB:,.0f} MiB each, at {describe_sizes(model.measure) or 'their fixed sizes'}",
+                where=model.name,
+                hint="Model(measure={…}) chooses other sizes; dims says how large an input may be",
+            )
 
 
 def check_disk(device: Device, store: str, room: Mapping[str, Any]) -> None:

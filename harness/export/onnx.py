@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..inputs import at_sizes
 from ..model import Model
 from .example import example_tensors, laid_flat, scripted_parts
-from .shapes import Declared, Shapes, at_sizes, refuted
+from .shapes import Declared, Shapes, refuted
 
 if TYPE_CHECKING:
     import onnx

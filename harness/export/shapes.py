@@ -72,8 +72,3 @@ def seen_shapes(
             continue
         shapes = {name: array.shape for name, array in arrays.items()}
         yield sizes, shapes | {name: tuple(leaf.shape) for name, leaf in zip(outputs, leaves, strict=False)}
-
-
-def at_sizes(sizes: Mapping[str, int]) -> str:
-    """Name the sizes of a model's dimensions, as in "at b = 2, t = 3"; nothing where it has none."""
-    return " at " + ", ".join(f"{name} = {size}" for name, size in sizes.items()) if sizes else ""

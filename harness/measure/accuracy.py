@@ -15,7 +15,7 @@ from ..errors import ModelError
 from ..finding import Finding
 from ..inputs import Arrays
 from ..limits import Metric
-from ..model import Array, Input
+from ..model import Array, Input, Model
 from ..parity.inputs import SAMPLES, samples_of
 from ..user_code import missing_file_hint, users_code, words
 
@@ -37,7 +37,10 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Real samples, cut into the sets of inputs that the model takes at its measured sizes.
+    """Real samples, cut into sets of inputs for one call each.
+
+    Their sizes are their own, within the model's dims; only of an axis that counts them, `measure` says how many go
+    into a call.
 
     Attributes:
         sets: one call's inputs each; the last may repeat samples of the one before, to be of full size.
@@ -91,7 +94,8 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
         raise ModelError("samples() cannot be used", wanted=wanted, found=found, where=where, hint=hint) from error
     if answers.ndim == 0 or len(answers) == 0:
         raise ModelError("the samples have no labels", wanted=wanted, found=f"labels{list(answers.shape)}", where=where)
-    plans = {item.name: _plan(item, columns[item.name], model.measure, len(answers), where) for item in model.inputs}
+    sizes: dict[str, int] = {}
+    plans = {item.name: _plan(item, columns[item.name], model, sizes, len(answers), where) for item in model.inputs}
     (stacked, step), *others = plans.values()
     if any(plan != (stacked, step) for plan in others):
         found = ", ".join(f"{name}: {'one' if one else size}" for name, (one, size) in plans.items())
@@ -104,17 +108,51 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
     return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, count)
 
 
-def _plan(item: Input, column: Array, sizes: Mapping[str, int], count: int, where: str) -> tuple[bool, int]:
-    """(stacked, samples in a set) of one input."""
-    shape = item.sizes(sizes)
-    if column.shape == (count, *shape):
+def _plan(item: Input, column: Array, model: Model, sizes: dict[str, int], count: int, where: str) -> tuple[bool, int]:
+    """(stacked, samples in a set) of one input.
+
+    Args:
+        sizes: of the dimensions that the inputs before have; gains those of this one.
+    """
+    shape = tuple(item.shape)
+    if column.shape[:1] == (count,) and _bind(shape, column.shape[1:], model, sizes):
         return True, 1
-    if shape and column.shape == (count, *shape[1:]) and 0 < shape[0] <= count:
-        return False, shape[0]
-    shapes = " or ".join(str([count, *one]) for one in dict.fromkeys([shape[1:], shape]))
-    few = f"; at least {shape[0]} samples, for so many go into a call" if shape and shape[0] > count else ""
+    if shape and column.shape[:1] == (count,) and _bind(shape[1:], column.shape[1:], model, sizes):
+        step = _step(shape[0], model, sizes, count)
+        if 0 < step <= count and _bind(shape[:1], (step,), model, sizes):
+            return False, step
+    shapes = " or ".join(_written([count, *one], model) for one in dict.fromkeys([shape[1:], shape]))
+    least = _step(shape[0], model, sizes, count) if shape else 0
+    few = f"; at least {least} samples, for so many go into a call" if least > count else ""
     wanted, found = f"{shapes}, as there are {count} labels{few}", f"{list(column.shape)}"
     raise ModelError(f"the samples of {item.name!r} do not fit", wanted=wanted, found=found, where=where)
+
+
+def _bind(shape: Sequence[int | str], found: Sequence[int], model: Model, sizes: dict[str, int]) -> bool:
+    """Whether sizes are what a shape allows, and what the inputs before have; if so, they are kept in ``sizes``."""
+    bound = dict(sizes)
+    if len(shape) != len(found):
+        return False
+    for size, its in zip(shape, found, strict=True):
+        low, high = model.dims[size] if isinstance(size, str) else (size, size)
+        if not low <= its <= high or (isinstance(size, str) and bound.setdefault(size, its) != its):
+            return False
+    sizes.update(bound)
+    return True
+
+
+def _step(first: int | str, model: Model, sizes: Mapping[str, int], count: int) -> int:
+    """How many samples go into a call, where its first axis counts them: as measured, if there are so many."""
+    if not isinstance(first, str):
+        return first
+    low, _ = model.dims[first]
+    return sizes.get(first, max(min(model.measure[first], count), low))
+
+
+def _written(shape: Sequence[int | str], model: Model) -> str:
+    """A shape, with the range of each named size."""
+    ends = {name: f"{low}…{high}" if low < high else str(low) for name, (low, high) in model.dims.items()}
+    return f"[{', '.join(ends[size] if isinstance(size, str) else str(size) for size in shape)}]"
 
 
 def _cut(columns: Mapping[str, Array], count: int, step: int, stacked: bool) -> Iterator[Arrays]:

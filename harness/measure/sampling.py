@@ -151,7 +151,8 @@ def take_samples(
         source: starts and loads fresh processes.
         content: the inputs.
         time_limit_s: for all of it, loading included; at least one sample is taken.
-        report: is told (samples done, samples wanted, seconds that are left) as it goes on.
+        report: is told (samples done, samples wanted, seconds that are left) as it goes on; beforehand by what the
+            first inference took.
 
     Raises:
         LinkError: the device could not be reached, and there is no sample.
@@ -211,6 +212,8 @@ def _use_process(
     deployment, load = source.fresh()
     with deployment:
         measured.loads.append(load)
+        if len(measured.loads) == 1:  # what it will take is said beforehand
+            report(0, at_least, at_least * load.first_ns / 1e9)
         loop = ClosedLoop(deployment, source, content, lambda: report(measured.count, measured.wanted, measured.left_s))
         loop.begin(measured.contents)
         try:

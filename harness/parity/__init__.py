@@ -5,4 +5,4 @@ from __future__ import annotations
 
 from ..limits import Metric
 
-PARITY = Metric("parity", "", "the worst error, as a multiple of what float32 arithmetic itself is off")
+PARITY = Metric("parity", "", "the worst error, as a multiple of what float32 arithmetic itself is off", counts="tried")

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..export import Artifact
-from ..export.shapes import Place, at_sizes, refuted
+from ..export.shapes import Place, refuted
+from ..inputs import at_sizes
 from ..model import Array, Model
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ..inputs import Arrays
+from ..inputs import Arrays, set_bytes
 from ..model import FLOAT_TYPES, Input, Model
 from .fills import Fill, denormal_places
 
@@ -72,11 +72,21 @@ class InputSpace:
     """All inputs that a model file allows.
 
     Attributes:
-        samples: real ones, at the measured sizes.
+        samples: real ones, all of one size.
     """
 
     model: Model
     samples: Sequence[Arrays] = ()
+
+    @cached_property
+    def sample_sizes(self) -> dict[str, int]:
+        """The sizes of the samples' dimensions."""
+        return {
+            name: size
+            for item in self.model.inputs
+            for name, size in zip(item.shape, self.samples[0][item.name].shape, strict=True)
+            if isinstance(name, str)
+        }
 
     def make(self, recipe: Recipe) -> Arrays:
         """The arrays, by name."""
@@ -91,8 +101,7 @@ class InputSpace:
 
     def bytes(self, recipe: Recipe) -> int:
         """What its arrays take."""
-        items = self.model.inputs
-        return sum(math.prod(item.sizes(recipe.sizes)) * np.dtype(item.dtype).itemsize for item in items)
+        return set_bytes(self.model, recipe.sizes)
 
     def recipes(self) -> st.SearchStrategy[Recipe]:
         """Every size in its range, values all over theirs, real samples mutated."""
@@ -108,14 +117,14 @@ class InputSpace:
     def essential(self) -> list[Recipe]:
         """Tried before all others, however slow the device is.
 
-        At the measured sizes: spread, ends, zeros, and each of NaN and the infinities that is allowed; then the
+        At the usual sizes: spread, ends, zeros, and each of NaN and the infinities that is allowed; then the
         smallest and the largest sizes.
         """
         model = self.model
-        made = [*self.whole_range(), self._alike(model.measure, Fill("constant"))]
+        made = [*self.whole_range(), self._alike(model.usual_sizes, Fill("constant"))]
         for value in (math.nan, math.inf, -math.inf):
             if any(value in _specials(item) for item in model.inputs):
-                made.append(self._alike(model.measure, Fill("uniform", seed=1), value))
+                made.append(self._alike(model.usual_sizes, Fill("uniform", seed=1), value))
         for end in (0, 1):
             sizes = {name: ends[end] for name, ends in model.dims.items()}
             made.append(self._alike(sizes, Fill("uniform", seed=1)))
@@ -131,12 +140,12 @@ class InputSpace:
         made = []
         for name, (low, high) in self.model.dims.items():
             sizes = range(low, high + 1) if high - low < FEW else ()
-            made += [self._alike({**self.model.measure, name: size}, Fill("uniform", seed=5)) for size in sizes]
+            made += [self._alike({**self.model.usual_sizes, name: size}, Fill("uniform", seed=5)) for size in sizes]
         return made
 
     def whole_range(self) -> list[Recipe]:
-        """At the measured sizes: values spread over the range, and its ends mixed."""
-        return [self._alike(self.model.measure, fill) for fill in (Fill("uniform", seed=1), Fill("ends", seed=2))]
+        """At the usual sizes: values spread over the range, and its ends mixed."""
+        return [self._alike(self.model.usual_sizes, fill) for fill in (Fill("uniform", seed=1), Fill("ends", seed=2))]
 
     def holds(self, recipe: Recipe) -> bool:
         """Whether a recipe from elsewhere is one of these: the samples may have become fewer."""
@@ -148,22 +157,22 @@ class InputSpace:
         return sized and filled
 
     def _has(self, base: int, recipe: Recipe) -> bool:
-        return base < len(self.samples) and dict(recipe.sizes) == dict(self.model.measure)
+        return base < len(self.samples) and dict(recipe.sizes) == self.sample_sizes
 
     def _corners(self) -> Iterator[Recipe]:
-        measure = self.model.measure
+        usual = self.model.usual_sizes
         for index in range(min(len(self.samples), 2)):
             yield self._sample(index, 0.0, 0, ())
             yield self._sample(index, (0.1, 0.5)[index], 5, ())
         for kind in ("near-equal", "ties", "ascending", "descending", "narrow", "magnitudes", "denormal"):
-            yield self._alike(measure, Fill(kind, seed=3))
-        yield self._alike(measure, Fill("constant", -0.0))
+            yield self._alike(usual, Fill(kind, seed=3))
+        yield self._alike(usual, Fill("constant", -0.0))
         for end in (0, 1):
-            yield Recipe(measure, tuple(Fill("constant", item.range[end]) for item in self.model.inputs))
+            yield Recipe(usual, tuple(Fill("constant", item.range[end]) for item in self.model.inputs))
         for name, (low, high) in self.model.dims.items():
             for size in dict.fromkeys((*SIZES, (low + high) // 2 | 1)):
                 if low <= size <= high:
-                    yield self._alike({**measure, name: size}, Fill("uniform", seed=4))
+                    yield self._alike({**usual, name: size}, Fill("uniform", seed=4))
 
     def _alike(self, sizes: Mapping[str, int], fill: Fill, value: float = 0.0) -> Recipe:
         """Every input filled alike, but not with the same numbers; with a special value amid each that may have it."""
@@ -181,7 +190,7 @@ class InputSpace:
             own = special[index] if index < len(special) else None
             fill = Fill("sample", seed=seed + index, base=base, changed=changed, special=(own,) if own else ())
             fills.append(fill)
-        return Recipe(self.model.measure, tuple(fills))
+        return Recipe(self.sample_sizes, tuple(fills))
 
 
 def once(recipes: Iterable[Recipe]) -> list[Recipe]:
@@ -242,7 +251,7 @@ def _elements(item: Input) -> st.SearchStrategy[Any]:
 
 
 def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:
-    """Of a model's samples, cut into sets of the measured sizes, those that are mutated: what goes into one call."""
+    """Of a model's samples, cut into sets of their own sizes, those that are mutated: what goes into one call."""
     size = sum(array.nbytes for array in sets[0].values()) if sets else 1
     count = max(min(SAMPLES, len(sets), SAMPLE_BYTES // max(size, 1)), min(len(sets), 1))
     chosen = np.linspace(0, len(sets) - 1, count).round().astype(int)

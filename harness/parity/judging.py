@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import AgentFailure, ModelError
 from ..inputs import Arrays
 from ..model import Array
@@ -98,7 +100,19 @@ class Judging:
             (after,) = self.infer([recipe])
         except AgentFailure:
             return True
-        return differ(before, after)
+        return self.are_apart(recipe, before, after)
+
+    def are_apart(self, recipe: Recipe, first: list[Array], second: list[Array]) -> bool:
+        """Whether two answers to one input differ by more than what is allowed: a runtime may round in another order.
+
+        Raises: as ``judge``.
+        """
+        if not differ(first, second):
+            return False
+        expected = self.reference.widened(self.reference.space.make(recipe), recipe.key)
+        if not len(first) == len(second) == len(expected):
+            return True
+        return any(_is_apart(self.limit, *each) for each in zip(expected, first, second, strict=True))
 
     def is_asked(self, recipe: Recipe) -> bool:
         """Whether an answer waits."""
@@ -217,6 +231,20 @@ class Judging:
             f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
             "within the tolerance: does forward draw random numbers, or keep something from call to call?"
         )
+
+
+def _is_apart(limit: float, expected: Expected, first: Array, second: Array) -> bool:
+    if not differ([first], [second]):
+        return False
+    if first.dtype.kind != "f" or first.dtype != second.dtype or first.shape != second.shape:
+        return True
+    if not np.array_equal(np.isfinite(first), np.isfinite(second)):
+        return True
+    closeness = expected.closeness
+    allowed = limit * (expected.scale if closeness is None else closeness.allowed(first))
+    with np.errstate(invalid="ignore"):
+        off = np.abs(first.astype(np.float64) - second.astype(np.float64))
+    return bool((off > allowed).any())
 
 
 def _integers(expected: list[Expected]) -> list[str]:

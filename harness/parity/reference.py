@@ -56,7 +56,7 @@ class Reference:
     The float64 module is made on the first use: it takes twice the model's memory.
 
     Args:
-        samples: gives real inputs, at the measured sizes, which the search mutates; called when they are needed.
+        samples: gives real inputs, all of one size, which the search mutates; called when they are needed.
 
     Attributes:
         computed: how many inputs were run, and not remembered.

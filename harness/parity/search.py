@@ -24,7 +24,7 @@ from ..finding import Finding
 from ..model import Array, Closeness
 from . import PARITY
 from .budget import Budget, Clock, effort_notes
-from .comparison import Difference, differ
+from .comparison import Difference
 from .drawing import EXAMPLES, Stopped, aim, drawn, search
 from .finds import Finds
 from .inputs import InputSpace, Recipe, once
@@ -49,6 +49,10 @@ FIXED_SHARE = 0.5
 # Inputs that fail, kept for the locating: the simplest, and others beside it.
 FAILING = 3
 # What is said of an artifact that keeps state where the module keeps none.
+UNSTEADY = (
+    "the answers change from call to call, for the same input: the artifact keeps state or draws random numbers, which "
+    "the module does not"
+)
 STATE = (
     "the answers change from call to call, for the same input: they differ before and after another, so the artifact "
     "keeps state (or draws random numbers), which the module does not"
@@ -210,8 +214,6 @@ class ParitySearch:
         first, other, *_ = self.space.whole_range()
         if not self.judging.changes_around(first, other):
             return
-        if (impurity := self.reference.impurity) is not None:
-            raise impurity
         self.stateful = STATE
         with contextlib.suppress(Mismatch):
             self.check(first)
@@ -229,7 +231,7 @@ class ParitySearch:
             return ""
         try:
             (used,) = self.infer([failing])
-            return STATE_FRESH if differ(used, self.fresh(failing)) else ""
+            return STATE_FRESH if self.judging.are_apart(failing, used, self.fresh(failing)) else ""
         except AgentFailure:
             return ""
 
@@ -378,8 +380,8 @@ class ParitySearch:
             return f"{self.stateful} (input: {failing})"  # it is right by itself: there is nothing to replay
         if self.keep_replay is not None:
             details["replay"] = self.keep_replay(failing, self.worst)
-        unsteady = "the answers change from call to call, for the same input; " if self.unsteady else ""
-        unsteady = f"{self.stateful}; " if self.stateful else unsteady
+        changing = self.stateful or (UNSTEADY if self.unsteady else "")
+        unsteady = f"{changing}; " if changing else ""
         failure = f"{unsteady}{self._told(self.worst, failing)}"
         if self.known:
             failure += f"; {self.known} of earlier runs' counterexamples came first"

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..checks import Check, Verdict
 from ..evidence import CellRecord
+from ..inputs import describe_sizes
 from ..limits import Metric
 
 STYLES = {
@@ -44,6 +45,8 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         device = cells[0].cell.device
         emulated = ", emulated" if device.emulated else ""
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
+        if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
+            console.print(Text(f"timed, and memory taken, at {sizes}"))
         table = _table(cells)
         console.print(table if table.__rich_measure__(console, console.options).minimum <= width else _narrow(cells))
         for line in (*_reasons(cells), *_operators(cells)):
@@ -115,6 +118,17 @@ def _metrics(cells: Iterable[CellRecord]) -> list[str]:
     return list(dict.fromkeys(check.finding.metric.name for record in cells for check in record.checks))
 
 
+def _checks(cells: Iterable[CellRecord]) -> Iterator[Check]:
+    return (check for record in cells for check in record.checks)
+
+
+def _is_sized(check: Check) -> bool:
+    """Whether something was measured that depends on the inputs' sizes: time, memory, instructions."""
+    metric = check.finding.metric
+    sized = metric.wall_clock or metric.name in ("memory_peak_mib", "instructions_per_inference")
+    return sized and check.verdict is not Verdict.NOT_APPLICABLE
+
+
 def _find(record: CellRecord, name: str) -> Check | None:
     return next((check for check in record.checks if check.finding.metric.name == name), None)
 
@@ -126,7 +140,8 @@ def _shown(check: Check | None) -> Text:
     value = "" if finding.value is None else finding.metric.shown(finding.value, 3)
     if finding.confidence is not None and finding.bound is not None:
         value += f" ({_sign(finding.metric)} {finding.metric.shown(finding.bound, 3)})"
-    return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]))
+    tried = f" ({finding.samples} {finding.metric.counts})" if finding.metric.counts and finding.samples else ""
+    return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]), tried)
 
 
 def _sign(metric: Metric) -> str:

@@ -17,6 +17,7 @@ from harness.inputs import Arrays
 from harness.measure.accuracy import AccuracyRun, SampleSet, eager_accuracy, read_samples
 from harness.model import Array
 from harness.model_file import ModelFile
+from harness.parity.inputs import InputSpace
 
 Forward = Callable[..., Any]
 
@@ -63,6 +64,7 @@ def outputs_of(model: BuiltModel, samples: SampleSet) -> list[list[Array]]:
         pytest.param(BATCH, {"batch": 4}, (10, 2), 3, (4, 2), id="not-a-multiple-of-the-batch"),
         pytest.param(BATCH, {"batch": 4}, (4, 2), 1, (4, 2), id="one-batch"),
         pytest.param(BATCH, {"batch": 4}, (3, 4, 2), 3, (4, 2), id="a-batch-each"),
+        pytest.param(BATCH, {"batch": 8}, (3, 2), 1, (3, 2), id="fewer-than-a-batch"),
         pytest.param(FOUR, {}, (6, 2), 2, (4, 2), id="fixed-first-axis"),
         pytest.param(ONE, {}, (5, 2), 5, (2,), id="without-a-batch-axis"),
     ],
@@ -77,6 +79,47 @@ def test_every_sample_goes_into_a_call_and_comes_back_in_its_place(
     assert samples is not None
     assert [arrays["x"].shape for arrays in samples.sets] == [of_a_call] * calls
     np.testing.assert_array_equal(samples.join([one for (one,) in outputs_of(model, samples)]), column)
+
+
+PICTURE = Input("x", shape=("batch", "height", "width"))
+PICTURES = {"batch": (1, 8), "height": (1, 1080), "width": (1, 1920)}
+
+
+@pytest.mark.parametrize(
+    ("shape", "measure", "of_a_call"),
+    [
+        pytest.param((9, 4, 6), {"batch": 1}, (1, 4, 6), id="smaller-than-measured"),
+        pytest.param((9, 4, 6), {}, (8, 4, 6), id="nothing-said"),
+        pytest.param((3, 4, 6), {}, (3, 4, 6), id="fewer-than-the-largest-batch"),
+        pytest.param((3, 2, 4, 6), {}, (2, 4, 6), id="a-batch-each"),
+    ],
+)
+def test_samples_have_sizes_of_their_own(
+    shape: tuple[int, ...], measure: dict[str, int], of_a_call: tuple[int, ...]
+) -> None:
+    column = counted(*shape)
+    model = built(same, [PICTURE], ({"x": column}, np.zeros(len(column))), dims=PICTURES, measure=measure)
+    samples = read_samples(model)
+    assert samples is not None
+    assert {arrays["x"].shape for arrays in samples.sets} == {of_a_call}
+    np.testing.assert_array_equal(samples.join([one for (one,) in outputs_of(model, samples)]), column)
+    assert InputSpace(model.model, samples.sets).sample_sizes == dict(zip(PICTURES, of_a_call, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "what"),
+    [
+        pytest.param(((3, 4, 2000), (3, 4)), "the samples of 'x' do not fit", id="beyond-the-range"),
+        pytest.param(((3, 4, 6), (3, 5)), "the samples of 'y' do not fit", id="two-sizes-of-one-dimension"),
+    ],
+)
+def test_samples_of_sizes_that_are_not_declared_are_an_error(shapes: Sequence[tuple[int, ...]], what: str) -> None:
+    inputs = [PICTURE, Input("y", shape=("batch", "height"))]
+    arrays = {name: counted(*shape) for name, shape in zip("xy", shapes, strict=True)}
+    with pytest.raises(ModelError) as caught:
+        read_samples(built(lambda x, y: x, inputs, (arrays, [0] * 3), dims=PICTURES))
+    assert caught.value.what == what
+    assert "1…1080" in caught.value.wanted
 
 
 @pytest.mark.parametrize(

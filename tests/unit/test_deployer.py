@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +12,7 @@ import pytest
 from harness.agent.frames import encode
 from harness.deployer import IDLE_S, Deployer
 from harness.deployment import DeviceTime, Timeouts
+from harness.errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError
 
 NOTHING = cast(Any, None)
 
@@ -42,6 +44,30 @@ def test_a_process_is_shared_unless_it_was_idle_for_long(
     deployer.live, deployer.load = live, load
     monkeypatch.setattr(deployer, "fresh", lambda: (fresh, load))
     assert (deployer.shared()[0] is fresh) is again
+
+
+@pytest.mark.parametrize(
+    ("error", "chooses"),
+    [
+        pytest.param(AgentDied("the agent died", found="killed by SIGKILL"), True, id="killed"),
+        pytest.param(AgentFailure("load failed", found="MemoryError"), True, id="python"),
+        pytest.param(AgentFailure("load failed", found="RuntimeError: std::bad_alloc"), True, id="c++"),
+        pytest.param(AgentTimeout("no answer", hint="--time-limit SECONDS"), True, id="time"),
+        pytest.param(AgentFailure("load failed", found="30 must match 3"), False, id="the-model's-own"),
+    ],
+)
+@pytest.mark.parametrize("measured", [pytest.param(True, id="measuring"), pytest.param(False, id="parity")])
+def test_what_goes_wrong_while_measuring_says_at_which_sizes(
+    deployer: Deployer, error: DeploymentError, chooses: bool, measured: bool
+) -> None:
+    model = SimpleNamespace(measure={"batch": 2, "height": 1080})
+    deployer.cell = cast(Any, SimpleNamespace(file=SimpleNamespace(model=model)))
+    fresh = copy.copy(error)
+    with pytest.raises(type(error)), deployer.failures_kept(at_measured_sizes=measured):
+        raise fresh
+    assert (fresh.where == "at batch = 2, height = 1080") is measured
+    assert ("measure={…}" in fresh.hint) is (chooses and measured)
+    assert fresh.hint.startswith(error.hint)
 
 
 @pytest.mark.parametrize(

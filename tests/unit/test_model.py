@@ -1,8 +1,10 @@
 """Model files: what one may say, and what a message says when it is wrong."""
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,13 +168,30 @@ DIMS = {"batch": (1, 8), "t": (0, 5)}
 @pytest.mark.parametrize(
     ("measure", "found"),
     [
-        pytest.param({}, {"batch": 1, "t": 0}, id="smallest"),
-        pytest.param({"batch": 8}, {"batch": 8, "t": 0}, id="one-given"),
+        pytest.param({}, {"batch": 8, "t": 5}, id="largest"),
+        pytest.param({"batch": 1}, {"batch": 1, "t": 5}, id="one-given"),
         pytest.param({"batch": 2, "t": 5}, {"batch": 2, "t": 5}, id="all-given"),
     ],
 )
-def test_it_is_timed_at_the_smallest_sizes_unless_told(measure: dict[str, int], found: dict[str, int]) -> None:
+def test_it_is_timed_at_the_largest_sizes_unless_told(measure: dict[str, int], found: dict[str, int]) -> None:
     assert Model(build=build, inputs=[IMAGE], dims=DIMS, measure=measure).measure == found
+
+
+@pytest.mark.parametrize(
+    ("measure", "found"),
+    [
+        pytest.param({}, {"batch": 1, "t": 0}, id="smallest"),
+        pytest.param({"batch": 8}, {"batch": 8, "t": 0}, id="one-given"),
+        pytest.param({"t": 5}, {"batch": 1, "t": 5}, id="the-largest-given"),
+    ],
+)
+def test_parity_tries_most_inputs_at_the_smallest_sizes_unless_told(
+    measure: dict[str, int], found: dict[str, int]
+) -> None:
+    model = Model(build=build, inputs=[IMAGE], dims=DIMS, measure=measure)
+    assert model.usual_sizes == found
+    assert replace(model, name="again").usual_sizes == found
+    assert pickle.loads(pickle.dumps(model)).usual_sizes == found  # noqa: S301  # our own
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,96 @@ def test_answers_that_change_from_call_to_call_are_said_to(wrong: Callable[[int]
     assert finding.failure.startswith("the answers change from call to call, for the same input")
 
 
+class Remembers:
+    """A backend that answers rightly, but for what it keeps."""
+
+    def __init__(self, keep: Callable[[Array, Array], Array]) -> None:
+        self.keep, self.kept = keep, np.zeros((), np.float32)
+
+    def __call__(self, arrays: Arrays) -> list[Array]:
+        answer = arrays["x"] * 2 + self.kept
+        self.kept = np.asarray(self.keep(self.kept, arrays["x"]), np.float32)
+        return [answer.astype(np.float32)]
+
+
+KEEPING = [
+    pytest.param(lambda kept, x: x.mean(), id="the-last-input"),
+    pytest.param(lambda kept, x: kept + 1, id="a-count"),
+    pytest.param(lambda kept, x: 0.9 * kept + 0.1 * x.mean(), id="an-average"),
+    pytest.param(lambda kept, x: np.float32(len(x) == 8) * 7, id="after-one-size-only"),
+    pytest.param(lambda kept, x: np.maximum(kept, (len(x) == 8) * 7), id="from-one-size-on"),
+]
+
+
+@pytest.mark.parametrize("keep", KEEPING)
+def test_an_artifact_that_keeps_state_is_said_to_and_nothing_is_located(keep: Callable[[Array, Array], Array]) -> None:
+    model, space = built(), Reference(built()).space
+    located: list[Sequence[Recipe]] = []
+
+    def locate(recipes: Sequence[Recipe]) -> Any:
+        located.append(recipes)
+
+    search = searching(
+        Remembers(keep),
+        model,
+        locate=locate,
+        fresh=lambda recipe: Remembers(keep)(space.make(recipe)),
+    )
+    finding = search.run(search.check)
+    assert (verdict(finding), located) == (Verdict.FAIL, [])
+    assert finding.value is not None
+    assert finding.value > 10
+    assert "change from call to call, for the same input" in finding.failure
+    assert "keeps state" in finding.failure
+
+
+def test_a_runtime_that_rounds_in_another_order_each_time_keeps_no_state() -> None:
+    backend, calls = counting(lambda arrays: [arrays["x"] * 2 * np.float32(1 + 6e-7 * (len(calls) % 2))])
+    search = searching(backend, built(tolerance=30.0))
+    finding = search.run(search.check)
+    assert (verdict(finding), finding.failure) == (Verdict.PASS, "")
+    assert finding.value is not None
+    assert finding.value > 4
+
+
+def test_what_is_merely_wrong_is_not_said_to_keep_state() -> None:
+    space = Reference(built()).space
+    search = searching(lambda arrays: [arrays["x"]], fresh=lambda recipe: [space.make(recipe)["x"]])
+    assert "state" not in search.run(search.check).failure
+
+
+def test_a_model_that_draws_random_numbers_on_some_inputs_only_is_inconclusive() -> None:
+    model = built(lambda x: x * 2 + torch.rand(1) if len(x) == 3 else x * 2)
+    search = searching(lambda arrays: [arrays["x"] * 2 + np.float32(size(arrays) == 3)], model)
+    finding = search.run(search.check)
+    assert verdict(finding) is Verdict.INCONCLUSIVE
+    assert "forward draws random numbers (rand)" in finding.missing
+
+
+def test_a_busy_machine_tries_as_many_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(arrays: Arrays) -> list[Array]:
+        time.sleep(0.003)  # somebody else computes
+        return honest(arrays)
+
+    busy, quiet = searching(waits, search_s=60.0), searching(search_s=60.0)
+    assert busy.run(busy.check).samples == quiet.run(quiet.check).samples
+    assert quiet.tried > DRAWN
+
+
+def test_a_list_that_was_not_finished_is_a_note() -> None:
+    search = searching(lambda arrays: [np.nextafter(arrays["x"] * 2, np.float32(0))], search_s=0.0)
+    finding = search.run(search.check)
+    fixed = finding.details["fixed_list"]
+    assert (verdict(finding), fixed["tried"]) == (Verdict.PASS, finding.samples)
+    assert fixed["of"] > fixed["tried"]
+    assert f"{fixed['tried']} of the {fixed['of']} inputs of its fixed list" in finding.notes[0]
+
+
+def test_a_list_that_was_finished_is_none() -> None:
+    search = searching()
+    assert search.run(search.check).notes == ()
+
+
 def test_steady_answers_are_not_said_to_change() -> None:
     search = searching(lambda arrays: [arrays["x"]])
     assert "change" not in search.run(search.check).failure

@@ -1,5 +1,6 @@
 """The table at the end of a run: every metric, value, verdict and reason is in it, however wide the terminal."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,22 @@ def test_errors_and_notes_are_there_as_they_are(more: dict[str, Any], line: str)
 )
 def test_a_title_names_model_and_device(more: dict[str, str], title: str) -> None:
     assert shown(record("torchscript", check(), **more)).splitlines()[0] == title
+
+
+def test_the_sizes_that_were_timed_stand_below_the_title() -> None:
+    one = record("torchscript", check())
+    dims = {"batch": (1, 2), "height": (16, 1080)}
+    sized = Model(build=build, inputs=[Input("x", shape=("batch", "height"))], dims=dims, name="net")
+    cell = replace(one.cell, file=replace(one.cell.file, model=sized))
+    lines = shown(CellRecord(cell, checks=one.checks)).splitlines()
+    assert lines[1] == "timed, and memory taken, at batch = 2, height = 1080"
+    assert "timed" not in shown(one)  # of one that has no sizes to choose from
+    assert "timed" not in shown(CellRecord(cell, checks=[check(PARITY)]))
+
+
+def test_parity_says_how_many_inputs_were_tried() -> None:
+    one = check(PARITY, value=4.1, bound=4.1, limit=30, samples=163)
+    assert row(shown(record("torchscript", one)), "parity")[1] == "4.1 PASS (163 tried)"
 
 
 def test_every_model_has_a_table_of_its_own() -> None:
