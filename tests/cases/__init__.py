@@ -1,0 +1,106 @@
+"""Cases: models as users write them, most of them made from public bug reports, each with the verdict that is right.
+
+The files are as a user's would be: neither typed nor formatted. They are copied before they are run, for some of them
+write files beside themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+
+PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
+BOTH = ("onnxruntime", "torchscript")
+NATIVE = (*BOTH, "libtorch")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is right for one model file.
+
+    Attributes:
+        file: its path in this folder.
+        verdicts: what each backend's cell should come to when parity alone is asked for.
+        says: texts that must stand in every cell's errors, reasons or notes: the cause is named.
+        silent: texts that must not.
+    """
+
+    file: str
+    verdicts: Mapping[str, str]
+    says: Sequence[str] = ()
+    silent: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Its model's."""
+        return Path(self.file).stem
+
+
+def _both(verdict: str) -> dict[str, str]:
+    return dict.fromkeys(BOTH, verdict)
+
+
+def _case(name: str, verdicts: Mapping[str, str], *says: str, silent: Sequence[str] = ()) -> Case:
+    return Case(f"{name}.py", verdicts, says, silent)
+
+
+# What is right was found by hand: exported with plain torch, run in plain ONNX Runtime and as a plain trace, beside
+# eager, with torch 2.13 and ONNX Runtime 1.32. Where an exporter is wrong today, a later one may be right.
+PARITY = [
+    _case("masked_scatter", _both(PASS)),
+    _case("bidirectional_by_hand", _both(PASS)),
+    _case("resize_to_one_pixel", _both(PASS)),
+    _case("avgpool_ceil", _both(PASS)),
+    _case("knn_ties", _both(PASS)),
+    _case("batchnorm_batch_statistics", _both(PASS)),
+    _case("dropout_always_on", _both(INCONCLUSIVE), "random", "dropout"),
+    _case("sliding_buffer", _both(INCONCLUSIVE), "state", "past", silent=["random"]),
+    _case("cache_within_call", _both(PASS)),
+    _case("positions_grow", {"onnxruntime": PASS, "torchscript": FAIL}, silent=["random"]),
+    _case("export_branch", _both(FAIL)),
+    _case("odd_graph", _both(PASS)),
+    _case("inputs_swapped", _both(FAIL), "attention_mask", "token_type_ids"),
+    _case("output_with_none", _both(FAIL), "Output", "wrap"),
+    _case("windows_int_batch", _both(FAIL)),
+    _case("bfloat16", {"onnxruntime": FAIL, "torchscript": PASS}),
+    _case("uint8_wraps", _both(PASS)),
+    _case("compiled", {"onnxruntime": PASS}),
+    _case("scripted_file", dict.fromkeys(NATIVE, PASS)),
+    _case("checkpoint_prefix", _both(FAIL), "_orig_mod"),
+    _case("distribution_policy", _both(PASS)),
+    _case("weight_norm", _both(PASS)),
+    _case("wrapped_forward", _both(PASS)),
+    _case("running_sums", _both(PASS)),
+    _case("reused_output_buffer", dict.fromkeys(NATIVE, PASS)),
+    _case("warnings_of_the_user", {"onnxruntime": PASS}),
+    _case("pooling_a_camera_picture", _both(PASS)),
+    _case("group_norm_of_a_flat_picture", _both(PASS)),
+    Case("global_settings/first.py", _both(PASS)),
+    Case("global_settings/second.py", _both(PASS)),
+    Case("two_packages/a/policy_a.py", {"onnxruntime": PASS}),
+    Case("two_packages/b/policy_b.py", {"onnxruntime": PASS}),
+]
+
+
+def copied(folder: Path) -> Path:
+    """Copy all files into a folder; returns it."""
+    shutil.copytree(FOLDER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__init__.py", "__pycache__"))
+    return folder
+
+
+def options(folder: Path, cases: Iterable[Case]) -> list[str]:
+    """Name the model files of cases, copied into a folder, for a command line."""
+    return [f"--model={folder / case.file}" for case in cases]
+
+
+def told(cell: Mapping[str, Any]) -> str:
+    """All that the evidence says of a cell in words."""
+    reasons = [check["reason"] for check in cell["checks"]]
+    details = [json.dumps(check.get("ties")) for check in cell["checks"] if check.get("ties")]
+    return "\n".join([cell.get("error") or "", *reasons, *cell.get("notes", []), *details])
