@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.cases import BOTH, NATIVE, PARITY, Case, copied, options, told
+from tests.cases import NATIVE, PARITY, Case, copied, options, told
 
 from .conftest import Outcome, Project
 
 pytestmark = pytest.mark.slow
 
 SECONDS = 900.0
+ONNX = ("--backend", "onnxruntime")
+TIMED = (
+    "two_in_a_hundred.py",
+    "time_depends_on_content.py",
+    "divide_in_place/in_place.py",
+    "divide_in_place/copied.py",
+)
 
 
 def _run(project: Project, *arguments: str) -> Outcome:
@@ -52,3 +59,64 @@ def test_a_model_gets_the_verdict_that_is_right_and_the_cause_is_named(
     assert cell["verdict"] == case.verdicts[backend], told(cell)
     assert [text for text in case.says if text not in told(cell)] == [], told(cell)
     assert [text for text in case.silent if text in told(cell)] == [], told(cell)
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Latency of the models whose time depends on their content, or that write into their input."""
+    project = Project(tmp_path_factory.mktemp("timed"))
+    project.write("pytest.ini", "[pytest]\n")
+    folder = copied(project.folder / "models")
+    models = [f"--model={folder / name}" for name in TIMED]
+    return _run(project, *models, "--backend", "torchscript", "-k", "p50 or p99", "--time-limit", "20")
+
+
+def _check(outcome: Outcome, model: str, metric: str) -> dict[str, Any]:
+    checks = {check["metric"]: check for check in _cell(outcome, model, "torchscript")["checks"]}
+    return dict(checks[metric])
+
+
+def test_two_inputs_in_a_hundred_that_take_far_longer_fail_a_p99(timed: Outcome) -> None:
+    check = _check(timed, "two_in_a_hundred", "latency_p99_ms")
+    assert (check["verdict"], check["value"] > 4) == ("FAIL", True), check
+
+
+def test_the_samples_of_the_model_file_are_timed_and_decide(timed: Outcome) -> None:
+    check = _check(timed, "time_depends_on_content", "latency_p99_ms")
+    assert check["verdict"] in ("FAIL", "INCONCLUSIVE"), check
+    assert check["value"] > 20, check
+
+
+def test_a_model_that_divides_in_place_gets_its_input_anew_each_time(timed: Outcome) -> None:
+    in_place, copied_first = (_check(timed, name, "latency_p50_ms")["value"] for name in ("in_place", "copied"))
+    assert in_place > copied_first / 3  # without it, 84 times less
+    assert "writes into its input 'image'" in told(_cell(timed, "in_place", "torchscript"))
+
+
+def test_limits_are_judged_at_the_largest_sizes_and_the_table_says_so(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    project = Project(tmp_path_factory.mktemp("sizes"))
+    project.write("pytest.ini", "[pytest]\n")
+    model = copied(project.folder / "models") / "sizes_not_chosen.py"
+    options = ("--backend", "onnxruntime", "-k", "p99 or memory", "--time-limit", "10")
+    done = _run(project, f"--model={model}", *options)
+    cell = done.evidence["cells"][0]
+    verdicts = {check["metric"]: check["verdict"] for check in cell["checks"]}
+    assert verdicts["memory_peak_mib"] == "FAIL", told(cell)
+    assert verdicts["latency_p99_ms"] in ("FAIL", "INCONCLUSIVE"), told(cell)
+    assert "height = 1080" in done.output
+
+
+def test_two_models_of_one_name_are_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    project = Project(tmp_path_factory.mktemp("names"))
+    project.write("pytest.ini", "[pytest]\n")
+    folder = copied(project.folder / "models") / "same_name"
+    done = _run(project, f"--model={folder / 'left/model.py'}", f"--model={folder / 'right/model.py'}", *ONNX)
+    assert done.status != 0
+    assert 'name="…"' in done.output, done.output
+
+
+def test_two_packages_of_one_name_are_each_models_own(asked: Outcome) -> None:
+    hashes = {_cell(asked, name, "onnxruntime")["artifact"]["sha256"] for name in ("policy_a", "policy_b")}
+    assert len(hashes) == 2
