@@ -25,11 +25,11 @@ from .finding import Finding
 from .inputs import measured_sets
 from .isa.wheels import outlook
 from .measure import known_metrics
-from .measure.accuracy import EMULATED_SAMPLES, SampleSet, scored_samples, searched_samples
+from .measure.accuracy import EMULATED_SAMPLES, SampleSet, scored_samples
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model_file import ModelFile
-from .model_process import HostedFile, build_hosted
+from .model_process import HostedFile, build_hosted, make_reference
 from .options import Options
 from .parity import PARITY
 from .parity.finds import Finds, Memory
@@ -68,8 +68,7 @@ class Run:
             self._built = None  # let go of the one before: two large models need not be held at once
             self._close_processes(but=file)
             built = build_hosted(file)
-            reference = Reference(built, lambda: built.ask(searched_samples))
-            self._built = (file, built, reference, Finds(built.model, file.name, self.memory))
+            self._built = (file, built, make_reference(built), Finds(built.model, file.name, self.memory))
         return self._built[1:3]
 
     def finds(self, file: ModelFile) -> Finds:

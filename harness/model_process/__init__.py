@@ -2,11 +2,22 @@
 
 What a file changes for the whole of its process (torch's default type, numpy's errors, the working folder, the path of
 modules) it changes for itself alone. ``process`` starts the process and talks to it, ``worker`` is what runs
-there, ``wire`` is how they talk, ``hosted`` is what a run sees: a ModelFile and a BuiltModel like any other.
+there, ``wire`` is how they talk, ``hosted`` and ``reference`` are what a run sees: a ModelFile, a BuiltModel and a
+Reference like any other.
 """
 
 from .hosted import HostedFile, HostedModel, build_hosted, read_hosted
 from .process import Bounds, ModelProcess
+from .reference import make_reference
 from .wire import Raised
 
-__all__ = ["Bounds", "HostedFile", "HostedModel", "ModelProcess", "Raised", "build_hosted", "read_hosted"]
+__all__ = [
+    "Bounds",
+    "HostedFile",
+    "HostedModel",
+    "ModelProcess",
+    "Raised",
+    "build_hosted",
+    "make_reference",
+    "read_hosted",
+]

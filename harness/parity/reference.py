@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from ..build import BuiltModel, call_build, run_eager
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe
 from ..model import Array, Closeness
-from ..user_code import words
 from .comparison import Expected, ulp
 from .conditioning import noise
 from .inputs import InputSpace
@@ -25,10 +24,6 @@ from .inputs import InputSpace
 if TYPE_CHECKING:
     import torch
 
-    from .pointing import Picked
-
-# What the float64 module is kept under.
-FLOAT64 = "float64"
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
 
@@ -52,6 +47,7 @@ class Reference:
     def __init__(self, built: BuiltModel, samples: Callable[[], Sequence[Arrays]] = tuple) -> None:
         self.built = built
         self._samples = samples
+        self._wide: torch.nn.Module | None = None
         self._known: OrderedDict[str, list[Expected]] = OrderedDict()
         self._bytes = 0
         self._usual: dict[str, float] | None = None
@@ -96,13 +92,13 @@ class Reference:
         expected = self(arrays, key)
         if all(one.eager.dtype.kind not in "iu" for one in expected):
             return expected
-        from .pointing import with_scale
+        from .pointing import picked, with_scale
 
-        near = self.built.ask(eager_picked, arrays)
+        near = picked(lambda: run_eager(self.built.module, arrays))
         if (closeness := self._closeness) is not None:
             found = {name: replace(one, scale=closeness.allowed) for name, one in near.items()}
         else:
-            exact = self.built.ask(exact_picked, arrays)
+            exact = picked(lambda: self._run_wide(arrays))
             found = {name: one for name in near if (one := with_scale(near[name], exact.get(name))) is not None}
         return [replace(one, picked=found.get(one.name)) for one in expected]
 
@@ -117,10 +113,10 @@ class Reference:
         """
 
         def eager(beside: Arrays) -> Mapping[str, Array]:
-            return self.built.ask(eager_leaves, beside)
+            return _leaves(run_eager(self.built.module, beside))
 
         def exact(beside: Arrays) -> Mapping[str, Array]:
-            return self.built.ask(exact_leaves, beside)
+            return _leaves(self._run_wide(beside))
 
         expected = self.picking(arrays, key)
         if self._closeness is not None:
@@ -128,8 +124,6 @@ class Reference:
         try:
             here = {one.name: one.exact for one in expected}
             widening = noise(self.built.model.inputs, arrays, here, eager, exact)
-        except HilgateError:
-            raise
         except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
             return expected
         return [
@@ -148,18 +142,16 @@ class Reference:
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""
-        self.built.ask(release_float64)
+        self._wide = None
 
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            runs = self.built.ask(run_both, arrays, exact=self._closeness is None, twice=not self.computed)
-        except HilgateError:
-            raise  # the process that had the module is gone
+            eager = _leaves(run_eager(self.built.module, arrays))
         except Exception as error:
-            what, found = "the model rejects inputs that its file declares", words(error)
+            what, found = "the model rejects inputs that its file declares", f"{type(error).__name__}: {error}"
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
-        if not runs.repeatable:
+        if not self.computed and _differ(eager, _leaves(run_eager(self.built.module, arrays))):
             what, wanted = "the model has no reference", "the same answer each time forward gets the same input"
             found = "two answers for one input: forward draws random numbers, or keeps something from call to call"
             raise NoReference(what, wanted=wanted, found=found, where=where)
@@ -168,13 +160,15 @@ class Reference:
                 Expected(
                     name, array, array.astype(np.float64) if array.dtype.kind == "f" else array, closeness=closeness
                 )
-                for name, array in runs.eager.items()
+                for name, array in eager.items()
             ]
-        if runs.failure:
-            raise self._none(runs.failure)
-        if (wanted := _forms(runs.eager)) != (found := _forms(runs.exact)):
+        try:
+            exact = _leaves(self._run_wide(arrays))
+        except Exception as error:
+            raise self._none(f"{type(error).__name__}: {error}") from error
+        if (wanted := _forms(eager)) != (found := _forms(exact)):
             raise self._none(f"float32 gives {wanted}; float64 gives {found}")
-        return [Expected(name, array, runs.exact[name]) for name, array in runs.eager.items()]
+        return [Expected(name, array, exact[name]) for name, array in eager.items()]
 
     def _none(self, found: str) -> NoReference:
         return NoReference(
@@ -190,85 +184,14 @@ class Reference:
         tolerance = self.built.model.tolerance
         return tolerance if isinstance(tolerance, Closeness) else None
 
+    def _run_wide(self, arrays: Arrays) -> Any:
+        import torch
 
-@dataclass(frozen=True)
-class Runs:
-    """What a module gave for one set of inputs.
+        from .promotion import run_in_float64
 
-    Attributes:
-        eager: in its own types, by output.
-        exact: in float64.
-        repeatable: whether a second run gave the same.
-        failure: why there is no float64 run; "" where there is one.
-    """
-
-    eager: Mapping[str, Array]
-    exact: Mapping[str, Array]
-    repeatable: bool = True
-    failure: str = ""
-
-
-# Questions (see BuiltModel): they run where the module is.
-
-
-def eager_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
-    """Run the module as it is: its outputs by name."""
-    return _leaves(run_eager(built.module, arrays))
-
-
-def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, twice: bool) -> Runs:
-    """Run the module as it is, and in float64: one question for both, for the search puts it hundreds of times.
-
-    Args:
-        exact: whether it is run in float64.
-        twice: whether it is run as it is once more, to see whether that gives the same.
-
-    Raises:
-        Exception: whatever forward raises in the module's own types.
-    """
-    eager = eager_leaves(built, arrays)
-    if twice and _differ(eager, eager_leaves(built, arrays)):
-        return Runs(eager, {}, repeatable=False)
-    try:
-        return Runs(eager, exact_leaves(built, arrays) if exact else {})
-    except HilgateError:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever forward raises in float64
-        return Runs(eager, {}, failure=words(error))
-
-
-def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
-    """Run the module in float64: its outputs by name."""
-    return _leaves(_run_wide(built, arrays))
-
-
-def eager_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module as it is: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: run_eager(built.module, arrays))
-
-
-def exact_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module in float64: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: _run_wide(built, arrays))
-
-
-def release_float64(built: BuiltModel) -> None:
-    """Let go of the float64 module; the next question that needs it makes it again."""
-    built.kept.pop(FLOAT64, None)
-
-
-def _run_wide(built: BuiltModel, arrays: Arrays) -> Any:
-    import torch
-
-    from .promotion import run_in_float64
-
-    if FLOAT64 not in built.kept:
-        built.kept[FLOAT64] = in_float64(built)
-    return run_in_float64(built.kept[FLOAT64], [torch.from_numpy(array.copy()) for array in arrays.values()])
+        if self._wide is None:
+            self._wide = in_float64(self.built)
+        return run_in_float64(self._wide, [torch.from_numpy(array.copy()) for array in arrays.values()])
 
 
 def in_float64(built: BuiltModel) -> torch.nn.Module:

@@ -16,8 +16,7 @@ import pytest
 
 from harness.export import export_artifact
 from harness.measure.accuracy import score, scored_samples
-from harness.model_process import HostedFile, build_hosted, read_hosted
-from harness.parity.reference import Reference
+from harness.model_process import HostedFile, build_hosted, make_reference, read_hosted
 
 from .conftest import Project
 
@@ -128,7 +127,7 @@ def test_what_a_file_changes_stays_in_its_process(files: dict[str, HostedFile]) 
     wanted = {"loud": np.maximum(x, 0) + 1, "quiet": np.maximum(x, 0) + np.array([0, 0.1, 0.2], np.float32)}
     for name, file in files.items():
         built = build_hosted(file)
-        (output,) = Reference(built)({"x": x})
+        (output,) = make_reference(built)({"x": x})
         assert (str(output.eager.dtype), str(output.exact.dtype)) == ("float32", "float64")
         np.testing.assert_allclose(output.eager, wanted[name], rtol=1e-6)
         artifact = export_artifact(built, "torchscript")
