@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import selectors
@@ -53,7 +54,7 @@ class Bounds:
 
     seconds: float = 3600.0
     # The rest is for pytest, its device and the desktop: beyond, a machine without swap stands still.
-    memory_mib: float = field(default_factory=lambda: 0.8 * memory_mib())
+    memory_mib: float = field(default_factory=lambda: 0.8 * memory_mib() or math.inf)
 
 
 class ModelProcess:
