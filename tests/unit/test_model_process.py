@@ -222,6 +222,19 @@ def test_a_function_stays_where_it_is(host: Host) -> None:
     assert told == [4]
 
 
+def test_such_a_function_may_ask_something_itself(host: Host) -> None:
+    process = host()
+
+    def ask(number: int) -> Any:
+        return process.ask_file(called, ask, number - 1) + 1 if number else process.ask_file(build_it)
+
+    assert process.ask_file(called, ask, 3) == 4
+    dying = host("os._exit(5)")
+    with pytest.raises(ModelError, match="exit status 5"):
+        dying.ask_file(called, lambda: dying.ask_file(build_it))
+    assert dying.ask_file(where_it_is)
+
+
 def test_an_error_of_such_a_function_is_met_there_and_comes_back_as_itself(host: Host) -> None:
     error = AgentFailure("refused", found="Relu")
 
