@@ -28,8 +28,8 @@ BATCH = 64
 # look, on which no limit is judged.
 EMULATED_SAMPLES = 60
 
-# What labels that are objects are kept under.
-LABELS = "labels"
+# What the search's samples, and labels that are objects, are kept under.
+SEARCHED, LABELS = "searched samples", "labels"
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
 Report = Callable[[int, int], None]
@@ -182,8 +182,11 @@ def searched_samples(built: BuiltModel) -> list[Arrays]:
 
     Raises: as read_samples.
     """
-    samples = read_samples(built, SAMPLES)
-    return samples_of(samples.sets, built.model) if samples else []
+    if SEARCHED not in built.kept:
+        samples = read_samples(built, SAMPLES)
+        built.kept[SEARCHED] = samples_of(samples.sets, built.model) if samples else []
+    found: list[Arrays] = built.kept[SEARCHED]
+    return found
 
 
 def eager_accuracy(built: BuiltModel, samples: SampleSet) -> float:

@@ -1,59 +1,18 @@
-"""A model's process as a run sees it: started when it is first asked, killed when it hangs or takes too much."""
+"""A model's process as a run sees it: it starts when it is first asked, and again when it is asked after its end."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import select
-import selectors
-import signal
-import socket
-import subprocess
-import sys
-import time
-import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ..agent.facts import memory_mib, read_text
 from ..build import BuiltModel
-from ..death import describe_status
-from ..errors import HilgateError, ModelError
 from ..model_file import ModelFile
-from .wire import decode_error, encode, encode_error, receive
+from .connection import Bounds, Connection
+from .wire import encode
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
-
-START = (
-    "import json, sys; request = json.loads(sys.argv[1]); sys.path[:] = request['path'];"
-    "from harness.model_process.worker import main; main(request)"
-)
-# How often it is looked at while it works.
-LOOK_S = 0.25
-# How long it has to end by itself: a model's code may have something to put away.
-ENDING_S = 2.0
-# What is kept of its output, and how much of that an error tells.
-OUTPUT_BYTES = 1 << 16
-TOLD_CHARACTERS = 2000
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What a model's process may take.
-
-    Attributes:
-        seconds: for one question. Exporting ViT-B/16 takes ten; an hour is far beyond anything that was seen.
-        memory_mib: of memory of its own. Mapped files do not count: the kernel takes them back by itself. A limit on
-            address space (RLIMIT_AS) would not do: torch reserves tens of GiB, and uses little of it.
-    """
-
-    seconds: float = 3600.0
-    # The rest is for pytest, its device and the desktop: beyond, a machine without swap stands still.
-    memory_mib: float = field(default_factory=lambda: 0.8 * memory_mib())
 
 
 class ModelProcess:
@@ -65,7 +24,7 @@ class ModelProcess:
     def __init__(self, path: Path, bounds: Bounds | None = None) -> None:
         self.path = path.absolute()
         self.bounds = bounds or Bounds()
-        self._worker: _Worker | None = None
+        self._connection: Connection | None = None
 
     def ask_file(
         self,
@@ -98,246 +57,21 @@ class ModelProcess:
     def _ask(self, subject: str, question: Any, args: Any, kwargs: Any) -> Any:
         functions: list[Any] = []
         frame = encode((subject, (question.__module__, question.__qualname__), args, kwargs), functions)
-        if self._worker is None:
-            self._worker = _Worker(self.path, self.bounds)
+        connection = self._connection = self._connection or Connection(self.path, self.bounds)
         try:
-            return self._worker.answer(frame, functions)
+            return connection.answer(frame, functions)
         except BaseException:
-            if not self._worker.in_step:
-                self._worker.end()
-                self._worker = None
+            if not connection.in_step:
+                connection.end()
+                self._connection = None
             raise
 
     def cpu_s(self) -> float:
         """Tell how long it has computed, in seconds; 0 where there is none."""
-        return _cpu_s(self._worker.process.pid) if self._worker is not None else 0.0
+        return self._connection.cpu_s() if self._connection is not None else 0.0
 
     def close(self) -> None:
         """End the process, if there is one."""
-        if self._worker is not None:
-            self._worker.hang_up()
-            self._worker = None
-
-
-class _Worker:
-    """One life of a model's process.
-
-    Attributes:
-        in_step: whether it waits for a question; otherwise nothing more can be asked.
-    """
-
-    def __init__(self, path: Path, bounds: Bounds) -> None:
-        self.path, self.bounds = path, bounds
-        self.in_step = True
-        self.connection, theirs = socket.socketpair()
-        self.connection.setblocking(False)
-        request = {
-            "model": str(path),
-            "socket": theirs.fileno(),
-            "parent": os.getpid(),
-            "path": [str(Path(folder).absolute()) for folder in sys.path],
-        }
-        self.output, said = os.pipe()
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", START, json.dumps(request)],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env=_environment(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is the run's; and what it forks ends with it
-            )
-        os.close(said)
-        os.set_blocking(self.output, False)
-        self.said = bytearray()
-        self.ended = os.pidfd_open(self.process.pid)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.connection, selectors.EVENT_READ)
-        self.selector.register(self.output, selectors.EVENT_READ)
-        self.selector.register(self.ended, selectors.EVENT_READ)
-        self.deadline = 0.0
-        self.looked = 0.0
-        self.kill = weakref.finalize(self, _kill, self.process)
-
-    def answer(self, frame: list[memoryview], functions: list[Any]) -> Any:
-        """Ask, and serve what the question calls until it answers."""
-        self.said.clear()
-        self.deadline = time.monotonic() + self.bounds.seconds
-        self.in_step = False
-        raised: list[HilgateError] = []
-        try:
-            self._send(frame)
-            while True:
-                kind, *rest = receive(self._fill)
-                if kind != "call":
-                    break
-                self._send(self._called(functions, raised, *rest))
-        finally:
-            self._drain()
-            self._tell()
-        self.in_step = True
-        if kind == "answer":
-            return rest[0]
-        described, origin = rest
-        raise decode_error(described) if origin is None else raised[origin]
-
-    def _called(self, functions: list[Any], raised: list[HilgateError], number: int, args: Any, kwargs: Any) -> Any:
-        """Call one of the functions that a question was given; what that takes is not the model's time."""
-        start = time.monotonic()
-        try:
-            frame = encode(("returned", functions[number](*args, **kwargs)))
-        except HilgateError as error:
-            raised.append(error)
-            frame = encode(("raised", encode_error(error), len(raised) - 1))
-        self.deadline += time.monotonic() - start
-        return frame
-
-    def _send(self, frame: list[memoryview]) -> None:
-        for part in frame:
-            left = part.cast("B")
-            while left.nbytes:
-                self._wait(selectors.EVENT_WRITE)
-                try:
-                    left = left[self.connection.send(left) :]
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    raise self._died() from None
-
-    def _fill(self, buffer: memoryview) -> None:
-        while buffer.nbytes:
-            self._wait(selectors.EVENT_READ)
-            try:
-                count = self.connection.recv_into(buffer)
-            except BlockingIOError:
-                continue
-            except OSError:
-                count = 0
-            if not count:
-                raise self._died()
-            buffer = buffer[count:]
-
-    def _wait(self, event: int) -> None:
-        """Until the connection is ready.
-
-        Raises:
-            ModelError: the process ended, or went beyond its bounds.
-        """
-        self.selector.modify(self.connection, event)
-        while True:
-            self._check_bounds()
-            ready = {key.fileobj for key, _ in self.selector.select(LOOK_S)}
-            if self.output in ready:
-                self._drain()
-            if self.connection in ready and not (event == selectors.EVENT_WRITE and self.ended in ready):
-                return
-            if self.ended in ready:
-                raise self._died()
-
-    def _check_bounds(self) -> None:
-        now = time.monotonic()
-        if now > self.deadline:
-            raise self._beyond("is not done in time", f"an answer within {self.bounds.seconds:g} s", "none")
-        if now - self.looked < LOOK_S:
-            return
-        self.looked = now
-        used = _own_mib(self.process.pid)
-        if used > self.bounds.memory_mib:
-            wanted, found = f"at most {self.bounds.memory_mib:.0f} MiB in its process", f"{used:.0f} MiB"
-            raise self._beyond("takes more memory than this host can give", wanted, found)
-
-    def _beyond(self, what: str, wanted: str, found: str) -> ModelError:
-        self.end()
-        return ModelError(
-            f"the model's code {what}",
-            wanted=wanted,
-            found=found + self._told(),
-            where=str(self.path),
-            hint="its process was killed; look at what the model file does when it is read, built and run",
-        )
-
-    def _died(self) -> ModelError:
-        """The connection is closed, or the process ended."""
-        ended = self._has_ended()
-        self._drain()
-        self.end()
-        status = describe_status(self.process.returncode)
-        hung_up = "it closed all its files, the connection to this run among them"
-        return ModelError(
-            "the model's process ended in the middle of a question",
-            wanted="code that returns, or raises an error",
-            found=(status if ended else hung_up) + self._told(),
-            where=str(self.path),
-            hint="look for os._exit, a crash in compiled code, or memory that runs out",
-        )
-
-    def _drain(self) -> None:
-        """Take what it said meanwhile; not for ever, where it says more all the time."""
-        for _ in range(16):
-            try:
-                data = os.read(self.output, OUTPUT_BYTES)
-            except (BlockingIOError, OSError):
-                return
-            if not data:
-                if self.ended >= 0 and self.output in self.selector.get_map():
-                    self.selector.unregister(self.output)
-                return
-            self.said += data
-            del self.said[:-OUTPUT_BYTES]
-
-    def _tell(self) -> None:
-        """What it said, on our own stderr, where it would be had it run here: pytest shows it beside a failure."""
-        if text := self.said.decode(errors="replace"):
-            print(text, end="", file=sys.stderr, flush=True)
-
-    def _told(self) -> str:
-        text = self.said.decode(errors="replace").strip()[-TOLD_CHARACTERS:]
-        return f"; its output ends:\n{text}" if text else ""
-
-    def hang_up(self) -> None:
-        """Let it end by itself; kill it where it does not."""
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
-        self._has_ended()
-        self.end()
-
-    def _has_ended(self) -> bool:
-        """Whether it ends by itself; it stays a zombie, so that its number is no other's when its group is killed."""
-        return bool(select.select([self.ended], [], [], ENDING_S)[0])
-
-    def end(self) -> None:
-        """Kill it, with what it has forked."""
-        self.in_step = False
-        self.kill()  # once
-        if self.ended >= 0:
-            self.selector.close()
-            os.close(self.ended)
-            self.ended = -1
-            self.connection.close()
-            self._drain()
-            os.close(self.output)
-            self.output = -1
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, but for what makes warnings errors: that is meant for the project's own tests."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-
-
-def _own_mib(pid: int) -> float:
-    """Memory of its own, in MiB: anonymous, and shared beside mapped files; see proc(5)."""
-    lines = (line.split() for line in read_text(f"/proc/{pid}/status").splitlines())
-    return sum(int(line[1]) for line in lines if line and line[0] in ("RssAnon:", "RssShmem:")) / 1024
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU time, in seconds: fields 14 and 15 of /proc/PID/stat, in ticks; see proc(5)."""
-    fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        if self._connection is not None:
+            self._connection.hang_up()
+            self._connection = None

@@ -2,7 +2,8 @@
 
 A message is pickled; arrays travel beside the pickle and are not copied into it. Only what is Python's, numpy's and
 harness's own may be in one: a class of the user's would have to be imported to be read, and its code must stay where it
-is. A function among a question's arguments stays with whoever asks, and can be called from there.
+is. A function among a question's arguments stays with whoever asks, and can be called from there; one of harness's in
+an answer (how far float32 is off on values of a size) is sent as it is.
 
 A frame: the count of parts, then each part's size in bytes, as unsigned 64-bit integers in network order; then the
 parts, the pickle first.
@@ -20,6 +21,7 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 
 from ..errors import HilgateError
@@ -27,9 +29,9 @@ from ..user_code import words
 
 FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
 # Packages whose classes may be in a message.
-PLAIN = ("builtins", "collections", "copyreg", "harness", "numpy", "pathlib")
+PLAIN = ("builtins", "cloudpickle", "collections", "copyreg", "harness", "numpy", "pathlib")
 # Of Python's own only these: the others are functions that could do anything.
-BUILTINS = ("bytearray", "complex", "frozenset", "range", "set", "slice")
+BUILTINS = ("bytearray", "complex", "frozenset", "getattr", "range", "set", "slice")
 
 
 # Smaller parts of a frame are copied together.
@@ -40,7 +42,7 @@ class Raised(Exception):
     """An error of the user's code, or of a library's, in the model's process: its class has the original's name."""
 
 
-class _Pickler(pickle.Pickler):
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, sink: io.BytesIO, parts: list[memoryview], functions: list[Any] | None) -> None:
         super().__init__(sink, protocol=5, buffer_callback=lambda buffer: parts.append(buffer.raw()))
         self.functions = functions
@@ -58,7 +60,7 @@ class _Pickler(pickle.Pickler):
         if str(kind.__module__).partition(".")[0] not in PLAIN:
             name = f"{kind.__module__}.{kind.__qualname__}"
             raise TypeError(f"an object of {name} cannot leave the model's process: numbers, texts and arrays can")
-        return NotImplemented
+        return super().reducer_override(obj)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,6 +1,6 @@
 """What runs in a model's process: it reads the file, builds the module when that is first asked for, and answers.
 
-Started by ``process``. It ends when whoever started it does, or hangs up.
+Started by ``connection``. It ends when whoever started it does, or hangs up.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ..model_file import ModelFile, read_model
 from .wire import decode_error, encode, encode_error, receive
 
 PR_SET_PDEATHSIG = 1
+# What a question may be about: attributes of the server.
+SUBJECTS = ("file", "built")
 # On an error that a function of the asking process's raised: its number there.
 ORIGIN = "hilgate_origin"
 
@@ -68,9 +70,13 @@ class _Server:
     def serve(self) -> bool:
         """Answer one question; returns whether there was one."""
         try:
-            subject, (module, name), args, kwargs = receive(self._fill, self._call)
+            message = receive(self._fill, self._call)
         except (_HungUp, OSError):
             return False
+        return self._answer(*message)
+
+    def _answer(self, subject: str, place: tuple[str, str], args: Any, kwargs: Any) -> bool:
+        module, name = place
         try:
             question = getattr(importlib.import_module(module), name)
             frame = encode(("answer", question(getattr(self, subject), *args, **kwargs)))
@@ -87,7 +93,10 @@ class _Server:
         """Call a function of the asking process's."""
         if not self._send(encode(("call", number, args, kwargs))):
             raise _HungUp
-        kind, value, *origin = receive(self._fill)
+        while (message := receive(self._fill, self._call))[0] in SUBJECTS:
+            if not self._answer(*message):  # the function asks the model something itself
+                raise _HungUp
+        kind, value, *origin = message
         if kind == "returned":
             return value
         error = decode_error(value)

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.build import BuiltModel
 from harness.export import export_artifact
-from harness.measure.accuracy import score, scored_samples
+from harness.measure.accuracy import score, scored_samples, searched_samples
+from harness.model_file import load_model
 from harness.model_process import HostedFile, build_hosted, read_hosted
 from harness.parity.reference import Reference
 
@@ -122,13 +124,17 @@ def both() -> dict[str, str]:
     return {"loud": LOUD, "quiet": QUIET}
 
 
+def _reference(built: BuiltModel) -> Reference:
+    return Reference(built, lambda: built.ask(searched_samples))
+
+
 def test_what_a_file_changes_stays_in_its_process(files: dict[str, HostedFile]) -> None:
     before = of_the_process()
     x = np.array([[-1.0, 0.5, 1.0]], np.float32)
     wanted = {"loud": np.maximum(x, 0) + 1, "quiet": np.maximum(x, 0) + np.array([0, 0.1, 0.2], np.float32)}
     for name, file in files.items():
         built = build_hosted(file)
-        (output,) = Reference(built)({"x": x})
+        (output,) = _reference(built)({"x": x})
         assert (str(output.eager.dtype), str(output.exact.dtype)) == ("float32", "float64")
         np.testing.assert_allclose(output.eager, wanted[name], rtol=1e-6)
         artifact = export_artifact(built, "torchscript")
@@ -155,6 +161,46 @@ def test_a_test_of_the_users_own_may_have_the_module_here(files: dict[str, Hoste
     assert built.module(torch.zeros(1, 3)).shape == (1, 3)
     assert isinstance(built.structure, torch.Tensor)
     assert built.outputs == ("output",)
+
+
+PICKS = """
+    import torch
+    from harness import Input, Model
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(6, 6)
+
+        def forward(self, x):
+            scores = self.layer(x).softmax(1)
+            return {"best": scores.topk(2).indices, "scores": scores, "sum": scores.exp().sum(1)}
+
+    model = Model(build=lambda: Net().eval(), inputs=[Input("x", ("b", 6), min_value=-1.0, max_value=1.0)],
+                  dims={"b": (1, 4)})
+"""
+
+
+def test_the_reference_has_the_same_bits_wherever_the_module_is(project: Project) -> None:
+    path = project.write("picks.py", PICKS)
+    there, here = (_reference(build_hosted(file)) for file in (read_hosted(path, ()), load_model(path, ())))
+    for recipe in there.space.essential():
+        arrays = there.space.make(recipe)
+        for one, other in zip(there.widened(arrays, recipe.key), here.widened(arrays, recipe.key), strict=True):
+            assert (one.name, one.noise, one.scale) == (other.name, other.noise, other.scale)
+            assert one.eager.tobytes() == other.eager.tobytes()
+            assert one.exact.tobytes() == other.exact.tobytes()
+            if one.picked is not None and other.picked is not None:
+                assert one.picked.values.tobytes() == other.picked.values.tobytes()
+                sizes = np.abs(one.picked.values)
+                ratios = [each.ratios(sizes, sizes * 1.001).tolist() for each in (one.picked, other.picked)]
+                assert ratios[0] == ratios[1]
+            assert (one.picked is None) == (other.picked is None) == (one.name != "output_best")
+    assert there.computed == here.computed > 0
+    there.release()
+    assert isinstance(there.built.file, HostedFile)
+    there.built.file.process.close()
 
 
 PLUGIN = """

@@ -6,15 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from harness.errors import AgentFailure, ModelError
-from harness.model import Array
+from harness.model import Array, Closeness, Input
 from harness.model_file import ModelFile
 from harness.model_process import Bounds, ModelProcess, Raised, read_hosted
+from harness.parity.conditioning import _direction
 
 # Without torch: a process starts in a fraction of a second.
 FILE = """
@@ -67,6 +68,12 @@ def called_and_caught(file: ModelFile, function: Callable[[], Any]) -> str:
 def where_it_is(file: ModelFile) -> int:
     """The process."""
     return os.getpid()
+
+
+def functions_of_harness(file: ModelFile) -> list[Callable[..., Any]]:
+    """A method, and a function within a function."""
+    moved = _direction(Input("x", shape=(2,)), np.array([1, 2], np.float32), np.random.default_rng(0))
+    return [Closeness(rtol=0.5).allowed, moved]
 
 
 @pytest.fixture
@@ -215,6 +222,19 @@ def test_a_function_stays_where_it_is(host: Host) -> None:
     assert told == [4]
 
 
+def test_such_a_function_may_ask_something_itself(host: Host) -> None:
+    process = host()
+
+    def ask(number: int) -> Any:
+        return process.ask_file(called, ask, number - 1) + 1 if number else process.ask_file(build_it)
+
+    assert process.ask_file(called, ask, 3) == 4
+    dying = host("os._exit(5)")
+    with pytest.raises(ModelError, match="exit status 5"):
+        dying.ask_file(called, lambda: dying.ask_file(build_it))
+    assert dying.ask_file(where_it_is)
+
+
 def test_an_error_of_such_a_function_is_met_there_and_comes_back_as_itself(host: Host) -> None:
     error = AgentFailure("refused", found="Relu")
 
@@ -227,6 +247,12 @@ def test_an_error_of_such_a_function_is_met_there_and_comes_back_as_itself(host:
         process.ask_file(called, fail)
     assert caught.value is error
     assert process.ask_file(where_it_is)
+
+
+def test_functions_of_harness_may_be_in_an_answer(host: Host) -> None:
+    allowed, moved = host().ask_file(functions_of_harness)
+    assert allowed(np.array([4], np.float32)).tolist() == [2]
+    assert np.array_equal(moved(0.25), functions_of_harness(cast("ModelFile", None))[1](0.25))
 
 
 def test_an_interruption_while_it_is_asked_ends_it(host: Host) -> None:
