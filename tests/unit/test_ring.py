@@ -146,8 +146,8 @@ def test_outputs_are_copied_before_the_next_inference() -> None:
 @pytest.mark.parametrize(
     ("size", "sets"),
     [
-        pytest.param(0, 256, id="nothing"),
-        pytest.param(256, 256, id="digits"),
+        pytest.param(0, 128, id="nothing"),
+        pytest.param(256, 128, id="digits"),
         pytest.param(3 * 224 * 224 * 4, 6, id="224"),
         pytest.param(3 * 1080 * 1920 * 4, 1, id="camera"),
         pytest.param(8 << 20, 4, id="8-MiB"),
