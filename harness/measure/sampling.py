@@ -219,7 +219,7 @@ def _use_process(
         try:
             share = max(end - time.monotonic(), 0.1) / to_come
             for timed in measured.contents:
-                warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES / len(measured.contents))
+                warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES)
                 measured.warm_ups.append(warm_up)
                 timed.wanted = timed.wanted or _wanted(timed, at_least)
             quotas = [max(-(-(timed.wanted - timed.count) // to_come), 0) for timed in measured.contents]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -157,3 +159,18 @@ def test_outputs_are_copied_before_the_next_inference() -> None:
 def test_a_ring_holds_what_four_sets_took_before(size: int, sets: int) -> None:
     assert ring_size(size) == sets
     assert sets == 1 or sets * size <= max(LIMIT_BYTES, RING_BYTES)
+
+
+def test_what_makes_inputs_is_not_said_to_be_the_models_memory() -> None:
+    program = (
+        "import sys; import numpy; from harness.agent import telemetry\n"
+        "before = telemetry.memory_kib()\n"
+        "telemetry.import_uncounted('numpy.random')\n"
+        "after = telemetry.memory_kib()\n"
+        "grown = bytearray(64 << 20)\n"
+        "print(after['peak'] - before['peak'], telemetry.memory_kib()['peak'] - after['peak'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    of_import, of_use = map(int, done.stdout.split())
+    assert of_import <= 512
+    assert of_use > 60 << 10
