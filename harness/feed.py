@@ -17,7 +17,7 @@ Fills = Sequence[Mapping[str, Any]]
 RING_BYTES = 1 << 22
 RING_SETS = 4
 # … of small inputs no more sets than these, for each is an object or two …
-MOST_SETS = 256
+MOST_SETS = 128
 # … and never more than this, save for a single set that is larger by itself.
 LIMIT_BYTES = 1 << 25
 

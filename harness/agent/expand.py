@@ -49,7 +49,7 @@ HALF = 1 << 32
 LARGEST_WORD = (1 << 64) - 1
 # So many random elements are made at a time, an even number: what they are made from takes several times their memory,
 # which would count in the peak of a process that is measured; and so little of it stays in the cache.
-CHUNK = 1 << 16
+CHUNK = 1 << 14
 # So far a power of two is moved from a number that a processor may take for zero.
 AWAY = 64
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
+import sys
 from glob import glob
 from typing import Any
 
@@ -12,11 +14,14 @@ from .orphans import boot_id
 
 # What a resident had needed before this process was made from it (see resident): the kernel counts anew in a child.
 inherited_peak_kib = 0
+# What the agent alone needs, and the model's program does not: its resident size, and the peak before it came.
+_uncounted = {"resident": 0, "peak_before": 0}
 
 
 def memory_kib() -> dict[str, int]:
     """This process's memory in KiB: "peak" (VmHWM), "resident" (VmRSS), "swapped" (VmSwap).
 
+    Without what was imported uncounted (see import_uncounted).
     Never ru_maxrss: a child inherits that from its parent.
     """
     status = read_text("/proc/self/status")
@@ -24,8 +29,19 @@ def memory_kib() -> dict[str, int]:
     for name, key in (("peak", "VmHWM"), ("resident", "VmRSS"), ("swapped", "VmSwap")):
         line = re.search(rf"^{key}:\s*(\d+) kB", status, re.MULTILINE)
         found[name] = int(line.group(1)) if line else 0
-    found["peak"] = max(found["peak"], inherited_peak_kib)
+    found["peak"] = max(found["peak"] - _uncounted["resident"], _uncounted["peak_before"], inherited_peak_kib)
+    found["resident"] -= _uncounted["resident"]
     return found
+
+
+def import_uncounted(name: str) -> None:
+    """Import a module that the agent needs by itself; from here on its memory is not said to be the model's."""
+    if name in sys.modules:
+        return
+    before = memory_kib()
+    importlib.import_module(name)
+    _uncounted["resident"] += max(memory_kib()["resident"] - before["resident"], 0)
+    _uncounted["peak_before"] = before["peak"]
 
 
 def governors() -> list[str]:

@@ -1,8 +1,9 @@
 """What a closed loop's samples say of one content, with how much they can say: a bound rests on different inputs.
 
 - Inputs that were made, each timed once: as many as there are samples.
-- The model file's samples, where as many of them were timed as the bound needs: they stand for others of their kind. An
-  input that was timed several times counts once (as if all of its inferences agreed, the worst that they can do).
+- The model file's samples, where as many of them were timed as the bound needs: they stand for others of their kind.
+  One that was timed several times counts once, by the median of its own inferences; what disturbs single inferences is
+  bounded by all of them. The larger of both bounds is judged.
 - Fewer samples than that: then what is said holds over all samples of the file, of which each was timed equally often,
   and of no others. One of them that is too slow by itself, but too rare among them to break the limit, leaves it open
   whether the limit is kept: so few samples cannot show how rare its like is.
@@ -10,7 +11,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,8 +31,8 @@ class Statistic(Protocol):
     def value(self, durations_ms: Array) -> float:
         """The estimate."""
 
-    def bound(self, durations_ms: Array, inputs: int) -> float | None:
-        """Its upper bound, where so many different inputs were timed; None: too few."""
+    def bound(self, durations_ms: Array) -> float | None:
+        """Its upper bound; None: too few."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,9 @@ class Quantile:
         """The empirical quantile."""
         return quantiles.estimate(durations_ms, self.quantile)
 
-    def bound(self, durations_ms: Array, inputs: int) -> float | None:
-        """An order statistic; where inputs were timed repeatedly, that of as many samples as there are inputs."""
-        rank = quantiles.upper_rank(inputs, self.quantile)
-        if rank is None:
-            return None
-        place = math.ceil(rank * len(durations_ms) / inputs) - 1
-        return float(np.partition(durations_ms, place)[place])
+    def bound(self, durations_ms: Array) -> float | None:
+        """An order statistic."""
+        return quantiles.upper_bound(durations_ms, self.quantile)
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,10 @@ class Misses:
         """The share that was seen."""
         return float(np.count_nonzero(durations_ms > self.deadline_ms) / len(durations_ms))
 
-    def bound(self, durations_ms: Array, inputs: int) -> float | None:
-        """Clopper and Pearson's, of as many trials as there are inputs."""
-        return quantiles.proportion_upper_bound(math.ceil(self.value(durations_ms) * inputs - 1e-9), inputs)
+    def bound(self, durations_ms: Array) -> float | None:
+        """Clopper and Pearson's."""
+        missed = int(np.count_nonzero(durations_ms > self.deadline_ms))
+        return quantiles.proportion_upper_bound(missed, len(durations_ms))
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,10 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     if count < rule.needed and not known_broken:
         found = f"{count} of the file's {timed.given} samples" if timed.given and not of_file else f"{count} samples"
         return Figures(timed, value, None, rule.too_few(found, rule.needed, rule.what), over)
-    bound = rule.statistic.bound(durations, count)
+    bound = rule.statistic.bound(durations)
+    if not of_file and inputs < len(durations):
+        by_input = rule.statistic.bound(timed.medians())
+        bound = None if bound is None or by_input is None else max(bound, by_input)
     kept = rule.limit is not None and value <= rule.limit
     return Figures(timed, value, bound, _slow(timed, rule) if of_file and kept else "", over)
 

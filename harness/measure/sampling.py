@@ -29,6 +29,9 @@ ENOUGH = samples_needed(0.99)
 GOOD, GOOD_S = 1000, 10.0
 # … and of a fast model more, for three seconds: what disturbs it comes by time, not by count.
 MANY, MANY_S = 20_000, 3.0
+# … of the model file's samples for one second: each a few times, so that its own median passes over what disturbs one.
+MANY_SAMPLES, MANY_SAMPLES_S = 5_000, 1.0
+TIMES = 3
 WARM_UP_SHARE = 0.1
 # After the second or third nothing is allocated any more; an emulated one takes a hundred times as long as a real one.
 EMULATED_INFERENCES = 8
@@ -219,7 +222,7 @@ def _use_process(
         try:
             share = max(end - time.monotonic(), 0.1) / to_come
             for timed in measured.contents:
-                warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES / len(measured.contents))
+                warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES)
                 measured.warm_ups.append(warm_up)
                 timed.wanted = timed.wanted or _wanted(timed, at_least)
             quotas = [max(-(-(timed.wanted - timed.count) // to_come), 0) for timed in measured.contents]
@@ -241,6 +244,7 @@ def _use_process(
 
 def _wanted(timed: Timed, at_least: int) -> int:
     fast = max(timed.pace_s, 1e-9)
-    if timed.given:  # all of the file's samples, where that takes no longer than as many of the others may
-        return max(at_least, min(timed.given, int(GOOD_S / fast)))
+    if timed.given:  # all of the file's samples a few times, where that takes no longer than as many others may
+        again = max(GOOD, TIMES * timed.given)
+        return max(at_least, min(again, int(GOOD_S / fast)), min(MANY_SAMPLES, int(MANY_SAMPLES_S / fast)))
     return max(at_least, min(GOOD, int(GOOD_S / fast)), min(MANY, int(MANY_S / fast)))

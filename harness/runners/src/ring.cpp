@@ -27,7 +27,7 @@ std::vector<Tensor> rows(const Tensor& whole, std::size_t count) {
 
 Columns Spread::columns(std::size_t count) {
     static const std::vector<Tensor> none;
-    const auto number = number_++;
+    const auto block = number_++;
     Columns columns;
     try {
         for (std::size_t index = 0; index < fills_.size(); ++index) {
@@ -35,7 +35,7 @@ Columns Spread::columns(std::size_t count) {
             auto shape = list(member(fill, "shape"), "a fill's 'shape', a list of sizes");
             shape.insert(shape.begin(), count);
             fill["shape"] = shape;
-            fill["key"] = member(fill, "key").get<std::uint64_t>() + number;
+            fill["key"] = member(fill, "key").get<std::uint64_t>() + block;
             columns.push_back(rows(expand(fill, kept_.empty() ? none : kept_[index]), count));
         }
     } catch (const std::exception& error) {
