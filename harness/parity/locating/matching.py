@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...model import Array
@@ -28,6 +28,30 @@ class Suspect:
     value: str
     difference: Difference
     answer: Array
+
+
+def folded_norms(
+    modules: Sequence[str], norms: Collection[str], weighted: Collection[str], there: Callable[[str], bool]
+) -> dict[str, str]:
+    """Find the norms that took the nodes of the modules before them, and those modules: NORM: MODULE.
+
+    Args:
+        modules: in the order in which their calls end.
+        norms: of these the batch norms.
+        weighted: of these those with weights.
+        there: whether a module has nodes.
+    """
+    found = {}
+    for place, norm in enumerate(modules):
+        if norm not in norms or not there(norm):
+            continue
+        for before in reversed(modules[:place]):
+            if there(before):
+                break
+            if before in weighted:
+                found[norm] = before
+                break
+    return found
 
 
 class Matching:
