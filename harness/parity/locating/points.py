@@ -226,9 +226,15 @@ class Points:
         """The same call on these inputs; None where the model did not make it: it may take another way."""
         return next((one for one in self.calls if (one.module, one.number) == (like.module, like.number)), None)
 
-    def difference(self, expected: Expected, answer: Array) -> Difference:
-        """By the rule of the whole check: a suspicious one is judged again by the wider rule."""
+    def difference(self, expected: Expected, answer: Array, *, widened: bool = True) -> Difference:
+        """By the rule of the whole check: a suspicious one is judged again by the wider rule.
+
+        Args:
+            widened: False for the plain rule alone.
+        """
         found = compare_output(expected, answer)
+        if not widened:
+            return found
         if found.ratio > self.tolerance and expected.eager.dtype.kind in "iu":
             found = compare_output(replace(expected, picked=self._picked(expected.name)), answer)
         elif self.tolerance < found.ratio < np.inf and self.modules.closeness is None:
