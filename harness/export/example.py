@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..agent.structure import flatten
@@ -38,9 +39,18 @@ def scripted_parts(module: torch.nn.Module) -> list[str]:
     """Name the outermost parts of a module that are TorchScript already; "" is the module itself."""
     import torch
 
+    return _outermost(module, lambda part: isinstance(part, torch.jit.ScriptModule))
+
+
+def compiled_parts(module: torch.nn.Module) -> list[str]:
+    """Name the outermost parts of a module that torch.compile made."""
+    return _outermost(module, lambda part: "_orig_mod" in dict(part.named_children()))
+
+
+def _outermost(module: torch.nn.Module, is_it: Callable[[torch.nn.Module], bool]) -> list[str]:
     found: list[str] = []
     for name, part in module.named_modules():
         inside = any(not outer or name.startswith(f"{outer}.") for outer in found)
-        if isinstance(part, torch.jit.ScriptModule) and not inside:
+        if is_it(part) and not inside:
             found.append(name)
     return found

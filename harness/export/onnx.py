@@ -159,6 +159,8 @@ def correct_shapes(folder: Path, seen: Iterable[tuple[Mapping[str, int], Shapes]
             outputs[name].shape.dim[axis].Clear()
         notes.append(f"about the file's shapes: {what}: now it leaves that open")
     if notes:
+        # What it says of values on the way comes from the same place, and ONNX Runtime would take the shape from there.
+        del proto.graph.value_info[:]
         onnx.save(proto, str(folder / FILE))
     return declared_shapes(proto), notes
 

@@ -23,7 +23,7 @@ from ..fingerprint import weight_hashes
 from ..model import Model
 from ..model_file import read_model
 from . import REFUSAL, write_record
-from .example import scripted_parts
+from .example import compiled_parts, scripted_parts
 from .settings import apply_settings
 from .shapes import Declared, seen_shapes
 
@@ -60,7 +60,7 @@ def _export(request: dict[str, Any], folder: Path) -> None:
     waiting = [_build(model, request)]
     apply_settings(request["settings"])  # what the model's file made of them is not what the key says
     exporters: Mapping[str, Exporter] = kind.exporters(waiting[0])
-    scripted = scripted_parts(waiting[0])
+    scripted, compiled = scripted_parts(waiting[0]), compiled_parts(waiting[0])
     refusals = []
     for label, exporter in exporters.items():
         module = waiting.pop() if waiting else _build(model, request)
@@ -81,7 +81,7 @@ def _export(request: dict[str, Any], folder: Path) -> None:
         notes = [f"refused by {refusal}" for refusal in refusals]
         write_record(folder, request["format"], list(names), label, [*notes, *wrong, *said], shapes)
         return
-    raise _refused(request["format"], refusals, scripted, str(path))
+    raise _refused(request["format"], refusals, scripted, compiled, str(path))
 
 
 def _build(model: Model, request: dict[str, Any]) -> torch.nn.Module:
@@ -92,18 +92,26 @@ def _build(model: Model, request: dict[str, Any]) -> torch.nn.Module:
     return module
 
 
-def _refused(artifact_format: str, refusals: Sequence[str], scripted: Sequence[str], where: str) -> ExportError:
+def _refused(
+    artifact_format: str, refusals: Sequence[str], scripted: Sequence[str], compiled: Sequence[str], where: str
+) -> ExportError:
     hint = "change what the exporters name, or leave the backend out: --backend NAME"
     wanted = "an exporter that takes it"
     if scripted:
-        parts = ", ".join(name or "the model itself" for name in scripted[:5]) + (" …" if len(scripted) > 5 else "")
-        wanted += f"; the model contains a ScriptModule ({parts}), which exporters take in part only"
+        wanted += f"; the model contains a ScriptModule ({_listed(scripted)}), which exporters take in part only"
         hint = (
             "return from build() the module from before torch.jit.script, torch.jit.trace or torch.jit.load, or one "
             "that gives a tensor or a tuple of tensors; or leave the backend out: --backend NAME"
         )
+    elif compiled:
+        wanted += f"; the model went through torch.compile ({_listed(compiled)})"
+        hint = "return from build() the module from before torch.compile; or leave the backend out: --backend NAME"
     what = f"the model cannot be exported as {artifact_format}"
     return ExportError(what, wanted=wanted, found="\n".join(refusals), where=where, hint=hint)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return ", ".join(name or "the model itself" for name in parts[:5]) + (" …" if len(parts) > 5 else "")
 
 
 def _run(

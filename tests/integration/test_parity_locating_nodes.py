@@ -328,3 +328,25 @@ def test_a_size_that_a_device_makes_up_is_not_believed() -> None:
     with pytest.raises(Unlocated, match="is given size = \\[10000000000\\], as a size"):
         check_sizes(node, {"size": np.array([10**10])})
     check_sizes(node, {"size": np.array([3, 4])})
+
+
+FOLDED = (
+    "nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), "
+    "nn.BatchNorm2d(4))",
+    "3, 8, 8",
+)
+
+
+@pytest.mark.parametrize("traced", [pytest.param(False, id="dynamo"), pytest.param(True, id="older")])
+@pytest.mark.parametrize(("place", "module", "norm"), [(0, "0", "1"), (1, "3", "4")], ids=["first", "second"])
+def test_a_convolution_with_a_norm_folded_into_it_is_named_and_the_norm_beside_it(
+    made: Make, tmp_path: Path, traced: bool, place: int, module: str, norm: str
+) -> None:
+    built, artifact = made(FOLDED, traced=traced)
+    nodes = onnx.load(str(artifact.folder / FILE)).graph.node
+    assert not any(node.op_type == "BatchNormalization" for node in nodes)
+    node = [node.name for node in nodes if node.op_type == "Conv"][place]
+    found = located(built, exported(artifact, tmp_path / "wrong", with_scaled_weight(node, 1, 1.5)), onnx_runtime())
+    assert isinstance(found, Location), found
+    assert (found.module, found.node, found.fault) == (module, node, "exporter")
+    assert f"folded into it, without a node of its own: {norm}" in found.notes

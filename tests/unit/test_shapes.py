@@ -56,9 +56,9 @@ def written(folder: Path, *outputs: tuple[str, Any]) -> Path:
     nodes = [helper.make_node("Identity", ["x"], [name]) for name, _ in outputs]
     made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["t", 4])]
-    proto = helper.make_model(
-        helper.make_graph(nodes, "graph", inputs, made), opset_imports=[helper.make_opsetid("", 18)]
-    )
+    between = [helper.make_tensor_value_info("between", TensorProto.FLOAT, [3, 4])]
+    graph = helper.make_graph(nodes, "graph", inputs, made, value_info=between)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     onnx.save(proto, str(folder / FILE))
     return folder
 
@@ -69,6 +69,7 @@ def test_what_is_wrong_is_left_open_in_the_file_and_said(tmp_path: Path) -> None
     shapes, notes = correct_shapes(tmp_path, seen)
     assert shapes == {"x": ["t", 4], "right": ["t", 4], "wrong": [None, 4], "flat": None}
     assert declared_shapes(onnx.load(str(tmp_path / FILE))) == shapes
+    assert not onnx.load(str(tmp_path / FILE)).graph.value_info
     assert len(notes) == 2
     assert "it declares 3 for dimension 0 of wrong, which is 2 at t = 2: now it leaves that open" in notes[1]
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Constants with so few elements may be shapes, which the inference of shapes reads.
 SMALL = 64
+# What a norm can be folded into.
+LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 class Graph:
@@ -104,6 +106,21 @@ class Graph:
         inside = set(nodes)
         needs = dict.fromkeys(name for index in sorted(inside) for name in self.needs[index])
         return [name for name in needs if name in self.producers and self.producers[name] not in inside]
+
+    def attribute(self, norms: Mapping[str, str]) -> None:
+        """Give the nodes of folded norms to the modules that they are folded into.
+
+        The dynamo exporter notes on a convolution with a norm in it that it is the norm's: then the norm would be
+        blamed for the convolution, and the convolution for having no node (issue 15).
+
+        Args:
+            norms: NORM: MODULE.
+        """
+        for index, node in enumerate(self.nodes):
+            stack = self.scopes[index]
+            if stack and stack[-1] in norms and node.op_type in LINEAR:
+                parts = norms[stack[-1]].split(".")
+                self.scopes[index] = tuple(".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
     @cached_property
     def varying(self) -> frozenset[int]:

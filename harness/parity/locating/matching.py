@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...model import Array
@@ -28,6 +28,30 @@ class Suspect:
     value: str
     difference: Difference
     answer: Array
+
+
+def folded_norms(
+    modules: Sequence[str], norms: Collection[str], weighted: Collection[str], there: Callable[[str], bool]
+) -> dict[str, str]:
+    """Find the norms that took the nodes of the modules before them, and those modules: NORM: MODULE.
+
+    Args:
+        modules: in the order in which their calls end.
+        norms: of these the batch norms.
+        weighted: of these those with weights.
+        there: whether a module has nodes.
+    """
+    found = {}
+    for place, norm in enumerate(modules):
+        if norm not in norms or not there(norm):
+            continue
+        for before in reversed(modules[:place]):
+            if there(before):
+                break
+            if before in weighted:
+                found[norm] = before
+                break
+    return found
 
 
 class Matching:
@@ -84,8 +108,9 @@ class Matching:
     def off(self, points: Points, call: Call, values: Mapping[str, Array], inputs: int = 0) -> Suspect | None:
         """The worst output of one call; None where none is off, or which values they are is not known."""
 
-        def suspect(expected: Expected, name: str) -> Suspect:
-            return Suspect(inputs, call, expected, name, points.difference(expected, values[name]), values[name])
+        def suspect(expected: Expected, name: str, *, widened: bool = False) -> Suspect:
+            difference = points.difference(expected, values[name], widened=widened)
+            return Suspect(inputs, call, expected, name, difference, values[name])
 
         found = []
         for wanted, names in self._alike(call, values):
@@ -97,6 +122,8 @@ class Matching:
                 if all(points.is_off(each.difference) for each in tried):
                     folded = [one for other in self.folded_into(points, call) for one in other.outputs]
                     tried += [suspect(one, name) for one in folded for name in dict.fromkeys(pair[1] for pair in pairs)]
+                if all(points.is_off(each.difference) for each in tried):  # the wider rule takes more runs of the model
+                    tried = [suspect(each.expected, each.value, widened=True) for each in tried]
                 found.append(min(tried, key=lambda each: each.difference.ratio))
         worst = max(found, key=lambda each: each.difference.ratio, default=None)
         return worst if worst is not None and points.is_off(worst.difference) else None

@@ -22,8 +22,8 @@ from .evaluate import Evaluator
 from .graph import Graph
 from .likeness import first_unlike, is_like, off_values, operator_values
 from .location import EXPORTER, OPTIMIZER, RUNTIME, Clock, Location, TimeUp, Unlocated
-from .matching import Matching, Suspect
-from .points import HELD_BYTES, Call, Modules, Points
+from .matching import Matching, Suspect, folded_norms
+from .points import HELD_BYTES, Call, Modules, Points, points_of
 from .probing import Prober, Values
 from .single import node_case
 from .verdict import OFF_ULPS, NodeError, node_error
@@ -44,7 +44,11 @@ class OnnxLocating:
     clock: Clock
 
     def __post_init__(self) -> None:
-        self.points = [Points(self.modules, arrays, HELD_BYTES // len(self.sets)) for arrays in self.sets]
+        self.points = points_of(self.modules, self.sets)
+        self.sets = self.sets[: len(self.points)]
+        order, modules = [call.module for call in self.points[0].calls], self.modules
+        norms = folded_norms(order, modules.norms, modules.weighted, lambda name: bool(self.graph.within(name)))
+        self.graph.attribute(norms)
         self.matching = Matching(self.graph, self.points[0].calls)
 
     def run(self) -> Location:
@@ -179,7 +183,7 @@ class OnnxLocating:
         wanted = [name for name in self.matching.values if name in produced]
         # Rounded to what the device gives: only such can be compared.
         exact = {
-            name: array.astype(device[name].dtype) if name in device and array.dtype.kind == "f" else array
+            name: array.astype(self.prober.dtype(name, array.dtype)) if array.dtype.kind == "f" else array
             for name, array in evaluator.each(wanted, arrays)
         }
         first_off = self.matching.first_off(points, exact, suspect.inputs) or suspect

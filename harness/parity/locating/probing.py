@@ -8,7 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...agent.frames import ITEM_SIZES
 from ...cache import file_sha256, link_or_copy, storage_errors
@@ -130,6 +132,16 @@ class Prober:
         if kind is None or not (kind.HasField("tensor_type") and kind.tensor_type.elem_type):
             return kind is None or kind.HasField("tensor_type")
         return onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).name in ITEM_SIZES
+
+    def dtype(self, name: str, default: np.dtype[Any]) -> np.dtype[Any]:
+        """Of a value as the graph has it, as far as that is known."""
+        import onnx
+
+        kind = self._types.get(name)
+        if kind is None or not (kind.HasField("tensor_type") and kind.tensor_type.elem_type):
+            return default
+        found: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+        return found
 
     def bytes(self, name: str) -> int:
         """What a value takes on the inputs by which shapes are told; a guess where they cannot be told."""

@@ -22,7 +22,7 @@ from .likeness import off_values
 from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Clock, Location, Unlocated
 from .matching import Suspect
 from .onnx import first
-from .points import HELD_BYTES, Call, Modules, Points
+from .points import HELD_BYTES, Call, Modules, points_of
 from .probing import Probe
 from .recording import recorded, tensors
 from .scopes import WRAPPED
@@ -50,7 +50,8 @@ class ScriptLocating:
     optimize: str
 
     def __post_init__(self) -> None:
-        self.points = [Points(self.modules, arrays, HELD_BYTES // len(self.sets)) for arrays in self.sets]
+        self.points = points_of(self.modules, self.sets)
+        self.sets = self.sets[: len(self.points)]
         # A trace has the calls that are made on its example's inputs.
         model = self.modules.built.model
         traced, _ = self.modules.forms(uniform_set(model, traced_sizes(model), seed=0))
