@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device
-from .errors import HilgateError
+from .errors import ExportError, HilgateError
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
@@ -108,7 +109,13 @@ class Run:
         reference.release()  # twice the model's size, and the export's own process holds the model again
         start = time.monotonic()
         with self.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
-            artifact = export_artifact(built, cell.backend.artifact)
+            try:
+                artifact = export_artifact(built, cell.backend.artifact)
+            except ExportError as error:
+                with contextlib.suppress(HilgateError):  # that it has state is why more often than not
+                    if (impurity := reference.impurity) is not None:
+                        error.hint = "; ".join(filter(None, [f"{impurity.found}: {impurity.hint}", error.hint]))
+                raise
         if not artifact.cached:
             self.export_s += time.monotonic() - start
         record = self.evidence[cell]
