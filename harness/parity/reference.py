@@ -28,10 +28,14 @@ from .sets import aligned, arranged
 if TYPE_CHECKING:
     import torch
 
+    from .picks import Watched
+    from .runs import ModelRuns
     from .ties import Tie
 
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
+# On so many inputs it is seen whether operators of the model pick anything; watching costs little, but each operator.
+WATCHED = 3
 
 
 class NoReference(HilgateError):
@@ -63,6 +67,7 @@ class Reference:
         self._bytes = 0
         self._usual: dict[str, float] | None = None
         self._raw: dict[str, tuple[np.dtype[Any], int]] = {}
+        self._picks = False
         self.computed = 0
 
     @cached_property
@@ -160,13 +165,10 @@ class Reference:
             names: the backend's, of its answers.
             enough: the error ratio at which the answer agrees; the limit, where it is not given.
         """
-        from .runs import ModelRuns
         from .ties import Ties
 
-        module = self.built.module
-        runs = ModelRuns(self, module, arrays, lambda given: run_eager(module, given), self._run_wide, self._wider)
         try:
-            ties = Ties(runs, names, answers, self.built.model.parity_limit, enough)
+            ties = Ties(self._runs(arrays), names, answers, self.built.model.parity_limit, enough)
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
             return None
         return ties.find()
@@ -211,7 +213,7 @@ class Reference:
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            answer = _leaves(run_eager(self.built.module, arrays))
+            answer, picks = self._watched(arrays)
         except Exception as error:
             what, found = "the model rejects inputs that its file declares", f"{type(error).__name__}: {error}"
             raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
@@ -224,7 +226,7 @@ class Reference:
         if (closeness := self.closeness) is not None:
             return outright(eager, closeness)
         try:
-            exact = _leaves(self._run_wide(arrays))
+            exact = self._aligned(arrays, picks)
         except Exception as error:
             raise self._none(f"{type(error).__name__}: {error}") from error
         exact = self.made_canonical(exact)
@@ -232,6 +234,39 @@ class Reference:
             kind = AtThreshold if _sizes_differ(eager, exact) else NoReference
             raise self._none(f"float32 gives {wanted}; float64 gives {found}", kind)
         return expected_of(eager, exact, self.row_sets)
+
+    def _watched(self, arrays: Arrays) -> tuple[dict[str, Array], Watched | None]:
+        """Eager's outputs, and its picks, where the first inputs saw any."""
+        if self.computed < WATCHED or self._picks:
+            from .picks import watch
+
+            with suppress(Exception):  # what the model itself raises it raises again
+                found = watch(self.built.module, lambda: run_eager(self.built.module, arrays))
+                self._picks = self._picks or bool(found.calls)
+                return dict(found.outputs), found if found.calls else None
+        return _leaves(run_eager(self.built.module, arrays)), None
+
+    def _aligned(self, arrays: Arrays, picks: Watched | None) -> dict[str, Array]:
+        """float64's outputs; where operators pick among keys that float32 cannot tell apart, with eager's picks.
+
+        Else two rows that changed places between the two runs would stand as float32's own error, as large as the rows
+        are apart, and nothing could be found beside it.
+        """
+        if picks is not None and self.closeness is None:
+            from .ties import is_valid, orders
+
+            runs = self._runs(arrays)
+            with suppress(Exception):  # it takes no such picks: another way through the model
+                exact = runs.watch(self._run_wide, orders(picks), arrays)
+                if is_valid(runs, picks, exact, self.built.model.parity_limit):
+                    return dict(exact.outputs)
+        return _leaves(self._run_wide(arrays))
+
+    def _runs(self, arrays: Arrays) -> ModelRuns:
+        from .runs import ModelRuns
+
+        module = self.built.module
+        return ModelRuns(self, module, arrays, lambda given: run_eager(module, given), self._run_wide, self._wider)
 
     @cached_property
     def row_sets(self) -> tuple[RowSet, ...]:

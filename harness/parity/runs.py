@@ -38,16 +38,19 @@ class ModelRuns:
 
     def eager(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
         """In its own types."""
-        return self._watch(self.run_eager, breaks, arrays)
+        return self._canonical(self.watch(self.run_eager, breaks, arrays))
 
     def exact(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
         """In float64."""
         if self.reference.closeness is not None:
             return self.eager(breaks, arrays)
-        return self._watch(self.run_exact, breaks, arrays)
+        return self._canonical(self.watch(self.run_exact, breaks, arrays))
 
-    def _watch(self, run: Callable[[Arrays], Any], breaks: Breaks, arrays: Arrays | None) -> Watched:
-        found = watch(self.module, lambda: run(arrays or self.arrays), breaks)
+    def watch(self, run: Callable[[Arrays], Any], breaks: Breaks, arrays: Arrays | None) -> Watched:
+        """One of the two, with outputs as they come."""
+        return watch(self.module, lambda: run(arrays or self.arrays), breaks)
+
+    def _canonical(self, found: Watched) -> Watched:
         if self.reference.built.model.canonical is None:
             return found
         return replace(found, outputs=self.reference.made_canonical(found.outputs), places={})
