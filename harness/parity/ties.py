@@ -9,8 +9,8 @@ A pick is valid where the key at its index is, in float64, within the tolerance 
 times what float32 is off on keys of that size (pointing.with_scale). That is what an output of indices is judged by.
 
 Which way a backend took is guessed, and every guess is then run: the backend's own indices where it returns them; the
-order of float64's own keys; equal ones by their index (ONNX's TopK and ArgMax take the lowest); the order of the
-answer's rows; and at last each small group of ties by itself, by what that does to the answer.
+order of the answer's rows; that of float64's own keys; equal ones by their index (ONNX's TopK and ArgMax take the
+lowest); and at last each small group of ties by itself, by what that does to the answer.
 """
 
 from __future__ import annotations
@@ -151,12 +151,12 @@ class Ties:
     def _guesses(self) -> Iterator[Breaks]:
         yield Breaks()
         yield from self._by_outputs()
+        yield from self._by_rows()
         if (exact := self._exact) is not None and len(exact.calls) == len(self.base.calls):
             yield orders(exact)
         yield from (Breaks(others=LOWEST), Breaks(others=HIGHEST))
         near = {number: self._sorted(number) for number, each in enumerate(self._sites) if each}
         yield Breaks(near, LOWEST)
-        yield from self._by_rows()
         yield from self._by_effect()
 
     def _by_outputs(self) -> Iterator[Breaks]:

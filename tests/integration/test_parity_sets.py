@@ -62,8 +62,8 @@ def swapped(answers: list[Array]) -> list[Array]:
 
 
 def next_to_it(answers: list[Array]) -> list[Array]:
-    """The last output's rows are the ones beside."""
-    return [*answers[:-1], np.roll(answers[-1], 1, axis=0)]
+    """The first output's rows are the ones beside."""
+    return [np.roll(answers[0], 1, axis=0), *answers[1:]]
 
 
 def dropped(answers: list[Array]) -> list[Array]:
