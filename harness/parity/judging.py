@@ -189,7 +189,8 @@ class Judging:
             and (tie := self._tie(arrays, names, answers, difference)) is not None
         ):
             self.ties.update(tie.calls)
-            self.tied += 1
+            self.tied += bool(tie.calls)
+            self.conditioned += not tie.calls and difference.ratio > self.limit
             return tie.difference, tie.expected
         if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,13 @@ class Runs:
         eager: in its own types, by output.
         exact: in float64.
         failure: why there is no float64 run; "" where there is one.
+        picks: the run in its own types, where it was watched and operators pick; see picks.
     """
 
     eager: Mapping[str, Array]
     exact: Mapping[str, Array]
     failure: str = ""
+    picks: Watched | None = None
 
 
 def eager_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
@@ -48,18 +51,26 @@ def eager_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
     return leaves(run_eager(built.module, arrays))
 
 
-def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool) -> Runs:
+def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, watch: bool = False) -> Runs:
     """Run the module as it is, and in float64: one question for both, for the search puts it hundreds of times.
 
     Args:
         exact: whether it is run in float64.
+        watch: whether it is seen what operators pick.
 
     Raises:
         Exception: whatever forward raises in the module's own types.
     """
-    eager = eager_leaves(built, arrays)
+    from .picks import Breaks
+
+    seen = None
+    if watch:
+        with suppress(Exception):  # what the model itself raises it raises again
+            seen = watch_eager(built, arrays, Breaks())
+    eager = seen.outputs if seen is not None else eager_leaves(built, arrays)
+    picks = seen if seen is not None and seen.calls else None
     try:
-        return Runs(eager, exact_leaves(built, arrays) if exact else {})
+        return Runs(eager, exact_leaves(built, arrays) if exact else {}, picks=picks)
     except HilgateError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever forward raises in float64

@@ -22,6 +22,7 @@ from .comparison import Difference, Expected, compare, ulp
 from .conditioning import Run, moved, noise
 from .inputs import InputSpace
 from .module_runs import (
+    Runs,
     eager_leaves,
     eager_picked,
     exact_leaves,
@@ -30,14 +31,18 @@ from .module_runs import (
     made_canonical,
     release_float64,
     run_both,
+    watch_exact,
 )
 from .sets import aligned, arranged
 
 if TYPE_CHECKING:
+    from .runs import ModelRuns
     from .ties import Tie
 
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
+# On so many inputs it is seen whether operators of the model pick anything; watching costs little, but each operator.
+WATCHED = 3
 
 
 class NoReference(HilgateError):
@@ -71,6 +76,7 @@ class Reference:
         self._impurity: NoReference | None = None
         self._observed = False
         self._raw: dict[str, tuple[np.dtype[Any], int]] = {}
+        self._picks = False
         self.computed = 0
 
     @cached_property
@@ -194,12 +200,10 @@ class Reference:
             names: the backend's, of its answers.
             enough: the error ratio at which the answer agrees; the limit, where it is not given.
         """
-        from .runs import ModelRuns
         from .ties import Ties
 
-        runs = ModelRuns(self, arrays, self._wider)
         try:
-            ties = Ties(runs, names, answers, self.built.model.parity_limit, enough)
+            ties = Ties(self._runs(arrays), names, answers, self.built.model.parity_limit, enough)
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
@@ -246,7 +250,9 @@ class Reference:
     def _compute(self, arrays: Arrays) -> list[Expected]:
         where = str(self.built.file.path)
         try:
-            runs = self.built.ask(run_both, arrays, exact=self.closeness is None)
+            runs = self.built.ask(
+                run_both, arrays, exact=self.closeness is None, watch=self.computed < WATCHED or self._picks
+            )
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception as error:
@@ -258,11 +264,36 @@ class Reference:
             return outright(eager, closeness)
         if runs.failure:
             raise self._none(runs.failure)
-        exact = self.made_canonical(runs.exact)
+        exact = self.made_canonical(self._aligned(arrays, runs))
         if (wanted := forms(eager)) != (found := forms(exact)):
             kind = AtThreshold if _sizes_differ(eager, exact) else NoReference
             raise self._none(f"float32 gives {wanted}; float64 gives {found}", kind)
         return expected_of(eager, exact, self.row_sets)
+
+    def _aligned(self, arrays: Arrays, runs: Runs) -> Mapping[str, Array]:
+        """float64's outputs; where operators pick among keys that float32 cannot tell apart, with eager's picks.
+
+        Else two rows that changed places between the two runs would stand as float32's own error, as large as the rows
+        are apart, and nothing could be found beside it.
+        """
+        if runs.picks is None:
+            return runs.exact
+        from .ties import is_valid, orders
+
+        self._picks = True
+        try:
+            exact = self.built.ask(watch_exact, arrays, orders(runs.picks))
+        except HilgateError:
+            raise
+        except Exception:  # noqa: BLE001  # it takes no such picks: another way through the model
+            return runs.exact
+        valid = is_valid(self._runs(arrays), runs.picks, exact, self.built.model.parity_limit)
+        return exact.outputs if valid else runs.exact
+
+    def _runs(self, arrays: Arrays) -> ModelRuns:
+        from .runs import ModelRuns
+
+        return ModelRuns(self, arrays, self._wider)
 
     @cached_property
     def row_sets(self) -> tuple[RowSet, ...]:

@@ -9,8 +9,8 @@ A pick is valid where the key at its index is, in float64, within the tolerance 
 times what float32 is off on keys of that size (pointing.with_scale). That is what an output of indices is judged by.
 
 Which way a backend took is guessed, and every guess is then run: the backend's own indices where it returns them; the
-order of float64's own keys; equal ones by their index (ONNX's TopK and ArgMax take the lowest); the order of the
-answer's rows; and at last each small group of ties by itself, by what that does to the answer.
+order of the answer's rows; that of float64's own keys; equal ones by their index (ONNX's TopK and ArgMax take the
+lowest); and at last each small group of ties by itself, by what that does to the answer.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from .pointing import Picked
 # For how long one input's ties are looked at, and with how many runs of the model.
 TIES_S = 2.0
 RUNS = 256
+# Of a slow model so many times the time of its first run, but no longer than this.
+SLOW_RUNS = 100
+SLOW_S = 20.0
 # Of groups that are looked at one by one.
 SITES = 64
 # Where all groups together can be picked in so few ways, each is tried.
@@ -91,9 +94,11 @@ class Ties:
         self.answers = answers
         self.limit = limit
         self.enough = limit if enough is None else enough
+        start = time.monotonic()
         self.base = runs.eager(Breaks())
         self._left = RUNS
-        self._until = time.monotonic() + TIES_S
+        # A float64 run takes several times as long: a slow model gets its first guesses, too.
+        self._until = start + max(TIES_S, min(SLOW_RUNS * (time.monotonic() - start), SLOW_S))
         self._tried: set[bytes] = set()
         self._near: list[tuple[float, Watched, list[Expected]]] = []
 
@@ -124,17 +129,13 @@ class Ties:
     @cached_property
     def _aligned(self) -> Watched | None:
         """float64's keys where it picks what eager did."""
-        return self._try(lambda: self.runs.exact(_orders(self.base)))
+        return self._try(lambda: self.runs.exact(orders(self.base)))
 
     @cached_property
     def _keys(self) -> list[Picked | None]:
         """By call, float64's keys with the error that counts as 1; None where they are no keys of one thing."""
         assert self._aligned is not None
-        return self._scaled(self.base, self._aligned)
-
-    def _scaled(self, eager: Watched, exact: Watched) -> list[Picked | None]:
-        pairs = zip(eager.calls, exact.calls, strict=True)
-        return [self.runs.scaled(near.keys, far.keys) for near, far in pairs]
+        return _scaled(self.runs, self.base, self._aligned)
 
     @cached_property
     def _sites(self) -> list[list[Site]]:
@@ -148,13 +149,14 @@ class Ties:
         return bool(self._sites[number])
 
     def _guesses(self) -> Iterator[Breaks]:
+        yield Breaks()
         yield from self._by_outputs()
+        yield from self._by_rows()
         if (exact := self._exact) is not None and len(exact.calls) == len(self.base.calls):
-            yield _orders(exact)
+            yield orders(exact)
         yield from (Breaks(others=LOWEST), Breaks(others=HIGHEST))
         near = {number: self._sorted(number) for number, each in enumerate(self._sites) if each}
         yield Breaks(near, LOWEST)
-        yield from self._by_rows()
         yield from self._by_effect()
 
     def _by_outputs(self) -> Iterator[Breaks]:
@@ -245,8 +247,12 @@ class Ties:
         if mark in self._tried:
             return None
         self._tried.add(mark)
-        exact = self._try(lambda: self.runs.exact(_orders(eager)))
-        if exact is None or not self._is_valid(eager, exact) or (expected := self._expected(eager, exact)) is None:
+        exact = self._try(lambda: self.runs.exact(orders(eager)))
+        if (
+            exact is None
+            or not is_valid(self.runs, eager, exact, self.limit)
+            or (expected := self._expected(eager, exact)) is None
+        ):
             return None
         return self._agreeing(eager, expected)
 
@@ -267,19 +273,6 @@ class Ties:
     def _expected(self, eager: Watched, exact: Watched | None) -> list[Expected] | None:
         return None if exact is None else self.runs.expected(eager, exact)
 
-    def _is_valid(self, eager: Watched, exact: Watched) -> bool:
-        """Whether each pick is of a key that cannot be told from the one that belongs there."""
-        if len(eager.calls) != len(exact.calls):
-            return False
-        for call, keys in zip(exact.calls, self._scaled(eager, exact), strict=True):
-            if (call.indices == call.natural).all():
-                continue
-            found = keys.at(call.indices) if keys is not None else None
-            wanted = keys.at(call.natural) if keys is not None else None
-            if keys is None or found is None or wanted is None or keys.ratios(found, wanted).max() > self.limit:
-                return False
-        return True
-
     def _try(self, run: Callable[[], Watched]) -> Watched | None:
         """A run; None where the model takes no such picks, whatever it raises then."""
         try:
@@ -288,7 +281,29 @@ class Ties:
             return None
 
 
-def _orders(run: Watched) -> Breaks:
+def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:
+    """Whether each pick is of a key that float32 cannot tell from the one that belongs there.
+
+    Args:
+        exact: the run in float64 that was told eager's picks.
+    """
+    if len(eager.calls) != len(exact.calls):
+        return False
+    for call, keys in zip(exact.calls, _scaled(runs, eager, exact), strict=True):
+        if (call.indices == call.natural).all():
+            continue
+        found = keys.at(call.indices) if keys is not None else None
+        wanted = keys.at(call.natural) if keys is not None else None
+        if keys is None or found is None or wanted is None or keys.ratios(found, wanted).max() > limit:
+            return False
+    return True
+
+
+def _scaled(runs: Runs, eager: Watched, exact: Watched) -> list[Picked | None]:
+    return [runs.scaled(near.keys, far.keys) for near, far in zip(eager.calls, exact.calls, strict=True)]
+
+
+def orders(run: Watched) -> Breaks:
     """The picks of another run."""
     return Breaks({number: call.indices for number, call in enumerate(run.calls)})
 

@@ -275,15 +275,13 @@ def test_an_input_beside_which_the_model_keeps_as_many_rows_as_the_backend_is_se
 
 def test_what_is_set_aside_is_not_tried_and_too_much_of_it_is_inconclusive() -> None:
     def forward(x: torch.Tensor) -> torch.Tensor:
-        return x[x[:, 0] >= x[:, 0].double().mean()] if x.dtype == torch.float32 else x[x[:, 0] > x[:, 0].mean()]
+        return x[: 3 + int(bool(x[0, 0] > 0) and x.dtype == torch.float64)]
 
     search, finding, verdict = searching(forward, lambda arrays: run(forward, arrays["x"]))
-    assert finding.samples == search.tried
-    assert finding.details["set_aside"] == search.judging.set_aside > 0
-    assert search.judging.listed + search.judging.listed_aside > 40
-    assert (verdict is Verdict.INCONCLUSIVE) == (
-        search.judging.listed_aside * 5 > search.judging.listed + search.judging.listed_aside
-    )
+    assert verdict is Verdict.INCONCLUSIVE
+    assert "lie at a threshold" in finding.doubt
+    assert (finding.samples, finding.details["set_aside"]) == (search.tried, search.judging.set_aside)
+    assert search.judging.listed_aside > 2
 
 
 def test_few_inputs_at_a_threshold_are_no_doubt() -> None:
