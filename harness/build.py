@@ -4,7 +4,7 @@ tensors."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +41,17 @@ class BuiltModel:
     def model(self) -> Model:
         """What the model file says."""
         return self.file.model
+
+    @property
+    def max_values(self) -> Mapping[str, float]:
+        """The largest magnitudes that the model file declares, by output."""
+        declared = ((full_name(item.name, self.outputs), item.max_value) for item in self.model.outputs)
+        return {name: value for name, value in declared if name is not None}
+
+
+def full_name(name: str, names: Sequence[str]) -> str | None:
+    """Find the output that a model file means: by its whole name, or by its key in the dict that forward returns."""
+    return next((one for one in (name, f"output_{name}") if one in names), None)
 
 
 def build_model(file: ModelFile) -> BuiltModel:
@@ -115,6 +126,10 @@ def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[
     names = tuple(name for name, _ in leaves)
     if not names or len(set(names)) < len(names):
         raise ModelError("the outputs cannot be told apart", wanted="one or more names", found=str(names), where=where)
+    for item in model.outputs:
+        if full_name(item.name, names) is None:
+            what, wanted = f"outputs names an unknown output {item.name!r}", "one of " + ", ".join(names)
+            raise ModelError(what, wanted=wanted, found=repr(item.name), where=where)
     return names, structure
 
 

@@ -127,6 +127,32 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What is known of one output of the model.
+
+    Args:
+        name: as messages have it: ``output``, ``output_0``, …; of a dict that forward returns, the key is enough.
+        max_value: how large its elements may be, in either direction: an error of one unit in the last place of it
+            counts as 1 for parity, also where all elements are small. A probability's is 1.
+
+    Raises:
+        ModelError: any of these is not as said.
+    """
+
+    name: str
+    max_value: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name):
+            raise ModelError("an output's name is not usable", wanted="a text", found=repr(self.name))
+        if isinstance(self.max_value, np.generic):  # a number of numpy's, as Python has it
+            object.__setattr__(self, "max_value", self.max_value.item())
+        if not is_finite_number(self.max_value) or self.max_value <= 0:
+            where = f"Output({self.name!r})"
+            raise ModelError("max_value is not usable", wanted="a number > 0", found=repr(self.max_value), where=where)
+
+
+@dataclass(frozen=True)
 class Closeness:
     """How close a backend must come to eager PyTorch, said outright: |found − eager| ≤ atol + rtol · |eager|.
 
@@ -171,6 +197,7 @@ class Model:
             the first axis counting the samples. Default: top-1 over the last axis of the first output.
         name: default, the file's.
         tolerance: how many times float32's own error a backend may be off (see docs/parity.md); or a Closeness.
+        outputs: what is known of outputs; those of which nothing is known are left out.
 
     Raises:
         ModelError: any of these is not as said.
@@ -185,6 +212,7 @@ class Model:
     score: Callable[[Any, Array], float] | None = None
     name: str = ""
     tolerance: float | Closeness = 30.0
+    outputs: Sequence[Output] = ()
 
     @property
     def parity_limit(self) -> float:
@@ -199,9 +227,13 @@ class Model:
                 raise ModelError(f"{what} cannot be called", wanted="a function", found=repr(value), where="Model(…)")
         if not self.inputs or not all(isinstance(item, Input) for item in self.inputs):
             raise ModelError("a model needs inputs", wanted="a list of Input(…)", found=repr(self.inputs))
-        names = [item.name for item in self.inputs]
-        if len(set(names)) < len(names):
-            raise ModelError("two inputs have one name", found=", ".join(names), where="Model(inputs=…)")
+        object.__setattr__(self, "outputs", tuple(self.outputs))
+        if not all(isinstance(item, Output) for item in self.outputs):
+            raise ModelError("outputs is not usable", wanted="a list of Output(…)", found=repr(self.outputs))
+        for what, items in (("inputs", self.inputs), ("outputs", self.outputs)):
+            names = [item.name for item in items]
+            if len(set(names)) < len(names):
+                raise ModelError(f"two {what} have one name", found=", ".join(names), where=f"Model({what}=…)")
         if not is_finite_number(self.parity_limit) or self.parity_limit <= 0:
             wanted = "a finite number > 0, or Closeness(rtol=…, atol=…)"
             raise ModelError("tolerance is not usable", wanted=wanted, found=repr(self.tolerance))
@@ -210,7 +242,11 @@ class Model:
 
     def _check_types(self) -> None:
         mapping = ("a dict", Mapping)
-        kinds: dict[str, tuple[str, Any]] = {"inputs": ("a list", Sequence), "name": ("a text", str)}
+        kinds: dict[str, tuple[str, Any]] = {
+            "inputs": ("a list", Sequence),
+            "outputs": ("a list", Sequence),
+            "name": ("a text", str),
+        }
         for key, (wanted, kind) in (kinds | dict.fromkeys(("dims", "measure", "limits"), mapping)).items():
             if not isinstance(value := getattr(self, key), kind):
                 raise ModelError(f"{key} is not usable", wanted=wanted, found=repr(value), where=f"Model({key}=…)")

@@ -103,11 +103,12 @@ class Reference:
         return [replace(one, picked=found.get(one.name)) for one in expected]
 
     def widened(self, arrays: Arrays, key: str = "") -> list[Expected]:
-        """As ``picking``, by a wider rule for an input that is suspicious: a dozen more runs of the model.
+        """As ``picking``, by a wider rule for an input that is suspicious: some twenty more runs of the model.
 
-        What the input's own rounding does to the answer counts (see conditioning); so does a unit in the last place of
-        the output's largest element over the input's whole range. A sigmoid far down its tail is off by as much as one
-        near 1: who takes its number uses it beside such.
+        What the input's own rounding does to the answer counts (see conditioning); so does what the order of a sum and
+        the last place of a bounded function do (see rounding), and a unit in the last place of the output's largest
+        element over the input's whole range, the samples, and what the model file declares. A sigmoid far down its tail
+        is off by as much as one near 1: who takes its number uses it beside such.
 
         Raises: as a call.
         """
@@ -121,24 +122,32 @@ class Reference:
         expected = self.picking(arrays, key)
         if self._closeness is not None:
             return expected
-        try:
-            here = {one.name: one.exact for one in expected}
-            widening = noise(self.built.model.inputs, arrays, here, eager, exact)
-        except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
-            return expected
+        from .rounding import noise as rounding_noise
+
+        here, limit = {one.name: one.exact for one in expected}, self.built.model.parity_limit
+        noises = [
+            _tried(lambda: noise(self.built.model.inputs, arrays, here, eager, exact)),
+            _tried(lambda: rounding_noise(here, lambda: eager(arrays), lambda: exact(arrays), limit)),
+            self._usual_ulps(),
+        ]
         return [
-            replace(one, noise=max(widening.get(one.name, 0.0), self._usual_ulp(one)))
-            if one.eager.dtype.kind == "f"
-            else one
+            replace(one, noise=max(each.get(one.name, 0.0) for each in noises)) if one.eager.dtype.kind == "f" else one
             for one in expected
         ]
 
-    def _usual_ulp(self, one: Expected) -> float:
-        """Of an output's largest element on inputs that fill their range."""
+    def _usual_ulps(self) -> Mapping[str, float]:
+        """Of each output's largest element on inputs that fill their range, on samples, or as it is declared."""
         if self._usual is None:
             usual = [self(self.space.make(recipe), recipe.key) for recipe in self.space.whole_range()]
-            self._usual = {each[0].name: max(other.magnitude for other in each) for each in zip(*usual, strict=True)}
-        return float(ulp(np.asarray(self._usual[one.name]), one.eager.dtype))
+            usual += [self(sample) for sample in self.space.samples]
+            declared = self.built.max_values
+            self._usual = {}
+            for each in zip(*usual, strict=True):
+                name, dtype = each[0].name, each[0].eager.dtype
+                if dtype.kind == "f":
+                    largest = max(declared.get(name, 0.0), *(one.magnitude for one in each))
+                    self._usual[name] = float(ulp(np.asarray(largest), dtype))
+        return self._usual
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""
@@ -201,6 +210,14 @@ def in_float64(built: BuiltModel) -> torch.nn.Module:
     except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
         module = call_build(built.model, str(built.file.path))
     return module.double()
+
+
+def _tried(look: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Look beside an input, which the model may not take though it takes the input: then there is no more to say."""
+    try:
+        return look()
+    except Exception:  # noqa: BLE001  # whatever forward raises
+        return {}
 
 
 def _leaves(structure: Any) -> dict[str, Array]:

@@ -4,7 +4,7 @@ rule as for the outputs of the whole model."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +22,7 @@ from ..inputs import InputSpace
 from ..pointing import Picked, Picking, with_scale
 from ..promotion import run_in_float64
 from ..reference import in_float64
+from ..rounding import noise as rounding_noise
 from .location import Clock, Unlocated
 
 if TYPE_CHECKING:
@@ -41,10 +42,15 @@ class Call:
 
 
 class Modules:
-    """The model in both types, for every set of inputs that is looked at."""
+    """The model in both types, for every set of inputs that is looked at.
 
-    def __init__(self, built: BuiltModel, clock: Clock) -> None:
+    Args:
+        samples: real inputs, at the measured sizes.
+    """
+
+    def __init__(self, built: BuiltModel, clock: Clock, samples: Sequence[Arrays] = ()) -> None:
         self.built = built
+        self.samples = samples
         self.clock = clock
         tolerance = built.model.tolerance
         self.closeness = tolerance if isinstance(tolerance, Closeness) else None
@@ -97,11 +103,13 @@ class Modules:
 
     @cached_property
     def usual(self) -> Mapping[str, float]:
-        """The largest magnitude of each output on inputs that fill their range."""
-        found: dict[str, float] = {}
+        """The largest magnitude of each output on inputs that fill their range, on samples, or as it is declared."""
+        declared = self.built.max_values
+        # The model's own outputs are those of its only call, in this order.
+        found = {f"@0:{index}": declared[name] for index, name in enumerate(self.built.outputs) if name in declared}
         space = InputSpace(self.built.model)
-        for recipe in space.whole_range():
-            for name, array in self.exact(space.make(recipe)).items():
+        for arrays in (*map(space.make, space.whole_range()), *self.samples):
+            for name, array in self.exact(arrays).items():
                 if array.dtype.kind == "f":
                     size = np.abs(array).max(initial=0.0, where=np.isfinite(array))
                     found[name] = max(found.get(name, 0.0), float(size))
@@ -152,14 +160,34 @@ class Points:
     @cached_property
     def _noise(self) -> Mapping[str, float]:
         modules = self.modules
-        try:
-            moved = noise(modules.built.model.inputs, self.arrays, self._exact, modules.eager, modules.exact)
-            usual = {name: float(ulp(np.asarray(size), np.dtype("f4"))) for name, size in modules.usual.items()}
-        except Unlocated:
-            raise
-        except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
-            return {}
-        return {name: max(moved.get(name, 0.0), usual.get(name, 0.0)) for name in {**moved, **usual}}
+        arrays, exact = self.arrays, self._exact
+        noises = [
+            _tried(lambda: noise(modules.built.model.inputs, arrays, exact, modules.eager, modules.exact)),
+            _tried(
+                lambda: rounding_noise(
+                    exact, lambda: modules.eager(arrays), lambda: modules.exact(arrays), self.tolerance
+                )
+            ),
+            {
+                name: float(ulp(np.asarray(size), np.dtype("f4")))
+                for name, size in _tried(lambda: modules.usual).items()
+            },
+        ]
+        return {name: max(each.get(name, 0.0) for each in noises) for name in {**noises[0], **noises[1], **noises[2]}}
+
+
+def _tried(look: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+    """Look beside an input, which the model may not take though it takes the input: then there is no more to say.
+
+    Raises:
+        Unlocated: there is no more time.
+    """
+    try:
+        return look()
+    except Unlocated:
+        raise
+    except Exception:  # noqa: BLE001  # whatever forward raises
+        return {}
 
 
 @contextmanager
