@@ -132,7 +132,7 @@ class Perturbed(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         name = name_of(func)
         known = CHANGES.get(name) if name not in self.without else None
-        if known is None or args[0].dtype != torch.float64 or not args[0].numel():
+        if known is None or not args or args[0].dtype != torch.float64 or not args[0].numel():
             return func(*args, **kwargs)
         # Before it runs: it may write to what it is given.
         change = known(Call(func, args, kwargs))
