@@ -16,6 +16,7 @@ from .fingerprint import weight_hashes
 from .inputs import describe, traced_sizes, uniform_set
 from .model import Array, Model
 from .model_file import ModelFile
+from .unordered import find_output
 from .user_code import missing_file_hint, users_code, words
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class BuiltModel:
         """What the model file says."""
         return self.file.model
 
+    @property
+    def max_values(self) -> Mapping[str, float]:
+        """The largest magnitudes that the model file declares, by output."""
+        return {find_output(item.name, self.outputs, "outputs"): item.max_value for item in self.model.outputs}
+
     def ask(
         self,
         question: Callable[Concatenate[BuiltModel, Arguments], Answer],
@@ -93,6 +99,8 @@ def build_model(file: ModelFile) -> BuiltModel:
     before = marks(module)
     outputs, structure = _run_once(file.model, module, where)
     file.model.row_sets(outputs)
+    for item in file.model.outputs:
+        find_output(item.name, outputs, "outputs")
     return BuiltModel(file, module, outputs, structure, weights, changed(before, marks(module)))
 
 

@@ -94,6 +94,7 @@ class Investigation:
                 [reference.space.make(recipe) for recipe in recipes],
                 self._probe,
                 optimize=str(self.cell.options.get("optimize", "none")),
+                samples=reference.space.samples,
                 limit_s=EMULATED_LOCATE_S if self.cell.device.emulated else LOCATE_S,
                 report=self.report,
             )

@@ -128,6 +128,32 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What is known of one output of the model.
+
+    Args:
+        name: as messages have it: ``output``, ``output_0``, …; of a dict that forward returns, the key is enough.
+        max_value: how large its elements may be, in either direction: an error of one unit in the last place of it
+            counts as 1 for parity, also where all elements are small. A probability's is 1.
+
+    Raises:
+        ModelError: any of these is not as said.
+    """
+
+    name: str
+    max_value: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name):
+            raise ModelError("an output's name is not usable", wanted="a text", found=repr(self.name))
+        if isinstance(self.max_value, np.generic):  # a number of numpy's, as Python has it
+            object.__setattr__(self, "max_value", self.max_value.item())
+        if not is_finite_number(self.max_value) or self.max_value <= 0:
+            where = f"Output({self.name!r})"
+            raise ModelError("max_value is not usable", wanted="a number > 0", found=repr(self.max_value), where=where)
+
+
+@dataclass(frozen=True)
 class Closeness:
     """How close a backend must come to eager PyTorch, said outright: |found − eager| ≤ atol + rtol · |eager|.
 
@@ -191,6 +217,7 @@ class Model:
         canonical: outputs → outputs in a form in which two right answers are alike, for what no rule covers: parity
             compares what it returns, for PyTorch's outputs and the backend's. They have the model's own structure, as
             numpy arrays; so has what it returns, or another structure of arrays.
+        outputs: what is known of outputs; those of which nothing is known are left out.
 
     Raises:
         ModelError: any of these is not as said.
@@ -207,6 +234,7 @@ class Model:
     tolerance: float | Closeness = 30.0
     unordered: Sequence[Unordered | Sequence[str | int]] = ()
     canonical: Callable[[Any], Any] | None = None
+    outputs: Sequence[Output] = ()
 
     @property
     def parity_limit(self) -> float:
@@ -223,9 +251,13 @@ class Model:
                 raise ModelError(f"{what} cannot be called", wanted="a function", found=repr(value), where="Model(…)")
         if not self.inputs or not all(isinstance(item, Input) for item in self.inputs):
             raise ModelError("a model needs inputs", wanted="a list of Input(…)", found=repr(self.inputs))
-        names = [item.name for item in self.inputs]
-        if len(set(names)) < len(names):
-            raise ModelError("two inputs have one name", found=", ".join(names), where="Model(inputs=…)")
+        object.__setattr__(self, "outputs", tuple(self.outputs))
+        if not all(isinstance(item, Output) for item in self.outputs):
+            raise ModelError("outputs is not usable", wanted="a list of Output(…)", found=repr(self.outputs))
+        for what, items in (("inputs", self.inputs), ("outputs", self.outputs)):
+            names = [item.name for item in items]
+            if len(set(names)) < len(names):
+                raise ModelError(f"two {what} have one name", found=", ".join(names), where=f"Model({what}=…)")
         if not is_finite_number(self.parity_limit) or self.parity_limit <= 0:
             wanted = "a finite number > 0, or Closeness(rtol=…, atol=…)"
             raise ModelError("tolerance is not usable", wanted=wanted, found=repr(self.tolerance))
@@ -251,7 +283,11 @@ class Model:
 
     def _check_types(self) -> None:
         mapping = ("a dict", Mapping)
-        kinds: dict[str, tuple[str, Any]] = {"inputs": ("a list", Sequence), "name": ("a text", str)}
+        kinds: dict[str, tuple[str, Any]] = {
+            "inputs": ("a list", Sequence),
+            "outputs": ("a list", Sequence),
+            "name": ("a text", str),
+        }
         for key, (wanted, kind) in (kinds | dict.fromkeys(("dims", "measure", "limits"), mapping)).items():
             if not isinstance(value := getattr(self, key), kind):
                 raise ModelError(f"{key} is not usable", wanted=wanted, found=repr(value), where=f"Model({key}=…)")

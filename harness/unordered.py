@@ -64,21 +64,31 @@ def row_sets(groups: Sequence[Unordered], outputs: Sequence[str]) -> tuple[RowSe
     Raises:
         ModelError: a name is none's, or that of several; an output is in two groups.
     """
-    found = [RowSet(tuple(_named(one, outputs) for one in group.outputs), group.axis) for group in groups]
+    found = [
+        RowSet(tuple(find_output(one, outputs, "unordered") for one in group.outputs), group.axis) for group in groups
+    ]
     names = [name for each in found for name in each.outputs]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ModelError("an output is named twice in unordered", found=", ".join(twice), where=WHERE)
     return tuple(found)
 
 
-def _named(said: str | int, outputs: Sequence[str]) -> str:
+def find_output(said: str | int, outputs: Sequence[str], what: str) -> str:
+    """Find the output that a model file means: by its name, by what only that ends in, or by its place from 0.
+
+    Args:
+        what: who names it, such as "unordered".
+
+    Raises:
+        ModelError: it is none's name, or that of several.
+    """
     if isinstance(said, int):
         fitting = [outputs[said]] if 0 <= said < len(outputs) else []
     else:
         whole = [name for name in outputs if name in (said, f"output_{said}")]
         fitting = whole or [name for name in outputs if name.endswith(f"_{said}")]
     if len(fitting) != 1:
-        what = "several outputs" if fitting else "no output"
+        found = "several outputs" if fitting else "no output"
         wanted = f"one of {', '.join(outputs)}, or what only one of them ends in"
-        raise ModelError(f"unordered names {what}", wanted=wanted, found=repr(said), where=WHERE)
+        raise ModelError(f"{what} names {found}", wanted=wanted, found=repr(said), where=f"Model({what}=…)")
     return fitting[0]

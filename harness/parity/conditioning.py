@@ -64,9 +64,9 @@ def noise(
         for name, there in floats.items():
             if any(one[name].shape != there.shape for one in (*answers, other)):
                 continue  # its size depends on the values: nothing can be subtracted
-            moves = [_largest(answer[name], there) for answer in answers]
-            if _is_smooth(*moves):
-                own = _largest(other[name].astype(np.float64), answers[0][name])
+            moves = [largest_difference(answer[name], there) for answer in answers]
+            if is_smooth(*moves):
+                own = largest_difference(other[name].astype(np.float64), answers[0][name])
                 largest[name] = max(largest.get(name, 0.0), moves[0], own)
     return largest
 
@@ -82,7 +82,8 @@ def moved(inputs: Sequence[Input], arrays: Arrays) -> Iterator[Arrays]:
         yield {**arrays, **{name: move(step).astype(arrays[name].dtype) for name, move in directions.items()}}
 
 
-def _is_smooth(first: float, second: float, third: float) -> bool:
+def is_smooth(first: float, second: float, third: float) -> bool:
+    """Tell whether movements along STEPS are those of a smooth answer, and not of a jump."""
     if first == 0:
         return second == third == 0
     product = first * third
@@ -117,8 +118,8 @@ def _direction(item: Input, array: Array, random: np.random.Generator) -> Callab
     return moved
 
 
-def _largest(one: Array, other: Array) -> float:
-    """The largest difference where both are finite."""
+def largest_difference(one: Array, other: Array) -> float:
+    """Find the largest difference where both are finite."""
     with np.errstate(all="ignore"):
         difference = np.abs(one - other)
     return float(difference.max(initial=0.0, where=np.isfinite(difference)))

@@ -110,6 +110,28 @@ def watch_exact(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:
     return watch(built.module, lambda: run_wide(built, arrays), breaks)
 
 
+def rounding_noise(
+    built: BuiltModel, arrays: Arrays, here: Mapping[str, Array], tolerance: float, breaks: Breaks | None
+) -> dict[str, float]:
+    """Find what any order of summation may move the outputs by; see rounding.
+
+    Args:
+        here: what the float64 run gives, by output.
+        breaks: how ties are broken in it.
+    """
+    from .picks import watch
+    from .rounding import noise
+
+    def outputs() -> dict[str, Array]:
+        if breaks is None:
+            found = exact_leaves(built, arrays)
+        else:
+            found = dict(watch(built.module, lambda: run_wide(built, arrays), breaks).outputs)
+        return found if built.model.canonical is None else made_canonical(built, found)
+
+    return noise(here, lambda: run_eager(built.module, arrays), outputs, tolerance)
+
+
 def made_canonical(built: BuiltModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Have the model file's canonical make outputs comparable.
 

@@ -30,12 +30,14 @@ from .module_runs import (
     find_impurity,
     made_canonical,
     release_float64,
+    rounding_noise,
     run_both,
     watch_exact,
 )
 from .sets import aligned, arranged
 
 if TYPE_CHECKING:
+    from .picks import Breaks
     from .runs import ModelRuns
     from .ties import Tie
 
@@ -153,11 +155,12 @@ class Reference:
         return [replace(one, picked=found.get(one.name)) for one in expected]
 
     def widened(self, arrays: Arrays, key: str = "") -> list[Expected]:
-        """As ``picking``, by a wider rule for an input that is suspicious: a dozen more runs of the model.
+        """As ``picking``, by a wider rule for an input that is suspicious: some twenty more runs of the model.
 
-        What the input's own rounding does to the answer counts (see conditioning); so does a unit in the last place of
-        the output's largest element over the input's whole range. A sigmoid far down its tail is off by as much as one
-        near 1: who takes its number uses it beside such.
+        What the input's own rounding does to the answer counts (see conditioning); so does what the order of a sum and
+        the last place of a bounded function do (see rounding), and a unit in the last place of the output's largest
+        element over the input's whole range, the samples, and what the model file declares. A sigmoid far down its tail
+        is off by as much as one near 1: who takes its number uses it beside such.
 
         Raises: as a call.
         """
@@ -170,21 +173,20 @@ class Reference:
 
         return self._wider(arrays, self.picking(arrays, key), eager, exact)
 
-    def _wider(self, arrays: Arrays, expected: list[Expected], eager: Run, exact: Run) -> list[Expected]:
-        """By the rule above, with the model's runs on inputs beside this one."""
+    def _wider(
+        self, arrays: Arrays, expected: list[Expected], eager: Run, exact: Run, breaks: Breaks | None = None
+    ) -> list[Expected]:
+        """By the rule above, with the model's runs on inputs beside this one; and how their ties are broken."""
         if self.closeness is not None:
             return expected
-        try:
-            here = {one.name: one.exact for one in expected}
-            widening = noise(self.built.model.inputs, arrays, here, eager, exact)
-        except HilgateError:
-            raise
-        except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
-            return expected
+        here, limit = {one.name: one.exact for one in expected}, self.built.model.parity_limit
+        noises = [
+            _tried(lambda: noise(self.built.model.inputs, arrays, here, eager, exact)),
+            _tried(lambda: self.built.ask(rounding_noise, arrays, here, limit, breaks)),
+            self._usual_ulps(),
+        ]
         return [
-            replace(one, noise=max(widening.get(one.name, 0.0), self._usual_ulp(one)))
-            if one.eager.dtype.kind == "f"
-            else one
+            replace(one, noise=max(each.get(one.name, 0.0) for each in noises)) if one.eager.dtype.kind == "f" else one
             for one in expected
         ]
 
@@ -233,15 +235,19 @@ class Reference:
                 return True
         return False
 
-    def _usual_ulp(self, one: Expected) -> float:
-        """Of an output's largest element on inputs that fill their range."""
+    def _usual_ulps(self) -> Mapping[str, float]:
+        """Of each output's largest element on inputs that fill their range, on samples, or as it is declared."""
         if self._usual is None:
-            self._usual = {}
-            for recipe in self.space.whole_range():
+            largest, types = dict(self.built.max_values), dict[str, np.dtype[Any]]()
+            usual = [(self.space.make(recipe), recipe.key) for recipe in self.space.whole_range()]
+            for arrays, key in (*usual, *((sample, "") for sample in self.space.samples)):
                 with suppress(AtThreshold):
-                    for other in self(self.space.make(recipe), recipe.key):
-                        self._usual[other.name] = max(self._usual.get(other.name, 0.0), other.magnitude)
-        return float(ulp(np.asarray(self._usual.get(one.name, 0.0)), one.eager.dtype))
+                    for one in self(arrays, key):
+                        largest[one.name] = max(largest.get(one.name, 0.0), one.magnitude)
+                        types[one.name] = one.eager.dtype
+            floats = {name: dtype for name, dtype in types.items() if dtype.kind == "f"}
+            self._usual = {name: float(ulp(np.asarray(largest[name]), dtype)) for name, dtype in floats.items()}
+        return self._usual
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""
@@ -360,6 +366,20 @@ def outright(eager: Mapping[str, Array], closeness: Closeness) -> list[Expected]
     """Where the model file says how close is close enough, eager's outputs are the reference."""
     wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in eager.items()}
     return [Expected(name, array, wide[name], closeness=closeness) for name, array in eager.items()]
+
+
+def _tried(look: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Look beside an input, which the model may not take though it takes the input: then there is no more to say.
+
+    Raises:
+        HilgateError: the process that had the module is gone.
+    """
+    try:
+        return look()
+    except HilgateError:
+        raise
+    except Exception:  # noqa: BLE001  # whatever forward raises
+        return {}
 
 
 def forms(arrays: Mapping[str, Array]) -> str:

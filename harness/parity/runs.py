@@ -26,7 +26,7 @@ class ModelRuns:
 
     reference: Reference
     arrays: Arrays
-    wider: Callable[[Arrays, list[Expected], Run, Run], list[Expected]]
+    wider: Callable[[Arrays, list[Expected], Run, Run, Breaks], list[Expected]]
 
     def eager(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
         """In its own types."""
@@ -63,6 +63,7 @@ class ModelRuns:
             expected,
             lambda beside: self.eager(same, beside).outputs,
             lambda beside: self.exact(same, beside).outputs,
+            same,
         )
 
     def scaled(self, near: Picked, exact: Picked) -> Picked | None:

@@ -26,6 +26,7 @@ from .networks import (
     RMSNorm,
     UNet,
 )
+from .sums import LONG_SUMS, RANGES
 
 
 @dataclass(frozen=True)
@@ -294,4 +295,8 @@ NUMBERS = {
     ),
 }
 
-CLEAN: dict[str, Clean] = CONVOLUTIONS | ACTIVATIONS | SEQUENCES | LAYERS | WHOLE | NUMBERS
+# A few of them stand for their kind in the normal run.
+QUICK = ("group-norm-picture", "odometry", "voice-detector", "elu-small")
+ORDERS = {name: Clean(each, quick=name in QUICK) for name, each in (LONG_SUMS | RANGES).items()}
+
+CLEAN: dict[str, Clean] = CONVOLUTIONS | ACTIVATIONS | SEQUENCES | LAYERS | WHOLE | NUMBERS | ORDERS

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from harness.cache import file_sha256
 from harness.export import Artifact, ArtifactFile
+from harness.model import Array
 from harness.parity.locating import probing
 from harness.parity.locating.evaluate import Evaluator, widen
 from harness.parity.locating.graph import Graph
@@ -208,6 +209,36 @@ def test_a_node_is_judged_by_its_own_inputs(tmp_path: Path) -> None:
     assert error.ulps > 1e6
     assert (error.output, error.index, error.found, error.exact) == ("positive", (0, 0), "0.5", "0.0")
     assert node_error(Evaluator(graph, clock(), {}), 1, device | {"positive": np.maximum(X, 0)}).ulps == 0
+
+
+COUNT = 76_241
+FLAT = np.full((1, COUNT), 0.1357, np.float32)
+MEAN = helper.make_node("ReduceMean", ["x"], ["y"], "mean", keepdims=0)
+SIGMOID = helper.make_node("Sigmoid", ["x"], ["y"], "sigmoid")
+MULTIPLY = helper.make_node("Mul", ["x", "x"], ["y"], "multiply")
+
+
+@pytest.mark.parametrize(
+    ("node", "x", "factor", "is_off"),
+    [
+        pytest.param(MEAN, FLAT, 1 + 1e-4, False, id="a-mean-in-another-order"),
+        pytest.param(MEAN, FLAT, 1 + 1e-3, True, id="a-mean-far-beyond"),
+        pytest.param(SIGMOID, -6 - FLAT, 1 + 5e-5, False, id="a-sigmoid-right-to-its-range"),
+        pytest.param(SIGMOID, -6 - FLAT, 1 + 5e-3, True, id="a-sigmoid-far-beyond"),
+        pytest.param(MULTIPLY, FLAT, 1 + 5e-5, True, id="another-operator"),
+        pytest.param(MULTIPLY, FLAT, np.nan, True, id="a-nan-for-a-number"),
+        pytest.param(MULTIPLY, FLAT * np.float32(np.nan), 0.0, True, id="a-number-for-a-nan"),
+    ],
+)
+def test_a_node_is_off_beyond_what_its_operator_may_be(
+    tmp_path: Path, node: onnx.NodeProto, x: Array, factor: float, is_off: bool
+) -> None:
+    evaluator = Evaluator(Graph(saved(tmp_path, [node], "y"), []), clock(), {})
+    exact = evaluator.node(0, {"x": x})["y"]
+    found = np.where(np.isnan(exact), factor, exact * factor).astype(np.float32)
+    error = node_error(evaluator, 0, {"x": x, "y": found})
+    assert error.ulps > 100
+    assert error.is_off is is_off
 
 
 @pytest.mark.parametrize("place", range(1, 9))

@@ -27,6 +27,7 @@ def locate(
     probe: Probe,
     *,
     optimize: str = "none",
+    samples: Sequence[Arrays] = (),
     limit_s: float = 60,
     report: Callable[[int, int], None],
 ) -> Location | NotLocated:
@@ -37,6 +38,7 @@ def locate(
         failing: sets of inputs on which its answers are not the model's; the first few are looked at.
         probe: deploys another artifact of the format, and returns its outputs by name for each set of inputs.
         optimize: what the backend does to TorchScript when it loads it: "none", "freeze" or "optimize_for_inference".
+        samples: real inputs, at the measured sizes: they say how large a module's outputs usually are.
         limit_s: for how long to look; looked at between steps, so a probe that hangs must end by itself.
         report: is told (seconds passed, the limit).
 
@@ -49,7 +51,7 @@ def locate(
         return NotLocated("there is no failing input")
     try:
         clock.check("nothing was done yet")
-        return _locate(built, artifact, sets, probe, clock, optimize)
+        return _locate(built, artifact, sets, probe, clock, optimize, samples)
     except Unlocated as reason:
         return NotLocated(str(reason))
     except HilgateError:
@@ -59,7 +61,13 @@ def locate(
 
 
 def _locate(
-    built: BuiltModel, artifact: Artifact, sets: list[Arrays], probe: Probe, clock: Clock, optimize: str
+    built: BuiltModel,
+    artifact: Artifact,
+    sets: list[Arrays],
+    probe: Probe,
+    clock: Clock,
+    optimize: str,
+    samples: Sequence[Arrays],
 ) -> Location:
     # torch is imported once something is to be located: it costs seconds.
     from .onnx import OnnxLocating
@@ -68,7 +76,7 @@ def _locate(
 
     if artifact.format == "torchscript" and is_scripted(built.module):
         raise Unlocated("the module is scripted already: it cannot be traced anew, with more outputs")
-    modules = Modules(built, clock)
+    modules = Modules(built, clock, samples)
     with work_folder(artifact) as folder:
         if artifact.format == "onnx":
             graph = Graph(weights_apart(artifact, folder), modules.names, modules.unnamed)

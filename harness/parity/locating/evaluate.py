@@ -99,6 +99,11 @@ class Evaluator:
             made = [self.known[name] for name in outputs]
         return {name: _widened(array) if wide else array for name, array in zip(outputs, made, strict=True)}
 
+    def inputs(self, index: int, values: Mapping[str, Array]) -> list[Array | None]:
+        """A node's inputs in float64, in its own order; None for one that is left out, or is no tensor."""
+        given = [self._value(name, values, True) if name else None for name in self.graph.nodes[index].input]
+        return [array if isinstance(array, np.ndarray) else None for array in given]
+
     def _run(self, index: int, wide: bool, feeds: Mapping[str, Array]) -> list[Any]:
         evaluator = self._evaluator(index, wide)
         made: list[Any] = evaluator.run(None, dict(feeds))

@@ -164,12 +164,17 @@ class OnnxLocating:
         self, suspect: Suspect, evaluator: Evaluator, start: Mapping[str, Array], error: NodeError
     ) -> tuple[str, str]:
         """The fault for a node that makes the difference on the device, and not in float64."""
-        if error.ulps > OFF_ULPS:
+        if error.is_off:
             return RUNTIME, str(error)
         if self._off(suspect, self._exactly(suspect, evaluator, start, wide=False)):
             return EXPORTER, (
                 "the node is right to the last places, and in float64 so is the graph; but in the graph's own types "
                 "onnx's reference evaluator is as far off: the exporter computes in another way, or type, than PyTorch"
+            )
+        if error.ulps > OFF_ULPS:
+            return RUNTIME, (
+                f"{error}; a sum in another order, or a function of that range, may be off by that much, but what "
+                "follows needs more"
             )
         return RUNTIME, (
             "each node is right to the last places, but their errors add up, more than in onnx's reference evaluator"

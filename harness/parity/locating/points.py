@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..module_runs import in_float64
 from ..picks import HIGHEST, LOWEST, Breaking, Breaks
 from ..pointing import Picked, Picking, with_scale
 from ..promotion import run_in_float64
+from ..rounding import noise as rounding_noise
 from .location import Clock, Unlocated
 from .recording import Form, Record, arrays_of, forms_into, recorded, tensors, watched
 
@@ -56,10 +57,15 @@ class Call:
 
 
 class Modules:
-    """The model in both types, for every set of inputs that is looked at."""
+    """The model in both types, for every set of inputs that is looked at.
 
-    def __init__(self, built: BuiltModel, clock: Clock) -> None:
+    Args:
+        samples: real inputs, at the measured sizes.
+    """
+
+    def __init__(self, built: BuiltModel, clock: Clock, samples: Sequence[Arrays] = ()) -> None:
         self.built = built
+        self.samples = samples
         self.clock = clock
         tolerance = built.model.tolerance
         self.closeness = tolerance if isinstance(tolerance, Closeness) else None
@@ -167,17 +173,19 @@ class Modules:
 
     @cached_property
     def usual(self) -> Mapping[str, float]:
-        """The largest magnitude of each output on inputs that fill their range."""
-        found: dict[str, float] = {}
+        """The largest magnitude of each output on inputs that fill their range, on samples, or as it is declared."""
+        declared = self.built.max_values
+        # The model's own outputs are those of its only call, in this order.
+        found = {f"@0:{index}": declared[name] for index, name in enumerate(self.built.outputs) if name in declared}
 
         def see(name: str, leaf: torch.Tensor) -> None:
             if leaf.is_floating_point():
                 found[name] = max(found.get(name, 0.0), _largest(leaf))
 
         space = InputSpace(self.built.model)
-        for recipe in space.whole_range():
+        for arrays in (*map(space.make, space.whole_range()), *self.samples):
             with watched(self.wide, see):
-                self._run_wide(space.make(recipe))
+                self._run_wide(arrays)
         return found
 
 
@@ -315,14 +323,33 @@ class Points:
         def exact_beside(beside: Arrays) -> Record:
             return modules.exact(beside, exact)
 
-        try:
-            moved = noise(modules.built.model.inputs, self.arrays, exact, eager_beside, exact_beside)
-            usual = {name: float(ulp(np.asarray(size), np.dtype("f4"))) for name, size in modules.usual.items()}
-        except Unlocated:
-            raise
-        except Exception:  # noqa: BLE001  # it takes the input, and not one beside it: there is no more to say
-            return dict.fromkeys(exact, 0.0)
-        return {name: max(moved.get(name, 0.0), usual.get(name, 0.0)) for name in exact}
+        arrays, inputs = self.arrays, modules.built.model.inputs
+        eager_here, exact_here = partial(eager_beside, arrays), partial(exact_beside, arrays)
+        usual = _tried(lambda: modules.usual)
+        noises = [
+            _tried(lambda: noise(inputs, arrays, exact, eager_beside, exact_beside)),
+            _tried(
+                lambda: rounding_noise(
+                    exact, lambda: eager_beside(arrays), lambda: exact_beside(arrays), self.tolerance
+                )
+            ),
+            {name: float(ulp(np.asarray(size), np.dtype("f4"))) for name, size in usual.items()},
+        ]
+        return {name: max(each.get(name, 0.0) for each in noises) for name in exact}
+
+
+def _tried(look: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+    """Look beside an input, which the model may not take though it takes the input: then there is no more to say.
+
+    Raises:
+        Unlocated: there is no more time.
+    """
+    try:
+        return look()
+    except Unlocated:
+        raise
+    except Exception:  # noqa: BLE001  # whatever forward raises
+        return {}
 
 
 def points_of(modules: Modules, sets: Sequence[Arrays]) -> list[Points]:

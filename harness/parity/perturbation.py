@@ -1,0 +1,309 @@
+"""The errors that right programs may make in one operator: those that only add numbers, and those of a bounded range.
+
+    sums (sum, mean, cumsum, pooling, softmax, logsumexp, norms: their mean and their variance)
+        ± what harness.parity.summation says of the numbers that are added, at most √n · 2⁻²⁴ · Σ|x|
+    sigmoid, softmax, tanh, erf, sin, …
+        ± a unit in the last place of the range's larger end, within the range; a norm's is 1 before it is scaled
+    elu, selu, celu, expm1
+        ± one of 1, times alpha: a runtime computes exp(x) − 1
+    silu, gelu, mish
+        ± one of x: x times a bounded function
+
+Products of matrices and convolutions are not among them: √n there would hide half precision and TF32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .summation import UNIT, rounding
+
+# A unit in the last place of 1.
+ULP = 2.0**-23
+# Of one sign within an operator, for roundings that err one way; and of a sign of its own for each element.
+PATTERNS = ALIKE, EACH = ("alike", "each")
+
+Change = Callable[["Errors", torch.Tensor], None]
+
+
+@dataclass
+class Errors:
+    """Errors of random signs; the same for the same seed, whatever the step.
+
+    Args:
+        step: the part of each error that is made.
+        pattern: one of PATTERNS.
+    """
+
+    step: float
+    pattern: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._random = torch.Generator().manual_seed(self.seed)
+
+    def of(self, sizes: torch.Tensor) -> torch.Tensor:
+        """Errors as large as they are here, where they are finite."""
+        shape = sizes.shape if self.pattern == EACH else ()
+        signs = torch.randint(0, 2, shape, generator=self._random) * 2 - 1
+        return torch.nan_to_num(sizes, nan=0.0, posinf=0.0, neginf=0.0) * signs * self.step
+
+
+class Call:
+    """One call of an operator, its arguments by their names."""
+
+    def __init__(self, func: Any, args: Any, kwargs: Any) -> None:
+        self.func, self.args, self.kwargs = func, args, kwargs
+        named = func._schema.arguments
+        given = {argument.name: value for argument, value in zip(named, args, strict=False)}
+        self._values = {one.name: one.default_value for one in named if one.has_default_value()} | given | kwargs
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values.get(name)
+
+    @property
+    def x(self) -> torch.Tensor:
+        """The first argument."""
+        found: torch.Tensor = self.args[0]
+        return found
+
+    def terms(self, dims: Any = None) -> torch.Tensor:
+        """The numbers of some dimensions (None: all) at the end, in one: […, n]."""
+        rank = self.x.dim()
+        if not rank:
+            return self.x.reshape(1)
+        chosen = [dims] if isinstance(dims, int) else dims
+        away = sorted(dim % rank for dim in chosen) if chosen else list(range(rank))
+        kept = [dim for dim in range(rank) if dim not in away]
+        return self.x.permute(*kept, *away).reshape(*(self.x.shape[dim] for dim in kept), -1)
+
+
+def name_of(func: Any) -> str:
+    """Of an operator, the same whether it writes to its argument or not."""
+    return str(func._schema.name).removeprefix("aten::").removesuffix("_")
+
+
+def _rounding(terms: torch.Tensor, *, running: bool = False) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(rounding(terms.detach().numpy(), running=running)))
+
+
+def _total(call: Call) -> Change:
+    """sum, nansum, mean; their dimensions may be kept."""
+    terms = call.terms(call["dim"])
+    sizes = _rounding(terms) / (terms.shape[-1] if name_of(call.func) == "mean" else 1)
+    return lambda errors, result: _add(result, errors.of(sizes.reshape(result.shape)))
+
+
+def _running(call: Call) -> Change:
+    """cumsum."""
+    x = call.x.reshape(1) if not call.x.dim() else call.x
+    sizes = _rounding(x.movedim(call["dim"], -1), running=True).movedim(-1, call["dim"])
+    return lambda errors, result: _add(result, errors.of(sizes.reshape(result.shape)))
+
+
+def _pool(call: Call) -> Change:
+    """Averages of windows: what they are of the absolute values, and how many there are at most in one."""
+    sizes = call.func(call.x.abs(), *call.args[1:], **call.kwargs)
+    if (kernel := call["kernel_size"]) is not None:
+        spatial = 3 if "3d" in name_of(call.func) else 2
+        count = math.prod(kernel) if len(kernel) > 1 else kernel[0] ** spatial
+    else:
+        pairs = zip(call.x.shape[-len(call["output_size"]) :], call["output_size"], strict=True)
+        count = math.prod(-(-given // made) + (given % made > 0) for given, made in pairs)
+    return lambda errors, result: _add(result, errors.of(math.sqrt(count) * UNIT * sizes))
+
+
+def _spread(call: Call) -> Change:
+    """var and std, of whose mean an error comes back squared; var_mean and std_mean."""
+    terms = call.terms(call["dim"])
+    count, free = terms.shape[-1], 1 if call["correction"] is None else call["correction"]
+    mean = _rounding(terms) / count
+    squares = _rounding((terms - terms.mean(-1, keepdim=True)) ** 2)
+    is_root = name_of(call.func).startswith("std")
+
+    def change(errors: Errors, result: Any) -> None:
+        spread, *means = result if isinstance(result, tuple) else (result,)
+        moved = errors.of(mean)
+        for each in means:
+            _add(each, moved.reshape(each.shape))
+        more = ((errors.of(squares) + count * moved**2) / max(count - free, 1)).reshape(spread.shape)
+        before = spread.clone()
+        after = ((before**2 if is_root else before) + more).clamp(min=0)
+        _add(spread, (after.sqrt() if is_root else after) - before)
+
+    return change
+
+
+def _length(call: Call) -> Change | None:
+    """A vector's norm."""
+    order = (
+        2.0 if call["ord"] is None and call["p"] is None else float(call["p"] if call["ord"] is None else call["ord"])
+    )
+    terms = call.terms(call["dim"]).abs()
+    if order == 2:
+        sizes = _rounding(terms**2)
+        return lambda errors, result: _add(
+            result, (result**2 + errors.of(sizes.reshape(result.shape))).clamp(min=0).sqrt() - result
+        )
+    if order == 1:
+        sizes = _rounding(terms)
+        return lambda errors, result: _add(result, errors.of(sizes.reshape(result.shape)))
+    if math.isinf(order) or order == 0:
+        return None
+    return lambda errors, result: _add(result, errors.of(math.sqrt(terms.shape[-1]) * UNIT * result))
+
+
+def _weights(call: Call) -> Change:
+    """softmax: shares of a sum, in the range 0 … 1.
+
+    Errors of the shares have signs of their own: alike, they would be no shares of 1 any more, and 4096 of them
+    would hide half precision in whatever they weigh.
+    """
+    sizes = _exponentials(call, call["dim"])
+
+    def change(errors: Errors, result: torch.Tensor) -> None:
+        more = -result * errors.of(sizes)
+        if errors.pattern == EACH:
+            more = more + errors.of(torch.full_like(result, ULP))
+        _add(result, (result + more).clamp(0, 1) - result)
+
+    return change
+
+
+def _logarithm(call: Call) -> Change:
+    """log_softmax and logsumexp: of a sum."""
+    sizes = _exponentials(call, call["dim"])
+    return lambda errors, result: _add(
+        result, errors.of(sizes.reshape(result.shape) if sizes.numel() == result.numel() else sizes)
+    )
+
+
+def _exponentials(call: Call, dims: Any) -> torch.Tensor:
+    """What the sum of the exponentials is off by, as a part of it; the dimensions are kept."""
+    chosen = [dims] if isinstance(dims, int) else list(dims or range(call.x.dim()))
+    terms = call.terms(chosen)
+    terms = (terms - terms.amax(-1, keepdim=True)).exp()
+    away = {dim % max(call.x.dim(), 1) for dim in chosen}
+    shape = [1 if index in away else size for index, size in enumerate(call.x.shape)]
+    return (_rounding(terms) / terms.sum(-1)).reshape(shape)
+
+
+def _layer_norm(call: Call) -> Change:
+    dims = len(call["normalized_shape"])
+    groups = call.x.reshape(*call.x.shape[: call.x.dim() - dims], -1)
+    weight = call["weight"].reshape(-1) if call["weight"] is not None else None
+    return _normalized(groups, weight, call["eps"], lambda moved: moved)
+
+
+def _group_norm(call: Call) -> Change:
+    shape = (call["N"], call["group"], call["C"] // call["group"], call["HxW"])
+    groups = call.x.reshape(*shape[:2], -1)
+    weight = call["weight"].reshape(shape[1:3]).repeat_interleave(shape[3], 1) if call["weight"] is not None else None
+    return _normalized(groups, weight, call["eps"], lambda moved: moved)
+
+
+def _batch_norm(call: Call) -> Change | None:
+    """With the statistics of the batch, also for instance norm."""
+    if not (call["training"] or call["running_mean"] is None):
+        return None
+    turned = call.x.movedim(1, 0)
+    weight = call["weight"].reshape(-1, 1) if call["weight"] is not None else None
+    groups = turned.reshape(turned.shape[0], -1)
+    return _normalized(groups, weight, call["eps"], lambda moved: moved.reshape(turned.shape).movedim(0, 1))
+
+
+def _normalized(
+    groups: torch.Tensor, weight: torch.Tensor | None, eps: float, back: Callable[[torch.Tensor], torch.Tensor]
+) -> Change:
+    """Of groups […, n]: their means and variances are moved."""
+    count = groups.shape[-1]
+    mean = groups.mean(-1, keepdim=True)
+    variance = ((groups - mean) ** 2).mean(-1, keepdim=True)
+    means = _rounding(groups).unsqueeze(-1) / count
+    squares = _rounding((groups - mean) ** 2).unsqueeze(-1) / count
+
+    def change(errors: Errors, result: Any) -> None:
+        moved = errors.of(means)
+        spread = (variance + errors.of(squares) + moved**2).clamp(min=0)
+        more = (groups - mean - moved) * (spread + eps).rsqrt() - (groups - mean) * (variance + eps).rsqrt()
+        more = more + errors.of(torch.full_like(more, ULP))
+        more = more if weight is None else more * weight
+        first = result[0]
+        _add(first, back(more).reshape(first.shape))
+
+    return change
+
+
+def _scattered(call: Call) -> Change:
+    """scatter_add and index_add: each place is a sum of what is sent there."""
+    base = call.func if not call.func._schema.is_mutable else getattr(torch.ops.aten, name_of(call.func)).default
+    dim, index, source = call.args[1:4]
+    sizes = base(call.x.abs(), dim, index, source.abs(), **call.kwargs)
+    counts = base(torch.ones_like(call.x), dim, index, torch.ones_like(source))
+    return lambda errors, result: _add(result, errors.of(counts.sqrt() * UNIT * sizes.abs()))
+
+
+def _within(low: float, high: float) -> Callable[[Call], Change]:
+    """A function of a bounded range."""
+    size = ULP * max(abs(low), abs(high))
+
+    def known(call: Call) -> Change:
+        return lambda errors, result: _add(
+            result, (result + errors.of(torch.full_like(result, size))).clamp(low, high) - result
+        )
+
+    return known
+
+
+def _hardtanh(call: Call) -> Change | None:
+    """Not relu6, which is exact, and amid networks."""
+    low, high = (float(call[name]) for name in ("min_val", "max_val"))
+    return _within(low, high)(call) if low < 0 and math.isfinite(low) and math.isfinite(high) else None
+
+
+def _exponential_unit(call: Call) -> Change:
+    """elu, selu (an elu of another scale), celu, expm1: exp(x) − 1 where x is negative, times a constant."""
+    alpha, scale = (1.0 if call[name] is None else float(call[name]) for name in ("alpha", "scale"))
+    is_all = name_of(call.func) == "expm1"  # the others leave what is positive as it is
+    sizes = torch.where((call.x < 0) | is_all, ULP * abs(alpha * scale), 0.0).to(torch.float64)
+    return lambda errors, result: _add(result, errors.of(sizes))
+
+
+def _times_bounded(call: Call) -> Change:
+    """silu, gelu, mish: x times a sigmoid, a tanh or an erf."""
+    sizes = ULP * call.x.abs()
+    return lambda errors, result: _add(result, errors.of(sizes))
+
+
+def _add(result: torch.Tensor, more: torch.Tensor) -> None:
+    """In place, where the result is a number."""
+    result.add_(torch.where(result.isfinite(), more, 0.0))
+
+
+CHANGES: dict[str, Callable[[Call], Change | None]] = {
+    **dict.fromkeys(("sum", "nansum", "mean"), _total),
+    "cumsum": _running,
+    **dict.fromkeys(("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pool),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _spread),
+    **dict.fromkeys(("linalg_vector_norm", "norm"), _length),
+    **dict.fromkeys(("_softmax", "_safe_softmax"), _weights),
+    **dict.fromkeys(("_log_softmax", "logsumexp"), _logarithm),
+    "native_layer_norm": _layer_norm,
+    "native_group_norm": _group_norm,
+    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit"), _batch_norm),
+    **dict.fromkeys(("scatter_add", "index_add"), _scattered),
+    **dict.fromkeys(("sigmoid", "hardsigmoid"), _within(0, 1)),
+    **dict.fromkeys(("tanh", "erf", "sin", "cos"), _within(-1, 1)),
+    "erfc": _within(0, 2),
+    "atan": _within(-math.pi / 2, math.pi / 2),
+    "atan2": _within(-math.pi, math.pi),
+    "hardtanh": _hardtanh,
+    **dict.fromkeys(("elu", "celu", "expm1"), _exponential_unit),
+    **dict.fromkeys(("silu", "gelu", "mish"), _times_bounded),
+}

@@ -1,0 +1,143 @@
+"""What any order of summation, and any implementation of a bounded function, may move the outputs by on one input.
+
+Eager PyTorch adds pairwise, or in float64 (cumsum); a runtime that adds one after the other is off by more, and at
+fault no more (issue 15). A sigmoid that is right to 1e-7 is as good as any near 1, and far off in units of 1e-9. Both
+errors are made amid a network as well as at its end. So the float64 run is repeated with an error added to the
+result of every operator that only adds numbers or has a bounded range (harness.parity.perturbation lists them), and
+the movement of an output counts as 1. Operators that eager itself runs in float64 are left alone. As in
+harness.parity.conditioning, a movement that does not shrink with the errors is a jump of the model, and counts for
+nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..model import Array
+from .conditioning import STEPS, is_smooth, largest_difference
+from .perturbation import CHANGES, PATTERNS, Call, Errors, name_of
+
+# So many errors at once are looked at, at most: what a tolerance of 30 allows.
+MANY = 30.0
+
+
+def noise(
+    here: Mapping[str, Array],
+    eager: Callable[[], object],
+    exact: Callable[[], Mapping[str, Array]],
+    tolerance: float,
+) -> dict[str, float]:
+    """By output, the error that counts as 1 for the reasons above: eight runs in float64, and one of eager's.
+
+    Args:
+        here: what the float64 run gives, by output.
+        eager: runs the model in its own types.
+        exact: runs it in float64, and gives its outputs.
+        tolerance: how many times such an error is allowed.
+    """
+    with _Watching() as watched:
+        eager()
+    floats = {name: array for name, array in here.items() if array.dtype.kind == "f"}
+    largest: dict[str, float] = {}
+    many = max(min(tolerance, MANY), 1.0)
+    for seed, pattern in enumerate(PATTERNS):
+        moves: dict[str, list[float]] = {name: [] for name in floats}
+        for part in (*(step / STEPS[0] for step in STEPS), many):
+            with Perturbed(Errors(part, pattern, seed), watched.wide) as perturbed:
+                answer = exact()
+            if not perturbed.count:
+                return {}
+            for name, there in floats.items():
+                # Where the shape depends on the values, nothing can be subtracted; with NaN it is not smooth.
+                same = answer[name].shape == there.shape
+                moves[name].append(largest_difference(answer[name], there) if same else math.nan)
+        for name, (*small, most) in moves.items():
+            if is_smooth(*small) and not math.isnan(most):
+                largest[name] = max(largest.get(name, 0.0), small[0], _each(small[0], most, many))
+    return largest
+
+
+def _each(once: float, most: float, many: float) -> float:
+    """What one of many errors moves an output by where they come back squared, as a mean's does in a variance.
+
+    Of a picture that is flat but for one element, a mean that is off by 7 units moves that element as much as 49 do.
+    What moves by more than their square has met a jump.
+    """
+    return most / many if most <= 2 * many**2 * once else 0.0
+
+
+class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches which of the operators eager runs in float64: there is no float32 to be rounded to.
+
+    Attributes:
+        wide: their names.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.wide: set[str] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """As harness.parity.promotion.Promoted's."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called for every operator."""
+        if (name := name_of(func)) in CHANGES and args and args[0].dtype == torch.float64:
+            self.wide.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+class Perturbed(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Puts an error to what operators give while a model runs in float64.
+
+    Args:
+        without: the names of operators to leave alone.
+
+    Attributes:
+        count: how many were given one.
+    """
+
+    def __init__(self, errors: Errors, without: set[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.errors = errors
+        self.without = without
+        self.count = 0
+        self._fast = True
+
+    def __enter__(self) -> Any:
+        """Inside, a transformer's layer is its operators, and not one that does all."""
+        self._fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *exception: Any) -> None:
+        """As before."""
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        torch.backends.mha.set_fastpath_enabled(self._fast)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """As harness.parity.promotion.Promoted's."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called for every operator, with what is left of it after promotion."""
+        kwargs = kwargs or {}
+        name = name_of(func)
+        known = CHANGES.get(name) if name not in self.without else None
+        if known is None or not args or args[0].dtype != torch.float64 or not args[0].numel():
+            return func(*args, **kwargs)
+        # Before it runs: it may write to what it is given.
+        change = known(Call(func, args, kwargs))
+        result = func(*args, **kwargs)
+        if change is not None:
+            self.count += 1
+            change(self.errors, result)
+        return result
