@@ -328,11 +328,7 @@ class Points:
         usual = _tried(lambda: modules.usual)
         noises = [
             _tried(lambda: noise(inputs, arrays, exact, eager_beside, exact_beside)),
-            _tried(
-                lambda: rounding_noise(
-                    exact, lambda: eager_beside(arrays), lambda: exact_beside(arrays), self.tolerance
-                )
-            ),
+            _tried(lambda: rounding_noise(exact, eager_here, exact_here, self.tolerance)),
             {name: float(ulp(np.asarray(size), np.dtype("f4"))) for name, size in usual.items()},
         ]
         return {name: max(each.get(name, 0.0) for each in noises) for name in exact}
