@@ -34,18 +34,21 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def environment() -> Iterator[Environment]:
+def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     """Packages in the user's cache; at the end it is said how many networks were skipped for want of one."""
     made = Environment(*provide(USERS_CACHE))
     yield made
     skipped = [network.name for network in NETWORKS if made.why_not(network)]
-    print(f"\nnetworks: {len(NETWORKS)}, skipped for want of a package: {len(skipped)} {' '.join(skipped)}".rstrip())
+    if reporter := request.config.pluginmanager.get_plugin("terminalreporter"):  # print would be captured
+        count = f"{len(skipped)} of {len(NETWORKS)} networks skipped for want of a package"
+        reporter.write_line(f"\n{count}: {', '.join(skipped)}" if skipped else f"\n{count}")
 
 
 @pytest.fixture(scope="module")
 def cells(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
     """Parity of all of them, in one run: the evidence of each model and backend."""
-    project = Project(tmp_path_factory.mktemp("networks"))
+    # The user's cache: it has the C++ runners, which take a minute to compile, and the exports of an earlier run.
+    project = Project(tmp_path_factory.mktemp("networks"), {"HILGATE_CACHE": str(USERS_CACHE)})
     project.write("pytest.ini", "[pytest]\n")
     folder = copied(project.folder / "models", environment.folder)
     chosen = [(network, backend) for network, backend in CELLS if not environment.why_not(network)]

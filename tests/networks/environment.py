@@ -5,18 +5,36 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from harness.cache import new_entry
+
+from . import REAL, copied
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 # Beside the packages: what could not be had, with pip's last line.
 MISSING = "missing.json"
 LIMIT_S = 600.0
+# Prints why packages cannot be imported.
+BUILD = """
+import importlib, json, sys
+refused = {}
+for name, package in json.load(sys.stdin):
+    try:
+        importlib.import_module(name).model.build()
+    except ImportError as error:
+        refused[package] = f"it cannot be imported: {error}"
+    except Exception:
+        pass
+print(json.dumps(refused))
+"""
 
 
 def required() -> list[str]:
@@ -31,13 +49,13 @@ def provide(cache: Path) -> tuple[Path, dict[str, str]]:
     A folder from which a package is missing serves this run only: the next one tries again.
 
     Args:
-        cache: the user's, for it takes half a minute and 180 MB.
+        cache: the user's, for it takes half a minute and 160 MB.
     """
-    content = json.dumps([sys.version_info[:2], sys.platform, required()])
+    content = json.dumps([sys.version_info[:2], sys.platform, version("torch"), required()])
     final = cache / "test-networks" / hashlib.sha256(content.encode()).hexdigest()[:16]
     with _alone(final.parent):
         if not (final / MISSING).is_file() or _missing(final):
-            _remove(final)
+            shutil.rmtree(final, ignore_errors=True)
             with new_entry(final) as work:
                 _install(work)
     return final, _missing(final)
@@ -46,12 +64,6 @@ def provide(cache: Path) -> tuple[Path, dict[str, str]]:
 def _missing(folder: Path) -> dict[str, str]:
     found: dict[str, str] = json.loads((folder / MISSING).read_text(encoding="utf-8"))
     return found
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -69,7 +81,21 @@ def _install(folder: Path) -> None:
         for requirement in required():
             if said := _pip([requirement], folder):
                 refused[requirement.partition("==")[0]] = said
-    (folder / MISSING).write_text(json.dumps(refused), encoding="utf-8")
+    (folder / MISSING).write_text(json.dumps({**_unimportable(folder), **refused}), encoding="utf-8")
+
+
+def _unimportable(folder: Path) -> dict[str, str]:
+    """Build each network once; returns the packages that cannot be imported beside our torch, and why.
+
+    Whatever else goes wrong is for its test to say.
+    """
+    with tempfile.TemporaryDirectory() as models:
+        copied(Path(models), folder)
+        asked = json.dumps([(network.name, network.packages[0]) for network in REAL])
+        command = [sys.executable, "-B", "-W", "ignore", "-c", BUILD]
+        done = subprocess.run(command, check=True, cwd=models, input=asked, stdout=subprocess.PIPE, text=True)
+    refused: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return refused
 
 
 def _pip(requirements: list[str], folder: Path) -> str:

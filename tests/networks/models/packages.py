@@ -16,10 +16,17 @@ FOLDER = Path(Path(__file__).with_name("packages.txt").read_text(encoding="utf-8
 
 
 def package(name: str) -> ModuleType:
-    """Import a package that is in the folder."""
+    """Import a package that is in the folder.
+
+    Raises:
+        ImportError: it is not there, or does not go with this torch.
+    """
     if str(FOLDER) not in sys.path:
         sys.path.append(str(FOLDER))  # last: torch and numpy stay our own
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except RuntimeError as error:  # such as: an operator does not exist
+        raise ImportError(f"{name}: {error}") from error
 
 
 def package_without_imports(name: str, **attributes: object) -> None:
