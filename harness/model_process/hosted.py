@@ -132,13 +132,21 @@ def declaration(file: ModelFile, metrics: Sequence[Metric]) -> ModelFile:
         ModelError: a limit is not usable.
     """
     limits = checked_limits(file.path, file.model, metrics)
-    said = {item.name: _plain(file.path, item.name, getattr(file.model, item.name)) for item in fields(Model)}
-    return ModelFile(file.path, Model(**said), limits)
+    said: Model = _without_code(file.path, file.model, Model)
+    return ModelFile(file.path, said, limits)
 
 
 def built_facts(built: BuiltModel) -> tuple[tuple[str, ...], dict[str, str]]:
     """The names of a module's outputs, and the hashes of its weights: a question."""
     return built.outputs, dict(built.weights)
+
+
+def _without_code(path: Path, value: Any, kind: type[Any]) -> Any:
+    """The same as an object of harness's own class, as it is: what its constructor has filled in is not given again."""
+    made = object.__new__(kind)
+    for item in fields(kind):
+        object.__setattr__(made, item.name, _plain(path, item.name, getattr(value, item.name)))
+    return made
 
 
 def _plain(path: Path, name: str, value: Any) -> Any:
@@ -149,8 +157,8 @@ def _plain(path: Path, name: str, value: Any) -> Any:
         items = [_plain(path, name, item) for item in value]
         return items if isinstance(value, list) else tuple(items)
     if is_dataclass(value) and not isinstance(value, type):
-        kind: Any = next((kind for kind in type(value).__mro__ if kind.__module__.startswith("harness.")), type(value))
-        return kind(**{item.name: _plain(path, name, getattr(value, item.name)) for item in fields(kind)})
+        kind = next((kind for kind in type(value).__mro__ if kind.__module__.startswith("harness.")), type(value))
+        return _without_code(path, value, kind)
     if isinstance(value, np.generic):
         return value.item()
     for base in (bool, int, float, str):
