@@ -108,7 +108,12 @@ class Deployer:
             model = self.cell.file.model
             measured, traced = at_sizes(model.measure), at_sizes(traced_sizes(model))
             error.wanted = f"the artifact loaded, and one inference{measured} ({describe(inputs)})"
-            if measured != traced:
+            if "NOT_IMPLEMENTED" in error.found:  # ONNX Runtime's word; it does not say the type
+                error.hint = (
+                    "the runtime has no kernel of that operator for the types in the file, as ONNX Runtime's CPU "
+                )
+                error.hint += "has none for bfloat16: build the module in float32 (.float()), or leave the backend out"
+            elif measured != traced:
                 error.hint = (
                     f"if it is the shape that is refused: the export's example was{traced}; look in forward for "
                 )
