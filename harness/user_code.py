@@ -21,6 +21,9 @@ import numpy as np
 # What code is installed by a package manager lies in folders of these names.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
+# What torch says of TorchScript at every call; who deploys it has chosen it.
+JIT_DEPRECATED = r"`torch\.jit\.\w+` is deprecated"
+
 # Of an error's text: a state_dict that does not fit has a thousand names in it.
 LONGEST = 2000
 
@@ -44,6 +47,7 @@ def users_code(action: Literal["default", "ignore"] = "default") -> Iterator[Non
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(action)
+            warnings.filterwarnings("ignore", JIT_DEPRECATED, DeprecationWarning)
             yield
     finally:
         _errors.update(np.geterr())
