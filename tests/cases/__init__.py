@@ -62,7 +62,7 @@ PARITY = [
     _case("dropout_always_on", _both(INCONCLUSIVE), "random", "dropout"),
     _case("sliding_buffer", _both(INCONCLUSIVE), "state", "past", silent=["random"]),
     _case("cache_within_call", _both(PASS)),
-    _case("positions_grow", {"onnxruntime": PASS, "torchscript": FAIL}, silent=["random"]),
+    _case("positions_grow", _both(PASS), silent=["random"]),
     _case("export_branch", _both(FAIL)),
     _case("odd_graph", _both(PASS)),
     _case("inputs_swapped", _both(FAIL), "attention_mask", "token_type_ids"),
