@@ -70,7 +70,9 @@ SIBLINGS = [
     # The file declares as many steps as the example had. ONNX Runtime believes it when it fuses the last layer's MatMul
     # and Add, and refuses every other number of steps; without its optimizations all are right to 4.4e-7.
     Network("gru_state", {"onnxruntime": FAIL, "torchscript": PASS}, says=["Reshape"]),
-    _passes("detector_by_hand", ALL),  # 1.6e-7
+    # 1.6e-7. On a picture of one colour 63 of 80 scores are equal and 24 go on: where torch takes the first of them, as
+    # ONNX Runtime does, it gives ONNX Runtime's 9 boxes and not its own 14.
+    _passes("detector_by_hand", ALL),
 ]
 NETWORKS = [*REAL, *SIBLINGS]
 
