@@ -56,8 +56,8 @@ REAL = [
     _passes("face_onet", ONNX, "facenet-pytorch"),  # 1.8e-6
     _passes("voice_encoder", ONNX, "Resemblyzer"),  # 1.1e-6, on 8 to 24 frames
     # 20 pictures of noise, older exporter (the other refuses both), scores above 0.4: in 16 the same boxes in the same
-    # order, within 3e-4 px, scores within 3e-6. In 3 neighbours change places whose scores are 1e-6 apart, in float64 or
-    # in ONNX Runtime. In 1 a box more is kept: a pair overlaps by NMS's threshold to 2e-5, and boxes are no surer.
+    # order, within 3e-4 px, scores within 3e-6. In 3 neighbours change places whose scores are 1e-6 apart (in float64,
+    # too). In 1 a box more is kept: a pair overlaps by NMS's threshold to 2e-5, and boxes are no surer.
     _passes("detector_ssdlite", ONNX, "torchvision", "pillow"),
     _passes("keypoints_rcnn", ONNX, "torchvision", "pillow"),  # 4e-3 px, scores within 2e-5; of one colour: see there
 ]
