@@ -39,9 +39,9 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     made = Environment(*provide(USERS_CACHE))
     yield made
     skipped = [network.name for network in NETWORKS if made.why_not(network)]
-    if reporter := request.config.pluginmanager.get_plugin("terminalreporter"):  # print would be captured
-        count = f"{len(skipped)} of {len(NETWORKS)} networks skipped for want of a package"
-        reporter.write_line(f"\n{count}: {', '.join(skipped)}" if skipped else f"\n{count}")
+    line = f"{len(skipped)} of {len(NETWORKS)} networks skipped for want of a package: {', '.join(skipped) or 'none'}"
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{line}")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def cells(environment: Environment, tmp_path_factory: pytest.TempPathFactory) ->
     models = [f"--model={folder / network.name}.py" for network in NETWORKS if not environment.why_not(network)]
     names = " or ".join(f"{network.name}-local-{backend}]" for network, backend in chosen)
     backends = [word for name in dict.fromkeys(backend for _, backend in chosen) for word in ("--backend", name)]
-    command = project.command(*models, *backends, "--device", "local", "-k", f"parity and ({names})")
+    command = project.command(*models, *backends, "--device", "local", "--wait", "600", "-k", f"parity and ({names})")
     outcome = project.run_command(command, SECONDS)
     assert (project.folder / "build/hil/evidence.json").is_file(), outcome.output[-4000:]
     return {(cell["model"], cell["backend"]): cell for cell in outcome.evidence["cells"]}

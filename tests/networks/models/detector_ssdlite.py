@@ -13,7 +13,7 @@ class Detector(nn.Module):
         torch.manual_seed(1)
         detection = torchvision().models.detection
         self.net = detection.ssdlite320_mobilenet_v3_large(
-            weights=None, weights_backbone=None, num_classes=6, score_thresh=0.5
+            weights=None, weights_backbone=None, num_classes=6, score_thresh=0.4
         )
         # Its own initial weights give every box the same score. These spread the scores, from 0.3 to 0.8.
         for layer in self.net.modules():
