@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,5 +95,5 @@ def test_a_counterexample_made_of_a_sample_is_of_its_own_sizes_only() -> None:
     made = Recipe({"b": 1}, (Fill("sample", changed=0.1),))
     Finds(model(), "net", cache).add(made, failed=True)
     assert keys(Finds(model(), "net", cache).known(InputSpace(model(), [sample]))) == [made.key]
-    other = replace(model(), measure={"b": 4})
-    assert Finds(other, "net", cache).known(InputSpace(other, [sample])) == []
+    others = [{"x": np.zeros((4, 4), np.float32)}]
+    assert Finds(model(), "net", cache).known(InputSpace(model(), others)) == []
