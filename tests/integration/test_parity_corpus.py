@@ -37,13 +37,17 @@ def test_a_right_model_raises_no_alarm(bench: Bench, name: str) -> None:
     assert verdict is Verdict.PASS, _told(finding)
 
 
+# TorchScript, which computes with PyTorch's own operators, is mostly off by nothing. Each model has two of the five
+# seeds, in turn; all of them it has in benchmarks/parity_corpus.
+SEARCHED = [
+    (name, backend, seed)
+    for index, name in enumerate(CLEAN)
+    for backend, seed in (("onnx", SEEDS[index % 5]), ("onnx", SEEDS[(index + 2) % 5]), ("torchscript", 0))
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("backend", "seed"),
-    # TorchScript, which computes with PyTorch's own operators, is mostly off by nothing.
-    [*(("onnx", seed) for seed in SEEDS), ("torchscript", 0)],
-)
-@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize(("name", "backend", "seed"), SEARCHED)
 def test_no_right_model_raises_an_alarm_with_any_seed(bench: Bench, name: str, backend: str, seed: int) -> None:
     verdict, finding = bench.search("clean", name, backend, seed)
     assert verdict is Verdict.PASS, _told(finding)
