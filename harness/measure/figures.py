@@ -5,14 +5,16 @@
   One that was timed several times counts once, by the median of its own inferences; what disturbs single inferences is
   bounded by all of them. The larger of both bounds is judged.
 - Fewer samples than that: then what is said holds over all samples of the file, of which each was timed equally often,
-  and of no others. One of them that is too slow by itself, but too rare among them to break the limit, leaves it open
-  whether the limit is kept: so few samples cannot show how rare its like is.
+  and of no others.
+
+A sample that is too slow by itself, but too rare in the file to break the limit, leaves it open whether the limit is
+kept, unless there are enough samples to show how rare its like is: a file has no more of them to give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,7 +143,8 @@ def figures(timed: Timed, rule: Rule) -> Figures:
         by_input = rule.statistic.bound(timed.medians())
         bound = None if bound is None or by_input is None else max(bound, by_input)
     kept = rule.limit is not None and value <= rule.limit
-    return Figures(timed, value, bound, _slow(timed, rule) if of_file and kept else "", over)
+    unsettled = of_file or (timed.is_whole and rule.limit is not None and bound is not None and bound > rule.limit)
+    return Figures(timed, value, bound, _slow(timed, rule) if kept and unsettled else "", over)
 
 
 def _slow(timed: Timed, rule: Rule) -> str:
@@ -159,11 +162,15 @@ def _slow(timed: Timed, rule: Rule) -> str:
 
 
 def worse(found: list[Figures], limit: float | None) -> Figures:
-    """Which of the contents is judged: one that breaks the limit, else one that leaves it open, else the slower."""
+    """Which of the contents is judged: one that breaks the limit, else one that leaves it open, else the slower.
+
+    Without a limit the slower is shown; where one of them is open, without a bound, for that would be the other's.
+    """
     broken = [one for one in found if one.breaks(limit)]
-    left_open = [one for one in found if one.open] if limit is not None else []
-    if broken or not left_open:
-        candidates = broken or [one for one in found if one.value is not None] or found
-        bounded = all(one.bound is not None for one in candidates)
-        return max(candidates, key=lambda one: (one.bound if bounded else one.value) or 0.0)
-    return left_open[0]
+    left_open = [one for one in found if one.open]
+    if left_open and not broken and limit is not None:
+        return left_open[0]
+    candidates = broken or [one for one in found if one.value is not None] or found
+    bounded = all(one.bound is not None for one in candidates)
+    slower = max(candidates, key=lambda one: (one.bound if bounded else one.value) or 0.0)
+    return replace(slower, bound=None, open=left_open[0].open) if left_open and not broken else slower

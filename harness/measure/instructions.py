@@ -58,11 +58,11 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
     return Finding(
         INSTRUCTIONS,
         value,
-        bound,
+        None if judged.open else bound,
         quantiles.CONFIDENCE,
         judged.timed.count,
         raw,
-        missing="" if bound is not None else judged.open,
+        missing=judged.open,
         limits=limits,
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=details,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,14 @@ def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None
 
     Args:
         raw: the path of the raw samples, for the evidence.
-        limit: what must be kept, if anything.
+        limit: what must be kept, if anything; whoever judges it puts its own in its place.
     """
     quantile = QUANTILES[metric]
     needed = quantiles.samples_needed(quantile)
     what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
     rule = Rule(Quantile(quantile), needed, what, limit, limit, _too_few(measured))
-    return _finding(metric, measured, rule, raw)
+    found = _finding(metric, measured, rule, raw)
+    return replace(found, at=lambda value: latency(measured, metric, raw, value))
 
 
 def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: float | None, raw: str) -> Finding:
@@ -55,7 +57,8 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
     needed = quantiles.samples_for_proportion(limit) if limit is not None and 0 < limit < 1 else 1
     what = "" if limit is None else f"showing a rate of {limit:g}"
     rule = Rule(Misses(deadline_ms), needed, what, limit, deadline_ms, _too_few(measured))
-    return _finding(metric, measured, rule, raw)
+    found = _finding(metric, measured, rule, raw)
+    return replace(found, at=lambda value: deadline_miss_rate(measured, deadline_ms, value, raw))
 
 
 def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Finding:

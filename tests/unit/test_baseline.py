@@ -139,6 +139,14 @@ def test_a_median_of_few_is_bounded_or_nothing_is_said(samples: int, verdict: Ve
     assert judge(instructions(counted(1_000_000, samples), "", compared()), []).verdict is verdict
 
 
+def test_a_content_of_which_too_few_were_counted_is_not_passed_over() -> None:
+    noise = Timed("uniform", 0, [np.full(9, 1_000_000)], [np.arange(9)], unit=1)
+    samples = Timed("samples", 30, [np.full(3, 10)], [np.arange(3)], unit=1)
+    check = judge(instructions(Count([noise, samples], LOAD, {}), "", compared()), [])
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "3 of the file's 30 samples" in check.reason
+
+
 def test_a_board_that_cannot_count_has_none_and_one_that_is_lost_is_no_pass() -> None:
     limit = Limit("instructions_per_inference", 900_000, "model.py")
     assert judge(not_counted(), [limit]).verdict is Verdict.NOT_APPLICABLE

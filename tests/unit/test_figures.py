@@ -11,7 +11,7 @@ from harness.checks import Check, Verdict, judge
 from harness.limits import Limit
 from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of
 from harness.measure.figures import Quantile, Rule, figures
-from harness.measure.latency import P50, P99, deadline_miss_rate, latency
+from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency
 from harness.measure.sampling import Measurement
 from harness.model import Array, Input, Model
 
@@ -36,7 +36,10 @@ def judged(samples: Timed | None, limit: float | None = 20.0, uniform: Array | N
     if samples is not None:
         measured.samples = samples
     limits = [] if limit is None else [Limit(metric.name, limit, "here")]
-    return judge(latency(measured, metric, "", limit), limits)
+    check = judge(latency(measured, metric, "", limit), limits)
+    unaware = judge(latency(measured, metric, ""), limits)  # as a test of a user's own may call it
+    assert (unaware.verdict, unaware.reason, unaware.finding) == (check.verdict, check.reason, check.finding)
+    return check
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,10 @@ def judged(samples: Timed | None, limit: float | None = 20.0, uniform: Array | N
         pytest.param(of_file(6, 6, 80), Verdict.FAIL, "6 of the model file's 6 samples", id="few-and-slow"),
         pytest.param(of_file(6, 1, 80), Verdict.FAIL, "found 65 ms", id="one-of-6"),
         pytest.param(of_file(300, 1, 2), Verdict.INCONCLUSIVE, "1 of the model file's 300 samples", id="one-of-300"),
-        pytest.param(of_file(500, 1), Verdict.FAIL, "found 65 ms", id="one-of-500-which-are-no-bound-of-99-in-100"),
+        pytest.param(of_file(500, 1), Verdict.INCONCLUSIVE, "1 of the model file's 500", id="one-of-500"),
+        pytest.param(of_file(500, 1, 3), Verdict.INCONCLUSIVE, "1 of the model file's 500", id="one-of-500-often"),
+        pytest.param(of_file(459, 2, 2), Verdict.INCONCLUSIVE, "2 of the model file's 459", id="two-of-459"),
+        pytest.param(of_file(500, 0, 3), Verdict.PASS, "", id="none-of-500"),
         pytest.param(of_file(1000, 1), Verdict.PASS, "", id="one-of-1000"),
         pytest.param(of_file(1000, 20), Verdict.FAIL, "found 65 ms", id="2-percent"),
         pytest.param(of_file(6, 6, 1), Verdict.INCONCLUSIVE, "6 samples in the time", id="once-each"),
@@ -79,6 +85,37 @@ def test_without_a_limit_the_worse_is_shown_and_both_are_kept() -> None:
     assert [entry["by_content"][name]["value"] for name in (UNIFORM, SAMPLES)] == [1.0, 65.0]
 
 
+def test_without_a_limit_a_bound_is_never_that_of_the_other_content_alone() -> None:
+    check = judged(timed(np.full(200, QUICK), None, 1000), limit=None)
+    assert (check.verdict, check.finding.value, check.finding.bound) == (Verdict.MEASURED, 1.0, None)
+    assert "200 of the file's 1000 samples" in check.finding.missing
+
+
+@pytest.mark.parametrize(
+    ("metric", "given", "verdict"),
+    [
+        pytest.param(P50, 6, Verdict.INCONCLUSIVE, id="p50-of-6"),
+        pytest.param(P50, 7, Verdict.INCONCLUSIVE, id="p50-of-7"),
+        pytest.param(P50, 10, Verdict.INCONCLUSIVE, id="p50-of-10"),
+        pytest.param(P50, 11, Verdict.PASS, id="p50-of-11"),
+        pytest.param(P90, 43, Verdict.INCONCLUSIVE, id="p90-of-43"),
+        pytest.param(P90, 44, Verdict.INCONCLUSIVE, id="p90-of-44"),
+        pytest.param(P90, 64, Verdict.PASS, id="p90-of-64"),
+        pytest.param(P99, 661, Verdict.INCONCLUSIVE, id="p99-of-661"),
+        pytest.param(P99, 662, Verdict.PASS, id="p99-of-662"),
+    ],
+)
+def test_a_slow_sample_is_doubt_until_there_are_enough_to_show_how_rare_it_is(
+    metric: Any, given: int, verdict: Verdict
+) -> None:
+    assert judged(of_file(given, 1, 100), metric=metric).verdict is verdict
+
+
+def test_what_disturbs_single_inferences_fails_as_it_does_on_noise() -> None:
+    disturbed = np.where(np.arange(3000) % 101, QUICK, SLOW)  # 1 %, of no sample again and again
+    assert judged(timed(disturbed, np.tile(np.arange(1000), 3), 1000)).verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize(
     ("inputs", "times", "bounded"),
     [
@@ -107,6 +144,8 @@ def test_an_input_that_is_slow_each_time_counts_once() -> None:
         pytest.param(of_file(6, 1, 80), 0.01, Verdict.FAIL, id="one-of-6-misses"),
         pytest.param(of_file(300, 1, 2), 0.01, Verdict.INCONCLUSIVE, id="one-of-300-misses"),
         pytest.param(of_file(300, 0, 2), 0.01, Verdict.PASS, id="none-misses"),
+        pytest.param(of_file(500, 1, 3), 0.01, Verdict.INCONCLUSIVE, id="one-of-500-misses"),
+        pytest.param(of_file(500, 10, 3), 0.01, Verdict.FAIL, id="ten-of-500-miss"),
         pytest.param(of_file(1000, 0), 0.01, Verdict.PASS, id="none-of-1000-misses"),
     ],
 )
