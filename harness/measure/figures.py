@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..inputs import at_sizes
 from ..model import Array
 from . import quantiles
 from .content import Timed
@@ -114,15 +115,19 @@ class Figures:
         """Which inputs these were, for messages."""
         timed = self.timed
         if not timed.given:
-            return "noise over the declared range"
-        return f"{timed.inputs} of the model file's {timed.given} samples"
+            return f"noise over the declared range{at_sizes(timed.sizes)}"
+        return f"{timed.inputs} of {timed.given_words}{at_sizes(timed.sizes)}"
 
     def described(self) -> dict[str, Any]:
         """For the evidence."""
         timed = self.timed
         found: dict[str, Any] = {"value": self.value, "bound": self.bound, "samples": timed.count}
         found |= {"inputs": timed.inputs, "processes": [len(block) for block in timed.blocks]}
-        return found | ({"given": timed.given, "over": self.over} if timed.given else {})
+        if timed.sizes:
+            found["sizes"] = dict(timed.sizes)
+        if timed.given:
+            found |= {"given": timed.given, "samples_per_call": timed.step, "over": self.over}
+        return found
 
 
 def figures(timed: Timed, rule: Rule) -> Figures:
@@ -136,7 +141,7 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     known_broken = isinstance(rule.statistic, Misses) and rule.limit is not None and value > rule.limit
     over = FILE if of_file else ALIKE
     if count < rule.needed and not known_broken:
-        found = f"{count} of the file's {timed.given} samples" if timed.given and not of_file else f"{count} samples"
+        found = f"{count} of {timed.given_words}" if timed.given and not of_file else f"{count} samples"
         return Figures(timed, value, None, rule.too_few(found, rule.needed, rule.what), over)
     bound = rule.statistic.bound(durations)
     if not of_file and inputs < len(durations):
@@ -154,9 +159,10 @@ def _slow(timed: Timed, rule: Rule) -> str:
     slow = int(np.count_nonzero(medians > rule.slow_above_ms))
     if not slow:
         return ""
+    one = "sample" if timed.step == 1 else "call"
     return (
-        f"{slow} of the model file's {timed.given} samples took longer than {rule.slow_above_ms:g} ms, the slowest "
-        f"{medians.max():.4g} ms (sample {int(medians.argmax())}); {timed.given} samples are too few to say how rare "
+        f"{slow} of {timed.given_words} took longer than {rule.slow_above_ms:g} ms, the slowest "
+        f"{medians.max():.4g} ms ({one} {int(medians.argmax())}); {timed.given} {one}s are too few to say how rare "
         f"its like is: {rule.what} takes {rule.needed}, and more where some are slow"
     )
 

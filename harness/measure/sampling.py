@@ -160,8 +160,7 @@ def take_samples(
     Raises:
         LinkError: the device could not be reached, and there is no sample.
     """
-    measured = Measurement()
-    measured.samples.given = len(content.samples)
+    measured = Measurement(content.spread_timed(), content.samples_timed())
     end = time.monotonic() + time_limit_s
     while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
         try:

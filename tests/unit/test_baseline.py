@@ -144,7 +144,7 @@ def test_a_content_of_which_too_few_were_counted_is_not_passed_over() -> None:
     samples = Timed("samples", 30, [np.full(3, 10)], [np.arange(3)], unit=1)
     check = judge(instructions(Count([noise, samples], LOAD, {}), "", compared()), [])
     assert check.verdict is Verdict.INCONCLUSIVE
-    assert "3 of the file's 30 samples" in check.reason
+    assert "3 of the model file's 30 samples" in check.reason
 
 
 def test_a_board_that_cannot_count_has_none_and_one_that_is_lost_is_no_pass() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.checks import Check, Verdict, judge
 from harness.limits import Limit
-from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of
+from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
 from harness.measure.figures import Quantile, Rule, figures
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency
 from harness.measure.sampling import Measurement
@@ -58,7 +58,10 @@ def judged(samples: Timed | None, limit: float | None = 20.0, uniform: Array | N
         pytest.param(of_file(1000, 20), Verdict.FAIL, "found 65 ms", id="2-percent"),
         pytest.param(of_file(6, 6, 1), Verdict.INCONCLUSIVE, "6 samples in the time", id="once-each"),
         pytest.param(
-            timed(np.full(100, QUICK), None, 2000), Verdict.INCONCLUSIVE, "100 of the file's", id="few-of-2000"
+            timed(np.full(100, QUICK), None, 2000),
+            Verdict.INCONCLUSIVE,
+            "100 of the model file's 2000",
+            id="few-of-2000",
         ),
         pytest.param(timed([], None, 6), Verdict.INCONCLUSIVE, "no sample was taken", id="no-time-for-them"),
     ],
@@ -88,7 +91,7 @@ def test_without_a_limit_the_worse_is_shown_and_both_are_kept() -> None:
 def test_without_a_limit_a_bound_is_never_that_of_the_other_content_alone() -> None:
     check = judged(timed(np.full(200, QUICK), None, 1000), limit=None)
     assert (check.verdict, check.finding.value, check.finding.bound) == (Verdict.MEASURED, 1.0, None)
-    assert "200 of the file's 1000 samples" in check.finding.missing
+    assert "200 of the model file's 1000 samples" in check.finding.missing
 
 
 @pytest.mark.parametrize(
@@ -193,3 +196,47 @@ def test_the_median_of_each_input() -> None:
     one = timed([5 * MS, MS, 7 * MS, 6 * MS, MS], [2, 0, 2, 2, 0], given=3)
     assert one.medians().tolist() == [1.0, 6.0]
     assert (one.inputs, one.is_whole) == (2, False)
+
+
+# What is said of them
+
+
+def pictures(count: int, size: int, measure: int, step: int = 1) -> Content:
+    """Samples of a size of their own, of a model that is measured at another."""
+    item = Input("x", (step, "height"))
+    model = Model(build=cast(Any, int), inputs=[item], dims={"height": (4, 1080)}, measure={"height": measure})
+    return content_of(model, [{"x": np.zeros((step, size), np.float32)}] * count, step)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        pytest.param(16, ["at their own sizes, height = 16: what was timed at height = 1080 is noise"], id="others"),
+        pytest.param(1080, [], id="as-measured"),
+    ],
+)
+def test_samples_of_other_sizes_than_measured_are_no_word_on_those(size: int, said: list[str]) -> None:
+    of = pictures(6, size, 1080)
+    notes = noise_notes([of.spread_timed(), of.samples_timed()])
+    assert [part in note for part, note in zip(said, notes, strict=True)] == [True] * len(said)
+
+
+def test_a_judged_content_is_named_with_its_sizes_and_so_is_each_in_the_evidence() -> None:
+    of = pictures(6, 16, 1080)
+    uniform, samples = of.spread_timed(), of.samples_timed()
+    uniform.blocks, uniform.numbers = [np.full(1000, QUICK)], [np.arange(1000)]
+    samples.blocks, samples.numbers = [np.full(600, SLOW)], [np.tile(np.arange(6), 100)]
+    check = judge(latency(Measurement(uniform, samples), P99, ""), [Limit(P99.name, 20.0, "here")])
+    assert "600 samples on 6 of the model file's 6 samples at height = 16)" in check.reason
+    by_content = check.as_evidence()["by_content"]
+    assert [by_content[name]["sizes"] for name in (UNIFORM, SAMPLES)] == [{"height": 1080}, {"height": 16}]
+
+
+def test_a_call_of_several_samples_is_not_called_a_sample() -> None:
+    of = pictures(2, 16, 16, step=4)
+    samples = of.samples_timed()
+    samples.blocks, samples.numbers = [np.tile([QUICK, SLOW], 300)], [np.tile([0, 1], 300)]
+    check = judged(samples, metric=P50)
+    assert "1 of the 2 calls of 4 of the model file's samples each took longer than 20 ms" in check.reason
+    assert "(call 1); 2 calls are too few" in check.reason
+    assert check.as_evidence()["by_content"][SAMPLES]["samples_per_call"] == 4
