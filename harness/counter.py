@@ -13,7 +13,7 @@ from .bundle import Bundle
 from .cell import Cell
 from .checks import Verdict
 from .counting import Count, CountingGuest
-from .errors import AgentTimeout, EmulatorError, LinkError, StorageError
+from .errors import AgentTimeout, DeviceError, EmulatorError, LinkError, StorageError
 from .evidence import Evidence
 from .export.onnx import node_modules
 from .finding import Finding
@@ -64,7 +64,7 @@ class Counter:
             raise RuntimeError(f"{cell.id} was not begun to be counted")
         try:
             count = self._guest.result(cell, say)
-        except (LinkError, EmulatorError, StorageError, AgentTimeout) as error:
+        except (DeviceError, LinkError, EmulatorError, StorageError, AgentTimeout) as error:  # of the twin alone
             return instructions.unreachable(f"{error.what}; {error.found}".rstrip("; "))
         record = self.evidence[cell]
         record.notes += [note for note in count.notes if note not in record.notes]

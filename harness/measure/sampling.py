@@ -236,7 +236,7 @@ def _use_process(
         finally:
             if loop.states:
                 measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
-            measured.written = deployment.written or measured.written
+            measured.written = tuple(dict.fromkeys([*measured.written, *deployment.written]))
         measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
         measured.memory_steps_kib.append(load.memory_kib)
 
