@@ -10,7 +10,9 @@ import numpy as np
 
 from ..finding import Finding
 from ..limits import Metric
+from ..model import Array
 from . import quantiles
+from .content import UNIFORM
 from .figures import Figures, Misses, Quantile, Rule, figures, worse
 from .sampling import Measurement
 
@@ -42,6 +44,22 @@ def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None
     rule = Rule(Quantile(quantile), needed, what, limit, limit, _too_few(measured))
     found = _finding(metric, measured, rule, raw)
     return replace(found, at=lambda value: latency(measured, metric, raw, value))
+
+
+def published(measured: Measurement, limit: float | None) -> tuple[Array, dict[str, Any]]:
+    """What other tools are told: the durations in milliseconds of the content whose p99 is judged, and what else.
+
+    Never noise and samples together, for their quantiles are nobody's.
+    """
+    found = latency(measured, P99, "", limit)
+    name = found.details.get("content", UNIFORM)
+    (durations,) = (timed.values for timed in measured.contents if timed.name == name)
+    more: dict[str, Any] = {"content": name}
+    if found.value is not None:
+        more["p99_ms"] = found.value
+    if measured.memory_peak_kib:  # a process that does not come to its end has no peak
+        more["memory_peak_mib"] = max(measured.memory_peak_kib) / 1024
+    return durations, more
 
 
 def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: float | None, raw: str) -> Finding:

@@ -11,7 +11,7 @@ from harness.checks import Check, Verdict, judge
 from harness.limits import Limit
 from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
 from harness.measure.figures import Quantile, Rule, figures
-from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency
+from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
 from harness.measure.sampling import Measurement
 from harness.model import Array, Input, Model
 
@@ -240,3 +240,13 @@ def test_a_call_of_several_samples_is_not_called_a_sample() -> None:
     assert "1 of the 2 calls of 4 of the model file's samples each took longer than 20 ms" in check.reason
     assert "(call 1); 2 calls are too few" in check.reason
     assert check.as_evidence()["by_content"][SAMPLES]["samples_per_call"] == 4
+
+
+@pytest.mark.parametrize(
+    ("slow", "content"), [pytest.param(6, SAMPLES, id="the-samples"), pytest.param(0, UNIFORM, id="noise")]
+)
+def test_what_is_published_is_the_content_that_is_judged(slow: int, content: str) -> None:
+    measured = Measurement(uniform=timed(np.full(1000, 2 * MS)), samples=of_file(6, slow, 80))
+    durations, more = published(measured, 20.0)
+    assert more == {"content": content, "p99_ms": 65.0 if slow else 2.0}  # no process came to its end
+    assert set(durations) == {more["p99_ms"]}
