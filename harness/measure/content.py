@@ -6,6 +6,7 @@ A bound on a quantile says something about as many inputs as were timed, not abo
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,17 @@ class Content:
     def set_bytes(self) -> int:
         """What one of the samples' sets takes."""
         return bytes_of(self.samples[0]) if self.samples else 0
+
+    def identity(self) -> dict[str, Any]:
+        """Which samples these are, in a form that can be compared; empty where there are none."""
+        if not self.samples:
+            return {}
+        digest = hashlib.sha256()
+        for arrays in self.samples:
+            for name, array in arrays.items():
+                digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return {"given": len(self.samples), "samples_sha256": digest.hexdigest()}
 
     def blocks_of(self, count: int) -> int:
         """How many blocks of the ring so many spread inputs take, at most."""
