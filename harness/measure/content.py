@@ -225,4 +225,6 @@ class Timed:
         values, numbers = self.values, np.concatenate([*self.numbers, np.empty(0, np.int64)])
         order = np.argsort(numbers, kind="stable")
         starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        if len(starts) == len(values):  # 20 000 of one each would take half a second
+            return np.asarray(values[order])
         return np.array([np.median(one) for one in np.split(values[order], starts[1:])])

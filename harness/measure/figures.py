@@ -125,6 +125,8 @@ class Figures:
         found |= {"inputs": timed.inputs, "processes": [len(block) for block in timed.blocks]}
         if timed.sizes:
             found["sizes"] = dict(timed.sizes)
+        if self.open:
+            found["open"] = self.open
         if timed.given:
             found |= {"given": timed.given, "samples_per_call": timed.step, "over": self.over}
         return found
@@ -144,12 +146,12 @@ def figures(timed: Timed, rule: Rule) -> Figures:
         found = f"{count} of {timed.given_words}" if timed.given and not of_file else f"{count} samples"
         return Figures(timed, value, None, rule.too_few(found, rule.needed, rule.what), over)
     bound = rule.statistic.bound(durations)
-    if not of_file and inputs < len(durations):
-        by_input = rule.statistic.bound(timed.medians())
-        bound = None if bound is None or by_input is None else max(bound, by_input)
+    by_input = bound if of_file else rule.statistic.bound(timed.medians())
+    higher = None if bound is None or by_input is None else max(bound, by_input)
     kept = rule.limit is not None and value <= rule.limit
-    unsettled = of_file or (timed.is_whole and rule.limit is not None and bound is not None and bound > rule.limit)
-    return Figures(timed, value, bound, _slow(timed, rule) if kept and unsettled else "", over)
+    # What disturbs single inferences could be timed more often; a file has no more samples to give.
+    too_few = timed.is_whole and rule.limit is not None and by_input is not None and by_input > rule.limit
+    return Figures(timed, value, higher, _slow(timed, rule) if kept and (of_file or too_few) else "", over)
 
 
 def _slow(timed: Timed, rule: Rule) -> str:

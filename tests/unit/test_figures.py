@@ -92,6 +92,7 @@ def test_without_a_limit_a_bound_is_never_that_of_the_other_content_alone() -> N
     check = judged(timed(np.full(200, QUICK), None, 1000), limit=None)
     assert (check.verdict, check.finding.value, check.finding.bound) == (Verdict.MEASURED, 1.0, None)
     assert "200 of the model file's 1000 samples" in check.finding.missing
+    assert check.as_evidence()["by_content"][SAMPLES]["open"] == check.finding.missing
 
 
 @pytest.mark.parametrize(
@@ -115,8 +116,10 @@ def test_a_slow_sample_is_doubt_until_there_are_enough_to_show_how_rare_it_is(
 
 
 def test_what_disturbs_single_inferences_fails_as_it_does_on_noise() -> None:
+    numbers = np.tile(np.arange(1000), 3)
     disturbed = np.where(np.arange(3000) % 101, QUICK, SLOW)  # 1 %, of no sample again and again
-    assert judged(timed(disturbed, np.tile(np.arange(1000), 3), 1000)).verdict is Verdict.FAIL
+    assert judged(timed(disturbed, numbers, 1000)).verdict is Verdict.FAIL
+    assert judged(timed(np.where(numbers == 0, SLOW, disturbed), numbers, 1000)).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(
