@@ -4,7 +4,10 @@ baselines/DEVICE.json beside pytest.ini, written by ``--write-baseline``:
 
     {"schema": 1, "device": …, "cells": [{"model": …, "backend": …, "instructions_per_inference": …,
       "inputs": {NAME: [TYPE, SIZES]}, "cpu": …, "python": …, "runtime": {PACKAGE: VERSION}, "settings": {…},
-      "counted": {…}, "context": {…}}]}
+      "counted": {…}, "context": {…}, "by_content": {"uniform": …, "samples": …}}]}
+
+``by_content`` is there where the model file has samples: each content's count is compared with its own, for the
+costlier one would hide what becomes of the other. ``counted`` says how many calls the samples are, and has their hash.
 
 A count is compared only with one of the same: the same inputs at the same sizes, the same CPU, Python, runtime and
 settings, counted in the same way. ``context`` (the exporter, QEMU, the guest's kernel) may differ by less than is
@@ -16,7 +19,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from .limits import Limit
 FOLDER = "baselines"
 SCHEMA = 1
 VALUE = "instructions_per_inference"
+BY_CONTENT = "by_content"
 # What must be the same, and how it is called.
 IDENTITY = {
     "inputs": "inputs",
@@ -86,9 +90,9 @@ def read_baseline(root: Path, device: str) -> Baseline | None:
 
 
 def _check(entry: Entry) -> None:
-    value = entry[VALUE]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{VALUE} {value!r}")
+    for value in (entry[VALUE], *dict(entry.get(BY_CONTENT, {})).values()):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{VALUE} {value!r}")
     for key in (*IDENTITY, "context"):
         entry[key]
     dict(entry["context"])
@@ -109,6 +113,13 @@ class Comparison:
     now: Entry
     percent: float
     source: str
+
+    def of(self, content: str) -> Comparison:
+        """The same with the baseline's count of one content, where it has one of each."""
+        counts = self.entry.get(BY_CONTENT, {}) if self.entry is not None else {}
+        if self.entry is None or content not in counts:
+            return self
+        return replace(self, entry={**self.entry, VALUE: counts[content]})
 
     @property
     def doubt(self) -> str:

@@ -69,6 +69,8 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
     strictest = min if metric.bound == "max" else max
     settled, doubted = [one for one in own if not one.doubt], [one for one in own if one.doubt]
     limit = strictest(settled, key=lambda one: one.value) if settled else None
+    if limit is not None and finding.at is not None:
+        finding = finding.at(limit.value)
     verdict, reason = _verdict(finding, limit)
     if doubted and verdict in (Verdict.PASS, Verdict.MEASURED):  # what is known to be broken is not made better by it
         return Check(finding, doubted[0], Verdict.INCONCLUSIVE, doubted[0].doubt)

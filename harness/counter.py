@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .baseline import VALUE, Comparison, Entry, baseline_path, read_baseline, write_baselines
+from .baseline import BY_CONTENT, VALUE, Comparison, Entry, baseline_path, read_baseline, write_baselines
 from .bundle import Bundle
 from .cell import Cell
 from .checks import Verdict
 from .counting import Count, CountingGuest
-from .errors import AgentTimeout, EmulatorError, LinkError, StorageError
+from .errors import AgentTimeout, DeviceError, EmulatorError, LinkError, StorageError
 from .evidence import Evidence
 from .export.onnx import node_modules
 from .finding import Finding
@@ -35,6 +35,7 @@ class Counter:
     wanted: set[str] = field(default_factory=set)
     _guest: CountingGuest | None = None
     _bundles: dict[str, Bundle] = field(default_factory=dict)
+    _samples: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _entries: dict[str, tuple[Cell, Entry]] = field(default_factory=dict)
 
     def begin(self, cell: Cell, bundle: Bundle, content: Callable[[ModelFile], Content]) -> None:
@@ -50,7 +51,9 @@ class Counter:
             options = self.options
             self._guest = CountingGuest(cell.device, profile=options.profile, time_limit_s=options.time_limit_s)
         self._bundles[cell.id] = bundle
-        self._guest.begin(cell, bundle, content(cell.file))
+        counted = content(cell.file)
+        self._samples[cell.id] = counted.identity()
+        self._guest.begin(cell, bundle, counted)
 
     def finding(self, cell: Cell, say: Callable[[str], None]) -> Finding:
         """A cell's count, waited for.
@@ -64,7 +67,7 @@ class Counter:
             raise RuntimeError(f"{cell.id} was not begun to be counted")
         try:
             count = self._guest.result(cell, say)
-        except (LinkError, EmulatorError, StorageError, AgentTimeout) as error:
+        except (DeviceError, LinkError, EmulatorError, StorageError, AgentTimeout) as error:  # of the twin alone
             return instructions.unreachable(f"{error.what}; {error.found}".rstrip("; "))
         record = self.evidence[cell]
         record.notes += [note for note in count.notes if note not in record.notes]
@@ -73,9 +76,11 @@ class Counter:
         now = self._entry(cell, count)
         comparison = self._comparison(cell, now)
         found = instructions.instructions(count, raw, comparison)
-        if comparison is not None and (gained := comparison.gained(found.value or 0.0)):
-            record.notes.append(gained)
-        self._entries[cell.id] = cell, {**now, VALUE: int(found.value or 0)}
+        counts = instructions.counts(count)
+        if comparison is not None:
+            record.notes += _gained(comparison, counts)
+        more = {BY_CONTENT: counts} if len(count.contents) > 1 else {}
+        self._entries[cell.id] = cell, {**now, VALUE: max(counts.values()), **more}
         return found
 
     def _comparison(self, cell: Cell, now: Entry) -> Comparison | None:
@@ -107,6 +112,7 @@ class Counter:
                 **{key: count.described[key] for key in ("icount_shift", "cpus", "before")},
                 "input_sets": "one for each inference",
                 "contents": [each.name for each in count.contents],
+                **self._samples[cell.id],
             },
             "context": {
                 "exporter": facts["artifact"]["exporter"],
@@ -145,6 +151,12 @@ class Counter:
         if self._guest is not None:
             self._guest.close()
         self._guest = None
+
+
+def _gained(comparison: Comparison, counts: Mapping[str, int]) -> list[str]:
+    """What each content costs less than in the baseline, for the notes."""
+    gained = {name: comparison.of(name).gained(value) for name, value in counts.items()}
+    return [f"{name}: {said}" if len(counts) > 1 else said for name, said in gained.items() if said]
 
 
 def _with_modules(operators: Sequence[Mapping[str, Any]], bundle: Bundle) -> list[Mapping[str, Any]]:

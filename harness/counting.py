@@ -37,8 +37,7 @@ from .errors import DeploymentError, EmulatorError
 from .feed import kept, spread
 from .inputs import Arrays, measured_sets
 from .links import qemu
-from .measure.content import SAMPLES as FROM_FILE
-from .measure.content import UNIFORM, Content, Timed, written_note
+from .measure.content import Content, Timed, written_note
 from .model import Array
 
 UNCOUNTED = 8
@@ -180,7 +179,7 @@ class CountingGuest:
     def _spread(self, live: Deployment, job: _Job) -> Timed:
         count = self._fitting(live, measured_sets(job.cell.file.model, UNCOUNTED))
         durations, _ = live.measure(spread(job.content.fills, 1), count, self._time_limit_s)
-        return _timed(UNIFORM, 0, durations, np.arange(len(durations)))
+        return _counted(job.content.spread_timed(), durations, np.arange(len(durations)))
 
     def _samples(self, live: Deployment, content: Content) -> Timed:
         """Of a file with more samples than are counted, those that come first in their random order."""
@@ -193,7 +192,7 @@ class CountingGuest:
             taken, _ = live.measure(kept(order, content.set_bytes), len(order), self._time_limit_s)
             durations.append(taken)
             numbers.append(np.array(chosen)[order][: len(taken)])
-        return _timed(FROM_FILE, given, np.concatenate(durations), np.concatenate(numbers))
+        return _counted(content.samples_timed(), np.concatenate(durations), np.concatenate(numbers))
 
     def _fitting(self, live: Deployment, sets: Sequence[Arrays]) -> int:
         """How many are counted, after so many that are not."""
@@ -216,8 +215,9 @@ class CountingGuest:
             return []
 
 
-def _timed(name: str, given: int, durations: Array, numbers: Array) -> Timed:
-    return Timed(name, given, [durations // 2**ICOUNT_SHIFT], [numbers], wanted=len(durations), unit=1)
+def _counted(empty: Timed, durations: Array, numbers: Array) -> Timed:
+    blocks, wanted = [durations // 2**ICOUNT_SHIFT], len(durations)
+    return replace(empty, blocks=blocks, numbers=[numbers], wanted=wanted, unit=1)
 
 
 def _shares(operators: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

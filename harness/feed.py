@@ -12,8 +12,8 @@ from .agent.frames import ITEM_SIZES, Array
 Inputs = Mapping[str, Array]
 Fills = Sequence[Mapping[str, Any]]
 
-# So much is prepared at a time, for what is resident counts in the peak of memory that is measured: no more than what
-# four sets took before there was a ring …
+# So much is there at a time, each prepared set with what it is a copy of, for what is resident counts in the peak of
+# memory that is measured: no more than what four sets took before there was a ring …
 RING_BYTES = 1 << 22
 RING_SETS = 4
 # … of small inputs no more sets than these, for each is an object or two …
@@ -37,8 +37,8 @@ class Feed:
 
 def ring_size(set_bytes: int) -> int:
     """How many sets of inputs are prepared at a time, of so many bytes each."""
-    size = max(set_bytes, 1)
-    return max(min(MOST_SETS, RING_BYTES // size), min(RING_SETS, LIMIT_BYTES // size), 1)
+    with_copy = 2 * max(set_bytes, 1)
+    return max(min(MOST_SETS, RING_BYTES // with_copy), min(RING_SETS // 2, LIMIT_BYTES // with_copy), 1)
 
 
 def sent(sets: Sequence[Inputs]) -> Feed:

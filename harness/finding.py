@@ -27,6 +27,8 @@ class Finding:
         limits: bounds on it that no file sets, such as a baseline's.
         details: further keys for the evidence.
         notes: what a person should read it with, whatever the verdict.
+        at: the same as it is judged by a limit of this value, where that depends on it: which of several contents is
+            judged, and whether it settles the matter. Whoever makes a finding need not know the limit (issue 15).
     """
 
     metric: Metric
@@ -44,6 +46,7 @@ class Finding:
     taken_on: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    at: Callable[[float], Finding] | None = field(default=None, compare=False, repr=False)
 
 
 RecordCheck = Callable[[Finding], None]

@@ -29,7 +29,7 @@ from .inputs import describe_sizes, measured_sets
 from .isa.wheels import outlook
 from .measure import known_metrics
 from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, scored_samples, searched_samples
-from .measure.content import NOISE, Content, content_of, written_note
+from .measure.content import Content, content_of, noise_notes, written_note
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model_file import ModelFile
@@ -100,7 +100,7 @@ class Run:
         if self._content is None or self._content[0] != file:
             self._content = None
             read = self.built(file)[0].ask(read_samples)
-            self._content = (file, content_of(file.model, read.sets if read else ()))
+            self._content = (file, content_of(file.model, read.sets, read.step) if read else content_of(file.model))
         return self._content[1]
 
     def artifact(self, cell: Cell) -> Artifact:
@@ -285,7 +285,7 @@ class Run:
 
     @staticmethod
     def _notes_on_content(measured: Measurement) -> list[str]:
-        noise = [NOISE] if measured.uniform.count and not measured.samples.given else []
+        noise = noise_notes(measured.contents) if measured.uniform.count else []
         return [*noise, *(written_note(name) for name in measured.written)]
 
     def harness_seconds(self) -> float:

@@ -147,7 +147,7 @@ class Operations:
 
         Each block of a ring begins with an inference that is not timed: between two blocks the caches have gone cold,
         in a closed loop they never do. Reply: int64[n] nanoseconds; "before" and "after", the device's state;
-        "making_ns", what making the inputs took; "untimed", inferences; "next", the number of the next block of fills.
+        "making_ns", what making the inputs took; "untimed", inferences.
         """
         engine = self._loaded()
         ring = self._ring(engine, header, tensors)
@@ -156,7 +156,7 @@ class Operations:
         after = telemetry.state()
         self.written |= ring.close()
         reply = {"before": before, "after": after, "making_ns": ring.making_ns, "untimed": ring.untimed}
-        return {**reply, "next": getattr(ring.source, "number", 0)}, [durations]
+        return reply, [durations]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Which operators cost what, by the runtime's own profiler, which costs something itself.

@@ -27,7 +27,8 @@ from .frames import Array
 Columns = Sequence[Sequence[Array]]
 
 # Making inputs leaves the caches cold, so each block begins with an inference that is not timed; unless that takes so
-# long that it would double the time, while what the caches lack (some milliseconds) is nothing beside it.
+# long that it would double the time, while what the caches lack (some milliseconds) is nothing beside it. The host's
+# SHORT_S (harness.measure.closed_loop) and the runners' short_ns say the same.
 SHORT_NS = 250_000_000
 KEYS = 1 << 64
 # Below this size a copy of the bytes is compared faster than the arrays.

@@ -18,7 +18,7 @@ from .content import Content, Timed
 
 # A call to the agent lasts about so long: progress is seen, and a link that drops loses little.
 BLOCK_S = 2.0
-# An inference that takes longer has no untimed one before it; see harness.agent.ring.
+# An inference that takes longer has no untimed one before it: SHORT_NS of harness.agent.ring, and short_ns in ring.cpp.
 SHORT_S = 0.25
 
 
@@ -59,7 +59,7 @@ class ClosedLoop:
     def warm_up(self, timed: Timed, budget_s: float) -> Mapping[str, Any]:
         """Infer until it no longer gets faster; sets the pace where there is none yet."""
         if timed.given:
-            (chosen, order), *_ = self.content.portions(self.content.sequence(0, timed.given))
+            chosen, order = next(self.content.portions(self.content.sequence(0, timed.given)))
             self._keep(chosen)
             feed, share = kept(order, self.content.set_bytes), self.content.sample_ring_share()
         else:

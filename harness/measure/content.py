@@ -6,6 +6,7 @@ A bound on a quantile says something about as many inputs as were timed, not abo
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..feed import RING_BYTES, bytes_of, ring_size, spread
-from ..inputs import Arrays
+from ..inputs import Arrays, at_sizes, describe_sizes
 from ..model import Array, Model
 from ..parity.fills import Fill
 
@@ -30,6 +31,15 @@ NOISE = (
 )
 
 
+def sizes_note(samples: Mapping[str, int], measured: Mapping[str, int]) -> str:
+    """What is said of samples that have other sizes than those that were asked for."""
+    return (
+        f"the model file's samples were timed at their own sizes, {describe_sizes(samples)}: what was timed"
+        f"{at_sizes(measured)} is noise, spread over the declared range, and says nothing of inputs on which the model "
+        "works longer there"
+    )
+
+
 def written_note(name: str) -> str:
     """What is said of an input that the model overwrites."""
     return (
@@ -40,20 +50,45 @@ def written_note(name: str) -> str:
 
 @dataclass(frozen=True)
 class Content:
-    """The inputs of the closed loop, at the measured sizes.
+    """The inputs of the closed loop: spread ones of the measured sizes, and samples of their own.
 
     Attributes:
         fills: of the spread ones, for each input of the model; see harness.agent.expand.
         samples: the model file's, cut into sets.
+        step: how many samples a set has.
+        measure: sizes of the spread ones.
+        sizes: those of the samples.
     """
 
     fills: Sequence[Mapping[str, Any]]
     samples: Sequence[Arrays] = ()
+    step: int = 1
+    measure: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def spread_timed(self) -> Timed:
+        """What is timed of the spread ones, empty yet."""
+        return Timed(UNIFORM, sizes=self.measure)
+
+    def samples_timed(self) -> Timed:
+        """What is timed of the samples, empty yet."""
+        return Timed(SAMPLES, len(self.samples), step=self.step, sizes=self.sizes)
 
     @property
     def set_bytes(self) -> int:
         """What one of the samples' sets takes."""
         return bytes_of(self.samples[0]) if self.samples else 0
+
+    def identity(self) -> dict[str, Any]:
+        """Which samples these are, in a form that can be compared; empty where there are none."""
+        if not self.samples:
+            return {}
+        digest = hashlib.sha256()
+        for arrays in self.samples:
+            for name, array in arrays.items():
+                digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return {"given": len(self.samples), "samples_sha256": digest.hexdigest()}
 
     def blocks_of(self, count: int) -> int:
         """How many blocks of the ring so many spread inputs take, at most."""
@@ -90,22 +125,42 @@ class Content:
         return 1 / ring_size(self.set_bytes)
 
 
-def content_of(model: Model, samples: Sequence[Arrays] = ()) -> Content:
+def content_of(model: Model, samples: Sequence[Arrays] = (), step: int = 1) -> Content:
     """What of a model is timed.
 
     Args:
-        samples: sets of the measured sizes.
+        samples: the model file's, cut into sets.
+        step: how many samples a set has.
     """
     fills = [
         Fill("uniform", seed=(1 + index) * KEYS_APART).described(item, model.measure)
         for index, item in enumerate(model.inputs)
     ]
     ordered = [{item.name: np.ascontiguousarray(arrays[item.name]) for item in model.inputs} for arrays in samples]
-    return Content(fills, ordered)
+    return Content(fills, ordered, step, model.measure, _sizes(model, ordered[0]) if ordered else {})
+
+
+def _sizes(model: Model, arrays: Arrays) -> dict[str, int]:
+    """The sizes of the model's dimensions that a set of inputs has."""
+    found = {
+        name: size
+        for item in model.inputs
+        for name, size in zip(item.shape, arrays[item.name].shape, strict=True)
+        if isinstance(name, str)
+    }
+    return {name: found[name] for name in model.dims if name in found}
 
 
 def _random(number: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox([SEED, number]))
+
+
+def noise_notes(contents: Sequence[Timed]) -> list[str]:
+    """What is said of noise: that there is nothing else, or nothing else of the sizes that were asked for."""
+    uniform, *samples = contents
+    if not samples:
+        return [NOISE]
+    return [sizes_note(one.sizes, uniform.sizes) for one in samples if one.sizes != uniform.sizes]
 
 
 @dataclass
@@ -114,7 +169,7 @@ class Timed:
 
     Attributes:
         name: UNIFORM or SAMPLES.
-        given: how many samples there are; 0 where inputs are made, as many as are wanted.
+        given: how many sets of samples there are; 0 where inputs are made, as many as are wanted.
         blocks: durations in nanoseconds, int64[n] of each process; or counted instructions.
         numbers: which input each of them was, int64[n].
         wanted: how many inferences are aimed at.
@@ -122,6 +177,8 @@ class Timed:
         spent_s: what all of them took.
         unit: so many of them are one in what is judged: nanoseconds in a millisecond.
         next_block: the number of the next block of inputs that are made; the first is for warming up.
+        step: how many samples a set has.
+        sizes: of the model's dimensions.
     """
 
     name: str
@@ -133,6 +190,15 @@ class Timed:
     spent_s: float = 0.0
     unit: float = 1e6
     next_block: int = 1
+    step: int = 1
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def given_words(self) -> str:
+        """The file's samples, for messages: a call may have several of them."""
+        if self.step == 1:
+            return f"the model file's {self.given} samples"
+        return f"the {self.given} calls of {self.step} of the model file's samples each"
 
     @property
     def count(self) -> int:
@@ -159,4 +225,6 @@ class Timed:
         values, numbers = self.values, np.concatenate([*self.numbers, np.empty(0, np.int64)])
         order = np.argsort(numbers, kind="stable")
         starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        if len(starts) == len(values):  # 20 000 of one each would take half a second
+            return np.asarray(values[order])
         return np.array([np.median(one) for one in np.split(values[order], starts[1:])])

@@ -5,18 +5,21 @@
   One that was timed several times counts once, by the median of its own inferences; what disturbs single inferences is
   bounded by all of them. The larger of both bounds is judged.
 - Fewer samples than that: then what is said holds over all samples of the file, of which each was timed equally often,
-  and of no others. One of them that is too slow by itself, but too rare among them to break the limit, leaves it open
-  whether the limit is kept: so few samples cannot show how rare its like is.
+  and of no others.
+
+A sample that is too slow by itself, but too rare in the file to break the limit, leaves it open whether the limit is
+kept, unless there are enough samples to show how rare its like is: a file has no more of them to give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..inputs import at_sizes
 from ..model import Array
 from . import quantiles
 from .content import Timed
@@ -112,15 +115,21 @@ class Figures:
         """Which inputs these were, for messages."""
         timed = self.timed
         if not timed.given:
-            return "noise over the declared range"
-        return f"{timed.inputs} of the model file's {timed.given} samples"
+            return f"noise over the declared range{at_sizes(timed.sizes)}"
+        return f"{timed.inputs} of {timed.given_words}{at_sizes(timed.sizes)}"
 
     def described(self) -> dict[str, Any]:
         """For the evidence."""
         timed = self.timed
         found: dict[str, Any] = {"value": self.value, "bound": self.bound, "samples": timed.count}
         found |= {"inputs": timed.inputs, "processes": [len(block) for block in timed.blocks]}
-        return found | ({"given": timed.given, "over": self.over} if timed.given else {})
+        if timed.sizes:
+            found["sizes"] = dict(timed.sizes)
+        if self.open:
+            found["open"] = self.open
+        if timed.given:
+            found |= {"given": timed.given, "samples_per_call": timed.step, "over": self.over}
+        return found
 
 
 def figures(timed: Timed, rule: Rule) -> Figures:
@@ -134,14 +143,15 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     known_broken = isinstance(rule.statistic, Misses) and rule.limit is not None and value > rule.limit
     over = FILE if of_file else ALIKE
     if count < rule.needed and not known_broken:
-        found = f"{count} of the file's {timed.given} samples" if timed.given and not of_file else f"{count} samples"
+        found = f"{count} of {timed.given_words}" if timed.given and not of_file else f"{count} samples"
         return Figures(timed, value, None, rule.too_few(found, rule.needed, rule.what), over)
     bound = rule.statistic.bound(durations)
-    if not of_file and inputs < len(durations):
-        by_input = rule.statistic.bound(timed.medians())
-        bound = None if bound is None or by_input is None else max(bound, by_input)
+    by_input = bound if of_file else rule.statistic.bound(timed.medians())
+    higher = None if bound is None or by_input is None else max(bound, by_input)
     kept = rule.limit is not None and value <= rule.limit
-    return Figures(timed, value, bound, _slow(timed, rule) if of_file and kept else "", over)
+    # What disturbs single inferences could be timed more often; a file has no more samples to give.
+    too_few = timed.is_whole and rule.limit is not None and by_input is not None and by_input > rule.limit
+    return Figures(timed, value, higher, _slow(timed, rule) if kept and (of_file or too_few) else "", over)
 
 
 def _slow(timed: Timed, rule: Rule) -> str:
@@ -151,19 +161,24 @@ def _slow(timed: Timed, rule: Rule) -> str:
     slow = int(np.count_nonzero(medians > rule.slow_above_ms))
     if not slow:
         return ""
+    one = "sample" if timed.step == 1 else "call"
     return (
-        f"{slow} of the model file's {timed.given} samples took longer than {rule.slow_above_ms:g} ms, the slowest "
-        f"{medians.max():.4g} ms (sample {int(medians.argmax())}); {timed.given} samples are too few to say how rare "
+        f"{slow} of {timed.given_words} took longer than {rule.slow_above_ms:g} ms, the slowest "
+        f"{medians.max():.4g} ms ({one} {int(medians.argmax())}); {timed.given} {one}s are too few to say how rare "
         f"its like is: {rule.what} takes {rule.needed}, and more where some are slow"
     )
 
 
 def worse(found: list[Figures], limit: float | None) -> Figures:
-    """Which of the contents is judged: one that breaks the limit, else one that leaves it open, else the slower."""
+    """Which of the contents is judged: one that breaks the limit, else one that leaves it open, else the slower.
+
+    Without a limit the slower is shown; where one of them is open, without a bound, for that would be the other's.
+    """
     broken = [one for one in found if one.breaks(limit)]
-    left_open = [one for one in found if one.open] if limit is not None else []
-    if broken or not left_open:
-        candidates = broken or [one for one in found if one.value is not None] or found
-        bounded = all(one.bound is not None for one in candidates)
-        return max(candidates, key=lambda one: (one.bound if bounded else one.value) or 0.0)
-    return left_open[0]
+    left_open = [one for one in found if one.open]
+    if left_open and not broken and limit is not None:
+        return left_open[0]
+    candidates = broken or [one for one in found if one.value is not None] or found
+    bounded = all(one.bound is not None for one in candidates)
+    slower = max(candidates, key=lambda one: (one.bound if bounded else one.value) or 0.0)
+    return replace(slower, bound=None, open=left_open[0].open) if left_open and not broken else slower

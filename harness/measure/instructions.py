@@ -13,7 +13,7 @@ from ..counting import Count
 from ..finding import Finding
 from ..limits import Limit, Metric
 from . import quantiles
-from .figures import Quantile, Rule, figures, worse
+from .figures import Figures, Quantile, Rule, figures, worse
 
 ALLOWANCE = "instructions_over_baseline_percent"
 # Runs of one prepared board differ by 0.02 %, of boards prepared separately by 0.3 % (docs/instructions.md).
@@ -44,7 +44,7 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
     needed = quantiles.samples_needed(0.5)
     rule = Rule(Quantile(0.5), needed, "an upper bound of the median", None, None, _too_few)
     each = [figures(timed, rule) for timed in count.contents]
-    judged = worse(each, None)
+    judged = _judged(each, comparison)
     value, bound = judged.value or 0.0, judged.bound
     details: dict[str, Any] = {"counted_by": dict(count.described), "inputs": judged.timed.inputs}
     if len(each) > 1:
@@ -53,20 +53,38 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
         details["operators"] = [dict(one) for one in count.operators]
     limits: tuple[Limit, ...] = ()
     if comparison is not None:
+        comparison = comparison.of(judged.timed.name)
         details["baseline"] = comparison.described(value)
         limits = (comparison.limit(INSTRUCTIONS.limit_key, value),)
     return Finding(
         INSTRUCTIONS,
         value,
-        bound,
+        None if judged.open else bound,
         quantiles.CONFIDENCE,
         judged.timed.count,
         raw,
-        missing="" if bound is not None else judged.open,
+        missing=judged.open,
         limits=limits,
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=details,
     )
+
+
+def counts(count: Count) -> dict[str, int]:
+    """Of each content the median, for a baseline."""
+    return {timed.name: int(quantiles.estimate(timed.values, 0.5)) for timed in count.contents if timed.count}
+
+
+def _judged(each: list[Figures], comparison: Comparison | None) -> Figures:
+    """The content that breaks its own baseline by most, else the costlier."""
+
+    def over(one: Figures) -> float:
+        if comparison is None or one.open or one.bound is None:
+            return 0.0
+        return one.bound / comparison.of(one.timed.name).limit(INSTRUCTIONS.limit_key, one.bound).value
+
+    most = max(each, key=over)
+    return most if over(most) > 1 else worse(each, None)
 
 
 def _too_few(found: str, needed: int, what: str) -> str:

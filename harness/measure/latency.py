@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..finding import Finding
 from ..limits import Metric
+from ..model import Array
 from . import quantiles
+from .content import UNIFORM
 from .figures import Figures, Misses, Quantile, Rule, figures, worse
 from .sampling import Measurement
 
@@ -33,13 +36,30 @@ def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None
 
     Args:
         raw: the path of the raw samples, for the evidence.
-        limit: what must be kept, if anything.
+        limit: what must be kept, if anything; whoever judges it puts its own in its place.
     """
     quantile = QUANTILES[metric]
     needed = quantiles.samples_needed(quantile)
     what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
     rule = Rule(Quantile(quantile), needed, what, limit, limit, _too_few(measured))
-    return _finding(metric, measured, rule, raw)
+    found = _finding(metric, measured, rule, raw)
+    return replace(found, at=lambda value: latency(measured, metric, raw, value))
+
+
+def published(measured: Measurement, limit: float | None) -> tuple[Array, dict[str, Any]]:
+    """What other tools are told: the durations in milliseconds of the content whose p99 is judged, and what else.
+
+    Never noise and samples together, for their quantiles are nobody's.
+    """
+    found = latency(measured, P99, "", limit)
+    name = found.details.get("content", UNIFORM)
+    (durations,) = (timed.values for timed in measured.contents if timed.name == name)
+    more: dict[str, Any] = {"content": name}
+    if found.value is not None:
+        more["p99_ms"] = found.value
+    if measured.memory_peak_kib:  # a process that does not come to its end has no peak
+        more["memory_peak_mib"] = max(measured.memory_peak_kib) / 1024
+    return durations, more
 
 
 def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: float | None, raw: str) -> Finding:
@@ -55,7 +75,8 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
     needed = quantiles.samples_for_proportion(limit) if limit is not None and 0 < limit < 1 else 1
     what = "" if limit is None else f"showing a rate of {limit:g}"
     rule = Rule(Misses(deadline_ms), needed, what, limit, deadline_ms, _too_few(measured))
-    return _finding(metric, measured, rule, raw)
+    found = _finding(metric, measured, rule, raw)
+    return replace(found, at=lambda value: deadline_miss_rate(measured, deadline_ms, value, raw))
 
 
 def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Finding:

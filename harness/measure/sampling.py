@@ -160,8 +160,7 @@ def take_samples(
     Raises:
         LinkError: the device could not be reached, and there is no sample.
     """
-    measured = Measurement()
-    measured.samples.given = len(content.samples)
+    measured = Measurement(content.spread_timed(), content.samples_timed())
     end = time.monotonic() + time_limit_s
     while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
         try:
@@ -237,7 +236,7 @@ def _use_process(
         finally:
             if loop.states:
                 measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
-            measured.written = deployment.written or measured.written
+            measured.written = tuple(dict.fromkeys([*measured.written, *deployment.written]))
         measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
         measured.memory_steps_kib.append(load.memory_kib)
 

@@ -46,7 +46,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         emulated = ", emulated" if device.emulated else ""
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
         if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
-            console.print(Text(f"timed, and memory taken, at {sizes}"))
+            console.print(Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
         table = _table(cells)
         console.print(table if table.__rich_measure__(console, console.options).minimum <= width else _narrow(cells))
         for line in (*_reasons(cells), *_operators(cells)):
@@ -127,6 +127,14 @@ def _is_sized(check: Check) -> bool:
     metric = check.finding.metric
     sized = metric.wall_clock or metric.name in ("memory_peak_mib", "instructions_per_inference")
     return sized and check.verdict is not Verdict.NOT_APPLICABLE
+
+
+def _sample_sizes(cells: Sequence[CellRecord]) -> str:
+    """The sizes at which the model file's samples were run, where they have others."""
+    contents = [check.finding.details.get("by_content", {}).get("samples", {}) for check in _checks(cells)]
+    measure = cells[0].cell.file.model.measure
+    found = [describe_sizes(one["sizes"]) for one in contents if one.get("sizes", measure) != measure]
+    return f"; the model file's samples at {found[0]}" if found else ""
 
 
 def _find(record: CellRecord, name: str) -> Check | None:

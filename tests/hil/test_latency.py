@@ -17,7 +17,7 @@ pytestmark = pytest.mark.hil
 def test_latency_p50(
     cell: Cell, measurement: Measurement, raw: str, publish: Callable[[], None], record_check: RecordCheck
 ) -> None:
-    """Half of all inferences are faster. Also an ordinary pytest-benchmark result, of all samples."""
+    """Half of all inferences are faster. Also a pytest-benchmark result, of the content whose p99 is judged."""
     publish()
     record_check(latency.latency(measurement, latency.P50, raw, cell.limit_value("latency_p50_ms")))
 

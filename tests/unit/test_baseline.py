@@ -16,7 +16,7 @@ from harness.checks import Verdict, judge
 from harness.counting import Count
 from harness.errors import InputError
 from harness.limits import Limit
-from harness.measure.content import Timed
+from harness.measure.content import Content, Timed
 from harness.measure.instructions import INSTRUCTIONS, instructions, not_counted, unreachable
 
 DEVICE = "qemu-pi4"
@@ -139,6 +139,42 @@ def test_a_median_of_few_is_bounded_or_nothing_is_said(samples: int, verdict: Ve
     assert judge(instructions(counted(1_000_000, samples), "", compared()), []).verdict is verdict
 
 
+BOTH = {**ENTRY, VALUE: 9_000_000, "by_content": {"uniform": 1_000_000, "samples": 9_000_000}}
+
+
+@pytest.mark.parametrize(
+    ("noise", "samples", "verdict", "said"),
+    [
+        pytest.param(1_000_000, 9_000_000, Verdict.PASS, "", id="neither-more"),
+        pytest.param(1_500_000, 9_000_000, Verdict.FAIL, "baseline's 1,000,000 +50.00 %", id="the-cheaper-one"),
+        pytest.param(1_000_000, 9_500_000, Verdict.FAIL, "baseline's 9,000,000 +5.56 %", id="the-costlier-one"),
+        pytest.param(1_500_000, 100, Verdict.FAIL, "baseline's 1,000,000 +50.00 %", id="while-the-other-gains"),
+    ],
+)
+def test_each_content_is_compared_with_its_own_count(noise: int, samples: int, verdict: Verdict, said: str) -> None:
+    comparison = Comparison(BOTH, BOTH, 2.0, "baselines/qemu-pi4.json")
+    each = counted(noise).contents[0], Timed("samples", 9, [np.full(9, samples)], [np.arange(9)], unit=1)
+    check = judge(instructions(Count(each, LOAD, {}), "", comparison), [])
+    assert check.verdict is verdict
+    assert said in check.reason
+
+
+def test_a_baseline_of_other_samples_is_refused() -> None:
+    of = [Content([], [{"x": np.full(3, value, np.float32)}] * 2).identity() for value in (1, 1, 2)]
+    assert of[0] == of[1] != of[2]
+    assert Content([]).identity() == {}
+    comparison = Comparison({**BOTH, "counted": of[0]}, {**BOTH, "counted": of[2]}, 2.0, "baselines/qemu-pi4.json")
+    assert "way of counting: samples_sha256" in comparison.doubt
+
+
+def test_a_content_of_which_too_few_were_counted_is_not_passed_over() -> None:
+    noise = Timed("uniform", 0, [np.full(9, 1_000_000)], [np.arange(9)], unit=1)
+    samples = Timed("samples", 30, [np.full(3, 10)], [np.arange(3)], unit=1)
+    check = judge(instructions(Count([noise, samples], LOAD, {}), "", compared()), [])
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "3 of the model file's 30 samples" in check.reason
+
+
 def test_a_board_that_cannot_count_has_none_and_one_that_is_lost_is_no_pass() -> None:
     limit = Limit("instructions_per_inference", 900_000, "model.py")
     assert judge(not_counted(), [limit]).verdict is Verdict.NOT_APPLICABLE
@@ -153,7 +189,7 @@ def test_a_board_that_cannot_count_has_none_and_one_that_is_lost_is_no_pass() ->
 def test_what_is_written_can_be_read_and_other_cells_stay(tmp_path: Path) -> None:
     other = {**ENTRY, "backend": "torchscript", VALUE: 7}
     assert write_baselines(tmp_path, [(CELL, ENTRY), (CELL, other)]) == [baseline_path(tmp_path, DEVICE)]
-    write_baselines(tmp_path, [(CELL, {**ENTRY, VALUE: 8})])
+    write_baselines(tmp_path, [(CELL, {**ENTRY, VALUE: 8, "by_content": {"uniform": 7, "samples": 8}})])
     found = read_baseline(tmp_path, DEVICE)
     assert found is not None
     assert {key: entry[VALUE] for key, entry in found.entries.items()} == {
@@ -178,6 +214,10 @@ def test_where_there_is_none_there_is_none(tmp_path: Path) -> None:
         pytest.param('{"schema": 1, "device": "qemu-pi4", "cells": [{"model": "a", "backend": "b"}]}', id="no-count"),
         pytest.param(json.dumps({"schema": 1, "device": DEVICE, "cells": [{**ENTRY, VALUE: "many"}]}), id="no-number"),
         pytest.param(json.dumps({"schema": 1, "device": DEVICE, "cells": [{**ENTRY, VALUE: 0}]}), id="zero"),
+        pytest.param(
+            json.dumps({"schema": 1, "device": DEVICE, "cells": [{**ENTRY, "by_content": {"samples": 0}}]}),
+            id="zero-of-one-content",
+        ),
         pytest.param(
             json.dumps({"schema": 1, "device": DEVICE, "cells": [{**ENTRY, "context": None}]}), id="no-context"
         ),

@@ -9,9 +9,9 @@ import pytest
 
 from harness.checks import Check, Verdict, judge
 from harness.limits import Limit
-from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of
+from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
 from harness.measure.figures import Quantile, Rule, figures
-from harness.measure.latency import P50, P99, deadline_miss_rate, latency
+from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
 from harness.measure.sampling import Measurement
 from harness.model import Array, Input, Model
 
@@ -36,7 +36,10 @@ def judged(samples: Timed | None, limit: float | None = 20.0, uniform: Array | N
     if samples is not None:
         measured.samples = samples
     limits = [] if limit is None else [Limit(metric.name, limit, "here")]
-    return judge(latency(measured, metric, "", limit), limits)
+    check = judge(latency(measured, metric, "", limit), limits)
+    unaware = judge(latency(measured, metric, ""), limits)  # as a test of a user's own may call it
+    assert (unaware.verdict, unaware.reason, unaware.finding) == (check.verdict, check.reason, check.finding)
+    return check
 
 
 @pytest.mark.parametrize(
@@ -47,12 +50,18 @@ def judged(samples: Timed | None, limit: float | None = 20.0, uniform: Array | N
         pytest.param(of_file(6, 6, 80), Verdict.FAIL, "6 of the model file's 6 samples", id="few-and-slow"),
         pytest.param(of_file(6, 1, 80), Verdict.FAIL, "found 65 ms", id="one-of-6"),
         pytest.param(of_file(300, 1, 2), Verdict.INCONCLUSIVE, "1 of the model file's 300 samples", id="one-of-300"),
-        pytest.param(of_file(500, 1), Verdict.FAIL, "found 65 ms", id="one-of-500-which-are-no-bound-of-99-in-100"),
+        pytest.param(of_file(500, 1), Verdict.INCONCLUSIVE, "1 of the model file's 500", id="one-of-500"),
+        pytest.param(of_file(500, 1, 3), Verdict.INCONCLUSIVE, "1 of the model file's 500", id="one-of-500-often"),
+        pytest.param(of_file(459, 2, 2), Verdict.INCONCLUSIVE, "2 of the model file's 459", id="two-of-459"),
+        pytest.param(of_file(500, 0, 3), Verdict.PASS, "", id="none-of-500"),
         pytest.param(of_file(1000, 1), Verdict.PASS, "", id="one-of-1000"),
         pytest.param(of_file(1000, 20), Verdict.FAIL, "found 65 ms", id="2-percent"),
         pytest.param(of_file(6, 6, 1), Verdict.INCONCLUSIVE, "6 samples in the time", id="once-each"),
         pytest.param(
-            timed(np.full(100, QUICK), None, 2000), Verdict.INCONCLUSIVE, "100 of the file's", id="few-of-2000"
+            timed(np.full(100, QUICK), None, 2000),
+            Verdict.INCONCLUSIVE,
+            "100 of the model file's 2000",
+            id="few-of-2000",
         ),
         pytest.param(timed([], None, 6), Verdict.INCONCLUSIVE, "no sample was taken", id="no-time-for-them"),
     ],
@@ -77,6 +86,40 @@ def test_without_a_limit_the_worse_is_shown_and_both_are_kept() -> None:
     entry = check.as_evidence()
     assert (check.verdict, entry["value"], entry["inputs"], entry["samples"]) == (Verdict.MEASURED, 65.0, 6, 480)
     assert [entry["by_content"][name]["value"] for name in (UNIFORM, SAMPLES)] == [1.0, 65.0]
+
+
+def test_without_a_limit_a_bound_is_never_that_of_the_other_content_alone() -> None:
+    check = judged(timed(np.full(200, QUICK), None, 1000), limit=None)
+    assert (check.verdict, check.finding.value, check.finding.bound) == (Verdict.MEASURED, 1.0, None)
+    assert "200 of the model file's 1000 samples" in check.finding.missing
+    assert check.as_evidence()["by_content"][SAMPLES]["open"] == check.finding.missing
+
+
+@pytest.mark.parametrize(
+    ("metric", "given", "verdict"),
+    [
+        pytest.param(P50, 6, Verdict.INCONCLUSIVE, id="p50-of-6"),
+        pytest.param(P50, 7, Verdict.INCONCLUSIVE, id="p50-of-7"),
+        pytest.param(P50, 10, Verdict.INCONCLUSIVE, id="p50-of-10"),
+        pytest.param(P50, 11, Verdict.PASS, id="p50-of-11"),
+        pytest.param(P90, 43, Verdict.INCONCLUSIVE, id="p90-of-43"),
+        pytest.param(P90, 44, Verdict.INCONCLUSIVE, id="p90-of-44"),
+        pytest.param(P90, 64, Verdict.PASS, id="p90-of-64"),
+        pytest.param(P99, 661, Verdict.INCONCLUSIVE, id="p99-of-661"),
+        pytest.param(P99, 662, Verdict.PASS, id="p99-of-662"),
+    ],
+)
+def test_a_slow_sample_is_doubt_until_there_are_enough_to_show_how_rare_it_is(
+    metric: Any, given: int, verdict: Verdict
+) -> None:
+    assert judged(of_file(given, 1, 100), metric=metric).verdict is verdict
+
+
+def test_what_disturbs_single_inferences_fails_as_it_does_on_noise() -> None:
+    numbers = np.tile(np.arange(1000), 3)
+    disturbed = np.where(np.arange(3000) % 101, QUICK, SLOW)  # 1 %, of no sample again and again
+    assert judged(timed(disturbed, numbers, 1000)).verdict is Verdict.FAIL
+    assert judged(timed(np.where(numbers == 0, SLOW, disturbed), numbers, 1000)).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(
@@ -107,6 +150,8 @@ def test_an_input_that_is_slow_each_time_counts_once() -> None:
         pytest.param(of_file(6, 1, 80), 0.01, Verdict.FAIL, id="one-of-6-misses"),
         pytest.param(of_file(300, 1, 2), 0.01, Verdict.INCONCLUSIVE, id="one-of-300-misses"),
         pytest.param(of_file(300, 0, 2), 0.01, Verdict.PASS, id="none-misses"),
+        pytest.param(of_file(500, 1, 3), 0.01, Verdict.INCONCLUSIVE, id="one-of-500-misses"),
+        pytest.param(of_file(500, 10, 3), 0.01, Verdict.FAIL, id="ten-of-500-miss"),
         pytest.param(of_file(1000, 0), 0.01, Verdict.PASS, id="none-of-1000-misses"),
     ],
 )
@@ -154,3 +199,57 @@ def test_the_median_of_each_input() -> None:
     one = timed([5 * MS, MS, 7 * MS, 6 * MS, MS], [2, 0, 2, 2, 0], given=3)
     assert one.medians().tolist() == [1.0, 6.0]
     assert (one.inputs, one.is_whole) == (2, False)
+
+
+# What is said of them
+
+
+def pictures(count: int, size: int, measure: int, step: int = 1) -> Content:
+    """Samples of a size of their own, of a model that is measured at another."""
+    item = Input("x", (step, "height"))
+    model = Model(build=cast(Any, int), inputs=[item], dims={"height": (4, 1080)}, measure={"height": measure})
+    return content_of(model, [{"x": np.zeros((step, size), np.float32)}] * count, step)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        pytest.param(16, ["at their own sizes, height = 16: what was timed at height = 1080 is noise"], id="others"),
+        pytest.param(1080, [], id="as-measured"),
+    ],
+)
+def test_samples_of_other_sizes_than_measured_are_no_word_on_those(size: int, said: list[str]) -> None:
+    of = pictures(6, size, 1080)
+    notes = noise_notes([of.spread_timed(), of.samples_timed()])
+    assert [part in note for part, note in zip(said, notes, strict=True)] == [True] * len(said)
+
+
+def test_a_judged_content_is_named_with_its_sizes_and_so_is_each_in_the_evidence() -> None:
+    of = pictures(6, 16, 1080)
+    uniform, samples = of.spread_timed(), of.samples_timed()
+    uniform.blocks, uniform.numbers = [np.full(1000, QUICK)], [np.arange(1000)]
+    samples.blocks, samples.numbers = [np.full(600, SLOW)], [np.tile(np.arange(6), 100)]
+    check = judge(latency(Measurement(uniform, samples), P99, ""), [Limit(P99.name, 20.0, "here")])
+    assert "600 samples on 6 of the model file's 6 samples at height = 16)" in check.reason
+    by_content = check.as_evidence()["by_content"]
+    assert [by_content[name]["sizes"] for name in (UNIFORM, SAMPLES)] == [{"height": 1080}, {"height": 16}]
+
+
+def test_a_call_of_several_samples_is_not_called_a_sample() -> None:
+    of = pictures(2, 16, 16, step=4)
+    samples = of.samples_timed()
+    samples.blocks, samples.numbers = [np.tile([QUICK, SLOW], 300)], [np.tile([0, 1], 300)]
+    check = judged(samples, metric=P50)
+    assert "1 of the 2 calls of 4 of the model file's samples each took longer than 20 ms" in check.reason
+    assert "(call 1); 2 calls are too few" in check.reason
+    assert check.as_evidence()["by_content"][SAMPLES]["samples_per_call"] == 4
+
+
+@pytest.mark.parametrize(
+    ("slow", "content"), [pytest.param(6, SAMPLES, id="the-samples"), pytest.param(0, UNIFORM, id="noise")]
+)
+def test_what_is_published_is_the_content_that_is_judged(slow: int, content: str) -> None:
+    measured = Measurement(uniform=timed(np.full(1000, 2 * MS)), samples=of_file(6, slow, 80))
+    durations, more = published(measured, 20.0)
+    assert more == {"content": content, "p99_ms": 65.0 if slow else 2.0}  # no process came to its end
+    assert set(durations) == {more["p99_ms"]}

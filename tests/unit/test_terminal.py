@@ -178,6 +178,11 @@ def test_the_sizes_that_were_timed_stand_below_the_title() -> None:
     cell = replace(one.cell, file=replace(one.cell.file, model=sized))
     lines = shown(CellRecord(cell, checks=one.checks)).splitlines()
     assert lines[1] == "timed, and memory taken, at batch = 2, height = 1080"
+    both = {
+        name: {"sizes": {"batch": 2, "height": height}} for name, height in {"uniform": 1080, "samples": 16}.items()
+    }
+    lines = shown(CellRecord(cell, checks=[check(details={"by_content": both})])).splitlines()
+    assert lines[1].endswith("height = 1080; the model file's samples at batch = 2, height = 16")
     assert "timed" not in shown(one)  # of one that has no sizes to choose from
     assert "timed" not in shown(CellRecord(cell, checks=[check(PARITY)]))
 

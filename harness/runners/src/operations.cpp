@@ -185,8 +185,7 @@ Reply Operations::measure(const Frame& request) {
     return {{{"before", std::move(before)},
              {"after", std::move(after)},
              {"making_ns", ring.making()},
-             {"untimed", ring.untimed()},
-             {"next", spread ? spread->number() : 0}},
+             {"untimed", ring.untimed()}},
             {int64_tensor(std::move(durations))}};
 }
 

@@ -11,6 +11,7 @@ namespace {
 
 // Making inputs leaves the caches cold, so each block begins with an inference that is not timed; unless that takes so
 // long that it would double the time, while what the caches lack (some milliseconds) is nothing beside it.
+// As SHORT_NS of harness/agent/ring.py.
 constexpr Nanoseconds short_ns = 250'000'000;
 
 // One array of the shape [count, ...], cut into that many.

@@ -33,7 +33,6 @@ public:
 
     // The next block. Throws InputError: one cannot be made.
     Columns columns(std::size_t count);
-    [[nodiscard]] std::uint64_t number() const { return number_; }
 
 private:
     Json fills_;
