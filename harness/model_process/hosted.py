@@ -12,7 +12,7 @@ import numpy as np
 
 from ..build import BuiltModel, build_model
 from ..limits import Metric
-from ..model import Model
+from ..model import Model, Sizes
 from ..model_file import ModelFile, checked_limits, read_model
 from .process import ModelProcess
 
@@ -63,6 +63,10 @@ class HostedModel(BuiltModel):
 
     def __init__(self, file: HostedFile, outputs: tuple[str, ...], weights: Mapping[str, str]) -> None:
         vars(self).update(file=file, outputs=outputs, weights=weights, kept={}, process=file.process)
+
+    def __repr__(self) -> str:
+        """Name it: a dataclass's own would build the module here, and pytest prints arguments in its tracebacks."""
+        return f"HostedModel({str(self.file.path)!r}, outputs={self.outputs!r})"
 
     def ask(
         self,
@@ -151,6 +155,8 @@ def _without_code(path: Path, value: Any, kind: type[Any]) -> Any:
 
 def _plain(path: Path, name: str, value: Any) -> Any:
     """The same in Python's and harness's own types."""
+    if isinstance(value, Sizes):  # which sizes the file says itself decides what parity tries most
+        return Sizes.of(_plain(path, name, value.said), _plain(path, name, {size: (0, value[size]) for size in value}))
     if isinstance(value, Mapping):
         return {_plain(path, name, key): _plain(path, name, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -13,8 +13,8 @@ import pytest
 
 from harness.errors import AgentFailure, ModelError
 from harness.model import Array, Closeness, Input
-from harness.model_file import ModelFile
-from harness.model_process import Bounds, ModelProcess, Raised, read_hosted
+from harness.model_file import ModelFile, read_model
+from harness.model_process import Bounds, HostedFile, HostedModel, ModelProcess, Raised, read_hosted
 from harness.parity.conditioning import _direction
 
 # Without torch: a process starts in a fraction of a second.
@@ -298,3 +298,22 @@ def test_what_a_file_says_comes_without_its_code(tmp_path: Path) -> None:
     found: Any = file.model.build()  # a test of the user's own may have it here
     assert found == 1
     assert "secret_of_the_file" in sys.modules
+
+
+def test_the_sizes_that_a_file_says_itself_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "sized.py"
+    path.write_text(
+        "from harness import Input, Model\nmodel = Model(build=lambda: 1, inputs=[Input('x', shape=('b', 'n', 'm'))],"
+        " dims=dict.fromkeys('bnm', (2, 64)), measure={'n': 8})\n"
+    )
+    file = read_hosted(path, ())
+    file.process.close()
+    assert file.model.usual_sizes == read_model(path).usual_sizes == {"b": 2, "n": 8, "m": 2}
+    assert file.model.measure == {"b": 64, "n": 8, "m": 64}
+
+
+def test_a_module_elsewhere_is_printed_without_being_built_here(tmp_path: Path) -> None:
+    path = tmp_path / "printed.py"
+    path.write_text(FILE.format(code="raise AssertionError"))
+    built = HostedModel(HostedFile(path, read_model(path), (), ModelProcess(path)), ("output",), {})
+    assert "printed.py" in repr(built)
