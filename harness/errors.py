@@ -3,6 +3,7 @@
     HilgateError
     ├── InputError             what the user wrote: files, options, limits
     │   ├── ModelError         a model file, or the module that it builds
+    │   │   └── ProcessError   its process died, hangs, or takes too much
     │   └── DeviceError        a device file, or a board that is not what its file says
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
@@ -66,6 +67,10 @@ class InputError(HilgateError):
 
 class ModelError(InputError):
     """The model file, or the module that it builds, is wrong."""
+
+
+class ProcessError(ModelError):
+    """The process that runs the model file's code died, hangs, or takes too much: what it was asked is not answered."""
 
 
 class DeviceError(InputError):

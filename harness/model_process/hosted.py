@@ -82,6 +82,12 @@ class HostedModel(BuiltModel):
         process: ModelProcess = vars(self)["process"]
         return process.ask(question, *args, **kwargs)
 
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Where the code of its file finds modules: as it was when the run was planned."""
+        process: ModelProcess = vars(self)["process"]
+        return process.search_path
+
     def cpu_s(self) -> float:
         """Tell how long the module's process has computed, in seconds."""
         process: ModelProcess = vars(self)["process"]

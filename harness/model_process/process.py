@@ -8,7 +8,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..build import BuiltModel
 from ..model_file import ModelFile
-from .connection import Bounds, Connection
+from ..user_process import Bounds, search_path
+from .connection import Connection
 from .wire import encode
 
 Arguments = ParamSpec("Arguments")
@@ -24,6 +25,7 @@ class ModelProcess:
     def __init__(self, path: Path, bounds: Bounds | None = None) -> None:
         self.path = path.absolute()
         self.bounds = bounds or Bounds()
+        self.search_path = search_path()  # now: a test of the user's own may change it
         self._connection: Connection | None = None
 
     def ask_file(
@@ -47,7 +49,8 @@ class ModelProcess:
         """Put a question (see BuiltModel). The first one has the module built.
 
         Raises:
-            ModelError: the file cannot be read, or the module not be built; the process died, hangs, or takes too much.
+            ModelError: the file cannot be read, or the module not be built.
+            ProcessError: the process died, hangs, or takes too much.
             HilgateError: whatever the question raises.
             Raised: what it raises beside.
         """
@@ -57,14 +60,23 @@ class ModelProcess:
     def _ask(self, subject: str, question: Any, args: Any, kwargs: Any) -> Any:
         functions: list[Any] = []
         frame = encode((subject, (question.__module__, question.__qualname__), args, kwargs), functions)
-        connection = self._connection = self._connection or Connection(self.path, self.bounds)
+        connection = self._connected()
         try:
-            return connection.answer(frame, functions)
+            return connection.answer(frame, functions, reading=subject == "file")
         except BaseException:
             if not connection.in_step:
                 connection.end()
                 self._connection = None
             raise
+
+    def _connected(self) -> Connection:
+        """The process; another where it has died while nobody asked: where memory runs out, the kernel takes it."""
+        if self._connection is not None and self._connection.in_step and self._connection.is_dead():
+            self._connection.end()
+            self._connection = None
+        if self._connection is None:
+            self._connection = Connection(self.path, self.bounds, self.search_path)
+        return self._connection
 
     def cpu_s(self) -> float:
         """Tell how long it has computed, in seconds; 0 where there is none."""

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from harness.build import BuiltModel
+from harness.errors import ProcessError
 from harness.export import export_artifact
-from harness.measure.accuracy import score, scored_samples, searched_samples
+from harness.measure.accuracy import AccuracyRun, score, scored_samples, searched_samples
 from harness.model_file import load_model
 from harness.model_process import HostedFile, build_hosted, read_hosted
 from harness.parity.reference import Reference
@@ -161,6 +162,49 @@ def test_a_test_of_the_users_own_may_have_the_module_here(files: dict[str, Hoste
     assert built.module(torch.zeros(1, 3)).shape == (1, 3)
     assert isinstance(built.structure, torch.Tensor)
     assert built.outputs == ("output",)
+
+
+DYING = """
+    import os
+    import numpy as np
+    import torch
+    from harness import Input, Model
+
+    class Label:
+        pass
+
+    def samples():
+        os.write(2, b"samples() was called;")
+        return {"x": np.ones((4, 3), np.float32)}, np.array([(Label(), 2)] * 4, [("what", object), ("size", int)])
+
+    def score(outputs, labels):
+        if outputs.max() > 100:
+            os._exit(3)
+        assert all(isinstance(label, Label) for label in labels["what"])
+        return float(outputs.mean())
+
+    model = Model(build=lambda: torch.nn.ReLU().eval(), inputs=[Input("x", ("b", 3))], dims={"b": (1, 4)},
+                  samples=samples, score=score)
+"""
+
+
+def test_a_process_that_ends_in_score_is_not_the_backends_fault_and_the_next_has_the_labels_too(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = read_hosted(project.write("dying.py", DYING), ())
+    built = build_hosted(file)
+    scored = built.ask(scored_samples, None)
+    assert len(built.ask(searched_samples)) == 1
+    assert capsys.readouterr().err.count("samples() was called") == 1
+    answers = [np.full((4, 3), value, np.float32) for value in (1000, 2)]
+    died, scores = (
+        AccuracyRun(built, scored, lambda sets, answer=answer: [[answer]] * len(sets), lambda *_: None)  # type: ignore[misc]
+        for answer in answers
+    )
+    with pytest.raises(ProcessError, match="exit status 3"):
+        died()
+    assert scores().value == 2
+    file.process.close()
 
 
 PICKS = """

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.errors import AgentFailure, ModelError
+from harness.errors import AgentFailure, ModelError, ProcessError
 from harness.model import Array, Closeness, Input
 from harness.model_file import ModelFile, read_model
 from harness.model_process import Bounds, HostedFile, HostedModel, ModelProcess, Raised, read_hosted
@@ -317,3 +317,41 @@ def test_a_module_elsewhere_is_printed_without_being_built_here(tmp_path: Path) 
     path.write_text(FILE.format(code="raise AssertionError"))
     built = HostedModel(HostedFile(path, read_model(path), (), ModelProcess(path)), ("output",), {})
     assert "printed.py" in repr(built)
+
+
+def test_one_that_died_while_nobody_asked_is_started_anew(host: Host) -> None:
+    process = host()
+    first = process.ask_file(where_it_is)
+    os.kill(first, signal.SIGKILL)
+    assert is_gone(first)
+    assert process.ask_file(where_it_is) != first
+
+
+def test_what_it_has_forked_counts_and_what_they_share_counts_once(host: Host) -> None:
+    forks = "kept = np.ones({} << 17); [os.fork() or (np.ones({} << 17), time.sleep(60)) for _ in 'abc']"
+    shared = "; time.sleep(2); return 1"
+    assert (
+        host(
+            forks.format(200, 0).replace("time.sleep(60)", "time.sleep(60), os._exit(0)") + shared, memory_mib=500
+        ).ask_file(build_it)
+        == 1
+    )
+    with pytest.raises(ProcessError, match="more memory"):
+        host(forks.format(0, 200) + "; time.sleep(60)", memory_mib=500, seconds=50).ask_file(build_it)
+
+
+def test_a_file_that_is_not_read_in_time_is_told_and_ended(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.model_process.connection.TELL_AFTER_S", 0.5)
+    with pytest.raises(ProcessError, match="within 1 s"):
+        host("while True: pass", reading_s=1).ask_file(build_it)
+    assert capsys.readouterr().err.count("to be read, 1 s at most") == 1
+
+
+def test_it_finds_modules_where_they_were_found_when_it_was_planned(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = host("return sys.path")
+    monkeypatch.syspath_prepend(str(tmp_path / "later"))
+    assert str(tmp_path / "later") not in process.ask_file(build_it)
