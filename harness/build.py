@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Kept by a model that is in a process of its own: no other code has changed anything there.
 OWN_PROCESS = "own process"
+# So is the hash of the file that it read.
+SOURCE = "source"
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +29,8 @@ BATCH = 64
 # look, on which no limit is judged.
 EMULATED_SAMPLES = 60
 
-# What the samples, and the search's choice of them, are kept under.
-ALL, SEARCHED = "samples", "searched samples"
+# What the samples, the search's choice of them, and their inputs' hash are kept under.
+ALL, SEARCHED, HASH = "samples", "searched samples", "hash of the samples"
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
 Report = Callable[[int, int], None]
@@ -49,6 +50,7 @@ class SampleSet:
         step: how many samples a set has.
         given: how many samples the model file has.
         stay: whether the labels are objects, which stay where the module is; here are their places among all.
+        inputs_hash: of all inputs, where they stay.
     """
 
     sets: tuple[Arrays, ...]
@@ -57,6 +59,7 @@ class SampleSet:
     step: int
     given: int
     stay: bool = False
+    inputs_hash: str = ""
 
     def join(self, outputs: Sequence[Array]) -> Array:
         """One output of every set to one array, whose first axis counts the samples.
@@ -186,7 +189,9 @@ def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, f
         return None
     accuracy = eager_accuracy(built, samples)
     if samples.labels.dtype.hasobject:  # of a class of the user's own, maybe: score() has them where they are
-        samples = replace(samples, labels=_spread(samples.given, len(samples.labels)), stay=True)
+        samples = replace(
+            samples, labels=_spread(samples.given, len(samples.labels)), stay=True, inputs_hash=_inputs_hash(built)
+        )
     return samples, accuracy
 
 
@@ -261,9 +266,7 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
         ModelError: the score function raises, or returns no finite number.
     """
     function = built.model.score or _top1
-    labels = samples.labels.copy()  # score() may write to them
-    if samples.stay and (there := read_samples(built)) is not None:  # once more, where the process is another
-        labels = there.labels[labels]
+    labels = _labels(built, samples).copy()  # score() may write to them
     try:
         joined = [samples.join(column) for column in zip(*outputs, strict=True)]
         if len(joined) != len(built.outputs):
@@ -279,6 +282,37 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
             "score() is not usable", wanted="a finite number", found=str(value), where=str(built.file.path)
         )
     return value
+
+
+def _labels(built: BuiltModel, samples: SampleSet) -> Array:
+    """The samples' labels; those that stay with the module are read once more where its process has died since.
+
+    Raises:
+        ProcessError: they cannot be had again, or come with other inputs.
+    """
+    if not samples.stay:
+        return samples.labels
+    where = f"{built.file.path}: samples"
+    try:
+        there = read_samples(built)
+    except ModelError as error:
+        raise ProcessError("the labels cannot be read again", found=str(error), where=where) from error
+    if there is None or _inputs_hash(built) != samples.inputs_hash:
+        what, wanted = "samples() returns others when it is called again", "the same inputs in the same order"
+        raise ProcessError(what, wanted=wanted, where=where, hint="seed what chooses or shuffles them")
+    return there.labels[samples.labels]
+
+
+def _inputs_hash(built: BuiltModel) -> str:
+    """Tell samples from others, once in a process."""
+    if HASH not in built.kept:
+        digest = hashlib.sha256()
+        for name, column in built.kept[ALL][0].items():
+            digest.update(f"{name} {column.dtype} {column.shape}".encode())
+            digest.update(np.ascontiguousarray(column).data.cast("B") if column.size else b"")
+        built.kept[HASH] = digest.hexdigest()
+    found: str = built.kept[HASH]
+    return found
 
 
 def _top1(outputs: Any, labels: Array) -> float:

@@ -41,11 +41,13 @@ class Connection:
 
     Attributes:
         in_step: whether it waits for a question; otherwise nothing more can be asked.
+        compared: about what it has answered as the first process of the file has; see ModelProcess.expect.
     """
 
     def __init__(self, path: Path, bounds: Bounds, search_path: Sequence[str]) -> None:
         self.path, self.bounds = path, bounds
         self.in_step = True
+        self.compared: set[str] = set()
         self.connection, theirs = socket.socketpair()
         self.connection.setblocking(False)
         request = {

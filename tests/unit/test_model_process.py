@@ -1,6 +1,8 @@
 """The process of a model file: what it answers, how it dies, and what stays in it."""
 
+import contextlib
 import os
+import select
 import signal
 import sys
 import time
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from harness.errors import AgentFailure, ModelError, ProcessError
+from harness.measure import known_metrics
 from harness.model import Array, Closeness, Input
 from harness.model_file import ModelFile, read_model
 from harness.model_process import Bounds, HostedFile, HostedModel, ModelProcess, Raised, read_hosted
@@ -322,8 +325,10 @@ def test_a_module_elsewhere_is_printed_without_being_built_here(tmp_path: Path) 
 def test_one_that_died_while_nobody_asked_is_started_anew(host: Host) -> None:
     process = host()
     first = process.ask_file(where_it_is)
+    ended = os.pidfd_open(first)
     os.kill(first, signal.SIGKILL)
-    assert is_gone(first)
+    select.select([ended], [], [], 10)  # it is a zombie before its other threads have ended
+    os.close(ended)
     assert process.ask_file(where_it_is) != first
 
 
@@ -355,3 +360,54 @@ def test_it_finds_modules_where_they_were_found_when_it_was_planned(
     process = host("return sys.path")
     monkeypatch.syspath_prepend(str(tmp_path / "later"))
     assert str(tmp_path / "later") not in process.ask_file(build_it)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        pytest.param("'n': 8", "'n': 8", False, id="the same"),
+        pytest.param("'n': 8", "'n': 9", True, id="another size"),
+        pytest.param("'n': 8", "'n': 8, 'b': 64", True, id="a size that was the largest before is said now"),
+        pytest.param("model =", "no_model =", True, id="no model any more"),
+    ],
+)
+def test_a_file_that_is_read_again_must_say_the_same(tmp_path: Path, old: str, new: str, refused: bool) -> None:
+    path = tmp_path / "sized.py"
+    text = (
+        "from harness import Input, Model\nmodel = Model(build=lambda: 1, inputs=[Input('x', shape=('b', 'n'))],"
+        " dims=dict.fromkeys('bn', (2, 64)), measure={'n': 8})\n"
+    )
+    path.write_text(text)
+    file = read_hosted(path, list(known_metrics().values()))
+    file.process.close()
+    path.write_text(text.replace(old, new))
+    for _ in "ab":
+        with pytest.raises(ProcessError, match="the model file") if refused else contextlib.nullcontext():
+            file.process.ask_file(where_it_is)
+    file.process.close()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param("@dataclass\nclass Made:\n    size: int\n    def __call__(self): return 7", id="dataclass"),
+        pytest.param("class Made(dict):\n    __call__ = lambda self: 7\n    __init__ = lambda *_: None", id="dict"),
+    ],
+)
+def test_what_builds_may_be_any_object_that_can_be_called(tmp_path: Path, build: str) -> None:
+    path = tmp_path / "made.py"
+    text = "from dataclasses import dataclass\nfrom harness import Input, Model\n{}\nmodel = Model(build=Made(3), "
+    path.write_text((text + "score=Made(4), inputs=[Input('x', shape=(2,))])\n").format(build))
+    file = read_hosted(path, ())
+    file.process.close()
+    assert file.model.samples is None
+    assert callable(file.model.score)
+    assert file.process.ask_file(build_it) == 7
+    file.process.close()
+
+
+def test_whatever_a_file_raises_when_it_is_read_is_a_model_error(tmp_path: Path) -> None:
+    path = tmp_path / "raising.py"
+    path.write_text("raise KeyboardInterrupt('at import')\n")
+    with pytest.raises(ModelError, match=r"KeyboardInterrupt: at import(.|\n)*raising.py"):
+        read_hosted(path, ())
