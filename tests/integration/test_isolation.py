@@ -164,6 +164,10 @@ def test_a_test_of_the_users_own_may_have_the_module_here(files: dict[str, Hoste
     assert built.outputs == ("output",)
 
 
+SMALL = """
+from harness import Input, Model
+model = Model(build=list, inputs=[Input("x", (2,))])
+"""
 DYING = """
     import os
     import numpy as np
@@ -205,6 +209,16 @@ def test_a_process_that_ends_in_score_is_not_the_backends_fault_and_the_next_has
         died()
     assert scores().value == 2
     file.process.close()
+
+
+def test_a_run_that_is_refused_ends_the_process_of_its_file_properly(project: Project) -> None:
+    ended = project.folder / "ended.txt"
+    project.write(
+        "leaving.py", f"import atexit, pathlib\natexit.register(pathlib.Path({str(ended)!r}).touch)\n" + SMALL
+    )
+    done = project.run(f"--model={project.folder}/leaving.py", "--device=local", "--write-baseline")
+    assert (done.status, ended.exists()) == (4, True), done.output
+    assert "none of the devices counts" in done.output
 
 
 PICKS = """
