@@ -20,6 +20,7 @@ from harness.export import export_artifact
 from harness.measure.accuracy import AccuracyRun, score, scored_samples, searched_samples
 from harness.model_file import load_model
 from harness.model_process import HostedFile, build_hosted, read_hosted
+from harness.parity.judging import Judging
 from harness.parity.reference import Reference
 
 from .conftest import Project
@@ -181,18 +182,22 @@ DYING = """
         os.write(2, b"samples() was called;")
         return {"x": np.ones((4, 3), np.float32)}, np.array([(Label(), 2)] * 4, [("what", object), ("size", int)])
 
-    def score(outputs, labels):
+    def canonical(outputs):
         if outputs.max() > 100:
             os._exit(3)
+        return outputs
+
+    def score(outputs, labels):
+        canonical(outputs)
         assert all(isinstance(label, Label) for label in labels["what"])
         return float(outputs.mean())
 
-    model = Model(build=lambda: torch.nn.ReLU().eval(), inputs=[Input("x", ("b", 3))], dims={"b": (1, 4)},
-                  samples=samples, score=score)
+    model = Model(build=lambda: torch.nn.ReLU().eval(), inputs=[Input("x", ("b", 3), min_value=-1.0, max_value=1.0)],
+                  dims={"b": (1, 4)}, samples=samples, score=score, canonical=canonical)
 """
 
 
-def test_a_process_that_ends_in_score_is_not_the_backends_fault_and_the_next_has_the_labels_too(
+def test_a_process_that_ends_in_score_or_canonical_is_not_the_backends_fault_and_the_next_has_the_labels_too(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = read_hosted(project.write("dying.py", DYING), ())
@@ -208,6 +213,12 @@ def test_a_process_that_ends_in_score_is_not_the_backends_fault_and_the_next_has
     with pytest.raises(ProcessError, match="exit status 3"):
         died()
     assert scores().value == 2
+    reference = _reference(built)
+    recipe = reference.space.essential()[0]
+    shape = reference.space.make(recipe)["x"].shape
+    judging = Judging(reference, lambda recipes: [[np.full(shape, 1000, np.float32)] for _ in recipes], built.outputs)
+    with pytest.raises(ProcessError, match="exit status 3"):
+        judging.judge(recipe, climbed=False)
     file.process.close()
 
 
