@@ -232,6 +232,22 @@ def test_a_run_that_is_refused_ends_the_process_of_its_file_properly(project: Pr
     assert "none of the devices counts" in done.output
 
 
+@pytest.mark.slow  # it starts with torch five times
+def test_a_module_that_is_built_again_must_be_the_same_and_of_the_same_source(project: Project) -> None:
+    file = read_hosted(project.write("again.py", QUIET), ())
+    built = build_hosted(file)
+    file.process.close()
+    assert built.ask(searched_samples) == []
+    file.process.close()
+    project.write("again.py", QUIET.replace("0.1", "0.2"))
+    for _ in "ab":
+        with pytest.raises(ProcessError, match=r"changed during the run(.|\n)*another source"):
+            built.ask(searched_samples)
+    project.write("again.py", QUIET)
+    assert built.ask(searched_samples) == []
+    file.process.close()
+
+
 PICKS = """
     import torch
     from harness import Input, Model
