@@ -18,12 +18,15 @@ from .model import Array, Model
 from .model_file import ModelFile
 from .unordered import find_output
 from .user_code import missing_file_hint, users_code, words
+from .user_process import search_path
 
 if TYPE_CHECKING:
     import torch
 
 # Kept by a model that is in a process of its own: no other code has changed anything there.
 OWN_PROCESS = "own process"
+# So is the hash of the file that it read.
+SOURCE = "source"
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -57,6 +60,11 @@ class BuiltModel:
     def model(self) -> Model:
         """What the model file says."""
         return self.file.model
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Where the code of its file finds modules."""
+        return search_path()
 
     @property
     def max_values(self) -> Mapping[str, float]:

@@ -3,6 +3,7 @@
     HilgateError
     ├── InputError             what the user wrote: files, options, limits
     │   ├── ModelError         a model file, or the module that it builds
+    │   │   └── ProcessError   its process died, hangs, takes too much, or has another model when it is started again
     │   └── DeviceError        a device file, or a board that is not what its file says
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
@@ -66,6 +67,13 @@ class InputError(HilgateError):
 
 class ModelError(InputError):
     """The model file, or the module that it builds, is wrong."""
+
+
+class ProcessError(ModelError):
+    """The process that runs the model file's code died, hangs, takes too much, or has another model than it had before.
+
+    What it was asked is not answered, which says nothing of what that was about.
+    """
 
 
 class DeviceError(InputError):

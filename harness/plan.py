@@ -13,6 +13,7 @@ from .device import Device, load_device
 from .errors import BackendError, InputError, ModelError
 from .limits import Metric
 from .measure import known_metrics
+from .model_file import ModelFile
 from .model_process import HostedFile, read_hosted
 from .options import Options
 
@@ -29,7 +30,7 @@ def plan_cells(options: Options) -> list[Cell]:
     try:
         return _plan(options, files, metrics)
     except BaseException:
-        _close(files)
+        close_processes(files)
         raise
 
 
@@ -39,16 +40,18 @@ def _read_files(paths: Iterable[Path], metrics: Sequence[Metric]) -> list[Hosted
     try:
         for path in paths:
             files.append(read_hosted(path, metrics))
-            _close(files[1:])
+            close_processes(files[1:])
     except BaseException:
-        _close(files)
+        close_processes(files)
         raise
     return files
 
 
-def _close(files: Iterable[HostedFile]) -> None:
+def close_processes(files: Iterable[ModelFile]) -> None:
+    """End the processes of model files; one that is asked later is started again."""
     for file in files:
-        file.process.close()
+        if isinstance(file, HostedFile):
+            file.process.close()
 
 
 def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Metric]) -> list[Cell]:

@@ -24,7 +24,7 @@ from .checks import Verdict
 from .errors import DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import add_options, read_options
-from .plan import check_baselines, plan_cells
+from .plan import check_baselines, close_processes, plan_cells
 from .report.terminal import STYLES, render, unjudged
 from .run import Run, add_unsaid
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
@@ -58,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         asked_limit_bytes()  # a wrong one would be met only after the first export
         cells = plan_cells(options)
+        config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # also where the run never begins
         check_baselines(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error

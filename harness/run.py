@@ -33,11 +33,12 @@ from .measure.content import Content, content_of, noise_notes, written_note
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from .model_file import ModelFile
-from .model_process import HostedFile, build_hosted
+from .model_process import build_hosted
 from .options import Options
 from .parity import PARITY
 from .parity.finds import Finds, Memory
 from .parity.reference import Reference
+from .plan import close_processes
 from .progress import ProgressBars
 
 # Inputs for what needs no clock, memory on an emulated board.
@@ -301,9 +302,7 @@ class Run:
 
     def _close_processes(self, but: ModelFile | None = None) -> None:
         """End the processes of the models, but for one."""
-        for cell in self.cells:
-            if isinstance(cell.file, HostedFile) and cell.file is not but:
-                cell.file.process.close()
+        close_processes(cell.file for cell in self.cells if cell.file is not but)
 
     def _let_go(self) -> None:
         if self._board is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from .. import errors
 from ..build import BuiltModel
+from ..user_process import LOOK_S, Bounds, environment, kill, used_mib
 from . import RECORD, REFUSAL
 from .settings import settings_of
 
@@ -22,15 +26,17 @@ START = (
     # What the model's code has started, a thread or a function for the end, is not waited for.
     "import os; os._exit(0)"
 )
-# Ten seconds for ViT-B/16; an hour is far beyond anything that was seen.
-LIMIT_S = 3600.0
+# What is read of its output: its end, where a refusal is.
+OUTPUT_BYTES = 1 << 24
+# More than a pipe holds: one read has all that was said until then.
+PIPE_BYTES = 1 << 20
 
 
 def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
     """Export into a folder, in a process of its own.
 
     Raises:
-        HilgateError: what the worker said; ExportError when it died.
+        HilgateError: what the worker said; ExportError when it died, took too long or too much.
     """
     where = f"{built.file.name} as {artifact_format}"
     before, settings = built.ask(settings_of)
@@ -42,27 +48,12 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         "outputs": list(built.outputs),
         "before": before,
         "settings": settings,
-        "path": [str(Path(folder).absolute()) for folder in sys.path],
+        "path": list(built.search_path),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-c", START],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=_environment(),
-    )
-    try:
-        output, _ = process.communicate(json.dumps(request), timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        raise errors.ExportError("the export took too long", wanted=f"{LIMIT_S:.0f} s", where=where) from None
-    finally:
-        process.kill()
-        process.wait()
+    status, output = _run(request, where, Bounds())
     _raise_refusal(output, where)
-    if process.returncode:
-        found = f"exit status {process.returncode}\n{output.strip()[-2000:]}"
+    if status:
+        found = f"exit status {status}\n{output.strip()[-2000:]}"
         raise errors.ExportError("the export process died", found=found, where=where)
     if not (folder / RECORD).is_file():
         found = f"exit status 0, and its output ends:\n{output.strip()[-2000:]}"
@@ -70,10 +61,64 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         raise errors.ExportError("the export process left no artifact", found=found, where=where, hint=hint)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, but for sets of names in one order (one artifact), and without what makes warnings errors."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-    return kept | {"PYTHONHASHSEED": "0"}
+def _run(request: dict[str, Any], where: str, bounds: Bounds) -> tuple[int, str]:
+    """(exit status, the output's end) of the export process. What it has forked ends with it.
+
+    Raises:
+        ExportError: it takes too long, or too much memory.
+    """
+    output, said = os.pipe()
+    with os.fdopen(output, "rb", buffering=0) as pipe, os.fdopen(os.memfd_create("request"), "w+b") as asked:
+        asked.write(json.dumps(request).encode())
+        asked.seek(0)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", START],
+                stdin=asked,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=environment() | {"PYTHONHASHSEED": "0"},  # sets of names in one order: one artifact
+                start_new_session=True,
+            )
+        finally:
+            os.close(said)
+        try:
+            text = _output(process, pipe, where, bounds)
+        finally:
+            kill(process)
+    return process.returncode, text.decode(errors="replace")
+
+
+def _output(process: subprocess.Popen[bytes], pipe: io.FileIO, where: str, bounds: Bounds) -> bytes:
+    """What it says until it has ended itself: what it has forked may keep its pipe open for ever."""
+    deadline = time.monotonic() + bounds.seconds
+    looked, output = 0.0, bytearray()
+    ended = os.pidfd_open(process.pid)
+    watched: list[Any] = [ended, pipe]
+    try:
+        while True:
+            ready = select.select(watched, [], [], LOOK_S)[0]
+            if pipe in ready:
+                output += (data := pipe.read(PIPE_BYTES) or b"")
+                del output[:-OUTPUT_BYTES]
+                if not data:
+                    watched.remove(pipe)
+            if ended in ready:  # before the pipe was read: what it said itself is in that
+                return bytes(output)
+            if (now := time.monotonic()) > looked + LOOK_S:
+                looked = now
+                _check_bounds(process.pid, now > deadline, where, bounds)
+    finally:
+        os.close(ended)
+
+
+def _check_bounds(pid: int, late: bool, where: str, bounds: Bounds) -> None:
+    if late:
+        raise errors.ExportError("the export took too long", wanted=f"{bounds.seconds:g} s", where=where)
+    if (used := used_mib(pid, enough=bounds.memory_mib)) > bounds.memory_mib:
+        what, hint = "the export takes more memory than this host can give", "export it on a larger host"
+        wanted = f"at most {bounds.memory_mib:.0f} MiB in its process"
+        raise errors.ExportError(what, wanted=wanted, found=f"{used:.0f} MiB", where=where, hint=hint)
 
 
 def _raise_refusal(output: str, where: str) -> None:

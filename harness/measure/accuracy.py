@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..agent.structure import flatten, rebuild
 from ..build import BuiltModel, run_eager
-from ..errors import ModelError
+from ..errors import ModelError, ProcessError
 from ..finding import Finding
 from ..inputs import Arrays
 from ..limits import Metric
@@ -28,8 +29,8 @@ BATCH = 64
 # look, on which no limit is judged.
 EMULATED_SAMPLES = 60
 
-# What the search's samples, and labels that are objects, are kept under.
-SEARCHED, LABELS = "searched samples", "labels"
+# What the samples, the search's choice of them, and their inputs' hash are kept under.
+ALL, SEARCHED, HASH = "samples", "searched samples", "hash of the samples"
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
 Report = Callable[[int, int], None]
@@ -48,7 +49,8 @@ class SampleSet:
         stacked: whether a sample lacks the model's first axis: then outputs are stacked, else joined.
         step: how many samples a set has.
         given: how many samples the model file has.
-        stay: whether the labels are objects, which stay where the module is; here are their numbers.
+        stay: whether the labels are objects, which stay where the module is; here are their places among all.
+        inputs_hash: of all inputs, where they stay.
     """
 
     sets: tuple[Arrays, ...]
@@ -57,6 +59,7 @@ class SampleSet:
     step: int
     given: int
     stay: bool = False
+    inputs_hash: str = ""
 
     def join(self, outputs: Sequence[Array]) -> Array:
         """One output of every set to one array, whose first axis counts the samples.
@@ -79,9 +82,27 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
     Raises:
         ModelError: samples() raises, or what it returns does not fit the inputs.
     """
-    model, where = built.model, f"{built.file.path}: samples"
-    if model.samples is None:
+    if built.model.samples is None:
         return None
+    if ALL not in built.kept:
+        built.kept[ALL] = _read_all(built)
+    columns, answers, stacked, step = built.kept[ALL]
+    count = len(answers)
+    if at_most is not None and count > max(at_most, step):
+        chosen = _spread(count, max(at_most, step))
+        columns, answers = {name: column[chosen] for name, column in columns.items()}, answers[chosen]
+    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, count)
+
+
+def _spread(count: int, wanted: int) -> Array:
+    """So many of the numbers below a count, evenly spread."""
+    return np.linspace(0, count - 1, wanted).round().astype(int)
+
+
+def _read_all(built: BuiltModel) -> tuple[dict[str, Array], Array, bool, int]:
+    """(inputs by name, labels, stacked, samples in a set) of all samples; the last two as SampleSet has them."""
+    model, where = built.model, f"{built.file.path}: samples"
+    assert model.samples is not None
     wanted = "({input name: array[N, …]}, labels[N]), N > 0"
     try:
         with users_code():
@@ -101,11 +122,7 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
         found = ", ".join(f"{name}: {'one' if one else size}" for name, (one, size) in plans.items())
         what, wanted = "the samples do not fit each other", "the same count of samples in every input of a call"
         raise ModelError(what, wanted=wanted, found=found, where=where)
-    count = len(answers)
-    if at_most is not None and count > max(at_most, step):
-        chosen = np.linspace(0, count - 1, max(at_most, step)).round().astype(int)
-        columns, answers = {name: column[chosen] for name, column in columns.items()}, answers[chosen]
-    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, count)
+    return columns, answers, stacked, step
 
 
 def _plan(item: Input, column: Array, model: Model, sizes: dict[str, int], count: int, where: str) -> tuple[bool, int]:
@@ -171,9 +188,10 @@ def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, f
     if samples is None:
         return None
     accuracy = eager_accuracy(built, samples)
-    if samples.labels.dtype.kind == "O":  # of a class of the user's own, maybe: score() has them where they are
-        built.kept[LABELS] = samples.labels
-        samples = replace(samples, labels=np.arange(len(samples.labels)), stay=True)
+    if samples.labels.dtype.hasobject:  # of a class of the user's own, maybe: score() has them where they are
+        samples = replace(
+            samples, labels=_spread(samples.given, len(samples.labels)), stay=True, inputs_hash=_inputs_hash(built)
+        )
     return samples, accuracy
 
 
@@ -227,6 +245,8 @@ class AccuracyRun:
         details = {"eager": eager, "given": samples.given}
         try:
             value = self.built.ask(score, replace(samples, sets=()), outputs)
+        except ProcessError:  # it says nothing of the outputs
+            raise
         except ModelError as error:
             failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
             return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details=details)
@@ -246,13 +266,14 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
         ModelError: the score function raises, or returns no finite number.
     """
     function = built.model.score or _top1
+    labels = _labels(built, samples).copy()  # score() may write to them
     try:
         joined = [samples.join(column) for column in zip(*outputs, strict=True)]
         if len(joined) != len(built.outputs):
             raise ValueError(f"wanted the outputs {', '.join(built.outputs)}; found {len(joined)}")
         outcome = rebuild(built.structure, iter(joined))
         with users_code():
-            value = float(function(outcome, built.kept[LABELS] if samples.stay else samples.labels))
+            value = float(function(outcome, labels))
     except (Exception, SystemExit) as error:
         found = words(error)
         raise ModelError("score() cannot be used", found=found, where=str(built.file.path)) from error
@@ -261,6 +282,37 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
             "score() is not usable", wanted="a finite number", found=str(value), where=str(built.file.path)
         )
     return value
+
+
+def _labels(built: BuiltModel, samples: SampleSet) -> Array:
+    """The samples' labels; those that stay with the module are read once more where its process has died since.
+
+    Raises:
+        ProcessError: they cannot be had again, or come with other inputs.
+    """
+    if not samples.stay:
+        return samples.labels
+    where = f"{built.file.path}: samples"
+    try:
+        there = read_samples(built)
+    except ModelError as error:
+        raise ProcessError("the labels cannot be read again", found=str(error), where=where) from error
+    if there is None or _inputs_hash(built) != samples.inputs_hash:
+        what, wanted = "samples() returns others when it is called again", "the same inputs in the same order"
+        raise ProcessError(what, wanted=wanted, where=where, hint="seed what chooses or shuffles them")
+    return there.labels[samples.labels]
+
+
+def _inputs_hash(built: BuiltModel) -> str:
+    """Tell samples from others, once in a process."""
+    if HASH not in built.kept:
+        digest = hashlib.sha256()
+        for name, column in built.kept[ALL][0].items():
+            digest.update(f"{name} {column.dtype} {column.shape}".encode())
+            digest.update(np.ascontiguousarray(column).data.cast("B") if column.size else b"")
+        built.kept[HASH] = digest.hexdigest()
+    found: str = built.kept[HASH]
+    return found
 
 
 def _top1(outputs: Any, labels: Array) -> float:

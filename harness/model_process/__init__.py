@@ -5,7 +5,7 @@ modules) it changes for itself alone. ``process`` starts the process and asks it
 what runs there, ``wire`` is how they talk, ``hosted`` is what a run sees: a ModelFile and a BuiltModel like any other.
 """
 
-from .connection import Bounds
+from ..user_process import Bounds
 from .hosted import HostedFile, HostedModel, build_hosted, read_hosted
 from .process import ModelProcess
 from .wire import Raised

@@ -8,27 +8,27 @@ import math
 import os
 import select
 import selectors
-import signal
 import socket
 import subprocess
 import sys
 import time
 import weakref
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..agent.facts import memory_mib, read_text
+from ..agent.facts import read_text
 from ..death import describe_status
-from ..errors import HilgateError, ModelError
+from ..errors import HilgateError, ProcessError
+from ..user_process import LOOK_S, Bounds, environment, kill, used_mib
 from .wire import decode_error, encode, encode_error, receive
 
 START = (
     "import json, sys; request = json.loads(sys.argv[1]); sys.path[:] = request['path'];"
     "from harness.model_process.worker import main; main(request)"
 )
-# How often it is looked at while it works.
-LOOK_S = 0.25
+# Reading a file that takes longer than this is said, once.
+TELL_AFTER_S = 10.0
 # How long it has to end by itself: a model's code may have something to put away.
 ENDING_S = 2.0
 # What is kept of its output, and how much of that an error tells.
@@ -36,38 +36,25 @@ OUTPUT_BYTES = 1 << 16
 TOLD_CHARACTERS = 2000
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a model's process may take.
-
-    Attributes:
-        seconds: for one question. Exporting ViT-B/16 takes ten; an hour is far beyond anything that was seen.
-        memory_mib: of memory of its own. Mapped files do not count: the kernel takes them back by itself. A limit on
-            address space (RLIMIT_AS) would not do: torch reserves tens of GiB, and uses little of it.
-    """
-
-    seconds: float = 3600.0
-    # The rest is for pytest, its device and the desktop: beyond, a machine without swap stands still.
-    memory_mib: float = field(default_factory=lambda: 0.8 * memory_mib() or math.inf)
-
-
 class Connection:
     """A process of a model file, and the socket to it.
 
     Attributes:
         in_step: whether it waits for a question; otherwise nothing more can be asked.
+        compared: about what it has answered as the first process of the file has; see ModelProcess.expect.
     """
 
-    def __init__(self, path: Path, bounds: Bounds) -> None:
+    def __init__(self, path: Path, bounds: Bounds, search_path: Sequence[str]) -> None:
         self.path, self.bounds = path, bounds
         self.in_step = True
+        self.compared: set[str] = set()
         self.connection, theirs = socket.socketpair()
         self.connection.setblocking(False)
         request = {
             "model": str(path),
             "socket": theirs.fileno(),
             "parent": os.getpid(),
-            "path": [str(Path(folder).absolute()) for folder in sys.path],
+            "path": list(search_path),
         }
         self.output, said = os.pipe()
         with theirs:
@@ -76,7 +63,7 @@ class Connection:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=environment(),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is the run's; and what it forks ends with it
             )
@@ -88,14 +75,22 @@ class Connection:
         self.selector.register(self.connection, selectors.EVENT_READ)
         self.selector.register(self.output, selectors.EVENT_READ)
         self.selector.register(self.ended, selectors.EVENT_READ)
-        self.deadline = 0.0
+        self.deadline = self.allowed_s = 0.0
+        self.telling = math.inf
         self.looked = 0.0
-        self.kill = weakref.finalize(self, _kill, self.process)
+        self.kill = weakref.finalize(self, kill, self.process)
 
-    def answer(self, frame: list[memoryview], functions: list[Any]) -> Any:
-        """Ask, and serve what the question calls until it answers."""
+    def answer(self, frame: list[memoryview], functions: list[Any], *, reading: bool = False) -> Any:
+        """Ask, and serve what the question calls until it answers.
+
+        Args:
+            reading: whether nothing is to be done but to read the file: shorter, and said where it is not short.
+        """
         self.said.clear()
-        self.deadline = time.monotonic() + self.bounds.seconds
+        self.allowed_s = min(self.bounds.seconds, self.bounds.reading_s) if reading else self.bounds.seconds
+        start = time.monotonic()
+        self.deadline = start + self.allowed_s
+        self.telling = start + TELL_AFTER_S if reading else math.inf
         self.in_step = False
         raised: list[HilgateError] = []
         try:
@@ -116,7 +111,7 @@ class Connection:
 
     def _called(self, functions: list[Any], raised: list[HilgateError], number: int, args: Any, kwargs: Any) -> Any:
         """Call one of the functions that a question was given; what that takes is not the model's time."""
-        start, deadline = time.monotonic(), self.deadline
+        start, deadline, allowed_s = time.monotonic(), self.deadline, self.allowed_s
         try:
             frame = encode(("returned", functions[number](*args, **kwargs)))
         except HilgateError as error:
@@ -124,7 +119,7 @@ class Connection:
                 raise  # asked itself, the process has died of it
             raised.append(error)
             frame = encode(("raised", encode_error(error), len(raised) - 1))
-        self.deadline = deadline + time.monotonic() - start
+        self.deadline, self.allowed_s = deadline + time.monotonic() - start, allowed_s
         self.in_step = False  # again, where the function has asked something itself
         return frame
 
@@ -157,7 +152,7 @@ class Connection:
         """Until the connection is ready.
 
         Raises:
-            ModelError: the process ended, or went beyond its bounds.
+            ProcessError: the process ended, or went beyond its bounds.
         """
         self.selector.modify(self.connection, event)
         while True:
@@ -173,18 +168,21 @@ class Connection:
     def _check_bounds(self) -> None:
         now = time.monotonic()
         if now > self.deadline:
-            raise self._beyond("is not done in time", f"an answer within {self.bounds.seconds:g} s", "none")
+            raise self._beyond("is not done in time", f"an answer within {self.allowed_s:g} s", "none")
         if now - self.looked < LOOK_S:
             return
+        if now > self.telling:
+            self.telling = math.inf
+            print(f"hilgate: waiting for {self.path} to be read, {self.allowed_s:g} s at most", file=sys.stderr)
         self.looked = now
-        used = _own_mib(self.process.pid)
+        used = used_mib(self.process.pid, enough=self.bounds.memory_mib)
         if used > self.bounds.memory_mib:
             wanted, found = f"at most {self.bounds.memory_mib:.0f} MiB in its process", f"{used:.0f} MiB"
             raise self._beyond("takes more memory than this host can give", wanted, found)
 
-    def _beyond(self, what: str, wanted: str, found: str) -> ModelError:
+    def _beyond(self, what: str, wanted: str, found: str) -> ProcessError:
         self.end()
-        return ModelError(
+        return ProcessError(
             f"the model's code {what}",
             wanted=wanted,
             found=found + self._told(),
@@ -192,14 +190,14 @@ class Connection:
             hint="its process was killed; look at what the model file does when it is read, built and run",
         )
 
-    def _died(self) -> ModelError:
+    def _died(self) -> ProcessError:
         """The connection is closed, or the process ended."""
         ended = self._has_ended()
         self._drain()
         self.end()
         status = describe_status(self.process.returncode)
         hung_up = "it closed all its files, the connection to this run among them"
-        return ModelError(
+        return ProcessError(
             "the model's process ended in the middle of a question",
             wanted="code that returns, or raises an error",
             found=(status if ended else hung_up) + self._told(),
@@ -230,6 +228,10 @@ class Connection:
         text = self.said.decode(errors="replace").strip()[-TOLD_CHARACTERS:]
         return f"; its output ends:\n{text}" if text else ""
 
+    def is_dead(self) -> bool:
+        """Whether it has ended since it was asked last."""
+        return self.ended < 0 or bool(select.select([self.ended], [], [], 0)[0])
+
     def cpu_s(self) -> float:
         """Tell how long the process has computed: fields 14 and 15 of /proc/PID/stat, in ticks; see proc(5)."""
         fields = read_text(f"/proc/{self.process.pid}/stat").rpartition(")")[2].split()
@@ -258,20 +260,3 @@ class Connection:
             self._drain()
             os.close(self.output)
             self.output = -1
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, but for what makes warnings errors: that is meant for the project's own tests."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-
-
-def _own_mib(pid: int) -> float:
-    """Memory of its own, in MiB: anonymous, and shared beside mapped files; see proc(5)."""
-    lines = (line.split() for line in read_text(f"/proc/{pid}/status").splitlines())
-    return sum(int(line[1]) for line in lines if line and line[0] in ("RssAnon:", "RssShmem:")) / 1024

@@ -10,11 +10,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from ..build import BuiltModel, build_model
+from ..build import SOURCE, BuiltModel, build_model
+from ..errors import ModelError
 from ..limits import Metric
-from ..model import Model
+from ..model import Model, Sizes
 from ..model_file import ModelFile, checked_limits, read_model
+from ..user_code import words
 from .process import ModelProcess
+from .wire import Raised
+
+# Fields of a Model that can be called: functions, or any other objects.
+CODE = ("build", "samples", "score", "canonical")
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -64,6 +70,10 @@ class HostedModel(BuiltModel):
     def __init__(self, file: HostedFile, outputs: tuple[str, ...], weights: Mapping[str, str]) -> None:
         vars(self).update(file=file, outputs=outputs, weights=weights, kept={}, process=file.process)
 
+    def __repr__(self) -> str:
+        """Name it: a dataclass's own would build the module here, and pytest prints arguments in its tracebacks."""
+        return f"HostedModel({str(self.file.path)!r}, outputs={self.outputs!r})"
+
     def ask(
         self,
         question: Callable[Concatenate[BuiltModel, Arguments], Answer],
@@ -77,6 +87,12 @@ class HostedModel(BuiltModel):
         """
         process: ModelProcess = vars(self)["process"]
         return process.ask(question, *args, **kwargs)
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Where the code of its file finds modules: as it was when the run was planned."""
+        process: ModelProcess = vars(self)["process"]
+        return process.search_path
 
     def cpu_s(self) -> float:
         """Tell how long the module's process has computed, in seconds."""
@@ -106,10 +122,13 @@ def read_hosted(path: Path, metrics: Sequence[Metric]) -> HostedFile:
     """
     process = ModelProcess(path)
     try:
-        declared = process.ask_file(declaration, list(metrics))
-    except BaseException:
+        declared, sizes = process.ask_file(declaration, list(metrics))
+        process.expect("file", declaration, (list(metrics),), (declared, sizes))
+    except BaseException as error:
         process.close()
-        raise
+        if not isinstance(error, Raised):
+            raise
+        raise ModelError("the model file cannot be read", found=words(error), where=str(path)) from error
     return HostedFile(declared.path, declared.model, declared.limits, process)
 
 
@@ -121,36 +140,41 @@ def build_hosted(file: ModelFile) -> BuiltModel:
     """
     if not isinstance(file, HostedFile):
         return build_model(file)
-    outputs, weights = file.process.ask(built_facts)
+    outputs, weights, source = file.process.ask(built_facts)
+    file.process.expect("built", built_facts, (), (outputs, weights, source))
     return HostedModel(file, outputs, weights)
 
 
-def declaration(file: ModelFile, metrics: Sequence[Metric]) -> ModelFile:
-    """What a model file says, without its code: a question.
+def declaration(file: ModelFile, metrics: Sequence[Metric]) -> tuple[ModelFile, dict[str, int]]:
+    """What a model file says, without its code, and the sizes that parity uses most: a question.
 
     Raises:
         ModelError: a limit is not usable.
     """
     limits = checked_limits(file.path, file.model, metrics)
     said: Model = _without_code(file.path, file.model, Model)
-    return ModelFile(file.path, said, limits)
+    return ModelFile(file.path, said, limits), dict(said.usual_sizes)
 
 
-def built_facts(built: BuiltModel) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The names of a module's outputs, and the hashes of its weights: a question."""
-    return built.outputs, dict(built.weights)
+def built_facts(built: BuiltModel) -> tuple[tuple[str, ...], dict[str, str], str]:
+    """The names of a module's outputs, the hashes of its weights, and that of its file as it was read: a question."""
+    return built.outputs, dict(built.weights), built.kept.get(SOURCE, "")
 
 
 def _without_code(path: Path, value: Any, kind: type[Any]) -> Any:
     """The same as an object of harness's own class, as it is: what its constructor has filled in is not given again."""
     made = object.__new__(kind)
     for item in fields(kind):
-        object.__setattr__(made, item.name, _plain(path, item.name, getattr(value, item.name)))
+        said = getattr(value, item.name)
+        is_code = kind is Model and item.name in CODE and said is not None
+        object.__setattr__(made, item.name, StandIn(path, item.name) if is_code else _plain(path, item.name, said))
     return made
 
 
 def _plain(path: Path, name: str, value: Any) -> Any:
     """The same in Python's and harness's own types."""
+    if isinstance(value, Sizes):  # which sizes the file says itself decides what parity tries most
+        return Sizes.of(_plain(path, name, value.said), _plain(path, name, {size: (0, value[size]) for size in value}))
     if isinstance(value, Mapping):
         return {_plain(path, name, key): _plain(path, name, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -164,4 +188,4 @@ def _plain(path: Path, name: str, value: Any) -> Any:
     for base in (bool, int, float, str):
         if isinstance(value, base):
             return base(value)
-    return StandIn(path, name) if callable(value) else value
+    return value

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..build import BuiltModel
+from ..errors import ModelError, ProcessError
 from ..model_file import ModelFile
-from .connection import Bounds, Connection
-from .wire import encode
+from ..user_process import Bounds, search_path
+from .connection import Connection
+from .wire import Raised, encode
+
+# What the expected answers are about.
+SAID = {"file": "declaration", "built": "source, or other weights or outputs"}
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -24,7 +29,9 @@ class ModelProcess:
     def __init__(self, path: Path, bounds: Bounds | None = None) -> None:
         self.path = path.absolute()
         self.bounds = bounds or Bounds()
+        self.search_path = search_path()  # now: a test of the user's own may change it
         self._connection: Connection | None = None
+        self._expected: dict[str, tuple[Any, tuple[Any, ...], Any]] = {}
 
     def ask_file(
         self,
@@ -47,7 +54,8 @@ class ModelProcess:
         """Put a question (see BuiltModel). The first one has the module built.
 
         Raises:
-            ModelError: the file cannot be read, or the module not be built; the process died, hangs, or takes too much.
+            ModelError: the file cannot be read, or the module not be built.
+            ProcessError: the process died, hangs, or takes too much; or it was started again and has another model.
             HilgateError: whatever the question raises.
             Raised: what it raises beside.
         """
@@ -57,14 +65,62 @@ class ModelProcess:
     def _ask(self, subject: str, question: Any, args: Any, kwargs: Any) -> Any:
         functions: list[Any] = []
         frame = encode((subject, (question.__module__, question.__qualname__), args, kwargs), functions)
-        connection = self._connection = self._connection or Connection(self.path, self.bounds)
+        connection = self._connected()
         try:
-            return connection.answer(frame, functions)
+            self._compare(connection, subject)
+            return connection.answer(frame, functions, reading=subject == "file")
         except BaseException:
             if not connection.in_step:
                 connection.end()
                 self._connection = None
             raise
+
+    def expect(self, subject: str, question: Callable[..., Answer], args: tuple[Any, ...], answer: Answer) -> None:
+        """Have every process that is started later answer a question as this one has, before it is asked another.
+
+        Args:
+            subject: what the question is about, "file" or "built".
+        """
+        self._expected[subject] = question, args, answer
+        if self._connection is not None:
+            self._connection.compared.add(subject)
+
+    def _compare(self, connection: Connection, subject: str) -> None:
+        """Refuse a process that has another model than the first had: the file is read again, and may have changed.
+
+        Raises:
+            ProcessError: it has; or the file cannot be read, or the module not be built, a second time.
+        """
+        for name in ("file", subject):
+            if name in connection.compared or name not in self._expected:
+                continue
+            question, args, first = self._expected[name]
+            functions: list[Any] = []
+            frame = encode((name, (question.__module__, question.__qualname__), args, {}), functions)
+            wanted, hint = "what it was when the run began", "leave the file alone while it runs, and run once more"
+            try:
+                again = connection.answer(frame, functions, reading=name == "file")
+            except ProcessError:
+                raise
+            except (ModelError, Raised) as error:
+                connection.end()
+                what, found = "the model file cannot be used a second time", str(error)
+                raise ProcessError(what, wanted=wanted, found=found, where=str(self.path), hint=hint) from error
+            if again != first:
+                connection.end()
+                hint += "; if nobody changed it, it says or builds something else at each start"
+                what, found = "the model file was changed during the run", "another " + SAID[name]
+                raise ProcessError(what, wanted=wanted, found=found, where=str(self.path), hint=hint)
+            connection.compared.add(name)
+
+    def _connected(self) -> Connection:
+        """The process; another where it has died while nobody asked: where memory runs out, the kernel takes it."""
+        if self._connection is not None and self._connection.in_step and self._connection.is_dead():
+            self._connection.end()
+            self._connection = None
+        if self._connection is None:
+            self._connection = Connection(self.path, self.bounds, self.search_path)
+        return self._connection
 
     def cpu_s(self) -> float:
         """Tell how long it has computed, in seconds; 0 where there is none."""

@@ -18,7 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..build import OWN_PROCESS, BuiltModel, build_model
+from ..build import OWN_PROCESS, SOURCE, BuiltModel, build_model
+from ..cache import file_sha256
 from ..model_file import ModelFile, read_model
 from .wire import decode_error, encode, encode_error, receive
 
@@ -56,15 +57,17 @@ class _Server:
 
     path: Path
     connection: socket.socket
+    source: str = ""
 
     @cached_property
     def file(self) -> ModelFile:
+        self.source = file_sha256(self.path) if self.path.is_file() else ""
         return ModelFile(self.path, read_model(self.path), ())
 
     @cached_property
     def built(self) -> BuiltModel:
         built = build_model(self.file)
-        built.kept[OWN_PROCESS] = True
+        built.kept.update({OWN_PROCESS: True, SOURCE: self.source})
         return built
 
     def serve(self) -> bool:

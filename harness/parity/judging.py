@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import AgentFailure, ModelError
+from ..errors import AgentFailure, ModelError, ProcessError
 from ..inputs import Arrays
 from ..model import Array
 from .comparison import Difference, Expected, differ
@@ -167,6 +167,8 @@ class Judging:
             return form, expected
         try:
             made = self.reference.made_canonical(dict(zip(self.names, answers, strict=True)))
+        except ProcessError:  # it says nothing of the outputs
+            raise
         except ModelError as error:
             what = f"canonical() takes PyTorch's outputs, and not the backend's: {error.found}"
             return Difference(float("inf"), what=what), expected

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import harness.export
+from harness.agent.facts import read_text
 from harness.build import BuiltModel, build_model
 from harness.cache import file_sha256
 from harness.errors import ExportError, ModelError
@@ -28,6 +29,7 @@ from harness.parity.comparison import compare
 from harness.parity.reference import Reference
 from harness.plan import plan_cells
 from harness.run import Run
+from harness.user_process import Bounds
 
 from .conftest import MODEL
 
@@ -194,6 +196,29 @@ def test_an_export_process_that_ends_without_an_artifact_is_an_error(write: Writ
     with pytest.raises(ExportError, match="left no artifact") as caught:
         export_artifact(build(write(MODEL.replace(place, new), name="ends.py")), "torchscript")
     assert "goodbye" in str(caught.value)
+
+
+def test_an_export_does_not_wait_for_what_the_models_code_has_forked(write: Write) -> None:
+    away = "if 'pytest' not in __import__('sys').modules: import subprocess; subprocess.Popen(['sleep', '7531'])"
+    start = time.monotonic()
+    built = build(write(MODEL.replace(place := "super().__init__()", f"{away}\n            {place}"), name="forks.py"))
+    assert export_artifact(built, "torchscript").bytes
+    assert time.monotonic() - start < 300
+    time.sleep(2)  # it has been killed, and may not be gone yet
+    assert "sleep\0007531" not in [read_text(f"{folder}/cmdline") for folder in Path("/proc").iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        pytest.param(Bounds(seconds=0.5), "took too long", id="time"),
+        pytest.param(Bounds(memory_mib=20), "more memory than this host can give", id="memory"),
+    ],
+)
+def test_an_export_has_bounds(write: Write, monkeypatch: pytest.MonkeyPatch, bounds: Bounds, said: str) -> None:
+    monkeypatch.setattr("harness.export.process.Bounds", lambda: bounds)
+    with pytest.raises(ExportError, match=said):
+        export_artifact(build(write(name="bounded.py")), "torchscript")
 
 
 def test_a_build_that_exits_is_a_model_error(write: Write) -> None:

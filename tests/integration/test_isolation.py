@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from harness.build import BuiltModel
+from harness.errors import ProcessError
 from harness.export import export_artifact
-from harness.measure.accuracy import score, scored_samples, searched_samples
+from harness.measure.accuracy import AccuracyRun, score, scored_samples, searched_samples
 from harness.model_file import load_model
 from harness.model_process import HostedFile, build_hosted, read_hosted
+from harness.parity.judging import Judging
 from harness.parity.reference import Reference
 
 from .conftest import Project
@@ -161,6 +163,89 @@ def test_a_test_of_the_users_own_may_have_the_module_here(files: dict[str, Hoste
     assert built.module(torch.zeros(1, 3)).shape == (1, 3)
     assert isinstance(built.structure, torch.Tensor)
     assert built.outputs == ("output",)
+
+
+SMALL = """
+from harness import Input, Model
+model = Model(build=list, inputs=[Input("x", (2,))])
+"""
+DYING = """
+    import os
+    import numpy as np
+    import torch
+    from harness import Input, Model
+
+    class Label:
+        pass
+
+    def samples():
+        os.write(2, b"samples() was called;")
+        return {"x": np.ones((4, 3), np.float32)}, np.array([(Label(), 2)] * 4, [("what", object), ("size", int)])
+
+    def canonical(outputs):
+        if outputs.max() > 100:
+            os._exit(3)
+        return outputs
+
+    def score(outputs, labels):
+        canonical(outputs)
+        assert all(isinstance(label, Label) for label in labels["what"])
+        return float(outputs.mean())
+
+    model = Model(build=lambda: torch.nn.ReLU().eval(), inputs=[Input("x", ("b", 3), min_value=-1.0, max_value=1.0)],
+                  dims={"b": (1, 4)}, samples=samples, score=score, canonical=canonical)
+"""
+
+
+def test_a_process_that_ends_in_score_or_canonical_is_not_the_backends_fault_and_the_next_has_the_labels_too(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = read_hosted(project.write("dying.py", DYING), ())
+    built = build_hosted(file)
+    scored = built.ask(scored_samples, None)
+    assert len(built.ask(searched_samples)) == 1
+    assert capsys.readouterr().err.count("samples() was called") == 1
+    answers = [np.full((4, 3), value, np.float32) for value in (1000, 2)]
+    died, scores = (
+        AccuracyRun(built, scored, lambda sets, answer=answer: [[answer]] * len(sets), lambda *_: None)  # type: ignore[misc]
+        for answer in answers
+    )
+    with pytest.raises(ProcessError, match="exit status 3"):
+        died()
+    assert scores().value == 2
+    reference = _reference(built)
+    recipe = reference.space.essential()[0]
+    shape = reference.space.make(recipe)["x"].shape
+    judging = Judging(reference, lambda recipes: [[np.full(shape, 1000, np.float32)] for _ in recipes], built.outputs)
+    with pytest.raises(ProcessError, match="exit status 3"):
+        judging.judge(recipe, climbed=False)
+    file.process.close()
+
+
+def test_a_run_that_is_refused_ends_the_process_of_its_file_properly(project: Project) -> None:
+    ended = project.folder / "ended.txt"
+    project.write(
+        "leaving.py", f"import atexit, pathlib\natexit.register(pathlib.Path({str(ended)!r}).touch)\n" + SMALL
+    )
+    done = project.run(f"--model={project.folder}/leaving.py", "--device=local", "--write-baseline")
+    assert (done.status, ended.exists()) == (4, True), done.output
+    assert "none of the devices counts" in done.output
+
+
+@pytest.mark.slow  # it starts with torch five times
+def test_a_module_that_is_built_again_must_be_the_same_and_of_the_same_source(project: Project) -> None:
+    file = read_hosted(project.write("again.py", QUIET), ())
+    built = build_hosted(file)
+    file.process.close()
+    assert built.ask(searched_samples) == []
+    file.process.close()
+    project.write("again.py", QUIET.replace("0.1", "0.2"))
+    for _ in "ab":
+        with pytest.raises(ProcessError, match=r"changed during the run(.|\n)*another source"):
+            built.ask(searched_samples)
+    project.write("again.py", QUIET)
+    assert built.ask(searched_samples) == []
+    file.process.close()
 
 
 PICKS = """

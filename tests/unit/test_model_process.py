@@ -1,6 +1,8 @@
 """The process of a model file: what it answers, how it dies, and what stays in it."""
 
+import contextlib
 import os
+import select
 import signal
 import sys
 import time
@@ -11,10 +13,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.errors import AgentFailure, ModelError
+from harness.errors import AgentFailure, ModelError, ProcessError
+from harness.measure import known_metrics
 from harness.model import Array, Closeness, Input
-from harness.model_file import ModelFile
-from harness.model_process import Bounds, ModelProcess, Raised, read_hosted
+from harness.model_file import ModelFile, read_model
+from harness.model_process import Bounds, HostedFile, HostedModel, ModelProcess, Raised, read_hosted
 from harness.parity.conditioning import _direction
 
 # Without torch: a process starts in a fraction of a second.
@@ -298,3 +301,113 @@ def test_what_a_file_says_comes_without_its_code(tmp_path: Path) -> None:
     found: Any = file.model.build()  # a test of the user's own may have it here
     assert found == 1
     assert "secret_of_the_file" in sys.modules
+
+
+def test_the_sizes_that_a_file_says_itself_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "sized.py"
+    path.write_text(
+        "from harness import Input, Model\nmodel = Model(build=lambda: 1, inputs=[Input('x', shape=('b', 'n', 'm'))],"
+        " dims=dict.fromkeys('bnm', (2, 64)), measure={'n': 8})\n"
+    )
+    file = read_hosted(path, ())
+    file.process.close()
+    assert file.model.usual_sizes == read_model(path).usual_sizes == {"b": 2, "n": 8, "m": 2}
+    assert file.model.measure == {"b": 64, "n": 8, "m": 64}
+
+
+def test_a_module_elsewhere_is_printed_without_being_built_here(tmp_path: Path) -> None:
+    path = tmp_path / "printed.py"
+    path.write_text(FILE.format(code="raise AssertionError"))
+    built = HostedModel(HostedFile(path, read_model(path), (), ModelProcess(path)), ("output",), {})
+    assert "printed.py" in repr(built)
+
+
+def test_one_that_died_while_nobody_asked_is_started_anew(host: Host) -> None:
+    process = host()
+    first = process.ask_file(where_it_is)
+    ended = os.pidfd_open(first)
+    os.kill(first, signal.SIGKILL)
+    select.select([ended], [], [], 10)  # it is a zombie before its other threads have ended
+    os.close(ended)
+    assert process.ask_file(where_it_is) != first
+
+
+def test_what_it_has_forked_counts_and_what_they_share_counts_once(host: Host) -> None:
+    forks = "kept = np.ones({} << 17); [os.fork() or (np.ones({} << 17), time.sleep(60)) for _ in 'abc']"
+    shared = "; time.sleep(2); return 1"
+    assert (
+        host(
+            forks.format(200, 0).replace("time.sleep(60)", "time.sleep(60), os._exit(0)") + shared, memory_mib=500
+        ).ask_file(build_it)
+        == 1
+    )
+    with pytest.raises(ProcessError, match="more memory"):
+        host(forks.format(0, 200) + "; time.sleep(60)", memory_mib=500, seconds=50).ask_file(build_it)
+
+
+def test_a_file_that_is_not_read_in_time_is_told_and_ended(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.model_process.connection.TELL_AFTER_S", 0.5)
+    with pytest.raises(ProcessError, match="within 1 s"):
+        host("while True: pass", reading_s=1).ask_file(build_it)
+    assert capsys.readouterr().err.count("to be read, 1 s at most") == 1
+
+
+def test_it_finds_modules_where_they_were_found_when_it_was_planned(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = host("return sys.path")
+    monkeypatch.syspath_prepend(str(tmp_path / "later"))
+    assert str(tmp_path / "later") not in process.ask_file(build_it)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        pytest.param("'n': 8", "'n': 8", False, id="the same"),
+        pytest.param("'n': 8", "'n': 9", True, id="another size"),
+        pytest.param("'n': 8", "'n': 8, 'b': 64", True, id="a size that was the largest before is said now"),
+        pytest.param("model =", "no_model =", True, id="no model any more"),
+    ],
+)
+def test_a_file_that_is_read_again_must_say_the_same(tmp_path: Path, old: str, new: str, refused: bool) -> None:
+    path = tmp_path / "sized.py"
+    text = (
+        "from harness import Input, Model\nmodel = Model(build=lambda: 1, inputs=[Input('x', shape=('b', 'n'))],"
+        " dims=dict.fromkeys('bn', (2, 64)), measure={'n': 8})\n"
+    )
+    path.write_text(text)
+    file = read_hosted(path, list(known_metrics().values()))
+    file.process.close()
+    path.write_text(text.replace(old, new))
+    for _ in "ab":
+        with pytest.raises(ProcessError, match="the model file") if refused else contextlib.nullcontext():
+            file.process.ask_file(where_it_is)
+    file.process.close()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param("@dataclass\nclass Made:\n    size: int\n    def __call__(self): return 7", id="dataclass"),
+        pytest.param("class Made(dict):\n    __call__ = lambda self: 7\n    __init__ = lambda *_: None", id="dict"),
+    ],
+)
+def test_what_builds_may_be_any_object_that_can_be_called(tmp_path: Path, build: str) -> None:
+    path = tmp_path / "made.py"
+    text = "from dataclasses import dataclass\nfrom harness import Input, Model\n{}\nmodel = Model(build=Made(3), "
+    path.write_text((text + "score=Made(4), inputs=[Input('x', shape=(2,))])\n").format(build))
+    file = read_hosted(path, ())
+    file.process.close()
+    assert file.model.samples is None
+    assert callable(file.model.score)
+    assert file.process.ask_file(build_it) == 7
+    file.process.close()
+
+
+def test_whatever_a_file_raises_when_it_is_read_is_a_model_error(tmp_path: Path) -> None:
+    path = tmp_path / "raising.py"
+    path.write_text("raise KeyboardInterrupt('at import')\n")
+    with pytest.raises(ModelError, match=r"KeyboardInterrupt: at import(.|\n)*raising.py"):
+        read_hosted(path, ())
