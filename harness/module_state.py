@@ -55,6 +55,11 @@ def changed(before: State, after: State) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.partition("[")[0].removesuffix(".__len__") for name in differing))
 
 
+def version_of(tensor: torch.Tensor) -> int | None:
+    """Tell how often a tensor was written to; None of one made in inference mode, which does not count that."""
+    return None if tensor.is_inference() else int(tensor._version)  # torch has no public way
+
+
 def own_generators(module: torch.nn.Module) -> frozenset[str]:
     """The names of random number generators that a module keeps."""
     return frozenset(name.partition("[")[0] for name, value in _values(module) if isinstance(value, GENERATORS))
@@ -119,8 +124,7 @@ def _is_filled(cell: Any) -> bool:
 
 def _mark(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        version = None if value.is_inference() else value._version  # torch has no public way
-        return id(value), version, tuple(value.shape)
+        return id(value), version_of(value), tuple(value.shape)
     return _content(value)
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     from .picks import Breaks, Watched
-    from .pointing import Picked
     from .purity import Impurity
 
 # What the float64 module is kept under.
@@ -80,20 +79,6 @@ def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, watch: bool = Fa
 def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
     """Run the module in float64: its outputs by name."""
     return leaves(run_wide(built, arrays))
-
-
-def eager_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module as it is: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: run_eager(built.module, arrays))
-
-
-def exact_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module in float64: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: run_wide(built, arrays))
 
 
 def watch_eager(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:

@@ -24,9 +24,7 @@ from .inputs import InputSpace
 from .module_runs import (
     Runs,
     eager_leaves,
-    eager_picked,
     exact_leaves,
-    exact_picked,
     find_impurity,
     made_canonical,
     release_float64,
@@ -144,14 +142,14 @@ class Reference:
         expected = self(arrays, key)
         if self.built.model.canonical is not None or all(one.eager.dtype.kind not in "iu" for one in expected):
             return expected
-        from .pointing import with_scale
+        from .ties import picked
 
-        near = self.built.ask(eager_picked, arrays)
-        if (closeness := self.closeness) is not None:
-            found = {name: replace(one, scale=closeness.allowed) for name, one in near.items()}
-        else:
-            exact = self.built.ask(exact_picked, arrays)
-            found = {name: one for name in near if (one := with_scale(near[name], exact.get(name))) is not None}
+        try:
+            found = picked(self._runs(arrays))
+        except HilgateError:
+            raise
+        except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
+            return expected
         return [replace(one, picked=found.get(one.name)) for one in expected]
 
     def widened(self, arrays: Arrays, key: str = "") -> list[Expected]:

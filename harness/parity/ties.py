@@ -303,6 +303,19 @@ def _scaled(runs: Runs, eager: Watched, exact: Watched) -> list[Picked | None]:
     return [runs.scaled(near.keys, far.keys) for near, far in zip(eager.calls, exact.calls, strict=True)]
 
 
+def picked(runs: Runs) -> dict[str, Picked]:
+    """By output that is an operator's indices, what they were picked from; float64 picks what eager did, so that the
+    error that counts as 1 is that of the keys, and not how far rows are apart that changed places before them."""
+    near = runs.eager(Breaks())
+    far = runs.exact(orders(near)) if near.places else near
+    found = {
+        name: runs.scaled(near.calls[number].keys, far.calls[number].keys)
+        for name, number in near.places.items()
+        if number < len(far.calls)
+    }
+    return {name: one for name, one in found.items() if one is not None}
+
+
 def orders(run: Watched) -> Breaks:
     """The picks of another run."""
     return Breaks({number: call.indices for number, call in enumerate(run.calls)})
