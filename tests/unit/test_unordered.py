@@ -20,6 +20,7 @@ from harness.limits import Limit
 from harness.model import Array
 from harness.model_file import ModelFile
 from harness.parity.inputs import Recipe
+from harness.parity.judging import Judging
 from harness.parity.reference import Reference
 from harness.parity.replay_program import arranged
 from harness.parity.rows import bottleneck, matching
@@ -85,6 +86,47 @@ TOGETHER = [Unordered(("boxes", "scores", "labels"), axis=1)]
 def test_rows_of_a_set_may_come_in_any_order() -> None:
     assert search(built(unordered=TOGETHER), shuffled)[0] is Verdict.PASS
     assert search(built(), shuffled)[0] is Verdict.FAIL
+
+
+def at_every_call(answer: Callable[[Array], list[Array]]) -> Callable[[Array], list[Array]]:
+    """The rows in another order at each call."""
+    random = np.random.default_rng(0)
+
+    def backend(x: Array) -> list[Array]:
+        order = random.permutation(x.shape[1])
+        return [each[:, order] for each in answer(x)]
+
+    return backend
+
+
+def sorted_each(outputs: Any) -> Any:
+    """Scores and labels, each by size."""
+    return [np.sort(outputs["scores"], axis=1), np.sort(outputs["labels"], axis=1)]
+
+
+def wrong_in_places(x: Array) -> list[Array]:
+    boxes, scores, labels = right(x)
+    return [boxes, scores * 2, labels]
+
+
+@pytest.mark.parametrize("answer", [right, wrong_in_places])
+@pytest.mark.parametrize("more", [{"unordered": TOGETHER}, {"canonical": sorted_each}], ids=["unordered", "canonical"])
+def test_another_order_at_every_call_is_no_state(more: Any, answer: Callable[[Array], list[Array]]) -> None:
+    reference, backend = Reference(built(**more)), at_every_call(answer)
+
+    def judging(backend: Callable[[Array], list[Array]]) -> Judging:
+        return Judging(
+            reference,
+            lambda recipes: [backend(reference.space.make(recipe)["x"]) for recipe in recipes],
+            reference.built.outputs,
+        )
+
+    recipe, other, *_ = reference.space.whole_range()
+    assert not judging(backend).changes_around(recipe, other)
+    sizes = iter((1, 1, 2))
+    assert judging(lambda x: [each * size for size in [next(sizes)] for each in backend(x)]).changes_around(
+        recipe, other
+    )
 
 
 @pytest.mark.parametrize("backend", [apart, twice, beside])
