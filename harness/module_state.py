@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from types import FunctionType
 from typing import Any
@@ -98,12 +99,10 @@ def _leaves(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple
         return
     seen.add(id(value))
     members: Iterator[tuple[str, Any]] = iter(())
-    if isinstance(value, Mapping):
-        yield f"{name}.__len__", len(value)
-        members = ((f"{name}[{key!r}]", value[key]) for key in [*value][:MEMBERS])
-    elif isinstance(value, CONTAINERS):
-        yield f"{name}.__len__", len(value)
-        members = ((f"{name}[{index}]", member) for index, member in enumerate([*value][:MEMBERS]))
+    if isinstance(value, (Mapping, *CONTAINERS)):
+        with suppress(Exception):  # whatever a container of somebody's own raises
+            yield f"{name}.__len__", len(value)
+        members = _members(value, name)
     elif isinstance(value, torch.nn.Module):  # one that is not registered
         yield from _of_module(value, f"{name}.", seen, depth - 1)
     elif isinstance(value, FunctionType):
@@ -113,6 +112,17 @@ def _leaves(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple
         members = ((f"{name}.{key}", member) for key, member in [*vars(value).items()])
     for inner, member in members:
         yield from _leaves(member, inner, seen, depth - 1)
+
+
+def _members(container: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Of a mapping or list, by name, those that can be read."""
+    with suppress(Exception):  # a container of somebody's own may raise: OmegaConf's does for what is missing
+        for index, key in enumerate([*container][:MEMBERS]):
+            if not isinstance(container, Mapping):
+                yield f"{name}[{index}]", key
+                continue
+            with suppress(Exception):
+                yield f"{name}[{key!r}]", container[key]
 
 
 def _is_filled(cell: Any) -> bool:

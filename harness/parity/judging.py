@@ -264,7 +264,7 @@ class Judging:
                 "elsewhere (on another input, a sample, or as max_value says) explains it: more than a fifth"
             )
         if self.unjudged * 2 <= self.listed:
-            return ""
+            return self.reference.doubt
         return (
             f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
             "within the tolerance: does forward draw random numbers, or keep something from call to call?"
