@@ -316,11 +316,11 @@ class Reference:
         Else two rows that changed places between the two runs would stand as float32's own error, as large as the rows
         are apart, and nothing could be found beside it.
         """
+        self._picks = self._picks or runs.has_picks
         if runs.picks is None:
             return runs.exact
         from .ties import is_valid, orders
 
-        self._picks = True
         try:
             exact = self.built.ask(watch_exact, arrays, orders(runs.picks))
         except HilgateError:

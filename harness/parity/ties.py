@@ -135,7 +135,8 @@ class Ties:
     def _keys(self) -> list[Picked | None]:
         """By call, float64's keys with the error that counts as 1; None where they are no keys of one thing."""
         assert self._aligned is not None
-        return _scaled(self.runs, self.base, self._aligned)
+        pairs = zip(self.base.calls, self._aligned.calls, strict=True)
+        return [self.runs.scaled(near.keys, far.keys) for near, far in pairs]
 
     @cached_property
     def _sites(self) -> list[list[Site]]:
@@ -289,18 +290,15 @@ def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:
     """
     if len(eager.calls) != len(exact.calls):
         return False
-    for call, keys in zip(exact.calls, _scaled(runs, eager, exact), strict=True):
+    for near, call in zip(eager.calls, exact.calls, strict=True):
         if (call.indices == call.natural).all():
             continue
+        keys = runs.scaled(near.keys, call.keys)  # it sorts them all
         found = keys.at(call.indices) if keys is not None else None
         wanted = keys.at(call.natural) if keys is not None else None
         if keys is None or found is None or wanted is None or keys.ratios(found, wanted).max() > limit:
             return False
     return True
-
-
-def _scaled(runs: Runs, eager: Watched, exact: Watched) -> list[Picked | None]:
-    return [runs.scaled(near.keys, far.keys) for near, far in zip(eager.calls, exact.calls, strict=True)]
 
 
 def picked(runs: Runs) -> dict[str, Picked]:

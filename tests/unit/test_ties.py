@@ -21,6 +21,7 @@ from harness.model import Array
 from harness.model_file import ModelFile
 from harness.parity.inputs import Recipe
 from harness.parity.judging import Judging
+from harness.parity.module_runs import run_both
 from harness.parity.reference import AtThreshold, Reference
 from harness.parity.search import ParitySearch
 
@@ -303,3 +304,12 @@ def test_a_model_that_always_gives_float64_another_shape_has_no_reference() -> N
     _, finding, verdict = searching(lambda x: x[: x.element_size()], lambda arrays: [arrays["x"][:4]], size=9)
     assert verdict is Verdict.INCONCLUSIVE
     assert "no float64 reference" in finding.missing
+
+
+@pytest.mark.parametrize(("x", "differ"), [(CLEAR, False), (X, True)], ids=["clear", "tied"])
+def test_keys_are_handed_on_only_where_float64_picks_otherwise(x: Array, differ: bool) -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x[(x[:, 0] + 1e4).argsort(descending=True, stable=True)]  # in float32, some keys are one
+
+    runs = run_both(built(forward), {"x": x}, exact=True, watch=True)
+    assert (runs.has_picks, runs.picks is not None) == (True, differ)
