@@ -137,7 +137,7 @@ class Judging:
     def _in_order(self, expected: list[Expected], answers: list[Array]) -> list[Array]:
         """An answer as it is compared: in canonical form, the rows of a set beside the reference's."""
         if self.reference.built.model.canonical is None:
-            return arranged(expected, answers, self.reference.row_sets)
+            return arranged(expected, answers, self.reference.row_sets, self.limit)
         with suppress(ModelError):
             return list(self.reference.made_canonical(dict(zip(self.names, answers, strict=False))).values())
         return answers

@@ -370,7 +370,7 @@ class Reference:
     def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
         """How far an answer is off, its rows put in order where they are a set."""
         if self.row_sets and [one.name for one in expected] == list(names):
-            answers = arranged(expected, answers, self.row_sets)
+            answers = arranged(expected, answers, self.row_sets, self.built.model.parity_limit)
         return compare(expected, names, answers)
 
     def _none(self, found: str, kind: type[NoReference] = NoReference) -> NoReference:

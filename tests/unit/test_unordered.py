@@ -19,13 +19,16 @@ from harness.finding import Finding
 from harness.limits import Limit
 from harness.model import Array
 from harness.model_file import ModelFile
+from harness.parity import sets
+from harness.parity.comparison import Expected
 from harness.parity.inputs import Recipe
 from harness.parity.judging import Judging
 from harness.parity.reference import Reference
 from harness.parity.replay_program import arranged
 from harness.parity.rows import bottleneck, matching
 from harness.parity.search import ParitySearch
-from harness.unordered import row_sets
+from harness.parity.sets import arranged as in_order
+from harness.unordered import RowSet, row_sets
 
 RANDOM = np.random.default_rng(0)
 OUTPUTS = ("output_boxes", "output_scores", "output_1_boxes", "output_0")
@@ -326,3 +329,33 @@ def test_a_replay_puts_rows_beside_the_references_too(axis: int) -> None:
     assert all((one == other).all() for one, other in zip(found, (boxes, labels), strict=True))
     apart = arranged(case, [boxes.take(order, axis), labels], reference)
     assert (apart[1] != labels).any() or (apart[0] != boxes).any()
+
+
+def placed(answer: Array, rows: Array, limit: float = 30.0) -> list[Any]:
+    """The answer's rows of one output as they are put beside the reference's."""
+    one = Expected("rows", rows, rows.astype(np.float64))
+    found: list[Any] = in_order([one], [answer], [RowSet(("rows",), 0)], limit)[0].tolist()
+    return found
+
+
+def test_rows_in_place_are_not_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = RANDOM.random((3000, 4)).astype(np.float32)
+    sizes: list[int] = []
+
+    def counted(distances: Array) -> Array | None:
+        sizes.append(len(distances))
+        return bottleneck(distances)
+
+    monkeypatch.setattr(sets, "bottleneck", counted)
+    near = rows + np.float32(1e-6)
+    assert placed(near, rows) == near.tolist()
+    assert placed(rows[[1, 0, *range(2, 3000)]], rows) == rows.tolist()
+    assert sizes == [2]
+
+
+def test_a_row_in_place_gives_way_where_another_has_no_other_partner() -> None:
+    ulp = 2.0**-23
+    rows = np.array([[1.5], [1.5 + 24 * ulp], [1]], np.float32)
+    # The first is in place, and the second is near that place alone; both are right the other way round.
+    answer = np.array([[1.5], [1.5 - 20 * ulp], [1]], np.float32)
+    assert placed(answer, rows) == answer[[1, 0, 2]].tolist()
