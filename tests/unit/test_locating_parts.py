@@ -105,3 +105,11 @@ def test_the_end_of_the_time_is_no_answer_about_ties(modules: Modules, arrays: d
             points._picked("@0:1")
     finally:
         modules.clock = kept
+
+
+def test_what_indices_were_picked_from_is_known_of_each_module(modules: Modules, arrays: dict[str, np.ndarray]) -> None:
+    points = Points(modules, arrays)
+    found, (best,) = points._picked("@0:1"), points.calls[-2].outputs
+    assert found is not None
+    np.testing.assert_array_equal(found.values, best.exact)
+    assert found.scale is not None

@@ -18,7 +18,7 @@ from ..conditioning import noise
 from ..inputs import InputSpace
 from ..module_runs import in_float64
 from ..picks import HIGHEST, LOWEST, Breaking, Breaks
-from ..pointing import Picked, Picking, with_scale
+from ..pointing import Picked, with_scale
 from ..promotion import run_in_float64
 from ..rounding import noise as rounding_noise
 from .location import Clock, TimeUp, Unlocated
@@ -139,12 +139,13 @@ class Modules:
     def picked(self, arrays: Arrays, only: Collection[str]) -> dict[str, Picked]:
         """Of outputs that are indices what they were picked from, by output."""
         self.clock.check("the model ran on this host, its picks watched")
-        near, exact = Picking(), Picking()
+        near = Breaking(Breaks())
         with near, recorded(self.built.module, near, only) as record:
             run_eager(self.built.module, arrays)
         picks = {name: one for name in record if (one := near.noted.get(name)) is not None}
         if self.closeness is not None:
             return {name: replace(one, scale=self.closeness.allowed) for name, one in picks.items()}
+        exact = Breaking(Breaks({number: call.indices for number, call in enumerate(near.calls)}))
         with exact, recorded(self.wide, exact, only):
             run_in_float64(self.wide, tensors(arrays))
         found = {name: with_scale(one, exact.noted.get(name)) for name, one in picks.items()}
