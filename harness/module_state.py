@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from types import FunctionType
 from typing import Any
@@ -55,6 +56,11 @@ def changed(before: State, after: State) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.partition("[")[0].removesuffix(".__len__") for name in differing))
 
 
+def version_of(tensor: torch.Tensor) -> int | None:
+    """Tell how often a tensor was written to; None of one made in inference mode, which does not count that."""
+    return None if tensor.is_inference() else int(tensor._version)  # torch has no public way
+
+
 def own_generators(module: torch.nn.Module) -> frozenset[str]:
     """The names of random number generators that a module keeps."""
     return frozenset(name.partition("[")[0] for name, value in _values(module) if isinstance(value, GENERATORS))
@@ -93,12 +99,10 @@ def _leaves(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple
         return
     seen.add(id(value))
     members: Iterator[tuple[str, Any]] = iter(())
-    if isinstance(value, Mapping):
-        yield f"{name}.__len__", len(value)
-        members = ((f"{name}[{key!r}]", value[key]) for key in [*value][:MEMBERS])
-    elif isinstance(value, CONTAINERS):
-        yield f"{name}.__len__", len(value)
-        members = ((f"{name}[{index}]", member) for index, member in enumerate([*value][:MEMBERS]))
+    if isinstance(value, (Mapping, *CONTAINERS)):
+        with suppress(Exception):  # whatever a container of somebody's own raises
+            yield f"{name}.__len__", len(value)
+        members = _members(value, name)
     elif isinstance(value, torch.nn.Module):  # one that is not registered
         yield from _of_module(value, f"{name}.", seen, depth - 1)
     elif isinstance(value, FunctionType):
@@ -110,6 +114,17 @@ def _leaves(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple
         yield from _leaves(member, inner, seen, depth - 1)
 
 
+def _members(container: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Of a mapping or list, by name, those that can be read."""
+    with suppress(Exception):  # a container of somebody's own may raise: OmegaConf's does for what is missing
+        for index, key in enumerate([*container][:MEMBERS]):
+            if not isinstance(container, Mapping):
+                yield f"{name}[{index}]", key
+                continue
+            with suppress(Exception):
+                yield f"{name}[{key!r}]", container[key]
+
+
 def _is_filled(cell: Any) -> bool:
     try:
         return cell.cell_contents is not cell
@@ -119,8 +134,7 @@ def _is_filled(cell: Any) -> bool:
 
 def _mark(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        version = None if value.is_inference() else value._version  # torch has no public way
-        return id(value), version, tuple(value.shape)
+        return id(value), version_of(value), tuple(value.shape)
     return _content(value)
 
 

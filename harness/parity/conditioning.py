@@ -39,6 +39,8 @@ SMOOTH = 64.0
 TRIES = 3
 # Inputs beside one of which is asked whether the model keeps as many rows there.
 BESIDE = 12
+# And the same way for all elements.
+ALIKE = (1.0, -1.0)
 
 
 def noise(
@@ -73,12 +75,13 @@ def noise(
 
 def moved(inputs: Sequence[Input], arrays: Arrays) -> Iterator[Arrays]:
     """Inputs that no sensor could tell from this one, in its own types: moved by at most one, four and sixteen units in
-    the last place of each element, four at random of each."""
-    for seed in range(BESIDE):
-        directions = _directions(inputs, arrays, seed)
+    the last place of each element, four at random of each; and by one unit all up, and all down: of equal elements that
+    lie at a threshold, some always lie on either side of it at random."""
+    for seed in range(-len(ALIKE), BESIDE):
+        directions = _directions(inputs, arrays, seed) if seed >= 0 else _directions(inputs, arrays, 0, ALIKE[seed])
         if not directions:
             return
-        step = STEPS[0] * 4 ** (seed // (BESIDE // 3))
+        step = STEPS[0] * 4 ** (max(seed, 0) // (BESIDE // 3))
         yield {**arrays, **{name: move(step).astype(arrays[name].dtype) for name, move in directions.items()}}
 
 
@@ -90,22 +93,28 @@ def is_smooth(first: float, second: float, third: float) -> bool:
     return product > 0 and third * LEAST <= first and product / SMOOTH <= second * second <= product * SMOOTH
 
 
-def _directions(inputs: Sequence[Input], arrays: Arrays, seed: int) -> dict[str, Callable[[float], Array]]:
-    """Each float among the inputs, moved at random by a step relative to each element: float64."""
+def _directions(
+    inputs: Sequence[Input], arrays: Arrays, seed: int, alike: float = 0.0
+) -> dict[str, Callable[[float], Array]]:
+    """Each float among the inputs, moved by a step relative to each element: float64.
+
+    Args:
+        alike: 1 and −1 move all elements up or down; 0 each at random.
+    """
     found = {}
     for index, item in enumerate(inputs):
         if item.dtype in FLOAT_TYPES:
             random = np.random.Generator(np.random.Philox([seed, index]))
-            found[item.name] = _direction(item, arrays[item.name], random)
+            found[item.name] = _direction(item, arrays[item.name], random, alike)
     return found
 
 
-def _direction(item: Input, array: Array, random: np.random.Generator) -> Callable[[float], Array]:
+def _direction(item: Input, array: Array, random: np.random.Generator, alike: float = 0.0) -> Callable[[float], Array]:
     wide = array.astype(np.float64)
     finite = np.isfinite(wide)
     largest = float(np.abs(wide).max(initial=0.0, where=finite)) or max(map(abs, item.range))
     sizes = np.where(wide == 0, largest, np.abs(wide))
-    delta = np.where(finite, random.uniform(-1, 1, array.shape) * sizes, 0.0)
+    delta = np.where(finite, (alike or random.uniform(-1, 1, array.shape)) * sizes, 0.0)
 
     # A real sample may lie outside the declared range.
     low = float(wide.min(initial=item.range[0], where=finite))

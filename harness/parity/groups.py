@@ -12,14 +12,12 @@ from ..model import Array
 from .comparison import Expected
 from .picks import NMS, Call, slices, unsliced
 from .pointing import Picked
-from .rows import errors, matching, pairwise
+from .rows import MOST_ROWS, errors, matching, pairwise
 
 # As many keys of one group are tried in every order.
 FEW = 3
 # And of more keys so many pairs, the nearest first.
 MOST_WAYS = 32
-# More rows of one slice that are out of place are not matched: that takes time and memory with their square.
-MOST_ROWS = 2048
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from ..model import Array
 from .comparison import Difference, Expected, differ
 from .inputs import Recipe
 from .reference import AtThreshold, Reference
+from .sets import arranged
 
 if TYPE_CHECKING:
     from .ties import Tie
@@ -23,6 +25,8 @@ Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 
 # Where more than one in so many inputs is set aside, the others say too little.
 ASIDE = 5
+# What lets an error of a tenth of the output pass hides as good as anything.
+COARSE = 10
 # A tie is looked for from such a part of the limit on: rows that are nearly alike may have changed places, too.
 TIED_FROM = 4
 
@@ -42,6 +46,8 @@ class Judging:
         set_aside: inputs on which float32 does not say how many rows there are: they count as not tried.
         listed_aside: of these, those that nobody climbed to.
         conditioned: inputs on which the input's own rounding explains the difference.
+        hidden: of these, those that nobody climbed to, where only how large the output is elsewhere explains it: an
+            error of a tenth of the output would pass.
         tied: inputs on which the answer is right once ties are broken another way.
         ties: where these are, such as "topk of module edges", and on how many inputs.
         swelling: an input's outputs are at most so many times as large as its arrays, as far as is known.
@@ -56,6 +62,7 @@ class Judging:
     set_aside: int = 0
     listed_aside: int = 0
     conditioned: int = 0
+    hidden: int = 0
     tied: int = 0
     ties: Counter[str] = field(default_factory=Counter)
     swelling: float = 1.0
@@ -105,14 +112,35 @@ class Judging:
     def are_apart(self, recipe: Recipe, first: list[Array], second: list[Array]) -> bool:
         """Whether two answers to one input differ by more than what is allowed: a runtime may round in another order.
 
-        Raises: as ``judge``.
+        Two that are both right are not apart, in whatever order the rows of a set come. Nothing is said where an
+        element lies at a threshold.
+
+        Raises:
+            ModelError: the model rejects its own inputs.
+            NoReference: it cannot be run in float64.
         """
         if not differ(first, second):
             return False
-        expected = self.reference.widened(self.reference.space.make(recipe), recipe.key)
+        arrays, aside = self.reference.space.make(recipe), Judging(self.reference, self.infer, self.names)
+        try:
+            expected = self.reference(arrays, recipe.key)
+            if all(aside._answered(recipe, arrays, expected, each)[0].ratio <= self.limit for each in (first, second)):
+                return False
+            expected = self.reference.widened(arrays, recipe.key)
+        except AtThreshold:
+            return False
+        first, second = (self._in_order(expected, each) for each in (first, second))
         if not len(first) == len(second) == len(expected):
             return True
         return any(_is_apart(self.limit, *each) for each in zip(expected, first, second, strict=True))
+
+    def _in_order(self, expected: list[Expected], answers: list[Array]) -> list[Array]:
+        """An answer as it is compared: in canonical form, the rows of a set beside the reference's."""
+        if self.reference.built.model.canonical is None:
+            return arranged(expected, answers, self.reference.row_sets, self.limit)
+        with suppress(ModelError):
+            return list(self.reference.made_canonical(dict(zip(self.names, answers, strict=False))).values())
+        return answers
 
     def is_asked(self, recipe: Recipe) -> bool:
         """Whether an answer waits."""
@@ -140,7 +168,7 @@ class Judging:
             raise
 
     def _judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
-        arrays = self.reference.space.make(recipe)
+        arrays, hidden = self.reference.space.make(recipe), self.hidden
         expected = self.reference(arrays, recipe.key)
         self.ask([recipe])
         answers = self._asked.pop(recipe.key)
@@ -150,7 +178,9 @@ class Judging:
         else:
             difference, expected = self._answered(recipe, arrays, expected, answers)
         self.tried += 1
-        if not climbed:  # climbing goes to where float32 is at its worst
+        if climbed:  # to where float32 is at its worst
+            self.hidden = hidden
+        else:
             self.listed += 1
             self.unjudged += any(one.says_nothing(self.limit) for one in expected)
         given = sum(array.nbytes for array in arrays.values())
@@ -183,9 +213,11 @@ class Judging:
             expected = self.reference.picking(arrays, recipe.key)
             difference = self.reference.compare(expected, names, answers)
         if self.limit < difference.ratio < float("inf"):
-            expected = self.reference.widened(arrays, recipe.key)
+            expected, off = self.reference.widened(arrays, recipe.key), difference.output
             difference = self.reference.compare(expected, names, answers)
-            self.conditioned += difference.ratio <= self.limit
+            if difference.ratio <= self.limit:
+                self.conditioned += 1
+                self.hidden += any(one.says_nothing(self.limit * COARSE) for one in expected if one.name == off)
         if (
             difference.ratio * TIED_FROM > self.limit
             and (tie := self._tie(arrays, names, answers, difference)) is not None
@@ -228,8 +260,13 @@ class Judging:
                 f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where float32 "
                 "does not say how many rows are kept, and were set aside: more than a fifth"
             )
+        if self.hidden * ASIDE > self.listed:
+            return (
+                f"on {self.hidden} of {self.listed} inputs the answer is off, and only how large the output is "
+                "elsewhere (on another input, a sample, or as max_value says) explains it: more than a fifth"
+            )
         if self.unjudged * 2 <= self.listed:
-            return ""
+            return self.reference.doubt
         return (
             f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
             "within the tolerance: does forward draw random numbers, or keep something from call to call?"

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     from .picks import Breaks, Watched
-    from .pointing import Picked
     from .purity import Impurity
 
 # What the float64 module is kept under.
@@ -37,12 +36,14 @@ class Runs:
         eager: in its own types, by output.
         exact: in float64.
         failure: why there is no float64 run; "" where there is one.
-        picks: the run in its own types, where it was watched and operators pick; see picks.
+        has_picks: whether it was watched, and operators pick.
+        picks: the run in its own types, where they pick something else than in float64 by itself; see picks.
     """
 
     eager: Mapping[str, Array]
     exact: Mapping[str, Array]
     failure: str = ""
+    has_picks: bool = False
     picks: Watched | None = None
 
 
@@ -68,32 +69,30 @@ def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, watch: bool = Fa
         with suppress(Exception):  # what the model itself raises it raises again
             seen = watch_eager(built, arrays, Breaks())
     eager = seen.outputs if seen is not None else eager_leaves(built, arrays)
-    picks = seen if seen is not None and seen.calls else None
+    has_picks = seen is not None and bool(seen.calls)
     try:
-        return Runs(eager, exact_leaves(built, arrays) if exact else {}, picks=picks)
+        if not (exact and has_picks and seen is not None):
+            return Runs(eager, exact_leaves(built, arrays) if exact else {}, has_picks=has_picks)
+        with suppress(Exception):  # what it raises when it is not watched counts
+            wide = watch_exact(built, arrays, Breaks())
+            return Runs(eager, wide.outputs, has_picks=True, picks=None if _pick_alike(seen, wide) else seen)
+        return Runs(eager, exact_leaves(built, arrays), has_picks=True)
     except HilgateError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever forward raises in float64
         return Runs(eager, {}, failure=words(error))
 
 
+def _pick_alike(near: Watched, far: Watched) -> bool:
+    """Whether two runs pick the same: then no keys need go to who asked, which are as large as what is picked from."""
+    return len(near.calls) == len(far.calls) and all(
+        np.array_equal(one.indices, other.indices) for one, other in zip(near.calls, far.calls, strict=True)
+    )
+
+
 def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
     """Run the module in float64: its outputs by name."""
     return leaves(run_wide(built, arrays))
-
-
-def eager_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module as it is: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: run_eager(built.module, arrays))
-
-
-def exact_picked(built: BuiltModel, arrays: Arrays) -> dict[str, Picked]:
-    """Run the module in float64: by output, what its indices were picked from."""
-    from .pointing import picked
-
-    return picked(lambda: run_wide(built, arrays))
 
 
 def watch_eager(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:

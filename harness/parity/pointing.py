@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..agent.structure import flatten
 from ..model import Array
+from ..module_state import version_of
 from .comparison import ulp
 
 _aten = torch.ops.aten
@@ -34,6 +34,8 @@ PICKING: dict[Any, tuple[int | None, int, int | None]] = {
     _aten.median.dim: (1, 1, None),
     _aten.nanmedian.dim: (1, 1, None),
 }
+# torch's key of an operator that is made of others.
+COMPOSITE = "CompositeImplicitAutograd"
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         # By where the indices are stored: a view of them, such as one without the axis, shares that. The tensors are
         # kept, so that it is not used again for others; and their versions, for one that was written to is another.
-        self._found: dict[int, tuple[torch.Tensor, int, Picked]] = {}
+        self._found: dict[int, tuple[torch.Tensor, int | None, Picked]] = {}
         self.noted: dict[str, Picked] = {}
 
     @classmethod
@@ -125,13 +127,16 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called for every operator."""
+        if func not in PICKING and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):
+            with self:  # in inference mode, what is made of other operators comes whole
+                return func.decompose(*args, **(kwargs or {}))
         result = self.answer(func, args, kwargs or {})
         if func in PICKING:
             place, at, default = PICKING[func]
             axis = args[at] if len(args) > at else (kwargs or {}).get("dim", default)
             self._keep(args[0], axis, result if place is None else result[place])
         elif func is _aten._to_copy.default and (known := self.of(args[0])) is not None:
-            self._found[_place(result)] = (result, result._version, known)  # the same indices in another type
+            self._found[_place(result)] = (result, version_of(result), known)  # the same indices in another type
         return result
 
     def answer(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -143,7 +148,7 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if (known := self._found.get(_place(indices))) is None or indices.dtype.is_floating_point:
             return None
         _, version, found = known
-        whole = indices.is_contiguous() and indices.storage_offset() == 0 and indices._version == version
+        whole = indices.is_contiguous() and indices.storage_offset() == 0 and version_of(indices) == version
         return found if whole and _without_ones(indices.shape) == _without_ones(found.shape) else None
 
     def note(self, name: str, tensor: torch.Tensor) -> None:
@@ -153,7 +158,7 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _keep(self, values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> None:
         if (found := self._source(values, axis, indices)) is not None:
-            self._found[_place(indices)] = (indices, indices._version, found)
+            self._found[_place(indices)] = (indices, version_of(indices), found)
 
     def _source(self, values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> Picked | None:
         return picked_from(values, axis, indices)
@@ -172,18 +177,6 @@ def picked_from(values: torch.Tensor, axis: int | None, indices: torch.Tensor) -
             shape = (*shape[:axis], 1, *shape[axis:])
     wide = values.detach().to(torch.float64) if values.dtype.is_floating_point else values.detach()
     return Picked(wide.numpy().copy(), axis, shape)
-
-
-def picked(run: Callable[[], Any]) -> dict[str, Picked]:
-    """By output, what its indices were picked from while a model ran.
-
-    Args:
-        run: runs it; gives its outputs in their own nesting.
-    """
-    with Picking() as watched:
-        outputs = run()
-    found = ((name, watched.of(leaf)) for name, leaf in flatten(outputs))
-    return {name: one for name, one in found if one is not None}
 
 
 def _without_ones(shape: Sequence[int]) -> list[int]:

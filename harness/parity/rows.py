@@ -9,6 +9,9 @@ import numpy as np
 from ..model import Array
 from .comparison import Expected
 
+# More rows of one slice that are out of place are not matched: that takes time and memory with their square.
+MOST_ROWS = 2048
+
 
 def matching(allowed: Array) -> Array:
     """Match as many rows as can be: a maximum bipartite matching by augmenting paths (Kuhn's algorithm).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,10 @@ class ModelRuns:
     reference: Reference
     arrays: Arrays
     wider: Callable[[Arrays, list[Expected], Run, Run, Breaks], list[Expected]]
+
+    def cpu_s(self) -> float:
+        """Tell how long this process and the one that has the module have computed."""
+        return time.process_time() + self.reference.built.cpu_s()
 
     def eager(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
         """In its own types."""

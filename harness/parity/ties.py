@@ -25,6 +25,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..errors import HilgateError
 from ..model import Array
 from .comparison import Difference, Expected
 from .groups import Site, rows_order, sites
@@ -37,6 +38,8 @@ RUNS = 256
 # Of a slow model so many times the time of its first run, but no longer than this.
 SLOW_RUNS = 100
 SLOW_S = 20.0
+# These are seconds of computing: on a busy host as many runs fit in as on an idle one. By the wall's clock it is this.
+WALL_S = 120.0
 # Of groups that are looked at one by one.
 SITES = 64
 # Where all groups together can be picked in so few ways, each is tried.
@@ -45,6 +48,9 @@ TOGETHER = 64
 
 class Runs(Protocol):
     """Runs of a model on one input."""
+
+    def cpu_s(self) -> float:
+        """Tell how long this process and the one that has the module have computed."""
 
     def eager(self, breaks: Breaks) -> Watched:
         """In its own types."""
@@ -94,11 +100,12 @@ class Ties:
         self.answers = answers
         self.limit = limit
         self.enough = limit if enough is None else enough
-        start = time.monotonic()
+        self._ends = time.monotonic() + WALL_S
+        start = runs.cpu_s()
         self.base = runs.eager(Breaks())
         self._left = RUNS
         # A float64 run takes several times as long: a slow model gets its first guesses, too.
-        self._until = start + max(TIES_S, min(SLOW_RUNS * (time.monotonic() - start), SLOW_S))
+        self._until = start + max(TIES_S, min(SLOW_RUNS * (runs.cpu_s() - start), SLOW_S))
         self._tried: set[bytes] = set()
         self._near: list[tuple[float, Watched, list[Expected]]] = []
 
@@ -119,7 +126,7 @@ class Ties:
         return None
 
     def _is_over(self) -> bool:
-        return self._left <= 0 or time.monotonic() > self._until
+        return self._left <= 0 or self.runs.cpu_s() > self._until or time.monotonic() > self._ends
 
     @cached_property
     def _exact(self) -> Watched | None:
@@ -135,7 +142,8 @@ class Ties:
     def _keys(self) -> list[Picked | None]:
         """By call, float64's keys with the error that counts as 1; None where they are no keys of one thing."""
         assert self._aligned is not None
-        return _scaled(self.runs, self.base, self._aligned)
+        pairs = zip(self.base.calls, self._aligned.calls, strict=True)
+        return [self.runs.scaled(near.keys, far.keys) for near, far in pairs]
 
     @cached_property
     def _sites(self) -> list[list[Site]]:
@@ -274,9 +282,15 @@ class Ties:
         return None if exact is None else self.runs.expected(eager, exact)
 
     def _try(self, run: Callable[[], Watched]) -> Watched | None:
-        """A run; None where the model takes no such picks, whatever it raises then."""
+        """A run; None where the model takes no such picks, whatever it raises then.
+
+        Raises:
+            HilgateError: the process that had the module is gone.
+        """
         try:
             return run()
+        except HilgateError:
+            raise
         except Exception:  # noqa: BLE001
             return None
 
@@ -289,9 +303,10 @@ def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:
     """
     if len(eager.calls) != len(exact.calls):
         return False
-    for call, keys in zip(exact.calls, _scaled(runs, eager, exact), strict=True):
+    for near, call in zip(eager.calls, exact.calls, strict=True):
         if (call.indices == call.natural).all():
             continue
+        keys = runs.scaled(near.keys, call.keys)  # it sorts them all
         found = keys.at(call.indices) if keys is not None else None
         wanted = keys.at(call.natural) if keys is not None else None
         if keys is None or found is None or wanted is None or keys.ratios(found, wanted).max() > limit:
@@ -299,8 +314,17 @@ def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:
     return True
 
 
-def _scaled(runs: Runs, eager: Watched, exact: Watched) -> list[Picked | None]:
-    return [runs.scaled(near.keys, far.keys) for near, far in zip(eager.calls, exact.calls, strict=True)]
+def picked(runs: Runs) -> dict[str, Picked]:
+    """By output that is an operator's indices, what they were picked from; float64 picks what eager did, so that the
+    error that counts as 1 is that of the keys, and not how far rows are apart that changed places before them."""
+    near = runs.eager(Breaks())
+    far = runs.exact(orders(near)) if near.places else near
+    found = {
+        name: runs.scaled(near.calls[number].keys, far.calls[number].keys)
+        for name, number in near.places.items()
+        if number < len(far.calls)
+    }
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def orders(run: Watched) -> Breaks:

@@ -8,7 +8,7 @@ import pytest
 from harness.build import BuiltModel, build_model
 from harness.inputs import uniform_set
 from harness.model_file import load_model
-from harness.parity.locating.location import Clock, Unlocated
+from harness.parity.locating.location import Clock, TimeUp, Unlocated
 from harness.parity.locating.matching import folded_norms
 from harness.parity.locating.points import Modules, Points
 
@@ -93,3 +93,23 @@ def test_a_model_that_takes_another_way_is_not_compared(modules: Modules, arrays
 )
 def test_a_norm_that_took_a_node_is_told_by_the_order(order: list[str], there: set[str], found: dict[str, str]) -> None:
     assert folded_norms(order, ["bn"], ["conv", "bn"], there.__contains__) == found
+
+
+def test_the_end_of_the_time_is_no_answer_about_ties(modules: Modules, arrays: dict[str, np.ndarray]) -> None:
+    points = Points(modules, arrays)
+    modules.clock, kept = Clock(-1.0, lambda done, total: None), modules.clock
+    try:
+        with pytest.raises(TimeUp):
+            points._ties("@0:0")
+        with pytest.raises(TimeUp):
+            points._picked("@0:1")
+    finally:
+        modules.clock = kept
+
+
+def test_what_indices_were_picked_from_is_known_of_each_module(modules: Modules, arrays: dict[str, np.ndarray]) -> None:
+    points = Points(modules, arrays)
+    found, (best,) = points._picked("@0:1"), points.calls[-2].outputs
+    assert found is not None
+    np.testing.assert_array_equal(found.values, best.exact)
+    assert found.scale is not None

@@ -192,3 +192,34 @@ def test_a_replay_judges_them_alike(forward: Callable[[torch.Tensor], Any], answ
     stored = np.load(tmp_path / "replay" / "reference.npz")
     replayed = ratio_of_indices(found, expected.eager, stored["output.picked"], output, stored["output.scale"])
     assert replayed == pytest.approx(compare([expected], ["output"], [found]).ratio)
+
+
+def in_inference_mode(forward: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:
+    return torch.inference_mode()(forward)
+
+
+@pytest.mark.parametrize(("forward", "answer"), ARGMAX)
+def test_a_forward_in_inference_mode_is_judged_alike(forward: Callable[[torch.Tensor], Any], answer: Any) -> None:
+    other = np.array(answer) + np.array([2, 1]).reshape(np.shape(answer))
+    assert ratio(in_inference_mode(forward), TIED, other) == 0
+    assert ratio(in_inference_mode(forward), TIED, np.array(answer) * 0 + 1) > 1e5
+
+
+def test_a_model_that_does_not_run_when_it_is_watched_is_judged_by_its_indices_alone() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise RuntimeError("watched")
+        return x.argmax(-1)
+
+    (found,) = Reference(built(forward, tolerance=Closeness(atol=1.0))).picking({"x": TIED})
+    assert (found.picked, found.eager.tolist()) == (None, [0, 1])
+
+
+def test_what_is_picked_of_rows_that_tie_is_judged_by_the_same_rows_in_float64() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        order = (x[0] * 1e-9 + 1).argsort(descending=True, stable=True)  # in float32, all keys are 1
+        return x[0, order].argmax(0, keepdim=True)
+
+    x = np.array([[1, 2, 3, 4]], np.float32)
+    assert ratio(forward, x, [3]) == 0
+    assert ratio(forward, x, [0]) > 1e5

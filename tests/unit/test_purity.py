@@ -19,7 +19,7 @@ from harness.inputs import Arrays
 from harness.model_file import ModelFile
 from harness.parity.comparison import differ
 from harness.parity.purity import first_answer, observe
-from harness.parity.reference import Reference
+from harness.parity.reference import NoReference, Reference
 
 COUNTED = [0]
 
@@ -263,3 +263,40 @@ def test_a_model_that_its_first_run_has_changed_is_compared_with_one_that_never_
     assert built.touched == (place or "table",)
     impurity = Reference(built).impurity
     assert (impurity is not None) is (place is not None)
+
+
+class Unreadable(dict[str, Any]):
+    """As OmegaConf's where a value is missing."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise ValueError(f"{key} is missing")
+
+
+class Unsized(list[Any]):
+    def __len__(self) -> int:
+        raise TypeError("nobody knows")
+
+
+@pytest.mark.parametrize("settings", [Unreadable(size=1), Unsized([1])], ids=["a-mapping", "a-list"])
+def test_what_cannot_be_read_of_a_module_ends_nothing(settings: Any) -> None:
+    module = Net(lambda net, x: x * 2, settings=settings).eval()
+    assert observe(module, inputs()) is None
+    assert observe(Net(sliding, settings=settings, past=torch.zeros(10)), inputs()) is not None
+
+
+def at_every_400th(net: Any, x: torch.Tensor) -> Any:
+    net.calls += 1
+    return x + (net.calls % 400 == 0)
+
+
+def test_a_state_that_shows_at_every_400th_call_is_found() -> None:
+    item = Input("x", shape=(4,), min_value=-1e-3, max_value=1e-3)
+    model = Model(lambda: Net(at_every_400th, calls=0).eval(), [item], name="net")
+    reference = Reference(build_model(ModelFile(Path("net.py"), model, ())))
+
+    def run_often() -> None:
+        for number in range(420):
+            reference({"x": np.full(4, number * 1e-6, np.float32)})
+
+    with pytest.raises(NoReference, match="two answers for one input"):
+        run_often()

@@ -619,3 +619,21 @@ def test_with_ci_set_the_inputs_are_the_same_as_without(printed: tuple[list[str]
 
 def test_modules_that_are_imported_do_not_change_the_inputs(printed: tuple[list[str], list[str], list[str]]) -> None:
     assert printed[2][:3] == printed[1][:3]
+
+
+def test_what_only_the_size_of_the_output_elsewhere_explains_is_in_doubt() -> None:
+    # A sample's sentinel: a unit in the last place of it is 64, and the outputs are some thousands at most.
+    model = built(min_value=-500.0, max_value=500.0)
+    sample = {"x": np.array([[-5e8, 1, 1, 1]], np.float32)}
+    reference = Reference(model, lambda: [sample])
+
+    def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
+        return [[x * (3 if len(x) > 2 else 2)] for x in (reference.space.make(recipe)["x"] for recipe in recipes)]
+
+    search = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None, search_s=1)
+    finding = search.run(search.check)
+    assert verdict(finding) is Verdict.INCONCLUSIVE, finding.failure
+    assert (
+        f"on {search.judging.hidden} of {search.judging.listed} inputs the answer is off, and only how large"
+        in finding.doubt
+    )

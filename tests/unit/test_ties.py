@@ -14,6 +14,7 @@ from harness import Closeness, Input, Model
 from harness.agent.structure import flatten
 from harness.build import BuiltModel, build_model
 from harness.checks import Verdict, judge
+from harness.errors import AgentDied
 from harness.finding import Finding
 from harness.inputs import Arrays
 from harness.limits import Limit
@@ -21,8 +22,12 @@ from harness.model import Array
 from harness.model_file import ModelFile
 from harness.parity.inputs import Recipe
 from harness.parity.judging import Judging
+from harness.parity.module_runs import run_both
+from harness.parity.picks import Breaks, Watched
 from harness.parity.reference import AtThreshold, Reference
+from harness.parity.runs import ModelRuns
 from harness.parity.search import ParitySearch
+from harness.parity.ties import Ties
 
 Forward = Callable[[torch.Tensor], Any]
 Backend = Callable[[Arrays], list[Array]]
@@ -303,3 +308,34 @@ def test_a_model_that_always_gives_float64_another_shape_has_no_reference() -> N
     _, finding, verdict = searching(lambda x: x[: x.element_size()], lambda arrays: [arrays["x"][:4]], size=9)
     assert verdict is Verdict.INCONCLUSIVE
     assert "no float64 reference" in finding.missing
+
+
+@pytest.mark.parametrize(("x", "differ"), [(CLEAR, False), (X, True)], ids=["clear", "tied"])
+def test_keys_are_handed_on_only_where_float64_picks_otherwise(x: Array, differ: bool) -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x[(x[:, 0] + 1e4).argsort(descending=True, stable=True)]  # in float32, some keys are one
+
+    runs = run_both(built(forward), {"x": x}, exact=True, watch=True)
+    assert (runs.has_picks, runs.picks is not None) == (True, differ)
+
+
+def test_where_all_rows_lie_at_a_threshold_the_backend_may_keep_them_or_not() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x[x[:, 0] > 0.5]
+
+    x = np.full((200, 2), 0.5, np.float32)
+    with pytest.raises(AtThreshold):
+        judged(built(forward, size=200), x, [x])
+    assert judged(built(forward, size=200), x * np.float32(0.99), [x * np.float32(0.99)]) is None
+
+
+def test_a_lost_process_is_no_tie() -> None:
+    class Lost(ModelRuns):
+        def exact(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
+            raise AgentDied("it is gone")
+
+    reference = Reference(built(best))
+    expected = reference({"x": X})
+    runs = Lost(reference, {"x": X}, reference._wider)
+    with pytest.raises(AgentDied):
+        Ties(runs, reference.built.outputs, [one.eager for one in expected], 30.0).find()

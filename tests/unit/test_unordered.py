@@ -19,12 +19,16 @@ from harness.finding import Finding
 from harness.limits import Limit
 from harness.model import Array
 from harness.model_file import ModelFile
+from harness.parity import sets
+from harness.parity.comparison import Expected
 from harness.parity.inputs import Recipe
+from harness.parity.judging import Judging
 from harness.parity.reference import Reference
 from harness.parity.replay_program import arranged
 from harness.parity.rows import bottleneck, matching
 from harness.parity.search import ParitySearch
-from harness.unordered import row_sets
+from harness.parity.sets import arranged as in_order
+from harness.unordered import RowSet, row_sets
 
 RANDOM = np.random.default_rng(0)
 OUTPUTS = ("output_boxes", "output_scores", "output_1_boxes", "output_0")
@@ -87,6 +91,47 @@ def test_rows_of_a_set_may_come_in_any_order() -> None:
     assert search(built(), shuffled)[0] is Verdict.FAIL
 
 
+def at_every_call(answer: Callable[[Array], list[Array]]) -> Callable[[Array], list[Array]]:
+    """The rows in another order at each call."""
+    random = np.random.default_rng(0)
+
+    def backend(x: Array) -> list[Array]:
+        order = random.permutation(x.shape[1])
+        return [each[:, order] for each in answer(x)]
+
+    return backend
+
+
+def sorted_each(outputs: Any) -> Any:
+    """Scores and labels, each by size."""
+    return [np.sort(outputs["scores"], axis=1), np.sort(outputs["labels"], axis=1)]
+
+
+def wrong_in_places(x: Array) -> list[Array]:
+    boxes, scores, labels = right(x)
+    return [boxes, scores * 2, labels]
+
+
+@pytest.mark.parametrize("answer", [right, wrong_in_places])
+@pytest.mark.parametrize("more", [{"unordered": TOGETHER}, {"canonical": sorted_each}], ids=["unordered", "canonical"])
+def test_another_order_at_every_call_is_no_state(more: Any, answer: Callable[[Array], list[Array]]) -> None:
+    reference, backend = Reference(built(**more)), at_every_call(answer)
+
+    def judging(backend: Callable[[Array], list[Array]]) -> Judging:
+        return Judging(
+            reference,
+            lambda recipes: [backend(reference.space.make(recipe)["x"]) for recipe in recipes],
+            reference.built.outputs,
+        )
+
+    recipe, other, *_ = reference.space.whole_range()
+    assert not judging(backend).changes_around(recipe, other)
+    sizes = iter((1, 1, 2))
+    assert judging(lambda x: [each * size for size in [next(sizes)] for each in backend(x)]).changes_around(
+        recipe, other
+    )
+
+
 @pytest.mark.parametrize("backend", [apart, twice, beside])
 def test_but_each_row_is_one_of_the_references(backend: Callable[[Array], list[Array]]) -> None:
     assert search(built(unordered=TOGETHER), backend)[0] is Verdict.FAIL
@@ -143,6 +188,12 @@ def test_a_canonical_form_hides_no_wrong_form_of_the_outputs(wrong: Callable[[Ar
     verdict, finding = search(built(canonical=ordered), wrong)
     assert verdict is Verdict.FAIL
     assert "outputs: wanted output_boxes: float32, 3 axes" in finding.failure
+
+
+def test_a_canonical_form_that_is_always_the_same_compares_nothing() -> None:
+    verdict, finding = search(built(canonical=lambda outputs: np.zeros(3)), lambda x: [one * 2 for one in right(x)])
+    assert verdict is Verdict.INCONCLUSIVE
+    assert finding.doubt == "canonical() gives the same for every input: nothing was compared"
 
 
 def raising(outputs: Any) -> Any:
@@ -278,3 +329,33 @@ def test_a_replay_puts_rows_beside_the_references_too(axis: int) -> None:
     assert all((one == other).all() for one, other in zip(found, (boxes, labels), strict=True))
     apart = arranged(case, [boxes.take(order, axis), labels], reference)
     assert (apart[1] != labels).any() or (apart[0] != boxes).any()
+
+
+def placed(answer: Array, rows: Array, limit: float = 30.0) -> list[Any]:
+    """The answer's rows of one output as they are put beside the reference's."""
+    one = Expected("rows", rows, rows.astype(np.float64))
+    found: list[Any] = in_order([one], [answer], [RowSet(("rows",), 0)], limit)[0].tolist()
+    return found
+
+
+def test_rows_in_place_are_not_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = RANDOM.random((3000, 4)).astype(np.float32)
+    sizes: list[int] = []
+
+    def counted(distances: Array) -> Array | None:
+        sizes.append(len(distances))
+        return bottleneck(distances)
+
+    monkeypatch.setattr(sets, "bottleneck", counted)
+    near = rows + np.float32(1e-6)
+    assert placed(near, rows) == near.tolist()
+    assert placed(rows[[1, 0, *range(2, 3000)]], rows) == rows.tolist()
+    assert sizes == [2]
+
+
+def test_a_row_in_place_gives_way_where_another_has_no_other_partner() -> None:
+    ulp = 2.0**-23
+    rows = np.array([[1.5], [1.5 + 24 * ulp], [1]], np.float32)
+    # The first is in place, and the second is near that place alone; both are right the other way round.
+    answer = np.array([[1.5], [1.5 - 20 * ulp], [1]], np.float32)
+    assert placed(answer, rows) == answer[[1, 0, 2]].tolist()

@@ -18,10 +18,10 @@ from ..conditioning import noise
 from ..inputs import InputSpace
 from ..module_runs import in_float64
 from ..picks import HIGHEST, LOWEST, Breaking, Breaks
-from ..pointing import Picked, Picking, with_scale
+from ..pointing import Picked, with_scale
 from ..promotion import run_in_float64
 from ..rounding import noise as rounding_noise
-from .location import Clock, Unlocated
+from .location import Clock, TimeUp, Unlocated
 from .recording import Form, Record, arrays_of, forms_into, recorded, tensors, watched
 
 if TYPE_CHECKING:
@@ -138,12 +138,14 @@ class Modules:
 
     def picked(self, arrays: Arrays, only: Collection[str]) -> dict[str, Picked]:
         """Of outputs that are indices what they were picked from, by output."""
-        near, exact = Picking(), Picking()
+        self.clock.check("the model ran on this host, its picks watched")
+        near = Breaking(Breaks())
         with near, recorded(self.built.module, near, only) as record:
             run_eager(self.built.module, arrays)
         picks = {name: one for name in record if (one := near.noted.get(name)) is not None}
         if self.closeness is not None:
             return {name: replace(one, scale=self.closeness.allowed) for name, one in picks.items()}
+        exact = Breaking(Breaks({number: call.indices for number, call in enumerate(near.calls)}))
         with exact, recorded(self.wide, exact, only):
             run_in_float64(self.wide, tensors(arrays))
         found = {name: with_scale(one, exact.noted.get(name)) for name, one in picks.items()}
@@ -158,6 +160,7 @@ class Modules:
         Raises:
             Unlocated: no operator picks anything.
         """
+        self.clock.check("the model ran on this host, its ties broken")
         near = Breaking(Breaks(others=which))
         with near, recorded(self.built.module, only=only) as record:
             run_eager(self.built.module, arrays)
@@ -283,11 +286,17 @@ class Points:
         return self._tied.get(name, [])
 
     def _read_ties(self, names: Sequence[str]) -> dict[str, list[Expected]]:
-        """By output; empty where no operator picks anything, or the model does not run when it is watched."""
-        found: dict[str, list[Expected]] = {}
+        """By output; empty where no operator picks anything, or the model does not run when it is watched.
+
+        Raises:
+            TimeUp: there is no more time.
+        """
+        found: dict[str, list[Expected]] = {name: [] for name in names}
         for which in (LOWEST, HIGHEST):
             try:
                 eager, exact = self.modules.broken(self.arrays, which, names)
+            except TimeUp:
+                raise
             except Exception:  # noqa: BLE001
                 return {}
             for one in _expected(eager, exact, self.modules.closeness):
@@ -301,6 +310,8 @@ class Points:
     def _picked(self, name: str) -> Picked | None:
         try:
             return self.modules.picked(self.arrays, [name]).get(name)
+        except TimeUp:
+            raise
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
             return None
 

@@ -14,6 +14,7 @@ import numpy as np
 from ...agent.structure import flatten
 from ...inputs import Arrays
 from ...model import Array
+from ...module_state import version_of
 from ..pointing import Picking
 
 if TYPE_CHECKING:
@@ -91,13 +92,15 @@ def recorded(
         only: the outputs that are wanted; all without it.
     """
     record: dict[str, torch.Tensor] = {}
-    last: list[tuple[torch.Tensor, int, torch.Tensor]] = []
+    last: list[tuple[torch.Tensor, int | None, torch.Tensor]] = []
     wanted = None if only is None else frozenset(only)
 
     def copied(leaf: torch.Tensor) -> torch.Tensor:
         """As it is now; once for a module and those that only hand it on."""
-        if not (last and last[0][0] is leaf and last[0][1] == leaf._version):
-            last[:] = [(leaf, leaf._version, leaf.clone())]
+        version = version_of(leaf)
+        # Of one that does not count how often it was written to, nobody knows whether it is as it was.
+        if not (last and last[0][0] is leaf and last[0][1] == version is not None):
+            last[:] = [(leaf, version, leaf.clone())]
         return last[0][2]
 
     def see(name: str, leaf: torch.Tensor) -> None:
