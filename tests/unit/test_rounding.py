@@ -24,7 +24,7 @@ from harness.parity.comparison import compare
 from harness.parity.locating.allowance import OPERATORS, allowance
 from harness.parity.perturbation import CHANGES, EACH, Errors
 from harness.parity.reference import Reference
-from harness.parity.rounding import Perturbed
+from harness.parity.rounding import Perturbed, Watching
 from harness.parity.summation import UNIT, rounding
 from tests.corpus import Apply
 
@@ -80,7 +80,7 @@ def moved(function: Callable[[Tensor], Tensor], x: Array, pattern: str = EACH) -
     """What an operator's own error moves its result by."""
     given = torch.from_numpy(x.copy())
     before = function(given.clone())
-    with torch.no_grad(), Perturbed(Errors(1.0, pattern, 0), set()):
+    with torch.no_grad(), Perturbed(Errors(1.0, pattern, 0)):
         after = function(given)
     found: Array = (after - before).abs().numpy()
     return found
@@ -202,6 +202,47 @@ def test_a_model_in_float64_adds_in_float64() -> None:
     module = Apply(lambda x: x.mean(-1))
     assert ratios(built(module, dtype="float64"), FLAT, lambda exact: exact * (1 + 3e-5))[1] > 30
     assert ratios(built(module), FLAT, lambda exact: exact * (1 + 3e-5))[1] < 30
+
+
+def converging(x: Tensor) -> Tensor:
+    """Half of the way to the sigmoid in each round, until nothing moves."""
+    before, after = x + 1, x
+    while bool((after - before).abs().max() > 2e-8):
+        before, after = after, (after + x.sigmoid()) / 2
+    return after
+
+
+def test_a_loop_that_does_not_converge_with_errors_is_left() -> None:
+    plain = Watching()
+    with plain:
+        converging(torch.from_numpy(SPREAD).float())
+    with pytest.raises(RuntimeError, match="does not come to an end"), Perturbed(Errors(1.0, EACH, 0), plain):
+        converging(torch.from_numpy(SPREAD))
+    assert Reference(built(converging)).widened({"x": SPREAD.astype(np.float32)})[0].noise < 1e-6
+
+
+def test_a_sum_in_float64_takes_nothing_from_another() -> None:
+    both = built(lambda x: (x.mean(-1), x.double().mean(-1).float()))
+    narrow, wide = Reference(both).widened({"x": FLAT.astype(np.float32)})
+    assert narrow.noise > 4e-7 > 1e-7 > wide.noise
+
+
+WHOLE = np.full((1, COUNT), 77.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "size"),
+    [
+        pytest.param(lambda x: x.mean(-1, dtype=torch.float32), rounding(WHOLE) / COUNT, id="mean"),
+        pytest.param(lambda x: x.sum(-1, dtype=torch.float32), rounding(WHOLE), id="sum"),
+        pytest.param(lambda x: x.cumsum(-1, dtype=torch.float32), rounding(WHOLE), id="running"),
+        pytest.param(lambda x: (x > 3).sum(-1, dtype=torch.float32), rounding(WHOLE / 77), id="truths"),
+        pytest.param(lambda x: x.mean(-1, dtype=torch.float64).float(), 2.0**-17, id="in-float64"),
+    ],
+)
+def test_integers_that_are_added_as_floats_are_floats(answer: Callable[[Tensor], Tensor], size: Array) -> None:
+    one = Reference(built(answer, 0, 255, dtype="uint8")).widened({"x": WHOLE.astype(np.uint8)})[0]
+    assert one.noise == pytest.approx(float(np.max(size)), rel=1e-2)
 
 
 def test_a_closeness_is_not_widened() -> None:

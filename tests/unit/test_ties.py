@@ -303,3 +303,16 @@ def test_a_model_that_always_gives_float64_another_shape_has_no_reference() -> N
     _, finding, verdict = searching(lambda x: x[: x.element_size()], lambda arrays: [arrays["x"][:4]], size=9)
     assert verdict is Verdict.INCONCLUSIVE
     assert "no float64 reference" in finding.missing
+
+
+def endless(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rounds until equal keys are in the order of their indices, which a stable sort does at once."""
+    keys, order = x[:, 0].sort(descending=True, stable=True)
+    while bool((order[3] > order[4]) & (keys[3] == keys[4])):
+        keys = keys * 1
+    return keys, x[order, 1]
+
+
+def test_a_loop_that_other_picks_keep_running_is_left() -> None:
+    assert judged(built(endless), X, run(endless, X))
+    assert judged(built(endless), X, with_order(X, [5, 3, 0, 4, 1, 2])[:2]) is None
