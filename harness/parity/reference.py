@@ -236,18 +236,41 @@ class Reference:
         return False
 
     def _usual_ulps(self) -> Mapping[str, float]:
-        """Of each output's largest element on inputs that fill their range, on samples, or as it is declared."""
+        """Of each output's largest element on inputs that fill their range, on samples, or as it is declared.
+
+        Raises:
+            ModelError: what is declared is so large that the tolerance takes any output for right.
+        """
         if self._usual is None:
-            largest, types = dict(self.built.max_values), dict[str, np.dtype[Any]]()
+            largest: dict[str, float] = {}
             usual = [(self.space.make(recipe), recipe.key) for recipe in self.space.whole_range()]
             for arrays, key in (*usual, *((sample, "") for sample in self.space.samples)):
                 with suppress(AtThreshold):
                     for one in self(arrays, key):
-                        largest[one.name] = max(largest.get(one.name, 0.0), one.magnitude)
-                        types[one.name] = one.eager.dtype
-            floats = {name: dtype for name, dtype in types.items() if dtype.kind == "f"}
-            self._usual = {name: float(ulp(np.asarray(largest[name]), dtype)) for name, dtype in floats.items()}
+                        if one.eager.dtype.kind == "f":
+                            largest[one.name] = max(largest.get(one.name, 0.0), one.magnitude)
+            seen = dict(largest)
+            for name, declared in self.built.max_values.items():
+                self._check_declared(name, declared, seen.get(name))
+                largest[name] = max(largest.get(name, 0.0), declared)
+            self._usual = {name: self._ulp(name, size) for name, size in largest.items()}
         return self._usual
+
+    def _ulp(self, name: str, size: float) -> float:
+        dtype = self._raw[name][0] if name in self._raw else np.dtype(np.float32)
+        return float(ulp(np.asarray(size), dtype)) if dtype.kind == "f" else 0.0
+
+    def _check_declared(self, name: str, declared: float, seen: float | None) -> None:
+        """What is seen nowhere cannot be compared with it; zeros are as right as they can be."""
+        allowed = self._ulp(name, declared) * self.built.model.parity_limit
+        if seen and allowed >= seen:
+            raise ModelError(
+                f"max_value says nothing about the output: {name} is nowhere as large as the error that it allows",
+                wanted=f"a max_value of about {seen:.3g}, the largest element on inputs over their whole range",
+                found=f"max_value={declared:g}, of which {self.built.model.parity_limit:g} units are {allowed:.3g}",
+                where=f"{self.built.file.path}: Output({name!r})",
+                hint="declare how large the output is in use, or leave max_value out",
+            )
 
     def release(self) -> None:
         """Let go of the float64 module, for something that needs the memory; what was computed stays known."""

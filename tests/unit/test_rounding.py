@@ -344,6 +344,24 @@ def test_a_declared_scale_counts(name: str) -> None:
     assert other.noise < 1e-9
 
 
+@pytest.mark.parametrize(("low", "high"), [pytest.param(-1.0, 1.0, id="ones"), pytest.param(0.0, 1e-3, id="small")])
+def test_a_declared_scale_that_hides_any_answer_is_refused(low: float, high: float) -> None:
+    model = built(lambda x: x * 2, low, high, outputs=[Output("output", max_value=1e30)])
+    with pytest.raises(ModelError, match="max_value says nothing about the output: output") as caught:
+        Reference(model).widened({"x": high * SPREAD.astype(np.float32)})
+    assert f"max_value of about {2 * high:.3g}" in str(caught.value)
+
+
+def test_a_declared_scale_counts_where_no_usual_input_has_a_reference() -> None:
+    """In float64 an element less is kept of all that is large."""
+    model = built(
+        lambda x: x[:, : COUNT - int(x.dtype == torch.float64 and bool(x.max() > 0.5e-3))],
+        high=1e-3,
+        outputs=[Output("output", max_value=1.0)],
+    )
+    assert Reference(model).widened({"x": 1e-4 * SPREAD.astype(np.float32)})[0].noise == 2.0**-23
+
+
 def test_an_unknown_output_is_named_with_those_that_there_are() -> None:
     with pytest.raises(ModelError) as caught:
         built(lambda x: {"speech": x, "state": x}, outputs=[Output("noise", max_value=1.0)])
@@ -357,6 +375,11 @@ def test_an_unknown_output_is_named_with_those_that_there_are() -> None:
         pytest.param(lambda: Output("", 1.0), "name is not usable", id="no-name"),
         pytest.param(lambda: Output("x", 0.0), "max_value is not usable", id="zero"),
         pytest.param(lambda: Output("x", float("inf")), "max_value is not usable", id="infinity"),
+        pytest.param(
+            lambda: built(lambda x: x, outputs=[Output("output", 1.0)], canonical=lambda x: x),
+            "cannot be told beside canonical",
+            id="beside-canonical",
+        ),
         pytest.param(lambda: built(lambda x: x, outputs=["output"]), "outputs is not usable", id="a-text"),
         pytest.param(lambda: built(lambda x: x, outputs=[Output("output", 1.0)] * 2), "two outputs", id="twice"),
     ],
