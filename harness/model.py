@@ -217,7 +217,7 @@ class Model:
         canonical: outputs → outputs in a form in which two right answers are alike, for what no rule covers: parity
             compares what it returns, for PyTorch's outputs and the backend's. They have the model's own structure, as
             numpy arrays; so has what it returns, or another structure of arrays.
-        outputs: what is known of outputs; those of which nothing is known are left out.
+        outputs: what is known of outputs; those of which nothing is known are left out. Not beside canonical.
 
     Raises:
         ModelError: any of these is not as said.
@@ -254,6 +254,14 @@ class Model:
         object.__setattr__(self, "outputs", tuple(self.outputs))
         if not all(isinstance(item, Output) for item in self.outputs):
             raise ModelError("outputs is not usable", wanted="a list of Output(…)", found=repr(self.outputs))
+        if self.outputs and self.canonical is not None:
+            raise ModelError(
+                "outputs cannot be told beside canonical, which makes others of them",
+                wanted="one of the two",
+                found=", ".join(item.name for item in self.outputs),
+                where="Model(outputs=…, canonical=…)",
+                hint="leave outputs out; samples= shows how large what canonical returns is in use",
+            )
         for what, items in (("inputs", self.inputs), ("outputs", self.outputs)):
             names = [item.name for item in items]
             if len(set(names)) < len(names):

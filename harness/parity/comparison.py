@@ -9,10 +9,11 @@ taken over each output tensor, where ulp is one unit in the last place of the ou
 float64), and at least float32's smallest normal number. NaN and infinities must be where eager float32 has them, or
 where the float64 run rounded to that type has them. Where r is not finite in that type and e is, a finite b is measured
 against e, with at least one ulp of that element. Where this finds too large an error, the denominator is widened by
-what the input's own rounding does to the answer; see conditioning. Integers and booleans must equal one of the two;
-indices that a maximum or a sorting has picked are then judged by the values that they point to; see pointing. Where
-the model file says itself how close is close enough (Closeness), that is the denominator, and e takes r's place. Count,
-names, shapes and dtypes must be eager's. docs/parity.md derives the rule.
+what the input's own rounding does to the answer (see conditioning), by what the order of sums and the range of bounded
+functions explain (see rounding), and by an ulp of the output's usual size (see reference). Integers and booleans must
+equal one of the two; indices that a maximum or a sorting has picked are then judged by the values that they point to;
+see pointing. Where the model file says itself how close is close enough (Closeness), that is the denominator, and e
+takes r's place. Count, names, shapes and dtypes must be eager's. docs/parity.md derives the rule.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ LEAST = 8.0
 # And by how much m₂² may be off m₁·m₃.
 SMOOTH = 64.0
 TRIES = 3
+# A run that goes another way may take so many times the operators of the model's own, and so many more.
+LONGER, MORE = 10, 1000
 # Inputs beside one of which is asked whether the model keeps as many rows there.
 BESIDE = 12
 # And the same way for all elements.
@@ -91,6 +93,11 @@ def is_smooth(first: float, second: float, third: float) -> bool:
         return second == third == 0
     product = first * third
     return product > 0 and third * LEAST <= first and product / SMOOTH <= second * second <= product * SMOOTH
+
+
+def patience(operators: int) -> int:
+    """So many operators a run may take where the model's own took these: of more, a loop of it no longer converges."""
+    return LONGER * operators + MORE
 
 
 def _directions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..inputs import Arrays
 from ..model import Array
 from ..user_code import words
 from .canonical import canonical
+from .conditioning import patience
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from .picks import Breaks, Watched
     from .purity import Impurity
 
-# What the float64 module is kept under.
-FLOAT64 = "float64"
+# What the float64 module is kept under, and how many operators the longest run had that was watched.
+FLOAT64, LONGEST = "float64", "longest"
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,24 @@ def exact_leaves(built: BuiltModel, arrays: Arrays) -> dict[str, Array]:
 
 def watch_eager(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:
     """Run the module as it is, its ties broken as it is told."""
-    from .picks import watch
-
-    return watch(built.module, lambda: run_eager(built.module, arrays), breaks)
+    return _watch(built, lambda: run_eager(built.module, arrays), breaks)
 
 
 def watch_exact(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:
     """Run the module in float64, its ties broken as it is told."""
+    return _watch(built, lambda: run_wide(built, arrays), breaks)
+
+
+def _watch(built: BuiltModel, run: Callable[[], Any], breaks: Breaks) -> Watched:
+    """With picks that are not its own a loop of the model may never end: its own runs tell how long is too long."""
     from .picks import watch
 
-    return watch(built.module, lambda: run_wide(built, arrays), breaks)
+    longest = built.kept.get(LONGEST)
+    if breaks.orders or breaks.others:
+        return watch(built.module, run, breaks, None if longest is None else patience(longest))
+    found = watch(built.module, run, breaks)
+    built.kept[LONGEST] = max(longest or 0, found.operators)
+    return found
 
 
 def rounding_noise(

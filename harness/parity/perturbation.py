@@ -1,12 +1,12 @@
 """The errors that right programs may make in one operator: those that only add numbers, and those of a bounded range.
 
-    sums (sum, mean, cumsum, pooling, softmax, logsumexp, norms: their mean and their variance)
+    sums (sum, mean, cumsum, pooling, scattering, softmax, logsumexp, norms: their mean and their variance)
         ± what harness.parity.summation says of the numbers that are added, at most √n · 2⁻²⁴ · Σ|x|
     sigmoid, softmax, tanh, erf, sin, …
         ± a unit in the last place of the range's larger end, within the range; a norm's is 1 before it is scaled
     elu, selu, celu, expm1
         ± one of 1, times alpha: a runtime computes exp(x) − 1
-    silu, gelu, mish
+    silu, gelu, mish, glu
         ± one of x: x times a bounded function
 
 Products of matrices and convolutions are not among them: √n there would hide half precision and TF32.
@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .summation import UNIT, rounding
+from .pooling import Windows, adaptive_windows, window_parts, windows
+from .summation import counted, rounding
 
 # A unit in the last place of 1.
 ULP = 2.0**-23
@@ -73,6 +74,13 @@ class Call:
         found: torch.Tensor = self.args[0]
         return found
 
+    def plain(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """What the operator makes of other arguments, where it writes to none of them."""
+        name = name_of(self.func)
+        operator = getattr(getattr(torch.ops.aten, name), "two" if name == "scatter_reduce" else "default")
+        found: torch.Tensor = operator(*args, **{key: value for key, value in kwargs.items() if key != "out"})
+        return found
+
     def terms(self, dims: Any = None) -> torch.Tensor:
         """The numbers of some dimensions (None: all) at the end, in one: […, n]."""
         rank = self.x.dim()
@@ -108,15 +116,21 @@ def _running(call: Call) -> Change:
 
 
 def _pool(call: Call) -> Change:
-    """Averages of windows: what they are of the absolute values, and how many there are at most in one."""
-    sizes = call.func(call.x.abs(), *call.args[1:], **call.kwargs)
-    if (kernel := call["kernel_size"]) is not None:
-        spatial = 3 if "3d" in name_of(call.func) else 2
-        count = math.prod(kernel) if len(kernel) > 1 else kernel[0] ** spatial
-    else:
-        pairs = zip(call.x.shape[-len(call["output_size"]) :], call["output_size"], strict=True)
-        count = math.prod(-(-given // made) + (given % made > 0) for given, made in pairs)
-    return lambda errors, result: _add(result, errors.of(math.sqrt(count) * UNIT * sizes))
+    """Averages of windows: what they are of the absolute values, and the part of it that a window's sum is off by."""
+    sizes = call.plain(call.x.abs(), *call.args[1:], **call.kwargs)
+    sizes = sizes * window_parts(call.x, _windows(call, sizes.shape))
+    return lambda errors, result: _add(result, errors.of(sizes))
+
+
+def _windows(call: Call, shape: torch.Size) -> list[Windows]:
+    axes = 3 if "3d" in name_of(call.func) else 2
+    if call["kernel_size"] is None:
+        return [adaptive_windows(call.x.shape[axis], shape[axis]) for axis in range(-axes, 0)]
+    pads = [call["padding"]] if isinstance(call["padding"], int) else call["padding"]
+    said = (call["kernel_size"], call["stride"] or call["kernel_size"], pads)
+    # One number stands for all axes.
+    along = ([each[axis % len(each)] for each in said] for axis in range(axes))
+    return [windows(call.x.shape[axis - axes], shape[axis - axes], *each) for axis, each in enumerate(along)]
 
 
 def _spread(call: Call) -> Change:
@@ -142,21 +156,27 @@ def _spread(call: Call) -> Change:
 
 def _length(call: Call) -> Change | None:
     """A vector's norm."""
-    order = (
-        2.0 if call["ord"] is None and call["p"] is None else float(call["p"] if call["ord"] is None else call["ord"])
-    )
-    terms = call.terms(call["dim"]).abs()
+    given = call["p"] if call["ord"] is None else call["ord"]
+    return _norm(call.terms(call["dim"]), 2.0 if given is None else float(given))
+
+
+def _distance(call: Call) -> Change | None:
+    """dist: the norm of a difference."""
+    return _norm((call.x - call["other"]).reshape(-1), float(call["p"]))
+
+
+def _norm(terms: torch.Tensor, order: float) -> Change | None:
+    terms = terms.abs()
     if order == 2:
         sizes = _rounding(terms**2)
         return lambda errors, result: _add(
             result, (result**2 + errors.of(sizes.reshape(result.shape))).clamp(min=0).sqrt() - result
         )
-    if order == 1:
-        sizes = _rounding(terms)
-        return lambda errors, result: _add(result, errors.of(sizes.reshape(result.shape)))
     if math.isinf(order) or order == 0:
         return None
-    return lambda errors, result: _add(result, errors.of(math.sqrt(terms.shape[-1]) * UNIT * result))
+    powers = terms**order
+    parts = (_rounding(powers) / powers.sum(-1)).nan_to_num() / abs(order)
+    return lambda errors, result: _add(result, errors.of(parts.reshape(result.shape) * result))
 
 
 def _weights(call: Call) -> Change:
@@ -240,13 +260,46 @@ def _normalized(
     return change
 
 
-def _scattered(call: Call) -> Change:
-    """scatter_add and index_add: each place is a sum of what is sent there."""
-    base = call.func if not call.func._schema.is_mutable else getattr(torch.ops.aten, name_of(call.func)).default
-    dim, index, source = call.args[1:4]
-    sizes = base(call.x.abs(), dim, index, source.abs(), **call.kwargs)
-    counts = base(torch.ones_like(call.x), dim, index, torch.ones_like(source))
-    return lambda errors, result: _add(result, errors.of(counts.sqrt() * UNIT * sizes.abs()))
+def _scattered(call: Call) -> Change | None:
+    """scatter_add, index_add, and scatter_reduce's sums: each place is a sum of what is sent there."""
+    if call["reduce"] not in (None, "sum", "mean"):
+        return None
+    source = call["src"] if call["source"] is None else call["source"]
+    more = dict(call.kwargs)
+    if call["alpha"] is not None:
+        source, more["alpha"] = source * call["alpha"], 1
+    named = {"reduce": "sum"} if call["reduce"] is not None else {}
+
+    def run(x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        return call.plain(x, call["dim"], call["index"], source, **more | named)
+
+    # A mean is divided by as many as are counted.
+    return _collected(call.x, source, run, is_mean=call["reduce"] == "mean")
+
+
+def _put(call: Call) -> Change | None:
+    """index_put, where it accumulates."""
+    if not call["accumulate"]:
+        return None
+    return _collected(call.x, call["values"], lambda x, values: call.plain(x, call["indices"], values, True))
+
+
+def _collected(
+    x: torch.Tensor,
+    source: torch.Tensor,
+    run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    *,
+    is_mean: bool = False,
+) -> Change:
+    """Sums of what is sent to each place: torch itself adds them one after the other."""
+    sizes = run(x.abs(), source.abs())
+    counts = run(torch.ones_like(x), torch.ones_like(source))
+    narrow, other = x.float(), source.float()
+    # Twice, for this is the end alone: roundings of equal numbers change their sign along the way.
+    astray = 2 * (run(narrow, other).double() - run(narrow.double(), other.double())).abs()
+    bounds = torch.from_numpy(np.asarray(counted(counts.numpy(), sizes.numpy(), astray.numpy())))
+    bounds = bounds / counts if is_mean else bounds
+    return lambda errors, result: _add(result, errors.of(bounds))
 
 
 def _within(low: float, high: float) -> Callable[[Call], Change]:
@@ -281,6 +334,12 @@ def _times_bounded(call: Call) -> Change:
     return lambda errors, result: _add(result, errors.of(sizes))
 
 
+def _gated(call: Call) -> Change:
+    """glu: one half times the sigmoid of the other."""
+    sizes = ULP * call.x.chunk(2, call["dim"])[0].abs()
+    return lambda errors, result: _add(result, errors.of(sizes))
+
+
 def _add(result: torch.Tensor, more: torch.Tensor) -> None:
     """In place, where the result is a number."""
     result.add_(torch.where(result.isfinite(), more, 0.0))
@@ -292,18 +351,23 @@ CHANGES: dict[str, Callable[[Call], Change | None]] = {
     **dict.fromkeys(("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pool),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _spread),
     **dict.fromkeys(("linalg_vector_norm", "norm"), _length),
+    "dist": _distance,
     **dict.fromkeys(("_softmax", "_safe_softmax"), _weights),
     **dict.fromkeys(("_log_softmax", "logsumexp"), _logarithm),
     "native_layer_norm": _layer_norm,
     "native_group_norm": _group_norm,
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit"), _batch_norm),
-    **dict.fromkeys(("scatter_add", "index_add"), _scattered),
+    **dict.fromkeys(("scatter_add", "index_add", "scatter_reduce"), _scattered),
+    **dict.fromkeys(("index_put", "_index_put_impl"), _put),
     **dict.fromkeys(("sigmoid", "hardsigmoid"), _within(0, 1)),
     **dict.fromkeys(("tanh", "erf", "sin", "cos"), _within(-1, 1)),
     "erfc": _within(0, 2),
-    "atan": _within(-math.pi / 2, math.pi / 2),
+    "sinc": _within(-0.25, 1),
+    **dict.fromkeys(("atan", "asin"), _within(-math.pi / 2, math.pi / 2)),
+    "acos": _within(0, math.pi),
     "atan2": _within(-math.pi, math.pi),
     "hardtanh": _hardtanh,
     **dict.fromkeys(("elu", "celu", "expm1"), _exponential_unit),
     **dict.fromkeys(("silu", "gelu", "mish"), _times_bounded),
+    "glu": _gated,
 }

@@ -73,25 +73,36 @@ class Watched:
         outputs: by name.
         calls: of operators that pick, in order.
         places: by output that is a call's indices, the number of that call.
+        operators: how many ran, of whatever kind.
     """
 
     outputs: Mapping[str, Array]
     calls: tuple[Call, ...]
     places: Mapping[str, int]
+    operators: int = 0
 
 
 class Breaking(Picking):  # type: ignore[no-untyped-call]
-    """Watches while a model runs, and breaks ties as it is told."""
+    """Watches while a model runs, and breaks ties as it is told.
 
-    def __init__(self, breaks: Breaks) -> None:
+    Args:
+        most: of more operators it is said that the run does not end; None where any number may run.
+    """
+
+    def __init__(self, breaks: Breaks, most: int | None = None) -> None:
         super().__init__()
         self.breaks = breaks
+        self.most = most
+        self.operators = 0
         self.calls: list[Call] = []
         self.within: list[str] = []
         self._last: Picked | None = None
 
     def answer(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Its own answer, or the one that it is told."""
+        self.operators += 1
+        if self.most is not None and self.operators > self.most:
+            raise Unbreakable(f"with these picks forward does not end within {self.most} operators")
         if _is_nms(func) and len(args) >= 3:
             return self._nms(func, *args[:3])
         result = func(*args, **kwargs)
@@ -149,26 +160,29 @@ class Breaking(Picking):  # type: ignore[no-untyped-call]
         return self.within[-1] if self.within else ""
 
 
-def watch(module: torch.nn.Module, run: Callable[[], Any], breaks: Breaks | None = None) -> Watched:
+def watch(
+    module: torch.nn.Module, run: Callable[[], Any], breaks: Breaks | None = None, most: int | None = None
+) -> Watched:
     """Run a model while its ties are watched, and broken as one likes.
 
     Args:
         module: whose parts are named in the calls.
         run: runs it; gives its outputs in their own nesting.
+        most: as Breaking's.
 
     Raises:
-        Unbreakable: it did not call as many operators, or with other shapes.
+        Unbreakable: it did not call as many operators that pick, or with other shapes; or it does not end.
         Exception: whatever forward raises.
     """
     breaks = breaks or Breaks()
-    with Breaking(breaks) as watched, _named(module, watched.within):
+    with Breaking(breaks, most) as watched, _named(module, watched.within):
         leaves = list(flatten(run()))
     if breaks.orders and max(breaks.orders) >= len(watched.calls):
         raise Unbreakable(f"there are {len(watched.calls)} calls")
     numbers = {id(call.keys): number for number, call in enumerate(watched.calls)}
     places = {name: numbers[id(one)] for name, leaf in leaves if (one := watched.of(leaf)) and id(one) in numbers}
     outputs = {name: np.array(leaf.detach().resolve_neg().numpy(), order="C") for name, leaf in leaves}
-    return Watched(outputs, tuple(watched.calls), places)
+    return Watched(outputs, tuple(watched.calls), places, watched.operators)
 
 
 def by_index(keys: Picked, natural: Array, which: str) -> Array | None:

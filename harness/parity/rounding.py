@@ -4,7 +4,7 @@ Eager PyTorch adds pairwise, or in float64 (cumsum); a runtime that adds one aft
 fault no more (issue 15). A sigmoid that is right to 1e-7 is as good as any near 1, and far off in units of 1e-9. Both
 errors are made amid a network as well as at its end. So the float64 run is repeated with an error added to the
 result of every operator that only adds numbers or has a bounded range (harness.parity.perturbation lists them), and
-the movement of an output counts as 1. Operators that eager itself runs in float64 are left alone. As in
+the movement of an output counts as 1. Calls that eager itself makes in float64 are left alone. As in
 harness.parity.conditioning, a movement that does not shrink with the errors is a jump of the model, and counts for
 nothing.
 """
@@ -12,6 +12,7 @@ nothing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,8 +20,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..model import Array
-from .conditioning import STEPS, is_smooth, largest_difference
-from .perturbation import CHANGES, PATTERNS, Call, Errors, name_of
+from .conditioning import STEPS, is_smooth, largest_difference, patience
+from .perturbation import CHANGES, PATTERNS, Call, Change, Errors, name_of
 
 # So many errors at once are looked at, at most: what a tolerance of 30 allows.
 MANY = 30.0
@@ -39,8 +40,12 @@ def noise(
         eager: runs the model in its own types.
         exact: runs it in float64, and gives its outputs.
         tolerance: how many times such an error is allowed.
+
+    Raises:
+        RuntimeError: with errors the model does not come to an end.
+        Exception: whatever it raises.
     """
-    with _Watching() as watched:
+    with Watching() as watched:
         eager()
     floats = {name: array for name, array in here.items() if array.dtype.kind == "f"}
     largest: dict[str, float] = {}
@@ -48,7 +53,7 @@ def noise(
     for seed, pattern in enumerate(PATTERNS):
         moves: dict[str, list[float]] = {name: [] for name in floats}
         for part in (*(step / STEPS[0] for step in STEPS), many):
-            with Perturbed(Errors(part, pattern, seed), watched.wide) as perturbed:
+            with Perturbed(Errors(part, pattern, seed), watched) as perturbed:
                 answer = exact()
             if not perturbed.count:
                 return {}
@@ -71,48 +76,16 @@ def _each(once: float, most: float, many: float) -> float:
     return most / many if most <= 2 * many**2 * once else 0.0
 
 
-class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches which of the operators eager runs in float64: there is no float32 to be rounded to.
-
-    Attributes:
-        wide: their names.
-    """
+class _InParts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside, a transformer's layer is its operators, and not one that does all."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.wide: set[str] = set()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """As harness.parity.promotion.Promoted's."""
-        return False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operator."""
-        if (name := name_of(func)) in CHANGES and args and args[0].dtype == torch.float64:
-            self.wide.add(name)
-        return func(*args, **(kwargs or {}))
-
-
-class Perturbed(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Puts an error to what operators give while a model runs in float64.
-
-    Args:
-        without: the names of operators to leave alone.
-
-    Attributes:
-        count: how many were given one.
-    """
-
-    def __init__(self, errors: Errors, without: set[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.errors = errors
-        self.without = without
-        self.count = 0
+        self._calls: Counter[str] = Counter()
         self._fast = True
 
     def __enter__(self) -> Any:
-        """Inside, a transformer's layer is its operators, and not one that does all."""
+        """Without the fast path."""
         self._fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
         return super().__enter__()  # type: ignore[no-untyped-call]
@@ -127,12 +100,66 @@ class Perturbed(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """As harness.parity.promotion.Promoted's."""
         return False
 
+    def _numbered(self, name: str) -> tuple[str, int]:
+        """An operator's call, by its number among those of that name."""
+        self._calls[name] += 1
+        return name, self._calls[name]
+
+
+class Watching(_InParts):  # type: ignore[no-untyped-call]
+    """Watches which operators eager runs in float64: there is no float32 to be rounded to.
+
+    Attributes:
+        wide: its calls in float64, by name and number.
+        count: how many operators ran, of whatever name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide: set[tuple[str, int]] = set()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called for every operator."""
+        self.count += 1
+        if (name := name_of(func)) in CHANGES and args:
+            call = self._numbered(name)
+            if ((kwargs or {}).get("dtype") or args[0].dtype) == torch.float64:
+                self.wide.add(call)
+        return func(*args, **(kwargs or {}))
+
+
+class Perturbed(_InParts):  # type: ignore[no-untyped-call]
+    """Puts an error to what operators give while a model runs in float64.
+
+    Args:
+        plain: a run without errors, in the model's own types. What is in float64 there is left alone; and by how many
+            operators it took it is told that a loop no longer converges, for each of its rounds has other errors.
+
+    Attributes:
+        count: how many were given one.
+    """
+
+    def __init__(self, errors: Errors, plain: Watching | None = None) -> None:
+        super().__init__()
+        self.errors = errors
+        self.wide = plain.wide if plain else set()
+        self.count = 0
+        self._left = patience(plain.count) if plain else math.inf
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called for every operator, with what is left of it after promotion."""
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError("with errors in its sums forward does not come to an end")
         kwargs = kwargs or {}
-        name = name_of(func)
-        known = CHANGES.get(name) if name not in self.without else None
-        if known is None or not args or args[0].dtype != torch.float64 or not args[0].numel():
+        known = self._known(name_of(func), args)
+        if known is None:
+            return func(*args, **kwargs)
+        if kwargs.get("dtype") == torch.float64 and not args[0].dtype.is_floating_point:
+            # Integers that are added as floats: the numbers that are added are theirs.
+            args = (args[0].to(torch.float64), *args[1:])
+        if args[0].dtype != torch.float64 or not args[0].numel():
             return func(*args, **kwargs)
         # Before it runs: it may write to what it is given.
         change = known(Call(func, args, kwargs))
@@ -141,3 +168,9 @@ class Perturbed(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.count += 1
             change(self.errors, result)
         return result
+
+    def _known(self, name: str, args: Any) -> Callable[[Call], Change | None] | None:
+        """What puts an error to this call; None where it is left alone."""
+        if name not in CHANGES or not args or self._numbered(name) in self.wide:
+            return None
+        return CHANGES[name]

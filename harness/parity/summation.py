@@ -57,6 +57,18 @@ def _bounds(rows: Array, running: bool) -> Array:
             sizes, astray = np.cumsum(np.abs(narrow), 1, dtype=np.float64), np.maximum.accumulate(astray, 1)
         else:
             sizes, astray, counts = np.abs(narrow).sum(1, dtype=np.float64), astray.max(1), counts[-1:]
+        return counted(counts, sizes, astray)
+
+
+def counted(counts: Array, sizes: Array, astray: Array) -> Array:
+    """What counts as 1 of sums.
+
+    Args:
+        counts: how many numbers each adds.
+        sizes: Σ|x|.
+        astray: how far off they are when added one after the other.
+    """
+    with np.errstate(all="ignore"):
         bound = np.sqrt(counts) * UNIT * sizes
         least = np.minimum(np.maximum(bound * PART, UNIT * sizes), bound)
         found: Array = np.clip(np.nan_to_num(astray, nan=np.inf) * PART, least, bound)

@@ -24,7 +24,7 @@ from harness.parity.comparison import compare
 from harness.parity.locating.allowance import OPERATORS, allowance
 from harness.parity.perturbation import CHANGES, EACH, Errors
 from harness.parity.reference import Reference
-from harness.parity.rounding import Perturbed
+from harness.parity.rounding import Perturbed, Watching
 from harness.parity.summation import UNIT, rounding
 from tests.corpus import Apply
 
@@ -80,7 +80,7 @@ def moved(function: Callable[[Tensor], Tensor], x: Array, pattern: str = EACH) -
     """What an operator's own error moves its result by."""
     given = torch.from_numpy(x.copy())
     before = function(given.clone())
-    with torch.no_grad(), Perturbed(Errors(1.0, pattern, 0), set()):
+    with torch.no_grad(), Perturbed(Errors(1.0, pattern, 0)):
         after = function(given)
     found: Array = (after - before).abs().numpy()
     return found
@@ -109,6 +109,12 @@ POSITIVE = SPREAD[:, :64] + 0.5
         pytest.param(
             lambda x: functional.hardtanh(x - 0.5, -4.0, 4.0), np.full_like(SPREAD, 2.0**-21), id="hardtanh-of-4"
         ),
+        pytest.param(lambda x: x.norm(3, -1), rounding(SPREAD**3) / 3 / (SPREAD**3).sum(-1) ** (2 / 3), id="length-3"),
+        pytest.param(lambda x: torch.dist(x, -x, 1), rounding(2 * SPREAD.reshape(-1)), id="distance"),
+        pytest.param(lambda x: functional.glu(x, 0), 2.0**-23 * SPREAD[:1], id="glu"),
+        pytest.param(lambda x: (x / 2).asin(), np.full_like(SPREAD, 2.0**-23 * np.pi / 2), id="asin"),
+        pytest.param(lambda x: (x / 2).acos(), np.full_like(SPREAD, 2.0**-23 * np.pi), id="acos"),
+        pytest.param(lambda x: (x + 1.1).sinc(), np.full_like(SPREAD, 2.0**-23), id="sinc"),
         pytest.param(functional.relu6, np.zeros_like(SPREAD), id="relu6-is-exact"),
         pytest.param(lambda x: x @ x.t(), np.zeros((2, 2)), id="a-product-of-matrices"),
         pytest.param(lambda x: functional.conv1d(x[:, None], x[:1, None, :9]), np.zeros((2, 1, N - 8)), id="conv"),
@@ -116,6 +122,71 @@ POSITIVE = SPREAD[:, :64] + 0.5
 )
 def test_an_operator_errs_by_so_much(function: Callable[[Tensor], Tensor], size: Array) -> None:
     np.testing.assert_allclose(moved(function, SPREAD), size, rtol=1e-5, atol=1e-15)
+
+
+def picture(x: Tensor) -> Tensor:
+    return x.reshape(2, 1, 64, 64)
+
+
+def windowed(x: Array, places: Sequence[int], size: int) -> Array:
+    """What each window of a picture is off by, from these places on along both axes."""
+    rows = x.reshape(2, 64, 64)
+    found = [rows[:, i : i + size, j : j + size].reshape(2, -1) for i in places for j in places]
+    return np.stack([rounding(each) / size**2 for each in found], -1)
+
+
+# A picture whose left half is flat, and whose windows are of either kind.
+HALF = np.where(np.arange(COUNT) % 64 < 32, 0.1357, SPREAD)
+
+
+@pytest.mark.parametrize(
+    ("pool", "places", "size"),
+    [
+        pytest.param(lambda x: functional.avg_pool2d(x, 16), range(0, 64, 16), 16, id="pool"),
+        pytest.param(lambda x: functional.avg_pool2d(x, 32, 8), range(0, 33, 8), 32, id="overlapping"),
+        pytest.param(lambda x: functional.avg_pool3d(x[:, None], (1, 16, 16))[:, 0], range(0, 64, 16), 16, id="3d"),
+        pytest.param(lambda x: functional.adaptive_avg_pool2d(x, 3), (0, 21, 42), 22, id="adaptive"),
+        pytest.param(
+            lambda x: torch.ops.aten.avg_pool2d.out(x, [16], out=torch.empty(2, 1, 4, 4, dtype=x.dtype)),
+            range(0, 64, 16),
+            16,
+            id="to-a-tensor-of-the-users",
+        ),
+    ],
+)
+def test_a_window_is_a_sum_of_its_own(pool: Callable[[Tensor], Tensor], places: Sequence[int], size: int) -> None:
+    found = moved(lambda x: pool(picture(x)).reshape(2, -1), HALF)
+    np.testing.assert_allclose(found, windowed(HALF, places, size), rtol=1e-5)
+    assert found.max() > 2 * found.min()
+
+
+def test_what_is_padded_is_no_number_of_a_window() -> None:
+    found = moved(lambda x: functional.avg_pool2d(picture(x), 32, 32, padding=16, ceil_mode=True), FLAT)
+    corner = rounding(np.full((1, 256), 0.1357)) / 256 / 4
+    assert found.shape == (2, 1, 3, 3)
+    assert corner <= found[0, 0, 0, 0] < 3 * corner
+
+
+INDEX = torch.zeros(2, COUNT, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("function", "size"),
+    [
+        pytest.param(lambda x: x.new_zeros(2, 1).scatter_add(1, INDEX, x), 1.0, id="scatter-add"),
+        pytest.param(lambda x: x.new_zeros(2, 1).scatter_reduce(1, INDEX, x, "sum"), 1.0, id="scatter-reduce"),
+        pytest.param(lambda x: x.new_zeros(2, 1).scatter_reduce_(1, INDEX, x, "mean"), 1 / COUNT, id="its-mean"),
+        pytest.param(lambda x: x.new_zeros(2, 1).scatter_reduce(1, INDEX, x, "amax"), 0.0, id="its-maximum"),
+        pytest.param(lambda x: x.new_zeros(2, 1).index_add(1, INDEX[0], x, alpha=-2), 2.0, id="index-add"),
+        pytest.param(
+            lambda x: x.new_zeros(1, 2).index_put((INDEX[0],), x.t(), accumulate=True).t(), 1.0, id="index-put"
+        ),
+        pytest.param(lambda x: x.new_zeros(1, 2).index_put((INDEX[0],), x.t()).t(), 0.0, id="index-put-of-the-last"),
+    ],
+)
+@pytest.mark.parametrize("terms", [pytest.param(SPREAD, id="spread"), pytest.param(FLAT, id="flat")])
+def test_what_is_sent_to_one_place_is_a_sum(function: Callable[[Tensor], Tensor], size: float, terms: Array) -> None:
+    np.testing.assert_allclose(moved(function, terms)[:, 0], size * rounding(terms), rtol=1e-3)
 
 
 NORMS = {
@@ -187,6 +258,12 @@ def test_what_another_order_or_the_range_explains_is_no_mismatch(answer: Any, x:
     ("answer", "x", "factor"),
     [
         pytest.param(lambda x: x.mean(-1), SPREAD, 1 + 1 / COUNT, id="a-mean-by-one-less"),
+        pytest.param(
+            lambda x: functional.avg_pool2d(x.reshape(-1, 1, 64, 64), 64),
+            SPREAD,
+            1 + 1 / COUNT,
+            id="a-pool-by-one-less",
+        ),
         pytest.param(lambda x: x.var(-1, correction=0), SPREAD, 1 + 1 / COUNT, id="an-unbiased-variance"),
         pytest.param(lambda x: x.double().mean(-1).float(), FLAT, 1 + 1e-4 / 3, id="a-sum-in-float64"),
         pytest.param(lambda x: (x.mean(-1) > 0.13569).float(), FLAT, 0.5, id="a-jump-within-30-errors"),
@@ -202,6 +279,47 @@ def test_a_model_in_float64_adds_in_float64() -> None:
     module = Apply(lambda x: x.mean(-1))
     assert ratios(built(module, dtype="float64"), FLAT, lambda exact: exact * (1 + 3e-5))[1] > 30
     assert ratios(built(module), FLAT, lambda exact: exact * (1 + 3e-5))[1] < 30
+
+
+def converging(x: Tensor) -> Tensor:
+    """Half of the way to the sigmoid in each round, until nothing moves."""
+    before, after = x + 1, x
+    while bool((after - before).abs().max() > 2e-8):
+        before, after = after, (after + x.sigmoid()) / 2
+    return after
+
+
+def test_a_loop_that_does_not_converge_with_errors_is_left() -> None:
+    plain = Watching()
+    with plain:
+        converging(torch.from_numpy(SPREAD).float())
+    with pytest.raises(RuntimeError, match="does not come to an end"), Perturbed(Errors(1.0, EACH, 0), plain):
+        converging(torch.from_numpy(SPREAD))
+    assert Reference(built(converging)).widened({"x": SPREAD.astype(np.float32)})[0].noise < 1e-6
+
+
+def test_a_sum_in_float64_takes_nothing_from_another() -> None:
+    both = built(lambda x: (x.mean(-1), x.double().mean(-1).float()))
+    narrow, wide = Reference(both).widened({"x": FLAT.astype(np.float32)})
+    assert narrow.noise > 4e-7 > 1e-7 > wide.noise
+
+
+WHOLE = np.full((1, COUNT), 77.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "size"),
+    [
+        pytest.param(lambda x: x.mean(-1, dtype=torch.float32), rounding(WHOLE) / COUNT, id="mean"),
+        pytest.param(lambda x: x.sum(-1, dtype=torch.float32), rounding(WHOLE), id="sum"),
+        pytest.param(lambda x: x.cumsum(-1, dtype=torch.float32), rounding(WHOLE), id="running"),
+        pytest.param(lambda x: (x > 3).sum(-1, dtype=torch.float32), rounding(WHOLE / 77), id="truths"),
+        pytest.param(lambda x: x.mean(-1, dtype=torch.float64).float(), 2.0**-17, id="in-float64"),
+    ],
+)
+def test_integers_that_are_added_as_floats_are_floats(answer: Callable[[Tensor], Tensor], size: Array) -> None:
+    one = Reference(built(answer, 0, 255, dtype="uint8")).widened({"x": WHOLE.astype(np.uint8)})[0]
+    assert one.noise == pytest.approx(float(np.max(size)), rel=1e-2)
 
 
 def test_a_closeness_is_not_widened() -> None:
@@ -226,6 +344,24 @@ def test_a_declared_scale_counts(name: str) -> None:
     assert other.noise < 1e-9
 
 
+@pytest.mark.parametrize(("low", "high"), [pytest.param(-1.0, 1.0, id="ones"), pytest.param(0.0, 1e-3, id="small")])
+def test_a_declared_scale_that_hides_any_answer_is_refused(low: float, high: float) -> None:
+    model = built(lambda x: x * 2, low, high, outputs=[Output("output", max_value=1e30)])
+    with pytest.raises(ModelError, match="max_value says nothing about the output: output") as caught:
+        Reference(model).widened({"x": high * SPREAD.astype(np.float32)})
+    assert f"max_value of about {2 * high:.3g}" in str(caught.value)
+
+
+def test_a_declared_scale_counts_where_no_usual_input_has_a_reference() -> None:
+    """In float64 an element less is kept of all that is large."""
+    model = built(
+        lambda x: x[:, : COUNT - int(x.dtype == torch.float64 and bool(x.max() > 0.5e-3))],
+        high=1e-3,
+        outputs=[Output("output", max_value=1.0)],
+    )
+    assert Reference(model).widened({"x": 1e-4 * SPREAD.astype(np.float32)})[0].noise == 2.0**-23
+
+
 def test_an_unknown_output_is_named_with_those_that_there_are() -> None:
     with pytest.raises(ModelError) as caught:
         built(lambda x: {"speech": x, "state": x}, outputs=[Output("noise", max_value=1.0)])
@@ -239,6 +375,11 @@ def test_an_unknown_output_is_named_with_those_that_there_are() -> None:
         pytest.param(lambda: Output("", 1.0), "name is not usable", id="no-name"),
         pytest.param(lambda: Output("x", 0.0), "max_value is not usable", id="zero"),
         pytest.param(lambda: Output("x", float("inf")), "max_value is not usable", id="infinity"),
+        pytest.param(
+            lambda: built(lambda x: x, outputs=[Output("output", 1.0)], canonical=lambda x: x),
+            "cannot be told beside canonical",
+            id="beside-canonical",
+        ),
         pytest.param(lambda: built(lambda x: x, outputs=["output"]), "outputs is not usable", id="a-text"),
         pytest.param(lambda: built(lambda x: x, outputs=[Output("output", 1.0)] * 2), "two outputs", id="twice"),
     ],

@@ -339,3 +339,23 @@ def test_a_lost_process_is_no_tie() -> None:
     runs = Lost(reference, {"x": X}, reference._wider)
     with pytest.raises(AgentDied):
         Ties(runs, reference.built.outputs, [one.eager for one in expected], 30.0).find()
+
+
+def endless(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rounds until equal keys are in the order of their indices, which a stable sort does at once."""
+    keys, order = x[:, 0].sort(descending=True, stable=True)
+    while bool((order[3] > order[4]) & (keys[3] == keys[4])):
+        keys = keys * 1
+    return keys, x[order, 1]
+
+
+def test_a_loop_that_other_picks_keep_running_is_left() -> None:
+    assert judged(built(endless), X, run(endless, X))
+    assert judged(built(endless), X, with_order(X, [5, 3, 0, 4, 1, 2])[:2]) is None
+
+
+def test_what_counts_beside_an_input_is_found_with_eagers_picks() -> None:
+    """Float32 cannot tell the keys apart, float64 can; the last place of a sigmoid is more than that of its number."""
+    x = np.array([[place * -1e-9, place / 8] for place in range(6)], np.float32)
+    model = built(lambda x: x[(x[:, 0] + 1).argsort(stable=True), 1].sigmoid())
+    assert Reference(model).widened({"x": x})[0].noise >= 2.0**-23 * 0.9

@@ -47,7 +47,7 @@ def allowance(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> float:
             right = operator(tensors, attributes).numpy()
             found = 0.0
             for seed, pattern in enumerate(PATTERNS):
-                with Perturbed(Errors(MANY, pattern, seed), set()):
+                with Perturbed(Errors(MANY, pattern, seed)):
                     moved = operator(tensors, attributes)
                 found = max(found, largest_difference(moved.numpy(), right))
     except (RuntimeError, ValueError, IndexError, TypeError):  # it is no operator of PyTorch's with these attributes
