@@ -9,7 +9,6 @@ import numpy as np
 
 from ...model import Array
 from ..comparison import ulp
-from .allowance import allowance
 from .evaluate import Evaluator
 
 # A node that is off by more, in units of an element's own last place, is wrong by itself: it did not only add to what
@@ -49,6 +48,8 @@ def node_error(evaluator: Evaluator, index: int, values: Mapping[str, Array]) ->
     Args:
         values: the device's own, the node's inputs and outputs among them.
     """
+    from .allowance import allowance  # torch: imported where there is something to locate, not by every run
+
     known = evaluator.completed(index, values)
     exact = evaluator.node(index, known)
     # Of several outputs the first is what the node is for: the others are statistics, or a mask.
