@@ -137,4 +137,7 @@ def open_bench(folder: Path) -> Iterator[Bench]:
 def _export_here(built: BuiltModel, artifact_format: str, folder: Path) -> None:
     """What it prints where it refuses stands in the test's report."""
     request = {"model": str(built.file.path), "format": artifact_format, "folder": str(folder)}
-    main(request | {"weights": dict(built.weights), "settings": read_settings()})
+    main(
+        request
+        | {"weights": dict(built.weights), "settings": read_settings(), "before": {}, "outputs": list(built.outputs)}
+    )
