@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from hypothesis import Phase, errors
 
 from ..build import BuiltModel
-from ..errors import AgentFailure
+from ..errors import AgentFailure, HilgateError, ProcessError
 from ..finding import Finding
 from ..model import Array, Closeness
 from . import PARITY
@@ -188,7 +188,7 @@ class ParitySearch:
             pass
         except errors.Flaky:
             self.unsteady = True
-        except NoReference as error:
+        except (NoReference, ProcessError) as error:
             if self.failing is None:
                 return self._without_reference(error)
         if self.failing is not None:
@@ -201,7 +201,11 @@ class ParitySearch:
             self.stateful = self._state_of_fresh(self.failing)
         return self._finding()
 
-    def _without_reference(self, error: NoReference) -> Finding:
+    def _without_reference(self, error: HilgateError) -> Finding:
+        """Say that there is nothing to compare with: the module gives none, or its process on this host ended.
+
+        A host whose memory runs out in a float64 run says nothing of the model on the device (issue 15).
+        """
         missing = "; ".join(filter(None, (line.strip() for line in str(error).splitlines())))
         return Finding(PARITY, samples=self.tried, missing=missing)
 

@@ -17,7 +17,7 @@ import torch
 from harness import Closeness, Input, Model
 from harness.build import BuiltModel, build_model
 from harness.checks import Verdict, judge
-from harness.errors import AgentDied, AgentFailure, AgentTimeout, LinkLost, ModelError
+from harness.errors import AgentDied, AgentFailure, AgentTimeout, LinkLost, ModelError, ProcessError
 from harness.finding import Finding
 from harness.inputs import Arrays
 from harness.limits import Limit
@@ -313,6 +313,17 @@ def test_a_model_without_a_float64_run_is_inconclusive() -> None:
     assert verdict(finding) is Verdict.INCONCLUSIVE
     assert "no float64 reference" in finding.missing
     assert "\n" not in finding.missing
+
+
+def test_a_model_whose_process_ends_on_this_host_is_inconclusive() -> None:
+    search = searching()
+
+    def gone(recipe: Recipe) -> object:
+        raise ProcessError("the model's process ended", found="killed by SIGKILL")
+
+    finding = search.run(gone)
+    assert verdict(finding) is Verdict.INCONCLUSIVE
+    assert "killed by SIGKILL" in finding.missing
 
 
 def test_what_has_no_float64_run_is_judged_by_a_closeness() -> None:
