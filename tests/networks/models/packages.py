@@ -48,7 +48,7 @@ def weights(path: str) -> dict[str, torch.Tensor]:
 
 
 def torchvision() -> ModuleType:
-    """Import torchvision; its two operators are given in Python.
+    """Import torchvision; the operator that a detector needs is given in Python.
 
     Those of its wheel are built for CUDA and do not load beside torch's CPU build. A user has a build that fits; the
     exporters ask for no more than the operators' names.
@@ -73,7 +73,6 @@ def _define_operators() -> None:
         "int sampling_ratio, bool aligned) -> Tensor"
     )
     library.impl("nms", _nms, "CPU")
-    library.impl("roi_align", _roi_align, "CPU")
     torch.library.torchvision_operators = library  # type: ignore[attr-defined]  # they end with it
 
 
@@ -89,25 +88,3 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.T
         if not gone[index]:
             gone[index + 1 :] |= row[index + 1 :]
     return order[torch.from_numpy(~gone)]
-
-
-def _roi_align(
-    features: torch.Tensor, rois: torch.Tensor, scale: float, height: int, width: int, samples: int, aligned: bool
-) -> torch.Tensor:
-    """Pool as the C++ operator does: what is beyond the map is 0 (torchvision's own Python takes the border there)."""
-    start = rois[:, 1:3] * scale - 0.5 * aligned
-    size = rois[:, 3:] * scale - 0.5 * aligned - start
-    size = size if aligned else size.clamp(min=1)
-    rows = _bilinear(start[:, 1], size[:, 1], height, samples, features.shape[2])
-    columns = _bilinear(start[:, 0], size[:, 0], width, samples, features.shape[3])
-    return torch.einsum("kchw,kyh,kxw->kcyx", features[rois[:, 0].long()], rows, columns)
-
-
-def _bilinear(start: torch.Tensor, size: torch.Tensor, bins: int, samples: int, length: int) -> torch.Tensor:
-    """Return what each place of an axis counts in each bin: [rois, bins, length]."""
-    steps = (torch.arange(bins * samples).to(start) + 0.5) / (bins * samples)
-    places = start[:, None] + size[:, None] * steps
-    inside = (places >= -1) & (places <= length)
-    places = places.clamp(0, length - 1)[..., None]
-    weights = (1 - (places - torch.arange(length).to(start)).abs()).clamp(min=0) * inside[..., None]
-    return weights.reshape(len(start), bins, samples, length).mean(2)
