@@ -22,7 +22,8 @@ from .test_emulated_run import DIGITS
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_cache")]
 
 RUN_S = 300.0
-# Of a hundred layers one more costs 1.3 %, three more 3.2 %; on separately prepared boards that was up to 0.3 % off.
+# Of a hundred layers one more costs 0.93 %, three more 2.80 %, each inference with an input of its own; on separately
+# prepared boards that was up to 0.3 % off.
 LAYERS = """
     import torch
     from harness import Input, Model
@@ -78,11 +79,11 @@ def test_a_model_that_costs_3_percent_more_fails_and_one_of_1_percent_does_not(l
     write(layers, layers=101)
     done = count(layers)
     assert (done.status, counted(done)["verdict"]) == (0, "PASS"), done.output
-    assert 1.0 < counted(done)["baseline"]["over_percent"] < 1.6
+    assert 0.6 < counted(done)["baseline"]["over_percent"] < 1.3
     write(layers, layers=103)
     done = count(layers)
     assert (done.status, counted(done)["verdict"]) == (1, "FAIL"), done.output
-    assert 2.9 < counted(done)["baseline"]["over_percent"] < 3.5
+    assert 2.4 < counted(done)["baseline"]["over_percent"] < 3.2
     write(layers, layers=103, limits={"instructions_over_baseline_percent": 5})
     done = count(layers)
     assert (done.status, counted(done)["verdict"]) == (0, "PASS"), done.output
