@@ -237,6 +237,9 @@ class Reference:
         Args:
             names: the backend's, of its answers.
             enough: the error ratio at which the answer agrees; the limit, where it is not given.
+
+        Raises:
+            AtThreshold: the answer has another size than eager's, and ties decide that.
         """
         from .ties import Ties
 
@@ -246,7 +249,10 @@ class Reference:
             raise  # the process that had the module is gone
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
             return None
-        return ties.find()
+        found = ties.find()
+        if found is None and ties.decide_sizes:
+            raise AtThreshold("ties decide how many rows there are", found="an answer of another size")
+        return found
 
     def is_at_threshold(self, arrays: Arrays, answers: Sequence[Array]) -> bool:
         """Whether an answer of other sizes is what the model gives beside this input: an element lies at a threshold.

@@ -107,6 +107,7 @@ class Ties:
         # A float64 run takes several times as long: a slow model gets its first guesses, too.
         self._until = start + max(TIES_S, min(SLOW_RUNS * (runs.cpu_s() - start), SLOW_S))
         self._tried: set[bytes] = set()
+        self._shapes = {_shapes(self.base)}  # of the outputs, as the ties are broken
         self._near: list[tuple[float, Watched, list[Expected]]] = []
 
     def find(self) -> Tie | None:
@@ -262,7 +263,17 @@ class Ties:
             or (expected := self._expected(eager, exact)) is None
         ):
             return None
+        self._shapes.add(_shapes(eager))
         return self._agreeing(eager, expected)
+
+    @property
+    def decide_sizes(self) -> bool:
+        """Whether ties decide how large an output is, and an answer of another size is one that they explain.
+
+        Which of hundreds of ways to break them a backend took need not be known then: suppression keeps other boxes,
+        and float32 does not say how many (issue 15, point 13).
+        """
+        return len(self._shapes) > 1 and tuple(answer.shape for answer in self.answers) != _shapes(self.base)
 
     def _agreeing(self, eager: Watched, expected: list[Expected]) -> Tie | None:
         difference = self.runs.compare(expected, self.names, self.answers)
@@ -293,6 +304,10 @@ class Ties:
             raise
         except Exception:  # noqa: BLE001
             return None
+
+
+def _shapes(run: Watched) -> tuple[tuple[int, ...], ...]:
+    return tuple(array.shape for array in run.outputs.values())
 
 
 def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:

@@ -359,3 +359,14 @@ def test_what_counts_beside_an_input_is_found_with_eagers_picks() -> None:
     x = np.array([[place * -1e-9, place / 8] for place in range(6)], np.float32)
     model = built(lambda x: x[(x[:, 0] + 1).argsort(stable=True), 1].sigmoid())
     assert Reference(model).widened({"x": x})[0].noise >= 2.0**-23 * 0.9
+
+
+def test_an_answer_of_another_size_is_set_aside_where_ties_decide_the_size() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        order = (x[:, 0] * 0).argsort(stable=True)  # all keys are one
+        return x[order][x[order, 1].cummax(0).values <= x[order[0], 1]]  # how many rows depends on which comes first
+
+    x = np.array([[0, 2], [0, 1], [0, 3], [0, 2.5]], np.float32)
+    with pytest.raises(AtThreshold):
+        judged(built(forward, size=4), x, [x[:3]])
+    assert judged(built(lambda x: x[x[:, 1] > 1.5], size=4), x, [x[:2]]) is None
