@@ -6,7 +6,6 @@ write files beside themselves.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,5 +104,4 @@ def options(folder: Path, cases: Iterable[Case]) -> list[str]:
 def told(cell: Mapping[str, Any]) -> str:
     """All that the evidence says of a cell in words."""
     reasons = [check["reason"] for check in cell["checks"]]
-    details = [json.dumps(check.get("ties")) for check in cell["checks"] if check.get("ties")]
-    return "\n".join([cell.get("error") or "", *reasons, *cell.get("notes", []), *details])
+    return "\n".join([cell.get("error") or "", *reasons, *cell.get("notes", [])])
