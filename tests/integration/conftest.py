@@ -42,6 +42,9 @@ MODEL = """
 """
 
 
+CI_VARIABLES = ("CI", "BUILD_NUMBER")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of the tests' own; one for all of them, so that the same model is exported once."""
@@ -100,6 +103,11 @@ class Project:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """This process's variables with the project's; without CI, under which pytest prints each error twice."""
+        return {name: value for name, value in os.environ.items() if name not in CI_VARIABLES} | self.environment
+
     def write(self, path: str, text: str) -> Path:
         """Write a file, indented as it stands in the test."""
         target = self.folder / path
@@ -122,7 +130,7 @@ class Project:
             stdout=pipe,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **self.environment},
+            env=self.whole_environment,
         )
 
     def run(self, *arguments: str, prefix: Sequence[str] = (), suite: Path = SUITE) -> Outcome:
@@ -145,7 +153,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=timeout,
-            env={**os.environ, **self.environment},
+            env=self.whole_environment,
         )
         return Outcome(done.returncode, done.stdout, self.folder)
 
