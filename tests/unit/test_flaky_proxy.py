@@ -34,7 +34,8 @@ class Echo:
         with peer, contextlib.suppress(OSError):
             while data := peer.recv(1 << 16):
                 self.received += data
-                peer.sendall(data)
+                with contextlib.suppress(OSError):  # who sent it may be gone; what he sent before is still to be read
+                    peer.sendall(data)
 
     def close(self) -> None:
         """End, once all clients have gone; a second time is one too many and does nothing."""
