@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -43,6 +44,8 @@ MODEL = """
 
 
 CI_VARIABLES = ("CI", "BUILD_NUMBER")
+# What a runner is made of, and what is made of it.
+RUNNER_STORES = ("packages", "runners")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -188,6 +191,14 @@ def link(server: BoardServer, desk: Desk) -> Iterator[Link]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
     """Both runners, as a device has them: built once for all who ask."""
     return build_all(tmp_path_factory.mktemp("runners"))
+
+
+@pytest.fixture(scope="session")
+def cache_with_runners(built: dict[str, Built], cache: Path) -> Path:
+    """The tests' cache, with the runners of the user's: a run that needs both does not compile them once more."""
+    for name in RUNNER_STORES:
+        shutil.copytree(USERS_CACHE / name, cache / name, symlinks=True, dirs_exist_ok=True)
+    return cache
 
 
 @pytest.fixture

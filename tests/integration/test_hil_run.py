@@ -37,6 +37,7 @@ def with_limits(limits: str) -> str:
     return MODEL.replace("dims={", f"limits={limits},\n        dims={{")
 
 
+@pytest.mark.usefixtures("cache_with_runners")
 def test_a_good_model_passes_on_all_backends_and_leaves_its_evidence(project: Project) -> None:
     project.write("tiny.py", with_limits('{"latency_p99_ms": 1000, "deadline_ms": 1000, "deadline_miss_rate": 0.5}'))
     done = project.run("--benchmark-json", "benchmark.json")

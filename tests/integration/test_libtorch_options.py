@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import Outcome, Project
 
+pytestmark = pytest.mark.usefixtures("cache_with_runners")
+
 # Of the numbers that a sensor delivers some may be NaN.
 NET = """
     import torch
