@@ -21,7 +21,7 @@ from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device
-from .errors import ExportError, HilgateError
+from .errors import BackendError, ExportError, HilgateError
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
@@ -163,7 +163,8 @@ class Run:
         """What is deployed for a cell, put on its device.
 
         Raises:
-            BackendError: the backend's packages are neither there nor can they be shipped.
+            BackendError: the backend's packages are neither there nor can they be shipped, or its runner cannot be
+                built; of an optional backend the evidence has it.
             ModelError: its inputs have no room there, at the sizes that are measured.
             LinkError, StorageError, DeploymentError: it cannot be put there.
         """
@@ -171,7 +172,12 @@ class Run:
         check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
-            runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
+            try:
+                runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
+            except BackendError as error:
+                if cell.optional:  # nothing of it has run yet: it says nothing of the model (issue 16)
+                    self.evidence.add_not_built(cell, error)
+                raise
         self._look_ahead(cell, runtime, board.facts)
         bundle = make_bundle(artifact, cell.backend, runtime)
         record.facts["bundle"] = {"sha256": bundle.sha256, **runtime.described}
@@ -314,7 +320,8 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
     """Say of every cell what no test said: a gate must not open because a test was skipped.
 
     A cell in which no test came to anything is an error. In a run that was not narrowed down, a limit on a metric
-    that no test checked is INCONCLUSIVE; so is a cell that a run never came to because it was stopped.
+    that no test checked is INCONCLUSIVE; so is a cell that a run never came to because it was stopped. Of a backend
+    that this host cannot build, and that may be left out, it is said already that nothing was measured.
     """
     metrics = {metric.limit_key: metric for metric in (*known_metrics().values(), PARITY)}
     for cell in cells:
@@ -328,7 +335,8 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
                 "The suite is tests/hil in a clone, `pytest --pyargs harness.suite -m hil …` elsewhere",
             )
         checked = {check.finding.metric.name for check in record.checks}
-        for limit in cell.limits if not narrowed and not (record.errors or record.unavailable) else ():
+        said = record.errors or record.unavailable or record.not_built
+        for limit in cell.limits if not narrowed and not said else ():
             metric = metrics.get(limit.key)
             if metric is not None and metric.name not in checked:
                 finding = Finding(metric, missing="a limit is set, and no test of this metric ran")
