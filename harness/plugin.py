@@ -21,9 +21,10 @@ from .bounded import asked_limit_bytes
 from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
+from .command_line import restart_if_misread
 from .errors import DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
-from .options import add_options, read_options
+from .options import WITH_VALUES, add_options, read_options
 from .plan import check_baselines, close_processes, plan_cells
 from .report.terminal import STYLES, remark_on_local, render, unjudged
 from .run import Run, add_unsaid
@@ -37,9 +38,12 @@ BASELINE = pytest.StashKey[list[str]]()
 PLACES = {"test_parity.py": -1, "test_instructions.py": 1}
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the design."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The options of the design. The values of those that pytest has misread by now it is to read again."""
     add_options(parser)
+    config = pluginmanager.get_plugin("pytestconfig")
+    assert isinstance(config, pytest.Config)
+    restart_if_misread(parser, config, WITH_VALUES)
 
 
 @pytest.hookimpl(tryfirst=True)  # before junitxml reads its option
