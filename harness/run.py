@@ -47,6 +47,8 @@ MEMORY_SETS = 4
 ANNOUNCE_ABOVE_S = 10.0
 # By the first inference the samples would take so many times the time limit: that is said before the warm-up.
 FAR = 3.0
+# Beside the samples: what their processes' start and warm-up take, and that some are slower than the first.
+SPARE = 1.25
 
 
 @dataclass
@@ -267,7 +269,7 @@ class Run:
         other = "; Model(measure={…}) chooses other sizes" if sizes else ""
         self.tell(
             f"{cell.id}: the first inference took {seconds / samples:.2g} s{at}; {samples} of them would take "
-            f"{seconds:.0f} s, and --time-limit ends it after {limit:g} s{other}"
+            f"{seconds:.0f} s, and {limit:g} s are allowed: {_longer(seconds)}{other}"
         )
         return True
 
@@ -275,7 +277,9 @@ class Run:
         limit = self.options.time_limit_s
         line = f"{cell.id}: {samples} samples, about {seconds:.0f} s"
         if seconds > limit:
-            line = f"{cell.id}: {samples} samples would take {seconds:.0f} s; --time-limit ends it after {limit:g} s"
+            line = (
+                f"{cell.id}: {samples} samples would take {seconds:.0f} s, {limit:g} s are allowed: {_longer(seconds)}"
+            )
         self.tell(line)
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
@@ -314,6 +318,11 @@ class Run:
         if self._board is not None:
             self._board.close()
         self._board = None
+
+
+def _longer(seconds: float) -> str:
+    """The option that gives so many seconds of samples their time: processes start and warm up in it, too."""
+    return f"--time-limit {float(f'{SPARE * seconds:.2g}'):.0f}"
 
 
 def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, stopped: bool) -> None:

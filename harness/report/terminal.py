@@ -234,7 +234,7 @@ def _by_reason(record: CellRecord) -> dict[tuple[Verdict, str], list[str]]:
     """Metrics that one thing is said of."""
     found: dict[tuple[Verdict, str], list[str]] = {}
     for check in record.checks:
-        if check.reason:
+        if check.reason and not check.finding.unasked:
             found.setdefault((check.verdict, check.reason), []).append(check.finding.metric.name)
     return found
 

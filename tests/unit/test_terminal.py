@@ -10,13 +10,15 @@ import pytest
 from harness import Input, Model
 from harness.backends import load_backend
 from harness.cell import Cell
-from harness.checks import Check, Verdict
+from harness.checks import Check, Verdict, judge
 from harness.device import Device
 from harness.errors import BackendError
 from harness.evidence import CellRecord
 from harness.finding import Finding
 from harness.limits import Limit, Metric
 from harness.measure import known_metrics
+from harness.measure.latency import deadline_miss_rate
+from harness.measure.sampling import Measurement
 from harness.model_file import ModelFile
 from harness.parity import PARITY
 from harness.report.terminal import STYLES, remark_on_local, render
@@ -139,6 +141,16 @@ def test_a_reason_is_there_once_with_the_backends_that_it_holds_for(width: int) 
     lines = shown(record("torchscript", doubt, slow), record("onnxruntime", doubt), width=width).splitlines()
     assert lines.count("latency_p99_ms (torchscript, onnxruntime): the board was throttled") == 1
     assert lines.count("accuracy (torchscript): wanted ≥ 0.95") == 1
+
+
+@pytest.mark.parametrize(("rate", "lines"), [pytest.param(None, 0, id="no-limit"), pytest.param(0.1, 1, id="a-limit")])
+def test_that_no_deadline_is_set_is_said_to_whoever_asked_how_often_it_is_missed(
+    rate: float | None, lines: int
+) -> None:
+    one = judge(deadline_miss_rate(Measurement(), None, rate, ""), [])
+    text = shown(record("torchscript", one))
+    assert (row(text, "deadline_miss_rate")[1], text.count("sets no deadline")) == ("NOT_APPLICABLE", lines)
+    assert "sets no deadline" in one.as_evidence()["reason"]
 
 
 def test_reasons_that_differ_are_all_there() -> None:
