@@ -281,8 +281,8 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
         with users_code():
             value = float(function(outcome, labels))
     except (Exception, SystemExit) as error:
-        found = f"{words(error)}{given}"
-        raise ModelError("score() cannot be used", found=found, where=str(built.file.path)) from error
+        found, where, hint = f"{words(error)}{given}", str(built.file.path), missing_file_hint(error)
+        raise ModelError("score() cannot be used", found=found, where=where, hint=hint) from error
     if not math.isfinite(value):
         raise ModelError(
             "score() is not usable", wanted="a finite number", found=f"{value}{given}", where=str(built.file.path)
