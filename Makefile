@@ -2,7 +2,11 @@
 # make test    set up, then the project's own checks and tests
 # make help    the rest
 
-PYTHON ?= python3
+# The first that is new enough: Ubuntu 22.04's python3 is not, and its python3.11 is.
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do $$python -c \
+	'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && exit; done; echo python3)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 # Changes with whatever the environment is made from; the stamp is written last, so half an environment is made anew.
@@ -26,9 +30,10 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "hilgate needs Python 3.11 or newer; found $$($(PYTHON) --version). Name another: make PYTHON=python3.11"; exit 1; }
+		{ echo "hilgate needs Python 3.11 or newer; found $$($(PYTHON) --version 2>&1). On Ubuntu 22.04: sudo apt-get install" \
+			"python3.11-venv; one that lies elsewhere: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-		{ echo "this Python has no venv. On Debian: sudo apt-get install python3-venv"; exit 1; }
+		{ echo "this Python has no venv. On Debian and Ubuntu: sudo apt-get install $(notdir $(PYTHON))-venv"; exit 1; }
 	rm -f $(VENV)/.made-from-*
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH_INDEX) "$$(grep '^torch==' constraints.txt)"

@@ -12,11 +12,17 @@ from .model_file import ModelFile
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination that was asked for."""
+    """One combination that was asked for.
+
+    Attributes:
+        optional: it is left out where this host cannot build the backend: the device says so, and --backend does not
+            name it.
+    """
 
     file: ModelFile
     device: Device
     backend: Backend
+    optional: bool = False
 
     @property
     def id(self) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -27,15 +28,47 @@ def debian_sources(suite: str) -> list[str]:
     signed = f"[signed-by={KEYRING}] "
     if named := os.environ.get(MIRROR):
         return [f"deb {signed}{named} {suite} main"]
-    targets = _said(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(CODENAME)|$(RELEASE)|$(REPO_URI)"])
-    lines = []
-    for target in targets.splitlines():
-        origin, codename, release, uri = [*target.split("|"), "", "", ""][:4]
-        suffix = release.removeprefix(codename.split("-")[0])
-        if origin == "Debian" and suffix in ("", "-security"):
-            lines.append(f"deb {signed}{uri} {suite}{suffix} main")
+    archives = _listed_archives() or _named_archives()
+    lines = [f"deb {signed}{uri} {suite}{suffix} main" for uri, suffix in archives]
     # A machine of another release may name the one under "stable" only, and its security archive by name.
     return list(dict.fromkeys(lines)) if any(f" {suite} main" in line for line in lines) else []
+
+
+def _listed_archives() -> list[tuple[str, str]]:
+    """The address of each of Debian's archives that apt has lists of, with "" or "-security"."""
+    found = []
+    for origin, codename, release, uri in _targets("ORIGIN", "CODENAME", "RELEASE", "REPO_URI"):
+        suffix = release.removeprefix(codename.split("-")[0])
+        if origin == "Debian" and suffix in ("", "-security"):
+            found.append((uri, suffix))
+    return found
+
+
+def _named_archives() -> list[tuple[str, str]]:
+    """The same of a Debian whose lists are empty, as in a bare image of it (issue 16): by their names.
+
+    A wrong guess does no harm: whatever is fetched is verified by Debian's own keys.
+    """
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        return []
+    if system["ID"] != "debian":
+        return []
+    found = []
+    for component, release, uri in _targets("COMPONENT", "RELEASE", "REPO_URI", options=["--no-release-info"]):
+        suffix = release.removeprefix(system.get("VERSION_CODENAME", "stable")).removeprefix("stable")
+        if component == "main" and suffix in ("", "-security") and re.search(r"/debian(-security)?/?$", uri):
+            found.append((uri, suffix))
+    return found
+
+
+def _targets(*fields: str, options: Sequence[str] = ()) -> Iterator[list[str]]:
+    """What apt would fetch lists of: the values of these fields, for each."""
+    template = "|".join(f"$({field})" for field in fields)
+    for line in _said(["apt-get", "indextargets", *options, "--format", template]).splitlines():
+        if len(values := line.split("|")) == len(fields):
+            yield values
 
 
 def _said(command: Sequence[str]) -> str:

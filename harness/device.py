@@ -4,7 +4,8 @@ A device NAME is the file NAME.toml in the first folder that has one: the user's
 
     extends = "other"        at the top: what this file does not say is taken from that device
     [device]                 description, link, backends; if need be host, store, arch, cpu, memory_mib, threads,
-                             interop_threads, flush_denormals
+                             interop_threads, flush_denormals; optional, which of its C++ backends are left out where
+                             the host cannot build them
     [runtime]                python; packages (we ship them) or environment (it is there already)
     [limits]                 METRIC = NUMBER, what the board can spare under every backend
     [limits.BACKEND]         the same for one backend, beside the others; it need not be one that the device lists
@@ -12,6 +13,7 @@ A device NAME is the file NAME.toml in the first folder that has one: the user's
     [rules]                  offline = true: the cloud is not allowed
 
 Along a chain of ``extends`` tables merge key by key; lists and single values are replaced (``packages = []`` is none).
+``optional`` alone is not taken from a file that is extended: what a gate may leave out, its own file says (issue 16).
 The other device is looked up like any, but a file that extends its own name means the one in the *later* folders: a
 user's devices/local.toml with ``extends = "local"`` refines the one that hilgate ships.
 """
@@ -74,6 +76,7 @@ class _Machine(_Table):
     description: str = Field(min_length=1, description='a text: description = "Raspberry Pi 4 Model B, 4 GB"')
     link: str = Field(pattern="^[a-z0-9_]+$", description='the name of a link: link = "ssh"')
     backends: _Backends = Field(description='a list of names, at least one: backends = ["onnxruntime", "libtorch"]')
+    optional: _Backends = Field((), description='a list of its C++ backends: optional = ["libtorch"]')
     # No dash in front: ssh would take it for an option.
     host: str | None = Field(None, pattern=r"^[^\s-]\S*$", description='ssh name, [user@]address[:port]: host = "pi4"')
     store: str | None = Field(None, pattern="^(/|~/).", description='a folder there: store = "/mnt/ssd/hilgate"')
@@ -105,9 +108,10 @@ _KEYS: dict[str, str] = {
 class Device:
     """The machine under test, as its file and those that the file extends describe it.
 
-    ``path`` is the file that was named; ``store`` the folder that hilgate uses on the machine, where it is not the
-    link's own; ``known_hosts`` the file of pinned host keys; ``limits`` hold under every backend, ``backend_limits``
-    under one. ``counting`` is no file's: see harness.counting.
+    ``path`` is the file that was named; ``optional`` are those of the ``backends`` that a run may leave out where the
+    host cannot build them; ``store`` is the folder that hilgate uses on the machine, where it is not the link's own;
+    ``known_hosts`` the file of pinned host keys; ``limits`` hold under every backend, ``backend_limits`` under one.
+    ``counting`` is no file's: see harness.counting.
     """
 
     name: str
@@ -119,6 +123,7 @@ class Device:
     cpu: str | None
     memory_mib: int | None
     backends: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     store: str | None = None
     threads: int = 1
     interop_threads: int = 1
@@ -164,6 +169,9 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
         DeviceError: there is no such device, or its files are wrong; the message has everything that is wrong in them.
     """
     chain = _chain(name, folders)
+    for source in chain[1:]:  # not inherited: see above
+        if isinstance(machine := source.table.get("device"), dict):
+            machine.pop("optional", None)
     merged: dict[str, Any] = functools.reduce(_merge, [source.table for source in reversed(chain)])
     file, problems = None, list[DeviceError]()
     try:
@@ -301,6 +309,7 @@ def _contradictions(chain: Sequence[_Source], file: _File) -> Iterator[DeviceErr
     for wrong, keys, wanted in (
         (not machine.backends, "device.backends", "at least one backend"),
         (len(set(machine.backends)) < len(machine.backends), "device.backends", "each backend once"),
+        (not set(machine.optional) <= set(machine.backends), "device.optional device.backends", "some of the backends"),
         (link == "ssh" and not machine.host, "device.host device.link", 'a host, as link = "ssh"'),
         (link == "qemu" and environment, "runtime.environment device.link", 'packages, as link = "qemu"'),
         (link == "local" and machine.host, "device.host device.link", 'no host, as link = "local"'),

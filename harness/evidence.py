@@ -1,8 +1,8 @@
 """evidence.json (schema 1): all cells, and all that is needed to believe them. Written anew after every check.
 
     {"schema": 1, "tool", "started", "finished": null until the run's end, "commit", "verdict", "harness": {…},
-     "cells": [{"model", "device", "backend", "emulated", "verdict", "error", "fingerprint", "artifact", "bundle",
-                "notes", "checks": [see harness.checks.Check.as_evidence]}]}
+     "cells": [{"model", "device", "backend", "emulated", "verdict", "error", "not_built", "fingerprint", "artifact",
+                "bundle", "notes", "checks": [see harness.checks.Check.as_evidence]}]}
 
 Until the end the run's verdict is INCONCLUSIVE: a run that was killed keeps what it measured, and is never read as a
 PASS.
@@ -34,7 +34,7 @@ from . import __version__
 from .cache import storage_errors, write_atomically
 from .cell import Cell
 from .checks import NOTHING, Check, Verdict, overall
-from .errors import InputError, StorageError
+from .errors import HilgateError, InputError, StorageError
 from .model import Array
 
 FILE = "evidence.json"
@@ -55,22 +55,31 @@ class CellRecord:
     facts: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
     unavailable: str = ""  # why its device cannot be used: that says nothing of the model
+    not_built: HilgateError | None = None  # why this host cannot build its backend, which is an optional one
     selected: bool = False
     pending: set[str] = field(default_factory=set)
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL with an error; else what its checks say, and INCONCLUSIVE while a selected one is still to come."""
+        """FAIL with an error; else what its checks say, and INCONCLUSIVE while a selected one is still to come.
+
+        A backend that was not built is never a PASS, whatever was checked without it.
+        """
         unfinished = self.pending or self.interrupted or self.unavailable
         open_ends = [Verdict.INCONCLUSIVE] if unfinished else []
-        return Verdict.FAIL if self.errors else overall([*open_ends, *(check.verdict for check in self.checks)])
+        found = [*open_ends, *(check.verdict for check in self.checks)]
+        if self.errors:
+            return Verdict.FAIL
+        if self.not_built is not None and not {Verdict.FAIL, Verdict.INCONCLUSIVE}.intersection(found):
+            return Verdict.NOT_APPLICABLE
+        return overall(found)
 
     @property
     def anything_said(self) -> bool:
-        """Whether any test of it came to something: a check that applies, an error, a device that cannot be used, or a
-        connection that dropped."""
+        """Whether any test of it came to something: a check that applies, an error, a device that cannot be used, a
+        backend that cannot be built, or a connection that dropped."""
         return (
-            bool(self.errors or self.unavailable)
+            bool(self.errors or self.unavailable or self.not_built)
             or self.interrupted
             or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
         )
@@ -85,6 +94,7 @@ class CellRecord:
             "emulated": self.cell.device.emulated,
             "verdict": str(self.verdict),
             "error": "\n".join([*self.errors, *filter(None, [self.unavailable])]) or None,
+            "not_built": str(self.not_built) if self.not_built is not None else None,
             "fingerprint": self.facts.get("fingerprint"),
             "artifact": self.facts.get("artifact"),
             "bundle": self.facts.get("bundle"),
@@ -186,6 +196,13 @@ class Evidence:
                 begun = "the rest was not measured" if record.checks else NOTHING
                 record.unavailable = f"{begun}: {reason}"
                 record.pending.clear()
+        self.write()
+
+    def add_not_built(self, cell: Cell, error: HilgateError) -> None:
+        """Record that this host cannot build a cell's backend, which the run may leave out, and write the evidence."""
+        record = self[cell]
+        record.not_built = error
+        record.pending.clear()
         self.write()
 
     def add_interruption(self, cell: Cell, reason: str) -> None:

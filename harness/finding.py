@@ -22,6 +22,7 @@ class Finding:
         missing: why there is no bound, and what it would take.
         doubt: why the measurement may not be believed.
         not_applicable: why the metric cannot be asked for here.
+        unasked: whether it is not applicable because nobody asked for it: no line for a person, who knows (issue 16).
         unjudged: why a limit on it cannot be judged here, though something was measured.
         failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
         limits: bounds on it that no file sets, such as a baseline's.
@@ -40,6 +41,7 @@ class Finding:
     missing: str = ""
     doubt: str = ""
     not_applicable: str = ""
+    unasked: bool = False
     unjudged: str = ""
     failure: str = ""
     limits: tuple[Limit, ...] = ()

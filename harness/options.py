@@ -9,6 +9,8 @@ import iniconfig
 import pytest
 
 DAY_S = 86_400.0
+# The options that have a value.
+WITH_VALUES = ("--device", "--model", "--backend", "--time-limit", "--evidence", "--wait")
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
 def _project(config: pytest.Config) -> tuple[Path, list[str], list[str]]:
     """(folder, hil_model, hil_device) of the project.
 
-    pytest looks for its configuration before it knows a plugin's options, so it takes the path behind ``--model`` or
-    ``--evidence`` for the place of the tests; where that lies outside the project it finds no pytest.ini. Then the
-    one in the current folder, or above it, is read here.
+    pytest looks for its configuration where the tests are; where these are named by their folder and lie outside the
+    project, as in a clone of hilgate, that is none of the project's. Then the one in the current folder, or above it,
+    is read here.
     """
     here = config.invocation_params.dir
     named = config.option.inifilename is not None

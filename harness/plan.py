@@ -58,7 +58,10 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
     devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
     named = [load_backend(name) for name in dict.fromkeys(options.backends)]
     cells = [
-        Cell(file, device, backend) for file in files for device in devices for backend in _backends_of(device, named)
+        Cell(file, device, backend, optional=backend.name in device.optional and backend not in named)
+        for file in files
+        for device in devices
+        for backend in _backends_of(device, named)
     ]
     for name, count in Counter(cell.id for cell in cells).items():
         if count > 1:
@@ -76,6 +79,13 @@ def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
     for backend in listed:
         where = f"{device.path}: options.{backend.name}"
         backend.check_options(device.options.get(backend.name, {}), where)
+    if interpreted := [backend.name for backend in listed if backend.name in device.optional and not backend.native]:
+        raise BackendError(
+            "a backend that is not built on this host cannot be optional",
+            wanted="C++ backends: " + ", ".join(backend.name for backend in listed if backend.native),
+            found=", ".join(interpreted),
+            where=f"{device.path}: device.optional",
+        )
     missing = [backend.name for backend in named if backend.name not in device.backends]
     if missing:
         raise BackendError(

@@ -21,11 +21,12 @@ from .bounded import asked_limit_bytes
 from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
+from .command_line import restart_if_misread
 from .errors import DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
-from .options import add_options, read_options
+from .options import WITH_VALUES, add_options, read_options
 from .plan import check_baselines, close_processes, plan_cells
-from .report.terminal import STYLES, render, unjudged
+from .report.terminal import STYLES, remark_on_local, render, unjudged
 from .run import Run, add_unsaid
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 
@@ -37,9 +38,12 @@ BASELINE = pytest.StashKey[list[str]]()
 PLACES = {"test_parity.py": -1, "test_instructions.py": 1}
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the design."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The options of the design. The values of those that pytest has misread by now it is to read again."""
     add_options(parser)
+    config = pluginmanager.get_plugin("pytestconfig")
+    assert isinstance(config, pytest.Config)
+    restart_if_misread(parser, config, WITH_VALUES)
 
 
 @pytest.hookimpl(tryfirst=True)  # before junitxml reads its option
@@ -176,10 +180,14 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Do not ask a device again that cannot be used: its first test has said so, and each would wait for it anew."""
+    """Do not ask again for what cannot be had: a first test has said so, and each would wait for it anew."""
     run, cell = item.config.stash.get(RUN, None), _cell(item)
-    if run is not None and cell is not None and (error := run.unavailable.get(cell.device.name)) is not None:
+    if run is None or cell is None:
+        return
+    if (error := run.unavailable.get(cell.device.name)) is not None:
         pytest.skip(f"nothing is measured on {cell.device.name}: {error.what}")
+    if (error := run.evidence[cell].not_built) is not None:
+        pytest.skip(f"{cell.backend.name} is not built here: {error.what}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -300,6 +308,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.write_line(f"evidence: {where}")
     for line in config.stash.get(BASELINE, []):
         terminalreporter.write_line(line)
+    if remark := remark_on_local(run.cells, DEVICES):
+        terminalreporter.write_line(remark)
     verdict = run.evidence.verdict
     if left := unjudged(run.evidence.records.values()):
         terminalreporter.write_line(f"limits that were not judged: {left}")

@@ -21,7 +21,7 @@ from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device
-from .errors import ExportError, HilgateError
+from .errors import BackendError, ExportError, HilgateError
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
@@ -47,6 +47,8 @@ MEMORY_SETS = 4
 ANNOUNCE_ABOVE_S = 10.0
 # By the first inference the samples would take so many times the time limit: that is said before the warm-up.
 FAR = 3.0
+# Beside the samples: what their processes' start and warm-up take, and that some are slower than the first.
+SPARE = 1.25
 
 
 @dataclass
@@ -163,7 +165,8 @@ class Run:
         """What is deployed for a cell, put on its device.
 
         Raises:
-            BackendError: the backend's packages are neither there nor can they be shipped.
+            BackendError: the backend's packages are neither there nor can they be shipped, or its runner cannot be
+                built; of an optional backend the evidence has it.
             ModelError: its inputs have no room there, at the sizes that are measured.
             LinkError, StorageError, DeploymentError: it cannot be put there.
         """
@@ -171,7 +174,12 @@ class Run:
         check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
-            runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
+            try:
+                runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
+            except BackendError as error:
+                if cell.optional:  # nothing of it has run yet: it says nothing of the model (issue 16)
+                    self.evidence.add_not_built(cell, error)
+                raise
         self._look_ahead(cell, runtime, board.facts)
         bundle = make_bundle(artifact, cell.backend, runtime)
         record.facts["bundle"] = {"sha256": bundle.sha256, **runtime.described}
@@ -261,7 +269,7 @@ class Run:
         other = "; Model(measure={…}) chooses other sizes" if sizes else ""
         self.tell(
             f"{cell.id}: the first inference took {seconds / samples:.2g} s{at}; {samples} of them would take "
-            f"{seconds:.0f} s, and --time-limit ends it after {limit:g} s{other}"
+            f"{seconds:.0f} s, and {limit:g} s are allowed: {_longer(seconds)}{other}"
         )
         return True
 
@@ -269,7 +277,9 @@ class Run:
         limit = self.options.time_limit_s
         line = f"{cell.id}: {samples} samples, about {seconds:.0f} s"
         if seconds > limit:
-            line = f"{cell.id}: {samples} samples would take {seconds:.0f} s; --time-limit ends it after {limit:g} s"
+            line = (
+                f"{cell.id}: {samples} samples would take {seconds:.0f} s, {limit:g} s are allowed: {_longer(seconds)}"
+            )
         self.tell(line)
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
@@ -310,11 +320,17 @@ class Run:
         self._board = None
 
 
+def _longer(seconds: float) -> str:
+    """The option that gives so many seconds of samples their time: processes start and warm up in it, too."""
+    return f"--time-limit {float(f'{SPARE * seconds:.2g}'):.0f}"
+
+
 def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, stopped: bool) -> None:
     """Say of every cell what no test said: a gate must not open because a test was skipped.
 
     A cell in which no test came to anything is an error. In a run that was not narrowed down, a limit on a metric
-    that no test checked is INCONCLUSIVE; so is a cell that a run never came to because it was stopped.
+    that no test checked is INCONCLUSIVE; so is a cell that a run never came to because it was stopped. Of a backend
+    that this host cannot build, and that may be left out, it is said already that nothing was measured.
     """
     metrics = {metric.limit_key: metric for metric in (*known_metrics().values(), PARITY)}
     for cell in cells:
@@ -328,7 +344,8 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
                 "The suite is tests/hil in a clone, `pytest --pyargs harness.suite -m hil …` elsewhere",
             )
         checked = {check.finding.metric.name for check in record.checks}
-        for limit in cell.limits if not narrowed and not (record.errors or record.unavailable) else ():
+        said = record.errors or record.unavailable or record.not_built
+        for limit in cell.limits if not narrowed and not said else ():
             metric = metrics.get(limit.key)
             if metric is not None and metric.name not in checked:
                 finding = Finding(metric, missing="a limit is set, and no test of this metric ran")

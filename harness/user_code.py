@@ -7,6 +7,7 @@ counts while it runs, and not for hilgate's own arithmetic beside it (issue 15).
 from __future__ import annotations
 
 import functools
+import re
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ JIT_DEPRECATED = r"`torch\.jit\.\w+` is deprecated"
 
 # Of an error's text: a state_dict that does not fit has a thousand names in it.
 LONGEST = 2000
+
+# What looks like a relative path of a file in an error's text.
+FILE_NAME = re.compile(r"(?<![\w/])[\w.][\w./+-]*\.\w+")
 
 # The folders of model files: what lies there is the user's, wherever that is.
 _folders: set[Path] = set()
@@ -68,11 +72,23 @@ def words(error: BaseException) -> str:
 
 def missing_file_hint(error: BaseException) -> str:
     """Say where a file was looked for that the user's code names by a relative path; "" where that is not the error."""
-    name = getattr(error, "filename", None)
-    if not isinstance(error, FileNotFoundError) or not isinstance(name, str) or Path(name).is_absolute():
+    name = getattr(error, "filename", None) if isinstance(error, FileNotFoundError) else None
+    name = name if isinstance(name, str) else _named_beside(error)
+    if not name or Path(name).is_absolute():
         return ""
     beside = f"Path(__file__).with_name({name!r})" if Path(name).name == name else f"Path(__file__).parent / {name!r}"
     return f"a relative path begins at the current folder, {Path.cwd()}; beside the model file it is {beside}"
+
+
+def _named_beside(error: BaseException) -> str:
+    """The relative path in an error's text that lies beside a model file, and not in the current folder.
+
+    torch.jit.load and readers written in C or Rust raise errors of their own, without the file's name (issue 16).
+    """
+    for name in FILE_NAME.findall(words(error)):
+        if not Path(name).exists() and any((folder / name).is_file() for folder in _folders):
+            return str(name)
+    return ""
 
 
 def import_from_source(folder: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..backends import load_backend
 from ..bundle.planning import plan_runtime
 from ..device import Device
-from ..errors import HilgateError
+from ..errors import BackendError, HilgateError
 from ..isa.wheels import outlook
 from .report import OK, SKIPPED, WARNING, Check, failed
 from .text import say, size
@@ -25,7 +26,12 @@ def runtimes(device: Device, facts: Mapping[str, Any], *, offline: bool) -> Iter
         try:
             yield _runtime(device, backend, name, facts, offline)
         except HilgateError as error:
-            yield failed(name, error)
+            check = failed(name, error)
+            if isinstance(error, BackendError) and backend in device.optional:
+                check = replace(
+                    check, mark=WARNING, found=f"{check.found}\na run leaves it out, unless --backend names it"
+                )
+            yield check
 
 
 def _runtime(device: Device, backend_name: str, name: str, facts: Mapping[str, Any], offline: bool) -> Check:

@@ -17,6 +17,7 @@ from ..finding import Finding
 from ..inputs import Arrays
 from ..limits import Metric
 from ..model import Array, Input, Model
+from ..nesting import describe_arguments, describe_value
 from ..parity.inputs import SAMPLES, samples_of
 from ..user_code import missing_file_hint, users_code, words
 
@@ -103,15 +104,18 @@ def _read_all(built: BuiltModel) -> tuple[dict[str, Array], Array, bool, int]:
     """(inputs by name, labels, stacked, samples in a set) of all samples; the last two as SampleSet has them."""
     model, where = built.model, f"{built.file.path}: samples"
     assert model.samples is not None
+    returned: Any = None
     wanted = "({input name: array[N, …]}, labels[N]), N > 0"
     try:
         with users_code():
-            arrays, labels = model.samples()
+            returned = model.samples()
+            arrays, labels = returned
             given = {item.name: np.asarray(arrays[item.name]) for item in model.inputs}
             answers = np.asarray(labels)
         columns = {item.name: given[item.name].astype(item.dtype, copy=False) for item in model.inputs}
     except (Exception, SystemExit) as error:
-        found, hint = words(error), missing_file_hint(error)
+        said = "" if returned is None else f"\nit returned {describe_value(returned)}"
+        found, hint = f"{words(error)}{said}", missing_file_hint(error)
         raise ModelError("samples() cannot be used", wanted=wanted, found=found, where=where, hint=hint) from error
     if answers.ndim == 0 or len(answers) == 0:
         raise ModelError("the samples have no labels", wanted=wanted, found=f"labels{list(answers.shape)}", where=where)
@@ -267,19 +271,21 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
     """
     function = built.model.score or _top1
     labels = _labels(built, samples).copy()  # score() may write to them
+    given = ""
     try:
         joined = [samples.join(column) for column in zip(*outputs, strict=True)]
         if len(joined) != len(built.outputs):
             raise ValueError(f"wanted the outputs {', '.join(built.outputs)}; found {len(joined)}")
         outcome = rebuild(built.structure, iter(joined))
+        given = f"\nit was given\n{describe_arguments(outputs=outcome, labels=labels)}"  # it may change them
         with users_code():
             value = float(function(outcome, labels))
     except (Exception, SystemExit) as error:
-        found = words(error)
-        raise ModelError("score() cannot be used", found=found, where=str(built.file.path)) from error
+        found, where, hint = f"{words(error)}{given}", str(built.file.path), missing_file_hint(error)
+        raise ModelError("score() cannot be used", found=found, where=where, hint=hint) from error
     if not math.isfinite(value):
         raise ModelError(
-            "score() is not usable", wanted="a finite number", found=str(value), where=str(built.file.path)
+            "score() is not usable", wanted="a finite number", found=f"{value}{given}", where=str(built.file.path)
         )
     return value
 

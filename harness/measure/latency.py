@@ -71,7 +71,8 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
     """
     metric = DEADLINE_MISS_RATE
     if deadline_ms is None:
-        return Finding(metric, not_applicable="the model file sets no deadline: limits={'deadline_ms': …}")
+        why = "the model file sets no deadline: limits={'deadline_ms': …}"
+        return Finding(metric, not_applicable=why, unasked=limit is None)
     needed = quantiles.samples_for_proportion(limit) if limit is not None and 0 < limit < 1 else 1
     what = "" if limit is None else f"showing a rate of {limit:g}"
     rule = Rule(Misses(deadline_ms), needed, what, limit, deadline_ms, _too_few(measured))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import math
+import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..cell import Cell
 from ..checks import Check, Verdict
 from ..evidence import CellRecord
 from ..inputs import describe_sizes
@@ -32,6 +35,8 @@ STYLES = {
 NOTE_WIDTH = 240
 # A column where there are many on a narrow terminal: the longest verdict in one piece.
 NARROW = len(Verdict.INCONCLUSIVE)
+# Architectures, as a buyer of boards calls them.
+MACHINES = {"x86_64": "x86-64", "aarch64": "arm64"}
 # Of a profile's operators the most costly ones.
 OPERATORS = 10
 
@@ -41,7 +46,8 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=color, color_system="standard" if color else None)
     for _, group in groupby(records, key=lambda record: record.cell.key[:2]):
-        cells = list(group)
+        everything = list(group)
+        cells = [record for record in everything if record.not_built is None or record.checks] or everything
         device = cells[0].cell.device
         emulated = ", emulated" if device.emulated else ""
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
@@ -49,10 +55,23 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
             console.print(Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
         table = _table(cells)
         console.print(table if table.__rich_measure__(console, console.options).minimum <= width else _narrow(cells))
-        for line in (*_reasons(cells), *_operators(cells)):
+        for line in (*_reasons(cells), *_not_built(everything), *_operators(cells)):
             console.print(line)
         console.print()
     return output.getvalue()
+
+
+def remark_on_local(cells: Iterable[Cell], shipped: Path) -> str:
+    """Say what the figures of a run on this machine alone are not; "" where a device of the user's own was measured.
+
+    Args:
+        shipped: the folder of hilgate's own devices.
+    """
+    if any(cell.device.path.resolve() != (shipped / "local.toml").resolve() for cell in cells):
+        return ""
+    machine = MACHINES.get(platform.machine(), platform.machine())
+    other = "--device qemu-pi4 for arm64's answers and memory, " if machine != MACHINES["aarch64"] else ""
+    return f"times of this {machine} machine; {other}hilgate add for your board"
 
 
 def unjudged(records: Iterable[CellRecord]) -> str:
@@ -185,6 +204,18 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
         yield Text.assemble((f"{what}", STYLES[verdict]), f" ({', '.join(backends)}): {reason}")
 
 
+def _not_built(records: Iterable[CellRecord]) -> Iterator[Text]:
+    """The backends that were left out because this host cannot build them: each reason once, on a line of its own."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if (error := record.not_built) is not None:
+            seen = f" ({error.found.splitlines()[0]})" if error.found else ""
+            reason = "; ".join(filter(None, [f"{error.what}{seen}", error.hint]))
+            found.setdefault(reason, []).append(record.cell.backend.name)
+    for reason, backends in found.items():
+        yield Text.assemble((", ".join(backends), STYLES[Verdict.NOT_APPLICABLE]), f": not built here: {reason}")
+
+
 def _operators(cells: Iterable[CellRecord]) -> Iterable[Text]:
     """Which operators the instructions went to, where that was asked for."""
     for record in cells:
@@ -203,7 +234,7 @@ def _by_reason(record: CellRecord) -> dict[tuple[Verdict, str], list[str]]:
     """Metrics that one thing is said of."""
     found: dict[tuple[Verdict, str], list[str]] = {}
     for check in record.checks:
-        if check.reason:
+        if check.reason and not check.finding.unasked:
             found.setdefault((check.verdict, check.reason), []).append(check.finding.metric.name)
     return found
 

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from tests.support.namespaces import require_namespaces
+
 from .conftest import MODEL, Project
 
 ONNX = ("--backend", "onnxruntime")
@@ -210,6 +212,7 @@ def test_without_a_compiler_a_native_cell_says_so_and_the_others_go_on(project: 
 
 @pytest.mark.parametrize("full", ["build", "cache"])
 def test_a_full_disk_is_a_clear_error(project: Project, full: str) -> None:
+    require_namespaces(user=True)
     (project.folder / full).mkdir()
     if full == "cache":
         project.environment["HILGATE_CACHE"] = str(project.folder / "cache")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.namespaces import require_namespaces
 from tests.support.proxy import FlakyProxy
 from tests.support.sshd import Board, BoardError, BoardServer
 
@@ -200,6 +201,7 @@ def test_everything_is_gone_after_the_end() -> None:
 
 
 def test_everything_is_gone_when_the_starter_is_killed() -> None:
+    require_namespaces()
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", STARTER], cwd=root, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.emulator.building import NEEDED_BYTES
+from tests.support.namespaces import require_namespaces
 
 from .emulated import NAME
 
@@ -95,6 +96,7 @@ def test_it_is_removed(desk: Desk, built: list[str]) -> None:
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_done(tmp_path: Path) -> None:
     """A small one that is mounted for the command alone."""
+    require_namespaces(user=True)
     command = f"{sys.executable} -c 'from harness.cli import main; main()' image build {NAME}"
     script = SMALL.format(folder=tmp_path, command=command)
     done = subprocess.run(

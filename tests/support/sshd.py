@@ -25,16 +25,12 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support.board_files import ADMIN_PATH, HOST, USER, Board, BoardError, BoardFiles
+from tests.support.namespaces import require_namespaces
 from tests.support.processes import Process, descendants
 
 __all__ = ["Board", "BoardError", "BoardServer"]
 
 SECONDS = 20.0
-HINT = (
-    "It needs mount, pid and (unless it runs as root) user namespaces: in a container give it CAP_SYS_ADMIN; elsewhere "
-    "look at the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and "
-    "kernel.apparmor_restrict_unprivileged_userns."
-)
 
 
 class BoardServer:
@@ -52,6 +48,7 @@ class BoardServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> BoardServer:
+        require_namespaces()
         # Not pytest's tmp_path: nobody but the one who runs the tests may pass through it.
         self.folder = Path(tempfile.mkdtemp(prefix="board-"))
         self._files = BoardFiles(self.folder, self._board)
@@ -204,7 +201,7 @@ class BoardServer:
         self._process = None
         if "Address already in use" in said():
             return False
-        raise BoardError(f"sshd did not start, by {' '.join(command)}:\n{said()}\n{HINT}")
+        raise BoardError(f"sshd did not start, by {' '.join(command)}:\n{said()}")
 
     def _command(self, setup: Path) -> list[str]:
         as_root = [] if self._files.second else ["--user", "--map-root-user"]

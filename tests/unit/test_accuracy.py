@@ -160,6 +160,13 @@ def test_samples_get_the_inputs_type_and_order() -> None:
     [
         pytest.param([ONE], lambda: 1 / 0, "samples() cannot be used", "ZeroDivisionError", id="raises"),
         pytest.param([ONE], {"x": counted(3, 2)}, "samples() cannot be used", "ValueError", id="no-labels"),
+        pytest.param(
+            [ONE],
+            ({"y": counted(3, 2)}, [0] * 3),
+            "samples() cannot be used",
+            "it returned a tuple of 2, [a dict of 1, 'y': float32 (3, 2)], [a list of 3, an int, an int, an int]",
+            id="what-it-returned",
+        ),
         pytest.param([ONE], ({"y": counted(3, 2)}, [0] * 3), "samples() cannot be used", "'x'", id="other-names"),
         pytest.param([ONE], ({"x": [[1], [2, 3]]}, [0] * 2), "samples() cannot be used", "ValueError", id="ragged"),
         pytest.param([ONE], ({"x": [["a", "b"]]}, [0]), "samples() cannot be used", "ValueError", id="texts"),
@@ -253,6 +260,14 @@ def test_an_output_that_does_not_count_samples_is_stacked_call_by_call() -> None
         pytest.param(lambda x: x[..., None], None, "output (4, 2, 1), labels (4,)", id="top-1-of-three-axes"),
         pytest.param(same, lambda outputs, labels: 1 / 0, "ZeroDivisionError", id="raises"),
         pytest.param(same, lambda outputs, labels: outputs, "TypeError", id="no-number"),
+        pytest.param(
+            lambda x: (x, {"sum": x.sum(1)}),
+            lambda outputs, labels: outputs["boxes"],
+            "it was given\noutputs: a tuple of 2, float32 (4, 2), [a dict of 1, 'sum': float32 (4,)]\n"
+            "labels: int64 (4,)",
+            id="what-it-was-given",
+        ),
+        pytest.param(same, lambda outputs, labels: float("nan"), "outputs: float32 (4, 2)", id="and-when-not-finite"),
         pytest.param(same, lambda outputs, labels: float("nan"), "nan", id="not-finite"),
     ],
 )

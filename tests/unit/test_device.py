@@ -400,6 +400,12 @@ def test_packages_of_a_base_are_taken_away_with_an_empty_list(write: Write) -> N
     assert load("child").runtime == Runtime(python="3.11", environment="/opt/venv")
 
 
+def test_what_may_be_left_out_says_the_devices_own_file_and_no_base(write: Write) -> None:
+    write("base", LOCAL + 'optional = ["onnxruntime"]\n')
+    write("child", 'extends = "base"\n[device]\nbackends = ["torchscript"]')
+    assert (load("base").optional, load("child").optional) == (("onnxruntime",), ())
+
+
 def test_limits_of_a_base_stay_beside_those_of_the_extending_file(write: Write) -> None:
     write("board", FULL)
     write("child", 'extends = "board"\n[limits]\nmemory_peak_mib = 7\n[limits.libtorch]\nload_time_s = 9')
@@ -632,6 +638,12 @@ def test_an_unknown_key_suggests_what_was_meant(write: Write, text: str, key: st
         pytest.param(board("backends = []"), "at least one backend", ["device.backends"], id="no-backend"),
         pytest.param(
             board('backends = ["a", "b", "a"]'), "each backend once", ["device.backends"], id="a-backend-twice"
+        ),
+        pytest.param(
+            LOCAL + 'optional = ["libtorch"]',
+            "some of the backends",
+            ["device.optional", "device.backends"],
+            id="optional-and-not-listed",
         ),
     ],
 )

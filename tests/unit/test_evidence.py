@@ -16,7 +16,7 @@ from harness.backends import load_backend
 from harness.cell import Cell
 from harness.checks import Check, Verdict
 from harness.device import Device
-from harness.errors import InputError
+from harness.errors import BackendError, InputError
 from harness.evidence import CellRecord, Evidence
 from harness.finding import Finding
 from harness.limits import Metric
@@ -112,6 +112,40 @@ def test_a_device_that_cannot_be_used_leaves_its_cells_open_and_what_was_measure
 def test_of_a_device_that_cannot_be_used_another_ones_cells_know_nothing(evidence: Evidence) -> None:
     evidence.add_unavailable("pi5", "in use")
     assert [cell["error"] for cell in written(evidence)["cells"]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict"),
+    [
+        pytest.param([], "NOT_APPLICABLE", id="nothing"),
+        pytest.param([Verdict.PASS], "NOT_APPLICABLE", id="what-needs-no-build-is-no-pass"),
+        pytest.param([Verdict.MEASURED, Verdict.FAIL], "FAIL", id="a-fail-stays"),
+        pytest.param([Verdict.INCONCLUSIVE], "INCONCLUSIVE", id="doubt-stays"),
+    ],
+)
+def test_a_backend_that_was_not_built_is_never_a_pass(evidence: Evidence, checks: list[Verdict], verdict: str) -> None:
+    for one in checks:
+        evidence.add_check(TORCH, check(one))
+    evidence[TORCH].pending.add("test")
+    evidence.add_not_built(TORCH, BackendError("no compiler", hint="install g++"))
+    cell = written(evidence)["cells"][0]
+    assert (cell["verdict"], cell["error"], cell["unfinished"]) == (verdict, None, [])
+    assert cell["not_built"] == "no compiler\n  next:   install g++"
+
+
+@pytest.mark.parametrize(
+    ("built", "verdict"), [pytest.param(True, "PASS", id="one"), pytest.param(False, "INCONCLUSIVE", id="none")]
+)
+def test_a_run_passes_without_a_backend_only_where_another_was_measured(
+    evidence: Evidence, built: bool, verdict: str
+) -> None:
+    evidence.add_not_built(TORCH, BackendError("no compiler"))
+    if built:
+        evidence.add_check(ONNX, check(Verdict.PASS))
+    else:
+        evidence.add_not_built(ONNX, BackendError("no compiler"))
+    evidence.finish(keep=[TORCH, ONNX])
+    assert written(evidence)["verdict"] == verdict
 
 
 def test_a_value_that_json_lacks_is_written_as_text(evidence: Evidence) -> None:

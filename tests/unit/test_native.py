@@ -152,21 +152,46 @@ def test_other_headers_have_another_identity(tmp_path: Path, monkeypatch: pytest
     assert provide_headers(print).identity != before
 
 
-@pytest.mark.parametrize(
-    ("there", "missing"),
-    [
-        pytest.param([API, "boost/json.hpp"], "nlohmann/json.hpp", id="json"),
-        pytest.param([PARSER], "onnxruntime_cxx_api.h", id="onnxruntime"),
-    ],
-)
-def test_a_header_that_is_missing_where_the_user_says_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: list[str], missing: str
-) -> None:
-    monkeypatch.setenv("HILGATE_HEADERS", str(touch(tmp_path / "mine", *there)))
+def test_a_header_that_is_missing_where_the_user_says_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILGATE_HEADERS", str(touch(tmp_path / "mine", PARSER)))
     with pytest.raises(BackendError) as caught:
         provide_headers(print)
-    assert (caught.value.wanted, caught.value.where) == (missing, "$HILGATE_HEADERS")
+    assert (caught.value.wanted, caught.value.where) == ("onnxruntime_cxx_api.h", "$HILGATE_HEADERS")
     assert str(tmp_path / "mine") in caught.value.found
+
+
+@pytest.mark.parametrize("there", [[API], [API, "boost/json.hpp"]])
+def test_json_is_the_packages_own_where_the_user_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: list[str]
+) -> None:
+    monkeypatch.setenv("HILGATE_HEADERS", str(touch(tmp_path / "mine", *there)))
+    headers = provide_headers(print)
+    assert headers.onnxruntime_folders[0] in [(tmp_path / "mine" / name).parent for name in there]
+    assert "NLOHMANN_JSON_VERSION_MAJOR" in (headers.json / PARSER).read_text(encoding="utf-8")
+
+
+def test_what_libtorch_is_built_with_needs_no_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    headers = provide_headers(print, onnxruntime=False)
+    assert ((headers.json / PARSER).is_file(), headers.onnxruntime_folders) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("lacks", "arch", "install"),
+    [
+        pytest.param("apt-get", "x86_64", "sudo dnf install gcc-c++", id="fedora"),
+        pytest.param("apt-get", "aarch64", "sudo dnf install gcc-c++-aarch64-linux-gnu", id="fedora-cross"),
+        pytest.param("nothing", "x86_64", f"{INSTALL} g++", id="debian-with-dnf"),
+    ],
+)
+def test_the_compiler_is_installed_as_the_host_installs_things(
+    monkeypatch: pytest.MonkeyPatch, lacks: str, arch: str, install: str
+) -> None:
+    there = {"dnf", "apt-get"} - {lacks}
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name in there else None)
+    with pytest.raises(BackendError, match="compiler for it") as caught:
+        find_compiler(arch, print)
+    assert caught.value.hint.startswith(f"{install}, or name one")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The table at the end of a run: every metric, value, verdict and reason is in it, however wide the terminal."""
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,19 @@ import pytest
 from harness import Input, Model
 from harness.backends import load_backend
 from harness.cell import Cell
-from harness.checks import Check, Verdict
+from harness.checks import Check, Verdict, judge
 from harness.device import Device
+from harness.errors import BackendError
 from harness.evidence import CellRecord
 from harness.finding import Finding
 from harness.limits import Limit, Metric
 from harness.measure import known_metrics
+from harness.measure.latency import deadline_miss_rate
+from harness.measure.sampling import Measurement
 from harness.model_file import ModelFile
 from harness.parity import PARITY
-from harness.report.terminal import STYLES, render
+from harness.report.terminal import STYLES, remark_on_local, render
+from harness.shipped import DEVICES
 
 METRICS = {**known_metrics(), "parity": PARITY}
 P99 = METRICS["latency_p99_ms"]
@@ -138,6 +143,16 @@ def test_a_reason_is_there_once_with_the_backends_that_it_holds_for(width: int) 
     assert lines.count("accuracy (torchscript): wanted ≥ 0.95") == 1
 
 
+@pytest.mark.parametrize(("rate", "lines"), [pytest.param(None, 0, id="no-limit"), pytest.param(0.1, 1, id="a-limit")])
+def test_that_no_deadline_is_set_is_said_to_whoever_asked_how_often_it_is_missed(
+    rate: float | None, lines: int
+) -> None:
+    one = judge(deadline_miss_rate(Measurement(), None, rate, ""), [])
+    text = shown(record("torchscript", one))
+    assert (row(text, "deadline_miss_rate")[1], text.count("sets no deadline")) == ("NOT_APPLICABLE", lines)
+    assert "sets no deadline" in one.as_evidence()["reason"]
+
+
 def test_reasons_that_differ_are_all_there() -> None:
     text = shown(
         record("torchscript", check(verdict=Verdict.FAIL, reason="found 40 ms")),
@@ -157,6 +172,47 @@ def test_reasons_that_differ_are_all_there() -> None:
 )
 def test_errors_and_notes_are_there_as_they_are(more: dict[str, Any], line: str) -> None:
     assert line in shown(record("torchscript", **more)).splitlines()
+
+
+def test_backends_that_were_not_built_are_one_line_below_the_table_and_no_column() -> None:
+    missing = BackendError("no compiler", found="not on the PATH\nof yours", hint="install g++")
+    other = BackendError("no headers")
+    cells = [
+        record("torchscript", check()),
+        *(record(name, not_built=missing) for name in ("libtorch", "onnxruntime-cpp")),
+    ]
+    text = shown(*cells, record("onnxruntime", not_built=other))
+    assert row(text, "verdict") == ["verdict", "PASS", ""]
+    lines = text.splitlines()
+    assert "libtorch, onnxruntime-cpp: not built here: no compiler (not on the PATH); install g++" in lines
+    assert "onnxruntime: not built here: no headers" in lines
+
+
+def test_where_nothing_was_built_the_table_says_not_applicable() -> None:
+    text = shown(record("libtorch", not_built=BackendError("no compiler")))
+    assert row(text, "verdict") == ["verdict", "NOT_APPLICABLE", ""]
+
+
+@pytest.mark.parametrize(
+    ("machine", "remark"),
+    [
+        pytest.param(
+            "x86_64",
+            "times of this x86-64 machine; --device qemu-pi4 for arm64's answers and memory, "
+            "hilgate add for your board",
+            id="x86-64",
+        ),
+        pytest.param("aarch64", "times of this arm64 machine; hilgate add for your board", id="arm64"),
+    ],
+)
+def test_a_run_on_local_alone_says_what_its_figures_are_not(
+    monkeypatch: pytest.MonkeyPatch, machine: str, remark: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    own = record("torchscript").cell
+    local = replace(own, device=replace(own.device, path=DEVICES / "local.toml"))
+    assert remark_on_local([local, local], DEVICES) == remark
+    assert remark_on_local([local, own], DEVICES) == ""
 
 
 @pytest.mark.parametrize(

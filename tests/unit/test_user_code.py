@@ -4,11 +4,15 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 
+from harness import user_code
 from harness.errors import ModelError
 from harness.user_code import LONGEST, is_installed, missing_file_hint, users_code, words
 
@@ -113,3 +117,28 @@ def test_a_relative_path_is_said_to_begin_at_the_current_folder() -> None:
     assert "Path(__file__).with_name('net.pt')" in missing_file_hint(FileNotFoundError(2, "No such file", "net.pt"))
     assert missing_file_hint(FileNotFoundError(2, "No such file", "/net.pt")) == ""
     assert missing_file_hint(ValueError("net.pt")) == ""
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        pytest.param(lambda: torch.jit.load("mynet.pt"), id="torch.jit.load"),  # type: ignore[no-untyped-call]
+        pytest.param(lambda: onnxruntime.InferenceSession("weights/net.onnx"), id="onnxruntime, in a folder"),
+        pytest.param(lambda: torch.load("mynet.pt"), id="torch.load"),
+    ],
+)
+def test_a_file_beside_the_model_file_is_found_in_the_words_of_any_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[], object]
+) -> None:
+    for name in ("project/mynet.pt", "project/weights/net.onnx", "here/other"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(user_code, "_folders", {tmp_path / "project"})
+    with pytest.raises(Exception, match="net") as caught:
+        load()
+    assert f"begins at the current folder, {tmp_path / 'here'}; beside the model file" in missing_file_hint(
+        caught.value
+    )
+    monkeypatch.setattr(user_code, "_folders", {tmp_path / "here"})
+    assert isinstance(caught.value, FileNotFoundError) or missing_file_hint(caught.value) == ""

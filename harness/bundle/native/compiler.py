@@ -74,12 +74,11 @@ def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
             hint="correct it, or leave it unset",
         )
     if program is None:
-        package = "g++" if native else f"g++-{arch.replace('_', '-')}-linux-gnu"
         raise BackendError(
             f"no runner can be built for {arch}: there is no C++ compiler for it",
             wanted=f"{wanted}, C++17 (g++ 9 or newer)",
             found="not on the PATH",
-            hint=f"sudo apt-get install {package}, or name one: {variable}=PROGRAM",
+            hint=f"{_install_line(arch, native=native)}, or name one: {variable}=PROGRAM",
         )
     version = run([program, "--version"], "the C++ compiler does not run").splitlines()[0]
     if native and not board:
@@ -88,6 +87,13 @@ def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
     flags, link_flags = _flags(sysroot, arch)
     cmake = ["-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={arch}", f"-DCMAKE_SYSROOT={sysroot}"]
     return Compiler(program, arch, version, sysroot, _identity(sysroot), flags, link_flags, cmake)
+
+
+def _install_line(arch: str, *, native: bool) -> str:
+    """How the compiler for an architecture is installed on this host: as Debian and Ubuntu do it, or as Fedora does."""
+    if shutil.which("dnf") and not shutil.which("apt-get"):
+        return "sudo dnf install gcc-c++" + ("" if native else f"-{arch}-linux-gnu")
+    return "sudo apt-get install g++" + ("" if native else f"-{arch.replace('_', '-')}-linux-gnu")
 
 
 def _identity(sysroot: Path) -> str:

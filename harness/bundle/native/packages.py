@@ -1,21 +1,26 @@
-"""Debian's headers and a sysroot, unpacked below the cache through an apt root of their own: nothing is installed.
+"""The headers that runners are built with, and a sysroot.
+
+nlohmann/json.hpp is a package of Python's, one of hilgate's own dependencies. ONNX Runtime's headers, which no wheel
+has, and the sysroot are Debian's, unpacked below the cache through an apt root of their own: nothing is installed.
 
     packages/KEY/root/           what the packages hold
     packages/KEY/versions.json   NAME: VERSION
 
 A host that is not Debian, or has no network, names folders of its own:
 
-    HILGATE_HEADERS=DIR           with onnxruntime_cxx_api.h, and nlohmann/json.hpp
+    HILGATE_HEADERS=DIR           with onnxruntime_cxx_api.h, and, if need be, a nlohmann/json.hpp in place of ours
     HILGATE_SYSROOT_AARCH64=DIR   a root file system of that architecture, with its C and C++ headers (also …_X86_64)
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +37,9 @@ STORE, ROOT, VERSIONS = "packages", "root", "versions.json"
 HEADERS = "HILGATE_HEADERS"
 # Of trixie, whose onnxruntime is the first that Debian has. Headers of 1.21 do for every later one: the C API is a
 # table with a version.
-HEADER_SUITE, HEADER_PACKAGES = "trixie", ("libonnxruntime-dev", "nlohmann-json3-dev")
+HEADER_SUITE, HEADER_PACKAGES = "trixie", ("libonnxruntime-dev",)
+PARSER, API = "nlohmann/json.hpp", "onnxruntime_cxx_api.h"
+PARSER_PACKAGE = "nlohmann_json"
 # As old as the boards' own, for what is built with a C library runs with that one or a newer one.
 SYSROOT_SUITE = "bookworm"
 SYSROOT_PACKAGES = (
@@ -74,31 +81,43 @@ def provide_headers(say: Say, *, onnxruntime: bool = True) -> Headers:
         BackendError: they cannot be had.
         StorageError: the cache cannot be written.
     """
-    if named := os.environ.get(HEADERS):
-        folder = Path(named)
-        hint = f"put all of them below one folder, and name that: {HEADERS}=DIR"
-        return _headers(folder, onnxruntime, f"${HEADERS}", hint)
-    root = _provide(HEADER_SUITE, DEBIAN_ARCH["x86_64"], HEADER_PACKAGES, say)
-    return _headers(root / "usr" / "include", onnxruntime, "Debian's packages", "")
-
-
-def _headers(folder: Path, onnxruntime: bool, where: str, hint: str) -> Headers:
-    found = {}
-    for name in ("nlohmann/json.hpp", *(["onnxruntime_cxx_api.h"] if onnxruntime else [])):
-        path = min(folder.rglob(name), key=lambda path: len(path.parts), default=None)
-        if path is None:
-            raise BackendError(
-                "a header that runners need is missing",
-                wanted=name,
-                found=f"none below {folder}",
-                where=where,
-                hint=hint,
-            )
-        found[name] = path
-    parser, *apis = found.values()
+    named = os.environ.get(HEADERS)
+    if named:
+        hint = f"put it below that folder, or name another one: {HEADERS}=DIR"
+        apis = [_find(API, Path(named), f"${HEADERS}", hint)] if onnxruntime else []
+        # The user's own, where there is one.
+        parser = min(Path(named).rglob(PARSER), key=_depth, default=None) or _installed_parser()
+    else:
+        parser = _installed_parser()  # looked for before anything is fetched
+        apis = []
+        if onnxruntime:
+            root = _provide(HEADER_SUITE, DEBIAN_ARCH["x86_64"], HEADER_PACKAGES, say)
+            apis = [_find(API, root / "usr" / "include", "Debian's packages", "")]
     files = [*sorted(parser.parent.rglob("*.hpp")), *(path for api in apis for path in sorted(api.parent.glob("*.h")))]
     identity = hashlib.sha256(json.dumps([file_sha256(path) for path in files]).encode()).hexdigest()
     return Headers(parser.parent.parent, tuple(api.parent for api in apis), identity)
+
+
+def _installed_parser() -> Path:
+    """The header of the package from PyPI, beside whatever Python runs."""
+    spec = importlib.util.find_spec(PARSER_PACKAGE)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    hint = f"reinstall it: {sys.executable} -m pip install --force-reinstall nlohmann-json"
+    where = f"the package {PARSER_PACKAGE}, which hilgate depends on"
+    return _find(PARSER, Path(*folders[:1] or [sys.prefix, PARSER_PACKAGE]), where, hint)
+
+
+def _find(name: str, folder: Path, where: str, hint: str) -> Path:
+    """A header, wherever it is below a folder; of several the one that lies highest."""
+    path = min(folder.rglob(name), key=_depth, default=None)
+    if path is None:
+        what = "a header that runners need is missing"
+        raise BackendError(what, wanted=name, found=f"none below {folder}", where=where, hint=hint)
+    return path
+
+
+def _depth(path: Path) -> int:
+    return len(path.parts)
 
 
 def provide_sysroot(arch: str, say: Say) -> Path:
