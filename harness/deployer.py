@@ -90,6 +90,7 @@ class Deployer:
                 self.timeouts,
                 self.device_time,
                 cause_of_death=self._cause_of_death,
+                binding=self.bundle.binding,
             )
             self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)

@@ -16,6 +16,7 @@ from .deployment import Timeouts
 from .errors import AgentFailure, HilgateError
 from .evidence import REPLAY
 from .export import Artifact
+from .export.given import GIVEN
 from .inputs import Arrays
 from .model import Array
 from .parity.comparison import Difference
@@ -84,6 +85,8 @@ class Investigation:
 
     def locate(self, recipes: Sequence[Recipe]) -> Location | NotLocated:
         """Where in the model inputs that fail go wrong; the node alone is kept beside the replay."""
+        if self.artifact.exporter == GIVEN:
+            return NotLocated("the artifact is a file that was given: only an export is known by the model's modules")
         built, reference = self.run.built(self.cell.file)
         self.deployer.close()
         reference.release()
