@@ -116,13 +116,20 @@ class Deployment:
             raise self._broken(ProtocolError, "something else than our agent answered", found=repr(frame.header))
 
     def load(
-        self, entry: str, inputs: Inputs, *, settings: Mapping[str, Any], options: Mapping[str, Any]
+        self,
+        entry: str,
+        inputs: Inputs,
+        *,
+        settings: Mapping[str, Any],
+        options: Mapping[str, Any],
+        operators: Sequence[str] = (),
     ) -> LoadReport:
         """Import the runtime, load the artifact, infer once.
 
         Args:
             settings: what every backend sets alike; see Device.settings.
             options: the backend's own.
+            operators: what registers operators first; see Runtime.
 
         Raises:
             AgentFailure: the runtime refused; its reason is in the message.
@@ -130,6 +137,8 @@ class Deployment:
         """
         start = time.perf_counter()
         header = {"op": "load", "artifact": entry, **settings, "options": dict(options), "inputs": [*inputs]}
+        if operators:
+            header["operators"] = list(operators)
         reply = self._call(header, [*inputs.values()], max(self.timeouts.load_s, self.timeouts.call_s))
         self.device_time.seconds += time.perf_counter() - start
         said, names, first = reply.header, list(reply.header["outputs"]), reply.tensors

@@ -171,7 +171,7 @@ class Run:
         check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
-            runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
+            runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell, cell.file.model.imports)
         self._look_ahead(cell, runtime, board.facts)
         bundle = make_bundle(artifact, cell.backend, runtime)
         record.facts["bundle"] = {"sha256": bundle.sha256, **runtime.described}

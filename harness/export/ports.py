@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from ..errors import ModelError
 from ..model import Input
 from .shapes import Size
 
+# What structure names an output that has no key of its own.
+PLACED = re.compile(r"output(_\d+)*")
 # So many inputs or outputs without a name of the model's are tried in other orders.
 MOST_UNNAMED = 6
 
@@ -24,11 +27,13 @@ class Port:
     Attributes:
         dtype: numpy's name of the element type; "" where nothing is said.
         sizes: None where nothing is said; see Declared.
+        placed: whether its name only says its place, as in a tuple that TorchScript returns: then no name decides.
     """
 
     name: str
     dtype: str = ""
     sizes: Sequence[Size] | None = None
+    placed: bool = False
 
     def __str__(self) -> str:
         sizes = (
@@ -101,7 +106,11 @@ class Matching:
             ModelError: there is no way, or there are several.
         """
         names = [port.name for port in self.wanted]
-        named = {place: names.index(port.name) for place, port in enumerate(self.ports) if port.name in names}
+        named = {
+            place: names.index(port.name)
+            for place, port in enumerate(self.ports)
+            if port.name in names and not port.placed
+        }
         if self.what == "input" and (wrong := [text for pair in named.items() if (text := self._said(misfit, *pair))]):
             raise self._unfit(wrong[0])
         rest = [place for place in range(len(self.ports)) if place not in named]
@@ -155,8 +164,8 @@ class Matching:
 
 
 def seen_ports(names: Sequence[str], leaves: Sequence[Any]) -> list[Port]:
-    """Describe outputs of torch's that were seen."""
+    """Describe outputs of torch's that were seen; see harness.agent.structure for the names that tuples give."""
     return [
-        Port(name, str(leaf.dtype).removeprefix("torch."), tuple(leaf.shape))
+        Port(name, str(leaf.dtype).removeprefix("torch."), tuple(leaf.shape), bool(PLACED.fullmatch(name)))
         for name, leaf in zip(names, leaves, strict=True)
     ]

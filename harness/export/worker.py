@@ -30,8 +30,9 @@ from . import REFUSAL, write_record
 from .example import compiled_parts, scripted_parts
 from .fixing import fixed_models, said_fixed
 from .given import GIVEN, bind, fixed_dimensions
+from .onnx import DYNAMO
 from .ports import seen_ports
-from .refusal import first_lines, reason_first
+from .refusal import advice, reason_first, told_warnings
 from .settings import apply_settings
 from .shapes import Declared, seen_shapes
 
@@ -106,6 +107,7 @@ class _Job:
         exporters = self._exporters(waiting[0])
         scripted, compiled = scripted_parts(waiting[0]), compiled_parts(waiting[0])
         refusals: list[str] = []
+        advised: list[str] = []
         for label, exporter in exporters.items():
             module = waiting.pop() if waiting else self.build()
             try:
@@ -115,14 +117,16 @@ class _Job:
             except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
                 traceback.print_exc()
                 refusals.append(f"{label}: {reason_first(error)}")
+                advised.append(advice(error))
                 continue
             finally:
                 del module  # a large model is not held twice
             notes = [f"refused by {refusal}" for refusal in refusals]
             write_record(self.folder, self.request["format"], list(names), label, [*notes, *said], shapes)
             return
-        fixed = self._exports_fixed(exporters)
-        raise refused(self.request["format"], refusals, scripted, compiled, self.request["model"], fixed)
+        fixed = "" if scripted or compiled else self._exports_fixed(exporters)
+        said = [*refusals, *(f"what {DYNAMO} says besides: {text}" for text in dict.fromkeys(filter(None, advised)))]
+        raise refused(self.request["format"], said, scripted, compiled, self.request["model"], fixed)
 
     def _exporters(self, module: torch.nn.Module) -> Mapping[str, Exporter]:
         """What is tried, in order; where the model file chooses one of this format, that one alone."""
@@ -220,8 +224,6 @@ def _run(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         names = exporter(module, model, outputs, folder)
-    # What a tracer says about values that it took for constants; other libraries' news about themselves are not the
-    # model's.
-    told = (item for item in caught if item.category.__name__ == "TracerWarning")
-    said = [f"{Path(item.filename).name}, line {item.lineno}: {first_lines(item.message)}" for item in told]
-    return names, list(dict.fromkeys(said))
+    import torch
+
+    return names, told_warnings(caught, Path(torch.__file__).parent)

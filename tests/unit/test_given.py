@@ -37,7 +37,7 @@ class Net(torch.nn.Module):
 
 class Renamed(torch.nn.Module):
     def forward(self, state: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return image * 2, state - 1
+        return state - 1, image * 2
 
 
 def model_of(shapes: Sequence[Sequence[int | str]] = (("n", 6), ("n", 3)), module: Any = Net) -> Model:
@@ -185,7 +185,7 @@ def _three() -> Model:
     ("module", "order", "places"),
     [
         pytest.param(Net, None, None, id="as the model"),
-        pytest.param(Renamed, [1, 0], [0, 1], id="the names in another order"),
+        pytest.param(Renamed, [1, 0], [1, 0], id="the names in another order, and the outputs"),
     ],
 )
 def test_a_scripted_file_is_bound_by_the_names_of_its_forward(
