@@ -17,7 +17,7 @@ from .inputs import describe, traced_sizes, uniform_set
 from .model import Array, Model
 from .model_file import ModelFile
 from .unordered import find_output
-from .user_code import missing_file_hint, users_code, words
+from .user_code import missing_file_hint, parsed_arguments_hint, users_code, words
 from .user_process import search_path
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def build_model(file: ModelFile) -> BuiltModel:
             module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors,
             or not those that it names as unordered.
     """
-    weights = weight_hashes(call_build(file.model, where := str(file.path)))
+    weights = weight_hashes(call_build(file.model, where := str(file.path)), where)
     module = call_build(file.model, where)
-    check_same_weights(weights, weight_hashes(module), where, "two builds")
+    check_same_weights(weights, weight_hashes(module, where), where, "two builds")
     check_input_order([item.name for item in file.model.inputs], parameter_names(module), where)
     from .module_state import changed, marks  # torch is imported by whoever builds, not by whoever reads a file
 
@@ -120,7 +120,7 @@ def call_build(model: Model, where: str) -> torch.nn.Module:
         with users_code():
             module: Any = model.build()
     except (Exception, SystemExit) as error:
-        hint = missing_file_hint(error)
+        hint = missing_file_hint(error) or parsed_arguments_hint(error)
         raise ModelError("build() raised", found=words(error), where=where, hint=hint) from error
     if not isinstance(module, torch.nn.Module):
         raise ModelError("build() made no module", wanted="a torch.nn.Module", found=type(module).__name__, where=where)

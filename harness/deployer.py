@@ -21,6 +21,7 @@ from .errors import AgentFailure, AgentTimeout, DeploymentError
 from .feed import Inputs
 from .inputs import at_sizes, describe, describe_sizes, measured_sets, traced_sizes
 from .messages import MOST, distinct_lines
+from .refusals import next_step
 
 # Half of what the agent waits for a request before it ends by itself.
 IDLE_S = 900.0
@@ -90,12 +91,16 @@ class Deployer:
                 self.timeouts,
                 self.device_time,
                 cause_of_death=self._cause_of_death,
+                binding=self.bundle.binding,
             )
             self._note_greeting(self.live.greeting)
             (inputs,) = measured_sets(self.cell.file.model, 1)
             settings, options = self.cell.device.settings, self.cell.options
             with self._sizes_named(inputs):
-                self.load = self.live.load(self.bundle.entry, inputs, settings=settings, options=options)
+                operators = self.bundle.runtime.operators
+                self.load = self.live.load(
+                    self.bundle.entry, inputs, settings=settings, options=options, operators=operators
+                )
             check_settings(settings, self.load.settings, where)
         return self.live, self.load
 
@@ -107,12 +112,14 @@ class Deployer:
         except AgentFailure as error:
             model = self.cell.file.model
             measured, traced = at_sizes(model.measure), at_sizes(traced_sizes(model))
-            error.wanted = f"the artifact loaded, and one inference{measured} ({describe(inputs)})"
-            if "NOT_IMPLEMENTED" in error.found:  # ONNX Runtime's word; it does not say the type
-                error.hint = (
-                    "the runtime has no kernel of that operator for the types in the file, as ONNX Runtime's CPU "
-                )
-                error.hint += "has none for bfloat16: build the module in float32 (.float()), or leave the backend out"
+            given = model.files.get(self.cell.backend.artifact, "")
+            loaded = f"{given}, which is given," if given else "the artifact"
+            error.wanted = f"{loaded} loaded, and one inference{measured} ({describe(inputs)})"
+            artifact = self.bundle.files[self.bundle.entry].source if self.bundle.entry else None
+            if known := next_step(error.found, self.cell.backend, artifact, model.imports, str(given)):
+                error.hint = known
+            elif given:
+                error.hint = "see whether the runtime of that version opens the file by itself, with such an input"
             elif measured != traced:
                 error.hint = (
                     f"if it is the shape that is refused: the export's example was{traced}; look in forward for "

@@ -16,6 +16,7 @@ from .agent.illegal import MARK
 from .agent.wire import FrameError
 from .death import Death, describe_status
 from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, InputFailure, LinkLost, ProtocolError
+from .export.binding import Binding
 from .feed import Feed, Inputs, sent
 from .links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
 
@@ -99,6 +100,9 @@ class Deployment:
     last_used: float = field(default_factory=time.monotonic)
     # Inputs that the model was seen to write into, by their names.
     written: tuple[str, ...] = ()
+    # Of an artifact whose inputs and outputs are not called and ordered as the model's: all that is said here is as the
+    # model has it, all that the agent is told as the artifact has it.
+    binding: Binding | None = None
     # Asked with the agent's process id, its status and the end of its stderr; None where nobody knows more.
     cause_of_death: Callable[[int, int, str], Death | None] = lambda pid, status, said: None
     # What one set of inputs took the device in the last call of such shapes, in seconds.
@@ -112,13 +116,20 @@ class Deployment:
             raise self._broken(ProtocolError, "something else than our agent answered", found=repr(frame.header))
 
     def load(
-        self, entry: str, inputs: Inputs, *, settings: Mapping[str, Any], options: Mapping[str, Any]
+        self,
+        entry: str,
+        inputs: Inputs,
+        *,
+        settings: Mapping[str, Any],
+        options: Mapping[str, Any],
+        operators: Sequence[str] = (),
     ) -> LoadReport:
         """Import the runtime, load the artifact, infer once.
 
         Args:
             settings: what every backend sets alike; see Device.settings.
             options: the backend's own.
+            operators: what registers operators first; see Runtime.
 
         Raises:
             AgentFailure: the runtime refused; its reason is in the message.
@@ -126,16 +137,20 @@ class Deployment:
         """
         start = time.perf_counter()
         header = {"op": "load", "artifact": entry, **settings, "options": dict(options), "inputs": [*inputs]}
+        if operators:
+            header["operators"] = list(operators)
         reply = self._call(header, [*inputs.values()], max(self.timeouts.load_s, self.timeouts.call_s))
         self.device_time.seconds += time.perf_counter() - start
-        said = reply.header
+        said, names, first = reply.header, list(reply.header["outputs"]), reply.tensors
+        if self.binding is not None:
+            names, first = [pair.model for pair in self.binding.outputs], self.binding.outputs_of(first)
         return LoadReport(
             said["load_ns"],
             said["memory_kib"],
-            tuple(said["outputs"]),
+            tuple(names),
             said["runtime"],
             said["settings"],
-            tuple(reply.tensors),
+            tuple(first),
             said["first_ns"],
         )
 
@@ -174,7 +189,8 @@ class Deployment:
         if rest:
             found = f"{len(tensors)} tensors for {sets} sets of inputs"
             raise self._broken(ProtocolError, "the agent's outputs do not fit what it was asked", found=found)
-        return [tensors[index * width : (index + 1) * width] for index in range(sets)]
+        outputs = [tensors[index * width : (index + 1) * width] for index in range(sets)]
+        return [self.binding.outputs_of(each) for each in outputs] if self.binding is not None else outputs
 
     def keep(self, sets: Sequence[Inputs]) -> None:
         """Have the device keep sets of inputs, in place of those before: what a fill's "base" chooses from."""
@@ -250,6 +266,8 @@ class Deployment:
 
     def _call(self, header: dict[str, Any], tensors: Sequence[Array], limit_s: float) -> Frame:
         operation = header["op"]
+        if self.binding is not None and operation != "echo":
+            header, tensors = self.binding.request(header, tensors)
         if not self.alive:
             raise AgentDied("the deployment has ended", where=self.where)
         deadline = time.monotonic() + limit_s + GRACE_S
@@ -264,7 +282,8 @@ class Deployment:
             raise self._lost(operation, lost) from lost
         reply = self._receive(limit_s, operation)
         self.last_used = time.monotonic()
-        self.written = tuple(reply.header.get("written", self.written))
+        if (written := reply.header.get("written")) is not None:
+            self.written = tuple(self.binding.models_names(written) if self.binding is not None else written)
         if reply.header.get("input"):
             what, found = "the device cannot make an input that was asked for", str(reply.header["error"])
             raise InputFailure(what, found=found, where=self.where)

@@ -88,6 +88,10 @@ class BackendError(HilgateError):
     """A backend is unknown, or cannot run on this device."""
 
 
+class BuildError(BackendError):
+    """This host cannot build a backend's runner: a compiler is missing, or headers; or what they make of it fails."""
+
+
 class StorageError(HilgateError):
     """A folder of ours cannot be written."""
 

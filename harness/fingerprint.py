@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from .user_code import is_installed
+from .errors import ModelError
+from .user_code import is_installed, words
 
 if TYPE_CHECKING:
     import torch
@@ -31,10 +32,48 @@ def tensor_sha256(tensor: torch.Tensor) -> str:
     return digest.hexdigest()
 
 
-def weight_hashes(module: torch.nn.Module) -> dict[str, str]:
-    """A hash of every parameter and buffer, the ones that are not saved included, by its name."""
-    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    return {name: tensor_sha256(tensor) for name, tensor in named}
+def weight_hashes(module: torch.nn.Module, where: str = "") -> dict[str, str]:
+    """A hash of every parameter and buffer, the ones that are not saved included, by its name.
+
+    Raises:
+        ModelError: one has no plain numbers, which every backend needs; naming it.
+    """
+    parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
+    named = [*((name, "parameter", one) for name, one in parameters), *((name, "buffer", one) for name, one in buffers)]
+    return {name: _weight_sha256(f"{kind} {name}", tensor, where) for name, kind, tensor in named}
+
+
+def _weight_sha256(name: str, tensor: torch.Tensor, where: str) -> str:
+    try:
+        return tensor_sha256(tensor)
+    except Exception as error:
+        found, hint = _odd(tensor)
+        raise ModelError(
+            f"{name} has no plain numbers",
+            wanted="parameters and buffers that are dense tensors with values",
+            found=f"{name} {found} ({words(error).splitlines()[0]})",
+            where=where,
+            hint=hint,
+        ) from error
+
+
+def _odd(tensor: torch.Tensor) -> tuple[str, str]:
+    """What keeps a tensor from being plain numbers, and what to do about it."""
+    import torch
+
+    if torch.nn.parameter.is_lazy(tensor):
+        return "is lazy: it has no size yet", "run the module once in build(), on an input of the right size"
+    if tensor.layout != torch.strided:
+        kind = str(tensor.layout).removeprefix("torch.")
+        return f"is sparse ({kind})", "make it dense in build(): .to_dense(), and the product with it an ordinary one"
+    if tensor.device.type == "meta":
+        return "is on the device meta, without values", "load the weights in build(): to_empty(device='cpu') has none"
+    if tensor.is_quantized:
+        hint = ".dequantize() it in build(); or quantize the exported file, Model(files={…})"
+        return f"is quantized ({tensor.qscheme()})", hint
+    kind = type(tensor).__name__
+    hint = "make a plain tensor of it in build(); or quantize the exported file instead, Model(files={…})"
+    return f"is a {kind}, a subclass of torch.Tensor", hint
 
 
 def module_sha256(module: torch.nn.Module) -> str:

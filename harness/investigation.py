@@ -16,6 +16,7 @@ from .deployment import Timeouts
 from .errors import AgentFailure, HilgateError
 from .evidence import REPLAY
 from .export import Artifact
+from .export.given import GIVEN
 from .inputs import Arrays
 from .model import Array
 from .parity.comparison import Difference
@@ -84,6 +85,8 @@ class Investigation:
 
     def locate(self, recipes: Sequence[Recipe]) -> Location | NotLocated:
         """Where in the model inputs that fail go wrong; the node alone is kept beside the replay."""
+        if self.artifact.exporter == GIVEN:
+            return NotLocated("the artifact is a file that was given: only an export is known by the model's modules")
         built, reference = self.run.built(self.cell.file)
         self.deployer.close()
         reference.release()
@@ -106,7 +109,7 @@ class Investigation:
         """What another artifact gives in the cell's place, by output, for each set of inputs."""
         run, cell = self.run, self.cell
         board = run.board(cell.device)
-        runtime = plan_runtime(cell.device, cell.backend, board.facts, run.tell)
+        runtime = plan_runtime(cell.device, cell.backend, board.facts, run.tell, cell.file.model.imports)
         bundle = make_bundle(artifact, cell.backend, runtime)
         deployer = Deployer(cell, board, bundle, Timeouts(load_s=PROBE_S, call_s=PROBE_S), run.device_time)
         try:

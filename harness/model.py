@@ -6,6 +6,7 @@ torch, so that importing it costs nothing; what is built from it is in ``harness
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 
 from .errors import ModelError
 from .limits import is_finite_number
+from .model_artifacts import check_export, read_files, read_imports
 from .unordered import RowSet, Unordered, read_unordered, row_sets
 
 if TYPE_CHECKING:
@@ -218,6 +220,11 @@ class Model:
             compares what it returns, for PyTorch's outputs and the backend's. They have the model's own structure, as
             numpy arrays; so has what it returns, or another structure of arrays.
         outputs: what is known of outputs; those of which nothing is known are left out. Not beside canonical.
+        files: artifacts of the team's own, by format ("onnx", "torchscript"), relative to the model file: they are
+            judged in place of an export.
+        exporter: the only one to be tried, by the label that the evidence has; default, each that there is in turn.
+        opset: of ONNX exports; default, the exporter's own.
+        imports: modules whose import registers operators, such as ["torchvision"]: imported on the device, too.
 
     Raises:
         ModelError: any of these is not as said.
@@ -235,6 +242,10 @@ class Model:
     unordered: Sequence[Unordered | Sequence[str | int]] = ()
     canonical: Callable[[Any], Any] | None = None
     outputs: Sequence[Output] = ()
+    files: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
+    exporter: str = ""
+    opset: int | None = None
+    imports: Sequence[str] = ()
 
     @property
     def parity_limit(self) -> float:
@@ -269,6 +280,9 @@ class Model:
         if not is_finite_number(self.parity_limit) or self.parity_limit <= 0:
             wanted = "a finite number > 0, or Closeness(rtol=…, atol=…)"
             raise ModelError("tolerance is not usable", wanted=wanted, found=repr(self.tolerance))
+        object.__setattr__(self, "files", read_files(self.files))
+        object.__setattr__(self, "imports", read_imports(self.imports))
+        check_export(self.exporter, self.opset, read_files(self.files))
         self._check_dims()
         object.__setattr__(self, "measure", Sizes.of(self.measure, self.dims))
 

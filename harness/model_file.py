@@ -13,7 +13,7 @@ from types import ModuleType
 from .errors import ModelError
 from .limits import Limit, Metric, parse_limits
 from .model import Model
-from .user_code import import_from_source, missing_file_hint, users_code, words
+from .user_code import import_from_source, missing_file_hint, parsed_arguments_hint, users_code, words
 
 # Folders of the model files read so far: modules of one name in two of them cannot be told apart by Python.
 _folders: list[Path] = []
@@ -122,7 +122,7 @@ def _run(path: Path) -> ModuleType:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
     except (Exception, SystemExit) as error:
-        hint = missing_file_hint(error)
+        hint = missing_file_hint(error) or parsed_arguments_hint(error)
         raise ModelError("the model file cannot be run", found=words(error), where=str(path), hint=hint) from error
     return module
 

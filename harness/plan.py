@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from .backends import Backend, load_backend
+from .backends import Backend, backend_names, load_backend
 from .baseline import read_baseline
 from .cell import Cell
 from .device import Device, load_device
 from .errors import BackendError, InputError, ModelError
+from .export import exporter_labels
 from .limits import Metric
 from .measure import known_metrics
 from .model_file import ModelFile
@@ -55,6 +56,8 @@ def close_processes(files: Iterable[ModelFile]) -> None:
 
 
 def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Metric]) -> list[Cell]:
+    for file in files:
+        check_artifacts(file)
     devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
     named = [load_backend(name) for name in dict.fromkeys(options.backends)]
     cells = [
@@ -70,6 +73,33 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
             wanted = "names that tell them apart"
             raise ModelError("two cells have one name", wanted=wanted, found=name, where=where, hint=hint)
     return cells
+
+
+def check_artifacts(file: ModelFile) -> None:
+    """Refuse what a model file says of a format, or an exporter, that there is none of.
+
+    Raises:
+        ModelError: naming those that there are.
+    """
+    model, where = file.model, f"{file.path.name}: Model(…)"
+    formats = sorted({load_backend(name).artifact for name in backend_names()})
+    for name in model.files:
+        if name not in formats:
+            what = f"files has an unknown format {name!r}"
+            raise ModelError(what, wanted=", ".join(formats), found=repr(name), where=where)
+    labels = {name: exporter_labels(name) for name in formats}
+    known = [label for each in labels.values() for label in each]
+    if model.exporter and model.exporter not in known:
+        wanted = "one of " + "; ".join(known)
+        raise ModelError("there is no such exporter", wanted=wanted, found=repr(model.exporter), where=where)
+    for name in model.files:
+        if model.exporter in labels[name]:
+            raise ModelError(
+                "exporter is of an export, and that file is given",
+                found=f"exporter={model.exporter!r}, and files={{{name!r}: {model.files[name]!r}}}",
+                where=where,
+                hint="leave one of the two out",
+            )
 
 
 def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:

@@ -21,7 +21,7 @@ from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
 from .device import Device
-from .errors import BackendError, ExportError, HilgateError
+from .errors import BuildError, ExportError, HilgateError
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
@@ -165,7 +165,7 @@ class Run:
         """What is deployed for a cell, put on its device.
 
         Raises:
-            BackendError: the backend's packages are neither there nor can they be shipped, or its runner cannot be
+            BackendError: the backend's packages are neither there nor can they be shipped; BuildError: its runner cannot be
                 built; of an optional backend the evidence has it.
             ModelError: its inputs have no room there, at the sizes that are measured.
             LinkError, StorageError, DeploymentError: it cannot be put there.
@@ -175,8 +175,8 @@ class Run:
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
             try:
-                runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell)
-            except BackendError as error:
+                runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell, cell.file.model.imports)
+            except BuildError as error:
                 if cell.optional:  # nothing of it has run yet: it says nothing of the model (issue 16)
                     self.evidence.add_not_built(cell, error)
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import sysconfig
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,11 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 # What torch says of TorchScript at every call; who deploys it has chosen it.
 JIT_DEPRECATED = r"`torch\.jit\.\w+` is deprecated"
+
+# Modules that read a program's command line, and end it where that is not as they want.
+PARSERS = frozenset(
+    {"argparse", "optparse", "getopt", "click", "typer", "absl", "fire", "tyro", "hydra", "jsonargparse"}
+)
 
 # Of an error's text: a state_dict that does not fit has a thousand names in it.
 LONGEST = 2000
@@ -89,6 +95,34 @@ def _named_beside(error: BaseException) -> str:
         if not Path(name).exists() and any((folder / name).is_file() for folder in _folders):
             return str(name)
     return ""
+
+
+def parsed_arguments_hint(error: BaseException) -> str:
+    """Say who read a command line that is none of its own; "" where nobody did.
+
+    A training script parses its arguments when it is imported, and ends the process where they are not as it wants.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    parsers = [number for number, frame in enumerate(frames) if _is_parser(frame.filename)]
+    callers = [frame for frame in frames[: parsers[0]] if not is_installed(Path(frame.filename))] if parsers else []
+    if not isinstance(error, SystemExit) or not callers:
+        return ""
+    parser, who = _parser_name(frames[parsers[0]].filename), callers[-1]
+    return (
+        f"{parser} read the command line, called by {Path(who.filename).name}, line {who.lineno}: {who.line}; there is "
+        'none here for the model: parse it under `if __name__ == "__main__":`, or give it a list: parse_args([])'
+    )
+
+
+def _is_parser(path: str) -> bool:
+    return _parser_name(path) in PARSERS
+
+
+def _parser_name(path: str) -> str:
+    """The top-level module that a file is of."""
+    parts = Path(path).parts
+    at = max((place for place, part in enumerate(parts) if part in INSTALLED), default=len(parts) - 2)
+    return Path(parts[min(at + 1, len(parts) - 1)]).stem
 
 
 def import_from_source(folder: Path) -> None:

@@ -5,6 +5,7 @@ An operation takes a header and tensors and returns a header and tensors. Whatev
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -61,7 +62,8 @@ class Operations:
         """Import the runtime, load the artifact, infer once.
 
         Header: "artifact", a path; "threads", "interop_threads" and "flush_denormals", alike for all backends;
-        "options", the backend's; "inputs", names. Tensors: one set of inputs.
+        "options", the backend's; "operators", modules to import first, for what they register; "inputs", names.
+        Tensors: one set of inputs.
         Reply: "memory_kib" after each step; "load_ns", from the process's start to the first inference done, waiting
         taken off; "first_ns", that inference alone; "outputs", their names; "runtime", versions; "settings", what was
         really set.
@@ -71,6 +73,8 @@ class Operations:
 
         engine = backend.Engine({key: header[key] for key in SETTINGS}, header["options"])
         runtime = telemetry.memory_kib()
+        for name in header.get("operators", ()):
+            importlib.import_module(name)
         engine.load(header["artifact"])
         loaded = telemetry.memory_kib()
         self.input_names = header["inputs"]

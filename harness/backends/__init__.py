@@ -8,6 +8,9 @@ It is shipped to the device as it is, so it imports the standard library and, in
 harness.
 
 One of C++ has ``NATIVE``, what its engine in harness/runners is built from, in place of ``preload`` and ``Engine``.
+
+One with ``OPERATORS = True`` runs operators that a library registers: what ``Model(imports=…)`` names is imported, or
+its library opened, before the artifact is loaded.
 """
 
 from __future__ import annotations
@@ -84,6 +87,7 @@ class Backend:
     options: Mapping[str, tuple[str | tuple[str, ...], str]]
     source: Path
     native: Native | None = None
+    operators: bool = False
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -136,4 +140,5 @@ def load_backend(name: str) -> Backend:
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     providers = tuple(tuple(names.split("|")) for names in module.PACKAGES)
     native: Native | None = getattr(module, "NATIVE", None)
-    return Backend(name, module.ARTIFACT, providers, module.OPTIONS, Path(module.__file__ or ""), native)
+    operators = getattr(module, "OPERATORS", False)
+    return Backend(name, module.ARTIFACT, providers, module.OPTIONS, Path(module.__file__ or ""), native, operators)

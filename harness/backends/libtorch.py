@@ -12,6 +12,7 @@ OPTIONS = {
     # glibc gives the top of a freed heap back, and faults it in again: in some processes after every inference.
     "heap": (("trim", "keep"), '"trim" or "keep"'),
 }
+OPERATORS = True
 NATIVE = Native(
     engine="libtorch",
     library="torch/lib/libtorch_cpu.so",

@@ -12,6 +12,7 @@ from typing import Any
 ARTIFACT = "torchscript"
 PACKAGES = ("torch", "numpy")
 OPTIONS: Mapping[str, tuple[str, str]] = {}
+OPERATORS = True
 
 # Where the exporter of torchscript leaves the names of outputs that it has laid flat.
 NAMES = "hilgate_output_names.json"

@@ -26,6 +26,7 @@ from typing import Any
 from ..backends import Backend
 from ..cache import file_sha256
 from ..export import Artifact
+from ..export.binding import Binding
 from .archive import Archive
 from .runtime import Runtime
 
@@ -85,13 +86,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that a deployment needs, and its manifest; ``entry`` is the artifact's own file, if there is one."""
+    """Everything that a deployment needs, and its manifest.
+
+    Attributes:
+        entry: the artifact's own file, if there is one.
+        binding: which of its inputs and outputs are which, where they are not as the model's; see Artifact.
+    """
 
     backend: str
     agent: Mapping[str, BundleFile]
     artifact: Mapping[str, BundleFile]
     runtime: Runtime
     entry: str = ""
+    binding: Binding | None = None
 
     @cached_property
     def manifest(self) -> str:
@@ -147,7 +154,9 @@ def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -
     if artifact is None:
         return Bundle(backend.name, agent, {}, runtime)
     exported = {file.name: BundleFile(artifact.folder / file.name, file.sha256, file.bytes) for file in artifact.files}
-    return Bundle(backend.name, agent, exported, runtime, f"artifact/{artifact.files[0].name}")
+    return Bundle(
+        backend.name, agent, exported, runtime, f"artifact/{artifact.files[0].name}", binding=artifact.binding
+    )
 
 
 def _key(content: object) -> str:

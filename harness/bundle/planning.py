@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -13,29 +13,40 @@ from ..device import Device
 from ..errors import BackendError
 from .archive import Archive
 from .bytecode import compile_wheel, same_bytecode
+from .imports import check_imports
 from .native import planning as native
 from .runtime import Runtime
 from .wheels import Platform, fetch_wheels
 
 
-def plan_runtime(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
+def plan_runtime(
+    device: Device,
+    backend: Backend,
+    facts: Mapping[str, Any],
+    say: Callable[[str], None],
+    imports: Sequence[str] = (),
+) -> Runtime:
     """The runtime for a backend on a device.
 
     Args:
         facts: what the board was found to be; see harness.agent.facts.
         say: told what takes long.
+        imports: what the model file imports for its operators; of no concern to a backend that has none.
 
     Raises:
         BackendError: the environment lacks a package, the device file does not pin one, or there is no wheel for the
             board.
         StorageError: the host's cache cannot be written.
     """
+    imports = tuple(imports) if backend.operators else ()
     if device.runtime.packages:
-        return _shipped(device, backend, facts, say)
-    return _found(device, backend, facts, say)
+        return _shipped(device, backend, facts, say, imports)
+    return _found(device, backend, facts, say, imports)
 
 
-def _found(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
+def _found(
+    device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None], imports: tuple[str, ...]
+) -> Runtime:
     packages: Mapping[str, str] = facts["packages"]
     missing = _missing(backend, packages)
     if missing:
@@ -48,8 +59,8 @@ def _found(device: Device, backend: Backend, facts: Mapping[str, Any], say: Call
             '(runtime.packages = ["NAME==VERSION", …]), or take the backend off its list',
         )
     if backend.native is not None:
-        return native.installed(device, backend.native, _own(backend, packages)[0], facts, say)
-    return Runtime({"python": facts["python"], "packages": dict(packages)}, packages)
+        return native.installed(device, backend.native, _own(backend, packages)[0], facts, say, imports)
+    return Runtime({"python": facts["python"], "packages": dict(packages)}, packages, operators=imports)
 
 
 def _own(backend: Backend, there: Collection[str]) -> list[str]:
@@ -66,7 +77,9 @@ def _missing(backend: Backend, there: Collection[str]) -> list[str]:
     ]
 
 
-def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None]) -> Runtime:
+def _shipped(
+    device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None], imports: tuple[str, ...]
+) -> Runtime:
     pins: dict[str, str] = {canonicalize_name(pin.partition("==")[0]): pin for pin in device.runtime.packages}
     where = f"{device.path}: runtime.packages"
     missing = _missing(backend, pins)
@@ -85,13 +98,14 @@ def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Ca
     own = _own(backend, pins)
     # What no backend of this device asks for is the model's: a library of operators, say.
     claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
-    model = [name for name in pins if name not in claimed] if backend.native is None else []
+    model = [name for name in pins if name not in claimed] if backend.native is None or imports else []
     needed = [pins[name] for name in (*own, *model)]
     compiler = native.compiler_for(device, facts, say) if backend.native is not None else None
     platform = Platform(facts["python"], facts["arch"], facts["libc"])
     wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where, say=say)
     if backend.native is not None and compiler is not None:
-        return native.shipped(device, backend.native, own[0], wheels, compiler, facts, say)
+        return native.shipped(device, backend.native, own[0], wheels, compiler, facts, say, imports)
+    check_imports(wheels, imports, where)
     compiled = [compile_wheel(wheel) if same_bytecode(facts["python"]) else None for wheel in wheels]
     # Each with its byte code behind it: what comes later replaces what came before.
     archives = list[Archive]()
@@ -108,4 +122,5 @@ def _shipped(device: Device, backend: Backend, facts: Mapping[str, Any], say: Ca
     if bytecode := [one.sha256 for one in compiled if one is not None]:
         described["bytecode"] = bytecode
     files = tuple((wheel.path, wheel.sha256) for wheel in wheels)
-    return Runtime(described, {wheel.name: wheel.version for wheel in wheels}, tuple(archives), files)
+    packages = {wheel.name: wheel.version for wheel in wheels}
+    return Runtime(described, packages, tuple(archives), files, operators=imports)

@@ -30,6 +30,7 @@ class Runtime:
         wheels: (file, SHA-256) of those that are wheels, or whose libraries are sent.
         runner: the program, where it is none of Python's.
         libraries: those of the wheels that are sent, by their paths; None where all are.
+        operators: what registers operators before an artifact is loaded: modules for the agent, libraries for a runner.
     """
 
     described: Mapping[str, Any]
@@ -38,3 +39,4 @@ class Runtime:
     wheels: tuple[tuple[Path, str], ...] = ()
     runner: Runner | None = None
     libraries: frozenset[str] | None = None
+    operators: tuple[str, ...] = ()

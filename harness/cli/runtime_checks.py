@@ -9,7 +9,7 @@ from typing import Any
 from ..backends import load_backend
 from ..bundle.planning import plan_runtime
 from ..device import Device
-from ..errors import BackendError, HilgateError
+from ..errors import BuildError, HilgateError
 from ..isa.wheels import outlook
 from .report import OK, SKIPPED, WARNING, Check, failed
 from .text import say, size
@@ -27,7 +27,7 @@ def runtimes(device: Device, facts: Mapping[str, Any], *, offline: bool) -> Iter
             yield _runtime(device, backend, name, facts, offline)
         except HilgateError as error:
             check = failed(name, error)
-            if isinstance(error, BackendError) and backend in device.optional:
+            if isinstance(error, BuildError) and backend in device.optional:
                 check = replace(
                     check, mark=WARNING, found=f"{check.found}\na run leaves it out, unless --backend names it"
                 )

@@ -1,5 +1,7 @@
 """From a module to an artifact: one file per format, found by its name, with ``exporters``.
 
+A file of the team's own that the model file names is taken as it is (``given``), in the same way otherwise.
+
 Exports run in a process of their own (``worker``): torch gives every trace in one process other names, and the same
 model must give the same artifact. They are cached under a key of all that they depend on, and a cached artifact is
 verified before it is used. It stays there as long as a run that uses it; of the others the least recently used make
@@ -9,6 +11,7 @@ way for a new one (``bounded``).
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import platform
@@ -25,8 +28,10 @@ from typing import Any
 from ..bounded import hold, locked, prune_caches
 from ..build import BuiltModel
 from ..cache import cache_folder, file_sha256, new_entry, storage_errors
-from ..errors import StorageError
+from ..errors import ModelError, StorageError
 from ..fingerprint import module_sha256
+from .binding import Binding
+from .given import given_path
 from .settings import read_settings
 from .shapes import Declared
 
@@ -41,7 +46,10 @@ LEFTOVER_AGE_S = 24 * 3600.0
 # A run that was quicker may have ended, and its export may have made way for others, before it could be held.
 TRIES = 3
 # hilgate's own code that decides what is exported, beside this package's.
-SOURCES = ("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_file.py", "user_code.py")
+SOURCES = (
+    *("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_artifacts.py"),
+    *("model_file.py", "operators.py", "user_code.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Artifact:
         warnings: what the exporter said, such as a branch that was traced one way only.
         cached: whether it was made by an earlier run.
         shapes: what the file declares of the shapes of its inputs and outputs; empty where its format does not.
+        binding: of a given file whose inputs and outputs are not called and ordered as the model's.
     """
 
     folder: Path
@@ -71,6 +80,7 @@ class Artifact:
     warnings: tuple[str, ...]
     cached: bool = False
     shapes: Declared = field(default_factory=dict, hash=False)
+    binding: Binding | None = None
 
     @property
     def sha256(self) -> str:
@@ -85,18 +95,24 @@ class Artifact:
         return sum(file.bytes for file in self.files)
 
 
+def exporter_labels(artifact_format: str) -> list[str]:
+    """List the exporters of a format, by the labels that a model file may choose from."""
+    return list(importlib.import_module(f"{__name__}.{artifact_format}").EXPORTERS)
+
+
 def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:
-    """The artifact of a model in a format: from the cache, or exported now.
+    """The artifact of a model in a format: from the cache, or exported now; or the file that its model file names.
 
     Raises:
         ExportError: every exporter of the format refused, with what each said.
-        ModelError: the export process builds other weights.
+        ModelError: the export process builds other weights; or the named file is not there, or none of this model.
         StorageError: the cache cannot be written, or does not keep what is written.
         InputError: $HILGATE_CACHE_GIB is no limit.
     """
     from .process import run_worker
 
-    key = export_key(built, artifact_format)
+    given = _given(built, artifact_format)
+    key = export_key(built, artifact_format, given)
     exports = cache_folder() / "exports"
     _remove_leftovers(exports)
     folder = exports / (key or f"{UNKEYED}{uuid.uuid4().hex}")
@@ -104,7 +120,7 @@ def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:
         if (found := _held(folder, cached=True) or _discard(folder)) is not None:
             return found
         with new_entry(folder) as work:
-            run_worker(built, artifact_format, work)
+            run_worker(built, artifact_format, work, given)
             exported = _read(work, cached=False)
             hold(work)  # before anyone sees it
         if hold(folder):
@@ -128,16 +144,35 @@ def _published(exported: Artifact | None, folder: Path, *, shared: bool) -> Arti
     return found
 
 
-def export_key(built: BuiltModel, artifact_format: str) -> str | None:
+def _given(built: BuiltModel, artifact_format: str) -> dict[str, str] | None:
+    """The file that is taken as it is, and its hash now; None where the model is exported.
+
+    Raises:
+        ModelError: it is not there, or cannot be read.
+    """
+    path = given_path(built.model, built.file.path, artifact_format)
+    if path is None:
+        return None
+    try:
+        return {"path": str(path), "sha256": file_sha256(path)}
+    except OSError as error:
+        what = f"the file that is given as {artifact_format} cannot be read"
+        raise ModelError(what, wanted="a file that can be read", found=str(error), where=str(path)) from error
+
+
+def export_key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | None = None) -> str | None:
     """A hash of all that an export depends on; None where the module has parts that cannot be hashed.
 
     The module itself, its code included; the declared inputs and dimensions; the exporters' source; torch's settings;
     every installed package (conservative, and cheap: a new environment exports anew); Python and the machine.
+
+    Args:
+        given: a file that is taken as it is, by its "path" and "sha256".
     """
-    return built.ask(_key, artifact_format)
+    return built.ask(_key, artifact_format, dict(given) if given else None)
 
 
-def _key(built: BuiltModel, artifact_format: str) -> str | None:
+def _key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | None) -> str | None:
     try:
         module = module_sha256(built.module)
     except Exception:  # noqa: BLE001  # whatever an attribute's own pickling raises: then there is no caching, only time is lost
@@ -151,6 +186,8 @@ def _key(built: BuiltModel, artifact_format: str) -> str | None:
         "inputs": [asdict(item) for item in built.model.inputs],
         "outputs": list(built.outputs),
         "dims": {name: list(ends) for name, ends in built.model.dims.items()},
+        "given": [Path(given["path"]).name, given["sha256"]] if given else None,
+        "exporter": [built.model.exporter, built.model.opset, list(built.model.imports)],
         "exporters": [file_sha256(path) for path in own],
         "settings": read_settings(),
         "installed": sorted(_identity(item) for item in importlib.metadata.distributions()),
@@ -180,11 +217,13 @@ def write_record(
     exporter: str,
     warnings: list[str],
     shapes: Declared = MappingProxyType({}),
+    binding: Binding | None = None,
 ) -> None:
     """Describe the files of a folder, so that it can be read as an artifact."""
     files = [asdict(ArtifactFile(name, file_sha256(folder / name), (folder / name).stat().st_size)) for name in names]
     said = {"exporter": exporter, "warnings": warnings, "shapes": dict(shapes)}
-    record = {"format": artifact_format, "files": files, **said}
+    bound = binding.described if binding else None
+    record = {"format": artifact_format, "files": files, **said, "binding": bound}
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
@@ -194,8 +233,9 @@ def _read(folder: Path, *, cached: bool) -> Artifact | None:
         record: Mapping[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         files = tuple(ArtifactFile(**file) for file in record["files"])
         whole = all(file_sha256(folder / file.name) == file.sha256 for file in files)
-        said = tuple(record["warnings"])
-        found = Artifact(folder, record["format"], files, record["exporter"], said, cached, record["shapes"])
+        said, shapes = tuple(record["warnings"]), record["shapes"]
+        binding = Binding.read(record["binding"]) if record["binding"] else None
+        found = Artifact(folder, record["format"], files, record["exporter"], said, cached, shapes, binding)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if whole and files else None

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
+    from .given import Interface
+
 FILE = "model.onnx"
 DATA = "model.onnx.data"
 # A protocol buffer holds 2 GiB at most; beyond this size weights go to a file of their own.
@@ -43,6 +45,7 @@ def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str],
 
     shapes = tuple({axis: dimension(size) for axis, size in enumerate(item.shape)} for item in model.inputs)
     program = _export(laid_flat(module), model, outputs, None, dynamo=True, dynamic_shapes=(shapes,))
+    _check_opset(program.model_proto, model)
     if not _is_large(module):
         return _save(program.model_proto, folder, external=False)
     # Straight to the disk: a protocol buffer of such a size cannot even be asked how large it is.
@@ -78,6 +81,7 @@ def _export_older(module: torch.nn.Module, model: Model, outputs: Sequence[str],
         path = Path(name, FILE)
         _export(module, model, outputs, str(path), dynamo=False, dynamic_axes=axes)
         proto = onnx.load(str(path))
+        _check_opset(proto, model)
         if _is_large(module):
             onnx.external_data_helper.convert_model_to_external_data(proto, location=DATA)
             onnx.save(proto, str(folder / FILE))
@@ -87,6 +91,12 @@ def _export_older(module: torch.nn.Module, model: Model, outputs: Sequence[str],
 
 DYNAMO, OLDER = "torch.onnx.export(dynamo=True)", "torch.onnx.export(dynamo=False)"
 RETRACED = f"torch.jit.trace, then {OLDER}"
+# By their labels, all that a model file may choose from.
+EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
+    DYNAMO: export_dynamo,
+    OLDER: export_traced,
+    RETRACED: export_retraced,
+}
 
 
 def exporters(module: torch.nn.Module) -> Mapping[str, Callable[..., list[str]]]:
@@ -105,6 +115,8 @@ def _export(module: torch.nn.Module, model: Model, outputs: Sequence[str], targe
     """
     import torch
 
+    if model.opset is not None:
+        options["opset_version"] = model.opset
     with torch.no_grad():
         return torch.onnx.export(
             module,
@@ -116,6 +128,24 @@ def _export(module: torch.nn.Module, model: Model, outputs: Sequence[str], targe
             verbose=False,
             **options,
         )
+
+
+def _check_opset(proto: onnx.ModelProto, model: Model) -> None:
+    """Refuse another operator set than the model file's: torch writes one that it cannot convert as it is, and logs it.
+
+    Raises:
+        RuntimeError: saying both.
+    """
+    found = next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), None)
+    if model.opset not in (None, found):
+        raise RuntimeError(f"the model file wants opset {model.opset}; this exporter wrote opset {found}")
+
+
+def read_interface(path: Path, model: Model) -> Interface:
+    """Read what a given file takes and gives. Raises: as interface_of."""
+    from .onnx_file import interface_of
+
+    return interface_of(path)
 
 
 def declared_shapes(proto: onnx.ModelProto) -> Declared:
@@ -176,7 +206,7 @@ def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
     proto.doc_string = ""
     proto.graph.name = "model"
     del proto.metadata_props[:]
-    for part in _parts(proto):
+    for part in all_parts(proto):
         part.doc_string = ""
         kept = [note for note in part.metadata_props if KEPT_NOTES.match(note.key)]
         del part.metadata_props[:]
@@ -187,7 +217,7 @@ def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
     return [FILE, DATA] if external else [FILE]
 
 
-def _parts(proto: onnx.ModelProto) -> Iterator[Any]:
+def all_parts(proto: onnx.ModelProto) -> Iterator[Any]:
     """Everything that carries notes: graphs, their values and nodes, subgraphs included, and functions."""
     for function in proto.functions:
         yield function

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ OUTPUT_BYTES = 1 << 24
 PIPE_BYTES = 1 << 20
 
 
-def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
+def run_worker(built: BuiltModel, artifact_format: str, folder: Path, given: Mapping[str, str] | None = None) -> None:
     """Export into a folder, in a process of its own.
+
+    Args:
+        given: the "path" and the "sha256" of a file that is taken as it is.
 
     Raises:
         HilgateError: what the worker said; ExportError when it died, took too long or too much.
@@ -49,6 +53,7 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path) -> None:
         "before": before,
         "settings": settings,
         "path": list(built.search_path),
+        "given": dict(given) if given else None,
     }
     status, output = _run(request, where, Bounds())
     _raise_refusal(output, where)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # Of each input and output, in that order, its sizes: a number, a name that stands for one number wherever it occurs, or
 # None where nothing is said; None in place of all where not even their number is said.
-Declared = Mapping[str, Sequence[int | str | None] | None]
+Size = int | str | None
+Declared = Mapping[str, Sequence[Size] | None]
 Shapes = Mapping[str, Sequence[int]]
 # A name, and one of its dimensions; None for their number.
 Place = tuple[str, int | None]

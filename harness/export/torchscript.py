@@ -7,10 +7,17 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..agent.structure import flatten
+from ..build import run_eager
+from ..errors import ModelError
+from ..inputs import describe, traced_sizes, uniform_set
 from ..model import Model
+from ..user_code import words
 from .example import example_tensors, laid_flat
+from .given import Interface
+from .ports import Port, seen_ports
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +47,59 @@ def trace_named(module: torch.nn.Module, model: Model, folder: Path, names: Sequ
     return _save(traced(module, model, strict=True), folder, {NAMES: json.dumps(list(names))})[0]
 
 
+# By their labels, all that a model file may choose from.
+EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
+    "torch.jit.trace": trace,
+    "torch.jit.trace, outputs laid flat": trace_flat,
+}
+
+
 def exporters(module: torch.nn.Module) -> Mapping[str, Callable[..., list[str]]]:
     """Choose the exporters of a module, by their labels, the one to try first in front."""
-    return {"torch.jit.trace": trace, "torch.jit.trace, outputs laid flat": trace_flat}
+    return EXPORTERS
+
+
+def read_interface(path: Path, model: Model) -> Interface:
+    """Open a given file, and read what it takes; it is run once to see what it gives.
+
+    Raises:
+        ModelError: it cannot be opened, or takes something else than tensors.
+    """
+    import torch
+
+    try:
+        extra = {NAMES: ""}
+        module: Any = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+        arguments = module.forward.schema.arguments[1:]
+    except Exception as error:
+        hint = "save it with torch.jit.save; a state_dict, or a module that torch.save has pickled, is no TorchScript"
+        what, wanted = "the given file cannot be opened", "a TorchScript module with a forward"
+        raise ModelError(what, wanted=wanted, found=words(error), where=str(path), hint=hint) from error
+    if getattr(module, "training", False):
+        module.eval()  # as every backend does
+    needed = sum(not one.has_default_value() for one in arguments)
+    ports = [Port(one.name) for one in arguments[: max(needed, len(model.inputs))]]
+    names = json.loads(extra[NAMES]) if extra[NAMES] else None
+    return Interface(ports, True, lambda places: _outputs(module, model, places, names, str(path)))
+
+
+def _outputs(
+    module: Any, model: Model, places: Sequence[int], names: Sequence[str] | None, where: str
+) -> Sequence[Port]:
+    """Run a given module once; see Interface.outputs."""
+    arrays = [*uniform_set(model, traced_sizes(model), seed=0).items()]
+    given = dict(arrays[place] for place in places)
+    try:
+        leaves = [*flatten(run_eager(module, given))]
+    except Exception as error:
+        raise ModelError(
+            "the given file rejects inputs that the model file declares",
+            wanted=describe(given),
+            found=words(error),
+            where=where,
+            hint="inputs go to it by position: in the order of its forward, or by the names that they have there",
+        ) from error
+    return seen_ports(names or [name for name, _ in leaves], [leaf for _, leaf in leaves])
 
 
 def traced(module: torch.nn.Module, model: Model, *, strict: bool) -> torch.jit.ScriptModule:

@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
+import shutil
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..build import call_build, check_same_weights
-from ..cache import storage_errors
-from ..errors import ExportError, HilgateError
+from ..agent.structure import flatten
+from ..build import call_build, check_same_weights, run_eager
+from ..cache import file_sha256, storage_errors
+from ..errors import ExportError, HilgateError, ModelError
 from ..fingerprint import weight_hashes
+from ..inputs import traced_sizes, uniform_set
 from ..model import Model
 from ..model_file import read_model
+from ..operators import import_operators
 from . import REFUSAL, write_record
 from .example import compiled_parts, scripted_parts
+from .fixing import fixed_models, said_fixed
+from .given import GIVEN, bind, fixed_dimensions
+from .onnx import DYNAMO
+from .ports import seen_ports
+from .refusal import advice, reason_first, told_warnings
 from .settings import apply_settings
 from .shapes import Declared, seen_shapes
 
 if TYPE_CHECKING:
     import torch
-
-ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 # An exporter: is given the outputs' names, writes files into a folder and returns theirs, the one to open first.
 Exporter = Callable[["torch.nn.Module", Model, Sequence[str], Path], Sequence[str]]
@@ -38,7 +45,7 @@ Exporter = Callable[["torch.nn.Module", Model, Sequence[str], Path], Sequence[st
 
 def main(request: dict[str, Any]) -> None:
     """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings";
-    "outputs", their names.
+    "outputs", their names; "given", a file that is taken as it is ("path" and "sha256"), or None.
 
     "before" are the settings under which the file is read; none where they are torch's defaults.
     """
@@ -53,48 +60,144 @@ def main(request: dict[str, Any]) -> None:
 
 
 def _export(request: dict[str, Any], folder: Path) -> None:
-    path = Path(request["model"])
     apply_settings(request["before"])
-    model, outputs = read_model(path), request["outputs"]
+    model = read_model(Path(request["model"]))
+    import_operators(model, request["model"])
     kind = importlib.import_module(f"{__package__}.{request['format']}")
-    waiting = [_build(model, request)]
-    apply_settings(request["settings"])  # what the model's file made of them is not what the key says
-    exporters: Mapping[str, Exporter] = kind.exporters(waiting[0])
-    scripted, compiled = scripted_parts(waiting[0]), compiled_parts(waiting[0])
-    refusals = []
-    for label, exporter in exporters.items():
-        module = waiting.pop() if waiting else _build(model, request)
-        try:
-            names, said = _run(exporter, module, model, outputs, folder)
-        except OSError:
-            raise  # the disk, not the model
-        except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
-            traceback.print_exc()
-            refusals.append(f"{label}: {_first_lines(error)}")
-            continue
-        finally:
-            del module  # a large model is not held twice
-        shapes: Declared = {}
-        wrong: list[str] = []
-        if hasattr(kind, "correct_shapes"):  # TorchScript says nothing of shapes
-            shapes, wrong = kind.correct_shapes(folder, seen_shapes(_build(model, request), model, outputs))
-        notes = [f"refused by {refusal}" for refusal in refusals]
-        write_record(folder, request["format"], list(names), label, [*notes, *wrong, *said], shapes)
-        return
-    raise _refused(request["format"], refusals, scripted, compiled, str(path))
+    job = _Job(request, model, kind, folder)
+    if request["given"]:
+        _take(job, **request["given"])
+    else:
+        job.export()
 
 
-def _build(model: Model, request: dict[str, Any]) -> torch.nn.Module:
-    """Build the module that nothing has run: a first run may change it, and so may an exporter that refuses it."""
-    module = call_build(model, request["model"])
-    apply_settings(request["settings"])  # what the model's file made of them is not what the key says
-    check_same_weights(request["weights"], weight_hashes(module), request["model"], "two processes' builds")
-    return module
+@dataclass
+class _Job:
+    """One export.
+
+    Attributes:
+        kind: the format's module.
+    """
+
+    request: Mapping[str, Any]
+    model: Model
+    kind: Any
+    folder: Path
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        names: Sequence[str] = self.request["outputs"]
+        return names
+
+    def build(self) -> torch.nn.Module:
+        """Build the module that nothing has run: a first run may change it, and so may an exporter that refuses it."""
+        where, settings = self.request["model"], self.request["settings"]
+        module = call_build(self.model, where)
+        apply_settings(settings)  # what the model's file made of them is not what the key says
+        check_same_weights(self.request["weights"], weight_hashes(module), where, "two processes' builds")
+        return module
+
+    def export(self) -> None:
+        """Export by the first exporter that takes the model.
+
+        Raises:
+            ExportError: none does, with what each said.
+        """
+        waiting = [self.build()]
+        exporters = self._exporters(waiting[0])
+        scripted, compiled = scripted_parts(waiting[0]), compiled_parts(waiting[0])
+        refusals: list[str] = []
+        advised: list[str] = []
+        for label, exporter in exporters.items():
+            module = waiting.pop() if waiting else self.build()
+            try:
+                names, shapes, said = self.run(exporter, module, self.model)
+            except OSError:
+                raise  # the disk, not the model
+            except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
+                traceback.print_exc()
+                refusals.append(f"{label}: {reason_first(error)}")
+                advised.append(advice(error))
+                continue
+            finally:
+                del module  # a large model is not held twice
+            notes = [f"refused by {refusal}" for refusal in refusals]
+            write_record(self.folder, self.request["format"], list(names), label, [*notes, *said], shapes)
+            return
+        fixed = "" if scripted or compiled else self._exports_fixed(exporters)
+        said = [*refusals, *(f"what {DYNAMO} says besides: {text}" for text in dict.fromkeys(filter(None, advised)))]
+        raise refused(self.request["format"], said, scripted, compiled, self.request["model"], fixed)
+
+    def _exporters(self, module: torch.nn.Module) -> Mapping[str, Exporter]:
+        """What is tried, in order; where the model file chooses one of this format, that one alone."""
+        found: Mapping[str, Exporter] = self.kind.exporters(module)
+        label = self.model.exporter
+        if label in self.kind.EXPORTERS:
+            return {label: found.get(label, self.kind.EXPORTERS[label])}
+        return found
+
+    def run(
+        self, exporter: Exporter, module: torch.nn.Module, model: Model
+    ) -> tuple[Sequence[str], Declared, list[str]]:
+        """Export by one exporter: the files' names, what the file declares, and what is to be said.
+
+        Raises:
+            Exception: whatever the exporter raises; or the file takes fewer sizes than the model file declares.
+        """
+        names, said = _run(exporter, module, model, self.outputs, self.folder)
+        if not hasattr(self.kind, "correct_shapes"):  # TorchScript says nothing of shapes
+            return names, {}, said
+        shapes, wrong = self.kind.correct_shapes(self.folder, seen_shapes(self.build(), model, self.outputs))
+        if fixed := fixed_dimensions(shapes, model):
+            raise RuntimeError("the exporter fixed " + ", and ".join(fixed))
+        return names, shapes, [*wrong, *said]
+
+    def _exports_fixed(self, exporters: Mapping[str, Exporter]) -> str:
+        """Say with which dimensions fixed it can be exported; "" where that does not help, or none is free."""
+        for model, fixed in fixed_models(self.model):
+            for exporter in exporters.values():
+                try:
+                    self.run(exporter, self.build(), model)
+                except OSError:
+                    raise
+                except Exception:  # noqa: BLE001, S112  # as above; the refusals that count were of the model as it is
+                    continue
+                return said_fixed(fixed)
+        return ""
 
 
-def _refused(
-    artifact_format: str, refusals: Sequence[str], scripted: Sequence[str], compiled: Sequence[str], where: str
+def _take(job: _Job, path: str, sha256: str) -> None:
+    """Take a file of the user's as it is.
+
+    Raises:
+        ModelError: it is none of this format, is none of this model, or was changed meanwhile.
+    """
+    name = job.kind.FILE
+    shutil.copyfile(path, job.folder / name)
+    if file_sha256(job.folder / name) != sha256:
+        hint = "leave the file alone while it runs, and run once more"
+        raise ModelError("the given file was changed during the run", wanted=sha256, where=path, hint=hint)
+    interface = job.kind.read_interface(Path(path), job.model)
+    answer = run_eager(job.build(), uniform_set(job.model, traced_sizes(job.model), seed=0))
+    seen = seen_ports(job.outputs, [leaf for _, leaf in flatten(answer)])
+    taken = bind(interface, job.model, seen, path)
+    notes = [f"{Path(path).name}: {note}" for note in taken.notes]
+    write_record(job.folder, job.request["format"], [name], GIVEN, notes, taken.shapes, taken.binding)
+
+
+def refused(
+    artifact_format: str,
+    refusals: Sequence[str],
+    scripted: Sequence[str],
+    compiled: Sequence[str],
+    where: str,
+    fixed: str = "",
 ) -> ExportError:
+    """Make the error that says why no exporter took a model.
+
+    Args:
+        fixed: with which dimensions fixed it can be exported; see fixing.
+    """
     hint = "change what the exporters name, or leave the backend out: --backend NAME"
     wanted = "an exporter that takes it"
     if scripted:
@@ -107,6 +210,7 @@ def _refused(
         wanted += f"; the model went through torch.compile ({_listed(compiled)})"
         hint = "return from build() the module from before torch.compile; or leave the backend out: --backend NAME"
     what = f"the model cannot be exported as {artifact_format}"
+    hint = f"{fixed}; or {hint}" if fixed else hint
     return ExportError(what, wanted=wanted, found="\n".join(refusals), where=where, hint=hint)
 
 
@@ -120,14 +224,6 @@ def _run(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         names = exporter(module, model, outputs, folder)
-    # What a tracer says about values that it took for constants; other libraries' news about themselves are not the
-    # model's.
-    told = (item for item in caught if item.category.__name__ == "TracerWarning")
-    said = [f"{Path(item.filename).name}, line {item.lineno}: {_first_lines(item.message)}" for item in told]
-    return names, list(dict.fromkeys(said))
+    import torch
 
-
-def _first_lines(error: object, limit: int = 1000) -> str:
-    text = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
-    text = ANSI_COLORS.sub("", text)
-    return text if len(text) <= limit else text[:limit] + " …"
+    return names, told_warnings(caught, Path(torch.__file__).parent)

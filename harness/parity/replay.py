@@ -70,6 +70,8 @@ def write_replay(
             "outputs": [{"name": one.name, "scale": one.scale, **_closeness(one), **_axis(one)} for one in expected],
             **facts,
         }
+        if artifact.binding is not None:
+            case["binding"] = artifact.binding.described
         (folder / "case.json").write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
 
 

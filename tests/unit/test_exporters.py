@@ -17,7 +17,7 @@ from harness.build import call_build, run_eager
 from harness.export.example import compiled_parts, scripted_parts
 from harness.export.onnx import DYNAMO, FILE, OLDER, RETRACED, exporters
 from harness.export.torchscript import exporters as torchscript_exporters
-from harness.export.worker import _refused
+from harness.export.worker import refused
 from harness.inputs import uniform_set
 from harness.model import Input, Model
 
@@ -149,6 +149,6 @@ def test_the_outermost_scripted_and_compiled_parts_are_named() -> None:
     ],
 )
 def test_a_refusal_says_what_is_in_the_model(scripted: list[str], compiled: list[str], wanted: str, hint: str) -> None:
-    error = _refused("onnx", ["it: no"], scripted, compiled, "model.py")
+    error = refused("onnx", ["it: no"], scripted, compiled, "model.py")
     assert wanted in error.wanted
     assert hint in error.hint

@@ -18,7 +18,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from ...backends import Native
 from ...bounded import making
 from ...cache import cache_folder, file_sha256
-from ...errors import BackendError
+from ...errors import BackendError, BuildError
 from ..archive import Archive, Packer, provide_archive
 from ..wheels import Wheel
 from .cmake import cmake_build
@@ -75,7 +75,7 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
     Its ``described`` is {"compiler": …, "glibc": "2.34", "files": {PATH: SHA-256}}.
 
     Raises:
-        BackendError: it does not build; with the compiler's words.
+        BuildError: it does not build; with the compiler's words.
         StorageError: the cache cannot be written.
     """
     program = [Path(__file__), Path(__file__).with_name("cmake.py")]
@@ -134,11 +134,11 @@ def build_runners(
         more: words for CMake.
 
     Raises:
-        BackendError: it does not build.
+        BuildError: it does not build.
         StorageError: the disk is full.
     """
     if missing := [str(path) for path in (*includes, *libraries) if not path.exists()]:
-        raise BackendError(
+        raise BuildError(
             f"the runner of {engine} cannot be built",
             wanted="the runtime's headers and libraries",
             found=f"no {missing[0]}",

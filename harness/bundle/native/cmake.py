@@ -43,7 +43,7 @@ def cmake_build(
         folders: those of headers, whose places on this machine are nobody else's business.
 
     Raises:
-        BackendError: it does not build; with the compiler's words.
+        BuildError: it does not build; with the compiler's words.
         StorageError: the disk is full.
     """
     # No path of this machine in what is built: the same sources make the same file anywhere.

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from ...cache import file_sha256
-from ...errors import BackendError
+from ...errors import BuildError
 from .packages import DEBIAN_ARCH, Say, provide_sysroot
 from .tool import run
 
@@ -55,18 +55,18 @@ def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
         board: what is built must run on another machine, whose C and C++ library may be older than this one's.
 
     Raises:
-        BackendError: there is none; says what to install.
+        BuildError: there is none; says what to install.
         StorageError: the cache cannot be written.
     """
     if arch not in DEBIAN_ARCH:
-        raise BackendError(
+        raise BuildError(
             "C++ backends cannot be built for this architecture", wanted=" or ".join(DEBIAN_ARCH), found=arch
         )
     variable, native = f"HILGATE_CXX_{arch.upper()}", arch == platform.machine()
     wanted = os.environ.get(variable) or ("g++" if native else f"{arch}-linux-gnu-g++")
     program = shutil.which(wanted)
     if program is None and os.environ.get(variable):
-        raise BackendError(
+        raise BuildError(
             f"no runner can be built for {arch}: the compiler that was named is not there",
             wanted="the name or the path of a C++17 compiler, without flags",
             found=f"{wanted!r}, which is no program on the PATH",
@@ -74,7 +74,7 @@ def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
             hint="correct it, or leave it unset",
         )
     if program is None:
-        raise BackendError(
+        raise BuildError(
             f"no runner can be built for {arch}: there is no C++ compiler for it",
             wanted=f"{wanted}, C++17 (g++ 9 or newer)",
             found="not on the PATH",
@@ -112,7 +112,7 @@ def _flags(sysroot: Path, arch: str) -> tuple[Sequence[str], Sequence[str]]:
     # LLVM's own is there as "v1".
     versions = sorted((name for name in names if re.fullmatch(r"\d+(\.\d+)*", name)), key=Version)
     if not versions:
-        raise BackendError(
+        raise BuildError(
             "the sysroot has no C++ library",
             wanted=f"libstdc++'s headers for {DEBIAN_ARCH[arch]}",
             found="no version's folder in usr/include/c++",

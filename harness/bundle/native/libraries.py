@@ -32,7 +32,7 @@ SCHEMA = 1
 ELF_HEADER_BYTES = 64
 
 
-def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str, more: str = "") -> Archive:
+def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str, more: str | tuple[str, ...] = "") -> Archive:
     """An archive of a library and all that it needs, from the cache or made now.
 
     Its ``described`` is {"libraries": {PATH: {"bytes": …, "stripped": …}}}.

@@ -28,7 +28,7 @@ from pathlib import Path
 from ...bounded import hold, making, prune_caches
 from ...cache import cache_folder, file_sha256, new_entry
 from ...debian import KEYRING, MIRROR, apt_options, debian_sources
-from ...errors import BackendError
+from ...errors import BuildError
 from .tool import run
 
 Say = Callable[[str], None]
@@ -78,7 +78,7 @@ def provide_headers(say: Say, *, onnxruntime: bool = True) -> Headers:
         onnxruntime: whether its headers are needed: LibTorch's are in its wheel.
 
     Raises:
-        BackendError: they cannot be had.
+        BuildError: they cannot be had.
         StorageError: the cache cannot be written.
     """
     named = os.environ.get(HEADERS)
@@ -112,7 +112,7 @@ def _find(name: str, folder: Path, where: str, hint: str) -> Path:
     path = min(folder.rglob(name), key=_depth, default=None)
     if path is None:
         what = "a header that runners need is missing"
-        raise BackendError(what, wanted=name, found=f"none below {folder}", where=where, hint=hint)
+        raise BuildError(what, wanted=name, found=f"none below {folder}", where=where, hint=hint)
     return path
 
 
@@ -124,12 +124,12 @@ def provide_sysroot(arch: str, say: Say) -> Path:
     """The root of another architecture's C and C++ libraries and headers.
 
     Raises:
-        BackendError: it cannot be had.
+        BuildError: it cannot be had.
         StorageError: the cache cannot be written.
     """
     if named := os.environ.get(variable := f"HILGATE_SYSROOT_{arch.upper()}"):
         if not Path(named, "usr", "include").is_dir():
-            raise BackendError(
+            raise BuildError(
                 "the sysroot is none", wanted="a folder with usr/include", found=repr(named), where=f"${variable}"
             )
         return Path(named)
@@ -185,7 +185,7 @@ def _check(suite: str, what: str, hint: str) -> None:
         wanted = "apt-get, dpkg-deb, debian-archive-keyring, and a mirror of Debian's"
         found = f"not installed: {', '.join(missing)}" if missing else "this machine's apt knows no mirror of Debian's"
         install = "sudo apt-get install debian-archive-keyring; " if missing == ["debian-archive-keyring"] else ""
-        raise BackendError(what, wanted=wanted, found=found, hint=install + hint)
+        raise BuildError(what, wanted=wanted, found=found, hint=install + hint)
 
 
 def _apt_root(apt: Path, suite: str, arch: str) -> Path:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from ...backends import Native
 from ...device import Device
+from ...errors import BackendError
 from ..archive import Archive
 from ..runtime import Runner, Runtime
 from ..wheels import Platform, Wheel, fetch_wheels
 from .building import ENGINE, PROGRAM, Sdk, check_glibc, provide_runner
 from .compiler import Compiler, find_compiler
 from .libraries import provide_libraries
+from .operators import of_folders, of_wheels
 from .packages import Say, provide_headers
 
 # Where a bundle has what was unpacked.
 FOLDER = "runtime"
+# Beside LibTorch's own, with no code in it: whatever is built against torch names it.
+STUB = "libtorch.so"
 
 
 def compiler_for(device: Device, facts: Mapping[str, Any], say: Say) -> Compiler:
@@ -36,8 +43,9 @@ def shipped(
     compiler: Compiler,
     facts: Mapping[str, Any],
     say: Say,
+    imports: Sequence[str] = (),
 ) -> Runtime:
-    """A runner, and the libraries of wheels.
+    """A runner, and the libraries of wheels; with those that register the operators of some modules.
 
     Raises:
         BackendError: it cannot be built, or would not run there.
@@ -46,23 +54,33 @@ def shipped(
     wheel = next(one for one in wheels if one.name == package)
     runner = _runner(device, native, Sdk.of_wheel(wheel), compiler, facts, say)
     library = native.library_in(wheel.version)
-    libraries = provide_libraries(wheels, library, compiler.tool("strip"), native.opened)
+    operators = of_wheels(wheels, imports, f"{device.path}: runtime.packages")
+    opened = (*filter(None, [native.opened]), *operators) if operators else native.opened
+    libraries = provide_libraries(wheels, library, compiler.tool("strip"), opened)
+    sent: Mapping[str, Any] = libraries.described["libraries"]
+    # The runtime's own first: a library of operators does not know where they lie.
+    own = [path for path in sent if operators and path.rpartition("/")[0] == library.rpartition("/")[0]]
     described = {
         "runner": _described(runner),
         "libraries": {"sha256": libraries.sha256, **libraries.described},
         "wheels": [{"name": wheel.name, "version": wheel.version, "file": wheel.path.name, "sha256": wheel.sha256}],
     }
+    if operators:
+        described["operators"] = operators
     return Runtime(
         described,
         {wheel.name: wheel.version},
         (libraries, runner),
         tuple((one.path, one.sha256) for one in wheels),
         _paths(f"{FOLDER}/{library}"),
-        frozenset(libraries.described["libraries"]),
+        frozenset(sent),
+        tuple(f"{FOLDER}/{path}" for path in (*own, *operators)),
     )
 
 
-def installed(device: Device, native: Native, package: str, facts: Mapping[str, Any], say: Say) -> Runtime:
+def installed(
+    device: Device, native: Native, package: str, facts: Mapping[str, Any], say: Say, imports: Sequence[str] = ()
+) -> Runtime:
     """A runner for the libraries of a package that is installed on the device.
 
     Raises: as shipped; and BackendError: there is no wheel with the headers of that version.
@@ -79,7 +97,52 @@ def installed(device: Device, native: Native, package: str, facts: Mapping[str, 
         sdk = Sdk.of_wheel(next(one for one in wheels if one.name == package))
     runner = _runner(device, native, sdk, compiler, facts, say)
     described = {"runner": _described(runner), "packages": {package: version}}
-    return Runtime(described, {package: version}, (runner,), runner=_paths(f"{folder}/{native.library_in(version)}"))
+    library = f"{folder}/{native.library_in(version)}"
+    operators = _installed_operators(device, imports, facts, say)
+    # The runtime's own first, by its own path: a library of operators does not know where it lies.
+    stub = f"{library.rpartition('/')[0]}/{STUB}"
+    opened = (*([stub] if operators else []), *operators)
+    return Runtime(described, {package: version}, (runner,), runner=_paths(library), operators=opened)
+
+
+def _installed_operators(device: Device, imports: Sequence[str], facts: Mapping[str, Any], say: Say) -> list[str]:
+    """Find the libraries of modules that are installed on a device, by their paths there.
+
+    Of a board's the host sees no file: the wheel of the same version tells which they are.
+
+    Raises:
+        BackendError: there is no such module, or none of its libraries can be opened without Python.
+    """
+    where = f"{facts['executable']} on {device.name}"
+    if device.link == "local":
+        return of_folders(_module_places, imports, where)
+    found: list[str] = []
+    for name in imports:
+        package = canonicalize_name(name.partition(".")[0])
+        if package not in facts["packages"]:
+            raise BackendError(
+                f"there is no package of the module {name}, which the model file imports for its operators",
+                wanted=f"{package} installed there",
+                found="not installed",
+                where=where,
+                hint="install it there; or have the runtime shipped, where it is found by what is in its wheels",
+            )
+        requirement = f"{package}=={facts['packages'][package].partition('+')[0]}"
+        platform = Platform(facts["python"], facts["arch"], facts["libc"])
+        wheels = fetch_wheels([requirement], [requirement], platform, where=where, say=say)
+        folder = facts["folders"][package]
+        found += [f"{folder}/{path}" for path in of_wheels(wheels, [name], where)]
+    return found
+
+
+def _module_places(name: str) -> list[Path]:
+    """Where a module of this machine's environment lies: a package's folders, or its file. It is not imported."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        return [Path(folder) for folder in spec.submodule_search_locations]
+    return [Path(spec.origin)] if spec.origin else []
 
 
 def _runner(

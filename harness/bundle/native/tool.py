@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...errors import BackendError
+from ...errors import BuildError
 
 LIMIT_S = 1800.0
 # What a compiler said last is of no use where the first error of a hundred is what counts.
@@ -26,7 +26,7 @@ def run(
         environment: beside this process's own; None takes a variable away.
 
     Raises:
-        BackendError: it is not there, failed, or took too long; with the errors that it printed.
+        BuildError: it is not there, failed, or took too long; with the errors that it printed.
     """
     words = [str(word) for word in command]
     variables = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
@@ -43,12 +43,12 @@ def run(
         )
     except subprocess.TimeoutExpired:
         found = f"it took more than {LIMIT_S:g} s and was ended"
-        raise BackendError(what, found=found, where=_shown(words), hint=hint) from None
+        raise BuildError(what, found=found, where=_shown(words), hint=hint) from None
     except OSError as error:
-        raise BackendError(what, found=str(error), where=_shown(words), hint=hint) from error
+        raise BuildError(what, found=str(error), where=_shown(words), hint=hint) from error
     if done.returncode:
         found = f"exit status {done.returncode}; it said:\n{_errors(done.stdout + done.stderr)}"
-        raise BackendError(what, found=found, where=_shown(words), hint=hint)
+        raise BuildError(what, found=found, where=_shown(words), hint=hint)
     return done.stdout
 
 

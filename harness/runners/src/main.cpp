@@ -3,13 +3,16 @@
 // It ends when its stdin ends, when nothing was asked of it for a while, and when one operation takes longer than the
 // host allowed. Started by hilgate, not by hand.
 
+#include <cxxabi.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <string>
 #include <typeinfo>
 
@@ -54,17 +57,26 @@ private:
     std::map<std::string, std::string> values_;
 };
 
+// "torch::jit::ErrorReport", not what the C++ ABI makes of it.
+std::string type_of(const std::exception& error) {
+    int status = 0;
+    // The ABI allocates it (Itanium C++ ABI, 3.4).
+    const std::unique_ptr<char, decltype(&std::free)> name(
+        abi::__cxa_demangle(typeid(error).name(), nullptr, nullptr, &status), &std::free);
+    return name ? name.get() : typeid(error).name();
+}
+
 // Whatever a runtime throws is the host's to judge.
 hilgate::Reply answered(hilgate::Operations& operations, const hilgate::Frame& request) {
     try {
         return operations(request);
     } catch (const hilgate::InputError& error) {
-        return {{{"error", error.what()}, {"traceback", typeid(error).name()}, {"input", true}}, {}};
+        return {{{"error", error.what()}, {"traceback", type_of(error)}, {"input", true}}, {}};
     } catch (const std::exception& error) {
         // LibTorch puts the C++ calls that led to an error behind its words.
         const std::string said = error.what();
         const auto end = std::min(said.find("\nException raised from "), said.size());
-        return {{{"error", said.substr(0, end)}, {"traceback", typeid(error).name() + said.substr(end)}}, {}};
+        return {{{"error", said.substr(0, end)}, {"traceback", type_of(error) + said.substr(end)}}, {}};
     } catch (...) {
         return {{{"error", "the runtime threw something that is no std::exception"}}, {}};
     }

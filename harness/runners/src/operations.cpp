@@ -86,6 +86,8 @@ Reply Operations::load(const Frame& request) {
                             header.at("options")};
     auto engine = make_engine(runtime_, engine_path_, settings);
     const auto runtime = memory_kib();
+    // What registers operators when it is opened; the runtime is there by now, and is found by name.
+    for (const auto& path : header.value("operators", std::vector<std::string>{})) opened(path);
     engine->load(header.at("artifact"));
     const auto model = memory_kib();
     input_names_ = header.at("inputs").get<std::vector<std::string>>();
