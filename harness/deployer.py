@@ -19,8 +19,9 @@ from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .errors import AgentFailure, AgentTimeout, DeploymentError
 from .feed import Inputs
-from .inputs import at_sizes, describe, describe_sizes, measured_sets, traced_sizes
+from .inputs import at_sizes, describe, describe_sizes, traced_sizes
 from .messages import MOST, distinct_lines
+from .prepare import prepared_measured_sets
 
 # Half of what the agent waits for a request before it ends by itself.
 IDLE_S = 900.0
@@ -92,7 +93,7 @@ class Deployer:
                 cause_of_death=self._cause_of_death,
             )
             self._note_greeting(self.live.greeting)
-            (inputs,) = measured_sets(self.cell.file.model, 1)
+            (inputs,) = prepared_measured_sets(self.cell.file, 1)
             settings, options = self.cell.device.settings, self.cell.options
             with self._sizes_named(inputs):
                 self.load = self.live.load(self.bundle.entry, inputs, settings=settings, options=options)

@@ -25,8 +25,9 @@ from typing import Any
 from ..bounded import hold, locked, prune_caches
 from ..build import BuiltModel
 from ..cache import cache_folder, file_sha256, new_entry, storage_errors
+from ..dimension import declared_dims
 from ..errors import StorageError
-from ..fingerprint import module_sha256
+from ..fingerprint import code_sha256, module_sha256
 from .settings import read_settings
 from .shapes import Declared
 
@@ -41,7 +42,10 @@ LEFTOVER_AGE_S = 24 * 3600.0
 # A run that was quicker may have ended, and its export may have made way for others, before it could be held.
 TRIES = 3
 # hilgate's own code that decides what is exported, beside this package's.
-SOURCES = ("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_file.py", "user_code.py")
+SOURCES = (
+    *("agent/structure.py", "build.py", "dimension.py", "fingerprint.py", "inputs.py", "model.py", "model_file.py"),
+    *("prepare.py", "user_code.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,16 @@ def _published(exported: Artifact | None, folder: Path, *, shared: bool) -> Arti
 def export_key(built: BuiltModel, artifact_format: str) -> str | None:
     """A hash of all that an export depends on; None where the module has parts that cannot be hashed.
 
-    The module itself, its code included; the declared inputs and dimensions; the exporters' source; torch's settings;
-    every installed package (conservative, and cheap: a new environment exports anew); Python and the machine.
+    The module itself, its code included; the declared inputs and dimensions, and what prepares inputs; the exporters'
+    source; torch's settings; every installed package (conservative, and cheap: a new environment exports anew); Python
+    and the machine.
     """
     return built.ask(_key, artifact_format)
 
 
 def _key(built: BuiltModel, artifact_format: str) -> str | None:
     try:
-        module = module_sha256(built.module)
+        module, prepare = module_sha256(built.module), code_sha256(built.model.prepare)  # it makes the example
     except Exception:  # noqa: BLE001  # whatever an attribute's own pickling raises: then there is no caching, only time is lost
         return None
     harness = Path(__file__).parents[1]
@@ -150,7 +155,8 @@ def _key(built: BuiltModel, artifact_format: str) -> str | None:
         "format": artifact_format,
         "inputs": [asdict(item) for item in built.model.inputs],
         "outputs": list(built.outputs),
-        "dims": {name: list(ends) for name, ends in built.model.dims.items()},
+        "prepare": prepare,
+        "dims": declared_dims(built.model.dims),
         "exporters": [file_sha256(path) for path in own],
         "settings": read_settings(),
         "installed": sorted(_identity(item) for item in importlib.metadata.distributions()),
