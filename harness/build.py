@@ -13,9 +13,11 @@ from .agent.frames import ITEM_SIZES
 from .agent.structure import flatten
 from .errors import ModelError
 from .fingerprint import weight_hashes
-from .inputs import describe, traced_sizes, uniform_set
+from .inputs import Arrays, describe, traced_sizes, uniform_set
 from .model import Array, Model
 from .model_file import ModelFile
+from .passing import check_declared, rejected
+from .prepare import prepared_here
 from .unordered import find_output
 from .user_code import missing_file_hint, parsed_arguments_hint, users_code, words
 from .user_process import search_path
@@ -98,10 +100,13 @@ def build_model(file: ModelFile) -> BuiltModel:
             module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors,
             or not those that it names as unordered.
     """
-    weights = weight_hashes(call_build(file.model, where := str(file.path)), where)
+    first = call_build(file.model, where := str(file.path))
+    weights = weight_hashes(first, where)
+    check_input_order([item.name for item in file.model.inputs], parameter_names(first), where)
+    _check_declared(file.model, first, where)
+    del first  # it has been run, and a large model is not held twice
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module, where), where, "two builds")
-    check_input_order([item.name for item in file.model.inputs], parameter_names(module), where)
     from .module_state import changed, marks  # torch is imported by whoever builds, not by whoever reads a file
 
     before = marks(module)
@@ -208,18 +213,43 @@ def check_input_order(inputs: Sequence[str], parameters: Sequence[str], where: s
     )
 
 
+def _check_declared(model: Model, module: torch.nn.Module, where: str) -> None:
+    """Refuse inputs that the module rejects. It is not the module that is judged: running it may change it."""
+    import torch
+
+    def prepare(arrays: Arrays) -> Arrays:
+        return prepared_here(model, [arrays], where)[0]
+
+    with torch.random.fork_rng(devices=[]):
+        check_declared(model, lambda arrays: rejection(module, arrays), prepare, where)
+
+
+def rejection(module: torch.nn.Module, arrays: Mapping[str, Array]) -> str:
+    """Run a module, and say why it rejects the inputs, in its own words; "" where it takes them."""
+    try:
+        run_eager(module, arrays)
+    except Exception as error:  # noqa: BLE001  # whatever forward raises
+        return words(error)
+    return ""
+
+
+def told_rejection(built: BuiltModel, arrays: Arrays, said: str) -> ModelError:
+    """Make the error of a module that rejects inputs, with what passes: a question."""
+    where = str(built.file.path)
+
+    def prepare(other: Arrays) -> Arrays:
+        return prepared_here(built.model, [other], where)[0]
+
+    return rejected(built.model, lambda other: rejection(built.module, other), prepare, arrays, said, where)
+
+
 def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[str, ...], Any]:
-    arrays = uniform_set(model, traced_sizes(model), seed=0)
+    (arrays,) = prepared_here(model, [uniform_set(model, traced_sizes(model), seed=0)], where)
     try:
         structure = run_eager(module, arrays)
-    except Exception as error:
-        raise ModelError(
-            "the model rejects inputs that its file declares",
-            wanted=describe(arrays),
-            found=words(error),
-            where=where,
-            hint="correct shape, dtype, dims, the range or the order of `inputs`: they go to forward by position",
-        ) from error
+    except Exception as error:  # it did not the first time, or there was no time
+        what = "the model rejects inputs that its file declares"
+        raise ModelError(what, wanted=describe(arrays), found=words(error), where=where) from error
     leaves = list(flatten(structure))
     for name, leaf in leaves:
         _check_output(name, leaf, where)

@@ -34,11 +34,12 @@ from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .device import Device
 from .emulator.machine import ICOUNT_SHIFT
 from .errors import DeploymentError, EmulatorError
-from .feed import kept, spread
-from .inputs import Arrays, measured_sets
+from .feed import fill_bytes, kept, spread
+from .inputs import Arrays
 from .links import qemu
 from .measure.content import Content, Timed, written_note
 from .model import Array
+from .prepare import prepared_measured_sets
 
 UNCOUNTED = 8
 # How many inferences are counted: the first number whose instructions stay below this, or the last number. The median
@@ -168,7 +169,7 @@ class CountingGuest:
             counted = [self._spread(live, job)]
             if job.content.samples:
                 counted.append(self._samples(live, job.content))
-            sets = measured_sets(job.cell.file.model, UNCOUNTED)
+            sets = prepared_measured_sets(job.cell.file, UNCOUNTED)
             operators = self._operators(live, sets, deployer.notes) if self._profile else []
             deployer.notes += [written_note(name) for name in live.written]
         finally:
@@ -177,9 +178,23 @@ class CountingGuest:
         return Count(counted, load, described, _shares(operators), tuple(deployer.notes))
 
     def _spread(self, live: Deployment, job: _Job) -> Timed:
-        count = self._fitting(live, measured_sets(job.cell.file.model, UNCOUNTED))
-        durations, _ = live.measure(spread(job.content.fills, 1), count, self._time_limit_s)
-        return _counted(job.content.spread_timed(), durations, np.arange(len(durations)))
+        content = job.content
+        count = self._fitting(live, prepared_measured_sets(job.cell.file, UNCOUNTED))
+        if content.prepare is None:
+            durations, _ = live.measure(spread(content.fills, 1), count, self._time_limit_s)
+        else:
+            durations = self._made(live, content, count)
+        return _counted(content.spread_timed(), durations, np.arange(len(durations)))
+
+    def _made(self, live: Deployment, content: Content, count: int) -> Array:
+        """Count inferences of inputs that the host makes, in portions that the guest has room for."""
+        found: list[Array] = []
+        for start in range(0, count, content.made_at_a_time):
+            sets = content.made(1 + start, min(content.made_at_a_time, count - start))
+            live.keep(sets)
+            feed = kept(range(len(sets)), fill_bytes(content.fills))
+            found.append(live.measure(feed, len(sets), self._time_limit_s)[0])
+        return np.concatenate(found)
 
     def _samples(self, live: Deployment, content: Content) -> Timed:
         """Of a file with more samples than are counted, those that come first in their random order."""

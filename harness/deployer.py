@@ -19,8 +19,9 @@ from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .errors import AgentFailure, AgentTimeout, DeploymentError
 from .feed import Inputs
-from .inputs import at_sizes, describe, describe_sizes, measured_sets, traced_sizes
+from .inputs import at_sizes, describe, describe_sizes, traced_sizes
 from .messages import MOST, distinct_lines
+from .prepare import prepared_measured_sets
 from .refusals import next_step
 
 # Half of what the agent waits for a request before it ends by itself.
@@ -94,7 +95,7 @@ class Deployer:
                 binding=self.bundle.binding,
             )
             self._note_greeting(self.live.greeting)
-            (inputs,) = measured_sets(self.cell.file.model, 1)
+            (inputs,) = prepared_measured_sets(self.cell.file, 1)
             settings, options = self.cell.device.settings, self.cell.options
             with self._sizes_named(inputs):
                 operators = self.bundle.runtime.operators

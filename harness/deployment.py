@@ -162,6 +162,7 @@ class Deployment:
             tensors = [array for inputs in chunk for array in inputs.values()]
             reply = self._call({"op": "infer"}, tensors, self.timeouts.infer_s(len(chunk)))
             self.device_time.seconds += reply.header["inference_ns"] / 1e9
+            self.device_time.busy_s += reply.header["elapsed_ns"] / 1e9
             if len(sets) > 1:
                 self._pace = _shapes(chunk[0]), reply.header["elapsed_ns"] / 1e9 / len(chunk)
             outputs += self._cut(reply.tensors, len(chunk))

@@ -94,6 +94,14 @@ def module_sha256(module: torch.nn.Module) -> str:
     return _digest(module, _own_modules())
 
 
+def code_sha256(function: Any) -> str:
+    """A hash of something that can be called, and of the user's own code that it can reach; see module_sha256.
+
+    Raises: as module_sha256.
+    """
+    return _digest(function, _own_modules())
+
+
 def _digest(value: Any, own: Mapping[str, ModuleType]) -> str:
     sink = _HashSink()
     _Pickler(sink, own).dump(value)

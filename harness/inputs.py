@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from .model import FLOAT_TYPES, Array, Input, Model
 
 Arrays = dict[str, Array]
 
+# So many sizes of a dimension are looked at for one that no other has.
+TRACED = 65
+
 
 def uniform(item: Input, sizes: Mapping[str, int], seed: int) -> Array:
-    """Values all over the input's range, evenly spread; finite."""
-    shape = item.sizes(sizes)
+    """Values all over the input's range at these sizes, evenly spread; finite."""
+    shape, item = item.sizes(sizes), item.at(sizes)
     low, high = item.range
     # Philox is counter-based: the same words on every machine.
     random = np.random.Generator(np.random.Philox(seed))
@@ -46,15 +50,26 @@ def traced_sizes(model: Model) -> dict[str, int]:
     """
     sizes: dict[str, int] = {}
     # Those that end first choose first: then whoever can have a size of its own gets one.
-    for name, (low, high) in sorted(model.dims.items(), key=lambda dim: dim[1][1]):
-        free = (size for size in range(max(low, 2), min(high, max(low, 2) + 64) + 1) if size not in sizes.values())
-        sizes[name] = next(free, high)
+    for name, allowed in sorted(model.dims.items(), key=lambda dim: dim[1][-1]):
+        first = bisect_left(allowed, 2)
+        free = (size for size in allowed[first : first + TRACED] if size not in sizes.values())
+        sizes[name] = next(free, allowed[-1])
     return {name: sizes[name] for name in model.dims}
 
 
 def measured_sets(model: Model, count: int) -> list[Arrays]:
     """Inputs for the closed loop, at the measured sizes."""
     return [uniform_set(model, model.measure, 1 + index) for index in range(count)]
+
+
+def sizes_of(inputs: Sequence[Input], arrays: Mapping[str, Array]) -> dict[str, int]:
+    """Read the sizes of the dimensions from arrays of the inputs."""
+    return {
+        name: size
+        for item in inputs
+        for name, size in zip(item.shape, arrays[item.name].shape, strict=True)
+        if isinstance(name, str)
+    }
 
 
 def set_bytes(model: Model, sizes: Mapping[str, int]) -> int:

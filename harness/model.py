@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .dimension import describe_dimension, number_at, read_sizes, read_tied
 from .errors import ModelError
 from .limits import is_finite_number
 from .model_artifacts import check_export, read_files, read_imports
@@ -45,6 +47,8 @@ class Input:
         dtype: numpy's name of the element type.
         min_value, max_value: the range of finite values, ends included. A float's missing end lies
             1000 beyond the other, and at ±1000 at least; integers need both: an index out of range is no fair test.
+            A name of a dimension stands for its size, whichever is drawn: max_value="t" of lengths, "t - 1" of indices.
+            (A text, and no function: it can be compared, hashed and shown, and the device makes such inputs itself.)
         allow_nan, allow_infinity: whether these may occur too, beside the range.
 
     Raises:
@@ -54,8 +58,8 @@ class Input:
     name: str
     shape: Sequence[int | str]
     dtype: str = "float32"
-    min_value: float | None = None
-    max_value: float | None = None
+    min_value: float | str | None = None
+    max_value: float | str | None = None
     allow_nan: bool = False
     allow_infinity: bool = False
 
@@ -83,6 +87,11 @@ class Input:
             raise ModelError("only floats have NaN and infinity", found=f"dtype {self.dtype!r}", where=where)
         if self.dtype in INTEGER_TYPES and (self.min_value is None or self.max_value is None):
             raise ModelError("an integer input needs its range", wanted="min_value and max_value", where=where)
+        if not self._is_tied(where):  # else how large it is only the model's dims say
+            self._check_ends(where)
+
+    def _check_ends(self, where: str) -> None:
+        floating = self.dtype in FLOAT_TYPES
         found = f"min_value={self.min_value!r}, max_value={self.max_value!r}"
         usable = all(value is None or is_finite_number(value) for value in (self.min_value, self.max_value))
         low, high = self._ends if usable else (0, -1)
@@ -99,10 +108,40 @@ class Input:
             if self.range[0] > self.range[1]:
                 raise ModelError(f"{self.dtype} has no number in the range", found=found, where=where)
 
+    def _is_tied(self, where: str) -> bool:
+        ends = [end for end in (self.min_value, self.max_value) if isinstance(end, str)]
+        for end in ends:
+            if read_tied(end) is None:
+                wanted = 'a number, or a dimension such as "t" or "t - 1"'
+                raise ModelError("an end of the range is not usable", wanted=wanted, found=repr(end), where=where)
+        return bool(ends)
+
+    @property
+    def tied_to(self) -> tuple[str, ...]:
+        """The dimensions that the range depends on."""
+        ends = (read_tied(end) for end in (self.min_value, self.max_value) if isinstance(end, str))
+        return tuple(dict.fromkeys(end[0] for end in ends if end is not None))
+
+    def at(self, sizes: Mapping[str, int]) -> Input:
+        """The same input with a range of numbers, for dimensions of such sizes.
+
+        Raises:
+            ModelError: the range is empty there, or the type does not hold it.
+        """
+        if not self.tied_to:
+            return self
+        return replace(self, min_value=number_at(self.min_value, sizes), max_value=number_at(self.max_value, sizes))
+
+    def widest(self, dims: Mapping[str, Sequence[int]]) -> Input:
+        """The same input with all numbers in its range that it has at any sizes of the dimensions."""
+        low = number_at(self.min_value, {name: sizes[0] for name, sizes in dims.items()})
+        high = number_at(self.max_value, {name: sizes[-1] for name, sizes in dims.items()})
+        return replace(self, min_value=low, max_value=high) if self.tied_to else self
+
     @property
     def range(self) -> tuple[float, float]:
         """The smallest and the largest finite value that may occur; where floats cannot hold an end, the next one
-        within."""
+        within. Of one that is tied to a dimension, see ``at``."""
         low, high = self._ends
         if self.dtype not in FLOAT_TYPES:
             return low, high
@@ -118,6 +157,8 @@ class Input:
         if self.dtype == "bool":
             return 0, 1
         low, high = self.min_value, self.max_value
+        if isinstance(low, str) or isinstance(high, str):
+            raise TypeError(f"the range of {self.name} depends on the size of {', '.join(self.tied_to)}")
         if low is None:
             low = max(min(-UNBOUNDED, (high or 0) - UNBOUNDED), float(np.finfo(self.dtype).min))
         if high is None:
@@ -191,9 +232,9 @@ class Sizes(dict[str, int]):
     said: Mapping[str, int] = {}
 
     @classmethod
-    def of(cls, said: Mapping[str, int], dims: Mapping[str, tuple[int, int]]) -> Sizes:
+    def of(cls, said: Mapping[str, int], dims: Mapping[str, Sequence[int]]) -> Sizes:
         """The largest of each dimension that the model file gives no size."""
-        made = cls({name: high for name, (_, high) in dims.items()} | dict(said))
+        made = cls({name: sizes[-1] for name, sizes in dims.items()} | dict(said))
         made.said = said.said if isinstance(said, Sizes) else dict(said)  # also of a model that was copied
         return made
 
@@ -205,13 +246,17 @@ class Model:
     Args:
         build: makes the module, in eval mode, with the same weights at every call.
         inputs: in the order of ``forward``'s parameters.
-        dims: the range (smallest, largest) of every named dimension.
+        dims: the sizes of every named dimension: (smallest, largest), (smallest, largest, step), a range, or a list of
+            all of them. Here they stand as a range or a list, ascending.
         measure: the sizes at which it is timed, and its memory taken; of a dimension that it does not name, the
             largest: limits must hold for all that is declared.
         limits: metric name (with ``_min`` behind it for a lower bound) to number; also ``deadline_ms``.
         samples: returns real inputs by name, and their labels; the first axis of all counts the samples.
         score: (outputs, labels) → accuracy, larger is better; outputs have the model's own structure, as numpy arrays,
             the first axis counting the samples. Default: top-1 over the last axis of the first output.
+        prepare: inputs → inputs: makes drawn inputs valid (a mask that is not all zero, x1 < x2, unit quaternions). A
+            dict of arrays by input name, which it may write to, to another of the same names, shapes and dtypes; the
+            same for the same. For whatever is drawn, never for the samples as they come.
         name: default, the file's.
         tolerance: how many times float32's own error a backend may be off (see docs/parity.md); or a Closeness.
         unordered: groups of outputs whose rows are sets, such as [("boxes", "scores", "labels")]: rows are compared in
@@ -232,7 +277,7 @@ class Model:
 
     build: Callable[[], torch.nn.Module]
     inputs: Sequence[Input]
-    dims: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    dims: Mapping[str, Sequence[int]] = field(default_factory=dict)
     measure: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     samples: Callable[[], Samples] | None = None
@@ -246,6 +291,7 @@ class Model:
     exporter: str = ""
     opset: int | None = None
     imports: Sequence[str] = ()
+    prepare: Callable[[dict[str, Array]], Mapping[str, Array]] | None = None
 
     @property
     def parity_limit(self) -> float:
@@ -256,7 +302,7 @@ class Model:
         self._check_types()
         object.__setattr__(self, "inputs", tuple(self.inputs))
         object.__setattr__(self, "unordered", read_unordered(self.unordered))
-        for what in ("build", "samples", "score", "canonical"):
+        for what in ("build", "samples", "score", "prepare", "canonical"):
             value = getattr(self, what)
             if not callable(value) and (value is not None or what == "build"):
                 raise ModelError(f"{what} cannot be called", wanted="a function", found=repr(value), where="Model(…)")
@@ -293,7 +339,7 @@ class Model:
         The largest are tried, too, but a list of nothing else would be a short one.
         """
         said = self.measure.said if isinstance(self.measure, Sizes) else self.measure
-        return {name: said.get(name, low) for name, (low, _) in self.dims.items()}
+        return {name: said.get(name, sizes[0]) for name, sizes in self.dims.items()}
 
     def row_sets(self, outputs: Sequence[str]) -> tuple[RowSet, ...]:
         """What is unordered, by the names that the outputs have.
@@ -320,14 +366,27 @@ class Model:
             hint = f'dims={{"{name}": (1, 8)}}' if name in used else "remove it, or use it in an input's shape"
             what = "has no range" if name in used else "is in no input's shape"
             raise ModelError(f"dimension {name!r} {what}", where="Model(dims=…)", hint=hint)
-        for name, value in self.dims.items():
-            pair = isinstance(value, (tuple, list)) and len(value) == 2 and all(type(end) is int for end in value)
-            if not pair or not 0 <= value[0] <= value[1]:
-                wanted = "(smallest, largest), two ints, 0 ≤ smallest ≤ largest"
-                raise ModelError(f"dimension {name!r} has no usable range", wanted=wanted, found=repr(value))
+        object.__setattr__(self, "dims", {name: read_sizes(name, said) for name, said in self.dims.items()})
         for name, size in self.measure.items():
             if name not in self.dims:
                 raise ModelError(f"measure names an unknown dimension {name!r}", wanted=", ".join(self.dims) or "none")
-            low, high = self.dims[name]
-            if type(size) is not int or not low <= size <= high:
-                raise ModelError(f"measure[{name!r}] is out of range", wanted=f"{low} … {high}", found=repr(size))
+            if type(size) is not int or size not in self.dims[name]:
+                what, wanted = f"measure[{name!r}] is out of range", describe_dimension(self.dims[name])
+                raise ModelError(what, wanted=wanted, found=repr(size))
+        for item in self.inputs:
+            self._check_tied(item)
+
+    def _check_tied(self, item: Input) -> None:
+        """Refuse a range that is empty, or too large for its type, at some sizes: it moves one way with each."""
+        where = f"Input({item.name!r})"
+        for name in item.tied_to:
+            if name not in self.dims:
+                what, found = "a range is tied to an unknown dimension", repr(name)
+                raise ModelError(what, wanted=", ".join(self.dims) or "one of dims", found=found, where=where)
+        for sizes in product(*((self.dims[name][0], self.dims[name][-1]) for name in item.tied_to)):
+            here = dict(zip(item.tied_to, sizes, strict=True))
+            try:
+                item.at(here)
+            except ModelError as error:
+                error.where = f"{where}, with {', '.join(f'{name} = {size}' for name, size in here.items())}"
+                raise

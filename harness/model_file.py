@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Concatenate, ParamSpec, TypeVar
 
 from .errors import ModelError
 from .limits import Limit, Metric, parse_limits
 from .model import Model
 from .user_code import import_from_source, missing_file_hint, parsed_arguments_hint, users_code, words
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 # Folders of the model files read so far: modules of one name in two of them cannot be told apart by Python.
 _folders: list[Path] = []
@@ -31,6 +35,22 @@ class ModelFile:
     def name(self) -> str:
         """The model's name: it stands in test ids, tables and evidence."""
         return self.model.name
+
+    def ask(
+        self,
+        question: Callable[Concatenate[ModelFile, Arguments], Answer],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Answer:
+        """Put a question that needs the file's code, and no module, to the process that has it: here, this one.
+
+        As BuiltModel.ask, with a ModelFile as the question's first argument.
+
+        Raises:
+            Exception: whatever the question raises.
+        """
+        return question(self, *args, **kwargs)
 
 
 def read_model(path: Path) -> Model:

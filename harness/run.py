@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .agent.timing import since_process_start_ns
@@ -25,7 +26,7 @@ from .errors import BuildError, ExportError, HilgateError
 from .evidence import Evidence
 from .export import Artifact, export_artifact
 from .finding import Finding
-from .inputs import describe_sizes, measured_sets
+from .inputs import describe_sizes
 from .isa.wheels import outlook
 from .measure import known_metrics
 from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, scored_samples, searched_samples
@@ -39,6 +40,7 @@ from .parity import PARITY
 from .parity.finds import Finds, Memory
 from .parity.reference import Reference
 from .plan import close_processes
+from .prepare import prepare_sha256, prepared, prepared_measured_sets
 from .progress import ProgressBars
 
 # Inputs for what needs no clock, memory on an emulated board.
@@ -80,7 +82,8 @@ class Run:
             self._close_processes(but=file)
             built = build_hosted(file)
             reference = Reference(built, lambda: built.ask(searched_samples))
-            self._built = (file, built, reference, Finds(built.model, file.name, self.memory))
+            finds = Finds(built.model, file.name, self.memory, file.ask(prepare_sha256))
+            self._built = (file, built, reference, finds)
         return self._built[1:3]
 
     def finds(self, file: ModelFile) -> Finds:
@@ -103,7 +106,8 @@ class Run:
         if self._content is None or self._content[0] != file:
             self._content = None
             read = self.built(file)[0].ask(read_samples)
-            self._content = (file, content_of(file.model, read.sets, read.step) if read else content_of(file.model))
+            sets, step = (read.sets, read.step) if read else ((), 1)
+            self._content = (file, content_of(file.model, sets, step, partial(prepared, file)))
         return self._content[1]
 
     def artifact(self, cell: Cell) -> Artifact:
@@ -165,8 +169,8 @@ class Run:
         """What is deployed for a cell, put on its device.
 
         Raises:
-            BackendError: the backend's packages are neither there nor can they be shipped; BuildError: its runner cannot be
-                built; of an optional backend the evidence has it.
+            BackendError: the backend's packages are neither there nor can they be shipped.
+            BuildError: its runner cannot be built; of an optional backend the evidence has it.
             ModelError: its inputs have no room there, at the sizes that are measured.
             LinkError, StorageError, DeploymentError: it cannot be put there.
         """
@@ -226,7 +230,7 @@ class Run:
         """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
         if cell.device.emulated:
             with self.progress.task(f"measuring {cell.id}"), deployer.failures_kept(at_measured_sizes=True):
-                sets = measured_sets(cell.file.model, MEMORY_SETS)
+                sets = prepared_measured_sets(cell.file, MEMORY_SETS)
                 return self._measured(cell, deployer, take_memory(deployer, sets))
         announced = False
         with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept(at_measured_sizes=True):

@@ -28,8 +28,9 @@ from typing import Any
 from ..bounded import hold, locked, prune_caches
 from ..build import BuiltModel
 from ..cache import cache_folder, file_sha256, new_entry, storage_errors
+from ..dimension import declared_dims
 from ..errors import ModelError, StorageError
-from ..fingerprint import module_sha256
+from ..fingerprint import code_sha256, module_sha256
 from .binding import Binding
 from .given import given_path
 from .settings import read_settings
@@ -47,8 +48,16 @@ LEFTOVER_AGE_S = 24 * 3600.0
 TRIES = 3
 # hilgate's own code that decides what is exported, beside this package's.
 SOURCES = (
-    *("agent/structure.py", "build.py", "fingerprint.py", "inputs.py", "model.py", "model_artifacts.py"),
-    *("model_file.py", "operators.py", "user_code.py"),
+    *(
+        "agent/structure.py",
+        "build.py",
+        "dimension.py",
+        "fingerprint.py",
+        "inputs.py",
+        "model.py",
+        "model_artifacts.py",
+    ),
+    *("model_file.py", "operators.py", "prepare.py", "user_code.py"),
 )
 
 
@@ -163,8 +172,9 @@ def _given(built: BuiltModel, artifact_format: str) -> dict[str, str] | None:
 def export_key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | None = None) -> str | None:
     """A hash of all that an export depends on; None where the module has parts that cannot be hashed.
 
-    The module itself, its code included; the declared inputs and dimensions; the exporters' source; torch's settings;
-    every installed package (conservative, and cheap: a new environment exports anew); Python and the machine.
+    The module itself, its code included; the declared inputs and dimensions, and what prepares inputs; the exporters'
+    source; torch's settings; every installed package (conservative, and cheap: a new environment exports anew); Python
+    and the machine.
 
     Args:
         given: a file that is taken as it is, by its "path" and "sha256".
@@ -174,7 +184,7 @@ def export_key(built: BuiltModel, artifact_format: str, given: Mapping[str, str]
 
 def _key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | None) -> str | None:
     try:
-        module = module_sha256(built.module)
+        module, prepare = module_sha256(built.module), code_sha256(built.model.prepare)  # it makes the example
     except Exception:  # noqa: BLE001  # whatever an attribute's own pickling raises: then there is no caching, only time is lost
         return None
     harness = Path(__file__).parents[1]
@@ -185,7 +195,8 @@ def _key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | Non
         "format": artifact_format,
         "inputs": [asdict(item) for item in built.model.inputs],
         "outputs": list(built.outputs),
-        "dims": {name: list(ends) for name, ends in built.model.dims.items()},
+        "prepare": prepare,
+        "dims": declared_dims(built.model.dims),
         "given": [Path(given["path"]).name, given["sha256"]] if given else None,
         "exporter": [built.model.exporter, built.model.opset, list(built.model.imports)],
         "exporters": [file_sha256(path) for path in own],

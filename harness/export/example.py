@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..agent.structure import flatten
 from ..inputs import traced_sizes, uniform_set
 from ..model import Model
+from ..prepare import prepared_here
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,8 @@ def example_tensors(model: Model) -> tuple[torch.Tensor, ...]:
     """One tensor per input, at sizes that can be told apart."""
     import torch
 
-    return tuple(torch.from_numpy(array) for array in uniform_set(model, traced_sizes(model), seed=0).values())
+    (arrays,) = prepared_here(model, [uniform_set(model, traced_sizes(model), seed=0)], model.name)
+    return tuple(torch.from_numpy(array) for array in arrays.values())
 
 
 def laid_flat(module: torch.nn.Module) -> torch.nn.Module:

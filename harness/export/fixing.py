@@ -13,7 +13,7 @@ MOST_ALONE = 4
 
 def fixed_models(model: Model) -> Iterator[tuple[Model, Mapping[str, int]]]:
     """Give the model with a dimension fixed at its measured size: each one alone, then all of them."""
-    free = {name: model.measure[name] for name, (low, high) in model.dims.items() if low < high}
+    free = {name: model.measure[name] for name, sizes in model.dims.items() if len(sizes) > 1}
     choices = [{name: size} for name, size in free.items()] if len(free) <= MOST_ALONE else []
     if len(free) > 1:
         choices.append(free)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..dimension import describe_dimension
 from ..errors import ModelError
 from ..model import Model
 from .binding import Binding, Pair
@@ -136,9 +137,8 @@ def fixed_dimensions(declared: Mapping[str, Sequence[Size] | None], model: Model
         for size, name in zip(declared.get(item.name) or (), item.shape, strict=False):
             if not isinstance(name, str) or not isinstance(size, int):
                 continue
-            low, high = model.dims[name]
-            if (low, high) != (size, size):
-                found[name] = f"{name} at {size}; dims says {low} … {high}"
+            if list(model.dims[name]) != [size]:
+                found[name] = f"{name} at {size}; dims says {describe_dimension(model.dims[name])}"
     return list(found.values())
 
 

@@ -38,9 +38,9 @@ def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str],
 
     def dimension(size: int | str) -> Any:
         if isinstance(size, str):
-            low, high = model.dims[size]
-            if low < high:
-                return torch.export.Dim(size, min=low, max=high)
+            sizes = model.dims[size]
+            if len(sizes) > 1:  # what lies between steps is exported too, and not tried
+                return torch.export.Dim(size, min=sizes[0], max=sizes[-1])
         return None
 
     shapes = tuple({axis: dimension(size) for axis, size in enumerate(item.shape)} for item in model.inputs)

@@ -6,6 +6,7 @@ of the export's example, where any number comes out (issue 15).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from ..agent.structure import flatten
 from ..build import run_eager
 from ..inputs import traced_sizes, uniform_set
 from ..model import Model
+from ..prepare import prepared_here
 
 if TYPE_CHECKING:
     import torch
@@ -54,9 +56,10 @@ def probed_sizes(model: Model) -> Iterator[dict[str, int]]:
     """Give a few small sizes at which every dimension has been another one while the others stayed."""
     traced = traced_sizes(model)
     yield traced
-    yield {name: low for name, (low, _) in model.dims.items()}
-    for name, (low, high) in model.dims.items():
-        others = [size for size in (traced[name] + 1, low) if size != traced[name] and low <= size <= high]
+    yield {name: allowed[0] for name, allowed in model.dims.items()}
+    for name, allowed in model.dims.items():
+        nearest = [*allowed[bisect_right(allowed, traced[name]) :][:1], allowed[0]]
+        others = [size for size in nearest if size != traced[name]]
         if others:
             yield {**traced, name: others[0]}
 
@@ -66,8 +69,8 @@ def seen_shapes(
 ) -> Iterator[tuple[dict[str, int], Shapes]]:
     """Run a module at a few sizes: its dimensions, and the shapes of its inputs and outputs by name."""
     for seed, sizes in enumerate(probed_sizes(model)):
-        arrays = uniform_set(model, sizes, seed)
         try:
+            (arrays,) = prepared_here(model, [uniform_set(model, sizes, seed)], model.name)
             leaves = [leaf for _, leaf in flatten(run_eager(module, arrays))]
         except Exception:  # noqa: BLE001, S112  # it takes no such input: parity says so
             continue

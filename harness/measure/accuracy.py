@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..agent.structure import flatten, rebuild
 from ..build import BuiltModel, run_eager
+from ..dimension import describe_dimension
 from ..errors import ModelError, ProcessError
 from ..finding import Finding
 from ..inputs import Arrays
@@ -155,8 +157,8 @@ def _bind(shape: Sequence[int | str], found: Sequence[int], model: Model, sizes:
     if len(shape) != len(found):
         return False
     for size, its in zip(shape, found, strict=True):
-        low, high = model.dims[size] if isinstance(size, str) else (size, size)
-        if not low <= its <= high or (isinstance(size, str) and bound.setdefault(size, its) != its):
+        allowed = model.dims[size] if isinstance(size, str) else (size,)
+        if its not in allowed or (isinstance(size, str) and bound.setdefault(size, its) != its):
             return False
     sizes.update(bound)
     return True
@@ -166,14 +168,15 @@ def _step(first: int | str, model: Model, sizes: Mapping[str, int], count: int) 
     """How many samples go into a call, where its first axis counts them: as measured, if there are so many."""
     if not isinstance(first, str):
         return first
-    low, _ = model.dims[first]
-    return sizes.get(first, max(min(model.measure[first], count), low))
+    allowed = model.dims[first]
+    most = min(model.measure[first], count)
+    return sizes.get(first, allowed[max(bisect_right(allowed, most) - 1, 0)])
 
 
 def _written(shape: Sequence[int | str], model: Model) -> str:
     """A shape, with the range of each named size."""
-    ends = {name: f"{low}…{high}" if low < high else str(low) for name, (low, high) in model.dims.items()}
-    return f"[{', '.join(ends[size] if isinstance(size, str) else str(size) for size in shape)}]"
+    named = {name: describe_dimension(allowed) for name, allowed in model.dims.items()}
+    return f"[{', '.join(named[size] if isinstance(size, str) else str(size) for size in shape)}]"
 
 
 def _cut(columns: Mapping[str, Array], count: int, step: int, stacked: bool) -> Iterator[Arrays]:

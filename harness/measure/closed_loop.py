@@ -12,7 +12,7 @@ import numpy as np
 from ..agent.frames import Frame
 from ..deployment import Deployment, LoadReport
 from ..errors import LinkLost
-from ..feed import Feed, kept, spread
+from ..feed import Feed, fill_bytes, kept, spread
 from ..model import Array
 from .content import Content, Timed
 
@@ -20,6 +20,8 @@ from .content import Content, Timed
 BLOCK_S = 2.0
 # An inference that takes longer has no untimed one before it: SHORT_NS of harness.agent.ring, and short_ns in ring.cpp.
 SHORT_S = 0.25
+# Of inputs that the host makes so many are taken in turn to warm up, at most.
+WARM_UP_SETS = 64
 
 
 class Source(Protocol):
@@ -49,6 +51,8 @@ class ClosedLoop:
     content: Content
     report: Callable[[], None]
     states: list[Mapping[str, Any]] = field(default_factory=list)
+    _sent: int = 0  # inputs that the host made, and what it took
+    _sent_s: float = 0.0
 
     def begin(self, contents: Sequence[Timed]) -> None:
         """A new block of each, empty yet."""
@@ -63,12 +67,28 @@ class ClosedLoop:
             self._keep(chosen)
             feed, share = kept(order, self.content.set_bytes), self.content.sample_ring_share()
         else:
-            feed, share = spread(self.content.fills, 0), self.content.ring_share()
+            feed, share = self._spread_warm_up(), self.content.ring_share()
+        sending_s = self._sent_s / max(self._sent, 1) if not timed.given else 0.0
         warm_up = self.deployment.warm_up(feed, budget_s)
         median_s = warm_up["median_ns"] / 1e9
         untimed_s = median_s * share if median_s < SHORT_S else 0.0
-        timed.pace_s = timed.pace_s or max(median_s + untimed_s + warm_up["making_ns"] / 1e9, 1e-9)
+        timed.pace_s = timed.pace_s or max(median_s + untimed_s + warm_up["making_ns"] / 1e9 + sending_s, 1e-9)
         return warm_up
+
+    def _spread_warm_up(self) -> Feed:
+        if self.content.prepare is None:
+            return spread(self.content.fills, 0)
+        count = min(self.content.made_at_a_time, WARM_UP_SETS)
+        self._send_made(0, count)
+        return kept(range(count), fill_bytes(self.content.fills))
+
+    def _send_made(self, block: int, count: int) -> float:
+        """Have the device keep inputs that the host has made; returns what that took, in seconds."""
+        began = time.monotonic()
+        self.deployment.keep(self.content.made(block, count))
+        took = time.monotonic() - began
+        self._sent, self._sent_s = self._sent + count, self._sent_s + took
+        return took
 
     def take(self, timed: Timed, quota: int, budget_s: float) -> None:
         """Time so many inferences, or as many as the budget allows, but never none.
@@ -79,6 +99,8 @@ class ClosedLoop:
         end = time.monotonic() + budget_s
         if quota and timed.given:
             self._take_samples(timed, quota, end)
+        elif quota and self.content.prepare is not None:
+            self._take_made(timed, quota, end)
         elif quota:
             self._take_spread(timed, quota, end)
 
@@ -89,6 +111,17 @@ class ClosedLoop:
             count = min(self._step(timed), quota - taken)
             feed = spread(self.content.fills, timed.next_block)
             timed.next_block += self.content.blocks_of(count)  # where the call ends early, some are never used
+            taken += self._call(timed, feed, np.arange(done, done + count), end)
+
+    def _take_made(self, timed: Timed, quota: int, end: float) -> None:
+        """As _take_spread, of inputs that the host makes; what making and sending them takes counts in the pace."""
+        taken = 0
+        while taken < quota and (not taken or time.monotonic() < end):
+            done = timed.count
+            count = min(self._step(timed), quota - taken, self.content.made_at_a_time)
+            timed.spent_s += self._send_made(timed.next_block, count)
+            timed.next_block += 1
+            feed = kept(range(count), fill_bytes(self.content.fills))
             taken += self._call(timed, feed, np.arange(done, done + count), end)
 
     def _take_samples(self, timed: Timed, quota: int, end: float) -> None:

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..feed import RING_BYTES, bytes_of, ring_size, spread
-from ..inputs import Arrays, at_sizes, describe_sizes
+from ..agent.expand import expand
+from ..feed import RING_BYTES, bytes_of, fill_bytes, ring_size, spread
+from ..inputs import Arrays, at_sizes, describe_sizes, sizes_of
 from ..model import Array, Model
 from ..parity.fills import Fill
+
+Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
 
 UNIFORM = "uniform"
 SAMPLES = "samples"
 # Keys of two inputs of a model lie so far apart that their blocks never share one.
 KEYS_APART = 1 << 40
 SEED = 15
+# Of inputs that the host makes, one block's numbers lie so far from the next one's.
+BLOCK = 1 << 20
+# By so many of them it is seen whether prepare makes what it did.
+COMPARED = 3
 
 NOISE = (
     "the model file has no samples: what was timed is noise, spread over the declared range, and says nothing of "
@@ -58,6 +65,8 @@ class Content:
         step: how many samples a set has.
         measure: sizes of the spread ones.
         sizes: those of the samples.
+        names: of the inputs, in the order of the fills.
+        prepare: makes drawn sets valid, where the model file has a function for it: the host makes spread ones then.
     """
 
     fills: Sequence[Mapping[str, Any]]
@@ -65,6 +74,8 @@ class Content:
     step: int = 1
     measure: Mapping[str, int] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    names: Sequence[str] = ()
+    prepare: Prepare | None = None
 
     def spread_timed(self) -> Timed:
         """What is timed of the spread ones, empty yet."""
@@ -80,15 +91,31 @@ class Content:
         return bytes_of(self.samples[0]) if self.samples else 0
 
     def identity(self) -> dict[str, Any]:
-        """Which samples these are, in a form that can be compared; empty where there are none."""
-        if not self.samples:
-            return {}
-        digest = hashlib.sha256()
-        for arrays in self.samples:
-            for name, array in arrays.items():
-                digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-                digest.update(np.ascontiguousarray(array).data)
-        return {"given": len(self.samples), "samples_sha256": digest.hexdigest()}
+        """Which samples these are, and what prepare makes, in a form that can be compared; empty without any."""
+        found: dict[str, Any] = {}
+        if self.samples:
+            found = {"given": len(self.samples), "samples_sha256": _sets_sha256(self.samples)}
+        if self.prepare is not None:
+            found["prepared_sha256"] = _sets_sha256(self.made(0, COMPARED))
+        return found
+
+    def made(self, block: int, count: int) -> list[Arrays]:
+        """Spread inputs that the host makes, for it alone can prepare them; each block has others.
+
+        Raises:
+            ModelError: the model file's prepare cannot be used.
+        """
+        assert self.prepare is not None, "else the device makes them"
+        drawn = []
+        for number in range(block * BLOCK, block * BLOCK + count):
+            fills = [{**fill, "key": fill["key"] + number} for fill in self.fills]
+            drawn.append({name: expand(fill, ()) for name, fill in zip(self.names, fills, strict=True)})
+        return self.prepare(drawn)
+
+    @property
+    def made_at_a_time(self) -> int:
+        """How many of these the device keeps at a time."""
+        return max(RING_BYTES // max(fill_bytes(self.fills), 1), 1)
 
     def blocks_of(self, count: int) -> int:
         """How many blocks of the ring so many spread inputs take, at most."""
@@ -125,29 +152,42 @@ class Content:
         return 1 / ring_size(self.set_bytes)
 
 
-def content_of(model: Model, samples: Sequence[Arrays] = (), step: int = 1) -> Content:
+def _sets_sha256(sets: Sequence[Arrays]) -> str:
+    digest = hashlib.sha256()
+    for arrays in sets:
+        for name, array in arrays.items():
+            digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def content_of(model: Model, samples: Sequence[Arrays] = (), step: int = 1, prepare: Prepare | None = None) -> Content:
     """What of a model is timed.
 
     Args:
         samples: the model file's, cut into sets.
         step: how many samples a set has.
+        prepare: makes drawn sets as the model file's prepare has them; not used where it has none.
     """
     fills = [
         Fill("uniform", seed=(1 + index) * KEYS_APART).described(item, model.measure)
         for index, item in enumerate(model.inputs)
     ]
     ordered = [{item.name: np.ascontiguousarray(arrays[item.name]) for item in model.inputs} for arrays in samples]
-    return Content(fills, ordered, step, model.measure, _sizes(model, ordered[0]) if ordered else {})
+    return Content(
+        fills,
+        ordered,
+        step,
+        model.measure,
+        _sizes(model, ordered[0]) if ordered else {},
+        [item.name for item in model.inputs],
+        prepare if model.prepare is not None else None,
+    )
 
 
 def _sizes(model: Model, arrays: Arrays) -> dict[str, int]:
     """The sizes of the model's dimensions that a set of inputs has."""
-    found = {
-        name: size
-        for item in model.inputs
-        for name, size in zip(item.shape, arrays[item.name].shape, strict=True)
-        if isinstance(name, str)
-    }
+    found = sizes_of(model.inputs, arrays)
     return {name: found[name] for name in model.dims if name in found}
 
 

@@ -20,7 +20,7 @@ from .process import ModelProcess
 from .wire import Raised
 
 # Fields of a Model that can be called: functions, or any other objects.
-CODE = ("build", "samples", "score", "canonical")
+CODE = ("build", "samples", "score", "prepare", "canonical")
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -34,6 +34,19 @@ class HostedFile(ModelFile):
     """
 
     process: ModelProcess = field(compare=False, repr=False)
+
+    def ask(
+        self,
+        question: Callable[Concatenate[ModelFile, Arguments], Answer],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Answer:
+        """Put a question about the file to the process that has it.
+
+        Raises: as ModelProcess.ask_file.
+        """
+        return self.process.ask_file(question, *args, **kwargs)
 
 
 @dataclass(frozen=True)

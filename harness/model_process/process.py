@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -31,6 +32,7 @@ class ModelProcess:
         self.bounds = bounds or Bounds()
         self.search_path = search_path()  # now: a test of the user's own may change it
         self._connection: Connection | None = None
+        self._lock = threading.RLock()  # a guest that counts asks beside the run; what a question calls may ask, too
         self._expected: dict[str, tuple[Any, tuple[Any, ...], Any]] = {}
 
     def ask_file(
@@ -63,12 +65,17 @@ class ModelProcess:
         return answer
 
     def _ask(self, subject: str, question: Any, args: Any, kwargs: Any) -> Any:
+        with self._lock:
+            return self._asked(subject, question, args, kwargs)
+
+    def _asked(self, subject: str, question: Any, args: Any, kwargs: Any) -> Any:
         functions: list[Any] = []
         frame = encode((subject, (question.__module__, question.__qualname__), args, kwargs), functions)
         connection = self._connected()
         try:
             self._compare(connection, subject)
-            return connection.answer(frame, functions, reading=subject == "file")
+            reading = subject == "file" and "file" not in connection.compared  # else it has been read
+            return connection.answer(frame, functions, reading=reading)
         except BaseException:
             if not connection.in_step:
                 connection.end()
@@ -128,6 +135,7 @@ class ModelProcess:
 
     def close(self) -> None:
         """End the process, if there is one."""
-        if self._connection is not None:
-            self._connection.hang_up()
-            self._connection = None
+        with self._lock:
+            if self._connection is not None:
+                self._connection.hang_up()
+                self._connection = None

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..inputs import Arrays
+from ..inputs import Arrays, sizes_of
 from ..model import FLOAT_TYPES, Array, Input
 
 Run = Callable[[Arrays], Mapping[str, Array]]
@@ -109,10 +109,11 @@ def _directions(
         alike: 1 and −1 move all elements up or down; 0 each at random.
     """
     found = {}
+    sizes = sizes_of(inputs, arrays)
     for index, item in enumerate(inputs):
         if item.dtype in FLOAT_TYPES:
             random = np.random.Generator(np.random.Philox([seed, index]))
-            found[item.name] = _direction(item, arrays[item.name], random, alike)
+            found[item.name] = _direction(item.at(sizes), arrays[item.name], random, alike)
     return found
 
 

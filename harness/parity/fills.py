@@ -56,7 +56,7 @@ class Fill:
 
     def described(self, item: Input, sizes: Mapping[str, int]) -> dict[str, Any]:
         """What is sent to the device: a fill of harness.agent.expand."""
-        shape = item.sizes(sizes)
+        shape, item = item.sizes(sizes), item.at(sizes)
         size = math.prod(shape)
         special = [[int(place * size), bits_of(value, item)] for place, value in self.special if size]
         order = self.kind if self.kind in ("ascending", "descending") else "random"

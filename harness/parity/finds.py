@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from ..dimension import declared_dims
 from ..model import Model
 from .inputs import InputSpace, Recipe
 
@@ -30,11 +31,14 @@ class Finds:
 
     Args:
         memory: None: nothing outlasts this run.
+        prepare: names the model file's prepare; see prepare_sha256.
     """
 
-    def __init__(self, model: Model | None = None, name: str = "", memory: Memory | None = None) -> None:
+    def __init__(
+        self, model: Model | None = None, name: str = "", memory: Memory | None = None, prepare: str = ""
+    ) -> None:
         self._memory = memory if model is not None else None
-        self._place = f"hilgate/counterexamples/{name}-{_declared(model)}" if model is not None else ""
+        self._place = f"hilgate/counterexamples/{name}-{_declared(model, prepare)}" if model is not None else ""
         self._known: dict[str, Recipe] = {}
         self._met: dict[str, Recipe] = {}
         for key in self._remembered():
@@ -71,9 +75,7 @@ class Finds:
         return [key for key in found if isinstance(key, str)] if isinstance(found, list) else []
 
 
-def _declared(model: Model) -> str:
+def _declared(model: Model, prepare: str) -> str:
     """Names what a recipe stands for: with other inputs it would be another one. Other weights do not matter."""
-    said = json.dumps(
-        [[asdict(item) for item in model.inputs], {name: list(ends) for name, ends in model.dims.items()}]
-    )
+    said = json.dumps([[asdict(item) for item in model.inputs], declared_dims(model.dims), *filter(None, [prepare])])
     return hashlib.sha256(said.encode()).hexdigest()[:12]

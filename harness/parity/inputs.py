@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from ..inputs import Arrays, set_bytes
+from ..inputs import Arrays, set_bytes, sizes_of
 from ..model import FLOAT_TYPES, Input, Model
 from .fills import Fill, denormal_places
 
@@ -31,8 +32,13 @@ FEW = 64
 # So many real samples are mutated, at most.
 SAMPLES = 4
 SAMPLE_BYTES = 1 << 26
+# So many prepared inputs are kept, at most: those of one call to the device, and a few before.
+KEPT = 64
+KEPT_BYTES = 1 << 26
 # Whole numbers at which a narrower type ends, or a float can no longer tell neighbours apart.
 LANDMARKS = tuple(2**bits + off for bits in (7, 8, 15, 16, 24, 31, 32, 53, 63) for off in (-1, 0, 1))
+
+Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class Recipe:
 
     sizes: Mapping[str, int]
     fills: tuple[Fill, ...]
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether it is one of the samples as it comes."""
+        return all(fill.kind == "sample" and not (fill.changed or fill.special) for fill in self.fills)
 
     @cached_property
     def key(self) -> str:
@@ -73,23 +84,57 @@ class InputSpace:
 
     Attributes:
         samples: real ones, all of one size.
+        prepare: makes drawn sets valid, where the model file has a function for it.
     """
 
     model: Model
     samples: Sequence[Arrays] = ()
+    prepare: Prepare | None = None
+    _made: OrderedDict[str, Arrays] = field(default_factory=OrderedDict, compare=False, repr=False)
 
     @cached_property
     def sample_sizes(self) -> dict[str, int]:
         """The sizes of the samples' dimensions."""
-        return {
-            name: size
-            for item in self.model.inputs
-            for name, size in zip(item.shape, self.samples[0][item.name].shape, strict=True)
-            if isinstance(name, str)
-        }
+        return sizes_of(self.model.inputs, self.samples[0])
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the host alone can make its arrays: then they are sent, and no description of them."""
+        return self.model.prepare is not None and self.prepare is not None
 
     def make(self, recipe: Recipe) -> Arrays:
-        """The arrays, by name."""
+        """The arrays, by name: drawn, then prepared.
+
+        Raises:
+            ModelError: the model file's prepare cannot be used.
+        """
+        return self.make_all([recipe])[0]
+
+    def make_all(self, recipes: Sequence[Recipe]) -> list[Arrays]:
+        """The arrays of several recipes: prepared in one question. Samples as they come are real, and stay so.
+
+        Raises: as make.
+        """
+        if self.prepare is None or self.model.prepare is None:
+            return [self.draw(recipe) for recipe in recipes]
+        made = {recipe.key: self._made[recipe.key] for recipe in recipes if recipe.key in self._made}
+        drawn = {recipe.key: self.draw(recipe) for recipe in recipes if recipe.key not in made}
+        real = {recipe.key for recipe in recipes if recipe.is_sample}
+        made |= {key: arrays for key, arrays in drawn.items() if key in real}
+        waiting = {key: arrays for key, arrays in drawn.items() if key not in real}
+        made |= zip(waiting, self.prepare([*waiting.values()]), strict=True)
+        self._keep({key: made[key] for key in waiting})
+        return [dict(made[recipe.key]) for recipe in recipes]
+
+    def _keep(self, made: Mapping[str, Arrays]) -> None:
+        """Keep what was prepared last, for it is needed again: by the reference, by the device."""
+        self._made.update(made)
+        size = sum(array.nbytes for arrays in self._made.values() for array in arrays.values())
+        while self._made and (size > KEPT_BYTES or len(self._made) > KEPT):
+            size -= sum(array.nbytes for array in self._made.popitem(last=False)[1].values())
+
+    def draw(self, recipe: Recipe) -> Arrays:
+        """The arrays as they are drawn, by name."""
         return {
             item.name: fill.make(item, recipe.sizes, [arrays[item.name] for arrays in self.samples])
             for item, fill in zip(self.model.inputs, recipe.fills, strict=True)
@@ -105,13 +150,16 @@ class InputSpace:
 
     def recipes(self) -> st.SearchStrategy[Recipe]:
         """Every size in its range, values all over theirs, real samples mutated."""
-        sizes = {name: _sizes(low, high) for name, (low, high) in self.model.dims.items()}
-        drawn = st.builds(Recipe, st.fixed_dictionaries(sizes), st.tuples(*map(_fills, self.model.inputs)))
+        sizes = {name: _sizes(allowed) for name, allowed in self.model.dims.items()}
+        widest = [item.widest(self.model.dims) for item in self.model.inputs]
+        drawn = st.builds(
+            Recipe, st.fixed_dictionaries(sizes), st.tuples(*map(_fills, widest, map(_kinds, self.model.inputs)))
+        )
         if not self.samples:
             return drawn
         changed = st.sampled_from([0.001, 0.01, 0.1, 0.5])
         sample = st.integers(0, len(self.samples) - 1)
-        mutated = st.builds(self._sample, sample, changed, st.integers(0, SEEDS), _flags(self.model.inputs))
+        mutated = st.builds(self._sample, sample, changed, st.integers(0, SEEDS), _flags(widest))
         return drawn | mutated
 
     def essential(self) -> list[Recipe]:
@@ -125,8 +173,8 @@ class InputSpace:
         for value in (math.nan, math.inf, -math.inf):
             if any(value in _specials(item) for item in model.inputs):
                 made.append(self._alike(model.usual_sizes, Fill("uniform", seed=1), value))
-        for end in (0, 1):
-            sizes = {name: ends[end] for name, ends in model.dims.items()}
+        for end in (0, -1):
+            sizes = {name: allowed[end] for name, allowed in model.dims.items()}
             made.append(self._alike(sizes, Fill("uniform", seed=1)))
         return once(made)
 
@@ -138,8 +186,8 @@ class InputSpace:
     def every_size(self) -> list[Recipe]:
         """Each size of every dimension that has few: a loop that is unrolled, a block that is left over."""
         made = []
-        for name, (low, high) in self.model.dims.items():
-            sizes = range(low, high + 1) if high - low < FEW else ()
+        for name, allowed in self.model.dims.items():
+            sizes = allowed if len(allowed) <= FEW else ()
             made += [self._alike({**self.model.usual_sizes, name: size}, Fill("uniform", seed=5)) for size in sizes]
         return made
 
@@ -149,7 +197,7 @@ class InputSpace:
 
     def holds(self, recipe: Recipe) -> bool:
         """Whether a recipe from elsewhere is one of these: the samples may have become fewer."""
-        sized = all(low <= recipe.sizes.get(name, -1) <= high for name, (low, high) in self.model.dims.items())
+        sized = all(recipe.sizes.get(name, -1) in allowed for name, allowed in self.model.dims.items())
         filled = len(recipe.fills) == len(self.model.inputs) and all(
             self._has(fill.base, recipe) if fill.kind == "sample" else fill.kind in _kinds(item)
             for fill, item in zip(recipe.fills, self.model.inputs, strict=True)
@@ -168,10 +216,11 @@ class InputSpace:
             yield self._alike(usual, Fill(kind, seed=3))
         yield self._alike(usual, Fill("constant", -0.0))
         for end in (0, 1):
-            yield Recipe(usual, tuple(Fill("constant", item.range[end]) for item in self.model.inputs))
-        for name, (low, high) in self.model.dims.items():
-            for size in dict.fromkeys((*SIZES, (low + high) // 2 | 1)):
-                if low <= size <= high:
+            yield Recipe(usual, tuple(Fill("constant", item.at(usual).range[end]) for item in self.model.inputs))
+        for name, allowed in self.model.dims.items():
+            amid = (allowed[0] + allowed[-1]) // 2 | 1
+            for size in dict.fromkeys((*SIZES, amid if amid in allowed else allowed[len(allowed) // 2])):
+                if size in allowed:
                     yield self._alike({**usual, name: size}, Fill("uniform", seed=4))
 
     def _alike(self, sizes: Mapping[str, int], fill: Fill, value: float = 0.0) -> Recipe:
@@ -180,7 +229,7 @@ class InputSpace:
         for index, item in enumerate(self.model.inputs):
             special = ((0.5, value),) if value in _specials(item) else ()
             kind = fill.kind if fill.kind in _kinds(item) else "uniform"
-            value_of = _middle(item) if kind in ("narrow", "near-equal") else fill.value
+            value_of = _middle(item.at(sizes)) if kind in ("narrow", "near-equal") else fill.value
             fills.append(replace(fill, kind=kind, value=value_of, seed=fill.seed + index, special=special))
         return Recipe(sizes, tuple(fills))
 
@@ -210,20 +259,22 @@ def _middle(item: Input) -> float:
 def _kinds(item: Input) -> list[str]:
     """The kinds of fill that an input can have, without "sample"; the simplest first."""
     kinds = ["constant", "uniform", "ends", "narrow", "near-equal", "ties", "ascending", "descending"]
-    if item.dtype in FLOAT_TYPES:
+    if item.dtype in FLOAT_TYPES and not item.tied_to:  # of those whether there are any depends on the sizes
         first, last = denormal_places(item)
         kinds += ["magnitudes"] + ["denormal"] * (first < last)
     return kinds
 
 
-def _sizes(low: int, high: int) -> st.SearchStrategy[int]:
-    landmarks = [size for size in (*SIZES, high) if low <= size <= high]
-    return st.integers(low, high) | st.sampled_from(landmarks)
+def _sizes(allowed: Sequence[int]) -> st.SearchStrategy[int]:
+    landmarks = [size for size in (*SIZES, allowed[-1]) if size in allowed]
+    if isinstance(allowed, range) and allowed.step == 1:
+        return st.integers(allowed[0], allowed[-1]) | st.sampled_from(landmarks)
+    return st.integers(0, len(allowed) - 1).map(lambda place: allowed[place]) | st.sampled_from(landmarks)
 
 
-def _fills(item: Input) -> st.SearchStrategy[Fill]:
+def _fills(item: Input, kinds: Sequence[str]) -> st.SearchStrategy[Fill]:
     special = st.lists(_special(item), max_size=MAX_SPECIAL).map(tuple)
-    return st.builds(Fill, st.sampled_from(_kinds(item)), _elements(item), st.integers(0, SEEDS), special)
+    return st.builds(Fill, st.sampled_from(kinds), _elements(item), st.integers(0, SEEDS), special)
 
 
 def _special(item: Input) -> st.SearchStrategy[tuple[float, float]]:

@@ -7,15 +7,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..build import BuiltModel
+from ..build import BuiltModel, told_rejection
 from ..errors import HilgateError, ModelError
 from ..inputs import Arrays, describe, uniform_set
 from ..model import Array, Closeness
+from ..prepare import prepared
 from ..unordered import RowSet
 from ..user_code import words
 from .comparison import Difference, Expected, compare, differ, ulp
@@ -88,7 +89,7 @@ class Reference:
         Raises:
             ModelError: the model file's samples cannot be used.
         """
-        return InputSpace(self.built.model, self._samples())
+        return InputSpace(self.built.model, self._samples(), partial(prepared, self.built.file))
 
     def __call__(self, arrays: Arrays, key: str = "") -> list[Expected]:
         """What each output should be.
@@ -119,9 +120,10 @@ class Reference:
         """That the module gives two answers for one input, and why; looked for once, before anything is judged."""
         if not self._observed:
             self._observed = True
-            ends = [{name: end[side] for name, end in self.built.model.dims.items()} for side in (1, 0)]
+            ends = [{name: allowed[side] for name, allowed in self.built.model.dims.items()} for side in (-1, 0)]
             sets = [self.space.make(recipe) for recipe in self.space.whole_range()]
-            sets += [uniform_set(self.built.model, sizes, seed=2) for sizes in ends if ends[0]]
+            drawn = [uniform_set(self.built.model, sizes, seed=2) for sizes in ends if ends[0]]
+            sets += prepared(self.built.file, drawn)
             self._impurity = self._observe(sets)
         return self._impurity
 
@@ -319,7 +321,6 @@ class Reference:
         self.built.ask(release_float64)
 
     def _compute(self, arrays: Arrays) -> list[Expected]:
-        where = str(self.built.file.path)
         try:
             runs = self.built.ask(
                 run_both, arrays, exact=self.closeness is None, watch=self.computed < WATCHED or self._picks
@@ -327,8 +328,7 @@ class Reference:
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception as error:
-            what, found = "the model rejects inputs that its file declares", words(error)
-            raise ModelError(what, wanted=describe(arrays), found=found, where=where) from error
+            raise self.built.ask(told_rejection, arrays, words(error)) from error
         self._raw = {name: (array.dtype, array.ndim) for name, array in runs.eager.items()}
         eager = self.made_canonical(runs.eager)
         if self.built.model.canonical is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -33,12 +34,12 @@ def simplify(recipe: Recipe, model: Model, fails: Callable[[Recipe], bool]) -> R
 def _steps(recipe: Recipe, model: Model) -> Iterator[Recipe]:
     """Recipes that are simpler in one thing, the largest steps first."""
     if all(fill.kind != "sample" for fill in recipe.fills):
-        for name, (low, _) in model.dims.items():
-            for size in dict.fromkeys((low, (low + recipe.sizes[name]) // 2, recipe.sizes[name] - 1)):
-                if low <= size < recipe.sizes[name]:
-                    yield Recipe({**recipe.sizes, name: size}, recipe.fills)
+        for name, allowed in model.dims.items():
+            smaller = bisect_left(allowed, recipe.sizes[name])
+            for place in dict.fromkeys((0, smaller // 2, smaller - 1)) if smaller else ():
+                yield Recipe({**recipe.sizes, name: allowed[place]}, recipe.fills)
     for index, (fill, item) in enumerate(zip(recipe.fills, model.inputs, strict=True)):
-        for other in _simpler(fill, item):
+        for other in _simpler(fill, item.at(recipe.sizes)):
             yield Recipe(recipe.sizes, (*recipe.fills[:index], other, *recipe.fills[index + 1 :]))
 
 

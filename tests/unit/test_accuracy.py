@@ -119,7 +119,7 @@ def test_samples_of_sizes_that_are_not_declared_are_an_error(shapes: Sequence[tu
     with pytest.raises(ModelError) as caught:
         read_samples(built(lambda x, y: x, inputs, (arrays, [0] * 3), dims=PICTURES))
     assert caught.value.what == what
-    assert "1…1080" in caught.value.wanted
+    assert "1 … 1080" in caught.value.wanted
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_dimension_is_fixed_at_its_measured_size_alone_then_with_the_others() 
     model = Model(build=Branching, inputs=inputs, dims=dims, measure={"samples": 16000})
     found = [(dict(made.dims), fixed) for made, fixed in fixed_models(model)]
     assert [fixed for _, fixed in found] == [{"n": 4}, {"samples": 16000}, {"n": 4, "samples": 16000}]
-    assert found[1][0] == {"n": (1, 4), "samples": (16000, 16000), "one": (1, 1)}
+    assert found[1][0] == {"n": range(1, 5), "samples": range(16000, 16001), "one": range(1, 2)}
     said = said_fixed(found[1][1])
     assert said == 'with samples = 16000 fixed it exports: dims={"samples": (16000, 16000)}'
     assert refused("onnx", ["it: no"], [], [], "model.py", said).hint.startswith(said)

@@ -13,6 +13,7 @@ import numpy as np
 from ...build import BuiltModel, run_eager
 from ...inputs import Arrays
 from ...model import Array, Closeness
+from ...prepare import prepared
 from ..comparison import Difference, Expected, compare_output, ulp
 from ..conditioning import noise
 from ..inputs import InputSpace
@@ -185,7 +186,7 @@ class Modules:
             if leaf.is_floating_point():
                 found[name] = max(found.get(name, 0.0), _largest(leaf))
 
-        space = InputSpace(self.built.model)
+        space = InputSpace(self.built.model, prepare=partial(prepared, self.built.file))
         for arrays in (*map(space.make, space.whole_range()), *self.samples):
             with watched(self.wide, see):
                 self._run_wide(arrays)

@@ -17,6 +17,7 @@ from ...export import Artifact, ArtifactFile
 from ...export.torchscript import trace_named
 from ...inputs import Arrays, traced_sizes, uniform_set
 from ...model import Array
+from ...prepare import prepared
 from ..replay_program import optimized
 from .likeness import off_values
 from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Clock, Location, Unlocated
@@ -53,8 +54,9 @@ class ScriptLocating:
         self.points = points_of(self.modules, self.sets)
         self.sets = self.sets[: len(self.points)]
         # A trace has the calls that are made on its example's inputs.
-        model = self.modules.built.model
-        traced, _ = self.modules.forms(uniform_set(model, traced_sizes(model), seed=0))
+        built = self.modules.built
+        (example,) = prepared(built.file, [uniform_set(built.model, traced_sizes(built.model), seed=0)])
+        traced, _ = self.modules.forms(example)
         self.missing = [call.module for call in self.points[0].calls if call.names[0] not in traced]
         self.calls = [call for call in self.points[0].calls if all(name in traced for name in call.names)]
         self._count = 0
