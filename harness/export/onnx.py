@@ -148,6 +148,23 @@ def read_interface(path: Path, model: Model) -> Interface:
     return interface_of(path)
 
 
+def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
+    """Open an exported file, to run it on this host; None where there is no ONNX Runtime here, or no need.
+
+    The dynamo exporter knows of each size that it takes for a constant, and declares it; one that traces does not.
+    """
+    if label == DYNAMO:
+        return None
+    try:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(folder / FILE), providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001  # an operator's library that is not there, …: the device says it
+        return None
+    names = [item.name for item in session.get_inputs()]
+    return lambda arrays: session.run(None, {name: arrays[name] for name in names})
+
+
 def declared_shapes(proto: onnx.ModelProto) -> Declared:
     """Read what a file declares of its inputs and outputs."""
     weights = {item.name for item in proto.graph.initializer}

@@ -83,6 +83,14 @@ def read_interface(path: Path, model: Model) -> Interface:
     return Interface(ports, True, lambda places: _outputs(module, model, places, names, str(path)))
 
 
+def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
+    """Open an exported file, to run it on this host."""
+    import torch
+
+    module: Any = torch.jit.load(str(folder / FILE), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+    return lambda arrays: run_eager(module, arrays)
+
+
 def _outputs(
     module: Any, model: Model, places: Sequence[int], names: Sequence[str] | None, where: str
 ) -> Sequence[Port]:

@@ -6,6 +6,7 @@ a file.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import shutil
@@ -35,6 +36,7 @@ from .ports import seen_ports
 from .refusal import advice, reason_first, told_warnings
 from .settings import apply_settings
 from .shapes import Declared, seen_shapes
+from .sizes import traced_in
 
 if TYPE_CHECKING:
     import torch
@@ -106,26 +108,24 @@ class _Job:
         waiting = [self.build()]
         exporters = self._exporters(waiting[0])
         scripted, compiled = scripted_parts(waiting[0]), compiled_parts(waiting[0])
-        refusals: list[str] = []
+        refusals: list[tuple[str, str]] = []
         advised: list[str] = []
         for label, exporter in exporters.items():
-            module = waiting.pop() if waiting else self.build()
             try:
-                names, shapes, said = self.run(exporter, module, self.model)
+                names, shapes, said = self.run(label, exporter, self.model, waiting)
             except OSError:
                 raise  # the disk, not the model
             except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
                 traceback.print_exc()
-                refusals.append(f"{label}: {reason_first(error)}")
+                refusals.append((label, reason_first(error)))
                 advised.append(advice(error))
                 continue
-            finally:
-                del module  # a large model is not held twice
-            notes = [f"refused by {refusal}" for refusal in refusals]
+            notes = [f"refused by {refusal}" for refusal in _grouped(refusals)]
             write_record(self.folder, self.request["format"], list(names), label, [*notes, *said], shapes)
             return
         fixed = "" if scripted or compiled else self._exports_fixed(exporters)
-        said = [*refusals, *(f"what {DYNAMO} says besides: {text}" for text in dict.fromkeys(filter(None, advised)))]
+        besides = [f"what {DYNAMO} says besides: {text}" for text in dict.fromkeys(advised) if text]
+        said = [*_grouped(refusals), *besides]
         raise refused(self.request["format"], said, scripted, compiled, self.request["model"], fixed)
 
     def _exporters(self, module: torch.nn.Module) -> Mapping[str, Exporter]:
@@ -137,27 +137,40 @@ class _Job:
         return found
 
     def run(
-        self, exporter: Exporter, module: torch.nn.Module, model: Model
+        self, label: str, exporter: Exporter, model: Model, waiting: list[torch.nn.Module] | None = None
     ) -> tuple[Sequence[str], Declared, list[str]]:
         """Export by one exporter: the files' names, what the file declares, and what is to be said.
+
+        Args:
+            waiting: a module that nothing has run yet is taken from here, if there is one.
 
         Raises:
             Exception: whatever the exporter raises; or the file takes fewer sizes than the model file declares.
         """
+        module = waiting.pop() if waiting else self.build()
         names, said = _run(exporter, module, model, self.outputs, self.folder)
-        if not hasattr(self.kind, "correct_shapes"):  # TorchScript says nothing of shapes
-            return names, {}, said
-        shapes, wrong = self.kind.correct_shapes(self.folder, seen_shapes(self.build(), model, self.outputs))
-        if fixed := fixed_dimensions(shapes, model):
-            raise RuntimeError("the exporter fixed " + ", and ".join(fixed))
-        return names, shapes, [*wrong, *said]
+        del module  # a large model is not held twice
+        build = functools.cache(self.build)
+        shapes: Declared = {}
+        if hasattr(self.kind, "correct_shapes"):  # TorchScript says nothing of shapes
+            shapes, wrong = self.kind.correct_shapes(self.folder, seen_shapes(build(), model, self.outputs))
+            if fixed := fixed_dimensions(shapes, model):
+                raise RuntimeError("the exporter fixed " + ", and ".join(fixed))
+            said = [*wrong, *said]
+        if inside := traced_in(self.folder / names[0], lambda: self._opened(label), build, model):
+            raise RuntimeError(inside)
+        return names, shapes, said
+
+    def _opened(self, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
+        run: Callable[[Mapping[str, Any]], Any] | None = self.kind.opened(self.folder, label)
+        return run
 
     def _exports_fixed(self, exporters: Mapping[str, Exporter]) -> str:
         """Say with which dimensions fixed it can be exported; "" where that does not help, or none is free."""
         for model, fixed in fixed_models(self.model):
-            for exporter in exporters.values():
+            for label, exporter in exporters.items():
                 try:
-                    self.run(exporter, self.build(), model)
+                    self.run(label, exporter, model)
                 except OSError:
                     raise
                 except Exception:  # noqa: BLE001, S112  # as above; the refusals that count were of the model as it is
@@ -212,6 +225,14 @@ def refused(
     what = f"the model cannot be exported as {artifact_format}"
     hint = f"{fixed}; or {hint}" if fixed else hint
     return ExportError(what, wanted=wanted, found="\n".join(refusals), where=where, hint=hint)
+
+
+def _grouped(refusals: Sequence[tuple[str, str]]) -> list[str]:
+    """Name those that refuse for the same reason together."""
+    labels: dict[str, list[str]] = {}
+    for label, reason in refusals:
+        labels.setdefault(reason, []).append(label)
+    return [f"{'; '.join(each)}: {reason}" for reason, each in labels.items()]
 
 
 def _listed(parts: Sequence[str]) -> str:

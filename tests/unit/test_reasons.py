@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from harness.errors import ModelError
+from harness.export import onnx, torchscript
 from harness.export.fixing import fixed_models, said_fixed
 from harness.export.onnx import DYNAMO, exporters
 from harness.export.refusal import advice, first_lines, reason_first, told_warnings
+from harness.export.sizes import traced_in
 from harness.export.worker import refused
 from harness.fingerprint import weight_hashes
 from harness.model import Input, Model
@@ -143,3 +145,42 @@ def test_a_process_that_is_ended_otherwise_has_no_parser(tmp_path: Path) -> None
     with pytest.raises(ModelError, match="cannot be run") as caught:
         read_model(tmp_path / "ends.py")
     assert caught.value.hint == ""
+
+
+class Windows(nn.Module):
+    """Its batch becomes a constant: it is worked out with int()."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(int(x.shape[0] / 1), 2, 4).flip(0)
+
+
+class AloneRefused(nn.Module):
+    """Its trace takes no batch of one, and any other: that is for parity to say."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[0] + x[1] if x.shape[0] > 1 else x[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        pytest.param(Windows, "the exporter fixed n at 2; dims says 1 … 6 (run at n = 1, the file says: ", id="int"),
+        pytest.param(nn.Flatten, "", id="any size"),
+        pytest.param(AloneRefused, "", id="one size is refused"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_trace_that_takes_one_size_is_refused_with_the_dimension(make: Any, said: str, tmp_path: Path) -> None:
+    model = Model(
+        build=lambda: make().eval(), inputs=[Input("x", ("n", 8), min_value=-1, max_value=1)], dims={"n": (1, 6)}
+    )
+    torchscript.trace(model.build(), model, ["output"], tmp_path)
+    found = traced_in(tmp_path / torchscript.FILE, lambda: torchscript.opened(tmp_path, ""), model.build, model)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+    if found:
+        assert "is invalid for input of size" in found
+    onnx.export_traced(model.build(), model, ["output"], tmp_path)
+    again = traced_in(tmp_path / onnx.FILE, lambda: onnx.opened(tmp_path, onnx.OLDER), model.build, model)
+    assert again.startswith(said)
+    assert bool(again) == bool(said)
