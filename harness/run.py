@@ -165,7 +165,7 @@ class Run:
         Raises:
             BackendError: the backend's packages are neither there nor can they be shipped.
             ModelError: its inputs have no room there, at the sizes that are measured.
-            LinkError, StorageError, DeploymentError: it cannot be put there.
+            LinkError, StorageError, DeviceError, DeploymentError: it cannot be put there.
         """
         board = self.board(cell.device)
         check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)

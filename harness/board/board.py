@@ -36,7 +36,8 @@ class Board(Hold):
         """Make sure that the board has a bundle, whole and verified; what it has already is not sent.
 
         Raises:
-            StorageError: the board's disk is too small, cannot be written, or no program started from it.
+            StorageError: the board's disk is too small, or cannot be written.
+            DeviceError: no program can be started from its store, which is mounted noexec.
             BackendError: the artifact alone exceeds the board's memory.
             LinkError: the board cannot be reached.
             DeploymentError: what arrived is not what was sent.

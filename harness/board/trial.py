@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..backends import Backend, load_backend
 from ..device import Device
-from ..errors import HilgateError, LinkError, StorageError
+from ..errors import DeviceError, HilgateError, LinkError
 from ..links import LinkType, stderr_of
 from .keeper import Keeper
 
@@ -46,7 +46,7 @@ def try_board(link: LinkType, keeper: Keeper, device: Device) -> Trial:
         sessions = error
     try:
         try_store(keeper, device, device.store or link.store)
-    except StorageError as error:
+    except HilgateError as error:
         store = error
     return Trial(sessions, store)
 
@@ -81,7 +81,8 @@ def try_store(keeper: Keeper, device: Device, store: str) -> None:
     """Write there, read it, map it as a library is mapped.
 
     Raises:
-        StorageError: that cannot be done, as far as the device's backends need it.
+        StorageError: it cannot be written.
+        DeviceError: no program can be started from there, and one of the device's backends puts some there.
     """
     if keeper.request("try", store=store)["executable"]:
         return
@@ -98,11 +99,11 @@ def check_executable(device: Device, backend: Backend, store: str) -> None:
     """Refuse a store from which no program can be started, for a backend that puts some there.
 
     Raises:
-        StorageError: it does.
+        DeviceError: it does.
     """
     if not ships_programs(device, backend):
         return
-    raise StorageError(
+    raise DeviceError(
         f"no program can be started from the store on {device.name}: its file system is mounted noexec",
         wanted=f"a folder from which {backend.name}'s libraries can be loaded",
         found=f"a page of a file in {store} cannot be mapped to be executed",

@@ -93,7 +93,7 @@ class Keeper:
         """Whether programs can be started from the store; on a full disk room is made first, and then the rest is
         told."""
         try:
-            return trial.try_folder(self._store.root)
+            return trial.try_root(self._store.root)
         except OSError as error:
             if error.errno in FULL:
                 return True

@@ -12,6 +12,8 @@ import mmap
 import os
 import tempfile
 
+from .store import FOLDERS
+
 CONTENT = bytes(range(256)) * (mmap.PAGESIZE // 256)
 # What it is called where a system forbids a mapping: EPERM by the mount option noexec, EACCES by SELinux and its kin.
 FORBIDDEN = (errno.EPERM, errno.EACCES)
@@ -47,24 +49,26 @@ def make_root(store: str) -> list[str]:
     return missing
 
 
-def try_folder(folder: str) -> bool:
-    """Write a file in a folder, read it, map it as a library is mapped; return whether that last was allowed.
+def try_root(root: str) -> bool:
+    """Write a file in a store's folder, and in those that it has already (another user may have made them), read it,
+    map it as a library is mapped; return whether that last was allowed.
 
     Raises:
         OSError: it cannot be written, or is not what was written.
     """
+    folders = [root, *(os.path.join(root, name) for name in FOLDERS)]
+    allowed = [_try_folder(folder) for folder in folders if os.path.isdir(folder)]
+    return all(allowed)
+
+
+def _try_folder(folder: str) -> bool:
     descriptor, path = tempfile.mkstemp(prefix=".trial-", dir=folder)
     try:
         os.write(descriptor, CONTENT)
         if os.pread(descriptor, len(CONTENT), 0) != CONTENT:
             raise OSError(errno.EIO, "what is read is not what was written", path)
-        with contextlib.closing(
-            mmap.mmap(descriptor, len(CONTENT), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
-        ):
-            return True
+        return _can_be_mapped(descriptor)
     except OSError as error:
-        if error.errno in FORBIDDEN:
-            return False
         raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.close(descriptor)
@@ -72,15 +76,25 @@ def try_folder(folder: str) -> bool:
             os.unlink(path)
 
 
+def _can_be_mapped(descriptor: int) -> bool:
+    try:
+        mmap.mmap(descriptor, len(CONTENT), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise
+        return False
+    return True
+
+
 def try_store(store: str) -> bool:
-    """Do that in a store that need not be there yet; what was made for it is removed.
+    """Do that with a store that need not be there yet; what was made for it is removed.
 
     Raises:
-        OSError: as for try_folder, or the store cannot be made.
+        OSError: as for try_root, or the store cannot be made.
     """
     missing = make_root(store)
     try:
-        return try_folder(root_of(store))
+        return try_root(root_of(store))
     finally:
         for folder in missing:
             with contextlib.suppress(OSError):  # a run may have begun to use it
