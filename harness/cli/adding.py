@@ -13,10 +13,10 @@ from ..board import looked_at
 from ..board.preflight import check_board
 from ..board.trial import try_board
 from ..cache import write_atomically
-from ..device import Device
+from ..device import Device, Runtime
 from ..errors import DeviceError
 from ..links.ssh.hostkeys import is_pinned
-from .device_file import base_for, check_text, device_text
+from .device_file import NEWER_PINS, base_for, check_text, device_text
 from .project import Project
 from .text import PERFORMANCE, say, table
 from .trusting import meet
@@ -39,7 +39,9 @@ def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, 
     path = project.folder / f"{name}.toml"
     _check_arguments(name, host)
     _refuse_existing(path, name, force)
-    device = Device(name, path, "", "ssh", host, None, None, None, (), known_hosts=project.known_hosts)
+    # As one to which all is shipped: what the board has installed, or a robot's PYTHONPATH leads to, is not asked for.
+    runtime = Runtime(packages=NEWER_PINS)
+    device = Device(name, path, "", "ssh", host, None, None, None, (), runtime=runtime, known_hosts=project.known_hosts)
     for key in meet(device, fingerprints):
         pinned = "pinned" if is_pinned(project.known_hosts, key) else f"known to you only; hilgate trust {name} pins it"
         say(f"host key {key.name} {key.key.get_name()} {key.fingerprint} ({pinned})")
