@@ -52,7 +52,7 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
 
 @contextmanager
 def looked_at(device: Device) -> Iterator[Board]:
-    """A board that is looked at only: no lock, and nothing is written there."""
+    """A board that is looked at, and perhaps tried: no lock is taken, and nothing stays there."""
     board = Board(device, open_link(device), uuid.uuid4().hex[:16])
     try:
         board.look()

@@ -19,6 +19,7 @@ from harness.cli import cli
 from harness.errors import HilgateError
 from tests.integration.boards import make_bundle, read_device, wait_for, write_device
 from tests.integration.desk import read_all
+from tests.support.board_files import ADMIN_PATH
 from tests.support.sshd import Board, BoardError, BoardServer
 
 RUNTIME = 'python = "3.11"\npackages = ["onnxruntime==1.32.0", "numpy==2.4.6"]'
@@ -45,6 +46,8 @@ def shell(name: str) -> str:
 def served(board: Board) -> Iterator[BoardServer]:
     if board.login_shell and not Path(board.login_shell).exists():
         pytest.skip(f"no {board.login_shell} on this machine")
+    if board.dropbear and shutil.which("dropbear", path=ADMIN_PATH) is None:
+        pytest.skip("no dropbear on this machine: install Debian's package dropbear-bin")
     with BoardServer(board) as server:
         yield server
 
