@@ -172,7 +172,7 @@ class Run:
             BackendError: the backend's packages are neither there nor can they be shipped.
             BuildError: its runner cannot be built; of an optional backend the evidence has it.
             ModelError: its inputs have no room there, at the sizes that are measured.
-            LinkError, StorageError, DeploymentError: it cannot be put there.
+            LinkError, StorageError, DeviceError, DeploymentError: it cannot be put there.
         """
         board = self.board(cell.device)
         check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)

@@ -17,6 +17,7 @@ from ..device import Device
 from ..links import open_link
 from .board import Board
 from .prepared import switched_on
+from .trial import try_session
 
 __all__ = ["Board", "looked_at", "open_board"]
 
@@ -30,7 +31,7 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
 
     Raises:
         EmulatorError: it is emulated, and cannot be switched on.
-        LinkError: it cannot be reached, or another run holds it.
+        LinkError: it cannot be reached, runs one program only, or another run holds it.
         DeviceError: it is not what its file says, or has no usable Python.
         StorageError: its store cannot be written.
     """
@@ -40,6 +41,8 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
             switched_on(board, wait_s, say)
         else:
             board.look()
+            if not board.link.shares_files:
+                try_session(board.link)
             board.lock(wait_s)
     except BaseException:
         board.close()
@@ -49,7 +52,7 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
 
 @contextmanager
 def looked_at(device: Device) -> Iterator[Board]:
-    """A board that is looked at only: no lock, and nothing is written there."""
+    """A board that is looked at, and perhaps tried: no lock is taken, and nothing stays there."""
     board = Board(device, open_link(device), uuid.uuid4().hex[:16])
     try:
         board.look()

@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..agent.orphans import MARK
+from ..backends import load_backend
 from ..bundle import Bundle
 from ..death import Death
 from ..errors import HilgateError
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel
 from .hold import Hold
+from .keeper import NOT_OURS
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
+from .trial import check_executable
 from .upload import Report
 
 # Beyond the block itself: what an agent may take to see that its host has gone, and to write down what it has.
@@ -34,11 +37,14 @@ class Board(Hold):
 
         Raises:
             StorageError: the board's disk is too small, or cannot be written.
+            DeviceError: no program can be started from its store, which is mounted noexec.
             BackendError: the artifact alone exceeds the board's memory.
             LinkError: the board cannot be reached.
             DeploymentError: what arrived is not what was sent.
         """
         check_memory(self.device, bundle, self.facts)
+        if not self.executable:
+            check_executable(self.device, load_backend(bundle.backend), self.store)
         names = {entry.name for entry in bundle.entries}
         if not names <= self.entries:
             self.again(lambda: self._put(bundle, report))
@@ -118,10 +124,11 @@ class Board(Hold):
         marked = f"{MARK}={self.run}" if mark else ""
         # Python's dictionaries are laid out alike in each state that counts.
         seed = "PYTHONHASHSEED=0" if self.device.counting else ""
-        # With PYTHONSAFEPATH, -m would not look into the current folder.
-        environment = f"exec env -u PYTHONSAFEPATH {seed} {marked} {path}"
+        # With PYTHONSAFEPATH, -m would not look into the current folder; for the others see there (issue 16, case 49).
+        without = " ".join(f"-u {name}" for name in NOT_OURS)
+        environment = f"exec env {without} {seed} {marked} {path}"
         run = command.replace("{python}", f"{python} {flags}")
-        return f"test -e {folder}/manifest.json && cd {folder} && {environment} {run}"
+        return f"umask 077; test -e {folder}/manifest.json && cd {folder} && {environment} {run}"
 
     def _end_agents(self) -> None:
         with contextlib.suppress(HilgateError):

@@ -40,6 +40,7 @@ class Hold:
         used: what this run uses of that.
         reopened: whether the connection was made again since a program was started.
         trusted: what the store had when the board's state was saved: it is not looked at again, save after a restart.
+        executable: whether programs and libraries can be started from the store.
     """
 
     device: Device
@@ -53,6 +54,7 @@ class Hold:
     used: set[str] = field(default_factory=set)
     reopened: bool = False
     trusted: frozenset[str] = frozenset()
+    executable: bool = True
     _keeper: Keeper | None = None
     _heartbeat: Heartbeat | None = None
     _given_up: bool = False
@@ -101,6 +103,7 @@ class Hold:
             time.sleep(BUSY_POLL_S)
         self._note_found(reply, again=bool(self.store))
         self.store, self.entries = reply["store"], set(reply["entries"])
+        self.executable = reply["executable"]
         self._heartbeat = Heartbeat(keeper)
 
     def _holder(self) -> dict[str, str]:

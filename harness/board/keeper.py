@@ -28,7 +28,10 @@ SILENCE_S = 20.0
 PING_S = 3.0
 LONGEST_S = 3600.0
 NO_PYTHON = 127
+# Variables of a robot's .bashrc that keep Python from starting, or warn, ask, and leave out asserts and docstrings.
+NOT_OURS = ("PYTHONHOME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE")
 OLD_PYTHON = "wanted Python 3.9 or newer"
+ANOTHER_FOLDER = '[device] store = "/…" names another folder'
 UNWRITABLE = {
     errno.ENOSPC: "the device's disk is full",
     errno.EDQUOT: "the device's disk quota is used up",
@@ -64,8 +67,10 @@ def python_script(device: Device, link: LinkType, *, resident: bool = False) -> 
         candidates = [program]
     else:
         candidates = [*([f"python{version}"] if version else []), "python3"]
+    # What was shipped is all that counts: neither PYTHONPATH nor the board's own packages are looked at.
+    flags = "-I -S -B" if device.runtime.packages else "-B"
     listed = " ".join(shlex.quote(candidate) for candidate in candidates)
-    run = f'exec "$HILGATE_PYTHON" -B -c {shlex.quote(BOOT.read_text(encoding="utf-8"))}'
+    run = f'exec "$HILGATE_PYTHON" {flags} -c {shlex.quote(BOOT.read_text(encoding="utf-8"))}'
     residents = f"{device.store or link.store}/residents"
     socket, join = (_quoted(f"{residents}/{name}") for name in (resident_name(), "join.py"))
     if resident:
@@ -75,6 +80,7 @@ def python_script(device: Device, link: LinkType, *, resident: bool = False) -> 
         run = f"if [ -S {socket} ]; then {run.replace('exec', joined, 1)}; fi; {run}"
     return (
         # By the name that was found, also for the agent: it may be a wrapper that sets what the runtime needs.
+        f"unset {' '.join(NOT_OURS)}; umask 077; "
         f'for name in {listed}; do HILGATE_PYTHON=$(command -v "$name") || continue; '
         f"export HILGATE_PYTHON; {run}; done; "
         f'echo "hilgate: no such program: {", ".join(candidates)} (PATH is $PATH)" >&2; exit {NO_PYTHON}'
@@ -239,13 +245,14 @@ class Keeper:
         """What went wrong on the device, as an error."""
         what = UNWRITABLE.get(reply.get("errno", 0))
         where = f"{reply.get('path') or 'its store'} on {self.device.name} ({self.link.where})"
+        if reply.get("no_home"):
+            what = f"the home folder of the user who logs in is not on {self.device.name}"
         if what is not None:
             free = reply.get("free_bytes")
-            found = reply["error"] + (f"; {free / 2**20:.0f} MiB free" if free is not None else "")
-            hint = (
-                f"hilgate clean {self.device.name} frees what hilgate keeps there; "
-                '[device] store = "/…" names another folder'
-            )
+            found, hint = reply["error"], ANOTHER_FOLDER
+            if reply.get("errno") in (errno.ENOSPC, errno.EDQUOT):
+                hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; {hint}"
+                found += f"; {free / 2**20:.0f} MiB free" if free is not None else ""
             return StorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
         error = DeploymentError(f"{operation} failed on the device", found=reply["error"], where=where)
         error.add_note("on the device:\n" + reply.get("traceback", ""))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..board import looked_at
 from ..board.preflight import check_board
+from ..board.trial import try_board
 from ..cache import write_atomically
-from ..device import Device
+from ..device import Device, Runtime
 from ..errors import DeviceError
 from ..links.ssh.hostkeys import is_pinned
-from .device_file import base_for, check_text, device_text
+from .device_file import NEWER_PINS, base_for, check_text, device_text
 from .project import Project
 from .text import PERFORMANCE, say, table
 from .trusting import meet
@@ -25,8 +27,8 @@ HOST = re.compile(r"[^\s-]\S*")
 ARCHITECTURES = ("x86_64", "aarch64")
 
 
-def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, force: bool) -> None:
-    """Make a board a device of the project.
+def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, force: bool) -> bool:
+    """Make a board a device of the project; returns whether a run on it would work, as far as that was tried.
 
     Raises:
         DeviceError: the name cannot be used, or the board is none that hilgate knows how to use.
@@ -37,21 +39,29 @@ def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, 
     path = project.folder / f"{name}.toml"
     _check_arguments(name, host)
     _refuse_existing(path, name, force)
-    device = Device(name, path, "", "ssh", host, None, None, None, (), known_hosts=project.known_hosts)
+    # As one to which all is shipped: what the board has installed, or a robot's PYTHONPATH leads to, is not asked for.
+    runtime = Runtime(packages=NEWER_PINS)
+    device = Device(name, path, "", "ssh", host, None, None, None, (), runtime=runtime, known_hosts=project.known_hosts)
     for key in meet(device, fingerprints):
         pinned = "pinned" if is_pinned(project.known_hosts, key) else f"known to you only; hilgate trust {name} pins it"
         say(f"host key {key.name} {key.key.get_name()} {key.fingerprint} ({pinned})")
     with looked_at(device) as board:
         facts = board.facts
-    for line in _shown(facts):
-        say(line)
-    check_usable(facts, board.link.where)
-    base = base_for(project, name, facts)
-    text = device_text(name, host, facts, base)
-    check_board(check_text(project, name, text, base), facts)
+        for line in _shown(facts):
+            say(line)
+        check_usable(facts, board.link.where)
+        base = base_for(project, name, facts)
+        text = device_text(name, host, facts, base)
+        written = replace(check_text(project, name, text, base), path=path)
+        check_board(written, facts)
+        trial = try_board(board.link, board.opened, written)
     _refuse_existing(path, name, force)
     write_atomically(path, text)
-    _say_next(path, name, facts, base)
+    _say_written(path, facts, base)
+    for trouble in trial.troubles:
+        say(f"\na run would not work yet: {trouble}")
+    say(f"then: hilgate doctor {name}" if trial.troubles else f"next: pytest -m hil --device {name}")
+    return not trial.troubles
 
 
 def _check_arguments(name: str, host: str) -> None:
@@ -101,7 +111,7 @@ def _shown(facts: Mapping[str, Any]) -> list[str]:
     return table(rows, indent="  ")
 
 
-def _say_next(path: Path, name: str, facts: Mapping[str, Any], base: Device | None) -> None:
+def _say_written(path: Path, facts: Mapping[str, Any], base: Device | None) -> None:
     say(f"written: {path}" + (f" (extends {base.name})" if base else ""))
     slow = [governor for governor in facts["governor"] if governor != "performance"]
     if slow:
@@ -109,4 +119,3 @@ def _say_next(path: Path, name: str, facts: Mapping[str, Any], base: Device | No
         say(f"    {PERFORMANCE}")
     if base is not None and base.runtime.environment:
         say(f"It needs {base.runtime.environment} there; how it is made stands in {base.path}")
-    say(f"next: pytest -m hil --device {name}")

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..board.preflight import SPARE_BYTES, differences
+from ..board.trial import Trial
 from ..bundle.target import Platform
 from ..device import Device
 from ..errors import BackendError
 from ..measure.validity import PI_NOW, PI_SINCE_BOOT
-from .report import FAILED, OK, WARNING, Check
+from .report import FAILED, OK, WARNING, Check, failed
 from .text import PERFORMANCE, size
 
 NAMES = (
@@ -21,6 +22,7 @@ NAMES = (
     "disk",
     "store",
     "lock",
+    "sessions",
     "governor",
     "swap",
     "clock",
@@ -64,13 +66,12 @@ def _c_library(device: Device, facts: Mapping[str, Any]) -> Check:
     return Check("C library", OK, facts["libc"] or "does not say")
 
 
-def store(device: Device, look: Mapping[str, Any]) -> Iterator[Check]:
-    """Is there room, is what is stored whole, and is the device free?"""
+def store(device: Device, look: Mapping[str, Any], trial: Trial) -> Iterator[Check]:
+    """Is there room that can be used, is what is stored whole, and is the device free?"""
     free, place = look["free_bytes"], f"for {look['store']}"
     another = '; or name a folder on another disk: [device] store = "/…"'
-    if not look["writable"]:
-        hint = f"let the user who logs in write there{another}"
-        yield Check("disk", FAILED, f"no permission to write {look['store']}", hint)
+    if trial.store is not None:
+        yield failed("disk", trial.store)
     elif free < SPARE_BYTES:
         yield Check("disk", FAILED, f"{size(free)} free {place}", f"free some space there{another}")
     elif free < ROOMY_BYTES:
@@ -79,6 +80,10 @@ def store(device: Device, look: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("disk", OK, f"{size(free)} free {place}")
     yield _stored(device, look)
     yield _lock(look["holder"])
+    if trial.sessions is not None:
+        yield failed("sessions", trial.sessions)
+    else:
+        yield Check("sessions", OK, "a second one, and a connection for transfers")
 
 
 def _stored(device: Device, look: Mapping[str, Any]) -> Check:

@@ -12,6 +12,7 @@ import fabric
 import paramiko
 
 from ..board.keeper import Keeper
+from ..board.trial import Trial, try_board
 from ..device import Device
 from ..emulator import host
 from ..emulator.image import find_image, image_folder
@@ -42,20 +43,20 @@ def examine(device: Device, *, offline: bool) -> Iterator[Check]:
         yield from skipped(("Python", *board_checks.NAMES, *runtimes), broken)
         return
     try:
-        facts, look, behind_s = _ask(device)
+        facts, look, trial, behind_s = _ask(device)
     except HilgateError as error:
         yield failed("Python", error)
         yield from skipped((*board_checks.NAMES, *runtimes), "Python")
         return
     yield board_checks.python(device, facts)
     yield from board_checks.board(device, facts)
-    yield from board_checks.store(device, look)
+    yield from board_checks.store(device, look, trial)
     yield from runtime_checks.runtimes(device, facts, offline=offline)
     yield from board_checks.condition(facts, look, behind_s)
 
 
-def _ask(device: Device) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """What the board is, how it is, and how many seconds its clock is behind the host's.
+def _ask(device: Device) -> tuple[dict[str, Any], dict[str, Any], Trial, float]:
+    """What the board is, how it is, what it does not do, and how many seconds its clock is behind the host's.
 
     The keeper is let go of before anything else is done: it ends when it hears nothing for a while.
     """
@@ -65,7 +66,8 @@ def _ask(device: Device) -> tuple[dict[str, Any], dict[str, Any], float]:
         try:
             facts = keeper.request("facts", packages=[] if device.runtime.packages else None)
             look = keeper.request("look", store=device.store or link.store)
-            return facts, look, time.time() - look["time"]
+            behind_s = time.time() - look["time"]
+            return facts, look, try_board(link, keeper, device), behind_s
         finally:
             keeper.close()
     finally:

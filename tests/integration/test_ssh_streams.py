@@ -38,6 +38,13 @@ def server() -> Iterator[BoardServer]:
         yield made
 
 
+def started(link: Link, script: str) -> Process:
+    """Start a script, and wait until it runs: before that nothing is sent to it."""
+    process = link.start(f"echo; {script}")
+    assert process.receive(1, deadline()) == b"\n"
+    return process
+
+
 # Bytes
 
 
@@ -66,7 +73,7 @@ def test_an_exchange_of_keys_that_takes_too_long_is_a_lost_connection(
         desk.pin(server, proxy.port)
         desk.configure(server, Port=proxy.port)
         with linked(desk.device()) as link:
-            process = link.start("exec cat > /dev/null")
+            process = started(link, "exec cat > /dev/null")
             proxy.stall()
             process.send(bytes(MIB + MIB // 2), deadline())  # less than the channel's window: nothing waits for that
             end = deadline()
@@ -171,7 +178,7 @@ def test_what_is_taken_by_nobody_ends_the_connection(
         desk.pin(server, proxy.port)
         desk.configure(server, Port=proxy.port)
         with linked(desk.device()) as link:
-            process = link.start("exec cat > /dev/null")
+            process = started(link, "exec cat > /dev/null")
             proxy.stall()
             with pytest.raises(LinkLost):
                 process.send(bytes(64 * MIB), deadline())
@@ -208,7 +215,7 @@ def test_an_abort_wakes_whoever_waits_even_behind_a_hop_that_hangs(server: Board
         desk.configure(server, ProxyJump="first")
         desk.configure(server, "first", Port=proxy.port)
         with linked(desk.device()) as link:
-            process = link.start("exec cat > /dev/null")
+            process = started(link, "exec cat > /dev/null")
             proxy.stall()
             with ThreadPoolExecutor(1) as pool:
                 sending = pool.submit(process.send, bytes(32 * MIB), deadline())

@@ -36,6 +36,10 @@ class Board:
         without: patterns of commands that PATH shall not lead to, such as `("python*",)`.
         disks: folders below the home, each a file system of so many KiB of its own; seen from inside only.
         key_types: the types of the host's keys.
+        login_shell: the user's; bash unless it is said.
+        home: the user's home folder as the account has it, where it is another than the one that is made.
+        mounts: further lines of the script that mounts what the board sees; "{home}" is the home folder.
+        dropbear: whether Dropbear is the server, and not OpenSSH.
     """
 
     config: Sequence[str] = ()
@@ -44,6 +48,10 @@ class Board:
     without: Sequence[str] = ()
     disks: Mapping[str, int] = field(default_factory=dict)
     key_types: Sequence[str] = ("ed25519",)
+    login_shell: str = ""
+    home: str = ""
+    mounts: Sequence[str] = ()
+    dropbear: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,10 +145,11 @@ class BoardFiles:
     def _write_accounts(self) -> None:
         """This machine's accounts, without its passwords, and the board's user in the place of any with its name or
         id."""
-        shell = shutil.which("bash", path=ADMIN_PATH)
+        shell = self.board.login_shell or shutil.which("bash", path=ADMIN_PATH)
+        home = self.board.home or str(self.folder / "home")
         users = [line.split(":") for line in _lines("passwd") if not line.startswith(f"{USER}:")]
         users = [user for user in users if len(user) == 7 and user[2] != str(self.uid)]
-        users.append([USER, "x", str(self.uid), str(self.gid), "", str(self.folder / "home"), str(shell)])
+        users.append([USER, "x", str(self.uid), str(self.gid), "", home, str(shell)])
         groups = [line for line in _lines("group") if not line.startswith(f"{USER}:")]
         groups = [line for line in groups if line.split(":")[2:3] != [str(self.gid)]]
         if not self.second:  # sshd gives a terminal to this group where there is one, and only root can
@@ -191,13 +200,30 @@ class BoardFiles:
         for name, size in self.board.disks.items():
             target = shlex.quote(f"{self.folder}/home/{name}")
             lines.append(f"mount -t tmpfs -o size={size}k,mode=755,{owner} board {target}")
-        return lines
+        home = shlex.quote(str(self.folder / "home"))
+        return lines + [line.format(home=home) for line in self.board.mounts]
 
     def _start(self) -> str:
-        server = [find_sshd(), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        server = self._dropbear() if self.board.dropbear else self._sshd()
         # To mount, one must be root of a user namespace; to be oneself again, there must be another inside.
         inner = ["unshare", "--user", f"--map-user={self.uid}", f"--map-group={self.gid}"]
         return shlex.join(["exec", *([] if self.second else inner), *server])
+
+    def _sshd(self) -> list[str]:
+        return [find_sshd(), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+
+    def _dropbear(self) -> list[str]:
+        """It reads keys from the home folder only, and has a format of its own for the host's."""
+        keys, key = self.folder / "home/.ssh", self.folder / "dropbear_key"
+        keys.mkdir(mode=0o700, exist_ok=True)
+        (keys / "authorized_keys").write_text((self.folder / "user_key.pub").read_text())
+        for path in (keys, keys / "authorized_keys") if self.second else ():
+            os.chown(path, self.uid, self.gid)
+        convert = ["dropbearconvert", "openssh", "dropbear", f"{self.folder}/host_{self.board.key_types[0]}"]
+        subprocess.run([*convert, key], check=True, capture_output=True)
+        settings = (self.folder / "sshd_config").read_text().splitlines()
+        port = next(line.split()[1] for line in settings if line.startswith("Port "))
+        return [find_dropbear(), "-F", "-E", "-s", "-p", f"{HOST}:{port}", "-r", str(key)]
 
 
 def find_sshd() -> str:
@@ -205,6 +231,14 @@ def find_sshd() -> str:
     found = shutil.which("sshd", path=ADMIN_PATH)
     if found is None:
         raise BoardError(f"no sshd in {ADMIN_PATH}: install Debian's package openssh-server")
+    return found
+
+
+def find_dropbear() -> str:
+    """Where Dropbear is."""
+    found = shutil.which("dropbear", path=ADMIN_PATH)
+    if found is None:
+        raise BoardError(f"no dropbear in {ADMIN_PATH}: install Debian's package dropbear-bin")
     return found
 
 

@@ -31,6 +31,7 @@ from tests.support.processes import Process, descendants
 __all__ = ["Board", "BoardError", "BoardServer"]
 
 SECONDS = 20.0
+LISTENING = ("Server listening on", "Not backgrounding")  # of OpenSSH, of Dropbear
 
 
 class BoardServer:
@@ -195,7 +196,10 @@ class BoardServer:
         def said() -> str:
             return self.log()[earlier:]
 
-        _wait(lambda: "Server listening on" in said() or process.poll() is not None, lambda: f"no sshd:\n{said()}")
+        def is_up() -> bool:
+            return any(sign in said() for sign in LISTENING) or process.poll() is not None
+
+        _wait(is_up, lambda: f"no sshd:\n{said()}")
         if process.poll() is None:
             return True
         self._process = None
@@ -210,7 +214,7 @@ class BoardServer:
 
 
 def _is_sshd(process: Process) -> bool:
-    return process.name in ("sshd", "sshd-session", "sshd-auth")  # since OpenSSH 9.8 there are three programs
+    return process.name in ("sshd", "sshd-session", "sshd-auth", "dropbear")  # OpenSSH 9.8 has three programs
 
 
 def _free_port() -> int:

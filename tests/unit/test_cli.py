@@ -144,7 +144,7 @@ def test_doctor_skips_what_depends_on_what_failed(project: Path) -> None:
     assert result.exit_code == 1
     assert lines[0].split()[:2] == ["✗", "name"]
     skipped = [line for line in lines if line.lstrip().startswith("–")]
-    assert len(skipped) == 20
+    assert len(skipped) == 21
     assert all("skipped: name failed" in line for line in skipped)
 
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from harness.board.trial import Trial
 from harness.cli.board_checks import NAMES, board, condition, python, store
 from harness.cli.report import FAILED, OK, WARNING, Check
 from harness.device import Device, Runtime
+from harness.errors import LinkError, StorageError
 
 DEVICE = Device(
     "rig",
@@ -40,15 +42,16 @@ LOOK: dict[str, Any] = {
     "damaged": [],
     "used_bytes": 5 << 20,
     "free_bytes": 8 << 30,
-    "writable": True,
     "state": STATE,
     "swap_total_kib": 100,
     "swap_used_kib": 0,
 }
+WELL = Trial()
 
 
-def checks(facts: dict[str, Any], look: dict[str, Any], behind_s: float = 0.0) -> dict[str, Check]:
-    made = [python(DEVICE, facts), *board(DEVICE, facts), *store(DEVICE, look), *condition(facts, look, behind_s)]
+def checks(facts: dict[str, Any], look: dict[str, Any], behind_s: float = 0.0, trial: Trial = WELL) -> dict[str, Check]:
+    stored = store(DEVICE, look, trial)
+    made = [python(DEVICE, facts), *board(DEVICE, facts), *stored, *condition(facts, look, behind_s)]
     return {check.name: check for check in made}
 
 
@@ -81,7 +84,6 @@ def test_another_board_than_the_file_says(name: str, differs: dict[str, Any]) ->
     [
         pytest.param("disk", FAILED, {"free_bytes": 1 << 20}, id="disk full"),
         pytest.param("disk", WARNING, {"free_bytes": 500 << 20}, id="little room"),
-        pytest.param("disk", FAILED, {"writable": False}, id="no permission"),
         pytest.param("store", WARNING, {"damaged": ["runtimes/abc"]}, id="store changed"),
         pytest.param("lock", FAILED, {"holder": {"who": "eve@desk", "since": "noon"}}, id="held"),
         pytest.param("swap", WARNING, {"swap_used_kib": 50}, id="swap used"),
@@ -126,3 +128,16 @@ def test_the_clock_may_differ_by_a_minute(behind_s: float, mark: str, word: str)
 )
 def test_only_one_governor_is_steady(governors: list[str], mark: str) -> None:
     assert checks({**FACTS, "governor": governors}, LOOK)["governor"].mark == mark
+
+
+@pytest.mark.parametrize(
+    ("trial", "name"),
+    [
+        pytest.param(Trial(store=StorageError("no", hint="another folder")), "disk", id="store"),
+        pytest.param(Trial(sessions=LinkError("no", hint="another setting")), "sessions", id="sessions"),
+    ],
+)
+def test_what_was_tried_in_vain_is_named_with_what_to_do(trial: Trial, name: str) -> None:
+    found = checks(FACTS, LOOK, trial=trial)
+    assert {one: check.mark for one, check in found.items() if check.mark != OK} == {name: FAILED}
+    assert "another" in found[name].hint

@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import HostKeyError, InputError
 from harness.links.ssh.hostkeys import HostKey, Identity, KnownHosts, Unverified, is_pinned, pin
+from harness.links.ssh.settings import read_settings
 
 KEYS = [paramiko.ECDSAKey.generate() for _ in range(3)]
 RSA = paramiko.RSAKey.generate(2048)
@@ -34,7 +35,11 @@ def users(pinned: Path) -> Path:
 
 
 def known(pinned: Path, host: str = "pi", port: int = 22, **ssh_config: str) -> Identity:
-    return KnownHosts(pinned).identity(host, port, {"globalknownhostsfile": "none", **ssh_config})
+    """What is known of a host, by an ssh_config with these settings that ssh has read."""
+    config = pinned.with_name("ssh_config")
+    lines = {"port": port, "globalknownhostsfile": "none", **ssh_config}
+    config.write_text("Host *\n" + "".join(f"{key} {value}\n" for key, value in lines.items()))
+    return KnownHosts(pinned).identity(read_settings(host, config))
 
 
 @pytest.mark.parametrize(

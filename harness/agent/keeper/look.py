@@ -15,22 +15,20 @@ from ..facts import read_text
 from . import lock
 from .folders import free_bytes, is_sealed, size_of
 from .store import FOLDERS, KINDS
+from .trial import root_of
 
 
 def look(store: str) -> dict[str, Any]:
     """All of it, as JSON's own types.
 
     "store", its path; "holder", what the run that holds the device says of itself, or None; "entries", how many;
-    "damaged", their names; "used_bytes"; "free_bytes" and "writable", of the store or of the folder that it would be
-    made in; "state", see telemetry; "time" by the device's clock; "swap_total_kib", "swap_used_kib".
+    "damaged", their names; "used_bytes"; "free_bytes", of the store or of the folder that it would be made in;
+    "state", see telemetry; "time" by the device's clock; "swap_total_kib", "swap_used_kib".
     """
-    root = os.path.abspath(os.path.expanduser(store))
+    root = root_of(store)
     entries = [entry for kind in KINDS for entry in _names(root, kind)]
     # A run may be removing some of them meanwhile: what is gone is not damaged.
     damaged = [entry for entry in entries if not is_sealed(f"{root}/{entry}") and os.path.exists(f"{root}/{entry}")]
-    place = root
-    while not os.path.exists(place):
-        place = os.path.dirname(place)
     total, free = (_meminfo_kib(name) for name in ("SwapTotal", "SwapFree"))
     return {
         "store": root,
@@ -39,7 +37,6 @@ def look(store: str) -> dict[str, Any]:
         "damaged": damaged,
         "used_bytes": sum(size_of(os.path.join(root, name)) for name in FOLDERS),
         "free_bytes": free_bytes(root),
-        "writable": os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK),
         "state": telemetry.state(),
         "time": time.time(),
         "swap_total_kib": total,

@@ -23,10 +23,10 @@ from typing import Any
 from .. import orphans, telemetry
 from ..facts import facts
 from ..wire import Head, pack_head, read_head
-from . import lock, look, obituary
+from . import lock, look, obituary, trial
 from .folders import free_bytes
 from .receive import Receiver, adopt, is_near, take
-from .store import Store
+from .store import FULL, Store
 
 # Beyond this silence the host is gone. It sends something every 3 seconds, also while it is busy.
 SILENCE_S = 60.0
@@ -54,6 +54,10 @@ class Keeper:
         """Who holds the device, and what is stored; see look. Asks for no lock, writes nothing."""
         return look.look(store)
 
+    def op_try(self, store: str) -> dict[str, Any]:
+        """Try what a run needs of a store; see trial. Asks for no lock, leaves nothing there. Reply: "executable"."""
+        return {"executable": trial.try_store(store)}
+
     def op_open(
         self, store: str, holder: dict[str, Any], use: list[str], whole: bool, trusted: list[str]
     ) -> dict[str, Any]:
@@ -65,15 +69,17 @@ class Keeper:
             trusted: entries that are known to be what was stored, and need not be looked at.
 
         Reply: "busy", who holds it; or "store", its path; "entries", what is there; "damaged", what was and has been
-        removed; "reaped", processes of earlier runs that were ended, and "stuck", those that do not end.
+        removed; "reaped", processes of earlier runs that were ended, and "stuck", those that do not end;
+        "executable", whether programs can be started from there.
         """
-        root = os.path.abspath(os.path.expanduser(store))
-        os.makedirs(root, mode=0o700, exist_ok=True)
+        root = trial.root_of(store)
+        trial.make_root(store)
         try:
             self.locks = lock.take_all(os.path.join(root, "lock"), holder, whole=whole)
         except lock.Busy as busy:
             return {"busy": busy.holder}
         self.store = Store(root)
+        executable = self._try()
         agents, run = self.store.path("agents"), holder["run"]
         reaped = orphans.reap(agents, spare=run)
         stuck = [record["pid"] for record in orphans.living(agents) if record["run"] != run]
@@ -81,7 +87,17 @@ class Keeper:
         damaged = self.store.tidy(trusted)
         self._use(use)
         reply = {"store": root, "damaged": damaged, "entries": self.store.entries()}
-        return {**reply, "reaped": reaped, "stuck": stuck}
+        return {**reply, "reaped": reaped, "stuck": stuck, "executable": executable}
+
+    def _try(self) -> bool:
+        """Whether programs can be started from the store; on a full disk room is made first, and then the rest is
+        told."""
+        try:
+            return trial.try_root(self._store.root)
+        except OSError as error:
+            if error.errno in FULL:
+                return True
+            raise
 
     def op_ping(self) -> dict[str, Any]:
         """Still there."""
@@ -298,6 +314,7 @@ def _refusal(error: Exception, root: str) -> dict[str, Any]:
     if isinstance(error, OSError):
         path = str(error.filename or root)  # what is written through a descriptor has no name
         refusal.update(errno=error.errno, path=path, free_bytes=free_bytes(path) if path.startswith("/") else None)
+        refusal["no_home"] = isinstance(error, trial.NoHome)
     return refusal
 
 

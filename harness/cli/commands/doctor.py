@@ -14,8 +14,9 @@ from ..project import Project
 def command(ctx: click.Context, name: str, offline: bool) -> None:
     """Check all that a run on a device needs, a line each; exit status 1 if something is not right.
 
-    Nothing is written on the device, and it is not locked: a run that is going on there goes on. Wheels that a runtime
-    needs are downloaded to the host's cache, where the next run finds them.
+    What a run will do on the device is tried there: a second program is started, a file is written, and removed. It is
+    not locked: a run that is going on there goes on. Wheels that a runtime needs are downloaded to the host's cache,
+    where the next run finds them.
     """
     from ..doctor import examine
     from ..report import FAILED, SKIPPED, shown

@@ -7,7 +7,6 @@ measurement's calls.
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from typing import Any
 import paramiko
 
 from ...device import Device
-from ...errors import LinkLost
+from ...errors import LinkError, LinkLost
 from .connection import CHANNEL_TIMEOUT_S, connect
-from .process import Process
+from .process import Process, shell_command
 from .route import Route
 
 STORE = "~/.cache/hilgate"
@@ -51,19 +50,29 @@ class Link:
 
         Raises:
             HostKeyError: a host key on the way is unknown, or another than the one that is known.
-            LinkError: the board cannot be reached.
+            LinkError: the board cannot be reached, or allows no further session.
         """
         transport = self._transport(bulk)
-        # Not the script's own shell: its parent tells by which signal it ended, which paramiko does not hand on.
-        command = f"/bin/sh -c {shlex.quote(f'({script}); exit $?')}"
         try:
             with _bounded(transport):
                 channel = transport.open_session(timeout=CHANNEL_TIMEOUT_S)
-                channel.exec_command(command)
+                channel.exec_command(shell_command(script))
+        except paramiko.ChannelException as error:
+            raise self._no_session(error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             what = f"a program cannot be started on {self.device.name}"
             raise LinkLost(what, found=f"{type(error).__name__}: {error}".rstrip(": "), where=self.where) from error
         return Process(channel, self.where, kill)
+
+    def _no_session(self, error: paramiko.ChannelException) -> LinkError:
+        """Say which setting of the board's server it is: labgrid and Ansible leave people with "open failed"."""
+        return LinkError(
+            f"{self.device.name} opens no further session on a connection",
+            wanted="two at a time: one that holds the board, one in which the model runs",
+            found=f"{error.text} (reason {error.code})",
+            where=self.where,
+            hint="set MaxSessions to 2 or more in its /etc/ssh/sshd_config (10 unless it says another), restart sshd",
+        )
 
     def _transport(self, bulk: bool) -> paramiko.Transport:
         transport = self._routes[bulk].transport if bulk in self._routes else None

@@ -71,7 +71,7 @@ def _open(way: Route, subject: str, device: Device, known: KnownHosts, aes: bool
         subject: what is at its end, in words.
     """
     hop = way.last
-    identity = known.identity(hop.host, hop.port, hop.ssh_config)
+    identity = known.identity(hop.ssh_config)
     # Told of no host key, it asks its policy about each. Fabric's own policy accepts them all.
     hop.client.set_missing_host_key_policy(identity)
     hop.connect_timeout = hop.connect_timeout or CONNECT_TIMEOUT_S  # 0 would be without end
@@ -137,6 +137,11 @@ def _explained(error: Exception, way: Route, subject: str, device: Device, waite
 
 
 def _login_hint(error: Refused, hop: fabric.Connection, by_hand: str) -> str:
+    if error.fido:
+        return (
+            "hilgate waits for nobody to touch a token, and logs in several times in a run: make it a key of its own, "
+            f"ssh-keygen -t ed25519, and copy it there: ssh-copy-id {_words(hop)}"
+        )
     if error.locked:
         return "hilgate asks for nothing while it runs: load the key into an agent, ssh-add"
     if error.closed:

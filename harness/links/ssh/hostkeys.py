@@ -2,6 +2,7 @@
 
     1. the project's own devices/known_hosts: where it names a host, nothing else counts for that host
     2. otherwise what ssh would read: UserKnownHostsFile and GlobalKnownHostsFile of ssh_config, or their defaults
+       (see settings)
 
 A host is looked for as ssh does: by its HostKeyAlias, or else by its HostName and port. The format is OpenSSH's
 (sshd(8)): hashed names, patterns and several keys of a host are understood. A key marked ``@revoked`` in any of these
@@ -14,8 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +23,8 @@ import paramiko
 
 from ...cache import storage_errors, write_atomically
 from ...errors import HostKeyError, InputError
+from .settings import USERS, Settings
 
-USERS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
-GLOBAL = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 # One key of a host may be asked for by several names: those of the hashes that are signed.
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
@@ -104,19 +103,16 @@ class KnownHosts:
             if line.damage:
                 raise _damaged(line)
 
-    def identity(self, host: str, port: int, ssh_config: Mapping[str, str]) -> Identity:
+    def identity(self, settings: Settings) -> Identity:
         """What is known of a host.
-
-        Args:
-            ssh_config: the host's settings there.
 
         Raises:
             InputError: a file cannot be read, or a revoked key is damaged: nobody could tell which it is.
         """
+        host, port = settings.host, settings.port
         address = host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
-        name = (ssh_config.get("hostkeyalias") or address).lower()
-        files = [*_paths(ssh_config, "userknownhostsfile", USERS), *_paths(ssh_config, "globalknownhostsfile", GLOBAL)]
-        others = [line for path in files for line in _lines(path)]
+        name = (settings.alias or address).lower()
+        others = [line for path in settings.known_hosts for line in _lines(path)]
         for line in others:
             if line.damage and line.marker == "@revoked":
                 raise _damaged(line)
@@ -150,7 +146,7 @@ class KnownHosts:
         damaged = f"; lines that cannot be read: {', '.join(identity.unreadable)}" if identity.unreadable else ""
         return HostKeyError(
             f"the host key of {shown.name} is unknown",
-            wanted=f"a key that is pinned in {self.pinned}, or in your {USERS.split(maxsplit=1)[0]}",
+            wanted=f"a key that is pinned in {self.pinned}, or in your {USERS[0]}",
             found=found + damaged,
             where=where,
             hint=f"compare it with what this prints on that host: {compare}\n{pin}",
@@ -252,10 +248,6 @@ def _damaged(line: _Line) -> InputError:
         where=line.where,
         hint="correct it, or take the line out",
     )
-
-
-def _paths(ssh_config: Mapping[str, str], key: str, default: str) -> list[Path]:
-    return [Path(name).expanduser() for name in shlex.split(ssh_config.get(key) or default) if name != "none"]
 
 
 def _fits(pattern: str, name: str) -> bool:

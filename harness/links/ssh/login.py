@@ -1,30 +1,35 @@
 """Which keys are shown to a host, and what became of each. Nobody is asked for anything: no passphrase, no password.
 
-As ssh does it: the keys of the agent and those in files; of IdentityFile, or else ~/.ssh/id_*; with IdentitiesOnly, of
-the agent's only those that a file names too. Unlike ssh, what ssh_config names comes first: a server's patience with
-keys that do not fit ends after six.
+As ssh does it: the keys of the agent (IdentityAgent) and those in files; of IdentityFile, or else ~/.ssh/id_*; with
+IdentitiesOnly, of the agent's only those that a file names too. Unlike ssh, what ssh_config names comes first: a
+server's patience with keys that do not fit ends after six.
+
+A FIDO key (sk-ssh-ed25519, sk-ecdsa) signs only when its token is there, and mostly when it is touched, too. One that
+an agent holds is tried last, for it may want no touch (ssh-keygen -O no-touch-required).
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import paramiko
-from paramiko.agent import AgentSSH, get_agent_connection
+from paramiko.agent import AgentSSH
 from paramiko.auth_strategy import AuthResult, AuthStrategy
 
 from .hostkeys import fingerprint
+from .settings import Settings
 
 # For a server to judge one key.
 AUTH_TIMEOUT_S = 30.0
 # An agent that was forwarded over a connection that hangs hangs too.
 AGENT_TIMEOUT_S = 10.0
-DEFAULTS = tuple(f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa"))
+OPENSSH_KEY = b"openssh-key-v1\0"
 
 
 class Refused(paramiko.AuthenticationException):
@@ -33,22 +38,29 @@ class Refused(paramiko.AuthenticationException):
     Args:
         tried: a line for each key.
         locked: whether a file needs its passphrase.
+        fido: whether a key was left out, or did not sign, for it is a token's.
         closed: whether the host has had enough and closed the connection.
     """
 
-    def __init__(self, tried: list[str], *, locked: bool, closed: bool) -> None:
+    def __init__(self, tried: list[str], *, locked: bool, fido: bool, closed: bool) -> None:
         super().__init__("\n".join(tried) or "there is no key to show: no agent, no ~/.ssh/id_*")
-        self.locked, self.closed = locked, closed
+        self.locked, self.fido, self.closed = locked, fido, closed
 
 
 class Keys(AuthStrategy):
     """Logging in with the keys of an agent and of files."""
 
     def __init__(self, ssh_config: Any, fabric_config: object, username: str) -> None:
+        """Fabric makes it.
+
+        Args:
+            ssh_config: what ssh_config says of the host, as Settings.
+        """
         super().__init__(ssh_config)
-        self._settings, self._user = ssh_config, username
+        self._settings: Settings = ssh_config
+        self._user = username
         self._tried: list[str] = []
-        self._locked = False
+        self._locked = self._fido = False
 
     def authenticate(self, transport: paramiko.Transport) -> AuthResult:
         """Show one key after the other.
@@ -57,7 +69,7 @@ class Keys(AuthStrategy):
             Refused: none did.
             TimeoutError: the host did not say whether one does.
         """
-        with contextlib.closing(_Agent()) as agent:
+        with contextlib.closing(_Agent(self._settings.agent)) as agent:
             for origin, key in self._candidates(agent):
                 began = time.monotonic()
                 try:
@@ -66,41 +78,54 @@ class Keys(AuthStrategy):
                     if time.monotonic() - began >= AUTH_TIMEOUT_S:
                         raise TimeoutError from error
                     self._tried.append(f"{origin}: refused ({error})".replace(" (Authentication failed.)", ""))
+                except (paramiko.SSHException, OSError):  # the agent did not sign, which ends paramiko's connection
+                    if not is_fido(key.get_name()):
+                        raise
+                    self._fido = True
+                    self._tried.append(f"{origin}: not signed, its token was not there or not touched")
+                    raise Refused(self._tried, locked=self._locked, fido=True, closed=False) from None
                 else:
                     if not further:
                         return AuthResult(self)
                     self._tried.append(f"{origin}: accepted, but the host wants more: {', '.join(further)}")
                 if not transport.is_active():
                     break
-        raise Refused(self._tried, locked=self._locked, closed=not transport.is_active())
+        raise Refused(self._tried, locked=self._locked, fido=self._fido, closed=not transport.is_active())
 
     def _candidates(self, agent: _Agent) -> Iterator[tuple[str, paramiko.PKey]]:
-        files = [Path(name).expanduser() for name in self._settings.get("identityfile") or DEFAULTS]
         in_agent = {key.blob: key for key in agent.held()}
-        later = []
-        for path in files:
+        later, last = [], []
+        for path in self._settings.identities:
             public = _public(path)
-            if public is not None and public.asbytes() in in_agent:
-                key = in_agent.pop(public.asbytes())
-                yield f"the agent's {fingerprint(key)}, of {path}", key
-            else:
+            if public not in in_agent:
                 later.append(path)
+            elif is_fido(in_agent[public].get_name()):
+                last.append((f"{_fido_words(in_agent[public].get_name())} of {path}", in_agent.pop(public)))
+            else:
+                yield f"the agent's {fingerprint(in_agent[public])}, of {path}", in_agent.pop(public)
         for path in later:
             if (loaded := self._load(path)) is not None:
                 in_agent.pop(loaded.asbytes(), None)
                 yield f"{path} {fingerprint(loaded)}", loaded
-        if str(self._settings.get("identitiesonly", "no")).lower() != "yes":
-            for key in in_agent.values():
+        for key in in_agent.values() if not self._settings.only else ():
+            if is_fido(key.get_name()):
+                last.append((f"the agent's {fingerprint(key)}, {_fido_words(key.get_name())}", key))
+            else:
                 yield f"the agent's {fingerprint(key)}", key
+        yield from last
 
     def _load(self, path: Path) -> paramiko.PKey | None:
         if not path.exists():
-            if self._settings.get("identityfile"):
+            if self._settings.named:
                 self._tried.append(f"{path}: no such file")
             return None
         try:
             return paramiko.PKey.from_path(path)
         except Exception as error:  # noqa: BLE001  # cryptography's and paramiko's have no root in common
+            if is_fido(kind := _kind_of(path)):
+                self._fido = True
+                self._tried.append(f"{path}: {_fido_words(kind)}, which only its token can use")
+                return None
             said = str(error)
             # The only way to know: the exception's type depends on the file's format.
             locked = "password" in said.lower() or "passphrase" in said.lower()
@@ -113,15 +138,16 @@ class Keys(AuthStrategy):
 class _Agent(AgentSSH):
     """An SSH agent that is not waited for without end; one that is not there has no keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__()
-        connection = get_agent_connection()
-        if connection is None:
-            return
-        connection.settimeout(AGENT_TIMEOUT_S)
-        # One that does not answer, or answers nonsense, is as good as none.
+        # One that is not there, does not answer, or answers nonsense, is as good as none.
         with contextlib.suppress(OSError, paramiko.SSHException):
-            self._connect(connection)  # type: ignore[attr-defined]  # Agent's own way in, but it waits for ever
+            if path:
+                connection = socket.socket(socket.AF_UNIX)
+                self._conn = connection  # closed with us, whatever comes of it
+                connection.settimeout(AGENT_TIMEOUT_S)
+                connection.connect(path)
+                self._connect(connection)  # type: ignore[attr-defined]  # Agent's own way in, but it waits for ever
 
     def held(self) -> tuple[paramiko.AgentKey, ...]:
         """What it holds."""
@@ -132,10 +158,35 @@ class _Agent(AgentSSH):
         self._close()  # type: ignore[attr-defined]
 
 
-def _public(path: Path) -> paramiko.PKey | None:
+def is_fido(kind: str) -> bool:
+    """Whether keys of a type are those of a FIDO token."""
+    return kind.startswith("sk-")
+
+
+def _fido_words(kind: str) -> str:
+    return f"a FIDO key ({kind})"
+
+
+def _public(path: Path) -> bytes | None:
     """The public key beside a private one, or the file itself where it is one."""
     for candidate in (path, path.with_name(path.name + ".pub")):
         with contextlib.suppress(Exception):  # no such file, or another content: then there is none
             kind, code, *_ = candidate.read_text(encoding="utf-8").split()
-            return paramiko.PKey.from_type_string(kind, base64.b64decode(code))
+            blob = base64.b64decode(code, validate=True)
+            if paramiko.Message(blob).get_text() == kind:
+                return blob
     return None
+
+
+def _kind_of(path: Path) -> str:
+    """The type of the key in a private key's file of OpenSSH's (its PROTOCOL.key); "" where it is no such file."""
+    with contextlib.suppress(Exception):  # of any other content
+        lines = path.read_text(encoding="ascii").split("-----")[2]
+        content = base64.b64decode(lines)
+        if content.startswith(OPENSSH_KEY):
+            message = paramiko.Message(content.removeprefix(OPENSSH_KEY))
+            for _ in ("cipher", "key derivation", "its options"):
+                message.get_string()
+            message.get_int()  # how many keys
+            return paramiko.Message(message.get_string()).get_text()
+    return ""

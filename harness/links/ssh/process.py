@@ -1,18 +1,26 @@
-"""A program on the board, on a channel of its own."""
+"""A program on the board, on a channel of its own.
+
+The board's login shell is given one command, whatever shell it is, and may print, and read its input, before it comes
+to that. So the command first says STARTED: until then nothing is sent, and what is received is not the program's.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import paramiko
 
-from ...errors import LinkLost
-from .. import ChannelClosed
+from ...death import describe_status
+from ...errors import DeviceError, LinkLost
+from .. import GREETING_ALLOWED, ChannelClosed, stderr_of
+
+E = TypeVar("E", DeviceError, LinkLost)
 
 STDERR_KEPT = 1 << 16
 READ_AHEAD = 1 << 16
@@ -23,8 +31,26 @@ STATUS_PATIENCE_S = 5.0
 TAIL_PATIENCE_S = 1.0
 # A connection that ends tells its channels first, and a moment later that it has ended.
 DEATH_PATIENCE_S = 0.5
+# For the files of the login shell: a ROS workspace's take seconds on a small board. Beyond this they wait for somebody.
+SHELL_S = 30.0
+STARTED = b"<hilgate starts here>\n"
+# What no shell takes for something of its own, in single quotes and inside them in double ones.
+PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+./,:;=@()[]{}<>|&#*?~^")
 # A shell reports a program that was ended by signal N with the status 128 + N.
 SIGNALLED = 128
+
+
+def shell_command(script: str) -> str:
+    """Return a command line that runs a POSIX shell's script from any login shell, sh's kin or not.
+
+    Nothing but letters, digits and harmless signs stands in it: csh reads a newline or "!" in quotes, too (issue
+    16, case 41). A shell around the script's own tells by which signal that ended, which paramiko does not hand on.
+    """
+    text = f"echo {shlex.quote(STARTED.decode().strip())}; ({script}); exit $?"
+    coded = "".join(
+        chr(byte) if byte in PLAIN else f"\\0{byte:03o}" for byte in text.encode("utf-8", "surrogateescape")
+    )
+    return f'/bin/sh -c \'eval "$(printf %b "{coded}")"\''
 
 
 class Process:
@@ -35,12 +61,15 @@ class Process:
         self._received = bytearray()
         self._tail = bytearray()
         self._finished = False
+        self._beginning, self._shell_until = threading.Lock(), time.monotonic() + SHELL_S
+        self._has_begun = False
         # An unread stream stops the program once the window is full.
         self._drain = threading.Thread(target=self._keep_tail, name="agent-stderr", daemon=True)
         self._drain.start()
 
     def send(self, data: Any, deadline: float) -> None:
         """Write all of a buffer."""
+        self._begin(deadline)
         view = memoryview(data).cast("B")
         while view:
             self._wait_until(deadline)
@@ -56,15 +85,9 @@ class Process:
 
     def receive(self, size: int, deadline: float) -> bytearray:
         """Read exactly so many bytes."""
+        self._begin(deadline)
         while len(self._received) < size:
-            self._wait_until(deadline)
-            try:
-                # More than was asked for: a frame's parts come together, and each look into the channel costs.
-                chunk = self._channel.recv(max(size - len(self._received), READ_AHEAD))
-            except (OSError, EOFError, paramiko.SSHException) as error:
-                if isinstance(error, TimeoutError):
-                    raise
-                raise self._closed(error) from error
+            chunk = self._receive_some(max(size - len(self._received), READ_AHEAD), deadline)
             if not chunk:
                 raise self._closed()
             self._received += chunk
@@ -74,6 +97,65 @@ class Process:
         found = self._received[:size]
         del self._received[:size]
         return found
+
+    def _receive_some(self, most: int, deadline: float) -> bytes:
+        """What there is; more than was asked for, for a frame's parts come together, and each look costs."""
+        self._wait_until(deadline)
+        try:
+            return bytes(self._channel.recv(most))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise self._closed(error) from error
+
+    def _begin(self, deadline: float) -> None:
+        """Pass over what the login shell prints before the program.
+
+        Raises:
+            DeviceError: it does not come to that: the board starts something else.
+            LinkLost: the same, but it may also be the connection that hangs.
+        """
+        if self._has_begun:
+            return
+        with self._beginning:  # a sender and a receiver may be two threads
+            while not self._has_begun:
+                self._pass_over_some(min(deadline, self._shell_until))
+
+    def _pass_over_some(self, deadline: float) -> None:
+        start = self._received.find(STARTED)
+        if start >= 0:
+            del self._received[: start + len(STARTED)]
+            self._has_begun = True
+            return
+        if len(self._received) > GREETING_ALLOWED + len(STARTED):
+            raise self._not_begun(DeviceError, f"it printed more than {GREETING_ALLOWED >> 10} KiB, and goes on")
+        try:
+            chunk = self._receive_some(READ_AHEAD, deadline)
+        except TimeoutError:
+            if time.monotonic() < self._shell_until:
+                raise
+            raise self._not_begun(LinkLost, f"it did not come to it in {SHELL_S:g} s") from None
+        if not chunk:
+            closed = self._closed()
+            if isinstance(closed, LinkLost):
+                raise closed
+            status = self._status()
+            how = "it ended" if status is None else f"it ended with {describe_status(status)}"
+            raise self._not_begun(DeviceError, how)
+        self._received += chunk
+
+    def _not_begun(self, kind: type[E], how: str) -> E:
+        printed = self._received.decode("utf-8", "replace").strip()[:2000]
+        said = f"it printed:\n{printed}" if printed else "it printed nothing"
+        return kind(
+            "the board does not run the command that it is given",
+            wanted="a login that runs a command, as for: ssh HOST uname",
+            found=f"{how}; {said}\n{stderr_of(self)}",
+            where=self._where,
+            hint="is another command forced there (ForceCommand of sshd_config, command= of the key's line in "
+            "authorized_keys), is its user's shell none, or do the shell's files (.bashrc, .profile) end it or wait "
+            "for input?",
+        )
 
     def finish(self, patience_s: float) -> int | None:
         """End it, kindly first; a program that does not end is killed by whoever can."""

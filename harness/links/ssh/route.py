@@ -1,20 +1,20 @@
 """The way to a host, as ssh_config has it: the hosts that it leads through (ProxyJump), or a program (ProxyCommand).
 
-Fabric reads ssh_config, but takes the hosts of a ProxyJump in reverse, drops one that has the board's own address, and
-knows no "none"; and a ProxyCommand that ends is not noticed. So both are made here and given to it.
+Fabric would read ssh_config, too, but by paramiko's parser (see settings), takes the hosts of a ProxyJump in reverse,
+and drops one that has the board's own address; and a ProxyCommand that ends is not noticed. So it is told what ssh has
+read, and both are made here and given to it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,9 @@ import fabric
 import paramiko
 
 from ...errors import InputError
+from .settings import Settings, read_settings
 
 END_PATIENCE_S = 1.0
-SPEC = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?P<host>\[[^]]+\]|[^:]+|[^:]*:[^:]*:.*?)(?::(?P<port>\d+))?/?")
-# A shell that is given a ProxyCommand would see more than a name in these (CVE-2023-51385).
-UNSAFE = re.compile(r"""[\s'`"$\\;&<>|(){}]""")
 
 
 @dataclass(frozen=True)
@@ -108,67 +106,54 @@ class Command:
         self._said.close()
 
 
-def find_route(host: str, settings: dict[str, Any], config: Path | None = None) -> Route:
+def find_route(host: str, fabric_settings: dict[str, Any], config: Path | None = None) -> Route:
     """The way to a host.
 
     Args:
         host: an ssh_config name or [USER@]ADDRESS[:PORT].
-        settings: for Fabric's configuration.
+        fabric_settings: for Fabric's configuration.
         config: an ssh_config that is read in place of the user's and the system's.
 
     Raises:
         InputError: ssh_config cannot be understood, or leads in a circle.
     """
-    try:
-        hops = _hops(host, fabric.Config(overrides=settings, runtime_ssh_path=config and str(config)), ())
-    except (OSError, ValueError, KeyError, ImportError, paramiko.SSHException) as error:
-        found = f"{type(error).__name__}: {error}"
-        hint = f"look at what ssh makes of it: ssh -G {host}"
-        what = f"the settings for {host} cannot be understood"
-        raise InputError(
-            what, found=found, where=str(config or "~/.ssh/config or /etc/ssh/ssh_config"), hint=hint
-        ) from error
-    text = None if _jumps(hops[0]) else hops[0].ssh_config.get("proxycommand")
+    fabrics = fabric.Config(overrides=fabric_settings, ssh_config=paramiko.SSHConfig())  # an empty one: it reads none
+    hops = _hops(host, fabrics, config, ())
+    text = hops[0].ssh_config.command
     command = Command(text) if text else None
     if command is not None:
         hops[0].connect_kwargs["sock"] = command.socket
     return Route(hops, command)
 
 
-def _hops(host: str, config: fabric.Config, before: tuple[str, ...]) -> list[fabric.Connection]:
+def _hops(host: str, fabrics: fabric.Config, config: Path | None, before: tuple[str, ...]) -> list[fabric.Connection]:
     """The connections to a host, by the ProxyJump of its own settings, if there is one."""
-    connection = _connection(host, config, None)
-    name = f"{connection.user}@{connection.host}:{connection.port}"
+    settings = read_settings(host, config)
+    name = f"{settings.user}@{settings.host}:{settings.port}"
     if name in before:
         circle = " -> ".join([*before, name])
         hint = 'ProxyJump under "Host *" counts for the jump host too: write "ProxyJump none" for that one, further up'
         raise InputError("the ProxyJump of ssh_config leads in a circle", found=circle, hint=hint)
-    jumps = _jumps(connection)
-    if not jumps:
-        return [connection]
+    if not settings.jumps:
+        return [_connection(settings, fabrics, None)]
     # As with ssh, the settings of the first one say how it is reached; the others are reached through it.
-    hops = _hops(jumps[0], config, (*before, name))
-    for jump in jumps[1:]:
-        hops.append(_connection(jump, config, hops[-1]))
-    connection.gateway = hops[-1]
-    return [*hops, connection]
+    hops = _hops(settings.jumps[0], fabrics, config, (*before, name))
+    for jump in settings.jumps[1:]:
+        hops.append(_connection(replace(read_settings(jump, config), jumps=(), command=""), fabrics, hops[-1]))
+    return [*hops, _connection(settings, fabrics, hops[-1])]
 
 
-def _jumps(connection: fabric.Connection) -> list[str]:
-    text = connection.ssh_config.get("proxyjump", "none")
-    return [] if text.lower() == "none" else [jump.strip() for jump in text.split(",")]
-
-
-def _connection(host: str, config: fabric.Config, gateway: fabric.Connection | None) -> fabric.Connection:
-    found = SPEC.fullmatch(host)
-    if found is None or UNSAFE.search(host):
-        raise ValueError(f"{host!r} is not [USER@]HOST[:PORT]")
-    return fabric.Connection(
-        found["host"].strip("[]"),
-        user=found["user"],
-        port=int(found["port"]) if found["port"] else None,
-        config=config.clone(),
+def _connection(settings: Settings, fabrics: fabric.Config, gateway: fabric.Connection | None) -> fabric.Connection:
+    """Fabric's connection to one host; what ssh_config says of it is in its ``ssh_config``."""
+    connection = fabric.Connection(
+        settings.host,
+        user=settings.user,
+        port=settings.port,
+        config=fabrics.clone(),
         gateway=gateway or False,  # None would let Fabric look for one
         forward_agent=False,  # no program of ours needs it, and whoever is root there could use it
+        connect_timeout=settings.timeout_s or None,
         connect_kwargs={},
     )
+    connection.original_host, connection.ssh_config = settings.name, settings
+    return connection

@@ -1,0 +1,112 @@
+"""What a run does with a board beyond reaching it, tried: a second program, a connection for transfers, the store.
+
+A run asks the same, at its own time: the second session before it takes the lock, the store while it takes it, and
+whether programs can be started from there before anything is sent. So `hilgate doctor` and `hilgate add` say yes where
+the run does (issue 16: 42, 43, 48).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..backends import Backend, load_backend
+from ..device import Device
+from ..errors import DeviceError, HilgateError, LinkError
+from ..links import LinkType, stderr_of
+from .keeper import Keeper
+
+SESSION_S = 30.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was found.
+
+    Attributes:
+        sessions: why a second program cannot be run, or a second connection not be made.
+        store: why the store cannot be used.
+    """
+
+    sessions: HilgateError | None = None
+    store: HilgateError | None = None
+
+    @property
+    def troubles(self) -> list[HilgateError]:
+        """All that a run would stumble on."""
+        return [one for one in (self.sessions, self.store) if one is not None]
+
+
+def try_board(link: LinkType, keeper: Keeper, device: Device) -> Trial:
+    """Try all of it on a board whose keeper runs; nothing of it stays there."""
+    sessions = store = None
+    try:
+        try_session(link)
+        try_transfer(link, device)
+    except HilgateError as error:
+        sessions = error
+    try:
+        try_store(keeper, device, device.store or link.store)
+    except HilgateError as error:
+        store = error
+    return Trial(sessions, store)
+
+
+def try_session(link: LinkType) -> None:
+    """Run a second program beside the keeper.
+
+    Raises:
+        LinkError: the board does not.
+    """
+    channel = link.start("exit 0")
+    status = channel.finish(SESSION_S)
+    if status != 0:
+        raise LinkError(
+            "a second program cannot be run beside the first",
+            wanted="exit status 0 of: exit 0",
+            found=f"{status}; {stderr_of(channel)}",
+            where=link.where,
+        )
+
+
+def try_transfer(link: LinkType, device: Device) -> None:
+    """Make the connection that files are sent on.
+
+    Raises:
+        LinkError: the board takes no second connection.
+    """
+    Keeper(link, device, bulk=True).close()
+
+
+def try_store(keeper: Keeper, device: Device, store: str) -> None:
+    """Write there, read it, map it as a library is mapped.
+
+    Raises:
+        StorageError: it cannot be written.
+        DeviceError: no program can be started from there, and one of the device's backends puts some there.
+    """
+    if keeper.request("try", store=store)["executable"]:
+        return
+    for name in device.backends:
+        check_executable(device, load_backend(name), store)
+
+
+def ships_programs(device: Device, backend: Backend) -> bool:
+    """Whether libraries or a runner are put into the store for a backend; otherwise all that runs is there already."""
+    return bool(device.runtime.packages) or backend.native is not None
+
+
+def check_executable(device: Device, backend: Backend, store: str) -> None:
+    """Refuse a store from which no program can be started, for a backend that puts some there.
+
+    Raises:
+        DeviceError: it does.
+    """
+    if not ships_programs(device, backend):
+        return
+    raise DeviceError(
+        f"no program can be started from the store on {device.name}: its file system is mounted noexec",
+        wanted=f"a folder from which {backend.name}'s libraries can be loaded",
+        found=f"a page of a file in {store} cannot be mapped to be executed",
+        where=f"{store} on {device.name} ({device.path})",
+        hint='name a folder on another file system: [device] store = "/…"; or have that one mounted with exec',
+    )
