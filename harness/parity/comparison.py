@@ -47,6 +47,7 @@ class Expected:
         eager: eager PyTorch's output, in its own type.
         exact: the float64 run's output, float64[…]; for integers and booleans, in their own type.
         noise: an error that counts as 1 at least; see harness.parity.conditioning.
+        noise_here: the part of it that this input explains, and not how large the output is elsewhere.
         closeness: how close is close enough, where the model file says so: exact is eager's output then.
         picked: of indices, what they were picked from, where that is known; see harness.parity.pointing.
         plain: of each chunk, whether all its elements are finite, r's also when they are rounded to eager's type.
@@ -58,6 +59,7 @@ class Expected:
     eager: Array
     exact: Array
     noise: float = 0.0
+    noise_here: float = 0.0
     picked: Picked | None = None
     closeness: Closeness | None = None
     plain: tuple[bool, ...] = field(init=False, default=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -217,7 +217,7 @@ class Judging:
             difference = self.reference.compare(expected, names, answers)
             if difference.ratio <= self.limit:
                 self.conditioned += 1
-                self.hidden += any(one.says_nothing(self.limit * COARSE) for one in expected if one.name == off)
+                self.hidden += self._is_hidden(off, expected, names, answers)
         if (
             difference.ratio * TIED_FROM > self.limit
             and (tie := self._tie(arrays, names, answers, difference)) is not None
@@ -229,6 +229,14 @@ class Judging:
         if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)
         return difference, expected
+
+    def _is_hidden(self, off: str, expected: list[Expected], names: Sequence[str], answers: list[Array]) -> bool:
+        """Whether only how large an output is elsewhere explains its answer, and a tenth of it would pass, too."""
+        if not any(one.says_nothing(self.limit * COARSE) for one in expected if one.name == off):
+            return False
+        # A bounded function's own range, sums and conditioning are no sentinel: they are of this input.
+        here = [replace(one, noise=one.noise_here) for one in expected]
+        return self.reference.compare(here, names, answers).ratio > self.limit
 
     def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
         """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
@@ -255,6 +263,11 @@ class Judging:
     @property
     def doubt(self) -> str:
         """Why the whole may not be believed; "" where nothing speaks against it."""
+        return self.doubt_by_count or self.reference.doubt
+
+    @property
+    def doubt_by_count(self) -> str:
+        """Of how many of the list's inputs nothing, or too little, can be said: more of the list may change that."""
         if self.listed_aside * ASIDE > self.listed + self.listed_aside:
             return (
                 f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where float32 "
@@ -266,7 +279,7 @@ class Judging:
                 "elsewhere (on another input, a sample, or as max_value says) explains it: more than a fifth"
             )
         if self.unjudged * 2 <= self.listed:
-            return self.reference.doubt
+            return ""
         return (
             f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
             "within the tolerance: does forward draw random numbers, or keep something from call to call?"

@@ -219,12 +219,14 @@ class Reference:
         noises = [
             _tried(lambda: noise(self.built.model.inputs, arrays, here, eager, exact)),
             _tried(lambda: self.built.ask(rounding_noise, arrays, here, limit, breaks)),
-            self._usual_ulps(),
         ]
-        return [
-            replace(one, noise=max(each.get(one.name, 0.0) for each in noises)) if one.eager.dtype.kind == "f" else one
-            for one in expected
-        ]
+        usual = self._usual_ulps()
+
+        def with_noise(one: Expected) -> Expected:
+            own = max(each.get(one.name, 0.0) for each in noises)
+            return replace(one, noise=max(own, usual.get(one.name, 0.0)), noise_here=own)
+
+        return [with_noise(one) if one.eager.dtype.kind == "f" else one for one in expected]
 
     def tie(
         self, arrays: Arrays, names: Sequence[str], answers: Sequence[Array], enough: float | None = None
