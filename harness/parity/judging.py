@@ -43,6 +43,7 @@ class Judging:
         tried: inputs that were judged.
         listed: of these, those that nobody climbed to.
         unjudged: of these, those on which nothing can be said.
+        vague: of which outputs, and on how many inputs.
         set_aside: inputs on which float32 does not say how many rows there are: they count as not tried.
         listed_aside: of these, those that nobody climbed to.
         conditioned: inputs on which the input's own rounding explains the difference.
@@ -59,6 +60,7 @@ class Judging:
     tried: int = 0
     listed: int = 0
     unjudged: int = 0
+    vague: Counter[str] = field(default_factory=Counter)
     set_aside: int = 0
     listed_aside: int = 0
     conditioned: int = 0
@@ -182,7 +184,9 @@ class Judging:
             self.hidden = hidden
         else:
             self.listed += 1
-            self.unjudged += any(one.says_nothing(self.limit) for one in expected)
+            vague = [one.name for one in expected if one.says_nothing(self.limit)]
+            self.unjudged += bool(vague)
+            self.vague.update(vague)
         given = sum(array.nbytes for array in arrays.values())
         self.swelling = max(self.swelling, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
@@ -281,8 +285,9 @@ class Judging:
         if self.unjudged * 2 <= self.listed:
             return ""
         return (
-            f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
-            "within the tolerance: does forward draw random numbers, or keep something from call to call?"
+            f"on {self.unjudged} of {self.listed} inputs {', '.join(self.vague)}: float32 is so far from float64 that "
+            "even zeros would be within the tolerance: rounding is most of it, as where numbers cancel; or forward "
+            "draws random numbers, or keeps something from call to call, which did not show when it was run twice"
         )
 
 

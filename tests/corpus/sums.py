@@ -82,6 +82,9 @@ LONG_SUMS: dict[str, Model] = {
     "group-norm-picture": model(lambda: nn.GroupNorm(1, 3), PICTURE, dims=FEW),
     "instance-norm-picture": model(lambda: nn.InstanceNorm2d(3, affine=True), PICTURE, dims=FEW),
     "layer-norm-picture": model(lambda: nn.LayerNorm([3, 120, 160]), PICTURE, dims=FEW),
+    "reconstruction-error": function(
+        lambda x: (functional.mse_loss(x, x.flip(-1)), functional.smooth_l1_loss(x, x * 0)), PICTURE, dims=FEW
+    ),
     "average-pool-picture": model(lambda: nn.AvgPool2d((60, 80), (30, 40)), PICTURE, dims=FEW),
     "loudness": function(loudness, values("b", 80_000, low=-1.0, high=1.0, name="sound"), dims=FEW),
     "odometry": model(
