@@ -232,6 +232,8 @@ class Judging:
             return tie.difference, tie.expected
         if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)
+        if difference.ratio > self.limit and self.reference.is_on_another_side(arrays, expected, names, answers):
+            raise AtThreshold("a sum lies at a threshold", found=difference.what)
         return difference, expected
 
     def _is_hidden(self, off: str, expected: list[Expected], names: Sequence[str], answers: list[Array]) -> bool:
@@ -259,8 +261,8 @@ class Judging:
             )
         if self.set_aside:
             found.append(
-                f"{self.set_aside} inputs were set aside: an element lies at a threshold, where float32 does not say "
-                "how many rows are kept"
+                f"{self.set_aside} inputs were set aside: an element lies at a threshold, where rounding decides "
+                "(what a comparison gives, how many rows are kept)"
             )
         return tuple(found)
 
@@ -274,8 +276,8 @@ class Judging:
         """Of how many of the list's inputs nothing, or too little, can be said: more of the list may change that."""
         if self.listed_aside * ASIDE > self.listed + self.listed_aside:
             return (
-                f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where float32 "
-                "does not say how many rows are kept, and were set aside: more than a fifth"
+                f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where rounding "
+                "decides (what a comparison gives, how many rows are kept), and were set aside: more than a fifth"
             )
         if self.hidden * ASIDE > self.listed:
             return (

@@ -83,3 +83,49 @@ def test_a_list_in_doubt_goes_on_where_the_time_is_short(wrong: range, expected:
     finding = search.run(search.check)
     assert verdict(finding) is expected, finding.doubt or finding.failure
     assert search.judging.listed > 20
+
+
+def above_mean(x: torch.Tensor) -> torch.Tensor:
+    return (x > x.mean(-1, keepdim=True)).float()
+
+
+def another_mean(x: Array) -> Array:
+    """One that is off by some units in its last place."""
+    mean: Array = x.mean(-1, keepdims=True, dtype=np.float64) * (1 - 3e-7)
+    return mean
+
+
+def those_above(recipe: Recipe, x: Array) -> Array:
+    chosen: Array = x[x > another_mean(x.reshape(1, -1))]
+    return chosen
+
+
+def above_another_mean(recipe: Recipe, x: Array) -> Array:
+    return (x > another_mean(x)).astype(np.float32)
+
+
+def below_another_mean(recipe: Recipe, x: Array) -> Array:
+    return 1 - above_another_mean(recipe, x)
+
+
+def no_less(recipe: Recipe, x: Array) -> Array:
+    """Wrong at 0.5, and nowhere else."""
+    return (x >= 0.5).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("forward", "backend", "expected"),
+    [
+        pytest.param(above_mean, above_another_mean, Verdict.PASS, id="a-sum"),
+        pytest.param(lambda x: x[x > x.mean()], those_above, Verdict.PASS, id="how-many-are-above-a-sum"),
+        pytest.param(lambda x: (x > 0.5).float(), no_less, Verdict.FAIL, id="an-input"),
+        pytest.param(above_mean, below_another_mean, Verdict.FAIL, id="wrong-everywhere"),
+    ],
+)
+def test_only_where_the_last_place_of_a_sum_decides_either_side_of_a_threshold_is_right(
+    forward: Callable[[torch.Tensor], torch.Tensor], backend: Backend, expected: Verdict
+) -> None:
+    search = searching(forward, Input("x", ("b", 4), min_value=-0.5, max_value=0.5), backend)
+    finding = search.run(search.check)
+    assert verdict(finding) is expected, finding.doubt or finding.failure
+    assert (search.judging.set_aside > 0) == (expected is Verdict.PASS)
