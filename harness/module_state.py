@@ -89,6 +89,9 @@ def _of_module(module: torch.nn.Module, prefix: str, seen: set[int], depth: int)
         for name, value in vars(kind).items():
             if not name.startswith("__") and isinstance(value, (torch.Tensor, np.ndarray, dict, *PLAIN, *CONTAINERS)):
                 yield from _leaves(value, f"{kind.__name__}.{name}", seen, depth)
+            elif isinstance(value, FunctionType):
+                for inner, default in _defaults(value, f"{kind.__name__}.{name}"):
+                    yield from _leaves(default, inner, seen, depth)
 
 
 def _leaves(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
@@ -107,11 +110,20 @@ def _leaves(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple
         yield from _of_module(value, f"{name}.", seen, depth - 1)
     elif isinstance(value, FunctionType):
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=False)
-        members = ((f"{name}.{free}", cell.cell_contents) for free, cell in cells if _is_filled(cell))
+        held = [(f"{name}.{free}", cell.cell_contents) for free, cell in cells if _is_filled(cell)]
+        members = iter([*held, *_defaults(value, name)])
     elif hasattr(value, "__dict__") and not isinstance(value, type) and type(value).__module__ != "builtins":
         members = ((f"{name}.{key}", member) for key, member in [*vars(value).items()])
     for inner, member in members:
         yield from _leaves(member, inner, seen, depth - 1)
+
+
+def _defaults(function: FunctionType, name: str) -> list[tuple[str, Any]]:
+    """What stands in place of arguments that are not given, by parameter: a list is the same one at each call."""
+    code, positional = function.__code__, function.__defaults__ or ()
+    last = code.co_varnames[: code.co_argcount][-len(positional) :] if positional else ()
+    given = {**dict(zip(last, positional, strict=True)), **(function.__kwdefaults__ or {})}
+    return [(f"{name}.{parameter}", default) for parameter, default in given.items()]
 
 
 def _members(container: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -47,6 +47,7 @@ class Expected:
         eager: eager PyTorch's output, in its own type.
         exact: the float64 run's output, float64[…]; for integers and booleans, in their own type.
         noise: an error that counts as 1 at least; see harness.parity.conditioning.
+        noise_here: the part of it that this input explains, and not how large the output is elsewhere.
         closeness: how close is close enough, where the model file says so: exact is eager's output then.
         picked: of indices, what they were picked from, where that is known; see harness.parity.pointing.
         plain: of each chunk, whether all its elements are finite, r's also when they are rounded to eager's type.
@@ -58,6 +59,7 @@ class Expected:
     eager: Array
     exact: Array
     noise: float = 0.0
+    noise_here: float = 0.0
     picked: Picked | None = None
     closeness: Closeness | None = None
     plain: tuple[bool, ...] = field(init=False, default=())
@@ -244,6 +246,33 @@ def _different(expected: Expected, answer: Array, accepted: Array) -> Difference
     count = int(np.count_nonzero(~accepted))
     what = f"wanted {either}; found {answer[index]!s} ({count} of {accepted.size} elements differ)"
     return Difference(np.inf, expected.name, index, what)
+
+
+def has_sides(expected: Expected, answer: Array, sides: Sequence[Array], tolerance: float) -> bool:
+    """Whether each element is right, or is what there is on another side of a jump; or as many rows are.
+
+    Args:
+        sides: what right programs may give; what is no further from r than the tolerance allows is no jump.
+    """
+    eager, exact = expected.eager, expected.exact
+    if answer.dtype != eager.dtype or answer.ndim != eager.ndim:
+        return False
+    shapes = np.array([eager.shape, *(side.shape for side in sides)])
+    if answer.shape != eager.shape:  # with a threshold amid near-equal numbers every count between these is right
+        return bool(((shapes.min(0) <= answer.shape) & (answer.shape <= shapes.max(0))).all())
+
+    def is_near(one: Array, other: Array) -> Array:
+        same: Array = (one == other) | ((one != one) & (other != other))
+        if eager.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                same = same | (np.abs(one.astype(np.float64) - other) <= tolerance * expected.scale)
+        return same
+
+    right = is_near(answer, exact) | is_near(answer, eager)
+    for side in sides:
+        if side.shape == eager.shape:
+            right = right | (is_near(answer, side) & ~is_near(exact, side))
+    return bool(right.all())
 
 
 def differ(first: Sequence[Array], second: Sequence[Array]) -> bool:

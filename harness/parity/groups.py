@@ -37,7 +37,7 @@ class Site:
     sources: Array
 
     def ways(self, now: Array | None = None) -> list[Array]:
-        """Other picks for its places: all that there are of few, else one key in the place of another.
+        """Other picks for its places: all that there are of few, else one key left out, or in the place of another.
 
         Args:
             now: what is picked now, where that is not what was picked first.
@@ -47,8 +47,9 @@ class Site:
         if len(self.sources) <= FEW:
             found = [np.array(way[:count]) for way in permutations(self.sources.tolist())]
         else:
-            found = []
             sources = np.concatenate([own, np.setdiff1d(self.sources, own)])
+            # A backend that rounds one key otherwise leaves it out, and all behind it come up.
+            found = [np.delete(sources, at)[:count] for at in range(count) if count < len(sources)]
             pairs = [(at, other) for at in range(count) for other in range(at + 1, len(sources))]
             for at, other in sorted(pairs, key=lambda pair: pair[1] - pair[0])[:MOST_WAYS]:
                 way = sources.copy()

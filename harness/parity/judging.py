@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +43,7 @@ class Judging:
         tried: inputs that were judged.
         listed: of these, those that nobody climbed to.
         unjudged: of these, those on which nothing can be said.
+        vague: of which outputs, and on how many inputs.
         set_aside: inputs on which float32 does not say how many rows there are: they count as not tried.
         listed_aside: of these, those that nobody climbed to.
         conditioned: inputs on which the input's own rounding explains the difference.
@@ -59,6 +60,7 @@ class Judging:
     tried: int = 0
     listed: int = 0
     unjudged: int = 0
+    vague: Counter[str] = field(default_factory=Counter)
     set_aside: int = 0
     listed_aside: int = 0
     conditioned: int = 0
@@ -182,7 +184,9 @@ class Judging:
             self.hidden = hidden
         else:
             self.listed += 1
-            self.unjudged += any(one.says_nothing(self.limit) for one in expected)
+            vague = [one.name for one in expected if one.says_nothing(self.limit)]
+            self.unjudged += bool(vague)
+            self.vague.update(vague)
         given = sum(array.nbytes for array in arrays.values())
         self.swelling = max(self.swelling, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
@@ -217,7 +221,7 @@ class Judging:
             difference = self.reference.compare(expected, names, answers)
             if difference.ratio <= self.limit:
                 self.conditioned += 1
-                self.hidden += any(one.says_nothing(self.limit * COARSE) for one in expected if one.name == off)
+                self.hidden += self._is_hidden(off, expected, names, answers)
         if (
             difference.ratio * TIED_FROM > self.limit
             and (tie := self._tie(arrays, names, answers, difference)) is not None
@@ -228,7 +232,17 @@ class Judging:
             return tie.difference, tie.expected
         if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)
+        if difference.ratio > self.limit and self.reference.is_on_another_side(arrays, expected, names, answers):
+            raise AtThreshold("a sum lies at a threshold", found=difference.what)
         return difference, expected
+
+    def _is_hidden(self, off: str, expected: list[Expected], names: Sequence[str], answers: list[Array]) -> bool:
+        """Whether only how large an output is elsewhere explains its answer, and a tenth of it would pass, too."""
+        if not any(one.says_nothing(self.limit * COARSE) for one in expected if one.name == off):
+            return False
+        # A bounded function's own range, sums and conditioning are no sentinel: they are of this input.
+        here = [replace(one, noise=one.noise_here) for one in expected]
+        return self.reference.compare(here, names, answers).ratio > self.limit
 
     def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
         """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
@@ -247,18 +261,23 @@ class Judging:
             )
         if self.set_aside:
             found.append(
-                f"{self.set_aside} inputs were set aside: an element lies at a threshold, where float32 does not say "
-                "how many rows are kept"
+                f"{self.set_aside} inputs were set aside: an element lies at a threshold, where rounding decides "
+                "(what a comparison gives, how many rows are kept)"
             )
         return tuple(found)
 
     @property
     def doubt(self) -> str:
         """Why the whole may not be believed; "" where nothing speaks against it."""
+        return self.doubt_by_count or self.reference.doubt
+
+    @property
+    def doubt_by_count(self) -> str:
+        """Of how many of the list's inputs nothing, or too little, can be said: more of the list may change that."""
         if self.listed_aside * ASIDE > self.listed + self.listed_aside:
             return (
-                f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where float32 "
-                "does not say how many rows are kept, and were set aside: more than a fifth"
+                f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where rounding "
+                "decides (what a comparison gives, how many rows are kept), and were set aside: more than a fifth"
             )
         if self.hidden * ASIDE > self.listed:
             return (
@@ -266,10 +285,11 @@ class Judging:
                 "elsewhere (on another input, a sample, or as max_value says) explains it: more than a fifth"
             )
         if self.unjudged * 2 <= self.listed:
-            return self.reference.doubt
+            return ""
         return (
-            f"on {self.unjudged} of {self.listed} inputs float32 is so far from float64 that even zeros would be "
-            "within the tolerance: does forward draw random numbers, or keep something from call to call?"
+            f"on {self.unjudged} of {self.listed} inputs {', '.join(self.vague)}: float32 is so far from float64 that "
+            "even zeros would be within the tolerance: rounding is most of it, as where numbers cancel; or forward "
+            "draws random numbers, or keeps something from call to call, which did not show when it was run twice"
         )
 
 

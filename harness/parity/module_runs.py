@@ -140,6 +140,17 @@ def rounding_noise(
     return noise(here, lambda: run_eager(built.module, arrays), outputs, tolerance)
 
 
+def rounding_sides(built: BuiltModel, arrays: Arrays) -> list[Mapping[str, Array]]:
+    """Find what right programs may give where a comparison or a rounding jumps; see rounding."""
+    from .rounding import sides
+
+    def outputs() -> dict[str, Array]:
+        found = exact_leaves(built, arrays)
+        return found if built.model.canonical is None else made_canonical(built, found)
+
+    return sides(lambda: run_eager(built.module, arrays), outputs)
+
+
 def made_canonical(built: BuiltModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Have the model file's canonical make outputs comparable.
 

@@ -1,6 +1,6 @@
 """The errors that right programs may make in one operator: those that only add numbers, and those of a bounded range.
 
-    sums (sum, mean, cumsum, pooling, scattering, softmax, logsumexp, norms: their mean and their variance)
+    sums (sum, mean, losses, cumsum, pooling, scattering, softmax, logsumexp, norms: their mean and their variance)
         ± what harness.parity.summation says of the numbers that are added, at most √n · 2⁻²⁴ · Σ|x|
     sigmoid, softmax, tanh, erf, sin, …
         ± a unit in the last place of the range's larger end, within the range; a norm's is 1 before it is scaled
@@ -64,9 +64,15 @@ class Call:
         named = func._schema.arguments
         given = {argument.name: value for argument, value in zip(named, args, strict=False)}
         self._values = {one.name: one.default_value for one in named if one.has_default_value()} | given | kwargs
+        self._first = named[0].name
 
     def __getitem__(self, name: str) -> Any:
         return self._values.get(name)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """All arguments but the first, by their names."""
+        return {name: value for name, value in self._values.items() if name != self._first}
 
     @property
     def x(self) -> torch.Tensor:
@@ -106,6 +112,15 @@ def _total(call: Call) -> Change:
     terms = call.terms(call["dim"])
     sizes = _rounding(terms) / (terms.shape[-1] if name_of(call.func) == "mean" else 1)
     return lambda errors, result: _add(result, errors.of(sizes.reshape(result.shape)))
+
+
+def _loss(call: Call) -> Change | None:
+    """mse_loss and its like, which add up what they are of each element: an autoencoder's error, say."""
+    if not call["reduction"]:
+        return None
+    terms = call.plain(call.x, **{**call.named, "reduction": 0}).reshape(-1)
+    sizes = _rounding(terms) / (terms.numel() if call["reduction"] == 1 else 1)
+    return lambda errors, result: _add(result, errors.of(sizes))
 
 
 def _running(call: Call) -> Change:
@@ -347,6 +362,8 @@ def _add(result: torch.Tensor, more: torch.Tensor) -> None:
 
 CHANGES: dict[str, Callable[[Call], Change | None]] = {
     **dict.fromkeys(("sum", "nansum", "mean"), _total),
+    **dict.fromkeys(("mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"), _loss),
+    **dict.fromkeys(("binary_cross_entropy_with_logits", "soft_margin_loss"), _loss),
     "cumsum": _running,
     **dict.fromkeys(("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pool),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _spread),

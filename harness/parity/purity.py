@@ -154,6 +154,8 @@ def _diagnosis(module: torch.nn.Module, inputs: Sequence[Arrays], index: int, ma
     operators += tuple((name, "") for name in _drawn_from(start) if name != "torch")
     places = changed(before, contents(module)) or changed(marked or {}, marks(module) if marked else {})
     own = own_generators(module)
+    if not operators:  # numpy's or Python's, which no operator of torch's draws from
+        operators = tuple((f"from the generator {place}", "") for place in places if place in own)
     first, *_, last = [answer for is_it, answer in answers if is_it] or [[]]
     is_random = bool(operators) and (not differ(first, last) or (bool(places) and own.issuperset(places)))
     if is_random:

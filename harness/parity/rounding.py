@@ -25,6 +25,9 @@ from .perturbation import CHANGES, PATTERNS, Call, Change, Errors, name_of
 
 # So many errors at once are looked at, at most: what a tolerance of 30 allows.
 MANY = 30.0
+# Errors, of either sign, with which it is looked on which side of a threshold a right program may fall: a sum of a few
+# dozen numbers is off by some.
+SIDES = (1.0, -1.0, 8.0, -8.0)
 
 
 def noise(
@@ -65,6 +68,27 @@ def noise(
             if is_smooth(*small) and not math.isnan(most):
                 largest[name] = max(largest.get(name, 0.0), small[0], _each(small[0], most, many))
     return largest
+
+
+def sides(eager: Callable[[], object], exact: Callable[[], Mapping[str, Array]]) -> list[Mapping[str, Array]]:
+    """What the float64 run gives with such errors, of either sign: answers of right programs, on all sides of jumps.
+
+    Args:
+        eager: runs the model in its own types.
+        exact: runs it in float64, and gives its outputs.
+
+    Raises: as noise.
+    """
+    with Watching() as watched:
+        eager()
+    found = []
+    for pattern in PATTERNS:
+        for step in SIDES:
+            with Perturbed(Errors(step, pattern, 0), watched) as perturbed:
+                found.append(exact())
+            if not perturbed.count:
+                return []
+    return found
 
 
 def _each(once: float, most: float, many: float) -> float:

@@ -221,7 +221,11 @@ class Ties:
         if math.prod(map(len, every)) <= TOGETHER:
             yield from (self._chosen(places, ways) for ways in product(*every))
             return
-        best, before = self._cost(self._chosen(places, chosen)), np.inf
+        # Of saturated scores most come by their index, and a few keys lie where the backend rounds otherwise.
+        starts = [chosen, *(self._by_index(places, others) for others in (LOWEST, HIGHEST))]
+        costs = [self._cost(self._chosen(places, start)) if start else np.inf for start in starts]
+        best, before = min(costs), np.inf
+        chosen = starts[costs.index(best)]
         while best < before:
             before = best
             for index, site in enumerate(places):
@@ -232,6 +236,14 @@ class Ties:
                     if (cost := self._cost(breaks)) < best:
                         best, chosen[index] = cost, way
                         yield breaks
+
+    def _by_index(self, places: Sequence[Site], others: str) -> list[Array]:
+        """What is picked at some groups where equal keys come by their index; nothing where the calls are others."""
+        run = self._try(lambda: self.runs.eager(Breaks(others=others)))
+        if run is None or len(run.calls) != len(self.base.calls):
+            return []
+        rows = [slices(call.keys, call.indices)[1] for call in run.calls]
+        return [rows[site.call][site.slice, site.places] for site in places]
 
     def _chosen(self, places: Sequence[Site], picks: Sequence[Array]) -> Breaks:
         pairs = list(zip(places, picks, strict=True))

@@ -123,7 +123,16 @@ def inputs() -> list[Arrays]:
     return [{"x": numbers.random((size, 3), dtype=np.float32)} for size in (4, 4, 8, 1)]
 
 
+class Remembers(nn.Module):
+    """In a default argument, of which there is one for all calls."""
+
+    def forward(self, x: torch.Tensor, past: list[torch.Tensor] = []) -> torch.Tensor:  # noqa: B006
+        past.append(x.mean())
+        return x + past[-2] if len(past) > 1 else x
+
+
 STATEFUL = [
+    pytest.param(Remembers(), "Remembers.forward.past", id="in-a-default-argument"),
     pytest.param(Net(sliding, past=torch.zeros(10)), "past", id="a-sliding-buffer"),
     pytest.param(Net(average, mean=torch.zeros(())), "mean", id="a-running-mean"),
     pytest.param(Net(behind_torch, mean=torch.zeros(())), "mean", id="written-behind-torch"),
@@ -155,6 +164,11 @@ RANDOM = [
         Net(lambda net, x: x + torch.rand(3, generator=net.own), own=torch.Generator()), ("rand", ""), id="its-own"
     ),
     pytest.param(Net(lambda net, x: x + np.random.rand()), ("numpy.random", ""), id="numpy"),
+    pytest.param(
+        Net(lambda net, x: x + float(net.own.random()), own=np.random.default_rng(0)),
+        ("from the generator own", ""),
+        id="a-generator-of-numpys-own",
+    ),
     pytest.param(Net(lambda net, x: x + random.random()), ("random", ""), id="python"),
 ]
 

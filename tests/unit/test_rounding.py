@@ -111,6 +111,13 @@ POSITIVE = SPREAD[:, :64] + 0.5
         ),
         pytest.param(lambda x: x.norm(3, -1), rounding(SPREAD**3) / 3 / (SPREAD**3).sum(-1) ** (2 / 3), id="length-3"),
         pytest.param(lambda x: torch.dist(x, -x, 1), rounding(2 * SPREAD.reshape(-1)), id="distance"),
+        pytest.param(lambda x: functional.mse_loss(x, -x), rounding(4 * SPREAD.reshape(-1) ** 2) / 2 / N, id="mse"),
+        pytest.param(
+            lambda x: functional.huber_loss(x, x + 3, reduction="sum"), rounding(np.full(2 * N, 2.5)), id="huber-sum"
+        ),
+        pytest.param(
+            lambda x: functional.mse_loss(x, -x, reduction="none"), np.zeros_like(SPREAD), id="mse-of-each-element"
+        ),
         pytest.param(lambda x: functional.glu(x, 0), 2.0**-23 * SPREAD[:1], id="glu"),
         pytest.param(lambda x: (x / 2).asin(), np.full_like(SPREAD, 2.0**-23 * np.pi / 2), id="asin"),
         pytest.param(lambda x: (x / 2).acos(), np.full_like(SPREAD, 2.0**-23 * np.pi), id="acos"),

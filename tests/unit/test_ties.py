@@ -370,3 +370,22 @@ def test_an_answer_of_another_size_is_set_aside_where_ties_decide_the_size() -> 
     with pytest.raises(AtThreshold):
         judged(built(forward, size=4), x, [x[:3]])
     assert judged(built(lambda x: x[x[:, 1] > 1.5], size=4), x, [x[:2]]) is None
+
+
+def saturated(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each of eight rows the five best, by scores that are mostly 1 in float32, and what is gathered by them."""
+    scores, order = torch.sigmoid(x[:, 0] * 60).reshape(8, 32).topk(5, -1)
+    return scores, x[:, 1].reshape(8, 32).gather(1, order)
+
+
+def test_equal_scores_come_by_their_index_but_for_one_that_is_rounded_otherwise() -> None:
+    x = np.random.default_rng(1).uniform(-1, 1, (256, 2)).astype(np.float32)
+    x[np.abs(x[:, 0] - 0.28) < 0.05, 0] = 0.4  # none is nearly 1
+    order = [np.flatnonzero(row > 0.3) for row in x[:, 0].reshape(8, 32)]
+    assert min(map(len, order)) > 6
+    order[3] = np.delete(order[3], 1)
+    picks = np.stack([row[:5] for row in order])
+    gathered = np.take_along_axis(x[:, 1].reshape(8, 32), picks, 1)
+    assert judged(built(saturated, size=256), x, [np.ones((8, 5)), gathered])
+    gathered[3, 1] = x[96 + np.flatnonzero(x[96:128, 0] < -0.5)[0], 1]
+    assert judged(built(saturated, size=256), x, [np.ones((8, 5)), gathered]) is None
