@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..agent.structure import flatten
-from ..inputs import traced_sizes, uniform_set
+from ..inputs import Arrays, traced_sizes, uniform_set
 from ..model import Model
 from ..prepare import prepared_here
 
@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     import torch
 
 
+def example_arrays(model: Model, sizes: Mapping[str, int] | None = None, seed: int = 0) -> Arrays:
+    """Give an array per input, spread over its range and prepared.
+
+    Args:
+        sizes: of its dimensions; such as can be told apart, where they are not given.
+
+    Raises:
+        ModelError: prepare cannot be used.
+    """
+    (arrays,) = prepared_here(model, [uniform_set(model, sizes or traced_sizes(model), seed)], model.name)
+    return arrays
+
+
 def example_tensors(model: Model) -> tuple[torch.Tensor, ...]:
-    """One tensor per input, at sizes that can be told apart."""
+    """Give the same as tensors, in the inputs' order."""
     import torch
 
-    (arrays,) = prepared_here(model, [uniform_set(model, traced_sizes(model), seed=0)], model.name)
-    return tuple(torch.from_numpy(array) for array in arrays.values())
+    return tuple(torch.from_numpy(array) for array in example_arrays(model).values())
 
 
 def laid_flat(module: torch.nn.Module) -> torch.nn.Module:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ..agent.structure import flatten
 from ..build import run_eager
-from ..inputs import traced_sizes, uniform_set
+from ..inputs import traced_sizes
 from ..model import Model
-from ..prepare import prepared_here
+from .example import example_arrays
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ def seen_shapes(
     """Run a module at a few sizes: its dimensions, and the shapes of its inputs and outputs by name."""
     for seed, sizes in enumerate(probed_sizes(model)):
         try:
-            (arrays,) = prepared_here(model, [uniform_set(model, sizes, seed)], model.name)
+            arrays = example_arrays(model, sizes, seed)
             leaves = [leaf for _, leaf in flatten(run_eager(module, arrays))]
         except Exception:  # noqa: BLE001, S112  # it takes no such input: parity says so
             continue

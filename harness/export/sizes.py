@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..build import run_eager
-from ..inputs import Arrays, at_sizes, traced_sizes, uniform_set
+from ..dimension import describe_dimension
+from ..inputs import Arrays, at_sizes, traced_sizes
 from ..model import Model
+from .example import example_arrays
 from .shapes import probed_sizes
 
 if TYPE_CHECKING:
@@ -33,15 +35,15 @@ def traced_in(file: Path, run: Callable[[], Run | None], build: Callable[[], tor
         build: gives the module, which says what sizes can be asked for.
     """
     traced = traced_sizes(model)
-    if not any(low < high for low, high in model.dims.values()) or file.stat().st_size > LARGEST:
+    if all(len(sizes) == 1 for sizes in model.dims.values()) or file.stat().st_size > LARGEST:
         return ""
     answers: list[Answer] = []
     if (opened := run()) is None:
         return ""
     module = build()
     for seed, sizes in enumerate(probed_sizes(model)):
-        arrays = uniform_set(model, sizes, seed)
         try:
+            arrays = example_arrays(model, sizes, seed)
             run_eager(module, arrays)
         except Exception:  # noqa: BLE001, S112  # it takes no such input: parity says so
             continue
@@ -60,11 +62,11 @@ def _said(
     if any(sizes == traced and error is not None for sizes, error in answers):
         return ""  # it does not run on this host at all, which says nothing of sizes
     found, last = [], ""
-    for name, (low, high) in model.dims.items():
+    for name, allowed in model.dims.items():
         # Where one other size passes, the others are for parity, which has a counterexample to show.
         alone = [(sizes, error) for sizes, error in answers if _differing(sizes, traced) == [name]]
         if alone and all(error is not None for _, error in alone):
-            found.append(f"{name} at {traced[name]}; dims says {low} … {high}")
+            found.append(f"{name} at {traced[name]}; dims says {describe_dimension(allowed)}")
             sizes, error = alone[0]
             last = f"run{at_sizes(sizes)}, the file says: {str(error).strip().splitlines()[-1]}"
     return f"the exporter fixed {', and '.join(found)} ({last})" if found else ""

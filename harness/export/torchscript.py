@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ..agent.structure import flatten
 from ..build import run_eager
 from ..errors import ModelError
-from ..inputs import describe, traced_sizes, uniform_set
+from ..inputs import describe
 from ..model import Model
 from ..user_code import words
-from .example import example_tensors, laid_flat
+from .example import example_arrays, example_tensors, laid_flat
 from .given import Interface
 from .ports import Port, seen_ports
 
@@ -95,7 +95,7 @@ def _outputs(
     module: Any, model: Model, places: Sequence[int], names: Sequence[str] | None, where: str
 ) -> Sequence[Port]:
     """Run a given module once; see Interface.outputs."""
-    arrays = [*uniform_set(model, traced_sizes(model), seed=0).items()]
+    arrays = [*example_arrays(model).items()]
     given = dict(arrays[place] for place in places)
     try:
         leaves = [*flatten(run_eager(module, given))]

@@ -23,12 +23,11 @@ from ..build import call_build, check_same_weights, run_eager
 from ..cache import file_sha256, storage_errors
 from ..errors import ExportError, HilgateError, ModelError
 from ..fingerprint import weight_hashes
-from ..inputs import traced_sizes, uniform_set
 from ..model import Model
 from ..model_file import read_model
 from ..operators import import_operators
 from . import REFUSAL, write_record
-from .example import compiled_parts, scripted_parts
+from .example import compiled_parts, example_arrays, scripted_parts
 from .fixing import fixed_models, said_fixed
 from .given import GIVEN, bind, fixed_dimensions
 from .onnx import DYNAMO
@@ -191,7 +190,7 @@ def _take(job: _Job, path: str, sha256: str) -> None:
         hint = "leave the file alone while it runs, and run once more"
         raise ModelError("the given file was changed during the run", wanted=sha256, where=path, hint=hint)
     interface = job.kind.read_interface(Path(path), job.model)
-    answer = run_eager(job.build(), uniform_set(job.model, traced_sizes(job.model), seed=0))
+    answer = run_eager(job.build(), example_arrays(job.model))
     seen = seen_ports(job.outputs, [leaf for _, leaf in flatten(answer)])
     taken = bind(interface, job.model, seen, path)
     notes = [f"{Path(path).name}: {note}" for note in taken.notes]
