@@ -78,12 +78,12 @@ def set_bytes(model: Model, sizes: Mapping[str, int]) -> int:
     return sum(count * size for count, size in items)
 
 
-def describe_sizes(sizes: Mapping[str, int]) -> str:
+def describe_sizes(sizes: Mapping[str, Any]) -> str:
     """Sizes for a person: "batch = 1, height = 1080"; "" without dimensions."""
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
 
 
-def at_sizes(sizes: Mapping[str, int]) -> str:
+def at_sizes(sizes: Mapping[str, Any]) -> str:
     """Name sizes at the end of a sentence: " at batch = 1, height = 1080"; "" without dimensions."""
     return f" at {describe_sizes(sizes)}" if sizes else ""
 

@@ -251,9 +251,11 @@ class Model:
         measure: the sizes at which it is timed, and its memory taken; of a dimension that it does not name, the
             largest: limits must hold for all that is declared.
         limits: metric name (with ``_min`` behind it for a lower bound) to number; also ``deadline_ms``.
-        samples: returns real inputs by name, and their labels; the first axis of all counts the samples.
+        samples: returns real inputs by name, and their labels; the first axis of all counts the samples. Where these
+            have different sizes, a list with an array for each.
         score: (outputs, labels) → accuracy, larger is better; outputs have the model's own structure, as numpy arrays,
-            the first axis counting the samples. Default: top-1 over the last axis of the first output.
+            the first axis counting the samples; an output whose size differs from sample to sample is a list with an
+            array for each. Default: top-1 over the last axis of the first output.
         prepare: inputs → inputs: makes drawn inputs valid (a mask that is not all zero, x1 < x2, unit quaternions). A
             dict of arrays by input name, which it may write to, to another of the same names, shapes and dtypes; the
             same for the same. For whatever is drawn, never for the samples as they come.

@@ -22,6 +22,7 @@ from ..model import Array, Input, Model
 from ..nesting import describe_arguments, describe_value
 from ..parity.inputs import SAMPLES, samples_of
 from ..user_code import missing_file_hint, users_code, words
+from .ragged import Column, as_list, chosen_of, fit_each, read_column, read_labels, typed
 
 ACCURACY = Metric("accuracy", "", "the score over the model file's samples, on the device", bound="min")
 METRICS = (ACCURACY,)
@@ -54,6 +55,7 @@ class SampleSet:
         given: how many samples the model file has.
         stay: whether the labels are objects, which stay where the module is; here are their places among all.
         inputs_hash: of all inputs, where they stay.
+        lists: which of eager's outputs cannot be made one array, by place: score() gets lists of these.
     """
 
     sets: tuple[Arrays, ...]
@@ -63,12 +65,18 @@ class SampleSet:
     given: int
     stay: bool = False
     inputs_hash: str = ""
+    lists: frozenset[int] = frozenset()
 
-    def join(self, outputs: Sequence[Array]) -> Array:
-        """One output of every set to one array, whose first axis counts the samples.
+    def join(self, outputs: Sequence[Array], *, as_lists: bool = False) -> Array | list[Array]:
+        """One output of every set to one array, whose first axis counts the samples; to a list where shapes differ.
 
         An output whose first axis is not the samples' (a state, a global score) is stacked, set by set.
+
+        Args:
+            as_lists: whether eager's was a list: what score() gets does not depend on whose outputs these are.
         """
+        if as_lists or len({output.shape for output in outputs}) > 1:
+            return as_list(outputs, self.step, self.stacked, -len(self.labels) % self.step)
         if self.stacked or any(output.shape[:1] != (self.step,) for output in outputs):
             return np.stack(outputs)
         repeated = -len(self.labels) % self.step
@@ -93,7 +101,8 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
     count = len(answers)
     if at_most is not None and count > max(at_most, step):
         chosen = _spread(count, max(at_most, step))
-        columns, answers = {name: column[chosen] for name, column in columns.items()}, answers[chosen]
+        columns = {name: chosen_of(column, chosen) for name, column in columns.items()}
+        answers = answers[chosen]
     return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, count)
 
 
@@ -102,33 +111,53 @@ def _spread(count: int, wanted: int) -> Array:
     return np.linspace(0, count - 1, wanted).round().astype(int)
 
 
-def _read_all(built: BuiltModel) -> tuple[dict[str, Array], Array, bool, int]:
+def _read_all(built: BuiltModel) -> tuple[dict[str, Column], Array, bool, int]:
     """(inputs by name, labels, stacked, samples in a set) of all samples; the last two as SampleSet has them."""
     model, where = built.model, f"{built.file.path}: samples"
     assert model.samples is not None
     returned: Any = None
-    wanted = "({input name: array[N, …]}, labels[N]), N > 0"
+    wanted = "({input name: array[N, …], or a list of N arrays}, labels[N]), N > 0"
     try:
         with users_code():
             returned = model.samples()
             arrays, labels = returned
-            given = {item.name: np.asarray(arrays[item.name]) for item in model.inputs}
-            answers = np.asarray(labels)
-        columns = {item.name: given[item.name].astype(item.dtype, copy=False) for item in model.inputs}
+            given = {item.name: read_column(arrays[item.name]) for item in model.inputs}
+            answers = read_labels(labels)
+        columns = {item.name: typed(given[item.name], item.dtype) for item in model.inputs}
     except (Exception, SystemExit) as error:
         said = "" if returned is None else f"\nit returned {describe_value(returned)}"
         found, hint = f"{words(error)}{said}", missing_file_hint(error)
         raise ModelError("samples() cannot be used", wanted=wanted, found=found, where=where, hint=hint) from error
     if answers.ndim == 0 or len(answers) == 0:
         raise ModelError("the samples have no labels", wanted=wanted, found=f"labels{list(answers.shape)}", where=where)
+    if any(isinstance(column, list) for column in columns.values()):
+        return columns, answers, _read_each(columns, model, len(answers), where), 1
     sizes: dict[str, int] = {}
-    plans = {item.name: _plan(item, columns[item.name], model, sizes, len(answers), where) for item in model.inputs}
+    arrays = {name: np.asarray(column) for name, column in columns.items()}
+    plans = {item.name: _plan(item, arrays[item.name], model, sizes, len(answers), where) for item in model.inputs}
     (stacked, step), *others = plans.values()
     if any(plan != (stacked, step) for plan in others):
         found = ", ".join(f"{name}: {'one' if one else size}" for name, (one, size) in plans.items())
         what, wanted = "the samples do not fit each other", "the same count of samples in every input of a call"
         raise ModelError(what, wanted=wanted, found=found, where=where)
     return columns, answers, stacked, step
+
+
+def _read_each(columns: Mapping[str, Column], model: Model, count: int, where: str) -> bool:
+    """Whether samples of different sizes have the model's whole shape; each goes into a call of its own.
+
+    Raises:
+        ModelError: one does not fit.
+    """
+    stacked, problem = fit_each(columns, model, count, _bind)
+    counts = {name: len(column) for name, column in columns.items() if len(column) != count}
+    problem = problem or ", ".join(f"{name}: {found} samples" for name, found in counts.items())
+    if problem:
+        shapes = "; ".join(f"{item.name}: {_written(item.shape, model)}" for item in model.inputs)
+        what, wanted = "the samples do not fit", f"{count} of each input, as there are labels, of {shapes}"
+        hint = "samples of different sizes go into calls of one each; the first axis may be left out where it may be 1"
+        raise ModelError(what, wanted=wanted, found=problem, where=where, hint=hint)
+    return stacked
 
 
 def _plan(item: Input, column: Array, model: Model, sizes: dict[str, int], count: int, where: str) -> tuple[bool, int]:
@@ -179,11 +208,16 @@ def _written(shape: Sequence[int | str], model: Model) -> str:
     return f"[{', '.join(named[size] if isinstance(size, str) else str(size) for size in shape)}]"
 
 
-def _cut(columns: Mapping[str, Array], count: int, step: int, stacked: bool) -> Iterator[Arrays]:
+def _cut(columns: Mapping[str, Column], count: int, step: int, stacked: bool) -> Iterator[Arrays]:
+    if any(isinstance(column, list) for column in columns.values()):
+        for index in range(count):
+            each = {name: column[index] for name, column in columns.items()}
+            yield each if stacked else {name: array[np.newaxis] for name, array in each.items()}
+        return
     for start in range(0, count, step):
         first = min(start, count - step)
         at: Any = first if stacked else slice(first, first + step)
-        yield {name: np.asarray(column[at]) for name, column in columns.items()}
+        yield {name: np.asarray(np.asarray(column)[at]) for name, column in columns.items()}
 
 
 def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, float] | None:
@@ -194,7 +228,10 @@ def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, f
     samples = read_samples(built, at_most)
     if samples is None:
         return None
-    accuracy = eager_accuracy(built, samples)
+    outputs = eager_outputs(built, samples)
+    differ = (len({output.shape for output in column}) > 1 for column in zip(*outputs, strict=True))
+    samples = replace(samples, lists=frozenset(place for place, each in enumerate(differ) if each))
+    accuracy = score(built, samples, outputs)
     if samples.labels.dtype.hasobject:  # of a class of the user's own, maybe: score() has them where they are
         samples = replace(
             samples, labels=_spread(samples.given, len(samples.labels)), stay=True, inputs_hash=_inputs_hash(built)
@@ -216,9 +253,13 @@ def searched_samples(built: BuiltModel) -> list[Arrays]:
 
 def eager_accuracy(built: BuiltModel, samples: SampleSet) -> float:
     """The score of the module itself."""
+    return score(built, samples, eager_outputs(built, samples))
+
+
+def eager_outputs(built: BuiltModel, samples: SampleSet) -> list[list[Array]]:
+    """The module's own outputs for each set."""
     runs = (flatten(run_eager(built.module, arrays)) for arrays in samples.sets)
-    outputs = [[np.array(leaf.detach().resolve_neg().numpy()) for _, leaf in leaves] for leaves in runs]
-    return score(built, samples, outputs)
+    return [[np.array(leaf.detach().resolve_neg().numpy()) for _, leaf in leaves] for leaves in runs]
 
 
 @dataclass(frozen=True)
@@ -276,9 +317,12 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
     labels = _labels(built, samples).copy()  # score() may write to them
     given = ""
     try:
-        joined = [samples.join(column) for column in zip(*outputs, strict=True)]
+        columns = enumerate(zip(*outputs, strict=True))
+        joined = [samples.join(column, as_lists=place in samples.lists) for place, column in columns]
         if len(joined) != len(built.outputs):
             raise ValueError(f"wanted the outputs {', '.join(built.outputs)}; found {len(joined)}")
+        if function is _top1 and isinstance(joined[0], list):
+            raise ValueError("top-1 wants scores [N, classes]; found a list of outputs. Give the model a `score`")
         outcome = rebuild(built.structure, iter(joined))
         given = f"\nit was given\n{describe_arguments(outputs=outcome, labels=labels)}"  # it may change them
         with users_code():
@@ -317,8 +361,9 @@ def _inputs_hash(built: BuiltModel) -> str:
     if HASH not in built.kept:
         digest = hashlib.sha256()
         for name, column in built.kept[ALL][0].items():
-            digest.update(f"{name} {column.dtype} {column.shape}".encode())
-            digest.update(np.ascontiguousarray(column).data.cast("B") if column.size else b"")
+            for part in column if isinstance(column, list) else [column]:
+                digest.update(f"{name} {part.dtype} {part.shape}".encode())
+                digest.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
         built.kept[HASH] = digest.hexdigest()
     found: str = built.kept[HASH]
     return found

@@ -19,6 +19,7 @@ from ..feed import RING_BYTES, bytes_of, fill_bytes, ring_size, spread
 from ..inputs import Arrays, at_sizes, describe_sizes, sizes_of
 from ..model import Array, Model
 from ..parity.fills import Fill
+from .ragged import described_sizes
 
 Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
 
@@ -38,7 +39,7 @@ NOISE = (
 )
 
 
-def sizes_note(samples: Mapping[str, int], measured: Mapping[str, int]) -> str:
+def sizes_note(samples: Mapping[str, int | str], measured: Mapping[str, int | str]) -> str:
     """What is said of samples that have other sizes than those that were asked for."""
     return (
         f"the model file's samples were timed at their own sizes, {describe_sizes(samples)}: what was timed"
@@ -64,7 +65,7 @@ class Content:
         samples: the model file's, cut into sets.
         step: how many samples a set has.
         measure: sizes of the spread ones.
-        sizes: those of the samples.
+        sizes: those of the samples; the ends of those that differ, as in "40…120".
         names: of the inputs, in the order of the fills.
         prepare: makes drawn sets valid, where the model file has a function for it: the host makes spread ones then.
     """
@@ -73,7 +74,7 @@ class Content:
     samples: Sequence[Arrays] = ()
     step: int = 1
     measure: Mapping[str, int] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int | str] = field(default_factory=dict)
     names: Sequence[str] = ()
     prepare: Prepare | None = None
 
@@ -87,8 +88,8 @@ class Content:
 
     @property
     def set_bytes(self) -> int:
-        """What one of the samples' sets takes."""
-        return bytes_of(self.samples[0]) if self.samples else 0
+        """What one of the samples' sets takes; the largest, where they differ."""
+        return max(map(bytes_of, self.samples), default=0)
 
     def identity(self) -> dict[str, Any]:
         """Which samples these are, and what prepare makes, in a form that can be compared; empty without any."""
@@ -179,7 +180,7 @@ def content_of(model: Model, samples: Sequence[Arrays] = (), step: int = 1, prep
         ordered,
         step,
         model.measure,
-        _sizes(model, ordered[0]) if ordered else {},
+        described_sizes([_sizes(model, arrays) for arrays in ordered]),
         [item.name for item in model.inputs],
         prepare if model.prepare is not None else None,
     )
@@ -231,7 +232,7 @@ class Timed:
     unit: float = 1e6
     next_block: int = 1
     step: int = 1
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int | str] = field(default_factory=dict)
 
     @property
     def given_words(self) -> str:

@@ -83,7 +83,7 @@ class InputSpace:
     """All inputs that a model file allows.
 
     Attributes:
-        samples: real ones, all of one size.
+        samples: real ones.
         prepare: makes drawn sets valid, where the model file has a function for it.
     """
 
@@ -93,9 +93,9 @@ class InputSpace:
     _made: OrderedDict[str, Arrays] = field(default_factory=OrderedDict, compare=False, repr=False)
 
     @cached_property
-    def sample_sizes(self) -> dict[str, int]:
-        """The sizes of the samples' dimensions."""
-        return sizes_of(self.model.inputs, self.samples[0])
+    def sample_sizes(self) -> list[dict[str, int]]:
+        """The sizes of each sample's dimensions."""
+        return [sizes_of(self.model.inputs, arrays) for arrays in self.samples]
 
     @property
     def is_prepared(self) -> bool:
@@ -205,7 +205,7 @@ class InputSpace:
         return sized and filled
 
     def _has(self, base: int, recipe: Recipe) -> bool:
-        return base < len(self.samples) and dict(recipe.sizes) == self.sample_sizes
+        return base < len(self.samples) and dict(recipe.sizes) == self.sample_sizes[base]
 
     def _corners(self) -> Iterator[Recipe]:
         usual = self.model.usual_sizes
@@ -239,7 +239,7 @@ class InputSpace:
             own = special[index] if index < len(special) else None
             fill = Fill("sample", seed=seed + index, base=base, changed=changed, special=(own,) if own else ())
             fills.append(fill)
-        return Recipe(self.sample_sizes, tuple(fills))
+        return Recipe(self.sample_sizes[base], tuple(fills))
 
 
 def once(recipes: Iterable[Recipe]) -> list[Recipe]:
@@ -303,7 +303,7 @@ def _elements(item: Input) -> st.SearchStrategy[Any]:
 
 def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:
     """Of a model's samples, cut into sets of their own sizes, those that are mutated: what goes into one call."""
-    size = sum(array.nbytes for array in sets[0].values()) if sets else 1
+    size = max((sum(array.nbytes for array in arrays.values()) for arrays in sets), default=1)
     count = max(min(SAMPLES, len(sets), SAMPLE_BYTES // max(size, 1)), min(len(sets), 1))
     chosen = np.linspace(0, len(sets) - 1, count).round().astype(int)
     return [{item.name: np.ascontiguousarray(sets[index][item.name]) for item in model.inputs} for index in chosen]

@@ -103,7 +103,7 @@ def test_samples_have_sizes_of_their_own(
     assert samples is not None
     assert {arrays["x"].shape for arrays in samples.sets} == {of_a_call}
     np.testing.assert_array_equal(samples.join([one for (one,) in outputs_of(model, samples)]), column)
-    assert InputSpace(model.model, samples.sets).sample_sizes == dict(zip(PICTURES, of_a_call, strict=True))
+    assert InputSpace(model.model, samples.sets).sample_sizes[0] == dict(zip(PICTURES, of_a_call, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_samples_get_the_inputs_type_and_order() -> None:
             id="what-it-returned",
         ),
         pytest.param([ONE], ({"y": counted(3, 2)}, [0] * 3), "samples() cannot be used", "'x'", id="other-names"),
-        pytest.param([ONE], ({"x": [[1], [2, 3]]}, [0] * 2), "samples() cannot be used", "ValueError", id="ragged"),
+        pytest.param([ONE], ({"x": [[1], [2, 3]]}, [0] * 2), "the samples do not fit", "x[0]: [1]", id="ragged"),
         pytest.param([ONE], ({"x": [["a", "b"]]}, [0]), "samples() cannot be used", "ValueError", id="texts"),
         pytest.param([ONE], ({"x": counted(3, 2)}, 3), "the samples have no labels", "labels[]", id="one-label"),
         pytest.param([ONE], ({"x": counted(0, 2)}, []), "the samples have no labels", "labels[0]", id="empty"),

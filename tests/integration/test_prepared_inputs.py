@@ -1,0 +1,90 @@
+"""Inputs that the host prepares, on a real agent: what is loaded, warmed up with and timed is valid, each once."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import harness.agent
+from harness import Input, Model
+from harness.deployment import Deployment, LoadReport
+from harness.errors import AgentFailure
+from harness.inputs import Arrays
+from harness.links.local import Process
+from harness.measure.content import content_of
+from harness.measure.sampling import take_samples
+from harness.model_file import ModelFile
+from harness.prepare import prepared, prepared_measured_sets
+
+from .runners import load, scripted
+
+NOTHING: Any = None
+# It refuses an input of which nothing is left.
+FORWARD = """def forward(x, mask):
+    assert bool(mask.any()), "an empty mask"
+    return x * mask"""
+
+
+def fills_the_first(inputs: Arrays) -> Arrays:
+    """Make a mask that is never empty: of five elements drawn at random, one in 32 is."""
+    inputs["mask"][:1] = True
+    return inputs
+
+
+def file_of(prepare: Any) -> ModelFile:
+    inputs = [Input("x", (5,), min_value=-1, max_value=1), Input("mask", (5,), "bool")]
+    return ModelFile(Path("net.py"), Model(lambda: NOTHING, inputs, prepare=prepare), ())
+
+
+class Agents:
+    """Starts agents with an artifact, as a Deployer does; ends them all."""
+
+    def __init__(self, folder: Path, file: ModelFile) -> None:
+        self.folder, self.file, self.started = folder, file, list[Deployment]()
+        self.artifact = scripted(folder, FORWARD)
+
+    def fresh(self) -> tuple[Deployment, LoadReport]:
+        folder = self.folder / str(len(self.started))
+        shutil.copytree(Path(harness.agent.__file__).parent, folder / "agent", ignore=shutil.ignore_patterns("__p*__"))
+        source = importlib.import_module("harness.backends.torchscript").__file__
+        shutil.copyfile(str(source), folder / "agent" / "backend.py")
+        folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
+        self.started.append(Deployment(Process([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test"))
+        return self.started[-1], load(self.started[-1], self.artifact, prepared_measured_sets(self.file, 1)[0])
+
+    def result_name(self) -> str:
+        return ""
+
+    def collect(self, name: str) -> None:
+        raise AssertionError(name)
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[Agents]:
+    made = Agents(tmp_path, file_of(fills_the_first))
+    yield made
+    for deployment in made.started:
+        deployment.close()
+
+
+def test_what_is_timed_is_prepared_and_each_inference_has_its_own(agents: Agents) -> None:
+    content = content_of(agents.file.model, prepare=partial(prepared, agents.file))
+    measured = take_samples(agents, content, 20, lambda done, of, left: None, at_least=200)
+    timed = measured.uniform
+    assert timed.count >= 200
+    assert timed.inputs == timed.count
+    assert timed.pace_s > float(np.median(timed.values)) / 1e3  # making and sending them counts
+
+
+def test_without_it_the_model_would_have_refused_one(agents: Agents) -> None:
+    content = content_of(agents.file.model)
+    with pytest.raises(AgentFailure, match="an empty mask"):
+        take_samples(agents, content, 20, lambda done, of, left: None, at_least=200)
