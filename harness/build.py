@@ -16,6 +16,7 @@ from .fingerprint import weight_hashes
 from .inputs import describe, traced_sizes, uniform_set
 from .model import Array, Model
 from .model_file import ModelFile
+from .operators import import_operators
 from .unordered import find_output
 from .user_code import missing_file_hint, parsed_arguments_hint, users_code, words
 from .user_process import search_path
@@ -98,7 +99,8 @@ def build_model(file: ModelFile) -> BuiltModel:
             module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors,
             or not those that it names as unordered.
     """
-    weights = weight_hashes(call_build(file.model, where := str(file.path)), where)
+    import_operators(file.model, where := str(file.path))
+    weights = weight_hashes(call_build(file.model, where), where)
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module, where), where, "two builds")
     check_input_order([item.name for item in file.model.inputs], parameter_names(module), where)
