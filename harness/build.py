@@ -16,6 +16,7 @@ from .fingerprint import weight_hashes
 from .inputs import Arrays, describe, traced_sizes, uniform_set
 from .model import Array, Model
 from .model_file import ModelFile
+from .operators import import_operators
 from .passing import check_declared, rejected
 from .prepare import prepared_here
 from .unordered import find_output
@@ -100,7 +101,8 @@ def build_model(file: ModelFile) -> BuiltModel:
             module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors,
             or not those that it names as unordered.
     """
-    first = call_build(file.model, where := str(file.path))
+    import_operators(file.model, where := str(file.path))
+    first = call_build(file.model, where)
     weights = weight_hashes(first, where)
     check_input_order([item.name for item in file.model.inputs], parameter_names(first), where)
     _check_declared(file.model, first, where)

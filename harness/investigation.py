@@ -18,7 +18,7 @@ from .evidence import REPLAY
 from .export import Artifact
 from .export.given import GIVEN
 from .inputs import Arrays
-from .model import Array
+from .model import Array, Closeness
 from .parity.comparison import Difference
 from .parity.inputs import Recipe
 from .parity.locating import OFF_ULPS, Location, NotLocated, locate
@@ -86,7 +86,10 @@ class Investigation:
     def locate(self, recipes: Sequence[Recipe]) -> Location | NotLocated:
         """Where in the model inputs that fail go wrong; the node alone is kept beside the replay."""
         if self.artifact.exporter == GIVEN:
-            return NotLocated("the artifact is a file that was given: only an export is known by the model's modules")
+            reason = "the artifact is a file that was given: only an export is known by the model's modules"
+            if not isinstance(self.cell.file.model.tolerance, Closeness):
+                reason += ". If it computes in a narrower type by intent: tolerance=Closeness(rtol=…, atol=…)"
+            return NotLocated(reason)
         built, reference = self.run.built(self.cell.file)
         self.deployer.close()
         reference.release()

@@ -10,7 +10,8 @@ A bundle's folder on a device:
 The manifest's "runtime" has the device's "python", and either "wheels", a list of {"name", "version", "file", "sha256",
 "bytes"} with "bytecode" beside it, or "packages", NAME: VERSION, what was found in an environment that was already
 there. That of a C++ backend has "runner" and "libraries" beside
-them. A bundle is named by the SHA-256 of its manifest.
+them, and "operators", those of the libraries that register a model's operators. A bundle is named by the SHA-256 of
+its manifest.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Exports are made in it, too: a process of its own for each of them, which is tes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,8 +134,8 @@ def open_bench(folder: Path) -> Iterator[Bench]:
         yield Bench(folder)
 
 
-def _export_here(built: BuiltModel, artifact_format: str, folder: Path) -> None:
+def _export_here(built: BuiltModel, artifact_format: str, folder: Path, given: Mapping[str, str] | None = None) -> None:
     """What it prints where it refuses stands in the test's report."""
     request: dict[str, Any] = {"model": str(built.file.path), "format": artifact_format, "folder": str(folder)}
-    request |= {"weights": dict(built.weights), "outputs": list(built.outputs)}
+    request |= {"weights": dict(built.weights), "outputs": list(built.outputs), "given": given}
     main(request | {"before": {}, "settings": read_settings()})

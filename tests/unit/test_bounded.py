@@ -346,13 +346,13 @@ def export(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], harn
     monkeypatch.setattr(bounded, "cache_limit_bytes", lambda: 150)
     monkeypatch.setattr(harness.export, "export_key", lambda built, *_: built.key)
 
-    def work(built: Any, artifact_format: str, folder: Path, *_: object) -> None:
+    def work(built: Any, artifact_format: str, folder: Path, given: None) -> None:
         (folder / "model.pt").write_text(built.key * 100)
         write_record(folder, artifact_format, ["model.pt"], "a test", [])
 
     monkeypatch.setattr(harness.export.process, "run_worker", work)
-    own = {"model": SimpleNamespace(files={}), "file": SimpleNamespace(path=Path("net.py"))}
-    return lambda key: export_artifact(cast("BuiltModel", SimpleNamespace(key=key, **own)), "torchscript")
+    said = {"model": SimpleNamespace(files={}), "file": SimpleNamespace(path=Path("model.py"))}
+    return lambda key: export_artifact(cast("BuiltModel", SimpleNamespace(key=key, **said)), "torchscript")
 
 
 def test_a_new_export_makes_others_leave_but_for_those_of_this_run(

@@ -22,6 +22,8 @@ from harness.export.given import Taken, bind, fixed_dimensions, given_path
 from harness.export.ports import seen_ports
 from harness.inputs import traced_sizes, uniform_set
 from harness.model import Input, Model
+from harness.model_file import ModelFile
+from harness.plan import check_artifacts
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
@@ -290,3 +292,47 @@ def test_dimensions_that_a_file_fixes_are_named() -> None:
     model = model_of()
     assert fixed_dimensions({"image": [2, 6], "state": ["n", 3]}, model) == ["n at 2; dims says 1 … 4"]
     assert fixed_dimensions({"image": ["n", 6], "state": [None, 3]}, model) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        pytest.param({"files": ["net.onnx"]}, "files is not usable", id="files that are no dict"),
+        pytest.param({"files": {"onnx": 3}}, "files is not usable", id="a path that is none"),
+        pytest.param({"files": {"onnx": ""}}, "files is not usable", id="no path"),
+        pytest.param({"imports": "torchvision"}, "imports is not usable", id="a text in place of a list"),
+        pytest.param({"imports": ["torch-scatter"]}, "imports is not usable", id="a package's name"),
+        pytest.param({"exporter": None}, "exporter is not usable", id="no label"),
+        pytest.param({"opset": 17.0}, "opset is not usable", id="an opset that is no whole number"),
+        pytest.param(
+            {"opset": 17, "files": {"onnx": "net.onnx"}}, "the ONNX file is given", id="opset of a given file"
+        ),
+    ],
+)
+def test_what_a_model_file_cannot_say_of_its_artifacts_is_refused(said: dict[str, Any], what: str) -> None:
+    with pytest.raises(ModelError, match=what):
+        Model(build=Net, inputs=model_of().inputs, dims={"n": (1, 4)}, **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "wanted"),
+    [
+        pytest.param({"files": {"onx": "net.onnx"}}, "unknown format 'onx'", "onnx, torchscript", id="format"),
+        pytest.param({"exporter": "dynamo"}, "no such exporter", "torch.onnx.export(dynamo=True)", id="exporter"),
+        pytest.param(
+            {"exporter": "torch.jit.trace", "files": {"torchscript": "net.pt"}}, "that file is given", "", id="both"
+        ),
+    ],
+)
+def test_what_there_is_not_is_refused_before_anything_runs(said: dict[str, Any], what: str, wanted: str) -> None:
+    model = Model(build=Net, inputs=model_of().inputs, dims={"n": (1, 4)}, **said)
+    with pytest.raises(ModelError, match=what) as caught:
+        check_artifacts(ModelFile(Path("model.py"), model, ()))
+    assert wanted in caught.value.wanted
+
+
+def test_a_path_may_be_a_path_and_a_chosen_exporter_beside_a_file_of_another_format() -> None:
+    said: dict[str, Any] = {"exporter": "torch.jit.trace", "files": {"onnx": Path("net.onnx")}, "imports": ["a.b"]}
+    model = Model(build=Net, inputs=model_of().inputs, dims={"n": (1, 4)}, **said)
+    check_artifacts(ModelFile(Path("model.py"), model, ()))
+    assert (model.files, model.imports) == ({"onnx": "net.onnx"}, ("a.b",))

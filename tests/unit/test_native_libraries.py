@@ -128,6 +128,12 @@ def test_libraries_that_are_opened_by_name_come_along(wheels: list[Wheel]) -> No
     assert "pkg/lib/libunused.so" in made.described["libraries"]
 
 
+def test_libraries_of_operators_come_along_with_what_they_need(wheels: list[Wheel]) -> None:
+    made = provide_libraries(wheels, "pkg/lib/libown.so", STRIP, ("pkg/lib/libunused.so", "other.libs/libother"))
+    names = ["other.libs/libother-1a2b.so", "other/libdeep.so.1", "pkg/lib/libown.so", "pkg/lib/libunused.so"]
+    assert sorted(made.described["libraries"]) == names
+
+
 def test_a_main_library_that_no_wheel_has_is_named_with_the_wheels(wheels: list[Wheel], cache: Path) -> None:
     with pytest.raises(BackendError) as caught:
         provide_libraries(wheels, "pkg/lib/libmain.so.2", STRIP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness.bundle.imports import check_imports, module_files
 from harness.bundle.native.operators import needs_python, of_folders, of_wheels, registers_operators
+from harness.bundle.native.planning import _module_places
 from harness.bundle.wheels import Wheel
 from harness.errors import BackendError
 
@@ -97,3 +99,10 @@ def test_a_module_is_a_folder_or_a_file(tmp_path: Path) -> None:
     check_imports([mixed], ["package.part", "single", "fast"], "here")
     with pytest.raises(BackendError, match="has no module other"):
         check_imports([mixed], ["other"], "here")
+
+
+def test_a_module_of_this_machine_is_found_without_importing_it() -> None:
+    assert [place.name for place in _module_places("harness")] == ["harness"]
+    assert [place.name for place in _module_places("antigravity")] == ["antigravity.py"]
+    assert "antigravity" not in sys.modules
+    assert _module_places("no_such_module") == []

@@ -20,6 +20,7 @@ from harness.export.worker import refused
 from harness.fingerprint import weight_hashes
 from harness.model import Input, Model
 from harness.model_file import read_model
+from harness.operators import import_operators
 
 TORCH = Path(torch.__file__).parent
 
@@ -184,3 +185,12 @@ def test_a_trace_that_takes_one_size_is_refused_with_the_dimension(make: Any, sa
     again = traced_in(tmp_path / onnx.FILE, lambda: onnx.opened(tmp_path, onnx.OLDER), model.build, model)
     assert again.startswith(said)
     assert bool(again) == bool(said)
+
+
+def test_a_module_of_operators_that_is_not_on_this_host_is_named() -> None:
+    inputs = [Input("x", (4,), min_value=-1, max_value=1)]
+    import_operators(Model(build=Branching, inputs=inputs, imports=["xml.dom"]), "model.py")
+    with pytest.raises(ModelError, match="no_such_operators, which the model file imports") as caught:
+        import_operators(Model(build=Branching, inputs=inputs, imports=["no_such_operators"]), "model.py")
+    assert "ModuleNotFoundError" in caught.value.found
+    assert (caught.value.where, bool(caught.value.hint)) == ("model.py", True)
