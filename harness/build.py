@@ -212,7 +212,7 @@ def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[
     arrays = uniform_set(model, traced_sizes(model), seed=0)
     try:
         structure = run_eager(module, arrays)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             "the model rejects inputs that its file declares",
             wanted=describe(arrays),
