@@ -230,7 +230,7 @@ def rejection(module: torch.nn.Module, arrays: Mapping[str, Array]) -> str:
     """Run a module, and say why it rejects the inputs, in its own words; "" where it takes them."""
     try:
         run_eager(module, arrays)
-    except Exception as error:  # noqa: BLE001  # whatever forward raises
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever forward raises
         return words(error)
     return ""
 
@@ -249,7 +249,7 @@ def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[
     (arrays,) = prepared_here(model, [uniform_set(model, traced_sizes(model), seed=0)], where)
     try:
         structure = run_eager(module, arrays)
-    except Exception as error:  # it did not the first time, or there was no time
+    except (Exception, SystemExit) as error:  # it did not the first time, or there was no time
         what = "the model rejects inputs that its file declares"
         raise ModelError(what, wanted=describe(arrays), found=words(error), where=where) from error
     leaves = list(flatten(structure))

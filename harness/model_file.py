@@ -135,9 +135,12 @@ def _run(path: Path) -> ModuleType:
         )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    found_before = list(sys.path)
     try:
         with users_code():
             spec.loader.exec_module(module)
+        # A file may put folders first; what it takes away hilgate itself still imports from.
+        sys.path += [entry for entry in found_before if entry not in sys.path]
     except ModelError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise

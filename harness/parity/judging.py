@@ -269,11 +269,16 @@ class Judging:
     @property
     def doubt(self) -> str:
         """Why the whole may not be believed; "" where nothing speaks against it."""
-        return self.doubt_by_count or self.reference.doubt
+        return self._doubt_by_count or self.reference.doubt
 
     @property
-    def doubt_by_count(self) -> str:
-        """Of how many of the list's inputs nothing, or too little, can be said: more of the list may change that."""
+    def is_unsettled(self) -> bool:
+        """Whether the rest of the list may decide about the doubt, either way."""
+        return bool(self.hidden or self.listed_aside) or self.unjudged * 4 > self.listed
+
+    @property
+    def _doubt_by_count(self) -> str:
+        """Of how many of the list's inputs nothing, or too little, can be said."""
         if self.listed_aside * ASIDE > self.listed + self.listed_aside:
             return (
                 f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where rounding "

@@ -46,8 +46,8 @@ CALL_SETS = 32
 CALL_BYTES = 16 << 20
 # So much of the time goes to the list at most, that there is some left to climb in.
 FIXED_SHARE = 0.5
-# Where the inputs so far would make the check inconclusive, the list goes on for up to so many times all of the time:
-# how fast the machine is must not decide of how many inputs the share is taken.
+# Where some inputs are such that too many of them make the check inconclusive, the list goes on for up to so many times
+# all of the time: how fast the machine is must not decide of how many inputs the share is taken.
 DOUBT_SHARE = 3.0
 # Inputs that fail, kept for the locating: the simplest, and others beside it.
 FAILING = 3
@@ -289,7 +289,7 @@ class ParitySearch:
         recipes = once(recipe for recipe in recipes if recipe.key not in self._passed)
         self._listed += len(recipes)
         for index, recipe in enumerate(recipes):
-            if self._is_over(share) and (not self.judging.doubt_by_count or self._is_over(DOUBT_SHARE)):
+            if self._is_over(share) and (not self.judging.is_unsettled or self._is_over(DOUBT_SHARE)):
                 self._left += len(recipes) - index
                 return
             if not self.judging.is_asked(recipe):

@@ -391,3 +391,11 @@ def test_two_models_that_bring_a_module_of_one_name_are_refused(tmp_path: Path) 
     assert read_model(tmp_path / "one" / "net.py").name == "one"
     with pytest.raises(ModelError, match="two models bring a module 'twin_of_a_net' each"):
         read_model(tmp_path / "two" / "net.py")
+
+
+def test_a_model_file_that_empties_the_search_path_takes_nothing_from_hilgate(write: Write) -> None:
+    before = list(sys.path)
+    path = write("import sys\nsys.path[:] = ['/own']\n" + FILE.replace("MORE", ""))
+    assert load(path).name == "net"
+    assert sys.path[0] == "/own"
+    assert set(before) <= set(sys.path)

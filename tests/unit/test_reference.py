@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -325,3 +326,9 @@ def test_nan_and_infinity_go_through_both_runs() -> None:
 def test_the_float64_run_does_not_import_torchs_compiler() -> None:
     """torch would import it, for seconds, at the mode's first operator, had it wrapped the mode's method."""
     assert not hasattr(Promoted.__torch_dispatch__, "__wrapped__")
+
+
+def test_a_forward_that_ends_the_program_is_the_models_error() -> None:
+    with pytest.raises(ModelError, match="the model rejects inputs that its file declares") as caught:
+        built_by(lambda: Net(lambda net, x: sys.exit(3)).eval())
+    assert caught.value.found == "SystemExit: 3"
