@@ -308,7 +308,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.write_line(f"evidence: {where}")
     for line in config.stash.get(BASELINE, []):
         terminalreporter.write_line(line)
-    if remark := remark_on_local(run.cells, DEVICES):
+    if remark := remark_on_local(list(run.evidence.records.values()), DEVICES):
         terminalreporter.write_line(remark)
     verdict = run.evidence.verdict
     if left := unjudged(run.evidence.records.values()):

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..cell import Cell
 from ..checks import Check, Verdict
 from ..evidence import CellRecord
 from ..inputs import describe_sizes
@@ -61,13 +60,16 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
     return output.getvalue()
 
 
-def remark_on_local(cells: Iterable[Cell], shipped: Path) -> str:
-    """Say what the figures of a run on this machine alone are not; "" where a device of the user's own was measured.
+def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
+    """Say what the figures of a run on this machine alone are not; "" without any, or with a device of the user's own.
 
     Args:
         shipped: the folder of hilgate's own devices.
     """
-    if any(cell.device.path.resolve() != (shipped / "local.toml").resolve() for cell in cells):
+    local = (shipped / "local.toml").resolve()
+    if any(record.cell.device.path.resolve() != local for record in records) or not any(
+        map(_is_sized, _checks(records))
+    ):
         return ""
     machine = MACHINES.get(platform.machine(), platform.machine())
     other = "--device qemu-pi4 for arm64's answers and memory, " if machine != MACHINES["aarch64"] else ""

@@ -215,7 +215,8 @@ def test_where_packages_cannot_be_fetched_it_says_what_to_do(
     with pytest.raises(BackendError) as caught:
         provide_headers(print)
     assert found in caught.value.found
-    assert caught.value.hint.startswith(f"{install}is this machine's apt set up")
+    asked = "on a machine without apt name folders" if lacks == "apt-get" else "is this machine's apt set up"
+    assert caught.value.hint.startswith(f"{install}{asked}")
     assert "HILGATE_HEADERS=DIR" in caught.value.hint
     assert not apt.exists()
 

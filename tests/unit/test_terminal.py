@@ -209,10 +209,12 @@ def test_a_run_on_local_alone_says_what_its_figures_are_not(
     monkeypatch: pytest.MonkeyPatch, machine: str, remark: str
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    own = record("torchscript").cell
-    local = replace(own, device=replace(own.device, path=DEVICES / "local.toml"))
-    assert remark_on_local([local, local], DEVICES) == remark
+    own = record("torchscript", check())
+    cell = replace(own.cell, device=replace(own.cell.device, path=DEVICES / "local.toml"))
+    local, untimed = CellRecord(cell, checks=own.checks), CellRecord(cell, checks=[check(PARITY)])
+    assert remark_on_local([local, untimed], DEVICES) == remark
     assert remark_on_local([local, own], DEVICES) == ""
+    assert remark_on_local([untimed], DEVICES) == ""
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,11 @@ def _is_there(folder: Path) -> bool:
 def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> Mapping[str, str]:
     """Download and unpack; returns NAME: VERSION."""
     what = "Debian's packages cannot be fetched, which C++ runners are built with"
-    hint = (
-        f"is this machine's apt set up, and its network there? Another mirror: {MIRROR}=URL. Where there is no apt: "
-        f"{HEADERS}=DIR, and for another architecture HILGATE_SYSROOT_AARCH64=DIR (docs/runners.md)"
-    )
+    own = f"{HEADERS}=DIR, and for another architecture HILGATE_SYSROOT_AARCH64=DIR (docs/runners.md)"
+    if shutil.which("apt-get"):
+        hint = f"is this machine's apt set up, and its network there? Another mirror: {MIRROR}=URL. Or folders: {own}"
+    else:
+        hint = f"on a machine without apt name folders of your own, such as of ONNX Runtime's release archive: {own}"
     _check(suite, what, hint)
     apt = _apt_root(work / "apt", suite, arch)
     for step in ("update", "download"):
