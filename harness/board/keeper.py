@@ -31,7 +31,7 @@ NO_PYTHON = 127
 # Variables of a robot's .bashrc that keep Python from starting, or warn, ask, and leave out asserts and docstrings.
 NOT_OURS = ("PYTHONHOME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE")
 OLD_PYTHON = "wanted Python 3.9 or newer"
-ANOTHER_FOLDER = '[device] store = "/…" names another folder'
+ANOTHER_FOLDER = 'name another folder, on a disk that can be written: [device] store = "/…"'
 UNWRITABLE = {
     errno.ENOSPC: "the device's disk is full",
     errno.EDQUOT: "the device's disk quota is used up",
@@ -251,7 +251,7 @@ class Keeper:
             free = reply.get("free_bytes")
             found, hint = reply["error"], ANOTHER_FOLDER
             if reply.get("errno") in (errno.ENOSPC, errno.EDQUOT):
-                hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; {hint}"
+                hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; or {hint}"
                 found += f"; {free / 2**20:.0f} MiB free" if free is not None else ""
             return StorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
         error = DeploymentError(f"{operation} failed on the device", found=reply["error"], where=where)

@@ -31,8 +31,9 @@ STATUS_PATIENCE_S = 5.0
 TAIL_PATIENCE_S = 1.0
 # A connection that ends tells its channels first, and a moment later that it has ended.
 DEATH_PATIENCE_S = 0.5
-# For the files of the login shell: a ROS workspace's take seconds on a small board. Beyond this they wait for somebody.
-SHELL_S = 30.0
+# For the files of the login shell: a ROS workspace's take seconds on a small board, and an emulated one may have little
+# of a busy machine. Beyond this they wait for somebody.
+SHELL_S = 60.0
 STARTED = b"<hilgate starts here>\n"
 # What no shell takes for something of its own, in single quotes and inside them in double ones.
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+./,:;=@()[]{}<>|&#*?~^")
