@@ -377,8 +377,9 @@ class ParitySearch:
         unit = "what Closeness allows" if isinstance(self.built.model.tolerance, Closeness) else "what float32 is off"
         finite = difference.ratio != float("inf")
         size = f"{difference.ratio:.3g} × {unit}" if finite else "no matter of rounding: off at any tolerance"
+        then = "; then prepared" if self.space.is_prepared and not recipe.is_sample else ""
         place = f"{difference.output}[{', '.join(map(str, difference.index))}]: " if difference.output else ""
-        return f"{place}{difference.what} ({size}; input: {recipe})"
+        return f"{place}{difference.what} ({size}; input: {recipe}{then})"
 
     def _failure(self, failing: Recipe, details: dict[str, Any]) -> str:
         self.finds.add(failing, failed=True)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness import Input, Model
+from harness.build import build_model
 from harness.errors import ModelError
 from harness.fingerprint import code_sha256
 from harness.inputs import Arrays, uniform_set
 from harness.measure.content import content_of
+from harness.model import Array
 from harness.model_file import ModelFile
 from harness.parity.drawing import drawn
 from harness.parity.finds import Finds
-from harness.parity.inputs import InputSpace
+from harness.parity.inputs import InputSpace, Recipe
+from harness.parity.reference import Reference
+from harness.parity.search import ParitySearch
 from harness.prepare import prepared, prepared_measured_sets
 
 NOTHING: Any = None
@@ -138,6 +143,40 @@ def test_what_it_returns_and_keeps_is_copied() -> None:
     file = file_of(reuses)
     sets = [uniform_set(file.model, {"b": 2, "t": 3}, seed) for seed in (0, 1)]
     assert [made["q"].tobytes() for made in prepared(file, sets)] == [arrays["q"].tobytes() for arrays in sets]
+
+
+class Spans(torch.nn.Module):
+    """The width of spans; it takes no others than those that end behind their begin."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not bool((x[:, 1] > x[:, 0]).all()):
+            raise ValueError("no span")
+        return x[:, 1] - x[:, 0]
+
+
+def spans(inputs: Arrays) -> Arrays:
+    low, high = inputs["x"].min(axis=1), inputs["x"].max(axis=1)
+    return {"x": np.stack([low, np.maximum(high, low + 1)], 1)}
+
+
+def test_what_a_search_asks_shrinks_and_remembers_is_prepared() -> None:
+    item = Input("x", ("b", 2), min_value=0, max_value=100)
+    model = Model(lambda: Spans().eval(), [item], dims={"b": (1, 8)}, prepare=spans)
+    built = build_model(ModelFile(Path("net.py"), model, ()))
+    reference, asked = Reference(built), list[Array]()
+
+    def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
+        sets = [arrays["x"] for arrays in reference.space.make_all(recipes)]
+        asked.extend(sets)
+        return [[np.where(x[:, 0] > 50, 0, x[:, 1] - x[:, 0]).astype(np.float32)] for x in sets]
+
+    search = ParitySearch(built, reference, infer, built.outputs, 0, lambda done, total: None)
+    finding = search.run(search.check)
+    assert all((x[:, 1] > x[:, 0]).all() for x in asked)
+    assert search.failing is not None
+    assert (search.failing.sizes, "then prepared" in finding.failure) == ({"b": 1}, True)
+    again = reference.space.make(Recipe.read(search.failing.key))
+    assert (again["x"][0, 0] > 50, again["x"][0, 1] > again["x"][0, 0]) == (True, True)
 
 
 def test_another_prepare_is_another_model() -> None:
