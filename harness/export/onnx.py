@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..inputs import at_sizes
 from ..model import Model
 from .example import example_tensors, laid_flat, scripted_parts
+from .refusal import Refused
 from .shapes import Declared, Shapes, refuted
 
 if TYPE_CHECKING:
@@ -134,11 +135,11 @@ def _check_opset(proto: onnx.ModelProto, model: Model) -> None:
     """Refuse another operator set than the model file's: torch writes one that it cannot convert as it is, and logs it.
 
     Raises:
-        RuntimeError: saying both.
+        Refused: saying both.
     """
     found = next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), None)
     if model.opset not in (None, found):
-        raise RuntimeError(f"the model file wants opset {model.opset}; this exporter wrote opset {found}")
+        raise Refused(f"the model file wants opset {model.opset}; this exporter wrote opset {found}")
 
 
 def read_interface(path: Path, model: Model) -> Interface:

@@ -9,6 +9,8 @@ from typing import Any
 
 ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST = 1000
+# So many of an exporter's warnings stand behind the reason.
+MOST_WARNED = 3
 # torch.onnx.export(dynamo=True) puts its advice first, then what was raised, the cause in front, under these words.
 SUMMARY, END = "## Exception summary", "(Refer to the full stack trace above"
 RAISED = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>: ")
@@ -24,9 +26,23 @@ ADDED = (
 )
 
 
+class Refused(Exception):
+    """What hilgate itself finds wrong with an exported file; its text is the reason.
+
+    Args:
+        reason: a sentence.
+        warned: what the exporter had warned of: the places in forward where sizes became constants, mostly.
+    """
+
+    def __init__(self, reason: str, warned: Sequence[str] = ()) -> None:
+        places = [text.partition(". ")[0] for text in warned[:MOST_WARNED]]
+        super().__init__("\n".join([reason, *places]))
+
+
 def first_lines(error: object, limit: int = LONGEST) -> str:
     """Say an error or a warning, without colours; of a long one the beginning."""
-    text = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
+    is_named = isinstance(error, Exception) and not isinstance(error, Refused)
+    text = f"{type(error).__name__}: {error}" if is_named else str(error)
     text = ANSI_COLORS.sub("", text)
     return text if len(text) <= limit else text[:limit] + " …"
 

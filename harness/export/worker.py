@@ -32,7 +32,7 @@ from .fixing import fixed_models, said_fixed
 from .given import GIVEN, bind, fixed_dimensions
 from .onnx import DYNAMO
 from .ports import seen_ports
-from .refusal import advice, reason_first, told_warnings
+from .refusal import Refused, advice, reason_first, told_warnings
 from .settings import apply_settings
 from .shapes import Declared, seen_shapes
 from .sizes import traced_in
@@ -154,10 +154,10 @@ class _Job:
         if hasattr(self.kind, "correct_shapes"):  # TorchScript says nothing of shapes
             shapes, wrong = self.kind.correct_shapes(self.folder, seen_shapes(build(), model, self.outputs))
             if fixed := fixed_dimensions(shapes, model):
-                raise RuntimeError("the exporter fixed " + ", and ".join(fixed))
+                raise Refused("the exporter fixed " + ", and ".join(fixed), said)
             said = [*wrong, *said]
         if inside := traced_in(self.folder / names[0], lambda: self._opened(label), build, model):
-            raise RuntimeError(inside)
+            raise Refused(inside, said)
         return names, shapes, said
 
     def _opened(self, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
@@ -211,6 +211,8 @@ def refused(
         fixed: with which dimensions fixed it can be exported; see fixing.
     """
     hint = "change what the exporters name, or leave the backend out: --backend NAME"
+    if any("the exporter fixed" in refusal for refusal in refusals):
+        hint = "look in forward for what keeps its sizes (int(), a Python if, a table made once)"
     wanted = "an exporter that takes it"
     if scripted:
         wanted += f"; the model contains a ScriptModule ({_listed(scripted)}), which exporters take in part only"

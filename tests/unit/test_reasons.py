@@ -14,7 +14,7 @@ from harness.errors import ModelError
 from harness.export import onnx, torchscript
 from harness.export.fixing import fixed_models, said_fixed
 from harness.export.onnx import DYNAMO, exporters
-from harness.export.refusal import advice, first_lines, reason_first, told_warnings
+from harness.export.refusal import Refused, advice, first_lines, reason_first, told_warnings
 from harness.export.sizes import traced_in
 from harness.export.worker import refused
 from harness.fingerprint import weight_hashes
@@ -194,3 +194,11 @@ def test_a_module_of_operators_that_is_not_on_this_host_is_named() -> None:
         import_operators(Model(build=Branching, inputs=inputs, imports=["no_such_operators"]), "model.py")
     assert "ModuleNotFoundError" in caught.value.found
     assert (caught.value.where, bool(caught.value.hint)) == ("model.py", True)
+
+
+def test_what_an_export_fixes_is_told_with_the_place_in_forward() -> None:
+    warned = ["net.py, line 7: TracerWarning: Converting a tensor to a Python integer. This means that …"] * 4
+    refusal = reason_first(Refused("the exporter fixed n at 2; dims says 1 … 6", warned))
+    place = "net.py, line 7: TracerWarning: Converting a tensor to a Python integer"
+    assert refusal.splitlines() == ["the exporter fixed n at 2; dims says 1 … 6", *[place] * 3]
+    assert "look in forward" in refused("onnx", [f"it: {refusal}"], [], [], "model.py").hint
