@@ -18,6 +18,8 @@ from ..model import FLOAT_TYPES, Array, Input
 NARROW = 1e-3
 NEAR = 2
 TIED = 3
+# So many doublings from their distance to the range's width: of 0 … 255 the halves, of −1 … 1 multiples of 1/128.
+COARSE_BITS = 8
 
 KINDS: Mapping[str, str] = {
     "constant": "every element the value",
@@ -31,6 +33,7 @@ KINDS: Mapping[str, str] = {
     "sample": "a real sample, some elements of it replaced by others of the range",
     "magnitudes": "all exponents alike, up to the range's ends",
     "denormal": "numbers below the smallest normal one",
+    "coarse": "multiples of a power of two, some hundreds over the range: halves and thresholds are met exactly",
 }
 
 
@@ -99,6 +102,8 @@ class Fill:
             return _counted(place_of(low, item), place_of(high, item))
         if self.kind == "denormal":
             return _counted(*denormal_places(item))
+        if self.kind == "coarse":
+            return evenly(low, high, item, COARSE_BITS)
         return evenly(low, high, item)
 
 
@@ -114,13 +119,19 @@ def bits_of(value: float, item: Input) -> int:
     return int(element.view(UNSIGNED[element.itemsize]))
 
 
-def evenly(low: float, high: float, item: Input) -> dict[str, Any]:
-    """Numbers at equal distances from the one to the other, both of the input's type: as many as it can tell apart."""
+def evenly(low: float, high: float, item: Input, bits: int | None = None) -> dict[str, Any]:
+    """Numbers at equal distances from the one to the other, both of the input's type.
+
+    Args:
+        bits: of floats there are 2 to this power, or up to twice as many; None: as many as it can tell apart.
+    """
     if item.dtype not in FLOAT_TYPES:
         return {"first": int(low), "last": int(high) - int(low), "scale": 0}
     info = np.finfo(item.dtype)
     _, exponent = math.frexp(max(abs(low), abs(high)))
     scale = max(exponent - info.nmant - 1, info.minexp - info.nmant)
+    if bits is not None and high > low:
+        scale = max(scale, math.frexp(high - low)[1] - 1 - bits)
     # A power of two away: exact, unless the lower end is far below the distance.
     first, last = math.ceil(math.ldexp(low, -scale)), math.floor(math.ldexp(high, -scale))
     return {"first": first, "last": last - first, "scale": scale}

@@ -199,7 +199,7 @@ class InputSpace:
         """Whether a recipe from elsewhere is one of these: the samples may have become fewer."""
         sized = all(recipe.sizes.get(name, -1) in allowed for name, allowed in self.model.dims.items())
         filled = len(recipe.fills) == len(self.model.inputs) and all(
-            self._has(fill.base, recipe) if fill.kind == "sample" else fill.kind in _kinds(item)
+            self._has(fill.base, recipe) if fill.kind == "sample" else fill.kind in _listed_kinds(item)
             for fill, item in zip(recipe.fills, self.model.inputs, strict=True)
         )
         return sized and filled
@@ -214,6 +214,9 @@ class InputSpace:
             yield self._sample(index, (0.1, 0.5)[index], 5, ())
         for kind in ("near-equal", "ties", "ascending", "descending", "narrow", "magnitudes", "denormal"):
             yield self._alike(usual, Fill(kind, seed=3))
+        # Drawn numbers hardly ever lie at a threshold, or amid two whole numbers, where roundings differ.
+        if any(item.dtype in FLOAT_TYPES for item in self.model.inputs):
+            yield self._alike(usual, Fill("coarse", seed=6))
         yield self._alike(usual, Fill("constant", -0.0))
         for end in (0, 1):
             yield Recipe(usual, tuple(Fill("constant", item.at(usual).range[end]) for item in self.model.inputs))
@@ -228,7 +231,7 @@ class InputSpace:
         fills = []
         for index, item in enumerate(self.model.inputs):
             special = ((0.5, value),) if value in _specials(item) else ()
-            kind = fill.kind if fill.kind in _kinds(item) else "uniform"
+            kind = fill.kind if fill.kind in _listed_kinds(item) else "uniform"
             value_of = _middle(item.at(sizes)) if kind in ("narrow", "near-equal") else fill.value
             fills.append(replace(fill, kind=kind, value=value_of, seed=fill.seed + index, special=special))
         return Recipe(sizes, tuple(fills))
@@ -263,6 +266,11 @@ def _kinds(item: Input) -> list[str]:
         first, last = denormal_places(item)
         kinds += ["magnitudes"] + ["denormal"] * (first < last)
     return kinds
+
+
+def _listed_kinds(item: Input) -> list[str]:
+    """Those, and what is in the list and never drawn: another kind would change all draws of a seed."""
+    return _kinds(item) + ["coarse"] * (item.dtype in FLOAT_TYPES)
 
 
 def _sizes(allowed: Sequence[int]) -> st.SearchStrategy[int]:

@@ -145,6 +145,29 @@ def test_an_input_without_dimensions_is_an_array(kind: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "step"),
+    [
+        pytest.param(0.0, 255.0, 0.5, id="pixels"),
+        pytest.param(-1.0, 1.0, 2.0**-7, id="one-either-way"),
+        pytest.param(1000.0, 1001.0, 2.0**-8, id="far-from-0"),
+    ],
+)
+def test_a_coarse_fill_meets_halves_and_thresholds(low: float, high: float, step: float) -> None:
+    numbers = Fill("coarse", seed=6).make(Input("x", shape=(4000,), min_value=low, max_value=high), {})
+    assert (numbers % step == 0).all()
+    assert (numbers.min(), numbers.max()) == (low, high)
+    assert len(np.unique(numbers)) > 200
+
+
+def test_every_model_of_floats_is_asked_coarse_numbers() -> None:
+    for dtype, expected in (("float32", 1), ("int64", 0)):
+        space = InputSpace(declared([Input("x", shape=(3,), dtype=dtype, min_value=0, max_value=9)], {}))
+        recipes = [recipe for recipe in space.corners() if recipe.fills[0].kind == "coarse"]
+        assert len(recipes) == expected
+        assert all(space.holds(recipe) for recipe in recipes)
+
+
+@pytest.mark.parametrize(
     ("fill", "wanted"),
     [
         pytest.param(Fill("constant", value=2.5), [2.5] * 4, id="constant"),
