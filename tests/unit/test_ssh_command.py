@@ -13,7 +13,7 @@ from harness.device import Device, Runtime
 from harness.links.ssh import Link
 from harness.links.ssh.process import STARTED, shell_command
 
-SHELLS = ("sh", "bash", "dash", "zsh", "fish", "tcsh", "busybox sh", "ksh", "mksh")
+SHELLS = ("sh", "bash", "dash", "zsh", "fish", "tcsh", "busybox sh")
 # Dropbear's MAX_CMD_LEN.
 LONGEST = 9000
 
