@@ -71,7 +71,7 @@ SIBLINGS = [
     # 1.6e-7. On a picture of one colour 63 of 80 scores are equal and 24 go on: where torch takes the first of them, as
     # ONNX Runtime does, it gives ONNX Runtime's 9 boxes and not its own 14.
     _passes("detector_by_hand", ALL),
-    # Declared with prepare=, a range up to the number of tokens, steps and lists. 3.2 and 0.5 times float32's own error.
+    # Declared with prepare=, a range up to a dimension, steps and lists: 3.2 and 0.5 times float32's own error.
     _passes("bert_masks", ONNX),
     _passes("yolo_stride", ONNX),
 ]
