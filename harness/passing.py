@@ -197,7 +197,8 @@ def _told(
     telling = [(one, words) for one in found if (words := one.words(model.dims[one.name]))]
     effort = f"({len(trial.known)} sizes tried, from {describe_sizes(base)})"
     if not telling:
-        return f"it passes{at_sizes(base)} {effort}", ""
+        hint = "mend forward, or leave out of dims what it rejects: (smallest, largest, step), or a list of all sizes"
+        return f"it passes{at_sizes(base)} {effort}", hint
     hint = f"declare what passes, dims={{{', '.join(one.declared for one, _ in telling)}}}, or mend forward"
     return f"{'; '.join(words for _, words in telling)} {effort}", hint
 

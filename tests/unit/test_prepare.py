@@ -15,6 +15,7 @@ import torch
 from harness import Input, Model
 from harness.build import build_model
 from harness.errors import ModelError
+from harness.export import export_key
 from harness.fingerprint import code_sha256
 from harness.inputs import Arrays, uniform_set
 from harness.measure.content import content_of
@@ -177,6 +178,22 @@ def test_what_a_search_asks_shrinks_and_remembers_is_prepared() -> None:
     assert (search.failing.sizes, "then prepared" in finding.failure) == ({"b": 1}, True)
     again = reference.space.make(Recipe.read(search.failing.key))
     assert (again["x"][0, 0] > 50, again["x"][0, 1] > again["x"][0, 0]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"prepare": lambda x: {"x": spans(x)["x"] * np.float32(0.5)}}, id="prepare"),
+        pytest.param({"dims": {"b": (1, 7, 2)}}, id="steps"),
+        pytest.param({"dims": {"b": [1, 7]}}, id="a list"),
+    ],
+)
+def test_what_another_declaration_exports_is_another_artifact(other: dict[str, Any]) -> None:
+    inputs = [Input("x", ("b", 2), min_value=0, max_value=100)]
+    said: list[dict[str, Any]] = [{"dims": {"b": (1, 7)}, "prepare": spans} | more for more in ({}, {}, other)]
+    built = [build_model(ModelFile(Path("net.py"), Model(lambda: Spans().eval(), inputs, **one), ())) for one in said]
+    first, same, changed = (export_key(one, "onnx") for one in built)
+    assert (first is not None, first == same, first == changed) == (True, True, False)
 
 
 def test_another_prepare_is_another_model() -> None:
