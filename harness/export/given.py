@@ -127,7 +127,7 @@ def _run(
             raise
         ((other, found),) = taken
         told = ", ".join(f"{interface.inputs[index].name} is {names[other[index]]}" for index in free)
-        return other, found, f"inputs matched by type and shape: {told}"
+        return other, found, f"inputs matched by type and shape: the file's {told}"
 
 
 def fixed_dimensions(declared: Mapping[str, Sequence[Size] | None], model: Model) -> list[str]:

@@ -125,7 +125,7 @@ class Matching:
         order, how = self._assigned(rest, missing, misfit, loose)
         pairs = named | dict(zip(rest, order, strict=True))
         told = ", ".join(f"{self.ports[place].name} is {names[pairs[place]]}" for place in rest)
-        return pairs, f"{self.what}s matched {'by name, the others ' if named else ''}{how}: {told}"
+        return pairs, f"{self.what}s matched {'by name, the others ' if named else ''}{how}: the file's {told}"
 
     def _said(self, misfit: Misfit, place: int, index: int) -> str:
         return misfit(self.ports[place], index)

@@ -86,7 +86,7 @@ def taken(made: onnx.ModelProto | torch.jit.ScriptModule, folder: Path, model: M
             [("y", ["n", 6]), ("z", ["n", 3])],
             [0, 1],
             [0, 1],
-            "by order: a is image, b is state",
+            "by order: the file's a is image, b is state",
             id="other names",
         ),
         pytest.param(
@@ -94,7 +94,7 @@ def taken(made: onnx.ModelProto | torch.jit.ScriptModule, folder: Path, model: M
             [("z", ["n", 3]), ("y", ["n", 6])],
             [1, 0],
             [1, 0],
-            "by type and shape: b is state, a is image",
+            "by type and shape: the file's b is state, a is image",
             id="other names, another order",
         ),
         pytest.param(
@@ -102,14 +102,16 @@ def taken(made: onnx.ModelProto | torch.jit.ScriptModule, folder: Path, model: M
             OUTPUTS,
             [1, 0],
             [0, 1],
-            "by name, the others by order: b is state",
+            "by name, the others by order: the file's b is state",
             id="one name",
         ),
         pytest.param(INPUTS[:1], OUTPUTS, [0], [0, 1], "does not read state", id="one that it does not read"),
         pytest.param(
             INPUTS, [("more", [1]), *OUTPUTS], [0, 1], [1, 2], "left out: more", id="an output that is the file's own"
         ),
-        pytest.param(INPUTS, [("y", None), ("z", None)], [0, 1], [0, 1], "by order: y is output_0", id="no shapes"),
+        pytest.param(
+            INPUTS, [("y", None), ("z", None)], [0, 1], [0, 1], "by order: the file's y is output_0", id="no shapes"
+        ),
     ],
 )
 def test_inputs_and_outputs_are_matched_by_name_else_by_order_and_shape(
@@ -167,7 +169,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, made: onnx.ModelPro
 def test_what_fits_in_several_ways_is_refused(tmp_path: Path) -> None:
     model = model_of([("n", 6), ("n", 6)])
     made = graph([("a", ["n", 6]), ("b", ["n", 6])], [("y", ["n", 6]), ("z", ["n", 6])])
-    assert taken(made, tmp_path, model).notes[0] == "inputs matched by order: a is image, b is state"
+    assert taken(made, tmp_path, model).notes[0] == "inputs matched by order: the file's a is image, b is state"
     with pytest.raises(ModelError, match="fit in several ways"):
         taken(graph([("a", ["n", 6]), ("b", ["n", 6]), ("c", ["n", 3])], OUTPUTS), tmp_path, _three())
 
@@ -206,7 +208,7 @@ def test_a_scripted_file_of_other_names_is_run_to_see_which_order_it_takes(tmp_p
     example = torch.ones(1, 3), torch.ones(1, 6)
     traced = torch.jit.trace(WeightedSwapped(), example)  # type: ignore[no-untyped-call]
     found = taken(traced, tmp_path, model_of(module=Weighted))
-    assert found.notes[0] == "inputs matched by type and shape: b is state, a is image"
+    assert found.notes[0] == "inputs matched by type and shape: the file's b is state, a is image"
     assert found.binding is not None
     assert [pair.file for pair in found.binding.inputs] == ["state", "image"]
 
