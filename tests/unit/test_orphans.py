@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.agent import orphans
+from harness.agent.facts import read_text
 
 AGENT = Path(orphans.__file__).parents[1]
 # An agent as far as this is concerned: leads a group, leaves a record, starts a child.
@@ -38,6 +39,10 @@ class Agent:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.child = int(self.process.stdout.readline())
+        # Popen returns once exec has closed its pipe: a moment before the kernel shows the new program's environment.
+        until = time.monotonic() + 10
+        while not read_text(f"/proc/{self.child}/environ") and time.monotonic() < until:
+            time.sleep(0.001)
 
     def end(self) -> None:
         """Whatever a test left of it."""
