@@ -13,9 +13,8 @@ from pathlib import Path
 
 from .errors import StorageError
 
-UNWRITABLE = {
-    errno.ENOSPC,
-    errno.EDQUOT,
+FULL = {errno.ENOSPC, errno.EDQUOT}
+UNWRITABLE = FULL | {
     errno.EFBIG,
     errno.EACCES,
     errno.EPERM,
@@ -42,11 +41,12 @@ def storage_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
+        space = "free some space, or " if error.errno in FULL else ""
         raise StorageError(
             "a file cannot be written",
             found=os.strerror(error.errno or 0),
             where=str(error.filename or folder),
-            hint="free some space, or name another folder: HILGATE_CACHE=… for the caches, --evidence DIR for results",
+            hint=f"{space}name another folder: HILGATE_CACHE=… for the caches, --evidence DIR for results",
         ) from error
 
 

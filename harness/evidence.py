@@ -16,6 +16,7 @@ process ends, however it ends. What the file says is for the run that is refused
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -133,8 +134,14 @@ class Evidence:
             return
         devices = sorted({record.cell.device.name for record in self.records.values()})
         with storage_errors(self.folder):
-            with contextlib.suppress(FileExistsError):
+            try:
                 self.folder.mkdir(parents=True)
+            except FileExistsError:
+                if not self.folder.is_dir():  # a file; or a link to a folder that is gone
+                    raise
+            except FileNotFoundError as error:  # where the kernel lets nobody make one
+                raise NotADirectoryError(errno.ENOTDIR, error.strerror, str(self.folder)) from error
+            else:
                 # Results are no change of the user's repository; in a folder of theirs, that is theirs to say.
                 (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
             self._lock = _lock(self.folder / LOCK)

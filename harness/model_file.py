@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .errors import ModelError
 from .limits import Limit, Metric, parse_limits
-from .model import Model
+from .model import Closeness, Input, Model, Output
+from .unordered import Unordered
 from .user_code import import_from_source, missing_file_hint, parsed_arguments_hint, users_code, words
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
+
+# What a model file may declare, by name, and what Python says of an argument that one of them does not have.
+DECLARATIONS = {kind.__name__: kind for kind in (Closeness, Input, Model, Output, Unordered)}
+UNKNOWN_ARGUMENT = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 # Folders of the model files read so far: modules of one name in two of them cannot be told apart by Python.
 _folders: list[Path] = []
@@ -145,9 +151,20 @@ def _run(path: Path) -> ModuleType:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
     except (Exception, SystemExit) as error:
-        hint = missing_file_hint(error) or parsed_arguments_hint(error)
+        hint = missing_file_hint(error) or parsed_arguments_hint(error) or _misspelled_hint(error)
         raise ModelError("the model file cannot be run", found=words(error), where=str(path), hint=hint) from error
     return module
+
+
+def _misspelled_hint(error: BaseException) -> str:
+    """Name the argument that was meant, where a declaration got one that it does not have; "" where that is not it."""
+    found = UNKNOWN_ARGUMENT.match(str(error)) if isinstance(error, TypeError) else None
+    kind = DECLARATIONS.get(found[1]) if found else None
+    if found is None or kind is None:
+        return ""
+    names = [field.name for field in fields(kind)]
+    near = difflib.get_close_matches(found[2], names, 1)
+    return f"{f'did you mean {near[0]!r}? ' if near else ''}{found[1]} has: {', '.join(names)}"
 
 
 def _refuse_twins(folder: Path, path: Path) -> None:

@@ -78,6 +78,8 @@ def words(error: BaseException) -> str:
 
 def missing_file_hint(error: BaseException) -> str:
     """Say where a file was looked for that the user's code names by a relative path; "" where that is not the error."""
+    if isinstance(error, SyntaxError | ImportError):
+        return ""  # it names the file that was found
     name = getattr(error, "filename", None) if isinstance(error, FileNotFoundError) else None
     name = name if isinstance(name, str) else _named_beside(error)
     if not name or Path(name).is_absolute():

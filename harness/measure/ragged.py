@@ -59,13 +59,16 @@ def fit_each(columns: Mapping[str, Column], model: Model, count: int, bind: Call
     Returns:
         (whether each has the model's whole shape, else it lacks the first axis; which does not fit, "" where all do).
     """
-    problems = []
+    furthest, found = -1, ""
     for whole in (True, False):
-        problem = next(filter(None, (_misfit(columns, model, index, whole, bind) for index in range(count))), "")
-        if not problem:
+        for index in range(count):
+            if problem := _misfit(columns, model, index, whole, bind):
+                break
+        else:
             return whole, ""
-        problems.append(problem)
-    return True, problems[-1]
+        if index > furthest:  # read the other way, the samples before it do not even fit
+            furthest, found = index, problem
+    return True, found
 
 
 def _misfit(columns: Mapping[str, Column], model: Model, index: int, whole: bool, bind: Callable[..., bool]) -> str:

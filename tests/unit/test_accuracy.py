@@ -193,6 +193,13 @@ def test_samples_that_do_not_fit_are_an_error(inputs: list[Input], samples: Any,
     assert caught.value.where == "net.py: samples"
 
 
+def test_of_samples_of_different_sizes_the_one_that_does_not_fit_is_named() -> None:
+    columns = [counted(1, 4, 6), counted(1, 4, 8), counted(1, 2000, 8)]
+    with pytest.raises(ModelError) as caught:
+        read_samples(built(same, [PICTURE], ({"x": columns}, [0] * 3), dims=PICTURES))
+    assert caught.value.found == "x[2]: [1, 2000, 8]"
+
+
 def test_too_few_samples_say_how_many_go_into_a_call() -> None:
     with pytest.raises(ModelError) as caught:
         read_samples(built(same, [FOUR], ({"x": counted(3, 2)}, [0] * 3)))

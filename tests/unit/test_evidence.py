@@ -16,7 +16,7 @@ from harness.backends import load_backend
 from harness.cell import Cell
 from harness.checks import Check, Verdict
 from harness.device import Device
-from harness.errors import BackendError, InputError
+from harness.errors import BackendError, InputError, StorageError
 from harness.evidence import CellRecord, Evidence
 from harness.finding import Finding
 from harness.limits import Metric
@@ -377,6 +377,15 @@ def test_a_holder_that_has_not_said_yet_who_it_is_is_respected_too(evidence: Evi
     (evidence.folder / ".hilgate.lock").write_text("")
     with pytest.raises(InputError, match="just begun"):
         Evidence(evidence.folder, [TORCH], tmp_path).begin()
+
+
+@pytest.mark.parametrize("name", [pytest.param("gone", id="a-link-to-nothing"), pytest.param("file", id="a-file")])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "gone").symlink_to(tmp_path / "unmounted")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError) as caught:
+        Evidence(tmp_path / name, [TORCH], tmp_path).claim()
+    assert (caught.value.where, "free some space" in caught.value.hint) == (str(tmp_path / name), False)
 
 
 def test_a_lock_that_its_holder_has_removed_meanwhile_is_no_lock(

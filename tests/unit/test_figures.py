@@ -161,6 +161,19 @@ def test_missed_deadlines_are_counted_on_the_samples_too(samples: Timed, limit: 
     assert judge(finding, [Limit("deadline_miss_rate", limit, "here")]).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("limit", "missed", "notes"),
+    [
+        pytest.param(None, 10, 1, id="nothing-limits-it"),
+        pytest.param(None, 0, 0, id="none-missed"),
+        pytest.param(0.5, 10, 0, id="judged"),
+    ],
+)
+def test_missed_deadlines_that_nothing_limits_are_told(limit: float | None, missed: int, notes: int) -> None:
+    finding = deadline_miss_rate(Measurement(uniform=of_file(500, missed, 3)), 20.0, limit, "")
+    assert len([note for note in finding.notes if "missed the deadline of 20 ms; nothing limits that" in note]) == notes
+
+
 # Which inputs
 
 

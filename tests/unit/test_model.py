@@ -393,6 +393,25 @@ def test_two_models_that_bring_a_module_of_one_name_are_refused(tmp_path: Path) 
         read_model(tmp_path / "two" / "net.py")
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        pytest.param("Model(build=None, inputs=[], limit={})", "did you mean 'limits'? Model has: build, ", id="Model"),
+        pytest.param("Input('x', (1,), minvalue=0)", "did you mean 'min_value'? Input has: name, ", id="Input"),
+        pytest.param("Input('x', (1,), colour=0)", "Input has: name, ", id="nothing-near"),
+        pytest.param("dict(x=1, **{'x': 2})", "", id="another-error"),
+        pytest.param("model = (", "", id="syntax"),
+    ],
+)
+def test_an_argument_that_is_misspelled_is_told_with_those_there_are(tmp_path: Path, line: str, hint: str) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(f"from harness import Input, Model\n{line}\n")
+    with pytest.raises(ModelError, match="the model file cannot be run") as caught:
+        read_model(path)
+    assert caught.value.hint.startswith(hint)
+    assert bool(hint) == bool(caught.value.hint)
+
+
 def test_a_model_file_that_empties_the_search_path_takes_nothing_from_hilgate(write: Write) -> None:
     before = list(sys.path)
     path = write("import sys\nsys.path[:] = ['/own']\n" + FILE.replace("MORE", ""))

@@ -108,7 +108,7 @@ def _remembers(inputs: Arrays) -> Arrays:
     ("prepare", "what", "found"),
     [
         pytest.param(lambda inputs: 1 / 0, "prepare() raised", "ZeroDivisionError", id="raises"),
-        pytest.param(lambda inputs: None, "prepare() raised", "AttributeError", id="returns nothing"),
+        pytest.param(lambda inputs: None, "prepare() returned no dict", "NoneType", id="returns nothing"),
         pytest.param(lambda x: {"q": x["q"]}, "prepare() returned other", "no mask", id="leaves one out"),
         pytest.param(lambda x: {**x, "z": x["q"]}, "prepare() returned other", "'z'", id="adds one"),
         pytest.param(lambda x: {**x, "q": x["q"][:, :3]}, "prepare() returned other", "[2, 3]", id="another shape"),

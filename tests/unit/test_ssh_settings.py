@@ -116,7 +116,7 @@ def test_what_the_device_file_says_comes_first(home: Path, host: str, name: str,
     assert (found.name, found.user, found.port) == (name, user, port)
 
 
-@pytest.mark.parametrize("host", ["-oProxyCommand=id", "a b", "x;id", "$(id)", "a@-lroot x", ""])
+@pytest.mark.parametrize("host", ["-oProxyCommand=id", "a b", "x;id", "$(id)", "a@-lroot x", "user@", ""])
 def test_a_host_that_is_an_option_or_a_command_is_refused(home: Path, host: str) -> None:
     with pytest.raises(InputError, match=r"cannot be understood"):
         read(home, RIG, host)

@@ -76,7 +76,7 @@ def read_settings(host: str, config: Path | None = None) -> Settings:
         InputError: the host is none, or ssh_config cannot be understood.
     """
     found = SPEC.fullmatch(host)
-    if found is None or UNSAFE.search(host) or host.startswith("-"):
+    if found is None or UNSAFE.search(host) or host.startswith("-") or host.endswith("@"):
         raise not_understood(host, f"{host!r} is not [USER@]HOST[:PORT]", config)
     name = found["host"].strip("[]")
     ssh = find_ssh()
