@@ -103,9 +103,11 @@ def check_artifacts(file: ModelFile) -> None:
 
 
 def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
-    listed = [load_backend(name) for name in device.backends]
-    for name in (*device.backend_limits, *device.options):
-        load_backend(name)  # a table for a backend of that name: a misspelt one would never apply
+    listed = [_backend_in(device, name, "device.backends") for name in device.backends]
+    # A table for a backend of that name: a misspelt one would never apply.
+    for tables, key in ((device.backend_limits, "limits"), (device.options, "options")):
+        for name in tables:
+            _backend_in(device, name, f"{key}.{name}")
     for backend in listed:
         where = f"{device.path}: options.{backend.name}"
         backend.check_options(device.options.get(backend.name, {}), where)
@@ -126,6 +128,15 @@ def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
             hint="add it there, or leave --backend out to run all that are listed",
         )
     return [backend for backend in listed if backend in named] if named else listed
+
+
+def _backend_in(device: Device, name: str, key: str) -> Backend:
+    """Load a backend that a device's file names, there."""
+    try:
+        return load_backend(name)
+    except BackendError as error:
+        error.where = f"{device.path}: {key}"
+        raise
 
 
 def check_baselines(options: Options, cells: Sequence[Cell]) -> None:
