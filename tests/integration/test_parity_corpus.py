@@ -37,12 +37,12 @@ def test_a_right_model_raises_no_alarm(bench: Bench, name: str) -> None:
     assert verdict is Verdict.PASS, _told(finding)
 
 
-# TorchScript, which computes with PyTorch's own operators, is mostly off by nothing. Each model has two of the five
-# seeds, in turn; all of them it has in benchmarks/parity_corpus.
+# TorchScript, which computes with PyTorch's own operators, is mostly off by nothing. Each model has one of the five
+# seeds, in turn; all of them it has in benchmarks/parity_corpus, which judges the same searches.
 SEARCHED = [
     (name, backend, seed)
     for index, name in enumerate(CLEAN)
-    for backend, seed in (("onnx", SEEDS[index % 5]), ("onnx", SEEDS[(index + 2) % 5]), ("torchscript", 0))
+    for backend, seed in (("onnx", SEEDS[index % 5]), ("torchscript", 0))
 ]
 
 
