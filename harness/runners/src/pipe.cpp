@@ -85,8 +85,9 @@ void Pipe::send(const Json& header, const std::vector<Tensor>& tensors) {
 }
 
 void Pipe::end_when_host_goes() {
-    std::thread([this] {
-        pollfd hang_up{source_.number(), 0, 0};  // no events asked for: only the hang-up is reported
+    // The number is taken here: a thread that begins late finds the pipe gone, where the host has hung up at once.
+    std::thread([this, number = source_.number()] {
+        pollfd hang_up{number, 0, 0};  // no events asked for: only the hang-up is reported
         while (poll(&hang_up, 1, -1) <= 0) continue;
         std::this_thread::sleep_for(grace);
         // As long as the operation may take: its own watchdog ends it.
