@@ -92,17 +92,14 @@ def _called(model: Model, arrays: Arrays, where: str) -> Arrays:
     try:
         with users_code():
             said = model.prepare({name: np.array(array) for name, array in arrays.items()})
-        if not isinstance(said, Mapping):
-            hint = "end it with `return`, and the dict that it was given or another one"
-            found = type(said).__name__
-            raise ModelError("prepare() returned no dict", wanted=wanted, found=found, where=where, hint=hint)
-        with users_code():
-            made = {name: np.array(array, order="C") for name, array in said.items()}
-    except ModelError:
-        raise
+            is_dict = isinstance(said, Mapping)
+            made = {name: np.array(array, order="C") for name, array in said.items()} if is_dict else {}
     except (Exception, SystemExit) as error:
         hint = "it takes a dict of arrays by input name, and returns one"
         raise ModelError("prepare() raised", wanted=wanted, found=words(error), where=where, hint=hint) from error
+    if not is_dict:
+        hint, found = "end it with `return`, and the dict that it was given or another one", type(said).__name__
+        raise ModelError("prepare() returned no dict", wanted=wanted, found=found, where=where, hint=hint)
     wrong = [*_names(arrays, made), *(line for item in model.inputs for line in _wrong(item, arrays, made))]
     if wrong:
         what = "prepare() returned other inputs than it was given"
