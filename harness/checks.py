@@ -19,7 +19,7 @@ NOTHING = "nothing was measured"
 
 
 class Verdict(StrEnum):
-    """What is said of a check, a cell or a run. See the design's table for each one's pytest outcome."""
+    """What is said of a check, a cell or a run. docs/glossary.md has each one's pytest outcome."""
 
     PASS = "PASS"  # noqa: S105  # not a password
     MEASURED = "MEASURED"
