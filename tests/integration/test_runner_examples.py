@@ -1,6 +1,6 @@
 """The programs of harness/runners/examples: built and run by the commands at their own top, they answer as Python does.
 
-What README.md shows of them is in them.
+What docs/your-program.md shows of them is in them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .runners import USERS_CACHE, jit
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = SOURCES / "examples"
-HEADING = "## From this verdict to your C++ program\n"
+PAGE = ROOT / "docs" / "your-program.md"
 LIMIT_S = 300  # of a compiler on a loaded machine
 
 
@@ -119,21 +119,19 @@ def test_an_example_answers_as_python_does(
 
 
 def shown(kind: str) -> list[str]:
-    """README.md's blocks of a language, in the section about these programs."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition(HEADING)[2].partition("\n## ")[0]
-    blocks = re.findall(rf"^```{kind}\n(.+?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert blocks, f"README.md has no {kind} below {HEADING!r}"
+    """The page's blocks of a language."""
+    blocks = re.findall(rf"^```{kind}\n(.+?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks, f"{PAGE.name} has no {kind}"
     return blocks
 
 
-def test_the_code_in_the_readme_is_the_examples() -> None:
+def test_the_code_in_the_documentation_is_the_examples() -> None:
     programs = [path.read_text(encoding="utf-8") for path in EXAMPLES.glob("*/main.cpp")]
     for block in shown("cpp"):
         assert any(block in program for program in programs), block
 
 
-def test_the_commands_in_the_readme_are_the_examples() -> None:
+def test_the_commands_in_the_documentation_are_the_examples() -> None:
     known = [command for path in EXAMPLES.glob("*/main.cpp") for command in commands(path)]
     typed = re.findall(r"^\$ ((?:cmake|build/).*)$", "".join(shown("console")), re.MULTILINE)
     assert typed
