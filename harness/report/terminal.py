@@ -52,8 +52,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
         if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
             console.print(Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
-        table = _table(cells)
-        console.print(table if table.__rich_measure__(console, console.options).minimum <= width else _narrow(cells))
+        console.print(_fitting(cells, console))
         for line in (*_reasons(cells), *_not_built(everything), *_operators(cells)):
             console.print(line)
         console.print()
@@ -87,56 +86,66 @@ def unjudged(records: Iterable[CellRecord]) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
-def _table(cells: Sequence[CellRecord], broken: Callable[[Text], Text] = lambda text: text, padding: int = 1) -> Table:
+def _fitting(cells: Sequence[CellRecord], console: Console) -> Table:
+    """Return the first layout that fits without a broken word: a column per backend, or else a line per backend."""
+    for table in (_table(cells), _table(cells, _packed, padding=0)):
+        if table.__rich_measure__(console, console.options.update(max_width=1000)).maximum <= console.width:
+            return table
+    return _listed(cells)
+
+
+def _table(
+    cells: Sequence[CellRecord], laid_out: Callable[[Text], Text] = lambda text: text, padding: int = 1
+) -> Table:
     table = Table(pad_edge=False, padding=(0, padding))
-    # Folded where the terminal is too narrow: names and verdicts that are cut off cannot be told apart.
     for heading in ("metric", *(record.cell.backend.name for record in cells), "limit"):
-        table.add_column(broken(Text(heading)), overflow="fold")
+        # Folded where even the last layout is too wide: names and verdicts that are cut off cannot be told apart.
+        table.add_column(laid_out(Text(heading)), overflow="fold")
     for name in _metrics(cells):
         checks = [_find(record, name) for record in cells]
-        table.add_row(broken(Text(name)), *(broken(_shown(check)) for check in checks), _limits(checks))
+        table.add_row(name, *(laid_out(_shown(check)) for check in checks), _limits(checks))
     table.add_section()
-    table.add_row("verdict", *(broken(Text(record.verdict, STYLES[record.verdict])) for record in cells), "")
+    table.add_row("verdict", *(Text(record.verdict, STYLES[record.verdict]) for record in cells), "")
     return table
 
 
-def _narrow(cells: Sequence[CellRecord]) -> Table:
-    """For many backends on a narrow terminal: no blanks beside the lines, long names in pieces that say something."""
-
-    def broken(text: Text) -> Text:
-        words = text.divide([found.end() for found in re.finditer(r"(?<![≤≥]) ", text.plain)])
-        pieces = [piece for word in words for piece in _pieces(word)]
-        return Text("\n").join(_filled(pieces))
-
-    return _table(cells, broken, padding=0)
-
-
-def _pieces(word: Text) -> Iterator[Text]:
-    """A word, in pieces behind its joints if it is too long."""
-    if len(word) <= NARROW:
-        yield word
-        return
-    start = 0
-    for joint in [found.end() for found in re.finditer("[_-]", word.plain)]:
-        yield word[start:joint]
-        start = joint
-    yield word[start:]
+def _listed(cells: Sequence[CellRecord]) -> Table:
+    """Make the same as a line per metric and backend: for many backends on a narrow terminal."""
+    table = Table(pad_edge=False)
+    for heading in ("metric", "backend", "", "limit"):
+        table.add_column(heading, overflow="fold")
+    for name in _metrics(cells):
+        for index, record in enumerate(cells):
+            check = _find(record, name)
+            table.add_row("" if index else name, record.cell.backend.name, _shown(check), _limits([check]))
+        table.add_section()
+    for index, record in enumerate(cells):
+        verdict = Text(record.verdict, STYLES[record.verdict])
+        table.add_row("" if index else "verdict", record.cell.backend.name, verdict, "")
+    return table
 
 
-def _filled(pieces: Iterable[Text]) -> list[Text]:
-    """Pieces one behind the other, as many as a line holds."""
+def _packed(text: Text) -> Text:
+    """Break a cell into lines of about NARROW: at blanks, and behind a name's hyphen; a sign stays with its number."""
     lines = [Text()]
-    for piece in pieces:
+    for piece in text.divide([found.end() for found in re.finditer(r"(?<![≤≥]) |-", text.plain)]):
         if lines[-1] and len(lines[-1].plain + piece.plain.rstrip()) > NARROW:
             lines.append(Text())
         lines[-1].append_text(piece)
     for line in lines:
         line.rstrip()
-    return lines
+    return Text("\n").join(lines)
 
 
-def _metrics(cells: Iterable[CellRecord]) -> list[str]:
-    return list(dict.fromkeys(check.finding.metric.name for record in cells for check in record.checks))
+def _metrics(cells: Sequence[CellRecord]) -> list[str]:
+    """Name the metrics that say something of a cell: why others cannot be asked here is said below the table."""
+    return list(
+        dict.fromkeys(
+            check.finding.metric.name
+            for check in _checks(cells)
+            if check.verdict is not Verdict.NOT_APPLICABLE or check.finding.value is not None
+        )
+    )
 
 
 def _checks(cells: Iterable[CellRecord]) -> Iterator[Check]:
@@ -170,6 +179,8 @@ def _shown(check: Check | None) -> Text:
     if finding.confidence is not None and finding.bound is not None:
         value += f" ({_sign(finding.metric)} {finding.metric.shown(finding.bound, 3)})"
     tried = f" ({finding.samples} {finding.metric.counts})" if finding.metric.counts and finding.samples else ""
+    if check.verdict is Verdict.MEASURED and value:  # a figure without a limit: its verdict would say no more
+        return Text.assemble((value, STYLES[Verdict.MEASURED]), tried)
     return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]), tried)
 
 
