@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_a_wheel_in_a_fresh_environment_runs_the_suite_with_the_folders_own_mode
     wheels, environment = project.folder / "wheels", project.folder / "environment"
     run(sys.executable, "-m", "build", "--wheel", "--outdir", str(wheels), str(ROOT))
     (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:  # so that a user's own type checker believes the annotations (PEP 561)
+        assert "harness/py.typed" in archive.namelist()
     run(sys.executable, "-m", "venv", str(environment))
     python = str(environment / "bin" / "python")
     constraints = ROOT / "constraints.txt"
