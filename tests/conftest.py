@@ -1,7 +1,8 @@
-"""What this machine does not allow is skipped with its reason, and said at the end: a skip is no pass."""
+"""What every test session of the project shares: what was skipped is counted, and workers share the tests by file."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -9,7 +10,13 @@ import pytest
 
 from tests.support.namespaces import NamespacesRefused
 
-REFUSED = pytest.StashKey[list[str]]()
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Hand out whole files where workers share the tests, as in `make test`."""
+    from tests.support.workers import FileByFile
+
+    return FileByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,11 +28,12 @@ def pytest_runtest_makereport(
     if call.excinfo is not None and isinstance(error := call.excinfo.value, NamespacesRefused):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {error}")
-        item.config.stash.setdefault(REFUSED, []).append(str(error))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Count them."""
-    for reason in dict.fromkeys(refused := config.stash.get(REFUSED, [])):
-        terminalreporter.write_line(f"{refused.count(reason)} tests were skipped: {reason}", yellow=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count what was skipped, by its reason: a skip is no pass. Workers hand over reports and nothing else."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", []) if report.when != "collect"]
+    reasons = Counter(str(found[2]).removeprefix("Skipped: ") for found in skipped if isinstance(found, tuple))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests were skipped: {reason}", yellow=True)
