@@ -193,11 +193,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
     return build_all(tmp_path_factory.mktemp("runners"))
 
 
-@pytest.fixture(scope="session")
-def cache_with_runners(built: dict[str, Built], cache: Path) -> Path:
-    """The tests' cache, with the runners of the user's: a run that needs both does not compile them once more."""
+def put_runners(cache: Path) -> None:
+    """Copy the runners of the user's cache, which the fixture ``built`` has seen to, into another."""
     for name in RUNNER_STORES:
         shutil.copytree(USERS_CACHE / name, cache / name, symlinks=True, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def cache_with_runners(built: dict[str, Built], cache: Path) -> Path:
+    """The tests' cache, with the runners of the user's: a run that needs them does not compile them once more."""
+    put_runners(cache)
     return cache
 
 

@@ -15,11 +15,10 @@ from pathlib import PurePosixPath
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-# Files that share a worker, for two of them at once would be too much, by name. They begin first, in this order.
-TOGETHER = (
-    ("test_emulated_*.py",),  # a guest has several processors, and tests bound the time in which it boots or dies
-    ("test_large_model.py", "test_networks.py"),  # gigabytes of memory each
-)
+# Files that share a worker, for two at once would be too much, by name: a guest has four processors and 2 GiB, and
+# tests bound the time in which it boots or dies; the large model takes up to 10 GiB. They begin first: they are half of
+# the slow tests' time.
+TOGETHER = ("test_emulated_*.py", "test_large_model.py")
 
 
 class FileByFile(LoadScopeScheduling):
@@ -28,23 +27,20 @@ class FileByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         """Return the name of the files, or of the one file, that a test shares a worker with."""
         file = nodeid.partition("::")[0]
-        group = _group(file)
-        return " ".join(TOGETHER[group]) if group < len(TOGETHER) else file
+        return " ".join(TOGETHER) if _is_heavy(file) else file
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         """Give a worker the files whose turn it is."""
         self.workqueue.move_to_end(min(self.workqueue, key=self._turn), last=False)
         super()._assign_work_unit(node)
 
-    def _turn(self, scope: str) -> tuple[int, bool, int]:
+    def _turn(self, scope: str) -> tuple[bool, bool, int]:
         """Return what the queue is sorted by: an integration test takes a second, a unit test a twentieth of one."""
-        (nodeid, *_) = self.workqueue[scope]
-        file = nodeid.partition("::")[0]
-        return _group(file), "integration" not in PurePosixPath(file).parts, -len(self.workqueue[scope])
+        nodeids = self.workqueue[scope]
+        file = next(iter(nodeids)).partition("::")[0]
+        return not _is_heavy(file), "integration" not in PurePosixPath(file).parts, -len(nodeids)
 
 
-def _group(file: str) -> int:
-    """Return the place of a file's group in TOGETHER; that of one that is in none is behind all of them."""
-    name = PurePosixPath(file).name
-    fitting = (index for index, globs in enumerate(TOGETHER) if any(fnmatch.fnmatch(name, glob) for glob in globs))
-    return next(fitting, len(TOGETHER))
+def _is_heavy(file: str) -> bool:
+    """Whether a file must not run beside another such."""
+    return any(fnmatch.fnmatch(PurePosixPath(file).name, glob) for glob in TOGETHER)
