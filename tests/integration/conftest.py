@@ -195,8 +195,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
 
 def put_runners(cache: Path) -> None:
     """Copy the runners of the user's cache, which the fixture ``built`` has seen to, into another."""
+    unfinished = shutil.ignore_patterns(".*")  # what another worker is making there at the moment
     for name in RUNNER_STORES:
-        shutil.copytree(USERS_CACHE / name, cache / name, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(USERS_CACHE / name, cache / name, symlinks=True, ignore=unfinished, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")
