@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 import pytest
 
 from tests.support.namespaces import NamespacesRefused
+
+
+def pytest_configure() -> None:
+    """Let no run that a test starts take itself for a worker: pytest-benchmark switches itself off in those."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -13,9 +13,12 @@ import os, time
 import pytest
 
 @pytest.mark.parametrize("number", range(3))
-def test_it(number, request):
+def test_it(number, request, worker_id):
     time.sleep(0.1)
-    with open("log", "a") as log: log.write(f"{request.path.stem} {os.environ['PYTEST_XDIST_WORKER']}\\n")
+    with open("log", "a") as log: log.write(f"{request.path.stem} {worker_id}\\n")
+
+def test_what_it_starts_does_not_take_itself_for_a_worker():
+    assert not [name for name in os.environ if name.startswith("PYTEST_XDIST_")]
 
 def test_that_is_skipped():
     pytest.skip("for want of a board")
