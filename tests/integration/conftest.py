@@ -44,6 +44,8 @@ MODEL = """
 
 
 CI_VARIABLES = ("CI", "BUILD_NUMBER")
+# After which a run hangs: it takes a tenth of it, and up to a half beside another worker that compiles the runners.
+HANGS_S = 240.0
 # What a runner is made of, and what is made of it.
 RUNNER_STORES = ("packages", "runners")
 
@@ -140,12 +142,12 @@ class Project:
         """Run the suite to its end; a prefix is a command that runs commands."""
         return self.run_command([*prefix, *self.command(*arguments, suite=suite)])
 
-    def finish(self, process: subprocess.Popen[str], timeout: float = 120) -> Outcome:
+    def finish(self, process: subprocess.Popen[str], timeout: float = HANGS_S) -> Outcome:
         """Wait for a run that was started."""
         output, _ = process.communicate(timeout=timeout)
         return Outcome(process.returncode, output, self.folder)
 
-    def run_command(self, command: Sequence[str], timeout: float = 120) -> Outcome:
+    def run_command(self, command: Sequence[str], timeout: float = HANGS_S) -> Outcome:
         """Run any command in the project."""
         done = subprocess.run(
             command,
