@@ -14,6 +14,10 @@ STAMP := $(VENV)/.made-from-$(shell cat pyproject.toml constraints.txt Makefile 
 # Where pip's own index brings the CUDA build: TORCH_INDEX_URL=<the CPU index of PyTorch's "Get Started" page>
 TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
 
+# Tests run side by side, file by file (tests/support/workers.py), and the dearest are named at the end. Two, also where
+# there are more cores: some bound the time that something takes. In one process, as ever: $(BIN)/pytest.
+SIDE_BY_SIDE := --numprocesses=2 --durations=30
+
 .PHONY: help setup hil check format test test-slow bench clean
 
 help:
@@ -56,10 +60,10 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -1,7 +1,9 @@
-"""What this machine does not allow is skipped with its reason, and said at the end: a skip is no pass."""
+"""What every test session of the project shares: what was skipped is counted, and workers share the tests by file."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -9,7 +11,19 @@ import pytest
 
 from tests.support.namespaces import NamespacesRefused
 
-REFUSED = pytest.StashKey[list[str]]()
+
+def pytest_configure() -> None:
+    """Let no run that a test starts take itself for a worker: pytest-benchmark switches itself off in those."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Hand out whole files where workers share the tests, as in `make test`."""
+    from tests.support.workers import FileByFile
+
+    return FileByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,11 +35,12 @@ def pytest_runtest_makereport(
     if call.excinfo is not None and isinstance(error := call.excinfo.value, NamespacesRefused):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {error}")
-        item.config.stash.setdefault(REFUSED, []).append(str(error))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Count them."""
-    for reason in dict.fromkeys(refused := config.stash.get(REFUSED, [])):
-        terminalreporter.write_line(f"{refused.count(reason)} tests were skipped: {reason}", yellow=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count what was skipped, by its reason: a skip is no pass. Workers hand over reports and nothing else."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", []) if report.when != "collect"]
+    reasons = Counter(str(found[2]).removeprefix("Skipped: ") for found in skipped if isinstance(found, tuple))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests were skipped: {reason}", yellow=True)

@@ -44,6 +44,8 @@ MODEL = """
 
 
 CI_VARIABLES = ("CI", "BUILD_NUMBER")
+# After which a run hangs: it takes a tenth of it, and up to a half beside another worker that compiles the runners.
+HANGS_S = 240.0
 # What a runner is made of, and what is made of it.
 RUNNER_STORES = ("packages", "runners")
 
@@ -140,12 +142,12 @@ class Project:
         """Run the suite to its end; a prefix is a command that runs commands."""
         return self.run_command([*prefix, *self.command(*arguments, suite=suite)])
 
-    def finish(self, process: subprocess.Popen[str], timeout: float = 120) -> Outcome:
+    def finish(self, process: subprocess.Popen[str], timeout: float = HANGS_S) -> Outcome:
         """Wait for a run that was started."""
         output, _ = process.communicate(timeout=timeout)
         return Outcome(process.returncode, output, self.folder)
 
-    def run_command(self, command: Sequence[str], timeout: float = 120) -> Outcome:
+    def run_command(self, command: Sequence[str], timeout: float = HANGS_S) -> Outcome:
         """Run any command in the project."""
         done = subprocess.run(
             command,
@@ -193,11 +195,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
     return build_all(tmp_path_factory.mktemp("runners"))
 
 
+def put_runners(cache: Path) -> None:
+    """Copy the runners of the user's cache, which the fixture ``built`` has seen to, into another."""
+    unfinished = shutil.ignore_patterns(".*")  # what another worker is making there at the moment
+    for name in RUNNER_STORES:
+        shutil.copytree(USERS_CACHE / name, cache / name, symlinks=True, ignore=unfinished, dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="session")
 def cache_with_runners(built: dict[str, Built], cache: Path) -> Path:
-    """The tests' cache, with the runners of the user's: a run that needs both does not compile them once more."""
-    for name in RUNNER_STORES:
-        shutil.copytree(USERS_CACHE / name, cache / name, symlinks=True, dirs_exist_ok=True)
+    """The tests' cache, with the runners of the user's: a run that needs them does not compile them once more."""
+    put_runners(cache)
     return cache
 
 

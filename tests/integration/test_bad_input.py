@@ -226,9 +226,6 @@ def test_a_full_disk_is_a_clear_error(project: Project, full: str) -> None:
 
 
 def test_workers_that_would_measure_each_other_are_refused(project: Project) -> None:
-    # What pytest-xdist's -n sets.
-    project.write("workers.py", "def pytest_addoption(parser):\n    parser.addoption('--numprocesses', type=int)\n")
-    project.environment["PYTHONPATH"] = str(project.folder)
-    done = project.run("-p", "workers", "--numprocesses", "2")
+    done = project.run("-n", "2")  # pytest-xdist's
     assert done.status == 4
     assert "does not take -n" in done.output

@@ -10,7 +10,8 @@ from tests.cases import NATIVE, PARITY, Case, copied, options, told
 
 from .conftest import Outcome, Project
 
-pytestmark = pytest.mark.slow
+# Of the runners of the user's cache, libtorch's is used.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache_with_runners")]
 
 SECONDS = 900.0
 ONNX = ("--backend", "onnxruntime")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.boards import write_device
-from tests.integration.conftest import Project
+from tests.integration.conftest import Project, put_runners
+from tests.integration.runners import Built
 from tests.support.processes import descendants
 from tests.support.sshd import BoardServer
 
@@ -48,8 +49,9 @@ MODEL = """
 
 
 @pytest.fixture(scope="module")
-def large() -> Iterator[Project]:
-    """A project in a folder that goes at the end: pytest keeps its own, and these are gigabytes."""
+def large(built: dict[str, Built]) -> Iterator[Project]:
+    """A project, with the runners built, in a folder that goes at the end: pytest keeps its own, and these are
+    gigabytes."""
     with tempfile.TemporaryDirectory(prefix="large-") as name:
         free = shutil.disk_usage(name).free / 1e9
         if free < DISK_GB:
@@ -57,6 +59,7 @@ def large() -> Iterator[Project]:
         project = Project(Path(name), {"HILGATE_CACHE": str(Path(name, "cache")), "HOME": name})
         project.write("pytest.ini", "[pytest]\nhil_model = large.py\nhil_device = local\n")
         project.write("large.py", MODEL)
+        put_runners(Path(name, "cache"))
         yield project
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,14 +33,9 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
-    """Packages in the user's cache; at the end it is said how many networks were skipped for want of one."""
-    made = Environment(*provide(USERS_CACHE))
-    yield made
-    skipped = [network.name for network in NETWORKS if made.why_not(network)]
-    line = f"{len(skipped)} of {len(NETWORKS)} networks skipped for want of a package: {', '.join(skipped) or 'none'}"
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\n{line}")
+def environment() -> Environment:
+    """Packages in the user's cache; which networks were skipped for want of one is said at the end of the session."""
+    return Environment(*provide(USERS_CACHE))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +65,7 @@ def test_a_network_gets_the_verdict_that_is_right(
     cells: dict[tuple[str, str], dict[str, Any]],
 ) -> None:
     if why := environment.why_not(network):
-        pytest.skip(why)
+        pytest.skip(f"{network.name}: {why}")
     cell = cells[network.name, backend]
     told = "\n".join([cell.get("error") or "", *(check["reason"] for check in cell["checks"]), *cell["notes"]])
     assert cell["verdict"] == network.verdicts[backend], told

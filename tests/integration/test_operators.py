@@ -68,7 +68,7 @@ def build_operators(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def done(cache_with_runners: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Parity of models with such operators, in one run."""
     project = Project(tmp_path_factory.mktemp("operators"))
     packages = project.folder / "packages"
