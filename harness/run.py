@@ -42,6 +42,7 @@ from .parity.reference import Reference
 from .plan import close_processes
 from .prepare import prepare_sha256, prepared, prepared_measured_sets
 from .progress import ProgressBars
+from .stored import Stored
 
 # Inputs for what needs no clock, memory on an emulated board.
 MEMORY_SETS = 4
@@ -65,6 +66,7 @@ class Run:
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     counter: Counter = field(init=False)
+    stored: Stored = field(init=False)
     memory: Memory | None = None  # what outlasts the run
     unavailable: dict[str, HilgateError] = field(default_factory=dict)  # devices that cannot be used, and why
     _built: tuple[ModelFile, BuiltModel, Reference, Finds] | None = None
@@ -74,6 +76,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.counter = Counter(self.options, self.evidence)
+        self.stored = Stored(self.evidence)
 
     def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
         """A model, built and looked at, and its reference."""
@@ -224,7 +227,8 @@ class Run:
         kept |= board.link.described
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
-        return Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
+        made = Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
+        return self.stored.watch(made)
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
         """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
