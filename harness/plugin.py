@@ -18,6 +18,7 @@ import pytest
 from _pytest.mark.expression import Expression
 
 from .bounded import asked_limit_bytes
+from .bundle.lock import current_lock, use_project
 from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
@@ -70,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
     try:
         asked_limit_bytes()  # a wrong one would be met only after the first export
+        use_project(options.root)
+        current_lock()  # a damaged one would be met only at the first wheel
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # also where the run never begins
         check_baselines(options, cells)
