@@ -107,7 +107,7 @@ class Deployer:
         except DeploymentError:
             if not (damage := self.damage()):
                 raise
-            if self.begun:
+            if self.begun or self.board.snapshot.damage(again=False):
                 raise self.damaged(damage) from None
             return self._start()
 

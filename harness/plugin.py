@@ -277,6 +277,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 def _finish(run: Run, session: pytest.Session) -> None:
     narrowed = session.config.stash[NARROWED]
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
+    run.settle()
     stopped = session.exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop or session.shouldfail)
     add_unsaid(counted, run.evidence, narrowed=narrowed, stopped=stopped)
     seconds = {"device_s": run.device_time.seconds, "harness_s": run.harness_seconds(), "export_s": run.export_s}

@@ -147,6 +147,7 @@ class Run:
             StorageError: its store cannot be written.
         """
         if self._board is None or self._board.device.name != device.name:
+            self.settle()
             self._let_go()  # one at a time: two files may name one board
             try:
                 with self.progress.task(f"reaching {device.name}"):
@@ -321,6 +322,11 @@ class Run:
     def _close_processes(self, but: ModelFile | None = None) -> None:
         """End the processes of the models, but for one."""
         close_processes(cell.file for cell in self.cells if cell.file is not but)
+
+    def settle(self) -> None:
+        """Have said what was found in the background; before the evidence is ended."""
+        if self._board is not None:
+            self.stored.settle(self._board)
 
     def _let_go(self) -> None:
         if self._board is not None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from .board import Board
+from .board.stored import describe
 from .cell import Cell
 from .checks import Check, Verdict
 from .deployer import Deployer
@@ -46,11 +48,16 @@ class Stored:
         damage = self.damage(cell)
         return self._deployers[cell.key].damaged(damage) if damage else error
 
+    def settle(self, board: Board) -> None:
+        """Look at what was hashed in the background while a board was used; call it before the board is let go."""
+        if damaged := board.snapshot.damage(again=False):
+            for deployer in self._deployers.values():
+                if deployer.board is board and deployer.begun:
+                    self.evidence.add_interruption(deployer.cell, describe(board.device.name, damaged))
+
     def _taint(self, found_by: Deployer, damaged: Mapping[str, str]) -> None:
         """Leave open every cell that a damaged entry was used by: also those of which nothing seemed wrong."""
-        device = found_by.cell.device.name
         for deployer in self._deployers.values():
-            names = {entry.name for entry in deployer.bundle.entries}
-            if deployer.begun and deployer.cell.device.name == device and names & set(damaged):
-                text = f"it ran on what was damaged on {device}: {', '.join(sorted(name[:22] for name in damaged))}"
-                self.evidence.add_interruption(deployer.cell, text)
+            names = {entry.name for entry in deployer.bundle.entries}.union(deployer.board.snapshot.damage(again=False))
+            if deployer.begun and deployer.board is found_by.board and names & set(damaged):
+                self.evidence.add_interruption(deployer.cell, describe(deployer.cell.device.name, damaged))

@@ -71,7 +71,7 @@ class Board(Hold):
             DeploymentError: it cannot hash it.
         """
         names = {entry.name for entry in bundle.entries} & self.entries
-        damaged = self.again(lambda: verify(self, names, again=True))
+        damaged = self.again(lambda: verify(self, names, again=True)) | self.snapshot.damage(again=True)
         if damaged:
             self.notes.append(describe(self.device.name, damaged))
         return damaged

@@ -5,7 +5,7 @@ The other half is harness.agent.keeper.verify. The day is the host's: the board'
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from .hold import Hold
@@ -41,7 +41,7 @@ def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, st
     return damaged
 
 
-def describe(device: str, damaged: dict[str, str]) -> str:
+def describe(device: str, damaged: Mapping[str, str]) -> str:
     """Say for a person what was damaged."""
     listed = "; ".join(f"{name[:22]}: {wrong}" for name, wrong in sorted(damaged.items()))
     return f"what was stored on {device} was damaged, and was removed: {listed}"

@@ -34,6 +34,7 @@ from ...bounded import discard, hold, making, prune_caches
 from ...cache import cache_folder, file_sha256, new_entry
 from ...debian import KEYRING, MIRROR, apt_options, debian_sources
 from ...errors import BuildError
+from ...manifest import find_damage, is_due, note_hashes
 from ..lock import Locked, check_taken
 from .tool import run
 
@@ -146,6 +147,9 @@ def _provide(suite: str, arch: str, names: Sequence[str], say: Say) -> Path:
     key = hashlib.sha256(json.dumps([suite, arch, names]).encode()).hexdigest()
     folder = cache_folder() / STORE / key
     target = f"debian-{suite}-{arch}"
+    if is_due(folder) and (wrong := find_damage(folder)):  # where there are no hashes nothing is known to be wrong
+        say(f"what was unpacked of Debian's packages is damaged, and is fetched again: {wrong}")
+        discard(folder)
     if (there := _packages_in(folder, target)) is None:
         with making(folder):
             if (there := _packages_in(folder, target)) is None:
@@ -153,6 +157,7 @@ def _provide(suite: str, arch: str, names: Sequence[str], say: Say) -> Path:
                 discard(folder)  # of a version of hilgate that did not note the hashes
                 with new_entry(folder) as work:
                     there = _unpack(suite, arch, names, work)
+                    note_hashes(work)
                     hold(work)
                 prune_caches()
     check_taken(there, f"C++ runners: {', '.join(names)}")
