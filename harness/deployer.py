@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from .bundle import Bundle
 from .cell import Cell
 from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
-from .errors import AgentFailure, AgentTimeout, DeploymentError
+from .errors import AgentFailure, AgentTimeout, DamagedError, DeploymentError, HilgateError
 from .feed import Inputs
 from .inputs import at_sizes, describe, describe_sizes, traced_sizes
 from .messages import MOST, distinct_lines
@@ -26,6 +27,8 @@ from .refusals import next_step
 
 # Half of what the agent waits for a request before it ends by itself.
 IDLE_S = 900.0
+# So long what was hashed is taken as whole: several checks of a cell may fail, and a runtime is a gigabyte.
+WHOLE_S = 300.0
 # In what a process or its runtime says when memory ran out: Python, C++, torch, ONNX Runtime, the kernel.
 OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "not enough memory", "llocate memory", "SIGKILL", "memory ran out")
 
@@ -57,6 +60,10 @@ class Deployer:
 
     Once an agent died, hung or sent garbage, every later use of the cell raises the same error again: each test says
     why the cell failed, and none waits for a hanging device a second time.
+
+    Attributes:
+        tainted: told what of the cell's bundle was found damaged on the device, entry -> what is wrong.
+        begun: whether a process of the cell was loaded.
     """
 
     cell: Cell
@@ -68,6 +75,9 @@ class Deployer:
     load: LoadReport | None = None
     failed: DeploymentError | None = None
     notes: list[str] = field(default_factory=list)
+    tainted: Callable[[Mapping[str, str]], None] = lambda damaged: None
+    begun: bool = False
+    _verified_at: float = -math.inf
     _said: set[str] = field(default_factory=set)  # kinds of line
 
     def shared(self) -> tuple[Deployment, LoadReport]:
@@ -80,9 +90,28 @@ class Deployer:
         return self.live, self.load
 
     def fresh(self) -> tuple[Deployment, LoadReport]:
-        """A new process, loaded, its first inference done; the one before is ended."""
+        """A new process, loaded, its first inference done; the one before is ended.
+
+        Where it cannot be loaded, and what is stored there proves to be damaged, that is sent again, and it is tried
+        once more.
+
+        Raises:
+            DamagedError: it was damaged, and the cell has used it before.
+            DeploymentError: it cannot be started or loaded; the cell has failed.
+            LinkError: the board cannot be reached.
+        """
         self.check()
         self.close()
+        try:
+            return self._start()
+        except DeploymentError:
+            if not (damage := self.damage()):
+                raise
+            if self.begun or self.board.snapshot.damage(again=False):
+                raise self.damaged(damage) from None
+            return self._start()
+
+    def _start(self) -> tuple[Deployment, LoadReport]:
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
         with self.failures_kept(at_measured_sizes=True):
             self.board.put(self.bundle)
@@ -103,7 +132,35 @@ class Deployer:
                     self.bundle.entry, inputs, settings=settings, options=options, operators=operators
                 )
             check_settings(settings, self.load.settings, where)
+        self.begun = True
         return self.live, self.load
+
+    def damage(self) -> str:
+        """Hash what the cell runs on once more, for something went wrong: say what is damaged, "" where nothing is.
+
+        It has been removed, and is sent again at the next use. What was found whole a moment ago is taken as whole.
+        """
+        if time.monotonic() - self._verified_at < WHOLE_S:
+            return ""
+        self.close()
+        try:
+            damaged = self.board.verify(self.bundle)
+        except HilgateError as error:
+            self._note(f"what is stored there could not be hashed again: {error.what}")
+            return ""
+        if not damaged:
+            self._verified_at = time.monotonic()
+            return ""
+        self.failed = None
+        self._note(self.board.notes[-1])
+        self.tainted(damaged)
+        return self.board.notes[-1]
+
+    def damaged(self, damage: str) -> DamagedError:
+        """What to raise where something was measured or answered with what is damaged."""
+        where = f"{self.cell.device.name} ({self.cell.device.path})"
+        hint = "run it again: what was damaged is sent again. If it comes back, replace the board's memory card"
+        return DamagedError(f"nothing can be said of {self.cell.id}: {damage}", where=where, hint=hint)
 
     @contextmanager
     def _sizes_named(self, inputs: Inputs) -> Iterator[None]:

@@ -8,6 +8,7 @@
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           a folder of ours cannot be written (disk full, no permission)
+    ├── DamagedError           a stored file is no longer what was stored, on a device or here
     ├── EmulatorError          an emulated board cannot be built or started
     ├── LinkError              the device cannot be reached, or a program not started there
     │   ├── HostKeyError       its host key is unknown, or another than the one that was pinned
@@ -94,6 +95,10 @@ class BuildError(BackendError):
 
 class StorageError(HilgateError):
     """A folder of ours cannot be written."""
+
+
+class DamagedError(HilgateError):
+    """A stored file is no longer what was stored: what was measured or answered with it says nothing of the model."""
 
 
 class EmulatorError(HilgateError):

@@ -53,7 +53,10 @@ class Investigation:
         Raises:
             StorageError: the evidence cannot be written.
             DeploymentError: the device does not answer any more.
+            DamagedError: what answered was damaged: the model has nothing to do with it.
         """
+        if damage := self.deployer.damage():
+            raise self.deployer.damaged(damage)
         _, reference = self.run.built(self.cell.file)
         inputs = reference.space.make(recipe)
         deployment, load = self.deployer.shared()

@@ -18,11 +18,21 @@ import pytest
 from _pytest.mark.expression import Expression
 
 from .bounded import asked_limit_bytes
+from .bundle.lock import current_lock, use_project
 from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
 from .command_line import restart_if_misread
-from .errors import DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
+from .errors import (
+    DamagedError,
+    DeploymentError,
+    DeviceError,
+    EmulatorError,
+    HilgateError,
+    LinkError,
+    LinkLost,
+    StorageError,
+)
 from .evidence import FILE, JUNIT, Evidence
 from .options import WITH_VALUES, add_options, read_options
 from .plan import check_baselines, close_processes, plan_cells
@@ -61,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
     try:
         asked_limit_bytes()  # a wrong one would be met only after the first export
+        use_project(options.root)
+        current_lock()  # a damaged one would be met only at the first wheel
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # also where the run never begins
         check_baselines(options, cells)
@@ -210,7 +222,9 @@ def pytest_runtest_makereport(
         with contextlib.suppress(StorageError):
             run.give_up(cell.device, error)
         return report
-    if isinstance(error, LinkLost):  # it says nothing of the model: what was being checked stays open
+    if isinstance(error, DeploymentError) and not isinstance(error, DamagedError):
+        error = run.stored.explained(cell, error)
+    if isinstance(error, (LinkLost, DamagedError)):  # says nothing of the model: what was being checked stays open
         report.longrepr = str(error)
         with contextlib.suppress(StorageError):
             run.evidence.add_interruption(cell, str(error))
@@ -263,6 +277,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 def _finish(run: Run, session: pytest.Session) -> None:
     narrowed = session.config.stash[NARROWED]
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
+    run.settle()
     stopped = session.exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop or session.shouldfail)
     add_unsaid(counted, run.evidence, narrowed=narrowed, stopped=stopped)
     seconds = {"device_s": run.device_time.seconds, "harness_s": run.harness_seconds(), "export_s": run.export_s}

@@ -42,6 +42,7 @@ from .parity.reference import Reference
 from .plan import close_processes
 from .prepare import prepare_sha256, prepared, prepared_measured_sets
 from .progress import ProgressBars
+from .stored import Stored
 
 # Inputs for what needs no clock, memory on an emulated board.
 MEMORY_SETS = 4
@@ -65,6 +66,7 @@ class Run:
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     counter: Counter = field(init=False)
+    stored: Stored = field(init=False)
     memory: Memory | None = None  # what outlasts the run
     unavailable: dict[str, HilgateError] = field(default_factory=dict)  # devices that cannot be used, and why
     _built: tuple[ModelFile, BuiltModel, Reference, Finds] | None = None
@@ -74,6 +76,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.counter = Counter(self.options, self.evidence)
+        self.stored = Stored(self.evidence)
 
     def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
         """A model, built and looked at, and its reference."""
@@ -144,6 +147,7 @@ class Run:
             StorageError: its store cannot be written.
         """
         if self._board is None or self._board.device.name != device.name:
+            self.settle()
             self._let_go()  # one at a time: two files may name one board
             try:
                 with self.progress.task(f"reaching {device.name}"):
@@ -224,7 +228,8 @@ class Run:
         kept |= board.link.described
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
-        return Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
+        made = Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
+        return self.stored.watch(made)
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
         """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
@@ -317,6 +322,11 @@ class Run:
     def _close_processes(self, but: ModelFile | None = None) -> None:
         """End the processes of the models, but for one."""
         close_processes(cell.file for cell in self.cells if cell.file is not but)
+
+    def settle(self) -> None:
+        """Have said what was found in the background; before the evidence is ended."""
+        if self._board is not None:
+            self.stored.settle(self._board)
 
     def _let_go(self) -> None:
         if self._board is not None:

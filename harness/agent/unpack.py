@@ -10,22 +10,35 @@ top. Left out:
   compiler's and a linker's food. ``share/cmake`` and test folders stay, for they are small, and packages import their
   own ``testing`` modules; so does ``torch/bin``, for torch looks for a program in it when it is imported.
 
-Standard library only, Python ≥ 3.9; the host uses ``installed_path`` too.
+- Byte code in a wheel (``.pyc``, ``.pyo``): it would be run without a look at its source. What is run is compiled on
+  the host from the wheel's own sources, and comes as an archive of its own.
+
+An archive is looked at whole before anything of it is written: see ``members``.
+
+Standard library only, Python ≥ 3.9; the host uses ``installed_path`` and ``members`` too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import shutil
 import stat
 import zipfile
+from collections.abc import Iterator
 from typing import Optional
 
 CHUNK_BYTES = 1 << 20
 DATA_FOLDER = re.compile(r"[^/]+-[^/]+\.data")
 LEFT_OUT_FOLDERS = ("torch/include/",)
 LEFT_OUT_ENDINGS = (".a", ".lib")
+BYTECODE_ENDINGS = (".pyc", ".pyo")
+# What tells a wheel from an archive that was made here.
+WHEEL_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
+# Ten times what the largest wheels hold (CUDA's libraries for torch: 2 GB; torch: 13,000 files).
+MOST_BYTES, MOST_MEMBERS = 20 << 30, 200_000
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ENCRYPTED = 0x1
 
 
 def installed_path(member: str) -> Optional[str]:  # noqa: UP045  # Python 3.9
@@ -47,30 +60,79 @@ def installed_path(member: str) -> Optional[str]:  # noqa: UP045  # Python 3.9
     return path
 
 
-def unpack(archives: list[str], folder: str) -> None:
-    """Unpack archives into a folder, which nobody else writes to meanwhile.
+def members(archive: zipfile.ZipFile, name: str) -> list[tuple[zipfile.ZipInfo, str]]:
+    """Return the files of an archive that are unpacked, each with its path in the folder.
+
+    Args:
+        name: the archive's, for messages.
+
+    Raises:
+        ValueError: the archive must not be unpacked: a member leaves the folder, is no regular file, is encrypted or
+            compressed in a way that wheels are not; two have one place; all together are too large, or too many.
+    """
+    infos = archive.infolist()
+    size = sum(info.file_size for info in infos)  # no member yields more: zipfile stops there, and takes its checksum
+    if size > MOST_BYTES or len(infos) > MOST_MEMBERS:
+        what = f"{len(infos)} members of {size} bytes together"
+        raise ValueError(f"{name} would unpack to too much: {what}; at most {MOST_MEMBERS} of {MOST_BYTES} are taken")
+    is_wheel = any(WHEEL_FILE.fullmatch(info.filename) for info in infos)
+    taken: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        path = _checked_path(info, name)
+        if path is None or info.is_dir() or (is_wheel and path.endswith(BYTECODE_ENDINGS)):
+            continue
+        if path in taken:
+            raise ValueError(f"two members of {name} have one place: {taken[path].filename!r}, {info.filename!r}")
+        taken[path] = info
+    for path in taken:
+        if (above := next((folder for folder in _above(path) if folder in taken), None)) is not None:
+            raise ValueError(f"two members of {name} have one place: {above!r} is a file, and the folder of {path!r}")
+    return [(info, path) for path, info in taken.items()]
+
+
+def _checked_path(info: zipfile.ZipInfo, name: str) -> Optional[str]:  # noqa: UP045
+    mode = info.external_attr >> 16  # of Unix; 0 where the archive was written elsewhere
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ValueError(f"a member of {name} is no regular file: {info.filename!r}")
+    if info.flag_bits & ENCRYPTED:
+        raise ValueError(f"a member of {name} is encrypted: {info.filename!r}")
+    if info.compress_type not in METHODS:
+        raise ValueError(f"a member of {name} is compressed as wheels are not: {info.filename!r}")
+    return installed_path(info.filename)
+
+
+def _above(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def unpack(archives: list[str], folder: str) -> dict[str, str]:
+    """Unpack archives into a folder, which nobody else writes to meanwhile; return path -> SHA-256 of what is there.
 
     A later archive replaces what an earlier one has written, so that each wheel's byte code comes right behind it: byte
     code is used without a look at its source. No member is held in memory whole.
 
     Raises:
-        ValueError: a member leaves the folder, or is no regular file; the earlier ones have been written.
+        ValueError: an archive must not be unpacked, see ``members``; the earlier ones have been written.
         zipfile.BadZipFile: an archive is damaged.
         OSError: the disk is full, or the folder cannot be written.
     """
+    hashes: dict[str, str] = {}
     for archive in archives:
         with zipfile.ZipFile(archive) as opened:
-            for info in opened.infolist():
-                path = installed_path(info.filename)
-                mode = info.external_attr >> 16  # of Unix; 0 where the archive was written elsewhere
-                if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise ValueError(f"a member of {archive} is no regular file: {info.filename!r}")
-                if path is not None and not info.is_dir():
-                    _write(opened, info, os.path.join(folder, path), executable=bool(mode & 0o111))
+            for info, path in members(opened, archive):
+                executable = bool(info.external_attr >> 16 & 0o111)
+                hashes[path] = _write(opened, info, os.path.join(folder, path), executable=executable)
+    return hashes
 
 
-def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: str, *, executable: bool) -> None:
+def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: str, *, executable: bool) -> str:
     os.makedirs(os.path.dirname(target), exist_ok=True)
+    digest = hashlib.sha256()
     with archive.open(info) as source, open(target, "wb") as file:
-        shutil.copyfileobj(source, file, CHUNK_BYTES)  # and the checksum is verified at its end
+        while chunk := source.read(CHUNK_BYTES):  # and the checksum is verified at its end
+            digest.update(chunk)
+            file.write(chunk)
         os.fchmod(file.fileno(), 0o755 if executable else 0o644)
+    return digest.hexdigest()

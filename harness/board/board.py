@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..agent.orphans import MARK
 from ..backends import load_backend
@@ -19,6 +19,7 @@ from .hold import Hold
 from .keeper import NOT_OURS
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
+from .stored import describe, today, verify
 from .trial import check_executable
 from .upload import Report
 
@@ -30,6 +31,7 @@ COLLECT_GRACE_S = 15.0
 class Board(Hold):
     """See the package. Made by open_board."""
 
+    verified: set[str] = field(default_factory=set)  # entries that need not be hashed again in this run
     _results: int = 0
 
     def put(self, bundle: Bundle, report: Report = lambda done, total: None) -> None:
@@ -48,7 +50,31 @@ class Board(Hold):
         names = {entry.name for entry in bundle.entries}
         if not names <= self.entries:
             self.again(lambda: self._put(bundle, report))
+        self.again(lambda: self._verify_due(bundle, report))
         self.used |= names  # said when it matters: before room is made, and at the end
+
+    def _verify_due(self, bundle: Bundle, report: Report) -> None:
+        """Hash what of a bundle was not hashed today, and send again what is damaged: nothing was measured with it."""
+        due = {entry.name for entry in bundle.entries} - self.verified
+        if damaged := verify(self, due, again=False):
+            self.notes.append(describe(self.device.name, damaged) + "; it was sent again before it was used")
+            self._put(bundle, report)
+        self.verified |= due
+
+    def verify(self, bundle: Bundle) -> dict[str, str]:
+        """Hash what a bundle is made of once more, for something went wrong; see stored.
+
+        What is damaged has been removed, and a note says so; the next ``put`` sends it again.
+
+        Raises:
+            LinkError: the board cannot be reached.
+            DeploymentError: it cannot hash it.
+        """
+        names = {entry.name for entry in bundle.entries} & self.entries
+        damaged = self.again(lambda: verify(self, names, again=True)) | self.snapshot.damage(again=True)
+        if damaged:
+            self.notes.append(describe(self.device.name, damaged))
+        return damaged
 
     def _put(self, bundle: Bundle, report: Report) -> None:
         """What has been made stays, and what has arrived is gone on with, where this is done again."""
@@ -66,8 +92,9 @@ class Board(Hold):
         check_disk(self.device, self.store, room)
         send(self, files, report)
         for entry in missing:
-            self.request("make", entry=entry.name, **entry.parts)
+            self.request("make", entry=entry.name, day=today(), **entry.parts)
             self.entries.add(entry.name)
+            self.verified.add(entry.name)  # as it was written
 
     def start(self, bundle: Bundle) -> Channel:
         """Start the agent of a bundle that was put there.

@@ -17,6 +17,7 @@ from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
 from ..links import LinkType
 from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
+from .snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class Hold:
         reopened: whether the connection was made again since a program was started.
         trusted: what the store had when the board's state was saved: it is not looked at again, save after a restart.
         executable: whether programs and libraries can be started from the store.
+        snapshot: what an emulated board runs from, see harness.board.snapshot.
     """
 
     device: Device
@@ -55,6 +57,7 @@ class Hold:
     reopened: bool = False
     trusted: frozenset[str] = frozenset()
     executable: bool = True
+    snapshot: Snapshot = field(default_factory=Snapshot)
     _keeper: Keeper | None = None
     _heartbeat: Heartbeat | None = None
     _given_up: bool = False

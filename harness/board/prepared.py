@@ -42,6 +42,7 @@ from ..links.qemu import Link
 from ..links.ssh import STORE
 from .board import Board
 from .keeper import BOOT, packed_sources, python_script, sources
+from .snapshot import Snapshot
 
 Say = Callable[[str], None]
 
@@ -114,6 +115,7 @@ def _restore(board: Board, image: Image, saved: Saved, wait_s: float) -> None:
     if not isinstance(board.link, Link):
         raise TypeError(f"{board.link.where} is not emulated")
     board.link.power_on(image, saved)
+    board.snapshot = Snapshot.of([saved.folder, image.folder])
     board.trusted = frozenset(saved.record["entries"])
     board.look()
     board.lock(wait_s)

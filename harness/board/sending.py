@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import HostKeyError, LinkError
 from .hold import Hold
 from .keeper import Keeper
-from .upload import Files, Report, WrongArrival, hand_over, upload
+from .upload import Files, Report, WrongArrival, check_arrived, hand_over, upload
 
 # So little goes with a request to the keeper that is there: another login takes longer than the upload.
 LITTLE_BYTES = 1 << 18
@@ -24,7 +24,8 @@ def send(hold: Hold, files: Files, report: Report) -> None:
         WrongArrival: what arrived is not what was sent.
     """
     if hold.link.shares_files:
-        hold.request("adopt", files={str(path): sha256 for sha256, (path, _) in files.items()})
+        reply = hold.request("adopt", files={str(path): sha256 for sha256, (path, _) in files.items()})
+        check_arrived(reply["wrong"], files, hold.store)
     elif files:
         sending = _Sending(hold, files, report)
         while not sending.is_done():

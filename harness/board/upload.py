@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.wire import pack_head
-from ..errors import DeploymentError, LinkLost, StorageError
+from ..errors import DamagedError, DeploymentError, LinkLost, StorageError
 from ..links import ChannelClosed
 from .keeper import Keeper
 
@@ -20,7 +20,7 @@ Files = Mapping[str, tuple[Path, int]]  # SHA-256 -> where it is, and its size
 Report = Callable[[int, int], None]
 
 
-class WrongArrival(DeploymentError):
+class WrongArrival(DamagedError, DeploymentError):
     """What arrived is not what was sent; it has been removed, so that it may be sent anew."""
 
 
@@ -53,7 +53,7 @@ def upload(
             done += sent
             report(done, total)
     # What is still on its way has to arrive first, and to be written.
-    _check(keeper.request("done", silence_s=STALL_S)["wrong"], files, store)
+    check_arrived(keeper.request("done", silence_s=STALL_S)["wrong"], files, store)
 
 
 def hand_over(keeper: Keeper, store: str, files: Files, report: Report) -> None:
@@ -64,11 +64,16 @@ def hand_over(keeper: Keeper, store: str, files: Files, report: Report) -> None:
     content = b"".join(bytes(view) for path, size in files.values() for view in _chunks(path, 0, size))
     sizes = {sha256: size for sha256, (_, size) in files.items()}
     reply, _ = keeper.request_with_payload("take", content, silence_s=STALL_S, files=sizes)
-    _check(reply["wrong"], files, store)
+    check_arrived(reply["wrong"], files, store)
     report(len(content), len(content))
 
 
-def _check(wrong: Mapping[str, str], files: Files, store: str) -> None:
+def check_arrived(wrong: Mapping[str, str], files: Files, store: str) -> None:
+    """Refuse what arrived as something else: SHA-256 -> what it was found to be.
+
+    Raises:
+        WrongArrival: there is some.
+    """
     if wrong:
         found = ", ".join(f"{files[sha256][0].name}: {found}" for sha256, found in wrong.items())
         hint = "look at the host's and the board's memory and disk"

@@ -5,8 +5,10 @@ In the cache:
     wheels/files/SHA256/NAME.whl    the wheels
     wheels/sets/KEY.json            {"schema": 1, "request": …, "wheels": [{"name": …, "version": …, "sha256": …,
                                      "bytes": …, "unpacked_bytes": …}]}: which of them answer a request
+    wheels/seen/NAME.whl             the SHA-256 that a file of this name had when it was first taken
 
-A set is resolved once: later runs take the same wheels, without any network.
+A set is resolved once: later runs take the same wheels, without any network. A project's lock file says which are taken
+(see ``lock``); without one the first of a name is trusted, and another one under that name is refused.
 """
 
 from __future__ import annotations
@@ -17,25 +19,29 @@ import re
 import shutil
 import tempfile
 import time
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from ..bounded import hold, prune_caches
 from ..cache import cache_folder, file_sha256, storage_errors, write_atomically
 from ..errors import BackendError
+from .lock import Locked, check_taken, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
 from .pip_run import Request, download, download_again
 from .target import Platform
+from .wheel_check import check_wheel
 
 __all__ = ["Platform", "Wheel", "fetch_wheels", "keep_file", "kept_file"]
 
 SCHEMA = 1
 # What a run that was killed has left goes after a day.
 WORK = ".fetch-"
+SEEN = "seen"
 LEFTOVER_AGE_S = 24 * 3600.0
 # A new folder is empty and nobody's before it is held: another run may take it away in between.
 TRIES = 3
@@ -88,25 +94,44 @@ def fetch_wheels(
     """
     platform.check(where)
     wanted = tuple(sorted({_checked(item, where) for item in requirements}))
-    pins = tuple(sorted({_without_extras(_checked(item, where)) for item in constraints} - set(wanted)))
+    constrained = {_without_extras(_checked(item, where)) for item in constraints} - set(wanted)
     if not wanted:
         return ()
+    pins = tuple(sorted(constrained | _locked_pins(platform, {*wanted, *constrained})))
     root = cache_folder() / "wheels"
     key, described = _key(wanted, pins, platform)
     record = root / "sets" / f"{key}.json"
     entries = _read_set(record)
     if known := _assemble(entries, root):
-        return known
+        return _checked_by_lock(known, platform, where)
     with _work_folder(root) as work:
         request = Request(wanted, pins, platform, where, work, say)
         say(f"fetching {', '.join(wanted)} for {platform.arch}, Python {platform.minor}")
         if entries and (known := _fetch_damaged(request, entries, root)):
-            return known
+            return _checked_by_lock(known, platform, where)
         wheels = _fetch_all(request, root)
     entries = [{name: value for name, value in asdict(wheel).items() if name != "path"} for wheel in wheels]
     content = {"schema": SCHEMA, "request": described, "wheels": entries}
     write_atomically(record, json.dumps(content, indent=1) + "\n")
     prune_caches()
+    return wheels
+
+
+def _locked_pins(platform: Platform, pinned: Iterable[str]) -> set[str]:
+    """What the project's lock file pins for a platform, beside what is pinned already."""
+    if (lock := current_lock()) is None:
+        return set()
+    names = {canonicalize_name(NAMED.sub(r"\1", one)) for one in pinned}
+    return {pin for pin in lock.pins(target_of(platform)) if canonicalize_name(pin.partition("==")[0]) not in names}
+
+
+def _locked(name: str, version: str, file: str, sha256: str, platform: Platform) -> Locked:
+    return Locked(target_of(platform), name, version, file, sha256)
+
+
+def _checked_by_lock(wheels: tuple[Wheel, ...], platform: Platform, where: str) -> tuple[Wheel, ...]:
+    """The same, once the project's lock file has them all."""
+    check_taken([_locked(one.name, one.version, one.path.name, one.sha256, platform) for one in wheels], where)
     return wheels
 
 
@@ -159,7 +184,7 @@ def _fetch_all(request: Request, root: Path) -> tuple[Wheel, ...]:
     outcome = download(request, folder)
     if outcome.status != 0:
         raise explain(request, outcome)
-    wheels = [_keep_wheel(path, root, request.where) for path in folder.glob("*")]
+    wheels = [_keep_wheel(path, root, request) for path in folder.glob("*")]
     return tuple(sorted(wheels, key=lambda wheel: wheel.name))
 
 
@@ -171,23 +196,40 @@ def _fetch_damaged(request: Request, entries: Sequence[dict[str, Any]], root: Pa
     if outcome.status != 0:
         return ()
     for path in folder.glob("*"):
-        _keep_wheel(path, root, request.where)
+        _keep_wheel(path, root, request)
     return _assemble(entries, root)
 
 
-def _keep_wheel(path: Path, root: Path, where: str) -> Wheel:
+def _keep_wheel(path: Path, root: Path, request: Request) -> Wheel:
+    """Keep a wheel that pip has fetched; its hash is judged before it is opened."""
     # NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl
     name, version = path.name.split("-")[:2]
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-    except zipfile.BadZipFile as error:
-        hint = "fetch it anew, with an empty cache of pip: python -m pip cache purge"
-        raise BackendError("what pip has fetched is no wheel", found=path.name, where=where, hint=hint) from error
-    sha256 = file_sha256(path)
+    name, sha256 = canonicalize_name(name), file_sha256(path)
+    check_taken([_locked(name, version, path.name, sha256, request.platform)], request.where)
+    _check_seen(path, root, sha256, request.where)
+    unpacked = check_wheel(path, request.where)
     size = path.stat().st_size
     kept = keep_file(root, path, sha256)
-    return Wheel(re.sub(r"[-_.]+", "-", name).lower(), version, kept, sha256, size, unpacked)
+    write_atomically(root / SEEN / path.name, f"{sha256}\n")
+    return Wheel(name, version, kept, sha256, size, unpacked)
+
+
+def _check_seen(path: Path, root: Path, sha256: str, where: str) -> None:
+    """Refuse a wheel that is another one than the first of its name; a project's lock file decides instead, if it has
+    one."""
+    seen = root / SEEN / path.name
+    try:
+        first = seen.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return
+    if first not in ("", sha256) and is_first_trusted():
+        raise BackendError(
+            "a wheel is another one than the first of its name that was taken",
+            wanted=f"{path.name}, sha256 {first}",
+            found=f"sha256 {sha256}",
+            where=f"{path.name}, for {where}",
+            hint=f"nobody should replace a wheel under its name: ask where it comes from. If you trust it: rm {seen}",
+        )
 
 
 def kept_file(root: Path, sha256: str) -> Path | None:

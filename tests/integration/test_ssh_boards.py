@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from harness.errors import BackendError, DeviceError, HilgateError
 from tests.integration.conftest import Project
 from tests.integration.desk import SECONDS, Desk, new_key
 from tests.support.sshd import Board, BoardServer
+from tests.support.wheels import write_wheel
 
 OLD_PYTHON = """#!/bin/sh
 says='import sys; sys.version_info = (3, 6, 9); sys.version = "3.6.9 (old)"; exec(sys.argv[-1])'
@@ -157,10 +157,7 @@ def index(folder: Path, patch: pytest.MonkeyPatch, tag: str) -> None:
     shutil.rmtree(folder / "index", ignore_errors=True)
     (folder / "index").mkdir()
     for name, its in (("onnxruntime", tag), ("numpy", "py3-none-any")):
-        with zipfile.ZipFile(folder / "index" / f"{name}-1.0-{its}.whl", "w") as archive:
-            archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            archive.writestr(f"{name}-1.0.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {its}\n")
-            archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+        write_wheel(folder / "index" / f"{name}-1.0-{its}.whl", {})
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder / "index")}
     for key, value in {**settings, "HILGATE_CACHE": str(folder / "cache")}.items():
         patch.setenv(key, value)

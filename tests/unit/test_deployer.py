@@ -20,7 +20,7 @@ NOTHING = cast(Any, None)
 @pytest.fixture
 def deployer() -> Deployer:
     """Of no cell."""
-    board = cast(Any, SimpleNamespace(notes=["the connection dropped and was made again"]))
+    board = cast(Any, SimpleNamespace(notes=["the connection dropped and was made again"], verify=lambda bundle: {}))
     return Deployer(NOTHING, board, NOTHING, Timeouts(), DeviceTime())
 
 

@@ -88,8 +88,8 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
     archive = _archive(tmp_path / "a.whl", {"ok.py": "1", "../../outside": "x"})
     with pytest.raises(ValueError, match="outside"):
         unpack([archive], str(tmp_path / "in" / "folder"))
-    assert _files(tmp_path / "in") == {"folder/ok.py": "1"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.whl", "in"]
+    assert not (tmp_path / "in").exists()  # an archive is looked at whole before anything is written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.whl"]
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])

@@ -21,6 +21,7 @@ from harness.bundle.target import Platform
 from harness.bundle.wheels import WORK, Wheel, fetch_wheels
 from harness.cache import file_sha256
 from harness.errors import BackendError, StorageError
+from tests.support.wheels import write_wheel
 
 DEVICE = Platform("3.11.2", "aarch64", "glibc-2.36")
 PURE = "py3-none-any"
@@ -49,14 +50,10 @@ def make_wheel(index: Path) -> MakeWheel:
         name: str, version: str = "1.0", tag: str = PURE, *, requires: Sequence[str] = (), python: str = ""
     ) -> Path:
         lines = [f"Requires-Dist: {one}" for one in requires] + ([f"Requires-Python: {python}"] if python else [])
-        path = index / f"{name}-{version}-{tag}.whl"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(f"{name}.py", f"version = {version!r}\n")
-            head = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-            archive.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(head + lines) + "\n")
-            archive.writestr(f"{name}-{version}.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
-            archive.writestr(f"{name}-{version}.dist-info/RECORD", "")
-        return path
+        head = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        metadata = {f"{name}-{version}.dist-info/METADATA": "\n".join(head + lines) + "\n"}
+        files = {f"{name}.py": f"version = {version!r}\n", **metadata}
+        return write_wheel(index / f"{name}-{version}-{tag}.whl", files)
 
     return make
 
@@ -198,7 +195,7 @@ def test_two_runs_at_once_leave_one_set(make_wheel: MakeWheel, tmp_path: Path) -
         one, other = pool.map(lambda _: _fetch("app"), range(2))
     assert one == other
     assert [file_sha256(wheel.path) for wheel in one] == [wheel.sha256 for wheel in one]
-    assert sorted(path.name for path in (tmp_path / "cache" / "wheels").iterdir()) == ["files", "sets"]
+    assert sorted(path.name for path in (tmp_path / "cache" / "wheels").iterdir()) == ["files", "seen", "sets"]
 
 
 def test_what_a_killed_run_has_left_goes_after_a_day(make_wheel: MakeWheel, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import shutil
 from collections.abc import Iterator
 
 SEAL = ".seal"
+# Beside the seal, see verify. The day is no part of what was sealed.
+HASHES, VERIFIED = ".hashes", ".verified"
 
 
 def seal_of(folder: str) -> str:
     """A hash over every file's path, size and time of modification. A link that leads nowhere makes it another one."""
-    lines = [f"{path} {what}" for path, what in _walk(folder, "") if path != SEAL]
+    lines = [f"{path} {what}" for path, what in _walk(folder, "") if path not in (SEAL, VERIFIED)]
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -147,12 +147,20 @@ def take(store: Store, files: dict[str, int], content: memoryview) -> dict[str, 
     return wrong
 
 
+class NotAnnounced(ValueError):
+    """A file of this machine is not what the host said it is; ``found`` is its SHA-256."""
+
+    def __init__(self, path: str, announced: str, found: str) -> None:
+        super().__init__(f"{path} is not what was announced: wanted {announced}; found {found}")
+        self.found = found
+
+
 def adopt(store: Store, path: str, sha256: str) -> None:
-    """Take a file of this very machine: a second name where the file system allows it, a verified copy elsewhere.
+    """Take a file of this very machine, verified: a second name where the file system allows it, a copy elsewhere.
 
     Raises:
         OSError: it cannot be read, or the store not be written.
-        ValueError: it is not what was announced.
+        NotAnnounced: it is not what was announced.
     """
     target = store.path("incoming", sha256)
     remove(target)
@@ -162,6 +170,11 @@ def adopt(store: Store, path: str, sha256: str) -> None:
         if error.errno in (errno.ENOENT, *FULL):
             raise
         _copy(store, path, sha256)
+        return
+    # It was verified when the host's cache gave it out; that may be a while ago (issue 17).
+    if (found := _hash_of(target)[0].hexdigest()) != sha256:
+        remove(target)
+        raise NotAnnounced(path, sha256, found)
 
 
 def _copy(store: Store, path: str, sha256: str) -> None:
@@ -177,4 +190,4 @@ def _copy(store: Store, path: str, sha256: str) -> None:
 
         receiver.file({"sha256": sha256, "offset": have, "bytes": size}, size - have, read_into)
     if receiver.wrong:
-        raise ValueError(f"{path} is not what was announced: wanted {sha256}; found {receiver.wrong[sha256]}")
+        raise NotAnnounced(path, sha256, receiver.wrong[sha256])

@@ -23,9 +23,9 @@ from typing import Any
 from .. import orphans, telemetry
 from ..facts import facts
 from ..wire import Head, pack_head, read_head
-from . import lock, look, obituary, trial
+from . import lock, look, obituary, trial, verify
 from .folders import free_bytes
-from .receive import Receiver, adopt, is_near, take
+from .receive import NotAnnounced, Receiver, adopt, is_near, take
 from .store import FULL, Store
 
 # Beyond this silence the host is gone. It sends something every 3 seconds, also while it is busy.
@@ -45,6 +45,7 @@ class Keeper:
         self.receiver: Receiver | None = None
         self.locks: list[int] = []
         self.record = ""
+        self.verification: verify.Verification | None = None
 
     def op_facts(self, packages: list[str] | None = None) -> dict[str, Any]:
         """What the board is; see harness.agent.facts. Asks for no lock."""
@@ -115,16 +116,30 @@ class Keeper:
         return self._store.make_room(needed, files, near)
 
     def op_adopt(self, files: dict[str, str]) -> dict[str, Any]:
-        """Take files of this machine, path -> SHA-256: for a link that leads nowhere else."""
+        """Take files of this machine, path -> SHA-256, for a link that leads nowhere else: "wrong", as op_take."""
+        wrong = {}
         for path, sha256 in files.items():
-            adopt(self._store, path, sha256)
-        return {}
+            try:
+                adopt(self._store, path, sha256)
+            except NotAnnounced as error:
+                wrong[sha256] = error.found
+        return {"wrong": wrong}
 
-    def op_make(self, entry: str, **parts: Any) -> dict[str, Any]:
-        """Make an entry of what has come in; see Store.make."""
+    def op_make(self, entry: str, day: str = "", **parts: Any) -> dict[str, Any]:
+        """Make an entry of what has come in, hashed as it was written; see Store.make.
+
+        Args:
+            day: the host's; see verify.
+        """
         self._store.make(entry, **parts)
+        verify.note_day(self._store.folder(entry), day)
         self._store.use(entry)
         return {}
+
+    def op_verify(self, **asked: Any) -> dict[str, Any]:
+        """Hash entries again, for a few seconds; see verify. Without arguments: go on."""
+        self.verification, reply = verify.verify(self.verification, self._store, **asked)
+        return reply
 
     def op_end_agents(self) -> dict[str, Any]:
         """End every process that was started from this store."""

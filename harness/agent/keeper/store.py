@@ -11,7 +11,8 @@
 
 An entry (a folder in one of the three) is filled under a name with a dot, sealed, written to the disk, then renamed.
 The seal is a hash over every file's path, size and time of modification: what was changed, cut short or added to since
-is found by looking, without reading gigabytes at every start.
+is found by looking, without reading gigabytes at every start. What a bad card changed shows where the files are hashed
+again, see verify.
 
 Nothing here asks for the time of day: a board without a clock of its own may be wrong by years, and be set meanwhile.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -29,6 +31,7 @@ from typing import Any
 
 from ..unpack import unpack
 from .folders import disk_use, free_bytes, is_sealed, place, remove, seal, size_of
+from .verify import note_hashes
 
 KINDS = ("artifacts", "runtimes", "bundles")
 FOLDERS = (*KINDS, "agents", "incoming", "results")
@@ -121,12 +124,16 @@ class Store:
         work = tempfile.mkdtemp(prefix=".", dir=os.path.dirname(folder))
         try:
             self._move(files, work)
+            hashes = {os.path.normpath(path): sha256 for path, sha256 in files.items()}
             for path, text in texts.items():
-                with open(place(work, path), "w", encoding="utf-8", newline="") as file:
-                    file.write(text)
-            unpack([self.path("incoming", sha256) for sha256 in archives], work)
+                content = text.encode("utf-8")
+                with open(place(work, path), "wb") as file:
+                    file.write(content)
+                hashes[os.path.normpath(path)] = hashlib.sha256(content).hexdigest()
+            hashes.update(unpack([self.path("incoming", sha256) for sha256 in archives], work))
             for path, other in links.items():
                 os.symlink(os.path.relpath(self.folder(other), folder), place(work, path))
+            note_hashes(work, hashes)
             seal(work)
             os.sync()  # a board's power is cut more often than it is shut down
             if os.path.lexists(folder):

@@ -5,6 +5,11 @@ has, and the sysroot are Debian's, unpacked below the cache through an apt root 
 
     packages/KEY/root/           what the packages hold
     packages/KEY/versions.json   NAME: VERSION
+    packages/KEY/packages.json   [{"name": …, "version": …, "file": …, "sha256": …}]
+
+apt takes no package but those that a signed list names by their hash, signed by a key of debian-archive-keyring;
+neither this machine's settings nor a mirror change that. A project's lock file (see ``..lock``) names them by hash,
+too.
 
 A host that is not Debian, or has no network, names folders of its own:
 
@@ -21,19 +26,21 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...bounded import hold, making, prune_caches
+from ...bounded import discard, hold, making, prune_caches
 from ...cache import cache_folder, file_sha256, new_entry
 from ...debian import KEYRING, MIRROR, apt_options, debian_sources
 from ...errors import BuildError
+from ...manifest import find_damage, is_due, note_hashes
+from ..lock import Locked, check_taken
 from .tool import run
 
 Say = Callable[[str], None]
 
-STORE, ROOT, VERSIONS = "packages", "root", "versions.json"
+STORE, ROOT, VERSIONS, PACKAGES = "packages", "root", "versions.json", "packages.json"
 HEADERS = "HILGATE_HEADERS"
 # Of trixie, whose onnxruntime is the first that Debian has. Headers of 1.21 do for every later one: the C API is a
 # table with a version.
@@ -139,25 +146,36 @@ def provide_sysroot(arch: str, say: Say) -> Path:
 def _provide(suite: str, arch: str, names: Sequence[str], say: Say) -> Path:
     key = hashlib.sha256(json.dumps([suite, arch, names]).encode()).hexdigest()
     folder = cache_folder() / STORE / key
-    if _is_there(folder):
-        return folder / ROOT
-    with making(folder):
-        if not _is_there(folder):
-            say(f"fetching Debian {suite}'s {', '.join(names)} ({arch})")
-            with new_entry(folder) as work:
-                versions = _unpack(suite, arch, names, work)
-                (work / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
-                hold(work)
-            prune_caches()
+    target = f"debian-{suite}-{arch}"
+    if is_due(folder) and (wrong := find_damage(folder)):  # where there are no hashes nothing is known to be wrong
+        say(f"what was unpacked of Debian's packages is damaged, and is fetched again: {wrong}")
+        discard(folder)
+    if (there := _packages_in(folder, target)) is None:
+        with making(folder):
+            if (there := _packages_in(folder, target)) is None:
+                say(f"fetching Debian {suite}'s {', '.join(names)} ({arch})")
+                discard(folder)  # of a version of hilgate that did not note the hashes
+                with new_entry(folder) as work:
+                    there = _unpack(suite, arch, names, work)
+                    note_hashes(work)
+                    hold(work)
+                prune_caches()
+    check_taken(there, f"C++ runners: {', '.join(names)}")
     return folder / ROOT
 
 
-def _is_there(folder: Path) -> bool:
-    return hold(folder) and (folder / VERSIONS).is_file()
+def _packages_in(folder: Path, target: str) -> list[Locked] | None:
+    """The packages that a folder of the cache was made of; None where it is not there."""
+    if not hold(folder) or not (folder / VERSIONS).is_file():
+        return None
+    try:
+        return [Locked(target, **one) for one in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return None
 
 
-def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> Mapping[str, str]:
-    """Download and unpack; returns NAME: VERSION."""
+def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> list[Locked]:
+    """Download, verify and unpack; returns what was unpacked."""
     what = "Debian's packages cannot be fetched, which C++ runners are built with"
     own = f"{HEADERS}=DIR, and for another architecture HILGATE_SYSROOT_AARCH64=DIR (docs/runners.md)"
     if shutil.which("apt-get"):
@@ -169,13 +187,21 @@ def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> Mapping[
     for step in ("update", "download"):
         command = ["apt-get", "-q", step, *(names if step == "download" else ())]
         run(["sh", "-c", 'cd "$0" && exec "$@"', apt, *command], what, hint=hint, environment=_apt_environment(apt))
-    versions = {}
-    for package in sorted(apt.glob("*.deb")):
-        name, version, *_ = package.stem.split("_")
-        versions[name] = version.replace("%3a", ":")
-        run(["dpkg-deb", "-x", package, work / ROOT], f"{package.name} cannot be unpacked")
+    found = [_locked(f"debian-{suite}-{arch}", package) for package in sorted(apt.glob("*.deb"))]
+    check_taken(found, f"C++ runners: {', '.join(names)}")
+    for one in found:
+        run(["dpkg-deb", "-x", apt / one.file, work / ROOT], f"{one.file} cannot be unpacked")
     shutil.rmtree(apt)
-    return versions
+    versions = {one.name: one.version for one in found}
+    (work / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
+    noted = [{key: value for key, value in asdict(one).items() if key != "target"} for one in found]
+    (work / PACKAGES).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _locked(target: str, package: Path) -> Locked:
+    name, version, *_ = package.stem.split("_")
+    return Locked(target, name, version.replace("%3a", ":"), package.name, file_sha256(package))
 
 
 def _check(suite: str, what: str, hint: str) -> None:
@@ -211,6 +237,11 @@ def _apt_root(apt: Path, suite: str, arch: str) -> Path:
         "Dir::Etc::netrcparts": "/etc/apt/auth.conf.d",
         "APT::Update::Error-Mode": "any",  # else a mirror that cannot be reached is a warning
         "APT::Sandbox::User": "root",  # apt's own user may not write here
+        # Whatever this machine's apt allows itself.
+        "APT::Get::AllowUnauthenticated": "false",
+        "Acquire::AllowInsecureRepositories": "false",
+        "Acquire::AllowWeakRepositories": "false",
+        "Acquire::AllowDowngradeToInsecureRepositories": "false",
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",
     }

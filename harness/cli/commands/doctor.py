@@ -18,11 +18,13 @@ def command(ctx: click.Context, name: str, offline: bool) -> None:
     not locked: a run that is going on there goes on. Wheels that a runtime needs are downloaded to the host's cache,
     where the next run finds them.
     """
+    from ...bundle.lock import use_project
     from ..doctor import examine
     from ..report import FAILED, SKIPPED, shown
     from ..text import say
 
     project: Project = ctx.obj
+    use_project(project.folder.parent)
     failed = skipped = 0
     for check in examine(project.device(name), offline=offline):
         failed += check.mark == FAILED

@@ -1,0 +1,47 @@
+"""What a board has stored, hashed again: before its first use on a day, and where something went wrong (issue 17).
+
+The other half is harness.agent.keeper.verify. The day is the host's: the board's clock may be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+from .hold import Hold
+
+
+def today() -> str:
+    """The day for which a verification counts."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, str]:
+    """Hash entries of a board's store again; return those that are not what was stored, with what is wrong.
+
+    These have been removed. Call it while nothing is measured there.
+
+    Args:
+        again: also those that were hashed today.
+
+    Raises:
+        LinkError: the board cannot be reached.
+        DeploymentError: it cannot hash them.
+    """
+    # What a saved state holds is verified with the state.
+    names = sorted(set(entries) - hold.trusted)
+    if not names:
+        return {}
+    reply = hold.request("verify", entries=names, day=today(), again=again)
+    damaged = dict[str, str](reply["damaged"])
+    while reply["left"]:
+        reply = hold.request("verify")
+        damaged |= reply["damaged"]
+    hold.entries -= set(damaged)
+    return damaged
+
+
+def describe(device: str, damaged: Mapping[str, str]) -> str:
+    """Say for a person what was damaged."""
+    listed = "; ".join(f"{name[:22]}: {wrong}" for name, wrong in sorted(damaged.items()))
+    return f"what was stored on {device} was damaged, and was removed: {listed}"

@@ -1,0 +1,110 @@
+"""What `hilgate lock` does: plan the runtime of every device and backend as a run does, and note what was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..backends import load_backend
+from ..board import looked_at
+from ..bundle.lock import FILE, Lock, Locked, lock_text, read_lock, recording
+from ..bundle.planning import plan_runtime
+from ..cache import write_atomically
+from ..device import Device
+from ..emulator.image import find_image
+from ..errors import DeviceError, EmulatorError, InputError, StorageError
+from .project import Project
+
+Say = Callable[[str], None]
+
+
+def write_lock(project: Project, names: Sequence[str], backends: Sequence[str], say: Say) -> Iterator[str]:
+    """Write a project's lock file; yields lines about what has changed, and where it is.
+
+    Args:
+        names: of devices; none: all of the project's.
+        backends: none: all that each device has.
+        say: told what takes long.
+
+    Raises:
+        DeviceError: there is no such device, no device at all, or none with such a backend.
+        LinkError: a device cannot be reached.
+        BackendError: what it needs cannot be had.
+        StorageError: the file cannot be written; nothing has changed then.
+        InputError: only some are asked for, and the file that is there cannot be read.
+    """
+    path = project.folder.parent / FILE
+    narrowed = bool(names or backends)
+    before = _before(project, narrowed=narrowed)
+    taken = list[Locked]()
+    for device, chosen in _chosen(project, names, backends):
+        say(f"{device.name}: {', '.join(chosen)}")
+        with recording() as recorded:
+            _plan(device, chosen, lambda line: say(f"    {line}"))
+        taken += recorded
+    if narrowed and before is not None:
+        new = {(one.target, one.name) for one in taken}
+        taken += [one for one in before.packages if (one.target, one.name) not in new]
+    try:
+        write_atomically(path, lock_text(taken))
+    except StorageError as error:
+        hint = "have its folder writable, with room in it; or name another project's folder: hilgate --devices DIR lock"
+        raise StorageError(f"{FILE} cannot be written", found=error.found, where=str(path), hint=hint) from error
+    yield from _changes(before, taken)
+    yield f"{len(set(taken))} files are locked in {path}"
+    if not taken:
+        yield "nothing is shipped to these devices, and nothing built for them: what they run is installed there"
+
+
+def _before(project: Project, *, narrowed: bool) -> Lock | None:
+    """The lock file that is there; a damaged one is no matter where it is written anew whole."""
+    try:
+        return read_lock(project.folder.parent / FILE)
+    except InputError:
+        if narrowed:
+            raise
+        return None
+
+
+def _chosen(project: Project, names: Sequence[str], backends: Sequence[str]) -> list[tuple[Device, list[str]]]:
+    listed = list(names) or sorted(path.stem for path in project.folder.glob("*.toml"))
+    if not listed:
+        what, hint = "the project has no device", "hilgate add NAME; or name one that hilgate brings: --device NAME"
+        raise DeviceError(what, wanted="a device's file, NAME.toml", where=str(project.folder), hint=hint)
+    for name in backends:
+        load_backend(name)  # misspelt, it is said as such
+    devices = [project.device(name) for name in listed]
+    chosen = [(device, [name for name in device.backends if not backends or name in backends]) for device in devices]
+    if not any(found for _, found in chosen):
+        there = "; ".join(f"{device.name} has {', '.join(device.backends)}" for device in devices)
+        raise DeviceError("no device has such a backend", wanted=", ".join(backends), found=there)
+    return [(device, found) for device, found in chosen if found]
+
+
+def _plan(device: Device, backends: Sequence[str], say: Say) -> None:
+    facts = _facts(device)
+    for name in backends:
+        plan_runtime(device, load_backend(name), facts, say)
+
+
+def _facts(device: Device) -> dict[str, Any]:
+    if not device.emulated:
+        with looked_at(device) as board:
+            return board.facts
+    image = find_image()
+    if image is None:
+        what, hint = f"the image of {device.name} is not built", f"hilgate image build {device.name}"
+        raise EmulatorError(what, wanted="its Python and C library, which wheels must fit", hint=hint)
+    return image.facts
+
+
+def _changes(before: Lock | None, taken: Sequence[Locked]) -> Iterator[str]:
+    """What differs from the file that was there."""
+    if before is None:
+        return
+    old, new = set(before.packages), set(taken)
+    for sign, files in (("-", old - new), ("+", new - old)):
+        for one in sorted(files):
+            yield f"{sign} {one.target}  {one.file}  sha256 {one.sha256[:16]}"
+    if old == new:
+        yield "nothing has changed"

@@ -1,0 +1,151 @@
+"""What is stored, hashed again: a byte that changed with size and time as they were is found, and said (issue 17)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.agent.keeper.folders import HASHES, SEAL, VERIFIED, remove
+from harness.agent.keeper.store import Store
+from harness.agent.keeper.verify import Verification, note_day, sha256_of, verify
+
+ARTIFACT, RUNTIME, BUNDLE = "artifacts/aa", "runtimes/bb", "bundles/cc"
+EVERYTHING = [ARTIFACT, RUNTIME, BUNDLE]
+TODAY, TOMORROW = "2026-01-01", "2026-01-02"
+
+
+def arrived(store: Store, content: bytes) -> str:
+    sha256 = hashlib.sha256(content).hexdigest()
+    Path(store.path("incoming", sha256)).write_bytes(content)
+    return sha256
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A bundle with its artifact and runtime, all made today."""
+    made = Store(str(tmp_path / "store"))
+    with zipfile.ZipFile(tmp_path / "wheel", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("pkg/library.so", bytes(100_000))
+        file.writestr("pkg/__init__.py", b"x = 1\n")
+    wheel = arrived(made, (tmp_path / "wheel").read_bytes())
+    made.make(ARTIFACT, {"model": arrived(made, b"m" * 5000)}, [], {}, {})
+    made.make(RUNTIME, {}, [wheel], {}, {})
+    made.make(BUNDLE, {}, [], {"agent/a.py": "y = 1\n"}, {"artifact": ARTIFACT, "runtime": RUNTIME})
+    for entry in EVERYTHING:
+        note_day(made.folder(entry), TODAY)
+    return made
+
+
+def flip(path: Path, offset: int = 0) -> None:
+    """Change one bit as a bad card does: size and time stay."""
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def found(store: Store, day: str = TOMORROW, *, again: bool = False) -> dict[str, str]:
+    return Verification(store, EVERYTHING, day, again=again).slice()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_whole_stays_and_is_not_read_again_that_day(store: Store, again: bool) -> None:
+    assert found(store, again=again) == {}
+    assert store.entries() == EVERYTHING
+    assert store.tidy() == []
+    assert Verification(store, EVERYTHING, TOMORROW, again=False).entries == []
+
+
+def test_what_was_made_today_is_not_read_again_today(store: Store) -> None:
+    assert Verification(store, EVERYTHING, TODAY, again=False).entries == []
+    assert Verification(store, EVERYTHING, TODAY, again=True).entries == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [
+        pytest.param(f"{ARTIFACT}/model", {ARTIFACT, BUNDLE}, id="weights"),
+        pytest.param(f"{RUNTIME}/pkg/library.so", {RUNTIME, BUNDLE}, id="library"),
+        pytest.param(f"{RUNTIME}/pkg/__init__.py", {RUNTIME, BUNDLE}, id="source"),
+        pytest.param(f"{BUNDLE}/agent/a.py", {BUNDLE}, id="agent"),
+    ],
+)
+@pytest.mark.parametrize("again", [pytest.param(False, id="the-next-day"), pytest.param(True, id="after-an-answer")])
+def test_one_bit_is_found_and_what_it_is_in_removed(store: Store, path: str, gone: set[str], again: bool) -> None:
+    flip(Path(store.root, path), 3)
+    assert store.tidy() == []  # sizes and times say nothing
+    damaged = found(store, TODAY if again else TOMORROW, again=again)
+    assert set(damaged) == gone
+    entry = "/".join(path.split("/")[:2])
+    assert damaged[entry].startswith(f"{path.removeprefix(entry + '/')}: wanted SHA-256 ")
+    assert set(store.entries()) == set(EVERYTHING) - gone
+    assert store.tidy() == []
+
+
+def cut_hashes(folder: Path) -> None:
+    flip(folder / HASHES, 5)
+
+
+def unread(folder: Path) -> None:
+    (folder / HASHES).write_bytes(b"\xff")
+
+
+def without_hashes(folder: Path) -> None:
+    (folder / HASHES).unlink()
+
+
+def resized(folder: Path) -> None:
+    (folder / "model").write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut_hashes, unread, without_hashes, resized, lambda folder: remove(str(folder))])
+def test_an_entry_that_cannot_be_vouched_for_is_removed(store: Store, damage: Callable[[Path], None]) -> None:
+    damage(Path(store.folder(ARTIFACT)))
+    assert set(found(store)) == {ARTIFACT, BUNDLE}
+    assert store.entries() == [RUNTIME]
+
+
+def test_the_day_is_no_part_of_what_was_sealed(store: Store) -> None:
+    (Path(store.folder(ARTIFACT)) / VERIFIED).unlink()
+    assert store.is_intact(ARTIFACT)
+    assert Verification(store, [ARTIFACT], TODAY, again=False).entries == [ARTIFACT]
+
+
+def test_it_goes_on_where_its_time_was_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("harness.agent.keeper.verify.time.monotonic", lambda: float(next(clock)))
+    flip(Path(store.folder(BUNDLE), "agent/a.py"))
+    verification, read = Verification(store, EVERYTHING, TOMORROW, again=False), list[int]()
+    damaged = dict[str, str]()
+    while verification.entries:
+        damaged |= verification.slice(limit_s=3)
+        read.append(verification.hashed)
+    assert list(damaged) == [BUNDLE]
+    assert read[-1] == 100_000 + 5000 + 6 + 6  # each file once
+    assert len(read) > 2
+
+
+def test_a_host_asks_until_nothing_is_left(store: Store) -> None:
+    flip(Path(store.folder(RUNTIME), "pkg/library.so"))
+    verification, reply = verify(None, store, entries=EVERYTHING, day=TOMORROW, again=False)
+    assert (set(reply["damaged"]), reply["left"]) == ({RUNTIME, BUNDLE}, 0)
+    assert verify(verification, store)[1]["damaged"] == {}
+
+
+@pytest.mark.parametrize("name", [SEAL, HASHES, VERIFIED])
+def test_no_file_takes_the_place_of_ours(store: Store, name: str) -> None:
+    with pytest.raises(ValueError, match="no name for a stored file"):
+        store.make("artifacts/dd", {name: arrived(store, b"x")}, [], {}, {})
+    assert store.entries() == EVERYTHING
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_hash_is_of_the_whole_file(tmp_path: Path, cached: bool) -> None:
+    content = os.urandom((2 << 20) + 7)
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_of(str(tmp_path / "file"), cached=cached) == (hashlib.sha256(content).hexdigest(), len(content))
