@@ -6,7 +6,7 @@ import io
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .agent.frames import Frame, read_frame
@@ -14,6 +14,7 @@ from .agent.illegal import MARK
 from .agent.wire import FrameError
 from .board import Board
 from .bundle import Bundle
+from .call import host_clock
 from .cell import Cell
 from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
@@ -86,6 +87,7 @@ class Deployer:
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
         with self.failures_kept(at_measured_sizes=True):
             self.board.put(self.bundle)
+            began = host_clock()
             self.live = Deployment(
                 self.board.start(self.bundle),
                 where,
@@ -102,6 +104,7 @@ class Deployer:
                 self.load = self.live.load(
                     self.bundle.entry, inputs, settings=settings, options=options, operators=operators
                 )
+            self.load = replace(self.load, host_s=host_clock() - began)
             check_settings(settings, self.load.settings, where)
         return self.live, self.load
 
