@@ -13,7 +13,7 @@ from .bundle import Bundle
 from .cell import Cell
 from .checks import Verdict
 from .counting import Count, CountingGuest
-from .errors import AgentTimeout, DeviceError, EmulatorError, LinkError, StorageError
+from .errors import AgentTimeout, DeviceError, EmulatorError, ImpossibleReport, LinkError, StorageError
 from .evidence import Evidence
 from .export.onnx import node_modules
 from .finding import Finding
@@ -69,6 +69,8 @@ class Counter:
             count = self._guest.result(cell, say)
         except (DeviceError, LinkError, EmulatorError, StorageError, AgentTimeout) as error:  # of the twin alone
             return instructions.unreachable(f"{error.what}; {error.found}".rstrip("; "))
+        except ImpossibleReport as error:
+            return instructions.refused(error.what)
         record = self.evidence[cell]
         record.notes += [note for note in count.notes if note not in record.notes]
         count = replace(count, operators=_with_modules(count.operators, self._bundles[cell.id]))

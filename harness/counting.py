@@ -15,6 +15,7 @@ file has samples, as many follow on these.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -33,10 +34,11 @@ from .deployer import Deployer
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .device import Device
 from .emulator.machine import ICOUNT_SHIFT
-from .errors import DeploymentError, EmulatorError
-from .feed import fill_bytes, kept, spread
+from .errors import DeploymentError, EmulatorError, ImpossibleReport
+from .feed import Feed, fill_bytes, kept, spread
 from .inputs import Arrays
 from .links import qemu
+from .measure import plausibility
 from .measure.content import Content, Timed, written_note
 from .model import Array
 from .prepare import prepared_measured_sets
@@ -181,7 +183,7 @@ class CountingGuest:
         content = job.content
         count = self._fitting(live, prepared_measured_sets(job.cell.file, UNCOUNTED))
         if content.prepare is None:
-            durations, _ = live.measure(spread(content.fills, 1), count, self._time_limit_s)
+            durations = self._taken(live, spread(content.fills, 1), count)
         else:
             durations = self._made(live, content, count)
         return _counted(content.spread_timed(), durations, np.arange(len(durations)))
@@ -193,7 +195,7 @@ class CountingGuest:
             sets = content.made(1 + start, min(content.made_at_a_time, count - start))
             live.keep(sets)
             feed = kept(range(len(sets)), fill_bytes(content.fills))
-            found.append(live.measure(feed, len(sets), self._time_limit_s)[0])
+            found.append(self._taken(live, feed, len(sets)))
         return np.concatenate(found)
 
     def _samples(self, live: Deployment, content: Content) -> Timed:
@@ -204,10 +206,19 @@ class CountingGuest:
         durations, numbers = [], []
         for chosen, order in content.portions(content.sequence(0, count)):
             live.keep([content.samples[number] for number in chosen])
-            taken, _ = live.measure(kept(order, content.set_bytes), len(order), self._time_limit_s)
+            taken = self._taken(live, kept(order, content.set_bytes), len(order))
             durations.append(taken)
             numbers.append(np.array(chosen)[order][: len(taken)])
         return _counted(content.samples_timed(), np.concatenate(durations), np.concatenate(numbers))
+
+    def _taken(self, live: Deployment, feed: Feed, count: int) -> Array:
+        durations, said = live.measure(feed, count, self._time_limit_s)
+        # The guest's clock goes by its instructions, not by time: the host's says nothing of it.
+        call = replace(live.last_call, host_s=math.inf)
+        budget_s = self._time_limit_s
+        if reason := plausibility.of_durations(durations, said, call, asked=count, budget_s=budget_s):
+            raise ImpossibleReport(reason, where=live.where)
+        return durations
 
     def _fitting(self, live: Deployment, sets: Sequence[Arrays]) -> int:
         """How many are counted, after so many that are not."""

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .agent.frames import Frame, read_frame
@@ -15,6 +15,7 @@ from .agent.illegal import MARK
 from .agent.wire import FrameError
 from .board import Board
 from .bundle import Bundle
+from .call import host_clock
 from .cell import Cell
 from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
@@ -115,6 +116,7 @@ class Deployer:
         where = f"{self.cell.file.name} on {self.cell.device.name}, backend {self.cell.backend.name}"
         with self.failures_kept(at_measured_sizes=True):
             self.board.put(self.bundle)
+            began = host_clock()
             self.live = Deployment(
                 self.board.start(self.bundle),
                 where,
@@ -131,6 +133,7 @@ class Deployer:
                 self.load = self.live.load(
                     self.bundle.entry, inputs, settings=settings, options=options, operators=operators
                 )
+            self.load = replace(self.load, host_s=host_clock() - began)
             check_settings(settings, self.load.settings, where)
         self.begun = True
         return self.live, self.load

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from .agent.frames import Array, Frame, encode, read_frame
 from .agent.illegal import MARK
 from .agent.wire import FrameError
+from .call import Call, host_clock
 from .death import Death, describe_status
 from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, InputFailure, LinkLost, ProtocolError
 from .export.binding import Binding
@@ -59,6 +61,8 @@ class LoadReport:
         settings: what was really set, such as threads.
         first: the outputs of the first inference.
         first_ns: what the first inference took.
+        call: the call that loaded, by both clocks.
+        host_s: from before the process was started until this came, by the host's clock.
     """
 
     load_ns: int
@@ -68,6 +72,8 @@ class LoadReport:
     settings: Mapping[str, Any]
     first: tuple[Array, ...]
     first_ns: int = 0
+    call: Call | None = None
+    host_s: float = math.inf
 
 
 @dataclass
@@ -98,6 +104,8 @@ class Deployment:
     greeting: str = ""
     alive: bool = True
     last_used: float = field(default_factory=time.monotonic)
+    # The last call that was answered, by both clocks.
+    last_call: Call = field(default_factory=lambda: Call(math.inf, 0))
     # Inputs that the model was seen to write into, by their names.
     written: tuple[str, ...] = ()
     # Of an artifact whose inputs and outputs are not called and ordered as the model's: all that is said here is as the
@@ -152,6 +160,7 @@ class Deployment:
             said["settings"],
             tuple(first),
             said["first_ns"],
+            self.last_call,
         )
 
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
@@ -223,6 +232,8 @@ class Deployment:
     ) -> tuple[Array, dict[str, Any]]:
         """Durations of inferences in nanoseconds, int64[at most samples], and the device's state before and after.
 
+        As the device reports them: whoever uses them looks whether they can be true (harness.measure.plausibility).
+
         Args:
             feed: where its inputs come from; or sets of them, which are taken in turn.
             keep: under this name the agent keeps the reply, until the next request shows that it has arrived.
@@ -234,7 +245,7 @@ class Deployment:
     def measured(self, reply: Frame) -> tuple[Array, dict[str, Any]]:
         """What measure returns, from its reply: also from one that was kept on the device, and collected."""
         self.device_time.seconds += (reply.header["elapsed_ns"] - reply.header["making_ns"]) / 1e9
-        return reply.tensors[0].astype(np.int64), reply.header
+        return reply.tensors[0] if reply.tensors else np.empty(0, np.int64), reply.header
 
     def profile(self, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:
         """Which operators cost what: "operator", "name", "calls", "ns" of an inference, by the runtime over so many."""
@@ -273,7 +284,7 @@ class Deployment:
             header, tensors = self.binding.request(header, tensors)
         if not self.alive:
             raise AgentDied("the deployment has ended", where=self.where)
-        deadline = time.monotonic() + limit_s + GRACE_S
+        deadline, began = time.monotonic() + limit_s + GRACE_S, host_clock()
         try:
             for part in encode({**header, "limit_s": int(limit_s) + 1}, tensors):
                 self.channel.send(part, deadline)
@@ -285,6 +296,8 @@ class Deployment:
             raise self._lost(operation, lost) from lost
         reply = self._receive(limit_s, operation)
         self.last_used = time.monotonic()
+        travelled = sum(tensor.nbytes for tensor in (*tensors, *reply.tensors))
+        self.last_call = Call(host_clock() - began, reply.header.get("elapsed_ns"), travelled)
         if (written := reply.header.get("written")) is not None:
             self.written = tuple(self.binding.models_names(written) if self.binding is not None else written)
         if reply.header.get("input"):

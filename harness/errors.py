@@ -19,6 +19,7 @@
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
         ├── ProtocolError      what it sent is not a frame
+        ├── ImpossibleReport   what it reports of a measurement cannot be true
         ├── InputFailure       it could not make an input that was asked for
         └── AgentFailure       it answered that an operation failed
 
@@ -147,6 +148,10 @@ class AgentTimeout(DeploymentError):
 
 class ProtocolError(DeploymentError):
     """What the agent sent is not a frame."""
+
+
+class ImpossibleReport(DeploymentError):
+    """What the device reports of a measurement cannot be true: nothing was measured (issue 17)."""
 
 
 class InputFailure(DeploymentError):

@@ -236,7 +236,7 @@ class Run:
         if cell.device.emulated:
             with self.progress.task(f"measuring {cell.id}"), deployer.failures_kept(at_measured_sizes=True):
                 sets = prepared_measured_sets(cell.file, MEMORY_SETS)
-                return self._measured(cell, deployer, take_memory(deployer, sets))
+                return self._measured(cell, deployer, take_memory(deployer, sets, _memory_mib(deployer)))
         announced = False
         with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept(at_measured_sizes=True):
 
@@ -254,7 +254,8 @@ class Run:
             rate = cell.limit_value("deadline_miss_rate")
             needed = samples_for_proportion(rate) if rate is not None and 0 < rate < 1 else 0
             limit_s = self.options.time_limit_s
-            measured = take_samples(deployer, content, limit_s, report, at_least=max(ENOUGH, needed))
+            at_least, board_mib = max(ENOUGH, needed), _memory_mib(deployer)
+            measured = take_samples(deployer, content, limit_s, report, at_least=at_least, board_mib=board_mib)
         return self._measured(cell, deployer, measured)
 
     def count(self, cell: Cell, deployer: Deployer) -> Finding:
@@ -332,6 +333,11 @@ class Run:
         if self._board is not None:
             self._board.close()
         self._board = None
+
+
+def _memory_mib(deployer: Deployer) -> float | None:
+    found: float | None = deployer.board.facts.get("memory_mib")
+    return found
 
 
 def _longer(seconds: float) -> str:

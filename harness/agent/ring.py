@@ -91,7 +91,8 @@ class Ring:
 
     Attributes:
         making_ns: what it took to make inputs, and to compare them afterwards.
-        untimed: how many inferences were run to warm the caches.
+        untimed: how many inferences were run to warm the caches; untimed_ns: what they took.
+        began_ns: when the first inputs were asked for, by the clock.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class Ring:
             raise ValueError(f"wanted a ring of at least one set; found {size!r}")
         self.engine, self.names, self.source, self.size = engine, list(names), source, size
         self.written: set[str] = set()
-        self.making_ns, self.untimed = 0, 0
+        self.making_ns, self.untimed, self.untimed_ns = 0, 0, 0
+        self.began_ns = 0
         self._warms = untimed
         self._slots: list[Any] = []
         self._made: list[tuple[list[Array], list[Array]]] = []  # what was asked for, and its copies, for each slot
@@ -115,6 +117,7 @@ class Ring:
     def renew(self, wanted: int) -> list[Any]:
         """Prepared inputs for the next inferences, at most so many, each to be run once."""
         start = time.perf_counter_ns()
+        self.began_ns = self.began_ns or start
         self._compare()
         self._slots, self._made = [], []  # let go of them first: there may be no room for both
         count = min(wanted, self.size)
@@ -145,6 +148,7 @@ class Ring:
         self.engine.run(self._slots[-1])
         stop = time.perf_counter_ns()
         self.untimed += 1
+        self.untimed_ns += stop - start
         self._warms = stop - start < SHORT_NS
         self.written |= written(self.names, *self._made[-1])
         self._slots[-1] = self._prepared(len(self._slots) - 1)

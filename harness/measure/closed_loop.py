@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..agent.frames import Frame
+from ..call import Call, host_clock
 from ..deployment import Deployment, LoadReport
-from ..errors import LinkLost
+from ..errors import ImpossibleReport, LinkLost
 from ..feed import Feed, fill_bytes, kept, spread
 from ..model import Array
+from . import plausibility
 from .content import Content, Timed
 
 # A call to the agent lasts about so long: progress is seen, and a link that drops loses little.
@@ -44,6 +46,7 @@ class ClosedLoop:
     Attributes:
         report: called after each call to the device.
         states: of each call, the device's state "before" and "after" it.
+        calls: those that timed, by both clocks; none that went over a link that was lost meanwhile.
     """
 
     deployment: Deployment
@@ -51,6 +54,7 @@ class ClosedLoop:
     content: Content
     report: Callable[[], None]
     states: list[Mapping[str, Any]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     _sent: int = 0  # inputs that the host made, and what it took
     _sent_s: float = 0.0
     _median_s: float = 0.0  # of an inference on the spread ones, when it was warm
@@ -62,7 +66,11 @@ class ClosedLoop:
             timed.numbers.append(np.empty(0, np.int64))
 
     def warm_up(self, timed: Timed, budget_s: float) -> Mapping[str, Any]:
-        """Infer until it no longer gets faster; sets the pace where there is none yet."""
+        """Infer until it no longer gets faster; sets the pace where there is none yet.
+
+        Raises:
+            ImpossibleReport: what the device says of it cannot be true.
+        """
         if timed.given:
             chosen, order = next(self.content.portions(self.content.sequence(0, timed.given)))
             self._keep(chosen)
@@ -71,6 +79,7 @@ class ClosedLoop:
             feed, share = self._spread_warm_up(), self.content.ring_share()
         sending_s = self._sent_s / max(self._sent, 1) if not timed.given else 0.0
         warm_up = self.deployment.warm_up(feed, budget_s)
+        self._refuse(plausibility.of_warm_up(warm_up, self.deployment.last_call, budget_s))
         median_s = warm_up["median_ns"] / 1e9
         untimed_s = median_s * share if median_s < SHORT_S else 0.0
         self._median_s = self._median_s if timed.given else median_s
@@ -97,6 +106,7 @@ class ClosedLoop:
 
         Raises:
             LinkLost: what the device kept is there all the same.
+            ImpossibleReport: what the device says of them cannot be true.
         """
         end = time.monotonic() + budget_s
         if quota and timed.given:
@@ -151,17 +161,28 @@ class ClosedLoop:
     def _call(self, timed: Timed, feed: Feed, numbers: Array, end: float) -> int:
         """Returns how many were timed."""
         name = self.source.result_name()
-        began = time.monotonic()
+        budget_s, began = max(end - time.monotonic(), 0.0), host_clock()
         try:
-            durations, said = self.deployment.measure(feed, len(numbers), max(end - began, 0.0), name)
+            durations, said = self.deployment.measure(feed, len(numbers), budget_s, name)
         except LinkLost:
             if (frame := self.source.collect(name)) is not None:
-                self._note(timed, *self.deployment.measured(frame), numbers)
+                durations, said = self.deployment.measured(frame)
+                with_outage = Call(host_clock() - began, said.get("elapsed_ns"))
+                self._note(timed, durations, said, numbers, call=with_outage, budget_s=budget_s)
             raise
-        self._note(timed, durations, said, numbers)
+        self._note(timed, durations, said, numbers, call=self.deployment.last_call, budget_s=budget_s)
+        self.calls.append(self.deployment.last_call)
         return len(durations)
 
-    def _note(self, timed: Timed, durations: Array, said: Mapping[str, Any], numbers: Array) -> None:
+    def _refuse(self, reason: str) -> None:
+        if reason:
+            raise ImpossibleReport(reason, where=self.deployment.where)
+
+    def _note(
+        self, timed: Timed, durations: Array, said: Mapping[str, Any], numbers: Array, *, call: Call, budget_s: float
+    ) -> None:
+        asked = len(numbers)
+        self._refuse(plausibility.of_durations(durations, said, call, asked=asked, budget_s=budget_s))
         timed.blocks[-1] = np.concatenate([timed.blocks[-1], durations])
         timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
         timed.spent_s += said["elapsed_ns"] / 1e9

@@ -94,3 +94,8 @@ def _too_few(found: str, needed: int, what: str) -> str:
 def unreachable(reason: str) -> Finding:
     """The counting guest did not come up, or was lost: nothing is known of the model."""
     return Finding(INSTRUCTIONS, missing=f"the board that counts is not there: {reason}")
+
+
+def refused(reason: str) -> Finding:
+    """What the guest reported cannot be true."""
+    return Finding(INSTRUCTIONS, missing=reason)

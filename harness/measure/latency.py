@@ -14,7 +14,7 @@ from ..model import Array
 from . import quantiles
 from .content import UNIFORM
 from .figures import Figures, Misses, Quantile, Rule, figures, worse
-from .sampling import Measurement
+from .sampling import DURATIONS, Measurement
 
 P50 = Metric("latency_p50_ms", "ms", "half of all inferences are faster", wall_clock=True)
 P90 = Metric("latency_p90_ms", "ms", "nine of ten inferences are faster", wall_clock=True)
@@ -51,6 +51,8 @@ def published(measured: Measurement, limit: float | None) -> tuple[Array, dict[s
 
     Never noise and samples together, for their quantiles are nobody's.
     """
+    if DURATIONS in measured.impossible:
+        return np.empty(0), {}
     found = latency(measured, P99, "", limit)
     name = found.details.get("content", UNIFORM)
     (durations,) = (timed.values for timed in measured.contents if timed.name == name)
@@ -86,8 +88,10 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
 
 def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Finding:
     each = [figures(timed, rule) for timed in measured.contents]
+    if impossible := measured.impossible.get(DURATIONS):  # kept, for whoever wants to see it; but no figure of it
+        return Finding(metric, samples=measured.count, raw=raw, missing=impossible)
     if not measured.count:
-        return Finding(metric, missing="no sample was taken")
+        return Finding(metric, missing=measured.interruption or "no sample was taken")
     judged = worse(each, rule.limit)
     return Finding(
         metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..finding import Finding
 from ..limits import Metric
-from .sampling import PROCESSES, Measurement
+from .sampling import LOAD, PROCESSES, Measurement
 
 LOAD_TIME = Metric(
     "load_time_s",
@@ -18,6 +18,8 @@ METRICS = (LOAD_TIME,)
 
 def load_time(measured: Measurement) -> Finding:
     """The best of the processes; the files had been read before, so they come from the page cache."""
+    if impossible := measured.impossible.get(LOAD):
+        return Finding(LOAD_TIME, missing=impossible)
     seconds = [load.load_ns / 1e9 for load in measured.loads]
     if not seconds:
         return Finding(LOAD_TIME, missing="no process was loaded")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..finding import Finding
 from ..limits import Metric
-from .sampling import Measurement
+from .sampling import MEMORY, Measurement
 
 PEAK = Metric("memory_peak_mib", "MiB", "the serving process's largest resident set (VmHWM)", device_limit=True)
 METRICS = (PEAK,)
@@ -15,6 +15,8 @@ def memory_peak(measured: Measurement) -> Finding:
 
     Every process runs the same program on the same inputs, so the largest seen stands as the bound.
     """
+    if impossible := measured.impossible.get(MEMORY):
+        return Finding(PEAK, missing=impossible)
     if not measured.memory_peak_kib:
         return Finding(PEAK, missing=measured.interruption or "no process came to its end")
     largest = max(measured.memory_peak_kib)

@@ -5,6 +5,7 @@ All that needs a fresh process comes from the same ones: load time, memory, late
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..call import Call
 from ..deployment import LoadReport
-from ..errors import LinkLost
+from ..errors import ImpossibleReport, LinkLost
 from ..inputs import Arrays
 from ..model import Array
-from . import validity
+from . import plausibility, validity
 from .closed_loop import ClosedLoop, Source
 from .content import SAMPLES, UNIFORM, Content, Timed
 from .quantiles import samples_needed
@@ -39,6 +41,9 @@ EMULATED_INFERENCES = 8
 # So many times a dropped connection costs a process more.
 LOST_ALLOWED = 2
 
+# What a device may report that cannot be true.
+DURATIONS, LOAD, MEMORY = "durations", "load", "memory"
+
 Report = Callable[[int, int, float], None]
 
 
@@ -56,6 +61,9 @@ class Measurement:
         states: the device's state before the first and after the last sample of each process.
         lost: why, each time that the connection dropped.
         written: inputs that the model wrote into.
+        calls: those that timed, by both clocks.
+        idle_s: what a call that does nothing took, the quickest of them.
+        impossible: of DURATIONS, LOAD, MEMORY, why the device's report of it cannot be true: it was not measured then.
     """
 
     uniform: Timed = field(default_factory=lambda: Timed(UNIFORM))
@@ -67,6 +75,14 @@ class Measurement:
     states: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     written: tuple[str, ...] = ()
+    calls: list[Call] = field(default_factory=list)
+    idle_s: float = math.inf
+    impossible: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, quantity: str, reason: str) -> None:
+        """Keep the first reason, if it is one, for which a quantity was not measured."""
+        if reason:
+            self.impossible.setdefault(quantity, reason)
 
     @property
     def contents(self) -> list[Timed]:
@@ -90,7 +106,9 @@ class Measurement:
 
     @property
     def interruption(self) -> str:
-        """That there is less than was wanted because the connection dropped."""
+        """That there is less than was wanted because the connection dropped, or the device's times were refused."""
+        if DURATIONS in self.impossible:
+            return self.impossible[DURATIONS]
         return f"the connection dropped {len(self.lost)} times: {self.lost[-1]}" if self.lost else ""
 
     @property
@@ -142,12 +160,18 @@ class Measurement:
 
 
 def take_samples(
-    source: Source, content: Content, time_limit_s: float, report: Report, *, at_least: int = ENOUGH
+    source: Source,
+    content: Content,
+    time_limit_s: float,
+    report: Report,
+    *,
+    at_least: int = ENOUGH,
+    board_mib: float | None = None,
 ) -> Measurement:
     """Measure one cell.
 
     When the connection drops, what the agent kept is collected, and another process takes the place of the lost one,
-    a few times. What was taken until then counts in any case.
+    a few times. What was taken until then counts in any case. Times that cannot be true end it.
 
     Args:
         at_least: how many samples the limits need, however long they take.
@@ -156,6 +180,7 @@ def take_samples(
         time_limit_s: for all of it, loading included; at least one sample is taken.
         report: is told (samples done, samples wanted, seconds that are left) as it goes on; beforehand by what the
             first inference took.
+        board_mib: the device's memory.
 
     Raises:
         LinkError: the device could not be reached, and there is no sample.
@@ -165,16 +190,35 @@ def take_samples(
     while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
         try:
             _use_process(measured, source, content, report, end=end, to_come=to_come, at_least=at_least)
+        except ImpossibleReport as error:
+            measured.refuse(DURATIONS, error.what)
+            break
         except LinkLost as error:
             measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
             if len(measured.lost) > LOST_ALLOWED:
                 if not measured.count:
                     raise
                 break
+    _look_back(measured, board_mib)
     return measured
 
 
-def take_memory(source: Source, sets: list[Arrays]) -> Measurement:
+def _look_back(measured: Measurement, board_mib: float | None) -> None:
+    """Look at all processes together: what one call does not show."""
+    for timed in measured.contents:
+        for durations in timed.blocks:
+            measured.refuse(DURATIONS, plausibility.of_clock(durations))
+    measured.refuse(DURATIONS, plausibility.of_rate(measured.calls, measured.idle_s))
+    for load in measured.loads:
+        measured.refuse(LOAD, plausibility.of_load(load.load_ns, load.first_ns, load.call, load.host_s))
+    if LOAD not in measured.impossible:
+        loads = [load.call for load in measured.loads if load.call is not None]
+        measured.refuse(LOAD, plausibility.of_rate(loads, measured.idle_s))
+    for steps, peak in zip(measured.memory_steps_kib, measured.memory_peak_kib, strict=True):
+        measured.refuse(MEMORY, plausibility.of_memory(steps, peak, board_mib))
+
+
+def take_memory(source: Source, sets: list[Arrays], board_mib: float | None = None) -> Measurement:
     """Measure what does not need a clock, on a board whose clock says nothing: one process, a few inferences.
 
     A connection that drops costs another process, once.
@@ -183,11 +227,13 @@ def take_memory(source: Source, sets: list[Arrays]) -> Measurement:
         LinkError: the device could not be reached.
     """
     try:
-        return _memory(source, sets)
+        measured = _memory(source, sets)
     except LinkLost as error:
         measured = _memory(source, sets)
         measured.lost.append(error.what)
-        return measured
+    for steps, peak in zip(measured.memory_steps_kib, measured.memory_peak_kib, strict=True):
+        measured.refuse(MEMORY, plausibility.of_memory(steps, peak, board_mib))  # its clock is not believed anyway
+    return measured
 
 
 def _memory(source: Source, sets: list[Arrays]) -> Measurement:
@@ -237,7 +283,9 @@ def _use_process(
             if loop.states:
                 measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
             measured.written = tuple(dict.fromkeys([*measured.written, *deployment.written]))
+            measured.calls += loop.calls
         measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
+        measured.idle_s = min(measured.idle_s, deployment.last_call.host_s)
         measured.memory_steps_kib.append(load.memory_kib)
 
 

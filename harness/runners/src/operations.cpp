@@ -182,11 +182,14 @@ Reply Operations::measure(const Frame& request) {
     auto durations = timed_loop([&](Prepared& set) { engine.run(set); },
                                 [&](std::size_t wanted) -> const Sets& { return ring.renew(wanted); },
                                 header.at("samples"), header.at("budget_ns"));
+    const auto loop_ns = now_ns() - ring.began();
     auto after = device_state();
     note(ring.close());
     return {{{"before", std::move(before)},
              {"after", std::move(after)},
+             {"loop_ns", loop_ns},
              {"making_ns", ring.making()},
+             {"untimed_ns", ring.untimed_ns()},
              {"untimed", ring.untimed()}},
             {int64_tensor(std::move(durations))}};
 }

@@ -72,6 +72,7 @@ Ring::Ring(Engine& engine, std::vector<std::string> names, Source source, std::s
 
 const Sets& Ring::renew(std::size_t wanted) {
     const auto start = now_ns();
+    if (began_ == 0) began_ = start;
     compare();
     slots_.clear();  // let go of them first: there may be no room for both
     made_.clear();
@@ -110,6 +111,7 @@ void Ring::warm() {
     engine_.run(*slots_.back());
     const auto stop = now_ns();
     ++untimed_;
+    untimed_ns_ += stop - start;
     warms_ = stop - start < short_ns;
     auto& made = made_.back();
     note_written(names_, made.asked, made.copies, written_);

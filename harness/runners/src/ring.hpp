@@ -67,7 +67,11 @@ public:
     std::set<std::string> close();
 
     [[nodiscard]] Nanoseconds making() const { return making_; }
+    // How many inferences were run to warm the caches, and what they took.
     [[nodiscard]] std::int64_t untimed() const { return untimed_; }
+    [[nodiscard]] Nanoseconds untimed_ns() const { return untimed_ns_; }
+    // When the first inputs were asked for, by the clock.
+    [[nodiscard]] Nanoseconds began() const { return began_; }
 
 private:
     // What was asked for, and its copies.
@@ -86,7 +90,9 @@ private:
     std::size_t size_;
     bool warms_;
     Nanoseconds making_ = 0;
+    Nanoseconds began_ = 0;
     std::int64_t untimed_ = 0;
+    Nanoseconds untimed_ns_ = 0;
     std::set<std::string> written_;
     Sets slots_;
     std::vector<Made> made_;
