@@ -28,7 +28,7 @@ terminal; see harness.printable.
 
 from __future__ import annotations
 
-from .printable import LINE, printable_lines
+from .printable import LINE, printable, printable_lines
 
 
 class HilgateError(Exception):
@@ -60,7 +60,9 @@ class HilgateError(Exception):
         lines = [printable_lines(self.what, LINE, indent="  ")]
         for label, text in details:
             if text:
-                lines.append(f"  {label + ':':<8}" + printable_lines(text.strip(), indent=" " * 10))
+                one = label == "where"  # a path may have newlines, too: they belong to it
+                shown = printable(text) if one else printable_lines(text.strip(), indent=" " * 10)
+                lines.append(f"  {label + ':':<8}{shown}")
         return "\n".join(lines)
 
 

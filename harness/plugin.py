@@ -27,7 +27,7 @@ from .evidence import FILE, JUNIT, Evidence
 from .options import WITH_VALUES, add_options, read_options
 from .plan import check_baselines, close_processes, plan_cells
 from .printable import printable, printable_lines
-from .report.pytest_report import make_printable
+from .report.pytest_report import InternalErrors, make_printable
 from .report.terminal import STYLES, remark_on_local, render, unjudged
 from .run import Run, add_unsaid
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
@@ -75,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "selected": config.option.keyword if config.stash[NARROWED] else None,
         "narrowed": config.stash[NARROWED],
     }
+    config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
         config.option.xmlpath = str(options.evidence / JUNIT)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
+import traceback
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,4 +81,8 @@ def cli(ctx: click.Context, devices: Path | None) -> None:
 
 def main() -> None:
     """The program."""
-    cli(prog_name="hilgate")
+    try:
+        cli(prog_name="hilgate")
+    except Exception:  # noqa: BLE001  # a defect of ours; what it quotes may be a board's all the same
+        click.echo(printable_lines(traceback.format_exc(), indent="  "), err=True)
+        sys.exit(1)

@@ -17,7 +17,8 @@ PERFORMANCE = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/
 
 def say(line: str = "", *, err: bool = False, **style: Any) -> None:
     """Print a line, or several, that any terminal can show, and none obeys; in a style as click.style takes it."""
-    line = printable_lines(line)
+    above = len(line) - len(line.lstrip("\n"))  # empty lines of ours
+    line = "\n" * above + printable_lines(line[above:], indent="  ")
     try:
         line.encode((sys.stderr if err else sys.stdout).encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -26,11 +26,26 @@ def make_printable(report: pytest.TestReport) -> None:
         path, line, reason = said
         report.longrepr = (path, line, printable(reason))
     elif isinstance(said, ExceptionRepr):
-        chain = said.chain if isinstance(said, ExceptionChainRepr) else [(said.reprtraceback, said.reprcrash, None)]
-        for traceback, crash, _ in chain:
-            _change(traceback)
-            if crash is not None:
-                crash.message = printable_lines(crash.message, indent=INDENT)
+        _make_printable(said)
+
+
+class InternalErrors:
+    """A plugin for a HIL run: shows what ends pytest itself, a defect of ours, which may quote a device."""
+
+    @staticmethod
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(excrepr: object) -> None:
+        """Before pytest prints it."""
+        if isinstance(excrepr, ExceptionRepr):
+            _make_printable(excrepr)
+
+
+def _make_printable(said: ExceptionRepr) -> None:
+    chain = said.chain if isinstance(said, ExceptionChainRepr) else [(said.reprtraceback, said.reprcrash, None)]
+    for traceback, crash, _ in chain:
+        _change(traceback)
+        if crash is not None:
+            crash.message = printable_lines(crash.message, indent=INDENT)
 
 
 def _indented(content: str) -> str:
@@ -42,8 +57,9 @@ def _change(traceback: ReprTraceback) -> None:
     for entry in traceback.reprentries:
         # Joined: what one exception says is cut as a whole.
         if isinstance(entry, ReprEntryNative):  # its lines end with newlines of their own
-            entry.lines = [printable_lines("".join(entry.lines), PRINTED)]
+            entry.lines = [printable_lines("".join(entry.lines), PRINTED, indent=INDENT)]
         elif isinstance(entry, ReprEntry):
-            entry.lines = printable_lines("\n".join(entry.lines), PRINTED).split("\n")
+            indent = INDENT if entry.style == "value" else ""  # in the others each line has pytest's own mark
+            entry.lines = printable_lines("\n".join(entry.lines), PRINTED, indent=indent).split("\n")
             if entry.reprlocals is not None:
                 entry.reprlocals.lines = [printable(line) for line in entry.reprlocals.lines]

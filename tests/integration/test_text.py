@@ -172,7 +172,7 @@ def test_a_terminal_shows_and_obeys_nothing(shown: Shown) -> None:
     "said",
     [
         pytest.param(r"ValueError: \x1b[2J\x1b[H[red]all is well[/red]", id="a model's exception"),
-        pytest.param(r"raises\x1b[2J\x1b[H", id="a file's name"),
+        pytest.param(r"raises\x1b[2J\x1b[H\nverdict: PASS\u202e.py", id="a file's name"),
         pytest.param(r"lies: [red]a[/red] \x1b[2J board\u202e", id="a description"),
         pytest.param(r"RuntimeError: \x1b[2J\x1b[H", id="a device's traceback"),
         pytest.param(r"its stderr ends:", id="a device's stderr"),

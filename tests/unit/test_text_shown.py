@@ -17,7 +17,7 @@ from rich.console import Console
 from harness.backends import load_backend
 from harness.cell import Cell
 from harness.checks import Check, Verdict
-from harness.cli import cli
+from harness.cli import cli, main
 from harness.cli.device_file import device_text
 from harness.cli.report import FAILED, shown
 from harness.cli.report import Check as Examined
@@ -34,7 +34,7 @@ from harness.parity.comparison import Expected
 from harness.parity.replay import write_replay
 from harness.printable import printable_lines
 from harness.progress import ProgressBars
-from harness.report.pytest_report import make_printable
+from harness.report.pytest_report import InternalErrors, make_printable
 from harness.report.terminal import render
 from tests.unit.test_printable import hidden
 
@@ -100,7 +100,7 @@ def test_progress_shows_markup_as_it_stands(monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_a_command_prints_no_character_that_a_terminal_obeys(capfd: pytest.CaptureFixture[str]) -> None:
-    for line in (*table([[FAKED, "b"], ["c", FAKED]]), *shown(Examined("CPU", FAILED, FAKED, FAKED))):
+    for line in (FAKED, f"\nnext: {FAKED}", *table([[FAKED, FAKED]]), *shown(Examined("CPU", FAILED, FAKED, FAKED))):
         say(line)
     lines = capfd.readouterr().out.split("\n")
     assert hidden("".join(lines)) == set()
@@ -160,7 +160,31 @@ def test_what_pytest_says_of_an_exception_is_shown_and_keeps_its_lines() -> None
         text = report.longreprtext + "".join(content for _, content in report.sections)
         assert hidden(text) <= {"\n"}
         assert r"ValueError: \x1b[2J" in text or style == "value"
+        assert "\nverdict" not in text
         assert report.sections == [("Captured stdout call", printable_lines("  fine\n" + FAKED, indent="  "))]
+
+
+def test_what_ends_pytest_itself_is_shown() -> None:
+    with pytest.raises(ValueError, match="all is well") as error:
+        raise ValueError(FAKED)
+    said = error.getrepr(style="native")
+    InternalErrors.pytest_internalerror(said)
+    assert hidden(str(said)) <= {"\n"}
+
+
+def test_a_defect_of_a_command_is_told_as_it_may_be_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> None:
+        raise KeyError(FAKED, ValueError(FAKED)) from ValueError(FAKED)
+
+    monkeypatch.setattr("harness.cli.cli", broken)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    text = capsys.readouterr().err
+    assert r"ValueError: \x1b[2J" in text
+    assert hidden(text) <= {"\n"}
 
 
 def test_why_a_test_is_skipped_is_one_line() -> None:
