@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,12 @@ def shown(text: object) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text))
 
 
+def complain(kind: Any, error: Any, where: Any) -> None:
+    """Print a traceback of the same: a runtime quotes the artifact's names."""
+    for line in "".join(traceback.format_exception(kind, error, where)).rstrip().split("\n"):
+        print(shown(f"  {line}"), file=sys.stderr)
+
+
 def main() -> int:
     """Exit status 1 where the difference is still there."""
     case = json.loads((HERE / "case.json").read_text(encoding="utf-8"))
@@ -216,4 +223,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.excepthook = complain
     sys.exit(main())

@@ -70,6 +70,7 @@ elif "agent" in words:
 os.execv(sys.executable, [sys.executable, *words])
 '''
 DEVICES = ("lies", "refuses", "dies")
+FILES = (f"raises{SCREEN}\nverdict: PASS\u202e.py", "warns.py")
 
 RAISES = """
     import sys
@@ -87,6 +88,7 @@ DEVICE = """
     extends = "local"
     [device]
     description = "[red]a[/red] \\u001b[2J board\\u202e"
+    backends = ["onnxruntime"]
     [runtime]
     environment = "@ENVIRONMENT@"
 """
@@ -146,18 +148,23 @@ def on_terminal(project: Project, *arguments: str) -> Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    """One run for all: a model that warns and one that raises, on a board that lies, one that refuses, one that
-    dies."""
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A model that warns and one that raises; a board that lies, one that refuses, one that dies."""
     project = Project(tmp_path_factory.mktemp("text"))
     project.write("pytest.ini", "[pytest]\n")
-    files = (f"raises{SCREEN}\nverdict: PASS\u202e.py", "warns.py")
-    for file, text in zip(files, (RAISES, WARNS), strict=True):
+    for file, text in zip(FILES, (RAISES, WARNS), strict=True):
         project.write(file, text.replace("@FAKED@", repr(FAKED)))
     for name in DEVICES:
         write_device(project, name)
-    chosen = [word for name in DEVICES for word in ("--device", name)] + [f"--model={file}" for file in files]
-    return on_terminal(project, "--backend", "onnxruntime", "-k", "load_time or artifact", *chosen)
+    return project
+
+
+@pytest.fixture(scope="module")
+def shown(project: Project) -> Shown:
+    """One run for all: a cell on each board, and the model that raises."""
+    chosen = [word for name in DEVICES for word in ("--device", name)] + [f"--model={file}" for file in FILES]
+    tests = "load_time and not (raises and (refuses or dies))"
+    return on_terminal(project, "-k", tests, *chosen)
 
 
 def test_a_terminal_shows_and_obeys_nothing(shown: Shown) -> None:
@@ -195,9 +202,25 @@ def test_the_evidence_has_it_as_it_was_said(shown: Shown) -> None:
     assert [fingerprint[key] for key in ("cpu", "board", "serial", "kernel")] == [FAKED] * 4
     assert {name: cell["verdict"] for name, cell in shown.cells.items()} == {
         ("raises", "lies"): "FAIL",
-        ("raises", "refuses"): "FAIL",
-        ("raises", "dies"): "FAIL",
         ("warns", "lies"): "MEASURED",
         ("warns", "refuses"): "FAIL",
         ("warns", "dies"): "FAIL",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(
+            ["doctor", "lies", "--offline"],
+            r"CPU                      \x1b[2J\x1b[H[red]all is well[/red]",
+            id="doctor",
+        ),
+        pytest.param(["devices", "--no-probe"], "lies", id="devices"),
+    ],
+)
+def test_the_commands_show_what_a_board_says(project: Project, words: list[str], said: str) -> None:
+    done = project.run_command([sys.executable, "-c", "from harness.cli import main; main()", *words])
+    assert said in done.output
+    assert hidden(done.output) <= {"\n"}
+    assert not [line for line in done.output.split("\n") if line.startswith("verdict")]

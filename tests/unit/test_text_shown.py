@@ -150,6 +150,16 @@ def test_a_replay_prints_a_models_words_as_they_may_be_shown(
     assert "\nverdict" not in text
 
 
+def test_what_a_replay_dies_of_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="all is well") as error:
+        raise ValueError(FAKED)
+    replay_program.complain(error.type, error.value, error.tb)
+    text = capsys.readouterr().err
+    assert hidden(text) <= {"\n"}
+    assert r"ValueError: \x1b[2J" in text
+    assert "\nverdict" not in text
+
+
 def test_what_pytest_says_of_an_exception_is_shown_and_keeps_its_lines() -> None:
     with pytest.raises(ValueError, match="all is well") as error:
         raise ValueError(FAKED)
