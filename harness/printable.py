@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import accumulate
 
 # Of a line, and of a text of several lines: a traceback, what a compiler said.
 LINE = 2_000
@@ -40,12 +41,12 @@ def printable(text: str, limit: int = LINE) -> str:
     """Show a text as one line, of at most so many characters: a newline in it is "\\n", and what is left out is
     counted."""
     limit = max(limit, 2 * REMARK)
-    shown = _inert(_visible(text[: limit + 1]).replace("\n", r"\n"))
-    more = max(len(text) - limit - 1, 0)
-    if len(shown) <= limit and not more:
-        return shown
-    kept = limit - REMARK
-    return f"{shown[:kept]}… ({_count(len(shown) - kept + more)})"
+    beginning = _inert(text[: limit + 1])
+    pieces = [r"\n" if piece == "\n" else piece for piece in _pieces(beginning)]
+    if len(text) <= limit and sum(map(len, pieces)) <= limit:
+        return "".join(pieces)
+    kept = _fitting(pieces, limit - REMARK)
+    return f"{''.join(pieces[:kept])}… ({_count(len(text) - kept)})"
 
 
 def printable_lines(text: str, limit: int = TEXT, *, indent: str = "") -> str:
@@ -57,16 +58,20 @@ def printable_lines(text: str, limit: int = TEXT, *, indent: str = "") -> str:
     limit = max(limit, 2 * REMARK)
     if len(text) <= 2 * limit:
         first = last = _indented(_lines(text), indent)
-        if len(first) <= limit:
-            return first
+        if sum(map(len, first)) <= limit:
+            return "".join(first)
         whole = len(first)
     else:
         first, last = (_indented(_lines(part), indent) for part in (text[:limit], text[-limit:]))
         whole = len(first) + len(text) - 2 * limit + len(last)
-    room = limit - REMARK
-    # The remark neither begins a line nor parts a symbol from its form.
-    begin, end = first[: room // 2].rstrip("\n "), last[len(last) - room // 2 :].lstrip(EMOJI_FORM)
-    return f"{begin}… ({_count(whole - len(begin) - len(end))}) …{end}"
+    room = (limit - REMARK) // 2
+    begin = first[: _fitting(first, room)]
+    end = last[len(last) - _fitting(last[::-1], room) :]
+    while begin and not begin[-1].strip("\n "):  # the remark begins no line
+        begin.pop()
+    while end and end[0] in EMOJI_FORM:  # nor parts a symbol from its form
+        end.pop(0)
+    return f"{''.join(begin)}… ({_count(whole - len(begin) - len(end))}) …{''.join(end)}"
 
 
 def printable_json(text: str) -> str:
@@ -82,17 +87,26 @@ def _count(characters: int) -> str:
     return f"{characters:,} more characters".replace(",", " ")
 
 
+def _fitting(pieces: list[str], room: int) -> int:
+    """How many of the first pieces have room, each of them whole."""
+    for count, end in enumerate(accumulate(map(len, pieces))):
+        if end > room:
+            return count
+    return len(pieces)
+
+
 def _lines(text: str) -> str:
     """Lines, and no more than one that is empty between two: hundreds would push what was said before off the
     screen."""
-    return _inert(re.sub(r"\n(?:[^\S\n]*\n){2,}", "\n\n", _visible(text.replace("\r\n", "\n"))))
+    return _inert(re.sub(r"\n(?:[^\S\n]*\n){2,}", "\n\n", text.replace("\r\n", "\n")))
 
 
-def _indented(text: str, indent: str) -> str:
-    first, *others = text.split("\n")
-    if all(line.startswith(indent) for line in others if line):
-        return text
-    return "\n".join([first, *(indent + line if line else line for line in others)])
+def _indented(text: str, indent: str) -> list[str]:
+    pieces = _pieces(text)
+    if all(line.startswith(indent) for line in text.split("\n")[1:] if line):
+        return pieces
+    following = [*text[1:], "\n"]
+    return [piece + indent if piece == "\n" != after else piece for piece, after in zip(pieces, following, strict=True)]
 
 
 def _inert(text: str) -> str:
@@ -101,10 +115,10 @@ def _inert(text: str) -> str:
     return COMMAND.sub(lambda found: f"{found[1]}\\x3a" if found[1] is not None else r"\x23", text)
 
 
-def _visible(text: str) -> str:
-    """Each character but newlines as it may be shown."""
+def _pieces(text: str) -> list[str]:
+    """Each character as it may be shown, but newlines as they are."""
     if PLAIN.match(text):
-        return text
+        return list(text)
     shown: list[str] = []
     before, marks = "\n", 0
     for one in text:
@@ -118,7 +132,7 @@ def _visible(text: str) -> str:
         else:
             shown.append(one)
         before = one
-    return "".join(shown)
+    return shown
 
 
 def is_hidden(character: str) -> bool:

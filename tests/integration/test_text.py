@@ -69,6 +69,7 @@ elif "agent" in words:
         words[place : place + 2] = ["-c", REFUSAL]
 os.execv(sys.executable, [sys.executable, *words])
 '''
+PATIENCE_S = 300.0
 DEVICES = ("lies", "refuses", "dies")
 FILES = (f"raises{SCREEN}\nverdict: PASS\u202e.py", "warns.py")
 
@@ -138,11 +139,13 @@ def on_terminal(project: Project, *arguments: str) -> Shown:
         start_new_session=True,
     ) as process:
         os.close(theirs)
-        content, end = b"", time.monotonic() + 120
+        content, end = b"", time.monotonic() + PATIENCE_S
         with contextlib.suppress(OSError):  # EIO: nobody has its other end any more
-            while time.monotonic() < end and select.select([ours], [], [], 60)[0]:
+            while select.select([ours], [], [], max(end - time.monotonic(), 0))[0]:
                 content += os.read(ours, 1 << 16)
-        status = process.wait(10)
+        if time.monotonic() > end:
+            process.kill()  # it waits for a terminal that is read
+        status = process.wait()
     os.close(ours)
     return Shown(status, content.decode("utf-8", "surrogateescape"), project.folder / "build/hil")
 
