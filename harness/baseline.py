@@ -27,6 +27,7 @@ from .cache import write_atomically
 from .cell import Cell
 from .errors import InputError
 from .limits import Limit
+from .printable import printable_json
 
 FOLDER = "baselines"
 SCHEMA = 1
@@ -201,5 +202,5 @@ def write_baselines(root: Path, counted: Iterable[tuple[Cell, Entry]]) -> list[P
         every = {**(before.entries if before else {}), **entries}
         content = {"schema": SCHEMA, "device": device, "cells": [every[key] for key in sorted(every)]}
         paths.append(baseline_path(root, device))
-        write_atomically(paths[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_atomically(paths[-1], printable_json(json.dumps(content, indent=1, ensure_ascii=False)) + "\n")
     return paths

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from _pytest.config.findpaths import determine_setup
 
+from .printable import printable
+
 ADDOPTS = "PYTEST_ADDOPTS"
 
 
@@ -43,10 +45,11 @@ def restart_if_misread(parser: pytest.Parser, config: pytest.Config, options: Co
     # Once pytest captures what is printed, the new one would print into the old one's files.
     if [*command, *words] != sys.orig_argv or not sys.executable or config.pluginmanager.hasplugin("capturemanager"):
         wanted = " ".join(word for word in [*joined_more, *joined] if word not in [*more, *words])
-        raise pytest.UsageError(
+        said = (
             f"pytest took the value of an option for a place of tests, and its settings from {config.rootpath}; those "
             f"of this run are in {root}. Write them as one word: {wanted}"
         )
+        raise pytest.UsageError(printable(said))
     if more:
         os.environ[ADDOPTS] = shlex.join(joined_more)
     sys.stdout.flush()

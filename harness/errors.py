@@ -24,10 +24,13 @@
         └── AgentFailure       it answered that an operation failed
 
 Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to
-do next.
+do next. What of that is somebody else's text, a board's, a model's or a file's name, is shown and not obeyed by the
+terminal; see harness.printable.
 """
 
 from __future__ import annotations
+
+from .printable import LINE, printable, printable_lines
 
 
 class HilgateError(Exception):
@@ -56,10 +59,12 @@ class HilgateError(Exception):
             ("where", self.where),
             ("next", self.hint),
         )
-        lines = [self.what]
+        lines = [printable_lines(self.what, LINE, indent="  ")]
         for label, text in details:
             if text:
-                lines.append(f"  {label + ':':<8}" + text.strip().replace("\n", "\n" + " " * 10))
+                one = label == "where"  # a path may have newlines, too: they belong to it
+                shown = printable(text) if one else printable_lines(text.strip(), indent=" " * 10)
+                lines.append(f"  {label + ':':<8}{shown}")
         return "\n".join(lines)
 
 

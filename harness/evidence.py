@@ -37,6 +37,7 @@ from .cell import Cell
 from .checks import NOTHING, Check, Verdict, overall
 from .errors import HilgateError, InputError, StorageError
 from .model import Array
+from .printable import printable_json
 
 FILE = "evidence.json"
 JUNIT = "junit.xml"
@@ -277,10 +278,11 @@ class Evidence:
             "harness": self.harness,
             "cells": [record.as_evidence() for record in self.records.values()],
         }
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        # As it was said, for it is data; but a person who reads the file on a terminal is not to obey it. A folder's
+        # name that is not UTF-8 arrives as lone surrogates: they become JSON's own \udc80.
+        text = printable_json(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
         try:
-            # A folder's name that is not UTF-8 arrives as lone surrogates: they become JSON's own \udc80.
-            write_atomically(self.folder / FILE, text.encode("utf-8", "backslashreplace"))
+            write_atomically(self.folder / FILE, text)
         except StorageError as error:
             self.unwritable = str(error)
             raise

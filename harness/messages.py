@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from .printable import printable
 
 # Longer lines are cut; a process is quoted with so many kinds of line at most.
 LINE_LENGTH = 300
@@ -31,13 +32,7 @@ def distinct_lines(text: str, *, without: str = "\0") -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for raw in ANSI_COLORS.sub("", text).splitlines():
-        line = _shown(TIME.sub("", raw)).rstrip()
+        line = printable(TIME.sub("", raw).rstrip(), LINE_LENGTH)
         if line and not raw.startswith((" ", "\t", without)):
-            found.setdefault(kind_of(line), line if len(line) <= LINE_LENGTH else f"{line[:LINE_LENGTH]} …")
+            found.setdefault(kind_of(line), line)
     return found
-
-
-def _shown(text: str) -> str:
-    return "".join(
-        one if unicodedata.category(one)[0] != "C" else one.encode("unicode_escape").decode("ascii") for one in text
-    )

@@ -36,6 +36,8 @@ from .errors import (
 from .evidence import FILE, JUNIT, Evidence
 from .options import WITH_VALUES, add_options, read_options
 from .plan import check_baselines, close_processes, plan_cells
+from .printable import printable, printable_lines
+from .report.pytest_report import InternalErrors, make_printable
 from .report.terminal import STYLES, remark_on_local, render, unjudged
 from .run import Run, add_unsaid
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
@@ -85,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "selected": config.option.keyword if config.stash[NARROWED] else None,
         "narrowed": config.stash[NARROWED],
     }
+    config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
         config.option.xmlpath = str(options.evidence / JUNIT)
 
@@ -131,7 +134,7 @@ def _sayer(config: pytest.Config) -> Any:
         if reporter is not None and capture is not None:
             with capture.global_and_fixture_disabled():
                 reporter.ensure_newline()
-                reporter.write_line(line)
+                reporter.write_line(printable_lines(line, indent="  "))
 
     return say
 
@@ -141,7 +144,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     run = config.stash.get(RUN, None)
     if run is None:
         return None
-    return "hilgate: " + ", ".join(cell.id for cell in run.cells)
+    return printable("hilgate: " + ", ".join(cell.id for cell in run.cells))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -197,9 +200,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if run is None or cell is None:
         return
     if (error := run.unavailable.get(cell.device.name)) is not None:
-        pytest.skip(f"nothing is measured on {cell.device.name}: {error.what}")
+        pytest.skip(printable(f"nothing is measured on {cell.device.name}: {error.what}"))
     if (error := run.evidence[cell].not_built) is not None:
-        pytest.skip(f"{cell.backend.name} is not built here: {error.what}")
+        pytest.skip(printable(f"{cell.backend.name} is not built here: {error.what}"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -208,38 +211,45 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Whatever is raised beside a check's own outcome is why the cell cannot run: it goes into the evidence."""
     report = yield
-    run, cell = item.config.stash.get(RUN, None), _cell(item)
-    if run is None or cell is None or call.excinfo is None:
-        return report
+    run = item.config.stash.get(RUN, None)
+    if run is not None:
+        _explain(report, item, call, run)
+        make_printable(report)
+    return report
+
+
+def _explain(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None], run: Run) -> None:
+    cell = _cell(item)
+    if cell is None or call.excinfo is None:
+        return
     error = call.excinfo.value
     judged = item.nodeid not in run.evidence[cell].pending and "record_check" in getattr(item, "fixturenames", ())
     if isinstance(error, (pytest.skip.Exception, KeyboardInterrupt, pytest.exit.Exception)) or (
         isinstance(error, pytest.fail.Exception) and judged
     ):
-        return report
+        return
     if isinstance(error, HilgateError) and _is_of_the_device(error, run, cell):
         report.longrepr = str(error)
         with contextlib.suppress(StorageError):
             run.give_up(cell.device, error)
-        return report
+        return
     if isinstance(error, DeploymentError) and not isinstance(error, DamagedError):
         error = run.stored.explained(cell, error)
     if isinstance(error, (LinkLost, DamagedError)):  # says nothing of the model: what was being checked stays open
         report.longrepr = str(error)
         with contextlib.suppress(StorageError):
             run.evidence.add_interruption(cell, str(error))
-        return report
+        return
     run.evidence[cell].pending.discard(item.nodeid)
     if isinstance(error, HilgateError):
         known = str(error) in run.evidence[cell].errors
-        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
-        report.longrepr = f"{error.what} (as above)" if known else f"{error}{notes}"
+        notes = "".join("\n" + printable_lines(note, indent="  ") for note in getattr(error, "__notes__", []))
+        report.longrepr = f"{printable(error.what)} (as above)" if known else f"{error}{notes}"
     text = str(error) if isinstance(error, HilgateError) else f"{type(error).__name__}: {error}"
     with contextlib.suppress(StorageError):  # said at the end, and below
         run.evidence.add_error(cell, text)
     if run.evidence.unwritable:
         item.session.shouldstop = "the evidence cannot be written"
-    return report
 
 
 def _is_of_the_device(error: HilgateError, run: Run, cell: Cell) -> bool:
@@ -309,26 +319,30 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if run is None or not run.evidence.begun:
         return
     writer = config.get_terminal_writer()
+
+    def write_line(line: str, **markup: bool) -> None:
+        terminalreporter.write_line(printable_lines(line, indent="  "), **markup)
+
     terminalreporter.section("hilgate")
     terminalreporter.write(render(list(run.evidence.records.values()), width=writer.fullwidth, color=writer.hasmarkup))
     seconds = run.evidence.harness or dict.fromkeys(("device_s", "harness_s", "export_s"), 0.0)
     share = f"{seconds['harness_s'] / seconds['device_s']:.2f} ×" if seconds["device_s"] > 1 else "from pytest's start"
     exports = f", {seconds['export_s']:.1f} s of it exports" if seconds["export_s"] else ""
-    terminalreporter.write_line(
+    write_line(
         f"loading and inferring on devices {seconds['device_s']:.1f} s; the harness added {seconds['harness_s']:.1f} s "
         f"({share}{exports})"
     )
     path, here = run.evidence.folder / FILE, Path.cwd()
     where = run.evidence.unwritable or str(path.relative_to(here) if path.is_relative_to(here) else path)
-    terminalreporter.write_line(f"evidence: {where}")
+    write_line(f"evidence: {where}")
     for line in config.stash.get(BASELINE, []):
-        terminalreporter.write_line(line)
+        write_line(line)
     if remark := remark_on_local(list(run.evidence.records.values()), DEVICES):
-        terminalreporter.write_line(remark)
+        write_line(remark)
     verdict = run.evidence.verdict
     if left := unjudged(run.evidence.records.values()):
-        terminalreporter.write_line(f"limits that were not judged: {left}")
-    terminalreporter.write_line(f"verdict: {verdict}", **{_color(verdict): True, "bold": True})
+        write_line(f"limits that were not judged: {left}")
+    write_line(f"verdict: {verdict}", **{_color(verdict): True, "bold": True})
 
 
 def _color(verdict: Verdict) -> str:

@@ -83,7 +83,7 @@ def python_script(device: Device, link: LinkType, *, resident: bool = False) -> 
         f"unset {' '.join(NOT_OURS)}; umask 077; "
         f'for name in {listed}; do HILGATE_PYTHON=$(command -v "$name") || continue; '
         f"export HILGATE_PYTHON; {run}; done; "
-        f'echo "hilgate: no such program: {", ".join(candidates)} (PATH is $PATH)" >&2; exit {NO_PYTHON}'
+        f'echo "hilgate: no such program: "{shlex.quote(", ".join(candidates))}" (PATH is $PATH)" >&2; exit {NO_PYTHON}'
     )
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
+import traceback
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
 from ..errors import HilgateError
+from ..printable import printable_lines
 from . import commands
 from .project import find_project
 
@@ -34,11 +37,32 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.ClickException as error:
+            _refuse_unprintable(error)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except HilgateError as error:
             raise _Failure(str(error)) from error
+        except click.ClickException as error:
+            _refuse_unprintable(error)
+            raise
+
+
+def _refuse_unprintable(error: click.ClickException) -> None:
+    """Have click quote the command line as it may be shown: a word of it may come from elsewhere, too."""
+    message = error.format_message()
+    if printable_lines(message) == message:
+        return
+    shown = printable_lines(message, indent="  ")
+    if isinstance(error, click.UsageError):
+        raise click.UsageError(shown, error.ctx) from error
+    raise click.ClickException(shown) from error
 
 
 @click.group("hilgate", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,4 +81,8 @@ def cli(ctx: click.Context, devices: Path | None) -> None:
 
 def main() -> None:
     """The program."""
-    cli(prog_name="hilgate")
+    try:
+        cli(prog_name="hilgate")
+    except Exception:  # noqa: BLE001  # a defect of ours; what it quotes may be a board's all the same
+        click.echo(printable_lines(traceback.format_exc(), indent="  "), err=True)
+        sys.exit(1)

@@ -13,6 +13,7 @@ from ..board.preflight import memory_fits
 from ..device import Device, load_device
 from ..errors import DeviceError
 from ..measure import known_metrics
+from ..printable import is_hidden
 from ..shipped import DEVICES
 from .project import Project
 
@@ -118,9 +119,19 @@ def _toml(value: str | int | Sequence[str]) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        # JSON's strings are TOML's, save for this one character.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        # JSON's strings are TOML's, save for DEL, and for half of a surrogate pair, which TOML cannot say. A person who
+        # reads what a board said of itself sees all that is in it (issue 17).
+        return re.sub(r"[^\x00-\x7e]", lambda found: _toml_character(found[0]), json.dumps(value, ensure_ascii=False))
     return f"[{', '.join(map(_toml, value))}]"
+
+
+def _toml_character(one: str) -> str:
+    if not is_hidden(one):
+        return one
+    number = ord(one)
+    if 0xD800 <= number < 0xE000:
+        return f"\\\\u{number:04x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def check_text(project: Project, name: str, text: str, base: Device | None) -> Device:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import HilgateError
+from ..printable import printable_lines
 
 OK, FAILED, WARNING, SKIPPED = "✓", "✗", "!", "–"
 NAME_WIDTH = 24
@@ -35,7 +36,7 @@ def skipped(names: Sequence[str], because: str) -> Iterator[Check]:
 
 def shown(check: Check) -> list[str]:
     """Its lines: one, and those of what to do."""
-    first, *rest = check.found.strip().splitlines() or [""]
+    first, *rest = printable_lines(check.found.strip()).split("\n")
     indent = " " * (NAME_WIDTH + 5)
-    hints = [f"next: {line}" if number == 0 else line for number, line in enumerate(check.hint.splitlines())]
+    hints = printable_lines(f"next: {check.hint.strip()}").split("\n") if check.hint else []
     return [f"  {check.mark} {check.name:<{NAME_WIDTH}} {first}".rstrip(), *(indent + line for line in (*rest, *hints))]

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
+
+from ..printable import printable, printable_lines
 
 # Where the terminal's encoding has none of these, a plain letter says it.
 PLAIN = {"✓": "+", "✗": "x", "–": "-", "→": "->", "…": "..."}
 PERFORMANCE = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
 
 
-def say(line: str = "", *, err: bool = False) -> None:
-    """Print a line that any terminal can show."""
+def say(line: str = "", *, err: bool = False, **style: Any) -> None:
+    """Print a line, or several, that any terminal can show, and none obeys; in a style as click.style takes it."""
+    above = len(line) - len(line.lstrip("\n"))  # empty lines of ours
+    line = "\n" * above + printable_lines(line[above:], indent="  ")
     try:
         line.encode((sys.stderr if err else sys.stdout).encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         for sign, plain in PLAIN.items():
             line = line.replace(sign, plain)
         line = line.encode("ascii", "replace").decode()
-    click.echo(line, err=err)
+    click.secho(line, err=err, **style)
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
-    """Rows as lines; every column but the last is as wide as its widest cell."""
+    """Rows as lines, whatever is in their cells; every column but the last is as wide as its widest cell."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
     return [
         (indent + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])).rstrip()

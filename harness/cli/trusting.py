@@ -13,6 +13,7 @@ from ..errors import DeviceError, HostKeyError
 from ..links.ssh.connection import connect
 from ..links.ssh.hostkeys import HostKey, KnownHosts, Unverified, is_pinned, pin
 from ..links.ssh.route import Route
+from ..printable import printable
 from .project import Project
 from .text import say
 
@@ -112,7 +113,7 @@ def _confirm_unknown(shown: HostKey, fingerprints: Sequence[str]) -> None:
 
 
 def _confirm_changed(shown: HostKey, known: Sequence[paramiko.PKey], fingerprints: Sequence[str]) -> None:
-    say(click.style(f"WARNING: the host key of {shown.name} has CHANGED", fg="red", bold=True))
+    say(f"WARNING: the host key of {shown.name} has CHANGED", fg="red", bold=True)
     for old in known:
         say(f"    old  {_words(HostKey(shown.name, old))}")
     say(f"  → new  {_words(shown)}")
@@ -121,7 +122,9 @@ def _confirm_changed(shown: HostKey, known: Sequence[paramiko.PKey], fingerprint
     say("Another machine may be answering in its place, and would get what you send there: models, programs.")
     say("Only if that machine was set up anew is this to be expected. Compare with what this prints there:")
     say(f"    {COMPARE}")
-    typed = click.prompt(f"To pin the new key, type the host's name ({shown.name})", default="", show_default=False)
+    typed = click.prompt(
+        f"To pin the new key, type the host's name ({printable(shown.name)})", default="", show_default=False
+    )
     if typed.strip() != shown.name:
         raise _unconfirmed(shown)
 

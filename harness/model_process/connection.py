@@ -20,6 +20,7 @@ from typing import Any
 from ..agent.facts import read_text
 from ..death import describe_status
 from ..errors import HilgateError, ProcessError
+from ..printable import printable, printable_lines
 from ..user_process import LOOK_S, Bounds, environment, kill, used_mib
 from .wire import decode_error, encode, encode_error, receive
 
@@ -173,7 +174,8 @@ class Connection:
             return
         if now > self.telling:
             self.telling = math.inf
-            print(f"hilgate: waiting for {self.path} to be read, {self.allowed_s:g} s at most", file=sys.stderr)
+            path = printable(str(self.path))
+            print(f"hilgate: waiting for {path} to be read, {self.allowed_s:g} s at most", file=sys.stderr)
         self.looked = now
         used = used_mib(self.process.pid, enough=self.bounds.memory_mib)
         if used > self.bounds.memory_mib:
@@ -222,7 +224,7 @@ class Connection:
     def _tell(self) -> None:
         """What it said, on our own stderr, where it would be had it run here: pytest shows it beside a failure."""
         if text := self.said.decode(errors="replace"):
-            print(text, end="", file=sys.stderr, flush=True)
+            print(printable_lines(text, 2 * OUTPUT_BYTES), end="", file=sys.stderr, flush=True)
 
     def _told(self) -> str:
         text = self.said.decode(errors="replace").strip()[-TOLD_CHARACTERS:]

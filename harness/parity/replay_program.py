@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def run_file(case: dict[str, Any], inputs: dict[str, Any]) -> list[Any]:
         options.add_session_config_entry("session.set_denormal_as_zero", str(int(settings["flush_denormals"])))
         providers, here = settings["providers"], set(onnxruntime.get_available_providers())
         if not here.issuperset(providers):
-            print(f"not on this machine: {', '.join(sorted(set(providers) - here))}; the difference may not show")
+            missing = ", ".join(sorted(set(providers) - here))
+            print(shown(f"not on this machine: {missing}; the difference may not show"))
             providers = [name for name in providers if name in here] or ["CPUExecutionProvider"]
         session = onnxruntime.InferenceSession(path, options, providers=providers)
         used = {item.name for item in session.get_inputs()}
@@ -177,13 +179,24 @@ def ulp(values: Any) -> Any:
     return np.maximum(np.spacing(sizes).astype(np.float64), float(np.finfo(np.float32).tiny))
 
 
+def shown(text: object) -> str:
+    """A text of the model's or the device's, as a terminal may be given it: what it would obey is written out."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text))
+
+
+def complain(kind: Any, error: Any, where: Any) -> None:
+    """Print a traceback of the same: a runtime quotes the artifact's names."""
+    for line in "".join(traceback.format_exception(kind, error, where)).rstrip().split("\n"):
+        print(shown(f"  {line}"), file=sys.stderr)
+
+
 def main() -> int:
     """Exit status 1 where the difference is still there."""
     case = json.loads((HERE / "case.json").read_text(encoding="utf-8"))
     stored = np.load(HERE / "inputs.npz")
     inputs = {name: stored[name] for name in case["inputs"]}
     reference = np.load(HERE / "reference.npz")
-    print(f"{case['cell']}: {case['what']}")
+    print(shown(f"{case['cell']}: {case['what']}"))
     worst = 0.0
     if case.get("canonical"):
         print("the model file's canonical() is not applied here: what it makes alike may differ")
@@ -201,7 +214,7 @@ def main() -> int:
                 found, reference[name], reference[name + ".picked"], output, reference[name + ".scale"]
             )
             unit = "what float32 is off on the values that the indices point to"
-        print(f"{name}: {ratio:.3g} times {unit}; allowed {case['tolerance']:g}")
+        print(f"{shown(name)}: {ratio:.3g} times {unit}; allowed {case['tolerance']:g}")
         print(f"  reference {reference[name + '.exact'].reshape(-1)[:8]}")
         print(f"  found     {found.reshape(-1)[:8]}")
         worst = max(worst, ratio)
@@ -210,4 +223,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.excepthook = complain
     sys.exit(main())

@@ -1,4 +1,8 @@
-"""The table at the end of a run: a table per model and device, a row per metric, a column per backend."""
+"""The table at the end of a run: a table per model and device, a row per metric, a column per backend.
+
+What is said below it is mostly somebody else's text. It is shown by harness.printable, and its lines, also where the
+terminal's width breaks them, are indented: none begins as ours do.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +24,8 @@ from ..checks import Check, Verdict
 from ..evidence import CellRecord
 from ..inputs import describe_sizes
 from ..limits import Metric
+from ..printable import printable, printable_lines
+from ..progress import INDENT, folded
 
 STYLES = {
     Verdict.PASS: "green",
@@ -49,14 +56,25 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         cells = [record for record in everything if record.not_built is None or record.checks] or everything
         device = cells[0].cell.device
         emulated = ", emulated" if device.emulated else ""
-        console.print(Text(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}", "bold"))
+        title = printable(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}")
+        _print(console, Text(title, "bold"))
         if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
-            console.print(Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
-        console.print(_fitting(cells, console))
+            _print(console, Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
+        _print(console, _fitting(cells, console))
         for line in (*_reasons(cells), *_not_built(everything), *_operators(cells)):
-            console.print(line)
+            _print(console, line)
         console.print()
     return output.getvalue()
+
+
+def _print(console: Console, what: RenderableType) -> None:
+    """Print something, and no character of it that is not to be shown, wherever it came from."""
+    if isinstance(what, Text):
+        what = Text("\n").join(line for each in what.split("\n", allow_blank=True) for line in folded(console, each))
+    segments = console.render(what)
+    console.print(
+        Segments([Segment(printable_lines(text, len(text) * 10), style) for text, style, _ in segments]), end=""
+    )
 
 
 def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
@@ -206,7 +224,7 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
         for error in record.errors:
             found.setdefault(("error", Verdict.FAIL, error), []).append(backend)
         if record.unavailable:  # the whole of it is in pytest's own error, and in the evidence
-            first = record.unavailable.partition("\n")[0]
+            first = printable(record.unavailable.partition("\n")[0])
             found.setdefault(("device", Verdict.INCONCLUSIVE, first), []).append(backend)
         for (verdict, reason), metrics in _by_reason(record).items():
             found.setdefault((", ".join(metrics), verdict, reason), []).append(backend)
@@ -214,7 +232,8 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             found.setdefault(("note", Verdict.MEASURED, _shortened(note)), []).append(backend)
     # What failed comes first: of the rest there may be much.
     for (what, verdict, reason), backends in sorted(found.items(), key=lambda item: item[0][1] is not Verdict.FAIL):
-        yield Text.assemble((f"{what}", STYLES[verdict]), f" ({', '.join(backends)}): {reason}")
+        said = printable_lines(f" ({', '.join(backends)}): {reason}", indent=INDENT)
+        yield Text.assemble((printable(what), STYLES[verdict]), said)
 
 
 def _not_built(records: Iterable[CellRecord]) -> Iterator[Text]:
@@ -224,7 +243,7 @@ def _not_built(records: Iterable[CellRecord]) -> Iterator[Text]:
         if (error := record.not_built) is not None:
             seen = f" ({error.found.splitlines()[0]})" if error.found else ""
             reason = "; ".join(filter(None, [f"{error.what}{seen}", error.hint]))
-            found.setdefault(reason, []).append(record.cell.backend.name)
+            found.setdefault(printable_lines(reason, indent=INDENT), []).append(record.cell.backend.name)
     for reason, backends in found.items():
         yield Text.assemble((", ".join(backends), STYLES[Verdict.NOT_APPLICABLE]), f": not built here: {reason}")
 
@@ -238,7 +257,7 @@ def _operators(cells: Iterable[CellRecord]) -> Iterable[Text]:
                 yield Text(f"instructions by operator ({record.cell.backend.name}, by its own profiler):", "bold")
             for one in operators[:OPERATORS]:
                 place = f"module {one['module']}" if one["module"] else one["name"]
-                yield Text(f"  {one['share']:6.1%}  {one['operator']:<28} {place}".rstrip())
+                yield Text(printable(f"  {one['share']:6.1%}  {one['operator']:<28} {place}".rstrip()))
             if left := operators[OPERATORS:]:
                 yield Text(f"  {sum(one['share'] for one in left):6.1%}  {len(left)} more, see evidence.json")
 
@@ -254,5 +273,5 @@ def _by_reason(record: CellRecord) -> dict[tuple[Verdict, str], list[str]]:
 
 def _shortened(note: str) -> str:
     """The evidence has the whole of it."""
-    line = " ".join(note.split())
+    line = printable(" ".join(note.split()))
     return line if len(line) <= NOTE_WIDTH else line[:NOTE_WIDTH] + " … (more in evidence.json)"

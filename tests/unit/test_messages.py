@@ -9,6 +9,7 @@ import pytest
 from harness.deployer import Deployer
 from harness.deployment import DeviceTime, Timeouts
 from harness.messages import LINE_LENGTH, MOST, distinct_lines
+from harness.printable import REMARK
 
 NOTHING = cast(Any, None)
 ONNX_RUNTIME = (
@@ -27,7 +28,7 @@ ONNX_RUNTIME = (
         pytest.param("a.py:3: UserWarning: old\n  warnings.warn(\n", ["a.py:3: UserWarning: old"], id="its source"),
         pytest.param("bell\a and \x1b[2J\u202e\n", ["bell\\x07 and \\x1b[2J\\u202e"], id="control characters"),
         pytest.param("mark {}\nsaid\n", ["said"], id="for the harness"),
-        pytest.param("x" * 9999, ["x" * LINE_LENGTH + " …"], id="long"),
+        pytest.param("x" * 9999, ["x" * (LINE_LENGTH - REMARK) + "… (9 739 more characters)"], id="long"),
     ],
 )
 def test_lines_are_told_once_and_without_what_a_terminal_would_obey(text: str, lines: list[str]) -> None:

@@ -18,6 +18,7 @@ def command(project: Project, name: str, yes: bool, wait: float) -> None:
 
     from ...board import open_board
     from ...errors import DeviceError
+    from ...printable import printable
     from ..text import say, size
 
     device = project.device(name)
@@ -27,6 +28,6 @@ def command(project: Project, name: str, yes: bool, wait: float) -> None:
     with closing(open_board(device, wait_s=wait, say=say)) as board:
         if not yes:
             used = size(board.request("look", store=board.store)["used_bytes"])
-            click.confirm(f"Remove {board.store} on {name} ({board.link.where}), {used}?", abort=True)
+            click.confirm(printable(f"Remove {board.store} on {name} ({board.link.where}), {used}?"), abort=True)
         freed = board.request("clear")["freed_bytes"]
     say(f"{size(freed)} freed on {name}")
