@@ -73,4 +73,4 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: str, *, exec
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with archive.open(info) as source, open(target, "wb") as file:
         shutil.copyfileobj(source, file, CHUNK_BYTES)  # and the checksum is verified at its end
-        os.fchmod(file.fileno(), 0o755 if executable else 0o644)
+        os.fchmod(file.fileno(), 0o700 if executable else 0o600)  # a store is its user's alone

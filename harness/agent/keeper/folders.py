@@ -6,26 +6,35 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
+
+from ..private import open_new, tighten
 
 SEAL = ".seal"
 
 
 def seal_of(folder: str) -> str:
-    """A hash over every file's path, size and time of modification. A link that leads nowhere makes it another one."""
+    """A hash over every file's path, size and time of modification.
+
+    A link that leads nowhere makes it another one, and so does what another user owns or may write to.
+    """
     lines = [f"{path} {what}" for path, what in _walk(folder, "") if path != SEAL]
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def seal(folder: str) -> None:
-    """Note what is in a folder."""
-    with open(os.path.join(folder, SEAL), "w", encoding="ascii") as file:
+    """Note what is in a folder, and take from others whatever they may do with it."""
+    tighten(folder)
+    with open(open_new(os.path.join(folder, SEAL)), "w", encoding="ascii") as file:
         file.write(seal_of(folder))
 
 
 def is_sealed(folder: str) -> bool:
-    """Whether a folder is what was sealed, as far as sizes and times tell."""
+    """Whether a folder is what was sealed, as far as sizes, times, owners and modes tell."""
     try:
+        if not is_ours(os.lstat(folder)):
+            return False
         with open(os.path.join(folder, SEAL), "rb") as file:
             return file.read() == seal_of(folder).encode()
     except OSError:
@@ -38,11 +47,20 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
             path = prefix + item.name
             if item.is_symlink():
                 yield path, f"-> {os.readlink(item.path)}" if os.path.exists(item.path) else "-> nowhere"
-            elif item.is_dir():
+                continue
+            status = item.stat(follow_symlinks=False)
+            if not is_ours(status):
+                yield path, "not ours"
+            elif stat.S_ISDIR(status.st_mode):
                 yield from _walk(item.path, path + "/")
             else:
-                status = item.stat()
                 yield path, f"{status.st_size} {status.st_mtime_ns}"
+
+
+def is_ours(status: os.stat_result) -> bool:
+    """Whether it is our user's, and nobody else may write to it: a store that others could once write to may have been
+    repaired since, and what they had put there stayed."""
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def place(folder: str, path: str) -> str:

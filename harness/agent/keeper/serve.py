@@ -22,6 +22,7 @@ from typing import Any
 
 from .. import orphans, telemetry
 from ..facts import facts
+from ..private import NotOurs
 from ..wire import Head, pack_head, read_head
 from . import lock, look, obituary, trial
 from .folders import free_bytes
@@ -315,11 +316,13 @@ def _refusal(error: Exception, root: str) -> dict[str, Any]:
         path = str(error.filename or root)  # what is written through a descriptor has no name
         refusal.update(errno=error.errno, path=path, free_bytes=free_bytes(path) if path.startswith("/") else None)
         refusal["no_home"] = isinstance(error, trial.NoHome)
+        refusal["repair"] = error.repair if isinstance(error, NotOurs) else ""
     return refusal
 
 
 def main() -> None:
     """Say hello, serve."""
+    os.umask(0o077)
     keeper = Keeper()
     try:
         host = Host()
