@@ -18,7 +18,7 @@ import pytest
 from _pytest.mark.expression import Expression
 
 from .bounded import asked_limit_bytes
-from .cache import storage_errors
+from .cache import cache_folder, forbid_writing_by_others, storage_errors
 from .cell import Cell
 from .checks import Verdict
 from .command_line import restart_if_misread
@@ -59,8 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
     options = read_options(config, DEVICES)
     if config.args_source is not pytest.Config.ArgsSource.ARGS and options.root == PACKAGE.parent:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
+    config.add_cleanup(forbid_writing_by_others())
     try:
         asked_limit_bytes()  # a wrong one would be met only after the first export
+        cache_folder()  # one that is not ours alone, too
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # also where the run never begins
         check_baselines(options, cells)

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import click
 
+from ..cache import forbid_writing_by_others
 from ..errors import HilgateError
 from . import commands
 from .project import find_project
@@ -57,4 +58,5 @@ def cli(ctx: click.Context, devices: Path | None) -> None:
 
 def main() -> None:
     """The program."""
+    forbid_writing_by_others()
     cli(prog_name="hilgate")
