@@ -31,6 +31,7 @@ UNWRITABLE = FULL | {
     errno.EEXIST,  # a file where a folder should be
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.ELOOP,  # a link where a file of ours should be
 }
 
 
