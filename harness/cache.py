@@ -68,7 +68,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
     except private.NotOurs as error:
         raise StorageError(
             "a folder of hilgate's is not its user's alone",
-            wanted="one that belongs to you, or to root, and that nobody else may write to; and so each above it",
+            wanted=error.wanted,
             found=str(error.strerror),
             where=str(error.filename),
             hint=f"{error.repair}; or name another folder: HILGATE_CACHE=… for the caches, --evidence DIR for results",

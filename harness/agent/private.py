@@ -23,15 +23,17 @@ LINKS = 40  # as many as the kernel follows, path_resolution(7)
 TRIES = 8
 RECORD_BYTES = 1 << 16
 ACL = "system.posix_acl_access"
+WANTED = "a folder that belongs to its user, or to root, and that nobody else may write to; and so each above it"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class NotOurs(PermissionError):
     """A path that another user owns or may write to; ``repair`` is a command, or what else there is to do."""
 
-    def __init__(self, path: str, found: str, repair: str) -> None:
+    def __init__(self, path: str, found: str, repair: str, wanted: str = WANTED) -> None:
         super().__init__(errno.EPERM, found, path)
         self.repair = repair
+        self.wanted = wanted
 
 
 def make_folder(path: str) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..agent.private import WANTED
 from ..agent.wire import FrameError, pack_head, read_head
 from ..device import Device
 from ..errors import DeploymentError, DeviceError, LinkError, LinkLost, ProtocolError, StorageError
@@ -248,13 +249,9 @@ class Keeper:
         what = UNWRITABLE.get(reply.get("errno", 0))
         where = f"{reply.get('path') or 'its store'} on {self.device.name} ({self.link.where})"
         if repair := reply.get("repair"):
-            return StorageError(
-                f"the store on {self.device.name} is not its user's alone",
-                wanted="folders that belong to the user who logs in, or to root, and that nobody else may write to",
-                found=reply["error"],
-                where=where,
-                hint=f"there: {repair}; or {ANOTHER_FOLDER}",
-            )
+            what, wanted = f"other users of {self.device.name} could interfere with a run there", reply["wanted"]
+            hint = f"there: {repair}" + (f"; or {ANOTHER_FOLDER}" if wanted == WANTED else "")
+            return StorageError(what, wanted=wanted, found=reply["error"], where=where, hint=hint)
         if reply.get("no_home"):
             what = f"the home folder of the user who logs in is not on {self.device.name}"
         if what is not None:

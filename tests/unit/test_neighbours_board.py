@@ -20,6 +20,10 @@ from harness.agent.keeper import holder, lock, trial
 from harness.agent.keeper.serve import Keeper, _refusal
 from harness.agent.keeper.store import Store
 from harness.agent.private import NotOurs
+from harness.board import open_board
+from harness.board.hold import _busy
+from harness.device import Device
+from harness.errors import StorageError
 from tests.support.second_user import as_user, process_of, second_uid, shared_folder
 
 OURS = {"run": "ours", "who": "me@here", "since": "now"}
@@ -183,6 +187,16 @@ def test_a_machine_without_a_folder_for_locks_has_none(tmp_path: Path, where: st
     assert lock.take_machine(str(tmp_path / where), OURS) == []
 
 
+def test_a_run_is_told_whose_process_holds_the_board(shared: Path, path: str, them: int) -> None:
+    board = Device("pi", shared / "pi.toml", "", "ssh", "pi", None, None, None, ("torchscript",))
+    with process_of(them, lambda: hold_silently(path)) as pid:
+        reply = Keeper().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
+        said = str(_busy(board, "~/store", reply["busy"], 5.0))
+    assert f"held by uid {them}, pid {pid}; waited 5 s for it\n" in said
+    assert f"{path} there" in said
+    assert f"sudo kill {pid}" in said
+
+
 # Processes
 
 
@@ -274,6 +288,17 @@ def test_all_that_is_in_a_store_is_for_our_eyes_only(tmp_path: Path) -> None:
         os.umask(before)
     paths = [Path(store.root), *Path(store.root).rglob("*")]
     assert [str(path) for path in paths if path.stat().st_mode & 0o077] == []
+
+
+def test_a_run_on_such_a_store_ends_with_what_repairs_it(shared: Path, them: int) -> None:
+    store = shared / "store"
+    as_user(them, lambda: plant(store), umask=0)
+    file = shared / "here.toml"
+    here = Device("here", file, "", "local", None, None, None, None, ("onnxruntime",), store=str(store))
+    with pytest.raises(StorageError, match="other users of here") as caught:
+        open_board(here)
+    assert f"sudo rm -r {store}" in caught.value.hint
+    assert "[device] store" in caught.value.hint
 
 
 # Residents

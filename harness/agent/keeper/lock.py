@@ -97,7 +97,10 @@ def take_machine(path: str, holder: dict[str, Any]) -> list[int]:
         NotOurs: what has its name is no file that every user can lock.
     """
     for _ in range(TRIES):
-        descriptor = _open_machine(path)
+        try:
+            descriptor = _open_machine(path)
+        except FileExistsError:  # another made it just then
+            continue
         if descriptor is None:
             return []
         try:
@@ -110,28 +113,38 @@ def take_machine(path: str, holder: dict[str, Any]) -> list[int]:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its owner has removed it meanwhile: that lock keeps nobody out
-    raise NotOurs(path, "another user removes it again and again", f"sudo rm {shlex.quote(path)}")
+    raise _unlockable(path, "another user makes and removes it again and again")
 
 
 def _open_machine(path: str) -> int | None:
-    """Open it to be locked, which takes no right to write; None where there is no folder for it, or a read-only one."""
+    """Open it to be locked, which takes no right to write; None where there is none, and we may not make one.
+
+    Raises:
+        NotOurs: something else is there.
+        FileExistsError: another made it in between.
+    """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # it may be a link or a FIFO of anybody's
     try:
         # First without O_CREAT, which in a folder of everybody's refuses another user's file (fs.protected_regular).
         with contextlib.suppress(FileNotFoundError):
             return _regular(os.open(path, flags), path)
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, DEVICE_MODE)
-            with contextlib.suppress(OSError):
-                os.fchmod(descriptor, DEVICE_MODE)  # whatever this process's umask is
-            return descriptor
-        return _regular(os.open(path, flags), path)
-    except NotOurs:
+        return _new(path, flags)
+    except (NotOurs, FileExistsError):
         raise
     except OSError as error:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            raise _unusable(path, os.lstat(path)) from error
-        return None
+        try:
+            status = os.lstat(path)
+        except OSError:  # there is no such folder, or it is not for everybody, or read-only
+            return None
+        raise _unusable(path, status) from error
+
+
+def _new(path: str, flags: int) -> int:
+    before = os.umask(0)  # and not chmod after it: meanwhile another user could not open it
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, DEVICE_MODE)
+    finally:
+        os.umask(before)
 
 
 def _regular(descriptor: int, path: str) -> int:
@@ -144,8 +157,11 @@ def _regular(descriptor: int, path: str) -> int:
 
 def _unusable(path: str, status: os.stat_result) -> NotOurs:
     """Say so: without this lock two runs would measure each other, and neither would know."""
-    found = f"it is no file that every user can lock: {describe(status)}, {status.st_nlink} names"
-    return NotOurs(path, found, f"sudo rm -r {shlex.quote(path)}")
+    return _unlockable(path, f"it is none: {describe(status)}, {status.st_nlink} names")
+
+
+def _unlockable(path: str, found: str) -> NotOurs:
+    return NotOurs(path, found, f"sudo rm -r {shlex.quote(path)}", wanted="a regular file that every user can lock")
 
 
 def _is_at(descriptor: int, path: str) -> bool:

@@ -316,7 +316,8 @@ def _refusal(error: Exception, root: str) -> dict[str, Any]:
         path = str(error.filename or root)  # what is written through a descriptor has no name
         refusal.update(errno=error.errno, path=path, free_bytes=free_bytes(path) if path.startswith("/") else None)
         refusal["no_home"] = isinstance(error, trial.NoHome)
-        refusal["repair"] = error.repair if isinstance(error, NotOurs) else ""
+        if isinstance(error, NotOurs):
+            refusal.update(repair=error.repair, wanted=error.wanted)
     return refusal
 
 
