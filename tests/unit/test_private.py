@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -11,7 +12,11 @@ import pytest
 
 from harness.agent import private
 from harness.agent.private import NotOurs, make_folder, open_new, read_file_of
+from tests.support.namespaces import require_namespaces
 from tests.support.second_user import as_user, second_uid, shared_folder
+
+CLONE_NEWUSER = 0x10000000  # sched.h
+PR_SET_DUMPABLE = 4  # sys/prctl.h
 
 
 @pytest.fixture
@@ -162,6 +167,23 @@ def test_an_ordinary_user_trusts_root_and_himself_alone(shared: Path) -> None:
         as_user(us, lambda: make_folder(f"{shared}/roots/store"))
     assert not isinstance(caught.value, NotOurs)
     assert as_user(us, lambda: _refusal(f"{shared}/theirs/store")) == f"sudo chown root {shared}/theirs"
+
+
+def test_in_a_user_namespace_what_belongs_to_nobody_there_is_the_machines(shared: Path) -> None:
+    """As for a board in a rootless container: "/" belongs to a user that it does not know."""
+    require_namespaces(user=True)
+    us = second_uid()
+
+    def make() -> tuple[int, list[str]]:
+        libc = ctypes.CDLL(None)
+        libc.prctl(PR_SET_DUMPABLE, 1)  # /proc/self is root's else, since we became another user
+        assert libc.unshare(CLONE_NEWUSER) == 0
+        Path("/proc/self/uid_map").write_text(f"0 {us} 1\n", encoding="ascii")
+        private._unmapped.cache_clear()
+        return os.lstat("/").st_uid, make_folder(f"{shared}/ours/store")
+
+    overflow = int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="ascii"))
+    assert as_user(us, make) == (overflow, [f"{shared}/ours/store", f"{shared}/ours"])
 
 
 def _refusal(path: str) -> str:
