@@ -290,9 +290,9 @@ def read_file_of(path: str, uid: Optional[int] = None) -> str:  # noqa: UP045  #
 
 def tighten(folder: str) -> None:
     """Take what others may do with a folder's files from them, and with those of the folders in it."""
-    os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) & ~OTHERS)
+    _shut(folder, os.stat(folder))
     for home, folders, files in os.walk(folder):
         for path in (os.path.join(home, name) for name in (*folders, *files)):
-            mode = os.lstat(path).st_mode
-            if mode & OTHERS and not stat.S_ISLNK(mode):
-                os.chmod(path, stat.S_IMODE(mode) & ~OTHERS)
+            status = os.lstat(path)
+            if not stat.S_ISLNK(status.st_mode):
+                _shut(path, status)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.agent import join, orphans
-from harness.agent.keeper import holder, lock, trial
+from harness.agent.keeper import folders, holder, lock, trial
 from harness.agent.keeper.serve import Keeper, _refusal
 from harness.agent.keeper.store import Store
 from harness.agent.private import NotOurs
@@ -267,14 +267,43 @@ def test_a_store_that_another_user_made_first_is_refused_before_anything_is_writ
     assert not (store / "lock").exists()
 
 
-def test_what_another_user_put_into_a_store_while_he_could_is_removed(tmp_path: Path, them: int) -> None:
+def change_a_file(entry: Path) -> None:
+    (entry / "manifest.json").unlink()
+    (entry / "manifest.json").write_text("{ }")
+
+
+def change_where_a_link_leads(entry: Path) -> None:
+    (entry / "agent").rename(entry / "before")
+    (entry / "agent").symlink_to("before")
+
+
+def open_it_for_all(entry: Path) -> None:
+    (entry / "manifest.json").chmod(0o666)
+
+
+@pytest.mark.parametrize(
+    "change", [change_a_file, change_where_a_link_leads, open_it_for_all], ids=lambda change: change.__name__
+)
+@pytest.mark.parametrize("sealed", [pytest.param(False, id="left-so"), pytest.param(True, id="sealed-by-him")])
+def test_what_another_user_did_in_a_store_while_he_could_is_removed(
+    tmp_path: Path, them: int, change: Callable[[Path], None], sealed: bool
+) -> None:
     store = Store(str(tmp_path / "store"))
     for name in ("aa", "bb"):
         store.make(f"bundles/{name}", {}, [], {"agent/__main__.py": "", "manifest.json": "{}"}, {})
-    os.chown(store.folder("bundles/bb") + "/agent/__main__.py", them, them)
+    entry = Path(store.folder("bundles/bb"))
+    before = {path: path.lstat().st_ino for path in entry.rglob("*")}
+    change(entry)
+    if sealed:  # he can compute one as well as we; and it may be ours by now
+        (entry / "manifest.json").chmod(0o600)
+        (entry / folders.SEAL).write_text(folders.seal_of(str(entry)))
+        if change is open_it_for_all:
+            os.chown(entry / folders.SEAL, them, them)
+    for path in entry.rglob("*"):
+        if before.get(path) != path.lstat().st_ino:
+            os.chown(path, them, them, follow_symlinks=False)
     assert store.tidy() == ["bundles/bb"]
-    (Path(store.folder("bundles/aa")) / "manifest.json").chmod(0o666)
-    assert store.tidy() == ["bundles/aa"]
+    assert store.entries() == ["bundles/aa"]
 
 
 def test_all_that_is_in_a_store_is_for_our_eyes_only(tmp_path: Path) -> None:

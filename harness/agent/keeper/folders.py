@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -12,12 +13,16 @@ from collections.abc import Iterator
 from ..private import open_new, tighten
 
 SEAL = ".seal"
+WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def seal_of(folder: str) -> str:
     """A hash over every file's path, size and time of modification.
 
-    A link that leads nowhere makes it another one, and so does what another user owns or may write to.
+    A link that leads nowhere makes it another one.
+
+    Raises:
+        PermissionError: another user owns something in it, or may write to it.
     """
     lines = [f"{path} {what}" for path, what in _walk(folder, "") if path != SEAL]
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
@@ -33,24 +38,27 @@ def seal(folder: str) -> None:
 def is_sealed(folder: str) -> bool:
     """Whether a folder is what was sealed, as far as sizes, times, owners and modes tell."""
     try:
-        if not is_ours(os.lstat(folder)):
+        path = os.path.join(folder, SEAL)
+        if not is_ours(os.lstat(folder)) or not is_ours(os.lstat(path)):
             return False
-        with open(os.path.join(folder, SEAL), "rb") as file:
+        with open(path, "rb") as file:
             return file.read() == seal_of(folder).encode()
     except OSError:
         return False
 
 
 def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    ours = os.geteuid()
     with os.scandir(folder) as found:
         for item in found:
             path = prefix + item.name
-            if item.is_symlink():
-                yield path, f"-> {os.readlink(item.path)}" if os.path.exists(item.path) else "-> nowhere"
-                continue
             status = item.stat(follow_symlinks=False)
-            if not is_ours(status):
-                yield path, "not ours"
+            is_link = stat.S_ISLNK(status.st_mode)
+            if status.st_uid != ours or (status.st_mode & WRITABLE and not is_link):
+                # Whatever the seal says: he who could change the files could change that, too.
+                raise PermissionError(errno.EPERM, "it is not ours alone", item.path)
+            if is_link:
+                yield path, f"-> {os.readlink(item.path)}" if os.path.exists(item.path) else "-> nowhere"
             elif stat.S_ISDIR(status.st_mode):
                 yield from _walk(item.path, path + "/")
             else:
@@ -60,7 +68,7 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
 def is_ours(status: os.stat_result) -> bool:
     """Whether it is our user's, and nobody else may write to it: a store that others could once write to may have been
     repaired since, and what they had put there stayed."""
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid == os.geteuid() and not status.st_mode & WRITABLE
 
 
 def place(folder: str, path: str) -> str:
