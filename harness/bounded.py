@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .agent.private import check_entry
+from .agent.private import NotOurs, check_entry
 from .cache import cache_folder, make_private, storage_errors
 from .errors import InputError
 
@@ -64,15 +64,16 @@ def hold(folder: Path) -> bool:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        status = os.fstat(descriptor)
+        try:
+            check_entry(str(folder), status)
+        except NotOurs:
+            os.close(descriptor)
+            raise
     with suppress(OSError):  # no locks here: then nobody can evict either
         fcntl.flock(descriptor, fcntl.LOCK_SH)  # an evictor has its own for no longer than a rename takes
     with suppress(OSError):  # a cache that may only be read
         os.utime(descriptor)
-    status = os.fstat(descriptor)
-    with storage_errors(folder), ExitStack() as stack:
-        stack.callback(os.close, descriptor)
-        check_entry(str(folder), status)
-        stack.pop_all()
     there = _is_at(status, folder)
     if not there or _HELD.setdefault((status.st_dev, status.st_ino), descriptor) != descriptor:
         os.close(descriptor)

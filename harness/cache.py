@@ -7,7 +7,6 @@ is the way to the cache that is looked at, once in a process, and each entry's f
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import hashlib
@@ -49,8 +48,12 @@ def cache_folder() -> Path:
 
 @functools.lru_cache(maxsize=64)
 def _check(folder: str) -> None:
-    with contextlib.suppress(NotADirectoryError):  # said by who wants to write there
+    try:
         private.check_folder(folder)
+    except private.NotOurs:
+        raise
+    except OSError:  # a file, or below one, or out of reach: said by who wants to write there
+        return
 
 
 def _named_folder() -> Path:

@@ -24,6 +24,7 @@ from harness.board import open_board
 from harness.board.hold import _busy
 from harness.device import Device
 from harness.errors import StorageError
+from tests.support.namespaces import require_namespaces
 from tests.support.second_user import as_user, process_of, second_uid, shared_folder
 
 OURS = {"run": "ours", "who": "me@here", "since": "now"}
@@ -115,6 +116,48 @@ def test_what_another_user_says_of_our_hold_is_not_believed(path: str, them: int
     as_user(them, lambda: Path(holder.record_path(path, us)).write_text(json.dumps({**OURS, **record_of(1)})))
     with process_of(us, lambda: lock.take_machine(path, OURS)) as pid:  # though his file is where ours belongs
         assert busy(path) == {"lock": path, "user": f"uid {us}", "pid": pid}
+
+
+def test_a_hold_of_a_process_that_cannot_be_seen_is_told_as_that(path: str) -> None:
+    """As from a container that shares the folder with the machine."""
+    require_namespaces()
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(join.__file__).parents[1])!r})
+from agent.keeper import lock
+try:
+    lock.take_machine(sys.argv[1], {{}})
+except lock.Busy as busy:
+    print(busy.holder["user"], "pid" in busy.holder)
+"""
+    descriptors = lock.take_machine(path, OURS)
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = ["unshare", *user, "--mount", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "a process that cannot be seen from here: of a container, or hidden False\n"
+    os.close(descriptors[0])
+
+
+LEFT_BEHIND = """
+import fcntl, os, time
+fcntl.flock(0, fcntl.LOCK_EX)
+if pid := os.fork():
+    print(pid)
+else:
+    os.close(1)
+    time.sleep(60)
+"""
+
+
+def test_a_hold_that_outlives_its_process_names_none(path: str) -> None:
+    """Its child has it; what the kernel says is the number of the process that is gone, or nothing."""
+    with Path(path).open("w") as file:
+        command = [sys.executable, "-c", LEFT_BEHIND]
+        done = subprocess.run(command, stdin=file, stdout=subprocess.PIPE, check=True, timeout=20)
+    try:
+        assert busy(path).keys() == {"lock", "user"}
+    finally:
+        os.kill(int(done.stdout), signal.SIGKILL)
 
 
 def test_every_user_can_lock_what_another_made_and_read_who_has_it(path: str, them: int) -> None:
@@ -267,41 +310,39 @@ def test_a_store_that_another_user_made_first_is_refused_before_anything_is_writ
     assert not (store / "lock").exists()
 
 
-def change_a_file(entry: Path) -> None:
-    (entry / "manifest.json").unlink()
+def change_a_file(entry: Path, them: int) -> None:
     (entry / "manifest.json").write_text("{ }")
+    os.chown(entry / "manifest.json", them, them)
 
 
-def change_where_a_link_leads(entry: Path) -> None:
+def change_where_a_link_leads(entry: Path, them: int) -> None:
     (entry / "agent").rename(entry / "before")
     (entry / "agent").symlink_to("before")
+    os.chown(entry / "agent", them, them, follow_symlinks=False)
 
 
-def open_it_for_all(entry: Path) -> None:
+def open_a_file_for_all(entry: Path, them: int) -> None:
     (entry / "manifest.json").chmod(0o666)
 
 
-@pytest.mark.parametrize(
-    "change", [change_a_file, change_where_a_link_leads, open_it_for_all], ids=lambda change: change.__name__
-)
-@pytest.mark.parametrize("sealed", [pytest.param(False, id="left-so"), pytest.param(True, id="sealed-by-him")])
+def write_the_seal(entry: Path, them: int) -> None:
+    (entry / "manifest.json").write_text("{ }")
+    (entry / folders.SEAL).write_text(folders.seal_of(str(entry)))
+    os.chown(entry / folders.SEAL, them, them)
+
+
+CHANGES = [change_a_file, change_where_a_link_leads, open_a_file_for_all, write_the_seal]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_what_another_user_did_in_a_store_while_he_could_is_removed(
-    tmp_path: Path, them: int, change: Callable[[Path], None], sealed: bool
+    tmp_path: Path, them: int, change: Callable[[Path, int], None]
 ) -> None:
     store = Store(str(tmp_path / "store"))
     for name in ("aa", "bb"):
         store.make(f"bundles/{name}", {}, [], {"agent/__main__.py": "", "manifest.json": "{}"}, {})
     entry = Path(store.folder("bundles/bb"))
-    before = {path: path.lstat().st_ino for path in entry.rglob("*")}
-    change(entry)
-    if sealed:  # he can compute one as well as we; and it may be ours by now
-        (entry / "manifest.json").chmod(0o600)
-        (entry / folders.SEAL).write_text(folders.seal_of(str(entry)))
-        if change is open_it_for_all:
-            os.chown(entry / folders.SEAL, them, them)
-    for path in entry.rglob("*"):
-        if before.get(path) != path.lstat().st_ino:
-            os.chown(path, them, them, follow_symlinks=False)
+    change(entry, them)
     assert store.tidy() == ["bundles/bb"]
     assert store.entries() == ["bundles/aa"]
 

@@ -59,10 +59,23 @@ def describe_holder(descriptor: int, path: str) -> dict[str, Any]:
     if not pid:
         return {**found, "user": "a process that cannot be seen from here: of a container, or hidden"}
     uid = uid_of(pid)
+    if uid is None and _is_gone(pid):
+        return {**found, "user": "what a process has left behind that ended"}
     found["pid"] = pid
     if uid is None:
         return {**found, "user": "a user whose processes are hidden"}
     return {**found, "user": user_name(uid), **_description(path, uid, pid)}
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether there is no such process, and not only none that is shown."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _description(path: str, uid: int, pid: int) -> dict[str, Any]:
