@@ -23,7 +23,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache import cache_folder, storage_errors
+from .agent.private import NotOurs, check_entry
+from .cache import cache_folder, make_private, storage_errors
 from .errors import InputError
 
 # They share one limit. The link local's store bounds itself, as any device's does.
@@ -56,18 +57,23 @@ def hold(folder: Path) -> bool:
     a holder there. Holding twice is harmless.
 
     Raises:
-        StorageError: the entry is there and may not be opened.
+        StorageError: the entry is there and may not be opened, or another user has put it there.
     """
     with storage_errors(folder):
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        status = os.fstat(descriptor)
+        try:
+            check_entry(str(folder), status)
+        except NotOurs:
+            os.close(descriptor)
+            raise
     with suppress(OSError):  # no locks here: then nobody can evict either
         fcntl.flock(descriptor, fcntl.LOCK_SH)  # an evictor has its own for no longer than a rename takes
     with suppress(OSError):  # a cache that may only be read
         os.utime(descriptor)
-    status = os.fstat(descriptor)
     there = _is_at(status, folder)
     if not there or _HELD.setdefault((status.st_dev, status.st_ino), descriptor) != descriptor:
         os.close(descriptor)
@@ -85,18 +91,22 @@ def _is_at(status: os.stat_result, folder: Path) -> bool:
 @contextmanager
 def locked(store: Path) -> Iterator[None]:
     """One run at a time takes entries of a store away: none may take another's new one for what it has just seen."""
-    with (store / ".lock").open("a") as file:
+    with os.fdopen(_open_lock(store / ".lock"), "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 @contextmanager
 def making(final: Path) -> Iterator[None]:
     """One run at a time makes an entry that takes long; who has waited looks again whether it is there."""
     with storage_errors(final.parent):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        file = (final.parent / f".{final.name[:16]}.lock").open("a")
-    with file:
+        make_private(final.parent)
+        descriptor = _open_lock(final.parent / f".{final.name[:16]}.lock")
+    with os.fdopen(descriptor, "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

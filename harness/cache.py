@@ -1,16 +1,24 @@
-"""The user's cache folder, and how an entry gets into it: whole or not at all."""
+"""The user's cache folder, and how an entry gets into it: whole or not at all.
+
+Other users of the host are kept out (issue 17, point 6): the cache is for its owner's eyes only, and refused where
+another user owns it or may write to it; a temporary name cannot be foreseen, and nothing is written through a link. It
+is the way to the cache that is looked at, once in a process, and each entry's folder when it is used: not every file.
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .agent import private
 from .errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -22,11 +30,33 @@ UNWRITABLE = FULL | {
     errno.EEXIST,  # a file where a folder should be
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.ELOOP,  # a link where a file of ours should be
 }
 
 
 def cache_folder() -> Path:
-    """``$HILGATE_CACHE``, else ``$XDG_CACHE_HOME/hilgate``, else ``~/.cache/hilgate``."""
+    """``$HILGATE_CACHE``, else ``$XDG_CACHE_HOME/hilgate``, else ``~/.cache/hilgate``; it need not be there.
+
+    Raises:
+        StorageError: another user owns it or may write to it, or to a folder above it.
+    """
+    folder = _named_folder()
+    with storage_errors(folder):
+        _check(str(folder))
+    return folder
+
+
+@functools.lru_cache(maxsize=64)
+def _check(folder: str) -> None:
+    try:
+        private.check_folder(folder)
+    except private.NotOurs:
+        raise
+    except OSError:  # a file, or below one, or out of reach: said by who wants to write there
+        return
+
+
+def _named_folder() -> Path:
     if own := os.environ.get("HILGATE_CACHE"):
         return Path(own).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -38,6 +68,14 @@ def storage_errors(folder: Path) -> Iterator[None]:
     """Turn what the operating system says about a folder that cannot be written into a StorageError."""
     try:
         yield
+    except private.NotOurs as error:
+        raise StorageError(
+            "a folder of hilgate's is not its user's alone",
+            wanted=error.wanted,
+            found=str(error.strerror),
+            where=str(error.filename),
+            hint=f"{error.repair}; or name another folder: HILGATE_CACHE=… for the caches, --evidence DIR for results",
+        ) from error
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -61,10 +99,11 @@ def new_entry(final: Path) -> Iterator[Path]:
         StorageError: the disk is full, or the folder cannot be written.
     """
     with storage_errors(final.parent):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_private(final.parent)
         work = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))
         try:
             yield work
+            private.tighten(str(work))
             _publish(work, final)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -78,20 +117,65 @@ def _publish(work: Path, final: Path) -> None:
             raise
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def make_private(folder: Path) -> None:
+    """Make a folder of the cache, and those above it, for our eyes only; it may be a link of the user's own.
+
+    Raises:
+        NotOurs: another user owns it or may write to it, or to one above it.
+        OSError: it cannot be made.
+    """
+    private.check_way(str(folder))
+    private.make_folder(os.path.realpath(folder))
+
+
+def forbid_writing_by_others() -> Callable[[], None]:
+    """Let nothing that this process makes from now on be writable by others, whatever umask it was started with.
+
+    Returns:
+        What gives it back the umask that it had.
+    """
+    umask = os.umask(0o077)  # for an instant, and never too wide
+    os.umask(umask | 0o022)
+
+    def give_back() -> None:
+        os.umask(umask)
+
+    return give_back
+
+
+def make_readable(folder: Path) -> None:
+    """Make a folder of the user's own, and those above it: others may read it if he likes, and never write to it."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o755, exist_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     """Write a file so that a reader, or a run that is killed, never sees half of it.
+
+    Not through a link that somebody has put in its place, nor that of the name that it has until it is whole.
+
+    Args:
+        mode: what others may do with it, if the umask lets them; 0600 in the cache.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
     with storage_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = path.with_name(f".{path.name}.{os.getpid()}")
+        make_readable(path.parent) if mode & 0o077 else make_private(path.parent)
+        work, descriptor = _new_beside(path, mode)
         try:
-            work.write_bytes(content.encode() if isinstance(content, str) else content)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             work.replace(path)
         finally:
             work.unlink(missing_ok=True)
+
+
+def _new_beside(path: Path, mode: int) -> tuple[Path, int]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    work = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}")
+    return work, os.open(work, flags, mode)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -99,7 +183,8 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        with source.open("rb") as file, os.fdopen(private.open_new(str(target)), "wb") as copy:
+            shutil.copyfileobj(file, copy)
 
 
 def file_sha256(path: Path) -> str:

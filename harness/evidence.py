@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .cache import storage_errors, write_atomically
+from .agent.private import NotOurs, check_writers, describe
+from .cache import make_readable, storage_errors, write_atomically
 from .cell import Cell
 from .checks import NOTHING, Check, Verdict, overall
 from .errors import HilgateError, InputError, StorageError
@@ -136,7 +137,8 @@ class Evidence:
         devices = sorted({record.cell.device.name for record in self.records.values()})
         with storage_errors(self.folder):
             try:
-                self.folder.mkdir(parents=True)
+                make_readable(self.folder.parent)
+                self.folder.mkdir(mode=0o755)
             except FileExistsError:
                 if not self.folder.is_dir():  # a file; or a link to a folder that is gone
                     raise
@@ -144,7 +146,8 @@ class Evidence:
                 raise NotADirectoryError(errno.ENOTDIR, error.strerror, str(self.folder)) from error
             else:
                 # Results are no change of the user's repository; in a folder of theirs, that is theirs to say.
-                (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
+                write_atomically(self.folder / ".gitignore", "*\n")
+            _check_ours(self.folder)
             self._lock = _lock(self.folder / LOCK)
             if self._lock is None:
                 raise _refusal(self.folder, devices)
@@ -288,10 +291,22 @@ class Evidence:
             raise
 
 
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder in which others could change what was found; they may read it. Raises: NotOurs.
+
+    Those above it are the user's own affair: a CI service may give everybody a workspace to write to.
+    """
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        found = f"it belongs to another user: {describe(status)}"
+        raise NotOurs(str(folder), found, "name a folder of your own: --evidence DIR")
+    check_writers(str(folder), status)
+
+
 def _lock(path: Path) -> int | None:
     """The descriptor of a file that is there and locked; None where another process has it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):  # its holder has just removed it: that lock keeps nobody out

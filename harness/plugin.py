@@ -19,7 +19,7 @@ from _pytest.mark.expression import Expression
 
 from .bounded import asked_limit_bytes
 from .bundle.lock import current_lock, use_project
-from .cache import storage_errors
+from .cache import cache_folder, forbid_writing_by_others, storage_errors
 from .cell import Cell
 from .checks import Verdict
 from .command_line import restart_if_misread
@@ -71,8 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
     options = read_options(config, DEVICES)
     if config.args_source is not pytest.Config.ArgsSource.ARGS and options.root == PACKAGE.parent:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
+    config.add_cleanup(forbid_writing_by_others())
     try:
         asked_limit_bytes()  # a wrong one would be met only after the first export
+        cache_folder()  # one that is not ours alone, too
         use_project(options.root)
         current_lock()  # a damaged one would be met only at the first wheel
         cells = plan_cells(options)

@@ -19,6 +19,7 @@ import traceback
 from . import illegal, orphans
 from .frames import Frame, encode, read_frame
 from .operations import Operations
+from .private import make_folder, open_new
 from .ring import InputError
 from .wire import Buffer, FrameError
 
@@ -108,8 +109,8 @@ class Kept:
         """Write a frame to a file, whole or not at all."""
         path = os.path.join(self.folder, os.path.basename(name))
         with contextlib.suppress(OSError):  # on a full disk: it is sent all the same
-            os.makedirs(self.folder, exist_ok=True)
-            with open(path + ".new", "wb") as file:
+            make_folder(self.folder)
+            with open(open_new(path + ".new"), "wb") as file:
                 file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())  # a board whose power is cut leaves an empty file else
@@ -169,6 +170,7 @@ def main(argv: list[str] | None = None, before_runtime_kib: int | None = None) -
     parser.add_argument("--run", default="", help="the run that it works for")
     parser.add_argument("--idle", type=float, default=1800, help="seconds without a request after which it ends")
     arguments = parser.parse_args(argv)
+    os.umask(0o077)
     pipe = Pipe(arguments.idle)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     illegal.say_where()

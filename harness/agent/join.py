@@ -19,7 +19,10 @@ def main(path: str, run: str, command: list[str]) -> None:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.connect(path)
-    except OSError:  # the kernel took it when memory ran out, or the board was restarted
+        peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)  # pid, uid, gid; unix(7)
+        if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
+            raise OSError("another user's")
+    except OSError:  # that; or the kernel took it when memory ran out, or the board was restarted
         os.execvp(command[0], command)  # noqa: S606
     message = "\0".join([os.getcwd(), run, *command])
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [0, 1, 2]).tobytes())

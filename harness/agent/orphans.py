@@ -1,8 +1,9 @@
 """Processes on a device that outlived their run: found and ended by the next run, which holds the device's lock.
 
 Everything started from a store leaves a record of itself there. A pid alone proves nothing, for pids are used again: a
-process is the recorded one only when it was started at the same clock tick of the same boot. What an agent has started
-and did not take along when it died is known by its environment, where the run's name stands.
+process is the recorded one only when it was started at the same clock tick of the same boot, by our user, from the same
+executable; and a record counts only where our user has written it (issue 17, point 5). What an agent has started and
+did not take along when it died is known by its environment, where the run's name stands.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from .facts import read_text
+from .private import make_folder, open_new, read_file_of
 
 PATIENCE_S = 2.0
 # The run that a process works for, in the environment of the agent and so of all that it starts.
@@ -39,19 +42,39 @@ def boot_id() -> str:
     return read_text("/proc/sys/kernel/random/boot_id")
 
 
+def uid_of(pid: int) -> int | None:
+    """The user who started a process; None where there is none, or other users' are hidden (hidepid, proc(5))."""
+    found = re.search(r"^Uid:\s*(\d+)", read_text(f"/proc/{pid}/status"), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def executable(pid: int) -> str:
+    """The program that a process runs, by its path; "" where it is gone or not ours to look at."""
+    try:
+        # One that was replaced meanwhile is the same program.
+        return re.sub(r" \(deleted\)$", "", os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return ""
+
+
+def own_identity() -> dict[str, Any]:
+    """What this process is known by: "pid", "start", "boot", "exe"."""
+    pid = os.getpid()
+    me = identity(pid)
+    return {"boot": boot_id(), "pid": pid, "start": me[1] if me else 0, "exe": executable(pid)}
+
+
 def write_record(folder: str, run: str = "") -> str:
     """Leave a record of this process; returns its path, to be removed at a normal end.
 
     Args:
         run: the run that it works for; a lost connection of the same run does not end it.
     """
-    os.makedirs(folder, exist_ok=True)
-    me = identity(os.getpid())
-    record = {"boot": boot_id(), "pid": os.getpid(), "start": me[1] if me else 0, "run": run}
+    make_folder(folder)
     path = os.path.join(folder, f"{os.getpid()}.json")
     try:
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            json.dump(record, file)
+        with open(open_new(path + ".new"), "w", encoding="utf-8") as file:
+            json.dump({**own_identity(), "run": run}, file)
         os.replace(path + ".new", path)
     except OSError:
         _remove(path + ".new")
@@ -77,7 +100,7 @@ def reap(folder: str, spare: str | None = None) -> list[int]:
         if spare is not None and record["run"] == spare:
             continue
         if is_alive(record):
-            if not end(record["pid"], record["start"], signal.SIGKILL):
+            if not end(record["pid"], record["start"], signal.SIGKILL, record.get("exe", "")):
                 continue
             reaped.append(record["pid"])
         reaped += end_marked(record["run"])
@@ -97,13 +120,19 @@ def end_marked(run: str) -> list[int]:
     return [pid for pid, start in found if end(pid, start, signal.SIGKILL)]
 
 
-def end(pid: int, start: int, number: int) -> bool:
+def end(pid: int, start: int, number: int, exe: str = "") -> bool:
     """Send a signal to a process and to the group that it leads; whether it is gone soon.
 
-    Nothing is sent to a process of that pid which was started at another time.
+    Nothing is sent to a process of that pid which was started at another time, by another user, or from another
+    executable.
+
+    Args:
+        exe: the executable's path, where the record says it.
     """
     if not _is_there(pid, start):
         return True
+    if uid_of(pid) != os.getuid() or (exe and executable(pid) != exe):
+        return not _is_there(pid, start)  # on its way out it has no executable any more
     try:
         if os.getpgid(pid) == pid:
             os.killpg(pid, number)
@@ -122,8 +151,12 @@ def end(pid: int, start: int, number: int) -> bool:
 
 
 def is_alive(record: dict[str, Any]) -> bool:
-    """Whether the process that a record describes ("pid", "start", "boot") is still there."""
-    return record["boot"] == boot_id() and _is_there(record["pid"], record["start"])
+    """Whether the process that a record describes ("pid", "start", "boot") is still there, and is ours."""
+    return (
+        record["boot"] == boot_id()
+        and _is_there(record["pid"], record["start"])
+        and uid_of(record["pid"]) == os.getuid()
+    )
 
 
 def _is_there(pid: int, start: int) -> bool:
@@ -139,7 +172,7 @@ def _records(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in names:
         path = os.path.join(folder, name)
         try:
-            record = json.loads(read_text(path))
+            record = json.loads(read_file_of(path))
             kinds = [type(record[key]) for key in ("pid", "start", "boot", "run")]
         except (ValueError, KeyError, TypeError):
             kinds = []
@@ -150,5 +183,5 @@ def _records(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # it is gone; or a folder of that name, which is no record either
         os.unlink(path)

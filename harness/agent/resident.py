@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Callable
 
 from .orphans import MARK
+from .private import make_folder
 
 MESSAGE_BYTES = 1 << 17
 DESCRIPTORS = 3
@@ -41,7 +42,8 @@ def wait(path: str, program: Program) -> None:
         path: the socket's; its folder is made.
         program: what a child does, with the words that it was asked with.
     """
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    os.umask(0o077)  # of the socket, and of whatever a child makes
+    make_folder(os.path.dirname(path))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX)
@@ -73,6 +75,9 @@ def _serve(listener: socket.socket, program: Program) -> None:
                 _tell_end(*children.pop(ready))
                 continue
             connection, _ = listener.accept()
+            if peer_uid(connection) != os.geteuid():  # a child runs what it is told, with our rights
+                connection.close()
+                continue
             connection.settimeout(PATIENCE_S)  # the others wait behind it
             try:
                 message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
@@ -97,6 +102,12 @@ def _serve(listener: socket.socket, program: Program) -> None:
             ended = os.pidfd_open(pid)
             children[ended] = pid, connection
             poll.register(ended, select.POLLIN)
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Whose process is at the other end, as the kernel says it: SO_PEERCRED, unix(7)."""
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
 
 
 def _tell_end(pid: int, connection: socket.socket) -> None:

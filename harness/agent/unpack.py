@@ -134,5 +134,5 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: str, *, exec
         while chunk := source.read(CHUNK_BYTES):  # and the checksum is verified at its end
             digest.update(chunk)
             file.write(chunk)
-        os.fchmod(file.fileno(), 0o755 if executable else 0o644)
+        os.fchmod(file.fileno(), 0o700 if executable else 0o600)  # a store is its user's alone
     return digest.hexdigest()

@@ -225,19 +225,30 @@ class Hold:
 
 
 def _busy(device: Device, store: str, holder: Mapping[str, Any], waited_s: float) -> DeviceBusy:
+    wait = "wait for it: --wait SECONDS"
+    if "lock" in holder:  # the machine's own, which any of its users may hold for as long as he likes
+        pid = holder.get("pid")
+        wait += f"; or ask its user, or who administers the board{f': sudo kill {pid}' if pid else ''}"
     return DeviceBusy(
         f"device {device.name} is in use by another run",
         wanted="one run at a time: two would measure each other",
         found=_who(holder) + (f"; waited {waited_s:g} s for it" if waited_s else ""),
-        where=f"{store}/lock there ({device.path})",
-        hint="wait for it: --wait SECONDS",
+        where=f"{holder.get('lock', f'{store}/lock')} there ({device.path})",
+        hint=wait,
     )
 
 
 def _who(holder: Mapping[str, Any]) -> str:
-    since = f"since {holder.get('since', 'an unknown time')}"
-    age = f" (for {_duration(holder['age_s'])})" if "age_s" in holder else ""
-    return f"held by {holder.get('who', 'somebody')} {since}{age}, run {holder.get('run', '?')}"
+    """Say who holds a board: whose process it is, by the kernel's word; and what it says of itself, by its own."""
+    words = []
+    if user := holder.get("user"):
+        words.append(f"held by {user}" + (f", pid {holder['pid']}" if "pid" in holder else ""))
+    if "lock" not in holder or "since" in holder:
+        since = f"since {holder.get('since', 'an unknown time')}"
+        age = f" (for {_duration(holder['age_s'])})" if "age_s" in holder else ""
+        who = holder.get("who", "somebody")
+        words.append(f"{'as' if words else 'held by'} {who} {since}{age}, run {holder.get('run', '?')}")
+    return ", ".join(words)
 
 
 def _duration(seconds: float) -> str:

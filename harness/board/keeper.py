@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..agent.private import WANTED
 from ..agent.wire import FrameError, pack_head, read_head
 from ..device import Device
 from ..errors import DeploymentError, DeviceError, LinkError, LinkLost, ProtocolError, StorageError
@@ -21,7 +22,7 @@ from ..links import GREETING_ALLOWED, Channel, ChannelClosed, LinkType, stderr_o
 AGENT = Path(__file__).parents[1] / "agent"
 BOOT = AGENT / "keeper" / "boot.py"
 # What the keeper imports: all of it standard library.
-SHARED = ("__init__", "facts", "join", "orphans", "resident", "telemetry", "unpack", "wire")
+SHARED = ("__init__", "facts", "join", "orphans", "private", "resident", "telemetry", "unpack", "wire")
 START_S = 60.0
 # The keeper shows every 2 seconds that it is at work; a board that swaps may need longer. Beyond this it is gone.
 SILENCE_S = 20.0
@@ -77,7 +78,9 @@ def python_script(device: Device, link: LinkType, *, resident: bool = False) -> 
         run += f" {socket}"
     elif device.emulated:
         joined = f'exec "$HILGATE_PYTHON" -I -S -B {join} {socket} ""'
-        run = f"if [ -S {socket} ]; then {run.replace('exec', joined, 1)}; fi; {run}"
+        # Whatever another user could have put in its place is not run.
+        ours = f"[ -O {_quoted(residents)} ] && [ -O {join} ]"
+        run = f"if {ours} && [ -S {socket} ]; then {run.replace('exec', joined, 1)}; fi; {run}"
     return (
         # By the name that was found, also for the agent: it may be a wrapper that sets what the runtime needs.
         f"unset {' '.join(NOT_OURS)}; umask 077; "
@@ -245,6 +248,10 @@ class Keeper:
         """What went wrong on the device, as an error."""
         what = UNWRITABLE.get(reply.get("errno", 0))
         where = f"{reply.get('path') or 'its store'} on {self.device.name} ({self.link.where})"
+        if repair := reply.get("repair"):
+            what, wanted = f"other users of {self.device.name} could interfere with a run there", reply["wanted"]
+            hint = f"there: {repair}" + (f"; or {ANOTHER_FOLDER}" if wanted == WANTED else "")
+            return StorageError(what, wanted=wanted, found=reply["error"], where=where, hint=hint)
         if reply.get("no_home"):
             what = f"the home folder of the user who logs in is not on {self.device.name}"
         if what is not None:

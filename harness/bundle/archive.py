@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.unpack import CHUNK_BYTES
-from ..cache import cache_folder, file_sha256, storage_errors, write_atomically
+from ..cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from .wheels import keep_file, kept_file
 
 SCHEMA = 1
@@ -83,7 +83,7 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
         return known
     with storage_errors(root):
         place = root / "files"  # what a run that was killed leaves there is removed with what is evicted
-        place.mkdir(parents=True, exist_ok=True)
+        make_private(place)
         with tempfile.TemporaryDirectory(prefix=".make-", dir=place, ignore_cleanup_errors=True) as folder:
             work, made = Path(folder, "work"), Path(folder, f"{name}.zip")
             work.mkdir()
@@ -93,7 +93,7 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
             sha256, size = file_sha256(made), made.stat().st_size
             result = Archive(keep_file(root, made, sha256), sha256, size, packer.unpacked_bytes, described)
     entry = {"sha256": sha256, "bytes": size, "unpacked_bytes": result.unpacked_bytes, "described": dict(described)}
-    write_atomically(record, json.dumps({"schema": SCHEMA, **entry}, indent=1) + "\n")
+    write_atomically(record, json.dumps({"schema": SCHEMA, **entry}, indent=1) + "\n", mode=0o600)
     return result
 
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from ..bounded import hold, prune_caches
-from ..cache import cache_folder, file_sha256, storage_errors, write_atomically
+from ..cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from ..errors import BackendError
 from .lock import Locked, check_taken, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
@@ -112,7 +113,7 @@ def fetch_wheels(
         wheels = _fetch_all(request, root)
     entries = [{name: value for name, value in asdict(wheel).items() if name != "path"} for wheel in wheels]
     content = {"schema": SCHEMA, "request": described, "wheels": entries}
-    write_atomically(record, json.dumps(content, indent=1) + "\n")
+    write_atomically(record, json.dumps(content, indent=1) + "\n", mode=0o600)
     prune_caches()
     return wheels
 
@@ -256,9 +257,10 @@ def keep_file(root: Path, path: Path, sha256: str) -> Path:
     final = root / "files" / sha256 / path.name
     with storage_errors(final.parent):
         for _ in range(TRIES):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_private(final.parent)
             if hold(final.parent):
                 break
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
         path.replace(final)
     return final
 
@@ -267,7 +269,7 @@ def keep_file(root: Path, path: Path, sha256: str) -> Path:
 def _work_folder(root: Path) -> Iterator[Path]:
     """A folder beside the wheels, so that keeping one is a rename; what killed runs have left is removed."""
     with storage_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
+        make_private(root)
         oldest = time.time() - LEFTOVER_AGE_S
         for folder in root.glob(f"{WORK}*"):
             with suppress(OSError):

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import click
 
+from ..cache import forbid_writing_by_others
 from ..errors import HilgateError
 from ..printable import printable_lines
 from . import commands
@@ -81,6 +82,7 @@ def cli(ctx: click.Context, devices: Path | None) -> None:
 
 def main() -> None:
     """The program."""
+    forbid_writing_by_others()
     try:
         cli(prog_name="hilgate")
     except Exception:  # noqa: BLE001  # a defect of ours; what it quotes may be a board's all the same

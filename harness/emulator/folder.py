@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bounded import locked
-from ..cache import cache_folder, storage_errors
+from ..cache import cache_folder, make_private, storage_errors
 from .image import Image
 from .recipe import USER
 
@@ -121,12 +121,12 @@ def new_folder() -> Folder:
     """A folder for one board; those of boards that are gone go first."""
     place = cache_folder() / EMULATORS
     with storage_errors(place):
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(place)
         with locked(place):  # between its making and its locking nobody may take it for one that was left
             for folder in place.glob("board-*"):
                 _remove_left(folder)
             path = Path(tempfile.mkdtemp(prefix="board-", dir=place))
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
     return Folder(path, lock)
 

@@ -71,7 +71,7 @@ def scan_wheel(path: Path, sha256: str) -> tuple[Scanned, ...]:
             if content.startswith(ELF):
                 names[name] = hashlib.sha256(content).hexdigest()
                 found.append(_scanned(name, _kept(names[name]) or _scan(content, names[name])))
-    write_atomically(record, json.dumps({"schema": SCHEMA, "libraries": names}, indent=1) + "\n")
+    write_atomically(record, json.dumps({"schema": SCHEMA, "libraries": names}, indent=1) + "\n", mode=0o600)
     return tuple(found)
 
 
@@ -89,7 +89,7 @@ def _scan(content: bytes, sha256: str) -> Mapping[str, Any]:
         problem = f"{type(error).__name__}: {error}"
     kept = {name: need.as_json() for name, need in needs.items()}
     record = {"schema": SCHEMA, "bytes": len(content), "needs": kept, "problem": problem}
-    write_atomically(_library_record(sha256), json.dumps(record, indent=1) + "\n")
+    write_atomically(_library_record(sha256), json.dumps(record, indent=1) + "\n", mode=0o600)
     return record
 
 

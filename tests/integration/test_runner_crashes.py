@@ -21,7 +21,7 @@ from elftools.elf.sections import SymbolTableSection
 from harness.agent import facts
 from harness.agent.frames import encode, read_frame
 from harness.agent.illegal import MARK
-from harness.agent.orphans import identity
+from harness.agent.orphans import executable, identity
 from harness.deployment import Deployment, Timeouts
 from harness.errors import AgentDied, AgentTimeout
 from harness.isa.diagnosis import illegal_instruction
@@ -212,6 +212,8 @@ def test_it_ends_when_its_stdin_ends_and_takes_its_record_with_it(runners: Runne
     assert found is not None
     said = json.loads(record.read_text())
     assert (said["pid"], said["start"], said["run"]) == (pid, found[1], "this-run")
+    assert said["exe"] == executable(pid)
+    assert record.stat().st_mode & 0o077 == 0
     assert deployment.channel.finish(10.0) == 0
     assert identity(pid) is None
     assert not record.exists()

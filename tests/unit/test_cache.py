@@ -127,7 +127,7 @@ def small_disk() -> tuple[list[str], str]:
 
     Where no user may mount anything, a limit on a file's size stands in: the same refusal in the middle of a write.
     """
-    mount = 'mount -t tmpfs -o size=64k none "$DISK" && exec "$@"'
+    mount = 'mount -t tmpfs -o size=64k,mode=700 none "$DISK" && exec "$@"'
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
     try:
         subprocess.run([*command, "true"], env={**os.environ, "DISK": "/tmp"}, check=True, capture_output=True)

@@ -118,7 +118,7 @@ def test_a_later_archive_replaces_what_an_earlier_one_wrote(tmp_path: Path) -> N
     assert _files(tmp_path / "folder") == {"ns/__init__.py": "b", "ns/a.py": "", "ns/b.py": ""}
 
 
-@pytest.mark.parametrize(("mode", "unpacked"), [(0o100755, 0o755), (0o100644, 0o644), (0, 0o644), (0o106755, 0o755)])
+@pytest.mark.parametrize(("mode", "unpacked"), [(0o100755, 0o700), (0o100644, 0o600), (0, 0o600), (0o106755, 0o700)])
 def test_programs_stay_programs(tmp_path: Path, mode: int, unpacked: int) -> None:
     unpack([_archive(tmp_path / "a.whl", {"torch/bin/run": ""}, mode)], str(tmp_path))
     assert stat.S_IMODE((tmp_path / "torch/bin/run").stat().st_mode) == unpacked

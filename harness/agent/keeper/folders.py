@@ -3,48 +3,74 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
+
+from ..private import open_new, tighten
 
 SEAL = ".seal"
 # Beside the seal, see verify. The day is no part of what was sealed.
 HASHES, VERIFIED = ".hashes", ".verified"
+WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def seal_of(folder: str) -> str:
-    """A hash over every file's path, size and time of modification. A link that leads nowhere makes it another one."""
+    """A hash over every file's path, size and time of modification.
+
+    A link that leads nowhere makes it another one.
+
+    Raises:
+        PermissionError: another user owns something in it, or may write to it.
+    """
     lines = [f"{path} {what}" for path, what in _walk(folder, "") if path not in (SEAL, VERIFIED)]
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def seal(folder: str) -> None:
-    """Note what is in a folder."""
-    with open(os.path.join(folder, SEAL), "w", encoding="ascii") as file:
+    """Note what is in a folder, and take from others whatever they may do with it."""
+    tighten(folder)
+    with open(open_new(os.path.join(folder, SEAL)), "w", encoding="ascii") as file:
         file.write(seal_of(folder))
 
 
 def is_sealed(folder: str) -> bool:
-    """Whether a folder is what was sealed, as far as sizes and times tell."""
+    """Whether a folder is what was sealed, as far as sizes, times, owners and modes tell."""
     try:
-        with open(os.path.join(folder, SEAL), "rb") as file:
+        path = os.path.join(folder, SEAL)
+        if not is_ours(os.lstat(folder)) or not is_ours(os.lstat(path)):
+            return False
+        with open(path, "rb") as file:
             return file.read() == seal_of(folder).encode()
     except OSError:
         return False
 
 
 def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    ours = os.geteuid()
     with os.scandir(folder) as found:
         for item in found:
             path = prefix + item.name
-            if item.is_symlink():
+            status = item.stat(follow_symlinks=False)
+            is_link = stat.S_ISLNK(status.st_mode)
+            if status.st_uid != ours or (status.st_mode & WRITABLE and not is_link):
+                # Whatever the seal says: he who could change the files could change that, too.
+                raise PermissionError(errno.EPERM, "it is not ours alone", item.path)
+            if is_link:
                 yield path, f"-> {os.readlink(item.path)}" if os.path.exists(item.path) else "-> nowhere"
-            elif item.is_dir():
+            elif stat.S_ISDIR(status.st_mode):
                 yield from _walk(item.path, path + "/")
             else:
-                status = item.stat()
                 yield path, f"{status.st_size} {status.st_mtime_ns}"
+
+
+def is_ours(status: os.stat_result) -> bool:
+    """Whether it is our user's, and nobody else may write to it: a store that others could once write to may have been
+    repaired since, and what they had put there stayed."""
+    return status.st_uid == os.geteuid() and not status.st_mode & WRITABLE
 
 
 def place(folder: str, path: str) -> str:

@@ -7,11 +7,13 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable
 from typing import Any
 
-from .folders import remove
+from ..private import open_new
+from .folders import is_ours, remove
 from .store import CHUNK, FULL, Store
 
 # How long that may take, on a slow card.
@@ -62,7 +64,7 @@ class Receiver:
         digest = self.hashes[sha256]
         # Never for appending: a receiver of a dropped connection that still writes writes the same bytes to the same
         # place.
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _lock(descriptor)
             os.ftruncate(descriptor, header["offset"])
@@ -107,7 +109,8 @@ def _hash_of(path: str) -> tuple[Any, int]:
 def is_near(store: Store, path: str) -> bool:
     """Whether a file of this very machine can get a second name in the store."""
     with contextlib.suppress(OSError):
-        return os.stat(path).st_dev == os.stat(store.root).st_dev
+        status = os.lstat(path)
+        return status.st_dev == os.stat(store.root).st_dev and is_ours(status)
     return False
 
 
@@ -138,7 +141,7 @@ def take(store: Store, files: dict[str, int], content: memoryview) -> dict[str, 
             continue
         path = store.path("incoming", sha256)
         try:
-            with open(f"{path}.part", "wb") as file:
+            with open(open_new(f"{path}.part"), "wb") as file:
                 file.write(part)
             os.replace(f"{path}.part", path)
         except OSError:
@@ -169,12 +172,16 @@ def adopt(store: Store, path: str, sha256: str) -> None:
     except OSError as error:
         if error.errno in (errno.ENOENT, *FULL):
             raise
-        _copy(store, path, sha256)
-        return
-    # It was verified when the host's cache gave it out; that may be a while ago (issue 17).
-    if (found := _hash_of(target)[0].hexdigest()) != sha256:
-        remove(target)
-        raise NotAnnounced(path, sha256, found)
+    else:
+        # By its other name whoever owns it, or may write to it, would change what is stored; a link is none of ours.
+        if is_ours(status := os.lstat(target)) and stat.S_ISREG(status.st_mode):
+            # It was verified when the host's cache gave it out; that may be a while ago (issue 17).
+            if (found := _hash_of(target)[0].hexdigest()) != sha256:
+                remove(target)
+                raise NotAnnounced(path, sha256, found)
+            return
+        os.unlink(target)
+    _copy(store, path, sha256)
 
 
 def _copy(store: Store, path: str, sha256: str) -> None:

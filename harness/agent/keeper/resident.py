@@ -11,6 +11,7 @@ from importlib.abc import InspectLoader
 from typing import cast
 
 from .. import resident
+from ..private import make_folder, open_new
 from . import serve
 
 Read = Callable[[int], bytes]
@@ -23,10 +24,10 @@ def main(path: str, read: Read) -> None:
         path: the socket's.
         read: boot's own.
     """
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    make_folder(os.path.dirname(path))
     spec = __spec__
     loader = cast(InspectLoader, spec.loader if spec is not None else None)
-    with open(os.path.join(os.path.dirname(path), "join.py"), "w", encoding="utf-8") as file:
+    with open(open_new(os.path.join(os.path.dirname(path), "join.py")), "w", encoding="utf-8") as file:
         file.write(loader.get_source("agent.join") or "")
 
     def be_keeper(_: list[str]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from .. import orphans, telemetry
 from ..facts import facts
+from ..private import NotOurs
 from ..wire import Head, pack_head, read_head
 from . import lock, look, obituary, trial, verify
 from .folders import free_bytes
@@ -330,11 +331,14 @@ def _refusal(error: Exception, root: str) -> dict[str, Any]:
         path = str(error.filename or root)  # what is written through a descriptor has no name
         refusal.update(errno=error.errno, path=path, free_bytes=free_bytes(path) if path.startswith("/") else None)
         refusal["no_home"] = isinstance(error, trial.NoHome)
+        if isinstance(error, NotOurs):
+            refusal.update(repair=error.repair, wanted=error.wanted)
     return refusal
 
 
 def main() -> None:
     """Say hello, serve."""
+    os.umask(0o077)
     keeper = Keeper()
     try:
         host = Host()

@@ -11,8 +11,10 @@
 
 An entry (a folder in one of the three) is filled under a name with a dot, sealed, written to the disk, then renamed.
 The seal is a hash over every file's path, size and time of modification: what was changed, cut short or added to since
-is found by looking, without reading gigabytes at every start. What a bad card changed shows where the files are hashed
-again, see verify.
+is found by looking, without reading gigabytes at every start. So is what another user owns or may write to. What a bad
+card changed shows where the files are hashed again, see verify.
+
+It is used only where it is ours: see private. Everything in it is for our eyes only.
 
 Nothing here asks for the time of day: a board without a clock of its own may be wrong by years, and be set meanwhile.
 """
@@ -29,6 +31,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from ..private import make_folder
 from ..unpack import unpack
 from .folders import disk_use, free_bytes, is_sealed, place, remove, seal, size_of
 from .verify import note_hashes
@@ -45,14 +48,20 @@ TICK_NS = 10**9
 
 
 class Store:
-    """One store. Only the holder of its lock writes to it; the receiver of files writes ``incoming`` only."""
+    """One store. Only the holder of its lock writes to it; the receiver of files writes ``incoming`` only.
+
+    Raises:
+        NotOurs: another user owns it or may write to it, or to a folder above it.
+        OSError: it cannot be made.
+    """
 
     def __init__(self, root: str, limit_bytes: int = LIMIT_BYTES) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
         self.limit_bytes = limit_bytes
         self.used: set[str] = set()
+        make_folder(self.root)
         for name in FOLDERS:
-            os.makedirs(self.path(name), mode=0o700, exist_ok=True)
+            make_folder(self.path(name))
 
     def path(self, *names: str) -> str:
         """A path in the store.

@@ -12,6 +12,7 @@ import mmap
 import os
 import tempfile
 
+from ..private import NotOurs, make_folder
 from .store import FOLDERS
 
 CONTENT = bytes(range(256)) * (mmap.PAGESIZE // 256)
@@ -33,20 +34,18 @@ def make_root(store: str) -> list[str]:
 
     Raises:
         NoHome: it is in the home folder of a user who has none.
+        NotOurs: another user owns it or may write to it, or to one above it.
         OSError: it cannot be made.
     """
-    path, missing = root_of(store), []
-    while not os.path.isdir(path) and path != os.path.dirname(path):
-        missing.append(path)
-        path = os.path.dirname(path)
     try:
-        os.makedirs(root_of(store), mode=0o700, exist_ok=True)
+        return make_folder(root_of(store))
+    except NotOurs:
+        raise
     except OSError as error:
         home = os.path.expanduser("~")
         if store.startswith("~") and not os.path.isdir(home):
             raise NoHome(errno.ENOENT, "the home folder of its user is not there", home) from error
         raise
-    return missing
 
 
 def try_root(root: str) -> bool:

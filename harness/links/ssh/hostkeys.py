@@ -163,7 +163,7 @@ def pin(path: Path, shown: HostKey) -> None:
     """
     kept = [_without(line, shown.name) for line in _lines(path, all_of_it=True)]
     with storage_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # as ssh makes ~/.ssh
     write_atomically(path, "".join([*kept, shown.line]))
 
 

@@ -4,6 +4,7 @@
 // host allowed. Started by hilgate, not by hand.
 
 #include <cxxabi.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -104,6 +105,7 @@ void serve(hilgate::Pipe& pipe, hilgate::Kept kept, hilgate::Operations operatio
 void run(const Arguments& arguments) {
     const auto run = arguments.value("run", "");
     const auto idle = arguments.value("idle", "");
+    umask(S_IRWXG | S_IRWXO);
     hilgate::Pipe pipe(idle.empty() ? default_idle_seconds : std::stod(idle));
     std::signal(SIGALRM, SIG_DFL);
     std::signal(SIGPIPE, SIG_IGN);  // a write says so

@@ -1,6 +1,7 @@
 #include "record.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -33,17 +34,40 @@ std::int64_t start_ticks() {
 
 std::string boot_id() { return read_text("/proc/sys/kernel/random/boot_id"); }
 
+std::string executable() {
+    std::error_code ignored;
+    const auto path = fs::read_symlink("/proc/self/exe", ignored).string();
+    try {
+        (void)Json(path).dump();
+        return path;
+    } catch (const Json::exception&) {
+        return "";  // no UTF-8: it is known by the rest
+    }
+}
+
+int open_new(const std::string& path) {
+    constexpr int tries = 8;
+    for (int left = tries; left > 0; --left) {
+        unlink(path.c_str());
+        const auto number = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+        if (number >= 0 || errno != EEXIST) return number;
+    }
+    return -1;
+}
+
 Record::Record(const std::string& folder, const std::string& run)
     : path_(folder + "/" + std::to_string(getpid()) + ".json") {
     fs::create_directories(folder);
-    const Json record{{"boot", boot_id()}, {"pid", getpid()}, {"start", start_ticks()}, {"run", run}};
+    const Json record{
+        {"boot", boot_id()}, {"pid", getpid()}, {"start", start_ticks()}, {"exe", executable()}, {"run", run}};
     const auto fresh = path_ + ".new";
     try {
-        std::ofstream file;
-        file.exceptions(std::ios::failbit | std::ios::badbit);
-        file.open(fresh, std::ios::binary | std::ios::trunc);
-        file << record.dump();
-        file.close();
+        const Descriptor file(open_new(fresh));
+        if (file.number() < 0) {
+            throw fs::filesystem_error("no record can be left", fresh, std::error_code(errno, std::generic_category()));
+        }
+        const auto text = record.dump();
+        write_all(file.number(), reinterpret_cast<const std::byte*>(text.data()), text.size());
         fs::rename(fresh, path_);
     } catch (...) {
         std::error_code ignored;
@@ -62,7 +86,7 @@ void Kept::keep(const std::string& name, const Json& header, const std::vector<T
         const auto path = (fs::path(folder_) / fs::path(name).filename()).string();
         const auto fresh = path + ".new";
         fs::create_directories(folder_);
-        const Descriptor file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+        const Descriptor file(open_new(fresh));
         if (file.number() < 0) return;
         write_frame([&](const std::byte* data, std::size_t size) { write_all(file.number(), data, size); }, header,
                     tensors);

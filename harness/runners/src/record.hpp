@@ -18,10 +18,17 @@ std::int64_t start_ticks();
 // Names this boot of this kernel.
 std::string boot_id();
 
+// The program that this process runs, by its path; "" where that is not known, or no UTF-8.
+std::string executable();
+
+// A new file for our eyes only, in place of whatever has its name and never through a link; its descriptor, or -1 with
+// errno.
+int open_new(const std::string& path);
+
 // The record of this process, as long as this lives.
 class Record {
 public:
-    // Throws std::filesystem::filesystem_error or std::ios_base::failure: the folder cannot be written.
+    // Throws std::filesystem::filesystem_error or std::system_error: the folder cannot be written.
     Record(const std::string& folder, const std::string& run);
     Record(const Record&) = delete;
     Record& operator=(const Record&) = delete;

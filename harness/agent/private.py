@@ -1,0 +1,298 @@
+"""Folders and files that are ours alone on a machine that others use, too: made so, and refused where they are not.
+
+A folder is as safe as the weakest of those above it: whoever may write to one of them puts another in its place. So the
+whole way to it is looked at, link by link, from "/" on: each part belongs to us or to root, and nobody else may write
+to it, but for a folder with the sticky bit ("/tmp"), where the next part belongs to us or to root and is nobody else's
+to rename or remove. The files in a folder that passes need not be looked at: nobody else gets to them.
+
+Standard library only, Python ≥ 3.9; the host uses it for its cache, a device for its store (issue 17, points 5 and 6).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import pwd
+import shlex
+import stat
+from typing import Optional
+
+LINKS = 40  # as many as the kernel follows, path_resolution(7)
+TRIES = 8
+RECORD_BYTES = 1 << 16
+ACL = "system.posix_acl_access"
+WANTED = "a folder that belongs to its user, or to root, and that nobody else may write to; and so each above it"
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class NotOurs(PermissionError):
+    """A path that another user owns or may write to; ``repair`` is a command, or what else there is to do."""
+
+    def __init__(self, path: str, found: str, repair: str, wanted: str = WANTED) -> None:
+        super().__init__(errno.EPERM, found, path)
+        self.repair = repair
+        self.wanted = wanted
+
+
+def make_folder(path: str) -> list[str]:
+    """Make a folder and those above it for our eyes only; return the ones that were missing, the innermost first.
+
+    One that is there must be ours already, and no link; what others may read of it is taken from them.
+
+    Raises:
+        NotOurs: another user owns it or may write to it, or to one above it.
+        OSError: it cannot be made.
+    """
+    path = os.path.abspath(path)
+    missing = check_way(path)
+    made: list[str] = []
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another run of ours; or somebody else, which is seen below
+            os.mkdir(folder, 0o700)
+            made.insert(0, folder)
+        _claim(folder)
+    _claim(path)
+    return made
+
+
+def check_folder(path: str) -> None:
+    """Refuse a folder, where it is there, that another user owns or may write to, or one above it.
+
+    Where it is ours, what others may read of it is taken from them. It may be root's: then there is nothing to fear.
+
+    Raises:
+        NotOurs: another user owns it or may write to it, or to one above it.
+        OSError: it is a file, or below one.
+    """
+    if not check_way(path):
+        status = os.stat(path)
+        check_writers(path, status)  # also with the sticky bit: everybody could put in what is looked for there
+        if status.st_uid == os.geteuid():
+            _shut(path, status)
+
+
+def check_entry(path: str, status: os.stat_result) -> None:
+    """Refuse what another user has put into a folder of ours when he could, or may write to. Raises: NotOurs."""
+    if not _is_trusted(status.st_uid):
+        raise _another_users(path, status)
+    check_writers(path, status)
+
+
+def check_way(path: str) -> list[str]:
+    """Look at the whole way to a folder, as far as it is there; return what is missing of it, the innermost first.
+
+    Raises:
+        NotOurs: another user owns a part of it or may write to it.
+        OSError: it leads through a file, or in a circle.
+    """
+    place, left, links = "/", _parts(path), 0
+    _check(place, os.lstat(place))
+    while left:
+        name = left.pop()
+        if name == "..":
+            place = os.path.dirname(place)
+            continue
+        joined = os.path.join(place, name)
+        try:
+            status = os.lstat(joined)
+        except FileNotFoundError:
+            return _missing(joined, left)
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            _check_owner(joined, status, last=not left)
+            target = os.readlink(joined)
+            left += _parts(target)
+            place = "/" if target.startswith("/") else place
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), joined)
+        _check(joined, status, last=not left)
+        place = joined
+    return []
+
+
+def _parts(path: str) -> list[str]:
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _missing(first: str, left: list[str]) -> list[str]:
+    found = [first]
+    for name in reversed(left):
+        found.insert(0, os.path.normpath(os.path.join(found[0], name)))
+    return found
+
+
+def _check(path: str, status: os.stat_result, *, last: bool = False) -> None:
+    _check_owner(path, status, last=last)
+    if not status.st_mode & stat.S_ISVTX:  # there it is the owner of what is in it who counts
+        check_writers(path, status)
+
+
+def _check_owner(path: str, status: os.stat_result, *, last: bool) -> None:
+    if _is_trusted(status.st_uid):
+        return
+    if last:
+        raise _another_users(path, status)
+    raise NotOurs(path, f"it belongs to another user: {describe(status)}", f"sudo chown root {shlex.quote(path)}")
+
+
+def check_writers(path: str, status: os.stat_result) -> None:
+    """Refuse what others than its owner may write to. Raises: NotOurs."""
+    if others_may_write(path, status):
+        who = "every user" if status.st_mode & stat.S_IWOTH else "other users of its group, or of its access list,"
+        sudo = "" if status.st_uid == os.geteuid() else "sudo "
+        raise NotOurs(path, f"{who} may write to it: {describe(status)}", f"{sudo}chmod go-w {shlex.quote(path)}")
+
+
+def others_may_write(path: str, status: os.stat_result) -> bool:
+    """Whether somebody other than its owner and root may write to a file or folder.
+
+    A group that is one user's own is nobody else's: with it Debian and Ubuntu make what they make group-writable. With
+    an access list (acl(5)) the group's bits are those of everybody in the list.
+    """
+    if status.st_mode & stat.S_IWOTH:
+        return True
+    if not status.st_mode & stat.S_IWGRP:
+        return False
+    with contextlib.suppress(OSError):
+        if os.getxattr(path, ACL, follow_symlinks=False):
+            return True
+    return not _is_private(status.st_gid)
+
+
+def _claim(path: str) -> None:
+    """Make sure that a folder, the way to which is safe, is ours alone."""
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        raise NotOurs(
+            path, f"it is a link, to {os.readlink(path)}", f"name the folder itself; or rm {shlex.quote(path)}"
+        )
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    if status.st_uid != os.geteuid() and _is_trusted(status.st_uid):  # safe, but of no use to us
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    if status.st_uid != os.geteuid():
+        raise _another_users(path, status)
+    check_writers(path, status)
+    _shut(path, status)
+
+
+def _another_users(path: str, status: os.stat_result) -> NotOurs:
+    # Not chown: what he has put there would be ours then, and run.
+    repair = f"sudo rm -r {shlex.quote(path)}; it is made anew"
+    return NotOurs(path, f"it belongs to another user: {describe(status)}", repair)
+
+
+def _shut(path: str, status: os.stat_result) -> None:
+    if status.st_mode & OTHERS:
+        with contextlib.suppress(OSError):  # a file system without modes of its own
+            os.chmod(path, stat.S_IMODE(status.st_mode) & ~OTHERS)
+
+
+def describe(status: os.stat_result) -> str:
+    """Name a file's mode and owner."""
+    return f"{stat.filemode(status.st_mode)}, owner {user_name(status.st_uid)}"
+
+
+def user_name(uid: int) -> str:
+    """Name a user, by number where he has no name here."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except (KeyError, OverflowError):
+        return f"uid {uid}"
+
+
+def _is_trusted(uid: int) -> bool:
+    """Whether it is our own, or root's, against whom nothing helps.
+
+    As root, too, no other: what a user may write to would run as root. In a user namespace the files of users that have
+    no number there all show as the overflow user's; they belong to whoever made the namespace, "/" first of all.
+    """
+    return uid in (0, os.geteuid()) or uid == _unmapped()
+
+
+@functools.lru_cache(maxsize=1)
+def _unmapped() -> int:
+    """The overflow user's number where it is no user's; else -1."""
+    try:
+        with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
+            overflow = int(file.read())
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            ranges = [tuple(map(int, line.split())) for line in file]
+    except (OSError, ValueError):
+        return -1
+    return -1 if any(first <= overflow < first + count for first, _, count in ranges) else overflow
+
+
+def _is_private(gid: int) -> bool:
+    """Whether a group has no member but us and root, as far as this machine's own files say.
+
+    A group of a directory service has members that nobody here can list: it is private only where its number is our
+    user's own, as such services make them.
+    """
+    if gid == 0:
+        return True
+    us, accounts = os.geteuid(), _fields("/etc/passwd")
+    ours = {"root", *(account[0] for account in accounts if account[2:3] == [str(us)])}
+    groups = [group for group in _fields("/etc/group") if group[2:3] == [str(gid)]]
+    if not groups:
+        return gid == us
+    named = {name for group in groups for name in "".join(group[3:4]).split(",") if name}
+    return named | {account[0] for account in accounts if account[3:4] == [str(gid)]} <= ours
+
+
+def _fields(path: str) -> list[list[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return [line.rstrip("\n").split(":") for line in file]
+    except OSError:
+        return []
+
+
+def open_new(path: str, mode: int = 0o600) -> int:
+    """Create a file for writing, in place of whatever has its name; return its descriptor.
+
+    Never through a link, and never what another process made in between.
+    """
+    for _ in range(TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+
+def read_file_of(path: str, uid: Optional[int] = None) -> str:  # noqa: UP045  # Python 3.9
+    """Read a small file that a user, by default our own, has written; "" where it is anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        status = os.fstat(descriptor)
+        wanted = os.geteuid() if uid is None else uid
+        # A second name of a file that he has elsewhere was not written for this.
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != wanted or status.st_nlink != 1:
+            return ""
+        # A user's own private group counts for him, not for us.
+        if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and others_may_write(path, status)):
+            return ""
+        return os.read(descriptor, RECORD_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def tighten(folder: str) -> None:
+    """Take what others may do with a folder's files from them, and with those of the folders in it."""
+    _shut(folder, os.stat(folder))
+    for home, folders, files in os.walk(folder):
+        for path in (os.path.join(home, name) for name in (*folders, *files)):
+            status = os.lstat(path)
+            if not stat.S_ISLNK(status.st_mode):
+                _shut(path, status)
