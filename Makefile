@@ -14,7 +14,7 @@ STAMP := $(VENV)/.made-from-$(shell cat pyproject.toml constraints.txt Makefile 
 # Where pip's own index brings the CUDA build: TORCH_INDEX_URL=<the CPU index of PyTorch's "Get Started" page>
 TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup hil check format test test-slow bench clean
+.PHONY: help setup hil check format test test-slow faults bench clean
 
 help:
 	@echo "make hil        set up, then run pytest -m hil with examples/digits.py on this machine"
@@ -23,6 +23,7 @@ help:
 	@echo "make check      ruff (format and lint) and mypy --strict"
 	@echo "make format     let ruff reformat and fix"
 	@echo "make test-slow  the tests that take longer"
+	@echo "make faults     the fault matrix: runs that something happens to, N=3 of each kind"
 	@echo "make bench      the benchmarks: ratios against named alternatives"
 	@echo "make clean      remove results and caches in this folder, not the environment"
 
@@ -60,6 +61,10 @@ test: check
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+N := 1
+faults: setup
+	$(BIN)/python -m tests.faults --runs $(N)
 
 bench: setup
 	$(BIN)/python -m benchmarks

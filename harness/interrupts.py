@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -71,7 +72,7 @@ class Interrupts:
             before = signal.getsignal(number)
             if before in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, self._stop)
-                config.add_cleanup(lambda number=number, before=before: signal.signal(number, before))
+                config.add_cleanup(partial(_restore, number, before))
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt where the run is; what comes after it has begun to end must not stop that."""
@@ -96,6 +97,10 @@ class Interrupts:
         """Say so where there is no terminal reporter yet, which else does."""
         if not self._config.pluginmanager.hasplugin("terminalreporter"):
             _say_stopped(self.received or "SIGINT")
+
+
+def _restore(number: int, before: Any) -> None:
+    signal.signal(number, before)
 
 
 def _leave_terminal() -> None:
