@@ -56,7 +56,7 @@ def take(path: str, holder: dict[str, Any], mode: int = 0o600) -> int:
     """Take the lock and write down who holds it; returns its descriptor, to be kept open.
 
     A keeper of the same run (``holder["run"]``) that is still there lost its host when the connection dropped: it is
-    ended first.
+    ended first. So is one that was stopped (SIGSTOP): it serves nobody, and cannot see its host go (issue 17).
 
     Raises:
         Busy: another run holds it.
@@ -66,7 +66,8 @@ def take(path: str, holder: dict[str, Any], mode: int = 0o600) -> int:
     try:
         if not _try(descriptor):
             found = held_by(path)
-            if found.get("run") != holder["run"] or not _has_ended(found, descriptor):
+            theirs = found.get("run") != holder["run"] and not _is_stopped(found)
+            if theirs or not _has_ended(found, descriptor):
                 raise Busy(found)
         me = identity(os.getpid())
         content = {**holder, "pid": os.getpid(), "start": me[1] if me else 0, "boot": boot_id()}
@@ -96,6 +97,11 @@ def _try(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_stopped(found: dict[str, Any]) -> bool:
+    process = identity(found["pid"]) if found else None
+    return process is not None and process[2] == "T"
 
 
 def _has_ended(found: dict[str, Any], descriptor: int) -> bool:
