@@ -66,6 +66,8 @@ class Interrupts:
     def __init__(self, config: pytest.Config) -> None:
         self.received = ""
         self._config = config
+        # Now: one that was closed no longer says that it is a terminal.
+        self._terminals = {device for number, device in _descriptors().items() if os.isatty(number)}
         if threading.current_thread() is not threading.main_thread():
             return  # only there are there signals
         for number in SIGNALS:
@@ -78,7 +80,7 @@ class Interrupts:
         """Raise KeyboardInterrupt where the run is; what comes after it has begun to end must not stop that."""
         __tracebackhide__ = True  # pytest shows where the run was
         if number == signal.SIGHUP:
-            _leave_terminal()
+            _leave(self._terminals)
         if self.received and number != signal.SIGINT:
             return
         self.received = signal.Signals(number).name
@@ -103,13 +105,20 @@ def _restore(number: int, before: Any) -> None:
     signal.signal(number, before)
 
 
-def _leave_terminal() -> None:
-    """Write no more to a terminal that was closed: it refuses it, and that would be the end of the run's end."""
-    nothing = os.open(os.devnull, os.O_RDWR)
+def _descriptors() -> dict[int, int]:
+    """Each descriptor that is open, and the device that it leads to."""
+    found = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # numbers, not paths
         with contextlib.suppress(OSError):
-            if os.isatty(int(name)):
-                os.dup2(nothing, int(name))
+            found[int(name)] = os.fstat(int(name)).st_rdev
+    return found
+
+
+def _leave(terminals: set[int]) -> None:
+    """Write no more to terminals that were closed: they refuse it, and that would be the end of the run's end."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in [number for number, device in _descriptors().items() if device in terminals]:
+        os.dup2(nothing, descriptor, inheritable=descriptor <= 2)
     os.close(nothing)
 
 
