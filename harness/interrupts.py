@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -24,6 +25,8 @@ from typing import Any
 
 import pytest
 
+# How long a run that ends may take to let go of its board in order.
+PATIENCE_S = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -63,7 +66,13 @@ class Interrupts:
         received: the signal that came, "" while none did.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, abandon: Callable[[], None]) -> None:
+        """Take over the signals.
+
+        Args:
+            abandon: called where the run has not ended soon after one: nobody waits then for a board that is gone.
+        """
+        self._abandon = abandon
         self.received = ""
         self._config = config
         # Now: one that was closed no longer says that it is a terminal.
@@ -83,6 +92,11 @@ class Interrupts:
             _leave(self._terminals)
         if self.received and number != signal.SIGINT:
             return
+        if not self.received:
+            timer = threading.Timer(PATIENCE_S, self._abandon)
+            timer.daemon = True
+            timer.start()
+            self._config.add_cleanup(timer.cancel)
         self.received = signal.Signals(number).name
         raise self._interrupt()
 

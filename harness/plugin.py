@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")
-    config.pluginmanager.register(interrupts.Interrupts(config), "hilgate-interrupts")
+    config.pluginmanager.register(interrupts.Interrupts(config, lambda: _abandon(config)), "hilgate-interrupts")
     narrowing = [getattr(config.option, name, None) for name in ("keyword", "deselect", "lf")]
     config.stash[NARROWED] = any(narrowing) or any("::" in word or word.endswith(".py") for word in config.args)
     options = read_options(config, DEVICES)
@@ -293,6 +293,11 @@ def _write_baseline(run: Run, session: pytest.Session) -> None:
         session.config.stash[BASELINE], kept = [str(error)], False
     if not kept:
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def _abandon(config: pytest.Config) -> None:
+    if (run := config.stash.get(RUN, None)) is not None:
+        run.abandon()
 
 
 @pytest.hookimpl(trylast=True)  # the verdict is the last thing that is read

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -32,7 +31,8 @@ def main() -> int:
     trials: dict[str, list[Trial]] = defaultdict(list)
     try:
         with Stand(arguments.cache) as stand:
-            usual_s = _usual_s(stand)
+            usual_s = stand.usual_s()
+            print(f"an undisturbed run takes {usual_s:.1f} s", flush=True)
             for number in range(arguments.runs):
                 for kind in chosen:
                     chance = random.Random(f"{seed} {kind.name} {number}")
@@ -51,18 +51,6 @@ def _parse() -> argparse.Namespace:
     cache = cache_folder() / "faults"
     parser.add_argument("--cache", type=Path, default=cache, metavar="DIR", help="of the runs, kept for the next time")
     return parser.parse_args()
-
-
-def _usual_s(stand: Stand) -> float:
-    """What an undisturbed run takes, everything being stored already."""
-    for _ in range(2):
-        began = time.monotonic()
-        run = stand.start()
-        if run.finish(900) != 0:
-            raise SystemExit(f"a run to which nothing happens does not pass:\n{run.output}")
-        run.left_over()
-    print(f"an undisturbed run takes {(took := time.monotonic() - began):.1f} s", flush=True)
-    return took
 
 
 def _tried(stand: Stand, kind: Kind, chance: random.Random, usual_s: float) -> Trial:

@@ -30,6 +30,8 @@ DISK_KIB = 320 * 1024
 MARK = "HILGATE_FAULTS"
 # What a run may take from the fault to its end, and what is left a moment to end; a machine that is busy needs more.
 LIMIT_S, LEFT_S = 120.0, 15.0
+# The first run fetches the runtime.
+FIRST_S = 900.0
 # ONNX Runtime's own small file, and torch's cache: always of this name, one for all runs of a user.
 NOT_OURS = (".ses", "torchinductor_")
 CHECKS = "parity or artifact_size"
@@ -157,10 +159,11 @@ class Run:
 
 
 class Stand:
-    """A context manager. ``folder`` is the project's, and $HOME."""
+    """A context manager. ``folder`` is the project's, and $HOME; ``usual`` what its runs take, once that is known."""
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
+        self.usual = 0.0
         self._fresh = 0
 
     def __enter__(self) -> Stand:
@@ -201,6 +204,20 @@ class Stand:
         self._fresh += 1 if fresh else 0
         weight = f"1.{os.getpid():07}{self._fresh:03}" if fresh else "1"
         self.project.write("small.py", MODEL.format(weight=weight, limit=1e-9 if wrong else 1e4))
+
+    def usual_s(self) -> float:
+        """What an undisturbed run takes that finds everything stored already.
+
+        Raises:
+            RuntimeError: it does not pass.
+        """
+        for _ in range(2):
+            run = self.start()
+            if run.finish(FIRST_S) != 0:
+                raise RuntimeError(f"a run to which nothing happens does not pass:\n{run.output}")
+            self.usual = time.monotonic() - run.started
+            run.left_over()
+        return self.usual
 
     def start(self, *arguments: str, prefix: tuple[str, ...] = ()) -> Run:
         """Start a run."""
