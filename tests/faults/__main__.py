@@ -57,24 +57,27 @@ def _tried(stand: Stand, kind: Kind, chance: random.Random, usual_s: float) -> T
     trial = try_kind(stand, kind, chance, usual_s)
     mark = "; ".join(trial.problems) or "as it has to be"
     right = "wrong" if trial.wrong else "right"
-    end = f"exit status {trial.status}, {trial.verdict or 'no evidence'}"
+    end = "" if trial.struck else "it had ended before; "
+    end += f"exit status {trial.status}, {trial.verdict or 'no evidence'}"
     print(f"{kind.name}, a {right} model: {end}, after {trial.seconds:.1f} s: {mark}", flush=True)
     return trial
 
 
 def _show(chosen: list[Kind], trials: dict[str, list[Trial]]) -> None:
-    table = Table("kind", "runs", "right end", "nothing left", "next run fine", "ends (s)", "verdicts")
+    table = Table("kind", "runs", "in time", "right end", "nothing left", "next run fine", "ends (s)", "verdicts")
     for kind in chosen:
         each = trials[kind.name]
         if not each:
             continue
         good = [sum(not found for found in column) for column in zip(*map(_columns, each), strict=True)]
+        struck = sum(trial.struck for trial in each)
         seconds = sorted(trial.seconds for trial in each)
         verdicts = ", ".join(sorted({trial.verdict or "none" for trial in each}))
         table.add_row(
             kind.name,
             str(len(each)),
-            *(f"{count}" for count in good),
+            str(struck),
+            *map(str, good),
             f"{seconds[0]:.1f} … {seconds[-1]:.1f}",
             verdicts,
         )

@@ -45,7 +45,8 @@ class Scene:
     def at_any_time(self) -> None:
         """Wait for a moment between the loading of hilgate and the usual end."""
         soon(lambda: True if self.run.ended else self.run.is_loading(), STAGE_S)
-        self.wait(self.usual_s)
+        self.wait(0.85 * self.usual_s)
+        self.run.struck = not self.run.ended
 
     def first(self, find: Callable[[], list[int]]) -> int | None:
         """Wait for one of such processes, then a moment in its life; None where the run has ended before."""
@@ -60,6 +61,7 @@ class Scene:
         while (pid := self.first(find)) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+                self.run.struck = True
                 return
 
 
@@ -74,6 +76,7 @@ class Kind:
         arguments: of the run.
         fresh: its model was never exported.
         store: on the board.
+        clock: whether the board's clock can be set.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Kind:
     prefix: tuple[str, ...] = ()
     fresh: bool = False
     store: str = "~/store"
+    clock: bool = False
 
 
 def _kind(
@@ -98,12 +102,13 @@ def _kind(
     prefix: tuple[str, ...] = (),
     fresh: bool = False,
     store: str = "~/store",
+    clock: bool = False,
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
     """Enter a function into the table of kinds, by its name."""
 
     def enter(disturb: Callable[[Scene], None]) -> Callable[[Scene], None]:
         name = disturb.__name__.replace("_", "-")
-        NAMES[name] = Kind(name, what, disturb, verdicts, statuses, said, arguments, prefix, fresh, store)
+        NAMES[name] = Kind(name, what, disturb, verdicts, statuses, said, arguments, prefix, fresh, store, clock)
         return disturb
 
     return enter
@@ -151,7 +156,7 @@ def export_killed(scene: Scene) -> None:
 
 @_kind("pytest is killed while it exports", statuses=frozenset({0, 1, -signal.SIGKILL}), fresh=True)
 def host_killed_exporting(scene: Scene) -> None:
-    scene.first(lambda: scene.run.starting("harness.export.worker"))
+    scene.run.struck = scene.first(lambda: scene.run.starting("harness.export.worker")) is not None
     scene.run.signal(signal.SIGKILL)
 
 
@@ -168,6 +173,7 @@ IN_NAMESPACE = ("unshare", *(() if os.getuid() == 0 else ("--user", "--map-root-
 @_kind("the evidence's disk is full", prefix=(*IN_NAMESPACE, "sh", "-c", SMALL_DISK, "sh"))
 def host_disk_full(scene: Scene) -> None:
     """It is from the beginning; the run is what comes to it at some time."""
+    scene.run.struck = True
 
 
 # The board's processes
@@ -218,6 +224,12 @@ def process_limit(scene: Scene) -> None:
     scene.stand.proxy.cut()
     soon(lambda: True if scene.run.ended else None, 20)
     bashrc.write_text("")
+
+
+@_kind("the board's clock is set, forth or back", clock=True)
+def clock_set(scene: Scene) -> None:
+    scene.at_any_time()
+    scene.stand.set_clock(scene.chance.choice((-1, 1)) * scene.chance.choice((60, 86_400, 366 * 86_400)))
 
 
 # The link
@@ -326,6 +338,7 @@ def _store(scene: Scene) -> Path:
 @_kind("another run comes to the board")
 def two_runs(scene: Scene) -> None:
     scene.wait(2.0)
+    scene.run.struck = not scene.run.ended
     other = scene.stand.start("--evidence", str(scene.stand.folder / "other"), "-k", "parity")
     status = other.finish()
     if status not in STATUSES or (status == 1 and "in use by another run" not in other.output):

@@ -67,6 +67,12 @@ HASTY = """
     keeper.sources = lambda: texts
 """
 
+# The board's Python, which has another clock where there is a file for it.
+PYTHON = """#!/bin/sh
+[ -e {offset} ] && export CLOCK_OFFSET={offset} LD_PRELOAD={library}
+exec /usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin python3 "$@"
+"""
+
 T = TypeVar("T")
 
 
@@ -85,6 +91,7 @@ class Run:
     Attributes:
         temporary: its folder for temporary files.
         mark: stands in the environment of all that it starts on this machine.
+        struck: whether it still ran when something happened to it.
     """
 
     process: subprocess.Popen[str]
@@ -93,6 +100,7 @@ class Run:
     mark: str
     started: float = field(default_factory=time.monotonic)
     output: str = ""
+    struck: bool = False
 
     @property
     def pid(self) -> int:
@@ -169,7 +177,13 @@ class Stand:
     def __enter__(self) -> Stand:
         with contextlib.ExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
-            self.server = stack.enter_context(BoardServer(Board(disks={"disk": DISK_KIB})))
+            self.folder.chmod(0o711)  # the board's user comes to its clock
+            self.clock = self.folder / "clock"
+            library = self._build_clock()
+            python = PYTHON.format(offset=self.clock, library=library)
+            self.server = stack.enter_context(
+                BoardServer(Board(disks={"disk": DISK_KIB}, commands={"python3": python}))
+            )
             self.proxy = stack.enter_context(FlakyProxy(self.server.port))
             environment = {"HOME": str(self.folder), "HILGATE_CACHE": str(self.cache)}
             self.project = Project(self.folder, environment)
@@ -183,12 +197,28 @@ class Stand:
     ) -> None:
         self._stack.close()
 
+    def _build_clock(self) -> Path:
+        library = self.folder / "clock.so"
+        source = Path(__file__).with_name("clock.c")
+        command = ["g++", "-x", "c", "-std=c11", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
+        subprocess.run(command, check=True, timeout=60)
+        library.chmod(0o755)
+        return library
+
+    def set_clock(self, seconds: int) -> None:
+        """Set the board's time of day, for its Python: so much from now. One that was started without has no other."""
+        new = self.clock.with_suffix(".new")
+        new.write_text(f"{seconds}\n", encoding="ascii")
+        new.chmod(0o644)
+        new.replace(self.clock)
+
     def reset(self, *, wrong: bool = False, store: str = "~/store") -> None:
         """Everything as it was, but for what is stored on the board."""
         self.proxy.accept()
         self.proxy.resume()
         self.proxy.slow(None)
         self.proxy.garble(False)
+        self.clock.unlink(missing_ok=True)
         write_device(self.folder, self.server, [self.proxy.port], device=f'store = "{store}"', runtime=RUNTIME)
         self.project.write("pytest.ini", "[pytest]\nhil_model = small.py\nhil_device = board\n")
         self.write_model(wrong=wrong)

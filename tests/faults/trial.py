@@ -21,11 +21,13 @@ class Trial:
 
     Attributes:
         wrong: the undisturbed run would fail.
+        struck: whether the run still went on when it happened.
         bad_end, left, bad_next: what is not as it has to be, in words.
     """
 
     kind: Kind
     wrong: bool
+    struck: bool = False
     status: int | None = None
     verdict: str = ""
     seconds: float = 0.0
@@ -52,6 +54,8 @@ def try_kind(stand: Stand, kind: Kind, chance: random.Random, usual_s: float, *,
     if kind.fresh:
         stand.write_model(wrong=trial.wrong, fresh=True)
     (stand.folder / "build").mkdir()
+    if kind.clock:
+        stand.set_clock(0)
     run = stand.start(*kind.arguments, prefix=kind.prefix)
     try:
         kind.disturb(Scene(stand, run, chance, usual_s))
@@ -59,7 +63,7 @@ def try_kind(stand: Stand, kind: Kind, chance: random.Random, usual_s: float, *,
         trial.bad_end.append(traceback.format_exc(limit=-4))
     began = time.monotonic()
     trial.status = run.finish(LIMIT_S + 2 * usual_s)
-    trial.seconds = time.monotonic() - began
+    trial.seconds, trial.struck = time.monotonic() - began, run.struck
     trial.output = run.output
     trial.bad_end += _bad_end(trial, run)
     trial.left += run.left_over()
