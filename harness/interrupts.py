@@ -27,12 +27,15 @@ import pytest
 
 # How long a run that ends may take to let go of its board in order.
 PATIENCE_S = 5.0
+# The process's own, while plugins are loaded: pytest captures what the imports of a conftest.py say.
+STDERR: list[int] = []
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def watch_loading() -> None:
     """Have Ctrl-C end the loading of pytest's plugins with a line: pytest itself would show a traceback of imports."""
     if _is_program() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        STDERR.append(os.dup(2))
         signal.signal(signal.SIGINT, _end_loading)
 
 
@@ -40,6 +43,7 @@ def end_watch() -> None:
     """Give Ctrl-C back to pytest, which has loaded its plugins."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is _end_loading:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.close(STDERR.pop())
 
 
 def _is_program() -> bool:
@@ -50,13 +54,14 @@ def _is_program() -> bool:
 
 
 def _end_loading(number: int, frame: FrameType | None) -> None:
-    _say_stopped(signal.Signals(number).name)
-    raise SystemExit(int(pytest.ExitCode.INTERRUPTED))
+    """End at once, there is nothing to put away: an exception is lost in a bare ``except`` of a package's imports."""
+    _say_stopped(signal.Signals(number).name, STDERR[-1])
+    os._exit(int(pytest.ExitCode.INTERRUPTED))
 
 
-def _say_stopped(name: str) -> None:
+def _say_stopped(name: str, stderr: int = 2) -> None:
     with contextlib.suppress(OSError):
-        os.write(2, f"\n!!! Interrupted: {name}, before anything was measured !!!\n".encode())
+        os.write(stderr, f"\n!!! Interrupted: {name}, before anything was measured !!!\n".encode())
 
 
 class Interrupts:
