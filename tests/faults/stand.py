@@ -55,10 +55,12 @@ MODEL = """
         limits={{"artifact_mib": {limit}}},
     )
 """
-# A plugin for the runs: their patience, and the keeper's, is for tests.
+# A plugin for the runs: their patience, and the keeper's, is for tests; and they search no longer than they must.
 HASTY = """
     from harness.board import hold, keeper
+    from harness.parity import search
 
+    search.SEARCH_S = 0.2
     keeper.SILENCE_S, keeper.PING_S = 5.0, 1.0
     hold.RECONNECT_S, hold.RETRY_PAUSE_S = 10.0, 0.2
     texts = keeper.sources()
