@@ -18,7 +18,7 @@ TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
 # there are more cores: some bound the time that something takes. In one process, as ever: $(BIN)/pytest.
 SIDE_BY_SIDE := --numprocesses=2 --durations=30
 
-.PHONY: help setup hil check format test test-slow bench clean
+.PHONY: help setup hil check format test test-slow faults bench clean
 
 help:
 	@echo "make hil        set up, then run pytest -m hil with examples/digits.py on this machine"
@@ -27,6 +27,7 @@ help:
 	@echo "make check      ruff (format and lint) and mypy --strict"
 	@echo "make format     let ruff reformat and fix"
 	@echo "make test-slow  the tests that take longer"
+	@echo "make faults     the fault matrix: runs that something happens to, N=3 of each kind"
 	@echo "make bench      the benchmarks: ratios against named alternatives"
 	@echo "make clean      remove results and caches in this folder, not the environment"
 
@@ -64,6 +65,10 @@ test: check
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
+
+N := 1
+faults: setup
+	$(BIN)/python -m tests.faults --runs $(N)
 
 bench: setup
 	$(BIN)/python -m benchmarks

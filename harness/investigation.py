@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from .bundle import make_bundle
@@ -24,6 +22,7 @@ from .parity.inputs import Recipe
 from .parity.locating import OFF_ULPS, Location, NotLocated, locate
 from .parity.replay import write_replay
 from .run import Run
+from .work import work_folder
 
 # For how long to look.
 LOCATE_S = 60.0
@@ -131,8 +130,8 @@ class Investigation:
         name = f"{REPLAY}/{self.cell.id}/node"
         facts = self._facts(f"node {location.node} ({location.operator}): {location.explanation}")
         facts |= {"elementwise": True, "tolerance": OFF_ULPS}
-        with tempfile.TemporaryDirectory() as folder:
-            artifact, target = case.artifact(Path(folder)), self.run.evidence.folder / name
+        with work_folder() as folder:
+            artifact, target = case.artifact(folder), self.run.evidence.folder / name
             write_replay(target, artifact, dict(case.inputs), [*case.expected], case.found, facts)
         return replace(location, replay=name)
 

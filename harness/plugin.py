@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from _pytest.mark.expression import Expression
 
+from . import interrupts  # first: it watches while the others are loaded
 from .bounded import asked_limit_bytes
 from .bundle.lock import current_lock, use_project
 from .cache import cache_folder, forbid_writing_by_others, storage_errors
@@ -58,6 +59,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     restart_if_misread(parser, config, WITH_VALUES)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The plugins are loaded: from here on pytest knows what to do about Ctrl-C."""
+    interrupts.end_watch()
+
+
 @pytest.hookimpl(tryfirst=True)  # before junitxml reads its option
 def pytest_configure(config: pytest.Config) -> None:
     """Plan the run, so that whatever is wrong with it is said before anything is started."""
@@ -66,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")
+    config.pluginmanager.register(interrupts.Interrupts(config, lambda: _abandon(config)), "hilgate-interrupts")
     narrowing = [getattr(config.option, name, None) for name in ("keyword", "deselect", "lf")]
     config.stash[NARROWED] = any(narrowing) or any("::" in word or word.endswith(".py") for word in config.args)
     options = read_options(config, DEVICES)
@@ -312,6 +320,11 @@ def _write_baseline(run: Run, session: pytest.Session) -> None:
         session.config.stash[BASELINE], kept = [str(error)], False
     if not kept:
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def _abandon(config: pytest.Config) -> None:
+    if (run := config.stash.get(RUN, None)) is not None:
+        run.abandon()
 
 
 @pytest.hookimpl(trylast=True)  # the verdict is the last thing that is read

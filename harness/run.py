@@ -320,6 +320,11 @@ class Run:
         self._close_processes()
         self.progress.close()
 
+    def abandon(self) -> None:
+        """Wait no more for the device: whatever does fails at once. May be called from any thread."""
+        if (board := self._board) is not None:
+            board.link.abort()
+
     def _close_processes(self, but: ModelFile | None = None) -> None:
         """End the processes of the models, but for one."""
         close_processes(cell.file for cell in self.cells if cell.file is not but)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from .agent.facts import memory_mib, read_text
 
+PR_SET_PDEATHSIG = 1
 # How often one is looked at while it works.
 LOOK_S = 0.25
 
@@ -34,6 +36,12 @@ class Bounds:
     reading_s: float = 600.0
     # The rest is for pytest, its device and the desktop: beyond, a machine without swap stands still.
     memory_mib: float = field(default_factory=lambda: 0.8 * memory_mib() or math.inf)
+
+
+def end_with(parent: int) -> bool:
+    """Have this process killed when the one that started it ends; False where that has ended already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
 
 
 def environment() -> dict[str, str]:

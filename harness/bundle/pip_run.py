@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from ..leash import end_session, leashed
 from .target import Platform
 
 PROGRAM = Path(__file__).with_name("pip_with_markers.py")
@@ -102,19 +103,20 @@ def _run(request: Request, arguments: Sequence[str]) -> Outcome:
     # -P: no module of the current folder stands in for one of pip's.
     markers = json.dumps(dict(request.platform.markers()))
     process = subprocess.Popen(
-        [sys.executable, "-P", str(PROGRAM), markers, *arguments],
+        leashed([sys.executable, "-P", str(PROGRAM), markers, *arguments]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         env=_environment(request.work),
+        start_new_session=True,
     )
     late = threading.Event()
 
     def give_up() -> None:
         late.set()
-        process.kill()
+        end_session(process)
 
     timer = threading.Timer(LIMIT_S, give_up)
     timer.daemon = True
@@ -128,8 +130,7 @@ def _run(request: Request, arguments: Sequence[str]) -> Outcome:
         status = process.wait()
     finally:
         timer.cancel()
-        process.kill()
-        process.wait()
+        end_session(process)
         if process.stdout is not None:
             process.stdout.close()
     return Outcome(None if late.is_set() else status, "".join(lines))

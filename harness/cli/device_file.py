@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..board.preflight import memory_fits
@@ -15,6 +13,7 @@ from ..errors import DeviceError
 from ..measure import known_metrics
 from ..printable import is_hidden
 from ..shipped import DEVICES
+from ..work import work_folder
 from .project import Project
 
 # How the device tree names a board, and the device that its file extends.
@@ -142,6 +141,6 @@ def check_text(project: Project, name: str, text: str, base: Device | None) -> D
     """
     # A file that extends its own name means a later folder's; an older one of the project is about to go.
     later = (DEVICES,) if base is not None and base.name == name else project.folders
-    with tempfile.TemporaryDirectory(prefix="hilgate-") as folder:
-        Path(folder, f"{name}.toml").write_text(text, encoding="utf-8")
-        return load_device(name, (Path(folder), *later), known_metrics().values())
+    with work_folder() as folder:
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+        return load_device(name, (folder, *later), known_metrics().values())

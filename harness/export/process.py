@@ -23,6 +23,7 @@ from .settings import settings_of
 # from.
 START = (
     "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];"
+    "from harness.user_process import end_with; end_with(request['parent']) or sys.exit();"
     "from harness.export.worker import main; main(request);"
     # What the model's code has started, a thread or a function for the end, is not waited for.
     "import os; os._exit(0)"
@@ -54,6 +55,7 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path, given: Map
         "settings": settings,
         "path": list(built.search_path),
         "given": dict(given) if given else None,
+        "parent": os.getpid(),
     }
     status, output = _run(request, where, Bounds())
     _raise_refusal(output, where)

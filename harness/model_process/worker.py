@@ -5,11 +5,9 @@ Started by ``connection``. It ends when whoever started it does, or hangs up.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import importlib
 import os
-import signal
 import socket
 import sys
 from contextlib import suppress
@@ -21,9 +19,9 @@ from typing import Any
 from ..build import OWN_PROCESS, SOURCE, BuiltModel, build_model
 from ..cache import file_sha256
 from ..model_file import ModelFile, read_model
+from ..user_process import end_with
 from .wire import decode_error, encode, encode_error, receive
 
-PR_SET_PDEATHSIG = 1
 # What a question may be about: attributes of the server.
 SUBJECTS = ("file", "built")
 # On an error that a function of the asking process's raised: its number there.
@@ -32,8 +30,7 @@ ORIGIN = "hilgate_origin"
 
 def main(request: dict[str, Any]) -> None:
     """Serve until nobody asks any more: "model", the file; "socket", a descriptor; "parent", who started this."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != request["parent"]:
+    if not end_with(request["parent"]):
         return
     with suppress(OSError):  # where memory runs out, this process goes, and not the run
         Path("/proc/self/oom_score_adj").write_text("1000")

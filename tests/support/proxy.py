@@ -1,10 +1,11 @@
-"""A TCP proxy that misbehaves when told to: it cuts, stalls, slows down and refuses."""
+"""A TCP proxy that misbehaves when told to: it cuts, stalls, slows down, garbles and refuses."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -51,6 +52,7 @@ class FlakyProxy:
         self._target = (HOST, target)
         self._ways: dict[Direction, _Way] = {"up": _Way(), "down": _Way()}
         self._rate: float | None = None
+        self._garbling = False
         self._connections: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
         self._cutting: asyncio.Task[None] | None = None
@@ -110,6 +112,10 @@ class FlakyProxy:
         if bytes_per_second is not None and bytes_per_second <= 0:
             raise ValueError(f"bytes_per_second is {bytes_per_second}; to stop the flow there is stall()")
         self._do(lambda: setattr(self, "_rate", bytes_per_second))
+
+    def garble(self, whether: bool) -> None:
+        """Pass on other bytes than came, of the same number."""
+        self._do(lambda: setattr(self, "_garbling", whether))
 
     def refuse(self) -> None:
         """Refuse new connections; the present ones stay."""
@@ -208,7 +214,7 @@ class FlakyProxy:
 
     async def _pass_part(self, part: memoryview, sink: socket.socket, way: _Way) -> None:
         way.passed += len(part)  # before the first await: other connections share the count
-        await self._loop.sock_sendall(sink, part)
+        await self._loop.sock_sendall(sink, os.urandom(len(part)) if self._garbling else part)
         if way.passed == way.cut_at:
             await self._arrived(sink)
             # Not from here: the cut waits for the end of this very task.

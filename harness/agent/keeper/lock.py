@@ -63,7 +63,7 @@ def take(path: str, holder: dict[str, Any]) -> int:
     """Take a store's lock and write down who holds it; returns its descriptor, to be kept open.
 
     A keeper of the same run (``holder["run"]``) that is still there lost its host when the connection dropped: it is
-    ended first.
+    ended first. So is one that was stopped (SIGSTOP): it serves nobody, and cannot see its host go (issue 17).
 
     Raises:
         Busy: another run holds it.
@@ -74,7 +74,7 @@ def take(path: str, holder: dict[str, Any]) -> int:
     try:
         if not _try(descriptor):
             found = held_by(path)
-            if not _is_earlier(found, holder, descriptor) or not _has_ended(found, descriptor):
+            if not _may_end(found, holder, descriptor) or not _has_ended(found, descriptor):
                 raise Busy(found)
         # On a full disk it is held all the same: who wants to free some space there must be able to.
         with contextlib.suppress(OSError):
@@ -183,9 +183,13 @@ def _try(descriptor: int) -> bool:
     return True
 
 
-def _is_earlier(found: dict[str, Any], holder: dict[str, Any], descriptor: int) -> bool:
-    """Whether the same run's earlier keeper holds a store's lock: by its own record, and by the kernel's."""
-    if not found or found.get("run") != holder["run"]:
+def _may_end(found: dict[str, Any], holder: dict[str, Any], descriptor: int) -> bool:
+    """Whether a store's holder serves nobody: the same run's earlier keeper, or one that was stopped.
+
+    By its own record, and by the kernel's: nothing else is ended.
+    """
+    process = identity(found["pid"]) if found else None
+    if process is None or not (found.get("run") == holder["run"] or process[2] == "T"):
         return False
     return holder_pid(descriptor) in (0, found["pid"])  # 0: the kernel does not say it here
 

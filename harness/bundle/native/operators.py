@@ -7,7 +7,6 @@ library does. One that is made for Python as well (pybind11, torch/extension.h) 
 from __future__ import annotations
 
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from ...agent.unpack import installed_path
 from ...errors import BackendError
+from ...work import work_folder
 from ..imports import check_imports, module_files
 from ..wheels import Wheel
 from .libraries import needed_libraries
@@ -61,7 +61,7 @@ def of_wheels(wheels: Sequence[Wheel], imports: Iterable[str], where: str) -> li
     """
     check_imports(wheels, imports, where)
     found: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with work_folder() as folder:
         for name in imports:
             paths: dict[str, Path] = {}
             for number, wheel in enumerate(wheels):
@@ -69,7 +69,7 @@ def of_wheels(wheels: Sequence[Wheel], imports: Iterable[str], where: str) -> li
                 with zipfile.ZipFile(wheel.path) as archive:
                     for member in archive.namelist():
                         if (path := installed_path(member)) in wanted and path is not None:
-                            paths[path] = Path(archive.extract(member, f"{folder}/{number}"))
+                            paths[path] = Path(archive.extract(member, folder / str(number)))
             found += _chosen(name, paths, where)
     return list(dict.fromkeys(found))
 

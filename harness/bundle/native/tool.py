@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import BuildError
+from ...leash import end_session, leashed
 
 LIMIT_S = 1800.0
 # What a compiler said last is of no use where the first error of a hundred is what counts.
@@ -31,25 +32,34 @@ def run(
     words = [str(word) for word in command]
     variables = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
     try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LIMIT_S,
-            check=False,
-            env={name: value for name, value in variables.items() if value is not None},
-        )
+        status, output, errors = _run(words, {name: value for name, value in variables.items() if value is not None})
     except subprocess.TimeoutExpired:
         found = f"it took more than {LIMIT_S:g} s and was ended"
         raise BuildError(what, found=found, where=_shown(words), hint=hint) from None
-    except OSError as error:
-        raise BuildError(what, found=str(error), where=_shown(words), hint=hint) from error
-    if done.returncode:
-        found = f"exit status {done.returncode}; it said:\n{_errors(done.stdout + done.stderr)}"
+    if status:
+        found = f"exit status {status}; it said:\n{_errors(output + errors)}"
         raise BuildError(what, found=found, where=_shown(words), hint=hint)
-    return done.stdout
+    return output
+
+
+def _run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """(exit status, stdout, stderr). Whatever it has started ends with it, and with us. Raises: TimeoutExpired."""
+    process = subprocess.Popen(
+        leashed(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environment,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            output, errors = process.communicate(timeout=LIMIT_S)
+        finally:
+            end_session(process)
+    return process.returncode, output, errors
 
 
 def _errors(text: str) -> str:

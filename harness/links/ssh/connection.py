@@ -34,8 +34,9 @@ TCP_USER_TIMEOUT_MS = 20_000
 GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CTR = ("aes128-ctr", "aes256-ctr", "aes192-ctr")
 
-# paramiko logs with tracebacks what it raises too, and logging prints that where nobody has asked for it.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+# paramiko logs with tracebacks what it raises too; logging prints that where nobody has asked for it, and pytest beside
+# each failure (issue 17). Who wants it sets the level of the logger paramiko.transport.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def connect(device: Device, *, aes: bool = True, config: Path | None = None) -> Route:

@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...work import work_folder
+
 SYSTEM = Path("/etc/ssh/ssh_config")
 # For all of a file's Match exec together: a run must not hang in one.
 SETTINGS_S = 15.0
@@ -111,12 +113,11 @@ def _config_option(config: Path | None) -> Iterator[list[str]]:
     else:
         # With -F ssh does not read the system's file.
         files = [path for path in (home() / ".ssh/config", SYSTEM) if path.exists()]
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="hilgate-ssh-", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            file.writelines(f'Include "{glob.escape(str(path))}"\n' for path in files)
-            file.flush()
-            yield ["-F", file.name]
+        text = "".join(f'Include "{glob.escape(str(path))}"\n' for path in files)
+        with work_folder() as folder:
+            file = folder / "config"
+            file.write_text(text, encoding="utf-8", errors="surrogateescape")
+            yield ["-F", str(file)]
 
 
 def parse_output(text: str) -> dict[str, list[str]]:
