@@ -29,7 +29,7 @@ from .finding import Finding
 from .inputs import describe_sizes
 from .isa.wheels import outlook
 from .measure import known_metrics
-from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, scored_samples, searched_samples
+from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, sample_notes, scored_samples, searched_samples
 from .measure.content import Content, content_of, noise_notes, written_note
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
@@ -113,6 +113,8 @@ class Run:
     def artifact(self, cell: Cell) -> Artifact:
         """The cell's artifact, exported now or by an earlier run."""
         built, reference = self.built(cell.file)
+        record = self.evidence[cell]
+        record.notes += [note for note in built.ask(sample_notes) if note not in record.notes]
         reference.release()  # twice the model's size, and the export's own process holds the model again
         start = time.monotonic()
         with self.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
@@ -125,7 +127,6 @@ class Run:
                 raise
         if not artifact.cached:
             self.export_s += time.monotonic() - start
-        record = self.evidence[cell]
         record.facts["artifact"] = {
             "sha256": artifact.sha256,
             "bytes": artifact.bytes,
