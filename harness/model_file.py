@@ -86,7 +86,8 @@ def read_model(path: Path) -> Model:
         raise ModelError("the file has no usable `model`", wanted="model = harness.Model(…)", found=found, where=where)
     named = replace(model, name=model.name or path.stem)
     if not re.fullmatch(r"[\w.-]+", named.name):
-        wanted, found, hint = "letters, digits, _ . -", repr(named.name), 'give the model one: Model(name="…")'
+        fitting = re.sub(r"[^\w.-]+", "-", named.name).strip("-") or "…"
+        wanted, found, hint = "letters, digits, _ . -", repr(named.name), f'give the model one: Model(name="{fitting}")'
         raise ModelError("the model's name is not usable", wanted=wanted, found=found, where=where, hint=hint)
     return named
 

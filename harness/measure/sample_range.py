@@ -64,7 +64,7 @@ class _Found:
 
 
 def _strange(item: Input, parts: Sequence[Array]) -> Iterator[_Found]:
-    floats = [part for part in parts if part.dtype.kind == "f"]
+    floats = [part for part in parts if part.dtype.kind == "f" and not _is_finite(part)]
     for kind, allowed, test in (("NaN", item.allow_nan, np.isnan), ("infinity", item.allow_infinity, np.isinf)):
         count = 0 if allowed else sum(int(test(part).sum()) for part in floats)
         if count:
@@ -73,7 +73,7 @@ def _strange(item: Input, parts: Sequence[Array]) -> Iterator[_Found]:
 
 def _beyond(item: Input, parts: Sequence[Array], model: Model) -> Iterator[_Found]:
     numbers = [part for part in parts if part.dtype.kind in "iuf"]
-    finite = [part[np.isfinite(part)] if part.dtype.kind == "f" else part for part in numbers]
+    finite = [part if _is_finite(part) else part[np.isfinite(part)] for part in numbers]
     finite = [part for part in finite if part.size]
     if not finite or item.dtype == "bool":
         return
@@ -87,6 +87,11 @@ def _beyond(item: Input, parts: Sequence[Array], model: Model) -> Iterator[_Foun
         yield _Found(describe_span(f"{low:g}", f"{high:g}"), declared)
     elif not floating and any((part % 1 != 0).any() for part in finite if part.dtype.kind == "f"):
         yield _Found(f"fractions, which {item.dtype} does not hold", contradicts=True)
+
+
+def _is_finite(part: Array) -> bool:
+    """Whether all elements are finite, told by the ends: samples may be gigabytes, and no copy of them is made."""
+    return not part.size or bool(np.isfinite(part.min()) and np.isfinite(part.max()))
 
 
 def _declared(item: Input) -> str:

@@ -1,4 +1,5 @@
-"""Inputs that the host prepares, on a real agent: what is loaded, warmed up with and timed is valid, each once."""
+"""Inputs that the host prepares, on a real agent and a real C++ runner: what is loaded, warmed up with and timed is
+valid, each once."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from harness.measure.sampling import take_samples
 from harness.model_file import ModelFile
 from harness.prepare import prepared, prepared_measured_sets
 
-from .runners import load, scripted
+from .runners import Runners, build, load, scripted
 
 NOTHING: Any = None
 # It refuses an input of which nothing is left.
@@ -67,9 +68,18 @@ class Agents:
         raise AssertionError(name)
 
 
-@pytest.fixture
-def agents(tmp_path: Path) -> Iterator[Agents]:
-    made = Agents(tmp_path, file_of(fills_the_first))
+class NativeAgents(Agents):
+    """The same with LibTorch's C++ runner in the agent's place."""
+
+    def fresh(self) -> tuple[Deployment, LoadReport]:
+        runners = Runners({"libtorch": build("libtorch", self.folder / f"runner{len(self.started)}")}, self.folder)
+        self.started.append(runners.start("libtorch"))
+        return self.started[-1], load(self.started[-1], self.artifact, prepared_measured_sets(self.file, 1)[0])
+
+
+@pytest.fixture(params=[pytest.param(Agents, id="agent"), pytest.param(NativeAgents, id="C++ runner")])
+def agents(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agents]:
+    made: Agents = request.param(tmp_path, file_of(fills_the_first))
     yield made
     for deployment in made.started:
         deployment.close()
