@@ -15,10 +15,12 @@ from harness.model_file import ModelFile
 from .runners import scripted
 from .test_prepared_inputs import Agents
 
+pytestmark = pytest.mark.slow
+
 NOTHING: Any = None
-# Some milliseconds on any machine.
+# A millisecond or so on any machine.
 FORWARD = """def forward(x):
-    for _ in range(100):
+    for _ in range(20):
         x = torch.relu(x @ x)
     return x"""
 
