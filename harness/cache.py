@@ -80,12 +80,23 @@ def storage_errors(folder: Path) -> Iterator[None]:
         if error.errno not in UNWRITABLE:
             raise
         space = "free some space, or " if error.errno in FULL else ""
+        whose, move = _whose(folder)
         raise StorageError(
-            "a file cannot be written",
+            f"a file cannot be written in {whose}",
             found=os.strerror(error.errno or 0),
             where=str(error.filename or folder),
-            hint=f"{space}name another folder: HILGATE_CACHE=… for the caches, --evidence DIR for results",
+            hint=f"{space}name another folder: {move}",
         ) from error
+
+
+def _whose(folder: Path) -> tuple[str, str]:
+    """Say what a folder is for, and how it is moved elsewhere: whoever reads it need not know ours (issue 16)."""
+    cache, temporary = cache_folder(), Path(tempfile.gettempdir())
+    if folder.absolute().is_relative_to(cache):
+        return f"hilgate's cache, {cache}", "HILGATE_CACHE=DIR in the environment"
+    if folder.absolute().is_relative_to(temporary):
+        return f"the folder of temporary files, {temporary}", "TMPDIR=DIR in the environment"
+    return str(folder), "--evidence DIR for results, --devices DIR for the files that the command hilgate writes"
 
 
 @contextmanager

@@ -104,6 +104,7 @@ def _broken(finding: Finding, limit: Limit) -> str:
         estimate = metric.shown(finding.value, 4)
         on = f" on {finding.taken_on}" if finding.taken_on else ""
         bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {finding.samples} samples{on})"
+    bound += f" ({finding.compared})" if finding.compared else ""
     wanted = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
     return f"{wanted}. {limit.remark}" if limit.remark else wanted
 

@@ -20,7 +20,6 @@ user's devices/local.toml with ``extends = "local"`` refines the one that hilgat
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import tomllib
@@ -33,6 +32,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import DeviceError
 from .limits import Limit, Metric, parse_limits
+from .shown_path import shown_path
+from .suggestion import did_you_mean
 
 KNOWN_HOSTS = "known_hosts"  # in the user's folder of devices
 
@@ -214,7 +215,7 @@ def _chain(name: str, folders: Sequence[Path]) -> list[_Source]:
             raise DeviceError("`extends` runs in a circle", found=names, where=where, hint=hint)
         if "extends" not in chain[-1].table:
             return chain
-        wanted = _checked_name(chain[-1].table.pop("extends"), f"{_shown(last)}: extends")
+        wanted = _checked_name(chain[-1].table.pop("extends"), f"{shown_path(last)}: extends")
         places = folders[folders.index(last.parent) + 1 :] if wanted == chain[-1].name else folders
 
 
@@ -235,7 +236,7 @@ def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Seq
     names = device_names(folders)
     what, where = f"there is no device {name!r}", ""
     hint = (
-        _nearest(name.removesuffix(".toml"), names)
+        did_you_mean(name.removesuffix(".toml"), names)
         or f'a board: hilgate add {name} USER@HOST; this machine: write that file, extends = "local" and what differs'
     )
     if chain:
@@ -244,7 +245,7 @@ def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Seq
             what = f"{name!r} extends itself, {name} -> {name}: no later folder has another {name}.toml"
             hint = "take `extends` out, or name another device"
     wanted = f"one of {', '.join(names) or '(none exists)'}"
-    found = f"looked for {', '.join(map(_shown, paths)) or 'nothing: no folders'}"
+    found = f"looked for {', '.join(map(shown_path, paths)) or 'nothing: no folders'}"
     raise DeviceError(what, wanted=wanted, found=found, where=where, hint=hint)
 
 
@@ -256,7 +257,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
-        details = {"wanted": "TOML in UTF-8", "found": str(error), "where": _shown(path)}
+        details = {"wanted": "TOML in UTF-8", "found": str(error), "where": shown_path(path)}
         raise DeviceError("a device file cannot be read", **details, hint="correct it; texts need quotes") from error
 
 
@@ -274,7 +275,7 @@ def _problem(chain: Sequence[_Source], kind: str, loc: tuple[int | str, ...], va
     if kind == "extra_forbidden":
         siblings = [known.split(".")[-1] for known in _KEYS if known.split(".")[:-1] == tables]
         elsewhere = [f"its place is {known!r}" for known in _KEYS if known.split(".")[-1] == key]
-        hint = elsewhere[0] if elsewhere else _nearest(key, siblings) or "take it out"
+        hint = elsewhere[0] if elsewhere else did_you_mean(key, siblings) or "take it out"
         what, wanted = f"unknown key {dotted!r}", f"one of {', '.join(siblings)}"
         return DeviceError(what, wanted=wanted, found=f"{key} = {value!r}", where=where, hint=hint)
     wanted, _, example = (_KEYS.get(".".join(keys[:2])) or _KEYS[keys[0]]).partition(": ")
@@ -297,7 +298,7 @@ def _limits(
                 parsed = parse_limits({key: bound}, metrics=metrics, owner="device", where=where, error=DeviceError)
                 limits[name if own else ""] = limits.get(name if own else "", ()) + parsed
             except DeviceError as error:
-                error.hint = error.hint or ("" if key in spare else _nearest(key, spare))
+                error.hint = error.hint or ("" if key in spare else did_you_mean(key, spare))
                 problems.append(error)
     return limits
 
@@ -332,15 +333,4 @@ def _where(chain: Sequence[_Source], *loc: int | str) -> str:
 
     keys = [key for key in loc if isinstance(key, str)]
     writers = (source for source in chain if functools.reduce(inner, keys, source.table) is not None)
-    return f"{_shown(next(writers, chain[0]).path)}: {'.'.join(map(str, loc))}"
-
-
-def _shown(path: Path) -> str:
-    here, whole = Path.cwd(), path.absolute()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else path)
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    names = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), names, 1)
-    return f"did you mean {names[near[0]]!r}?" if near else ""
+    return f"{shown_path(next(writers, chain[0]).path)}: {'.'.join(map(str, loc))}"

@@ -27,6 +27,7 @@ class Finding:
         failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
         limits: bounds on it that no file sets, such as a baseline's.
         details: further keys for the evidence.
+        compared: what the value is to be read beside, in a few words: "eager 0.991" of a device's accuracy.
         notes: what a person should read it with, whatever the verdict.
         at: the same as it is judged by a limit of this value, where that depends on it: which of several contents is
             judged, and whether it settles the matter. Whoever makes a finding need not know the limit (issue 15).
@@ -48,6 +49,7 @@ class Finding:
     taken_on: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    compared: str = ""
     at: Callable[[float], Finding] | None = field(default=None, compare=False, repr=False)
 
 

@@ -83,6 +83,11 @@ def describe_sizes(sizes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
 
 
+def describe_span(low: Any, high: Any) -> str:
+    """Say from where to where values reach: "0 … 255"; of one value, that: "100"."""
+    return f"{low}" if low == high else f"{low} … {high}"
+
+
 def at_sizes(sizes: Mapping[str, Any]) -> str:
     """Name sizes at the end of a sentence: " at batch = 1, height = 1080"; "" without dimensions."""
     return f" at {describe_sizes(sizes)}" if sizes else ""

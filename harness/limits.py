@@ -6,7 +6,6 @@ A limit's key is a metric's name, an upper bound; with ``_min`` behind it, a low
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from .errors import InputError
+from .suggestion import did_you_mean
 
 Owner = Literal["model", "device"]
 
@@ -111,9 +111,8 @@ def parse_limits(
 def _problem(key: str, value: Any, known: set[str], allowed: list[str]) -> dict[str, str]:
     """What is wrong with one limit, as an InputError's arguments; empty where nothing is."""
     if key not in known:
-        near = difflib.get_close_matches(key, allowed, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else ""
         wanted = "one of " + ", ".join(allowed)
+        hint = did_you_mean(key, allowed)
         return {"what": f"unknown limit {key!r}", "wanted": wanted, "found": repr(key), "hint": hint}
     if key not in allowed:
         return {

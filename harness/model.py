@@ -19,6 +19,7 @@ from .dimension import describe_dimension, number_at, read_sizes, read_tied
 from .errors import ModelError
 from .limits import is_finite_number
 from .model_artifacts import check_export, read_files, read_imports
+from .suggestion import did_you_mean, nearest
 from .unordered import RowSet, Unordered, read_unordered, row_sets
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Input:
         if not (isinstance(self.name, str) and NAME.match(self.name)):
             raise ModelError("an input's name is not usable", wanted="an identifier", found=repr(self.name))
         if self.dtype not in DTYPES:
-            raise ModelError("unknown dtype", wanted="one of " + ", ".join(DTYPES), found=repr(self.dtype), where=where)
+            wanted, hint = "one of " + ", ".join(DTYPES), did_you_mean(_plain_dtype(self.dtype), DTYPES)
+            raise ModelError("unknown dtype", wanted=wanted, found=repr(self.dtype), where=where, hint=hint)
         for size in self.shape:
             if isinstance(size, bool) or not ((isinstance(size, int) and size >= 0) or isinstance(size, str)):
                 raise ModelError("a size is not usable", wanted="an int ≥ 0 or a name", found=repr(size), where=where)
@@ -364,14 +366,18 @@ class Model:
 
     def _check_dims(self) -> None:
         used = {size for item in self.inputs for size in item.shape if isinstance(size, str)}
-        for name in sorted(used ^ set(self.dims)):
+        for name in sorted(used ^ set(self.dims), key=str):
             hint = f'dims={{"{name}": (1, 8)}}' if name in used else "remove it, or use it in an input's shape"
+            if (near := nearest(name, {*self.dims} - used if name in used else used - {*self.dims})) is not None:
+                said, shaped = (near, name) if name in used else (name, near)
+                hint = f"one of the two is misspelled: dims has {said!r}, an input's shape {shaped!r}"
             what = "has no range" if name in used else "is in no input's shape"
             raise ModelError(f"dimension {name!r} {what}", where="Model(dims=…)", hint=hint)
         object.__setattr__(self, "dims", {name: read_sizes(name, said) for name, said in self.dims.items()})
         for name, size in self.measure.items():
             if name not in self.dims:
-                raise ModelError(f"measure names an unknown dimension {name!r}", wanted=", ".join(self.dims) or "none")
+                what, wanted = f"measure names an unknown dimension {name!r}", ", ".join(self.dims) or "none"
+                raise ModelError(what, wanted=wanted, where="Model(measure=…)", hint=did_you_mean(name, self.dims))
             if type(size) is not int or size not in self.dims[name]:
                 what, wanted = f"measure[{name!r}] is out of range", describe_dimension(self.dims[name])
                 raise ModelError(what, wanted=wanted, found=repr(size))
@@ -383,8 +389,9 @@ class Model:
         where = f"Input({item.name!r})"
         for name in item.tied_to:
             if name not in self.dims:
-                what, found = "a range is tied to an unknown dimension", repr(name)
-                raise ModelError(what, wanted=", ".join(self.dims) or "one of dims", found=found, where=where)
+                what, wanted = "a range is tied to an unknown dimension", ", ".join(self.dims) or "one of dims"
+                hint = did_you_mean(name, self.dims)
+                raise ModelError(what, wanted=wanted, found=repr(name), where=where, hint=hint)
         for sizes in product(*((self.dims[name][0], self.dims[name][-1]) for name in item.tied_to)):
             here = dict(zip(item.tied_to, sizes, strict=True))
             try:
@@ -392,3 +399,8 @@ class Model:
             except ModelError as error:
                 error.where = f"{where}, with {', '.join(f'{name} = {size}' for name, size in here.items())}"
                 raise
+
+
+def _plain_dtype(said: Any) -> str:
+    """A dtype as numpy names it, of whatever stands in its place: torch.float32, np.float32, float."""
+    return str(getattr(said, "__name__", said)).removeprefix("torch.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import re
 import sys
@@ -15,8 +14,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 from .errors import ModelError
 from .limits import Limit, Metric, parse_limits
 from .model import Closeness, Input, Model, Output
+from .suggestion import did_you_mean
 from .unordered import Unordered
-from .user_code import import_from_source, missing_file_hint, parsed_arguments_hint, users_code, words
+from .user_code import import_from_source, missing_file_hint, parsed_arguments_hint, raised_at, users_code, words
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -86,7 +86,8 @@ def read_model(path: Path) -> Model:
         raise ModelError("the file has no usable `model`", wanted="model = harness.Model(…)", found=found, where=where)
     named = replace(model, name=model.name or path.stem)
     if not re.fullmatch(r"[\w.-]+", named.name):
-        wanted, found, hint = "letters, digits, _ . -", repr(named.name), 'give the model one: Model(name="…")'
+        fitting = re.sub(r"[^\w.-]+", "-", named.name).strip("-") or "…"
+        wanted, found, hint = "letters, digits, _ . -", repr(named.name), f'give the model one: Model(name="{fitting}")'
         raise ModelError("the model's name is not usable", wanted=wanted, found=found, where=where, hint=hint)
     return named
 
@@ -109,8 +110,22 @@ def checked_limits(path: Path, model: Model, metrics: Iterable[Metric]) -> tuple
     """
     where = f"{path.name}: limits"
     limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
+    _refuse_percent(model, where)
     _refuse_idle_limits(model, where)
     return limits
+
+
+def _refuse_percent(model: Model, where: str) -> None:
+    """Refuse a percentage where a share is meant: no top-1 reaches 95, and no rate of missed deadlines exceeds 5."""
+    shares = {"deadline_miss_rate": "the share of deadlines missed"}
+    if model.score is None:  # one of the user's own may be in any unit
+        shares["accuracy_min"] = "top-1, the share that is right"
+    for key, what in shares.items():
+        limit = model.limits.get(key, 0.0)
+        if limit > 1 or (limit == 1 and key == "deadline_miss_rate"):
+            hint = f"{limit / 100:g}?" if limit > 1 else "a limit of 1 cannot be broken: take it out, or lower it"
+            wanted = f"a share from 0 to 1 ({what})"
+            raise ModelError(f"{key} is no share", wanted=wanted, found=f"{limit:g}", where=where, hint=hint)
 
 
 def _refuse_idle_limits(model: Model, where: str) -> None:
@@ -148,7 +163,8 @@ def _run(path: Path) -> ModuleType:
         # A file may put folders first; what it takes away hilgate itself still imports from.
         sys.path += [entry for entry in found_before if entry not in sys.path]
     except ModelError as error:
-        error.where = f"{path}: {error.where}" if error.where else str(path)
+        where = f"{path}: {error.where}" if error.where else str(path)
+        error.where = "\n".join(filter(None, [where, raised_at(error)]))
         raise
     except (Exception, SystemExit) as error:
         hint = missing_file_hint(error) or parsed_arguments_hint(error) or _misspelled_hint(error)
@@ -163,8 +179,7 @@ def _misspelled_hint(error: BaseException) -> str:
     if found is None or kind is None:
         return ""
     names = [field.name for field in fields(kind)]
-    near = difflib.get_close_matches(found[2], names, 1)
-    return f"{f'did you mean {near[0]!r}? ' if near else ''}{found[1]} has: {', '.join(names)}"
+    return f"{did_you_mean(found[2], names)} {found[1]} has: {', '.join(names)}".strip()
 
 
 def _refuse_twins(folder: Path, path: Path) -> None:

@@ -15,7 +15,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import ModelError
-from .inputs import Arrays, as_dtype, at_sizes, describe, describe_sizes, set_bytes, sizes_of, traced_sizes, uniform_set
+from .inputs import (
+    Arrays,
+    as_dtype,
+    at_sizes,
+    describe,
+    describe_sizes,
+    describe_span,
+    set_bytes,
+    sizes_of,
+    traced_sizes,
+    uniform_set,
+)
 from .model import Model
 
 # For how long it is looked whether all is taken; and what passes, where something is not.
@@ -192,7 +203,7 @@ def _told(
     base = next((other for other in _others(model, sizes) if trial.takes(other)), None)
     if base is None:
         tried = len(trial.known)
-        return (f"so it does at all {tried} sizes that were tried" if tried > 1 else ""), ""
+        return (f"it rejects all {tried} sizes that were tried" if tried > 1 else ""), ""
     found = [one for name in model.dims if (one := _passing(trial, name, base)) is not None]
     telling = [(one, words) for one in found if (words := one.words(model.dims[one.name]))]
     effort = f"({len(trial.known)} sizes tried, from {describe_sizes(base)})"
@@ -217,7 +228,7 @@ def _told_of_values(
     )
     if not guilty:
         return "it passes at these sizes with values that are spread over their ranges", hint
-    ends = {name: f"{arrays[name].min()} … {arrays[name].max()}" for name in guilty if arrays[name].size}
+    ends = {name: describe_span(arrays[name].min(), arrays[name].max()) for name in guilty if arrays[name].size}
     said = " or ".join(f"{name} (here {ends.get(name, 'empty')})" for name in guilty)
     return f"it passes at these sizes with the values of {said} spread over the range", hint
 

@@ -17,6 +17,7 @@ from .measure import known_metrics
 from .model_file import ModelFile
 from .model_process import HostedFile, read_hosted
 from .options import Options
+from .suggestion import did_you_mean
 
 
 def plan_cells(options: Options) -> list[Cell]:
@@ -86,12 +87,13 @@ def check_artifacts(file: ModelFile) -> None:
     for name in model.files:
         if name not in formats:
             what = f"files has an unknown format {name!r}"
-            raise ModelError(what, wanted=", ".join(formats), found=repr(name), where=where)
+            hint = did_you_mean(name, formats)
+            raise ModelError(what, wanted=", ".join(formats), found=repr(name), where=where, hint=hint)
     labels = {name: exporter_labels(name) for name in formats}
     known = [label for each in labels.values() for label in each]
     if model.exporter and model.exporter not in known:
-        wanted = "one of " + "; ".join(known)
-        raise ModelError("there is no such exporter", wanted=wanted, found=repr(model.exporter), where=where)
+        wanted, hint = "one of " + "; ".join(known), did_you_mean(model.exporter, known)
+        raise ModelError("there is no such exporter", wanted=wanted, found=repr(model.exporter), where=where, hint=hint)
     for name in model.files:
         if model.exporter in labels[name]:
             raise ModelError(

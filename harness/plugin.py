@@ -11,7 +11,6 @@ import pkgutil
 from collections.abc import Generator
 from importlib import import_module
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +41,7 @@ from .report.pytest_report import InternalErrors, make_printable
 from .report.terminal import STYLES, remark_on_local, render, unjudged
 from .run import Run, add_unsaid
 from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
+from .shown_path import shown_path
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
 
@@ -347,8 +347,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         f"loading and inferring on devices {seconds['device_s']:.1f} s; the harness added {seconds['harness_s']:.1f} s "
         f"({share}{exports})"
     )
-    path, here = run.evidence.folder / FILE, Path.cwd()
-    where = run.evidence.unwritable or str(path.relative_to(here) if path.is_relative_to(here) else path)
+    where = run.evidence.unwritable or shown_path(run.evidence.folder / FILE)
     write_line(f"evidence: {where}")
     for line in config.stash.get(BASELINE, []):
         write_line(line)

@@ -29,7 +29,7 @@ from .finding import Finding
 from .inputs import describe_sizes
 from .isa.wheels import outlook
 from .measure import known_metrics
-from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, scored_samples, searched_samples
+from .measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, sample_notes, scored_samples, searched_samples
 from .measure.content import Content, content_of, noise_notes, written_note
 from .measure.quantiles import samples_for_proportion
 from .measure.sampling import ENOUGH, Measurement, take_memory, take_samples
@@ -116,6 +116,8 @@ class Run:
     def artifact(self, cell: Cell) -> Artifact:
         """The cell's artifact, exported now or by an earlier run."""
         built, reference = self.built(cell.file)
+        record = self.evidence[cell]
+        record.notes += [note for note in built.ask(sample_notes) if note not in record.notes]
         reference.release()  # twice the model's size, and the export's own process holds the model again
         start = time.monotonic()
         with self.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
@@ -128,7 +130,6 @@ class Run:
                 raise
         if not artifact.cached:
             self.export_s += time.monotonic() - start
-        record = self.evidence[cell]
         record.facts["artifact"] = {
             "sha256": artifact.sha256,
             "bytes": artifact.bytes,
@@ -237,13 +238,14 @@ class Run:
             with self.progress.task(f"measuring {cell.id}"), deployer.failures_kept(at_measured_sizes=True):
                 sets = prepared_measured_sets(cell.file, MEMORY_SETS)
                 return self._measured(cell, deployer, take_memory(deployer, sets, _memory_mib(deployer)))
-        announced = False
+        announced, asked = False, 0
         with self.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept(at_measured_sizes=True):
 
             def report(done: int, wanted: int, left_s: float) -> None:
-                nonlocal announced
-                if done == 0:  # by the first inference, which may be slower than the others
-                    announced = self._warn(cell, wanted, left_s)
+                nonlocal announced, asked
+                if done == 0:  # by the first inference, which may be slower than the others; then by a warm one
+                    asked += 1
+                    announced = announced or self._warn(cell, wanted, left_s, FAR if asked == 1 else 1.0)
                     return
                 if not announced and left_s > ANNOUNCE_ABOVE_S:
                     self._announce(cell, wanted, left_s)
@@ -269,17 +271,21 @@ class Run:
         self._note_measurement(cell, measured)
         return measured
 
-    def _warn(self, cell: Cell, samples: int, seconds: float) -> bool:
-        """Before the warm-up: that the time will not do by far. Whether it was said."""
+    def _warn(self, cell: Cell, samples: int, seconds: float, factor: float) -> bool:
+        """Before the samples: that the time will not do for those that the limits need. Whether it was said.
+
+        Args:
+            factor: so many times the time limit are borne without a word.
+        """
         limit = self.options.time_limit_s
-        if seconds <= FAR * limit:
+        if seconds <= factor * limit:
             return False
         sizes = describe_sizes(cell.file.model.measure)
         at = f" at {sizes}" if sizes else ""
         other = "; Model(measure={…}) chooses other sizes" if sizes else ""
         self.tell(
-            f"{cell.id}: the first inference took {seconds / samples:.2g} s{at}; {samples} of them would take "
-            f"{seconds:.0f} s, and {limit:g} s are allowed: {_longer(seconds)}{other}"
+            f"{cell.id}: the {samples} samples that a p99 or a limit needs would take about {seconds:.0f} s{at}, and "
+            f"{limit:g} s are allowed: {_longer(seconds)}{other}"
         )
         return True
 

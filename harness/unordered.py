@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import ModelError
+from .suggestion import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -90,5 +91,6 @@ def find_output(said: str | int, outputs: Sequence[str], what: str) -> str:
     if len(fitting) != 1:
         found = "several outputs" if fitting else "no output"
         wanted = f"one of {', '.join(outputs)}, or what only one of them ends in"
-        raise ModelError(f"{what} names {found}", wanted=wanted, found=repr(said), where=f"Model({what}=…)")
+        hint = "" if fitting else did_you_mean(said, outputs)
+        raise ModelError(f"{what} names {found}", wanted=wanted, found=repr(said), where=f"Model({what}=…)", hint=hint)
     return fitting[0]

@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .shown_path import shown_path
+
 # What code is installed by a package manager lies in folders of these names.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -65,7 +67,30 @@ def users_code(action: Literal["default", "ignore"] = "default") -> Iterator[Non
 
 
 def words(error: BaseException) -> str:
-    """Say an error of the user's code: its type and its text, of a long one the beginning and the end."""
+    """Say an error of the user's code: its type, its text (of a long one the beginning and the end), and its place.
+
+    The place is the innermost line of the user's own files: what is below it in an installed package is not theirs.
+    """
+    place = raised_at(error)
+    return f"{_text(error)}\nat {place}" if place else _text(error)
+
+
+def raised_at(error: BaseException) -> str:
+    """Name the innermost frame of the user's own files: "net.py:41, in forward: x = self.fc(x)"; "" of none."""
+    try:
+        frames = traceback.extract_tb(error.__traceback__)
+    except Exception:  # noqa: BLE001  # the traceback of whatever a user's loader made
+        return ""
+    theirs = [frame for frame in frames if Path(frame.filename).is_file() and _is_from_source(Path(frame.filename))]
+    if not theirs:
+        return ""
+    frame = theirs[-1]
+    inside = "" if frame.name == "<module>" else f", in {frame.name}"
+    line = f": {frame.line}" if frame.line else ""
+    return f"{shown_path(Path(frame.filename))}:{frame.lineno}{inside}{line}"
+
+
+def _text(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception as other:  # noqa: BLE001  # a class of the user's own
@@ -93,7 +118,7 @@ def _named_beside(error: BaseException) -> str:
 
     torch.jit.load and readers written in C or Rust raise errors of their own, without the file's name (issue 16).
     """
-    for name in FILE_NAME.findall(words(error)):
+    for name in FILE_NAME.findall(_text(error)):
         if not Path(name).exists() and any((folder / name).is_file() for folder in _folders):
             return str(name)
     return ""

@@ -15,7 +15,6 @@ its library opened, before the artifact is loaded.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import BackendError
+from ..suggestion import did_you_mean
 
 
 class EngineType(Protocol):
@@ -134,8 +134,7 @@ def load_backend(name: str) -> Backend:
     """
     names = backend_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, names)
         raise BackendError("no such backend", wanted="one of " + ", ".join(names), found=repr(name), hint=hint)
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     providers = tuple(tuple(names.split("|")) for names in module.PACKAGES)

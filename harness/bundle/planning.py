@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from packaging.utils import canonicalize_name
 from ..backends import Backend, load_backend
 from ..device import Device
 from ..errors import BackendError
+from ..suggestion import nearest
 from .archive import Archive
 from .bytecode import compile_wheel, same_bytecode
 from .imports import check_imports
@@ -85,14 +85,14 @@ def _shipped(
     missing = _missing(backend, pins)
     if missing:
         first = missing[0].partition(" ")[0]
-        near = difflib.get_close_matches(first, pins, 1)
+        near = nearest(first, pins)
         raise BackendError(
             f"backend {backend.name} cannot run on {device.name}",
             wanted="pinned: " + ", ".join(backend.packages),
             found=f"not pinned: {', '.join(missing)}; pinned: {', '.join(device.runtime.packages)}",
             where=where,
-            hint=f"is {pins[near[0]]} misspelt?"
-            if near
+            hint=f"is {pins[near]} misspelt?"
+            if near is not None
             else f'add "{first}==VERSION" there, or take the backend off the device\'s list',
         )
     own = _own(backend, pins)

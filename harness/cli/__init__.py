@@ -76,7 +76,7 @@ def _refuse_unprintable(error: click.ClickException) -> None:
 @click.version_option(package_name="hilgate", prog_name="hilgate")
 @click.pass_context
 def cli(ctx: click.Context, devices: Path | None) -> None:
-    """Boards for hilgate: add them, look at them. What runs on them is run by: pytest -m hil --device NAME"""
+    """Add boards for hilgate to measure on, and look after them. To run on one: pytest -m hil --device NAME"""
     ctx.obj = find_project(Path.cwd(), devices)
 
 

@@ -23,6 +23,8 @@ from ..nesting import describe_arguments, describe_value
 from ..parity.inputs import SAMPLES, samples_of
 from ..user_code import missing_file_hint, users_code, words
 from .ragged import Column, as_list, chosen_of, fit_each, read_column, read_labels, typed
+from .sample_range import check_range
+from .top1 import top1
 
 ACCURACY = Metric("accuracy", "", "the score over the model file's samples, on the device", bound="min")
 METRICS = (ACCURACY,)
@@ -35,6 +37,8 @@ EMULATED_SAMPLES = 60
 
 # What the samples, the search's choice of them, and their inputs' hash are kept under.
 ALL, SEARCHED, HASH = "samples", "searched samples", "hash of the samples"
+# So is what is to be said of them.
+REMARKS = "remarks on the samples"
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
 Report = Callable[[int, int], None]
@@ -126,8 +130,10 @@ def _read_all(built: BuiltModel) -> tuple[dict[str, Column], Array, bool, int]:
         columns = {item.name: typed(given[item.name], item.dtype) for item in model.inputs}
     except (Exception, SystemExit) as error:
         said = "" if returned is None else f"\nit returned {describe_value(returned)}"
+        what = "samples() raised" if returned is None else "what samples() returned cannot be used"
         found, hint = f"{words(error)}{said}", missing_file_hint(error)
-        raise ModelError("samples() cannot be used", wanted=wanted, found=found, where=where, hint=hint) from error
+        raise ModelError(what, wanted=wanted, found=found, where=where, hint=hint) from error
+    built.kept[REMARKS] = check_range(given, model, where)
     if answers.ndim == 0 or len(answers) == 0:
         raise ModelError("the samples have no labels", wanted=wanted, found=f"labels{list(answers.shape)}", where=where)
     if any(isinstance(column, list) for column in columns.values()):
@@ -251,6 +257,16 @@ def searched_samples(built: BuiltModel) -> list[Arrays]:
     return found
 
 
+def sample_notes(built: BuiltModel) -> list[str]:
+    """Say what a person should know of the samples, whatever is measured: a question (see BuiltModel).
+
+    Raises: as read_samples.
+    """
+    read_samples(built)
+    found: list[str] = built.kept.get(REMARKS, [])
+    return found
+
+
 def eager_accuracy(built: BuiltModel, samples: SampleSet) -> float:
     """The score of the module itself."""
     return score(built, samples, eager_outputs(built, samples))
@@ -304,7 +320,8 @@ class AccuracyRun:
             if taken < samples.given
             else ""
         )
-        return Finding(ACCURACY, value, value, samples=taken, unjudged=unjudged, details=details)
+        compared = f"eager {ACCURACY.shown(eager, 3)}"
+        return Finding(ACCURACY, value, value, samples=taken, unjudged=unjudged, details=details, compared=compared)
 
 
 def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Array]]) -> float:
@@ -313,23 +330,24 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
     Raises:
         ModelError: the score function raises, or returns no finite number.
     """
-    function = built.model.score or _top1
+    function = built.model.score or top1
     labels = _labels(built, samples).copy()  # score() may write to them
-    given = ""
+    given, what = "", "the outputs cannot be scored"
     try:
         columns = enumerate(zip(*outputs, strict=True))
         joined = [samples.join(column, as_lists=place in samples.lists) for place, column in columns]
         if len(joined) != len(built.outputs):
             raise ValueError(f"wanted the outputs {', '.join(built.outputs)}; found {len(joined)}")
-        if function is _top1 and isinstance(joined[0], list):
-            raise ValueError("top-1 wants scores [N, classes]; found a list of outputs. Give the model a `score`")
         outcome = rebuild(built.structure, iter(joined))
         given = f"\nit was given\n{describe_arguments(outputs=outcome, labels=labels)}"  # it may change them
+        what = "score() raised" if function is built.model.score else what
         with users_code():
-            value = float(function(outcome, labels))
+            said = function(outcome, labels)
+            what = "score() returned no number" if function is built.model.score else what
+            value = float(said)
     except (Exception, SystemExit) as error:
         found, where, hint = f"{words(error)}{given}", str(built.file.path), missing_file_hint(error)
-        raise ModelError("score() cannot be used", found=found, where=where, hint=hint) from error
+        raise ModelError(what, found=found, where=where, hint=hint) from error
     if not math.isfinite(value):
         raise ModelError(
             "score() is not usable", wanted="a finite number", found=f"{value}{given}", where=str(built.file.path)
@@ -367,12 +385,3 @@ def _inputs_hash(built: BuiltModel) -> str:
         built.kept[HASH] = digest.hexdigest()
     found: str = built.kept[HASH]
     return found
-
-
-def _top1(outputs: Any, labels: Array) -> float:
-    _, first = next(flatten(outputs))
-    if first.ndim != 2 or labels.shape != first.shape[:1]:
-        shapes = f"output {first.shape}, labels {labels.shape}"
-        raise ValueError(f"top-1 wants scores [N, classes] and labels [N]; found {shapes}. Give the model a `score`")
-    right = (np.argmax(first, axis=1) == labels) & ~np.isnan(first).any(axis=1)
-    return float(np.mean(right))

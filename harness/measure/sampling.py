@@ -64,6 +64,7 @@ class Measurement:
         calls: those that timed, by both clocks.
         idle_s: what a call that does nothing took, the quickest of them.
         impossible: of DURATIONS, LOAD, MEMORY, why the device's report of it cannot be true: it was not measured then.
+        began: when it was begun, by the monotonic clock.
     """
 
     uniform: Timed = field(default_factory=lambda: Timed(UNIFORM))
@@ -78,6 +79,7 @@ class Measurement:
     calls: list[Call] = field(default_factory=list)
     idle_s: float = math.inf
     impossible: dict[str, str] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
 
     def refuse(self, quantity: str, reason: str) -> None:
         """Keep the first reason, if it is one, for which a quantity was not measured."""
@@ -141,6 +143,14 @@ class Measurement:
         )
         return "; ".join(filter(None, [self.state_doubt, cold]))
 
+    def expected_s(self, samples: int) -> float:
+        """How long so many samples of each content will take in all, once the first process is warm.
+
+        Each process starts, loads and warms up as long as that one did.
+        """
+        start_s = time.monotonic() - self.began
+        return PROCESSES * start_s + sum(samples * each.pace_s for each in self.contents)
+
     def seconds_for(self, samples: int) -> float:
         """How long so many samples of each content take, or what else was wanted of it, with the processes' start."""
         if not self.warm_ups:
@@ -178,8 +188,9 @@ def take_samples(
         source: starts and loads fresh processes.
         content: the inputs.
         time_limit_s: for all of it, loading included; at least one sample is taken.
-        report: is told (samples done, samples wanted, seconds that are left) as it goes on; beforehand by what the
-            first inference took.
+        report: is told (samples done, samples wanted, seconds that are left) as it goes on; beforehand twice, with no
+            samples done: how long those that the limits need will take in all, by what the first inference took, and
+            by what a warm one does.
         board_mib: the device's memory.
 
     Raises:
@@ -270,6 +281,8 @@ def _use_process(
                 warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES)
                 measured.warm_ups.append(warm_up)
                 timed.wanted = timed.wanted or _wanted(timed, at_least)
+            if len(measured.loads) == 1:
+                report(0, at_least, measured.expected_s(at_least))
             quotas = [max(-(-(timed.wanted - timed.count) // to_come), 0) for timed in measured.contents]
             needed_s = [quota * timed.pace_s for quota, timed in zip(quotas, measured.contents, strict=True)]
             left_s = max((end - time.monotonic()) / to_come, 0.0)

@@ -10,6 +10,7 @@ import numpy as np
 from ..agent.structure import flatten, rebuild
 from ..errors import ModelError
 from ..model import Array
+from ..user_code import missing_file_hint, users_code, words
 
 KINDS = "fiub"
 
@@ -29,11 +30,12 @@ def canonical(
     """
     given = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in outputs.items())
     try:
-        made = function(rebuild(structure, iter([array.copy() for array in outputs.values()])))
-        leaves = {name: np.asarray(leaf) for name, leaf in flatten(made)}
-    except Exception as error:
-        found = f"{type(error).__name__}: {error}"
-        raise ModelError("canonical() raised", wanted=f"for {given}: outputs", found=found, where=where) from error
+        with users_code():
+            made = function(rebuild(structure, iter([array.copy() for array in outputs.values()])))
+            leaves = {name: np.asarray(leaf) for name, leaf in flatten(made)}
+    except (Exception, SystemExit) as error:
+        wanted, found, hint = f"for {given}: outputs", words(error), missing_file_hint(error)
+        raise ModelError("canonical() raised", wanted=wanted, found=found, where=where, hint=hint) from error
     wrong = [f"{name}: {leaf.dtype}" for name, leaf in leaves.items() if leaf.dtype.kind not in KINDS]
     if wrong or not leaves:
         wanted = f"for {given}: arrays of numbers, or tuples, lists and dicts of them"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ..inputs import Arrays, set_bytes, sizes_of
+from ..inputs import Arrays, describe_sizes, set_bytes, sizes_of
 from ..model import FLOAT_TYPES, Input, Model
 from .fills import Fill, denormal_places
 
@@ -71,11 +71,6 @@ class Recipe:
             for fill in said["fills"]
         )
         return cls(said["sizes"], tuple(fills))
-
-    def __str__(self) -> str:
-        """For a message: what somebody needs to see what kind of input it is."""
-        sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
-        return "; ".join(filter(None, [sizes, *map(str, self.fills)]))
 
 
 @dataclass(frozen=True)
@@ -132,6 +127,11 @@ class InputSpace:
         size = sum(array.nbytes for arrays in self._made.values() for array in arrays.values())
         while self._made and (size > KEPT_BYTES or len(self._made) > KEPT):
             size -= sum(array.nbytes for array in self._made.popitem(last=False)[1].values())
+
+    def told(self, recipe: Recipe) -> str:
+        """Say a recipe for a person, each fill with its input's name."""
+        fills = (f"{item.name}: {fill}" for item, fill in zip(self.model.inputs, recipe.fills, strict=True))
+        return "; ".join(filter(None, [describe_sizes(recipe.sizes), *fills]))
 
     def draw(self, recipe: Recipe) -> Arrays:
         """The arrays as they are drawn, by name."""

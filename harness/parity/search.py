@@ -10,10 +10,12 @@ the device: either may keep state (see purity).
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Protocol
 
 from hypothesis import Phase, errors
@@ -22,6 +24,7 @@ from ..build import BuiltModel
 from ..errors import AgentFailure, HilgateError, ProcessError
 from ..finding import Finding
 from ..model import Array, Closeness
+from ..shown_path import shown_path
 from . import PARITY
 from .budget import Budget, Clock, effort_notes
 from .comparison import Difference
@@ -30,6 +33,7 @@ from .finds import Finds
 from .inputs import InputSpace, Recipe, once
 from .judging import Infer, Judging
 from .reference import AtThreshold, NoReference, Reference
+from .replay import PROGRAM_NAME
 from .simplifying import simplify
 
 # Beside the essential inputs so many are tried at least, however slow the device is.
@@ -91,7 +95,9 @@ class ParitySearch:
         names: the deployment's names of its outputs.
         search_seed: Hypothesis's; the same seed tries the same inputs, on every backend and device, also with CI set.
         report: is told (inputs tried, inputs to try).
-        keep_replay: keeps a failing input with all that is needed to see it again; returns its folder's path.
+        keep_replay: keeps a failing input with all that is needed to see it again; returns its folder's path in
+            ``evidence``.
+        evidence: the folder of the run's evidence.
         search_s: for how long to search, by the clocks.
         finds: what is known, and what this cell adds to it.
         locate: where in the model failing inputs go wrong, the simplest first.
@@ -111,6 +117,7 @@ class ParitySearch:
     locate: Callable[[Sequence[Recipe]], Place] | None = None
     clocks: Sequence[Clock] = (time.process_time,)
     fresh: Callable[[Recipe], list[Array]] | None = None
+    evidence: Path = Path()
     worst: Difference = field(default_factory=Difference)
     furthest: tuple[Difference, Recipe] | None = None  # of all that were tried, also where that failed
     failing: Recipe | None = None
@@ -379,13 +386,14 @@ class ParitySearch:
         size = f"{difference.ratio:.3g} × {unit}" if finite else "no matter of rounding: off at any tolerance"
         then = "; then prepared" if self.space.is_prepared and not recipe.is_sample else ""
         place = f"{difference.output}[{', '.join(map(str, difference.index))}]: " if difference.output else ""
-        return f"{place}{difference.what} ({size}; input: {recipe}{then})"
+        return f"{place}{difference.what} ({size}; input: {self.space.told(recipe)}{then})"
 
     def _failure(self, failing: Recipe, details: dict[str, Any]) -> str:
         self.finds.add(failing, failed=True)
-        details["input"] = str(failing)
+        details["input"] = self.space.told(failing)
         if self.stateful and self.worst.ratio <= self.built.model.parity_limit:
-            return f"{self.stateful} (input: {failing})"  # it is right by itself: there is nothing to replay
+            # It is right by itself: there is nothing to replay.
+            return f"{self.stateful} (input: {details['input']})"
         if self.keep_replay is not None:
             details["replay"] = self.keep_replay(failing, self.worst)
         changing = self.stateful or (UNSTEADY if self.unsteady else "")
@@ -400,4 +408,23 @@ class ParitySearch:
             location = self.locate([failing, *beside[: FAILING - 1]])
             details["location"] = location.described
             failure += f". {location}"
-        return failure
+        if "replay" in details:
+            program = shown_path(self.evidence / details["replay"] / PROGRAM_NAME)
+            failure += f". See it again: python {shlex.quote(program)}"
+        return f"{failure}{self._hint_of_validity(failing)}"
+
+    def _hint_of_validity(self, failing: Recipe) -> str:
+        """Say what to declare where only inputs go wrong that the model may never get in use; "" elsewhere."""
+        usual, _ = self.space.whole_range()
+        odd_only = usual.key in self._passed and not any(map(_is_spread, [failing, *self._failed.values()]))
+        if not odd_only or self.built.model.prepare is not None:
+            return ""
+        return (
+            ". Inputs that are spread over the whole range agree: if the model never gets one like this in use, say so "
+            "in the model file: Model(prepare=…) makes what is drawn valid, min_value and max_value narrow the range"
+        )
+
+
+def _is_spread(recipe: Recipe) -> bool:
+    """Whether it has nothing odd: values spread over the range, or a sample's."""
+    return all(fill.kind in ("uniform", "sample") and not fill.special for fill in recipe.fills)

@@ -197,9 +197,10 @@ def _shown(check: Check | None) -> Text:
     if finding.confidence is not None and finding.bound is not None:
         value += f" ({_sign(finding.metric)} {finding.metric.shown(finding.bound, 3)})"
     tried = f" ({finding.samples} {finding.metric.counts})" if finding.metric.counts and finding.samples else ""
+    beside = f" ({finding.compared})" if finding.compared and value else ""
     if check.verdict is Verdict.MEASURED and value:  # a figure without a limit: its verdict would say no more
-        return Text.assemble((value, STYLES[Verdict.MEASURED]), tried)
-    return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]), tried)
+        return Text.assemble((value, STYLES[Verdict.MEASURED]), tried, beside)
+    return Text.assemble(value, " " if value else "", (str(check.verdict), STYLES[check.verdict]), tried, beside)
 
 
 def _sign(metric: Metric) -> str:

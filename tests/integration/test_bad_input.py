@@ -50,13 +50,13 @@ DEVICE = """
         pytest.param(
             {"devices/d.toml": DEVICE.replace('"onnxruntime"', '"onnxruntim"')},
             ("--device", "d"),
-            ["no such backend", "d.toml: device.backends", "did you mean onnxruntime?"],
+            ["no such backend", "d.toml: device.backends", "did you mean 'onnxruntime'?"],
             id="a backend that does not exist",
         ),
         pytest.param(
             {"devices/d.toml": DEVICE + "    [limits.onnxruntme]\n    memory_peak_mib = 1\n"},
             ("--device", "d"),
-            ["no such backend", "d.toml: limits.onnxruntme", "did you mean onnxruntime?"],
+            ["no such backend", "d.toml: limits.onnxruntme", "did you mean 'onnxruntime'?"],
             id="limits of a backend that does not exist",
         ),
         pytest.param({}, ("--backend", "tflite"), ["no such backend", "onnxruntime"], id="no such --backend"),

@@ -97,24 +97,25 @@ def typed(*arguments: str) -> tuple[int, str]:
     return done.exit_code, " ".join((done.stdout + done.stderr).split())
 
 
-@pytest.mark.parametrize(
-    ("board", "device", "why"),
-    [
-        pytest.param(Board(), "", None, id="as-it-should-be"),
-        pytest.param(Board(dropbear=True, login_shell="/bin/sh"), "", None, id="Dropbear"),
-        pytest.param(Board(login_shell=shell("tcsh")), "", None, id="tcsh"),
-        pytest.param(Board(login_shell=shell("fish")), "", None, id="fish", marks=pytest.mark.slow),
-        pytest.param(Board(login_shell=shell("zsh")), "", None, id="zsh", marks=pytest.mark.slow),
-        pytest.param(Board(bashrc=ROBOT), "", None, id="a-robots-environment"),
-        pytest.param(Board(), 'store = "~/Meine Ablage ü/hil gate\'s"', None, id="store-with-blanks"),
-        pytest.param(Board(config=["MaxSessions 1"]), "", "MaxSessions", id="one-session"),
-        pytest.param(Board(config=["ForceCommand echo only rsync here"]), "", "only rsync here", id="forced"),
-        pytest.param(Board(login_shell="/usr/sbin/nologin"), "", "not available", id="nologin"),
-        pytest.param(Board(mounts=remounted("noexec")), "", "mounted noexec", id="noexec"),
-        pytest.param(Board(mounts=remounted("ro")), "", "disk is read-only", id="read-only-home"),
-        pytest.param(Board(home="/nonexistent"), "", "home folder of the user who logs in is not", id="no-home"),
-    ],
-)
+# A board, lines of its device file, why a run does not work there (None: it does). Also for benchmarks/boards.py.
+BOARDS = [
+    pytest.param(Board(), "", None, id="as-it-should-be"),
+    pytest.param(Board(dropbear=True, login_shell="/bin/sh"), "", None, id="Dropbear"),
+    pytest.param(Board(login_shell=shell("tcsh")), "", None, id="tcsh"),
+    pytest.param(Board(login_shell=shell("fish")), "", None, id="fish", marks=pytest.mark.slow),
+    pytest.param(Board(login_shell=shell("zsh")), "", None, id="zsh", marks=pytest.mark.slow),
+    pytest.param(Board(bashrc=ROBOT), "", None, id="49_robot_environment"),
+    pytest.param(Board(), 'store = "~/Meine Ablage ü/hil gate\'s"', None, id="52_odd_folders"),
+    pytest.param(Board(config=["MaxSessions 1"]), "", "MaxSessions", id="one-session"),
+    pytest.param(Board(config=["ForceCommand echo only rsync here"]), "", "only rsync here", id="forced"),
+    pytest.param(Board(login_shell="/usr/sbin/nologin"), "", "not available", id="nologin"),
+    pytest.param(Board(mounts=remounted("noexec")), "", "mounted noexec", id="noexec"),
+    pytest.param(Board(mounts=remounted("ro")), "", "disk is read-only", id="43_read_only_home"),
+    pytest.param(Board(home="/nonexistent"), "", "home folder of the user who logs in is not", id="no-home"),
+]
+
+
+@pytest.mark.parametrize(("board", "device", "why"), BOARDS)
 def test_add_and_doctor_say_no_where_a_run_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board, device: str, why: str | None
 ) -> None:

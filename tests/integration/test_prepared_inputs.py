@@ -1,4 +1,5 @@
-"""Inputs that the host prepares, on a real agent: what is loaded, warmed up with and timed is valid, each once."""
+"""Inputs that the host prepares, on a real agent and a real C++ runner: what is loaded, warmed up with and timed is
+valid, each once."""
 
 from __future__ import annotations
 
@@ -15,16 +16,20 @@ import pytest
 
 import harness.agent
 from harness import Input, Model
+from harness.counting import CountingGuest
 from harness.deployment import Deployment, LoadReport
+from harness.device import load_device
 from harness.errors import AgentFailure
 from harness.inputs import Arrays
 from harness.links.local import Process
+from harness.measure import known_metrics
 from harness.measure.content import content_of
 from harness.measure.sampling import take_samples
 from harness.model_file import ModelFile
 from harness.prepare import prepared, prepared_measured_sets
+from harness.shipped import DEVICES
 
-from .runners import load, scripted
+from .runners import Runners, build, load, scripted
 
 NOTHING: Any = None
 # It refuses an input of which nothing is left.
@@ -67,9 +72,18 @@ class Agents:
         raise AssertionError(name)
 
 
-@pytest.fixture
-def agents(tmp_path: Path) -> Iterator[Agents]:
-    made = Agents(tmp_path, file_of(fills_the_first))
+class NativeAgents(Agents):
+    """The same with LibTorch's C++ runner in the agent's place."""
+
+    def fresh(self) -> tuple[Deployment, LoadReport]:
+        runners = Runners({"libtorch": build("libtorch", self.folder / f"runner{len(self.started)}")}, self.folder)
+        self.started.append(runners.start("libtorch"))
+        return self.started[-1], load(self.started[-1], self.artifact, prepared_measured_sets(self.file, 1)[0])
+
+
+@pytest.fixture(params=[pytest.param(Agents, id="agent"), pytest.param(NativeAgents, id="C++ runner")])
+def agents(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agents]:
+    made: Agents = request.param(tmp_path, file_of(fills_the_first))
     yield made
     for deployment in made.started:
         deployment.close()
@@ -88,3 +102,14 @@ def test_without_it_the_model_would_have_refused_one(agents: Agents) -> None:
     content = content_of(agents.file.model)
     with pytest.raises(AgentFailure, match="an empty mask"):
         take_samples(agents, content, 20, lambda done, of, left: None, at_least=200)
+
+
+def test_what_is_counted_is_prepared_too(agents: Agents) -> None:
+    """A guest that counts does with a deployment what any does with it; its clock alone is another."""
+    content = content_of(agents.file.model, prepare=partial(prepared, agents.file))
+    guest = CountingGuest(load_device("qemu-pi4", (DEVICES,), known_metrics().values()), profile=False, time_limit_s=60)
+    live, _ = agents.fresh()
+    try:
+        assert len(guest._made(live, content, 200)) == 200  # of 200 drawn masks some are empty
+    finally:
+        guest.close()

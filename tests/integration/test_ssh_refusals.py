@@ -297,5 +297,5 @@ def test_settings_that_make_no_sense(server: BoardServer, desk: Desk, text: str)
 def test_a_host_that_a_shell_would_take_for_a_command(server: BoardServer, desk: Desk) -> None:
     desk.configure(server, "*", HostName=None, ProxyCommand="echo %h >&2; exit 1")
     error = refused(desk, InputError, host=f"x;touch${{IFS}}{desk.folder}/done")
-    assert "is not [USER@]HOST[:PORT]" in error.found
+    assert "[USER@]HOST[:PORT]" in error.wanted
     assert not (desk.folder / "done").exists()

@@ -158,18 +158,24 @@ def test_samples_get_the_inputs_type_and_order() -> None:
 @pytest.mark.parametrize(
     ("inputs", "samples", "what", "found"),
     [
-        pytest.param([ONE], lambda: 1 / 0, "samples() cannot be used", "ZeroDivisionError", id="raises"),
-        pytest.param([ONE], {"x": counted(3, 2)}, "samples() cannot be used", "ValueError", id="no-labels"),
+        pytest.param([ONE], lambda: 1 / 0, "samples() raised", "ZeroDivisionError", id="raises"),
+        pytest.param(
+            [ONE], {"x": counted(3, 2)}, "what samples() returned cannot be used", "ValueError", id="no-labels"
+        ),
         pytest.param(
             [ONE],
             ({"y": counted(3, 2)}, [0] * 3),
-            "samples() cannot be used",
+            "what samples() returned cannot be used",
             "it returned a tuple of 2, [a dict of 1, 'y': float32 (3, 2)], [a list of 3, an int, an int, an int]",
             id="what-it-returned",
         ),
-        pytest.param([ONE], ({"y": counted(3, 2)}, [0] * 3), "samples() cannot be used", "'x'", id="other-names"),
+        pytest.param(
+            [ONE], ({"y": counted(3, 2)}, [0] * 3), "what samples() returned cannot be used", "'x'", id="other-names"
+        ),
         pytest.param([ONE], ({"x": [[1], [2, 3]]}, [0] * 2), "the samples do not fit", "x[0]: [1]", id="ragged"),
-        pytest.param([ONE], ({"x": [["a", "b"]]}, [0]), "samples() cannot be used", "ValueError", id="texts"),
+        pytest.param(
+            [ONE], ({"x": [["a", "b"]]}, [0]), "what samples() returned cannot be used", "ValueError", id="texts"
+        ),
         pytest.param([ONE], ({"x": counted(3, 2)}, 3), "the samples have no labels", "labels[]", id="one-label"),
         pytest.param([ONE], ({"x": counted(0, 2)}, []), "the samples have no labels", "labels[0]", id="empty"),
         pytest.param([ONE], ({"x": 1.0}, [0]), "the samples of 'x' do not fit", "[]", id="a-number"),
@@ -224,7 +230,8 @@ ROWS = np.array([[0, 1], [1, 0], [0, 1], [3, 2], [1, 2]], dtype=np.float32)
     ],
 )
 def test_top_1_counts_the_largest_score(labels: list[int], rows: Array, score: float) -> None:
-    model = built(same, [BATCH], ({"x": rows}, labels), dims={"batch": (2, 2)})
+    item = Input("x", shape=("batch", 2), allow_nan=True)
+    model = built(same, [item], ({"x": rows}, labels), dims={"batch": (2, 2)})
     samples = read_samples(model)
     assert samples is not None
     assert eager_accuracy(model, samples) == pytest.approx(score)

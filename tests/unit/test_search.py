@@ -104,8 +104,8 @@ def test_a_planted_difference_is_found_and_made_small(backend: Backend, sizes: d
     assert search.failing is not None
     assert (verdict(finding), search.failing.sizes) == (Verdict.FAIL, sizes)
     assert len(search.failing.fills[0].special) <= 1
-    assert finding.details["input"] == str(search.failing)
-    assert str(search.failing) in finding.failure
+    assert finding.details["input"] == search.space.told(search.failing)
+    assert search.space.told(search.failing) in finding.failure
 
 
 def test_an_honest_backend_passes_and_its_worst_error_is_kept() -> None:
@@ -648,3 +648,18 @@ def test_what_only_the_size_of_the_output_elsewhere_explains_is_in_doubt() -> No
         f"on {search.judging.hidden} of {search.judging.listed} inputs the answer is off, and only how large"
         in finding.doubt
     )
+
+
+def test_a_failure_names_each_input_and_the_program_that_shows_it_again(tmp_path: Path) -> None:
+    search = searching(
+        lambda a: [a["x"] * 3], keep_replay=lambda recipe, difference: "replay/a cell", evidence=tmp_path
+    )
+    failure = search.run(search.check).failure
+    assert "; x: " in failure
+    assert f"See it again: python '{tmp_path}/replay/a cell/replay.py'" in failure
+    assert "prepare" not in failure  # every input shows it
+
+
+def test_where_only_odd_inputs_are_off_prepare_is_named() -> None:
+    search = searching(lambda a: [a["x"] * 2 if a["x"].any() else a["x"] + 1])
+    assert "if the model never gets one like this in use" in search.run(search.check).failure

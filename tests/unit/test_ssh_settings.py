@@ -118,8 +118,18 @@ def test_what_the_device_file_says_comes_first(home: Path, host: str, name: str,
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=id", "a b", "x;id", "$(id)", "a@-lroot x", "user@", ""])
 def test_a_host_that_is_an_option_or_a_command_is_refused(home: Path, host: str) -> None:
-    with pytest.raises(InputError, match=r"cannot be understood"):
+    with pytest.raises(InputError, match=r"is not a host"):
         read(home, RIG, host)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("me@rig:99999", "99999"), ("rig:0", "0"), ("rig:abc", "'abc'"), ("rig:", "''")]
+)
+def test_a_port_that_there_is_not_is_named(home: Path, host: str, port: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(home, RIG, host)
+    assert caught.value.found == f"the port {port}"
+    assert "a port from 1 to 65535" in caught.value.wanted
 
 
 def test_hosts_behind_include_are_found(home: Path) -> None:

@@ -24,6 +24,7 @@ from .openssh import SYSTEM, Lines, ask, find_ssh, home, user_account
 
 # Keys that ssh looks for where no file names any: the same list, in its order.
 USUAL_KEYS = tuple(f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk"))
+LARGEST_PORT = 65535
 USERS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 GLOBAL = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 AGENT = "SSH_AUTH_SOCK"
@@ -77,7 +78,9 @@ def read_settings(host: str, config: Path | None = None) -> Settings:
     """
     found = SPEC.fullmatch(host)
     if found is None or UNSAFE.search(host) or host.startswith("-") or host.endswith("@"):
-        raise not_understood(host, f"{host!r} is not [USER@]HOST[:PORT]", config)
+        raise _no_host(host)
+    if found["port"] and not 1 <= int(found["port"]) <= LARGEST_PORT:
+        raise _no_host(host, f"the port {found['port']}")
     name = found["host"].strip("[]")
     ssh = find_ssh()
     try:
@@ -93,6 +96,14 @@ def read_settings(host: str, config: Path | None = None) -> Settings:
     except (OSError, ValueError, KeyError, paramiko.SSHException) as error:
         words = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise not_understood(host, words, config) from error
+
+
+def _no_host(host: str, found: str = "") -> InputError:
+    """Say that a text names no host at all: there is nothing to ask ssh about."""
+    _, colon, port = host.rpartition(":")
+    found = found or (f"the port {port!r}" if colon and host.count(":") == 1 else "")
+    wanted = f"[USER@]HOST[:PORT], a port from 1 to {LARGEST_PORT}, or a name of ~/.ssh/config"
+    return InputError(f"{host!r} is not a host", wanted=wanted, found=found or repr(host))
 
 
 def not_understood(host: str, found: str, config: Path | None = None, hint: str = "") -> InputError:
