@@ -17,7 +17,7 @@ import stat
 import time
 from typing import Any
 
-from ..orphans import end, is_alive, own_identity
+from ..orphans import end, identity, is_alive, own_identity
 from ..private import NotOurs, describe, read_file_of
 from .holder import describe_holder, holder_pid, leave_description, uptime_s
 
