@@ -226,8 +226,9 @@ def pytest_runtest_makereport(
         error = run.stored.explained(cell, error)
     if isinstance(error, (LinkLost, DamagedError)):  # says nothing of the model: what was being checked stays open
         report.longrepr = str(error)
+        noted = error.found in run.evidence[cell].notes
         with contextlib.suppress(StorageError):
-            run.evidence.add_interruption(cell, str(error))
+            run.evidence.add_interruption(cell, error.what if noted else str(error))
         return report
     run.evidence[cell].pending.discard(item.nodeid)
     if isinstance(error, HilgateError):
