@@ -45,8 +45,8 @@ def note_hashes(folder: str, hashes: dict[str, str]) -> None:
 
 
 def note_day(folder: str, day: str) -> None:
-    """Write down when a folder was last found to be what it was."""
-    with open(os.path.join(folder, VERIFIED), "w", encoding="utf-8") as file:
+    """Write down when a folder was last found to be what it was; on a full disk it is not, and is due again."""
+    with contextlib.suppress(OSError), open(os.path.join(folder, VERIFIED), "w", encoding="utf-8") as file:
         file.write(day)
 
 
@@ -112,10 +112,10 @@ class Verification:
             return "sizes or times of its files have changed"
         try:
             with open(os.path.join(folder, HASHES), encoding="utf-8") as file:
-                hashes: dict[str, str] = json.load(file)
+                hashes: dict[str, str] = dict(json.load(file))
         except FileNotFoundError:
             return "an earlier hilgate stored it, without the hashes of its files"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             return f"{HASHES}: {error}"
         for path in sorted(hashes):
             if path <= self.path:
