@@ -44,8 +44,9 @@ class Evidence:
 def deployer(board: Board, name: str, *entries: str, begun: bool = True) -> Deployer:
     cell = SimpleNamespace(id=name, key=(name, "pi", "torch"), device=SimpleNamespace(name="pi", path="pi.toml"))
     bundle = SimpleNamespace(entries=[SimpleNamespace(name=entry) for entry in entries])
-    parts = cast(Any, (cell, board, bundle))
-    return Deployer(*parts, Timeouts(), DeviceTime(), begun=begun)
+    made = Deployer(cast(Any, cell), cast(Any, board), cast(Any, bundle), Timeouts(), DeviceTime())
+    made.begun = begun
+    return made
 
 
 def watched(damaged: dict[str, str]) -> tuple[Stored, Evidence, Board, list[Deployer]]:
