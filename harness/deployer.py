@@ -163,7 +163,8 @@ class Deployer:
         """What to raise where something was measured or answered with what is damaged."""
         where = f"{self.cell.device.name} ({self.cell.device.path})"
         hint = "run it again: what was damaged is sent again. If it comes back, replace the board's memory card"
-        return DamagedError(f"nothing can be said of {self.cell.id}: {damage}", where=where, hint=hint)
+        what = f"nothing can be said of {self.cell.id}: it ran on a file that was damaged"
+        return DamagedError(what, found=damage, where=where, hint=hint)
 
     @contextmanager
     def _sizes_named(self, inputs: Inputs) -> Iterator[None]:

@@ -247,8 +247,9 @@ def _explain(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         error = run.stored.explained(cell, error)
     if isinstance(error, (LinkLost, DamagedError)):  # says nothing of the model: what was being checked stays open
         report.longrepr = str(error)
+        noted = error.found in run.evidence[cell].notes
         with contextlib.suppress(StorageError):
-            run.evidence.add_interruption(cell, str(error))
+            run.evidence.add_interruption(cell, error.what if noted else str(error))
         return
     run.evidence[cell].pending.discard(item.nodeid)
     if isinstance(error, HilgateError):

@@ -5,10 +5,15 @@ The other half is harness.agent.keeper.verify. The day is the host's: the board'
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
+from ..errors import ProtocolError
 from .hold import Hold
+
+# 10 GB, from the slowest of cards.
+LONGEST_S = 1800.0
 
 
 def today() -> str:
@@ -26,7 +31,7 @@ def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, st
 
     Raises:
         LinkError: the board cannot be reached.
-        DeploymentError: it cannot hash them.
+        DeploymentError: it cannot hash them, or does not come to an end of it.
     """
     # What a saved state holds is verified with the state.
     names = sorted(set(entries) - hold.trusted)
@@ -34,7 +39,11 @@ def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, st
         return {}
     reply = hold.request("verify", entries=names, day=today(), again=again)
     damaged = dict[str, str](reply["damaged"])
+    end = time.monotonic() + LONGEST_S
     while reply["left"]:
+        if time.monotonic() > end:
+            what, where = "the board does not come to an end of hashing what it has stored", hold.link.where
+            raise ProtocolError(what, wanted=f"at most {LONGEST_S:.0f} s", found=f"{reply['left']} left", where=where)
         reply = hold.request("verify")
         damaged |= reply["damaged"]
     hold.entries -= set(damaged)

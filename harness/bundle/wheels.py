@@ -98,8 +98,10 @@ def fetch_wheels(
     constrained = {_without_extras(_checked(item, where)) for item in constraints} - set(wanted)
     if not wanted:
         return ()
-    pins = tuple(sorted(constrained | _locked_pins(platform, {*wanted, *constrained})))
     root = cache_folder() / "wheels"
+    if known := _known_as_locked(wanted, tuple(sorted(constrained)), platform, root):
+        return known
+    pins = tuple(sorted(constrained | _locked_pins(platform, {*wanted, *constrained})))
     key, described = _key(wanted, pins, platform)
     record = root / "sets" / f"{key}.json"
     entries = _read_set(record)
@@ -116,6 +118,21 @@ def fetch_wheels(
     write_atomically(record, json.dumps(content, indent=1) + "\n", mode=0o600)
     prune_caches()
     return wheels
+
+
+def _known_as_locked(
+    wanted: tuple[str, ...], constrained: tuple[str, ...], platform: Platform, root: Path
+) -> tuple[Wheel, ...]:
+    """The set as it was resolved without a lock file, where that is what the file names; or else none.
+
+    So what `hilgate lock` has downloaded need not be downloaded again.
+    """
+    if current_lock() is None:
+        return ()  # then it is looked for by the same name below
+    wheels = _assemble(_read_set(root / "sets" / f"{_key(wanted, constrained, platform)[0]}.json"), root)
+    with suppress(BackendError):
+        return _checked_by_lock(wheels, platform, "")
+    return ()
 
 
 def _locked_pins(platform: Platform, pinned: Iterable[str]) -> set[str]:

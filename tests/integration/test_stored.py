@@ -15,7 +15,7 @@ from harness.device import Device
 from tests.support.sshd import BoardServer
 
 from .boards import MIB, make_bundle, nothing_left, read_device, stored, write_device
-from .conftest import Project
+from .conftest import Outcome, Project
 
 PATHS = [
     pytest.param("artifacts/*/file0", id="artifact"),
@@ -96,8 +96,6 @@ def test_where_something_went_wrong_it_is_found_on_the_same_day(
 
 # Whole runs, on this machine: its store's files are the very files of the host's cache
 
-RUN = ("--backend", "onnxruntime", "-k", "parity or memory")
-
 
 def weights_of(folder: Path) -> tuple[Path, int]:
     """The stored artifact of the tiny model, and where its weights begin in it."""
@@ -106,26 +104,31 @@ def weights_of(folder: Path) -> tuple[Path, int]:
     return path, path.read_bytes().index(weights)
 
 
+def run(project: Project) -> Outcome:
+    return project.finish(project.start("--backend", "onnxruntime", "-k", "parity or memory"), 300)
+
+
 @pytest.mark.slow
 def test_no_model_fails_or_passes_by_a_damaged_file(project: Project, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     project.environment["HILGATE_CACHE"] = str(cache)
-    good = project.run(*RUN)
+    good = run(project)
     assert good.evidence["verdict"] == "PASS", good.output
     (store,) = (path.parent for path in cache.rglob("artifacts") if path.is_dir())
 
     # Weights: the answers are wrong.
     flip(*_weights(store))
-    wrong = project.run(*RUN)
+    wrong = run(project)
     assert wrong.evidence["verdict"] == "INCONCLUSIVE", wrong.output
-    assert "was damaged, and was removed: artifacts/" in wrong.output
+    assert "it ran on a file that was damaged" in wrong.output
     assert "run it again" in wrong.output
+    assert any("removed: artifacts/" in note for note in wrong.evidence["cells"][0]["notes"])
     assert [check for check in wrong.evidence["cells"][0]["checks"] if check["verdict"] in ("PASS", "FAIL")] == []
 
     # The agent: it does not even start. It is sent again at once.
     (program,) = store.glob("bundles/*/agent/backend.py")
     flip(program, program.read_bytes().index(b"from __future__"), 0x08)  # nrom __future__
-    died = project.run(*RUN)
+    died = run(project)
     assert died.evidence["verdict"] == "PASS", died.output
     assert any("backend.py: wanted SHA-256" in note for note in died.evidence["cells"][0]["notes"])
 
@@ -133,7 +136,7 @@ def test_no_model_fails_or_passes_by_a_damaged_file(project: Project, tmp_path: 
     flip(*_weights(store))
     for path in store.glob("*/*/.verified"):
         path.write_text("2000-01-01")
-    later = project.run(*RUN)
+    later = run(project)
     assert later.evidence["verdict"] == "PASS", later.output
     assert any("sent again before it was used" in note for note in later.evidence["cells"][0]["notes"])
 

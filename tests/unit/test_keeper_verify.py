@@ -149,3 +149,8 @@ def test_a_hash_is_of_the_whole_file(tmp_path: Path, cached: bool) -> None:
     content = os.urandom((2 << 20) + 7)
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(str(tmp_path / "file"), cached=cached) == (hashlib.sha256(content).hexdigest(), len(content))
+
+
+def test_what_leads_to_a_damaged_entry_is_said_to(store: Store) -> None:
+    flip(Path(store.folder(ARTIFACT), "model"))
+    assert found(store)[BUNDLE] == "it leads to what was damaged"

@@ -151,8 +151,12 @@ def test_a_locked_project_takes_the_locked_versions_and_no_other_file(index: Pat
     write(tmp_path, *taken)
     use_project(tmp_path)
     write_wheel(index / "dep-3.0-py3-none-any.whl", {"dep.py": "newer"})
-    assert fetch() == {"app": "1.0", "dep": "2.0"}
+    index.rename(tmp_path / "no-network")
+    assert fetch() == {"app": "1.0", "dep": "2.0"}  # what was locked has been downloaded
+    (tmp_path / "no-network").rename(index)
     (tmp_path / "cache").rename(tmp_path / "another-machine")
+    assert fetch() == {"app": "1.0", "dep": "2.0"}
+    (tmp_path / "cache").rename(tmp_path / "a-third-machine")
     app(index, "second", requires="dep")
     with pytest.raises(BackendError, match="app is another one than"):
         fetch()

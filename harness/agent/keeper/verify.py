@@ -28,6 +28,8 @@ CHUNK = 1 << 20
 SLICE_S = 5.0
 # Below everything else that runs there.
 LOWEST = 19
+# Digits of a hash, in what a person reads.
+SHOWN = 16
 
 
 def note_hashes(folder: str, hashes: dict[str, str]) -> None:
@@ -43,8 +45,8 @@ def note_hashes(folder: str, hashes: dict[str, str]) -> None:
 
 
 def note_day(folder: str, day: str) -> None:
-    """Write down when a folder was last found to be what it was."""
-    with open(os.path.join(folder, VERIFIED), "w", encoding="utf-8") as file:
+    """Write down when a folder was last found to be what it was; on a full disk it is not, and is due again."""
+    with contextlib.suppress(OSError), open(os.path.join(folder, VERIFIED), "w", encoding="utf-8") as file:
         file.write(day)
 
 
@@ -82,23 +84,25 @@ class Verification:
             if wrong is None:
                 break
             if wrong:
-                damaged[entry] = wrong
-                self._remove(entry)
+                damaged.update(self._removed(entry, wrong))
+                self.entries = [other for other in self.entries if other not in damaged]
             else:
                 note_day(self.store.folder(entry), self.day)
-            self.entries.pop(0)
+                self.entries.pop(0)
             self.path = ""
-        if damaged:  # a bundle is small and goes with what it leads to
-            for bundle in [entry for entry in self.store.entries() if entry.startswith("bundles/")]:
-                if not self.store.is_intact(bundle):
-                    damaged.setdefault(bundle, "it leads to what was damaged")
-                    self._remove(bundle)
-            self.entries = [entry for entry in self.entries if entry not in damaged]
         return damaged
 
-    def _remove(self, entry: str) -> None:
+    def _removed(self, entry: str, wrong: str) -> dict[str, str]:
+        """Remove an entry, and the bundles that lead to it: a bundle is small."""
+        found = {entry: wrong}
         with contextlib.suppress(FileNotFoundError):
             self.store.remove(entry)
+        if not entry.startswith("bundles/"):
+            for bundle in [other for other in self.store.entries() if other.startswith("bundles/")]:
+                if not self.store.is_intact(bundle):
+                    found[bundle] = "it leads to what was damaged"
+                    self.store.remove(bundle)
+        return found
 
     def _damage(self, folder: str, end: float) -> Optional[str]:  # noqa: UP045  # Python 3.9
         """Say what is wrong with a folder, "" where nothing is; None where the time was up before that was known."""
@@ -108,10 +112,10 @@ class Verification:
             return "sizes or times of its files have changed"
         try:
             with open(os.path.join(folder, HASHES), encoding="utf-8") as file:
-                hashes: dict[str, str] = json.load(file)
+                hashes: dict[str, str] = dict(json.load(file))
         except FileNotFoundError:
             return "an earlier hilgate stored it, without the hashes of its files"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             return f"{HASHES}: {error}"
         for path in sorted(hashes):
             if path <= self.path:
@@ -131,7 +135,7 @@ class Verification:
                 return str(error)
             self.hashed += size
             if found != expected:
-                return f"wanted SHA-256 {expected}; found {found}"
+                return f"wanted SHA-256 {expected[:SHOWN]}…; found {found[:SHOWN]}…"
         return ""
 
 
