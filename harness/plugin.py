@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pkgutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from importlib import import_module
 from itertools import combinations
 from pathlib import Path
@@ -22,7 +22,7 @@ from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
 from .command_line import restart_if_misread
-from .errors import DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
+from .errors import UNDECIDED, DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import WITH_VALUES, add_options, read_options
 from .plan import check_baselines, close_processes, plan_cells
@@ -210,22 +210,26 @@ def pytest_runtest_makereport(
         with contextlib.suppress(StorageError):
             run.give_up(cell.device, error)
         return report
-    if isinstance(error, LinkLost):  # it says nothing of the model: what was being checked stays open
-        report.longrepr = str(error)
+    if isinstance(error, UNDECIDED):  # it says nothing of the model: what was being checked stays open
+        report.longrepr = _told(error, run.evidence[cell].interruptions)
         with contextlib.suppress(StorageError):
             run.evidence.add_interruption(cell, str(error))
         return report
     run.evidence[cell].pending.discard(item.nodeid)
     if isinstance(error, HilgateError):
-        known = str(error) in run.evidence[cell].errors
-        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
-        report.longrepr = f"{error.what} (as above)" if known else f"{error}{notes}"
+        report.longrepr = _told(error, run.evidence[cell].errors)
     text = str(error) if isinstance(error, HilgateError) else f"{type(error).__name__}: {error}"
     with contextlib.suppress(StorageError):  # said at the end, and below
         run.evidence.add_error(cell, text)
     if run.evidence.unwritable:
         item.session.shouldstop = "the evidence cannot be written"
     return report
+
+
+def _told(error: HilgateError, before: Sequence[str]) -> str:
+    """An error as pytest shows it: whole the first time, in a line where the cell has said so before."""
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+    return f"{error.what} (as above)" if str(error) in before else f"{error}{notes}"
 
 
 def _is_of_the_device(error: HilgateError, run: Run, cell: Cell) -> bool:
