@@ -85,7 +85,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 def cell(done: Outcome, device: str) -> dict[str, Any]:
-    (found,) = (one for one in done.evidence["cells"] if one["device"] == device)
+    cells = {one["device"]: one for one in done.evidence["cells"]}
+    found: dict[str, Any] = cells[device]
     return found
 
 
