@@ -17,7 +17,16 @@ from .agent.illegal import MARK
 from .agent.wire import FrameError
 from .call import Call, host_clock
 from .death import Death, describe_status
-from .errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError, InputFailure, LinkLost, ProtocolError
+from .errors import (
+    AgentDied,
+    AgentFailure,
+    AgentSilent,
+    AgentTimeout,
+    DeploymentError,
+    InputFailure,
+    LinkLost,
+    ProtocolError,
+)
 from .export.binding import Binding
 from .feed import Feed, Inputs, sent
 from .links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
@@ -331,7 +340,7 @@ class Deployment:
         self.alive = False
         status = self.channel.finish(END_PATIENCE_S)
         if status == -signal.SIGALRM:  # the agent's own watchdog goes off before the host's patience ends
-            return self._timed_out(operation, limit_s, found=describe_status(status))
+            return self._timed_out(operation, limit_s, describe_status(status), AgentTimeout)
         cause = None
         if "pid" in self.hello and status is not None:
             cause = self.cause_of_death(self.hello["pid"], status, self.channel.stderr_tail())
@@ -340,10 +349,12 @@ class Deployment:
         found = f"{death.found}; {stderr_of(self.channel, without=MARK)}"
         return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where, hint=death.hint)
 
-    def _timed_out(self, operation: str, limit_s: float, found: str = "nothing") -> DeploymentError:
+    def _timed_out(
+        self, operation: str, limit_s: float, found: str = "nothing", kind: type[AgentTimeout] = AgentSilent
+    ) -> DeploymentError:
         what = f"the agent did not answer {operation!r} in {limit_s:.0f} s and was killed"
         hint = "if the model really is that slow, give it more: --time-limit SECONDS"
-        return self._broken(AgentTimeout, what, found=found, hint=hint)
+        return self._broken(kind, what, found=found, hint=hint)
 
     def _broken(self, kind: type[DeploymentError], what: str, *, found: str, hint: str = "") -> DeploymentError:
         if self.alive:

@@ -18,6 +18,7 @@
     └── DeploymentError        between us and a running agent
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
+        │   └── AgentSilent    nor did its own watchdog: it may be the link, or the board, and not the model
         ├── ProtocolError      what it sent is not a frame
         ├── ImpossibleReport   what it reports of a measurement cannot be true
         ├── InputFailure       it could not make an input that was asked for
@@ -151,6 +152,13 @@ class AgentTimeout(DeploymentError):
     """The agent did not answer in time; it has been killed."""
 
 
+class AgentSilent(AgentTimeout):
+    """Nothing came, not even that the agent's own watchdog had ended it: the link stalls, or the board stands still.
+
+    Nothing is known of the model then; of one that is too slow the watchdog tells (issue 17).
+    """
+
+
 class ProtocolError(DeploymentError):
     """What the agent sent is not a frame."""
 
@@ -165,3 +173,7 @@ class InputFailure(DeploymentError):
 
 class AgentFailure(DeploymentError):
     """The agent answered that an operation failed; its own traceback is in the message."""
+
+
+# What ends a check, and says nothing of the model: it stays open, for neither was anything measured (issue 17).
+UNDECIDED = (LinkLost, AgentSilent, ProtocolError, ImpossibleReport, InputFailure)

@@ -56,7 +56,7 @@ class CellRecord:
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    interrupted: bool = False
+    interruptions: list[str] = field(default_factory=list)  # why a check stayed open: that says nothing of the model
     unavailable: str = ""  # why its device cannot be used: that says nothing of the model
     not_built: HilgateError | None = None  # why this host cannot build its backend, which is an optional one
     selected: bool = False
@@ -68,7 +68,7 @@ class CellRecord:
 
         A backend that was not built is never a PASS, whatever was checked without it.
         """
-        unfinished = self.pending or self.interrupted or self.unavailable
+        unfinished = self.pending or self.interruptions or self.unavailable
         open_ends = [Verdict.INCONCLUSIVE] if unfinished else []
         found = [*open_ends, *(check.verdict for check in self.checks)]
         if self.errors:
@@ -81,10 +81,8 @@ class CellRecord:
     def anything_said(self) -> bool:
         """Whether any test of it came to something: a check that applies, an error, a device that cannot be used, a
         backend that cannot be built, or a connection that dropped."""
-        return (
-            bool(self.errors or self.unavailable or self.not_built)
-            or self.interrupted
-            or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
+        return bool(self.errors or self.unavailable or self.not_built or self.interruptions) or any(
+            check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks
         )
 
     def as_evidence(self) -> dict[str, Any]:
@@ -96,7 +94,7 @@ class CellRecord:
             "backend": backend,
             "emulated": self.cell.device.emulated,
             "verdict": str(self.verdict),
-            "error": "\n".join([*self.errors, *filter(None, [self.unavailable])]) or None,
+            "error": "\n".join([*self.errors, *self.interruptions, *filter(None, [self.unavailable])]) or None,
             "not_built": str(self.not_built) if self.not_built is not None else None,
             "fingerprint": self.facts.get("fingerprint"),
             "artifact": self.facts.get("artifact"),
@@ -217,14 +215,13 @@ class Evidence:
         self.write()
 
     def add_interruption(self, cell: Cell, reason: str) -> None:
-        """Record that a check could not be finished because the connection dropped, and write the evidence.
+        """Record why a check could not be finished, such as a connection that dropped, and write the evidence.
 
         The cell stays INCONCLUSIVE: nothing is known against the model.
         """
         record = self[cell]
-        record.interrupted = True
-        if reason not in record.notes:
-            record.notes.append(reason)
+        if reason not in record.interruptions:
+            record.interruptions.append(reason)
         self.write()
 
     def save_samples(self, cell: Cell, samples: Array, kind: str = "") -> str:

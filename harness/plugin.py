@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pkgutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from importlib import import_module
 from itertools import combinations
 from typing import Any
@@ -24,6 +24,7 @@ from .cell import Cell
 from .checks import Verdict
 from .command_line import restart_if_misread
 from .errors import (
+    UNDECIDED,
     DamagedError,
     DeploymentError,
     DeviceError,
@@ -245,22 +246,26 @@ def _explain(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         return
     if isinstance(error, DeploymentError) and not isinstance(error, DamagedError):
         error = run.stored.explained(cell, error)
-    if isinstance(error, (LinkLost, DamagedError)):  # says nothing of the model: what was being checked stays open
-        report.longrepr = str(error)
+    if isinstance(error, (*UNDECIDED, DamagedError)):  # says nothing of the model: what was being checked stays open
+        report.longrepr = _told(error, run.evidence[cell].interruptions)
         noted = error.found in run.evidence[cell].notes
         with contextlib.suppress(StorageError):
             run.evidence.add_interruption(cell, error.what if noted else str(error))
         return
     run.evidence[cell].pending.discard(item.nodeid)
     if isinstance(error, HilgateError):
-        known = str(error) in run.evidence[cell].errors
-        notes = "".join("\n" + printable_lines(note, indent="  ") for note in getattr(error, "__notes__", []))
-        report.longrepr = f"{printable(error.what)} (as above)" if known else f"{error}{notes}"
+        report.longrepr = _told(error, run.evidence[cell].errors)
     text = str(error) if isinstance(error, HilgateError) else f"{type(error).__name__}: {error}"
     with contextlib.suppress(StorageError):  # said at the end, and below
         run.evidence.add_error(cell, text)
     if run.evidence.unwritable:
         item.session.shouldstop = "the evidence cannot be written"
+
+
+def _told(error: HilgateError, before: Sequence[str]) -> str:
+    """An error as pytest shows it: whole the first time, in a line where the cell has said so before."""
+    notes = "".join("\n" + printable_lines(note, indent="  ") for note in getattr(error, "__notes__", []))
+    return f"{printable(error.what)} (as above)" if str(error) in before else f"{error}{notes}"
 
 
 def _is_of_the_device(error: HilgateError, run: Run, cell: Cell) -> bool:

@@ -17,7 +17,7 @@ from .bundle import Bundle, make_bundle
 from .bundle.planning import plan_runtime
 from .bundle.runtime import Runtime
 from .cell import Cell
-from .checks import judge
+from .checks import NOTHING, judge
 from .counter import Counter
 from .deployer import Deployer
 from .deployment import DeviceTime, Timeouts
@@ -379,6 +379,8 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
         for limit in cell.limits if not narrowed and not said else ():
             metric = metrics.get(limit.key)
             if metric is not None and metric.name not in checked:
-                finding = Finding(metric, missing="a limit is set, and no test of this metric ran")
+                open_end = record.interruptions[0].partition("\n")[0] if record.interruptions else ""
+                missing = f"{NOTHING}: {open_end}" if open_end else "a limit is set, and no test of this metric ran"
+                finding = Finding(metric, missing=missing)
                 evidence.add_check(cell, judge(finding, cell.limits))
                 checked.add(metric.name)

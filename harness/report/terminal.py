@@ -224,6 +224,8 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             found.setdefault(("unfinished", Verdict.INCONCLUSIVE, name.rpartition("::")[2]), []).append(backend)
         for error in record.errors:
             found.setdefault(("error", Verdict.FAIL, error), []).append(backend)
+        for reason in record.interruptions:
+            found.setdefault(("open", Verdict.INCONCLUSIVE, reason), []).append(backend)
         if record.unavailable:  # the whole of it is in pytest's own error, and in the evidence
             first = printable(record.unavailable.partition("\n")[0])
             found.setdefault(("device", Verdict.INCONCLUSIVE, first), []).append(backend)

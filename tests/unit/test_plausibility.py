@@ -278,6 +278,20 @@ def test_what_cannot_be_is_neither_a_pass_nor_a_failure_nor_a_figure(name: str, 
     assert before.verdict is not Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("name", ["p50", "p90", "p99", "deadline", "memory"])
+@pytest.mark.parametrize("limit", [1e9, None])
+def test_where_the_link_was_lost_before_anything_was_timed_the_reason_is_the_links(
+    name: str, limit: float | None
+) -> None:
+    measured = replace(Measurement(loads=honest().loads[:1]), lost=["the connection dropped: no route to host"])
+    measured.uniform.blocks, measured.uniform.numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    finding = FINDINGS[name][1](measured)
+    check = judge(finding, [] if limit is None else [Limit(finding.metric.limit_key, limit, "here")])
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "no route to host" in check.reason
+    assert len(published(measured, limit)[0]) == 0
+
+
 def test_what_cannot_be_is_no_benchmark() -> None:
     measured = honest()
     measured.refuse(DURATIONS, plausibility.impossible("this", "that"))

@@ -1,0 +1,114 @@
+"""Boards that lie about what they measured, well-formedly: a whole run on each is INCONCLUSIVE, and says what is
+impossible; beside them an honest one, which passes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bundle import AGENT
+
+from .conftest import MODEL, Outcome, Project
+
+WORDS = "the device's report is impossible: wanted "
+# Half a millisecond an inference: what is said of it is far from what the loop itself takes.
+DENSE = MODEL.replace(
+    "return torch.relu(x @ self.weight)",
+    "y = x @ torch.ones(4, 1024)\n            for _ in range(2): y = torch.tanh(y @ torch.ones(1024, 1024))\n"
+    "            return y @ torch.ones(1024, 3)",
+).replace(
+    "dims=",
+    'limits={"latency_p99_ms": 1e6, "memory_peak_mib": 99999, "load_time_s": 9999}, measure={"batch": 1}, dims=',
+)
+TAKEN = '"untimed": ring.untimed}, [durations]'
+MEMORY = 'return {"memory_kib": telemetry.memory_kib()}, []'
+# Of each board: the file of its agent, what stands there, and what it has in its place.
+LIES = {
+    "honest": ("operations.py", TAKEN, TAKEN),
+    "negative": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[-durations]")),
+    "zero": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations * 0]")),
+    "half": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations // 2]")),
+    "double": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations * 2]")),
+    "fewer": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations[:-1]]")),
+    "frozen": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations * 0 + int(durations.mean())]")),
+    "slow_clock": (
+        "timing.py",
+        "import time\n",
+        "import time\n\nclock = time.perf_counter_ns\ntime.perf_counter_ns = lambda: clock() // 2\n",
+    ),
+    "less_memory": ("operations.py", MEMORY, MEMORY.replace("_kib()}", '_kib() | {"peak": 20_000}}')),
+    "long_load": ("operations.py", '"load_ns": load_ns', '"load_ns": load_ns + 10**12'),
+}
+OF_OTHERS = {"honest": "", "less_memory": "memory_peak_mib", "long_load": "load_time_s"}
+# A plugin for the run: each device gets the agent of its name.
+PLUGIN = """
+    from pathlib import Path
+
+    import harness.bundle
+    from harness.run import Run
+
+    bundle = Run.bundle
+
+    def with_its_agent(run, cell, artifact):
+        harness.bundle.AGENT = Path("agents") / cell.device.name
+        return bundle(run, cell, artifact)
+
+    Run.bundle = with_its_agent
+"""
+
+
+def agent(folder: Path, name: str, wanted: str, instead: str) -> None:
+    """The real agent with one change."""
+    shutil.copytree(AGENT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / name).read_text()
+    assert text.count(wanted) == 1
+    (folder / name).write_text(text.replace(wanted, instead))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One run on all of them: the model is exported once."""
+    project = Project(tmp_path_factory.mktemp("lying"))
+    project.write("pytest.ini", "[pytest]\nhil_model = tiny.py\n")
+    project.write("tiny.py", DENSE)
+    project.write("lying.py", PLUGIN)
+    for device, lie in LIES.items():
+        agent(project.folder / "agents" / device, *lie)
+        lines = f'[device]\ndescription = "{device}"\nlink = "local"\nbackends = ["onnxruntime"]\n'
+        project.write(f"devices/{device}.toml", lines)
+    devices = [word for device in LIES for word in ("--device", device)]
+    chosen = "latency_p99 or memory_peak or load_time"
+    return project.run_command(project.command("-p", "lying", "-k", chosen, *devices), timeout=900)
+
+
+def cell(done: Outcome, device: str) -> dict[str, Any]:
+    cells = {one["device"]: one for one in done.evidence["cells"]}
+    found: dict[str, Any] = cells[device]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", LIES)
+def test_a_board_that_lies_gets_no_pass_and_an_honest_one_does(done: Outcome, device: str) -> None:
+    found = cell(done, device)
+    checks = {check["metric"]: (check["verdict"], check["reason"]) for check in found["checks"]}
+    lied_of = OF_OTHERS.get(device, "latency_p99_ms")
+    assert found["error"] is None, done.output
+    assert len(checks) == 3
+    assert found["verdict"] == ("INCONCLUSIVE" if lied_of else "PASS"), checks
+    for metric, (verdict, reason) in checks.items():
+        if metric == lied_of:
+            assert (verdict, reason.startswith(WORDS)) == ("INCONCLUSIVE", True), reason
+            assert reason.split()[-1] in " ".join(done.output.split())
+        else:
+            assert verdict in ("PASS", "INCONCLUSIVE"), checks
+
+
+@pytest.mark.slow
+def test_a_run_on_boards_that_lie_does_not_succeed(done: Outcome) -> None:
+    assert done.status == 1, done.output
+    assert "the device's report is impossible" in done.output
+    assert done.evidence["verdict"] == "INCONCLUSIVE"
