@@ -24,7 +24,7 @@ from .. import orphans, telemetry
 from ..facts import facts
 from ..wire import Head, pack_head, read_head
 from . import lock, look, obituary, trial
-from .folders import free_bytes
+from .folders import SEAL, free_bytes
 from .receive import Receiver, adopt, is_near, take
 from .store import FULL, Store
 
@@ -125,6 +125,11 @@ class Keeper:
         self._store.make(entry, **parts)
         self._store.use(entry)
         return {}
+
+    def op_missing(self, entries: list[str]) -> dict[str, Any]:
+        """Which of these entries, that were here, somebody has removed: "missing", their names."""
+        seals = {entry: os.path.join(self._store.folder(entry), SEAL) for entry in entries}
+        return {"missing": [entry for entry, path in seals.items() if not os.path.exists(path)]}
 
     def op_end_agents(self) -> dict[str, Any]:
         """End every process that was started from this store."""
