@@ -6,7 +6,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from .call import host_clock
 from .cell import Cell
 from .death import Death
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
-from .errors import AgentFailure, AgentTimeout, DamagedError, DeploymentError, HilgateError
+from .errors import AgentFailure, AgentTimeout, DamagedError, DeploymentError, HilgateError, LinkError
 from .feed import Inputs
 from .inputs import at_sizes, describe, describe_sizes, traced_sizes
 from .messages import MOST, distinct_lines
@@ -200,11 +200,18 @@ class Deployer:
         try:
             yield
         except DeploymentError as error:
+            if ends := not (isinstance(error, AgentFailure) and self.load is not None):
+                self._check_stored()
             if at_measured_sizes:
                 self._add_sizes(error)
-            if not (isinstance(error, AgentFailure) and self.load is not None):
+            if ends:
                 self.failed = error
             raise
+
+    def _check_stored(self) -> None:
+        """Raise what says nothing of the model, where that is why something failed."""
+        with suppress(LinkError, DeploymentError):
+            self.board.check_stored(self.bundle)
 
     def result_name(self) -> str:
         """A name under which an agent keeps a reply that may be lost."""

@@ -16,7 +16,7 @@ from ..errors import HilgateError
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel
 from .hold import Hold
-from .keeper import NOT_OURS
+from .keeper import NOT_OURS, removed
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
 from .stored import describe, today, verify
@@ -95,6 +95,21 @@ class Board(Hold):
             self.request("make", entry=entry.name, day=today(), **entry.parts)
             self.entries.add(entry.name)
             self.verified.add(entry.name)  # as it was written
+
+    def check_stored(self, bundle: Bundle) -> None:
+        """Refuse to judge what ran of a bundle that somebody has removed meanwhile.
+
+        Raises:
+            DeviceError: it is not there. That says nothing of the model (issue 17).
+            LinkError: the board cannot be reached.
+        """
+        names = [entry.name for entry in bundle.entries]
+        if missing := self.opened.request("missing", entries=names)["missing"]:
+            self.entries -= set(missing)
+            found = f"no {', '.join(name[:22] for name in missing)}"
+            raise removed(
+                self.device.name, found=found, where=f"{self.store} on {self.device.name} ({self.link.where})"
+            )
 
     def start(self, bundle: Bundle) -> Channel:
         """Start the agent of a bundle that was put there.

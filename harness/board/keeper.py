@@ -95,6 +95,17 @@ def _quoted(path: str) -> str:
     return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 
+def removed(name: str, *, found: str, where: str) -> DeviceError:
+    """Say that a device's store is not what it was: that says nothing of the model (issue 17)."""
+    return DeviceError(
+        f"what was stored on {name} was removed while it was used",
+        wanted="a store that only hilgate writes to",
+        found=found,
+        where=where,
+        hint="run once more: what is missing is sent again",
+    )
+
+
 def packed_sources() -> bytes:
     """The sources, as boot reads them."""
     packed = json.dumps(sources()).encode()
@@ -244,7 +255,7 @@ class Keeper:
             hint = "install it there, or name another: runtime.python or runtime.environment"
         return DeviceError(what, wanted=wanted, found=said, where=where, hint=hint)
 
-    def refusal(self, operation: str, reply: Mapping[str, Any]) -> StorageError | DeploymentError:
+    def refusal(self, operation: str, reply: Mapping[str, Any]) -> StorageError | DeploymentError | DeviceError:
         """What went wrong on the device, as an error."""
         what = UNWRITABLE.get(reply.get("errno", 0))
         where = f"{reply.get('path') or 'its store'} on {self.device.name} ({self.link.where})"
@@ -254,6 +265,8 @@ class Keeper:
             return StorageError(what, wanted=wanted, found=reply["error"], where=where, hint=hint)
         if reply.get("no_home"):
             what = f"the home folder of the user who logs in is not on {self.device.name}"
+        if operation not in ("open", "try") and reply.get("errno") == errno.ENOENT:
+            return removed(self.device.name, found=reply["error"], where=where)
         if what is not None:
             free = reply.get("free_bytes")
             found, hint = reply["error"], ANOTHER_FOLDER

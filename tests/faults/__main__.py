@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,9 +19,18 @@ from .kinds import NAMES, Kind
 from .stand import Stand
 from .trial import Trial, try_kind
 
+DEFAULTS: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+
 
 def main() -> int:
     """0 where every run ended as it has to."""
+    for number, default in DEFAULTS.items():
+        if signal.getsignal(number) is signal.SIG_IGN:  # started in the background; the runs would ignore it, too
+            signal.signal(number, default)
     arguments = _parse()
     if arguments.list:
         for kind in NAMES.values():
@@ -33,9 +44,9 @@ def main() -> int:
         with Stand(arguments.cache) as stand:
             usual_s = stand.usual_s()
             print(f"an undisturbed run takes {usual_s:.1f} s", flush=True)
-            for number in range(arguments.runs):
+            for turn in range(arguments.runs):
                 for kind in chosen:
-                    chance = random.Random(f"{seed} {kind.name} {number}")
+                    chance = random.Random(f"{seed} {kind.name} {turn}")
                     trials[kind.name].append(_tried(stand, kind, chance, usual_s))
     finally:
         _show(chosen, trials)

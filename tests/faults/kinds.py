@@ -144,7 +144,7 @@ def sighup(scene: Scene) -> None:
     scene.run.signal(signal.SIGHUP)
 
 
-@_kind("the model's process is killed", verdicts=DIED)
+@_kind("the model's process is killed", verdicts=DIED, statuses=STATUSES | {4})  # 4: in reading the file
 def model_process_killed(scene: Scene) -> None:
     scene.kill(lambda: scene.run.starting("harness.model_process.worker"), signal.SIGKILL)
 
@@ -322,7 +322,7 @@ def store_read_only(scene: Scene) -> None:
             path.chmod(mode)
 
 
-@_kind("the store is removed", verdicts=DIED)
+@_kind("the store is removed")
 def store_removed(scene: Scene) -> None:
     scene.at_any_time()
     shutil.rmtree(_store(scene), ignore_errors=True)

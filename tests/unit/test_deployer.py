@@ -20,7 +20,8 @@ NOTHING = cast(Any, None)
 @pytest.fixture
 def deployer() -> Deployer:
     """Of no cell."""
-    board = cast(Any, SimpleNamespace(notes=["the connection dropped and was made again"], verify=lambda bundle: {}))
+    notes = ["the connection dropped and was made again"]
+    board = cast(Any, SimpleNamespace(notes=notes, verify=lambda bundle: {}, check_stored=lambda bundle: None))
     return Deployer(NOTHING, board, NOTHING, Timeouts(), DeviceTime())
 
 

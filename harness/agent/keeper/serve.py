@@ -25,7 +25,7 @@ from ..facts import facts
 from ..private import NotOurs
 from ..wire import Head, pack_head, read_head
 from . import lock, look, obituary, trial, verify
-from .folders import free_bytes
+from .folders import SEAL, free_bytes
 from .receive import NotAnnounced, Receiver, adopt, is_near, take
 from .store import FULL, Store
 
@@ -141,6 +141,11 @@ class Keeper:
         """Hash entries again, for a few seconds; see verify. Without arguments: go on."""
         self.verification, reply = verify.verify(self.verification, self._store, **asked)
         return reply
+
+    def op_missing(self, entries: list[str]) -> dict[str, Any]:
+        """Which of these entries, that were here, somebody has removed: "missing", their names."""
+        seals = {entry: os.path.join(self._store.folder(entry), SEAL) for entry in entries}
+        return {"missing": [entry for entry, path in seals.items() if not os.path.exists(path)]}
 
     def op_end_agents(self) -> dict[str, Any]:
         """End every process that was started from this store."""
