@@ -17,7 +17,7 @@
     └── DeploymentError        between us and a running agent
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
-        ├── ProtocolError      what it sent is not a frame
+        ├── ProtocolError      what it sent is not a frame, or not what was asked for
         ├── InputFailure       it could not make an input that was asked for
         └── AgentFailure       it answered that an operation failed
 
@@ -141,7 +141,7 @@ class AgentTimeout(DeploymentError):
 
 
 class ProtocolError(DeploymentError):
-    """What the agent sent is not a frame."""
+    """What the agent or the keeper sent is not a frame, or not what was asked for; see harness.protocol."""
 
 
 class InputFailure(DeploymentError):

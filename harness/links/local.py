@@ -21,6 +21,7 @@ from typing import Any
 from ..cache import cache_folder
 from ..device import Device
 from ..errors import LinkError
+from ..protocol import BoardFacts
 from . import ChannelClosed
 
 STDERR_KEPT = 1 << 16
@@ -59,7 +60,7 @@ class Link:
         except OSError as error:
             raise LinkError("a program cannot be started", found=str(error), where=script) from error
 
-    def learn(self, facts: dict[str, Any]) -> None:
+    def learn(self, facts: BoardFacts) -> None:
         """Nothing depends on it."""
 
     def abort(self) -> None:
