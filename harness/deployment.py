@@ -135,7 +135,7 @@ class Deployment(Exchange):
         return outputs
 
     def infer_fills(self, sets: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[Array]]:
-        """The same for inputs that the device makes itself, in one call.
+        """The same for inputs that the device makes itself, in one call where one reply has room for the outputs.
 
         Args:
             sets: for each set of inputs a fill for each of them; see harness.agent.expand.
@@ -145,9 +145,13 @@ class Deployment(Exchange):
             InputFailure: one cannot be made there.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        header = {"op": "infer", "fills": [[dict(fill) for fill in fills] for fills in sets]}
-        limits = self._limits([fill_bytes(fills) for fills in sets])
-        return self._cut(self._inferred(header, [], len(sets), limits).tensors, len(sets))
+        outputs: list[list[Array]] = []
+        while len(outputs) < len(sets):
+            chunk = sets[len(outputs) : len(outputs) + self._most_sets()]
+            header = {"op": "infer", "fills": [[dict(fill) for fill in fills] for fills in chunk]}
+            limits = self._limits([fill_bytes(fills) for fills in chunk])
+            outputs += self._cut(self._inferred(header, [], len(chunk), limits).tensors, len(chunk))
+        return outputs
 
     def _inferred(self, header: dict[str, Any], tensors: Sequence[Array], sets: int, limits: Limits) -> Reply:
         reply = self._call(header, tensors, self.timeouts.infer_s(sets), limits)
@@ -179,8 +183,10 @@ class Deployment(Exchange):
         if sets == 1 or self._pace is None or self._pace[0] != _shapes(inputs):
             return 1
         fitting = CALL_BYTES // max(bytes_of(inputs), 1), int(CALL_S / max(self._pace[1], 1e-9))
-        most = self._outputs.sets_in_a_call() if self._outputs is not None else 1
-        return max(min(*fitting, most), 1)
+        return max(min(*fitting, self._most_sets()), 1)
+
+    def _most_sets(self) -> int:
+        return self._outputs.sets_in_a_call() if self._outputs is not None else 1
 
     def warm_up(self, feed: Feed | Sequence[Inputs], budget_s: float) -> dict[str, Any]:
         """Infer until it no longer gets faster; see Operations.op_warm_up for what is returned.

@@ -205,7 +205,7 @@ class Left(KeeperAnswer):
     """See op_leave."""
 
     operation = "leave"
-    limit_s = STORE_S
+    limit_s = 120.0
 
 
 class Collected(KeeperAnswer):

@@ -62,7 +62,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Answer], dict[
     """What the real keeper answers, beside what is written above."""
     store, real = str(tmp_path_factory.mktemp("store")), Keeper()
     run = {"run": "r", "who": "me", "since": "now"}
-    said = {
+    said: dict[type[Answer], dict[str, Any]] = {
         keeper.Facts: real.op_facts(["numpy"]),
         keeper.Opened: real.op_open(store, run, [], whole=False, trusted=[]),
         keeper.Look: {**real.op_look(store), "holder": HOLDER},
