@@ -197,19 +197,26 @@ class Keeper:
 
     def _reply(self, answer: type[answers.KeeperAnswer], silence_s: float, end: float) -> tuple[dict[str, Any], bytes]:
         """Wait for it to an end that signs of life do not put off (issue 17)."""
-        limits = of_device(answer.payload)
+        limits, is_working = of_device(answer.payload), False
         while True:
-            reply, payload = self._read(min(time.monotonic() + silence_s, end), limits)
+            try:
+                reply, payload = self._read(min(time.monotonic() + silence_s, end), limits)
+            except LinkLost:
+                if is_working and time.monotonic() >= end:
+                    raise self._unending(answer.operation) from None
+                raise
             if reply.get("working") is not True:
                 return reply, payload
-            if time.monotonic() > end:
-                raise LinkLost(
-                    f"{self.device.name} does not come to the end of {answer.operation!r}",
-                    wanted="an answer",
-                    found=f"it says that it is at work, and goes on; {stderr_of(self.channel)}",
-                    where=self.link.where,
-                    hint="look at what the board is doing, and at its disk",
-                )
+            is_working = True
+
+    def _unending(self, operation: str) -> LinkLost:
+        return LinkLost(
+            f"{self.device.name} does not come to the end of {operation!r}",
+            wanted="an answer",
+            found=f"it says that it is at work, and goes on; {stderr_of(self.channel)}",
+            where=self.link.where,
+            hint="look at what the board is doing, and at its disk",
+        )
 
     def _read(self, deadline: float, limits: Limits, skip: int = 0) -> tuple[dict[str, Any], bytes]:
         began = time.monotonic()
