@@ -24,7 +24,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAGIC = b"\x89HIL"  # the first byte is no text: a greeting never looks like a frame
 VERSION = 1
@@ -59,8 +59,7 @@ class Head:
     skipped: bytes = b""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What is read of a frame at most.
 
     Attributes:
@@ -131,8 +130,10 @@ _strict_json = json.JSONDecoder(parse_constant=_no_number).decode
 def _is_nested_deeper(text: bytes, most: int) -> bool:
     """Whether JSON is nested deeper, or its brackets do not fit each other: one replacement takes the innermost away.
 
-    The first look takes brackets in texts for others, and is enough where it finds few.
+    The first looks take brackets in texts for others, and are enough where they find few.
     """
+    if text.count(b"[") + text.count(b"{") <= most:
+        return False
     for shape in (_shape_of, lambda text: _shape_of(_TEXT.sub(b"", text))):
         left = shape(text)
         for _ in range(most):

@@ -132,7 +132,7 @@ class Keeper:
         hello, _ = self._read(deadline, NOTHING, skip=GREETING_ALLOWED)
         parse(answers.Hello, hello, to="start", where=self.link.where)
 
-    def request(self, answer: type[A], *, silence_s: float = SILENCE_S, more_s: float = 0.0, **arguments: Any) -> A:
+    def request(self, answer: type[A], *, silence_s: float | None = None, more_s: float = 0.0, **arguments: Any) -> A:
         """Ask for an operation; see harness.agent.keeper.serve.
 
         Args:
@@ -153,7 +153,7 @@ class Keeper:
         answer: type[A],
         payload: bytes = b"",
         *,
-        silence_s: float = SILENCE_S,
+        silence_s: float | None = None,
         more_s: float = 0.0,
         **arguments: Any,
     ) -> tuple[A, bytes]:
@@ -161,7 +161,7 @@ class Keeper:
         operation, where = answer.operation, self.link.where
         request = pack_head({"op": operation, **arguments}, len(payload)) + payload
         with self._turn:
-            reply, returned = self._ask(request, answer, silence_s, answer.limit_s + more_s)
+            reply, returned = self._ask(request, answer, silence_s or SILENCE_S, answer.limit_s + more_s)
         if "error" in reply:
             raise self.refusal(operation, parse(answers.Refusal, reply, to=operation, where=where))
         checked = parse(answer.kind(reply), reply, to=operation, where=where)
