@@ -121,7 +121,7 @@ class Hold:
 
     def _note_found(self, reply: answers.Opened, *, again: bool) -> None:
         if reply.reaped and not again:  # this run's own uploads are no others'
-            self.notes.append(f"processes of an earlier run were still there and were ended: {_listed(reply.reaped)}")
+            self.notes.append(f"processes of an earlier run were still there and were ended: [{_listed(reply.reaped)}]")
         if reply.stuck:
             raise DeviceBusy(
                 f"processes of an earlier run are still on {self.device.name}, and do not end",

@@ -27,6 +27,8 @@ from . import ChannelClosed
 STDERR_KEPT = 1 << 16
 # The largest pipe that an ordinary user may ask for: fewer wake-ups for large tensors (pipe(7)).
 PIPE_SIZE = 1 << 20
+# A buffer for more than this grows as it is filled: a board may announce what it does not send (issue 17).
+GROW_ABOVE = 1 << 26
 # poll counts milliseconds in an int (poll(2)).
 LONGEST_S = 2e6
 # A process that does not end by then hangs in the kernel, on a disk or a driver: it is left to it.
@@ -115,8 +117,15 @@ class Process:
 
     def receive(self, size: int, deadline: float) -> bytearray:
         """Read exactly so many bytes."""
-        buffer = bytearray(size)
-        view = memoryview(buffer)
+        buffer = bytearray(min(size, GROW_ABOVE))
+        self._fill(memoryview(buffer), deadline)
+        while len(buffer) < size:  # no more than twice what has come, whatever was announced
+            start = len(buffer)
+            buffer.extend(bytes(min(size - start, start)))
+            self._fill(memoryview(buffer)[start:], deadline)
+        return buffer
+
+    def _fill(self, view: memoryview, deadline: float) -> None:
         while view:
             try:
                 count = os.readv(self._output, [view])
@@ -126,7 +135,6 @@ class Process:
             if not count:
                 raise ChannelClosed
             view = view[count:]
-        return buffer
 
     def finish(self, patience_s: float) -> int | None:
         """End it, kindly first, and whatever it has started; None where not even a SIGKILL ends it."""

@@ -15,8 +15,9 @@ from ..agent.wire import MAX_HEADER_OF_DEVICE, Limits
 
 # Beside what is known. A hostile answer may take 300 MiB more than a normal one (issue 17); the rest is for copies.
 SLACK = 192 << 20
-# A first inference may give so many times what goes in: a sequence of numbers becomes as many rows of probabilities.
-FIRST_TIMES = 4096
+# A first inference may give so many times what goes in, as a picture that becomes as many others; what is small much
+# more often, up to some size, as a sequence of numbers that becomes as many rows of probabilities.
+FIRST_TIMES, SMALL_TIMES, SMALL = 64, 4096, 64 << 20
 # A later one so many times what the first has given, for inputs of its sizes; and of larger ones by the square of how
 # much they are larger, as an attention's scores are.
 TIMES, OUTPUTS_MORE = 4, 64
@@ -63,7 +64,8 @@ class Outputs:
 
 def first_limits(input_bytes: int) -> Limits:
     """Of the reply to loading, when nothing is known yet."""
-    return of_device(SLACK + FIRST_TIMES * input_bytes, MOST_OUTPUTS)
+    known = FIRST_TIMES * input_bytes + min(SMALL_TIMES * input_bytes, SMALL)
+    return of_device(SLACK + known, MOST_OUTPUTS)
 
 
 def aligned_bytes(tensors: Iterable[Array]) -> int:

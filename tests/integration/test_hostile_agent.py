@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,9 @@ import pytest
 from harness.deployment import Deployment, Timeouts
 from harness.errors import AgentTimeout, HilgateError, ProtocolError
 from harness.links.local import Process
-from tests.support.hostile import HostileProgram, peak_growth
+from harness.protocol import Answer, agent
+from tests.support.hostile import HostileProgram, Mutation, mutations, peak_growth
+from tests.unit.test_protocol import AGENT
 
 from .test_agent import INPUTS, bundle, load
 
@@ -101,6 +104,35 @@ def test_a_field_that_lies_is_named(
     if "nan" not in str(how.get("to")):  # which is no JSON at all
         assert f"'{field}" in error.what
         assert operation in error.what
+
+
+ASKED: dict[str, type[Answer]] = {
+    "start": agent.Hello,
+    "load": agent.Loaded,
+    "infer": agent.Inferred,
+    "warm_up": agent.WarmedUp,
+    "measure": agent.Measured,
+    "memory": agent.Memory,
+}
+# Those that a run of every answer has; the table itself is gone through in tests/unit/test_protocol.py.
+LIES = [
+    (operation, lie) for operation, kind in ASKED.items() for lie in mutations(AGENT[kind]) if lie.place[0] != "written"
+]
+
+
+@pytest.mark.parametrize(("operation", "lie"), random.Random(17).sample(LIES, 12), ids=str)
+def test_a_lie_of_the_table_ends_it_or_does_no_harm(
+    start: Callable[[], Deployment], hostile: HostileProgram, operation: str, lie: Mutation
+) -> None:
+    hostile.lie("agent", operation, **lie.plan)
+    began, error = time.monotonic(), None
+    try:
+        use(start())
+    except ProtocolError as caught:
+        error = caught
+    assert time.monotonic() - began < TIMEOUTS.load_s + 10
+    assert error is None or operation in error.what
+    assert error is None or any(said in str(error) for said in (f"'{lie.place[0]}", "is no number", "nested"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.agent import telemetry
 from harness.agent.frames import encode, read_frame
@@ -107,6 +109,21 @@ def test_a_lie_about_any_field_is_an_error_that_names_it(
             assert_bounded(schema, mutation, truth, found.model_dump(mode="json"))
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([*AGENT, *WRITTEN]), st.data())
+def test_any_json_is_a_record_or_an_error(schema: type[Answer], data: st.DataObject) -> None:
+    truth = {**AGENT, **WRITTEN}[schema]
+    lies = data.draw(st.dictionaries(st.sampled_from([*truth]), JSON, max_size=3))
+    assert isinstance(said_of(schema, {**truth, **lies}), (schema, ProtocolError))
+
+
 def assert_bounded(schema: type[Answer], mutation: Mutation, truth: Any, found: Any) -> None:
     """What passes is seen by nobody, or is of a type that the field may have, and of a size that it may have."""
     for key in mutation.place:
@@ -186,7 +203,8 @@ def test_larger_inputs_may_give_more_and_nothing_is_known_of_the_first() -> None
     assert outputs.limits([5]).payload == SLACK + 4 * 1000
     assert outputs.limits([10, 30]).payload == SLACK + 4 * 1000 + 36 * 1000
     assert outputs.limits([10] * 3).tensors >= 6
-    assert first_limits(1 << 20).payload == SLACK + (4096 << 20)
+    assert first_limits(1000).payload == SLACK + (64 + 4096) * 1000
+    assert first_limits(1 << 20).payload == SLACK + (64 << 20) + (64 << 20)
 
 
 @pytest.mark.parametrize(
