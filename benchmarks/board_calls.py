@@ -47,7 +47,7 @@ def _bare_echo(loopback: LoopbackBoard) -> Iterator[Callable[[bytes], None]]:
     transport = loopback.prepared.board.link._routes[False].transport  # type: ignore[attr-defined]
     program = shlex.quote(Path(bare_echo.__file__).read_text(encoding="utf-8"))
     channel = transport.open_session(timeout=10)
-    channel.exec_command(f"exec {loopback.prepared.board.facts['executable']} -B -c {program}")
+    channel.exec_command(f"exec {loopback.prepared.board.facts.executable} -B -c {program}")
 
     def echo(data: bytes) -> None:
         channel.sendall(data)

@@ -21,6 +21,7 @@ from harness.bundle.planning import plan_runtime
 from harness.deployment import Deployment
 from harness.device import load_device
 from harness.measure import known_metrics
+from harness.protocol import Target
 
 from .agent_latency import PLANS, Plan
 from .support.deploy import BACKENDS, NATIVE_BACKENDS, ROOT, Prepared, prepare
@@ -32,7 +33,7 @@ LATENCY_AIM, MEMORY_AIMS = Aim(0.95), {"libtorch": Aim(0.6), KEPT: Aim(0.6), "on
 PYTHON = {"libtorch": "torchscript", KEPT: "torchscript", "onnxruntime-cpp": "onnxruntime"}
 GROUPS = 5
 LSTM = Plan("lstm", block_ns=50e6, rounds=20, groups=5)
-BOARD = {"arch": "aarch64", "python": "3.11.2", "libc": "glibc-2.36", "packages": {}, "folders": {}}
+BOARD = Target(arch="aarch64", python="3.11.2", libc="glibc-2.36")
 
 
 @dataclass(frozen=True)

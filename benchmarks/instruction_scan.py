@@ -13,12 +13,13 @@ from pathlib import Path
 from harness.bundle.target import Platform
 from harness.bundle.wheels import Wheel, fetch_wheels
 from harness.isa.wheels import outlook, scan_wheel
+from tests.support.facts import board_facts
 
 from .support.interleave import Block, interleave, median_of, median_ratio
 from .support.row import RATIO, Aim, Options, Row
 
 BOOKWORM = Platform("3.11.2", "aarch64", "glibc-2.36")
-PI4 = {"arch": "aarch64", "cpu": "cortex-a72", "features": ["fp", "asimd", "crc32", "cpuid"]}
+PI4 = board_facts(cpu="cortex-a72", features=["fp", "asimd", "crc32", "cpuid"])
 PACKAGES = ("torch==2.9.1", "onnxruntime==1.32.0")
 ROUNDS = 3
 MB = 1e6

@@ -27,5 +27,8 @@ def describe_status(status: int | None) -> str:
         signal.SIGSEGV: "the runtime crashed",
         signal.SIGABRT: "the runtime gave up",
     }
-    name = signal.Signals(-status).name
-    return f"killed by {name} ({meanings.get(signal.Signals(-status), 'a signal')})"
+    try:
+        number = signal.Signals(-status)
+    except ValueError:  # a real-time signal has no name; another board's may have none here
+        return f"killed by signal {-status} (a signal)"
+    return f"killed by {number.name} ({meanings.get(number, 'a signal')})"

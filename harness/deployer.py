@@ -24,6 +24,7 @@ from .feed import Inputs
 from .inputs import at_sizes, describe, describe_sizes, traced_sizes
 from .messages import MOST, distinct_lines
 from .prepare import prepared_measured_sets
+from .protocol.asked import KEPT, of_device
 from .refusals import next_step
 
 # Half of what the agent waits for a request before it ends by itself.
@@ -121,8 +122,8 @@ class Deployer:
                 self.board.start(self.bundle),
                 where,
                 self.timeouts,
-                self.device_time,
                 cause_of_death=self._cause_of_death,
+                device_time=self.device_time,
                 binding=self.bundle.binding,
             )
             self._note_greeting(self.live.greeting)
@@ -234,7 +235,7 @@ class Deployer:
             return data
 
         try:
-            frame = read_frame(read)
+            frame = read_frame(read, limits=of_device(KEPT, tensors=1))
         except FrameError as error:
             self._note(f"what the agent kept when the connection dropped cannot be used: {error}")
             return None

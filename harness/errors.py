@@ -19,7 +19,7 @@
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
         │   └── AgentSilent    nor did its own watchdog: it may be the link, or the board, and not the model
-        ├── ProtocolError      what it sent is not a frame
+        ├── ProtocolError      what it sent is not a frame, or not what was asked for
         ├── ImpossibleReport   what it reports of a measurement cannot be true
         ├── InputFailure       it could not make an input that was asked for
         └── AgentFailure       it answered that an operation failed
@@ -160,7 +160,7 @@ class AgentSilent(AgentTimeout):
 
 
 class ProtocolError(DeploymentError):
-    """What the agent sent is not a frame."""
+    """What the agent or the keeper sent is not a frame, or not what was asked for; see harness.protocol."""
 
 
 class ImpossibleReport(DeploymentError):

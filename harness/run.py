@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from .agent.timing import since_process_start_ns
 from .board import Board, open_board
@@ -42,6 +41,7 @@ from .parity.reference import Reference
 from .plan import close_processes
 from .prepare import prepare_sha256, prepared, prepared_measured_sets
 from .progress import ProgressBars
+from .protocol import BoardFacts
 from .stored import Stored
 
 # Inputs for what needs no clock, memory on an emulated board.
@@ -196,7 +196,7 @@ class Run:
             board.put(bundle, lambda done, total: update(done >> 20, total >> 20, "MiB"))
         return bundle
 
-    def _look_ahead(self, cell: Cell, runtime: Runtime, facts: Mapping[str, Any]) -> None:
+    def _look_ahead(self, cell: Cell, runtime: Runtime, facts: BoardFacts) -> None:
         """Before anything is sent: are there instructions that the board's CPU lacks? A warning; the run proves it."""
         record = self.evidence[cell]
         if not runtime.wheels:
@@ -223,9 +223,8 @@ class Run:
             for name in names
             if name in bundle.runtime.packages
         }
-        kept = {
-            key: facts[key] for key in ("arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python")
-        }
+        keys = {"arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python"}
+        kept = facts.model_dump(include=keys)
         kept |= board.link.described
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
@@ -347,8 +346,7 @@ class Run:
 
 
 def _memory_mib(deployer: Deployer) -> float | None:
-    found: float | None = deployer.board.facts.get("memory_mib")
-    return found
+    return deployer.board.facts.memory_mib or None  # 0 where the board does not say
 
 
 def _longer(seconds: float) -> str:

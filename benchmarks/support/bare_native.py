@@ -29,7 +29,7 @@ UNTIMED = 1
 @contextlib.contextmanager
 def bare_native(prepared: Prepared) -> Iterator[Callable[[int], Block]]:
     """A bare loop in a process of its own; call it with a number of inferences."""
-    native, packages = prepared.cell.backend.native, prepared.board.facts["folders"]
+    native, packages = prepared.cell.backend.native, prepared.board.facts.folders
     if native is None or prepared.bundle.runtime.runner is None:
         raise ValueError(f"{prepared.cell.backend.name} is none of C++")
     package = next(name for name in prepared.bundle.runtime.packages)

@@ -82,8 +82,14 @@ def distributions(names: list[str] | None) -> dict[str, importlib.metadata.Distr
 
 
 def _normal(name: str | None) -> str:
-    """As PEP 503 spells it; a damaged installation has no name."""
-    return re.sub(r"[-_.]+", "-", name or "unnamed").lower()
+    """As PEP 503 spells it; a damaged installation has no name, or one that no package has."""
+    spelt = re.sub(r"[^0-9a-z]+", "-", (name or "").lower()).strip("-")
+    return spelt[:128].rstrip("-") or "unnamed"
+
+
+def _version(item: importlib.metadata.Distribution) -> str:
+    """A version as packages have them; a damaged installation has none."""
+    return re.sub(r"[^0-9A-Za-z.!+~_-]", "-", item.version or "unknown")[:64]
 
 
 def facts(packages: list[str] | None) -> dict[str, Any]:
@@ -102,6 +108,6 @@ def facts(packages: list[str] | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "executable": os.environ.get("HILGATE_PYTHON") or sys.executable,
         "bits": 8 * struct.calcsize("P"),
-        "packages": {name: item.version for name, item in installed.items()},
+        "packages": {name: _version(item) for name, item in installed.items()},
         "folders": {name: str(item.locate_file("")) for name, item in installed.items()},
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .wire import Buffer, FrameError, pack_head, read_head
+from .wire import OF_HOST, Buffer, FrameError, Limits, pack_head, read_head
 
 ALIGNMENT = 64
 # One buffer for a frame below this size: a copy costs less than a system call for each tensor.
@@ -84,10 +84,12 @@ def _bytes(tensor: Array, little: np.dtype[Any]) -> Buffer:
     return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
 
 
-def read_frame(read: Callable[[int], Buffer], *, skip: int = 0) -> Frame:
+def read_frame(read: Callable[[int], Buffer], *, skip: int = 0, limits: Limits = OF_HOST) -> Frame:
     """Read one frame, tensors and all; arguments and errors are those of wire.read_head."""
-    head = read_head(read, skip=skip)
+    head = read_head(read, skip=skip, limits=limits)
     shapes = head.header.pop("tensors", None)
+    if isinstance(shapes, list) and len(shapes) > limits.tensors:  # before a byte of them is read
+        raise FrameError(f"wanted at most {limits.tensors} tensors; found {len(shapes)}")
     return Frame(head.header, _tensors(shapes, read(head.payload_size), head.payload_size), head.skipped)
 
 
@@ -97,7 +99,7 @@ def _tensors(shapes: Any, payload: Buffer, size: int) -> list[Array]:
     try:
         for dtype, shape in shapes:
             if dtype not in _LITTLE or not _is_shape(shape):
-                raise FrameError(f"no tensor of ours: {dtype!r} {shape!r}")
+                raise FrameError(f"no tensor of ours: {str(dtype)[:40]!r} {str(shape)[:80]}")
             offset += -offset % ALIGNMENT
             count = math.prod(shape)
             flat: Array = np.frombuffer(payload, _LITTLE[dtype], count, offset)

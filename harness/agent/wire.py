@@ -12,21 +12,33 @@ A frame, all numbers little-endian:
       20+H     P  payload: tensors (see frames), or a file's bytes
 
 Nothing in a frame is code: no pickle, no torch.load.
+
+How much of a frame is read is the reader's to say (Limits), and no byte of what is too large is: a host takes from a
+device no more than it has asked for (issue 17), a device from its host whatever that has to send.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAGIC = b"\x89HIL"  # the first byte is no text: a greeting never looks like a frame
 VERSION = 1
 PREAMBLE = struct.Struct("<4sHHIQ")
 MAX_HEADER = 1 << 26
 MAX_PAYLOAD = 1 << 36
+MAX_NESTED = 32
+MAX_TENSORS = 1 << 20
+# What no device of ours comes near: a header of thousands of tensors, or operators, has 200 KB.
+MAX_HEADER_OF_DEVICE = 1 << 22
+
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 # Made once: json.dumps makes an encoder at every call that asks for other separators than its own.
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -47,37 +59,92 @@ class Head:
     skipped: bytes = b""
 
 
+class Limits(NamedTuple):
+    """What is read of a frame at most.
+
+    Attributes:
+        header, payload: bytes.
+        tensors: how many.
+        strict: whether NaN and Infinity, which are no JSON, are refused in the header.
+    """
+
+    header: int = MAX_HEADER
+    payload: int = MAX_PAYLOAD
+    tensors: int = MAX_TENSORS
+    strict: bool = False
+
+
+OF_HOST = Limits()
+
+
 def pack_head(header: dict[str, Any], payload_size: int = 0) -> bytes:
     """Preamble and header; a payload of so many bytes has to follow."""
     text = _to_json(header).encode()
     return PREAMBLE.pack(MAGIC, VERSION, 0, len(text), payload_size) + text
 
 
-def read_head(read: Callable[[int], Buffer], *, skip: int = 0) -> Head:
+def read_head(read: Callable[[int], Buffer], *, skip: int = 0, limits: Limits = OF_HOST) -> Head:
     """Read preamble and header; the payload is the caller's to read.
 
     Args:
         read: returns exactly so many bytes, or raises.
         skip: how many bytes of something else may stand before the magic (a chatty login shell, before the first
             frame).
+        limits: what is larger is not read.
 
     Raises:
-        FrameError: these bytes are not a frame, or not of our version.
+        FrameError: these bytes are not a frame, or not of our version, or one that is too large.
     """
     skipped, preamble = _preamble(read, skip)
     _, version, _, header_size, payload_size = PREAMBLE.unpack(preamble)
     if version != VERSION:
         raise FrameError(f"wanted frames of version {VERSION}; found version {version}")
-    if header_size > MAX_HEADER or payload_size > MAX_PAYLOAD:
-        raise FrameError(f"a frame of {header_size} + {payload_size} bytes is larger than any of ours")
-    text = bytes(read(header_size))
+    if header_size > limits.header or payload_size > limits.payload:
+        raise FrameError(
+            f"a frame of {header_size} + {payload_size} bytes is larger than any of ours, or than was asked for: at "
+            f"most {limits.header} + {limits.payload}"
+        )
+    return Head(_header(bytes(read(header_size)), limits), payload_size, skipped)
+
+
+def _header(text: bytes, limits: Limits) -> dict[str, Any]:
+    if _is_nested_deeper(text, MAX_NESTED):  # looked at before a parser that calls itself meets it
+        raise FrameError(f"wanted a header in JSON, nested at most {MAX_NESTED} deep; found {text[:80]!r}")
     try:
-        header = json.loads(text.decode())
+        header = (_strict_json if limits.strict else json.loads)(text.decode())
     except (ValueError, RecursionError) as error:
-        raise FrameError(f"wanted a header in JSON; found {error!r}") from error
+        raise FrameError(f"wanted a header in JSON; found {str(error)[:200]}") from error
     if not isinstance(header, dict):
         raise FrameError(f"wanted a header in JSON, an object; found {text[:80]!r}")
-    return Head(header, payload_size, skipped)
+    return header
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name}, which is no number")
+
+
+# Made once, as above.
+_strict_json = json.JSONDecoder(parse_constant=_no_number).decode
+
+
+def _is_nested_deeper(text: bytes, most: int) -> bool:
+    """Whether JSON is nested deeper, or its brackets do not fit each other: one replacement takes the innermost away.
+
+    The first looks take brackets in texts for others, and are enough where they find few.
+    """
+    if text.count(b"[") + text.count(b"{") <= most:
+        return False
+    for shape in (_shape_of, lambda text: _shape_of(_TEXT.sub(b"", text))):
+        left = shape(text)
+        for _ in range(most):
+            left = left.replace(b"[]", b"")
+            if not left:
+                return False
+    return True
+
+
+def _shape_of(text: bytes) -> bytes:
+    return text.translate(_BRACKETS, _NO_BRACKETS)
 
 
 def _preamble(read: Callable[[int], Buffer], skip: int) -> tuple[bytes, bytes]:

@@ -15,6 +15,7 @@ from ..death import Death
 from ..errors import HilgateError
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel
+from ..protocol import keeper as answers
 from .hold import Hold
 from .keeper import NOT_OURS, removed
 from .preflight import SPARE_BYTES, check_disk, check_memory
@@ -82,17 +83,18 @@ class Board(Hold):
         missing = [entry for entry in bundle.entries if entry.name not in self.entries]
         files = {sha256: source for entry in missing for sha256, source in entry.sources.items()}
         room = self.request(
-            "room",
+            answers.Room,
             needed=sum(entry.bytes for entry in missing) + SPARE_BYTES,
             files={sha256: size for sha256, (_, size) in files.items()},
             paths={str(path): sha256 for sha256, (path, _) in files.items()} if self.link.shares_files else {},
             use=sorted(self.used),
         )
-        self.entries -= set(room["removed"])
+        self.entries -= set(room.removed)
         check_disk(self.device, self.store, room)
         send(self, files, report)
         for entry in missing:
-            self.request("make", entry=entry.name, day=today(), **entry.parts)
+            unpacking_s = entry.bytes / answers.SLOWEST_BYTES_S
+            self.request(answers.Made, more_s=unpacking_s, entry=entry.name, day=today(), **entry.parts)
             self.entries.add(entry.name)
             self.verified.add(entry.name)  # as it was written
 
@@ -104,7 +106,7 @@ class Board(Hold):
             LinkError: the board cannot be reached.
         """
         names = [entry.name for entry in bundle.entries]
-        if missing := self.opened.request("missing", entries=names)["missing"]:
+        if missing := self.opened.request(answers.Missing, entries=names).missing:
             self.entries -= set(missing)
             found = f"no {', '.join(name[:22] for name in missing)}"
             raise removed(
@@ -120,7 +122,7 @@ class Board(Hold):
 
         def start() -> Channel:
             if self.reopened:  # the one before may not have seen yet that its host has gone
-                self.request("end_agents")
+                self.request(answers.AgentsEnded)
                 self.reopened = False
                 # Whose power was cut has lost what it was given last.
                 if not {entry.name for entry in bundle.entries} <= self.entries:
@@ -139,7 +141,7 @@ class Board(Hold):
         command = f"agent {arguments}"
         if not self.device.emulated:
             return self._in_bundle(bundle, f"{{python}} -m {command}", mark=True)
-        python = shlex.quote(self.facts["executable"])
+        python = shlex.quote(self.facts.executable)
         join = f"{python} -I -S -B agent/join.py {shlex.quote(self.resident(bundle))} {self.run}"
         return self._in_bundle(bundle, f"{join} {{python}} -m {command}", mark=True)
 
@@ -159,7 +161,7 @@ class Board(Hold):
     def _in_bundle(self, bundle: Bundle, command: str, *, mark: bool = False) -> str:
         """A script that runs a command in a bundle's folder, with the bundle's Python in place of "{python}"."""
         folder = shlex.quote(f"{self.store}/{bundle.name}")
-        python = shlex.quote(self.facts["executable"])
+        python = shlex.quote(self.facts.executable)
         shipped = bool(bundle.runtime.archives) and bundle.runtime.runner is None
         # Shipped, it sees the standard library and what was shipped: no package of the board's own.
         flags, path = ("-S -s -B", '"PYTHONPATH=$PWD/runtime"') if shipped else ("-B", "")
@@ -174,7 +176,7 @@ class Board(Hold):
 
     def _end_agents(self) -> None:
         with contextlib.suppress(HilgateError):
-            self.request("end_agents")
+            self.request(answers.AgentsEnded)
 
     def cause_of_death(self, pid: int, status: int, said: str, packages: Mapping[str, str]) -> Death | None:
         """Why a process is gone that was killed; None where nothing is known. Never raises.
@@ -190,12 +192,12 @@ class Board(Hold):
 
     def _obituary(self, pid: int) -> Death | None:
         try:
-            found = self.request("obituary", pid=pid)
+            found = self.request(answers.Obituary, pid=pid)
         except HilgateError:
             return None
-        if not found["killed"]:
+        if not found.killed:
             return None
-        at, of = found["resident_kib"] / 1024, found["memory_mib"]
+        at, of = found.resident_kib / 1024, found.memory_mib
         return Death(f"killed by the kernel at {at:.0f} MiB of {of} MiB: memory ran out")
 
     def result_name(self) -> str:
@@ -214,7 +216,10 @@ class Board(Hold):
         """
 
         def ask() -> bytes | None:
-            reply, content = self.opened.request_with_payload("collect", name=name, wait_s=wait_s + COLLECT_GRACE_S)
-            return content if reply["found"] else None
+            waiting_s = wait_s + COLLECT_GRACE_S
+            reply, content = self.opened.request_with_payload(
+                answers.Collected, more_s=waiting_s, name=name, wait_s=waiting_s
+            )
+            return content if reply.found else None
 
         return self.again(ask)

@@ -7,7 +7,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
@@ -15,16 +15,21 @@ from typing import Any, Self, TypeVar
 from ..device import Device
 from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
 from ..links import LinkType
+from ..protocol import BoardFacts
+from ..protocol import keeper as answers
 from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
 from .snapshot import Snapshot
 
 T = TypeVar("T")
+A = TypeVar("A", bound=answers.KeeperAnswer)
 
 # How long a dropped connection is tried to be made again.
 RECONNECT_S = 60.0
 RETRY_PAUSE_S = 2.0
 BUSY_POLL_S = 1.0
+# Of what a board lists, and of each, so much is said.
+LISTED, LISTED_CHARACTERS = 20, 80
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Hold:
 
     Attributes:
         run: names the run on the board.
-        facts: what the board is; see harness.agent.facts.
+        known: what the board is, once it was looked at; see ``facts``.
         notes: what was out of the ordinary.
         say: told what is being waited for.
         store: the store's path there.
@@ -48,7 +53,7 @@ class Hold:
     device: Device
     link: LinkType
     run: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    known: BoardFacts | None = None
     notes: list[str] = field(default_factory=list)
     say: Callable[[str], None] = lambda line: None
     store: str = ""
@@ -71,13 +76,13 @@ class Hold:
         """
         self._keeper = Keeper(self.link, self.device)
         shipped = bool(self.device.runtime.packages)
-        found = self._keeper.request("facts", packages=[] if shipped else None)
+        found = self._keeper.request(answers.Facts, packages=[] if shipped else None)
         check_board(self.device, found)
-        if self.facts:
-            check_same(self.device, self.facts, found)
-            if found["boot"] != self.facts["boot"]:
+        if self.known is not None:
+            check_same(self.device, self.known, found)
+            if found.boot != self.known.boot:
                 self.notes.append(f"{self.device.name} was restarted while it was used")
-        self.facts = found
+        self.known = found
         self.link.learn(found)
 
     def lock(self, wait_s: float) -> None:
@@ -95,18 +100,18 @@ class Hold:
             "trusted": [] if self.store else sorted(self.trusted),
         }
         while True:
-            reply = keeper.request("open", store=path, holder=self._holder(), **asked)
-            if "busy" not in reply:
+            reply = keeper.request(answers.Taking, store=path, holder=self._holder(), **asked)
+            if isinstance(reply, answers.Opened):
                 break
+            holder = reply.busy if isinstance(reply, answers.Busy) else answers.Holder()
             if time.monotonic() >= end:
-                raise _busy(self.device, path, reply["busy"], wait_s)
+                raise _busy(self.device, path, holder, wait_s)
             if not said:
-                self.say(f"waiting for {self.device.name}: {_who(reply['busy'])}")
+                self.say(f"waiting for {self.device.name}: {_who(holder)}")
                 said = True
             time.sleep(BUSY_POLL_S)
         self._note_found(reply, again=bool(self.store))
-        self.store, self.entries = reply["store"], set(reply["entries"])
-        self.executable = reply["executable"]
+        self.store, self.entries, self.executable = reply.store, set(reply.entries), reply.executable
         self._heartbeat = Heartbeat(keeper)
 
     def _holder(self) -> dict[str, str]:
@@ -117,19 +122,19 @@ class Hold:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return {"run": self.run, "who": f"{who}@{socket.gethostname()}", "since": now}
 
-    def _note_found(self, reply: Mapping[str, Any], *, again: bool) -> None:
-        if reply["reaped"] and not again:  # this run's own uploads are no others'
-            self.notes.append(f"processes of an earlier run were still there and were ended: {reply['reaped']}")
-        if reply["stuck"]:
+    def _note_found(self, reply: answers.Opened, *, again: bool) -> None:
+        if reply.reaped and not again:  # this run's own uploads are no others'
+            self.notes.append(f"processes of an earlier run were still there and were ended: [{_listed(reply.reaped)}]")
+        if reply.stuck:
             raise DeviceBusy(
                 f"processes of an earlier run are still on {self.device.name}, and do not end",
                 wanted="a board to itself: what is measured beside them would be wrong",
-                found=f"process ids {', '.join(map(str, reply['stuck']))}",
+                found=f"process ids {_listed(reply.stuck)}",
                 where=self.link.where,
                 hint="end them there by hand, or restart the board",
             )
-        if reply["damaged"]:
-            names = ", ".join(name[:22] for name in reply["damaged"])
+        if reply.damaged:
+            names = _listed([name[:22] for name in reply.damaged])
             self.notes.append(f"what was stored on {self.device.name} had been changed and was removed: {names}")
 
     def again(self, action: Callable[[], T]) -> T:
@@ -186,9 +191,16 @@ class Hold:
             raise LinkLost(f"the connection to {self.device.name} is closed", where=self.link.where)
         return self._keeper
 
-    def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Ask the keeper for something: see harness.agent.keeper.serve."""
-        return self.opened.request(operation, **arguments)
+    @property
+    def facts(self) -> BoardFacts:
+        """What the board is. Raises: LinkLost, where it was not reached yet."""
+        if self.known is None:
+            raise LinkLost(f"{self.device.name} was not looked at", where=self.link.where)
+        return self.known
+
+    def request(self, answer: type[A], **arguments: Any) -> A:
+        """Ask the keeper for something: see Keeper.request."""
+        return self.opened.request(answer, **arguments)
 
     def __enter__(self) -> Self:
         return self
@@ -205,7 +217,7 @@ class Hold:
         """Let go of the board: the next run may have it, and finds nothing of this one running. Never raises."""
         if self._keeper is not None and self._heartbeat is not None:
             try:
-                self._keeper.request("leave", run=self.run, use=sorted(self.used))
+                self._keeper.request(answers.Left, run=self.run, use=sorted(self.used))
             except Exception:  # noqa: BLE001  # it cannot be told; the next run tidies up
                 self.link.abort()
         self._let_go()
@@ -224,31 +236,37 @@ class Hold:
             self.link.close()
 
 
-def _busy(device: Device, store: str, holder: Mapping[str, Any], waited_s: float) -> DeviceBusy:
+def _busy(device: Device, store: str, holder: answers.Holder, waited_s: float) -> DeviceBusy:
     wait = "wait for it: --wait SECONDS"
-    if "lock" in holder:  # the machine's own, which any of its users may hold for as long as he likes
-        pid = holder.get("pid")
-        wait += f"; or ask its user, or who administers the board{f': sudo kill {pid}' if pid else ''}"
+    if holder.lock is not None:  # the machine's own, which any of its users may hold for as long as he likes
+        kill = f": sudo kill {holder.pid}" if holder.pid else ""
+        wait += f"; or ask its user, or who administers the board{kill}"
     return DeviceBusy(
         f"device {device.name} is in use by another run",
         wanted="one run at a time: two would measure each other",
         found=_who(holder) + (f"; waited {waited_s:g} s for it" if waited_s else ""),
-        where=f"{holder.get('lock', f'{store}/lock')} there ({device.path})",
+        where=f"{holder.lock or f'{store}/lock'} there ({device.path})",
         hint=wait,
     )
 
 
-def _who(holder: Mapping[str, Any]) -> str:
+def _who(holder: answers.Holder) -> str:
     """Say who holds a board: whose process it is, by the kernel's word; and what it says of itself, by its own."""
     words = []
-    if user := holder.get("user"):
-        words.append(f"held by {user}" + (f", pid {holder['pid']}" if "pid" in holder else ""))
-    if "lock" not in holder or "since" in holder:
-        since = f"since {holder.get('since', 'an unknown time')}"
-        age = f" (for {_duration(holder['age_s'])})" if "age_s" in holder else ""
-        who = holder.get("who", "somebody")
-        words.append(f"{'as' if words else 'held by'} {who} {since}{age}, run {holder.get('run', '?')}")
+    if holder.user:
+        words.append(f"held by {holder.user}" + (f", pid {holder.pid}" if holder.pid else ""))
+    if holder.lock is None or holder.since is not None:
+        age = f" (for {_duration(holder.age_s)})" if holder.age_s is not None else ""
+        since = (holder.since or "an unknown time")[:LISTED_CHARACTERS]
+        held = "as" if words else "held by"
+        words.append(f"{held} {holder.who[:LISTED_CHARACTERS]} since {since}{age}, run {holder.run[:32]}")
     return ", ".join(words)
+
+
+def _listed(items: Sequence[object]) -> str:
+    """The first few of them."""
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return ", ".join(map(str, items[:LISTED])) + more
 
 
 def _duration(seconds: float) -> str:

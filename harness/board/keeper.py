@@ -9,15 +9,19 @@ import json
 import shlex
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..agent.private import WANTED
-from ..agent.wire import FrameError, pack_head, read_head
+from ..agent.wire import FrameError, Limits, pack_head, read_head
 from ..device import Device
 from ..errors import DeploymentError, DeviceError, LinkError, LinkLost, ProtocolError, StorageError
 from ..links import GREETING_ALLOWED, Channel, ChannelClosed, LinkType, stderr_of
+from ..protocol import keeper as answers
+from ..protocol import parse
+from ..protocol.asked import NOTHING, of_device
+
+A = TypeVar("A", bound=answers.KeeperAnswer)
 
 AGENT = Path(__file__).parents[1] / "agent"
 BOOT = AGENT / "keeper" / "boot.py"
@@ -27,7 +31,6 @@ START_S = 60.0
 # The keeper shows every 2 seconds that it is at work; a board that swaps may need longer. Beyond this it is gone.
 SILENCE_S = 20.0
 PING_S = 3.0
-LONGEST_S = 3600.0
 NO_PYTHON = 127
 # Variables of a robot's .bashrc that keep Python from starting, or warn, ask, and leave out asserts and docstrings.
 NOT_OURS = ("PYTHONHOME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE")
@@ -140,44 +143,57 @@ class Keeper:
             pass  # why is still to be read
         except TimeoutError:
             raise self._silent(START_S) from None
-        hello, _ = self._read(deadline, skip=GREETING_ALLOWED)
-        if hello.get("hello") != "hilgate-keeper":
-            raise ProtocolError("something else than our keeper answered", found=repr(hello), where=self.link.where)
+        hello, _ = self._read(deadline, NOTHING, skip=GREETING_ALLOWED)
+        parse(answers.Hello, hello, to="start", where=self.link.where)
 
-    def request(self, operation: str, *, silence_s: float | None = None, **arguments: Any) -> dict[str, Any]:
+    def request(self, answer: type[A], *, silence_s: float | None = None, more_s: float = 0.0, **arguments: Any) -> A:
         """Ask for an operation; see harness.agent.keeper.serve.
 
         Args:
+            answer: what it answers, which names the operation.
             silence_s: how long it may say nothing, where that is more than usual.
+            more_s: how much longer than usual it may take in all, for what is large.
 
         Raises:
-            LinkLost: it no longer answers.
+            LinkLost: it no longer answers, or does not come to an end.
             StorageError: the device's disk is full, or its store cannot be written.
-            DeploymentError: it answered that the operation failed, or with what is no answer.
+            ProtocolError: what it answered is no answer.
+            DeploymentError: it answered that the operation failed.
         """
-        return self.request_with_payload(operation, silence_s=silence_s, **arguments)[0]
+        return self.request_with_payload(answer, silence_s=silence_s, more_s=more_s, **arguments)[0]
 
     def request_with_payload(
-        self, operation: str, payload: bytes = b"", *, silence_s: float | None = None, **arguments: Any
-    ) -> tuple[dict[str, Any], bytes]:
+        self,
+        answer: type[A],
+        payload: bytes = b"",
+        *,
+        silence_s: float | None = None,
+        more_s: float = 0.0,
+        **arguments: Any,
+    ) -> tuple[A, bytes]:
         """The same, where the request or the reply has a payload."""
+        operation, where = answer.operation, self.link.where
         request = pack_head({"op": operation, **arguments}, len(payload)) + payload
         with self._turn:
-            reply, returned = self._ask(request, silence_s or SILENCE_S)
+            reply, returned = self._ask(request, answer, silence_s or SILENCE_S, answer.limit_s + more_s)
         if "error" in reply:
-            raise self.refusal(operation, reply)
-        return reply, returned
+            raise self.refusal(operation, parse(answers.Refusal, reply, to=operation, where=where))
+        checked = parse(answer.kind(reply), reply, to=operation, where=where)
+        return checked, returned  # type: ignore[return-value]  # of what is asked for, that or a kind of it
 
-    def _ask(self, request: bytes, silence_s: float) -> tuple[dict[str, Any], bytes]:
+    def _ask(
+        self, request: bytes, answer: type[answers.KeeperAnswer], silence_s: float, limit_s: float
+    ) -> tuple[dict[str, Any], bytes]:
         if self._lost:  # the reply that did not come may still, and be taken for another one's
             raise LinkLost(f"{self.device.name} no longer answers", where=self.link.where)
         self._lost = True
+        end = time.monotonic() + limit_s
         with contextlib.suppress(ChannelClosed):  # what ended the keeper is said by the reply
             try:
                 self.channel.send(request, time.monotonic() + silence_s)
             except TimeoutError:
                 raise self._silent(silence_s) from None
-        reply = self._reply(silence_s)
+        reply = self._reply(answer, silence_s, end)
         self._lost = False
         return reply
 
@@ -189,29 +205,44 @@ class Keeper:
         """
         if self._turn.acquire(blocking=False):
             try:
-                self._ask(pack_head({"op": "ping"}), SILENCE_S)
+                self._ask(pack_head({"op": "ping"}), answers.Pong, SILENCE_S, answers.Pong.limit_s)
             finally:
                 self._turn.release()
 
-    def _reply(self, silence_s: float) -> tuple[dict[str, Any], bytes]:
-        end = time.monotonic() + LONGEST_S
+    def _reply(self, answer: type[answers.KeeperAnswer], silence_s: float, end: float) -> tuple[dict[str, Any], bytes]:
+        """Wait for it to an end that signs of life do not put off (issue 17)."""
+        limits, is_working = of_device(answer.payload), False
         while True:
-            reply, payload = self._read(time.monotonic() + silence_s)
-            if not reply.get("working"):
+            try:
+                reply, payload = self._read(min(time.monotonic() + silence_s, end), limits)
+            except LinkLost:
+                if is_working and time.monotonic() >= end:
+                    raise self._unending(answer.operation) from None
+                raise
+            if reply.get("working") is not True:
                 return reply, payload
-            if time.monotonic() > end:
-                raise self._silent(LONGEST_S)
+            is_working = True
 
-    def _read(self, deadline: float, skip: int = 0) -> tuple[dict[str, Any], bytes]:
+    def _unending(self, operation: str) -> LinkLost:
+        return LinkLost(
+            f"{self.device.name} does not come to the end of {operation!r}",
+            wanted="an answer",
+            found=f"it says that it is at work, and goes on; {stderr_of(self.channel)}",
+            where=self.link.where,
+            hint="look at what the board is doing, and at its disk",
+        )
+
+    def _read(self, deadline: float, limits: Limits, skip: int = 0) -> tuple[dict[str, Any], bytes]:
+        began = time.monotonic()
         try:
-            head = read_head(lambda size: self.channel.receive(size, deadline), skip=skip)
+            head = read_head(lambda size: self.channel.receive(size, deadline), skip=skip, limits=limits)
             payload = bytes(self.channel.receive(head.payload_size, deadline)) if head.payload_size else b""
         except TimeoutError:
-            raise self._silent(SILENCE_S) from None
+            raise self._silent(time.monotonic() - began) from None
         except FrameError as error:
             found = f"{error}; {stderr_of(self.channel)}"
             hint = "look for what the login shell's files (.bashrc, .profile) print"
-            what = "what the device sent is not a frame"
+            what = "what the device sent is not a frame, or not one that was asked for"
             raise ProtocolError(what, found=found, where=self.link.where, hint=hint) from error
         except ChannelClosed:
             raise self._ended(greeting=skip > 0) from None
@@ -255,27 +286,27 @@ class Keeper:
             hint = "install it there, or name another: runtime.python or runtime.environment"
         return DeviceError(what, wanted=wanted, found=said, where=where, hint=hint)
 
-    def refusal(self, operation: str, reply: Mapping[str, Any]) -> StorageError | DeploymentError | DeviceError:
+    def refusal(self, operation: str, reply: answers.Refusal) -> StorageError | DeploymentError | DeviceError:
         """What went wrong on the device, as an error."""
-        what = UNWRITABLE.get(reply.get("errno", 0))
-        where = f"{reply.get('path') or 'its store'} on {self.device.name} ({self.link.where})"
-        if repair := reply.get("repair"):
-            what, wanted = f"other users of {self.device.name} could interfere with a run there", reply["wanted"]
-            hint = f"there: {repair}" + (f"; or {ANOTHER_FOLDER}" if wanted == WANTED else "")
-            return StorageError(what, wanted=wanted, found=reply["error"], where=where, hint=hint)
-        if reply.get("no_home"):
+        what = UNWRITABLE.get(reply.errno or 0)
+        where = f"{reply.path or 'its store'} on {self.device.name} ({self.link.where})"
+        if reply.repair:
+            what = f"other users of {self.device.name} could interfere with a run there"
+            hint = f"there: {reply.repair}" + (f"; or {ANOTHER_FOLDER}" if reply.wanted == WANTED else "")
+            return StorageError(what, wanted=reply.wanted, found=reply.error, where=where, hint=hint)
+        if reply.no_home:
             what = f"the home folder of the user who logs in is not on {self.device.name}"
-        if operation not in ("open", "try") and reply.get("errno") == errno.ENOENT:
-            return removed(self.device.name, found=reply["error"], where=where)
+        if operation not in ("open", "try") and reply.errno == errno.ENOENT:
+            return removed(self.device.name, found=reply.error, where=where)
         if what is not None:
-            free = reply.get("free_bytes")
-            found, hint = reply["error"], ANOTHER_FOLDER
-            if reply.get("errno") in (errno.ENOSPC, errno.EDQUOT):
+            free = reply.free_bytes
+            found, hint = reply.error, ANOTHER_FOLDER
+            if reply.errno in (errno.ENOSPC, errno.EDQUOT):
                 hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; or {hint}"
                 found += f"; {free / 2**20:.0f} MiB free" if free is not None else ""
             return StorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
-        error = DeploymentError(f"{operation} failed on the device", found=reply["error"], where=where)
-        error.add_note("on the device:\n" + reply.get("traceback", ""))
+        error = DeploymentError(f"{operation} failed on the device", found=reply.error, where=where)
+        error.add_note("on the device:\n" + reply.traceback)
         return error
 
     def close(self) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from ..bundle import Bundle
 from ..device import Device
 from ..errors import BackendError, DeviceError, ModelError, StorageError
 from ..inputs import describe_sizes, set_bytes
 from ..model import Model
+from ..protocol import BoardFacts
+from ..protocol.keeper import Room
 
 MIB = 1 << 20
 # Kept free on a board's disk: a system whose disk is full to the last byte does strange things.
 SPARE_BYTES = 32 * MIB
 
 
-def check_board(device: Device, facts: Mapping[str, Any]) -> None:
+def check_board(device: Device, facts: BoardFacts) -> None:
     """Compare a board with its file: another board under the same name would make every figure wrong.
 
     Raises:
@@ -34,20 +34,20 @@ def check_board(device: Device, facts: Mapping[str, Any]) -> None:
         )
 
 
-def differences(device: Device, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def differences(device: Device, facts: BoardFacts) -> list[tuple[str, str, str]]:
     """(key, what the file says, what was found) of each key in which a board is not what its file says."""
     wrong = []
-    if device.arch is not None and facts["arch"] != device.arch:
-        wrong.append(("arch", device.arch, facts["arch"]))
-    if device.cpu is not None and facts["cpu"].lower() != device.cpu.lower():
-        wrong.append(("cpu", device.cpu, facts["cpu"]))
-    if device.arch is not None and facts["bits"] != 64:
-        wrong.append(("a 64-bit Python", "(a 64-bit system)", f"{facts['bits']}-bit {facts['executable']}"))
+    if device.arch is not None and facts.arch != device.arch:
+        wrong.append(("arch", device.arch, facts.arch))
+    if device.cpu is not None and facts.cpu.lower() != device.cpu.lower():
+        wrong.append(("cpu", device.cpu, facts.cpu))
+    if device.arch is not None and facts.bits != 64:
+        wrong.append(("a 64-bit Python", "(a 64-bit system)", f"{facts.bits}-bit {facts.executable}"))
     version = device.runtime.python
-    if version is not None and not version.startswith("/") and not f"{facts['python']}.".startswith(f"{version}."):
-        wrong.append(("python", version, f"{facts['python']} ({facts['executable']})"))
-    if device.memory_mib is not None and not memory_fits(device.memory_mib, facts["memory_mib"]):
-        wrong.append(("memory_mib", str(device.memory_mib), str(facts["memory_mib"])))
+    if version is not None and not version.startswith("/") and not f"{facts.python}.".startswith(f"{version}."):
+        wrong.append(("python", version, f"{facts.python} ({facts.executable})"))
+    if device.memory_mib is not None and not memory_fits(device.memory_mib, facts.memory_mib):
+        wrong.append(("memory_mib", str(device.memory_mib), str(facts.memory_mib)))
     return wrong
 
 
@@ -59,41 +59,42 @@ def memory_fits(written_mib: int, reported_mib: int) -> bool:
     return 7 / 8 <= reported_mib / written_mib <= 1.05
 
 
-def check_same(device: Device, before: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def check_same(device: Device, before: BoardFacts, found: BoardFacts) -> None:
     """Is it the same board that a dropped connection led to?
 
     Raises:
         DeviceError: it is another one.
     """
-    changed = [key for key in ("serial", "board", "arch", "cpu", "memory_mib") if before[key] != found[key]]
+    keys = ("serial", "board", "arch", "cpu", "memory_mib")
+    changed = [key for key in keys if getattr(before, key) != getattr(found, key)]
     if changed:
         raise DeviceError(
             f"another board answers in place of {device.name}",
-            wanted=", ".join(f"{key} {before[key]}" for key in changed),
-            found=", ".join(f"{key} {found[key]}" for key in changed),
+            wanted=", ".join(f"{key} {getattr(before, key)}" for key in changed),
+            found=", ".join(f"{key} {getattr(found, key)}" for key in changed),
             where=str(device.path),
             hint="give each board an address of its own",
         )
 
 
-def check_memory(device: Device, bundle: Bundle, facts: Mapping[str, Any]) -> None:
+def check_memory(device: Device, bundle: Bundle, facts: BoardFacts) -> None:
     """Refuse a model only when the artifact alone exceeds the memory: what else it takes, measuring will tell.
 
     Raises:
         BackendError: it does.
     """
     size = sum(file.bytes for file in bundle.artifact.values())
-    if facts["memory_mib"] and size > facts["memory_mib"] * MIB:
+    if facts.memory_mib and size > facts.memory_mib * MIB:
         raise BackendError(
             f"the model does not fit into the memory of {device.name}",
-            wanted=f"at most {facts['memory_mib']} MiB",
+            wanted=f"at most {facts.memory_mib} MiB",
             found=f"an artifact of {size / MIB:.0f} MiB",
             where=f"{bundle.entry} for {bundle.backend}",
             hint="a smaller model, or one of reduced precision",
         )
 
 
-def check_inputs(device: Device, model: Model, facts: Mapping[str, Any], sets: int) -> None:
+def check_inputs(device: Device, model: Model, facts: BoardFacts, sets: int) -> None:
     """Refuse sizes at which not even the inputs have room, before any is made: a set arrives, and is unpacked.
 
     Args:
@@ -104,7 +105,7 @@ def check_inputs(device: Device, model: Model, facts: Mapping[str, Any], sets: i
     """
     size = set_bytes(model, model.measure)
     own_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
-    for where, memory_mib, copies in ((device.name, facts["memory_mib"], 2), ("this machine", own_mib, sets + 1)):
+    for where, memory_mib, copies in ((device.name, facts.memory_mib, 2), ("this machine", own_mib, sets + 1)):
         if memory_mib and copies * size > memory_mib * MIB:
             raise ModelError(
                 f"the inputs do not fit into the memory of {where} at the sizes that are measured",
@@ -115,7 +116,7 @@ def check_inputs(device: Device, model: Model, facts: Mapping[str, Any], sets: i
             )
 
 
-def check_disk(device: Device, store: str, room: Mapping[str, Any]) -> None:
+def check_disk(device: Device, store: str, room: Room) -> None:
     """Before a byte is sent: is there room for it all?
 
     Args:
@@ -124,12 +125,12 @@ def check_disk(device: Device, store: str, room: Mapping[str, Any]) -> None:
     Raises:
         StorageError: there is not.
     """
-    needed = room["needed_bytes"]
-    if needed > room["free_bytes"]:
+    needed = room.needed_bytes
+    if needed > room.free_bytes:
         raise StorageError(
             f"the disk of {device.name} is too small",
             wanted=f"{needed / MIB:.0f} MiB free",
-            found=f"{room['free_bytes'] / MIB:.0f} MiB free, after all that this run does not need was removed",
+            found=f"{room.free_bytes / MIB:.0f} MiB free, after all that this run does not need was removed",
             where=f"{store} on {device.name}",
             hint='free some space there, or name a folder on a larger disk: [device] store = "/…"',
         )

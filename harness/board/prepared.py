@@ -40,6 +40,7 @@ from ..isa.diagnosis import illegal_instruction
 from ..links import Channel, ChannelClosed, stderr_of
 from ..links.qemu import Link
 from ..links.ssh import STORE
+from ..protocol import BoardFacts
 from .board import Board
 from .keeper import BOOT, packed_sources, python_script, sources
 from .snapshot import Snapshot
@@ -214,7 +215,7 @@ def _round_times(entry: Path) -> None:
     seal(str(entry))
 
 
-def _started(channel: Channel, say: Say, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
+def _started(channel: Channel, say: Say, facts: BoardFacts, packages: Mapping[str, str]) -> str:
     """Wait for a resident; returns "waits", or why it does not: then programs start without it, and say more.
 
     Raises:

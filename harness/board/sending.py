@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from ..errors import HostKeyError, LinkError
+from ..protocol import keeper as answers
 from .hold import Hold
 from .keeper import Keeper
 from .upload import Files, Report, WrongArrival, check_arrived, hand_over, upload
@@ -11,6 +14,8 @@ from .upload import Files, Report, WrongArrival, check_arrived, hand_over, uploa
 LITTLE_BYTES = 1 << 18
 # An upload that gets no further this many times in a row is given up.
 TRIES = 3
+# All goes together may take so long, and longer by their size: a board could say for ever that one more byte is there.
+SENDING_S = 900.0
 # A file that arrives as another one is sent anew so many times: what of it was there before may have been damaged.
 ANEW = 1
 
@@ -24,8 +29,9 @@ def send(hold: Hold, files: Files, report: Report) -> None:
         WrongArrival: what arrived is not what was sent.
     """
     if hold.link.shares_files:
-        reply = hold.request("adopt", files={str(path): sha256 for sha256, (path, _) in files.items()})
-        check_arrived(reply["wrong"], files, hold.store)
+        copying_s = _bytes_of(files) / answers.SLOWEST_BYTES_S
+        paths = {str(path): sha256 for sha256, (path, _) in files.items()}
+        check_arrived(hold.request(answers.Adopted, more_s=copying_s, files=paths).wrong, files, hold.store)
     elif files:
         sending = _Sending(hold, files, report)
         while not sending.is_done():
@@ -37,6 +43,7 @@ class _Sending:
 
     def __init__(self, hold: Hold, files: Files, report: Report) -> None:
         self._hold, self._files, self._report = hold, files, report
+        self._end = time.monotonic() + SENDING_S + _bytes_of(files) / answers.SLOWEST_BYTES_S
         self._arrived = -1
         self._fruitless = self._wrong = 0
 
@@ -55,14 +62,14 @@ class _Sending:
             raise
         except LinkError:
             self._fruitless += 1
-            if self._fruitless >= TRIES:
+            if self._fruitless >= TRIES or time.monotonic() > self._end:
                 raise
             self._hold.reopen()
             return False
         return True
 
     def _upload(self) -> None:
-        if sum(size for _, size in self._files.values()) <= LITTLE_BYTES:
+        if _bytes_of(self._files) <= LITTLE_BYTES:
             hand_over(self._hold.opened, self._hold.store, self._files, self._report)
             return
         courier = Keeper(self._hold.link, self._hold.device, bulk=True)
@@ -75,3 +82,7 @@ class _Sending:
         if arrived > self._arrived >= 0:
             self._fruitless = 0
         self._arrived = arrived
+
+
+def _bytes_of(files: Files) -> int:
+    return sum(size for _, size in files.values())

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from ..errors import ProtocolError
+from ..protocol import keeper as answers
 from .hold import Hold
 
 # 10 GB, from the slowest of cards.
@@ -37,15 +38,15 @@ def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, st
     names = sorted(set(entries) - hold.trusted)
     if not names:
         return {}
-    reply = hold.request("verify", entries=names, day=today(), again=again)
-    damaged = dict[str, str](reply["damaged"])
+    reply = hold.request(answers.Verified, entries=names, day=today(), again=again)
+    damaged = dict(reply.damaged)
     end = time.monotonic() + LONGEST_S
-    while reply["left"]:
+    while reply.left:
         if time.monotonic() > end:
             what, where = "the board does not come to an end of hashing what it has stored", hold.link.where
-            raise ProtocolError(what, wanted=f"at most {LONGEST_S:.0f} s", found=f"{reply['left']} left", where=where)
-        reply = hold.request("verify")
-        damaged |= reply["damaged"]
+            raise ProtocolError(what, wanted=f"at most {LONGEST_S:.0f} s", found=f"{reply.left} left", where=where)
+        reply = hold.request(answers.Verified)
+        damaged |= reply.damaged
     hold.entries -= set(damaged)
     return damaged
 

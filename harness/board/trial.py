@@ -13,6 +13,7 @@ from ..backends import Backend, load_backend
 from ..device import Device
 from ..errors import DeviceError, HilgateError, LinkError
 from ..links import LinkType, stderr_of
+from ..protocol import keeper as answers
 from .keeper import Keeper
 
 SESSION_S = 30.0
@@ -84,7 +85,7 @@ def try_store(keeper: Keeper, device: Device, store: str) -> None:
         StorageError: it cannot be written.
         DeviceError: no program can be started from there, and one of the device's backends puts some there.
     """
-    if keeper.request("try", store=store)["executable"]:
+    if keeper.request(answers.Tried, store=store).executable:
         return
     for name in device.backends:
         check_executable(device, load_backend(name), store)

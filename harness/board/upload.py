@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.wire import pack_head
-from ..errors import DamagedError, DeploymentError, LinkLost, StorageError
+from ..errors import DamagedError, DeploymentError, LinkLost, ProtocolError, StorageError
 from ..links import ChannelClosed
+from ..protocol import keeper as answers
+from ..protocol.border import shown
 from .keeper import Keeper
 
 CHUNK = 1 << 18
 # A memory card that writes out what it has buffered may make the sender wait this long.
 STALL_S = 60.0
+LISTED = 20
 
 Files = Mapping[str, tuple[Path, int]]  # SHA-256 -> where it is, and its size
 Report = Callable[[int, int], None]
@@ -40,20 +43,24 @@ def upload(
         WrongArrival: what arrived is not what was sent.
     """
     total = sum(size for _, size in files.values())
-    have = keeper.request("offer", store=store, files={sha256: size for sha256, (_, size) in files.items()})["have"]
+    hashing_s = total / answers.SLOWEST_BYTES_S
+    sizes = {sha256: size for sha256, (_, size) in files.items()}
+    have = keeper.request(answers.Offered, more_s=hashing_s, store=store, files=sizes).have
+    _check_have(have, sizes, keeper.link.where)
     done = sum(files[sha256][1] if count is None else count for sha256, count in have.items())
     begun(done)
     report(done, total)
     for sha256, (path, size) in files.items():
-        if have[sha256] is None:
+        if (there := have[sha256]) is None:
             continue
         # Of a part as long as the whole not a byte is sent, and it is verified.
-        header = {"op": "file", "sha256": sha256, "offset": have[sha256], "bytes": size}
-        for sent in _send(keeper, header, path, size - have[sha256]):
+        header = {"op": "file", "sha256": sha256, "offset": there, "bytes": size}
+        for sent in _send(keeper, header, path, size - there):
             done += sent
             report(done, total)
     # What is still on its way has to arrive first, and to be written.
-    check_arrived(keeper.request("done", silence_s=STALL_S)["wrong"], files, store)
+    arrived = keeper.request(answers.Arrived, silence_s=STALL_S, more_s=hashing_s)
+    check_arrived(arrived.wrong, files, store)
 
 
 def hand_over(keeper: Keeper, store: str, files: Files, report: Report) -> None:
@@ -63,9 +70,20 @@ def hand_over(keeper: Keeper, store: str, files: Files, report: Report) -> None:
     """
     content = b"".join(bytes(view) for path, size in files.values() for view in _chunks(path, 0, size))
     sizes = {sha256: size for sha256, (_, size) in files.items()}
-    reply, _ = keeper.request_with_payload("take", content, silence_s=STALL_S, files=sizes)
-    check_arrived(reply["wrong"], files, store)
+    reply, _ = keeper.request_with_payload(answers.Taken, content, silence_s=STALL_S, files=sizes)
+    check_arrived(reply.wrong, files, store)
     report(len(content), len(content))
+
+
+def _check_have(have: Mapping[str, int | None], sizes: Mapping[str, int], where: str) -> None:
+    """Refuse an account of what is there that is not of these files."""
+    wanted = "for each file that was offered, bytes of it that are there"
+    if have.keys() != sizes.keys():
+        raise ProtocolError("what the device answered to 'offer' is wrong: 'have'", wanted=wanted, where=where)
+    for sha256, count in have.items():
+        if count is not None and count > sizes[sha256]:
+            what = f"what the device answered to 'offer' is wrong: 'have.{sha256}'"
+            raise ProtocolError(what, wanted=f"at most {sizes[sha256]}", found=shown(count), where=where)
 
 
 def check_arrived(wrong: Mapping[str, str], files: Files, store: str) -> None:
@@ -75,7 +93,8 @@ def check_arrived(wrong: Mapping[str, str], files: Files, store: str) -> None:
         WrongArrival: there is some.
     """
     if wrong:
-        found = ", ".join(f"{files[sha256][0].name}: {found}" for sha256, found in wrong.items())
+        names = {sha256: path.name for sha256, (path, _) in files.items()}
+        found = ", ".join(f"{names.get(sha256, sha256)}: {found}" for sha256, found in [*wrong.items()][:LISTED])
         hint = "look at the host's and the board's memory and disk"
         raise WrongArrival("what arrived on the device is not what was sent", found=found, where=store, hint=hint)
 
@@ -107,7 +126,7 @@ def _post(keeper: Keeper, data: Any) -> None:
         keeper.channel.send(data, time.monotonic() + STALL_S)
     except ChannelClosed:
         # It has given up, and said why; the reply that it never comes to says the rest.
-        keeper.request("done")
+        keeper.request(answers.Arrived)
         raise LinkLost("the device ended the upload", where=keeper.link.where) from None
     except TimeoutError:
         what = f"{keeper.device.name} takes nothing in any more"

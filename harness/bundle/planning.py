@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 from ..backends import Backend, load_backend
 from ..device import Device
 from ..errors import BackendError
+from ..protocol import Target
 from ..suggestion import nearest
 from .archive import Archive
 from .bytecode import compile_wheel, same_bytecode
@@ -22,14 +23,14 @@ from .wheels import Platform, fetch_wheels
 def plan_runtime(
     device: Device,
     backend: Backend,
-    facts: Mapping[str, Any],
+    facts: Target,
     say: Callable[[str], None],
     imports: Sequence[str] = (),
 ) -> Runtime:
     """The runtime for a backend on a device.
 
     Args:
-        facts: what the board was found to be; see harness.agent.facts.
+        facts: what the board was found to be.
         say: told what takes long.
         imports: what the model file imports for its operators; of no concern to a backend that has none.
 
@@ -45,22 +46,22 @@ def plan_runtime(
 
 
 def _found(
-    device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None], imports: tuple[str, ...]
+    device: Device, backend: Backend, facts: Target, say: Callable[[str], None], imports: tuple[str, ...]
 ) -> Runtime:
-    packages: Mapping[str, str] = facts["packages"]
+    packages: Mapping[str, str] = facts.packages
     missing = _missing(backend, packages)
     if missing:
         raise BackendError(
             f"backend {backend.name} cannot run on {device.name}",
             wanted="installed there: " + ", ".join(backend.packages),
             found="not installed: " + ", ".join(missing),
-            where=f"{facts['executable']} on {device.name} ({device.path})",
+            where=f"{facts.executable} on {device.name} ({device.path})",
             hint=f"install {' '.join(backend.packages)} in the device's environment, have it shipped "
             '(runtime.packages = ["NAME==VERSION", …]), or take the backend off its list',
         )
     if backend.native is not None:
         return native.installed(device, backend.native, _own(backend, packages)[0], facts, say, imports)
-    return Runtime({"python": facts["python"], "packages": dict(packages)}, packages, operators=imports)
+    return Runtime({"python": facts.python, "packages": dict(packages)}, packages, operators=imports)
 
 
 def _own(backend: Backend, there: Collection[str]) -> list[str]:
@@ -78,7 +79,7 @@ def _missing(backend: Backend, there: Collection[str]) -> list[str]:
 
 
 def _shipped(
-    device: Device, backend: Backend, facts: Mapping[str, Any], say: Callable[[str], None], imports: tuple[str, ...]
+    device: Device, backend: Backend, facts: Target, say: Callable[[str], None], imports: tuple[str, ...]
 ) -> Runtime:
     pins: dict[str, str] = {canonicalize_name(pin.partition("==")[0]): pin for pin in device.runtime.packages}
     where = f"{device.path}: runtime.packages"
@@ -101,19 +102,19 @@ def _shipped(
     model = [name for name in pins if name not in claimed] if backend.native is None or imports else []
     needed = [pins[name] for name in (*own, *model)]
     compiler = native.compiler_for(device, facts, say) if backend.native is not None else None
-    platform = Platform(facts["python"], facts["arch"], facts["libc"])
+    platform = Platform(facts.python, facts.arch, facts.libc)
     wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where, say=say)
     if backend.native is not None and compiler is not None:
         return native.shipped(device, backend.native, own[0], wheels, compiler, facts, say, imports)
     check_imports(wheels, imports, where)
-    compiled = [compile_wheel(wheel) if same_bytecode(facts["python"]) else None for wheel in wheels]
+    compiled = [compile_wheel(wheel) if same_bytecode(facts.python) else None for wheel in wheels]
     # Each with its byte code behind it: what comes later replaces what came before.
     archives = list[Archive]()
     for wheel, code in zip(wheels, compiled, strict=True):
         archives.append(Archive(wheel.path, wheel.sha256, wheel.bytes, wheel.unpacked_bytes))
         archives += [code] if code is not None else []
     described: dict[str, Any] = {
-        "python": facts["python"],
+        "python": facts.python,
         "wheels": [
             {"name": one.name, "version": one.version, "file": one.path.name, "sha256": one.sha256, "bytes": one.bytes}
             for one in wheels

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..board import looked_at
 from ..board.preflight import check_board
@@ -16,6 +15,7 @@ from ..cache import write_atomically
 from ..device import Device, Runtime
 from ..errors import DeviceError
 from ..links.ssh.hostkeys import is_pinned
+from ..protocol import BoardFacts
 from .device_file import NEWER_PINS, base_for, check_text, device_text
 from .project import Project
 from .text import PERFORMANCE, say, table
@@ -79,14 +79,14 @@ def _refuse_existing(path: Path, name: str, force: bool) -> None:
         raise DeviceError(f"there is a device {name!r} already", where=str(path), hint=hint)
 
 
-def check_usable(facts: Mapping[str, Any], where: str) -> None:
+def check_usable(facts: BoardFacts, where: str) -> None:
     """Refuse what cannot even be described.
 
     Raises:
         DeviceError: there are no wheels for its architecture, or for its Python.
     """
-    if facts["arch"] not in ARCHITECTURES or facts["bits"] != 64:
-        found = f"{facts['arch']}, a {facts['bits']}-bit {facts['executable']}"
+    if facts.arch not in ARCHITECTURES or facts.bits != 64:
+        found = f"{facts.arch}, a {facts.bits}-bit {facts.executable}"
         hint = "on a 64-bit CPU install a 64-bit system; there are no wheels for others"
         raise DeviceError(
             "hilgate cannot use this board",
@@ -97,23 +97,23 @@ def check_usable(facts: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _shown(facts: Mapping[str, Any]) -> list[str]:
-    cores = f"{facts['cores']} core{'s' if facts['cores'] > 1 else ''}"
+def _shown(facts: BoardFacts) -> list[str]:
+    cores = f"{facts.cores} core{'s' if facts.cores > 1 else ''}"
     rows = [
-        ("board", facts["board"] or "does not say"),
-        ("architecture", facts["arch"]),
-        ("CPU", f"{facts['cpu']}, {cores}"),
-        ("memory", f"{facts['memory_mib']} MiB"),
-        ("Python", f"{facts['python']} ({facts['executable']})"),
-        ("C library", facts["libc"] or "does not say (musl?)"),
-        ("governor", ", ".join(facts["governor"]) or "none"),
+        ("board", facts.board or "does not say"),
+        ("architecture", facts.arch),
+        ("CPU", f"{facts.cpu}, {cores}"),
+        ("memory", f"{facts.memory_mib} MiB"),
+        ("Python", f"{facts.python} ({facts.executable})"),
+        ("C library", facts.libc or "does not say (musl?)"),
+        ("governor", ", ".join(facts.governor) or "none"),
     ]
     return table(rows, indent="  ")
 
 
-def _say_written(path: Path, facts: Mapping[str, Any], base: Device | None) -> None:
+def _say_written(path: Path, facts: BoardFacts, base: Device | None) -> None:
     say(f"written: {path}" + (f" (extends {base.name})" if base else ""))
-    slow = [governor for governor in facts["governor"] if governor != "performance"]
+    slow = [governor for governor in facts.governor if governor != "performance"]
     if slow:
         say(f"warning: the governor is {', '.join(slow)}: times will vary with the CPU's frequency. On the board:")
         say(f"    {PERFORMANCE}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ..board.preflight import SPARE_BYTES, differences
 from ..board.trial import Trial
@@ -11,6 +10,8 @@ from ..bundle.target import Platform
 from ..device import Device
 from ..errors import BackendError
 from ..measure.validity import PI_NOW, PI_SINCE_BOOT
+from ..protocol import BoardFacts, DeviceState
+from ..protocol.keeper import Holder, Look
 from .report import FAILED, OK, WARNING, Check, failed
 from .text import PERFORMANCE, size
 
@@ -36,20 +37,20 @@ CLOCK_S = 60.0
 HOT_C = 75.0
 
 
-def python(device: Device, facts: Mapping[str, Any]) -> Check:
+def python(device: Device, facts: BoardFacts) -> Check:
     """The Python that runs there, against the file."""
-    return _compared(device, facts, "Python", "python", f"{facts['python']} ({facts['executable']})")
+    return _compared(device, facts, "Python", "python", f"{facts.python} ({facts.executable})")
 
 
-def board(device: Device, facts: Mapping[str, Any]) -> Iterator[Check]:
+def board(device: Device, facts: BoardFacts) -> Iterator[Check]:
     """What it is, against its file."""
-    yield _compared(device, facts, "architecture", "arch", facts["arch"])
-    yield _compared(device, facts, "CPU", "cpu", f"{facts['cpu']}, {facts['cores']} cores")
-    yield _compared(device, facts, "memory", "memory_mib", f"{facts['memory_mib']} MiB")
+    yield _compared(device, facts, "architecture", "arch", facts.arch)
+    yield _compared(device, facts, "CPU", "cpu", f"{facts.cpu}, {facts.cores} cores")
+    yield _compared(device, facts, "memory", "memory_mib", f"{facts.memory_mib} MiB")
     yield _c_library(device, facts)
 
 
-def _compared(device: Device, facts: Mapping[str, Any], name: str, key: str, found: str) -> Check:
+def _compared(device: Device, facts: BoardFacts, name: str, key: str, found: str) -> Check:
     wrong = [one for one in differences(device, facts) if one[0] == key or (name == "architecture" and "bit" in one[0])]
     if wrong:
         said = "; ".join(f"{device.path} says {one} {wanted}, found {there}" for one, wanted, there in wrong)
@@ -57,18 +58,18 @@ def _compared(device: Device, facts: Mapping[str, Any], name: str, key: str, fou
     return Check(name, OK, found)
 
 
-def _c_library(device: Device, facts: Mapping[str, Any]) -> Check:
+def _c_library(device: Device, facts: BoardFacts) -> Check:
     if device.runtime.packages:
         try:
-            Platform(facts["python"], facts["arch"], facts["libc"]).check(str(device.path))
+            Platform(facts.python, facts.arch, facts.libc).check(str(device.path))
         except BackendError as error:
             return Check("C library", FAILED, f"{error.what}; found {error.found}", error.hint)
-    return Check("C library", OK, facts["libc"] or "does not say")
+    return Check("C library", OK, facts.libc or "does not say")
 
 
-def store(device: Device, look: Mapping[str, Any], trial: Trial) -> Iterator[Check]:
+def store(device: Device, look: Look, trial: Trial) -> Iterator[Check]:
     """Is there room that can be used, is what is stored whole, and is the device free?"""
-    free, place = look["free_bytes"], f"for {look['store']}"
+    free, place = look.free_bytes, f"for {look.store}"
     another = '; or name a folder on another disk: [device] store = "/…"'
     if trial.store is not None:
         yield failed("disk", trial.store)
@@ -79,52 +80,52 @@ def store(device: Device, look: Mapping[str, Any], trial: Trial) -> Iterator[Che
     else:
         yield Check("disk", OK, f"{size(free)} free {place}")
     yield _stored(device, look)
-    yield _lock(look["holder"])
+    yield _lock(look.holder)
     if trial.sessions is not None:
         yield failed("sessions", trial.sessions)
     else:
         yield Check("sessions", OK, "a second one, and a connection for transfers")
 
 
-def _stored(device: Device, look: Mapping[str, Any]) -> Check:
-    what = f"{look['entries']} entries, {size(look['used_bytes'])}"
-    if look["damaged"]:
-        names = ", ".join(name[:22] for name in look["damaged"])
+def _stored(device: Device, look: Look) -> Check:
+    what = f"{look.entries} entries, {size(look.used_bytes)}"
+    if look.damaged:
+        names = ", ".join(name[:22] for name in look.damaged)
         hint = f"nothing: the next run removes them and sends them again. To begin anew: hilgate clean {device.name}"
         return Check("store", WARNING, f"{what}; changed since they were stored: {names}", hint)
-    if look["entries"]:
+    if look.entries:
         return Check("store", OK, f"{what}, all whole")
-    part = f"; {size(look['used_bytes'])} of an upload that broke off, for the next run" if look["used_bytes"] else ""
+    part = f"; {size(look.used_bytes)} of an upload that broke off, for the next run" if look.used_bytes else ""
     return Check("store", OK, f"empty{part}")
 
 
-def _lock(holder: Mapping[str, Any] | None) -> Check:
+def _lock(holder: Holder | None) -> Check:
     if holder is None:
         return Check("lock", OK, "free")
-    found = f"held by {holder.get('who', 'somebody')} since {holder.get('since', 'an unknown time')}"
+    found = f"held by {holder.who} since {holder.since}"
     return Check("lock", FAILED, found, "wait until that run ends: pytest -m hil --wait SECONDS …")
 
 
-def condition(facts: Mapping[str, Any], look: Mapping[str, Any], behind_s: float) -> Iterator[Check]:
+def condition(facts: BoardFacts, look: Look, behind_s: float) -> Iterator[Check]:
     """What makes figures worse, or not to be believed."""
-    yield _governor(facts["governor"])
+    yield _governor(facts.governor)
     yield _swap(look)
     yield _clock(behind_s)
-    yield _temperature(look["state"]["temperature_mc"])
-    yield _throttling(look["state"])
+    yield _temperature(look.state.temperature_mc)
+    yield _throttling(look.state)
 
 
-def _governor(governors: list[str]) -> Check:
+def _governor(governors: Sequence[str]) -> Check:
     if not governors:
         return Check("governor", OK, "none: the kernel does not change the frequency, or cannot say")
     text = ", ".join(governors)
-    if governors == ["performance"]:
+    if set(governors) == {"performance"}:
         return Check("governor", OK, text)
     return Check("governor", WARNING, f"{text}: times vary with the CPU's frequency", f"on the device: {PERFORMANCE}")
 
 
-def _swap(look: Mapping[str, Any]) -> Check:
-    total, used = look["swap_total_kib"] << 10, look["swap_used_kib"] << 10
+def _swap(look: Look) -> Check:
+    total, used = look.swap_total_kib << 10, look.swap_used_kib << 10
     if not total:
         return Check("swap", OK, "none")
     text = f"{size(used)} of {size(total)} used"
@@ -141,7 +142,7 @@ def _clock(behind_s: float) -> Check:
     return Check("clock", WARNING, text, "set it (timedatectl); evidence takes its times from this machine")
 
 
-def _temperature(millidegrees: list[int]) -> Check:
+def _temperature(millidegrees: Sequence[int]) -> Check:
     sensible = [value / 1000 for value in millidegrees if 0 < value < 150_000]
     if not sensible:
         return Check("temperature", OK, "no sensor")
@@ -151,8 +152,8 @@ def _temperature(millidegrees: list[int]) -> Check:
     return Check("temperature", WARNING, f"{text}: it will throttle soon", "cool it, or let it cool down")
 
 
-def _throttling(state: Mapping[str, Any]) -> Check:
-    bits = state["throttled_bits"]
+def _throttling(state: DeviceState) -> Check:
+    bits = state.throttled_bits
     if bits is None:
         return Check("throttling", OK, "the board does not say; each measurement looks for it")
     if bits & PI_NOW:

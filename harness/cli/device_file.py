@@ -12,6 +12,7 @@ from ..device import Device, load_device
 from ..errors import DeviceError
 from ..measure import known_metrics
 from ..printable import is_hidden
+from ..protocol import BoardFacts
 from ..shipped import DEVICES
 from ..work import work_folder
 from .project import Project
@@ -41,20 +42,20 @@ NO_GLIBC_COMMENT = """\
 """
 
 
-def base_for(project: Project, name: str, facts: Mapping[str, Any]) -> Device | None:
+def base_for(project: Project, name: str, facts: BoardFacts) -> Device | None:
     """The device that a board's file extends: that of its family, as far as the board is what that one says.
 
     Raises:
         DeviceError: the family's file is wrong, or it would be overwritten.
     """
-    family = next((base for pattern, base in FAMILIES if pattern.match(facts["board"])), None)
+    family = next((base for pattern, base in FAMILIES if pattern.match(facts.board)), None)
     if family is None:
         return None
     if family == name and project.folder.resolve() == DEVICES.resolve():
         where, hint = str(project.folder / f"{name}.toml"), "give the device another name"
         raise DeviceError(f"{name} is what other devices extend", where=where, hint=hint)
     base = load_device(family, (DEVICES,) if family == name else project.folders, known_metrics().values())
-    fits = base.link == "ssh" and base.arch in (None, facts["arch"]) and base.cpu in (None, facts["cpu"])
+    fits = base.link == "ssh" and base.arch in (None, facts.arch) and base.cpu in (None, facts.cpu)
     return base if fits else None
 
 
@@ -69,11 +70,11 @@ def pins_for(python: str) -> tuple[str, ...]:
     return PINS.get(python, NEWER_PINS)
 
 
-def device_text(name: str, host: str, facts: Mapping[str, Any], base: Device | None) -> str:
+def device_text(name: str, host: str, facts: BoardFacts, base: Device | None) -> str:
     """The whole file."""
-    memory = nominal_memory(facts["memory_mib"], base)
-    python = ".".join(facts["python"].split(".")[:2])
-    model = re.sub(r"[^\x20-\x7e]", "", facts["board"]) or f"{facts['cpu']}, {facts['cores']} cores"
+    memory = nominal_memory(facts.memory_mib, base)
+    python = ".".join(facts.python.split(".")[:2])
+    model = re.sub(r"[^\x20-\x7e]", "", facts.board) or f"{facts.cpu}, {facts.cores} cores"
     described = f"{model}, {memory / 1024:.3g} GB"
     if base is not None:
         return _extending(base, host, described, memory, python)
@@ -93,11 +94,11 @@ def _extending(base: Device, host: str, described: str, memory: int, python: str
     return head + _table("device", machine) + _table("runtime", runtime)
 
 
-def _complete(host: str, described: str, memory: int, python: str, facts: Mapping[str, Any]) -> str:
-    x86, glibc = facts["arch"] == "x86_64", facts["libc"].startswith("glibc")
-    machine: dict[str, Any] = {"description": described, "link": "ssh", "host": host, "arch": facts["arch"]}
-    if facts["cpu"] not in ("", "unknown"):
-        machine["cpu"] = facts["cpu"]
+def _complete(host: str, described: str, memory: int, python: str, facts: BoardFacts) -> str:
+    x86, glibc = facts.arch == "x86_64", facts.libc.startswith("glibc")
+    machine: dict[str, Any] = {"description": described, "link": "ssh", "host": host, "arch": facts.arch}
+    if facts.cpu not in ("", "unknown"):
+        machine["cpu"] = facts.cpu
     machine |= {"memory_mib": memory} if memory else {}
     native = ("libtorch", "onnxruntime-cpp") if glibc else ()  # built on the host, with its C library's kind
     ways = ("torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp")

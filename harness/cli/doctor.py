@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
 
 import fabric
 import paramiko
@@ -22,6 +21,8 @@ from ..errors import HilgateError, HostKeyError
 from ..links import open_link
 from ..links.ssh.connection import connect
 from ..links.ssh.route import find_route
+from ..protocol import BoardFacts
+from ..protocol import keeper as answers
 from . import board_checks, runtime_checks
 from .report import FAILED, OK, SKIPPED, WARNING, Check, failed, skipped
 from .trusting import host_keys
@@ -55,7 +56,7 @@ def examine(device: Device, *, offline: bool) -> Iterator[Check]:
     yield from board_checks.condition(facts, look, behind_s)
 
 
-def _ask(device: Device) -> tuple[dict[str, Any], dict[str, Any], Trial, float]:
+def _ask(device: Device) -> tuple[BoardFacts, answers.Look, Trial, float]:
     """What the board is, how it is, what it does not do, and how many seconds its clock is behind the host's.
 
     The keeper is let go of before anything else is done: it ends when it hears nothing for a while.
@@ -64,9 +65,9 @@ def _ask(device: Device) -> tuple[dict[str, Any], dict[str, Any], Trial, float]:
     try:
         keeper = Keeper(link, device)
         try:
-            facts = keeper.request("facts", packages=[] if device.runtime.packages else None)
-            look = keeper.request("look", store=device.store or link.store)
-            behind_s = time.time() - look["time"]
+            facts = keeper.request(answers.Facts, packages=[] if device.runtime.packages else None)
+            look = keeper.request(answers.Look, store=device.store or link.store)
+            behind_s = time.time() - look.time
             return facts, look, try_board(link, keeper, device), behind_s
         finally:
             keeper.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from ..backends import load_backend
 from ..board import looked_at
@@ -13,6 +12,7 @@ from ..cache import write_atomically
 from ..device import Device
 from ..emulator.image import find_image
 from ..errors import DeviceError, EmulatorError, InputError, StorageError
+from ..protocol import Target
 from .project import Project
 
 Say = Callable[[str], None]
@@ -87,7 +87,7 @@ def _plan(device: Device, backends: Sequence[str], say: Say) -> None:
         plan_runtime(device, load_backend(name), facts, say)
 
 
-def _facts(device: Device) -> dict[str, Any]:
+def _facts(device: Device) -> Target:
     if not device.emulated:
         with looked_at(device) as board:
             return board.facts

@@ -18,6 +18,7 @@ from ..emulator.machine import machine_of
 from ..errors import DeviceError, EmulatorError, HilgateError, HostKeyError, LinkError
 from ..links import open_link
 from ..links.ssh.hostkeys import Unverified
+from ..protocol import keeper as answers
 from .project import Project
 from .text import table
 
@@ -82,8 +83,8 @@ def _look(device: Device) -> str:
     try:
         keeper = Keeper(link, device)
         try:
-            facts = keeper.request("facts", packages=[])
-            holder = keeper.request("look", store=device.store or link.store)["holder"]
+            facts = keeper.request(answers.Facts, packages=[])
+            holder = keeper.request(answers.Look, store=device.store or link.store).holder
         finally:
             keeper.close()
     finally:
@@ -91,7 +92,7 @@ def _look(device: Device) -> str:
     if wrong := differences(device, facts):
         return "another board than its file says: " + ", ".join(f"{key} {there}" for key, _, there in wrong)
     if holder is not None:
-        return f"busy: held by {holder.get('who', 'somebody')} since {holder.get('since', 'an unknown time')}"
+        return f"busy: held by {holder.who} since {holder.since}"
     return "reachable"
 
 

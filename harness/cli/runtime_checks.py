@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from ..backends import load_backend
 from ..bundle.planning import plan_runtime
 from ..device import Device
 from ..errors import BuildError, HilgateError
 from ..isa.wheels import outlook
+from ..protocol import BoardFacts
 from .report import OK, SKIPPED, WARNING, Check, failed
 from .text import say, size
 
@@ -20,7 +20,7 @@ def names(device: Device) -> list[str]:
     return [f"runtime of {backend}" for backend in device.backends]
 
 
-def runtimes(device: Device, facts: Mapping[str, Any], *, offline: bool) -> Iterator[Check]:
+def runtimes(device: Device, facts: BoardFacts, *, offline: bool) -> Iterator[Check]:
     """One check a backend; wheels that are not in the cache are downloaded, unless ``offline``."""
     for name, backend in zip(names(device), device.backends, strict=True):
         try:
@@ -34,7 +34,7 @@ def runtimes(device: Device, facts: Mapping[str, Any], *, offline: bool) -> Iter
             yield check
 
 
-def _runtime(device: Device, backend_name: str, name: str, facts: Mapping[str, Any], offline: bool) -> Check:
+def _runtime(device: Device, backend_name: str, name: str, facts: BoardFacts, offline: bool) -> Check:
     backend = load_backend(backend_name)
     backend.check_options(device.options.get(backend_name, {}), f"{device.path}: options.{backend_name}")
     if (device.runtime.packages or backend.native) and offline:

@@ -20,6 +20,7 @@ from typing import Any
 from ..bounded import discard, evict, hold, making, prune_caches
 from ..cache import cache_folder, new_entry
 from ..errors import EmulatorError
+from ..protocol import Target
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
 from .recipe import recipe_key
 from .sealed import damage, held, seal
@@ -66,9 +67,9 @@ class Image:
         return (self.folder / HOST_KEY).read_text(encoding="ascii").strip()
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What wheels must fit, before the board has ever run: as harness.agent.facts says it."""
-        return {key: self.record[key] for key in ("arch", "python", "libc")} | {"packages": {}, "folders": {}}
+    def facts(self) -> Target:
+        """What wheels must fit, before the board has ever run."""
+        return Target(**{key: self.record[key] for key in ("arch", "python", "libc")})
 
 
 def find_image() -> Image | None:

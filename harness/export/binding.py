@@ -59,6 +59,10 @@ class Binding:
         """Pick the model's outputs, in its order, from all of the file's."""
         return [found[pair.place] for pair in self.outputs]
 
+    def fits(self, count: int) -> bool:
+        """Whether so many outputs of a file have all that are the model's."""
+        return all(pair.place < count for pair in self.outputs)
+
     def request(self, header: Mapping[str, Any], tensors: Sequence[T]) -> tuple[dict[str, Any], list[T]]:
         """Translate a request to a device; see harness.agent.operations."""
         made = dict(header)

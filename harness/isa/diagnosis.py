@@ -5,13 +5,13 @@ Where it is, the process has said itself (see harness.agent.illegal), on every k
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from ..agent.illegal import MARK
 from ..death import Death
+from ..protocol import Answer, BoardFacts, parse_text
+from ..protocol.fields import Count, Hex, Text
 from .decoding import Instruction, decode
 from .wheels import known_to_run
 
@@ -20,12 +20,12 @@ SAID = re.compile(rf"^{MARK} (\{{.*\}})$", re.MULTILINE)
 ROOTS = re.compile(r".*/(?:runtimes/[0-9a-f]{64}|site-packages|dist-packages)/")
 
 
-def illegal_instruction(said: str, facts: Mapping[str, Any], packages: Mapping[str, str]) -> Death | None:
+def illegal_instruction(said: str, facts: BoardFacts, packages: Mapping[str, str]) -> Death | None:
     """What is known of a process that died of SIGILL.
 
     Args:
         said: the end of what it wrote to stderr.
-        facts: what its board is; see harness.agent.facts.
+        facts: what its board is.
         packages: the runtime's, NAME: VERSION.
 
     Returns:
@@ -34,29 +34,32 @@ def illegal_instruction(said: str, facts: Mapping[str, Any], packages: Mapping[s
     place = _place(said)
     if place is None:
         return None
-    path = ROOTS.sub("", place["path"])
-    code = bytes.fromhex(place["code"])
-    instruction = decode(code, facts["arch"])
-    offset = f"+{place['offset']:#x}" if place["offset"] is not None else ""
+    path = ROOTS.sub("", place.path)
+    code = bytes.fromhex(place.code)
+    instruction = decode(code, facts.arch)
+    offset = f"+{place.offset:#x}" if place.offset is not None else ""
     where = f"at {path}{offset}" if path else "in code that was made in memory"
     text = instruction.text if instruction else f"{code[:4].hex()} (unknown)"
     found = f"killed by SIGILL: illegal instruction {text} {where}{_reason(instruction, facts)}"
     return Death(found, _next(path, instruction, packages))
 
 
-def _place(said: str) -> Mapping[str, Any] | None:
+class Place(Answer):
+    """Where an illegal instruction was met, as its process says; see harness.agent.illegal."""
+
+    path: Text
+    offset: Count | None
+    code: Hex
+
+
+def _place(said: str) -> Place | None:
     lines = SAID.findall(said)
-    try:
-        place: Mapping[str, Any] = json.loads(lines[-1])
-        bytes.fromhex(place["code"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        return None
-    return place if isinstance(place.get("path"), str) and isinstance(place.get("offset"), int | None) else None
+    return parse_text(Place, lines[-1]) if lines else None
 
 
-def _reason(instruction: Instruction | None, facts: Mapping[str, Any]) -> str:
+def _reason(instruction: Instruction | None, facts: BoardFacts) -> str:
     """Which extension it needs, and which CPU lacks that."""
-    cpu = facts["cpu"]
+    cpu = facts.cpu
     if instruction is None:
         return f": no instruction that is known here, and none of this {cpu}'s"
     if instruction.trap:
@@ -64,7 +67,7 @@ def _reason(instruction: Instruction | None, facts: Mapping[str, Any]) -> str:
     if not instruction.extension:
         return f": this {cpu} lacks it; which extension has it is not known here"
     needs = f": it needs {instruction.extension} ({instruction.words}), which this {cpu}"
-    if any(feature.startswith(instruction.feature) for feature in facts["features"]):
+    if any(feature.startswith(instruction.feature) for feature in facts.features):
         return f"{needs} has by its kernel's list of features: it may need a later version of that"
     return f"{needs} lacks"
 

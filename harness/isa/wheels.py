@@ -20,6 +20,7 @@ from typing import Any
 
 from ..agent.unpack import installed_path
 from ..cache import cache_folder, write_atomically
+from ..protocol import BoardFacts
 from .decoding import decode
 from .extensions import RUNS_WITHOUT_LSE, lacking
 from .library import Library
@@ -125,7 +126,7 @@ class Outlook:
 
 def outlook(
     wheels: Iterable[tuple[Path, str]],
-    facts: Mapping[str, Any],
+    facts: BoardFacts,
     packages: Mapping[str, str],
     report: Callable[[], None] = lambda: None,
     only: Collection[str] | None = None,
@@ -134,7 +135,7 @@ def outlook(
 
     Args:
         wheels: (file, SHA-256) of each.
-        facts: what the board is; see harness.agent.facts.
+        facts: what the board is.
         packages: what the wheels are, NAME: VERSION.
         report: called before each wheel.
         only: the libraries that are sent, by their paths; None where all are.
@@ -142,15 +143,15 @@ def outlook(
     Raises:
         StorageError: the cache cannot be written.
     """
-    if facts["arch"] != ARCH:
-        return Outlook((), {"not_done": f"only {ARCH}'s instructions are looked at; found {facts['arch']}"})
-    if not facts["features"]:
+    if facts.arch != ARCH:
+        return Outlook((), {"not_done": f"only {ARCH}'s instructions are looked at; found {facts.arch}"})
+    if not facts.features:
         return Outlook((), {"not_done": "the board's kernel lists no features of its CPU"})
     libraries = list[Scanned]()
     for path, sha256 in wheels:
         report()
         libraries += [found for found in scan_wheel(path, sha256) if only is None or found.path in only]
-    missing = {extension.name: extension for extension in lacking(facts["features"])}
+    missing = {extension.name: extension for extension in lacking(facts.features)}
     warnings, untold = list[str](), dict[str, dict[str, int]]()
     for library in libraries:
         needed = {name: need for name, need in library.needs.items() if name in missing}
@@ -162,14 +163,14 @@ def outlook(
 
 
 def _warning(
-    library: Scanned, name: str, words: str, need: Need, facts: Mapping[str, Any], packages: Mapping[str, str]
+    library: Scanned, name: str, words: str, need: Need, facts: BoardFacts, packages: Mapping[str, str]
 ) -> str:
     found = decode((need.code or 0).to_bytes(4, "little"), ARCH)
     text = found.text if found else f"{need.code or 0:#010x}"
     places = f"one of {need.at_load} such places" if need.at_load > 1 else "the only such place"
     return (
         f"illegal instruction likely: {text} at {library.path}+{need.first or 0:#x} needs {name} ({words}), which this "
-        f"{facts['cpu']} lacks, and runs when the library is loaded, as far as its file tells ({places}). "
+        f"{facts.cpu} lacks, and runs when the library is loaded, as far as its file tells ({places}). "
         f"{known_to_run(library.path, name, packages)}The run goes on to prove it"
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 
 from ..device import Device
 from ..errors import DeviceError
+from ..protocol import BoardFacts
 
 # What a chatty login shell may print before a program's first frame.
 GREETING_ALLOWED = 1 << 16
@@ -69,7 +70,7 @@ class LinkType(Protocol):
             LinkError: the device cannot be reached, or the script not be started.
         """
 
-    def learn(self, facts: dict[str, Any]) -> None:
+    def learn(self, facts: BoardFacts) -> None:
         """Told once what the board is: what a link does may depend on it (which cipher is quick there)."""
 
     def abort(self) -> None:

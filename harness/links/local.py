@@ -21,11 +21,14 @@ from typing import Any
 from ..cache import cache_folder
 from ..device import Device
 from ..errors import LinkError
+from ..protocol import BoardFacts
 from . import ChannelClosed
 
 STDERR_KEPT = 1 << 16
 # The largest pipe that an ordinary user may ask for: fewer wake-ups for large tensors (pipe(7)).
 PIPE_SIZE = 1 << 20
+# A buffer for more than this grows as it is filled: a board may announce what it does not send (issue 17).
+GROW_ABOVE = 1 << 26
 # poll counts milliseconds in an int (poll(2)).
 LONGEST_S = 2e6
 # A process that does not end by then hangs in the kernel, on a disk or a driver: it is left to it.
@@ -59,7 +62,7 @@ class Link:
         except OSError as error:
             raise LinkError("a program cannot be started", found=str(error), where=script) from error
 
-    def learn(self, facts: dict[str, Any]) -> None:
+    def learn(self, facts: BoardFacts) -> None:
         """Nothing depends on it."""
 
     def abort(self) -> None:
@@ -114,8 +117,15 @@ class Process:
 
     def receive(self, size: int, deadline: float) -> bytearray:
         """Read exactly so many bytes."""
-        buffer = bytearray(size)
-        view = memoryview(buffer)
+        buffer = bytearray(min(size, GROW_ABOVE))
+        self._fill(memoryview(buffer), deadline)
+        while len(buffer) < size:  # no more than twice what has come, whatever was announced
+            start = len(buffer)
+            buffer.extend(bytes(min(size - start, start)))
+            self._fill(memoryview(buffer)[start:], deadline)
+        return buffer
+
+    def _fill(self, view: memoryview, deadline: float) -> None:
         while view:
             try:
                 count = os.readv(self._output, [view])
@@ -125,7 +135,6 @@ class Process:
             if not count:
                 raise ChannelClosed
             view = view[count:]
-        return buffer
 
     def finish(self, patience_s: float) -> int | None:
         """End it, kindly first, and whatever it has started; None where not even a SIGKILL ends it."""

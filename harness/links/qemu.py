@@ -18,6 +18,7 @@ from ..emulator.image import Image, find_image
 from ..emulator.machine import machine_of
 from ..emulator.saved import Saved
 from ..errors import EmulatorError, LinkError
+from ..protocol import BoardFacts
 from . import ssh
 from .ssh.process import Process
 
@@ -75,7 +76,7 @@ class Link:
             error.found = "\n".join(filter(None, [error.found, self.emulator.state()]))
             raise
 
-    def learn(self, facts: dict[str, Any]) -> None:
+    def learn(self, facts: BoardFacts) -> None:
         """As over SSH."""
         if self._ssh is not None:
             self._ssh.learn(facts)

@@ -17,15 +17,17 @@ import numpy as np
 import pytest
 
 import harness.agent
-from harness.agent import facts
-from harness.agent.frames import Frame, encode, read_frame
+from harness.agent.frames import encode, read_frame
 from harness.agent.illegal import MARK
 from harness.agent.orphans import identity
+from harness.agent.wire import Limits
 from harness.death import Death
 from harness.deployment import Deployment, Timeouts
 from harness.errors import AgentDied, AgentFailure, AgentTimeout
+from harness.exchange import Reply
 from harness.isa.diagnosis import illegal_instruction
 from harness.links.local import Process
+from tests.support.facts import own_facts
 
 # VFRCZPS, which AMD's Bulldozer had and no other CPU; UDF, which no arm64 has.
 ILLEGAL = {"x86_64": "8fe97880c0", "aarch64": "00000000"}[platform.machine()]
@@ -110,7 +112,7 @@ def load(deployment: Deployment, behaviour: str = "echoes") -> None:
 
 
 def pid_of(deployment: Deployment) -> int:
-    return int(deployment.hello["pid"])
+    return int(deployment.hello.pid)
 
 
 def test_it_infers_many_sets_in_one_call_whatever_libraries_print(start: Start) -> None:
@@ -177,7 +179,7 @@ def test_an_illegal_instruction_is_named_with_what_it_needs(bundle: Path) -> Non
 
 def cause_of_death(pid: int, status: int, said: str) -> Death | None:
     assert status == -signal.SIGILL
-    return illegal_instruction(said, facts.facts([]), {})
+    return illegal_instruction(said, own_facts(), {})
 
 
 def test_a_reply_is_kept_until_the_next_request_shows_that_it_arrived(start: Start, bundle: Path) -> None:
@@ -224,9 +226,9 @@ def test_sets_go_in_calls_that_are_noticed_when_they_hang(start: Start, monkeypa
     calls: list[int] = []
     call = deployment._call
 
-    def counted(header: dict[str, Any], tensors: Sequence[Any], limit_s: float) -> Frame:
+    def counted(header: dict[str, Any], tensors: Sequence[Any], limit_s: float, limits: Limits) -> Reply:
         calls.append(len(tensors) // len(INPUTS))
-        return call(header, tensors, limit_s)
+        return call(header, tensors, limit_s, limits)
 
     monkeypatch.setattr(deployment, "_call", counted)
     assert len(deployment.infer([INPUTS] * 6)) == 6  # 0.4 s each: in one call of the limit of one it would be killed

@@ -12,6 +12,7 @@ from harness.agent.keeper import folders
 from harness.board import open_board
 from harness.device import Device
 from harness.errors import DeploymentError, StorageError
+from harness.protocol.keeper import Cleared
 from tests.support.proxy import FlakyProxy
 from tests.support.sshd import Board, BoardServer
 
@@ -114,7 +115,7 @@ def test_a_full_disk_can_be_cleaned(small: Device, server: BoardServer, tmp_path
         board.put(make_bundle(tmp_path / "large", [20 * MIB]))
     server.run("cat /dev/zero > small/filler")
     with open_board(small) as board:
-        assert board.request("clear")["freed_bytes"] > 20 * MIB
+        assert board.request(Cleared).freed_bytes > 20 * MIB
     assert files_in(server, "small/store") == ["./lock"]
 
 

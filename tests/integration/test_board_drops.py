@@ -19,6 +19,7 @@ from harness.board import hold, keeper, open_board
 from harness.bundle import Bundle
 from harness.device import Device
 from harness.errors import DeviceBusy, DeviceError, LinkError, LinkLost
+from harness.protocol.keeper import Look, Pong
 from tests.support.proxy import FlakyProxy
 from tests.support.sshd import Board, BoardServer
 
@@ -132,7 +133,7 @@ def test_a_second_run_is_told_who_has_the_board(device: Device) -> None:
     with open_board(device) as first:
         with pytest.raises(DeviceBusy) as caught:
             open_board(device, wait_s=0.5)
-        assert first.request("ping") == {}
+        assert first.request(Pong) == Pong()
     error = caught.value
     assert error.what == "device board is in use by another run"
     assert f"run {first.run}" in error.found
@@ -224,7 +225,7 @@ def test_a_board_whose_clock_is_wrong_by_a_year(tmp_path: Path, monkeypatch: pyt
         write_device(tmp_path, server, device=STORE)
         device = read_device(tmp_path)
         with open_board(device) as board:
-            assert abs(board.request("look", store=board.store)["time"] - time.time() - seconds) < 60
+            assert abs(board.request(Look, store=board.store).time - time.time() - seconds) < 60
             board.put(bundle)
             with pytest.raises(DeviceBusy, match=r"\(for \d s\)"):
                 open_board(device)
@@ -310,7 +311,7 @@ def test_another_board_behind_the_same_address_is_an_error(project: Path, proxy:
     bundle = agent_bundle(tmp_path, STAYS)
     with open_board(read_device(project)) as board:
         board.put(bundle)
-        board.facts["serial"] = "10000000deadbeef"
+        board.known = board.facts.model_copy(update={"serial": "10000000deadbeef"})
         proxy.cut()
         with pytest.raises(DeviceError, match="another board answers in place of board"):
             board.start(bundle)
@@ -386,7 +387,7 @@ def test_a_keeper_that_is_stopped_does_not_answer_another_request_late(
         pid = keeper_pid(server)
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(LinkLost):
-            board.request("ping")
+            board.request(Pong)
         with pytest.raises(LinkLost):
-            board.request("look", store=board.store)
+            board.request(Look, store=board.store)
         os.kill(pid, signal.SIGKILL)

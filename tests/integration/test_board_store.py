@@ -204,7 +204,7 @@ def test_a_file_that_is_gone_is_an_error(device: Device, bundle: Bundle) -> None
 
 def test_a_model_that_is_larger_than_the_memory_is_refused(device: Device, bundle: Bundle) -> None:
     with open_board(device) as board:
-        board.facts["memory_mib"] = 1
+        board.known = board.facts.model_copy(update={"memory_mib": 1})
         with pytest.raises(BackendError, match="does not fit into the memory"):
             board.put(bundle)
 

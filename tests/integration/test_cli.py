@@ -16,6 +16,7 @@ from harness.board import open_board
 from harness.cli import cli
 from harness.cli.project import Project
 from harness.device import Device
+from harness.protocol.keeper import Pong
 from tests.support.sshd import Board, BoardServer
 
 
@@ -214,7 +215,7 @@ def test_who_holds_a_device_is_seen_without_disturbing_the_run(desk: Desk, rig: 
         assert doctor.exit_code == 1
         assert "✗ lock" in doctor.stdout
         assert desk("clean", "rig", "--yes").exit_code == 1
-        board.request("ping")
+        board.request(Pong)
     assert "busy" not in desk.state("rig")
 
 

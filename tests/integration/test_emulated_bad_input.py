@@ -25,6 +25,7 @@ from harness.emulator.saved import Saved, find_saved
 from harness.errors import EmulatorError, HostKeyError
 from harness.links import local
 from harness.links.qemu import Link
+from tests.support.facts import own_facts
 
 from .desk import new_key, said
 from .emulated import device, hosted
@@ -268,7 +269,7 @@ def test_an_image_that_was_cut_short_is_built_anew_and_why_is_said(built: list[P
 )
 def test_a_resident_that_does_not_start_is_noted(monkeypatch: pytest.MonkeyPatch, script: str, noted: str) -> None:
     monkeypatch.setattr(prepared, "IMPORT_S", 0.5)
-    found = prepared._started(local.Link(device(name="local")).start(script), lambda line: None, {}, {})
+    found = prepared._started(local.Link(device(name="local")).start(script), lambda line: None, own_facts(), {})
     assert found.startswith(noted)
 
 
@@ -276,4 +277,4 @@ def test_a_resident_that_takes_too_long_makes_no_state(monkeypatch: pytest.Monke
     """Which would last, although another day it may be quicker."""
     monkeypatch.setattr(prepared, "IMPORT_S", 0.2)
     with pytest.raises(EmulatorError, match="takes too long to import a runtime"):
-        prepared._started(local.Link(device(name="local")).start("sleep 600"), lambda line: None, {}, {})
+        prepared._started(local.Link(device(name="local")).start("sleep 600"), lambda line: None, own_facts(), {})

@@ -9,6 +9,7 @@ import pytest
 from harness.bundle.target import Platform
 from harness.bundle.wheels import fetch_wheels
 from harness.isa.wheels import Outlook, outlook
+from tests.support.facts import board_facts
 
 from .conftest import Outcome, Project
 from .test_emulated_run import DIGITS
@@ -16,7 +17,7 @@ from .test_emulated_run import DIGITS
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_cache")]
 
 BOOKWORM = Platform("3.11.2", "aarch64", "glibc-2.36")
-PI4 = {"arch": "aarch64", "cpu": "cortex-a72", "features": "fp asimd evtstrm crc32 cpuid".split()}  # noqa: SIM905
+PI4 = board_facts(cpu="cortex-a72", features="fp asimd evtstrm crc32 cpuid".split())  # noqa: SIM905
 # _mi_options_init of mimalloc, pytorch #174344: what is foreseen is what it dies of.
 INSTRUCTION, PLACE = "ldaddal x22, x22, [x0]", "torch/lib/libc10.so+0x4d0fec"
 BOARD = """

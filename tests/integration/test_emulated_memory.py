@@ -22,7 +22,7 @@ def measured(digits: Digits) -> tuple[dict[str, int], str]:
     for _ in range(INFERENCES):
         digits.answer()
     found = {**load.memory_kib, "peak": live.memory_kib()["peak"]}
-    return found, parent(digits.board, live.hello["pid"])
+    return found, parent(digits.board, live.hello.pid)
 
 
 def parent(board: Board, pid: int) -> str:

@@ -19,12 +19,14 @@ from harness.agent.frames import ITEM_SIZES, Array
 from harness.deployment import Deployment
 from harness.errors import AgentFailure, InputFailure
 from harness.links.local import Process
+from harness.protocol.asked import of_device
 from tests.support.fills import BAD, GOOD, KEPT, Fill, drawn, to_keep
 
 from .runners import BACKENDS, Runners, Value, bits, graph, load, scaled, scripted
 
 PYTHONS_BACKENDS = ("torchscript", "onnxruntime")
 LIMIT_S = 60.0
+MOST_BYTES, MOST_TENSORS = 1 << 28, 1 << 16
 SETS, KEPT_SETS, KEPT_SHAPE = 300, 3, (3, 7)
 KEEP = to_keep(KEPT_SETS, KEPT_SHAPE)
 
@@ -76,7 +78,7 @@ def same(backend: str, folder: Path) -> Path:
 
 def call(deployment: Deployment, operation: str, tensors: Sequence[Array] = (), **more: Any) -> list[Array]:
     """What it answers."""
-    return deployment._call({"op": operation, **more}, tensors, LIMIT_S).tensors
+    return deployment._call({"op": operation, **more}, tensors, LIMIT_S, of_device(MOST_BYTES, MOST_TENSORS)).tensors
 
 
 @pytest.mark.parametrize("flush", [pytest.param(False, id="kept"), pytest.param(True, id="flushed")])

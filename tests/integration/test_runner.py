@@ -173,7 +173,7 @@ def test_threads_are_as_asked(runners: Runners, tmp_path: Path, backend: str) ->
         deployment = runners.start(backend)
         settings = load(deployment, artifact, inputs, threads=threads, interop_threads=2).settings
         assert (settings["threads"], settings["interop_threads"]) == (threads, 2)
-        counts[threads] = len(list(Path(f"/proc/{deployment.hello['pid']}/task").iterdir()))
+        counts[threads] = len(list(Path(f"/proc/{deployment.hello.pid}/task").iterdir()))
     assert counts[3] - counts[1] >= 2
 
 

@@ -18,13 +18,13 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from harness.agent import facts
 from harness.agent.frames import encode, read_frame
 from harness.agent.illegal import MARK
 from harness.agent.orphans import executable, identity
 from harness.deployment import Deployment, Timeouts
 from harness.errors import AgentDied, AgentTimeout
 from harness.isa.diagnosis import illegal_instruction
+from tests.support.facts import own_facts
 
 from .boards import wait_for
 from .runners import (
@@ -81,7 +81,7 @@ def address(library: Path, symbol: str) -> int:
 
 @contextmanager
 def killed_while_it_works(deployment: Deployment, number: int) -> Iterator[None]:
-    pid = int(deployment.hello["pid"])
+    pid = int(deployment.hello.pid)
     idle = ticks(pid)
 
     def kill() -> None:
@@ -131,7 +131,7 @@ def test_an_illegal_instruction_says_where_it_is(
 ) -> None:
     engine = compiled(tmp_path, ENGINE.replace("MAKE", make).replace("AT_START", at_start))
     deployment = runners.start(ONNX, engine=engine)
-    deployment.cause_of_death = lambda pid, status, said: illegal_instruction(said, facts.facts([]), {})
+    deployment.cause_of_death = lambda pid, status, said: illegal_instruction(said, own_facts(), {})
     with pytest.raises(AgentDied) as caught:
         load(deployment, tmp_path)
     where = f"at {engine}+{address(engine, 'here'):#x}" if place == "library" else "in code that was made in memory"
@@ -144,7 +144,7 @@ def test_an_operation_that_never_ends_is_ended_by_its_own_watchdog(runners: Runn
     load(deployment, counting("libtorch", tmp_path), ZERO)
     with pytest.raises(AgentTimeout, match=r"did not answer 'infer' in 1 s(.|\n)*watchdog"):
         deployment.infer([NEVER_ENDING])
-    assert identity(int(deployment.hello["pid"])) is None
+    assert identity(int(deployment.hello.pid)) is None
 
 
 def fed(runners: Runners, content: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -206,7 +206,7 @@ def test_records_that_cannot_be_written_end_it_before_it_says_hello(runners: Run
 
 def test_it_ends_when_its_stdin_ends_and_takes_its_record_with_it(runners: Runners) -> None:
     deployment = runners.start(ONNX, "--run", "this-run")
-    pid = int(deployment.hello["pid"])
+    pid = int(deployment.hello.pid)
     (record,) = (runners.folder / "records").iterdir()
     found = identity(pid)
     assert found is not None
@@ -221,7 +221,7 @@ def test_it_ends_when_its_stdin_ends_and_takes_its_record_with_it(runners: Runne
 
 def test_it_ends_by_itself_when_nothing_is_asked_of_it(runners: Runners) -> None:
     deployment = runners.start(ONNX, "--idle", "0.3")
-    wait_for(lambda: (identity(int(deployment.hello["pid"])) or ("", 0, "Z"))[2] == "Z" or None, 10)
+    wait_for(lambda: (identity(int(deployment.hello.pid)) or ("", 0, "Z"))[2] == "Z" or None, 10)
     with pytest.raises(AgentDied, match=r"exit status 0(.|\n)*nothing was asked for 0\.3 s"):
         deployment.memory_kib()
     assert list((runners.folder / "records").iterdir()) == []

@@ -71,7 +71,7 @@ def put_command(server: BoardServer, text: str) -> None:
 def test_login_shells_that_are_borne_with(board: BoardServer, desk: Desk, bashrc: str) -> None:
     (board.home / ".bashrc").write_text(bashrc)
     opened = open_board(desk.device())
-    assert opened.facts["python"].startswith("3.11")
+    assert opened.facts.python.startswith("3.11")
     opened.close()
 
 
@@ -143,7 +143,7 @@ def test_no_wheel_for_the_board(
 ) -> None:
     device = desk.device(runtime=Runtime(packages=("onnxruntime==1.0", "numpy==1.0")))
     opened = open_board(device)
-    index(desk.folder, monkeypatch, tag.replace("x86_64", opened.facts["arch"]))
+    index(desk.folder, monkeypatch, tag.replace("x86_64", opened.facts.arch))
     with pytest.raises(BackendError, match=what) as caught:
         plan_runtime(device, load_backend("onnxruntime"), opened.facts, lambda line: None)
     assert "loop.toml" in caught.value.where

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.board import keeper, open_board
+from harness.protocol import keeper as answers
 from tests.support.sshd import BoardServer
 
 from .boards import nothing_left, read_device, write_device
@@ -29,5 +30,5 @@ def test_a_board_whose_keeper_was_stopped_is_free_for_the_next_run(
         first.close()
         assert pid in server.processes()
         with open_board(read_device(tmp_path)) as second:
-            assert second.request("ping") == {}
+            second.request(answers.Pong)
             assert pid not in server.processes()

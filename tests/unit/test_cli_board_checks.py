@@ -10,6 +10,9 @@ from harness.cli.board_checks import NAMES, board, condition, python, store
 from harness.cli.report import FAILED, OK, WARNING, Check
 from harness.device import Device, Runtime
 from harness.errors import LinkError, StorageError
+from harness.protocol import parse
+from harness.protocol.keeper import Look
+from tests.support.facts import board_facts, own_state
 
 DEVICE = Device(
     "rig",
@@ -34,12 +37,13 @@ FACTS: dict[str, Any] = {
     "executable": "/usr/bin/python3",
     "governor": ["performance"],
 }
-STATE: dict[str, Any] = {"temperature_mc": [45_000], "throttled_bits": 0}
+STATE: dict[str, Any] = {**own_state().model_dump(mode="json"), "temperature_mc": [45_000], "throttled_bits": 0}
 LOOK: dict[str, Any] = {
     "store": "/home/me/.cache/hilgate",
     "holder": None,
     "entries": 3,
     "damaged": [],
+    "time": 0.0,
     "used_bytes": 5 << 20,
     "free_bytes": 8 << 30,
     "state": STATE,
@@ -50,8 +54,9 @@ WELL = Trial()
 
 
 def checks(facts: dict[str, Any], look: dict[str, Any], behind_s: float = 0.0, trial: Trial = WELL) -> dict[str, Check]:
-    stored = store(DEVICE, look, trial)
-    made = [python(DEVICE, facts), *board(DEVICE, facts), *stored, *condition(facts, look, behind_s)]
+    said, looked = board_facts(**facts), parse(Look, look, to="look", where="a board")
+    stored = store(DEVICE, looked, trial)
+    made = [python(DEVICE, said), *board(DEVICE, said), *stored, *condition(said, looked, behind_s)]
     return {check.name: check for check in made}
 
 
@@ -104,8 +109,8 @@ def test_a_condition_that_is_not_right(name: str, mark: str, differs: dict[str, 
     [
         pytest.param({"swap_total_kib": 0}, id="no swap"),
         pytest.param({"entries": 0, "used_bytes": 0}, id="empty store"),
-        pytest.param({"state": {"temperature_mc": [], "throttled_bits": None}}, id="no sensor"),
-        pytest.param({"state": {"temperature_mc": [-274_000, 0], "throttled_bits": None}}, id="sensors that are off"),
+        pytest.param({"state": {**STATE, "temperature_mc": [], "throttled_bits": None}}, id="no sensor"),
+        pytest.param({"state": {**STATE, "temperature_mc": [-274_000, 0]}}, id="sensors that are off"),
     ],
 )
 def test_what_a_board_does_not_have_is_no_fault(differs: dict[str, Any]) -> None:

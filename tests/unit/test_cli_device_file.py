@@ -13,6 +13,7 @@ from harness.cli.project import Project
 from harness.device import Device
 from harness.errors import DeviceError
 from harness.shipped import DEVICES
+from tests.support.facts import board_facts
 
 PI4: dict[str, Any] = {
     "arch": "aarch64",
@@ -46,10 +47,11 @@ def project(tmp_path: Path) -> Project:
 
 def written(project: Project, facts: dict[str, Any], name: str = "rig") -> tuple[dict[str, Any], Device]:
     """The file's own content, and the device that it makes; it fits the board in any case."""
-    base = base_for(project, name, facts)
-    text = device_text(name, "me@rig", facts, base)
+    said = board_facts(**facts)
+    base = base_for(project, name, said)
+    text = device_text(name, "me@rig", said, base)
     device = check_text(project, name, text, base)
-    check_board(device, facts)
+    check_board(device, said)
     assert device.host == "me@rig"
     return tomllib.loads(text), device
 
@@ -72,7 +74,7 @@ def written(project: Project, facts: dict[str, Any], name: str = "rig") -> tuple
     ],
 )
 def test_known_boards_are_recognised(project: Project, facts: dict[str, Any], base: str | None) -> None:
-    found = base_for(project, "rig", facts)
+    found = base_for(project, "rig", board_facts(**facts))
     assert (found.name if found else None) == base
 
 
@@ -113,7 +115,7 @@ def test_a_device_of_its_familys_name_extends_the_shipped_one(project: Project) 
 
 def test_in_a_clone_the_familys_own_file_is_not_replaced_by_itself() -> None:
     with pytest.raises(DeviceError, match="pi4 is what other devices extend"):
-        base_for(Project(DEVICES), "pi4", PI4)
+        base_for(Project(DEVICES), "pi4", board_facts(**PI4))
 
 
 def test_an_unknown_arm_board_gets_a_whole_file(project: Project) -> None:
@@ -156,7 +158,7 @@ def test_a_boards_name_cannot_break_out_of_the_file(project: Project) -> None:
 )
 def test_a_board_that_no_wheels_are_made_for_is_refused(differs: dict[str, Any]) -> None:
     with pytest.raises(DeviceError, match="hilgate cannot use this board"):
-        check_usable({**PI4, **differs}, "me@rig")
+        check_usable(board_facts(**{**PI4, **differs}), "me@rig")
 
 
 @pytest.mark.parametrize(

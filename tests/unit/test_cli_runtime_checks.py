@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.cli.report import FAILED, WARNING
 from harness.cli.runtime_checks import runtimes
 from harness.device import Device
+from tests.support.facts import board_facts
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_it_is_a_failure_unless_a_run_leaves_it_out(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     device = Device("d", Path("d.toml"), "a machine", "local", None, None, None, None, ("libtorch",), optional)
-    facts: dict[str, Any] = {"arch": "x86_64", "packages": {"torch": "2.13.0"}, "python": "3.11.2"}
+    facts = board_facts(arch="x86_64", packages={"torch": "2.13.0"}, folders={"torch": "/usr/lib"})
     (check,) = runtimes(device, facts, offline=False)
     assert (check.mark, "there is no C++ compiler for it" in check.found) == (mark, True)
     assert ("leaves it out" in check.found) is bool(optional)

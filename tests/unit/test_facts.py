@@ -15,6 +15,7 @@ from harness.board.keeper import BOOT, SHARED, Keeper, sources
 from harness.device import Device, Runtime
 from harness.errors import DeviceError
 from harness.links.local import Link
+from harness.protocol.keeper import Facts
 from tests.support.pythons import PYTHONS
 
 HARNESS = Path(facts.__file__).parents[1]
@@ -153,16 +154,17 @@ def test_the_keeper_runs_from_memory(python: str) -> None:
     device = board(python)
     keeper = Keeper(Link(device), device)
     try:
-        found = keeper.request("facts", packages=["numpy", "no-such-package-of-ours"])
+        found = keeper.request(Facts, packages=["numpy", "no-such-package-of-ours"])
     finally:
         keeper.close()
     here = facts.facts(["numpy"])
-    assert set(found) == {*here, "governor", "boot"}
-    assert found["boot"] == boot_id()
-    assert "no-such-package-of-ours" not in found["packages"]
+    assert set(Facts.model_fields) == {*here, "governor", "boot"}
+    assert found.boot == boot_id()
+    assert "no-such-package-of-ours" not in found.packages
     same = ("arch", "cpu", "features", "memory_mib", "kernel", "libc", "serial")
-    assert {key: found[key] for key in same} == {key: here[key] for key in same}
-    assert Path(found["executable"]).samefile(python)
+    said = found.model_dump(mode="json")
+    assert {key: said[key] for key in same} == {key: here[key] for key in same}
+    assert Path(found.executable).samefile(python)
 
 
 def test_the_keepers_sources_are_all_that_it_imports() -> None:

@@ -11,12 +11,14 @@ import pytest
 from harness.agent.illegal import MARK
 from harness.isa.diagnosis import illegal_instruction
 from harness.links import Channel, stderr_of
+from harness.protocol import BoardFacts
+from tests.support.facts import board_facts
 
 RUNTIME = f"/home/pi/.cache/hilgate/runtimes/{'a18c' * 16}"
 LDADDAL, SDOT, NOP, UDF, NOTHING = "1600f6f8df1240f1", "2094824e", "1f2003d5", "00000000", "ffffffff"
-PI4 = {"arch": "aarch64", "cpu": "cortex-a72", "features": ["fp", "asimd", "crc32", "cpuid"]}
-PI5 = {**PI4, "cpu": "cortex-a76", "features": ["fp", "asimd", "atomics", "asimddp"]}
-PC = {"arch": "x86_64", "cpu": "Intel(R) Xeon(R)", "features": ["sse2", "avx2"]}
+PI4 = board_facts(cpu="cortex-a72", features=["fp", "asimd", "crc32", "cpuid"])
+PI5 = board_facts(cpu="cortex-a76", features=["fp", "asimd", "atomics", "asimddp"])
+PC = board_facts(arch="x86_64", cpu="Intel(R) Xeon(R)", features=["sse2", "avx2"])
 
 
 def said(path: str, offset: int | None, code: str) -> str:
@@ -91,7 +93,7 @@ def said(path: str, offset: int | None, code: str) -> str:
         ),
     ],
 )
-def test_it_names_instruction_place_need_and_cpu(path: str, code: str, facts: dict[str, object], found: str) -> None:
+def test_it_names_instruction_place_need_and_cpu(path: str, code: str, facts: BoardFacts, found: str) -> None:
     death = illegal_instruction(said(path, 0x4D0FEC, code), facts, {"torch": "2.10.0"})
     assert death is not None
     assert death.found == f"killed by SIGILL: illegal instruction {found}"
@@ -120,6 +122,9 @@ def test_a_place_without_an_address_is_named_by_its_file() -> None:
         pytest.param(f"{MARK} {{broken}}\n", id="no-json"),
         pytest.param(f'{MARK} {{"path": 7, "offset": "x", "code": "zz"}}\n', id="other-types"),
         pytest.param(f'{MARK} {{"code": "00"}}\n', id="parts-missing"),
+        pytest.param(f'{MARK} {{"path": "", "offset": -1, "code": "00"}}\n', id="negative-offset"),
+        pytest.param(f'{MARK} {{"path": "", "offset": {2**70}, "code": "00"}}\n', id="offset-over-64-bits"),
+        pytest.param(f'{MARK} {{"path": {"[" * 30000}}}\n', id="nested-too-deep"),
     ],
 )
 def test_where_the_process_did_not_say_it_nothing_is_made_up(stderr: str) -> None:

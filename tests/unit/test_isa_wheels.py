@@ -11,11 +11,13 @@ import pytest
 from harness.cache import cache_folder, file_sha256
 from harness.isa import wheels
 from harness.isa.wheels import Outlook, outlook, scan_wheel
+from harness.protocol import BoardFacts
 
 from ..support.assembled import assemble, constructor, function, table
+from ..support.facts import board_facts
 
-PI4 = {"arch": "aarch64", "cpu": "cortex-a72", "features": ["fp", "asimd", "crc32"]}
-PI5 = {"arch": "aarch64", "cpu": "cortex-a76", "features": ["fp", "asimd", "crc32", "atomics", "asimddp"]}
+PI4 = board_facts(cpu="cortex-a72", features=["fp", "asimd", "crc32"])
+PI5 = board_facts(cpu="cortex-a76", features=["fp", "asimd", "crc32", "atomics", "asimddp"])
 AT_LOAD = function("f", "nop;ldaddal x1, x1, [x0];ret") + constructor("f")
 DISPATCHED = function("f", "sdot v0.4s, v1.16b, v2.16b;ret") + table("f")
 
@@ -36,7 +38,7 @@ def wheel(folder: Path, name: str, files: Mapping[str, bytes]) -> tuple[Path, st
     return path, file_sha256(path)
 
 
-def outlook_of(one: tuple[Path, str], facts: Mapping[str, object]) -> Outlook:
+def outlook_of(one: tuple[Path, str], facts: BoardFacts) -> Outlook:
     return outlook([one], facts, {"torch": "1.0"})
 
 
@@ -58,7 +60,7 @@ def test_what_runs_at_load_and_the_cpu_lacks_is_a_warning(tmp_path: Path) -> Non
     ],
 )
 def test_all_else_is_none_and_what_cannot_be_told_is_said(
-    tmp_path: Path, source: str, facts: Mapping[str, object], untold: Mapping[str, object]
+    tmp_path: Path, source: str, facts: BoardFacts, untold: Mapping[str, object]
 ) -> None:
     found = outlook_of(wheel(tmp_path, "a", {"a/b.so.1": assemble(tmp_path, source)}), facts)
     assert found.warnings == ()
@@ -69,11 +71,11 @@ def test_all_else_is_none_and_what_cannot_be_told_is_said(
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        pytest.param({**PI4, "arch": "x86_64"}, "only aarch64's instructions are looked at; found x86_64", id="x86"),
-        pytest.param({**PI4, "features": []}, "the board's kernel lists no features of its CPU", id="no-features"),
+        pytest.param(board_facts(arch="x86_64"), "only aarch64's instructions are looked at; found x86_64", id="x86"),
+        pytest.param(board_facts(features=[]), "the board's kernel lists no features of its CPU", id="no-features"),
     ],
 )
-def test_where_nothing_can_be_told_nothing_is(tmp_path: Path, facts: Mapping[str, object], why: str) -> None:
+def test_where_nothing_can_be_told_nothing_is(tmp_path: Path, facts: BoardFacts, why: str) -> None:
     assert outlook([(tmp_path / "no.whl", "")], facts, {}) == Outlook((), {"not_done": why})
 
 

@@ -18,6 +18,7 @@ from harness.board.keeper import Keeper
 from harness.device import Device
 from harness.links import ChannelClosed
 from harness.links.local import Link, Process
+from harness.protocol.keeper import Facts
 
 Start = Callable[[str], Process]
 
@@ -127,5 +128,5 @@ def test_a_greeting_in_any_encoding_does_not_stop_the_keeper(tmp_path: Path) -> 
     link = Link(device)
     link.python = str(python)
     keeper = Keeper(link, device)
-    assert keeper.request("facts", packages=["numpy"])["packages"]["numpy"]
+    assert keeper.request(Facts, packages=["numpy"]).packages["numpy"]
     keeper.close()

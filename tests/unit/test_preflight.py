@@ -11,6 +11,7 @@ import pytest
 from harness import Input, Model
 from harness.board.preflight import check_inputs
 from harness.errors import ModelError
+from tests.support.facts import board_facts
 
 MIB = 1 << 20
 OWN_MIB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
@@ -40,10 +41,10 @@ def test_inputs_without_room_are_refused_before_they_are_made(
 ) -> None:
     one = model(measure=measure)
     if not said:
-        check_inputs(DEVICE, one, {"memory_mib": memory_mib}, 4)
+        check_inputs(DEVICE, one, board_facts(memory_mib=memory_mib), 4)
         return
     with pytest.raises(ModelError) as caught:
-        check_inputs(DEVICE, one, {"memory_mib": memory_mib}, 4)
+        check_inputs(DEVICE, one, board_facts(memory_mib=memory_mib), 4)
     assert said in caught.value.what
     assert f"at rows = {one.measure['rows']}" in caught.value.found
     assert "measure={…}" in caught.value.hint

@@ -34,6 +34,7 @@ from harness.parity.comparison import Expected
 from harness.parity.replay import write_replay
 from harness.printable import printable_lines
 from harness.progress import ProgressBars
+from harness.protocol import BoardFacts
 from harness.report.pytest_report import InternalErrors, make_printable
 from harness.report.terminal import render
 from tests.unit.test_printable import hidden
@@ -120,8 +121,15 @@ def test_a_command_line_is_quoted_as_it_may_be_shown(words: list[str]) -> None:
 
 def test_a_device_file_has_a_boards_words_as_data() -> None:
     cpu = 'x"\nhost = "elsewhere"\x1b[2J\u202e\x7f\U000e0041\ud800é'
-    facts = {"board": "", "cpu": cpu, "cores": 4, "arch": "aarch64", "libc": "glibc-2.36", "python": "3.11.2"}
-    text = device_text("rig", "pi@rig", {**facts, "memory_mib": 2048}, None)
+    facts: dict[str, Any] = {
+        "board": "",
+        "cpu": cpu,
+        "cores": 4,
+        "arch": "aarch64",
+        "libc": "glibc-2.36",
+        "python": "3.11.2",
+    }
+    text = device_text("rig", "pi@rig", BoardFacts.model_construct(**facts, memory_mib=2048), None)
     text.encode()
     assert hidden(text) <= {"\n"}
     device = tomllib.loads(text)["device"]

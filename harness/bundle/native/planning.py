@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from ...backends import Native
 from ...device import Device
 from ...errors import BackendError
+from ...protocol import Target
 from ..archive import Archive
 from ..runtime import Runner, Runtime
 from ..wheels import Platform, Wheel, fetch_wheels
@@ -27,12 +28,12 @@ FOLDER = "runtime"
 STUB = "libtorch.so"
 
 
-def compiler_for(device: Device, facts: Mapping[str, Any], say: Say) -> Compiler:
+def compiler_for(device: Device, facts: Target, say: Say) -> Compiler:
     """The compiler for a device: looked for before anything is downloaded.
 
     Raises: as find_compiler.
     """
-    return find_compiler(facts["arch"], say, board=device.link != "local")
+    return find_compiler(facts.arch, say, board=device.link != "local")
 
 
 def shipped(
@@ -41,7 +42,7 @@ def shipped(
     package: str,
     wheels: Sequence[Wheel],
     compiler: Compiler,
-    facts: Mapping[str, Any],
+    facts: Target,
     say: Say,
     imports: Sequence[str] = (),
 ) -> Runtime:
@@ -79,20 +80,20 @@ def shipped(
 
 
 def installed(
-    device: Device, native: Native, package: str, facts: Mapping[str, Any], say: Say, imports: Sequence[str] = ()
+    device: Device, native: Native, package: str, facts: Target, say: Say, imports: Sequence[str] = ()
 ) -> Runtime:
     """A runner for the libraries of a package that is installed on the device.
 
     Raises: as shipped; and BackendError: there is no wheel with the headers of that version.
     """
     compiler = compiler_for(device, facts, say)
-    version, folder = facts["packages"][package], facts["folders"][package]
+    version, folder = facts.packages[package], facts.folders[package]
     if device.link == "local":
         sdk = Sdk.installed(Path(folder), package, version)
     else:
         requirement = f"{package}=={version.partition('+')[0]}"
-        platform = Platform(facts["python"], facts["arch"], facts["libc"])
-        where = f"{package} {version} in {facts['executable']} on {device.name}"
+        platform = Platform(facts.python, facts.arch, facts.libc)
+        where = f"{package} {version} in {facts.executable} on {device.name}"
         wheels = fetch_wheels([requirement], [requirement], platform, where=where, say=say)
         sdk = Sdk.of_wheel(next(one for one in wheels if one.name == package))
     runner = _runner(device, native, sdk, compiler, facts, say)
@@ -105,7 +106,7 @@ def installed(
     return Runtime(described, {package: version}, (runner,), runner=_paths(library), operators=opened)
 
 
-def _installed_operators(device: Device, imports: Sequence[str], facts: Mapping[str, Any], say: Say) -> list[str]:
+def _installed_operators(device: Device, imports: Sequence[str], facts: Target, say: Say) -> list[str]:
     """Find the libraries of modules that are installed on a device, by their paths there.
 
     Of a board's the host sees no file: the wheel of the same version tells which they are.
@@ -113,13 +114,13 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Mapping[
     Raises:
         BackendError: there is no such module, or none of its libraries can be opened without Python.
     """
-    where = f"{facts['executable']} on {device.name}"
+    where = f"{facts.executable} on {device.name}"
     if device.link == "local":
         return of_folders(_module_places, imports, where)
     found: list[str] = []
     for name in imports:
         package = canonicalize_name(name.partition(".")[0])
-        if package not in facts["packages"]:
+        if package not in facts.packages:
             raise BackendError(
                 f"there is no package of the module {name}, which the model file imports for its operators",
                 wanted=f"{package} installed there",
@@ -127,10 +128,10 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Mapping[
                 where=where,
                 hint="install it there; or have the runtime shipped, where it is found by what is in its wheels",
             )
-        requirement = f"{package}=={facts['packages'][package].partition('+')[0]}"
-        platform = Platform(facts["python"], facts["arch"], facts["libc"])
+        requirement = f"{package}=={facts.packages[package].partition('+')[0]}"
+        platform = Platform(facts.python, facts.arch, facts.libc)
         wheels = fetch_wheels([requirement], [requirement], platform, where=where, say=say)
-        folder = facts["folders"][package]
+        folder = facts.folders[package]
         found += [f"{folder}/{path}" for path in of_wheels(wheels, [name], where)]
     return found
 
@@ -145,12 +146,10 @@ def _module_places(name: str) -> list[Path]:
     return [Path(spec.origin)] if spec.origin else []
 
 
-def _runner(
-    device: Device, native: Native, sdk: Sdk, compiler: Compiler, facts: Mapping[str, Any], say: Say
-) -> Archive:
+def _runner(device: Device, native: Native, sdk: Sdk, compiler: Compiler, facts: Target, say: Say) -> Archive:
     headers = provide_headers(say, onnxruntime=not native.includes)
     runner = provide_runner(native, sdk, headers, compiler, say)
-    check_glibc(runner, facts["arch"], facts["libc"], f"{device.name} ({device.path})")
+    check_glibc(runner, facts.arch, facts.libc, f"{device.name} ({device.path})")
     return runner
 
 

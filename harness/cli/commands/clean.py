@@ -19,6 +19,7 @@ def command(project: Project, name: str, yes: bool, wait: float) -> None:
     from ...board import open_board
     from ...errors import DeviceError
     from ...printable import printable
+    from ...protocol import keeper as answers
     from ..text import say, size
 
     device = project.device(name)
@@ -27,7 +28,7 @@ def command(project: Project, name: str, yes: bool, wait: float) -> None:
         raise DeviceError(what, hint="its image and its saved state are on this machine: hilgate image remove")
     with closing(open_board(device, wait_s=wait, say=say)) as board:
         if not yes:
-            used = size(board.request("look", store=board.store)["used_bytes"])
+            used = size(board.request(answers.Look, store=board.store).used_bytes)
             click.confirm(printable(f"Remove {board.store} on {name} ({board.link.where}), {used}?"), abort=True)
-        freed = board.request("clear")["freed_bytes"]
+        freed = board.request(answers.Cleared).freed_bytes
     say(f"{size(freed)} freed on {name}")

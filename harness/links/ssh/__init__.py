@@ -18,6 +18,7 @@ import paramiko
 
 from ...device import Device
 from ...errors import LinkError, LinkLost
+from ...protocol import BoardFacts
 from .connection import CHANNEL_TIMEOUT_S, connect
 from .process import Process, shell_command
 from .route import Route
@@ -89,9 +90,9 @@ class Link:
             raise LinkLost("the connection dropped", where=self.where)
         return route.transport
 
-    def learn(self, facts: dict[str, Any]) -> None:
+    def learn(self, facts: BoardFacts) -> None:
         """Whether the board's CPU has instructions for AES decides what is sent in which cipher."""
-        self._aes = "aes" in facts["features"]
+        self._aes = "aes" in facts.features
 
     def abort(self) -> None:
         """Close the sockets under everything: whoever waits for them is told at once."""

@@ -28,6 +28,7 @@ REKEY_TIMEOUT_S = 120.0
 KEEPALIVE_S = 15
 # Sent data that is not acknowledged for so long ends the connection; the kernel's own patience is a quarter of an hour.
 TCP_USER_TIMEOUT_MS = 20_000
+FOUND_CHARACTERS = 2000
 
 # With AES in hardware GCM needs no second pass for a hash; without (a Pi 4) counter mode is the cheaper one. paramiko
 # has no ChaCha20. Measured in benchmarks/board_upload.
@@ -118,7 +119,7 @@ def _explained(error: Exception, way: Route, subject: str, device: Device, waite
     """
     hop = way.last
     what, by_hand = f"{subject} cannot be reached", f"try it by hand: ssh {_words(hop)}"
-    found = f"{type(error).__name__}: {error}"
+    found = f"{type(error).__name__}: {error}"[:FOUND_CHARACTERS]  # another program's greeting stands in it, whole
     if isinstance(error, socket.gaierror):
         what, hint = f"{what}: the name does not resolve", "name an address, or a host of ~/.ssh/config"
     elif isinstance(error, Refused):

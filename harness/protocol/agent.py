@@ -1,0 +1,131 @@
+"""What the agent answers, operation by operation; the C++ runners, its twins, answer alike.
+
+Durations are nanoseconds by the device's own clock, memory is in KiB. Whether well-formed measurements are possible at
+all (a peak below an earlier one, a sum that is longer than the call) is judged where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from .fields import Answer, Count, Kib, Many, Name, Names, Nanoseconds, Number, Pid, Reason, Story, Table, Text, Whole
+from .state import DeviceState
+
+A = TypeVar("A", bound=Answer)
+
+Setting = bool | Whole | Number | Text | Names
+
+
+class Hello(Answer):
+    """The first frame."""
+
+    hello: Annotated[Literal["hilgate"], Field(description='the greeting of our agent, "hilgate"')]
+    pid: Pid
+
+
+class Refusal(Answer):
+    """An operation failed. ``input``: what was to be its input could not be made, and nobody asked the model."""
+
+    error: Reason
+    traceback: Story = ""
+    input: bool = Field(False, description="true or false")
+
+
+class Done(Answer):
+    """What every operation answers. ``written``: the inputs that the model was seen to write into, if it was."""
+
+    elapsed_ns: Nanoseconds
+    written: Names | None = Field(None, description="a list of inputs' names")
+
+
+class LoadMemory(Answer):
+    """The peak resident set after each step of loading."""
+
+    before_runtime: Kib
+    runtime: Kib
+    model: Kib
+    first: Kib
+
+
+class Loaded(Done):
+    """See Operations.op_load in harness.agent.operations."""
+
+    load_ns: Nanoseconds
+    first_ns: Nanoseconds
+    memory_kib: LoadMemory = Field(description="a table of the peaks before_runtime, runtime, model, first")
+    outputs: Many[Name]
+    runtime: Table[Text]
+    settings: Table[Setting]
+
+
+class Inferred(Done):
+    """See op_infer."""
+
+    inference_ns: Nanoseconds
+
+
+class WarmedUp(Done):
+    """See op_warm_up."""
+
+    iterations: Count
+    settled: Annotated[bool, Field(description="true or false")]
+    median_ns: Nanoseconds
+    making_ns: Nanoseconds
+
+
+class Measured(Done):
+    """See op_measure."""
+
+    before: DeviceState = Field(description="the device's state, a table")
+    after: DeviceState = Field(description="the device's state, a table")
+    making_ns: Nanoseconds
+    untimed: Count
+
+
+class Operator(Answer):
+    """One operator of a profile: what it costs an inference."""
+
+    operator: Name
+    name: Name
+    calls: Number
+    ns: Number
+
+
+class Profiled(Done):
+    """See op_profile."""
+
+    operators: Many[Operator]
+
+
+class ProcessMemory(Answer):
+    """See harness.agent.telemetry.memory_kib."""
+
+    peak: Kib
+    resident: Kib
+    swapped: Kib
+
+
+class Memory(Done):
+    """See op_memory."""
+
+    memory_kib: ProcessMemory = Field(description="a table of peak, resident, swapped")
+
+
+ANSWERS: Mapping[str, type[Done]] = {
+    "load": Loaded,
+    "infer": Inferred,
+    "warm_up": WarmedUp,
+    "measure": Measured,
+    "profile": Profiled,
+    "memory": Memory,
+    "keep": Done,
+    "echo": Done,
+}
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    """A record in JSON's own types, as evidence keeps it; what was not said is left out."""
+    return answer.model_dump(mode="json", exclude_unset=True)

@@ -1,0 +1,18 @@
+"""The state of a device, as harness.agent.telemetry reads it."""
+
+from __future__ import annotations
+
+from .fields import Answer, Few, Whole, Word
+
+
+class DeviceState(Answer):
+    """What makes a measurement valid or not; see harness.agent.telemetry.state."""
+
+    boot: Word
+    governor: Few[Word]
+    frequency_khz: Few[Whole]
+    temperature_mc: Few[Whole]
+    throttled_bits: Whole | None
+    throttle_events: Whole
+    swapped_pages: Whole
+    swapped_kib: Whole
