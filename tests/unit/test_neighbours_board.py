@@ -24,6 +24,7 @@ from harness.board import open_board
 from harness.board.hold import _busy
 from harness.device import Device
 from harness.errors import StorageError
+from harness.protocol.keeper import Holder
 from tests.support.namespaces import require_namespaces
 from tests.support.second_user import as_user, process_of, second_uid, shared_folder
 
@@ -234,7 +235,7 @@ def test_a_run_is_told_whose_process_holds_the_board(shared: Path, path: str, th
     board = Device("pi", shared / "pi.toml", "", "ssh", "pi", None, None, None, ("torchscript",))
     with process_of(them, lambda: hold_silently(path)) as pid:
         reply = Keeper().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
-        said = str(_busy(board, "~/store", reply["busy"], 5.0))
+        said = str(_busy(board, "~/store", Holder.model_validate(reply["busy"]), 5.0))
     assert f"held by uid {them}, pid {pid}; waited 5 s for it\n" in said
     assert f"{path} there" in said
     assert f"sudo kill {pid}" in said

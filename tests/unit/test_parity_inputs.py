@@ -225,8 +225,10 @@ def test_no_input_comes_twice_before_anything_is_drawn() -> None:
 
 def test_a_recipe_says_what_it_is() -> None:
     fills = (Fill("uniform", 0.5, 3, ((0.25, math.nan),)), Fill("constant", 2**53 + 1))
-    assert str(Recipe({"n": 2, "m": 3}, fills)) == (
-        "n=2, m=3; uniform (seed 3, element nan at 0.25 of the array); constant (value 9007199254740993)"
+    inputs = [Input("x", shape=("n",)), Input("count", ("m",), "int64", min_value=0, max_value=2**60)]
+    space = InputSpace(declared(inputs, {"n": (1, 2), "m": (1, 3)}))
+    assert space.told(Recipe({"n": 2, "m": 3}, fills)) == (
+        "n = 2, m = 3; x: uniform (seed 3, element nan at 0.25 of the array); count: constant (value 9007199254740993)"
     )
 
 
