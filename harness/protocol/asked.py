@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..agent.frames import ALIGNMENT, Array
-from ..agent.wire import MAX_HEADER_OF_DEVICE, Limits
+from ..agent.wire import MAX_HEADER_OF_DEVICE, MAX_PAYLOAD, Limits
 
 # Beside what is known. A hostile answer may take 300 MiB more than a normal one (issue 17); the rest is for copies.
 SLACK = 192 << 20
@@ -30,7 +30,7 @@ KEPT = (1 << 26) + 2 * MAX_HEADER_OF_DEVICE
 
 def of_device(payload: int = 0, tensors: int = 0) -> Limits:
     """Limits of a reply with so many bytes and tensors at most."""
-    return Limits(MAX_HEADER_OF_DEVICE, payload, tensors, strict=True)
+    return Limits(MAX_HEADER_OF_DEVICE, min(payload, MAX_PAYLOAD), tensors, strict=True)
 
 
 NOTHING = of_device()

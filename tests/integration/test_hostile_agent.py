@@ -169,6 +169,15 @@ def test_what_does_not_end_is_ended(
     caught(start, (ProtocolError, AgentTimeout))
 
 
+def test_a_search_is_not_over_sooner_for_what_the_device_says_it_took(
+    start: Callable[[], Deployment], hostile: HostileProgram
+) -> None:
+    hostile.lie("agent", "infer", set=["elapsed_ns"], to=1 << 62)
+    deployment = start()
+    use(deployment)
+    assert deployment.device_time.busy_s < TIMEOUTS.load_s
+
+
 def test_stderr_without_an_end_costs_no_answer(start: Callable[[], Deployment], hostile: HostileProgram) -> None:
     hostile.lie("agent", "load", endless="stderr")
     with peak_growth() as grown:

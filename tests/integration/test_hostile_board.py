@@ -17,7 +17,7 @@ from harness.protocol import keeper as answers
 from tests.integration.boards import MIB, make_bundle
 from tests.integration.conftest import Project
 from tests.integration.desk import Desk
-from tests.support.hostile import HostileProgram, peak_growth
+from tests.support.hostile import HostileProgram, assert_plain, peak_growth
 from tests.support.sshd import BoardServer
 
 REAL = "/usr/bin/python3"
@@ -153,5 +153,6 @@ def test_a_run_on_it_ends_with_the_field_named_and_without_a_pass(
     assert outcome.status != 0
     assert "INTERNALERROR" not in outcome.output
     assert named in outcome.output
+    assert_plain(outcome.output)
     verdicts = [check["verdict"] for cell in outcome.evidence["cells"] for check in cell["checks"]]
     assert "PASS" not in verdicts
