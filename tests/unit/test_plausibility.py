@@ -15,6 +15,7 @@ from harness.deployment import LoadReport
 from harness.finding import Finding
 from harness.limits import Limit
 from harness.measure import plausibility
+from harness.measure.instructions import refused
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
 from harness.measure.load_time import load_time
 from harness.measure.memory import memory_peak
@@ -290,6 +291,15 @@ def test_where_the_link_was_lost_before_anything_was_timed_the_reason_is_the_lin
     assert check.verdict is Verdict.INCONCLUSIVE
     assert "no route to host" in check.reason
     assert len(published(measured, limit)[0]) == 0
+
+
+@pytest.mark.parametrize("durations", [np.zeros(9, np.int64), np.full(9, -5), np.full(9, 1 << 62), np.empty(0)])
+def test_counted_instructions_that_cannot_be_are_no_count(durations: Array) -> None:
+    report = changed(with_call(host_s=INFINITE), Report(9))
+    report.durations = durations
+    check = judge(refused(report.reason()), [Limit("instructions_per_inference", 1e30, "here")])
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert check.reason.startswith("the device's report is impossible: wanted ")
 
 
 def test_what_cannot_be_is_no_benchmark() -> None:
