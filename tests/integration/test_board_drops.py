@@ -107,7 +107,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def agent_bundle(folder: Path, agent: str) -> Bundle:
     """A bundle whose agent is this program, with the real agent's record keeping."""
-    return make_bundle(folder / "bundle", [1000], agent=agent, shared=("orphans", "facts"))
+    return make_bundle(folder / "bundle", [1000], agent=agent, shared=("orphans", "facts", "private"))
 
 
 def started(board: OpenBoard, bundle: Bundle) -> object:
