@@ -96,6 +96,10 @@ class StorageError(HilgateError):
     """A folder of ours cannot be written."""
 
 
+class DeviceStorageError(StorageError):
+    """A device's disk is full, read-only or damaged, or its store cannot be written: that says nothing of the model."""
+
+
 class EmulatorError(HilgateError):
     """An emulated board cannot be built or started: a program is missing, an image damaged, the guest did not boot."""
 

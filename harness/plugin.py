@@ -23,7 +23,7 @@ from .cache import storage_errors
 from .cell import Cell
 from .checks import Verdict
 from .command_line import restart_if_misread
-from .errors import DeviceError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
+from .errors import DeviceError, DeviceStorageError, EmulatorError, HilgateError, LinkError, LinkLost, StorageError
 from .evidence import FILE, JUNIT, Evidence
 from .options import WITH_VALUES, add_options, read_options
 from .plan import check_baselines, close_processes, plan_cells
@@ -218,7 +218,9 @@ def pytest_runtest_makereport(
         with contextlib.suppress(StorageError):
             run.give_up(cell.device, error)
         return report
-    if isinstance(error, LinkLost):  # it says nothing of the model: what was being checked stays open
+    if isinstance(
+        error, (LinkLost, DeviceStorageError)
+    ):  # it says nothing of the model: what was being checked stays open
         report.longrepr = str(error)
         with contextlib.suppress(StorageError):
             run.evidence.add_interruption(cell, str(error))

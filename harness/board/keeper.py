@@ -15,7 +15,15 @@ from typing import Any
 
 from ..agent.wire import FrameError, pack_head, read_head
 from ..device import Device
-from ..errors import DeploymentError, DeviceError, LinkError, LinkLost, ProtocolError, StorageError
+from ..errors import (
+    DeploymentError,
+    DeviceError,
+    DeviceStorageError,
+    LinkError,
+    LinkLost,
+    ProtocolError,
+    StorageError,
+)
 from ..links import GREETING_ALLOWED, Channel, ChannelClosed, LinkType, stderr_of
 
 AGENT = Path(__file__).parents[1] / "agent"
@@ -266,7 +274,7 @@ class Keeper:
             if reply.get("errno") in (errno.ENOSPC, errno.EDQUOT):
                 hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; or {hint}"
                 found += f"; {free / 2**20:.0f} MiB free" if free is not None else ""
-            return StorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
+            return DeviceStorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
         error = DeploymentError(f"{operation} failed on the device", found=reply["error"], where=where)
         error.add_note("on the device:\n" + reply.get("traceback", ""))
         return error
