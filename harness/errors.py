@@ -8,6 +8,7 @@
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           a folder of ours cannot be written (disk full, no permission)
+    │   └── DeviceStorageError that folder is on a device
     ├── DamagedError           a stored file is no longer what was stored, on a device or here
     ├── EmulatorError          an emulated board cannot be built or started
     ├── LinkError              the device cannot be reached, or a program not started there
@@ -108,6 +109,10 @@ class DamagedError(HilgateError):
     """A stored file is no longer what was stored: what was measured or answered with it says nothing of the model."""
 
 
+class DeviceStorageError(StorageError):
+    """A device's disk is full, read-only or damaged, or its store cannot be written: that says nothing of the model."""
+
+
 class EmulatorError(HilgateError):
     """An emulated board cannot be built or started: a program is missing, an image damaged, the guest did not boot."""
 
@@ -176,4 +181,12 @@ class AgentFailure(DeploymentError):
 
 
 # What ends a check, and says nothing of the model: it stays open, for neither was anything measured (issue 17).
-UNDECIDED = (LinkLost, AgentSilent, ProtocolError, ImpossibleReport, InputFailure)
+UNDECIDED = (
+    LinkLost,
+    DeviceStorageError,
+    DamagedError,
+    AgentSilent,
+    ProtocolError,
+    ImpossibleReport,
+    InputFailure,
+)

@@ -25,7 +25,6 @@ from .checks import Verdict
 from .command_line import restart_if_misread
 from .errors import (
     UNDECIDED,
-    DamagedError,
     DeploymentError,
     DeviceError,
     EmulatorError,
@@ -244,9 +243,9 @@ def _explain(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         with contextlib.suppress(StorageError):
             run.give_up(cell.device, error)
         return
-    if isinstance(error, DeploymentError) and not isinstance(error, DamagedError):
+    if isinstance(error, DeploymentError):
         error = run.stored.explained(cell, error)
-    if isinstance(error, (*UNDECIDED, DamagedError)):  # says nothing of the model: what was being checked stays open
+    if isinstance(error, UNDECIDED):  # says nothing of the model: what was being checked stays open
         report.longrepr = _told(error, run.evidence[cell].interruptions)
         noted = error.found in run.evidence[cell].notes
         with contextlib.suppress(StorageError):

@@ -15,7 +15,15 @@ from typing import Any, TypeVar
 from ..agent.private import WANTED
 from ..agent.wire import FrameError, Limits, pack_head, read_head
 from ..device import Device
-from ..errors import DeploymentError, DeviceError, LinkError, LinkLost, ProtocolError, StorageError
+from ..errors import (
+    DeploymentError,
+    DeviceError,
+    DeviceStorageError,
+    LinkError,
+    LinkLost,
+    ProtocolError,
+    StorageError,
+)
 from ..links import GREETING_ALLOWED, Channel, ChannelClosed, LinkType, stderr_of
 from ..protocol import keeper as answers
 from ..protocol import parse
@@ -304,7 +312,7 @@ class Keeper:
             if reply.errno in (errno.ENOSPC, errno.EDQUOT):
                 hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; or {hint}"
                 found += f"; {free / 2**20:.0f} MiB free" if free is not None else ""
-            return StorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
+            return DeviceStorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
         error = DeploymentError(f"{operation} failed on the device", found=reply.error, where=where)
         error.add_note("on the device:\n" + reply.traceback)
         return error
