@@ -301,7 +301,7 @@ class Keeper:
         if reply.repair:
             what = f"other users of {self.device.name} could interfere with a run there"
             hint = f"there: {reply.repair}" + (f"; or {ANOTHER_FOLDER}" if reply.wanted == WANTED else "")
-            return StorageError(what, wanted=reply.wanted, found=reply.error, where=where, hint=hint)
+            return DeviceStorageError(what, wanted=reply.wanted, found=reply.error, where=where, hint=hint)
         if reply.no_home:
             what = f"the home folder of the user who logs in is not on {self.device.name}"
         if operation not in ("open", "try") and reply.errno == errno.ENOENT:
