@@ -103,7 +103,8 @@ def _no_host(host: str, found: str = "") -> InputError:
     _, colon, port = host.rpartition(":")
     found = found or (f"the port {port!r}" if colon and host.count(":") == 1 else "")
     wanted = f"[USER@]HOST[:PORT], a port from 1 to {LARGEST_PORT}, or a name of ~/.ssh/config"
-    return InputError(f"{host!r} is not a host", wanted=wanted, found=found or repr(host))
+    hint = "look at the device's host, or at what was typed"
+    return InputError(f"{host!r} is not a host", wanted=wanted, found=found or repr(host), hint=hint)
 
 
 def not_understood(host: str, found: str, config: Path | None = None, hint: str = "") -> InputError:
