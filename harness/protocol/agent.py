@@ -81,7 +81,9 @@ class Measured(Done):
 
     before: DeviceState = Field(description="the device's state, a table")
     after: DeviceState = Field(description="the device's state, a table")
+    loop_ns: Nanoseconds
     making_ns: Nanoseconds
+    untimed_ns: Nanoseconds
     untimed: Count
 
 
