@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from .fields import Answer, Count, Few, Mib, Package, Path, Text, Token, Word, bounded_table
+from .fields import Answer, Count, Few, Libc, Mib, Package, Path, PythonVersion, Text, Token, Word, bounded_table
 
 PACKAGES = 1 << 14
 
@@ -25,8 +25,8 @@ class Target(Answer):
     """
 
     arch: Token
-    python: Token
-    libc: Word
+    python: PythonVersion
+    libc: Libc
     executable: str = ""
     packages: Annotated[dict[Package, Token], *bounded_table(PACKAGES)] = Field({})
     folders: Annotated[dict[Package, Path], *bounded_table(PACKAGES)] = Field({})

@@ -56,6 +56,11 @@ _PATH = re.compile("^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,4096}\\Z")
 Path = Annotated[str, Field(pattern=_PATH, description="a path of at most 4096 characters, none of them a control")]
 _TOKEN = re.compile(r"^[0-9A-Za-z.!+~_-]{1,64}\Z")
 Token = Annotated[str, Field(pattern=_TOKEN, description="1 to 64 letters, digits and signs of . ! + ~ _ -")]
+# Versions are counted through, to tell which wheels fit: their numbers have few digits.
+_PYTHON = re.compile(r"^[0-9]{1,2}(\.[0-9]{1,4}){1,2}([A-Za-z+~_-][0-9A-Za-z.+~_-]{0,31})?\Z")
+PythonVersion = Annotated[str, Field(pattern=_PYTHON, description='a version of Python, such as "3.11.2"')]
+_LIBC = re.compile(r"^([A-Za-z]{1,16}(-[0-9]{1,3}(\.[0-9]{1,4}){0,3})?)?\Z")
+Libc = Annotated[str, Field(pattern=_LIBC, description='a C library and its version, such as "glibc-2.36", or ""')]
 _PACKAGE = re.compile(r"^[0-9a-z]([0-9a-z-]*[0-9a-z])?\Z")
 Package = Annotated[str, Field(pattern=_PACKAGE, max_length=128, description="a package's name")]
 _SHA256 = re.compile(r"^[0-9a-f]{64}\Z")

@@ -20,6 +20,7 @@ from harness.death import describe_status
 from harness.errors import ProtocolError
 from harness.protocol import Answer, agent, keeper, parse
 from harness.protocol.asked import NOTHING, SLACK, Outputs, first_limits, of_device
+from tests.support.facts import board_facts
 from tests.support.hostile import VALUES, Mutation, mutations, nested
 
 STATE = telemetry.state()
@@ -218,6 +219,33 @@ def test_larger_inputs_may_give_more_and_nothing_is_known_of_the_first() -> None
 def test_an_account_of_other_files_than_were_offered_is_refused(have: Mapping[str, int | None]) -> None:
     with pytest.raises(ProtocolError, match="'have"):
         _check_have(have, {SHA: 10}, "a board")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("libc", "glibc-2.36", id="glibc"),
+        pytest.param("libc", "glibc-2.36.9000", id="glibc-before-its-release"),
+        pytest.param("libc", "", id="musl"),
+        pytest.param("python", "3.13.0rc1", id="python-before-its-release"),
+        pytest.param("python", "3.11.2+", id="python-of-a-checkout"),
+    ],
+)
+def test_versions_that_boards_have_are_versions(field: str, value: str) -> None:
+    assert getattr(board_facts(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("libc", "glibc-2.9999999999", id="a-glibc-of-ten-digits"),
+        pytest.param("python", "3.9999999999", id="a-python-of-ten-digits"),
+        pytest.param("python", "3", id="a-python-of-one-number"),
+    ],
+)
+def test_versions_that_would_be_counted_through_for_ever_are_none(field: str, value: str) -> None:
+    with pytest.raises(ProtocolError, match=f"'{field}'"):
+        board_facts(**{field: value})
 
 
 def test_any_signal_has_a_name() -> None:
