@@ -192,7 +192,7 @@ def of_rate(calls: Sequence[Call], idle_s: float) -> str:
 
     Args:
         calls: none that went over a link that was lost meanwhile.
-        idle_s: what a call that does nothing took, by the host's clock: the link's turn.
+        idle_s: what a call that does nothing took, by the host's clock: the link's turn; infinite if there was none.
     """
     if len(calls) < CALLS:
         return ""
@@ -204,7 +204,9 @@ def of_rate(calls: Sequence[Call], idle_s: float) -> str:
         return ""
     host_s, device_s = sum(call.host_s for call in calls), sum(call.device_ns for call in calls) / 1e9
     wanted = f"about {host_s:.4g} s in {len(calls)} calls, what they took by the host's clock"
-    return impossible(wanted, f"{device_s:.4g} s by the device's, where a call that does nothing takes {idle_s:.2g} s")
+    return impossible(
+        wanted, f"{device_s:.4g} s by the device's, where a call that does nothing takes up to {idle_s:.2g} s"
+    )
 
 
 def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> str:
