@@ -87,7 +87,8 @@ def check_way(path: str) -> list[str]:
         NotOurs: another user owns a part of it or may write to it.
         OSError: it leads through a file, or in a circle.
     """
-    place, left, links = "/", _parts(path), 0
+    place, links = "/", 0
+    left = _parts(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
     _check(place, os.lstat(place))
     while left:
         name = left.pop()

@@ -62,6 +62,15 @@ def test_the_way_may_lead_through_a_link_of_ours(tmp_path: Path) -> None:
     assert (tmp_path / "disk/store").is_dir()
 
 
+def test_a_relative_path_begins_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert private.check_way("a/b") == [f"{tmp_path}/a/b", f"{tmp_path}/a"]
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(NotOurs):
+        private.check_way("open/store")
+
+
 def everybodys(folder: Path) -> None:
     (folder / "store").mkdir()
     (folder / "store").chmod(0o777)
