@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from .board import Board, open_board
+from .board.stored import describe
 from .bundle import Bundle
 from .cell import Cell
 from .deployer import Deployer
@@ -176,6 +177,8 @@ class CountingGuest:
             deployer.notes += [written_note(name) for name in live.written]
         finally:
             deployer.close()
+        if damaged := board.snapshot.damage(again=False):  # what was hashed while it counted
+            raise deployer.damaged(describe(board.device.name, damaged))
         described = {**board.link.described, "icount_shift": ICOUNT_SHIFT, "cpus": 1, "before": UNCOUNTED}
         return Count(counted, load, described, _shares(operators), tuple(deployer.notes))
 

@@ -80,6 +80,7 @@ class Deployer:
     tainted: Callable[[Mapping[str, str]], None] = lambda damaged: None
     begun: bool = False
     _verified_at: float = -math.inf
+    _damage: str = ""  # of what the cell has used
     _said: set[str] = field(default_factory=set)  # kinds of line
 
     def shared(self) -> tuple[Deployment, LoadReport]:
@@ -142,8 +143,11 @@ class Deployer:
     def damage(self) -> str:
         """Hash what the cell runs on once more, for something went wrong: say what is damaged, "" where nothing is.
 
-        It has been removed, and is sent again at the next use. What was found whole a moment ago is taken as whole.
+        It has been removed, and is sent again at the next use. What was found whole a moment ago is taken as whole; a
+        cell that has used what was damaged stays without a verdict, for who asked may have let the answer drop.
         """
+        if self._damage:
+            return self._damage
         if time.monotonic() - self._verified_at < WHOLE_S:
             return ""
         self.close()
@@ -156,9 +160,11 @@ class Deployer:
             self._verified_at = time.monotonic()
             return ""
         self.failed = None
-        self._note(self.board.notes[-1])
+        said = self.board.notes[-1]
+        self._damage = said if self.begun else ""
+        self._note(said)
         self.tainted(damaged)
-        return self.board.notes[-1]
+        return said
 
     def damaged(self, damage: str) -> DamagedError:
         """What to raise where something was measured or answered with what is damaged."""

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .cache import write_atomically
+from .errors import StorageError
 
 HASHES, VERIFIED = ".hashes", ".verified"
 CHUNK = 1 << 20
@@ -32,10 +33,15 @@ LATELY_S = 3600.0
 
 
 def note_hashes(folder: Path) -> None:
-    """Hash every file below a folder, as it has just been written."""
+    """Hash every file below a folder, as it has just been written.
+
+    Where another folder has taken its place meanwhile, nothing is noted.
+    """
+    before = folder.stat()
     hashes = {str(path.relative_to(folder)): file_sha256(path) for path in _files(folder)}
-    write_atomically(folder / HASHES, json.dumps(hashes, sort_keys=True))
-    _note_today(folder)
+    if os.path.samestat(before, folder.stat()):
+        write_atomically(folder / HASHES, json.dumps(hashes, sort_keys=True))
+        _note_today(folder)
 
 
 def is_due(folder: Path) -> bool:
@@ -102,7 +108,7 @@ class BackgroundCheck:
         finally:
             self._verified.set()
         for folder in self._new:
-            with contextlib.suppress(OSError):  # it has made way for another one, or may only be read
+            with contextlib.suppress(OSError, StorageError):  # it has made way for another one, or may only be read
                 note_hashes(folder)
 
     def result(self) -> dict[Path, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +52,11 @@ def index(project: Project, server: BoardServer, monkeypatch: pytest.MonkeyPatch
     return folder
 
 
-def test_what_is_locked_is_taken_and_nothing_else(project: Project, server: BoardServer, index: Path) -> None:
+def test_what_is_locked_is_taken_and_nothing_else(
+    project: Project, server: BoardServer, cache: Path, index: Path
+) -> None:
+    exports = cache / "exports"
+    exports.mkdir(exist_ok=True)
     written = hilgate("lock")
     assert written.exit_code == 0, written.output
     assert f"2 files are locked in {project.folder / FILE}" in written.output
@@ -64,7 +69,9 @@ def test_what_is_locked_is_taken_and_nothing_else(project: Project, server: Boar
     assert "runtime of onnxruntime" in hilgate("doctor", "board").output
 
     # Another machine, and another file under the same name.
-    (project.folder / "cache").rename(project.folder / "another-machine")
+    shutil.rmtree(project.folder / "cache")
+    (project.folder / "cache").mkdir()
+    (project.folder / "cache/exports").symlink_to(exports)  # the tiny model need not be exported once more
     changed = write_wheel(index / "numpy-1.0-py3-none-any.whl", {"numpy.py": "x = 2\n"})
     done = project.run("--device", "board", "--backend", "onnxruntime")
     assert done.status != 0

@@ -76,6 +76,14 @@ def test_a_fail_with_files_that_are_whole_stays_one_and_they_are_not_read_for_ea
     assert (board.asked, evidence.interrupted) == (1, [])
 
 
+def test_a_cell_that_used_a_damaged_file_never_fails_even_where_an_answer_to_that_was_dropped() -> None:
+    stored, _, board, (one, *_) = watched(RUNTIME)
+    assert one.damage()
+    assert board.damaged == {}  # it was removed, and what is sent again is whole
+    assert stored.confirmed(one.cell, FAILED).verdict is Verdict.INCONCLUSIVE
+    assert isinstance(stored.explained(one.cell, AgentDied("the agent died")), DamagedError)
+
+
 def test_for_a_pass_nothing_is_read() -> None:
     stored, _, board, (one, *_) = watched(RUNTIME)
     assert stored.confirmed(one.cell, PASSED) == PASSED
