@@ -23,7 +23,7 @@ from typing import Any
 from .. import orphans, telemetry
 from ..facts import facts
 from ..wire import Head, pack_head, read_head
-from . import lock, look, obituary, trial
+from . import lock, look, obituary, stopped, trial
 from .folders import SEAL, free_bytes
 from .receive import Receiver, adopt, is_near, take
 from .store import FULL, Store
@@ -81,7 +81,7 @@ class Keeper:
         self.store = Store(root)
         executable = self._try()
         agents, run = self.store.path("agents"), holder["run"]
-        reaped = orphans.reap(agents, spare=run)
+        reaped = orphans.reap(agents, spare=run) + stopped.end_stopped()
         stuck = [record["pid"] for record in orphans.living(agents) if record["run"] != run]
         self.store.drop_results(run)
         damaged = self.store.tidy(trusted)
