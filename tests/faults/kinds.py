@@ -170,7 +170,12 @@ SMALL_DISK = 'mount -t tmpfs -o size=12k none build && exec "$@"'
 IN_NAMESPACE = ("unshare", *(() if os.getuid() == 0 else ("--user", "--map-root-user")), "--mount")
 
 
-@_kind("the evidence's disk is full", prefix=(*IN_NAMESPACE, "sh", "-c", SMALL_DISK, "sh"))
+@_kind(
+    "the evidence's disk is full",
+    statuses=STATUSES | {2},
+    said=("evidence cannot be written",),
+    prefix=(*IN_NAMESPACE, "sh", "-c", SMALL_DISK, "sh"),
+)
 def host_disk_full(scene: Scene) -> None:
     """It is from the beginning; the run is what comes to it at some time."""
     scene.run.struck = True

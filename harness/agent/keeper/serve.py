@@ -24,7 +24,7 @@ from .. import orphans, telemetry
 from ..facts import facts
 from ..private import NotOurs
 from ..wire import Head, pack_head, read_head
-from . import lock, look, obituary, trial, verify
+from . import lock, look, obituary, stopped, trial, verify
 from .folders import SEAL, free_bytes
 from .receive import NotAnnounced, Receiver, adopt, is_near, take
 from .store import FULL, Store
@@ -83,7 +83,7 @@ class Keeper:
         self.store = Store(root)
         executable = self._try()
         agents, run = self.store.path("agents"), holder["run"]
-        reaped = orphans.reap(agents, spare=run)
+        reaped = orphans.reap(agents, spare=run) + stopped.end_stopped()
         stuck = [record["pid"] for record in orphans.living(agents) if record["run"] != run]
         self.store.drop_results(run)
         damaged = self.store.tidy(trusted)
