@@ -217,7 +217,7 @@ def test_a_full_disk_is_a_clear_error(project: Project, full: str) -> None:
     if full == "cache":
         project.environment["HILGATE_CACHE"] = str(project.folder / "cache")
     # A file system of 8 KiB of our own, in a mount namespace that ends with the run.
-    mount = f'mount -t tmpfs -o size=8k none "{project.folder / full}" && exec "$@"'
+    mount = f'mount -t tmpfs -o size=8k,mode=0700 none "{project.folder / full}" && exec "$@"'
     done = project.run(*ONNX, prefix=["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"])
     assert done.status not in (0, 5), done.output
     assert "a file cannot be written" in done.output
