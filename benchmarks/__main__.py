@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.agent.facts import facts
-from harness.cache import cache_folder, write_atomically
+from harness.host.cache import cache_folder, write_atomically
 
 from .support.row import Options, Row
 

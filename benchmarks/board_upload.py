@@ -13,7 +13,7 @@ import numpy as np
 from harness.agent.facts import read_text
 from harness.board.keeper import Keeper
 from harness.board.upload import upload
-from harness.cache import file_sha256
+from harness.host.cache import file_sha256
 
 from .support.board import LoopbackBoard, loopback_board
 from .support.interleave import Block, interleave, median_of, median_ratio

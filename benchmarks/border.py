@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import exchange
 from harness.agent import facts, orphans, telemetry, wire
-from harness.deployment import Deployment
+from harness.deploy import exchange
+from harness.deploy.deployment import Deployment
 from harness.protocol import Answer, BoardFacts, parse
 
 from .support.deploy import prepare

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.shipped import SUITE
+from harness.host.shipped import SUITE
 from tests.cases import NATIVE, PARITY, Case, copied, options, told
 
 from .support.row import Aim, Options, Row

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.debian import apt_options, debian_sources
 from harness.emulator.recipe import ARCH, PACKAGES, SUITE
+from harness.host.debian import apt_options, debian_sources
 
 from .support.deploy import ROOT
 from .support.namespace import obstacle, run_with_arm64

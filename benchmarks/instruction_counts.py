@@ -10,10 +10,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from harness.counting import CountingGuest
-from harness.device import load_device
+from harness.deploy.content import content_of
+from harness.device.device import load_device
+from harness.instructions.counting import CountingGuest
 from harness.measure import known_metrics
-from harness.measure.content import content_of
 
 from .emulated_board import NAME
 from .overhead import hil_run

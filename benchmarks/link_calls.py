@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from harness.deployment import Deployment
+from harness.deploy.deployment import Deployment
 
 from .support import bare_echo
 from .support.deploy import prepare

@@ -12,11 +12,11 @@ import onnx
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from harness.build import BuiltModel, build_model
 from harness.export import Artifact, ArtifactFile
 from harness.export.onnx import FILE, export_traced
-from harness.inputs import Arrays, uniform_set
-from harness.model_file import load_model
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays, uniform_set
+from harness.model.model_file import load_model
 from harness.parity.locating import Location, locate
 from harness.parity.module_runs import in_float64
 from harness.parity.promotion import run_in_float64

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.cache import cache_folder
-from harness.shipped import SUITE
+from harness.host.cache import cache_folder
+from harness.host.shipped import SUITE
 from tests.networks import copied
 from tests.networks.environment import provide
 

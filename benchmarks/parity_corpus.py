@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.checks import Verdict
+from harness.checks.check import Verdict
 from tests.corpus.bad import BAD
 from tests.corpus.bench import open_bench
 from tests.corpus.clean import CLEAN

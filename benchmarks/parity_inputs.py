@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import arrays as tensors
 from hypothesis.strategies import floats
 
 from harness.agent.frames import Array
-from harness.build import build_model
-from harness.deployment import Deployment
-from harness.inputs import Arrays
+from harness.deploy.deployment import Deployment
+from harness.model.build import build_model
+from harness.model.inputs import Arrays
 from harness.parity.comparison import Expected, compare
 from harness.parity.drawing import drawn
 from harness.parity.reference import Reference

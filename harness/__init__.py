@@ -1,7 +1,7 @@
 """hilgate: from a PyTorch model to a verdict on your device, under pytest."""
 
-from .model import Closeness, Input, Model, Output
-from .unordered import Unordered
+from .model.model import Closeness, Input, Model, Output
+from .model.unordered import Unordered
 
 __all__ = ["Closeness", "Input", "Model", "Output", "Unordered", "__version__"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .backends import Backend
-from .device import Device
-from .limits import Limit
-from .model_file import ModelFile
+from .checks.limits import Limit
+from .device.device import Device
+from .model.model_file import ModelFile
 
 
 @dataclass(frozen=True)

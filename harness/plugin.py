@@ -16,13 +16,9 @@ from typing import Any
 import pytest
 from _pytest.mark.expression import Expression
 
-from . import interrupts  # first: it watches while the others are loaded
-from .bounded import asked_limit_bytes
 from .bundle.lock import current_lock, use_project
-from .cache import cache_folder, forbid_writing_by_others, storage_errors
 from .cell import Cell
-from .checks import Verdict
-from .command_line import restart_if_misread
+from .checks.check import Verdict
 from .errors import (
     UNDECIDED,
     DeploymentError,
@@ -33,15 +29,19 @@ from .errors import (
     LinkLost,
     StorageError,
 )
-from .evidence import FILE, JUNIT, Evidence
-from .options import WITH_VALUES, add_options, read_options
-from .plan import check_baselines, close_processes, plan_cells
+from .evidence.evidence import FILE, JUNIT, Evidence
+from .host.bounded import asked_limit_bytes
+from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
+from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
+from .host.shown_path import shown_path
 from .printable import printable, printable_lines
 from .report.pytest_report import InternalErrors, make_printable
 from .report.terminal import STYLES, remark_on_local, render, unjudged
-from .run import Run, add_unsaid
-from .shipped import DEVICES, FIXTURES, PACKAGE, SUITE
-from .shown_path import shown_path
+from .run import interrupts  # first: it watches while the others are loaded
+from .run.command_line import restart_if_misread
+from .run.options import WITH_VALUES, add_options, read_options
+from .run.plan import check_baselines, close_processes, plan_cells
+from .run.run import Run, add_unsaid
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
 

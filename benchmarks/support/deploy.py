@@ -11,17 +11,17 @@ from pathlib import Path
 
 from harness.backends import load_backend
 from harness.board import Board, open_board
-from harness.build import build_model
 from harness.bundle import Bundle, make_bundle
 from harness.bundle.planning import plan_runtime
 from harness.cell import Cell
-from harness.deployer import Deployer
-from harness.deployment import Deployment, DeviceTime, LoadReport, Timeouts
-from harness.device import load_device
+from harness.deploy.deployer import Deployer
+from harness.deploy.deployment import Deployment, DeviceTime, LoadReport, Timeouts
+from harness.device.device import load_device
 from harness.export import export_artifact
-from harness.inputs import Arrays, measured_sets
 from harness.measure import known_metrics
-from harness.model_file import load_model
+from harness.model.build import build_model
+from harness.model.inputs import Arrays, measured_sets
+from harness.model.model_file import load_model
 
 # Models that write into their input: a bare loop has to write it anew.
 IN_PLACE = ("in_place",)

@@ -63,10 +63,10 @@ clocks = Clocks()
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """All is imported, and nothing has begun."""
-    from harness import run
     from harness.board import Board
-    from harness.deployment import Deployment
+    from harness.deploy.deployment import Deployment
     from harness.parity.reference import Reference
+    from harness.run import run
 
     clocks.switch()
     clocks.running = [REST]

@@ -152,7 +152,7 @@ class Operations:
         Each block of a ring begins with an inference that is not timed: between two blocks the caches have gone cold,
         in a closed loop they never do. Reply: int64[n] nanoseconds; "before" and "after", the device's state;
         "loop_ns", what the loop took from its first inputs on: the durations; "making_ns", what making the inputs took;
-        "untimed_ns", what so many "untimed" inferences took; and hardly more (see harness.measure.plausibility).
+        "untimed_ns", what so many "untimed" inferences took; and hardly more (see harness.deploy.plausibility).
         """
         engine = self._loaded()
         ring = self._ring(engine, header, tensors)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import BackendError
-from ..suggestion import did_you_mean
+from ..host.suggestion import did_you_mean
 
 
 class EngineType(Protocol):

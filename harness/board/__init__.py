@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..device import Device
+from ..device.device import Device
 from ..links import open_link
 from .board import Board
 from .prepared import switched_on

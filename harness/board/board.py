@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ..agent.orphans import MARK
 from ..backends import load_backend
 from ..bundle import Bundle
-from ..death import Death
 from ..errors import HilgateError
+from ..host.death import Death
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel
 from ..protocol import keeper as answers

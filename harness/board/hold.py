@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
-from ..device import Device
+from ..device.device import Device
 from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
 from ..links import LinkType
 from ..protocol import BoardFacts

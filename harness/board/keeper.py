@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..agent.private import WANTED
 from ..agent.wire import FrameError, Limits, pack_head, read_head
-from ..device import Device
+from ..device.device import Device
 from ..errors import (
     DeploymentError,
     DeviceError,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from ..bundle import Bundle
-from ..device import Device
+from ..device.device import Device
 from ..errors import BackendError, DeviceError, ModelError, StorageError
-from ..inputs import describe_sizes, set_bytes
-from ..model import Model
+from ..model.inputs import describe_sizes, set_bytes
+from ..model.model import Model
 from ..protocol import BoardFacts
 from ..protocol.keeper import Room
 

@@ -23,11 +23,9 @@ from ..agent.keeper.folders import seal
 from ..agent.keeper.receive import adopt
 from ..agent.keeper.store import Store
 from ..backends import load_backend
-from ..bounded import making
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
-from ..death import describe_status
-from ..device import Device
+from ..device.device import Device
 from ..emulator import host
 from ..emulator.disk import make_disk
 from ..emulator.image import Image, provide_image
@@ -36,6 +34,10 @@ from ..emulator.saved import Saved, find_saved, keep, state_folder
 from ..emulator.sealed import damage
 from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
+from ..host.bounded import making
+from ..host.cache import file_sha256
+from ..host.death import describe_status
+from ..host.shipped import room_sources
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel, ChannelClosed, stderr_of
 from ..links.qemu import Link
@@ -53,19 +55,8 @@ READY = b"ready\n"
 WAITS = "waits"
 # What the board's memory and disks, and the copies of them that are made on the way, may take beside its memory.
 NEEDED_BYTES = 4 << 30
-PACKAGE = Path(__file__).parents[1]
-PROGRAM = tuple(
-    PACKAGE / name
-    for name in (
-        "board/board.py",
-        "board/keeper.py",
-        "board/prepared.py",
-        "emulator/disk.py",
-        "emulator/emulator.py",
-        "emulator/machine.py",
-        "emulator/saved.py",
-    )
-)
+# The rooms whose code decides what a saved state holds.
+ROOMS = ("board", "emulator", "links")
 
 
 def switched_on(board: Board, wait_s: float, say: Say) -> None:
@@ -144,7 +135,7 @@ def state_key(device: Device, image: Image, machine: Machine, bundles: Sequence[
         "qemu": host.qemu_version(),
         "machine": [machine.cpu, machine.memory_mib, machine.cores, machine.counting],
         # How it is laid out, started, prepared and saved.
-        "program": [path.read_text(encoding="utf-8") for path in PROGRAM],
+        "program": [file_sha256(path) for path in room_sources(*ROOMS)],
         "keeper": [BOOT.read_text(encoding="utf-8"), sources()],
         "bundles": [bundle.foundation for bundle in bundles],
     }

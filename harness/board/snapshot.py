@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..bounded import discard
 from ..errors import StorageError
-from ..manifest import BackgroundCheck, damaged, was_whole_lately
+from ..host.bounded import discard
+from ..host.manifest import BackgroundCheck, damaged, was_whole_lately
 
 
 @dataclass

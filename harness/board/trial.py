@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..backends import Backend, load_backend
-from ..device import Device
+from ..device.device import Device
 from ..errors import DeviceError, HilgateError, LinkError
 from ..links import LinkType, stderr_of
 from ..protocol import keeper as answers

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import Backend
-from ..cache import file_sha256
 from ..export import Artifact
 from ..export.binding import Binding
+from ..host.cache import file_sha256
 from .archive import Archive
 from .runtime import Runtime
 

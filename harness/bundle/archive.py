@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.unpack import CHUNK_BYTES
-from ..cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
+from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from .wheels import keep_file, kept_file
 
 SCHEMA = 1

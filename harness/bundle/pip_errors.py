@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..cache import storage_errors
 from ..errors import BackendError
+from ..host.cache import storage_errors
 from .pip_run import LIMIT_S, Outcome, Request, find_wheel
 from .pip_with_markers import NO_MARKERS, NO_PIP
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ..leash import end_session, leashed
+from ..host.leash import end_session, leashed
 from .target import Platform
 
 PROGRAM = Path(__file__).with_name("pip_with_markers.py")

@@ -8,10 +8,10 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from ..backends import Backend, load_backend
-from ..device import Device
+from ..device.device import Device
 from ..errors import BackendError
+from ..host.suggestion import nearest
 from ..protocol import Target
-from ..suggestion import nearest
 from .archive import Archive
 from .bytecode import compile_wheel, same_bytecode
 from .imports import check_imports

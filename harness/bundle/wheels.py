@@ -28,9 +28,9 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from ..bounded import hold, prune_caches
-from ..cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from ..errors import BackendError
+from ..host.bounded import hold, prune_caches
+from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from .lock import Locked, check_taken, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
 from .pip_run import Request, download, download_again

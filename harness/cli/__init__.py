@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import click
 
-from ..cache import forbid_writing_by_others
 from ..errors import HilgateError
+from ..host.cache import forbid_writing_by_others
 from ..printable import printable_lines
 from . import commands
 from .project import find_project

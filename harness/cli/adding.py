@@ -11,9 +11,9 @@ from pathlib import Path
 from ..board import looked_at
 from ..board.preflight import check_board
 from ..board.trial import try_board
-from ..cache import write_atomically
-from ..device import Device, Runtime
+from ..device.device import Device, Runtime
 from ..errors import DeviceError
+from ..host.cache import write_atomically
 from ..links.ssh.hostkeys import is_pinned
 from ..protocol import BoardFacts
 from .device_file import NEWER_PINS, base_for, check_text, device_text
@@ -21,7 +21,7 @@ from .project import Project
 from .text import PERFORMANCE, say, table
 from .trusting import meet
 
-# What harness.device accepts: asked before anything is connected, or written by that name.
+# What harness.device.device accepts: asked before anything is connected, or written by that name.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 HOST = re.compile(r"[^\s-]\S*")
 ARCHITECTURES = ("x86_64", "aarch64")

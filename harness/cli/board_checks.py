@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..board.preflight import SPARE_BYTES, differences
 from ..board.trial import Trial
 from ..bundle.target import Platform
-from ..device import Device
+from ..device.device import Device
 from ..errors import BackendError
 from ..measure.validity import PI_NOW, PI_SINCE_BOOT
 from ..protocol import BoardFacts, DeviceState

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..board.preflight import memory_fits
-from ..device import Device, load_device
+from ..device.device import Device, load_device
 from ..errors import DeviceError
+from ..host.shipped import DEVICES
+from ..host.work import work_folder
 from ..measure import known_metrics
 from ..printable import is_hidden
 from ..protocol import BoardFacts
-from ..shipped import DEVICES
-from ..work import work_folder
 from .project import Project
 
 # How the device tree names a board, and the device that its file extends.

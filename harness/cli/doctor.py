@@ -12,7 +12,7 @@ import paramiko
 
 from ..board.keeper import Keeper
 from ..board.trial import Trial, try_board
-from ..device import Device
+from ..device.device import Device
 from ..emulator import host
 from ..emulator.image import find_image, image_folder
 from ..emulator.machine import machine_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..bounded import taken_bytes
-from ..cache import cache_folder
 from ..emulator import image, saved, sealed
+from ..host.bounded import taken_bytes
+from ..host.cache import cache_folder
 from .text import size
 
 

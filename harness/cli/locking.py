@@ -8,10 +8,10 @@ from ..backends import load_backend
 from ..board import looked_at
 from ..bundle.lock import FILE, Lock, Locked, lock_text, read_lock, recording
 from ..bundle.planning import plan_runtime
-from ..cache import write_atomically
-from ..device import Device
+from ..device.device import Device
 from ..emulator.image import find_image
 from ..errors import DeviceError, EmulatorError, InputError, StorageError
+from ..host.cache import write_atomically
 from ..protocol import Target
 from .project import Project
 

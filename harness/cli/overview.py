@@ -12,7 +12,7 @@ import paramiko
 
 from ..board.keeper import Keeper
 from ..board.preflight import differences
-from ..device import Device, device_names
+from ..device.device import Device, device_names
 from ..emulator.image import find_image
 from ..emulator.machine import machine_of
 from ..errors import DeviceError, EmulatorError, HilgateError, HostKeyError, LinkError

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..shipped import DEVICES
+from ..host.shipped import DEVICES
 
 if TYPE_CHECKING:
-    from ..device import Device
+    from ..device.device import Device
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Project:
     @property
     def known_hosts(self) -> Path:
         """The pinned host keys."""
-        from ..device import KNOWN_HOSTS
+        from ..device.device import KNOWN_HOSTS
 
         return self.folder / KNOWN_HOSTS
 
@@ -36,7 +36,7 @@ class Project:
         Raises:
             DeviceError: there is none, or its file is wrong.
         """
-        from ..device import load_device
+        from ..device.device import load_device
         from ..measure import known_metrics
 
         return load_device(name, self.folders, known_metrics().values())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..backends import load_backend
 from ..bundle.planning import plan_runtime
-from ..device import Device
+from ..device.device import Device
 from ..errors import BuildError, HilgateError
 from ..isa.wheels import outlook
 from ..protocol import BoardFacts

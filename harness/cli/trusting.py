@@ -8,7 +8,7 @@ from contextlib import closing
 import click
 import paramiko
 
-from ..device import Device
+from ..device.device import Device
 from ..errors import DeviceError, HostKeyError
 from ..links.ssh.connection import connect
 from ..links.ssh.hostkeys import HostKey, KnownHosts, Unverified, is_pinned, pin

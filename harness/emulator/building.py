@@ -16,8 +16,8 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..debian import KEYRING, apt_options, debian_sources
 from ..errors import EmulatorError
+from ..host.debian import KEYRING, apt_options, debian_sources
 from . import host
 from .disk import make_disk
 from .recipe import ARCH, GUEST, MODULES, PACKAGES, SUITE, UID, USER

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..cache import storage_errors
 from ..errors import EmulatorDied, EmulatorError
+from ..host.cache import storage_errors
 from . import host
 from .faults import inject
 from .folder import new_folder

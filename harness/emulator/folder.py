@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bounded import locked
-from ..cache import cache_folder, make_private, storage_errors
+from ..host.bounded import locked
+from ..host.cache import cache_folder, make_private, storage_errors
 from .image import Image
 from .recipe import USER
 

@@ -17,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..bounded import discard, evict, hold, making, prune_caches
-from ..cache import cache_folder, new_entry
 from ..errors import EmulatorError
+from ..host.bounded import discard, evict, hold, making, prune_caches
+from ..host.cache import cache_folder, new_entry
 from ..protocol import Target
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
 from .recipe import recipe_key

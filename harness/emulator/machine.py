@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..device import Device
+from ..device.device import Device
 from ..errors import DeviceError
 from . import host
 from .image import Image

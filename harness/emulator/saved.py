@@ -22,9 +22,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..bounded import discard, hold, prune_caches
-from ..cache import cache_folder, new_entry
 from ..errors import EmulatorError
+from ..host.bounded import discard, hold, prune_caches
+from ..host.cache import cache_folder, new_entry
 from .sealed import held, seal
 
 FOLDER = "states"

@@ -3,7 +3,7 @@
     FOLDER/record.json     {"schema": 1, "made": …, "files": {NAME: {"bytes": …, "mtime": …}}, and what its maker adds}
 
 Sizes and times of modification, in whole seconds, which archives keep too: gigabytes are not read at every start. What
-changes neither is noticed where the files are hashed again, once a day, see ``harness.manifest``.
+changes neither is noticed where the files are hashed again, once a day, see ``harness.host.manifest``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bounded import hold
+from ..host.bounded import hold
 
 RECORD = "record.json"
 SCHEMA = 1
@@ -97,7 +97,7 @@ def _sync(path: Path) -> None:
 def _files(folder: Path) -> dict[str, dict[str, int]]:
     found = {}
     for path in sorted(folder.iterdir()):
-        if path.name != RECORD and not path.name.startswith("."):  # see harness.manifest
+        if path.name != RECORD and not path.name.startswith("."):  # see harness.host.manifest
             status = path.stat()
             found[path.name] = {"bytes": status.st_size, "mtime": int(status.st_mtime)}
     return found

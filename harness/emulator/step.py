@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..debian import MIRROR
 from ..errors import EmulatorError, StorageError
+from ..host.debian import MIRROR
 from . import host
 
 Say = Callable[[str], None]

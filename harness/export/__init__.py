@@ -25,12 +25,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..bounded import hold, locked, prune_caches
-from ..build import BuiltModel
-from ..cache import cache_folder, file_sha256, new_entry, storage_errors
-from ..dimension import declared_dims
 from ..errors import ModelError, StorageError
-from ..fingerprint import code_sha256, module_sha256
+from ..host.bounded import hold, locked, prune_caches
+from ..host.cache import cache_folder, file_sha256, new_entry, storage_errors
+from ..host.shipped import room_sources
+from ..model.build import BuiltModel
+from ..model.dimension import declared_dims
+from ..model.fingerprint import code_sha256, module_sha256
 from .binding import Binding
 from .given import given_path
 from .settings import read_settings
@@ -46,19 +47,8 @@ LEFTOVERS = (UNKEYED, "." + UNKEYED, DISCARDED)
 LEFTOVER_AGE_S = 24 * 3600.0
 # A run that was quicker may have ended, and its export may have made way for others, before it could be held.
 TRIES = 3
-# hilgate's own code that decides what is exported, beside this package's.
-SOURCES = (
-    *(
-        "agent/structure.py",
-        "build.py",
-        "dimension.py",
-        "fingerprint.py",
-        "inputs.py",
-        "model.py",
-        "model_artifacts.py",
-    ),
-    *("model_file.py", "operators.py", "prepare.py", "user_code.py"),
-)
+# The rooms whose code decides what is exported.
+ROOMS = ("export", "model", "agent")
 
 
 @dataclass(frozen=True)
@@ -187,8 +177,6 @@ def _key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | Non
         module, prepare = module_sha256(built.module), code_sha256(built.model.prepare)  # it makes the example
     except Exception:  # noqa: BLE001  # whatever an attribute's own pickling raises: then there is no caching, only time is lost
         return None
-    harness = Path(__file__).parents[1]
-    own = [*sorted(Path(__file__).parent.glob("*.py")), *(harness / name for name in SOURCES)]
     parts = {
         "module": module,
         "name": built.file.path.name,
@@ -199,7 +187,7 @@ def _key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | Non
         "dims": declared_dims(built.model.dims),
         "given": [Path(given["path"]).name, given["sha256"]] if given else None,
         "exporter": [built.model.exporter, built.model.opset, list(built.model.imports)],
-        "exporters": [file_sha256(path) for path in own],
+        "exporters": [file_sha256(path) for path in room_sources(*ROOMS)],
         "settings": read_settings(),
         "installed": sorted(_identity(item) for item in importlib.metadata.distributions()),
         "python": platform.python_version(),

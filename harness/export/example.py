@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..agent.structure import flatten
-from ..inputs import Arrays, traced_sizes, uniform_set
-from ..model import Model
-from ..prepare import prepared_here
+from ..model.inputs import Arrays, traced_sizes, uniform_set
+from ..model.model import Model
+from ..model.prepare import prepared_here
 
 if TYPE_CHECKING:
     import torch

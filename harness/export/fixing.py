@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ..model import Model
+from ..model.model import Model
 
 # More dimensions are tried all together only: each trial is an export.
 MOST_ALONE = 4

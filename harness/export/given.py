@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..dimension import describe_dimension
 from ..errors import ModelError
-from ..model import Model
+from ..model.dimension import describe_dimension
+from ..model.model import Model
 from .binding import Binding, Pair
 from .ports import MOST_UNNAMED, Matching, Port, misfit, output_misfit
 from .shapes import Declared, Size

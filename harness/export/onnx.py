@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..inputs import at_sizes
-from ..model import Model
+from ..model.inputs import at_sizes
+from ..model.model import Model
 from .example import example_tensors, laid_flat, scripted_parts
 from .refusal import Refused
 from .shapes import Declared, Shapes, refuted

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from ..user_code import words
+from ..model.user_code import words
 from .given import Interface
 from .onnx import all_parts, declared_shapes
 from .ports import Port

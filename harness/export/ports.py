@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
-from ..model import Input
+from ..model.model import Input
 from .shapes import Size
 
 # What structure names an output that has no key of its own.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from ..build import BuiltModel
-from ..user_process import LOOK_S, Bounds, environment, kill, used_mib
+from ..model.build import BuiltModel
+from ..model.user_process import LOOK_S, Bounds, environment, kill, used_mib
 from . import RECORD, REFUSAL
 from .settings import settings_of
 
@@ -23,7 +23,7 @@ from .settings import settings_of
 # from.
 START = (
     "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];"
-    "from harness.user_process import end_with; end_with(request['parent']) or sys.exit();"
+    "from harness.model.user_process import end_with; end_with(request['parent']) or sys.exit();"
     "from harness.export.worker import main; main(request);"
     # What the model's code has started, a thread or a function for the end, is not waited for.
     "import os; os._exit(0)"

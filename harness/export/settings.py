@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..build import OWN_PROCESS, BuiltModel
+from ..model.build import OWN_PROCESS, BuiltModel
 
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
 

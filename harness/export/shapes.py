@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..agent.structure import flatten
-from ..build import run_eager
-from ..inputs import traced_sizes
-from ..model import Model
+from ..model.build import run_eager
+from ..model.inputs import traced_sizes
+from ..model.model import Model
 from .example import example_arrays
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..build import run_eager
-from ..dimension import describe_dimension
-from ..inputs import Arrays, at_sizes, traced_sizes
-from ..model import Model
+from ..model.build import run_eager
+from ..model.dimension import describe_dimension
+from ..model.inputs import Arrays, at_sizes, traced_sizes
+from ..model.model import Model
 from .example import example_arrays
 from .shapes import probed_sizes
 

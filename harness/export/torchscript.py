@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..agent.structure import flatten
-from ..build import run_eager
 from ..errors import ModelError
-from ..inputs import describe
-from ..model import Model
-from ..user_code import words
+from ..model.build import run_eager
+from ..model.inputs import describe
+from ..model.model import Model
+from ..model.user_code import words
 from .example import example_arrays, example_tensors, laid_flat
 from .given import Interface
 from .ports import Port, seen_ports

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..agent.structure import flatten
-from ..build import call_build, check_same_weights, run_eager
-from ..cache import file_sha256, storage_errors
 from ..errors import ExportError, HilgateError, ModelError
-from ..fingerprint import weight_hashes
-from ..model import Model
-from ..model_file import read_model
-from ..operators import import_operators
+from ..host.cache import file_sha256, storage_errors
+from ..model.build import call_build, check_same_weights, run_eager
+from ..model.fingerprint import weight_hashes
+from ..model.model import Model
+from ..model.model_file import read_model
+from ..model.operators import import_operators
 from . import REFUSAL, write_record
 from .example import compiled_parts, example_arrays, scripted_parts
 from .fixing import fixed_models, said_fixed

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from ..agent.illegal import MARK
-from ..death import Death
+from ..host.death import Death
 from ..protocol import Answer, BoardFacts, parse_text
 from ..protocol.fields import Count, Hex, Text
 from .decoding import Instruction, decode

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.unpack import installed_path
-from ..cache import cache_folder, write_atomically
+from ..host.cache import cache_folder, write_atomically
 from ..protocol import BoardFacts
 from .decoding import decode
 from .extensions import RUNS_WITHOUT_LSE, lacking

@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-from ..device import Device
+from ..device.device import Device
 from ..errors import DeviceError
 from ..protocol import BoardFacts
 

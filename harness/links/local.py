@@ -18,9 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..cache import cache_folder
-from ..device import Device
+from ..device.device import Device
 from ..errors import LinkError
+from ..host.cache import cache_folder
 from ..protocol import BoardFacts
 from . import ChannelClosed
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..device import Device
+from ..device.device import Device
 from ..emulator import host
 from ..emulator.emulator import Emulator
 from ..emulator.image import Image, find_image

@@ -1,6 +1,6 @@
 """Measuring: one file per kind of metric, each with its ``METRICS``, found without a list.
 
-What is measured becomes a Finding (see harness.checks); whether it is good enough is judged there, not here.
+What is measured becomes a Finding (see harness.checks.check); whether it is good enough is judged there, not here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from ..limits import Metric
+from ..checks.limits import Metric
 
 
 def known_metrics() -> dict[str, Metric]:

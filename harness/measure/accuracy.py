@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..agent.structure import flatten, rebuild
-from ..build import BuiltModel, run_eager
-from ..dimension import describe_dimension
+from ..checks.finding import Finding
+from ..checks.limits import Metric
 from ..errors import ModelError, ProcessError
-from ..finding import Finding
-from ..inputs import Arrays
-from ..limits import Metric
-from ..model import Array, Input, Model
-from ..nesting import describe_arguments, describe_value
+from ..model.build import BuiltModel, run_eager
+from ..model.dimension import describe_dimension
+from ..model.inputs import Arrays
+from ..model.model import Array, Input, Model
+from ..model.ragged import Column, as_list, chosen_of, fit_each, read_column, read_labels, typed
+from ..model.user_code import missing_file_hint, users_code, words
 from ..parity.inputs import SAMPLES, samples_of
-from ..user_code import missing_file_hint, users_code, words
-from .ragged import Column, as_list, chosen_of, fit_each, read_column, read_labels, typed
+from .nesting import describe_arguments, describe_value
 from .sample_range import check_range
 from .top1 import top1
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..checks.finding import Finding
+from ..checks.limits import Metric
 from ..export import Artifact
-from ..finding import Finding
-from ..limits import Metric
 
 ARTIFACT_SIZE = Metric("artifact_mib", "MiB", "the exported files, all together", device_limit=True)
 METRICS = (ARTIFACT_SIZE,)

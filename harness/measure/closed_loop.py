@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..agent.frames import Frame
-from ..call import Call, host_clock
-from ..deployment import Deployment, LoadReport
+from ..deploy import plausibility
+from ..deploy.call import Call, host_clock
+from ..deploy.content import Content, Timed
+from ..deploy.deployment import Deployment, LoadReport
+from ..deploy.feed import Feed, fill_bytes, kept, spread
 from ..errors import ImpossibleReport, LinkLost
-from ..feed import Feed, fill_bytes, kept, spread
-from ..model import Array
-from . import plausibility
-from .content import Content, Timed
+from ..model.model import Array
 
 # A call to the agent lasts about so long: progress is seen, and a link that drops loses little.
 BLOCK_S = 2.0

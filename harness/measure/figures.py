@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..inputs import at_sizes
-from ..model import Array
-from . import quantiles
-from .content import Timed
+from ..checks import quantiles
+from ..deploy.content import Timed
+from ..model.inputs import at_sizes
+from ..model.model import Array
 
 FILE = "all samples of the file, and no others"
 ALIKE = "inputs like these"

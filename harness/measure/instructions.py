@@ -1,18 +1,19 @@
 """Instructions per inference: counted on an emulated board, and compared with a baseline that a person committed.
 
 The median of a fixed number of inferences, and its distribution-free upper bound: what disturbs one (the kernel's
-timer, a page that is touched for the first time) is passed over. How they are counted: see harness.counting.
+timer, a page that is touched for the first time) is passed over. How they are counted:
+see harness.instructions.counting.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..baseline import Comparison
-from ..counting import Count
-from ..finding import Finding
-from ..limits import Limit, Metric
-from . import quantiles
+from ..checks import quantiles
+from ..checks.finding import Finding
+from ..checks.limits import Limit, Metric
+from ..instructions.baseline import Comparison
+from ..instructions.counting import Count
 from .figures import Figures, Quantile, Rule, figures, worse
 
 ALLOWANCE = "instructions_over_baseline_percent"

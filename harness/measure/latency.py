@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..finding import Finding
-from ..limits import Metric
-from ..model import Array
-from . import quantiles
-from .content import UNIFORM
+from ..checks import quantiles
+from ..checks.finding import Finding
+from ..checks.limits import Metric
+from ..deploy.content import UNIFORM
+from ..model.model import Array
 from .figures import Figures, Misses, Quantile, Rule, figures, worse
 from .sampling import DURATIONS, Measurement
 

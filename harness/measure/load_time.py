@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..finding import Finding
-from ..limits import Metric
+from ..checks.finding import Finding
+from ..checks.limits import Metric
 from .sampling import LOAD, PROCESSES, Measurement
 
 LOAD_TIME = Metric(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..finding import Finding
-from ..limits import Metric
+from ..checks.finding import Finding
+from ..checks.limits import Metric
 from .sampling import MEMORY, Measurement
 
 PEAK = Metric("memory_peak_mib", "MiB", "the serving process's largest resident set (VmHWM)", device_limit=True)

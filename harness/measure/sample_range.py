@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ModelError
-from ..inputs import describe_span
-from ..model import FLOAT_TYPES, Array, Input, Model
-from .ragged import Column
+from ..model.inputs import describe_span
+from ..model.model import FLOAT_TYPES, Array, Input, Model
+from ..model.ragged import Column
 
 # A normalization rounds: so many units in the last place of the range's end are within.
 ROUNDED = 4

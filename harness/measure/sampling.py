@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ..call import Call
-from ..deployment import LoadReport
+from ..checks.quantiles import samples_needed
+from ..deploy import plausibility
+from ..deploy.call import Call
+from ..deploy.content import SAMPLES, UNIFORM, Content, Timed
+from ..deploy.deployment import LoadReport
 from ..errors import ImpossibleReport, LinkLost
-from ..inputs import Arrays
-from ..model import Array
-from . import plausibility, validity
+from ..model.inputs import Arrays
+from ..model.model import Array
+from . import validity
 from .closed_loop import ClosedLoop, Source
-from .content import SAMPLES, UNIFORM, Content, Timed
-from .quantiles import samples_needed
 
 PROCESSES = 3
 # Enough for a bound of p99 …

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..agent.structure import flatten
-from ..model import Array
+from ..model.model import Array
 
 GIVE_SCORE = "Give the model a `score`"
 

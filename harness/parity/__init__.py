@@ -3,6 +3,6 @@ docs/parity.md."""
 
 from __future__ import annotations
 
-from ..limits import Metric
+from ..checks.limits import Metric
 
 PARITY = Metric("parity", "", "the worst error, as a multiple of what float32 arithmetic itself is off", counts="tried")

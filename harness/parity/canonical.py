@@ -9,8 +9,8 @@ import numpy as np
 
 from ..agent.structure import flatten, rebuild
 from ..errors import ModelError
-from ..model import Array
-from ..user_code import missing_file_hint, users_code, words
+from ..model.model import Array
+from ..model.user_code import missing_file_hint, users_code, words
 
 KINDS = "fiub"
 

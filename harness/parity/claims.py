@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from ..export import Artifact
 from ..export.shapes import Place, refuted
-from ..inputs import at_sizes
-from ..model import Array, Model
+from ..model.inputs import at_sizes
+from ..model.model import Array, Model
 
 
 @dataclass

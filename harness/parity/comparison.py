@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..model import Array, Closeness
+from ..model.model import Array, Closeness
 
 if TYPE_CHECKING:
     from .pointing import Picked

@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..inputs import Arrays, sizes_of
-from ..model import FLOAT_TYPES, Array, Input
+from ..model.inputs import Arrays, sizes_of
+from ..model.model import FLOAT_TYPES, Array, Input
 
 Run = Callable[[Arrays], Mapping[str, Array]]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..agent.expand import UNSIGNED, expand
-from ..inputs import as_dtype
-from ..model import FLOAT_TYPES, Array, Input
+from ..model.inputs import as_dtype
+from ..model.model import FLOAT_TYPES, Array, Input
 
 # A narrow fill is spread over so much of the range; a near-equal one over so many numbers to either side.
 NARROW = 1e-3

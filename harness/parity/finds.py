@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from ..dimension import declared_dims
-from ..model import Model
+from ..model.dimension import declared_dims
+from ..model.model import Model
 from .inputs import InputSpace, Recipe
 
 # Counterexamples that are remembered, of a model: the newest.

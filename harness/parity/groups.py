@@ -8,7 +8,7 @@ from itertools import permutations
 
 import numpy as np
 
-from ..model import Array
+from ..model.model import Array
 from .comparison import Expected
 from .picks import NMS, Call, slices, unsliced
 from .pointing import Picked

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ..inputs import Arrays, describe_sizes, set_bytes, sizes_of
-from ..model import FLOAT_TYPES, Input, Model
+from ..model.inputs import Arrays, describe_sizes, set_bytes, sizes_of
+from ..model.model import FLOAT_TYPES, Input, Model
 from .fills import Fill, denormal_places
 
 MAX_SPECIAL = 4

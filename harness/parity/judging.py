@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import AgentFailure, ModelError, ProcessError
-from ..inputs import Arrays
-from ..model import Array
+from ..model.inputs import Arrays
+from ..model.model import Array
 from .comparison import Difference, Expected, differ
 from .inputs import Recipe
 from .reference import AtThreshold, Reference

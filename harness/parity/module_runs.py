@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..agent.structure import flatten
-from ..build import BuiltModel, call_build, run_eager
 from ..errors import HilgateError
-from ..inputs import Arrays
-from ..model import Array
-from ..user_code import words
+from ..model.build import BuiltModel, call_build, run_eager
+from ..model.inputs import Arrays
+from ..model.model import Array
+from ..model.user_code import words
 from .canonical import canonical
 from .conditioning import patience
 

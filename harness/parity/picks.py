@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..agent.structure import flatten
-from ..model import Array
+from ..model.model import Array
 from .pointing import PICKING, Picked, Picking, picked_from
 
 LOWEST, HIGHEST = "lowest", "highest"

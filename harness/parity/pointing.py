@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..model import Array
-from ..module_state import version_of
+from ..model.model import Array
+from ..model.module_state import version_of
 from .comparison import ulp
 
 _aten = torch.ops.aten

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from ..agent.structure import transform
-from ..build import one_thread
-from ..user_code import users_code
+from ..model.build import one_thread
+from ..model.user_code import users_code
 
 WIDE = {
     torch.float16: torch.float64,

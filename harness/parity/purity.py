@@ -19,10 +19,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..agent.structure import flatten
-from ..build import run_eager
-from ..inputs import Arrays
-from ..model import Array
-from ..module_state import changed, contents, marks, own_generators
+from ..model.build import run_eager
+from ..model.inputs import Arrays
+from ..model.model import Array
+from ..model.module_state import changed, contents, marks, own_generators
 from .comparison import differ
 
 # Where forward draws numbers or changes what the module keeps, so many more runs look for an answer that it changes …

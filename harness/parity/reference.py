@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..build import BuiltModel, told_rejection
 from ..errors import HilgateError, ModelError
-from ..inputs import Arrays, describe, uniform_set
-from ..model import Array, Closeness
-from ..prepare import prepared
-from ..unordered import RowSet
-from ..user_code import words
+from ..model.build import BuiltModel, told_rejection
+from ..model.inputs import Arrays, describe, uniform_set
+from ..model.model import Array, Closeness
+from ..model.prepare import prepared
+from ..model.unordered import RowSet
+from ..model.user_code import words
 from .comparison import Difference, Expected, compare, differ, has_sides, ulp
 from .conditioning import Run, moved, noise
 from .inputs import InputSpace

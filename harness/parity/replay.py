@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from ..cache import link_or_copy, storage_errors
 from ..export import Artifact
-from ..inputs import Arrays
-from ..model import Array
+from ..host.cache import link_or_copy, storage_errors
+from ..model.inputs import Arrays
+from ..model.model import Array
 from .comparison import Expected
 
 PROGRAM = Path(__file__).with_name("replay_program.py")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..model import Array
+from ..model.model import Array
 from .conditioning import STEPS, is_smooth, largest_difference, patience
 from .perturbation import CHANGES, PATTERNS, Call, Change, Errors, name_of
 

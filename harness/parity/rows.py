@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..model import Array
+from ..model.model import Array
 from .comparison import Expected
 
 # More rows of one slice that are out of place are not matched: that takes time and memory with their square.

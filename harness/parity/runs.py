@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..inputs import Arrays
-from ..model import Array
+from ..model.inputs import Arrays
+from ..model.model import Array
 from .comparison import Difference, Expected
 from .conditioning import Run
 from .module_runs import watch_eager, watch_exact

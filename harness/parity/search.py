@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 from hypothesis import Phase, errors
 
-from ..build import BuiltModel
+from ..checks.finding import Finding
 from ..errors import AgentFailure, HilgateError, ProcessError
-from ..finding import Finding
-from ..model import Array, Closeness
-from ..shown_path import shown_path
+from ..host.shown_path import shown_path
+from ..model.build import BuiltModel
+from ..model.model import Array, Closeness
 from . import PARITY
 from .budget import Budget, Clock, effort_notes
 from .comparison import Difference

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..model import Array
-from ..unordered import RowSet
+from ..model.model import Array
+from ..model.unordered import RowSet
 from .comparison import SAME_ULPS, Expected
 from .rows import MOST_ROWS, bottleneck, errors, pairwise
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ..model import Input, Model
+from ..model.model import Input, Model
 from .fills import Fill
 from .inputs import Recipe
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..model import Array
+from ..model.model import Array
 
 # float32's unit roundoff: what one addition is off by, of its result. Half types are added in float32, too.
 UNIT = 2.0**-24

@@ -26,7 +26,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import HilgateError
-from ..model import Array
+from ..model.model import Array
 from .comparison import Difference, Expected
 from .groups import Site, rows_order, sites
 from .picks import HIGHEST, LOWEST, Breaks, Watched, slices, unsliced

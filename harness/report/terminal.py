@@ -20,12 +20,12 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from ..checks import Check, Verdict
-from ..evidence import CellRecord
-from ..inputs import describe_sizes
-from ..limits import Metric
+from ..checks.check import Check, Verdict
+from ..checks.limits import Metric
+from ..evidence.evidence import CellRecord
+from ..host.progress import INDENT, folded
+from ..model.inputs import describe_sizes
 from ..printable import printable, printable_lines
-from ..progress import INDENT, folded
 
 STYLES = {
     Verdict.PASS: "green",

@@ -17,17 +17,17 @@ import pytest
 import torch
 
 from harness.agent.structure import flatten
-from harness.build import BuiltModel, build_model, one_thread
-from harness.checks import Verdict, judge
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
 from harness.export import Artifact, export_artifact, process
 from harness.export.settings import read_settings
 from harness.export.torchscript import NAMES
 from harness.export.worker import main
-from harness.finding import Finding
-from harness.inputs import Arrays
-from harness.limits import Limit
-from harness.model import Array
-from harness.model_file import load_model
+from harness.model.build import BuiltModel, build_model, one_thread
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import load_model
 from harness.parity import search
 from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference

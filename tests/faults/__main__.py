@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness.cache import cache_folder
+from harness.host.cache import cache_folder
 
 from .kinds import NAMES, Kind
 from .stand import Stand

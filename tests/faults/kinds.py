@@ -146,7 +146,7 @@ def sighup(scene: Scene) -> None:
 
 @_kind("the model's process is killed", verdicts=DIED, statuses=STATUSES | {4})  # 4: in reading the file
 def model_process_killed(scene: Scene) -> None:
-    scene.kill(lambda: scene.run.starting("harness.model_process.worker"), signal.SIGKILL)
+    scene.kill(lambda: scene.run.starting("harness.model.process.worker"), signal.SIGKILL)
 
 
 @_kind("the export's process is killed", verdicts=DIED, fresh=True)

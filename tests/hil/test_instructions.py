@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.finding import Finding, RecordCheck
+from harness.checks.finding import Finding, RecordCheck
 
 pytestmark = pytest.mark.hil
 

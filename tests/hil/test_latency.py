@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.cell import Cell
-from harness.finding import RecordCheck
+from harness.checks.finding import RecordCheck
 from harness.measure import latency
 from harness.measure.sampling import Measurement
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.finding import RecordCheck
+from harness.checks.finding import RecordCheck
 from harness.measure.load_time import load_time
 from harness.measure.sampling import Measurement
 

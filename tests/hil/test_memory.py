@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.checks.finding import RecordCheck
 from harness.export import Artifact
-from harness.finding import RecordCheck
 from harness.measure.artifact_size import artifact_size
 from harness.measure.memory import memory_peak
 from harness.measure.sampling import Measurement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.finding import RecordCheck
+from harness.checks.finding import RecordCheck
 from harness.parity.inputs import Recipe
 from harness.parity.search import ParitySearch
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from harness.host.shipped import SUITE
 from harness.links.ssh import Link
-from harness.shipped import SUITE
 from tests.integration.desk import Desk, linked
 from tests.integration.emulated import opened
 from tests.integration.runners import USERS_CACHE, Built, Runners, build_all, runners_in

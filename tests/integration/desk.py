@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.device import Device, Runtime
+from harness.device.device import Device, Runtime
 from harness.links import Channel, ChannelClosed, LinkType
 from harness.links.ssh import Link
 from tests.support.sshd import BoardServer

@@ -15,14 +15,14 @@ from benchmarks.support.deploy import prepare_on
 from harness.agent.facts import read_text
 from harness.agent.orphans import identity
 from harness.board import Board, open_board
-from harness.deployer import Deployer
-from harness.deployment import DeviceTime, Timeouts
-from harness.device import Device, load_device
+from harness.deploy.deployer import Deployer
+from harness.deploy.deployment import DeviceTime, Timeouts
+from harness.device.device import Device, load_device
 from harness.emulator.emulator import Emulator
-from harness.inputs import measured_sets
+from harness.host.shipped import DEVICES
 from harness.links import qemu
 from harness.measure import known_metrics
-from harness.shipped import DEVICES
+from harness.model.inputs import measured_sets
 from tests.support.processes import descendants
 
 from .boards import wait_for

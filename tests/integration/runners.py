@@ -25,8 +25,8 @@ from harness.backends import load_backend
 from harness.bundle.native.building import ENGINE, PROGRAM, Sdk, provide_runner
 from harness.bundle.native.compiler import find_compiler
 from harness.bundle.native.packages import provide_headers
-from harness.cache import cache_folder
-from harness.deployment import Deployment, LoadReport, Timeouts
+from harness.deploy.deployment import Deployment, LoadReport, Timeouts
+from harness.host.cache import cache_folder
 from harness.links.local import Process
 
 # Read before the tests' own takes its place: compiling takes most of a minute, and is done once.

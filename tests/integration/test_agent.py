@@ -21,10 +21,10 @@ from harness.agent.frames import encode, read_frame
 from harness.agent.illegal import MARK
 from harness.agent.orphans import identity
 from harness.agent.wire import Limits
-from harness.death import Death
-from harness.deployment import Deployment, Timeouts
+from harness.deploy.deployment import Deployment, Timeouts
+from harness.deploy.exchange import Reply
 from harness.errors import AgentDied, AgentFailure, AgentTimeout
-from harness.exchange import Reply
+from harness.host.death import Death
 from harness.isa.diagnosis import illegal_instruction
 from harness.links.local import Process
 from tests.support.facts import own_facts
@@ -220,7 +220,7 @@ def test_an_operation_that_never_ends_is_ended_by_its_own_watchdog(start: Start)
 
 
 def test_sets_go_in_calls_that_are_noticed_when_they_hang(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.deployment.CALL_S", 1.0)
+    monkeypatch.setattr("harness.deploy.deployment.CALL_S", 1.0)
     deployment = start(timeouts=Timeouts(call_s=1))
     load(deployment, "is-slow")
     calls: list[int] = []

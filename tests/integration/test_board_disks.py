@@ -10,7 +10,7 @@ import pytest
 
 from harness.agent.keeper import folders
 from harness.board import open_board
-from harness.device import Device
+from harness.device.device import Device
 from harness.errors import DeploymentError, StorageError
 from harness.protocol.keeper import Cleared
 from tests.support.proxy import FlakyProxy

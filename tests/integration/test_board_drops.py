@@ -17,7 +17,7 @@ import pytest
 from harness.board import Board as OpenBoard
 from harness.board import hold, keeper, open_board
 from harness.bundle import Bundle
-from harness.device import Device
+from harness.device.device import Device
 from harness.errors import DeviceBusy, DeviceError, LinkError, LinkLost
 from harness.protocol.keeper import Look, Pong
 from tests.support.proxy import FlakyProxy

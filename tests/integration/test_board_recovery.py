@@ -31,7 +31,7 @@ HASTY = """
     from pathlib import Path
 
     from harness.board import hold, keeper
-    from harness.deployment import Deployment
+    from harness.deploy.deployment import Deployment
 
     keeper.SILENCE_S, keeper.PING_S = 2.0, 0.5
     hold.RECONNECT_S, hold.RETRY_PAUSE_S = {reconnect}, 0.2

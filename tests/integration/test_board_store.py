@@ -16,7 +16,7 @@ import pytest
 from harness.board import Board as OpenBoard
 from harness.board import keeper, open_board
 from harness.bundle import Bundle
-from harness.device import Device, Runtime
+from harness.device.device import Device, Runtime
 from harness.errors import BackendError, DeploymentError, StorageError
 from harness.links import Channel
 from tests.support.proxy import FlakyProxy

@@ -16,7 +16,7 @@ from harness.agent.keeper.store import Store
 from harness.board import open_board
 from harness.cli import cli
 from harness.cli.project import Project
-from harness.device import Device
+from harness.device.device import Device
 from harness.protocol.keeper import Pong
 from tests.support.sshd import Board, BoardServer
 

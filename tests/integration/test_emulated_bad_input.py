@@ -14,7 +14,6 @@ import pytest
 
 from harness.board import Board, prepared
 from harness.board.prepared import foundations, state_key
-from harness.cache import link_or_copy
 from harness.emulator import emulator, host, sealed
 from harness.emulator import image as images
 from harness.emulator.building import HOST_KEY, INITRD
@@ -23,6 +22,7 @@ from harness.emulator.machine import Machine, machine_of
 from harness.emulator.recipe import recipe_key
 from harness.emulator.saved import Saved, find_saved
 from harness.errors import EmulatorError, HostKeyError
+from harness.host.cache import link_or_copy
 from harness.links import local
 from harness.links.qemu import Link
 from tests.support.facts import own_facts

@@ -40,7 +40,7 @@ import time
 from harness.board import open_board
 from harness.device import load_device
 from harness.measure import known_metrics
-from harness.shipped import DEVICES
+from harness.host.shipped import DEVICES
 
 board = open_board(load_device("{NAME}", [DEVICES], known_metrics().values()))
 print("open", flush=True)

@@ -16,20 +16,20 @@ import torch
 
 import harness.export
 from harness.agent.facts import read_text
-from harness.build import BuiltModel, build_model
-from harness.cache import file_sha256
 from harness.errors import ExportError, ModelError
-from harness.evidence import Evidence
+from harness.evidence.evidence import Evidence
 from harness.export import export_artifact, export_key
-from harness.inputs import measured_sets
+from harness.host.cache import file_sha256
 from harness.measure import known_metrics
-from harness.model_file import load_model
-from harness.options import Options
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import measured_sets
+from harness.model.model_file import load_model
+from harness.model.user_process import Bounds
 from harness.parity.comparison import compare
 from harness.parity.reference import Reference
-from harness.plan import plan_cells
-from harness.run import Run
-from harness.user_process import Bounds
+from harness.run.options import Options
+from harness.run.plan import plan_cells
+from harness.run.run import Run
 
 from .conftest import MODEL
 
@@ -252,7 +252,9 @@ def test_the_key_changes_with_what_is_installed(
     assert keys[0] == keys[1] != keys[2]
 
 
-@pytest.mark.parametrize("name", ["inputs", "agent.structure", "build", "fingerprint", "model", "export.onnx"])
+@pytest.mark.parametrize(
+    "name", ["model.inputs", "agent.structure", "model.build", "model.fingerprint", "model.model", "export.onnx"]
+)
 def test_the_key_changes_with_hilgates_own_source(write: Write, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     built = build(write())
     first = export_key(built, "onnx")

@@ -16,7 +16,7 @@ from onnx import helper
 import harness.agent
 from harness.agent.expand import expand
 from harness.agent.frames import ITEM_SIZES, Array
-from harness.deployment import Deployment
+from harness.deploy.deployment import Deployment
 from harness.errors import AgentFailure, InputFailure
 from harness.links.local import Process
 from harness.protocol.asked import of_device

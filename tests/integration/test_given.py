@@ -19,13 +19,13 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
-from harness.build import BuiltModel, build_model
-from harness.cache import file_sha256
 from harness.errors import ExportError, ModelError
 from harness.export import export_artifact
 from harness.export.onnx import OLDER
+from harness.host.cache import file_sha256
 from harness.measure import known_metrics
-from harness.model_file import load_model
+from harness.model.build import BuiltModel, build_model
+from harness.model.model_file import load_model
 from tests.cases import told
 
 from .conftest import MODEL, Outcome, Project

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from harness.shipped import SUITE
+from harness.host.shipped import SUITE
 
 from .boards import wait_for
 from .conftest import MODEL, Project

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.deployment import Deployment, Timeouts
+from harness.deploy.deployment import Deployment, Timeouts
 from harness.errors import AgentTimeout, HilgateError, ProtocolError
 from harness.links.local import Process
 from harness.protocol import Answer, agent

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.build import BuiltModel
 from harness.errors import ProcessError
 from harness.export import export_artifact
 from harness.measure.accuracy import AccuracyRun, score, scored_samples, searched_samples
-from harness.model_file import load_model
-from harness.model_process import HostedFile, build_hosted, read_hosted
+from harness.model.build import BuiltModel
+from harness.model.model_file import load_model
+from harness.model.process import HostedFile, build_hosted, read_hosted
 from harness.parity.judging import Judging
 from harness.parity.reference import Reference
 

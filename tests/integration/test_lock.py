@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from harness.bundle import pip_errors
 from harness.bundle.lock import FILE, read_lock
-from harness.cache import file_sha256
 from harness.cli import cli
+from harness.host.cache import file_sha256
 from tests.support.sshd import BoardServer
 from tests.support.wheels import write_wheel
 

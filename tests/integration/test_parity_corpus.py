@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.checks import Verdict
-from harness.finding import Finding
+from harness.checks.check import Verdict
+from harness.checks.finding import Finding
 from tests.corpus.bad import BAD
 from tests.corpus.bench import BACKENDS, Bench, open_bench
 from tests.corpus.clean import CLEAN

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.build import build_model, one_thread
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import build_model, one_thread
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import Mismatch, ParitySearch

@@ -14,8 +14,8 @@ import numpy as np
 import onnx as onnx_format
 import pytest
 
-from harness.checks import Verdict, judge
-from harness.limits import Limit
+from harness.checks.check import Verdict, judge
+from harness.checks.limits import Limit
 from harness.parity.comparison import compare
 from harness.parity.locating import Location, locate
 from harness.parity.replay import write_replay

@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
-from harness.build import BuiltModel, build_model
-from harness.cache import file_sha256
 from harness.errors import AgentFailure, LinkLost
 from harness.export import Artifact, ArtifactFile
 from harness.export.onnx import FILE, export_dynamo, export_traced
-from harness.inputs import Arrays, uniform_set
-from harness.model import Array
-from harness.model_file import load_model
+from harness.host.cache import file_sha256
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays, uniform_set
+from harness.model.model import Array
+from harness.model.model_file import load_model
 from harness.parity.locating import Location, NotLocated, Probe, locate
 from harness.parity.locating.evaluate import Evaluator, check_sizes
 from harness.parity.locating.graph import Graph

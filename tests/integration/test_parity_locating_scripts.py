@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.build import BuiltModel, build_model, run_eager
-from harness.cache import file_sha256
 from harness.errors import AgentFailure
 from harness.export import Artifact, ArtifactFile
 from harness.export.torchscript import FILE, trace, trace_flat
-from harness.inputs import Arrays, uniform_set
-from harness.model import Array
-from harness.model_file import load_model
+from harness.host.cache import file_sha256
+from harness.model.build import BuiltModel, build_model, run_eager
+from harness.model.inputs import Arrays, uniform_set
+from harness.model.model import Array
+from harness.model.model_file import load_model
 from harness.parity.locating import Location, NotLocated, Probe, locate
 from tests.corpus.bench import torchscript
 

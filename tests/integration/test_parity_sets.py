@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from harness.checks import Verdict, judge
-from harness.finding import Finding
-from harness.limits import Limit
-from harness.model import Array
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
+from harness.model.model import Array
 from harness.parity.inputs import Recipe
 from harness.parity.locating import Location, locate
 from tests.corpus.bench import Bench, open_bench

@@ -16,18 +16,18 @@ import pytest
 
 import harness.agent
 from harness import Input, Model
-from harness.counting import CountingGuest
-from harness.deployment import Deployment, LoadReport
-from harness.device import load_device
+from harness.deploy.content import content_of
+from harness.deploy.deployment import Deployment, LoadReport
+from harness.device.device import load_device
 from harness.errors import AgentFailure
-from harness.inputs import Arrays
+from harness.host.shipped import DEVICES
+from harness.instructions.counting import CountingGuest
 from harness.links.local import Process
 from harness.measure import known_metrics
-from harness.measure.content import content_of
 from harness.measure.sampling import take_samples
-from harness.model_file import ModelFile
-from harness.prepare import prepared, prepared_measured_sets
-from harness.shipped import DEVICES
+from harness.model.inputs import Arrays
+from harness.model.model_file import ModelFile
+from harness.model.prepare import prepared, prepared_measured_sets
 
 from .runners import Runners, build, load, scripted
 

@@ -16,8 +16,8 @@ import torch
 import harness.agent
 from harness.agent.frames import Array
 from harness.agent.ring import Spread
-from harness.deployment import Deployment
-from harness.feed import Feed, kept
+from harness.deploy.deployment import Deployment
+from harness.deploy.feed import Feed, kept
 from harness.links.local import Process
 
 from .runners import BACKENDS, Runners, jit, load, scripted

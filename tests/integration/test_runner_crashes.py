@@ -21,7 +21,7 @@ from elftools.elf.sections import SymbolTableSection
 from harness.agent.frames import encode, read_frame
 from harness.agent.illegal import MARK
 from harness.agent.orphans import executable, identity
-from harness.deployment import Deployment, Timeouts
+from harness.deploy.deployment import Deployment, Timeouts
 from harness.errors import AgentDied, AgentTimeout
 from harness.isa.diagnosis import illegal_instruction
 from tests.support.facts import own_facts

@@ -20,12 +20,12 @@ import pytest
 import torch
 
 from harness.agent.frames import Array
-from harness.build import BuiltModel, build_model
 from harness.bundle.native.building import SOURCES
 from harness.bundle.native.packages import provide_headers
 from harness.export import export_artifact
 from harness.measure import known_metrics
-from harness.model_file import load_model
+from harness.model.build import BuiltModel, build_model
+from harness.model.model_file import load_model
 
 from .runners import USERS_CACHE, jit
 

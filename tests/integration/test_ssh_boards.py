@@ -15,7 +15,7 @@ from harness.backends import load_backend
 from harness.board import open_board
 from harness.bundle import pip_errors
 from harness.bundle.planning import plan_runtime
-from harness.device import Runtime
+from harness.device.device import Runtime
 from harness.errors import BackendError, DeviceError, HilgateError
 from tests.integration.conftest import Project
 from tests.integration.desk import SECONDS, Desk, new_key

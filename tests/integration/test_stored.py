@@ -11,7 +11,7 @@ import pytest
 
 from harness.board import open_board
 from harness.bundle import Bundle
-from harness.device import Device
+from harness.device.device import Device
 from tests.support.sshd import BoardServer
 
 from .boards import MIB, make_bundle, nothing_left, read_device, stored, write_device

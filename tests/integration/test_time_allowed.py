@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from harness import Input, Model
-from harness.measure.content import content_of
+from harness.deploy.content import content_of
 from harness.measure.sampling import take_samples
-from harness.model_file import ModelFile
+from harness.model.model_file import ModelFile
 
 from .runners import scripted
 from .test_prepared_inputs import Agents

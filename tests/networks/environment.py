@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.cache import new_entry
+from harness.host.cache import new_entry
 
 from . import REAL, copied
 

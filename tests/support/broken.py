@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from harness.cache import file_sha256, link_or_copy
 from harness.export import Artifact, ArtifactFile
-from harness.inputs import Arrays
-from harness.model import Array
+from harness.host.cache import file_sha256, link_or_copy
+from harness.model.inputs import Arrays
+from harness.model.model import Array
 from harness.parity.locating import Probe
 
 Edit = Callable[[onnx.ModelProto], None]

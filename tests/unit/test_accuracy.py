@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from harness import Input, Model
-from harness.build import BuiltModel, build_model
 from harness.errors import ModelError
-from harness.inputs import Arrays
 from harness.measure.accuracy import AccuracyRun, SampleSet, eager_accuracy, read_samples
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.inputs import InputSpace
 
 Forward = Callable[..., Any]

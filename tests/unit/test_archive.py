@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness.bundle.archive import Archive, Packer, provide_archive
-from harness.cache import file_sha256
 from harness.errors import BackendError
+from harness.host.cache import file_sha256
 
 
 @pytest.fixture(autouse=True)

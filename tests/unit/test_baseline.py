@@ -11,12 +11,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.baseline import VALUE, Comparison, baseline_path, read_baseline, write_baselines
-from harness.checks import Verdict, judge
-from harness.counting import Count
+from harness.checks.check import Verdict, judge
+from harness.checks.limits import Limit
+from harness.deploy.content import Content, Timed
 from harness.errors import InputError
-from harness.limits import Limit
-from harness.measure.content import Content, Timed
+from harness.instructions.baseline import VALUE, Comparison, baseline_path, read_baseline, write_baselines
+from harness.instructions.counting import Count
 from harness.measure.instructions import INSTRUCTIONS, instructions, not_counted, unreachable
 
 DEVICE = "qemu-pi4"

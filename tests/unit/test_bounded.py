@@ -15,14 +15,14 @@ from typing import Any, cast
 
 import pytest
 
-import harness.cache
 import harness.export
 import harness.export.process
-from harness import bounded
-from harness.bounded import GIB, cache_limit_bytes, hold, locked, prune, prune_caches
-from harness.build import BuiltModel
+import harness.host.cache
 from harness.errors import InputError
 from harness.export import export_artifact, write_record
+from harness.host import bounded
+from harness.host.bounded import GIB, cache_limit_bytes, hold, locked, prune, prune_caches
+from harness.model.build import BuiltModel
 
 ROOT = str(Path(__file__).parents[2])
 Usage = namedtuple("Usage", "total used free")
@@ -61,9 +61,9 @@ def names(store: Path) -> list[str]:
 START = """
 import os, sys, time
 from pathlib import Path
-from harness import bounded
-from harness.bounded import hold, prune
-from harness.cache import new_entry
+from harness.host import bounded
+from harness.host.bounded import hold, prune
+from harness.host.cache import new_entry
 from tests.unit.test_bounded import let_go
 folders = [Path(word) for word in sys.argv[1:]]
 """
@@ -370,13 +370,13 @@ def test_a_new_export_makes_others_leave_but_for_those_of_this_run(
 def test_a_new_export_is_held_from_the_moment_it_is_there(
     cache: Path, export: Callable[[str], harness.export.Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = harness.cache._publish
+    publish = harness.host.cache._publish
 
     def published_while_another_prunes(work: Path, final: Path) -> None:
         publish(work, final)
         assert prune(cache / "exports", 0) == []
 
-    monkeypatch.setattr(harness.cache, "_publish", published_while_another_prunes)
+    monkeypatch.setattr(harness.host.cache, "_publish", published_while_another_prunes)
     assert export("a").folder.is_dir()
 
 
@@ -409,11 +409,11 @@ def test_an_export_of_a_quicker_run_that_has_left_again_is_made_anew(
     cache: Path, export: Callable[[str], harness.export.Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other run publishes first, ends, and its export is evicted before this run can hold it."""
-    publish = harness.cache._publish
+    publish = harness.host.cache._publish
 
     def too_late(_work: Path, _final: Path) -> None:
-        monkeypatch.setattr(harness.cache, "_publish", publish)
+        monkeypatch.setattr(harness.host.cache, "_publish", publish)
 
-    monkeypatch.setattr(harness.cache, "_publish", too_late)
+    monkeypatch.setattr(harness.host.cache, "_publish", too_late)
     assert export("a").folder == cache / "exports/a"
     assert names(cache / "exports") == ["a"]

@@ -15,7 +15,7 @@ import pytest
 from harness.bundle import bytecode
 from harness.bundle.bytecode import compile_wheel, same_bytecode
 from harness.bundle.wheels import Wheel
-from harness.cache import file_sha256
+from harness.host.cache import file_sha256
 
 TAG = sys.implementation.cache_tag
 MEMBERS = {

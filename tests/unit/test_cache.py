@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import cache_folder, file_sha256, new_entry, storage_errors, write_atomically
 from harness.errors import StorageError
+from harness.host.cache import cache_folder, file_sha256, new_entry, storage_errors, write_atomically
 
 
 def test_an_entry_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ import os, sys
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-from harness.cache import new_entry, write_atomically
+from harness.host.cache import new_entry, write_atomically
 from harness.errors import StorageError
-from harness.evidence import Evidence
+from harness.evidence.evidence import Evidence
 
 here = Path(sys.argv[1])
 cell = SimpleNamespace(id="a-b-c", key=("a", "b", "c"))

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness.checks import EMULATED, Check, Verdict, judge, overall
-from harness.finding import Finding
-from harness.limits import Limit, Metric
+from harness.checks.check import EMULATED, Check, Verdict, judge, overall
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit, Metric
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
 ACCURACY = Metric("accuracy", "", "top-1", bound="min")

@@ -11,7 +11,7 @@ from harness.cli import cli
 from harness.cli.project import find_project
 from harness.cli.report import FAILED, OK, Check, shown
 from harness.cli.text import say, size, table
-from harness.shipped import DEVICES
+from harness.host.shipped import DEVICES
 
 COMMANDS = ("add", "clean", "devices", "doctor", "fault", "image", "lock", "trust")
 

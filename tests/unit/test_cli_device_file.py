@@ -10,9 +10,9 @@ from harness.board.preflight import check_board
 from harness.cli.adding import check_usable
 from harness.cli.device_file import base_for, check_text, device_text, nominal_memory, pins_for
 from harness.cli.project import Project
-from harness.device import Device
+from harness.device.device import Device
 from harness.errors import DeviceError
-from harness.shipped import DEVICES
+from harness.host.shipped import DEVICES
 from tests.support.facts import board_facts
 
 PI4: dict[str, Any] = {

@@ -8,7 +8,7 @@ import pytest
 
 from harness.cli.report import FAILED, WARNING
 from harness.cli.runtime_checks import runtimes
-from harness.device import Device
+from harness.device.device import Device
 from tests.support.facts import board_facts
 
 

@@ -6,8 +6,8 @@ import argparse
 
 import pytest
 
-from harness.command_line import join_values
-from harness.options import WITH_VALUES, add_options
+from harness.run.command_line import join_values
+from harness.run.options import WITH_VALUES, add_options
 
 
 @pytest.mark.parametrize(

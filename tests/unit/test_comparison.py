@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness import Closeness
-from harness.model import Array
+from harness.model.model import Array
 from harness.parity.comparison import CHUNK, SMALLEST, Expected, compare, compare_output
 
 NAN, INF = math.nan, math.inf

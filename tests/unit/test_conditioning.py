@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from harness import Input, Model
-from harness.build import BuiltModel, build_model
-from harness.inputs import Arrays
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.comparison import compare
 from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from harness.checks import Verdict, judge
-from harness.counter import Counter
+from harness.checks.check import Verdict, judge
 from harness.errors import DeviceError, EmulatorError, HilgateError, LinkError
+from harness.run.counter import Counter
 
 CELL = cast(Any, SimpleNamespace(id="cell", device=SimpleNamespace(emulated=True)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.debian import KEYRING, debian_sources
+from harness.host.debian import KEYRING, debian_sources
 
 DEBIAN, UBUNTU = {"ID": "debian", "VERSION_CODENAME": "bookworm"}, {"ID": "ubuntu", "VERSION_CODENAME": "noble"}
 OWN, SECURITY = "http://mirror.example/debian/", "http://mirror.example/debian-security/"

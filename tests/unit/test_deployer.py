@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from harness.agent.frames import encode
-from harness.deployer import IDLE_S, Deployer
-from harness.deployment import DeviceTime, Timeouts
+from harness.deploy.deployer import IDLE_S, Deployer
+from harness.deploy.deployment import DeviceTime, Timeouts
 from harness.errors import AgentDied, AgentFailure, AgentTimeout, DeploymentError
 
 NOTHING = cast(Any, None)

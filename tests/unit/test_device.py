@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.device import _KEYS, Device, Rules, Runtime, device_names, load_device
+from harness.checks.limits import Limit, Metric
+from harness.device.device import _KEYS, Device, Rules, Runtime, device_names, load_device
 from harness.errors import DeviceError
-from harness.limits import Limit, Metric
 
 METRICS = [
     Metric("memory_peak_mib", "MiB", "peak resident memory", device_limit=True),

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from harness import Input, Model
-from harness.dimension import declared_dims, describe_dimension, read_sizes
 from harness.errors import ModelError
 from harness.export.shapes import probed_sizes
-from harness.inputs import traced_sizes, uniform_set
+from harness.model.dimension import declared_dims, describe_dimension, read_sizes
+from harness.model.inputs import traced_sizes, uniform_set
 from harness.parity.drawing import drawn
 from harness.parity.fills import Fill
 from harness.parity.inputs import InputSpace, Recipe

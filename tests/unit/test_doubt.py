@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from harness import Input, Model
-from harness.build import build_model
-from harness.checks import Verdict, judge
-from harness.finding import Finding
-from harness.inputs import Arrays
-from harness.limits import Limit
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
+from harness.model.build import build_model
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.inputs import Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import ParitySearch

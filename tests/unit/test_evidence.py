@@ -14,13 +14,13 @@ import pytest
 from harness import Input, Model, __version__
 from harness.backends import load_backend
 from harness.cell import Cell
-from harness.checks import Check, Verdict
-from harness.device import Device
+from harness.checks.check import Check, Verdict
+from harness.checks.finding import Finding
+from harness.checks.limits import Metric
+from harness.device.device import Device
 from harness.errors import BackendError, InputError, StorageError
-from harness.evidence import CellRecord, Evidence
-from harness.finding import Finding
-from harness.limits import Metric
-from harness.model_file import ModelFile
+from harness.evidence.evidence import CellRecord, Evidence
+from harness.model.model_file import ModelFile
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
 PARITY = Metric("parity", "", "worst error ratio")
@@ -308,7 +308,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from harness.evidence import Evidence
+from harness.evidence.evidence import Evidence
 from tests.unit.test_evidence import ONNX
 evidence = Evidence(Path(sys.argv[1]), [ONNX], Path(sys.argv[1]))
 evidence.begin()

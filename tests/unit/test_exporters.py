@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from harness.agent.structure import flatten
-from harness.build import call_build, run_eager
 from harness.export.example import compiled_parts, scripted_parts
 from harness.export.onnx import DYNAMO, FILE, OLDER, RETRACED, exporters
 from harness.export.torchscript import exporters as torchscript_exporters
 from harness.export.worker import refused
-from harness.inputs import uniform_set
-from harness.model import Input, Model
+from harness.model.build import call_build, run_eager
+from harness.model.inputs import uniform_set
+from harness.model.model import Input, Model
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 

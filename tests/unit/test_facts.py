@@ -12,7 +12,7 @@ import pytest
 from harness.agent import facts
 from harness.agent.orphans import boot_id
 from harness.board.keeper import BOOT, SHARED, Keeper, sources
-from harness.device import Device, Runtime
+from harness.device.device import Device, Runtime
 from harness.errors import DeviceError
 from harness.links.local import Link
 from harness.protocol.keeper import Facts

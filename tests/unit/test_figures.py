@@ -7,13 +7,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.checks import Check, Verdict, judge
-from harness.limits import Limit
-from harness.measure.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
+from harness.checks.check import Check, Verdict, judge
+from harness.checks.limits import Limit
+from harness.deploy.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
 from harness.measure.figures import Quantile, Rule, figures
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
 from harness.measure.sampling import Measurement
-from harness.model import Array, Input, Model
+from harness.model.model import Array, Input, Model
 
 MS = 1_000_000
 QUICK, SLOW = MS, 65 * MS

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.fingerprint import module_sha256, tensor_sha256, weight_hashes
+from harness.model.fingerprint import module_sha256, tensor_sha256, weight_hashes
 
 NET = """
 import enum
@@ -203,7 +203,7 @@ def test_a_global_read_from_the_environment_counts(sha: Sha, monkeypatch: pytest
 def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
     """Whatever the order of sets, and whether Python compiled the source or read what it had compiled before."""
     write(tmp_path, FILES)
-    program = "import net, sys; from harness.fingerprint import module_sha256; print(module_sha256(net.net))"
+    program = "import net, sys; from harness.model.fingerprint import module_sha256; print(module_sha256(net.net))"
     path = os.pathsep.join([str(tmp_path), *sys.path])
 
     def start(hash_seed: str) -> subprocess.Popen[str]:

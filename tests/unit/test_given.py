@@ -13,17 +13,17 @@ import torch
 from onnx import TensorProto, helper
 
 from harness.agent.structure import flatten
-from harness.build import call_build, run_eager
 from harness.errors import ModelError
 from harness.export import onnx as onnx_format
 from harness.export import torchscript as torchscript_format
 from harness.export.binding import Binding, Pair
 from harness.export.given import Taken, bind, fixed_dimensions, given_path
 from harness.export.ports import seen_ports
-from harness.inputs import traced_sizes, uniform_set
-from harness.model import Input, Model
-from harness.model_file import ModelFile
-from harness.plan import check_artifacts
+from harness.model.build import call_build, run_eager
+from harness.model.inputs import traced_sizes, uniform_set
+from harness.model.model import Input, Model
+from harness.model.model_file import ModelFile
+from harness.run.plan import check_artifacts
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from harness.build import check_input_order, parameter_names
 from harness.errors import ModelError
+from harness.model.build import check_input_order, parameter_names
 
 PARAMETERS = ["input_ids", "token_type_ids", "attention_mask"]
 

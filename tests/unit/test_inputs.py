@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from harness.inputs import as_dtype, measured_sets, traced_sizes, uniform, uniform_set
-from harness.model import Array, Input, Model
+from harness.model.inputs import as_dtype, measured_sets, traced_sizes, uniform, uniform_set
+from harness.model.model import Array, Input, Model
 
 INT64 = np.iinfo(np.int64)
 FLOAT32_MAX = float(np.finfo(np.float32).max)

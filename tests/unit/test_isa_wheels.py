@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import cache_folder, file_sha256
+from harness.host.cache import cache_folder, file_sha256
 from harness.isa import wheels
 from harness.isa.wheels import Outlook, outlook, scan_wheel
 from harness.protocol import BoardFacts

@@ -10,13 +10,13 @@ import sys
 import pytest
 
 from harness.agent.orphans import identity
-from harness.leash import end_session, leashed
+from harness.host.leash import end_session, leashed
 from tests.integration.boards import wait_for
 
 FAMILY = ["sh", "-c", "sleep 600 & echo $!; wait"]
 STARTER = f"""
 import subprocess, sys, time
-from harness.leash import leashed
+from harness.host.leash import leashed
 subprocess.Popen(leashed({FAMILY!r}), start_new_session=True)
 time.sleep(600)
 """

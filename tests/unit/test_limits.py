@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from harness.checks.limits import Limit, Metric, Owner, parse_limits
 from harness.errors import DeviceError, InputError
-from harness.limits import Limit, Metric, Owner, parse_limits
 from harness.measure import known_metrics
 
 METRICS = [

@@ -15,7 +15,7 @@ import pytest
 
 from harness.agent.orphans import identity
 from harness.board.keeper import Keeper
-from harness.device import Device
+from harness.device.device import Device
 from harness.links import ChannelClosed
 from harness.links.local import Link, Process
 from harness.protocol.keeper import Facts

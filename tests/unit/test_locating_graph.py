@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from harness.cache import file_sha256
 from harness.export import Artifact, ArtifactFile
-from harness.model import Array
+from harness.host.cache import file_sha256
+from harness.model.model import Array
 from harness.parity.locating import probing
 from harness.parity.locating.evaluate import Evaluator, widen
 from harness.parity.locating.graph import Graph

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.build import BuiltModel, build_model
-from harness.inputs import uniform_set
-from harness.model_file import load_model
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import uniform_set
+from harness.model.model_file import load_model
 from harness.parity.locating.location import Clock, TimeUp, Unlocated
 from harness.parity.locating.matching import folded_norms
 from harness.parity.locating.points import Modules, Points

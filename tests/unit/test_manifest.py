@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import manifest
 from harness.board.snapshot import Snapshot
 from harness.emulator import sealed
-from harness.manifest import BackgroundCheck, file_sha256, find_damage, is_due, note_hashes, was_whole_lately
+from harness.host import manifest
+from harness.host.manifest import BackgroundCheck, file_sha256, find_damage, is_due, note_hashes, was_whole_lately
 
 MEMORY = "0123456789" * 1000
 

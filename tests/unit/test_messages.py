@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from harness.deployer import Deployer
-from harness.deployment import DeviceTime, Timeouts
-from harness.messages import LINE_LENGTH, MOST, distinct_lines
+from harness.deploy.deployer import Deployer
+from harness.deploy.deployment import DeviceTime, Timeouts
+from harness.deploy.messages import LINE_LENGTH, MOST, distinct_lines
 from harness.printable import REMARK
 
 NOTHING = cast(Any, None)

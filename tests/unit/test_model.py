@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from harness import Closeness, Input, Model
+from harness.checks.limits import Limit, Metric
 from harness.errors import ModelError
-from harness.limits import Limit, Metric
-from harness.model_file import ModelFile, load_model, read_model
+from harness.model.model_file import ModelFile, load_model, read_model
 
 METRICS = [Metric("latency_p99_ms", "ms", "99th percentile"), Metric("accuracy", "", "top-1", bound="min")]
 

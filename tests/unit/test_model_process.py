@@ -15,9 +15,9 @@ import pytest
 
 from harness.errors import AgentFailure, ModelError, ProcessError
 from harness.measure import known_metrics
-from harness.model import Array, Closeness, Input
-from harness.model_file import ModelFile, read_model
-from harness.model_process import Bounds, HostedFile, HostedModel, ModelProcess, Raised, read_hosted
+from harness.model.model import Array, Closeness, Input
+from harness.model.model_file import ModelFile, read_model
+from harness.model.process import Bounds, HostedFile, HostedModel, ModelProcess, Raised, read_hosted
 from harness.parity.conditioning import _direction
 
 # Without torch: a process starts in a fraction of a second.
@@ -296,7 +296,7 @@ def test_what_a_file_says_comes_without_its_code(tmp_path: Path) -> None:
     file = read_hosted(path, ())
     file.process.close()
     assert (file.name, file.model.samples, file.model.dims) == ("told", None, {"b": range(1, 4)})
-    assert type(file.model.inputs[0]).__module__ == "harness.model"
+    assert type(file.model.inputs[0]).__module__ == "harness.model.model"
     assert "secret_of_the_file" not in sys.modules
     found: Any = file.model.build()  # a test of the user's own may have it here
     assert found == 1
@@ -348,7 +348,7 @@ def test_what_it_has_forked_counts_and_what_they_share_counts_once(host: Host) -
 def test_a_file_that_is_not_read_in_time_is_told_and_ended(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("harness.model_process.connection.TELL_AFTER_S", 0.5)
+    monkeypatch.setattr("harness.model.process.connection.TELL_AFTER_S", 0.5)
     with pytest.raises(ProcessError, match="within 1 s"):
         host("while True: pass", reading_s=1).ask_file(build_it)
     assert capsys.readouterr().err.count("to be read, 1 s at most") == 1

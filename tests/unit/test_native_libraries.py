@@ -14,8 +14,8 @@ from elftools.elf.elffile import ELFFile
 
 from harness.bundle.native.libraries import loaded_alike, provide_libraries
 from harness.bundle.wheels import Wheel
-from harness.cache import file_sha256
 from harness.errors import BackendError
+from harness.host.cache import file_sha256
 
 MAIN = "pkg/lib/libmain.so"
 STRIP = "strip"

@@ -22,7 +22,7 @@ from harness.agent.keeper.store import Store
 from harness.agent.private import NotOurs
 from harness.board import open_board
 from harness.board.hold import _busy
-from harness.device import Device
+from harness.device.device import Device
 from harness.errors import StorageError
 from harness.protocol.keeper import Holder
 from tests.support.namespaces import require_namespaces

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import bounded
-from harness.cache import cache_folder, link_or_copy, make_readable, new_entry, write_atomically
 from harness.errors import StorageError
-from harness.evidence import Evidence
+from harness.evidence.evidence import Evidence
+from harness.host import bounded
+from harness.host.cache import cache_folder, link_or_copy, make_readable, new_entry, write_atomically
 from tests.support.second_user import as_user, second_uid, shared_folder
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.nesting import describe_value
+from harness.measure.nesting import describe_value
 
 BOXES, SCORES = np.zeros((40, 4), np.float32), torch.zeros(40)
 

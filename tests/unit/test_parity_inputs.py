@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from harness import Input, Model
-from harness.inputs import Arrays
-from harness.model import Array
+from harness.model.inputs import Arrays
+from harness.model.model import Array
 from harness.parity.drawing import drawn
 from harness.parity.fills import KINDS, Fill
 from harness.parity.inputs import SAMPLES, InputSpace, Recipe, samples_of

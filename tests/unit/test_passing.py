@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from harness import Input, Model
-from harness.build import build_model, told_rejection
 from harness.errors import ModelError
-from harness.inputs import Arrays, uniform_set
-from harness.model_file import ModelFile
+from harness.model.build import build_model, told_rejection
+from harness.model.inputs import Arrays, uniform_set
+from harness.model.model_file import ModelFile
 
 X = Input("x", ("b", "t"), min_value=0, max_value=1)
 PICTURE = Input("x", (1, "h", "w"), min_value=0, max_value=1)

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.call import Call
-from harness.checks import Verdict, judge
-from harness.deployment import LoadReport
-from harness.finding import Finding
-from harness.limits import Limit
-from harness.measure import plausibility
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
+from harness.deploy import plausibility
+from harness.deploy.call import Call
+from harness.deploy.deployment import LoadReport
 from harness.measure.instructions import refused
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
 from harness.measure.load_time import load_time
 from harness.measure.memory import memory_peak
 from harness.measure.sampling import DURATIONS, LOAD, MEMORY, Measurement
-from harness.model import Array
+from harness.model.model import Array
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 INFINITE = float("inf")

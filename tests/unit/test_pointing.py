@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from harness import Closeness, Input, Model
-from harness.build import BuiltModel, build_model
 from harness.export import Artifact, ArtifactFile
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.comparison import compare
 from harness.parity.reference import Reference
 from harness.parity.replay import write_replay

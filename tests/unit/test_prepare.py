@@ -13,20 +13,20 @@ import pytest
 import torch
 
 from harness import Input, Model
-from harness.build import build_model
+from harness.deploy.content import content_of
 from harness.errors import ModelError
 from harness.export import export_key
-from harness.fingerprint import code_sha256
-from harness.inputs import Arrays, uniform_set
-from harness.measure.content import content_of
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import build_model
+from harness.model.fingerprint import code_sha256
+from harness.model.inputs import Arrays, uniform_set
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
+from harness.model.prepare import prepared, prepared_measured_sets
 from harness.parity.drawing import drawn
 from harness.parity.finds import Finds
 from harness.parity.inputs import InputSpace, Recipe
 from harness.parity.reference import Reference
 from harness.parity.search import ParitySearch
-from harness.prepare import prepared, prepared_measured_sets
 
 NOTHING: Any = None
 INPUTS = [Input("mask", ("b", "t"), "bool"), Input("q", ("b", 4), min_value=-1, max_value=1)]

@@ -16,8 +16,8 @@ from harness.agent.frames import encode, read_frame
 from harness.agent.keeper.serve import Keeper
 from harness.agent.wire import PREAMBLE, FrameError, pack_head, read_head
 from harness.board.upload import _check_have
-from harness.death import describe_status
 from harness.errors import ProtocolError
+from harness.host.death import describe_status
 from harness.protocol import Answer, agent, keeper, parse
 from harness.protocol.asked import NOTHING, SLACK, Outputs, first_limits, of_device
 from tests.support.facts import board_facts

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 from harness import Input, Model
-from harness.build import build_model
-from harness.inputs import Arrays
-from harness.model_file import ModelFile
+from harness.model.build import build_model
+from harness.model.inputs import Arrays
+from harness.model.model_file import ModelFile
 from harness.parity.comparison import differ
 from harness.parity.purity import first_answer, observe
 from harness.parity.reference import NoReference, Reference

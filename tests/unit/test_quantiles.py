@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from harness.measure.quantiles import (
+from harness.checks.quantiles import (
     CONFIDENCE,
     binomial_below,
     estimate,
@@ -16,7 +16,7 @@ from harness.measure.quantiles import (
     upper_bound,
     upper_rank,
 )
-from harness.model import Array
+from harness.model.model import Array
 
 QUANTILES = [pytest.param(q, id=f"p{q * 100:g}") for q in (0.5, 0.9, 0.99, 0.999)]
 

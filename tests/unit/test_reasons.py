@@ -17,10 +17,10 @@ from harness.export.onnx import DYNAMO, exporters
 from harness.export.refusal import Refused, advice, first_lines, reason_first, told_warnings
 from harness.export.sizes import traced_in
 from harness.export.worker import refused
-from harness.fingerprint import weight_hashes
-from harness.model import Input, Model
-from harness.model_file import read_model
-from harness.operators import import_operators
+from harness.model.fingerprint import weight_hashes
+from harness.model.model import Input, Model
+from harness.model.model_file import read_model
+from harness.model.operators import import_operators
 
 TORCH = Path(torch.__file__).parent
 

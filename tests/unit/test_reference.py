@@ -16,11 +16,11 @@ from torch import nn
 from torch.nn import functional
 
 from harness import Input, Model
-from harness.build import BuiltModel, build_model
 from harness.errors import ModelError
-from harness.inputs import Arrays
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity import reference as reference_module
 from harness.parity.promotion import Promoted, run_in_float64
 from harness.parity.reference import NoReference, Reference

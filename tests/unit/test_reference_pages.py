@@ -14,10 +14,10 @@ import pytest
 import fixtures
 from harness import Closeness, Input, Model, Output, Unordered
 from harness.cli import cli
-from harness.device import _KEYS
+from harness.device.device import _KEYS
+from harness.host.shipped import PACKAGE
 from harness.measure import known_metrics
-from harness.options import add_options
-from harness.shipped import PACKAGE
+from harness.run.options import add_options
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Passed between hilgate's own programs, or to its build.

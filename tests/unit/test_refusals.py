@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from harness.backends import load_backend
-from harness.refusals import next_step
+from harness.deploy.refusals import next_step
 
 TORCHSCRIPT, LIBTORCH, ONNX = (load_backend(name) for name in ("torchscript", "libtorch", "onnxruntime"))
 UNKNOWN = "RuntimeError: \nUnknown builtin op: torchvision::nms.\nCould not find any similar ops to torchvision::nms."

@@ -12,7 +12,7 @@ import pytest
 from harness import Closeness
 from harness.errors import StorageError
 from harness.export import Artifact
-from harness.model import Array
+from harness.model.model import Array
 from harness.parity.comparison import Expected, compare_output
 from harness.parity.replay import write_replay
 from harness.parity.replay_program import DEFAULTS, ratio_of, settings_of

@@ -14,7 +14,7 @@ from harness.agent.expand import expand
 from harness.agent.frames import Array
 from harness.agent.operations import Operations
 from harness.agent.ring import InputError, InTurn, Ring, Spread
-from harness.feed import LIMIT_BYTES, RING_BYTES, ring_size, spread
+from harness.deploy.feed import LIMIT_BYTES, RING_BYTES, ring_size, spread
 
 FILL = {"dtype": "float32", "shape": [3], "first": 0, "last": 1 << 24, "scale": -24, "order": "random", "key": 7}
 FILL |= {"set": []}

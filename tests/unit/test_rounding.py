@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import Closeness, Input, Model, Output
-from harness.build import BuiltModel, build_model
 from harness.errors import ModelError
-from harness.inputs import Arrays
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.comparison import compare
 from harness.parity.locating.allowance import OPERATORS, allowance
 from harness.parity.perturbation import CHANGES, EACH, Errors

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from harness import Input, Model
-from harness.build import BuiltModel, build_model
+from harness.deploy.content import content_of, noise_notes
 from harness.errors import ModelError
 from harness.measure.accuracy import AccuracyRun, read_samples, scored_samples
-from harness.measure.content import content_of, noise_notes
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.inputs import InputSpace, samples_of
 
 PAGE = Path(__file__).parents[2] / "docs/scores.md"

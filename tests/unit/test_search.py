@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from harness import Closeness, Input, Model
-from harness.build import BuiltModel, build_model
-from harness.checks import Verdict, judge
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
 from harness.errors import AgentDied, AgentFailure, AgentTimeout, LinkLost, ModelError, ProcessError
-from harness.finding import Finding
-from harness.inputs import Arrays
-from harness.limits import Limit
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity import search as search_module
 from harness.parity.comparison import Difference
 from harness.parity.drawing import DRAWN, EXAMPLES
@@ -574,8 +574,8 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from hypothesis import settings
 from harness import Closeness, Input, Model
-from harness.build import BuiltModel
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel
+from harness.model.model_file import ModelFile
 from harness.parity.reference import Reference
 from harness.parity.search import ParitySearch
 

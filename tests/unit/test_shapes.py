@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from harness.export import Artifact, ArtifactFile
 from harness.export.onnx import FILE, correct_shapes, declared_shapes
 from harness.export.shapes import probed_sizes, refuted
-from harness.model import Input, Model
+from harness.model.model import Input, Model
 from harness.parity.claims import Claims
 
 

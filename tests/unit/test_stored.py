@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from harness.checks import Check, Verdict
-from harness.deployer import Deployer
-from harness.deployment import DeviceTime, Timeouts
+from harness.checks.check import Check, Verdict
+from harness.checks.finding import Finding
+from harness.deploy.deployer import Deployer
+from harness.deploy.deployment import DeviceTime, Timeouts
 from harness.errors import AgentDied, DamagedError, DeploymentError
-from harness.finding import Finding
 from harness.measure.latency import P99
-from harness.stored import Stored
+from harness.run.stored import Stored
 
 RUNTIME = {"runtimes/torch": "libtorch.so: wanted SHA-256 0…; found 1…"}
 

@@ -9,10 +9,10 @@ import pytest
 
 from harness import Input, Model
 from harness.errors import ModelError
+from harness.host.suggestion import did_you_mean, nearest
 from harness.measure import known_metrics
-from harness.model_file import checked_limits
-from harness.suggestion import did_you_mean, nearest
-from harness.unordered import find_output
+from harness.model.model_file import checked_limits
+from harness.model.unordered import find_output
 
 NOTHING: Any = None
 

@@ -10,19 +10,19 @@ import pytest
 from harness import Input, Model
 from harness.backends import load_backend
 from harness.cell import Cell
-from harness.checks import Check, Verdict, judge
-from harness.device import Device
+from harness.checks.check import Check, Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit, Metric
+from harness.device.device import Device
 from harness.errors import BackendError
-from harness.evidence import CellRecord
-from harness.finding import Finding
-from harness.limits import Limit, Metric
+from harness.evidence.evidence import CellRecord
+from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.measure.latency import deadline_miss_rate
 from harness.measure.sampling import Measurement
-from harness.model_file import ModelFile
+from harness.model.model_file import ModelFile
 from harness.parity import PARITY
 from harness.report.terminal import STYLES, remark_on_local, render
-from harness.shipped import DEVICES
 
 METRICS = {**known_metrics(), "parity": PARITY}
 P99 = METRICS["latency_p99_ms"]

@@ -16,24 +16,24 @@ from rich.console import Console
 
 from harness.backends import load_backend
 from harness.cell import Cell
-from harness.checks import Check, Verdict
+from harness.checks.check import Check, Verdict
+from harness.checks.finding import Finding
 from harness.cli import cli, main
 from harness.cli.device_file import device_text
 from harness.cli.report import FAILED, shown
 from harness.cli.report import Check as Examined
 from harness.cli.text import say, table
-from harness.device import Device
+from harness.device.device import Device
 from harness.errors import BackendError
-from harness.evidence import CellRecord
-from harness.finding import Finding
+from harness.evidence.evidence import CellRecord
+from harness.host.progress import ProgressBars
 from harness.measure import known_metrics
-from harness.model import Input, Model
-from harness.model_file import ModelFile
+from harness.model.model import Input, Model
+from harness.model.model_file import ModelFile
 from harness.parity import replay_program
 from harness.parity.comparison import Expected
 from harness.parity.replay import write_replay
 from harness.printable import printable_lines
-from harness.progress import ProgressBars
 from harness.protocol import BoardFacts
 from harness.report.pytest_report import InternalErrors, make_printable
 from harness.report.terminal import render

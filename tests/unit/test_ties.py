@@ -12,14 +12,14 @@ import torch
 
 from harness import Closeness, Input, Model
 from harness.agent.structure import flatten
-from harness.build import BuiltModel, build_model
-from harness.checks import Verdict, judge
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
 from harness.errors import AgentDied
-from harness.finding import Finding
-from harness.inputs import Arrays
-from harness.limits import Limit
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.inputs import Arrays
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
 from harness.parity.inputs import Recipe
 from harness.parity.judging import Judging
 from harness.parity.module_runs import run_both

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from harness import Input, Model
-from harness.build import BuiltModel, build_model
-from harness.cache import storage_errors
 from harness.errors import ModelError, StorageError
+from harness.host.cache import storage_errors
 from harness.measure import known_metrics
 from harness.measure.accuracy import sample_notes, scored_samples
 from harness.measure.sample_range import check_range
 from harness.measure.top1 import top1
-from harness.model_file import ModelFile, checked_limits, load_model
+from harness.model.build import BuiltModel, build_model
+from harness.model.model_file import ModelFile, checked_limits, load_model
+from harness.model.prepare import run_prepare
 from harness.parity.module_runs import made_canonical
-from harness.prepare import run_prepare
 
 NOTHING: Any = None
 NET = """

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from harness import Input, Model, Unordered
-from harness.build import BuiltModel, build_model
-from harness.checks import Verdict, judge
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
 from harness.errors import ModelError
-from harness.finding import Finding
-from harness.limits import Limit
-from harness.model import Array
-from harness.model_file import ModelFile
+from harness.model.build import BuiltModel, build_model
+from harness.model.model import Array
+from harness.model.model_file import ModelFile
+from harness.model.unordered import RowSet, row_sets
 from harness.parity import sets
 from harness.parity.comparison import Expected
 from harness.parity.inputs import Recipe
@@ -28,7 +29,6 @@ from harness.parity.replay_program import arranged
 from harness.parity.rows import bottleneck, matching
 from harness.parity.search import ParitySearch
 from harness.parity.sets import arranged as in_order
-from harness.unordered import RowSet, row_sets
 
 RANDOM = np.random.default_rng(0)
 OUTPUTS = ("output_boxes", "output_scores", "output_1_boxes", "output_0")

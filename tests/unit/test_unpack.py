@@ -18,7 +18,7 @@ from harness.agent import unpack as module
 from harness.agent.unpack import installed_path, unpack
 from harness.bundle.bytecode import compile_wheel
 from harness.bundle.wheels import Wheel
-from harness.cache import file_sha256
+from harness.host.cache import file_sha256
 
 SOURCE = Path(module.__file__ or "")
 

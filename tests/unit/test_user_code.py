@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 import torch
 
-from harness import user_code
 from harness.errors import ModelError
-from harness.user_code import LONGEST, is_installed, missing_file_hint, users_code, words
+from harness.model import user_code
+from harness.model.user_code import LONGEST, is_installed, missing_file_hint, users_code, words
 
 MODEL = """
 import importlib.util
@@ -29,7 +29,7 @@ model = harness.Model(build=lambda: None, inputs=[harness.Input("x", shape=(1,))
 READ = """
 import sys
 from pathlib import Path
-from harness.model_file import read_model
+from harness.model.model_file import read_model
 print(read_model(Path(sys.argv[1])).name)
 """
 

@@ -19,8 +19,8 @@ from harness.bundle import pip_errors, pip_run
 from harness.bundle.pip_run import Outcome, Request
 from harness.bundle.target import Platform
 from harness.bundle.wheels import WORK, Wheel, fetch_wheels
-from harness.cache import file_sha256
 from harness.errors import BackendError, StorageError
+from harness.host.cache import file_sha256
 from tests.support.wheels import write_wheel
 
 DEVICE = Platform("3.11.2", "aarch64", "glibc-2.36")

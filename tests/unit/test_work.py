@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.work import work_folder
+from harness.host.work import work_folder
 
 HOLDER = """
 import time
-from harness.work import work_folder
+from harness.host.work import work_folder
 with work_folder() as folder:
     (folder / "file").write_text("x")
     print(folder, flush=True)

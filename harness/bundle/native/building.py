@@ -16,9 +16,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
 from ...backends import Native
-from ...bounded import making
-from ...cache import cache_folder, file_sha256
 from ...errors import BackendError, BuildError
+from ...host.bounded import making
+from ...host.cache import cache_folder, file_sha256
 from ..archive import Archive, Packer, provide_archive
 from ..wheels import Wheel
 from .cmake import cmake_build

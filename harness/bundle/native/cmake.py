@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...cache import storage_errors
+from ...host.cache import storage_errors
 from .compiler import Compiler
 from .tool import run
 

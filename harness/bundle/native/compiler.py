@@ -16,8 +16,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from ...cache import file_sha256
 from ...errors import BuildError
+from ...host.cache import file_sha256
 from .packages import DEBIAN_ARCH, Say, provide_sysroot
 from .tool import run
 

@@ -17,7 +17,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from ...agent.unpack import installed_path
 from ...errors import BackendError
-from ...work import work_folder
+from ...host.work import work_folder
 from ..imports import check_imports, module_files
 from ..wheels import Wheel
 from .libraries import needed_libraries

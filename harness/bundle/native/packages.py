@@ -30,11 +30,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...bounded import discard, hold, making, prune_caches
-from ...cache import cache_folder, file_sha256, new_entry
-from ...debian import KEYRING, MIRROR, apt_options, debian_sources
 from ...errors import BuildError
-from ...manifest import find_damage, is_due, note_hashes
+from ...host.bounded import discard, hold, making, prune_caches
+from ...host.cache import cache_folder, file_sha256, new_entry
+from ...host.debian import KEYRING, MIRROR, apt_options, debian_sources
+from ...host.manifest import find_damage, is_due, note_hashes
 from ..lock import Locked, check_taken
 from .tool import run
 

@@ -10,7 +10,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from ...backends import Native
-from ...device import Device
+from ...device.device import Device
 from ...errors import BackendError
 from ...protocol import Target
 from ..archive import Archive

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import BuildError
-from ...leash import end_session, leashed
+from ...host.leash import end_session, leashed
 
 LIMIT_S = 1800.0
 # What a compiler said last is of no use where the first error of a hundred is what counts.

@@ -53,7 +53,7 @@ def show() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(yes: bool) -> None:
     """Remove all images and saved states. The next run builds what it needs."""
-    from ...bounded import discard, taken_bytes
+    from ...host.bounded import discard, taken_bytes
     from ..images import folders
     from ..text import say, size
 

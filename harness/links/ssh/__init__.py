@@ -16,7 +16,7 @@ from typing import Any
 
 import paramiko
 
-from ...device import Device
+from ...device.device import Device
 from ...errors import LinkError, LinkLost
 from ...protocol import BoardFacts
 from .connection import CHANNEL_TIMEOUT_S, connect

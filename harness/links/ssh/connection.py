@@ -12,7 +12,7 @@ from typing import Any
 import fabric
 import paramiko
 
-from ...device import Device
+from ...device.device import Device
 from ...errors import LinkError
 from .hostkeys import Identity, KnownHosts, Unverified
 from .login import AUTH_TIMEOUT_S, Keys, Refused

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import paramiko
 
-from ...cache import storage_errors, write_atomically
 from ...errors import HostKeyError, InputError
+from ...host.cache import storage_errors, write_atomically
 from .settings import USERS, Settings
 
 # One key of a host may be asked for by several names: those of the hashes that are signed.

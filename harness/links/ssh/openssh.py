@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ...work import work_folder
+from ...host.work import work_folder
 
 SYSTEM = Path("/etc/ssh/ssh_config")
 # For all of a file's Match exec together: a run must not hang in one.

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import paramiko
 
-from ...death import describe_status
 from ...errors import DeviceError, LinkLost
+from ...host.death import describe_status
 from .. import GREETING_ALLOWED, ChannelClosed, stderr_of
 
 E = TypeVar("E", DeviceError, LinkLost)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...build import BuiltModel
 from ...errors import HilgateError
 from ...export import Artifact
-from ...inputs import Arrays
+from ...model.build import BuiltModel
+from ...model.inputs import Arrays
 from .graph import Graph
 from .location import Clock, Location, NotLocated, Unlocated
 from .probing import Probe, Prober, weights_apart, work_folder

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...model import Array
+from ...model.model import Array
 from ..conditioning import largest_difference
 from ..perturbation import PATTERNS, Errors
 from ..rounding import MANY, Perturbed

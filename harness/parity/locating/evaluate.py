@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...model import Array
+from ...model.model import Array
 from .graph import Graph, inner_graphs
 from .location import Clock, Unlocated
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...export import Artifact
-from ...inputs import Arrays
-from ...model import Array
+from ...model.inputs import Arrays
+from ...model.model import Array
 from .scopes import Stack, node_scopes
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...agent.structure import flatten
-from ...inputs import Arrays
-from ...model import Array
+from ...model.inputs import Arrays
+from ...model.model import Array
 from ..promotion import run_in_float64
 from .graph import Graph
 from .recording import tensors

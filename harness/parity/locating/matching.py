@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...model import Array
+from ...model.model import Array
 from ..comparison import Difference, Expected
 from .graph import Graph
 from .points import Call, Points

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import AgentFailure
-from ...inputs import Arrays
-from ...model import Array
+from ...model.inputs import Arrays
+from ...model.model import Array
 from ..comparison import Expected
 from .evaluate import Evaluator
 from .graph import Graph

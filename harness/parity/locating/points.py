@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...build import BuiltModel, run_eager
-from ...inputs import Arrays
-from ...model import Array, Closeness
-from ...prepare import prepared
+from ...model.build import BuiltModel, run_eager
+from ...model.inputs import Arrays
+from ...model.model import Array, Closeness
+from ...model.prepare import prepared
 from ..comparison import Difference, Expected, compare_output, ulp
 from ..conditioning import noise
 from ..inputs import InputSpace

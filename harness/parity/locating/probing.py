@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...agent.frames import ITEM_SIZES
-from ...cache import file_sha256, link_or_copy, storage_errors
 from ...errors import AgentFailure
 from ...export import UNKEYED, Artifact, ArtifactFile
 from ...export.onnx import DATA, FILE
-from ...inputs import Arrays
-from ...model import Array
+from ...host.cache import file_sha256, link_or_copy, storage_errors
+from ...model.inputs import Arrays
+from ...model.model import Array
 from .graph import Graph
 from .location import Clock
 

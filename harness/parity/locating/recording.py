@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...agent.structure import flatten
-from ...inputs import Arrays
-from ...model import Array
-from ...module_state import version_of
+from ...model.inputs import Arrays
+from ...model.model import Array
+from ...model.module_state import version_of
 from ..pointing import Picking
 
 if TYPE_CHECKING:

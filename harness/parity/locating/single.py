@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache import file_sha256, storage_errors
 from ...export import Artifact, ArtifactFile
 from ...export.onnx import FILE
-from ...model import Array
+from ...host.cache import file_sha256, storage_errors
+from ...model.model import Array
 from ..comparison import Expected
 from .evaluate import Evaluator
 from .graph import Graph

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...agent.structure import flatten
-from ...build import call_build, one_thread
-from ...cache import file_sha256
 from ...errors import AgentFailure
 from ...export import Artifact, ArtifactFile
 from ...export.torchscript import trace_named
-from ...inputs import Arrays, traced_sizes, uniform_set
-from ...model import Array
-from ...prepare import prepared
+from ...host.cache import file_sha256
+from ...model.build import call_build, one_thread
+from ...model.inputs import Arrays, traced_sizes, uniform_set
+from ...model.model import Array
+from ...model.prepare import prepared
 from ..replay_program import optimized
 from .likeness import off_values
 from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Clock, Location, Unlocated

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...model import Array
+from ...model.model import Array
 from ..comparison import ulp
 from .evaluate import Evaluator
 

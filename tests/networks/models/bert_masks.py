@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from harness import Input, Model
-from harness.inputs import Arrays
+from harness.model.inputs import Arrays
 
 WORDS, WIDTH, HEADS, LONGEST = 1000, 64, 4, 48
 

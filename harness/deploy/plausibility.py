@@ -1,0 +1,256 @@
+"""Whether what a device reports of a measurement can be true. What cannot is no measurement (issue 17).
+
+Pure functions of what was asked, what was answered, and what the host's own clock saw; each returns why the report is
+impossible, or "". They find what contradicts itself or the host's clock. A board whose lies agree with each other, and
+with how long the host had to wait, is not found out: nothing that travels over a link could.
+
+Every tolerance is there for an honest board, and says which.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..model.model import Array
+from .call import Call
+
+# A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, a virtual machine's clock may run
+# off by some per cent. A clock that is wrong by more than this would spoil the figures by as much.
+DRIFT = 1.1
+# What the host's readings around a call, and a device's inside it, differ by on a busy machine.
+READING_S = 0.02
+# The kernel counts a process's start in ticks (10 ms mostly, see timing.since_process_start_ns), rounded down.
+TICK_S = 0.1
+# Between two timed inferences the loop reads the clock and stores a number: 0.4 µs here in Python, some 2 µs on a
+# Raspberry Pi 3 …
+GAP_NS = 5_000
+# … on a busy device other programs run in these gaps, too, as often as in the inferences beside them; of an inference
+# of 2 µs they are a tenth …
+GAP_SHARE = 0.25
+# … and a short call may meet one long interruption there.
+GAP_ONCE_NS = 100_000_000
+# So many calls tell the device's clock from the link: one may meet a link that stalls, most of them do not.
+CALLS = 3
+# The host's clock may show so much more than the device accounts for in each of them, beside the link's own share …
+RATE = 1.25
+# … which is this (a busy host wakes up late) …
+LINK_S = 0.25
+# … and some turns of the link, each as long as a call that does nothing; but a link does not stall in every call …
+TURNS, TURN_S = 3, 2.0
+# … and what travels, by a link that a runtime of 60 MB takes ten minutes to pass.
+LINK_BYTES_S = 100_000.0
+# So many durations that are all the same, or one or two ticks of a clock: fewer may happen to be.
+MANY = 20
+# Of loading the agent accounts for all but collecting the reply (comparing inputs, asking for versions).
+LOAD_SHARE, LOAD_S = 0.75, 0.2
+# The kernel counts resident pages for each CPU and adds up now and then: what it says is off by up to 64 pages a CPU.
+PAGES_KIB, PAGES_SHARE = 2048, 0.02
+# No program that is linked with a C++ runtime, and has an interpreter or an engine in it, has less than some 3 MiB.
+LEAST_KIB = 2048
+# A virtual machine's memory may grow and shrink while it runs (ballooning).
+MOST_SHARE = 1.05
+# One inference, then blocks of three at least, of which the third can be the last, cut short (see timing.warm_up).
+WARM_ITERATIONS = 8
+STEPS = ("before_runtime", "runtime", "model", "first")
+
+
+def impossible(wanted: str, found: str) -> str:
+    """The words of all reasons here."""
+    return f"the device's report is impossible: wanted {wanted}; found {found}"
+
+
+def of_durations(durations: Array, said: Mapping[str, Any], call: Call, *, asked: int, budget_s: float) -> str:
+    """Look at a call that timed inferences.
+
+    Args:
+        durations: as they came, of whatever type.
+        said: the reply's header; see Operations.op_measure.
+        call: by both clocks; a host_s that is infinite where the host's clock says nothing.
+        asked: how many were asked for.
+        budget_s: what the device was given for them.
+    """
+    return (
+        _of_numbers(durations, asked)
+        or _of_whole(said, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
+        or _of_elapsed(call)
+        or _of_budget(durations, call, asked, budget_s)
+        or _of_account(durations, said, call)
+    )
+
+
+def _of_numbers(durations: Array, asked: int) -> str:
+    if durations.ndim != 1 or durations.dtype.kind not in "iu":
+        odd = durations.dtype.kind == "f" and np.count_nonzero(~np.isfinite(durations))
+        found = f"{durations.dtype}{list(durations.shape)}" + (f", {odd} of them not finite" if odd else "")
+        return impossible("durations in whole nanoseconds, int64[n]", found)
+    if not len(durations):
+        return impossible(f"{asked} durations, at least 1", "none")
+    if len(durations) > asked:
+        return impossible(f"at most {asked} durations, as many as were asked for", str(len(durations)))
+    least = int(durations.min())
+    wanted = "durations above 0 ns"
+    if least < 0:
+        return impossible(wanted, f"{least} ns (inference {int(durations.argmin())} of the call)")
+    if least == 0:
+        zeros = int(np.count_nonzero(durations == 0))
+        return impossible(
+            wanted, f"0 ns {zeros} times in {len(durations)}: the clock stands still, or is too coarse for this model"
+        )
+    return ""
+
+
+def _of_whole(said: Mapping[str, Any], names: Sequence[str], least: int = 0) -> str:
+    for name in names:
+        value = said.get(name)
+        if type(value) is not int or value < least:
+            return impossible(f"{name}, a whole number of at least {least}", repr(value)[:40])
+    return ""
+
+
+def _of_elapsed(call: Call) -> str:
+    if wrong := _of_whole({"elapsed_ns": call.device_ns}, ("elapsed_ns",)):
+        return wrong
+    if call.device_ns / 1e9 > call.host_s * DRIFT + READING_S:
+        wanted = f"at most {call.host_s:.4g} s, what the call took by the host's clock"
+        return impossible(wanted, f"{call.device_ns / 1e9:.4g} s by the device's")
+    return ""
+
+
+def _of_budget(durations: Array, call: Call, asked: int, budget_s: float) -> str:
+    # By one clock, the device's: the loop ends early only where the budget is used up.
+    if len(durations) < asked and call.device_ns < int(budget_s * 1e9):
+        wanted = f"{asked} durations, or the {budget_s:.4g} s used up that there were for them"
+        return impossible(wanted, f"{len(durations)} in {call.device_ns / 1e9:.4g} s")
+    return ""
+
+
+def _of_account(durations: Array, said: Mapping[str, Any], call: Call) -> str:
+    """By one clock, the device's, so that what it timed fits into its own time without any tolerance."""
+    timed = float(durations.sum(dtype=np.float64))
+    loop, beside = said["loop_ns"], said["making_ns"] + said["untimed_ns"]
+    parts = f"{timed / 1e9:.4g} s in {len(durations)} durations"
+    if loop > call.device_ns:
+        return impossible(f"a loop of at most the call's {call.device_ns / 1e9:.4g} s", f"{loop / 1e9:.4g} s")
+    if timed + beside > loop:
+        wanted = f"durations of at most {max(loop - beside, 0) / 1e9:.4g} s in all, the loop's time without its inputs"
+        return impossible(wanted, parts)
+    left = loop - beside - timed
+    allowed = GAP_NS * len(durations) + GAP_SHARE * (loop - said["making_ns"]) + GAP_ONCE_NS
+    if left > allowed:
+        wanted = (
+            f"durations of {(loop - beside) / 1e9:.4g} s in all, the loop's time without its inputs, or little less"
+        )
+        return impossible(wanted, parts)
+    return ""
+
+
+def of_warm_up(said: Mapping[str, Any], call: Call, budget_s: float) -> str:
+    """Look at a warm-up's report; see timing.warm_up."""
+    if wrong := _of_whole(said, ("iterations", "median_ns"), 1) or _of_whole(said, ("making_ns",)) or _of_elapsed(call):
+        return wrong
+    if said["median_ns"] > call.device_ns:
+        wanted = f"inferences of at most {call.device_ns / 1e9:.4g} s, what all of them took"
+        return impossible(wanted, f"{said['median_ns'] / 1e9:.4g} s")
+    if not isinstance(said.get("settled"), bool):
+        return impossible("settled, true or false", repr(said.get("settled"))[:40])
+    if said["settled"] and said["iterations"] < WARM_ITERATIONS:
+        wanted = f"a warm-up of at least {WARM_ITERATIONS} inferences that settled"
+        return impossible(wanted, str(said["iterations"]))
+    if not said["settled"] and call.device_ns < int(budget_s * 1e9):
+        wanted = f"a warm-up that settled, or used up the {budget_s:.4g} s that there were for it"
+        return impossible(wanted, f"neither, after {call.device_ns / 1e9:.4g} s")
+    return ""
+
+
+def of_clock(durations: Array) -> str:
+    """Look at all the durations of one process: whether the clock went on, in steps that can time this model.
+
+    Not for counted instructions, of which the same number again and again is what is hoped for.
+    """
+    if len(durations) < MANY:
+        return ""
+    step = int(np.gcd.reduce(durations))
+    if int(durations.min()) == int(durations.max()):
+        return impossible(
+            "durations that differ", f"{step} ns {len(durations)} times: the clock stands still, or is too coarse"
+        )
+    if 2 * step >= float(np.median(durations)):
+        return impossible(
+            "a clock that is finer than what it times",
+            f"{len(durations)} durations that are all multiples of {step} ns: the clock is too coarse for this model",
+        )
+    return ""
+
+
+def of_rate(calls: Sequence[Call], idle_s: float) -> str:
+    """Look at several calls: whether the host waited for what the device accounts for, in most of them.
+
+    Args:
+        calls: none that went over a link that was lost meanwhile.
+        idle_s: what a call that does nothing took, by the host's clock: the link's turn; infinite if there was none.
+    """
+    if len(calls) < CALLS:
+        return ""
+    turns_s = TURNS * min(max(idle_s, 0.0), TURN_S)
+    excess = statistics.median(
+        call.host_s - (RATE * call.device_ns / 1e9 + LINK_S + turns_s + call.bytes / LINK_BYTES_S) for call in calls
+    )
+    if excess <= 0:
+        return ""
+    host_s, device_s = sum(call.host_s for call in calls), sum(call.device_ns for call in calls) / 1e9
+    wanted = f"about {host_s:.4g} s in {len(calls)} calls, what they took by the host's clock"
+    return impossible(
+        wanted, f"{device_s:.4g} s by the device's, where a call that does nothing takes up to {idle_s:.2g} s"
+    )
+
+
+def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> str:
+    """Look at a load report.
+
+    Args:
+        call: the call that loaded; None where it is not known.
+        host_s: from before the process was started until the report came, by the host's clock.
+    """
+    if wrong := _of_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
+        return wrong
+    load_s, first_s = load_ns / 1e9, first_ns / 1e9
+    if load_s > host_s * DRIFT + TICK_S:
+        wanted = f"a load time of at most {host_s:.4g} s, what the host saw from the process's start on"
+        return impossible(wanted, f"{load_s:.4g} s")
+    if first_s > load_s + TICK_S:
+        return impossible(f"a first inference within the load time of {load_s:.4g} s", f"{first_s:.4g} s")
+    if call is None:
+        return ""
+    if wrong := _of_elapsed(call):
+        return wrong
+    if load_s < LOAD_SHARE * call.device_ns / 1e9 - LOAD_S:
+        wanted = f"a load time of at least {call.device_ns / 1e9:.4g} s, what the call took that loaded"
+        return impossible(wanted, f"{load_s:.4g} s")
+    return ""
+
+
+def of_memory(steps: Mapping[str, Any], peak: Any, board_mib: float | None) -> str:
+    """Look at the peaks of a process's memory, in KiB.
+
+    Args:
+        steps: after each step of loading; see LoadReport.
+        peak: at the process's end.
+        board_mib: what the board has; None where that is not known.
+    """
+    peaks = {**{step: steps.get(step) for step in STEPS}, "the end": peak}
+    before, most = "", board_mib * 1024 * MOST_SHARE if board_mib else math.inf
+    for step, kib in peaks.items():
+        if type(kib) is not int or kib < LEAST_KIB:
+            return impossible(f"a peak of memory of at least {LEAST_KIB} KiB at {step}", f"{repr(kib)[:40]} KiB")
+        if kib > most:
+            return impossible(f"a peak of memory within the board's {board_mib:g} MiB at {step}", f"{kib} KiB")
+        if before and kib < peaks[before] - max(PAGES_KIB, PAGES_SHARE * peaks[before]):
+            wanted = f"a peak of memory that never falls, {peaks[before]} KiB at {before}"
+            return impossible(wanted, f"{kib} KiB at {step}")
+        before = step
+    return ""

@@ -1,0 +1,14 @@
+"""This machine: the user's cache and its bounds, Debian's tools, progress on the terminal, how programs end.
+
+cache      the cache folder; an entry gets into it whole or not at all
+bounded    what goes when the cache is full, and what stays because a run uses it
+debian     the mirrors that this machine's apt knows
+shipped    data files of ours, in a checkout or a wheel
+progress   lines that say what takes long
+work       temporary folders, cleared after a run that was killed
+leash      the process between us and a program that starts others
+manifest   folders of the cache whose files are hashed again
+suggestion what a misspelled word was meant to be
+shown_path paths as they are typed from here
+death      an exit status in words
+"""

@@ -1,0 +1,261 @@
+"""The host's caches are bounded: the least recently used entry leaves first, and none that a run still uses.
+
+An entry is a folder directly below one of ``STORES`` in the cache folder; its modification time says when it was last
+used. Whoever uses one has a shared lock (flock) on the folder itself, which the kernel takes back when the process
+ends, however it ends. Who evicts wants the exclusive lock: an entry for which there is none stays. A file system
+without locks on folders (NFS) has no exclusive one: there nothing is ever evicted.
+
+    STORE/.lock         held while entries change hands: one run at a time evicts, or replaces a damaged entry
+    STORE/.evicted-…    an entry that is being removed, or that a run that was killed was removing
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import shutil
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..agent.private import NotOurs, check_entry
+from ..errors import InputError
+from .cache import cache_folder, make_private, storage_errors
+
+# They share one limit. The link local's store bounds itself, as any device's does.
+STORES = (
+    "exports",
+    "wheels/files",
+    "bytecode/files",
+    "libraries/files",
+    "packages",
+    "runners/files",
+    "images",
+    "states",
+)
+VARIABLE = "HILGATE_CACHE_GIB"
+GIB = 1 << 30
+DEFAULT_BYTES = 20 * GIB
+EVICTED = ".evicted-"
+BLOCK = 512  # what st_blocks counts in, whatever the file system's own are (stat(2))
+# A hidden folder is being filled or removed: one as old as this was left by a run that was killed.
+LEFTOVER_AGE_S = 24 * 3600.0
+
+# (device, inode) to the descriptor that has the lock: open until this process ends, so the inode is nobody else's.
+_HELD: dict[tuple[int, int], int] = {}
+
+
+def hold(folder: Path) -> bool:
+    """Mark an entry as used now, and as in use until this process ends; False where it is not there (any more).
+
+    Hold first, read then: what is held stays. A folder that is held before it is renamed to its place is never without
+    a holder there. Holding twice is harmless.
+
+    Raises:
+        StorageError: the entry is there and may not be opened, or another user has put it there.
+    """
+    with storage_errors(folder):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        status = os.fstat(descriptor)
+        try:
+            check_entry(str(folder), status)
+        except NotOurs:
+            os.close(descriptor)
+            raise
+    with suppress(OSError):  # no locks here: then nobody can evict either
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # an evictor has its own for no longer than a rename takes
+    with suppress(OSError):  # a cache that may only be read
+        os.utime(descriptor)
+    there = _is_at(status, folder)
+    if not there or _HELD.setdefault((status.st_dev, status.st_ino), descriptor) != descriptor:
+        os.close(descriptor)
+    return there
+
+
+def _is_at(status: os.stat_result, folder: Path) -> bool:
+    """Whether what was opened is still what the name means."""
+    try:
+        return os.path.samestat(status, folder.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+@contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """One run at a time takes entries of a store away: none may take another's new one for what it has just seen."""
+    with os.fdopen(_open_lock(store / ".lock"), "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+@contextmanager
+def making(final: Path) -> Iterator[None]:
+    """One run at a time makes an entry that takes long; who has waited looks again whether it is there."""
+    with storage_errors(final.parent):
+        make_private(final.parent)
+        descriptor = _open_lock(final.parent / f".{final.name[:16]}.lock")
+    with os.fdopen(descriptor, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def prune_caches() -> list[Path]:
+    """Prune what this host caches, all stores under one limit; returns what was removed.
+
+    Raises:
+        InputError: $HILGATE_CACHE_GIB is no limit.
+    """
+    return prune([cache_folder() / name for name in STORES], cache_limit_bytes())
+
+
+def prune(stores: Path | Iterable[Path], keep_bytes: int) -> list[Path]:
+    """Remove entries, the least recently used first, until no more than so many bytes are left.
+
+    What somebody holds stays, if need be above the limit; hidden folders are no entries. Several runs may prune at
+    once. A store that cannot be changed is left as it is: that is no reason for a run to fail.
+
+    Returns:
+        The entries that were removed, by the names that they had.
+    """
+    places = [place for place in ([stores] if isinstance(stores, Path) else sorted(stores)) if place.is_dir()]
+    removed: list[Path] = []
+    with suppress(OSError), ExitStack() as stack:
+        for place in places:
+            stack.enter_context(locked(place))
+        removed = _evict_beyond(keep_bytes, _entries(places))
+    for place in places:
+        _remove_leftovers(place)
+    return removed
+
+
+@dataclass(frozen=True)
+class _Entry:
+    folder: Path
+    used_ns: int
+    files: Mapping[tuple[int, int], int]
+
+
+def _entries(places: Iterable[Path]) -> list[_Entry]:
+    """All entries, the least recently used first."""
+    found = []
+    for folder in (folder for place in places for folder in place.iterdir()):
+        with suppress(FileNotFoundError):
+            if not folder.name.startswith(".") and folder.is_dir() and not folder.is_symlink():
+                found.append(_Entry(folder, folder.stat().st_mtime_ns, _files(folder)))
+    return sorted(found, key=lambda entry: (entry.used_ns, entry.folder))
+
+
+def _files(folder: Path) -> dict[tuple[int, int], int]:
+    """(device, inode) to bytes: a file of several names is one."""
+    found = {}
+    for home, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # vanished meanwhile
+                status = Path(home, name).lstat()
+                # A file with holes takes less than it is long.
+                found[status.st_dev, status.st_ino] = min(status.st_size, status.st_blocks * BLOCK)
+    return found
+
+
+def _evict_beyond(keep_bytes: int, entries: list[_Entry]) -> list[Path]:
+    names = Counter(file for entry in entries for file in entry.files)
+    left = sum({file: size for entry in entries for file, size in entry.files.items()}.values())
+    removed = []
+    for entry in entries:
+        if left <= keep_bytes:
+            break
+        if evict(entry.folder):
+            removed.append(entry.folder)
+            names.subtract(entry.files.keys())
+            left -= sum(size for file, size in entry.files.items() if not names[file])
+    return removed
+
+
+def evict(folder: Path) -> bool:
+    """Take an entry away unless somebody holds it: whole, by a rename, so that no reader ever meets half of it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder.rename(folder.with_name(f"{EVICTED}{uuid.uuid4().hex}"))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def discard(folder: Path) -> None:
+    """Take an entry away that is of no use, also from under those who hold it: what they have open stays theirs."""
+    away = folder.with_name(f"{EVICTED}{uuid.uuid4().hex}")
+    with storage_errors(folder), suppress(FileNotFoundError):
+        folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Remove what was evicted, by this run or by one that was killed, and what was never finished."""
+    oldest = time.time() - LEFTOVER_AGE_S
+    for folder in store.glob(".*"):
+        with suppress(OSError):
+            status = folder.lstat()
+            if folder.is_dir() and (folder.name.startswith(EVICTED) or status.st_mtime < oldest):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def taken_bytes(folder: Path) -> int:
+    """What an entry takes on the disk."""
+    return sum(_files(folder).values())
+
+
+def cache_limit_bytes() -> int:
+    """What ``STORES`` may take together: $HILGATE_CACHE_GIB; else 20 GiB, or half of what there is, if that is less.
+
+    Raises:
+        InputError: $HILGATE_CACHE_GIB is no limit.
+    """
+    if (asked := asked_limit_bytes()) is not None:
+        return asked
+    cache = cache_folder()
+    there = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if free >= 2 * DEFAULT_BYTES:
+        return DEFAULT_BYTES  # whatever we use: no need to look
+    used = {file: size for name in STORES for file, size in _files(cache / name).items()}
+    return min(DEFAULT_BYTES, (free + sum(used.values())) // 2)
+
+
+def asked_limit_bytes() -> int | None:
+    """What $HILGATE_CACHE_GIB says; None where it is not set.
+
+    Raises:
+        InputError: it is no limit.
+    """
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return None
+    with suppress(ValueError):
+        gib = float(text)
+        if 0 < gib < math.inf:
+            return int(gib * GIB)
+    raise InputError(
+        "the caches' limit is not a size",
+        wanted="a number of GiB, more than 0",
+        found=repr(text),
+        where=f"${VARIABLE}, in the environment",
+        hint=f"{VARIABLE}=20, or leave it unset: 20 GiB, or half of the space that there is, whichever is less",
+    )

@@ -1,0 +1,282 @@
+"""What a module is, as hashes: its weights one by one, and everything else that its answers depend on."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from types import CodeType, FunctionType, MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from ..errors import ModelError
+from .user_code import is_installed, words
+
+if TYPE_CHECKING:
+    import torch
+
+
+def tensor_sha256(tensor: torch.Tensor) -> str:
+    """A hash of a tensor's type, shape and elements."""
+    import torch
+
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def weight_hashes(module: torch.nn.Module, where: str = "") -> dict[str, str]:
+    """A hash of every parameter and buffer, the ones that are not saved included, by its name.
+
+    Raises:
+        ModelError: one has no plain numbers, which every backend needs; naming it.
+    """
+    parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
+    named = [*((name, "parameter", one) for name, one in parameters), *((name, "buffer", one) for name, one in buffers)]
+    return {name: _weight_sha256(f"{kind} {name}", tensor, where) for name, kind, tensor in named}
+
+
+def _weight_sha256(name: str, tensor: torch.Tensor, where: str) -> str:
+    try:
+        return tensor_sha256(tensor)
+    except Exception as error:
+        found, hint = _odd(tensor)
+        raise ModelError(
+            f"{name} has no plain numbers",
+            wanted="parameters and buffers that are dense tensors with values",
+            found=f"{name} {found} ({words(error).splitlines()[0]})",
+            where=where,
+            hint=hint,
+        ) from error
+
+
+def _odd(tensor: torch.Tensor) -> tuple[str, str]:
+    """What keeps a tensor from being plain numbers, and what to do about it."""
+    import torch
+
+    if torch.nn.parameter.is_lazy(tensor):
+        return "is lazy: it has no size yet", "run the module once in build(), on an input of the right size"
+    if tensor.layout != torch.strided:
+        kind = str(tensor.layout).removeprefix("torch.")
+        return f"is sparse ({kind})", "make it dense in build(): .to_dense(), and the product with it an ordinary one"
+    if tensor.device.type == "meta":
+        return "is on the device meta, without values", "load the weights in build(): to_empty(device='cpu') has none"
+    if tensor.is_quantized:
+        hint = ".dequantize() it in build(); or quantize the exported file, Model(files={…})"
+        return f"is quantized ({tensor.qscheme()})", hint
+    kind = type(tensor).__name__
+    hint = "make a plain tensor of it in build(); or quantize the exported file instead, Model(files={…})"
+    return f"is a {kind}, a subclass of torch.Tensor", hint
+
+
+def module_sha256(module: torch.nn.Module) -> str:
+    """A hash of a module: its tree, its tensors, its attributes, and the user's own code that it can reach.
+
+    Own is what is neither installed, nor the standard library's, nor hilgate's. Own functions and classes count with
+    their bytecode and with every global that they name, followed as far as it goes; an own Python module that they name
+    or import counts whole. Tensors count with their strides, and with which of them share memory. Installed code is
+    named only, so whoever uses this adds what is installed, and torch's global settings. Not seen
+    is what forward reads from outside while it runs: files, environment variables, modules imported by a computed
+    name. Folders, line numbers and comments do not count.
+
+    Equal modules mostly hash alike, in every process; different ones do not.
+
+    Raises:
+        Exception: some attribute cannot be pickled, or is compiled code of the user's own; whatever pickle raises.
+    """
+    return _digest(module, _own_modules())
+
+
+def code_sha256(function: Any) -> str:
+    """A hash of something that can be called, and of the user's own code that it can reach; see module_sha256.
+
+    Raises: as module_sha256.
+    """
+    return _digest(function, _own_modules())
+
+
+def _digest(value: Any, own: Mapping[str, ModuleType]) -> str:
+    sink = _HashSink()
+    _Pickler(sink, own).dump(value)
+    return sink.digest.hexdigest()
+
+
+class _HashSink(io.RawIOBase):
+    def __init__(self) -> None:
+        super().__init__()
+        self.digest = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return len(data)
+
+
+class _StandIn:
+    """What is written for an object is never read: (_StandIn, a name, the object's content)."""
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Writes what an object is, the same in every process.
+
+    Content is handed over as state, which pickle writes after it has noted the object: a method may refer to its class.
+    """
+
+    def __init__(self, sink: io.RawIOBase, own: Mapping[str, ModuleType]) -> None:
+        super().__init__(sink, protocol=4)
+        self.own = own
+        # Each tensor's number, by its id; held, so that nothing else gets its id or its memory.
+        self.tensors: dict[int, tuple[int, torch.Tensor]] = {}
+        self.storages: dict[tuple[str, int], int] = {}
+
+    def persistent_id(self, obj: Any) -> Any:
+        """What is written by its value alone: tensors (a model of gigabytes is never copied); texts, for two equal ones
+        may be one object or two; sets, whose order changes from process to process."""
+        import torch
+
+        if isinstance(obj, (str, bytes)):
+            data = obj.encode("utf-8", "surrogatepass") if isinstance(obj, str) else obj
+            return int.from_bytes(hashlib.sha256(type(obj).__name__.encode() + b" " + data).digest(), "big")
+        if isinstance(obj, torch.Tensor) and obj.layout == torch.strided and not obj.is_quantized:
+            return self._tensor(obj)
+        if type(obj) in (set, frozenset):
+            return type(obj).__name__, *sorted(_digest(member, self.own) for member in obj)
+        return None
+
+    def _tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        """Its value, its place in memory, and whose memory that is, numbered in the order of first sight.
+
+        Tied weights are exported as one, and strides decide between operators.
+        """
+        if id(tensor) in self.tensors:
+            return "tensor", self.tensors[id(tensor)][0]
+        self.tensors[id(tensor)] = len(self.tensors), tensor
+        device = str(tensor.device)
+        place = (device, tensor.untyped_storage().data_ptr())
+        storage = self.storages.setdefault(place, len(self.storages))
+        layout = (device, tensor.stride(), tensor.storage_offset(), storage, tensor.requires_grad)
+        return type(tensor).__name__, tensor_sha256(tensor), layout, vars(tensor)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """By content what pickle would write by name, or cloudpickle with paths and random identifiers."""
+        if isinstance(obj, CodeType):
+            return _StandIn, ("code",), tuple(getattr(obj, name) for name in _CODE)
+        if isinstance(obj, ModuleType) and obj.__name__ in self.own:
+            _refuse_compiled(obj)
+            return _StandIn, ("module", obj.__name__), _content(vars(obj), _MACHINERY)
+        if isinstance(obj, FunctionType) and self._by_value(obj):
+            return _StandIn, ("function", obj.__qualname__), self._function(obj)
+        if isinstance(obj, type) and self._by_value(obj):
+            _refuse_compiled(self.own.get(obj.__module__))
+            return _StandIn, ("class", obj.__qualname__, type(obj), obj.__bases__), _content(vars(obj), _NOT_CONTENT)
+        if isinstance(obj, (staticmethod, classmethod)):
+            return _StandIn, (type(obj).__name__,), (obj.__func__, vars(obj))
+        if isinstance(obj, MappingProxyType):
+            return _StandIn, ("mapping",), dict(obj)
+        if isinstance(obj, functools.cached_property):  # before Python 3.12 it has a lock
+            return _StandIn, ("cached_property",), obj.func
+        return self._by_name(obj) or super().reducer_override(obj)
+
+    def _by_value(self, obj: Any) -> bool:
+        if obj.__module__ in self.own:
+            return True
+        found: Any = sys.modules.get(obj.__module__)
+        for name in obj.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return found is not obj
+
+    def _function(self, function: FunctionType) -> tuple[Any, ...]:
+        names, imports = _names(function.__code__)
+        used = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+        modules = [
+            module
+            for name, module in sorted(self.own.items())
+            if any(name == wanted or name.endswith("." + wanted) for wanted in imports)
+        ]
+        cells = [_cell_content(cell) for cell in function.__closure__ or ()]
+        defaults = (function.__defaults__, function.__kwdefaults__)
+        return function.__code__, defaults, cells, used, modules, vars(function), function.__annotations__
+
+    def _by_name(self, obj: Any) -> Any:
+        """Objects of the user's own that pickle knows by their name only, such as a function behind lru_cache."""
+        if isinstance(obj, (type, FunctionType)) or getattr(obj, "__module__", None) not in self.own:
+            return None
+        if type(obj).__module__ == "typing":
+            return _StandIn, (repr(obj),)
+        if not isinstance(name := obj.__reduce_ex__(4), str):
+            return None
+        if not hasattr(obj, "__wrapped__"):
+            raise TypeError(f"what {obj.__module__}.{name} is cannot be told from its name")
+        return _StandIn, ("wrapped", name), obj.__wrapped__
+
+
+_CODE = (
+    *("co_code", "co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_exceptiontable"),
+    *("co_flags", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_name"),
+)
+# Made anew for each class object, and nothing that its author wrote; or, as __doc__ (a dataclass's own shows a set's
+# members in any order), nothing that an answer depends on.
+_NOT_CONTENT = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__doc__"}
+# How a Python module came to be imported, and what Python and pytest add to it.
+_MACHINERY = {
+    *("__file__", "__cached__", "__spec__", "__loader__", "__path__", "__builtins__", "__warningregistry__"),
+    *("__doc__", "@py_builtins", "@pytest_ar"),
+}
+
+
+def _content(values: Mapping[str, Any], without: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in sorted(values.items()) if key not in without}
+
+
+def _cell_content(cell: Any) -> Any:
+    try:
+        return [cell.cell_contents]
+    except ValueError:  # not yet set
+        return []
+
+
+def _names(code: CodeType) -> tuple[set[str], set[str]]:
+    """The globals that code names, and what it imports, inner functions included."""
+    names, imports = set(), set()
+    for step in dis.get_instructions(code):
+        if step.opname in ("IMPORT_NAME", "IMPORT_FROM"):
+            imports.add(step.argval)
+        elif step.opname.endswith(("_GLOBAL", "_NAME", "_OR_GLOBALS")):
+            names.add(step.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner_names, inner_imports = _names(constant)
+            names |= inner_names
+            imports |= inner_imports
+    return names, imports - {""}
+
+
+def _refuse_compiled(module: ModuleType | None) -> None:
+    if str(getattr(module, "__file__", "")).endswith(tuple(EXTENSION_SUFFIXES)):
+        raise TypeError(f"what compiled code does cannot be told: {module}")
+
+
+def _own_modules() -> dict[str, ModuleType]:
+    """Python modules that are neither installed, nor the standard library's, nor hilgate's: the user's own."""
+    own = {}
+    for name, module in list(sys.modules.items()):
+        if name == "__main__" or getattr(module, "__name__", "") != name:
+            continue
+        places = list(_places(module))
+        if places and not any(is_installed(place) for place in places):
+            own[name] = module
+    return own
+
+
+def _places(module: ModuleType) -> Iterator[Path]:
+    """A module's file; the folders of a package that has none."""
+    if path := getattr(module, "__file__", None):
+        yield Path(path)
+    else:
+        yield from map(Path, getattr(module, "__path__", ()))

@@ -1,0 +1,119 @@
+"""What runs in a model's process: it reads the file, builds the module when that is first asked for, and answers.
+
+Started by ``connection``. It ends when whoever started it does, or hangs up.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...host.cache import file_sha256
+from ..build import OWN_PROCESS, SOURCE, BuiltModel, build_model
+from ..model_file import ModelFile, read_model
+from ..user_process import end_with
+from .wire import decode_error, encode, encode_error, receive
+
+# What a question may be about: attributes of the server.
+SUBJECTS = ("file", "built")
+# On an error that a function of the asking process's raised: its number there.
+ORIGIN = "hilgate_origin"
+
+
+def main(request: dict[str, Any]) -> None:
+    """Serve until nobody asks any more: "model", the file; "socket", a descriptor; "parent", who started this."""
+    if not end_with(request["parent"]):
+        return
+    with suppress(OSError):  # where memory runs out, this process goes, and not the run
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    faulthandler.enable()
+    sys.argv[1:] = []
+    connection = socket.socket(fileno=request["socket"])
+    connection.set_inheritable(False)
+    os.register_at_fork(after_in_child=connection.close)  # what the model's code forks does not answer for it
+    server = _Server(Path(request["model"]), connection)
+    while server.serve():
+        pass
+
+
+class _HungUp(BaseException):
+    """Nobody is there any more."""
+
+
+@dataclass
+class _Server:
+    """Answers questions about one model file."""
+
+    path: Path
+    connection: socket.socket
+    source: str = ""
+
+    @cached_property
+    def file(self) -> ModelFile:
+        self.source = file_sha256(self.path) if self.path.is_file() else ""
+        return ModelFile(self.path, read_model(self.path), ())
+
+    @cached_property
+    def built(self) -> BuiltModel:
+        built = build_model(self.file)
+        built.kept.update({OWN_PROCESS: True, SOURCE: self.source})
+        return built
+
+    def serve(self) -> bool:
+        """Answer one question; returns whether there was one."""
+        try:
+            message = receive(self._fill, self._call)
+        except (_HungUp, OSError):
+            return False
+        return self._answer(*message)
+
+    def _answer(self, subject: str, place: tuple[str, str], args: Any, kwargs: Any) -> bool:
+        module, name = place
+        try:
+            question = getattr(importlib.import_module(module), name)
+            frame = encode(("answer", question(getattr(self, subject), *args, **kwargs)))
+        except _HungUp:
+            return False
+        except BaseException as error:  # noqa: BLE001  # SystemExit of the model's own, too
+            frame = encode(("error", encode_error(error), vars(error).get(ORIGIN)))
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # the model's code may have put anything in their place
+                stream.flush()
+        return self._send(frame)
+
+    def _call(self, number: int, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the asking process's."""
+        if not self._send(encode(("call", number, args, kwargs))):
+            raise _HungUp
+        while (message := receive(self._fill, self._call))[0] in SUBJECTS:
+            if not self._answer(*message):  # the function asks the model something itself
+                raise _HungUp
+        kind, value, *origin = message
+        if kind == "returned":
+            return value
+        error = decode_error(value)
+        vars(error)[ORIGIN] = origin[0]  # so that whoever asked gets the very error again
+        raise error
+
+    def _send(self, frame: list[memoryview]) -> bool:
+        try:
+            for part in frame:
+                self.connection.sendall(part)
+        except OSError:
+            return False
+        return True
+
+    def _fill(self, buffer: memoryview) -> None:
+        while buffer.nbytes:
+            count = self.connection.recv_into(buffer)
+            if not count:
+                raise _HungUp
+            buffer = buffer[count:]

@@ -1,0 +1,96 @@
+"""Outputs that are sets: which of a model's outputs belong together, row by row, in whatever order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import ModelError
+from ..host.suggestion import did_you_mean
+
+
+@dataclass(frozen=True)
+class Unordered:
+    """Outputs whose rows form a set: row i of one belongs to row i of the others, and the order says nothing.
+
+    Args:
+        outputs: names or places. A name is the whole of it ("output_boxes"), or what it ends in ("boxes"), where that
+            is no other's; a place counts the outputs from 0, as they are named in the messages.
+        axis: along which the rows lie. What lies before it (a batch) is compared one by one.
+
+    Raises:
+        ModelError: one of these is not as said.
+    """
+
+    outputs: Sequence[str | int]
+    axis: int = 0
+
+    def __post_init__(self) -> None:
+        outputs = (self.outputs,) if isinstance(self.outputs, (str, int)) else self.outputs
+        usable = isinstance(outputs, Sequence) and all(type(one) in (str, int) for one in outputs)
+        if not usable or not outputs:
+            wanted = 'names or places of outputs, such as ("boxes", "scores", "labels")'
+            raise ModelError("unordered is not usable", wanted=wanted, found=repr(self.outputs), where=WHERE)
+        if type(self.axis) is not int or self.axis < 0:
+            raise ModelError("unordered has no usable axis", wanted="an int ≥ 0", found=repr(self.axis), where=WHERE)
+        object.__setattr__(self, "outputs", tuple(outputs))
+
+
+WHERE = "Model(unordered=…)"
+
+
+def read_unordered(value: object) -> tuple[Unordered, ...]:
+    """What a model file says, each entry as an Unordered.
+
+    Raises:
+        ModelError: it is no list of them, or of tuples of names.
+    """
+    if isinstance(value, (str, Unordered)) or not isinstance(value, Sequence):
+        wanted = 'a list of groups, such as [("boxes", "scores", "labels")]'
+        raise ModelError("unordered is not usable", wanted=wanted, found=repr(value), where=WHERE)
+    return tuple(one if isinstance(one, Unordered) else Unordered(one) for one in value)
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """A group of outputs by their full names."""
+
+    outputs: tuple[str, ...]
+    axis: int
+
+
+def row_sets(groups: Sequence[Unordered], outputs: Sequence[str]) -> tuple[RowSet, ...]:
+    """The groups by the names that the outputs have.
+
+    Raises:
+        ModelError: a name is none's, or that of several; an output is in two groups.
+    """
+    found = [
+        RowSet(tuple(find_output(one, outputs, "unordered") for one in group.outputs), group.axis) for group in groups
+    ]
+    names = [name for each in found for name in each.outputs]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ModelError("an output is named twice in unordered", found=", ".join(twice), where=WHERE)
+    return tuple(found)
+
+
+def find_output(said: str | int, outputs: Sequence[str], what: str) -> str:
+    """Find the output that a model file means: by its name, by what only that ends in, or by its place from 0.
+
+    Args:
+        what: who names it, such as "unordered".
+
+    Raises:
+        ModelError: it is none's name, or that of several.
+    """
+    if isinstance(said, int):
+        fitting = [outputs[said]] if 0 <= said < len(outputs) else []
+    else:
+        whole = [name for name in outputs if name in (said, f"output_{said}")]
+        fitting = whole or [name for name in outputs if name.endswith(f"_{said}")]
+    if len(fitting) != 1:
+        found = "several outputs" if fitting else "no output"
+        wanted = f"one of {', '.join(outputs)}, or what only one of them ends in"
+        hint = "" if fitting else did_you_mean(said, outputs)
+        raise ModelError(f"{what} names {found}", wanted=wanted, found=repr(said), where=f"Model({what}=…)", hint=hint)
+    return fitting[0]

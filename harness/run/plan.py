@@ -1,0 +1,159 @@
+"""The cells that a run was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from ..backends import Backend, backend_names, load_backend
+from ..cell import Cell
+from ..checks.limits import Metric
+from ..device.device import Device, load_device
+from ..errors import BackendError, InputError, ModelError
+from ..export import exporter_labels
+from ..host.suggestion import did_you_mean
+from ..instructions.baseline import read_baseline
+from ..measure import known_metrics
+from ..model.model_file import ModelFile
+from ..model.process import HostedFile, read_hosted
+from .options import Options
+
+
+def plan_cells(options: Options) -> list[Cell]:
+    """Every cell that was asked for, model by model and device by device, so that each is prepared once.
+
+    Raises:
+        InputError: a model or device file is not usable.
+        BackendError: a named backend does not exist, or no named device lists it.
+    """
+    metrics = known_metrics().values()
+    files = _read_files(dict.fromkeys(path.resolve() for path in options.models), list(metrics))
+    try:
+        return _plan(options, files, metrics)
+    except BaseException:
+        close_processes(files)
+        raise
+
+
+def _read_files(paths: Iterable[Path], metrics: Sequence[Metric]) -> list[HostedFile]:
+    """Read every file in a process of its own. The first one's stays, for its cells come first; the others' end."""
+    files: list[HostedFile] = []
+    try:
+        for path in paths:
+            files.append(read_hosted(path, metrics))
+            close_processes(files[1:])
+    except BaseException:
+        close_processes(files)
+        raise
+    return files
+
+
+def close_processes(files: Iterable[ModelFile]) -> None:
+    """End the processes of model files; one that is asked later is started again."""
+    for file in files:
+        if isinstance(file, HostedFile):
+            file.process.close()
+
+
+def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Metric]) -> list[Cell]:
+    for file in files:
+        check_artifacts(file)
+    devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
+    named = [load_backend(name) for name in dict.fromkeys(options.backends)]
+    cells = [
+        Cell(file, device, backend, optional=backend.name in device.optional and backend not in named)
+        for file in files
+        for device in devices
+        for backend in _backends_of(device, named)
+    ]
+    for name, count in Counter(cell.id for cell in cells).items():
+        if count > 1:
+            hint = 'give a model another name: Model(name="…")'
+            where = ", ".join(dict.fromkeys(str(cell.file.path) for cell in cells if cell.id == name))
+            wanted = "names that tell them apart"
+            raise ModelError("two cells have one name", wanted=wanted, found=name, where=where, hint=hint)
+    return cells
+
+
+def check_artifacts(file: ModelFile) -> None:
+    """Refuse what a model file says of a format, or an exporter, that there is none of.
+
+    Raises:
+        ModelError: naming those that there are.
+    """
+    model, where = file.model, f"{file.path.name}: Model(…)"
+    formats = sorted({load_backend(name).artifact for name in backend_names()})
+    for name in model.files:
+        if name not in formats:
+            what = f"files has an unknown format {name!r}"
+            hint = did_you_mean(name, formats)
+            raise ModelError(what, wanted=", ".join(formats), found=repr(name), where=where, hint=hint)
+    labels = {name: exporter_labels(name) for name in formats}
+    known = [label for each in labels.values() for label in each]
+    if model.exporter and model.exporter not in known:
+        wanted, hint = "one of " + "; ".join(known), did_you_mean(model.exporter, known)
+        raise ModelError("there is no such exporter", wanted=wanted, found=repr(model.exporter), where=where, hint=hint)
+    for name in model.files:
+        if model.exporter in labels[name]:
+            raise ModelError(
+                "exporter is of an export, and that file is given",
+                found=f"exporter={model.exporter!r}, and files={{{name!r}: {model.files[name]!r}}}",
+                where=where,
+                hint="leave one of the two out",
+            )
+
+
+def _backends_of(device: Device, named: Sequence[Backend]) -> list[Backend]:
+    listed = [_backend_in(device, name, "device.backends") for name in device.backends]
+    # A table for a backend of that name: a misspelt one would never apply.
+    for tables, key in ((device.backend_limits, "limits"), (device.options, "options")):
+        for name in tables:
+            _backend_in(device, name, f"{key}.{name}")
+    for backend in listed:
+        where = f"{device.path}: options.{backend.name}"
+        backend.check_options(device.options.get(backend.name, {}), where)
+    if interpreted := [backend.name for backend in listed if backend.name in device.optional and not backend.native]:
+        raise BackendError(
+            "a backend that is not built on this host cannot be optional",
+            wanted="C++ backends: " + ", ".join(backend.name for backend in listed if backend.native),
+            found=", ".join(interpreted),
+            where=f"{device.path}: device.optional",
+        )
+    missing = [backend.name for backend in named if backend.name not in device.backends]
+    if missing:
+        raise BackendError(
+            f"device {device.name} has no backend {', '.join(missing)}",
+            wanted="one of " + ", ".join(device.backends),
+            found=", ".join(missing),
+            where=f"{device.path}: device.backends",
+            hint="add it there, or leave --backend out to run all that are listed",
+        )
+    return [backend for backend in listed if backend in named] if named else listed
+
+
+def _backend_in(device: Device, name: str, key: str) -> Backend:
+    """Load a backend that a device's file names, there."""
+    try:
+        return load_backend(name)
+    except BackendError as error:
+        error.where = f"{device.path}: {key}"
+        raise
+
+
+def check_baselines(options: Options, cells: Sequence[Cell]) -> None:
+    """Refuse now what would be met only when all has been counted.
+
+    Raises:
+        InputError: a baseline cannot be read; or it is to be written, or operators to be counted, and no device counts.
+    """
+    emulated = dict.fromkeys(cell.device.name for cell in cells if cell.device.emulated)
+    asked = {"--write-baseline": options.write_baseline, "--profile": options.profile}
+    for option in (name for name, given in asked.items() if given and not emulated):
+        raise InputError(
+            f"{option} is of counted instructions, and none of the devices counts them",
+            wanted="an emulated device, such as --device qemu-pi4",
+            found=", ".join(dict.fromkeys(cell.device.name for cell in cells)),
+        )
+    for name in emulated:
+        read_baseline(options.root, name)
