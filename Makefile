@@ -24,7 +24,7 @@ help:
 	@echo "make hil        set up, then run pytest -m hil with examples/digits.py on this machine"
 	@echo "make test       set up, then check and run the project's own tests"
 	@echo "make setup      the environment .venv (PYTHON=python3.X chooses the interpreter)"
-	@echo "make check      ruff (format and lint) and mypy --strict"
+	@echo "make check      ruff (format and lint), the floors of the imports, and mypy --strict"
 	@echo "make format     let ruff reformat and fix"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make faults     the fault matrix: runs that something happens to, N=3 of each kind"
@@ -54,6 +54,7 @@ hil: setup
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 format: setup

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from harness.evidence.reading import read_evidence
 from harness.host.shipped import SUITE
 from harness.links.ssh import Link
 from tests.integration.desk import Desk, linked
@@ -90,8 +91,10 @@ class Outcome:
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """evidence.json."""
-        found: dict[str, Any] = json.loads((self.folder / "build/hil/evidence.json").read_text())
+        """evidence.json, which is what the schema says."""
+        path = self.folder / "build/hil/evidence.json"
+        found: dict[str, Any] = json.loads(path.read_text())
+        assert read_evidence(path).lacks == ()
         return found
 
     def check(self, metric: str, cell: int = 0) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from harness.cli.report import FAILED, OK, Check, shown
 from harness.cli.text import say, size, table
 from harness.host.shipped import DEVICES
 
-COMMANDS = ("add", "clean", "devices", "doctor", "fault", "image", "lock", "trust")
+COMMANDS = ("add", "clean", "devices", "doctor", "fault", "image", "lock", "schema", "trust")
 
 
 def run(*arguments: str, text: str | None = None) -> Result:

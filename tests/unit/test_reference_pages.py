@@ -65,7 +65,7 @@ def test_every_option_of_pytest_is_documented() -> None:
 
 def test_every_setting_of_pytest_ini_is_documented() -> None:
     section = page("options.md").partition("## pytest.ini\n")[2].partition("\n## ")[0]
-    sources = (PACKAGE / "options.py").read_text(encoding="utf-8")
+    sources = (PACKAGE / "run" / "options.py").read_text(encoding="utf-8")
     assert first_column(section) == set(re.findall(r'addini\("(\w+)"', sources))
 
 

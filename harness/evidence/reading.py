@@ -1,0 +1,124 @@
+"""Reading evidence.json: the one reader. What it says may be anybody's words, so nothing is taken for granted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import InputError
+from .schema import SCHEMA, RunEntry
+
+# An evidence file has some 10 KB a cell.
+LARGEST_BYTES = 64 << 20
+HINT = "run the tests again: a run writes it anew"
+
+
+@dataclass(frozen=True)
+class ReadEvidence:
+    """What a file says.
+
+    Attributes:
+        run: all of it; keys that are not in the schema are kept in ``model_extra``.
+        lacks: keys that today's hilgate always writes and this file, an older one's, does not have.
+    """
+
+    run: RunEntry
+    lacks: tuple[str, ...]
+
+
+def read_evidence(path: Path) -> ReadEvidence:
+    """Read an evidence.json.
+
+    Raises:
+        InputError: it is not there, too large, truncated, not JSON, has a key twice, is of a newer schema, or has a
+            value of another type than it should. The message names the file, the key and what was expected.
+    """
+    where = str(path)
+    text = _text(path)
+    content = _parsed(text, where)
+    number = content.get("schema") if isinstance(content, dict) else SCHEMA
+    if type(number) is int and number > SCHEMA:
+        raise InputError(
+            "the evidence was written by a newer hilgate",
+            wanted=f"schema {SCHEMA}",
+            found=f"schema {number}",
+            where=f"{where}: schema",
+            hint="read it with that hilgate, or a newer one",
+        )
+    if type(number) is not int:  # true counts as 1 for JSON's readers
+        raise _refusal("schema", f"the number {SCHEMA}", repr(number)[:200], where)
+    problem: tuple[str, str, str] | None = None
+    try:
+        # From the text: so a number is not taken from a text, and a verdict still is.
+        run = RunEntry.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = (_key(first["loc"]), first["msg"], repr(first["input"])[:200])
+    if problem is not None:  # not in the except block, to keep pydantic's own text out of the traceback
+        raise _refusal(*problem, where)
+    return ReadEvidence(run, tuple(_lacking(run, "")))
+
+
+def _refusal(key: str, wanted: str, found: str, where: str) -> InputError:
+    what = "the evidence is not what hilgate writes"
+    return InputError(what, wanted=wanted, found=found, where=f"{where}: {key}", hint=HINT)
+
+
+def _text(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        found = error.strerror or str(error)
+        hint = "name the file, DIR/evidence.json, of a run with --evidence DIR"
+        raise InputError(
+            "the evidence cannot be read", wanted="an evidence.json", found=found, where=str(path), hint=hint
+        ) from None
+    if len(text) > LARGEST_BYTES:
+        wanted = f"at most {LARGEST_BYTES >> 20} MiB"
+        raise InputError("the evidence is too large", wanted=wanted, found="more", where=str(path))
+    return text
+
+
+def _parsed(text: bytes, where: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen = dict(pairs)
+        if len(seen) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError("a key is in the evidence twice", wanted="each key once", found=repr(twice), where=where)
+        return seen
+
+    def refuse(constant: str) -> Any:
+        wanted = 'numbers; infinity is the text "inf"'
+        raise InputError("the evidence is not JSON", wanted=wanted, found=constant, where=where)
+
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        problem = "the evidence is empty" if not text.strip() else "the evidence is not JSON, or was cut short"
+        raise InputError(problem, wanted="a whole evidence.json", found=found[:300], where=where, hint=HINT) from None
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """cells[0].checks[2].value."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).lstrip(".") or "the whole file"
+
+
+def _lacking(entry: BaseModel, place: str) -> Iterator[str]:
+    always: frozenset[str] = getattr(entry, "ALWAYS", frozenset())
+    yield from (f"{place}{name}" for name in sorted(always - entry.model_fields_set))
+    for name in type(entry).model_fields:
+        value = getattr(entry, name)
+        if isinstance(value, BaseModel):
+            yield from _lacking(value, f"{place}{name}.")
+        for index, item in enumerate(value if isinstance(value, list) else []):
+            if isinstance(item, BaseModel):
+                yield from _lacking(item, f"{place}{name}[{index}].")

@@ -1,0 +1,222 @@
+"""Types of evidence.json, schema 1: what each key is, in which unit, and when it is there.
+
+The writer (``evidence``) and the reader (``reading``) share them, and ``hilgate schema`` prints the JSON Schema made of
+them. Keys that are not named here are kept: a newer hilgate may write more under the same schema number, and never
+another meaning under an old key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..checks.check import Verdict
+
+SCHEMA = 1
+
+# JSON has no infinity and no NaN: they are texts.
+Figure = float | Literal["inf", "-inf", "nan"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int | str, Field(description="a size, or SMALLEST…LARGEST where samples have several")]
+
+
+class _Entry(BaseModel):
+    """One object of the file.
+
+    Attributes:
+        ALWAYS: keys with a default that are written today, and that an older file of schema 1 may lack.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    ALWAYS: ClassVar[frozenset[str]] = frozenset()
+
+
+class Asked(_Entry):
+    """What was asked for on the command line; empty of a run that ended before that was known."""
+
+    time_limit_s: Annotated[float | None, Field(gt=0, description="--time-limit, in seconds")] = None
+    seed: Annotated[int | None, Field(description="--seed")] = None
+    selected: Annotated[str | None, Field(description="-k's expression; null without")] = None
+    narrowed: Annotated[bool, Field(description="whether a test's own path or the like chose some tests only")] = False
+
+
+class HarnessTime(_Entry):
+    """Where the run's time went, in seconds; empty until its end."""
+
+    device_s: Annotated[float | None, Field(description="loading and inferring on devices")] = None
+    harness_s: Annotated[float | None, Field(description="all the rest")] = None
+    export_s: Annotated[float | None, Field(description="the exports in that")] = None
+
+
+class Emulator(_Entry):
+    """What emulated a board."""
+
+    qemu: Annotated[str, Field(description="QEMU's version")]
+    image: Annotated[str, Field(description="the image's name")]
+    state: Annotated[str, Field(description="the saved state that the board was restored from")] = ""
+
+
+class BoardState(_Entry):
+    """What makes a measurement valid or not, as the device said it at one moment."""
+
+    boot: Annotated[str, Field(description="names the boot of its kernel")] = ""
+    governor: Annotated[list[str], Field(description="CPU frequency governors in use")] = []
+    frequency_khz: Annotated[list[int], Field(description="each core's frequency, kHz")] = []
+    temperature_mc: Annotated[list[int], Field(description="each thermal zone, thousandths of a degree Celsius")] = []
+    throttled_bits: Annotated[int | None, Field(description="Raspberry Pi's get_throttled; null elsewhere")] = None
+    throttle_events: Annotated[int, Field(description="x86's count of throttling")] = 0
+    swapped_pages: Annotated[int, Field(description="pages swapped in or out since boot")] = 0
+    swapped_kib: Annotated[int, Field(description="of the serving process, KiB")] = 0
+
+
+class WarmUp(_Entry):
+    """One process's warm-up."""
+
+    iterations: Annotated[Count, Field(description="inferences")]
+    elapsed_ns: Annotated[Count, Field(description="nanoseconds it took")]
+    settled: Annotated[bool, Field(description="whether two blocks in a row were no faster than the best before")]
+    median_ns: Annotated[int, Field(description="of an inference in its last block, nanoseconds")]
+
+
+class Fingerprint(_Entry):
+    """The device and how its runtime was set: what must be alike for two figures to be compared."""
+
+    arch: str = ""
+    cpu: str = ""
+    cores: int = 0
+    memory_mib: Annotated[int, Field(description="what its kernel manages, MiB")] = 0
+    board: str = ""
+    serial: str = ""
+    kernel: str = ""
+    python: str = ""
+    threads: Annotated[int, Field(description="of one operator")] = 1
+    interop_threads: Annotated[int, Field(description="operators at a time")] = 1
+    flush_denormals: Annotated[bool, Field(description="whether numbers too small to be normal become zero")] = False
+    runtime: Annotated[dict[str, str], Field(description="versions, by package")] = {}
+    settings: Annotated[dict[str, Any], Field(description="what was really set")] = {}
+    governor: Annotated[list[str] | None, Field(description="CPU frequency governors in use")] = None
+    state_before: Annotated[BoardState | None, Field(description="before the samples")] = None
+    state_after: Annotated[BoardState | None, Field(description="after them")] = None
+    warm_up: Annotated[list[WarmUp] | None, Field(description="of each process")] = None
+    emulator: Annotated[Emulator | None, Field(description="of an emulated device")] = None
+
+
+class ArtifactFacts(_Entry):
+    """The exported or given file."""
+
+    sha256: Sha256
+    bytes: Annotated[Count, Field(description="all of its files")] = 0
+    exporter: Annotated[str, Field(description="which exporter made it; 'given' of a file that the model names")] = ""
+    warnings: Annotated[list[str], Field(description="the exporter's")] = []
+
+
+class Wheel(_Entry):
+    """A wheel that was sent."""
+
+    name: str
+    version: str
+    file: str
+    sha256: Sha256
+
+
+class Runner(_Entry):
+    """A C++ backend's program."""
+
+    compiler: Annotated[str, Field(description="its name and version")]
+    glibc: Annotated[str, Field(description="the C library that it asks for")]
+    files: Annotated[dict[str, Sha256], Field(description="SHA-256, by path in the bundle")]
+
+
+class BundleFacts(_Entry):
+    """What was tested: the SHA-256 of the manifest names all of it."""
+
+    sha256: Sha256
+    python: Annotated[str | None, Field(description="the device's, where one runs the backend")] = None
+    wheels: Annotated[list[Wheel] | None, Field(description="that were sent")] = None
+    packages: Annotated[dict[str, str] | None, Field(description="that were there, NAME: VERSION")] = None
+    bytecode: Annotated[list[Sha256] | None, Field(description="that was compiled for the wheels")] = None
+    runner: Annotated[Runner | None, Field(description="of a C++ backend")] = None
+    libraries: Annotated[dict[str, Any] | None, Field(description="of a C++ backend: bytes and stripped, by path")] = (
+        None
+    )
+
+
+class InstructionScan(_Entry):
+    """The look at the shipped libraries for instructions that the CPU lacks."""
+
+    libraries: Annotated[Count | None, Field(description="how many were looked at")] = None
+    bytes: Annotated[Count | None, Field(description="of them")] = None
+    at_load: Annotated[list[str] | None, Field(description="instructions that run when a library is loaded")] = None
+    not_told: Annotated[dict[str, Any] | None, Field(description="of which it cannot be told whether they run")] = None
+    not_looked_at: Annotated[Any, Field(description="libraries that could not be read")] = None
+    not_done: Annotated[str | None, Field(description="why there was no look")] = None
+
+
+class CheckEntry(_Entry):
+    """One metric of a cell, judged. Further keys depend on the metric: docs/evidence.md lists them."""
+
+    metric: Annotated[str, Field(description="its name, with its unit")]
+    verdict: Verdict
+    reason: Annotated[str, Field(description="why, where that is not plain")] = ""
+    value: Annotated[Figure | None, Field(description="the estimate; null where nothing was measured")] = None
+    unit: str = ""
+    limit: Annotated[Figure | None, Field(description="the strictest that was set; null without one")] = None
+    limit_source: Annotated[str | None, Field(description="in which file")] = None
+    bound: Annotated[Figure | None, Field(description="what was judged, in the same unit")] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1, description="of the bound; null where it is exact")] = None
+    samples: Annotated[Count, Field(description="how many")] = 0
+    raw: Annotated[str | None, Field(description="the path of the raw samples, in the evidence's folder")] = None
+    replay: Annotated[str | None, Field(description="of a failed parity: the path of its replay")] = None
+    processes: Annotated[list[Count] | None, Field(description="samples in each process")] = None
+    inputs: Annotated[Count | None, Field(description="how many different ones were timed or counted")] = None
+
+    ALWAYS = frozenset({"reason", "value", "unit", "limit", "limit_source", "bound", "confidence", "samples", "raw"})
+
+
+class CellEntry(_Entry):
+    """One model on one device with one backend."""
+
+    model: str
+    device: str
+    backend: str
+    verdict: Verdict
+    checks: list[CheckEntry]
+    emulated: Annotated[bool, Field(description="whether the device was emulated")] = False
+    error: Annotated[str | None, Field(description="why it cannot run")] = None
+    not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
+    fingerprint: Fingerprint | None = None
+    artifact: ArtifactFacts | None = None
+    bundle: BundleFacts | None = None
+    instructions: InstructionScan | None = None
+    measure: Annotated[dict[str, Size], Field(description="the sizes that were timed")] = {}
+    unfinished: Annotated[list[str], Field(description="tests that were selected and came to no check")] = []
+    notes: Annotated[list[str], Field(description="what a person should read it with")] = []
+
+    ALWAYS = frozenset(
+        {"emulated", "error", "not_built", "fingerprint", "artifact", "bundle", "instructions", "measure", "unfinished"}
+        | {"notes"}
+    )
+
+
+class RunEntry(_Entry):
+    """The whole file."""
+
+    # "schema" is a method of pydantic's own base class.
+    schema_number: Annotated[Literal[1], Field(alias="schema", description="1")]
+    tool: Annotated[str, Field(description="hilgate's version")]
+    started: Annotated[str, Field(description="UTC, ISO 8601")]
+    verdict: Verdict
+    cells: list[CellEntry]
+    finished: Annotated[str | None, Field(description="UTC, ISO 8601; null of a run that has not ended")] = None
+    commit: Annotated[str | None, Field(description="of the user's repository, '+changes' behind it; or null")] = None
+    asked: Asked | None = None
+    harness: HarnessTime | None = None
+
+    ALWAYS = frozenset({"finished", "commit", "asked", "harness"})
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of evidence.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RunEntry.model_json_schema(by_alias=True)}
