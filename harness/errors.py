@@ -17,6 +17,7 @@
     │   │   └── EmulatorDied   the emulated board is gone, and does not come back
     │   └── DeviceBusy         another run holds the device
     └── DeploymentError        between us and a running agent
+        ├── KeeperFailure      what keeps a device's store could not do what it was asked
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
         │   └── AgentSilent    nor did its own watchdog: it may be the link, or the board, and not the model
@@ -149,6 +150,10 @@ class DeploymentError(HilgateError):
     """Something went wrong between us and a running agent: never a statement about the model's answers."""
 
 
+class KeeperFailure(DeploymentError):
+    """Our keeper on a device answered that an operation of its own failed: the model was not asked."""
+
+
 class AgentDied(DeploymentError):
     """The agent's process ended when it should not have."""
 
@@ -189,4 +194,5 @@ UNDECIDED = (
     ProtocolError,
     ImpossibleReport,
     InputFailure,
+    KeeperFailure,
 )

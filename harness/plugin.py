@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from _pytest.mark.expression import Expression
 
+from .run import interrupts  # first: it watches while the others are loaded
+
+# isort: split
 from .bundle.lock import current_lock, use_project
 from .cell import Cell
 from .checks.check import Verdict
@@ -37,7 +40,6 @@ from .host.shown_path import shown_path
 from .printable import printable, printable_lines
 from .report.pytest_report import InternalErrors, make_printable
 from .report.terminal import STYLES, remark_on_local, render, unjudged
-from .run import interrupts  # first: it watches while the others are loaded
 from .run.command_line import restart_if_misread
 from .run.options import WITH_VALUES, add_options, read_options
 from .run.plan import check_baselines, close_processes, plan_cells

@@ -92,6 +92,11 @@ def _version(item: importlib.metadata.Distribution) -> str:
     return re.sub(r"[^0-9A-Za-z.!+~_-]", "-", item.version or "unknown")[:64]
 
 
+def _folder(item: importlib.metadata.Distribution) -> str:
+    """Where a package lies; a name that cannot be a part of commands and messages is shown with marks in its place."""
+    return re.sub("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]", "?", str(item.locate_file("")))[:4096]
+
+
 def facts(packages: list[str] | None) -> dict[str, Any]:
     """All of it, as JSON's own types; "folders" are those that have the packages' own."""
     installed = distributions(packages)
@@ -109,5 +114,5 @@ def facts(packages: list[str] | None) -> dict[str, Any]:
         "executable": os.environ.get("HILGATE_PYTHON") or sys.executable,
         "bits": 8 * struct.calcsize("P"),
         "packages": {name: _version(item) for name, item in installed.items()},
-        "folders": {name: str(item.locate_file("")) for name, item in installed.items()},
+        "folders": {name: _folder(item) for name, item in installed.items()},
     }

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .wire import OF_HOST, Buffer, FrameError, Limits, pack_head, read_head
+from .wire import MAX_PAYLOAD, OF_HOST, Buffer, FrameError, Limits, pack_head, read_head
 
 ALIGNMENT = 64
 # One buffer for a frame below this size: a copy costs less than a system call for each tensor.
 JOIN_BELOW = 1 << 20
 COPY_BELOW = 1 << 14
+# numpy's own (NPY_MAXDIMS).
+MOST_DIMENSIONS = 64
 
 ITEM_SIZES = {
     "bool": 1,
@@ -113,9 +115,10 @@ def _tensors(shapes: Any, payload: Buffer, size: int) -> list[Array]:
 
 
 def _is_shape(shape: Any) -> bool:
-    if not isinstance(shape, list):
+    if not isinstance(shape, list) or len(shape) > MOST_DIMENSIONS:
         return False
+    # Bounded, too: numbers of thousands of digits take minutes to be multiplied.
     for size in shape:  # noqa: SIM110  # a generator for each of a thousand tensors costs more than their bytes
-        if type(size) is not int or size < 0:
+        if type(size) is not int or not 0 <= size <= MAX_PAYLOAD:
             return False
     return True

@@ -138,7 +138,8 @@ def _check_owner(path: str, status: os.stat_result, *, last: bool) -> None:
         return
     if last:
         raise _another_users(path, status)
-    raise NotOurs(path, f"it belongs to another user: {describe(status)}", f"sudo chown root {shlex.quote(path)}")
+    repair = "name a folder outside of it, or run as its owner (with sudo: sudo -H)"
+    raise NotOurs(path, f"it belongs to another user: {describe(status)}", repair)
 
 
 def check_writers(path: str, status: os.stat_result) -> None:
@@ -185,6 +186,8 @@ def _claim(path: str) -> None:
 def _another_users(path: str, status: os.stat_result) -> NotOurs:
     # Not chown: what he has put there would be ours then, and run.
     repair = f"sudo rm -r {shlex.quote(path)}; it is made anew"
+    if os.path.ismount(path) or any(os.path.realpath(user.pw_dir) == path for user in pwd.getpwall()):
+        repair = "name another folder, or run as its owner"  # a home, or a disk: it holds more than what is ours
     return NotOurs(path, f"it belongs to another user: {describe(status)}", repair)
 
 

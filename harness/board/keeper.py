@@ -19,6 +19,7 @@ from ..errors import (
     DeploymentError,
     DeviceError,
     DeviceStorageError,
+    KeeperFailure,
     LinkError,
     LinkLost,
     ProtocolError,
@@ -313,7 +314,7 @@ class Keeper:
                 hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; or {hint}"
                 found += f"; {free / 2**20:.0f} MiB free" if free is not None else ""
             return DeviceStorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
-        error = DeploymentError(f"{operation} failed on the device", found=reply.error, where=where)
+        error = KeeperFailure(f"{operation} failed on the device", found=reply.error, where=where)
         error.add_note("on the device:\n" + reply.traceback)
         return error
 

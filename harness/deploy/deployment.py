@@ -12,7 +12,7 @@ import numpy as np
 
 from ..agent.frames import Array, Frame
 from ..agent.wire import Limits
-from ..errors import ProtocolError
+from ..errors import DeploymentError, ProtocolError
 from ..export.binding import Binding
 from ..protocol import agent, asked, parse
 from ..protocol.asked import Outputs, aligned_bytes
@@ -111,8 +111,11 @@ class Deployment(Exchange):
         self.device_time.seconds += time.perf_counter() - start
         said: agent.Loaded = reply.answer
         names, first = list(said.outputs), reply.tensors
-        if len(names) != len(first) or (self.binding is not None and not self.binding.fits(len(first))):
+        if len(names) != len(first):
             raise self._unfitting("load", f"{len(first)} tensors for the outputs {', '.join(names[:20])}")
+        if self.binding is not None and not self.binding.fits(len(first)):
+            what, found = "the artifact has another number of outputs than the model", f"{len(first)} on the device"
+            raise self.broken(DeploymentError, what, found=found, hint="look at what the file was exported from")
         self._outputs = Outputs.seen(first, size)
         if self.binding is not None:
             names, first = [pair.model for pair in self.binding.outputs], self.binding.outputs_of(first)

@@ -95,7 +95,8 @@ class Exchange:
 
     def __post_init__(self) -> None:
         limits = asked.NOTHING
-        frame = self._receive(self.timeouts.start_s, "start", limits, grace_s=0, skip=GREETING_ALLOWED)
+        start_s = self.timeouts.start_s
+        frame = self._receive(start_s, "start", limits, time.monotonic() + start_s, skip=GREETING_ALLOWED)
         self.greeting = frame.skipped.decode("utf-8", "replace")
         self.hello = self._parsed(agent.Hello, frame, "start")
 
@@ -110,8 +111,9 @@ class Exchange:
         if not self.alive:
             raise AgentDied("the deployment has ended", where=self.where)
         operation, began = header["op"], host_clock()
-        self._send(header, tensors, limit_s)
-        frame = self._receive(limit_s, operation, limits)
+        deadline = time.monotonic() + limit_s + GRACE_S  # of both: a board may take the request slowly, too
+        self._send(header, tensors, limit_s, deadline)
+        frame = self._receive(limit_s, operation, limits, deadline)
         self.last_used = time.monotonic()
         if "error" in frame.header:
             raise self._refusal(operation, self._parsed(agent.Refusal, frame, operation))
@@ -129,8 +131,7 @@ class Exchange:
             with contextlib.suppress(LinkLost):
                 self.channel.finish(END_PATIENCE_S)
 
-    def _send(self, header: dict[str, Any], tensors: Sequence[Array], limit_s: float) -> None:
-        deadline = time.monotonic() + limit_s + GRACE_S
+    def _send(self, header: dict[str, Any], tensors: Sequence[Array], limit_s: float, deadline: float) -> None:
         try:
             for part in encode({**header, "limit_s": int(limit_s) + 1}, tensors):
                 self.channel.send(part, deadline)
@@ -141,10 +142,7 @@ class Exchange:
         except LinkLost as lost:
             raise self._lost(header["op"], lost) from lost
 
-    def _receive(
-        self, limit_s: float, operation: str, limits: Limits, *, grace_s: float = GRACE_S, skip: int = 0
-    ) -> Frame:
-        deadline = time.monotonic() + limit_s + grace_s
+    def _receive(self, limit_s: float, operation: str, limits: Limits, deadline: float, *, skip: int = 0) -> Frame:
         try:
             return read_frame(lambda size: self.channel.receive(size, deadline), skip=skip, limits=limits)
         except ChannelClosed:
@@ -155,7 +153,8 @@ class Exchange:
             raise self._lost(operation, lost) from lost
         except FrameError as error:
             what = f"what the agent sent in reply to {operation!r} is no frame that was asked for"
-            raise self.broken(ProtocolError, what, found=str(error)) from error
+            hint = "if the model's outputs are that large, choose smaller sizes: Model(measure=…, dims=…)"
+            raise self.broken(ProtocolError, what, found=str(error), hint=hint) from error
 
     def _parsed(self, schema: type[agent.A], frame: Frame, operation: str) -> agent.A:
         try:

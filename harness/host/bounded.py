@@ -11,6 +11,7 @@ without locks on folders (NFS) has no exclusive one: there nothing is ever evict
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ..agent.private import NotOurs, check_entry
 from ..errors import InputError
@@ -92,8 +94,17 @@ def _is_at(status: os.stat_result, folder: Path) -> bool:
 def locked(store: Path) -> Iterator[None]:
     """One run at a time takes entries of a store away: none may take another's new one for what it has just seen."""
     with os.fdopen(_open_lock(store / ".lock"), "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _flock(file)
         yield
+
+
+def _flock(file: IO[bytes]) -> None:
+    """Wait for a lock; a file system without locks (some network file systems) has none to wait for."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
 
 
 def _open_lock(path: Path) -> int:
@@ -107,7 +118,7 @@ def making(final: Path) -> Iterator[None]:
         make_private(final.parent)
         descriptor = _open_lock(final.parent / f".{final.name[:16]}.lock")
     with os.fdopen(descriptor, "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _flock(file)
         yield
 
 

@@ -22,6 +22,8 @@ FIRST_TIMES, SMALL_TIMES, SMALL = 64, 4096, 64 << 20
 # much they are larger, as an attention's scores are.
 TIMES, OUTPUTS_MORE = 4, 64
 MOST_OUTPUTS = 1 << 16
+# No reply gets more than this, whatever the first has given: a board that lied in it is not to fill the host.
+MOST = 1 << 30
 # What a header has for a tensor, dtype and sizes, at most about: a call's reply must fit into one.
 TENSOR_CHARACTERS = 64
 # Durations of so many inferences, and the header: the most that an agent keeps on the device for one call.
@@ -55,7 +57,7 @@ class Outputs:
         for size in input_bytes:
             larger = max(size / max(self.input_bytes, 1), 1.0)
             sets, known = sets + 1, known + int(TIMES * self.bytes * larger**2)
-        return of_device(SLACK + known, sets * (TIMES * self.count + OUTPUTS_MORE))
+        return of_device(SLACK + min(known, MOST), sets * (TIMES * self.count + OUTPUTS_MORE))
 
     def sets_in_a_call(self) -> int:
         """How many sets a call may have, so that the header of its reply has room for all of their outputs."""

@@ -21,6 +21,7 @@ from .fields import (
     Entry,
     Few,
     Kib,
+    Many,
     Mib,
     Number,
     Path,
@@ -158,7 +159,7 @@ class Opened(Taking):
 
     store: Path
     damaged: Few[Text]
-    entries: Few[Entry]
+    entries: Many[Entry]
     reaped: Few[Pid]
     stuck: Few[Pid]
     executable: Truth

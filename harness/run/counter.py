@@ -142,14 +142,16 @@ class Counter:
         """
         kept = [(cell, entry) for cell, entry in self._entries.values() if not self._failed(cell)]
         failed = [cell for cell, _ in self._entries.values() if self._failed(cell)]
-        lines = [f"baseline: {cell.id} failed, and is not kept" for cell in failed]
+        lines = [f"baseline: {cell.id} failed or was interrupted, and is not kept" for cell in failed]
         for path in write_baselines(self.options.root, kept):
             count = sum(baseline_path(self.options.root, cell.device.name) == path for cell, _ in kept)
             lines.append(f"baseline: {path} ({count} counted now); commit it")
         return lines if kept else [*lines, "baseline: none was written, for nothing was counted"]
 
     def _failed(self, cell: Cell) -> bool:
-        return self.evidence[cell].verdict is Verdict.FAIL
+        """Whether a cell says nothing that later ones could be held to: it failed, or ran on what was damaged."""
+        record = self.evidence[cell]
+        return record.verdict is Verdict.FAIL or bool(record.interruptions)
 
     @property
     def anything_kept(self) -> bool:

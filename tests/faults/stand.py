@@ -57,7 +57,7 @@ MODEL = """
 """
 # A plugin for the runs: their patience, and the keeper's, is for tests; and they search no longer than they must.
 HASTY = """
-    import harness.interrupts  # first, as in the plugin, which is loaded later than this
+    import harness.run.interrupts  # first, as in the plugin, which is loaded later than this
     from harness.board import hold, keeper
     from harness.parity import search
 

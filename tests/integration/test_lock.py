@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from harness.bundle import pip_errors
+from harness.bundle import lock, pip_errors
 from harness.bundle.lock import FILE, read_lock
 from harness.cli import cli
 from harness.host.cache import file_sha256
@@ -20,6 +20,14 @@ from tests.support.wheels import write_wheel
 
 from .boards import stored, write_device
 from .conftest import Project
+
+
+@pytest.fixture(autouse=True)
+def no_project() -> Iterator[None]:
+    """What a command has taken for its process's project is none of the next test's."""
+    yield
+    lock._PROJECT.root = None
+
 
 PACKAGES = 'packages = ["onnxruntime==1.0", "numpy==1.0"]'
 

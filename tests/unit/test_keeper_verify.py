@@ -123,7 +123,7 @@ def test_it_goes_on_where_its_time_was_up(store: Store, monkeypatch: pytest.Monk
     verification, read = Verification(store, EVERYTHING, TOMORROW, again=False), list[int]()
     damaged = dict[str, str]()
     while verification.entries:
-        damaged |= verification.slice(limit_s=3)
+        damaged |= verification.slice(limit_s=2)
         read.append(verification.hashed)
     assert list(damaged) == [BUNDLE]
     assert read[-1] == 100_000 + 5000 + 6 + 6  # each file once

@@ -41,7 +41,15 @@ AGENT: Mapping[type[Answer], dict[str, Any]] = {
     },
     agent.Inferred: {**DONE, "inference_ns": 3},
     agent.WarmedUp: {**DONE, "iterations": 9, "settled": True, "median_ns": 3, "making_ns": 1},
-    agent.Measured: {**DONE, "before": STATE, "after": STATE, "making_ns": 3, "untimed": 1},
+    agent.Measured: {
+        **DONE,
+        "before": STATE,
+        "after": STATE,
+        "loop_ns": 9,
+        "making_ns": 3,
+        "untimed_ns": 2,
+        "untimed": 1,
+    },
     agent.Profiled: {**DONE, "operators": [{"operator": "Gemm", "name": "n", "calls": 1.0, "ns": 3.5}]},
     agent.Memory: {**DONE, "memory_kib": {"peak": 3, "resident": 2, "swapped": 0}},
 }

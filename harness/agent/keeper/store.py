@@ -42,6 +42,8 @@ CHUNK = 1 << 20
 GIB = 1 << 30
 # The store takes no more than this, and no more than half of what the disk could give it.
 LIMIT_BYTES = 20 * GIB
+# Nor more entries: small models and their bundles are many before they are large, and all are named when it is opened.
+MOST_ENTRIES = 2000
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # An entry's "last used" is this much later than that of any other.
 TICK_NS = 10**9
@@ -199,14 +201,16 @@ class Store:
         incoming = size_of(self.path("incoming"))
         needed = max(needed - incoming - near, 0)
         free, used = disk_use(self.root)
-        if used + needed <= min(self.limit_bytes, free // 2):
+        many = max(len(self.entries()) - MOST_ENTRIES, 0)
+        if not many and used + needed <= min(self.limit_bytes, free // 2):
             # All that is on the disk is little enough: there is no need to look at thousands of files.
             return {"needed_bytes": needed, "free_bytes": free, "removed": []}
         sizes = {entry: size_of(self.folder(entry)) for entry in self.entries()}
         limit = min(self.limit_bytes, (self.free_bytes() + sum(sizes.values()) + incoming) // 2)
         removed: list[str] = []
         for entry in sorted(sizes, key=self._last_used):
-            if needed <= self.free_bytes() and sum(sizes.values()) + incoming + needed <= limit:
+            fits = needed <= self.free_bytes() and sum(sizes.values()) + incoming + needed <= limit
+            if fits and len(removed) >= many:
                 break
             if entry not in self.used:
                 self.remove(entry)
