@@ -126,6 +126,7 @@ class Deployer:
                 cause_of_death=self._cause_of_death,
                 device_time=self.device_time,
                 binding=self.bundle.binding,
+                on_host=self.board.link.shares_files,
             )
             self._note_greeting(self.live.greeting)
             (inputs,) = prepared_measured_sets(self.cell.file, 1)

@@ -75,6 +75,7 @@ class Exchange:
     LinkLost: nothing is known of it then.
 
     Attributes:
+        on_host: whether it is a process of this machine, so that what travels takes no time to speak of.
         greeting: what a chatty login shell said before the agent's first frame.
         last_call: the last that was answered, by both clocks.
         written: inputs that the model was seen to write into, by their names in the artifact.
@@ -85,6 +86,7 @@ class Exchange:
     channel: Channel
     where: str
     timeouts: Timeouts = field(default_factory=Timeouts)
+    on_host: bool = False
     greeting: str = ""
     alive: bool = True
     last_used: float = field(default_factory=time.monotonic)
@@ -118,7 +120,7 @@ class Exchange:
         if "error" in frame.header:
             raise self._refusal(operation, self._parsed(agent.Refusal, frame, operation))
         answer = self._parsed(agent.ANSWERS.get(operation, agent.Done), frame, operation)
-        travelled = sum(tensor.nbytes for tensor in (*tensors, *frame.tensors))
+        travelled = 0 if self.on_host else sum(tensor.nbytes for tensor in (*tensors, *frame.tensors))
         self.last_call = Call(host_clock() - began, getattr(answer, "elapsed_ns", None), travelled)
         if answer.written is not None:
             self.written = answer.written

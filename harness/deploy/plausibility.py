@@ -10,7 +10,6 @@ Every tolerance is there for an honest board, and says which.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -197,16 +196,26 @@ def of_rate(calls: Sequence[Call], idle_s: float) -> str:
     if len(calls) < CALLS:
         return ""
     turns_s = TURNS * min(max(idle_s, 0.0), TURN_S)
-    excess = statistics.median(
+    excesses = [
         call.host_s - (RATE * call.device_ns / 1e9 + LINK_S + turns_s + call.bytes / LINK_BYTES_S) for call in calls
-    )
-    if excess <= 0:
+    ]
+    if _weighted_median(excesses, [call.device_ns for call in calls]) <= 0:
         return ""
     host_s, device_s = sum(call.host_s for call in calls), sum(call.device_ns for call in calls) / 1e9
     wanted = f"about {host_s:.4g} s in {len(calls)} calls, what they took by the host's clock"
     return impossible(
         wanted, f"{device_s:.4g} s by the device's, where a call that does nothing takes up to {idle_s:.2g} s"
     )
+
+
+def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Return the smallest value up to which half of the weight lies: short calls, of which half are, show little."""
+    below, half = 0, sum(weights) / 2
+    for value, weight in sorted(zip(values, weights, strict=True)):
+        below += weight
+        if below >= half:
+            return value
+    return max(values)
 
 
 def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> str:

@@ -166,7 +166,7 @@ def evidence_removed(scene: Scene) -> None:
     shutil.rmtree(scene.stand.folder / "build", ignore_errors=True)
 
 
-SMALL_DISK = 'mount -t tmpfs -o size=12k none build && exec "$@"'
+SMALL_DISK = 'mount -t tmpfs -o size=12k,mode=0700 none build && exec "$@"'
 IN_NAMESPACE = ("unshare", *(() if os.getuid() == 0 else ("--user", "--map-root-user")), "--mount")
 
 

@@ -27,7 +27,7 @@ AS_NOBODY = [
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
 ]
 ROOT = os.geteuid() == 0
-SMALL = "mount -t tmpfs -o size=64m none {folder} && exec {command}"
+SMALL = "mount -t tmpfs -o size=64m,mode=0700 none {folder} && exec {command}"
 
 
 class Desk:

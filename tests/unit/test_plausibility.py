@@ -166,6 +166,12 @@ def test_a_clock_that_stands_still_or_is_too_coarse_times_nothing(durations: Arr
     ("calls", "idle_s", "said"),
     [
         pytest.param([Call(2.1, S)] * 3, 0.002, "wanted about 6.3 s in 3 calls", id="a-clock-of-half-the-rate"),
+        pytest.param(
+            [Call(0.2, 100 * MS), Call(1.9, 900 * MS)] * 3,
+            0.01,
+            "wanted about 6.3 s in 6 calls",
+            id="half-of-them-short",
+        ),
         pytest.param([Call(2.1, S)] * 2, 0.002, "", id="too-few-to-know-the-link"),
         pytest.param([Call(1.05, S), Call(31, S), Call(1.1, S)], 0.002, "", id="one-stalled"),
         pytest.param([Call(3.1, S)] * 3, 0.6, "", id="over-a-satellite"),
