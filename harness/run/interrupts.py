@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -79,6 +79,7 @@ class Interrupts:
         """
         self._abandon = abandon
         self.received = ""
+        self._ending = False
         self._config = config
         # Now: one that was closed no longer says that it is a terminal.
         self._terminals = {device for number, device in _descriptors().items() if os.isatty(number)}
@@ -97,16 +98,29 @@ class Interrupts:
             _leave(self._terminals)
         if self.received and number != signal.SIGINT:
             return
+        if self._ending and not self.received:  # pytest catches nothing any more, and all but the summary is done
+            self.received = signal.Signals(number).name
+            self._abandon_soon()
+            return
         if not self.received:
-            timer = threading.Timer(PATIENCE_S, self._abandon)
-            timer.daemon = True
-            timer.start()
-            self._config.add_cleanup(timer.cancel)
+            self._abandon_soon()
         self.received = signal.Signals(number).name
         raise self._interrupt()
 
+    def _abandon_soon(self) -> None:
+        timer = threading.Timer(PATIENCE_S, self._abandon)
+        timer.daemon = True
+        timer.start()
+        self._config.add_cleanup(timer.cancel)
+
     def _interrupt(self) -> KeyboardInterrupt:
         return KeyboardInterrupt() if self.received == "SIGINT" else KeyboardInterrupt(self.received)
+
+    @pytest.hookimpl(tryfirst=True, wrapper=True)  # before the plugin's own, which writes the evidence and its summary
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """From here on a signal no longer stops the run, which is about to end; a second Ctrl-C does."""
+        self._ending = True
+        yield
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
