@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.plugin import RUN
 from tests.support.namespaces import NamespacesRefused
 
 
@@ -39,7 +40,12 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Count what was skipped, by its reason: a skip is no pass. Workers hand over reports and nothing else."""
+    """Count what was skipped, by its reason: a skip is no pass. Workers hand over reports and nothing else.
+
+    Not of a HIL run of this clone's suite, whose table says why.
+    """
+    if terminalreporter.config.stash.get(RUN, None) is not None:
+        return
     skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", []) if report.when != "collect"]
     reasons = Counter(str(found[2]).removeprefix("Skipped: ") for found in skipped if isinstance(found, tuple))
     for reason, count in reasons.items():
