@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -14,9 +15,12 @@ from tests.support.namespaces import NamespacesRefused
 
 
 def pytest_configure() -> None:
-    """Let no run that a test starts take itself for a worker: pytest-benchmark switches itself off in those."""
+    """Let runs that tests start be as a user's: no workers, for which pytest-benchmark switches itself off."""
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
+    # A job in the background has Ctrl-C ignored, and so had what its tests start: some of that is to be ended by it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -131,17 +131,19 @@ def end(pid: int, start: int, number: int, exe: str = "") -> bool:
     """
     if not _is_there(pid, start):
         return True
-    if uid_of(pid) != os.getuid() or (exe and executable(pid) != exe):
-        return not _is_there(pid, start)  # on its way out it has no executable any more
-    try:
-        if os.getpgid(pid) == pid:
-            os.killpg(pid, number)
-        else:
-            os.kill(pid, number)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    found = executable(pid) if exe else exe
+    if uid_of(pid) != os.getuid() or found not in (exe, ""):
+        return not _is_there(pid, start)
+    if found == exe:  # on its way out it has none any more, and is only waited for
+        try:
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, number)
+            else:
+                os.kill(pid, number)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if not _is_there(pid, start):

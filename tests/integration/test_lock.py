@@ -21,11 +21,17 @@ from tests.support.wheels import write_wheel
 from .boards import stored, write_device
 from .conftest import Project
 
+DEAD_INDEX = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}  # nobody listens there
+
 
 @pytest.fixture(autouse=True)
-def no_project() -> Iterator[None]:
-    """What a command has taken for its process's project is none of the next test's."""
-    yield
+def as_before() -> Iterator[None]:
+    """Neither the environment nor what a command has taken for its process's project is the next test's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in DEAD_INDEX:
+            patch.setenv(name, "")  # put back in the end, whatever was made of it meanwhile
+            patch.delenv(name)
+        yield
     lock._PROJECT.root = None
 
 
@@ -100,7 +106,7 @@ def no_wheel(project: Project) -> None:
 def no_network(project: Project) -> None:
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
         del os.environ[name]
-    os.environ |= {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}  # nobody listens there
+    os.environ |= DEAD_INDEX
 
 
 def folder_in_its_place(project: Project) -> None:
