@@ -14,12 +14,12 @@ from harness.plugin import RUN
 from tests.support.namespaces import NamespacesRefused
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let runs that tests start be as a user's: no workers, for which pytest-benchmark switches itself off."""
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
     # A job in the background has Ctrl-C ignored, and so had what its tests start: some of that is to be ended by it.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    if config.option.markexpr != "hil" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
