@@ -98,20 +98,16 @@ class Interrupts:
             _leave(self._terminals)
         if self.received and number != signal.SIGINT:
             return
-        if self._ending and not self.received:  # pytest catches nothing any more, and all but the summary is done
-            self.received = signal.Signals(number).name
-            self._abandon_soon()
-            return
-        if not self.received:
-            self._abandon_soon()
+        first = not self.received
         self.received = signal.Signals(number).name
+        if first:
+            timer = threading.Timer(PATIENCE_S, self._abandon)
+            timer.daemon = True
+            timer.start()
+            self._config.add_cleanup(timer.cancel)
+        if first and self._ending:  # pytest catches nothing any more, and all but the summary is done
+            return
         raise self._interrupt()
-
-    def _abandon_soon(self) -> None:
-        timer = threading.Timer(PATIENCE_S, self._abandon)
-        timer.daemon = True
-        timer.start()
-        self._config.add_cleanup(timer.cancel)
 
     def _interrupt(self) -> KeyboardInterrupt:
         return KeyboardInterrupt() if self.received == "SIGINT" else KeyboardInterrupt(self.received)
