@@ -13,6 +13,7 @@ from ..backends import load_backend
 from ..bundle import Bundle
 from ..errors import HilgateError
 from ..host.death import Death
+from ..host.manifest import today
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel
 from ..protocol import keeper as answers
@@ -20,7 +21,7 @@ from .hold import Hold
 from .keeper import NOT_OURS, removed
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
-from .stored import describe, today, verify
+from .stored import describe, verify
 from .trial import check_executable
 from .upload import Report
 

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 
 from ..errors import ProtocolError
+from ..host.manifest import today
 from ..protocol import keeper as answers
 from .hold import Hold
 
 # 10 GB, from the slowest of cards.
 LONGEST_S = 1800.0
-
-
-def today() -> str:
-    """The day for which a verification counts."""
-    return datetime.now(UTC).date().isoformat()
 
 
 def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, str]:

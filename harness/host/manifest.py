@@ -47,7 +47,7 @@ def note_hashes(folder: Path) -> None:
 def is_due(folder: Path) -> bool:
     """Whether a folder was not looked at today; one without hashes is to get some."""
     try:
-        return (folder / VERIFIED).read_text(encoding="ascii") != _today()
+        return (folder / VERIFIED).read_text(encoding="ascii") != today()
     except (OSError, ValueError):
         return folder.is_dir()
 
@@ -165,8 +165,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _note_today(folder: Path) -> None:
-    (folder / VERIFIED).write_text(_today(), encoding="ascii")
+    (folder / VERIFIED).write_text(today(), encoding="ascii")
 
 
-def _today() -> str:
+def today() -> str:
+    """Return the day for which a verification counts, on this host and on its boards."""
     return datetime.now(UTC).date().isoformat()
