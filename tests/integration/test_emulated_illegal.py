@@ -30,7 +30,8 @@ BOARD = """
     [runtime]
     packages = ["torch=={torch}", "numpy==2.4.6"]
 """
-RUN_S = 600.0
+# Each of these boards is prepared for one run: three minutes alone, ten beside tests that take both processors.
+RUN_S = 1800.0
 
 
 def foreseen(*packages: str) -> Outlook:
@@ -75,7 +76,6 @@ def test_torch_2_10_dies_on_a_pi_4_and_it_is_said_of_what(project: Project, user
     ("base", "torch"),
     [
         pytest.param("qemu-pi5", "2.10.0", id="2.10.0-on-a-Pi-5"),
-        pytest.param("qemu-pi5", "2.9.1", id="2.9.1-on-a-Pi-5"),
         pytest.param("qemu-pi4", "2.9.1", id="2.9.1-on-a-Pi-4"),
     ],
 )
