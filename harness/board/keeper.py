@@ -156,7 +156,7 @@ class Keeper:
         parse(answers.Hello, hello, to="start", where=self.link.where)
 
     def request(self, answer: type[A], *, silence_s: float | None = None, more_s: float = 0.0, **arguments: Any) -> A:
-        """Ask for an operation; see harness.agent.keeper.serve.
+        """Ask for an operation; see harness.agent.keeper.operations.
 
         Args:
             answer: what it answers, which names the operation.

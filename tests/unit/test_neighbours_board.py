@@ -17,7 +17,8 @@ import pytest
 
 from harness.agent import join, orphans
 from harness.agent.keeper import folders, holder, lock, trial
-from harness.agent.keeper.serve import Keeper, _refusal
+from harness.agent.keeper.operations import Operations
+from harness.agent.keeper.serve import _refusal
 from harness.agent.keeper.store import Store
 from harness.agent.private import NotOurs
 from harness.board import open_board
@@ -234,7 +235,7 @@ def test_a_machine_without_a_folder_for_locks_has_none(tmp_path: Path, where: st
 def test_a_run_is_told_whose_process_holds_the_board(shared: Path, path: str, them: int) -> None:
     board = Device("pi", shared / "pi.toml", "", "ssh", "pi", None, None, None, ("torchscript",))
     with process_of(them, lambda: hold_silently(path)) as pid:
-        reply = Keeper().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
+        reply = Operations().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
         said = str(_busy(board, "~/store", Holder.model_validate(reply["busy"]), 5.0))
     assert f"held by uid {them}, pid {pid}; waited 5 s for it\n" in said
     assert f"{path} there" in said
@@ -301,8 +302,8 @@ def test_a_store_that_another_user_made_first_is_refused_before_anything_is_writ
     store = shared / "store"
     as_user(them, lambda: plant(store), umask=0)
     for attempt in (
-        lambda: Keeper().op_open(str(store), OURS, [], False, []),
-        lambda: Keeper().op_offer(str(store), {}),
+        lambda: Operations().op_open(str(store), OURS, [], False, []),
+        lambda: Operations().op_offer(str(store), {}),
         lambda: trial.try_store(str(store)),
     ):
         with pytest.raises(NotOurs) as caught:
