@@ -1,6 +1,7 @@
 # mypy: ignore-errors
-# The first thing that runs on a device, as ``python -c``: reads the keeper's sources from stdin and imports them from
-# memory. Up to the check of the version it has to be correct in any Python that a board may have.
+# The first program that runs on a device, as ``python -c``. It reads two JSON documents from stdin, each preceded by
+# its length in eight digits: the sources of the keeper's modules, which it imports from memory, and the arguments of
+# serve.main. Until the version has been checked, the code must be valid in any Python that a board may have.
 import sys
 
 if sys.version_info < (3, 9):
@@ -41,7 +42,8 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 sys.meta_path.insert(0, Sources(json.loads(read(int(read(8))))))
+arguments = json.loads(read(int(read(8))))
 if sys.argv[1:]:
     importlib.import_module("agent.keeper.resident").main(sys.argv[1], read)
 else:
-    importlib.import_module("agent.keeper.serve").main()
+    importlib.import_module("agent.keeper.serve").main(**arguments)

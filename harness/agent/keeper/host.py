@@ -27,7 +27,8 @@ class Silent(Exception):
 class Host:
     """Frames over two descriptors."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence_s: float = SILENCE_S) -> None:
+        self.silence_s = silence_s
         self.source, self.sink = os.dup(0), os.dup(1)
         with contextlib.suppress(OSError):  # fewer wake-ups in an upload; more than a user may have will not do
             fcntl.fcntl(self.source, F_SETPIPE_SZ, PIPE_SIZE)
@@ -49,7 +50,7 @@ class Host:
         poll = select.poll()
         poll.register(self.source, select.POLLIN)
         while view:
-            if not poll.poll(SILENCE_S * 1e3):
+            if not poll.poll(self.silence_s * 1e3):
                 raise Silent
             count = os.readv(self.source, [view])
             if not count:
@@ -62,7 +63,7 @@ class Host:
         poll = select.poll()
         poll.register(self.sink, select.POLLOUT)
         while view:
-            if not poll.poll(SILENCE_S * 1e3):
+            if not poll.poll(self.silence_s * 1e3):
                 raise Silent
             try:  # so much at once never waits, pipe(7)
                 view = view[os.write(self.sink, view[: select.PIPE_BUF]) :]

@@ -5,6 +5,7 @@ Its socket, and the program that joins it, are in the store's folder ``residents
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from importlib.abc import InspectLoader
@@ -31,7 +32,7 @@ def main(path: str, read: Read) -> None:
         file.write(loader.get_source("agent.join") or "")
 
     def be_keeper(_: list[str]) -> None:
-        read(int(read(8)))  # the sources, as boot reads them: they are the same, and here already
-        serve.main()
+        read(int(read(8)))  # the sources, as boot reads them: the same as those that are imported here already
+        serve.main(**json.loads(read(int(read(8)))))
 
     resident.wait(path, be_keeper)

@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..private import NotOurs
@@ -23,11 +24,22 @@ from .folders import free_bytes
 from .host import SILENCE_S, Gone, Host, Silent
 from .operations import Operations
 
+# How often the host is told that an operation is still being worked on.
 SIGN_OF_LIFE_S = 2.0
 
 
-def serve(host: Host, operations: Operations) -> None:
-    """Answer until the host goes. A file is not answered: the upload's end says what was wrong."""
+def serve(host: Host, operations: Operations, sign_of_life_s: float = SIGN_OF_LIFE_S) -> None:
+    """Answer requests until the host goes.
+
+    The files of an upload are not answered one by one: the reply to "done" says which of them arrived wrong.
+
+    Args:
+        sign_of_life_s: how often the host is told that an operation is still being worked on.
+
+    Raises:
+        Gone: the host closed its end.
+        Silent: nothing was heard of it for too long.
+    """
     while True:
         request = host.receive()
         header = dict(request.header)
@@ -40,7 +52,8 @@ def serve(host: Host, operations: Operations) -> None:
                 content = memoryview(bytearray(request.payload_size))
                 host.read_into(content)
                 header["content"] = content
-            result = _patiently(host, lambda: getattr(operations, f"op_{operation}")(**header))  # noqa: B023  # run at once
+            work = partial(getattr(operations, f"op_{operation}"), **header)
+            result = _work(host, work, sign_of_life_s)
         except (Gone, Silent):
             raise
         except Exception as error:  # noqa: BLE001  # the host's to judge
@@ -52,8 +65,8 @@ def serve(host: Host, operations: Operations) -> None:
         host.send(reply, payload)
 
 
-def _patiently(host: Host, work: Callable[[], Any]) -> Any:
-    """What it returns; meanwhile the host is told that the board lives."""
+def _work(host: Host, work: Callable[[], Any], sign_of_life_s: float) -> Any:
+    """Do some work and return its result; meanwhile show the host every few seconds that the board lives."""
     done: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -65,7 +78,7 @@ def _patiently(host: Host, work: Callable[[], Any]) -> Any:
     threading.Thread(target=run, name="work", daemon=True).start()
     while True:
         with contextlib.suppress(queue.Empty):
-            result, error = done.get(timeout=SIGN_OF_LIFE_S)
+            result, error = done.get(timeout=sign_of_life_s)
             if error is not None:
                 raise error
             return result
@@ -83,17 +96,25 @@ def _refusal(error: Exception, root: str) -> dict[str, Any]:
     return refusal
 
 
-def main() -> None:
-    """Say hello, serve."""
+def main(silence_s: float = SILENCE_S, sign_of_life_s: float = SIGN_OF_LIFE_S) -> None:
+    """Greet the host, then serve it until it goes.
+
+    The arguments come with the sources, from the host alone: no environment variable and no file of the board's, which
+    its other users might set, has a say in them.
+
+    Args:
+        silence_s: after how many seconds without a word the host is taken for gone.
+        sign_of_life_s: how often it is told that an operation is still being worked on.
+    """
     os.umask(0o077)
     operations = Operations()
     try:
-        host = Host()
+        host = Host(silence_s)
         host.send({"hello": "hilgate-keeper", "python": platform.python_version(), "executable": sys.executable})
-        serve(host, operations)
+        serve(host, operations, sign_of_life_s)
     except Gone:
         pass
     except Silent:
-        print(f"keeper: nothing was heard of the host for {SILENCE_S:g} s: ending", file=sys.stderr)
+        print(f"keeper: nothing was heard of the host for {silence_s:g} s: ending", file=sys.stderr)
     finally:
         operations.close()
