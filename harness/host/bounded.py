@@ -1,18 +1,24 @@
 """The host's caches are bounded: the least recently used entry leaves first, and none that a run still uses.
 
-An entry is a folder directly below one of ``STORES`` in the cache folder; its modification time says when it was last
-used. Whoever uses one has a shared lock (flock) on the folder itself, which the kernel takes back when the process
-ends, however it ends. Who evicts wants the exclusive lock: an entry for which there is none stays. A file system
-without locks on folders (NFS) has no exclusive one: there nothing is ever evicted.
+A store is a folder of entries somewhere in the cache folder, and an entry is a folder directly in it; the entry's
+modification time says when it was last used. Whoever uses an entry holds a shared lock (flock) on the folder itself,
+which the kernel releases when the process ends, however it ends. Eviction needs the exclusive lock, and skips an entry
+whose lock it does not get. On a file system without locks on folders (NFS) nothing is ever evicted.
 
     STORE/.lock         held while entries change hands: one run at a time evicts, or replaces a damaged entry
-    STORE/.evicted-…    an entry that is being removed, or that a run that was killed was removing
+    STORE/.evicted-…    an entry that is being removed, or that a killed run was removing
+    .bounded/STORE      in the cache folder, an empty file: the store is bounded ("/" in its name is written "%2F")
+
+No list of stores is kept in the code: a store is bounded from the first ``hold`` of one of its entries on, and nothing
+may be read from an entry that is not held. All stores share one limit. The store of the link ``local`` is bounded by
+the device's side, as any device's is.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import math
 import os
 import shutil
@@ -24,22 +30,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote, unquote
 
 from ..agent.private import NotOurs, check_entry
 from ..errors import InputError
 from .cache import cache_folder, make_private, storage_errors
 
-# They share one limit. The link local's store bounds itself, as any device's does.
-STORES = (
-    "exports",
-    "wheels/files",
-    "bytecode/files",
-    "libraries/files",
-    "packages",
-    "runners/files",
-    "images",
-    "states",
-)
+REGISTRY = ".bounded"
 VARIABLE = "HILGATE_CACHE_GIB"
 GIB = 1 << 30
 DEFAULT_BYTES = 20 * GIB
@@ -79,7 +76,33 @@ def hold(folder: Path) -> bool:
     there = _is_at(status, folder)
     if not there or _HELD.setdefault((status.st_dev, status.st_ino), descriptor) != descriptor:
         os.close(descriptor)
+    if there:
+        register(folder.parent)
     return there
+
+
+@functools.lru_cache(maxsize=64)
+def register(store: Path) -> None:
+    """Bound a store of the cache from now on: let ``prune_caches`` count and evict its entries.
+
+    A folder elsewhere is left alone, and so is the cache folder itself.
+    """
+    cache = cache_folder()
+    if cache not in store.parents:
+        return
+    with suppress(OSError):  # a cache that may only be read: then nothing can be evicted either
+        make_private(cache / REGISTRY)
+        os.close(_open_lock(cache / REGISTRY / quote(str(store.relative_to(cache)), safe="")))
+
+
+def registered_stores() -> list[Path]:
+    """Return the folders of all bounded stores, whether they are there or not."""
+    cache = cache_folder()
+    try:
+        names = sorted(unquote(mark.name) for mark in (cache / REGISTRY).iterdir())
+    except OSError:
+        return []
+    return [cache / name for name in names if ".." not in Path(name).parts]
 
 
 def _is_at(status: os.stat_result, folder: Path) -> bool:
@@ -123,12 +146,12 @@ def making(final: Path) -> Iterator[None]:
 
 
 def prune_caches() -> list[Path]:
-    """Prune what this host caches, all stores under one limit; returns what was removed.
+    """Evict what is too much in this host's bounded stores, all under one limit; return the entries removed.
 
     Raises:
         InputError: $HILGATE_CACHE_GIB is no limit.
     """
-    return prune([cache_folder() / name for name in STORES], cache_limit_bytes())
+    return prune(registered_stores(), cache_limit_bytes())
 
 
 def prune(stores: Path | Iterable[Path], keep_bytes: int) -> list[Path]:
@@ -229,12 +252,14 @@ def _remove_leftovers(store: Path) -> None:
 
 
 def taken_bytes(folder: Path) -> int:
-    """What an entry takes on the disk."""
+    """Return how many bytes an entry takes on the disk."""
     return sum(_files(folder).values())
 
 
 def cache_limit_bytes() -> int:
-    """What ``STORES`` may take together: $HILGATE_CACHE_GIB; else 20 GiB, or half of what there is, if that is less.
+    """Return how many bytes the bounded stores may take together.
+
+    That is $HILGATE_CACHE_GIB; without it 20 GiB, or half of what is free or taken by them, whichever is less.
 
     Raises:
         InputError: $HILGATE_CACHE_GIB is no limit.
@@ -246,12 +271,12 @@ def cache_limit_bytes() -> int:
     free = shutil.disk_usage(there).free
     if free >= 2 * DEFAULT_BYTES:
         return DEFAULT_BYTES  # whatever we use: no need to look
-    used = {file: size for name in STORES for file, size in _files(cache / name).items()}
+    used = {file: size for store in registered_stores() for file, size in _files(store).items()}
     return min(DEFAULT_BYTES, (free + sum(used.values())) // 2)
 
 
 def asked_limit_bytes() -> int | None:
-    """What $HILGATE_CACHE_GIB says; None where it is not set.
+    """Return the limit that $HILGATE_CACHE_GIB sets, in bytes; None where it is not set.
 
     Raises:
         InputError: it is no limit.

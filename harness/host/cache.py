@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import hashlib
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..agent import private
+from ..agent.keeper.folders import hash_file
 from ..errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -198,7 +198,14 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(file, copy)
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_sha256(path: Path, *, from_disk: bool = False) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal; see hash_file, which host and device share.
+
+    Args:
+        path: the file's.
+        from_disk: drop what the kernel caches of it first, as far as no process has it mapped.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    return str(hash_file(str(path), from_disk=from_disk)[0].hexdigest())

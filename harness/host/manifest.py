@@ -10,8 +10,6 @@ hashed whenever they are given out.
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import json
 import os
 import threading
@@ -21,11 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import StorageError
-from .cache import write_atomically
+from .cache import file_sha256, write_atomically
 
 HASHES, VERIFIED = ".hashes", ".verified"
-CHUNK = 1 << 20
-ZEROS = bytes(CHUNK)
 # Below everything else that runs here.
 LOWEST = 19
 # After an answer that is wrong, what was found whole so lately is not read again: a saved state is gigabytes.
@@ -121,42 +117,6 @@ def damaged(folders: Sequence[Path]) -> dict[Path, str]:
     """Hash folders again now: folder -> what is wrong, of those that are damaged."""
     found = {folder: find_damage(folder) for folder in folders}
     return {folder: wrong for folder, wrong in found.items() if wrong}
-
-
-def file_sha256(path: Path, *, from_disk: bool = False) -> str:
-    """Return a file's SHA-256. Its holes are not read: a board's memory is gigabytes of them.
-
-    Args:
-        from_disk: drop what the kernel has of it in memory first, as far as nobody has it mapped.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        if from_disk:
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        size, offset = os.fstat(file.fileno()).st_size, 0
-        buffer = memoryview(bytearray(CHUNK))
-        while offset < size:
-            begin = _next_data(file.fileno(), offset, size)
-            while offset < begin:  # what a hole reads as
-                count = min(begin - offset, CHUNK)
-                digest.update(ZEROS[:count])
-                offset += count
-            file.seek(offset)
-            count = file.readinto(buffer) if offset < size else 0
-            digest.update(buffer[:count])
-            offset += count
-            if not count:
-                break
-    return digest.hexdigest()
-
-
-def _next_data(descriptor: int, offset: int, size: int) -> int:
-    """Where the next byte is that is no hole's; a file system that knows of no holes says: here."""
-    try:
-        return os.lseek(descriptor, offset, os.SEEK_DATA)
-    except OSError as error:
-        return size if error.errno == errno.ENXIO else offset
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,7 +12,8 @@ import pytest
 from harness.board.snapshot import Snapshot
 from harness.emulator import sealed
 from harness.host import manifest
-from harness.host.manifest import BackgroundCheck, file_sha256, find_damage, is_due, note_hashes, was_whole_lately
+from harness.host.cache import file_sha256
+from harness.host.manifest import BackgroundCheck, find_damage, is_due, note_hashes, was_whole_lately
 
 MEMORY = "0123456789" * 1000
 

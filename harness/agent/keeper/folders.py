@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from typing import Any
 
 from ..private import open_new, tighten
 
@@ -16,6 +17,7 @@ SEAL = ".seal"
 # Beside the seal, see verify. The day is no part of what was sealed.
 HASHES, VERIFIED = ".hashes", ".verified"
 WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+CHUNK = 1 << 20
 
 
 def seal_of(folder: str) -> str:
@@ -109,6 +111,52 @@ def disk_use(folder: str) -> tuple[int, int]:
     """(what an ordinary user may still write, what is in use) on a folder's disk, in bytes."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize, (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+
+
+def hash_file(path: str, *, from_disk: bool = False) -> tuple[Any, int]:
+    """Hash a file with SHA-256; return the hash object, which may be updated with more, and the file's size in bytes.
+
+    The one such function, for device and host (see harness.host.cache.file_sha256). Holes are hashed as the zeros that
+    they read as, but not read: an emulated board's memory is gigabytes of them.
+
+    Args:
+        path: the file's.
+        from_disk: first drop the pages that the kernel caches of it, so that it is read from the disk again (as far as
+            no process has it mapped, and it has been written out).
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        descriptor = file.fileno()
+        if from_disk and hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        offset, end = 0, os.fstat(descriptor).st_size
+        buffer = memoryview(bytearray(min(max(end, 1), CHUNK)))
+        while True:
+            if offset < end:
+                offset = _hash_hole(digest, descriptor, offset, end)
+                os.lseek(descriptor, offset, os.SEEK_SET)
+            count = file.readinto(buffer)
+            if not count:
+                return digest, offset
+            digest.update(buffer[:count])
+            offset += count
+
+
+def _hash_hole(digest: Any, descriptor: int, offset: int, end: int) -> int:
+    """Hash the zeros of the hole that a file has at an offset, if it has one there; return where its data goes on."""
+    try:
+        data = os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError as error:  # ENXIO: nothing but a hole up to the end; others: a file system that knows of no holes
+        data = end if error.errno == errno.ENXIO else offset
+    if data > offset:
+        zeros = bytes(min(data - offset, CHUNK))
+        for start in range(offset, data, CHUNK):
+            digest.update(zeros[: data - start])
+    return data
 
 
 def remove(path: str) -> None:

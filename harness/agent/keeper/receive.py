@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..private import open_new
-from .folders import is_ours, remove
+from .folders import hash_file, is_ours, remove
 from .store import CHUNK, FULL, Store
 
 # How long that may take, on a slow card.
@@ -40,12 +40,14 @@ class Receiver:
 
     def _have(self, sha256: str, size: int) -> int | None:
         whole = self.store.path("incoming", sha256)
-        if os.path.exists(whole):
-            # Of an earlier connection, perhaps of before a power cut, which leaves names of what was never written.
-            if _hash_of(whole)[0].hexdigest() == sha256:
+        with contextlib.suppress(FileNotFoundError):
+            # From an earlier connection, perhaps from before a power cut, which leaves names of what was never written.
+            if hash_file(whole)[0].hexdigest() == sha256:
                 return None
             remove(whole)
-        digest, have = _hash_of(self._part(sha256))
+        digest, have = hashlib.sha256(), 0
+        with contextlib.suppress(FileNotFoundError):
+            digest, have = hash_file(self._part(sha256))
         if have > size:
             digest, have = hashlib.sha256(), 0
         self.hashes[sha256] = digest
@@ -94,16 +96,6 @@ class Receiver:
 
     def _part(self, sha256: str) -> str:
         return self.store.path("incoming", sha256 + ".part")
-
-
-def _hash_of(path: str) -> tuple[Any, int]:
-    """A file's SHA-256, to be gone on with, and its size; of no bytes where there is none."""
-    digest, size = hashlib.sha256(), 0
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return digest, size
 
 
 def is_near(store: Store, path: str) -> bool:
@@ -176,7 +168,7 @@ def adopt(store: Store, path: str, sha256: str) -> None:
         # By its other name whoever owns it, or may write to it, would change what is stored; a link is none of ours.
         if is_ours(status := os.lstat(target)) and stat.S_ISREG(status.st_mode):
             # It was verified when the host's cache gave it out; that may be a while ago (issue 17).
-            if (found := _hash_of(target)[0].hexdigest()) != sha256:
+            if (found := hash_file(target)[0].hexdigest()) != sha256:
                 remove(target)
                 raise NotAnnounced(path, sha256, found)
             return

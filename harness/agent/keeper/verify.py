@@ -11,19 +11,17 @@ An entry is hashed before its first use on a day, and at once where a process di
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
-from .folders import HASHES, SEAL, VERIFIED, is_sealed
+from .folders import HASHES, SEAL, VERIFIED, hash_file, is_sealed
 
 if TYPE_CHECKING:
     from .store import Store
 
-CHUNK = 1 << 20
 # A request takes no longer than about this; the host asks again for the rest.
 SLICE_S = 5.0
 # Below everything else that runs there.
@@ -141,32 +139,14 @@ class Verification:
     def _difference(self, path: str, expected: str) -> str:
         for cached in (True, False) if self.again else (False,):
             try:
-                found, size = sha256_of(path, cached=cached)
+                digest, size = hash_file(path, from_disk=not cached)
             except OSError as error:  # EIO: what a worn card says
                 return str(error)
+            found = digest.hexdigest()
             self.hashed += size
             if found != expected:
                 return f"wanted SHA-256 {expected[:SHOWN]}…; found {found[:SHOWN]}…"
         return ""
-
-
-def sha256_of(path: str, *, cached: bool) -> tuple[str, int]:
-    """Return a file's SHA-256 and size.
-
-    Args:
-        cached: read it as the kernel has it in memory; else its pages are dropped first, so that it is read from the
-            disk again (as far as no process has it mapped, and it has been written out).
-    """
-    digest, size = hashlib.sha256(), 0
-    buffer = memoryview(bytearray(CHUNK))
-    with open(path, "rb", buffering=0) as file:
-        if not cached and hasattr(os, "posix_fadvise"):
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            size += count
-    return digest.hexdigest(), size
 
 
 def verify(found: Optional[Verification], store: Store, **asked: Any) -> tuple[Verification, dict[str, Any]]:  # noqa: UP045
