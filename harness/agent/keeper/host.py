@@ -1,4 +1,4 @@
-"""The daemon's connection to the host: frames (see wire) over two descriptors, and the host's silence noticed."""
+"""The keeper's connection to the host: frames (see wire) over two descriptors, and a limit to the host's silence."""
 
 from __future__ import annotations
 
@@ -21,23 +21,34 @@ class Gone(Exception):
 
 
 class Silent(Exception):
-    """Nothing was heard of the host for a while, or it takes nothing in."""
+    """The host has sent nothing for a while, or reads nothing."""
 
 
 class Host:
-    """Frames over two descriptors."""
+    """Frames over two descriptors.
 
-    def __init__(self, silence_s: float = SILENCE_S) -> None:
-        self.silence_s = silence_s
-        self.source, self.sink = os.dup(0), os.dup(1)
-        with contextlib.suppress(OSError):  # fewer wake-ups in an upload; more than a user may have will not do
-            fcntl.fcntl(self.source, F_SETPIPE_SZ, PIPE_SIZE)
+    Args:
+        source: the descriptor that requests are read from.
+        sink: the descriptor that replies are written to.
+        silence_s: after how many seconds without a word the host is taken for gone.
+    """
+
+    def __init__(self, source: int, sink: int, silence_s: float = SILENCE_S) -> None:
+        self.source, self.sink, self.silence_s = source, sink, silence_s
+
+    @classmethod
+    def from_stdio(cls, silence_s: float = SILENCE_S) -> Host:
+        """Take over stdin and stdout; what anything else prints goes to stderr from then on."""
+        host = cls(os.dup(0), os.dup(1), silence_s)
+        with contextlib.suppress(OSError):  # for fewer wake-ups in an upload; a user's limit may forbid that size
+            fcntl.fcntl(host.source, F_SETPIPE_SZ, PIPE_SIZE)
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
         os.dup2(2, 1)
+        return host
 
     def receive(self) -> Head:
-        """The next request. Raises: Gone, Silent."""
+        """Wait for the next request. Raises: Gone, Silent."""
         return read_head(self._read)
 
     def _read(self, size: int) -> bytearray:
@@ -46,7 +57,7 @@ class Host:
         return buffer
 
     def read_into(self, view: memoryview) -> None:
-        """Fill a buffer."""
+        """Fill a buffer with what the host sends. Raises: Gone, Silent."""
         poll = select.poll()
         poll.register(self.source, select.POLLIN)
         while view:
@@ -65,7 +76,7 @@ class Host:
         while view:
             if not poll.poll(self.silence_s * 1e3):
                 raise Silent
-            try:  # so much at once never waits, pipe(7)
+            try:  # PIPE_BUF bytes at once never block when the pipe is ready, pipe(7)
                 view = view[os.write(self.sink, view[: select.PIPE_BUF]) :]
             except BrokenPipeError:
                 raise Gone from None

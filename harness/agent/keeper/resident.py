@@ -1,4 +1,4 @@
-"""A resident that has imported the keeper: its children are keepers.
+"""A resident that has imported the keeper, and whose children are keepers.
 
 Its socket, and the program that joins it, are in the store's folder ``residents``.
 """
@@ -19,11 +19,11 @@ Read = Callable[[int], bytes]
 
 
 def main(path: str, read: Read) -> None:
-    """Leave the joining program there, wait.
+    """Write the joining program beside the socket, then fork a keeper for each connection.
 
     Args:
         path: the socket's.
-        read: boot's own.
+        read: reads so many bytes from stdin; boot's own function.
     """
     make_folder(os.path.dirname(path))
     spec = __spec__

@@ -109,7 +109,7 @@ def main(silence_s: float = SILENCE_S, sign_of_life_s: float = SIGN_OF_LIFE_S) -
     os.umask(0o077)
     operations = Operations()
     try:
-        host = Host(silence_s)
+        host = Host.from_stdio(silence_s)
         host.send({"hello": "hilgate-keeper", "python": platform.python_version(), "executable": sys.executable})
         serve(host, operations, sign_of_life_s)
     except Gone:
