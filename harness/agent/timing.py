@@ -80,7 +80,7 @@ def warm_up(run: Run, renew: Renew, budget_ns: int) -> dict[str, Any]:
 
 
 def of_one(durations: Sequence[float], count: int) -> float:
-    """Estimate what a step takes in one of ``count`` runs: add up the medians of its first calls, its second calls, …
+    """Estimate what a step takes in one of count runs: the medians of its first calls, its second calls, …, added up.
 
     A median ignores what disturbed single calls; where runs differ in how often they call, the mean is all there is.
     """

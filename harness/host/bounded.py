@@ -1,4 +1,4 @@
-"""The host's caches are bounded: the least recently used entry leaves first, and none that a run still uses.
+"""The host's caches are bounded: the least recently used entry is evicted first, and none that a run still uses.
 
 A store is a folder of entries somewhere in the cache folder, and an entry is a folder directly in it; the entry's
 modification time says when it was last used. Whoever uses an entry holds a shared lock (flock) on the folder itself,
@@ -50,10 +50,10 @@ _HELD: dict[tuple[int, int], int] = {}
 
 
 def hold(folder: Path) -> bool:
-    """Mark an entry as used now, and as in use until this process ends; False where it is not there (any more).
+    """Pin a cache entry for the life of this process; return False where it does not exist (any more).
 
-    Hold first, read then: what is held stays. A folder that is held before it is renamed to its place is never without
-    a holder there. Holding twice is harmless.
+    The pin is a shared flock that eviction respects; the entry also counts as used now. Pin first, read then. Pin a new
+    entry *before* renaming it into place, so that no other process can evict it in between. Pinning twice is harmless.
 
     Raises:
         StorageError: the entry is there and may not be opened, or another user has put it there.
@@ -69,8 +69,8 @@ def hold(folder: Path) -> bool:
         except NotOurs:
             os.close(descriptor)
             raise
-    with suppress(OSError):  # no locks here: then nobody can evict either
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # an evictor has its own for no longer than a rename takes
+    with suppress(OSError):  # a file system without locks: then nobody can evict either
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # eviction holds its exclusive lock no longer than a rename takes
     with suppress(OSError):  # a cache that may only be read
         os.utime(descriptor)
     there = _is_at(status, folder)
@@ -106,7 +106,7 @@ def registered_stores() -> list[Path]:
 
 
 def _is_at(status: os.stat_result, folder: Path) -> bool:
-    """Whether what was opened is still what the name means."""
+    """Whether a path still names the file that was opened."""
     try:
         return os.path.samestat(status, folder.stat())
     except (FileNotFoundError, NotADirectoryError):
@@ -115,14 +115,14 @@ def _is_at(status: os.stat_result, folder: Path) -> bool:
 
 @contextmanager
 def locked(store: Path) -> Iterator[None]:
-    """One run at a time takes entries of a store away: none may take another's new one for what it has just seen."""
+    """Lock a store while entries are removed or replaced, so that no run removes another run's new entry by mistake."""
     with os.fdopen(_open_lock(store / ".lock"), "wb") as file:
         _flock(file)
         yield
 
 
 def _flock(file: IO[bytes]) -> None:
-    """Wait for a lock; a file system without locks (some network file systems) has none to wait for."""
+    """Wait for an exclusive lock; go on without it on a file system that has none (some network file systems)."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
@@ -136,7 +136,7 @@ def _open_lock(path: Path) -> int:
 
 @contextmanager
 def making(final: Path) -> Iterator[None]:
-    """One run at a time makes an entry that takes long; who has waited looks again whether it is there."""
+    """Lock the making of an entry that takes long; a caller that had to wait should look again whether it exists."""
     with storage_errors(final.parent):
         make_private(final.parent)
         descriptor = _open_lock(final.parent / f".{final.name[:16]}.lock")
@@ -155,13 +155,13 @@ def prune_caches() -> list[Path]:
 
 
 def prune(stores: Path | Iterable[Path], keep_bytes: int) -> list[Path]:
-    """Remove entries, the least recently used first, until no more than so many bytes are left.
+    """Evict entries, the least recently used first, until no more than keep_bytes are left.
 
-    What somebody holds stays, if need be above the limit; hidden folders are no entries. Several runs may prune at
-    once. A store that cannot be changed is left as it is: that is no reason for a run to fail.
+    Pinned entries stay, if need be above the limit; hidden folders are no entries. Several runs may prune at once. A
+    store that cannot be changed is left as it is: that is no reason for a run to fail.
 
     Returns:
-        The entries that were removed, by the names that they had.
+        The paths that the evicted entries had.
     """
     places = [place for place in ([stores] if isinstance(stores, Path) else sorted(stores)) if place.is_dir()]
     removed: list[Path] = []
@@ -182,7 +182,7 @@ class _Entry:
 
 
 def _entries(places: Iterable[Path]) -> list[_Entry]:
-    """All entries, the least recently used first."""
+    """List all entries, the least recently used first."""
     found = []
     for folder in (folder for place in places for folder in place.iterdir()):
         with suppress(FileNotFoundError):
@@ -192,13 +192,13 @@ def _entries(places: Iterable[Path]) -> list[_Entry]:
 
 
 def _files(folder: Path) -> dict[tuple[int, int], int]:
-    """(device, inode) to bytes: a file of several names is one."""
+    """Map the (device, inode) of a folder's files to their bytes; a file of several names counts once."""
     found = {}
     for home, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # vanished meanwhile
                 status = Path(home, name).lstat()
-                # A file with holes takes less than it is long.
+                # A file with holes takes less space than its length.
                 found[status.st_dev, status.st_ino] = min(status.st_size, status.st_blocks * BLOCK)
     return found
 
@@ -218,7 +218,7 @@ def _evict_beyond(keep_bytes: int, entries: list[_Entry]) -> list[Path]:
 
 
 def evict(folder: Path) -> bool:
-    """Take an entry away unless somebody holds it: whole, by a rename, so that no reader ever meets half of it."""
+    """Evict an entry unless it is pinned; return whether it was. A rename, so that no reader ever sees half of it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
@@ -234,7 +234,7 @@ def evict(folder: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Take an entry away that is of no use, also from under those who hold it: what they have open stays theirs."""
+    """Remove a useless entry, even if it is pinned: files that are open or mapped stay usable."""
     away = folder.with_name(f"{EVICTED}{uuid.uuid4().hex}")
     with storage_errors(folder), suppress(FileNotFoundError):
         folder.rename(away)
@@ -242,7 +242,7 @@ def discard(folder: Path) -> None:
 
 
 def _remove_leftovers(store: Path) -> None:
-    """Remove what was evicted, by this run or by one that was killed, and what was never finished."""
+    """Remove what this run or a killed one has evicted, and entries that were never finished."""
     oldest = time.time() - LEFTOVER_AGE_S
     for folder in store.glob(".*"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""One instruction in words, by Capstone."""
+"""Decoding one instruction, with Capstone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MODES = {
     "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
     "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
 }
-# Made to be illegal: a program that has lost its way ends there on purpose.
+# Instructions that are illegal by definition: a program executes one on purpose when it cannot go on.
 TRAPS = ("ud0", "ud1", "ud2", "udf")
-# What Capstone says of an instruction of x86 beside its extension.
+# Capstone's groups of x86 instructions that are no extensions.
 NO_EXTENSIONS = {
     "jump",
     "call",
@@ -32,7 +32,15 @@ NO_EXTENSIONS = {
 
 @dataclass(frozen=True)
 class Instruction:
-    """An instruction; ``extension`` and its ``words`` are "" where it needs none, or none that is known here."""
+    """An instruction.
+
+    Attributes:
+        text: its disassembly.
+        extension: the name of the extension that it needs; "" where it needs none, or an unknown one.
+        words: the extension in words.
+        feature: the kernel's name of it.
+        trap: whether the instruction is illegal by definition.
+    """
 
     text: str
     extension: str = ""
@@ -42,7 +50,12 @@ class Instruction:
 
 
 def decode(code: bytes, arch: str) -> Instruction | None:
-    """The first instruction of some code; None where there is none that is known, or the architecture is not."""
+    """Decode the first instruction of some code; return None where it or the architecture is unknown.
+
+    Args:
+        code: machine code.
+        arch: as platform.machine() names it.
+    """
     if arch not in MODES:
         return None
     disassembler = capstone.Cs(*MODES[arch])

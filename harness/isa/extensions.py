@@ -1,8 +1,8 @@
 """Arm's extensions that CPUs of today's small boards have or lack, and the encodings of their instructions.
 
 The patterns are from the Arm Architecture Reference Manual for A-profile (DDI 0487), chapter C4 "A64 instruction set
-encoding": an instruction belongs to an extension when ``word & mask == value`` for one of its pairs. What is left out
-(pointer authentication, say, whose common forms are hints that older CPUs pass over) is not looked for.
+encoding": an instruction belongs to an extension when ``word & mask == value`` for one of its pairs. Extensions that
+are not listed are not looked for (pointer authentication, for one: older CPUs ignore its common forms as hints).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Extension:
     """One extension.
 
     Attributes:
-        name: as the manual has it, FEAT_… without the prefix.
-        words: what a person calls it.
-        feature: the kernel's word for it in /proc/cpuinfo's "Features".
+        name: the manual's, FEAT_… without the prefix.
+        words: what people call it.
+        feature: the kernel's name for it in "Features" of /proc/cpuinfo.
         patterns: (mask, value) of its instructions.
-        except_patterns: (mask, value) of instructions that the patterns take in, and any CPU has.
+        except_patterns: (mask, value) of instructions that match the patterns, but that any CPU has.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Extension:
     except_patterns: tuple[tuple[int, int], ...] = ()
 
     def find(self, words: Words) -> Flags:
-        """Which of these instructions, uint32[n], need it: bool[n]."""
+        """Return which of these instructions, uint32[n], need the extension, as bool[n]."""
         found = _any(words, self.patterns)
         return found & ~_any(words, self.except_patterns) if self.except_patterns else found
 
@@ -139,7 +139,7 @@ EXTENSIONS = (
     Extension("SVE", "the Scalable Vector Extension", "sve", ((0x1E000000, 0x04000000),)),
 )
 
-# What runs on an emulated Cortex-A72: torch 2.9.1 and onnxruntime 1.32.0 by our tests, the others when last tried.
+# Versions that run on an emulated Cortex-A72: torch 2.9.1 and onnxruntime 1.32.0 by our tests, the others by trial.
 RUNS_WITHOUT_LSE = {
     "torch": ("2.9.1", "2.8.0", "2.7.1", "2.5.1", "2.4.1"),
     "onnxruntime": ("1.32.0",),
@@ -147,12 +147,12 @@ RUNS_WITHOUT_LSE = {
 
 
 def lacking(features: Iterable[str]) -> tuple[Extension, ...]:
-    """The extensions that a CPU does not have whose kernel lists these features."""
+    """Return the extensions that a CPU lacks, given the features that its kernel lists."""
     there = frozenset(features)
     return tuple(extension for extension in EXTENSIONS if extension.feature not in there)
 
 
 def needed_by(word: int) -> Extension | None:
-    """The extension that an instruction needs; None where it is ARMv8.0's own, or of one that is not looked for."""
+    """Return the extension that an instruction needs; None where it is ARMv8.0's, or of an extension not listed."""
     words = np.array([word], dtype=np.uint32)
     return next((extension for extension in EXTENSIONS if extension.find(words)[0]), None)

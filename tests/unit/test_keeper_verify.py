@@ -28,7 +28,7 @@ def arrived(store: Store, content: bytes) -> str:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A bundle with its artifact and runtime, all made today."""
-    made = Store(str(tmp_path / "store"))
+    made = Store.open(str(tmp_path / "store"))
     with zipfile.ZipFile(tmp_path / "wheel", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("pkg/library.so", bytes(100_000))
         file.writestr("pkg/__init__.py", b"x = 1\n")

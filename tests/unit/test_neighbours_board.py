@@ -291,7 +291,7 @@ def test_a_process_of_another_executable_is_not_the_recorded_one(tmp_path: Path)
 
 def plant(store: Path) -> None:
     """A store as ours would be, with an agent in a bundle that a run will start."""
-    bundle = Store(str(store)).folder("bundles/aa") + "/agent"
+    bundle = Store.open(str(store)).folder("bundles/aa") + "/agent"
     Path(bundle).mkdir(parents=True)
     Path(bundle, "__main__.py").write_text("import os; os.system('id > /tmp/planted')")
     for folder in (store, *(folder for folder in store.rglob("*") if folder.is_dir())):
@@ -340,7 +340,7 @@ CHANGES = [change_a_file, change_where_a_link_leads, open_a_file_for_all, write_
 def test_what_another_user_did_in_a_store_while_he_could_is_removed(
     tmp_path: Path, them: int, change: Callable[[Path, int], None]
 ) -> None:
-    store = Store(str(tmp_path / "store"))
+    store = Store.open(str(tmp_path / "store"))
     for name in ("aa", "bb"):
         store.make(f"bundles/{name}", {}, [], {"agent/__main__.py": "", "manifest.json": "{}"}, {})
     entry = Path(store.folder("bundles/bb"))
@@ -352,7 +352,7 @@ def test_what_another_user_did_in_a_store_while_he_could_is_removed(
 def test_all_that_is_in_a_store_is_for_our_eyes_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        store = Store(str(tmp_path / "store"))
+        store = Store.open(str(tmp_path / "store"))
         store.make("bundles/aa", {}, [], {"agent/__main__.py": "", "manifest.json": "{}"}, {})
         os.close(lock.take(store.path("lock"), OURS))
         orphans.write_record(store.path("agents"))

@@ -67,7 +67,7 @@ class Operations:
             self.locks = lock.take_all(os.path.join(root, "lock"), holder, whole=whole)
         except lock.Busy as busy:
             return {"busy": busy.holder}
-        self.store = Store(root)
+        self.store = Store.open(root)
         executable = self._is_executable()
         agents, run = self.store.path("agents"), holder["run"]
         reaped = orphans.reap(agents, spare=run) + stopped.end_stopped()

@@ -26,7 +26,7 @@ class Receiver:
     """One upload: offers, then files."""
 
     def __init__(self, root: str) -> None:
-        self.store = Store(root)
+        self.store = Store.open(root)
         self.hashes: dict[str, Any] = {}
         self.wrong: dict[str, str] = {}
         self.buffer = memoryview(bytearray(CHUNK))

@@ -34,6 +34,8 @@ def serve(host: Host, operations: Operations, sign_of_life_s: float = SIGN_OF_LI
     The files of an upload are not answered one by one: the reply to "done" says which of them arrived wrong.
 
     Args:
+        host: the connection to it.
+        operations: carries the requests out.
         sign_of_life_s: how often the host is told that an operation is still being worked on.
 
     Raises:

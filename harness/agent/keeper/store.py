@@ -52,18 +52,32 @@ TICK_NS = 10**9
 class Store:
     """One store. Only the holder of its lock writes to it; the receiver of files writes ``incoming`` only.
 
-    Raises:
-        NotOurs: another user owns it or may write to it, or to a folder above it.
-        OSError: it cannot be made.
+    Args:
+        root: its absolute path.
+        limit_bytes: how much it may take.
     """
 
     def __init__(self, root: str, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.root = os.path.abspath(os.path.expanduser(root))
+        self.root = root
         self.limit_bytes = limit_bytes
         self.used: set[str] = set()
-        make_folder(self.root)
+
+    @classmethod
+    def open(cls, root: str) -> Store:
+        """Open a store, and make what is missing of its folders.
+
+        Args:
+            root: its path; "~" is the home folder.
+
+        Raises:
+            NotOurs: another user owns it or may write to it, or to a folder above it.
+            OSError: it cannot be made.
+        """
+        store = cls(os.path.abspath(os.path.expanduser(root)))
+        make_folder(store.root)
         for name in FOLDERS:
-            make_folder(self.path(name))
+            make_folder(store.path(name))
+        return store
 
     def path(self, *names: str) -> str:
         """Return a path in the store.
