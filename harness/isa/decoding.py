@@ -30,7 +30,7 @@ NO_EXTENSIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Instruction:
     """An instruction.
 
@@ -65,10 +65,12 @@ def decode(code: bytes, arch: str) -> Instruction | None:
         return None
     text = f"{found.mnemonic} {found.op_str}".strip()
     if found.mnemonic in TRAPS:
-        return Instruction(text, trap=True)
+        return Instruction(text=text, trap=True)
     if arch == "aarch64":
         extension = needed_by(int.from_bytes(code[:4], "little"))
-        return Instruction(text, extension.name, extension.words, extension.feature) if extension else Instruction(text)
+        if extension is None:
+            return Instruction(text=text)
+        return Instruction(text=text, extension=extension.name, words=extension.words, feature=extension.feature)
     names = [found.group_name(group) for group in found.groups]
     own = next((name for name in names if name not in NO_EXTENSIONS), "")
-    return Instruction(text, own.upper(), f"x86's {own.upper()}" if own else "", own)
+    return Instruction(text=text, extension=own.upper(), words=f"x86's {own.upper()}" if own else "", feature=own)

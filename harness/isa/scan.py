@@ -24,7 +24,7 @@ TEST_WITHIN = 3
 NOT_REACHED = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Need:
     """A library's instructions of one extension.
 
@@ -92,10 +92,17 @@ def _need(library: Library, extension: Extension, order: Addresses) -> Need:
     known = functions >= 0
     reached = every[known][order[functions[known]] != NOT_REACHED]
     if not len(reached):
-        return Need(len(every), tested, 0, 0)
+        return Need(sites=len(every), tested=tested, at_load=0, functions=0)
     homes = library.function_of(reached)
     first = int(reached[np.lexsort((reached, order[homes]))[0]])
-    return Need(len(every), tested, len(reached), len(np.unique(homes)), first, _word_at(library.code, first))
+    return Need(
+        sites=len(every),
+        tested=tested,
+        at_load=len(reached),
+        functions=len(np.unique(homes)),
+        first=first,
+        code=_word_at(library.code, first),
+    )
 
 
 def _behind_test(words: Words) -> Flags:
