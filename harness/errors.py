@@ -7,7 +7,7 @@
     │   └── DeviceError        a device file, or a board that is not what its file says
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
-    ├── StorageError           a folder of ours cannot be written (disk full, no permission)
+    ├── StorageError           one of our folders cannot be written (disk full, no permission)
     │   └── DeviceStorageError that folder is on a device
     ├── DamagedError           a stored file is no longer what was stored, on a device or here
     ├── EmulatorError          an emulated board cannot be built or started
@@ -27,7 +27,7 @@
         └── AgentFailure       it answered that an operation failed
 
 Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to
-do next. What of that is somebody else's text, a board's, a model's or a file's name, is shown and not obeyed by the
+do next. Parts of it that are somebody else's text (a board's, a model's, a file's name) are made safe to show on a
 terminal; see harness.printable.
 """
 
@@ -37,7 +37,7 @@ from .printable import LINE, printable, printable_lines
 
 
 class HilgateError(Exception):
-    """The root: everything that hilgate itself raises on purpose.
+    """The base class of everything that hilgate raises on purpose.
 
     Args:
         what: one sentence, what went wrong.
@@ -65,8 +65,8 @@ class HilgateError(Exception):
         lines = [printable_lines(self.what, LINE, indent="  ")]
         for label, text in details:
             if text:
-                one = label == "where"  # a path may have newlines, too: they belong to it
-                shown = printable(text) if one else printable_lines(text.strip(), indent=" " * 10)
+                is_path = label == "where"  # a path may contain newlines: they are escaped
+                shown = printable(text) if is_path else printable_lines(text.strip(), indent=" " * 10)
                 lines.append(f"  {label + ':':<8}{shown}")
         return "\n".join(lines)
 
@@ -80,9 +80,9 @@ class ModelError(InputError):
 
 
 class ProcessError(ModelError):
-    """The process that runs the model file's code died, hangs, takes too much, or has another model than it had before.
+    """Trouble with the process that runs the model file's code: it died, hangs, or takes too much memory.
 
-    What it was asked is not answered, which says nothing of what that was about.
+    Or its model differs from the one before its restart. The question that it was asked remains unanswered.
     """
 
 
@@ -99,19 +99,19 @@ class BackendError(HilgateError):
 
 
 class BuildError(BackendError):
-    """This host cannot build a backend's runner: a compiler is missing, or headers; or what they make of it fails."""
+    """A backend's runner cannot be built on this host: a compiler or headers are missing, or the build fails."""
 
 
 class StorageError(HilgateError):
-    """A folder of ours cannot be written."""
+    """One of our folders cannot be written."""
 
 
 class DamagedError(HilgateError):
-    """A stored file is no longer what was stored: what was measured or answered with it says nothing of the model."""
+    """A stored file has changed: what was measured or answered with it says nothing about the model."""
 
 
 class DeviceStorageError(StorageError):
-    """A device's disk is full, read-only or damaged, or its store cannot be written: that says nothing of the model."""
+    """A device's disk is full, read-only or damaged, or its store cannot be written; so the model is not judged."""
 
 
 class EmulatorError(HilgateError):
@@ -126,7 +126,7 @@ class HostKeyError(LinkError):
     """A host's key is unknown, or another than the one that is known: it may not be the board at all.
 
     Args:
-        shown: the key that it showed, for a person to confirm; see harness.links.ssh.hostkeys.
+        shown: the key that the host showed, for a person to confirm; see harness.links.ssh.hostkeys.
     """
 
     def __init__(self, what: str, *, shown: object = None, **details: str) -> None:
@@ -135,11 +135,11 @@ class HostKeyError(LinkError):
 
 
 class LinkLost(LinkError):
-    """The connection dropped while it was used: nothing is known of what was going on, and it may be made again."""
+    """The connection dropped while it was used: its operation's outcome is unknown, and reconnecting may help."""
 
 
 class EmulatorDied(LinkLost):
-    """The emulated board is gone, and does not come back: its QEMU ended."""
+    """The emulated board is gone for good: its QEMU ended."""
 
 
 class DeviceBusy(LinkError):
@@ -147,11 +147,11 @@ class DeviceBusy(LinkError):
 
 
 class DeploymentError(HilgateError):
-    """Something went wrong between us and a running agent: never a statement about the model's answers."""
+    """Trouble between us and a running agent; it says nothing about the model's answers."""
 
 
 class KeeperFailure(DeploymentError):
-    """Our keeper on a device answered that an operation of its own failed: the model was not asked."""
+    """Our keeper on a device answered that an operation of its own failed; the model did not run."""
 
 
 class AgentDied(DeploymentError):
@@ -163,29 +163,29 @@ class AgentTimeout(DeploymentError):
 
 
 class AgentSilent(AgentTimeout):
-    """Nothing came, not even that the agent's own watchdog had ended it: the link stalls, or the board stands still.
+    """Nothing came, not even word that the agent's watchdog had ended it: the link or the board has stalled.
 
-    Nothing is known of the model then; of one that is too slow the watchdog tells (issue 17).
+    It says nothing about the model; if that were too slow, the watchdog would have reported it (issue 17).
     """
 
 
 class ProtocolError(DeploymentError):
-    """What the agent or the keeper sent is not a frame, or not what was asked for; see harness.protocol."""
+    """The agent or the keeper sent something that is no frame, or not what was asked for; see harness.protocol."""
 
 
 class ImpossibleReport(DeploymentError):
-    """What the device reports of a measurement cannot be true: nothing was measured (issue 17)."""
+    """The device's report of a measurement cannot be true: nothing was measured (issue 17)."""
 
 
 class InputFailure(DeploymentError):
-    """The agent could not make an input that was asked for: the model was not asked."""
+    """The agent could not make an input that was asked for; the model did not run."""
 
 
 class AgentFailure(DeploymentError):
     """The agent answered that an operation failed; its own traceback is in the message."""
 
 
-# What ends a check, and says nothing of the model: it stays open, for neither was anything measured (issue 17).
+# Errors that end a check and say nothing about the model: the check stays open, for nothing was measured (issue 17).
 UNDECIDED = (
     LinkLost,
     DeviceStorageError,

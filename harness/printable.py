@@ -1,12 +1,11 @@
-"""Text of others as it may be shown: a board's, a model's, a file's name, a subprocess's (issue 17, point 4).
+r"""Text of others made safe to show: a board's, a model's, a file's name, a subprocess's (issue 17, point 4).
 
-Whoever writes to a terminal writes commands to it: escape sequences clear the screen, a carriage return overwrites a
-line, a bidi override turns one round ("Trojan Source", CVE-2021-42574), and a newline begins a line that looks like
-ours. Shown here are letters, signs and spaces as they are; each other character as Python writes it, "\\x1b".
+Text on a terminal can be commands to it: escape sequences clear the screen, a carriage return overwrites a line, a bidi
+override reverses one ("Trojan Source", CVE-2021-42574), and a newline begins a line that looks like one of ours. The
+functions here keep letters, signs and spaces; they write each other character as Python does, "\x1b".
 
-What was shown once is not changed when it is shown again: backslashes stay as they are, cut is to a length that counts
-the remark, and lines that are indented are not indented further. So it can stand at each border, and at the last one
-once more.
+They are idempotent: backslashes stay as they are, the limits count the remark about what was left out, and indented
+lines are not indented further. So they may be applied at each border, and once more at the last.
 """
 
 from __future__ import annotations
@@ -15,21 +14,22 @@ import re
 import unicodedata
 from itertools import accumulate
 
-# Of a line, and of a text of several lines: a traceback, what a compiler said.
+# The most characters of a line, and of a text of several lines such as a traceback or a compiler's output.
 LINE = 2_000
 TEXT = 20_000
-# So many characters a remark takes at most that says how much was left out; no limit is below twice of it.
+# The longest remark about how much was left out, in characters; no limit is below twice this.
 REMARK = 40
-# More marks than these on one letter are in no language's writing; they grow over the lines above and below.
+# No language's writing has more combining marks on one letter; more would grow over the lines above and below.
 MARKS = 8
 
 # Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) where its category does not say so already.
 IGNORABLE = frozenset(
     map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, *range(0xFE00, 0xFE10), 0xFFA0))
 ) | frozenset(map(chr, range(0xE0100, 0xE01F0)))
-# Behind a symbol they choose its coloured form, or the plain one: that is how many emoji are written.
+# Variation selectors: after a symbol they choose its plain or its coloured form; many emoji are written so.
 EMOJI_FORM = "\ufe0e\ufe0f"
-# Unassigned, private, lone halves of a pair, controls, formats; what ends a line or a paragraph. Unicode's categories.
+# Unicode's categories of controls, formats, lone surrogates, private and unassigned characters, and separators of lines
+# and paragraphs.
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 PLAIN = re.compile(r"[\n\x20-\x7e]*\Z")
@@ -38,8 +38,10 @@ COMMAND = re.compile(r"^([^\S\n]*):(?=:[A-Za-z])|#(?=#(?:\[|vso\[|teamcity\[))",
 
 
 def printable(text: str, limit: int = LINE) -> str:
-    """Show a text as one line, of at most so many characters: a newline in it is "\\n", and what is left out is
-    counted."""
+    r"""Make a text safe to show on one line of at most limit characters.
+
+    A newline is written "\n". A text that is too long ends with a remark that counts the characters left out.
+    """
     limit = max(limit, 2 * REMARK)
     beginning = _inert(text[: limit + 1])
     pieces = [r"\n" if piece == "\n" else piece for piece in _pieces(beginning)]
@@ -50,10 +52,12 @@ def printable(text: str, limit: int = LINE) -> str:
 
 
 def printable_lines(text: str, limit: int = TEXT, *, indent: str = "") -> str:
-    """Show a text as lines, together of at most so many characters; of a longer one the beginning and the end.
+    """Make a text safe to show on several lines; keep the beginning and the end of one that is too long.
 
     Args:
-        indent: what stands before each line but the first, so that none begins where ours do.
+        text: whatever it may be.
+        limit: the most characters of the result.
+        indent: what precedes each line but the first, so that none looks like one of ours.
     """
     limit = max(limit, 2 * REMARK)
     if len(text) <= 2 * limit:
@@ -67,18 +71,18 @@ def printable_lines(text: str, limit: int = TEXT, *, indent: str = "") -> str:
     room = (limit - REMARK) // 2
     begin = first[: _fitting(first, room)]
     end = last[len(last) - _fitting(last[::-1], room) :]
-    while begin and not begin[-1].strip("\n "):  # the remark begins no line
+    while begin and not begin[-1].strip("\n "):  # the remark must not begin a line
         begin.pop()
-    while end and end[0] in EMOJI_FORM:  # nor parts a symbol from its form
+    while end and end[0] in EMOJI_FORM:  # nor separate a symbol from its variation selector
         end.pop(0)
     return f"{''.join(begin)}… ({_count(whole - len(begin) - len(end))}) …{''.join(end)}"
 
 
 def printable_json(text: str) -> str:
-    """Escape in a JSON document what is not to be shown as it is; a reader finds the same values in it.
+    """Escape the hidden characters of a JSON document; its values stay the same.
 
-    ``json.dumps(…, ensure_ascii=False)`` escapes what is below a space only: a terminal that is given the file, or a
-    person who reads it, would meet the rest.
+    ``json.dumps(…, ensure_ascii=False)`` escapes only what is below a space: a terminal that the file is printed on, or
+    a person who reads it, would get the rest.
     """
     return re.sub(r"[^\x00-\x7e]", lambda found: _json(found[0]), text)
 
@@ -88,7 +92,7 @@ def _count(characters: int) -> str:
 
 
 def _fitting(pieces: list[str], room: int) -> int:
-    """How many of the first pieces have room, each of them whole."""
+    """Return how many of the first pieces fit into the room."""
     for count, end in enumerate(accumulate(map(len, pieces))):
         if end > room:
             return count
@@ -96,8 +100,7 @@ def _fitting(pieces: list[str], room: int) -> int:
 
 
 def _lines(text: str) -> str:
-    """Lines, and no more than one that is empty between two: hundreds would push what was said before off the
-    screen."""
+    """Reduce successive empty lines to one: hundreds would push earlier output off the screen."""
     return _inert(re.sub(r"\n(?:[^\S\n]*\n){2,}", "\n\n", text.replace("\r\n", "\n")))
 
 
@@ -110,13 +113,12 @@ def _indented(text: str, indent: str) -> list[str]:
 
 
 def _inert(text: str) -> str:
-    """A log's readers are programs, too (GitHub's workflow commands): the second of two signs is written as a
-    number."""
+    """Disarm what programs that read a log take for commands (GitHub's, for one): escape the second of two signs."""
     return COMMAND.sub(lambda found: f"{found[1]}\\x3a" if found[1] is not None else r"\x23", text)
 
 
 def _pieces(text: str) -> list[str]:
-    """Each character as it may be shown, but newlines as they are."""
+    """Return each character, escaped where needed; newlines stay as they are."""
     if PLAIN.match(text):
         return list(text)
     shown: list[str] = []
@@ -136,7 +138,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def is_hidden(character: str) -> bool:
-    """Whether a character cannot be seen, or does something else than to be seen. A space can."""
+    """Whether a character cannot be seen, or has an effect other than being seen. A space does not count."""
     return unicodedata.category(character) in HIDDEN or character in IGNORABLE
 
 

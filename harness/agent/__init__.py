@@ -1,7 +1,18 @@
-"""The agent: our small program on the device.
+"""The agent: our small program on the device, which loads one artifact, infers, and times itself.
 
 It needs Python ≥ 3.9, its standard library and numpy, and never imports the rest of harness: this folder is shipped
 as it is, with one file of ``harness/backends`` beside it as ``backend.py``, and started as ``python -B -m agent``
-from the bundle's folder. The host imports ``frames``, ``structure`` and ``facts`` from here, so that both sides share
-one definition.
+from the bundle's folder. The host imports ``frames``, ``structure``, ``facts`` and others from here, so that both
+sides share one definition.
+
+__main__        the process: frames in, frames out
+operations      what it can do
+ring            the inputs of a loop; expand makes them from a few numbers
+timing          the closed loop
+telemetry       the state of device and process; facts, what the device is
+wire, frames    the wire format; structure, the nesting of a model's outputs
+illegal         where an illegal instruction was met
+resident        a process that has imported the runtime and forks; resident_agent, join
+orphans         processes that outlived their run; private, folders that are ours alone; unpack, wheels without pip
+keeper/         the program that holds the device's lock and looks after its store
 """

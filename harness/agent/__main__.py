@@ -29,17 +29,27 @@ BUFFER = 1 << 16
 
 
 class Pipe:
-    """Frames over two descriptors of our own, away from 0 and 1, which libraries and children may use as they like."""
+    """Frames over two descriptors.
 
-    def __init__(self, idle_s: float) -> None:
-        self.idle_s = idle_s
-        self.source = os.dup(0)
-        self.sink = os.dup(1)
+    Args:
+        source: the descriptor that requests are read from.
+        sink: the descriptor that replies are written to.
+        idle_s: how long to wait for a request.
+    """
+
+    def __init__(self, source: int, sink: int, idle_s: float) -> None:
+        self.source, self.sink, self.idle_s = source, sink, idle_s
         self.buffered = memoryview(b"")
-        self.keeping = False  # whether what is being done must be kept, should the host go meanwhile
+        self.keeping = False  # whether the reply in preparation must survive the host's disappearance
+
+    @classmethod
+    def from_stdio(cls, idle_s: float) -> Pipe:
+        """Take over stdin and stdout, so that libraries and children may use descriptors 0 and 1 as they like."""
+        pipe = cls(os.dup(0), os.dup(1), idle_s)
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
         os.dup2(2, 1)  # a chatty library writes to stderr from here on
+        return pipe
 
     def send(self, parts: list[Buffer]) -> None:
         """Write one frame."""
@@ -62,13 +72,13 @@ class Pipe:
         return read_frame(self._read)
 
     def _read(self, size: int) -> Buffer:
-        """Exactly so many bytes. What is small comes with one system call for all the parts of a frame."""
+        """Read exactly size bytes; one system call serves all parts of a small frame."""
         if 0 < size < BUFFER and not self.buffered:
             self.buffered = memoryview(os.read(self.source, BUFFER))
         if size <= len(self.buffered):
-            found = bytearray(self.buffered[:size])  # a copy is aligned, and a backend's own
+            part = bytearray(self.buffered[:size])  # a copy is aligned, and belongs to the backend
             self.buffered = self.buffered[size:]
-            return found
+            return part
         buffer = bytearray(size)
         view = memoryview(buffer)
         view[: len(self.buffered)] = self.buffered
@@ -81,11 +91,13 @@ class Pipe:
         return buffer
 
     def end_when_host_goes(self) -> None:
-        """Watch for the other end's hang-up, so that a long operation does not outlive the host."""
+        """Start a thread that watches for the host's hang-up, so that a long operation does not outlive the host."""
 
         def watch() -> None:
             poll = select.poll()
-            poll.register(self.source, 0)  # no events asked for: only the hang-up is reported, and nothing wakes before
+            poll.register(
+                self.source, 0
+            )  # no events: only the hang-up is reported, and nothing wakes the thread before
             poll.poll()
             time.sleep(GRACE_S)
             while self.keeping:  # as long as the operation may take: its own watchdog ends it
@@ -96,9 +108,9 @@ class Pipe:
 
 
 class Kept:
-    """The reply that may be lost on its way: in a file until the next request shows that it has arrived.
+    """A reply that may be lost on its way: kept in a file until the next request shows that it has arrived.
 
-    A write to a connection that is gone without a word succeeds; so it is kept before it is sent.
+    A write to a connection that broke silently succeeds; so the reply is kept before it is sent.
     """
 
     def __init__(self, folder: str) -> None:
@@ -113,12 +125,12 @@ class Kept:
             with open(open_new(path + ".new"), "wb") as file:
                 file.writelines(parts)
                 file.flush()
-                os.fsync(file.fileno())  # a board whose power is cut leaves an empty file else
+                os.fsync(file.fileno())  # otherwise a board whose power is cut leaves an empty file
             os.replace(path + ".new", path)
             self.path = path
 
     def drop(self) -> None:
-        """It has arrived."""
+        """Remove the kept reply, which has arrived."""
         if self.path:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
@@ -126,7 +138,13 @@ class Kept:
 
 
 def serve(pipe: Pipe, kept: Kept, operations: Operations) -> None:
-    """Answer requests until the host goes. A request's "keep" names the reply that must not be lost."""
+    """Answer requests until the host goes.
+
+    Args:
+        pipe: the connection to the host.
+        kept: keeps a reply that must not be lost: a request asks for it with "keep", the file's name.
+        operations: carries the requests out.
+    """
     while True:
         start = time.perf_counter_ns()
         try:
@@ -147,7 +165,7 @@ def serve(pipe: Pipe, kept: Kept, operations: Operations) -> None:
         except Exception as error:  # noqa: BLE001  # whatever a runtime raises is the host's to judge
             text = f"{type(error).__name__}: {error}"
             header, tensors = {"error": text, "traceback": traceback.format_exc(limit=-8)}, []
-            header["input"] = isinstance(error, InputError)  # it says nothing of the model
+            header["input"] = isinstance(error, InputError)  # then the failure says nothing about the model
         finally:
             signal.alarm(0)
         parts = encode(header, tensors)
@@ -158,10 +176,10 @@ def serve(pipe: Pipe, kept: Kept, operations: Operations) -> None:
 
 
 def main(argv: list[str] | None = None, before_runtime_kib: int | None = None) -> None:
-    """Say hello, serve.
+    """Run the agent: greet the host, then answer its requests until it goes.
 
     Args:
-        argv: the command line, where it is not this process's own.
+        argv: the command line; None is that of this process.
         before_runtime_kib: see Operations.
     """
     parser = argparse.ArgumentParser(prog="agent", description="hilgate's agent; started by hilgate, not by hand")
@@ -171,7 +189,7 @@ def main(argv: list[str] | None = None, before_runtime_kib: int | None = None) -
     parser.add_argument("--idle", type=float, default=1800, help="seconds without a request after which it ends")
     arguments = parser.parse_args(argv)
     os.umask(0o077)
-    pipe = Pipe(arguments.idle)
+    pipe = Pipe.from_stdio(arguments.idle)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     illegal.say_where()
     with contextlib.suppress(PermissionError):  # it leads a group already

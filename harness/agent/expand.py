@@ -1,6 +1,6 @@
-"""Arrays that host and device make alike, bit for bit, from a few numbers: for a search no tensor has to travel.
+"""Arrays that host and device generate identically, bit for bit, from a few numbers: a search sends no tensors.
 
-A fill says how one array is made. As JSON, all numbers in it integers:
+A fill is the recipe of one array. As JSON, all numbers in it integers:
 
     {"dtype": "float32", "shape": [1, 3, 224, 224],
      "values": [BITS, …]  or  "first": F, "last": L, "scale": E or null,
@@ -47,21 +47,25 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 FORMATS = {"float16": (10, -14), "float32": (23, -126), "float64": (52, -1022)}
 HALF = 1 << 32
 LARGEST_WORD = (1 << 64) - 1
-# So many random elements are made at a time, an even number: what they are made from takes several times their memory,
-# which would count in the peak of a process that is measured; and so little of it stays in the cache.
+# How many random elements are made at a time; an even number. The intermediate arrays take several times the elements'
+# memory, which would count in the peak of a process that is measured; and a small chunk stays in the CPU's cache.
 CHUNK = 1 << 14
-# So far a power of two is moved from a number that a processor may take for zero.
+# The exponent that moves a power of two away from numbers that a processor may flush to zero.
 AWAY = 64
 
 
 def expand(fill: Mapping[str, Any], kept: Sequence[Array] = ()) -> Array:
-    """The array of one fill.
+    """Make the array that a fill describes.
 
     Args:
-        kept: what "base" chooses from: this input's arrays.
+        fill: the recipe; see the module.
+        kept: the arrays of this input that "base" chooses from.
+
+    Returns:
+        An array of the fill's dtype and shape.
 
     Raises:
-        ValueError: it is no fill.
+        ValueError: the fill is not valid, or does not fit what was kept.
     """
     if not isinstance(fill, Mapping):
         raise ValueError(f"wanted a fill, an object; found {reprlib.repr(fill)}")  # noqa: TRY004  # as for all others
@@ -92,7 +96,7 @@ def _whole(number: Any, smallest: int, largest: int, what: str) -> int:
 
 
 def _described(fill: Mapping[str, Any]) -> tuple[np.dtype[Any], list[int], int]:
-    """Element type, shape and number of elements, which a frame must hold, even where a size of 0 makes it none."""
+    """Return element type, shape and number of elements; a frame must hold them, even where a size of 0 leaves none."""
     name = _member(fill, "dtype")
     if not isinstance(name, str) or name not in ITEM_SIZES:
         raise ValueError(f"wanted a fill's 'dtype', {', '.join(ITEM_SIZES)}; found {reprlib.repr(name)}")
@@ -115,7 +119,7 @@ def _filled(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
         numbers = _numbers(fill, len(values) - 1, size)
         if numbers is None:
             return np.full(size, values[0], dtype)
-        # Which does not look at each index first.
+        # mode="clip" skips the check of every index; all are in range by construction.
         return _joined(numbers, size, dtype, lambda part: values.take(part.view(np.int64), mode="clip"))
     first, last, exponent = _range(fill, dtype)
     numbers = _numbers(fill, last, size)
@@ -133,7 +137,7 @@ def _filled(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
 
 
 def _joined(parts: Iterator[Array], size: int, dtype: np.dtype[Any], elements: Callable[[Array], Array]) -> Array:
-    """The elements of all parts of the numbers."""
+    """Turn the parts of the numbers into elements, and join them."""
     first = elements(next(parts))
     if len(first) == size:
         return first
@@ -157,7 +161,7 @@ def _values(found: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def _range(fill: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[int, int, int | None]:
-    """F, L and E; of those all numbers are the type's."""
+    """Return F, L and E, such that every number F … F + L is one of the type's."""
     smallest, largest = 0, _largest_bits(dtype)
     exponent = None
     if dtype.kind == "f":
@@ -177,7 +181,7 @@ def _range(fill: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[int, int, int
 
 
 def _numbers(fill: Mapping[str, Any], last: int, size: int) -> Iterator[Array] | None:
-    """For each element its number among 0 … last: uint64[size], in parts; None for zeros only."""
+    """Return each element's number, 0 … last, as parts of a uint64[size]; None where all are 0."""
     order = _member(fill, "order")
     if not isinstance(order, str) or order not in ORDERS:
         raise ValueError(f"wanted a fill's 'order', {', '.join(ORDERS)}; found {reprlib.repr(order)}")
@@ -211,8 +215,8 @@ def _key(fill: Mapping[str, Any]) -> int:
 
 
 def _generator(key: int, stream: int) -> np.random.Philox:
-    # numpy counts one on before each block, its first as well. Of its generators only the raw words are used: those
-    # are promised to stay as they are.
+    # numpy increments the counter before each block, the first included. Only the raw words are used: numpy promises
+    # their stability, and not that of its distributions.
     return np.random.Philox(key=key + (stream << 64))
 
 
@@ -221,7 +225,7 @@ def _half_words(generator: np.random.Philox, count: int) -> Array:
 
 
 def _high_product(words: Array, last: int) -> Array:
-    """(last + 1)·word ÷ 2⁶⁴, rounded down; last ≥ 2³²."""
+    """Return (last + 1)·word ÷ 2⁶⁴, rounded down, of each word; last ≥ 2³²."""
     if last + 1 == 1 << 64:
         return words
     half, mask = np.uint64(32), np.uint64(HALF - 1)
@@ -234,14 +238,14 @@ def _high_product(words: Array, last: int) -> Array:
 
 
 def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
-    """number·2^exponent, exactly."""
+    """Return number·2^exponent, exactly, of each number."""
     fraction, lowest = FORMATS[dtype.name]
     if exponent >= lowest:
         scaled: Array = numbers.astype(dtype)
         scaled *= dtype.type(2.0**exponent)
         return scaled
-    # Some may be denormal: a processor that is told to flush those would multiply to zero, and takes 2^exponent itself
-    # for zero. Their bits are the multiple of the smallest number.
+    # Some results may be denormal: a processor that flushes those would multiply to zero, and would take 2^exponent
+    # itself for zero. The bits of a denormal result are its multiple of the smallest number.
     away = numbers.astype(np.float64 if dtype.itemsize < 8 else dtype) * 2.0 ** (exponent + AWAY)
     normal = (away * 2.0**-AWAY).astype(dtype)
     sizes = np.abs(numbers).view(np.uint64)
@@ -251,7 +255,7 @@ def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
 
 
 def _counted(numbers: Array, dtype: np.dtype[Any]) -> Array:
-    """The floats of which so many lie between them and 0."""
+    """Return for each number n the n-th float from 0, upwards, or downwards for a negative one."""
     narrow = numbers.astype(f"i{dtype.itemsize}")
     bits = narrow.view(UNSIGNED[dtype.itemsize]) & _sign(dtype).astype(UNSIGNED[dtype.itemsize])
     bits |= np.abs(narrow, out=narrow).view(bits.dtype)

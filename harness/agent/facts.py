@@ -22,7 +22,7 @@ ARM_PARTS = {
 
 
 def read_text(path: str) -> str:
-    """A file's text without the NULs and blanks at its end; "" where there is no such file or it cannot be read."""
+    """Return a file's text, stripped of NULs, spaces and newlines; "" where it does not exist or cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip("\0 \n")
@@ -31,7 +31,7 @@ def read_text(path: str) -> str:
 
 
 def cpu_name() -> str:
-    """The CPU's name: Arm cores as compilers and QEMU spell them ("cortex-a72"), others as the kernel does."""
+    """Return the CPU's name: Arm's cores as compilers and QEMU spell them ("cortex-a72"), others as the kernel does."""
     text = read_text("/proc/cpuinfo")
     part = re.search(r"CPU implementer\s*: 0x41.*?CPU part\s*: (0x[0-9a-f]+)", text, re.DOTALL)
     if part:
@@ -42,24 +42,24 @@ def cpu_name() -> str:
 
 
 def memory_mib() -> int:
-    """The memory that the kernel manages, in MiB (a little below what is soldered on)."""
+    """Return the memory that the kernel manages, in MiB (a little less than what is installed)."""
     found = re.search(r"^MemTotal:\s*(\d+) kB", read_text("/proc/meminfo"), re.MULTILINE)
     return int(found.group(1)) // 1024 if found else 0
 
 
 def serial() -> str:
-    """The board's serial number, where a device tree has one."""
+    """Return the board's serial number; "" where its device tree, if any, has none."""
     return read_text("/proc/device-tree/serial-number") or read_text("/sys/firmware/devicetree/base/serial-number")
 
 
 def cpu_features() -> list[str]:
-    """What the CPU can beyond its architecture's beginnings, in the kernel's words: "atomics", "aes", "avx2", …"""
+    """List the CPU's optional features, by the kernel's names such as "atomics", "aes" and "avx2"."""
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", read_text("/proc/cpuinfo"), re.MULTILINE)
     return found.group(1).split() if found else []
 
 
 def libc() -> str:
-    """The C library that programs run with, such as "glibc-2.36"; "" where it does not say (musl)."""
+    """Return the C library's name and version, such as "glibc-2.36"; "" where it does not tell (musl)."""
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").replace(" ", "-")
     except (ValueError, OSError):
@@ -67,7 +67,11 @@ def libc() -> str:
 
 
 def distributions(names: list[str] | None) -> dict[str, importlib.metadata.Distribution]:
-    """What is installed, by name; packages that are not there are left out. None asks for all that there are."""
+    """Find installed distributions by name; those that are not installed are left out.
+
+    Args:
+        names: which to look for; None for all that are installed, with normalised names.
+    """
     found: dict[str, importlib.metadata.Distribution] = {}
     if names is None:
         for item in importlib.metadata.distributions():
@@ -82,23 +86,30 @@ def distributions(names: list[str] | None) -> dict[str, importlib.metadata.Distr
 
 
 def _normal(name: str | None) -> str:
-    """As PEP 503 spells it; a damaged installation has no name, or one that no package has."""
+    """Normalise a name as PEP 503 does; a damaged installation has none, or one that no package may have."""
     spelt = re.sub(r"[^0-9a-z]+", "-", (name or "").lower()).strip("-")
     return spelt[:128].rstrip("-") or "unnamed"
 
 
 def _version(item: importlib.metadata.Distribution) -> str:
-    """A version as packages have them; a damaged installation has none."""
+    """Return a distribution's version, with "-" for characters that no version has; "unknown" where it is damaged."""
     return re.sub(r"[^0-9A-Za-z.!+~_-]", "-", item.version or "unknown")[:64]
 
 
 def _folder(item: importlib.metadata.Distribution) -> str:
-    """Where a package lies; a name that cannot be a part of commands and messages is shown with marks in its place."""
+    """Return the folder of a package, with "?" for characters that commands and messages cannot hold."""
     return re.sub("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]", "?", str(item.locate_file("")))[:4096]
 
 
 def facts(packages: list[str] | None) -> dict[str, Any]:
-    """All of it, as JSON's own types; "folders" are those that have the packages' own."""
+    """Collect what the board is, as JSON's own types.
+
+    Args:
+        packages: the packages to look for; None for all that are installed.
+
+    Returns:
+        "packages" maps names to versions, "folders" to the folder that holds each; the rest is named by its key.
+    """
     installed = distributions(packages)
     return {
         "arch": platform.machine(),

@@ -1,4 +1,4 @@
-"""Frames with tensors: the wire format of ``wire``, its payload being the tensors' elements.
+"""Frames with tensors: the wire format of ``wire``, with the tensors' elements as its payload.
 
 The header's key "tensors" lists [dtype, [size, …]] for each tensor. The payload holds their elements in C order, each
 tensor starting at a multiple of 64 bytes from the payload's start, the gaps filled with zeros.
@@ -16,10 +16,10 @@ import numpy as np
 from .wire import MAX_PAYLOAD, OF_HOST, Buffer, FrameError, Limits, pack_head, read_head
 
 ALIGNMENT = 64
-# One buffer for a frame below this size: a copy costs less than a system call for each tensor.
+# A frame below this size is joined in one buffer: a copy costs less than a system call for each tensor.
 JOIN_BELOW = 1 << 20
 COPY_BELOW = 1 << 14
-# numpy's own (NPY_MAXDIMS).
+# numpy's limit (NPY_MAXDIMS).
 MOST_DIMENSIONS = 64
 
 ITEM_SIZES = {
@@ -35,7 +35,7 @@ ITEM_SIZES = {
 }
 
 _LITTLE: dict[str, np.dtype[Any]] = {name: np.dtype(name).newbyteorder("<") for name in ITEM_SIZES}
-# Both byte orders by their dtype: looking a name up costs more than sending a small tensor.
+# Of both byte orders, keyed by dtype: computing a dtype's name costs more than sending a small tensor.
 _NAMES: dict[np.dtype[Any], tuple[str, Any]] = {
     either: (name, dtype) for name, dtype in _LITTLE.items() for either in (dtype, dtype.newbyteorder(">"))
 }
@@ -53,7 +53,11 @@ class Frame:
 
 
 def encode(header: dict[str, Any], tensors: Sequence[Array] = ()) -> list[Buffer]:
-    """A frame as buffers to be written one after another.
+    """Encode a frame as buffers that are to be written one after another.
+
+    Args:
+        header: JSON's own types; "tensors" is added.
+        tensors: their elements are the payload.
 
     Raises:
         FrameError: a tensor's element type is not one of ITEM_SIZES.
@@ -78,7 +82,7 @@ def encode(header: dict[str, Any], tensors: Sequence[Array] = ()) -> list[Buffer
 
 
 def _bytes(tensor: Array, little: np.dtype[Any]) -> Buffer:
-    """The elements in C order, little-endian; of a small tensor a copy, which costs less than a view."""
+    """Return the elements in C order, little-endian; a small tensor is copied, which costs less than a view."""
     if tensor.dtype != little:
         tensor = tensor.astype(little)
     if tensor.nbytes <= COPY_BELOW:
@@ -117,7 +121,7 @@ def _tensors(shapes: Any, payload: Buffer, size: int) -> list[Array]:
 def _is_shape(shape: Any) -> bool:
     if not isinstance(shape, list) or len(shape) > MOST_DIMENSIONS:
         return False
-    # Bounded, too: numbers of thousands of digits take minutes to be multiplied.
+    # The sizes are bounded, too: multiplying numbers of thousands of digits takes minutes.
     for size in shape:  # noqa: SIM110  # a generator for each of a thousand tensors costs more than their bytes
         if type(size) is not int or not 0 <= size <= MAX_PAYLOAD:
             return False

@@ -1,7 +1,7 @@
-"""An illegal instruction says where it is: library, offset and code, on stderr, before the process dies of it.
+"""A handler that reports where an illegal instruction was met, on stderr, before the process dies of it.
 
-Nobody else would: arm64's kernel logs it only with debug.exception-trace set, core files are mostly switched off, and a
-small board has no gdb. So the process says it itself, on any board and without any right, in one line:
+Nothing else would: arm64's kernel logs it only with debug.exception-trace set, core files are mostly switched off, and
+a small board has no gdb. So the process reports it itself, on any board and without privileges, in one line:
 
     hilgate-illegal-instruction {"path": "/…/libc10.so", "offset": 5050348, "code": "…"}
 
@@ -26,8 +26,8 @@ MARK = "hilgate-illegal-instruction"
 # No instruction is longer than x86's.
 CODE_BYTES = 16
 SA_SIGINFO = 4
-# struct siginfo begins with signal, error and code, as ints; si_addr is behind their padding, on all of Linux's 64-bit
-# architectures. A code above 0 is the kernel's own.
+# struct siginfo begins with signal, error and code, as ints; si_addr follows after padding, on all of Linux's 64-bit
+# architectures. A code above 0 means that the kernel sent the signal.
 SI_CODE, SI_ADDR = 8, 16
 # ELF-64's magic, e_phoff, e_phentsize, e_phnum; and of a program header type, offset, address, size (elf(5)).
 MAGIC = b"\x7fELF\x02"
@@ -36,11 +36,11 @@ SEGMENT = struct.Struct("<IxxxxQQxxxxxxxxQ")
 PT_LOAD = 1
 
 
-_kept: list[Any] = []  # what the kernel calls must not be collected
+_kept: list[Any] = []  # the function that the kernel calls must not be garbage-collected
 
 
 def say_where() -> None:
-    """From now on, in this process and those that it forks; on a board whose Python has no ctypes, never."""
+    """Install the handler, for this process and those that it forks; do nothing where Python has no ctypes."""
     with contextlib.suppress(ImportError, OSError, MemoryError, AttributeError):
         _install()
 
@@ -61,13 +61,13 @@ def _install() -> None:
     libc = ctypes.CDLL(None)
 
     def say_and_die(number: int, info: int, context: int) -> None:
-        """The handler. Back from it the same instruction is met again, with nobody to handle it."""
+        """Report the instruction, and restore the default action: on return it is met again, and ends the process."""
         try:
             if ctypes.c_int.from_address(info + SI_CODE).value > 0:
                 address = ctypes.c_void_p.from_address(info + SI_ADDR).value or 0
-                # A line of its own, whatever a library has begun to say.
+                # It begins on a new line, whatever a library may have begun to write.
                 os.write(2, f"\n{MARK} {json.dumps(found_at(address))}\n".encode())
-            else:  # somebody sent it: no instruction is met again
+            else:  # another process sent the signal: no instruction will be met again
                 os.kill(os.getpid(), signal.SIGILL)
         finally:
             libc.signal(signal.SIGILL, None)
@@ -79,7 +79,7 @@ def _install() -> None:
 
 
 def found_at(address: int) -> dict[str, Any]:
-    """What this process has at an address: see the module."""
+    """Look an address up in this process's memory map; return "path", "offset" and "code" (see the module)."""
     import ctypes
 
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
@@ -88,7 +88,7 @@ def found_at(address: int) -> dict[str, Any]:
             start, end = (int(text, 16) for text in stretch.split("-"))
             if start <= address < end:
                 code = ctypes.string_at(address, min(CODE_BYTES, end - address))
-                # Memory that is shared has the name of a file, too: "/dev/zero (deleted)".
+                # Shared anonymous memory has a file's name, too: "/dev/zero (deleted)".
                 name = path[0] if path and os.path.isfile(path[0]) else ""
                 place = _in_file(name, address - start + int(offset, 16)) if name else None
                 return {"path": name, "offset": place, "code": code.hex()}
@@ -96,7 +96,7 @@ def found_at(address: int) -> dict[str, Any]:
 
 
 def _in_file(path: str, position: int) -> int | None:
-    """The address that a library's own headers give a byte of its file."""
+    """Return the address that a library's program headers give a byte of its file; None where they give none."""
     try:
         with open(path, "rb") as file:
             magic, table, size, count = PROGRAM_HEADERS.unpack(file.read(PROGRAM_HEADERS.size))

@@ -1,6 +1,7 @@
-"""What the agent can do: one method an operation, found by its name.
+"""What the agent can do: each operation is a method ``op_NAME``, found by the name in the request.
 
-An operation takes a header and tensors and returns a header and tensors. Whatever it raises travels back as text.
+An operation takes a header and tensors and returns a header and tensors. Whatever it raises travels back as text. To
+add one, add a method here, its like in harness/runners/src/operations.cpp, and its answer in harness/protocol/agent.py.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SETTINGS = ("threads", "interop_threads", "flush_denormals")
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread's arithmetic makes denormal numbers zero: tried, not asked."""
+    """Whether this thread's arithmetic flushes denormal numbers to zero, found out by trying."""
     return bool(np.float32(2e-38) * np.float32(0.1) == 0)
 
 
@@ -32,22 +33,22 @@ class Operations:
     """The state of one deployment: its engine, once loaded."""
 
     def __init__(self, before_runtime_kib: int | None = None) -> None:
-        """Nothing is loaded.
+        """Begin with nothing loaded.
 
         Args:
-            before_runtime_kib: the peak before the runtime was imported, where a resident has done that already.
+            before_runtime_kib: the memory peak before the runtime was imported, where a resident has imported it.
         """
         self.before_runtime_kib = before_runtime_kib
         self.engine: Any = None
         self.input_names: list[str] = []
         self.kept: list[list[Array]] = []
         self.written: set[str] = set()  # inputs that the model was seen to write into
-        self.waited_ns = 0  # for the host; taken off the load time
+        self.waited_ns = 0  # for the host; subtracted from the load time
 
     def __call__(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Carry out header["op"].
 
-        Every reply has "elapsed_ns"; and "written", the names of inputs, once the model was seen to write into them.
+        Every reply has "elapsed_ns"; and "written", the names of inputs, once the model was seen to write into any.
         """
         operation = getattr(self, "op_" + str(header.get("op")), None)
         if operation is None:
@@ -61,12 +62,12 @@ class Operations:
     def op_load(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Import the runtime, load the artifact, infer once.
 
-        Header: "artifact", a path; "threads", "interop_threads" and "flush_denormals", alike for all backends;
+        Header: "artifact", a path; "threads", "interop_threads" and "flush_denormals", the same for all backends;
         "options", the backend's; "operators", modules to import first, for what they register; "inputs", names.
         Tensors: one set of inputs.
-        Reply: "memory_kib" after each step; "load_ns", from the process's start to the first inference done, waiting
-        taken off; "first_ns", that inference alone; "outputs", their names; "runtime", versions; "settings", what was
-        really set.
+        Reply: "memory_kib" after each step; "load_ns", from the process's start to the end of the first inference,
+        without the time spent waiting for the host; "first_ns", that inference alone; "outputs", their names;
+        "runtime", versions; "settings", as they are in effect.
         """
         before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
         from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
@@ -78,7 +79,7 @@ class Operations:
         engine.load(header["artifact"])
         loaded = telemetry.memory_kib()
         self.input_names = header["inputs"]
-        self.kept, self.written = [], set()  # they were those of other inputs
+        self.kept, self.written = [], set()  # they belonged to other inputs
         (arrays,) = self._sets(tensors)
         inputs, prepared = self._prepared(engine, arrays)
         start = time.perf_counter_ns()
@@ -101,9 +102,9 @@ class Operations:
         return reply, [array for _, array in named]
 
     def op_infer(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Infer once for each set of inputs. Tensors and reply: set after set; "inference_ns": the model's share.
+        """Infer once for each set of inputs. Tensors and reply: set after set; "inference_ns": the model's time.
 
-        Header, in place of tensors: "fills", for each set a list of fills, one an input (see expand).
+        Header, in place of tensors: "fills", for each set a list of fills, one for each input (see expand).
         """
         engine = self._loaded()
         outputs: list[Array] = []
@@ -121,16 +122,16 @@ class Operations:
         return {"inference_ns": spent}, outputs
 
     def op_keep(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Keep these sets of inputs, in place of those before: what the "base" of a fill chooses from."""
+        """Keep these sets of inputs, in place of earlier ones: the "base" of a fill chooses from them."""
         names = self.input_names
         self._check_sets(tensors)
         self.kept = [tensors[index :: len(names)] for index in range(len(names))]
         return {}, []
 
     def op_warm_up(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Infer until it no longer gets faster. Header: "budget_ns", and what the ring is made of (see _ring).
+        """Infer until it no longer gets faster. Header: "budget_ns", and the source of the inputs (see _ring).
 
-        Fills are made once, and taken in turn. Reply: see timing.warm_up; and "making_ns", of one set of them.
+        Inputs are made from fills once, and taken in turn. Reply: see timing.warm_up; and "making_ns", for one set.
         """
         engine = self._loaded()
         made_ns = 0
@@ -147,12 +148,13 @@ class Operations:
         return {**reply, "making_ns": made_ns + ring.making_ns // max(reply["iterations"], 1)}, []
 
     def op_measure(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Time inferences. Header: "samples", "budget_ns", and what the ring is made of (see _ring).
+        """Time inferences. Header: "samples", "budget_ns", and the source of the inputs (see _ring).
 
         Each block of a ring begins with an inference that is not timed: between two blocks the caches have gone cold,
-        in a closed loop they never do. Reply: int64[n] nanoseconds; "before" and "after", the device's state;
-        "loop_ns", what the loop took from its first inputs on: the durations; "making_ns", what making the inputs took;
-        "untimed_ns", what so many "untimed" inferences took; and hardly more (see harness.deploy.plausibility).
+        which in a closed loop they never do. Reply: int64[n] nanoseconds; "before" and "after", the device's state;
+        "loop_ns", how long the loop took from its first inputs on. That is little more than the sum of the durations,
+        of "making_ns" (making the inputs) and of "untimed_ns" (the "untimed" inferences), which
+        harness.deploy.plausibility checks.
         """
         engine = self._loaded()
         ring = self._ring(engine, header, tensors)
@@ -165,10 +167,10 @@ class Operations:
         return {"before": before, "after": after, **account, "untimed": ring.untimed}, [durations]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """Which operators cost what, by the runtime's own profiler, which costs something itself.
+        """Find out how long each operator takes, with the runtime's own profiler, which takes some time itself.
 
         Header: "count", of inferences. Tensors: sets of inputs, taken in turn. Reply: "operators", each with its
-        "operator", "name" ("" where the runtime names the kind only), "calls" and "ns", of one inference.
+        "operator", "name" ("" where the runtime names only the kind), and "calls" and "ns" per inference.
         """
         engine = self._loaded()
         count = header["count"]
@@ -181,11 +183,11 @@ class Operations:
         return {"operators": operators}, []
 
     def op_memory(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """This process's memory in KiB, see telemetry.memory_kib."""
+        """Report this process's memory in KiB; see telemetry.memory_kib."""
         return {"memory_kib": telemetry.memory_kib()}, []
 
     def op_echo(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
-        """What came in: to measure the link."""
+        """Send back the tensors that came in: to measure the link."""
         return {}, tensors
 
     def _loaded(self) -> Any:
@@ -199,10 +201,10 @@ class Operations:
             raise ValueError(f"wanted sets of {len(names)} inputs ({', '.join(names)}); found {len(tensors)} tensors")
 
     def _ring(self, engine: Any, header: Mapping[str, Any], tensors: Sequence[Array], *, untimed: bool = True) -> Ring:
-        """What a loop runs.
+        """Make the ring that provides a loop with prepared inputs.
 
-        Header: "ring", how many sets are prepared at a time; and "fills", one an input, with "first", the number of
-        their first block; or "kept", the numbers of kept sets, in the order in which they are run. In place of both,
+        Header: "ring", how many sets are prepared at a time; and "fills", one for each input, with "first", the number
+        of their first block; or "kept", the numbers of kept sets, in the order in which they are run. Without either,
         tensors: sets that are taken in turn.
         """
         source: Spread | InTurn
@@ -218,7 +220,7 @@ class Operations:
 
     def _spread(self, header: Mapping[str, Any]) -> Spread:
         self._check_fills(header["fills"])
-        telemetry.import_uncounted("numpy.random")  # 7 MiB, of which a model that is served needs nothing
+        telemetry.import_uncounted("numpy.random")  # 7 MiB, which a deployed model does not need
         return Spread(header["fills"], header.get("first", 0), self.kept)
 
     def _check_fills(self, fills: Any) -> None:
@@ -227,7 +229,7 @@ class Operations:
             raise ValueError(f"wanted a list of {len(self.input_names)} fills, one an input; found {found}")
 
     def _expanded(self, sets: Any) -> Iterator[list[Array]]:
-        """One set at a time: a small board has no room for all."""
+        """Make the sets of inputs one at a time: a small board has no room for all."""
         if not isinstance(sets, list):
             raise ValueError("wanted fills, set after set, in a list; found none")  # noqa: TRY004  # as for all others
         for fills in sets:
@@ -244,6 +246,6 @@ class Operations:
         return [tensors[start : start + width] for start in range(0, len(tensors), width)]
 
     def _prepared(self, engine: Any, arrays: Sequence[Array]) -> tuple[list[Array], Any]:
-        """Copies of one set in memory of their own, which a model may write into, and the same prepared."""
+        """Copy one set of inputs, for the model may write into them; return the copies, and the same prepared."""
         copies = [np.array(array) for array in arrays]
         return copies, engine.prepare(dict(zip(self.input_names, copies)))

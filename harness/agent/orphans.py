@@ -26,7 +26,7 @@ MARK = "HILGATE_RUN"
 
 
 def identity(pid: int) -> tuple[int, int, str] | None:
-    """(parent's pid, start in clock ticks since boot, state) of a process; None where there is none.
+    """Return (parent's pid, start in clock ticks since boot, state) of a process; None where there is none.
 
     From /proc/PID/stat, see proc(5); the command's name may hold blanks and parentheses, so fields count from its end.
     """
@@ -38,36 +38,37 @@ def identity(pid: int) -> tuple[int, int, str] | None:
 
 
 def boot_id() -> str:
-    """Names this boot of this kernel."""
+    """Return the kernel's name for this boot, a UUID."""
     return read_text("/proc/sys/kernel/random/boot_id")
 
 
 def uid_of(pid: int) -> int | None:
-    """The user who started a process; None where there is none, or other users' are hidden (hidepid, proc(5))."""
+    """Return the user whom a process belongs to; None where there is none, or it is hidden (hidepid, proc(5))."""
     found = re.search(r"^Uid:\s*(\d+)", read_text(f"/proc/{pid}/status"), re.MULTILINE)
     return int(found[1]) if found else None
 
 
 def executable(pid: int) -> str:
-    """The program that a process runs, by its path; "" where it is gone or not ours to look at."""
+    """Return the path of the program that a process runs; "" where it is gone, or may not be looked at."""
     try:
-        # One that was replaced meanwhile is the same program.
+        # A file that was replaced meanwhile counts as the same program.
         return re.sub(r" \(deleted\)$", "", os.readlink(f"/proc/{pid}/exe"))
     except OSError:
         return ""
 
 
 def own_identity() -> dict[str, Any]:
-    """What this process is known by: "pid", "start", "boot", "exe"."""
+    """Return what identifies this process: "pid", "start", "boot", "exe"."""
     pid = os.getpid()
     me = identity(pid)
     return {"boot": boot_id(), "pid": pid, "start": me[1] if me else 0, "exe": executable(pid)}
 
 
 def write_record(folder: str, run: str = "") -> str:
-    """Leave a record of this process; returns its path, to be removed at a normal end.
+    """Leave a record of this process in a folder; return its path, which a process that ends normally removes.
 
     Args:
+        folder: that of the records.
         run: the run that it works for; a lost connection of the same run does not end it.
     """
     make_folder(folder)
@@ -83,16 +84,17 @@ def write_record(folder: str, run: str = "") -> str:
 
 
 def living(folder: str) -> list[dict[str, Any]]:
-    """The records of processes that are still there."""
+    """Return the records of processes that are still alive."""
     return [record for _, record in _records(folder) if is_alive(record)]
 
 
 def reap(folder: str, spare: str | None = None) -> list[int]:
-    """End every recorded process and what it has started; returns the pids of those that were still there.
+    """End every recorded process and what it has started; return the pids of those that were still alive.
 
     A record stays as long as its process cannot be ended.
 
     Args:
+        folder: that of the records.
         spare: the run whose processes may go on.
     """
     reaped = []
@@ -109,7 +111,7 @@ def reap(folder: str, spare: str | None = None) -> list[int]:
 
 
 def end_marked(run: str) -> list[int]:
-    """End what an agent of a run has left behind; returns the pids."""
+    """End what an agent of a run has left behind; return the pids."""
     mark = f"{MARK}={run}"
     marked = [
         int(name)
@@ -121,20 +123,23 @@ def end_marked(run: str) -> list[int]:
 
 
 def end(pid: int, start: int, number: int, exe: str = "") -> bool:
-    """Send a signal to a process and to the group that it leads; whether it is gone soon.
+    """Send a signal to a process and to the group that it leads; return whether it ended within PATIENCE_S.
 
     Nothing is sent to a process of that pid which was started at another time, by another user, or from another
     executable.
 
     Args:
-        exe: the executable's path, where the record says it.
+        pid: the process.
+        start: when it was started, in clock ticks since boot.
+        number: the signal's.
+        exe: its executable's path; "" where that is not recorded.
     """
     if not _is_there(pid, start):
         return True
     found = executable(pid) if exe else exe
     if uid_of(pid) != os.getuid() or found not in (exe, ""):
         return not _is_there(pid, start)
-    if found == exe:  # on its way out it has none any more, and is only waited for
+    if found == exe:  # a process that is exiting has no executable any more, and is only waited for
         try:
             if os.getpgid(pid) == pid:
                 os.killpg(pid, number)

@@ -1,9 +1,9 @@
-"""Folders and files that are ours alone on a machine that others use, too: made so, and refused where they are not.
+"""Private folders and files on a machine that others use, too: made private, and refused where they are not.
 
-A folder is as safe as the weakest of those above it: whoever may write to one of them puts another in its place. So the
-whole way to it is looked at, link by link, from "/" on: each part belongs to us or to root, and nobody else may write
-to it, but for a folder with the sticky bit ("/tmp"), where the next part belongs to us or to root and is nobody else's
-to rename or remove. The files in a folder that passes need not be looked at: nobody else gets to them.
+A folder is as safe as the weakest of those above it: whoever may write to one of them can put another in its place. So
+the whole path is checked, link by link, from "/" on: each part belongs to us or to root, and nobody else may write to
+it, except for a folder with the sticky bit ("/tmp"), where the next part belongs to us or to root and nobody else can
+rename or remove it. The files in a folder that passes need not be checked: nobody else gets to them.
 
 Standard library only, Python ≥ 3.9; the host uses it for its cache, a device for its store (issue 17, points 5 and 6).
 """
@@ -28,7 +28,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class NotOurs(PermissionError):
-    """A path that another user owns or may write to; ``repair`` is a command, or what else there is to do."""
+    """A path that another user owns or may write to; ``repair`` is a command that mends it, or advice."""
 
     def __init__(self, path: str, found: str, repair: str, wanted: str = WANTED) -> None:
         super().__init__(errno.EPERM, found, path)
@@ -37,9 +37,9 @@ class NotOurs(PermissionError):
 
 
 def make_folder(path: str) -> list[str]:
-    """Make a folder and those above it for our eyes only; return the ones that were missing, the innermost first.
+    """Make a folder and those above it, readable by us only; return the ones that were missing, the innermost first.
 
-    One that is there must be ours already, and no link; what others may read of it is taken from them.
+    A folder that exists must be ours already, and no link; others lose their permissions on it.
 
     Raises:
         NotOurs: another user owns it or may write to it, or to one above it.
@@ -58,9 +58,9 @@ def make_folder(path: str) -> list[str]:
 
 
 def check_folder(path: str) -> None:
-    """Refuse a folder, where it is there, that another user owns or may write to, or one above it.
+    """Refuse a folder, if it exists, where another user owns it or may write to it, or to one above it.
 
-    Where it is ours, what others may read of it is taken from them. It may be root's: then there is nothing to fear.
+    Where it is ours, others lose their permissions on it. It may also be root's.
 
     Raises:
         NotOurs: another user owns it or may write to it, or to one above it.
@@ -74,14 +74,14 @@ def check_folder(path: str) -> None:
 
 
 def check_entry(path: str, status: os.stat_result) -> None:
-    """Refuse what another user has put into a folder of ours when he could, or may write to. Raises: NotOurs."""
+    """Refuse an entry that another user owns or may write to, of a folder that is ours by now. Raises: NotOurs."""
     if not _is_trusted(status.st_uid):
         raise _another_users(path, status)
     check_writers(path, status)
 
 
 def check_way(path: str) -> list[str]:
-    """Look at the whole way to a folder, as far as it is there; return what is missing of it, the innermost first.
+    """Check the whole path to a folder, as far as it exists; return what is missing of it, the innermost first.
 
     Raises:
         NotOurs: another user owns a part of it or may write to it.
@@ -143,7 +143,7 @@ def _check_owner(path: str, status: os.stat_result, *, last: bool) -> None:
 
 
 def check_writers(path: str, status: os.stat_result) -> None:
-    """Refuse what others than its owner may write to. Raises: NotOurs."""
+    """Refuse a path that others than its owner may write to. Raises: NotOurs."""
     if others_may_write(path, status):
         who = "every user" if status.st_mode & stat.S_IWOTH else "other users of its group, or of its access list,"
         sudo = "" if status.st_uid == os.geteuid() else "sudo "
@@ -153,8 +153,8 @@ def check_writers(path: str, status: os.stat_result) -> None:
 def others_may_write(path: str, status: os.stat_result) -> bool:
     """Whether somebody other than its owner and root may write to a file or folder.
 
-    A group that is one user's own is nobody else's: with it Debian and Ubuntu make what they make group-writable. With
-    an access list (acl(5)) the group's bits are those of everybody in the list.
+    A user's private group does not count: Debian and Ubuntu make folders that are writable by it. With an access list
+    (acl(5)) the group's bits stand for everybody in the list.
     """
     if status.st_mode & stat.S_IWOTH:
         return True
@@ -167,7 +167,7 @@ def others_may_write(path: str, status: os.stat_result) -> bool:
 
 
 def _claim(path: str) -> None:
-    """Make sure that a folder, the way to which is safe, is ours alone."""
+    """Make sure that a folder is ours alone; the path to it has been checked."""
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
         raise NotOurs(
@@ -184,10 +184,10 @@ def _claim(path: str) -> None:
 
 
 def _another_users(path: str, status: os.stat_result) -> NotOurs:
-    # Not chown: what he has put there would be ours then, and run.
+    # Not chown: what the other user has put there would then be ours, and be run.
     repair = f"sudo rm -r {shlex.quote(path)}; it is made anew"
     if os.path.ismount(path) or any(os.path.realpath(user.pw_dir) == path for user in pwd.getpwall()):
-        repair = "name another folder, or run as its owner"  # a home, or a disk: it holds more than what is ours
+        repair = "name another folder, or run as its owner"  # a home, or a disk: it holds more than hilgate's files
     return NotOurs(path, f"it belongs to another user: {describe(status)}", repair)
 
 
@@ -203,7 +203,7 @@ def describe(status: os.stat_result) -> str:
 
 
 def user_name(uid: int) -> str:
-    """Name a user, by number where he has no name here."""
+    """Name a user; by number where the uid has no name here."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except (KeyError, OverflowError):
@@ -211,17 +211,17 @@ def user_name(uid: int) -> str:
 
 
 def _is_trusted(uid: int) -> bool:
-    """Whether it is our own, or root's, against whom nothing helps.
+    """Whether a uid is our own, or root's, against whom nothing helps.
 
-    As root, too, no other: what a user may write to would run as root. In a user namespace the files of users that have
-    no number there all show as the overflow user's; they belong to whoever made the namespace, "/" first of all.
+    Root trusts no other user either: what a user may write to would run as root. In a user namespace the files of users
+    who have no number there all show as the overflow user's; they belong to whoever made the namespace, "/" first.
     """
     return uid in (0, os.geteuid()) or uid == _unmapped()
 
 
 @functools.lru_cache(maxsize=1)
 def _unmapped() -> int:
-    """The overflow user's number where it is no user's; else -1."""
+    """Return the overflow user's number where no user of this namespace has it; else -1."""
     try:
         with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
             overflow = int(file.read())
@@ -233,10 +233,10 @@ def _unmapped() -> int:
 
 
 def _is_private(gid: int) -> bool:
-    """Whether a group has no member but us and root, as far as this machine's own files say.
+    """Whether a group has no member but us and root, as far as /etc/passwd and /etc/group tell.
 
-    A group of a directory service has members that nobody here can list: it is private only where its number is our
-    user's own, as such services make them.
+    The members of a directory service's group cannot be listed here: such a group is private only where its number is
+    our uid, as those services number private groups.
     """
     if gid == 0:
         return True
@@ -260,7 +260,7 @@ def _fields(path: str) -> list[list[str]]:
 def open_new(path: str, mode: int = 0o600) -> int:
     """Create a file for writing, in place of whatever has its name; return its descriptor.
 
-    Never through a link, and never what another process made in between.
+    It never follows a link, and never opens what another process made in between.
     """
     for _ in range(TRIES):
         with contextlib.suppress(FileNotFoundError):
@@ -271,7 +271,7 @@ def open_new(path: str, mode: int = 0o600) -> int:
 
 
 def read_file_of(path: str, uid: Optional[int] = None) -> str:  # noqa: UP045  # Python 3.9
-    """Read a small file that a user, by default our own, has written; "" where it is anything else."""
+    """Read a small file that a user has written, by default ourselves; "" where it is anything else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -279,10 +279,10 @@ def read_file_of(path: str, uid: Optional[int] = None) -> str:  # noqa: UP045  #
     try:
         status = os.fstat(descriptor)
         wanted = os.geteuid() if uid is None else uid
-        # A second name of a file that he has elsewhere was not written for this.
+        # A hard link to a file that this user has elsewhere was not written for this purpose.
         if not stat.S_ISREG(status.st_mode) or status.st_uid != wanted or status.st_nlink != 1:
             return ""
-        # A user's own private group counts for him, not for us.
+        # A user's private group counts as that user.
         if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and others_may_write(path, status)):
             return ""
         return os.read(descriptor, RECORD_BYTES).decode("utf-8", "replace")
@@ -293,7 +293,7 @@ def read_file_of(path: str, uid: Optional[int] = None) -> str:  # noqa: UP045  #
 
 
 def tighten(folder: str) -> None:
-    """Take what others may do with a folder's files from them, and with those of the folders in it."""
+    """Take all permissions of others from a folder, and from the files and folders in it."""
     _shut(folder, os.stat(folder))
     for home, folders, files in os.walk(folder):
         for path in (os.path.join(home, name) for name in (*folders, *files)):

@@ -1,16 +1,16 @@
-"""A process that has imported what takes long, and waits: whoever connects is given a copy of it.
+"""A process that has imported what takes long to import, and forks a copy of itself for whoever connects.
 
-Importing torch takes an emulated board half a minute; a saved state of the board holds residents, and so each program
-there begins where that half minute ends. On a Unix socket a resident takes one message a connection:
+Importing torch takes an emulated board half a minute; a saved state of the board includes residents, so that each
+program there begins where that half minute ends. On a Unix socket a resident takes one message per connection:
 
     CWD NUL RUN NUL WORD NUL WORD …     with stdin, stdout and stderr of the process that asks (SCM_RIGHTS)
 
 where the words are the command that would start the program without it. It forks, lets the child be the program, and
 answers with the child's wait status, a 32-bit integer, when that has ended. See join for the other end.
 
-It says "ready" when it waits, and goes on in the background. When memory runs out the kernel takes it first, as long as
-no child of it lives: it is no part of what is measured, and programs then start without it. With a child it shares
-nearly all of its memory, so that little would be won; and the child's end would be nobody's to tell.
+It prints "ready" when it is, and goes on in the background. When memory runs out the kernel kills it first, as long as
+it has no child: it is no part of what is measured, and programs then start without it. With a child it shares nearly
+all of its memory, so that killing it would free little; and nobody could tell how the child ended.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Program = Callable[[list[str]], None]
 
 
 def wait(path: str, program: Program) -> None:
-    """Say that it is ready, go to the background, serve until somebody ends it.
+    """Print "ready", go to the background, and fork a child for each connection until killed.
 
     Args:
         path: the socket's; its folder is made.
-        program: what a child does, with the words that it was asked with.
+        program: what a child runs, with the words of the request.
     """
-    os.umask(0o077)  # of the socket, and of whatever a child makes
+    os.umask(0o077)  # for the socket, and for whatever a child makes
     make_folder(os.path.dirname(path))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
@@ -75,7 +75,7 @@ def _serve(listener: socket.socket, program: Program) -> None:
                 _tell_end(*children.pop(ready))
                 continue
             connection, _ = listener.accept()
-            if peer_uid(connection) != os.geteuid():  # a child runs what it is told, with our rights
+            if peer_uid(connection) != os.geteuid():  # a child does what it is told, with our permissions
                 connection.close()
                 continue
             connection.settimeout(PATIENCE_S)  # the others wait behind it
@@ -87,7 +87,7 @@ def _serve(listener: socket.socket, program: Program) -> None:
             _set_oom_score(AS_USUAL)
             try:
                 pid = os.fork()
-            except OSError:  # memory ran out: this program comes to nothing, the next one may
+            except OSError:  # memory ran out: this program does not start, the next one may
                 connection.close()
                 continue
             if pid == 0:
@@ -105,7 +105,7 @@ def _serve(listener: socket.socket, program: Program) -> None:
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """Whose process is at the other end, as the kernel says it: SO_PEERCRED, unix(7)."""
+    """Return the uid of the process at the other end, as the kernel reports it: SO_PEERCRED, unix(7)."""
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(uid)
 
@@ -118,7 +118,7 @@ def _tell_end(pid: int, connection: socket.socket) -> None:
 
 
 def _be(program: Program, request: list[str], descriptors: list[int]) -> None:
-    """What a child does, until its end: the loop of its parent must never go on in it."""
+    """Run the program in a child, and exit: the parent's loop must never go on in it."""
     status = 1
     try:
         os.setsid()
@@ -132,7 +132,7 @@ def _be(program: Program, request: list[str], descriptors: list[int]) -> None:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001  # as the interpreter would say it
+    except BaseException:  # noqa: BLE001  # reported as the interpreter would
         traceback.print_exc()
     finally:
         os._exit(status)

@@ -1,9 +1,11 @@
-"""A resident that has imported a backend's runtime: its children are agents. Started by the host as
+"""A resident that has imported a backend's runtime, and whose children are agents.
+
+The host starts it in a bundle without an artifact, as
 
     python -m agent.resident_agent SOCKET
 
-in a bundle without an artifact. What a check needs of a fresh process comes from this one's own record: the memory
-before the runtime was imported, and the peak while it was.
+What a check needs to know of a fresh process is recorded here: the memory before the runtime was imported, and the peak
+during the import.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ WINDOW = (1 << 16) // mmap.PAGESIZE
 
 
 def main() -> None:
-    """Import the runtime, wait."""
+    """Import the runtime, then fork an agent for each connection."""
     map_whole_windows()
     before = telemetry.memory_kib()["peak"]
-    illegal.say_where()  # after that: what it maps would be more here than in an agent
+    illegal.say_where()  # after the measurement: it would map more here than in an agent
     from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
     backend.preload()
@@ -38,11 +40,11 @@ def main() -> None:
     peak = telemetry.memory_kib()["peak"]
 
     def be_agent(words: list[str]) -> None:
-        # A child inherits what is its parent's own, but finds the pages of files, shared libraries mostly, one by one.
-        # A process that had imported the runtime by itself has them all, and they count in its resident set.
+        # A child inherits its parent's private memory, but maps the pages of files, libraries mostly, one by one.
+        # A process that had imported the runtime itself has them all mapped, and they count in its resident set.
         map_pages(pages)
         telemetry.inherited_peak_kib = peak
-        if "numpy.random" in sys.modules:  # the standard library's own random numbers see to that themselves
+        if "numpy.random" in sys.modules:  # the standard library reseeds its own generator after a fork
             sys.modules["numpy.random"].seed()
         agent.main(words[words.index("agent") + 1 :], before)
 
@@ -50,10 +52,10 @@ def main() -> None:
 
 
 def map_whole_windows() -> list[tuple[int, int]]:
-    """Map all that a process would have by now whose files were in memory from the beginning; returns where it is.
+    """Map all pages that a process would have mapped whose files had been cached from the start; return where they are.
 
-    The kernel maps what is in memory around a page of a file that is touched. Here the files come from the disk as they
-    are touched, and little is around them yet; agents that start later by themselves find them all.
+    When a page of a file is touched, the kernel also maps the cached pages around it. Here the files are read from the
+    disk as they are touched, and little around them is cached yet; agents that start later find all of it cached.
     """
     pages = list(mapped_files())
     map_pages(pages)
@@ -68,7 +70,7 @@ def map_pages(pages: list[tuple[int, int]]) -> None:
 
 
 def mapped_files() -> Iterator[tuple[int, int]]:
-    """(address, bytes) of each stretch of windows in which this process has mapped a page of a file; see proc(5)."""
+    """Yield (address, bytes) of each stretch of windows in which this process has mapped a file's page; see proc(5)."""
     with open("/proc/self/maps", encoding="utf-8") as file:
         lines = [line.split(maxsplit=5) for line in file]
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
@@ -85,7 +87,7 @@ def mapped_files() -> Iterator[tuple[int, int]]:
 
 
 def windows(first: int, entries: Sequence[int]) -> list[bool]:
-    """Whether a page of it is present, for each aligned window of pages from the first page's on."""
+    """Return for each aligned window of pages, from the first page's on, whether any of its pages is present."""
     flags = [False] * ((first + len(entries) - 1) // WINDOW - first // WINDOW + 1)
     for index, entry in enumerate(entries):
         if entry & PRESENT:
@@ -94,7 +96,7 @@ def windows(first: int, entries: Sequence[int]) -> list[bool]:
 
 
 def stretches(flags: list[bool]) -> Iterator[tuple[int, int]]:
-    """(first, behind the last) of each run of true ones."""
+    """Yield (start, end) of each run of true flags; end is exclusive."""
     first = None
     for index, flag in enumerate([*flags, False]):
         if flag and first is None:

@@ -1,14 +1,14 @@
 """The ring: the inputs of a loop, a few at a time, made anew between blocks of inferences and never inside a timed one.
 
-No prepared input is run twice. Each is a copy of what was asked for, in memory of its own, and before another inference
-takes the same values they are copied again: so what a model writes into its input (``image /= 255``) never comes back
-as an input, not even of a model that writes into some inputs only. After each block the copies are compared with what
-they were made from, so that it can be said of which inputs it was.
+No prepared input is run twice. Each is a fresh copy of the original values, and before another inference takes the same
+values they are copied again: so what a model writes into its input (``image /= 255``) never comes back as an input, not
+even where it writes into some inputs only. After each block the copies are compared with the originals, so that the
+inputs that the model wrote into can be named.
 
 Where the inputs come from:
 
 - Spread: from fills (see expand), one for each input of the model. A block of n sets is made as one array of the shape
-  [n, …] with the key K + J, J being the block's number, counted from "first" on: each inference has numbers of its own.
+  [n, …] with the key K + J, where J is the block's number, counted from "first" on: no two inferences share values.
 - InTurn: sets that were sent, or kept before, in a given order.
 """
 
@@ -26,31 +26,31 @@ from .frames import Array
 # For each input of the model: the array of each set.
 Columns = Sequence[Sequence[Array]]
 
-# Making inputs leaves the caches cold, so each block begins with an inference that is not timed; unless that takes so
-# long that it would double the time, while what the caches lack (some milliseconds) is nothing beside it. The host's
-# SHORT_S (harness.measure.closed_loop) and the runners' short_ns say the same.
+# Making inputs leaves the caches cold, so each block begins with an inference that is not timed; unless inferences take
+# so long that this would double the time, while filling the caches (some milliseconds) is negligible. The host's
+# SHORT_S (harness.measure.closed_loop) and the runners' short_ns are the same.
 SHORT_NS = 250_000_000
 KEYS = 1 << 64
-# Below this size a copy of the bytes is compared faster than the arrays.
+# Below this size comparing copies of the bytes is faster than comparing the arrays.
 SMALL = 1 << 16
 
 
 class InputError(Exception):
-    """An input that was asked for could not be made here: nobody has asked the model yet."""
+    """An input that was asked for could not be made; the model has not run."""
 
 
 class Spread:
     """Inputs made from fills, each block with a key of its own."""
 
     def __init__(self, fills: Sequence[Mapping[str, Any]], first: int, kept: Columns) -> None:
-        """Nothing is made yet."""
+        """Prepare to make blocks; the arguments are those of the operation measure, see Operations."""
         self.fills, self.number, self.kept = fills, first, kept
 
     def columns(self, count: int) -> Columns:
-        """The next block.
+        """Make the next block of count sets.
 
         Raises:
-            InputError: one cannot be made.
+            InputError: an input cannot be made.
         """
         number, self.number = self.number, self.number + 1
         try:
@@ -66,13 +66,17 @@ class Spread:
 
 
 class InTurn:
-    """Sets that are there already, in an order that is begun anew at its end."""
+    """Sets that exist already, in an order that starts over at its end."""
 
     def __init__(self, arrays: Columns, order: Sequence[int]) -> None:
-        """The arrays are only read.
+        """Take the sets in turn; the arrays are only read.
+
+        Args:
+            arrays: for each input of the model, the array of each set.
+            order: the sets' numbers, in the order in which they are taken.
 
         Raises:
-            ValueError: the order is none, or names a set that is not there.
+            ValueError: the order is empty, or names a set that does not exist.
         """
         there = len(arrays[0]) if arrays else 0
         if not order or not all(type(index) is int and 0 <= index < there for index in order):
@@ -80,27 +84,30 @@ class InTurn:
         self.arrays, self.order, self.next = arrays, order, 0
 
     def columns(self, count: int) -> Columns:
-        """The next block."""
+        """Return the next block of count sets."""
         chosen = [self.order[(self.next + index) % len(self.order)] for index in range(count)]
         self.next = (self.next + count) % len(self.order)
         return [[column[index] for index in chosen] for column in self.arrays]
 
 
 class Ring:
-    """Prepares what a loop runs.
+    """The prepared inputs of a loop.
 
     Attributes:
-        making_ns: what it took to make inputs, and to compare them afterwards.
-        untimed: how many inferences were run to warm the caches; untimed_ns: what they took.
+        making_ns: how long it took to make inputs, and to compare them afterwards.
+        untimed: how many inferences were run to warm the caches; untimed_ns: how long they took.
         began_ns: when the first inputs were asked for, by the clock.
     """
 
     def __init__(
         self, engine: Any, names: Sequence[str], source: Spread | InTurn, size: int, *, untimed: bool = True
     ) -> None:
-        """Nothing is prepared yet.
+        """Begin with nothing prepared.
 
         Args:
+            engine: the backend's, with a model loaded.
+            names: those of the model's inputs.
+            source: where the inputs come from.
             size: how many sets are prepared at a time.
             untimed: whether a block begins with an inference that is not timed.
         """
@@ -115,11 +122,11 @@ class Ring:
         self._made: list[tuple[list[Array], list[Array]]] = []  # what was asked for, and its copies, for each slot
 
     def renew(self, wanted: int) -> list[Any]:
-        """Prepared inputs for the next inferences, at most so many, each to be run once."""
+        """Return prepared inputs for the next inferences, at most as many as wanted, each to be run once."""
         start = time.perf_counter_ns()
         self.began_ns = self.began_ns or start
         self._compare()
-        self._slots, self._made = [], []  # let go of them first: there may be no room for both
+        self._slots, self._made = [], []  # free the old ones first: there may be no room for both
         count = min(wanted, self.size)
         columns = self.source.columns(count)
         for index in range(count):
@@ -132,7 +139,7 @@ class Ring:
         return self._slots
 
     def close(self) -> set[str]:
-        """Names of the inputs that the model wrote into, the last block's included. Nothing is prepared any more."""
+        """Free what is prepared; return the names of the inputs that the model wrote into, the last block included."""
         self._compare()
         self._slots, self._made = [], []
         return self.written
@@ -160,12 +167,12 @@ class Ring:
 
 
 def written(names: Sequence[str], asked: Sequence[Array], copies: Sequence[Array]) -> set[str]:
-    """The names of those inputs whose bytes are no longer what was asked for."""
+    """Return the names of the inputs whose copies no longer have the bytes of the originals."""
     return {name for name, before, after in zip(names, asked, copies) if not _same(before, after)}
 
 
 def _same(before: Array, after: Array) -> bool:
-    """By their bytes: a NaN is equal to itself. Both are contiguous, of one type and size."""
+    """Compare two contiguous arrays of one type and size by their bytes, so that a NaN is equal to itself."""
     if before.nbytes <= SMALL:
         return before.tobytes() == after.tobytes()
     words = np.uint64 if before.nbytes % 8 == 0 else np.uint8

@@ -1,5 +1,4 @@
-"""Outputs of a model: a tensor, or tuples, lists and dicts of them, nested. One order and one naming for all
-backends."""
+"""The nesting of a model's outputs: tensors in tuples, lists and dicts, with one order and naming for all backends."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from typing import Any
 
 
 def flatten(structure: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
-    """Every leaf with its name, depth first; dicts in their own order.
+    """Yield every leaf with its name, depth first; dicts in their own order.
 
     A lone tensor is ``output``; members of a tuple or list are ``output_0``, …; those of a dict ``output_KEY``.
     """
@@ -23,7 +22,7 @@ def flatten(structure: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
 
 
 def rebuild(structure: Any, leaves: Iterator[Any]) -> Any:
-    """The same nesting with other leaves, taken in the order of flatten; named tuples become tuples, mappings dicts."""
+    """Build the same nesting from other leaves, in the order of flatten; named tuples become tuples, mappings dicts."""
     if isinstance(structure, Mapping):
         return {key: rebuild(value, leaves) for key, value in structure.items()}
     if isinstance(structure, (tuple, list)):
@@ -33,5 +32,5 @@ def rebuild(structure: Any, leaves: Iterator[Any]) -> Any:
 
 
 def transform(function: Callable[[Any], Any], structure: Any) -> Any:
-    """The same nesting, every leaf replaced by the function of it."""
+    """Build the same nesting with a function applied to every leaf."""
     return rebuild(structure, iter([function(leaf) for _, leaf in flatten(structure)]))

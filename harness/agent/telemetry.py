@@ -12,17 +12,16 @@ from typing import Any
 from .facts import read_text
 from .orphans import boot_id
 
-# What a resident had needed before this process was made from it (see resident): the kernel counts anew in a child.
+# The peak of the resident that this process was forked from (see resident): the kernel starts anew in a child.
 inherited_peak_kib = 0
-# What the agent alone needs, and the model's program does not: its resident size, and the peak before it came.
+# Modules that the agent needs, and a deployed model does not: their resident size, and the peak before their import.
 _uncounted = {"resident": 0, "peak_before": 0}
 
 
 def memory_kib() -> dict[str, int]:
-    """This process's memory in KiB: "peak" (VmHWM), "resident" (VmRSS), "swapped" (VmSwap).
+    """Return this process's memory in KiB: "peak" (VmHWM), "resident" (VmRSS), "swapped" (VmSwap).
 
-    Without what was imported uncounted (see import_uncounted).
-    Never ru_maxrss: a child inherits that from its parent.
+    Modules that were imported by import_uncounted are subtracted. ru_maxrss is not used, for a child inherits it.
     """
     status = read_text("/proc/self/status")
     found = {}
@@ -35,7 +34,7 @@ def memory_kib() -> dict[str, int]:
 
 
 def import_uncounted(name: str) -> None:
-    """Import a module that the agent needs by itself; from here on its memory is not said to be the model's."""
+    """Import a module that only the agent needs, and subtract its memory from what is reported from now on."""
     if name in sys.modules:
         return
     before = memory_kib()
@@ -45,12 +44,12 @@ def import_uncounted(name: str) -> None:
 
 
 def governors() -> list[str]:
-    """The CPU frequency governors in use; empty where the kernel offers none (a virtual machine)."""
+    """List the CPU frequency governors in use; empty where the kernel offers none (a virtual machine)."""
     return sorted({read_text(path) for path in glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")})
 
 
 def state() -> dict[str, Any]:
-    """What makes a measurement valid or not. Compare two of them: one from before, one from after."""
+    """Read what tells whether a measurement is valid; the states before and after it are to be compared."""
     return {
         "boot": boot_id(),
         "governor": governors(),
@@ -69,7 +68,10 @@ def _numbers(pattern: str) -> list[int]:
 
 
 def _throttled_bits() -> int | None:
-    """Raspberry Pi firmware's get_throttled: bits 0-3 hold now, 16-19 have held since boot; None on other boards."""
+    """Return get_throttled of the Raspberry Pi's firmware; None on other boards.
+
+    Bits 0 to 3 are set while a condition lasts, bits 16 to 19 once it has occurred since boot.
+    """
     text = read_text("/sys/devices/platform/soc/soc:firmware/get_throttled")
     if not text and read_text("/proc/device-tree/model").startswith("Raspberry Pi"):
         try:

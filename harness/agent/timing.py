@@ -15,7 +15,7 @@ from .facts import read_text
 from .frames import Array
 
 Run = Callable[[Any], Any]
-# Prepared inputs for the next inferences, at most so many (see ring); what this takes is not timed.
+# Returns prepared inputs for the next inferences, at most so many (see ring); its own duration is not timed.
 Renew = Callable[[int], Sequence[Any]]
 
 # A warm-up block lasts about this long, so that its median means something for fast models too …
@@ -28,10 +28,10 @@ IMPROVEMENT = 0.97
 
 
 def timed_loop(run: Run, renew: Renew, samples: int, budget_ns: int) -> Array:
-    """Durations in nanoseconds, int64[at most samples]: fewer when the budget is used up, but never none.
+    """Time inferences one by one; return int64[n] nanoseconds, 1 ≤ n ≤ samples, fewer when the budget is used up.
 
-    Each prepared input is run once; between those of two calls of ``renew`` no clock runs, but the budget's does.
-    Garbage is collected before, not during: the collector's pauses are Python's, not the model's.
+    Each prepared input is run once. ``renew`` is not timed, but counts towards the budget. Garbage is collected before
+    and not during the loop: the collector's pauses are Python's, not the model's.
     """
     clock = time.perf_counter_ns
     durations = np.empty(samples, dtype=np.int64)
@@ -58,14 +58,14 @@ def warm_up(run: Run, renew: Renew, budget_ns: int) -> dict[str, Any]:
     """Run until blocks stop getting faster, or the budget is used up.
 
     Returns:
-        "iterations"; "elapsed_ns"; "settled", whether they stopped getting faster; "median_ns", the last block's.
+        "iterations"; "elapsed_ns"; "settled", whether blocks stopped getting faster; "median_ns", of the last block.
     """
     start = time.perf_counter_ns()
     low, high = BLOCK_COUNTS
     median = float(timed_loop(run, renew, 1, 0)[0])
     best, still, iterations = float("inf"), 0, 1
     while still < STILL_BLOCKS and (left := start + budget_ns - time.perf_counter_ns()) > 0:
-        size = min(max(int(BLOCK_NS / max(median, 1)), low), high)  # the first calls compile: they say little
+        size = min(max(int(BLOCK_NS / max(median, 1)), low), high)  # the first calls compile, and tell little
         block = timed_loop(run, renew, size, left)
         iterations += len(block)
         median = statistics.median(block.tolist())
@@ -80,9 +80,9 @@ def warm_up(run: Run, renew: Renew, budget_ns: int) -> dict[str, Any]:
 
 
 def of_one(durations: Sequence[float], count: int) -> float:
-    """What a step takes in one of ``count`` runs: the medians of its first call in each, its second, … added up.
+    """Estimate what a step takes in one of count runs: the medians of its first calls, its second calls, …, added up.
 
-    A median passes over what disturbed one of them; where runs differ in their calls there is only the mean.
+    A median ignores what disturbed single calls; where runs differ in how often they call, the mean is all there is.
     """
     calls, odd = divmod(len(durations), count)
     if odd:
@@ -91,7 +91,7 @@ def of_one(durations: Sequence[float], count: int) -> float:
 
 
 def since_process_start_ns() -> int:
-    """Nanoseconds since this process was started, by the kernel's count (resolution: a clock tick, mostly 10 ms).
+    """Return the nanoseconds since the kernel started this process (resolution: a clock tick, mostly 10 ms).
 
     The start is field 22 of /proc/self/stat, in ticks since boot (proc(5)); CLOCK_BOOTTIME counts from the same
     instant.

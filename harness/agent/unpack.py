@@ -1,19 +1,18 @@
 """Unpacking a runtime on the device: wheels and byte code, which are zip archives, into one folder for ``sys.path``.
 
-The device has neither pip nor network. Of what an installer does, a running model needs only the files in their
-places: a wheel's members go where they are named, with those of ``NAME-VERSION.data/purelib`` and ``…/platlib`` at the
-top. Left out:
+The device has neither pip nor network, and a running model needs nothing of an installer but the files in their
+places: a wheel's members go where they are named, those of ``NAME-VERSION.data/purelib`` and ``…/platlib`` at the top.
+Left out:
 
 - ``NAME-VERSION.data/scripts``, ``headers`` and ``data``: programs, C headers and files for an environment's prefix,
   none of which an import reaches. No entry points are written, no RECORD is brought up to date.
-- ``torch/include`` (36 MB of C++ headers in torch 2.9), static archives (``.a``) and import libraries (``.lib``): a
-  compiler's and a linker's food. ``share/cmake`` and test folders stay, for they are small, and packages import their
+- ``torch/include`` (36 MB of C++ headers in torch 2.9), static archives (``.a``) and import libraries (``.lib``): only
+  compilers and linkers need them. ``share/cmake`` and test folders stay, for they are small, and packages import their
   own ``testing`` modules; so does ``torch/bin``, for torch looks for a program in it when it is imported.
+- Byte code in a wheel (``.pyc``, ``.pyo``): Python would run it without looking at its source. The host compiles byte
+  code from the wheel's own sources and sends it as a separate archive.
 
-- Byte code in a wheel (``.pyc``, ``.pyo``): it would be run without a look at its source. What is run is compiled on
-  the host from the wheel's own sources, and comes as an archive of its own.
-
-An archive is looked at whole before anything of it is written: see ``members``.
+A whole archive is checked before any of it is written: see ``members``.
 
 Standard library only, Python ≥ 3.9; the host uses ``installed_path`` and ``members`` too.
 """
@@ -33,7 +32,7 @@ DATA_FOLDER = re.compile(r"[^/]+-[^/]+\.data")
 LEFT_OUT_FOLDERS = ("torch/include/",)
 LEFT_OUT_ENDINGS = (".a", ".lib")
 BYTECODE_ENDINGS = (".pyc", ".pyo")
-# What tells a wheel from an archive that was made here.
+# The file by which a wheel differs from an archive that was made here.
 WHEEL_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
 # Ten times what the largest wheels hold (CUDA's libraries for torch: 2 GB; torch: 13,000 files).
 MOST_BYTES, MOST_MEMBERS = 20 << 30, 200_000
@@ -42,7 +41,7 @@ ENCRYPTED = 0x1
 
 
 def installed_path(member: str) -> Optional[str]:  # noqa: UP045  # Python 3.9
-    """Where a member of a wheel, or of an archive of byte code, belongs in the folder; None where it is left out.
+    """Return where a member of a wheel or of an archive of byte code is unpacked to; None where it is left out.
 
     Raises:
         ValueError: the path leaves the folder, or is none that a wheel has.
@@ -64,6 +63,7 @@ def members(archive: zipfile.ZipFile, name: str) -> list[tuple[zipfile.ZipInfo, 
     """Return the files of an archive that are unpacked, each with its path in the folder.
 
     Args:
+        archive: a wheel, or an archive of byte code.
         name: the archive's, for messages.
 
     Raises:
@@ -108,10 +108,10 @@ def _above(path: str) -> Iterator[str]:
 
 
 def unpack(archives: list[str], folder: str) -> dict[str, str]:
-    """Unpack archives into a folder, which nobody else writes to meanwhile; return path -> SHA-256 of what is there.
+    """Unpack archives into a folder, which nobody else writes to meanwhile; return path -> SHA-256 of its files.
 
-    A later archive replaces what an earlier one has written, so that each wheel's byte code comes right behind it: byte
-    code is used without a look at its source. No member is held in memory whole.
+    A later archive replaces files of an earlier one, so that each wheel's byte code must follow right behind it: Python
+    uses byte code without looking at its source. No member is held in memory whole.
 
     Raises:
         ValueError: an archive must not be unpacked, see ``members``; the earlier ones have been written.
@@ -131,7 +131,7 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: str, *, exec
     os.makedirs(os.path.dirname(target), exist_ok=True)
     digest = hashlib.sha256()
     with archive.open(info) as source, open(target, "wb") as file:
-        while chunk := source.read(CHUNK_BYTES):  # and the checksum is verified at its end
+        while chunk := source.read(CHUNK_BYTES):  # zipfile verifies the checksum at the end
             digest.update(chunk)
             file.write(chunk)
         os.fchmod(file.fileno(), 0o700 if executable else 0o600)  # a store is its user's alone

@@ -1,4 +1,4 @@
-"""The wire format between host and device, version 1: what stands around the tensors. Standard library only.
+"""The wire format between host and device, version 1: all of it but the tensors. Standard library only.
 
 A frame, all numbers little-endian:
 
@@ -13,8 +13,8 @@ A frame, all numbers little-endian:
 
 Nothing in a frame is code: no pickle, no torch.load.
 
-How much of a frame is read is the reader's to say (Limits), and no byte of what is too large is: a host takes from a
-device no more than it has asked for (issue 17), a device from its host whatever that has to send.
+The reader limits how much of a frame it reads (Limits), and reads no byte of one that is too large: a host takes no
+more from a device than it has asked for (issue 17), a device takes whatever its host sends.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-MAGIC = b"\x89HIL"  # the first byte is no text: a greeting never looks like a frame
+MAGIC = b"\x89HIL"  # the first byte is not text: a greeting never looks like a frame
 VERSION = 1
 PREAMBLE = struct.Struct("<4sHHIQ")
 MAX_HEADER = 1 << 26
 MAX_PAYLOAD = 1 << 36
 MAX_NESTED = 32
 MAX_TENSORS = 1 << 20
-# What no device of ours comes near: a header of thousands of tensors, or operators, has 200 KB.
+# Far more than any device sends: a header of thousands of tensors, or of operators, has 200 KB.
 MAX_HEADER_OF_DEVICE = 1 << 22
 
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
-# Made once: json.dumps makes an encoder at every call that asks for other separators than its own.
+# Made once: json.dumps makes an encoder at every call with other separators than its defaults.
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Buffer = Any  # bytes, bytearray or memoryview: what os.write and numpy.frombuffer take
@@ -52,7 +52,7 @@ class FrameError(ValueError):
 
 @dataclass(frozen=True)
 class Head:
-    """What stands before a payload: the header, the payload's size, and the bytes that were skipped before it all."""
+    """What precedes a payload: the header, the payload's size, and the bytes that were skipped before the frame."""
 
     header: dict[str, Any]
     payload_size: int
@@ -60,7 +60,7 @@ class Head:
 
 
 class Limits(NamedTuple):
-    """What is read of a frame at most.
+    """How much of a frame is read at most.
 
     Attributes:
         header, payload: bytes.
@@ -78,7 +78,7 @@ OF_HOST = Limits()
 
 
 def pack_head(header: dict[str, Any], payload_size: int = 0) -> bytes:
-    """Preamble and header; a payload of so many bytes has to follow."""
+    """Encode preamble and header; a payload of payload_size bytes has to follow."""
     text = _to_json(header).encode()
     return PREAMBLE.pack(MAGIC, VERSION, 0, len(text), payload_size) + text
 
@@ -87,10 +87,9 @@ def read_head(read: Callable[[int], Buffer], *, skip: int = 0, limits: Limits = 
     """Read preamble and header; the payload is the caller's to read.
 
     Args:
-        read: returns exactly so many bytes, or raises.
-        skip: how many bytes of something else may stand before the magic (a chatty login shell, before the first
-            frame).
-        limits: what is larger is not read.
+        read: returns exactly as many bytes as it is asked for, or raises.
+        skip: how many other bytes may precede the magic (a chatty login shell's, before the first frame).
+        limits: a larger frame is not read.
 
     Raises:
         FrameError: these bytes are not a frame, or not of our version, or one that is too large.
@@ -108,7 +107,7 @@ def read_head(read: Callable[[int], Buffer], *, skip: int = 0, limits: Limits = 
 
 
 def _header(text: bytes, limits: Limits) -> dict[str, Any]:
-    if _is_nested_deeper(text, MAX_NESTED):  # looked at before a parser that calls itself meets it
+    if _is_nested_deeper(text, MAX_NESTED):  # checked before a recursive parser gets it
         raise FrameError(f"wanted a header in JSON, nested at most {MAX_NESTED} deep; found {text[:80]!r}")
     try:
         header = (_strict_json if limits.strict else json.loads)(text.decode())
@@ -128,9 +127,9 @@ _strict_json = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 def _is_nested_deeper(text: bytes, most: int) -> bool:
-    """Whether JSON is nested deeper, or its brackets do not fit each other: one replacement takes the innermost away.
+    """Whether JSON is nested deeper than most, or its brackets do not match; each replacement removes the innermost.
 
-    The first looks take brackets in texts for others, and are enough where they find few.
+    The first checks also count the brackets inside strings, and suffice where there are few.
     """
     if text.count(b"[") + text.count(b"{") <= most:
         return False

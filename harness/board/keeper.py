@@ -9,6 +9,7 @@ import json
 import shlex
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,8 @@ SHARED = ("__init__", "facts", "join", "orphans", "private", "resident", "teleme
 START_S = 60.0
 # The keeper shows every 2 seconds that it is at work; a board that swaps may need longer. Beyond this it is gone.
 SILENCE_S = 20.0
+# What it is started with, where that is not its default; see harness.agent.keeper.serve.main.
+ARGUMENTS: Mapping[str, float] = {}
 PING_S = 3.0
 NO_PYTHON = 127
 # Variables of a robot's .bashrc that keep Python from starting, or warn, ask, and leave out asserts and docstrings.
@@ -119,9 +122,9 @@ def removed(name: str, *, found: str, where: str) -> DeviceError:
 
 
 def packed_sources() -> bytes:
-    """The sources, as boot reads them."""
-    packed = json.dumps(sources()).encode()
-    return b"%8d" % len(packed) + packed
+    """Pack the sources and the arguments of harness.agent.keeper.serve.main, as boot reads them."""
+    packed = (json.dumps(document).encode() for document in (sources(), ARGUMENTS))
+    return b"".join(b"%8d" % len(document) + document for document in packed)
 
 
 class Keeper:
@@ -156,7 +159,7 @@ class Keeper:
         parse(answers.Hello, hello, to="start", where=self.link.where)
 
     def request(self, answer: type[A], *, silence_s: float | None = None, more_s: float = 0.0, **arguments: Any) -> A:
-        """Ask for an operation; see harness.agent.keeper.serve.
+        """Ask for an operation; see harness.agent.keeper.operations.
 
         Args:
             answer: what it answers, which names the operation.

@@ -186,7 +186,7 @@ def make_home(place: str, bundles: Sequence[Bundle], folder: Path) -> Path:
     here, place = (bundles, place) if place.startswith("~/") else ((), STORE)
     with tempfile.TemporaryDirectory(prefix="home-", dir=folder) as work:
         root = Path(work) / "home"
-        store = Store(str(root / place.removeprefix("~/")))
+        store = Store.open(str(root / place.removeprefix("~/")))
         for entry in (entry for bundle in here for entry in bundle.entries):
             if entry.name not in store.entries():
                 for sha256, (path, _) in entry.sources.items():

@@ -27,7 +27,7 @@ class Snapshot:
     def of(cls, folders: Iterable[Path]) -> Snapshot:
         """Begin to hash what was not hashed today, in the background."""
         found = tuple(folders)
-        return cls(found, BackgroundCheck(found))
+        return cls(found, BackgroundCheck.start(found))
 
     def damage(self, *, again: bool) -> dict[str, str]:
         """Say what is damaged, STORE/NAME -> what is wrong; it waits for what goes on in the background.

@@ -1,4 +1,4 @@
-"""This machine: the user's cache and its bounds, Debian's tools, progress on the terminal, how programs end.
+"""The host: the user's cache and its bounds, Debian's tools, progress on the terminal, how programs end.
 
 cache      the cache folder; an entry gets into it whole or not at all
 bounded    what goes when the cache is full, and what stays because a run uses it

@@ -1,18 +1,24 @@
-"""The host's caches are bounded: the least recently used entry leaves first, and none that a run still uses.
+"""The host's caches are bounded: the least recently used entry is evicted first, and none that a run still uses.
 
-An entry is a folder directly below one of ``STORES`` in the cache folder; its modification time says when it was last
-used. Whoever uses one has a shared lock (flock) on the folder itself, which the kernel takes back when the process
-ends, however it ends. Who evicts wants the exclusive lock: an entry for which there is none stays. A file system
-without locks on folders (NFS) has no exclusive one: there nothing is ever evicted.
+A store is a folder of entries somewhere in the cache folder, and an entry is a folder directly in it; the entry's
+modification time says when it was last used. Whoever uses an entry holds a shared lock (flock) on the folder itself,
+which the kernel releases when the process ends, however it ends. Eviction needs the exclusive lock, and skips an entry
+whose lock it does not get. On a file system without locks on folders (NFS) nothing is ever evicted.
 
     STORE/.lock         held while entries change hands: one run at a time evicts, or replaces a damaged entry
-    STORE/.evicted-…    an entry that is being removed, or that a run that was killed was removing
+    STORE/.evicted-…    an entry that is being removed, or that a killed run was removing
+    .bounded/STORE      in the cache folder, an empty file: the store is bounded ("/" in its name is written "%2F")
+
+No list of stores is kept in the code: a store is bounded from the first ``hold`` of one of its entries on, and nothing
+may be read from an entry that is not held. All stores share one limit. The store of the link ``local`` is bounded by
+the device's side, as any device's is.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import math
 import os
 import shutil
@@ -24,22 +30,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote, unquote
 
 from ..agent.private import NotOurs, check_entry
 from ..errors import InputError
 from .cache import cache_folder, make_private, storage_errors
 
-# They share one limit. The link local's store bounds itself, as any device's does.
-STORES = (
-    "exports",
-    "wheels/files",
-    "bytecode/files",
-    "libraries/files",
-    "packages",
-    "runners/files",
-    "images",
-    "states",
-)
+REGISTRY = ".bounded"
 VARIABLE = "HILGATE_CACHE_GIB"
 GIB = 1 << 30
 DEFAULT_BYTES = 20 * GIB
@@ -53,10 +50,10 @@ _HELD: dict[tuple[int, int], int] = {}
 
 
 def hold(folder: Path) -> bool:
-    """Mark an entry as used now, and as in use until this process ends; False where it is not there (any more).
+    """Pin a cache entry for the life of this process; return False where it does not exist (any more).
 
-    Hold first, read then: what is held stays. A folder that is held before it is renamed to its place is never without
-    a holder there. Holding twice is harmless.
+    The pin is a shared flock that eviction respects; the entry also counts as used now. Pin first, read then. Pin a new
+    entry *before* renaming it into place, so that no other process can evict it in between. Pinning twice is harmless.
 
     Raises:
         StorageError: the entry is there and may not be opened, or another user has put it there.
@@ -72,18 +69,44 @@ def hold(folder: Path) -> bool:
         except NotOurs:
             os.close(descriptor)
             raise
-    with suppress(OSError):  # no locks here: then nobody can evict either
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # an evictor has its own for no longer than a rename takes
+    with suppress(OSError):  # a file system without locks: then nobody can evict either
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # eviction holds its exclusive lock no longer than a rename takes
     with suppress(OSError):  # a cache that may only be read
         os.utime(descriptor)
     there = _is_at(status, folder)
     if not there or _HELD.setdefault((status.st_dev, status.st_ino), descriptor) != descriptor:
         os.close(descriptor)
+    if there:
+        register(folder.parent)
     return there
 
 
+@functools.lru_cache(maxsize=64)
+def register(store: Path) -> None:
+    """Bound a store of the cache from now on: let ``prune_caches`` count and evict its entries.
+
+    A folder elsewhere is left alone, and so is the cache folder itself.
+    """
+    cache = cache_folder()
+    if cache not in store.parents:
+        return
+    with suppress(OSError):  # a cache that may only be read: then nothing can be evicted either
+        make_private(cache / REGISTRY)
+        os.close(_open_lock(cache / REGISTRY / quote(str(store.relative_to(cache)), safe="")))
+
+
+def registered_stores() -> list[Path]:
+    """Return the folders of all bounded stores, whether they are there or not."""
+    cache = cache_folder()
+    try:
+        names = sorted(unquote(mark.name) for mark in (cache / REGISTRY).iterdir())
+    except OSError:
+        return []
+    return [cache / name for name in names if ".." not in Path(name).parts]
+
+
 def _is_at(status: os.stat_result, folder: Path) -> bool:
-    """Whether what was opened is still what the name means."""
+    """Whether a path still names the file that was opened."""
     try:
         return os.path.samestat(status, folder.stat())
     except (FileNotFoundError, NotADirectoryError):
@@ -92,14 +115,14 @@ def _is_at(status: os.stat_result, folder: Path) -> bool:
 
 @contextmanager
 def locked(store: Path) -> Iterator[None]:
-    """One run at a time takes entries of a store away: none may take another's new one for what it has just seen."""
+    """Lock a store while entries are removed or replaced, so that no run removes another run's new entry by mistake."""
     with os.fdopen(_open_lock(store / ".lock"), "wb") as file:
         _flock(file)
         yield
 
 
 def _flock(file: IO[bytes]) -> None:
-    """Wait for a lock; a file system without locks (some network file systems) has none to wait for."""
+    """Wait for an exclusive lock; go on without it on a file system that has none (some network file systems)."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
@@ -113,7 +136,7 @@ def _open_lock(path: Path) -> int:
 
 @contextmanager
 def making(final: Path) -> Iterator[None]:
-    """One run at a time makes an entry that takes long; who has waited looks again whether it is there."""
+    """Lock the making of an entry that takes long; a caller that had to wait should look again whether it exists."""
     with storage_errors(final.parent):
         make_private(final.parent)
         descriptor = _open_lock(final.parent / f".{final.name[:16]}.lock")
@@ -123,22 +146,22 @@ def making(final: Path) -> Iterator[None]:
 
 
 def prune_caches() -> list[Path]:
-    """Prune what this host caches, all stores under one limit; returns what was removed.
+    """Evict what is too much in this host's bounded stores, all under one limit; return the entries removed.
 
     Raises:
         InputError: $HILGATE_CACHE_GIB is no limit.
     """
-    return prune([cache_folder() / name for name in STORES], cache_limit_bytes())
+    return prune(registered_stores(), cache_limit_bytes())
 
 
 def prune(stores: Path | Iterable[Path], keep_bytes: int) -> list[Path]:
-    """Remove entries, the least recently used first, until no more than so many bytes are left.
+    """Evict entries, the least recently used first, until no more than keep_bytes are left.
 
-    What somebody holds stays, if need be above the limit; hidden folders are no entries. Several runs may prune at
-    once. A store that cannot be changed is left as it is: that is no reason for a run to fail.
+    Pinned entries stay, if need be above the limit; hidden folders are no entries. Several runs may prune at once. A
+    store that cannot be changed is left as it is: that is no reason for a run to fail.
 
     Returns:
-        The entries that were removed, by the names that they had.
+        The paths that the evicted entries had.
     """
     places = [place for place in ([stores] if isinstance(stores, Path) else sorted(stores)) if place.is_dir()]
     removed: list[Path] = []
@@ -159,7 +182,7 @@ class _Entry:
 
 
 def _entries(places: Iterable[Path]) -> list[_Entry]:
-    """All entries, the least recently used first."""
+    """List all entries, the least recently used first."""
     found = []
     for folder in (folder for place in places for folder in place.iterdir()):
         with suppress(FileNotFoundError):
@@ -169,13 +192,13 @@ def _entries(places: Iterable[Path]) -> list[_Entry]:
 
 
 def _files(folder: Path) -> dict[tuple[int, int], int]:
-    """(device, inode) to bytes: a file of several names is one."""
+    """Map the (device, inode) of a folder's files to their bytes; a file of several names counts once."""
     found = {}
     for home, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # vanished meanwhile
                 status = Path(home, name).lstat()
-                # A file with holes takes less than it is long.
+                # A file with holes takes less space than its length.
                 found[status.st_dev, status.st_ino] = min(status.st_size, status.st_blocks * BLOCK)
     return found
 
@@ -195,7 +218,7 @@ def _evict_beyond(keep_bytes: int, entries: list[_Entry]) -> list[Path]:
 
 
 def evict(folder: Path) -> bool:
-    """Take an entry away unless somebody holds it: whole, by a rename, so that no reader ever meets half of it."""
+    """Evict an entry unless it is pinned; return whether it was. A rename, so that no reader ever sees half of it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
@@ -211,7 +234,7 @@ def evict(folder: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Take an entry away that is of no use, also from under those who hold it: what they have open stays theirs."""
+    """Remove a useless entry, even if it is pinned: files that are open or mapped stay usable."""
     away = folder.with_name(f"{EVICTED}{uuid.uuid4().hex}")
     with storage_errors(folder), suppress(FileNotFoundError):
         folder.rename(away)
@@ -219,7 +242,7 @@ def discard(folder: Path) -> None:
 
 
 def _remove_leftovers(store: Path) -> None:
-    """Remove what was evicted, by this run or by one that was killed, and what was never finished."""
+    """Remove what this run or a killed one has evicted, and entries that were never finished."""
     oldest = time.time() - LEFTOVER_AGE_S
     for folder in store.glob(".*"):
         with suppress(OSError):
@@ -229,12 +252,14 @@ def _remove_leftovers(store: Path) -> None:
 
 
 def taken_bytes(folder: Path) -> int:
-    """What an entry takes on the disk."""
+    """Return how many bytes an entry takes on the disk."""
     return sum(_files(folder).values())
 
 
 def cache_limit_bytes() -> int:
-    """What ``STORES`` may take together: $HILGATE_CACHE_GIB; else 20 GiB, or half of what there is, if that is less.
+    """Return how many bytes the bounded stores may take together.
+
+    That is $HILGATE_CACHE_GIB; without it 20 GiB, or half of what is free or taken by them, whichever is less.
 
     Raises:
         InputError: $HILGATE_CACHE_GIB is no limit.
@@ -246,12 +271,12 @@ def cache_limit_bytes() -> int:
     free = shutil.disk_usage(there).free
     if free >= 2 * DEFAULT_BYTES:
         return DEFAULT_BYTES  # whatever we use: no need to look
-    used = {file: size for name in STORES for file, size in _files(cache / name).items()}
+    used = {file: size for store in registered_stores() for file, size in _files(store).items()}
     return min(DEFAULT_BYTES, (free + sum(used.values())) // 2)
 
 
 def asked_limit_bytes() -> int | None:
-    """What $HILGATE_CACHE_GIB says; None where it is not set.
+    """Return the limit that $HILGATE_CACHE_GIB sets, in bytes; None where it is not set.
 
     Raises:
         InputError: it is no limit.

@@ -1,15 +1,14 @@
-"""The user's cache folder, and how an entry gets into it: whole or not at all.
+"""The user's cache folder, and how an entry gets into it: complete or not at all.
 
-Other users of the host are kept out (issue 17, point 6): the cache is for its owner's eyes only, and refused where
-another user owns it or may write to it; a temporary name cannot be foreseen, and nothing is written through a link. It
-is the way to the cache that is looked at, once in a process, and each entry's folder when it is used: not every file.
+Other users of the host are kept out (issue 17, point 6): the cache is readable by its owner only, and refused where
+another user owns it or may write to it; temporary names cannot be predicted, and nothing is written through a link. The
+path to the cache is checked once in a process, and each entry's folder when it is used; not every file is.
 """
 
 from __future__ import annotations
 
 import errno
 import functools
-import hashlib
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..agent import private
+from ..agent.keeper.folders import hash_file
 from ..errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -35,7 +35,9 @@ UNWRITABLE = FULL | {
 
 
 def cache_folder() -> Path:
-    """``$HILGATE_CACHE``, else ``$XDG_CACHE_HOME/hilgate``, else ``~/.cache/hilgate``; it need not be there.
+    """Return the cache folder, which need not exist.
+
+    It is ``$HILGATE_CACHE``, else ``$XDG_CACHE_HOME/hilgate``, else ``~/.cache/hilgate``.
 
     Raises:
         StorageError: another user owns it or may write to it, or to a folder above it.
@@ -52,7 +54,7 @@ def _check(folder: str) -> None:
         private.check_folder(folder)
     except private.NotOurs:
         raise
-    except OSError:  # a file, or below one, or out of reach: said by who wants to write there
+    except OSError:  # a file, or below one, or out of reach: reported when something is to be written there
         return
 
 
@@ -65,7 +67,7 @@ def _named_folder() -> Path:
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Turn what the operating system says about a folder that cannot be written into a StorageError."""
+    """Turn the operating system's errors about a folder that cannot be written into StorageErrors."""
     try:
         yield
     except private.NotOurs as error:
@@ -90,7 +92,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 
 def _whose(folder: Path) -> tuple[str, str]:
-    """Say what a folder is for, and how it is moved elsewhere: whoever reads it need not know ours (issue 16)."""
+    """Say what a folder is for, and how to choose another, for a reader who does not know our folders (issue 16)."""
     cache, temporary = cache_folder(), Path(tempfile.gettempdir())
     if folder.absolute().is_relative_to(cache):
         return f"hilgate's cache, {cache}", "HILGATE_CACHE=DIR in the environment"
@@ -101,10 +103,10 @@ def _whose(folder: Path) -> tuple[str, str]:
 
 @contextmanager
 def new_entry(final: Path) -> Iterator[Path]:
-    """A fresh folder to fill; renamed to ``final`` when the block ends well, removed when it does not.
+    """Yield a new folder to fill; rename it to ``final`` when the block succeeds, remove it otherwise.
 
-    Two runs may fill the same entry at once: entries are named by content, so whoever comes second finds what it would
-    have written.
+    Two runs may fill the same entry at once: entries are named by content, so the second one's folder is dropped for an
+    equal one.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
@@ -129,7 +131,7 @@ def _publish(work: Path, final: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder of the cache, and those above it, for our eyes only; it may be a link of the user's own.
+    """Make a folder of the cache, and those above it, readable by us only; it may be a link of the user's own.
 
     Raises:
         NotOurs: another user owns it or may write to it, or to one above it.
@@ -140,12 +142,12 @@ def make_private(folder: Path) -> None:
 
 
 def forbid_writing_by_others() -> Callable[[], None]:
-    """Let nothing that this process makes from now on be writable by others, whatever umask it was started with.
+    """Make all files that this process creates from now on unwritable by others, whatever its umask was.
 
     Returns:
-        What gives it back the umask that it had.
+        A function that restores the umask.
     """
-    umask = os.umask(0o077)  # for an instant, and never too wide
+    umask = os.umask(0o077)  # reading it means setting it; for an instant it is too narrow rather than too wide
     os.umask(umask | 0o022)
 
     def give_back() -> None:
@@ -155,19 +157,21 @@ def forbid_writing_by_others() -> Callable[[], None]:
 
 
 def make_readable(folder: Path) -> None:
-    """Make a folder of the user's own, and those above it: others may read it if he likes, and never write to it."""
+    """Make a folder of the user's, and those above it; others may read it if the umask allows, but never write."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):
         one.mkdir(mode=0o755, exist_ok=True)
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that a reader, or a run that is killed, never sees half of it.
+    """Write a file so that a reader never sees half of it, nor a killed run leaves half of it.
 
-    Not through a link that somebody has put in its place, nor that of the name that it has until it is whole.
+    No link is followed, neither at its path nor at the temporary name that it has until it is complete.
 
     Args:
-        mode: what others may do with it, if the umask lets them; 0600 in the cache.
+        path: the file's.
+        content: text is written as UTF-8.
+        mode: the permissions, reduced by the umask; 0600 in the cache.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
@@ -190,7 +194,7 @@ def _new_beside(path: Path, mode: int) -> tuple[Path, int]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file where the file system allows it, a copy elsewhere."""
+    """Hard-link a file where the file system allows it, copy it elsewhere."""
     try:
         os.link(source, target)
     except OSError:
@@ -198,7 +202,14 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(file, copy)
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_sha256(path: Path, *, from_disk: bool = False) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal; see hash_file, which host and device share.
+
+    Args:
+        path: the file's.
+        from_disk: drop what the kernel caches of it first, as far as no process has it mapped.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    return str(hash_file(str(path), from_disk=from_disk)[0].hexdigest())

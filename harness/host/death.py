@@ -1,4 +1,4 @@
-"""How a program on a device ended, in words."""
+"""How a program on a device ended, in words, and why."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Death:
-    """Why a program ended that should not have; ``hint`` is what to do, "" where nothing is known."""
+    """Why a program ended unexpectedly; ``hint`` is what to do about it, "" where nothing is known."""
 
     found: str
     hint: str = ""
 
 
 def describe_status(status: int | None) -> str:
-    """An exit status in words; a signal by its name, with what it mostly means."""
+    """Describe an exit status; name a signal, with what it usually means.
+
+    Args:
+        status: the exit status, a signal's number negated, or None where the connection ended first.
+    """
     if status is None:
         return "the connection ended"
     if status >= 0:

@@ -1,4 +1,4 @@
-"""Debian's packages, from where this machine's own apt has them: only unpacked, never installed."""
+"""Where this machine's apt gets Debian's packages, for fetching some of them, which are unpacked, never installed."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ MIRROR = "HILGATE_DEBIAN_MIRROR"
 
 
 def apt_options() -> str:
-    """How this machine's apt reaches its mirrors: proxies, certificates, retries."""
+    """Return the options by which this machine's apt reaches its mirrors: proxies, certificates, retries."""
     dumped = _said(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
     wanted = r"^Acquire::(?:https?::(?!Pipeline)|Retries|ForceIPv[46]|socks::)\S* \"[^\"]+\";$"
     return "".join(f"{line}\n" for line in dumped.splitlines() if re.match(wanted, line))
 
 
 def debian_sources(suite: str) -> list[str]:
-    """Where this machine's apt has Debian's packages from, as lines of sources.list for another suite.
+    """Return the mirrors of Debian that this machine's apt uses, as lines of sources.list for another suite.
 
-    None on a machine whose apt knows no Debian: mmdebstrap then takes Debian's own.
+    The list is empty where apt knows no Debian: mmdebstrap then uses Debian's own mirror.
     """
     signed = f"[signed-by={KEYRING}] "
     if named := os.environ.get(MIRROR):
         return [f"deb {signed}{named} {suite} main"]
     archives = _listed_archives() or _named_archives()
     lines = [f"deb {signed}{uri} {suite}{suffix} main" for uri, suffix in archives]
-    # A machine of another release may name the one under "stable" only, and its security archive by name.
+    # A machine of another release may name the main archive "stable" only, and its security archive by the codename.
     return list(dict.fromkeys(lines)) if any(f" {suite} main" in line for line in lines) else []
 
 
 def _listed_archives() -> list[tuple[str, str]]:
-    """The address of each of Debian's archives that apt has lists of, with "" or "-security"."""
+    """Return (address, "" or "-security") of each of Debian's archives that apt has package lists of."""
     found = []
     for origin, codename, release, uri in _targets("ORIGIN", "CODENAME", "RELEASE", "REPO_URI"):
         suffix = release.removeprefix(codename.split("-")[0])
@@ -45,9 +45,9 @@ def _listed_archives() -> list[tuple[str, str]]:
 
 
 def _named_archives() -> list[tuple[str, str]]:
-    """The same of a Debian whose lists are empty, as in a bare image of it (issue 16): by their names.
+    """Return the same for a Debian without package lists, as in a bare image (issue 16): guessed by the addresses.
 
-    A wrong guess does no harm: whatever is fetched is verified by Debian's own keys.
+    A wrong guess does no harm: whatever is fetched is verified with Debian's own keys.
     """
     try:
         system = platform.freedesktop_os_release()
@@ -64,7 +64,7 @@ def _named_archives() -> list[tuple[str, str]]:
 
 
 def _targets(*fields: str, options: Sequence[str] = ()) -> Iterator[list[str]]:
-    """What apt would fetch lists of: the values of these fields, for each."""
+    """Yield the values of these fields for each package list that apt would fetch."""
     template = "|".join(f"$({field})" for field in fields)
     for line in _said(["apt-get", "indextargets", *options, "--format", template]).splitlines():
         if len(values := line.split("|")) == len(fields):

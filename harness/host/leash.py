@@ -1,9 +1,9 @@
-"""The process between us and a program that starts others (a build, pip): where we go, however we go, all of them go.
+"""A parent for a program that starts others (a build, pip): when our process ends, however it ends, all of them do.
 
     python leash.py PID COMMAND…
 
-PID is ours. It leads a session of its own, so that one signal to its group ends all (issue 17). Run as a file: standard
-library only.
+PID is that of our process. The parent leads a session of its own, so that one signal to its group ends all (issue 17).
+It is run as a file, and imports the standard library only.
 """
 
 import os
@@ -15,19 +15,19 @@ from collections.abc import Sequence
 
 
 def leashed(command: Sequence[str]) -> list[str]:
-    """A command that runs another, to be started in a session of its own: ``start_new_session=True``."""
+    """Return a command that runs another on a leash; start it with ``start_new_session=True``."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
 def end_session(process: "subprocess.Popen[str]") -> None:
-    """End a leashed program that may still run, with all that it has started."""
+    """End a leashed program, if it still runs, with all that it has started."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Run it to its end, or to ours; ends as it has ended."""
+    """Run a command until it ends, or until the parent process does; end with its exit status or signal."""
     run = os.pidfd_open(parent)
     if os.getppid() != parent:
         return

@@ -1,17 +1,15 @@
 """Folders of the host's cache whose files are hashed again, once a day or where something went wrong (issue 17).
 
-    FOLDER/.hashes      {PATH: SHA-256} of every file below it, noted when the folder was made
-    FOLDER/.verified    the day on which they were last found to be so
+    FOLDER/.hashes      {PATH: SHA-256} of every file in it, noted when the folder was made
+    FOLDER/.verified    the day of the last successful verification
 
-For what is too large to be hashed before each use: saved states, images, sysroots. Exports, wheels and archives are
-hashed whenever they are given out.
+They are those that are too large to be hashed before each use: saved states, images, sysroots. Exports, wheels and
+archives are hashed whenever they are used.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import json
 import os
 import threading
@@ -21,19 +19,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import StorageError
-from .cache import write_atomically
+from .cache import file_sha256, write_atomically
 
 HASHES, VERIFIED = ".hashes", ".verified"
-CHUNK = 1 << 20
-ZEROS = bytes(CHUNK)
-# Below everything else that runs here.
+# The lowest scheduling priority.
 LOWEST = 19
-# After an answer that is wrong, what was found whole so lately is not read again: a saved state is gigabytes.
+# After a wrong answer, a folder that was verified so recently is not read again: a saved state has gigabytes.
 LATELY_S = 3600.0
 
 
 def note_hashes(folder: Path) -> None:
-    """Hash every file below a folder, as it has just been written.
+    """Hash every file in a folder that has just been written, and note the hashes in it.
 
     Where another folder has taken its place meanwhile, nothing is noted.
     """
@@ -45,7 +41,7 @@ def note_hashes(folder: Path) -> None:
 
 
 def is_due(folder: Path) -> bool:
-    """Whether a folder was not looked at today; one without hashes is to get some."""
+    """Whether a folder exists and was not verified today; one without hashes is due to get some."""
     try:
         return (folder / VERIFIED).read_text(encoding="ascii") != today()
     except (OSError, ValueError):
@@ -53,7 +49,7 @@ def is_due(folder: Path) -> bool:
 
 
 def was_whole_lately(folder: Path) -> bool:
-    """Whether a folder was found whole within the last hour."""
+    """Whether a folder was verified within the last hour."""
     try:
         return 0 <= time.time() - (folder / VERIFIED).stat().st_mtime < LATELY_S
     except OSError:
@@ -61,9 +57,9 @@ def was_whole_lately(folder: Path) -> bool:
 
 
 def find_damage(folder: Path) -> str:
-    """Hash every file of a folder again: say which is another one, "" where none is.
+    """Hash every file of a folder again; return what is wrong with the first damaged one, "" where none is.
 
-    A folder of an earlier version, without hashes, is taken as whole.
+    A folder of an earlier version, without hashes, counts as undamaged.
     """
     try:
         hashes: dict[str, str] = json.loads((folder / HASHES).read_text(encoding="utf-8"))
@@ -84,21 +80,31 @@ def find_damage(folder: Path) -> str:
 
 
 class BackgroundCheck:
-    """Folders that are hashed in the background while they are used already, at the lowest priority.
+    """Verification of folders in the background, at the lowest priority, while they are used already.
 
-    One that has no hashes gets them: it has just been made. Nobody waits for that.
+    A folder without hashes gets them: it has just been made. Nobody waits for that.
+
+    Args:
+        known: folders with hashes.
+        new: folders without.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        due = [folder for folder in folders if is_due(folder)]
-        self._known = [folder for folder in due if (folder / HASHES).exists()]
-        self._new = [folder for folder in due if folder not in self._known]
+    def __init__(self, known: Sequence[Path], new: Sequence[Path]) -> None:
+        self._known, self._new = known, new
         self._damaged: dict[Path, str] = {}
         self._verified = threading.Event()
+
+    @classmethod
+    def start(cls, folders: Iterable[Path]) -> BackgroundCheck:
+        """Start to verify those of some folders that are due, in a thread."""
+        due = [folder for folder in folders if is_due(folder)]
+        known = [folder for folder in due if (folder / HASHES).exists()]
+        check = cls(known, [folder for folder in due if folder not in known])
         if due:
-            threading.Thread(target=self._run, name="hashing", daemon=True).start()
+            threading.Thread(target=check._run, name="hashing", daemon=True).start()
         else:
-            self._verified.set()
+            check._verified.set()
+        return check
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
@@ -108,55 +114,19 @@ class BackgroundCheck:
         finally:
             self._verified.set()
         for folder in self._new:
-            with contextlib.suppress(OSError, StorageError):  # it has made way for another one, or may only be read
+            with contextlib.suppress(OSError, StorageError):  # it was replaced by another one, or may only be read
                 note_hashes(folder)
 
     def result(self) -> dict[Path, str]:
-        """Wait until all that has hashes was looked at: folder -> what is wrong, of those that are damaged."""
+        """Wait until all folders with hashes were verified; return damaged folder -> what is wrong with it."""
         self._verified.wait()
         return self._damaged
 
 
 def damaged(folders: Sequence[Path]) -> dict[Path, str]:
-    """Hash folders again now: folder -> what is wrong, of those that are damaged."""
+    """Verify folders now; return damaged folder -> what is wrong with it."""
     found = {folder: find_damage(folder) for folder in folders}
     return {folder: wrong for folder, wrong in found.items() if wrong}
-
-
-def file_sha256(path: Path, *, from_disk: bool = False) -> str:
-    """Return a file's SHA-256. Its holes are not read: a board's memory is gigabytes of them.
-
-    Args:
-        from_disk: drop what the kernel has of it in memory first, as far as nobody has it mapped.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        if from_disk:
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        size, offset = os.fstat(file.fileno()).st_size, 0
-        buffer = memoryview(bytearray(CHUNK))
-        while offset < size:
-            begin = _next_data(file.fileno(), offset, size)
-            while offset < begin:  # what a hole reads as
-                count = min(begin - offset, CHUNK)
-                digest.update(ZEROS[:count])
-                offset += count
-            file.seek(offset)
-            count = file.readinto(buffer) if offset < size else 0
-            digest.update(buffer[:count])
-            offset += count
-            if not count:
-                break
-    return digest.hexdigest()
-
-
-def _next_data(descriptor: int, offset: int, size: int) -> int:
-    """Where the next byte is that is no hole's; a file system that knows of no holes says: here."""
-    try:
-        return os.lseek(descriptor, offset, os.SEEK_DATA)
-    except OSError as error:
-        return size if error.errno == errno.ENXIO else offset
 
 
 def _files(folder: Path) -> list[Path]:

@@ -15,28 +15,36 @@ from ..printable import printable, printable_lines
 
 Update = Callable[[int, int, str], None]
 
-# Of what is said, every line but the first: none begins as hilgate's own do, such as "verdict:".
+# Every line but the first is indented, so that none looks like one of hilgate's own, such as "verdict:".
 INDENT = "  "
 
 
 def folded(console: Console, line: Text) -> list[Text]:
-    """Break a line at the console's width; what goes on is indented."""
+    """Break a line at the console's width; indent its continuation."""
     first, *others = line.wrap(console, max(console.width - len(INDENT), 1)) or [line]
     return [first, *(Text(INDENT).append_text(other) for other in others)]
 
 
 class ProgressBars:
-    """Bars on stderr's terminal, also while pytest captures output: on a descriptor of their own."""
+    """Progress bars on a terminal; nothing is shown where there is none.
 
-    def __init__(self) -> None:
-        self._console: Console | None = None
-        if sys.__stderr__ is not None and sys.__stderr__.isatty():
-            file = os.fdopen(os.dup(sys.__stderr__.fileno()), "w", encoding="utf-8")
-            self._console = Console(file=file)
+    Args:
+        console: the terminal.
+    """
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+
+    @classmethod
+    def open(cls) -> ProgressBars:
+        """Open stderr's terminal, by a descriptor of its own: so bars are shown also while pytest captures output."""
+        if sys.__stderr__ is None or not sys.__stderr__.isatty():
+            return cls(None)
+        return cls(Console(file=os.fdopen(os.dup(sys.__stderr__.fileno()), "w", encoding="utf-8")))
 
     @contextmanager
     def task(self, description: str) -> Iterator[Update]:
-        """One piece of work; yields a function of (done, total, remark) to be called as it goes on."""
+        """Show a bar for one piece of work; yield a function of (done, total, remark) that updates it."""
         if self._console is None:
             yield lambda done, total, remark: None
             return
@@ -66,7 +74,7 @@ class ProgressBars:
         return True
 
     def close(self) -> None:
-        """Let go of the terminal."""
+        """Close the terminal's descriptor."""
         if self._console is not None:
             self._console.file.close()
             self._console = None

@@ -1,11 +1,11 @@
-"""Where hilgate's own fixtures, suite and devices are: in a wheel inside the package, in a clone beside it."""
+"""Where hilgate's own fixtures, suite and devices are: inside the package in a wheel, beside it in a clone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# By the folder in our own package: PyPI also has a package called fixtures, which is not ours.
+# Told by the folder in our own package: PyPI also has a package called fixtures, which is not ours.
 INSTALLED = (PACKAGE / "fixtures").is_dir()
 FIXTURES = "harness.fixtures" if INSTALLED else "fixtures"
 SUITE = PACKAGE / "suite" if INSTALLED else PACKAGE.parent / "tests" / "hil"
@@ -13,9 +13,9 @@ DEVICES = PACKAGE / "devices" if INSTALLED else PACKAGE.parent / "devices"
 
 
 def room_sources(*rooms: str) -> list[Path]:
-    """Return every source file of whole rooms of this package, sorted: what a cached thing depends on.
+    """Return every source file of whole rooms of this package, sorted, for the key of a cache that depends on them.
 
-    Whole rooms, and no list by hand: a file that is added to one is not forgotten.
+    A whole room rather than a list of its files, so that none that is added is forgotten.
     """
     found = (path for room in rooms for path in (PACKAGE / room).rglob("*"))
     return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)

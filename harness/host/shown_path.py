@@ -1,4 +1,4 @@
-"""Paths in messages: as they are typed from the current folder, where that is above them."""
+"""Paths in messages: relative to the current folder where they are below it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def shown_path(path: Path) -> str:
-    """Shorten a path for a person; one that lies elsewhere stays whole."""
+    """Shorten a path to one relative to the current folder; one that lies elsewhere stays as it is."""
     whole = path.absolute()
     try:
         here = Path.cwd()

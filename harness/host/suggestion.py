@@ -1,4 +1,4 @@
-"""What a misspelled word was meant to be: one rule for model files, device files, limits, backends and pins."""
+"""Suggestions for misspelled words: one rule for model files, device files, limits, backends and pins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
-    """Find the known name that a word was meant to be, whatever its case; None where none is near."""
+    """Find the known name that is nearest to a word, ignoring case; None where none is near."""
     if not isinstance(word, str):
         return None
     names = {name.lower(): name for name in known}

@@ -1,9 +1,9 @@
-"""Temporary folders of this host's: in the cache, where the next run removes those that a killed one has left.
+"""Temporary folders on the host: in the cache, where the next run removes those that a killed run has left.
 
     work/.lock    held while folders are made or removed
-    work/run-…    one; whoever uses it has a lock (flock) on it, which the kernel takes back however the process ends
+    work/run-…    one folder; its user holds a lock (flock) on it, which the kernel releases however the process ends
 
-In /tmp nobody would know that they are ours, and left (issue 17).
+In /tmp nothing would tell that they are hilgate's, and abandoned (issue 17).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PREFIX = "run-"
 
 @contextmanager
 def work_folder() -> Iterator[Path]:
-    """A new folder that nobody else may enter, removed in the end.
+    """Make a temporary folder that no other user may enter; remove it when the block ends.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -33,11 +33,11 @@ def work_folder() -> Iterator[Path]:
     place = cache_folder() / STORE
     with storage_errors(place):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locked(place):  # between its making and its locking nobody may take it for one that was left
+        with locked(place):  # otherwise another run could take it for abandoned before it is locked
             _remove_left(place)
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            with suppress(OSError):  # no locks here: then nothing is ever taken for left
+            with suppress(OSError):  # a file system without locks: then no folder ever counts as abandoned
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
     try:
         yield folder

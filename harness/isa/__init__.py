@@ -1,11 +1,11 @@
-"""Instruction sets: what a CPU lacks, found in libraries before they are sent, and named when a process died of it.
+"""Instruction sets: libraries are scanned for instructions that a CPU lacks, and deaths of such are explained.
 
-    extensions   Arm's extensions: how their instructions are encoded, what the kernel calls them, who is known to run
-    decoding     one instruction in words
-    library      a shared library as the search sees it: its code, its functions, and who calls whom
-    scan         which of its instructions need an extension, and which of these run when it is loaded
+    extensions   Arm's extensions: their instructions' encodings, the kernel's names, versions known to run without
+    decoding     one instruction, disassembled
+    library      a shared library as the scan needs it: its code, its functions, and which calls which
+    scan         which instructions of a library need an extension, and which of these run when it is loaded
     wheels       the scans of a runtime's wheels, from the cache; the warnings for one CPU
-    diagnosis    what is said of a process that died of an illegal instruction
+    diagnosis    the explanation for a process that died of an illegal instruction
 
-Knows of no device and no bundle: who asks says which features the CPU has.
+The room knows no device and no bundle: the caller passes the CPU's features.
 """

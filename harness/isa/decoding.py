@@ -1,4 +1,4 @@
-"""One instruction in words, by Capstone."""
+"""Decoding one instruction, with Capstone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MODES = {
     "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
     "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
 }
-# Made to be illegal: a program that has lost its way ends there on purpose.
+# Instructions that are illegal by definition: a program executes one on purpose when it cannot go on.
 TRAPS = ("ud0", "ud1", "ud2", "udf")
-# What Capstone says of an instruction of x86 beside its extension.
+# Capstone's groups of x86 instructions that are no extensions.
 NO_EXTENSIONS = {
     "jump",
     "call",
@@ -30,9 +30,17 @@ NO_EXTENSIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """An instruction; ``extension`` and its ``words`` are "" where it needs none, or none that is known here."""
+    """An instruction.
+
+    Attributes:
+        text: its disassembly.
+        extension: the name of the extension that it needs; "" where it needs none, or an unknown one.
+        words: the extension in words.
+        feature: the kernel's name of it.
+        trap: whether the instruction is illegal by definition.
+    """
 
     text: str
     extension: str = ""
@@ -42,7 +50,12 @@ class Instruction:
 
 
 def decode(code: bytes, arch: str) -> Instruction | None:
-    """The first instruction of some code; None where there is none that is known, or the architecture is not."""
+    """Decode the first instruction of some code; return None where it or the architecture is unknown.
+
+    Args:
+        code: machine code.
+        arch: as platform.machine() names it.
+    """
     if arch not in MODES:
         return None
     disassembler = capstone.Cs(*MODES[arch])
@@ -52,10 +65,12 @@ def decode(code: bytes, arch: str) -> Instruction | None:
         return None
     text = f"{found.mnemonic} {found.op_str}".strip()
     if found.mnemonic in TRAPS:
-        return Instruction(text, trap=True)
+        return Instruction(text=text, trap=True)
     if arch == "aarch64":
         extension = needed_by(int.from_bytes(code[:4], "little"))
-        return Instruction(text, extension.name, extension.words, extension.feature) if extension else Instruction(text)
+        if extension is None:
+            return Instruction(text=text)
+        return Instruction(text=text, extension=extension.name, words=extension.words, feature=extension.feature)
     names = [found.group_name(group) for group in found.groups]
     own = next((name for name in names if name not in NO_EXTENSIONS), "")
-    return Instruction(text, own.upper(), f"x86's {own.upper()}" if own else "", own)
+    return Instruction(text=text, extension=own.upper(), words=f"x86's {own.upper()}" if own else "", feature=own)

@@ -1,6 +1,6 @@
-"""What is said of a process that died of an illegal instruction: which one, where, what it needs, and who lacks that.
+"""The explanation for a process that died of an illegal instruction: which one, where, and what the CPU lacks for it.
 
-Where it is, the process has said itself (see harness.agent.illegal), on every kind of board alike.
+The process itself has reported where, in the same way on every kind of board (see harness.agent.illegal).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from .decoding import Instruction, decode
 from .wheels import known_to_run
 
 SAID = re.compile(rf"^{MARK} (\{{.*\}})$", re.MULTILINE)
-# Behind these folders a path is the package's own.
+# The part of a path before the package's own.
 ROOTS = re.compile(r".*/(?:runtimes/[0-9a-f]{64}|site-packages|dist-packages)/")
 
 
 def illegal_instruction(said: str, facts: BoardFacts, packages: Mapping[str, str]) -> Death | None:
-    """What is known of a process that died of SIGILL.
+    """Explain the death of a process that was killed by SIGILL.
 
     Args:
         said: the end of what it wrote to stderr.
         facts: what its board is.
-        packages: the runtime's, NAME: VERSION.
+        packages: those of the runtime, NAME: VERSION.
 
     Returns:
-        None where the process did not come to say where it was.
+        None where the process did not report the instruction.
     """
     place = _place(said)
     if place is None:
@@ -45,7 +45,7 @@ def illegal_instruction(said: str, facts: BoardFacts, packages: Mapping[str, str
 
 
 class Place(Answer):
-    """Where an illegal instruction was met, as its process says; see harness.agent.illegal."""
+    """Where an illegal instruction was met, as its process reported it; see harness.agent.illegal."""
 
     path: Text
     offset: Count | None
@@ -58,7 +58,7 @@ def _place(said: str) -> Place | None:
 
 
 def _reason(instruction: Instruction | None, facts: BoardFacts) -> str:
-    """Which extension it needs, and which CPU lacks that."""
+    """Say which extension the instruction needs, and that the CPU lacks it."""
     cpu = facts.cpu
     if instruction is None:
         return f": no instruction that is known here, and none of this {cpu}'s"

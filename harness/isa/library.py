@@ -1,7 +1,7 @@
-"""A shared library as the search sees it: its code, where its functions begin, and which of them calls which.
+"""A shared library as the scan needs it: its code, where its functions begin, and which of them calls which.
 
-Only direct calls and branches are seen. What is called through a pointer (a virtual method, an entry of a table of
-kernels) is not: that is how libraries dispatch to code for newer CPUs.
+Only direct calls and branches are found. Calls through a pointer (a virtual method, an entry of a table of kernels) are
+not: that is how libraries dispatch to code for newer CPUs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from .extensions import Words
 Addresses = np.ndarray[Any, np.dtype[np.int64]]
 
 SHF_EXECINSTR = 4
-# Relocations of the ABI for AArch64 (IHI 0056) that fill in a function's address.
+# Relocations that fill in a function's address, from the ABI for AArch64 (IHI 0056).
 R_ABS64, R_RELATIVE = 257, 1027
 RELOCATION = np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")])
 NOWHERE = -1
-# (mask, value) of what an entry of the procedure linkage table begins with: ADRP x16, and LDR x17, [x16, #…].
+# (mask, value) of the instructions that an entry of the procedure linkage table begins with: ADRP x16 and
+# LDR x17, [x16, #…].
 ADRP_X16, LDR_X17 = (0x9F00001F, 0x90000010), (0xFFC003FF, 0xF9400211)
 # Branches with an immediate, from the manual's C4: (mask, value, bits of the immediate, its lowest bit).
 BRANCHES = (
@@ -43,13 +44,13 @@ FUNCTION = "STT_FUNC"
 
 @dataclass(frozen=True)
 class Code:
-    """Some instructions, uint32[n], and the first one's address."""
+    """Consecutive instructions, uint32[n], and the first one's address."""
 
     address: int
     words: Words
 
     def addresses(self, places: Addresses) -> Addresses:
-        """Of instructions by their places."""
+        """Return the addresses of instructions, given their indices."""
         return self.address + 4 * places
 
 
@@ -89,7 +90,7 @@ class Library:
 
     @cached_property
     def functions(self) -> Addresses:
-        """Where functions begin, sorted: as the tables for exceptions and the symbols say."""
+        """Where functions begin, sorted: according to the exception tables and the symbols."""
         known = [np.array([address for _, address in self._symbols if address], dtype=np.int64), *self._unwound()]
         return np.unique(np.concatenate(known))
 
@@ -102,7 +103,7 @@ class Library:
             yield pairs[::2].astype(np.int64) + header["sh_addr"]
 
     def function_of(self, addresses: Addresses) -> Addresses:
-        """The number of the function that each of the addresses is in; -1 before the first."""
+        """Return the number of the function that each of the addresses is in; -1 before the first."""
         return np.searchsorted(self.functions, addresses, side="right") - 1
 
     @cached_property
@@ -141,7 +142,7 @@ class Library:
         return sources, sources + 4 * distance
 
     def _resolved(self, targets: Addresses) -> Addresses:
-        """Calls by way of the procedure linkage table lead to the library's own function of that name, or nowhere."""
+        """Replace targets in the procedure linkage table by the library's own function of that name, or by NOWHERE."""
         stubs, slots = self._stubs()
         relocations = self._relocations(".rela.plt")
         if not len(stubs) or not len(relocations):
@@ -151,12 +152,12 @@ class Library:
         filled = np.minimum(np.searchsorted(relocations["offset"], slots), len(relocations) - 1)
         leads_to = np.where(relocations["offset"][filled] == slots, own[filled], NOWHERE)
         nearest = np.minimum(np.searchsorted(stubs, targets), len(stubs) - 1)
-        # With branch target identification a stub begins with one more instruction.
+        # With branch target identification a stub begins with one instruction more.
         by_stub = (stubs[nearest] - targets >= 0) & (stubs[nearest] - targets <= 4)
         return np.where(by_stub, leads_to[nearest], targets)
 
     def _stubs(self) -> tuple[Addresses, Addresses]:
-        """(address, the slot that holds where it leads to) of the procedure linkage table's entries, sorted."""
+        """Return the addresses of the procedure linkage table's entries, and of their slots in the offset table."""
         table = self._section(".plt")
         if table is None:
             return np.empty(0, np.int64), np.empty(0, np.int64)

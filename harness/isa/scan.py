@@ -1,9 +1,9 @@
-"""The search of one library for instructions that need an extension, and which of these run when it is loaded.
+"""A static scan of one library for instructions that need an extension, and for those that run when it is loaded.
 
 An instruction *runs at load* when direct calls lead to its function from one of the library's constructors, which the
-loader calls; and no test of the CPU stands right before it. That takes in code that a constructor only may come to, and
-leaves out what it comes to through a pointer. Whether other instructions ever run cannot be told from here: kernels for
-newer CPUs, which are dispatched to, look the same as code that nobody guards.
+loader calls, and no test of the CPU directly precedes it. That includes code that a constructor may reach but need not,
+and excludes what it reaches through a pointer. Whether other instructions ever run cannot be told statically: kernels
+for newer CPUs, which are dispatched to, look the same as unguarded code.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import numpy as np
 from .extensions import EXTENSIONS, LSE, Extension, Flags, Words
 from .library import Addresses, Code, Library
 
-# GCC's out-of-line atomics (libgcc's lse.S), which it calls for -moutline-atomics: load a byte that says whether the
-# CPU has LSE into x16, CBZ x16, the instruction of LSE.
+# GCC's out-of-line atomics (libgcc's lse.S, called with -moutline-atomics): load into x16 a byte that tells whether the
+# CPU has LSE, then CBZ x16, then the LSE instruction.
 TEST_MASK, TEST = 0x7F00001F, 0x34000010
 TEST_WITHIN = 3
 NOT_REACHED = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Need:
-    """What a library has of one extension.
+    """A library's instructions of one extension.
 
     Attributes:
-        sites: its instructions, without those right behind a test of the CPU.
-        tested: those.
+        sites: how many there are, without those that directly follow a test of the CPU.
+        tested: how many directly follow a test.
         at_load: how many of the sites run when the library is loaded.
-        functions: in how many functions these are.
-        first: the address of the one that a constructor seems to come to first; None where none runs at load.
+        functions: in how many functions those are.
+        first: the address of the one that a constructor seems to reach first; None where none runs at load.
         code: that instruction.
     """
 
@@ -45,12 +45,12 @@ class Need:
     code: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For the cache and the evidence."""
+        """Return the fields as JSON's own types, for the cache and the evidence."""
         return asdict(self)
 
 
 def scan(library: Library) -> Mapping[str, Need]:
-    """What a library has of each extension, by the extension's name; those that it has nothing of are left out.
+    """Find a library's instructions of each extension; return those of its extensions by name.
 
     Raises:
         ELFError: it is damaged.
@@ -61,14 +61,15 @@ def scan(library: Library) -> Mapping[str, Need]:
 
 
 def reached_at_load(library: Library) -> Addresses:
-    """int64[functions]: the how-manieth each function is that a constructor comes to; -1 where none does.
+    """Order the functions as constructors reach them, depth first and as if each branch were taken.
 
-    As if every branch were taken, in the order in which they stand.
+    Returns:
+        int64[functions], the place of each in that order; -1 for a function that no constructor reaches.
     """
     callers, callees = library.calls
     bounds = np.searchsorted(callers, np.arange(len(library.functions) + 1))
     order = np.full(len(library.functions), NOT_REACHED, dtype=np.int64)
-    waiting = [int(one) for one in library.constructors[::-1] if one >= 0]
+    waiting = [int(constructor) for constructor in library.constructors[::-1] if constructor >= 0]
     count = 0
     while waiting:
         function = waiting.pop()
@@ -91,14 +92,21 @@ def _need(library: Library, extension: Extension, order: Addresses) -> Need:
     known = functions >= 0
     reached = every[known][order[functions[known]] != NOT_REACHED]
     if not len(reached):
-        return Need(len(every), tested, 0, 0)
+        return Need(sites=len(every), tested=tested, at_load=0, functions=0)
     homes = library.function_of(reached)
     first = int(reached[np.lexsort((reached, order[homes]))[0]])
-    return Need(len(every), tested, len(reached), len(np.unique(homes)), first, _word_at(library.code, first))
+    return Need(
+        sites=len(every),
+        tested=tested,
+        at_load=len(reached),
+        functions=len(np.unique(homes)),
+        first=first,
+        code=_word_at(library.code, first),
+    )
 
 
 def _behind_test(words: Words) -> Flags:
-    """Which instructions stand right behind a test of the CPU."""
+    """Return which instructions follow a test of the CPU within TEST_WITHIN."""
     test: Flags = (words & np.uint32(TEST_MASK)) == np.uint32(TEST)
     behind = np.zeros_like(test)
     for distance in range(1, TEST_WITHIN + 1):
@@ -107,5 +115,5 @@ def _behind_test(words: Words) -> Flags:
 
 
 def _word_at(code: tuple[Code, ...], address: int) -> int:
-    part = next(one for one in code if 0 <= address - one.address < 4 * len(one.words))
+    part = next(section for section in code if 0 <= address - section.address < 4 * len(section.words))
     return int(part.words[(address - part.address) // 4])

@@ -1,11 +1,11 @@
 """The scans of a runtime's wheels, and what they mean for one CPU.
 
-In the cache, by content, for a library that two wheels have is scanned once:
+They are cached by content, so that a library that two wheels contain is scanned once:
 
     scans/wheels/SHA256.json       {"schema": 1, "libraries": {PATH: SHA-256}}
     scans/libraries/SHA256.json    {"schema": 1, "bytes": …, "needs": {EXTENSION: see scan.Need}, "problem": ""}
 
-where ``problem`` says why a library could not be looked at.
+where ``problem`` says why a library could not be scanned.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .extensions import RUNS_WITHOUT_LSE, lacking
 from .library import Library
 from .scan import Need, scan
 
-# Another one where a scan would say something else of the same library.
+# To be incremented when a scan's result for the same library changes.
 SCHEMA = 1
 ELF = b"\x7fELF"
 ARCH = "aarch64"
@@ -41,8 +41,10 @@ class Scanned:
     """One library of a wheel.
 
     Attributes:
-        path: where it is unpacked to, from the runtime's folder on.
-        problem: why it could not be looked at; "" where it was.
+        path: where it is unpacked to, relative to the runtime's folder.
+        bytes: its size.
+        needs: its instructions of each extension.
+        problem: why it could not be scanned; "" where it was.
     """
 
     path: str
@@ -52,7 +54,11 @@ class Scanned:
 
 
 def scan_wheel(path: Path, sha256: str) -> tuple[Scanned, ...]:
-    """Every library of a wheel: from the cache, or looked at now (1.3 s for each 100 MB).
+    """Scan every library of a wheel, or take the scans from the cache (1.3 s for each 100 MB).
+
+    Args:
+        path: the wheel's.
+        sha256: its hash.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -86,7 +92,7 @@ def _scan(content: bytes, sha256: str) -> Mapping[str, Any]:
         needs = dict(scan(Library(content)))
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  # whatever a damaged table leads to: it is noted, and the run goes on
+    except Exception as error:  # noqa: BLE001  # a damaged table may cause any; it is noted, and the run goes on
         problem = f"{type(error).__name__}: {error}"
     kept = {name: need.as_json() for name, need in needs.items()}
     record = {"schema": SCHEMA, "bytes": len(content), "needs": kept, "problem": problem}
@@ -113,11 +119,11 @@ def _scanned(name: str, record: Mapping[str, Any]) -> Scanned:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a runtime's libraries mean for one CPU, before anything has run there.
+    """A report on a runtime's libraries and one CPU, before anything has run there.
 
     Attributes:
         warnings: a sentence or two for each library that is likely to die of an illegal instruction when it is loaded.
-        described: for the evidence.
+        described: the report for the evidence.
     """
 
     warnings: tuple[str, ...]
@@ -131,12 +137,12 @@ def outlook(
     report: Callable[[], None] = lambda: None,
     only: Collection[str] | None = None,
 ) -> Outlook:
-    """Look at wheels for the CPU of a board.
+    """Scan wheels for instructions that a board's CPU lacks.
 
     Args:
         wheels: (file, SHA-256) of each.
         facts: what the board is.
-        packages: what the wheels are, NAME: VERSION.
+        packages: those in the wheels, NAME: VERSION.
         report: called before each wheel.
         only: the libraries that are sent, by their paths; None where all are.
 
@@ -176,7 +182,7 @@ def _warning(
 
 
 def known_to_run(path: str, extension: str, packages: Mapping[str, str]) -> str:
-    """A sentence on the versions that run without an extension; "" where none is known."""
+    """Name the versions of a package that run without an extension, in a sentence; "" where none is known."""
     package = path.partition("/")[0].partition(".")[0]
     versions = RUNS_WITHOUT_LSE.get(package, ()) if extension == "LSE" else ()
     if not versions:

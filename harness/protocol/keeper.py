@@ -1,4 +1,4 @@
-"""What the keeper answers, operation by operation (see harness.agent.keeper.serve), and how long each may take.
+"""What the keeper answers, operation by operation (see harness.agent.keeper.operations), and how long each may take.
 
 ``limit_s`` is an operation's end by the host's clock: a keeper that says again and again that it is still at work
 cannot put it off. What has to do with many bytes is given more by their number.

@@ -71,7 +71,7 @@ class Run:
     options: Options
     cells: Sequence[Cell]
     evidence: Evidence
-    progress: ProgressBars = field(default_factory=ProgressBars)
+    progress: ProgressBars = field(default_factory=ProgressBars.open)
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     counter: Counter = field(init=False)

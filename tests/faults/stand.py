@@ -64,10 +64,7 @@ HASTY = """
     search.SEARCH_S = 0.2
     keeper.SILENCE_S, keeper.PING_S = 5.0, 1.0
     hold.RECONNECT_S, hold.RETRY_PAUSE_S = 10.0, 0.2
-    texts = keeper.sources()
-    assert "SILENCE_S = 60.0" in texts["agent.keeper.serve"]
-    texts["agent.keeper.serve"] = texts["agent.keeper.serve"].replace("SILENCE_S = 60.0", "SILENCE_S = 6.0")
-    keeper.sources = lambda: texts
+    keeper.ARGUMENTS = {"silence_s": 6.0}
 """
 
 # The board's Python, which has another clock where there is a file for it.

@@ -100,10 +100,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hold, "RECONNECT_S", 8.0)
     monkeypatch.setattr(hold, "RETRY_PAUSE_S", 0.2)
     monkeypatch.setattr(hold, "BUSY_POLL_S", 0.1)
-    texts = keeper.sources()
-    serve = texts["agent.keeper.serve"].replace("SILENCE_S = 60.0", "SILENCE_S = 2.0")
-    serve = serve.replace("SIGN_OF_LIFE_S = 2.0", "SIGN_OF_LIFE_S = 0.3")
-    monkeypatch.setattr(keeper, "sources", lambda: {**texts, "agent.keeper.serve": serve})
+    monkeypatch.setattr(keeper, "ARGUMENTS", {"silence_s": 2.0, "sign_of_life_s": 0.3})
 
 
 def agent_bundle(folder: Path, agent: str) -> Bundle:
@@ -322,9 +319,8 @@ def test_another_board_behind_the_same_address_is_an_error(project: Path, proxy:
 def test_a_runs_own_half_open_keeper_is_taken_over(
     project: Path, server: BoardServer, proxy: FlakyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = keeper.sources()  # the old one would wait for long: it is not its own patience that ends it
-    patient = texts["agent.keeper.serve"].replace("SILENCE_S = 2.0", "SILENCE_S = 600.0")
-    monkeypatch.setattr(keeper, "sources", lambda: {**texts, "agent.keeper.serve": patient})
+    # The old one would wait for long: it is not its own patience that ends it.
+    monkeypatch.setattr(keeper, "ARGUMENTS", {"silence_s": 600.0, "sign_of_life_s": 0.3})
     bundle = agent_bundle(tmp_path, STAYS)
     with open_board(read_device(project)) as board:
         board.put(bundle)

@@ -269,7 +269,7 @@ def test_clean_asks_then_frees_the_store(desk: Desk, rig: BoardServer) -> None:
     own = os.geteuid()
     os.seteuid(rig.uid)  # whose store it is: another's is refused
     try:
-        Store(str(store)).make("artifacts/kept", {}, [], {"zeros": "0" * (3 << 20)}, {})
+        Store.open(str(store)).make("artifacts/kept", {}, [], {"zeros": "0" * (3 << 20)}, {})
     finally:
         os.seteuid(own)
     assert desk("clean", "rig", typed="n\n").exit_code == 1

@@ -4,6 +4,7 @@ impossible; beside them an honest one, which passes."""
 from __future__ import annotations
 
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,38 @@ DENSE = MODEL.replace(
     "dims=",
     'limits={"latency_p99_ms": 1e6, "memory_peak_mib": 99999, "load_time_s": 9999}, measure={"batch": 1}, dims=',
 )
-TAKEN = '"untimed": ring.untimed}, [durations]'
-MEMORY = 'return {"memory_kib": telemetry.memory_kib()}, []'
-# Of each board: the file of its agent, what stands there, and what it has in its place.
+# Of each board: what its agent changes, in Python that runs before it serves, with its modules imported.
 LIES = {
-    "honest": ("operations.py", TAKEN, TAKEN),
-    "negative": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[-durations]")),
-    "zero": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations * 0]")),
-    "half": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations // 2]")),
-    "double": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations * 2]")),
-    "fewer": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations[:-1]]")),
-    "frozen": ("operations.py", TAKEN, TAKEN.replace("[durations]", "[durations * 0 + int(durations.mean())]")),
-    "slow_clock": (
-        "timing.py",
-        "import time\n",
-        "import time\n\nclock = time.perf_counter_ns\ntime.perf_counter_ns = lambda: clock() // 2\n",
-    ),
-    "less_memory": ("operations.py", MEMORY, MEMORY.replace("_kib()}", '_kib() | {"peak": 20_000}}')),
-    "long_load": ("operations.py", '"load_ns": load_ns', '"load_ns": load_ns + 10**12'),
+    "honest": "",
+    "negative": "change('measure', lambda reply, durations: -durations)",
+    "zero": "change('measure', lambda reply, durations: durations * 0)",
+    "half": "change('measure', lambda reply, durations: durations // 2)",
+    "double": "change('measure', lambda reply, durations: durations * 2)",
+    "fewer": "change('measure', lambda reply, durations: durations[:-1])",
+    "frozen": "change('measure', lambda reply, durations: durations * 0 + int(durations.mean()))",
+    "slow_clock": "clock = time.perf_counter_ns; time.perf_counter_ns = lambda: clock() // 2",
+    "less_memory": "change('memory', lambda reply, *_: reply['memory_kib'].update(peak=20_000))",
+    "long_load": "change('load', lambda reply, *_: reply.update(load_ns=reply['load_ns'] + 10**12))",
 }
+# A lying agent's __main__.py; the real one's lies beside it as honest.py.
+LIAR = """
+    import time
+    from .operations import Operations
+
+    def change(name, lie):
+        operation = getattr(Operations, "op_" + name)
+
+        def lying(self, header, tensors):
+            reply, arrays = operation(self, header, tensors)
+            lied = lie(reply, *arrays)
+            return reply, arrays if lied is None else [lied]
+
+        setattr(Operations, "op_" + name, lying)
+
+    {lie}
+    from .honest import main
+    main()
+"""
 OF_OTHERS = {"honest": "", "less_memory": "memory_peak_mib", "long_load": "load_time_s"}
 # A plugin for the run: each device gets the agent of its name.
 PLUGIN = """
@@ -60,12 +74,12 @@ PLUGIN = """
 """
 
 
-def agent(folder: Path, name: str, wanted: str, instead: str) -> None:
-    """The real agent with one change."""
+def agent(folder: Path, lie: str) -> None:
+    """Make an agent that is the real one, but for a lie in what it answers."""
     shutil.copytree(AGENT, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (folder / name).read_text()
-    assert text.count(wanted) == 1
-    (folder / name).write_text(text.replace(wanted, instead))
+    if lie:
+        (folder / "__main__.py").rename(folder / "honest.py")
+        (folder / "__main__.py").write_text(textwrap.dedent(LIAR).format(lie=lie))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +90,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     project.write("tiny.py", DENSE)
     project.write("lying.py", PLUGIN)
     for device, lie in LIES.items():
-        agent(project.folder / "agents" / device, *lie)
+        agent(project.folder / "agents" / device, lie)
         lines = f'[device]\ndescription = "{device}"\nlink = "local"\nbackends = ["onnxruntime"]\n'
         project.write(f"devices/{device}.toml", lines)
     devices = [word for device in LIES for word in ("--device", device)]

@@ -32,20 +32,17 @@ LIAR = '''
 import os, sys
 
 FAKED = @FAKED@
-LIE = f"""
-_honest = facts
-def facts(packages):
-    return {{**_honest(packages), **dict.fromkeys(("cpu", "board", "serial", "kernel"), {FAKED!r})}}
-"""
 PRELUDE = f"""
-import json as _json
-_loads = _json.loads
-def _lying(text, *more, **other):
-    found = _loads(text, *more, **other)
-    if isinstance(found, dict) and "agent.facts" in found:
-        found["agent.facts"] += {LIE!r}
-    return found
-_json.loads = _lying
+import importlib as _importlib
+_import = _importlib.import_module
+def _lying(name):
+    module = _import("agent.facts")
+    honest = module.facts
+    module.facts = lambda packages: {{
+        **honest(packages), **dict.fromkeys(("cpu", "board", "serial", "kernel"), {FAKED!r})
+    }}
+    return _import(name)
+_importlib.import_module = _lying
 """
 REFUSAL = f"""
 import runpy

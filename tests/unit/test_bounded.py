@@ -325,13 +325,20 @@ def test_by_default_it_is_20_gib_or_half_of_what_there_is(
         entry(cache / "exports", "a", used // 2)
         entry(cache / "wheels/files", "b", used // 2)
         entry(cache / "store", "c", 10_000)
+        bounded.register(cache / "exports")
+        bounded.register(cache / "wheels/files")
     assert cache_limit_bytes() == limit
 
 
-def test_exports_and_wheels_are_bounded_and_nothing_else(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_is_bounded_from_the_first_hold_on_and_nothing_else(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stores = ("exports", "wheels/files", "store", "bytecode")
     for store in stores:
         entry(cache / store, "a")
+    for store in stores[:2]:
+        assert hold(cache / store / "a")
+    let_go()
     monkeypatch.setattr(bounded, "cache_limit_bytes", lambda: 0)
     prune_caches()
     assert [names(cache / store) for store in stores] == [[], [], ["a"], ["a"]]

@@ -25,7 +25,7 @@ ARTIFACT, RUNTIME, BUNDLE = "artifacts/aa", "runtimes/bb", "bundles/cc"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "store"))
+    return Store.open(str(tmp_path / "store"))
 
 
 def arrived(store: Store, content: bytes) -> str:
@@ -167,7 +167,7 @@ def stop(*_):
     print("here", flush=True)
     time.sleep(600)
 setattr(sys.modules[sys.argv[3]] if sys.argv[3] in sys.modules else store, sys.argv[4], stop)
-store.Store(sys.argv[1]).make({ARTIFACT!r}, {{"model": sys.argv[2]}}, [], {{"text": "x"}}, {{}})
+store.Store.open(sys.argv[1]).make({ARTIFACT!r}, {{"model": sys.argv[2]}}, [], {{"text": "x"}}, {{}})
 """
 
 

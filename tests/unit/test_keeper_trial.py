@@ -23,7 +23,7 @@ def test_a_store_that_is_not_there_yet_is_tried_and_is_not_there_after(tmp_path:
 
 
 def test_a_store_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
-    Store(str(tmp_path / "store"))
+    Store.open(str(tmp_path / "store"))
     before = content(tmp_path)
     assert trial.try_store(str(tmp_path / "store"))
     assert content(tmp_path) == before

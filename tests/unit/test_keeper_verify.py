@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.keeper.folders import HASHES, SEAL, VERIFIED, remove
+from harness.agent.keeper.folders import HASHES, SEAL, VERIFIED, hash_file, remove
 from harness.agent.keeper.store import Store
-from harness.agent.keeper.verify import Verification, note_day, sha256_of, verify
+from harness.agent.keeper.verify import Verification, note_day, verify
 
 ARTIFACT, RUNTIME, BUNDLE = "artifacts/aa", "runtimes/bb", "bundles/cc"
 EVERYTHING = [ARTIFACT, RUNTIME, BUNDLE]
@@ -28,7 +28,7 @@ def arrived(store: Store, content: bytes) -> str:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A bundle with its artifact and runtime, all made today."""
-    made = Store(str(tmp_path / "store"))
+    made = Store.open(str(tmp_path / "store"))
     with zipfile.ZipFile(tmp_path / "wheel", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("pkg/library.so", bytes(100_000))
         file.writestr("pkg/__init__.py", b"x = 1\n")
@@ -144,11 +144,32 @@ def test_no_file_takes_the_place_of_ours(store: Store, name: str) -> None:
     assert store.entries() == EVERYTHING
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_a_hash_is_of_the_whole_file(tmp_path: Path, cached: bool) -> None:
+@pytest.mark.parametrize("from_disk", [False, True])
+def test_a_hash_is_of_the_whole_file(tmp_path: Path, from_disk: bool) -> None:
     content = os.urandom((2 << 20) + 7)
     (tmp_path / "file").write_bytes(content)
-    assert sha256_of(str(tmp_path / "file"), cached=cached) == (hashlib.sha256(content).hexdigest(), len(content))
+    digest, size = hash_file(str(tmp_path / "file"), from_disk=from_disk)
+    assert (digest.hexdigest(), size) == (hashlib.sha256(content).hexdigest(), len(content))
+
+
+@pytest.mark.parametrize(
+    "stretches",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([(3 << 20, b"x")], id="a-hole-first"),
+        pytest.param([(0, b"x"), (5 << 20, b"y")], id="a-hole-between"),
+        pytest.param([(0, b"x"), ((4 << 20) + 1, b"")], id="a-hole-last"),
+    ],
+)
+def test_a_files_holes_are_hashed_as_zeros(tmp_path: Path, stretches: list[tuple[int, bytes]]) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        for offset, content in stretches:
+            file.seek(offset)
+            file.write(content)
+            file.truncate(offset + len(content))
+    digest, size = hash_file(str(path))
+    assert (digest.hexdigest(), size) == (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
 
 
 def test_what_leads_to_a_damaged_entry_is_said_to(store: Store) -> None:

@@ -12,7 +12,8 @@ import pytest
 from harness.board.snapshot import Snapshot
 from harness.emulator import sealed
 from harness.host import manifest
-from harness.host.manifest import BackgroundCheck, file_sha256, find_damage, is_due, note_hashes, was_whole_lately
+from harness.host.cache import file_sha256
+from harness.host.manifest import BackgroundCheck, find_damage, is_due, note_hashes, was_whole_lately
 
 MEMORY = "0123456789" * 1000
 
@@ -65,12 +66,12 @@ def test_what_is_damaged_is_named_and_stays_due(folder: Path, damage: Callable[[
     damage(folder)
     assert said in find_damage(folder)
     assert is_due(folder)
-    assert [said in wrong for wrong in BackgroundCheck([folder]).result().values()] == [True]
+    assert [said in wrong for wrong in BackgroundCheck.start([folder]).result().values()] == [True]
 
 
 def test_a_folder_without_hashes_gets_them_in_the_background(tmp_path: Path) -> None:
     (tmp_path / "memory").write_text(MEMORY)
-    check = BackgroundCheck([tmp_path])
+    check = BackgroundCheck.start([tmp_path])
     assert check.result() == {}
     while not (tmp_path / manifest.VERIFIED).exists():
         pass
@@ -80,7 +81,7 @@ def test_a_folder_without_hashes_gets_them_in_the_background(tmp_path: Path) -> 
 
 def test_what_is_not_there_is_not_due(tmp_path: Path) -> None:
     assert not is_due(tmp_path / "none")
-    assert BackgroundCheck([tmp_path / "none"]).result() == {}
+    assert BackgroundCheck.start([tmp_path / "none"]).result() == {}
 
 
 @pytest.mark.parametrize("from_disk", [False, True])

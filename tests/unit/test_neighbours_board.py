@@ -17,7 +17,8 @@ import pytest
 
 from harness.agent import join, orphans
 from harness.agent.keeper import folders, holder, lock, trial
-from harness.agent.keeper.serve import Keeper, _refusal
+from harness.agent.keeper.operations import Operations
+from harness.agent.keeper.serve import _refusal
 from harness.agent.keeper.store import Store
 from harness.agent.private import NotOurs
 from harness.board import open_board
@@ -234,7 +235,7 @@ def test_a_machine_without_a_folder_for_locks_has_none(tmp_path: Path, where: st
 def test_a_run_is_told_whose_process_holds_the_board(shared: Path, path: str, them: int) -> None:
     board = Device("pi", shared / "pi.toml", "", "ssh", "pi", None, None, None, ("torchscript",))
     with process_of(them, lambda: hold_silently(path)) as pid:
-        reply = Keeper().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
+        reply = Operations().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
         said = str(_busy(board, "~/store", Holder.model_validate(reply["busy"]), 5.0))
     assert f"held by uid {them}, pid {pid}; waited 5 s for it\n" in said
     assert f"{path} there" in said
@@ -290,7 +291,7 @@ def test_a_process_of_another_executable_is_not_the_recorded_one(tmp_path: Path)
 
 def plant(store: Path) -> None:
     """A store as ours would be, with an agent in a bundle that a run will start."""
-    bundle = Store(str(store)).folder("bundles/aa") + "/agent"
+    bundle = Store.open(str(store)).folder("bundles/aa") + "/agent"
     Path(bundle).mkdir(parents=True)
     Path(bundle, "__main__.py").write_text("import os; os.system('id > /tmp/planted')")
     for folder in (store, *(folder for folder in store.rglob("*") if folder.is_dir())):
@@ -301,8 +302,8 @@ def test_a_store_that_another_user_made_first_is_refused_before_anything_is_writ
     store = shared / "store"
     as_user(them, lambda: plant(store), umask=0)
     for attempt in (
-        lambda: Keeper().op_open(str(store), OURS, [], False, []),
-        lambda: Keeper().op_offer(str(store), {}),
+        lambda: Operations().op_open(str(store), OURS, [], False, []),
+        lambda: Operations().op_offer(str(store), {}),
         lambda: trial.try_store(str(store)),
     ):
         with pytest.raises(NotOurs) as caught:
@@ -339,7 +340,7 @@ CHANGES = [change_a_file, change_where_a_link_leads, open_a_file_for_all, write_
 def test_what_another_user_did_in_a_store_while_he_could_is_removed(
     tmp_path: Path, them: int, change: Callable[[Path, int], None]
 ) -> None:
-    store = Store(str(tmp_path / "store"))
+    store = Store.open(str(tmp_path / "store"))
     for name in ("aa", "bb"):
         store.make(f"bundles/{name}", {}, [], {"agent/__main__.py": "", "manifest.json": "{}"}, {})
     entry = Path(store.folder("bundles/bb"))
@@ -351,7 +352,7 @@ def test_what_another_user_did_in_a_store_while_he_could_is_removed(
 def test_all_that_is_in_a_store_is_for_our_eyes_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        store = Store(str(tmp_path / "store"))
+        store = Store.open(str(tmp_path / "store"))
         store.make("bundles/aa", {}, [], {"agent/__main__.py": "", "manifest.json": "{}"}, {})
         os.close(lock.take(store.path("lock"), OURS))
         orphans.write_record(store.path("agents"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.agent import telemetry
 from harness.agent.frames import encode, read_frame
-from harness.agent.keeper.serve import Keeper
+from harness.agent.keeper.operations import Operations
 from harness.agent.wire import PREAMBLE, FrameError, pack_head, read_head
 from harness.board.upload import _check_have
 from harness.errors import ProtocolError
@@ -71,7 +71,7 @@ WRITTEN: Mapping[type[Answer], dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Answer], dict[str, Any]]:
     """What the real keeper answers, beside what is written above."""
-    store, real = str(tmp_path_factory.mktemp("store")), Keeper()
+    store, real = str(tmp_path_factory.mktemp("store")), Operations()
     run = {"run": "r", "who": "me", "since": "now"}
     said: dict[type[Answer], dict[str, Any]] = {
         keeper.Facts: real.op_facts(["numpy"]),
@@ -261,9 +261,9 @@ def test_any_signal_has_a_name() -> None:
 
 
 def test_each_operation_of_the_real_programs_has_its_schema() -> None:
-    from harness.agent.operations import Operations
+    from harness.agent.operations import Operations as AgentOperations
 
-    ours = {name[3:] for name in dir(Operations) if name.startswith("op_")}
+    ours = {name[3:] for name in dir(AgentOperations) if name.startswith("op_")}
     assert ours == set(agent.ANSWERS)
     answered = {one.operation for one in vars(keeper).values() if isinstance(getattr(one, "operation", None), str)}
-    assert answered == {name[3:] for name in dir(Keeper) if name.startswith("op_")}
+    assert answered == {name[3:] for name in dir(Operations) if name.startswith("op_")}

@@ -88,7 +88,7 @@ def test_a_line_that_the_terminals_width_breaks_does_not_go_on_as_ours() -> None
 
 
 def test_progress_shows_markup_as_it_stands(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    bars = ProgressBars()
+    bars = ProgressBars.open()
     monkeypatch.setattr(bars, "_console", Console(force_terminal=True, width=200))
     with bars.task(f"reaching {FAKED}") as update:
         update(1, 2, FAKED)

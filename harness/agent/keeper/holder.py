@@ -1,12 +1,12 @@
-"""Who holds a lock, as the kernel says; and what he says of himself, where it is he who wrote it.
+"""Who holds a lock, as the kernel reports it; and the holder's own description, where the holder really wrote it.
 
-A lock in a folder that every user shares may be held by any of them, and what stands in its file may have been written
-by any other. /proc/locks says which process took it (proc(5)), and that process's own record in /proc whose it is. A
-user leaves his run's description beside the lock in a file of his own, which is believed as far as the kernel confirms
-it: it belongs to that user, and is of that process (issue 17, point 5).
+Any user may hold a lock in a folder that all users share, and any other user may have written its file. /proc/locks
+tells which process took the lock (proc(5)), and /proc/PID/status which user's it is. The holder leaves a description of
+the run beside the lock, in a file that is believed as far as the kernel confirms it: the file must belong to that user,
+and describe that process (issue 17, point 5).
 
-The kernel tells no pid where the process is one of another pid namespace (a container), and little of another user's
-process where /proc is mounted with hidepid; then that is what is said.
+The kernel tells no pid of a process in another pid namespace (a container), and little of another user's process where
+/proc is mounted with hidepid; then the description says so.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from ..facts import read_text
 from ..orphans import boot_id, identity, uid_of
 from ..private import open_new, read_file_of, user_name
 
-# What a description may have of text, each no longer than this.
+# The texts that a description may have, each no longer than LONGEST.
 WORDS = ("who", "since", "run")
 LONGEST = 200
 
 
 def holder_pid(descriptor: int) -> int:
-    """The process that took the lock (flock) on an open file; 0 where nobody did, or it cannot be seen."""
+    """Return the pid of the process that took the lock (flock) on an open file; 0 where none did, or it is hidden."""
     wanted = f"{_device(descriptor)}:{os.fstat(descriptor).st_ino}"
     for line in read_text("/proc/locks").splitlines():
-        fields = line.split()  # who waits for it has "->" in the second field
+        fields = line.split()  # a process that waits for it has "->" in the second field
         if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == wanted:
             return max(int(fields[4]), 0)
     return 0
 
 
 def _device(descriptor: int) -> str:
-    """A file's disk as /proc/locks has it: the mount's, which on btrfs is not what stat says."""
+    """Return a file's disk as /proc/locks writes it: the mount's, which on btrfs differs from stat's."""
     mount = re.search(r"^mnt_id:\s*(\d+)", read_text(f"/proc/self/fdinfo/{descriptor}"), re.MULTILINE)
     if mount:
         found = re.search(rf"^{mount[1]} \d+ (\d+):(\d+) ", read_text("/proc/self/mountinfo"), re.MULTILINE)
@@ -49,10 +49,15 @@ def _device(descriptor: int) -> str:
 
 
 def describe_holder(descriptor: int, path: str) -> dict[str, Any]:
-    """Say who holds a lock that every user may take.
+    """Describe who holds a lock that every user may take.
 
-    "lock", its path; "user", whose process holds it, and "pid", each as far as the kernel says it; "who", "since",
-    "run", "age_s", what he has left beside it, if he has.
+    Args:
+        descriptor: the lock's file, open.
+        path: its path.
+
+    Returns:
+        "lock", the path; "user", whose process holds it, and "pid", as far as the kernel tells; "who", "since", "run"
+        and "age_s" from the holder's description, if there is one.
     """
     pid = holder_pid(descriptor)
     found: dict[str, Any] = {"lock": path}
@@ -68,7 +73,7 @@ def describe_holder(descriptor: int, path: str) -> dict[str, Any]:
 
 
 def _is_gone(pid: int) -> bool:
-    """Whether there is no such process, and not only none that is shown."""
+    """Whether a process does not exist, rather than being hidden."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -90,7 +95,7 @@ def _description(path: str, uid: int, pid: int) -> dict[str, Any]:
 
 def leave_description(path: str, record: dict[str, Any]) -> None:
     """Leave a run's description beside a lock that it has taken, for every user to read."""
-    with contextlib.suppress(OSError):  # another user's file has that name: then it is held without one
+    with contextlib.suppress(OSError):  # another user's file has that name: then there is no description
         descriptor = open_new(record_path(path, os.geteuid()), 0o644)
         try:
             os.fchmod(descriptor, 0o644)
@@ -100,10 +105,10 @@ def leave_description(path: str, record: dict[str, Any]) -> None:
 
 
 def record_path(path: str, uid: int) -> str:
-    """Where a user leaves what he says of himself when he holds a lock."""
+    """Return the path of the description that a user leaves beside a lock."""
     return f"{path}.{uid}"
 
 
 def uptime_s() -> float:
-    """Seconds since boot: a device's clock may be wrong by a year, or be set."""
+    """Return the seconds since boot: a device's time of day may be wrong by a year, or be set meanwhile."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,8 +1,8 @@
-"""The device's lock: one run at a time, for two would measure each other.
+"""The device's lock: one run at a time, for two would disturb each other's measurements.
 
-A flock on STORE/lock, and one on a file of the machine's, for it may have several stores. The kernel lets go of them
-when their holder dies, however it dies. STORE/lock says who holds it, and only we can write there. The machine's file
-belongs to nobody: what stands in it is neither read nor written; see holder.
+It is a flock on STORE/lock, and one on a file of the whole machine, which may have several stores. The kernel releases
+both when their holder dies, however it dies. STORE/lock says who holds it, for only we can write there. The machine's
+file belongs to no user: its content is neither read nor written; see holder.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .holder import describe_holder, holder_pid, leave_description, uptime_s
 
 # Where programs that share a machine keep their locks (hier(7)); everybody may write there.
 DEVICE = "/run/lock/hilgate"
-# Earlier versions open it for writing, and go without it where they may not.
+# Writable, because earlier versions open it for writing, and go on without the lock where they may not.
 DEVICE_MODE = 0o666
-# How long a process that was told to end may take to let go.
+# How long a process that was told to end may take to release the lock.
 PATIENCE_S = 5.0
 TRIES = 8
 
 
 class Busy(Exception):
-    """Another run holds the device; ``holder`` is what is known of it, and "age_s", where that is known."""
+    """Another run holds the device; ``holder`` describes it, with its "age_s" where that is known."""
 
     def __init__(self, holder: dict[str, Any]) -> None:
         super().__init__(str(holder))
@@ -39,15 +39,17 @@ class Busy(Exception):
 
 
 def take_all(path: str, holder: dict[str, Any], *, whole: bool) -> list[int]:
-    """Take a store's lock, and the machine's where it has a folder for such; returns descriptors, to be kept open.
+    """Take a store's lock, and the machine's where it has a folder for locks; return descriptors, to be kept open.
 
     Args:
-        whole: the machine's as well: another store on it, or another user's, is another run's all the same.
+        path: the store's lock.
+        holder: describes this run; "run" names it.
+        whole: take the machine's as well, against runs in other stores of it, other users' included.
 
     Raises:
         Busy: another run holds one of them; then none is held.
-        NotOurs: what has the machine's lock's name is no file that every user can lock.
-        OSError: the store's cannot be opened for writing.
+        NotOurs: at the path of the machine's lock is something that not every user can lock.
+        OSError: the store's lock cannot be opened for writing.
     """
     descriptors = [take(path, holder)]
     try:
@@ -60,10 +62,10 @@ def take_all(path: str, holder: dict[str, Any], *, whole: bool) -> list[int]:
 
 
 def take(path: str, holder: dict[str, Any]) -> int:
-    """Take a store's lock and write down who holds it; returns its descriptor, to be kept open.
+    """Take a store's lock and write down who holds it; return its descriptor, to be kept open.
 
-    A keeper of the same run (``holder["run"]``) that is still there lost its host when the connection dropped: it is
-    ended first. So is one that was stopped (SIGSTOP): it serves nobody, and cannot see its host go (issue 17).
+    A keeper of the same run (``holder["run"]``) that still holds it lost its host when the connection dropped: it is
+    ended first. So is a stopped one (SIGSTOP): it serves nobody, and cannot notice that its host is gone (issue 17).
 
     Raises:
         Busy: another run holds it.
@@ -74,9 +76,9 @@ def take(path: str, holder: dict[str, Any]) -> int:
     try:
         if not _try(descriptor):
             found = held_by(path)
-            if not _may_end(found, holder, descriptor) or not _has_ended(found, descriptor):
+            if not _may_end(found, holder, descriptor) or not _end_and_take(found, descriptor):
                 raise Busy(found)
-        # On a full disk it is held all the same: who wants to free some space there must be able to.
+        # On a full disk the lock is held without a record: whoever wants to free space there must be able to.
         with contextlib.suppress(OSError):
             os.fchmod(descriptor, 0o600)
             os.ftruncate(descriptor, 0)
@@ -88,13 +90,13 @@ def take(path: str, holder: dict[str, Any]) -> int:
 
 
 def take_machine(path: str, holder: dict[str, Any]) -> list[int]:
-    """Take a lock that every user of the machine may take; returns its descriptor, none where there is no such folder.
+    """Take a lock that every user of the machine may take; return its descriptor, none where its folder is missing.
 
-    Whoever holds it, nobody is ended for it.
+    No holder is ever ended for it.
 
     Raises:
-        Busy: somebody holds it.
-        NotOurs: what has its name is no file that every user can lock.
+        Busy: another process holds it.
+        NotOurs: at its path is something that not every user can lock.
     """
     for _ in range(TRIES):
         try:
@@ -112,20 +114,21 @@ def take_machine(path: str, holder: dict[str, Any]) -> list[int]:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its owner has removed it meanwhile: that lock keeps nobody out
+        os.close(descriptor)  # its owner has removed the file meanwhile: that lock excludes nobody
     raise _unlockable(path, "another user makes and removes it again and again")
 
 
 def _open_machine(path: str) -> int | None:
-    """Open it to be locked, which takes no right to write; None where there is none, and we may not make one.
+    """Open the machine's lock, for reading; None where there is none, and we may not make one.
 
     Raises:
         NotOurs: something else is there.
-        FileExistsError: another made it in between.
+        FileExistsError: another process made it in between.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # it may be a link or a FIFO of anybody's
+    # Another user may have put a link or a FIFO there.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        # First without O_CREAT, which in a folder of everybody's refuses another user's file (fs.protected_regular).
+        # First without O_CREAT: with it the kernel refuses another user's file in such a folder (fs.protected_regular).
         with contextlib.suppress(FileNotFoundError):
             return _regular(os.open(path, flags), path)
         return _new(path, flags)
@@ -134,13 +137,13 @@ def _open_machine(path: str) -> int | None:
     except OSError as error:
         try:
             status = os.lstat(path)
-        except OSError:  # there is no such folder, or it is not for everybody, or read-only
+        except OSError:  # the folder does not exist, or is not open to every user, or is read-only
             return None
         raise _unusable(path, status) from error
 
 
 def _new(path: str, flags: int) -> int:
-    before = os.umask(0)  # and not chmod after it: meanwhile another user could not open it
+    before = os.umask(0)  # rather than chmod afterwards: until then another user could not open it
     try:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, DEVICE_MODE)
     finally:
@@ -156,7 +159,7 @@ def _regular(descriptor: int, path: str) -> int:
 
 
 def _unusable(path: str, status: os.stat_result) -> NotOurs:
-    """Say so: without this lock two runs would measure each other, and neither would know."""
+    """Return the error for a lock that cannot be used: without it two runs could disturb each other unnoticed."""
     return _unlockable(path, f"it is none: {describe(status)}, {status.st_nlink} names")
 
 
@@ -184,18 +187,18 @@ def _try(descriptor: int) -> bool:
 
 
 def _may_end(found: dict[str, Any], holder: dict[str, Any], descriptor: int) -> bool:
-    """Whether a store's holder serves nobody: the same run's earlier keeper, or one that was stopped.
+    """Whether a store's holder serves nobody: an earlier keeper of the same run, or a stopped one.
 
-    By its own record, and by the kernel's: nothing else is ended.
+    Both its own record and the kernel must say so: nothing else is ended.
     """
     process = identity(found["pid"]) if found else None
     if process is None or not (found.get("run") == holder["run"] or process[2] == "T"):
         return False
-    return holder_pid(descriptor) in (0, found["pid"])  # 0: the kernel does not say it here
+    return holder_pid(descriptor) in (0, found["pid"])  # 0: the kernel does not tell
 
 
-def _has_ended(found: dict[str, Any], descriptor: int) -> bool:
-    """End a holder; whether the lock is ours then."""
+def _end_and_take(found: dict[str, Any], descriptor: int) -> bool:
+    """End a holder and take the lock; return whether we have it."""
     if not end(found["pid"], found["start"], signal.SIGKILL, found.get("exe", "")):
         return False
     deadline = time.monotonic() + PATIENCE_S
@@ -207,9 +210,9 @@ def _has_ended(found: dict[str, Any], descriptor: int) -> bool:
 
 
 def held_by(path: str) -> dict[str, Any]:
-    """Who holds a store's lock; {} where that is not known, as in the moment before a new holder has written it down.
+    """Return the record of a store's holder; {} where it is unknown, as before a new holder has written it.
 
-    Only we can have written what stands in our own store; of another user's file nothing is believed.
+    Only our user can write in our store; another user's file is not believed.
     """
     with contextlib.suppress(ValueError, KeyError, TypeError):
         found = json.loads(read_file_of(path))

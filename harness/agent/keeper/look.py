@@ -1,4 +1,4 @@
-"""A device, looked at: who holds it, what its store takes, in what state it is. No lock is taken, nothing is written.
+"""A look at a device: who holds it, how much its store takes, its state. No lock is taken, nothing is written.
 
 For `hilgate devices` and `hilgate doctor`, which must not get in the way of a run.
 """
@@ -19,15 +19,20 @@ from .trial import root_of
 
 
 def look(store: str) -> dict[str, Any]:
-    """All of it, as JSON's own types.
+    """Describe a device as far as it can be seen without its lock, as JSON's own types.
 
-    "store", its path; "holder", what the run that holds the device says of itself, or None; "entries", how many;
-    "damaged", their names; "used_bytes"; "free_bytes", of the store or of the folder that it would be made in;
-    "state", see telemetry; "time" by the device's clock; "swap_total_kib", "swap_used_kib".
+    Args:
+        store: its store's path; "~" is the home folder.
+
+    Returns:
+        "store", the absolute path; "holder", the record of the run that holds the device, or None; "entries", their
+        number; "damaged", the names of damaged ones; "used_bytes"; "free_bytes", on the disk of the store or of the
+        folder that it would be made in; "state", see telemetry; "time", by the device's clock; "swap_total_kib",
+        "swap_used_kib".
     """
     root = root_of(store)
     entries = [entry for kind in KINDS for entry in _names(root, kind)]
-    # A run may be removing some of them meanwhile: what is gone is not damaged.
+    # A run may be removing some of them meanwhile: those are not damaged.
     damaged = [entry for entry in entries if not is_sealed(f"{root}/{entry}") and os.path.exists(f"{root}/{entry}")]
     total, free = (_meminfo_kib(name) for name in ("SwapTotal", "SwapFree"))
     return {

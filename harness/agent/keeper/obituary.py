@@ -1,4 +1,4 @@
-"""Why a process is gone: whether the kernel killed it when memory ran out."""
+"""The kernel's record of a kill when memory ran out."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from ..facts import memory_mib
 
 LOG = "/dev/kmsg"
 RECORD_BYTES = 1 << 13
-# A control group's own limit is not the board's: of that kind of kill nothing is said.
+# Kills at a control group's own limit, which is not the board's, are worded otherwise and do not match.
 KILLED = re.compile(
     r"^\d+,\d+,(\d+),.*?Out of memory: Killed process (\d+) \(.*?\)"
     r".*?anon-rss:(\d+)kB, file-rss:(\d+)kB(?:, shmem-rss:(\d+)kB)?",
     re.MULTILINE,
 )
-# What the log has of before this program began is of another process, whatever its number; in microseconds since boot.
+# Records from before this program began concern other processes of the same pid; in microseconds since boot.
 BEGAN_US = time.monotonic_ns() // 1000
 
 
 def obituary(pid: int) -> dict[str, Any]:
-    """What the kernel's log says of a process.
+    """Look a process up in the kernel's log.
 
-    Reply: "killed", whether the kernel killed it when memory ran out; None where the log may not be read, as an
-    ordinary user may not everywhere. "resident_kib", what it had then; "memory_mib", what the board has.
+    Returns:
+        "killed", whether the kernel killed the process when memory ran out; None where the log may not be read, which
+        some systems forbid to ordinary users. If so, also "resident_kib", its memory then, and "memory_mib", the
+        board's.
     """
     try:
         text = _kernel_log()
@@ -39,7 +41,7 @@ def obituary(pid: int) -> dict[str, Any]:
 
 
 def _kernel_log() -> str:
-    """All that is left of it; a record a read, see Documentation/ABI/testing/dev-kmsg of the kernel."""
+    """Read what the kernel's log still holds, one record per read (the kernel's Documentation/ABI/testing/dev-kmsg)."""
     descriptor = os.open(LOG, os.O_RDONLY | os.O_NONBLOCK)
     records = []
     try:

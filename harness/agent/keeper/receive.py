@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..private import open_new
-from .folders import is_ours, remove
+from .folders import hash_file, is_ours, remove
 from .store import CHUNK, FULL, Store
 
-# How long that may take, on a slow card.
+# How long to wait for the receiver of a dropped connection to end, on a slow card.
 PATIENCE_S = 10.0
 
 ReadInto = Callable[[memoryview], None]
@@ -26,44 +26,50 @@ class Receiver:
     """One upload: offers, then files."""
 
     def __init__(self, root: str) -> None:
-        self.store = Store(root)
+        self.store = Store.open(root)
         self.hashes: dict[str, Any] = {}
         self.wrong: dict[str, str] = {}
         self.buffer = memoryview(bytearray(CHUNK))
 
     def offer(self, files: dict[str, int]) -> dict[str, int | None]:
-        """How many bytes of each file (SHA-256 -> size) are here; None for one that is whole and verified.
+        """Return how many bytes of each file (SHA-256 -> size) are here; None for one that is complete and verified.
 
-        Of a part the hash is taken, to be gone on with.
+        Parts are hashed, so that their upload can be resumed.
         """
         return {sha256: self._have(sha256, size) for sha256, size in files.items()}
 
     def _have(self, sha256: str, size: int) -> int | None:
         whole = self.store.path("incoming", sha256)
-        if os.path.exists(whole):
-            # Of an earlier connection, perhaps of before a power cut, which leaves names of what was never written.
-            if _hash_of(whole)[0].hexdigest() == sha256:
+        with contextlib.suppress(FileNotFoundError):
+            # From an earlier connection, perhaps from before a power cut, which leaves names of what was never written.
+            if hash_file(whole)[0].hexdigest() == sha256:
                 return None
             remove(whole)
-        digest, have = _hash_of(self._part(sha256))
+        digest, have = hashlib.sha256(), 0
+        with contextlib.suppress(FileNotFoundError):
+            digest, have = hash_file(self._part(sha256))
         if have > size:
             digest, have = hashlib.sha256(), 0
         self.hashes[sha256] = digest
         return have
 
     def file(self, header: dict[str, Any], size: int, read_into: ReadInto) -> None:
-        """Write what follows at its offset; whole, it is verified and gets its name.
+        """Write what follows of a file at its offset; once complete, the file is verified and gets its name.
 
-        A file that turns out to be another one is removed, and named in ``wrong``. A part that has filled the disk is
-        removed, too: it must not stay full.
+        A file with another hash than announced is removed, and named in ``wrong``. A part that has filled the disk is
+        removed, too: the disk must not stay full.
+
+        Args:
+            header: "sha256", "offset" and "bytes", the whole file's size.
+            size: how many bytes follow.
+            read_into: fills a buffer with the next of them.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
         sha256, part = header["sha256"], self._part(header["sha256"])
         digest = self.hashes[sha256]
-        # Never for appending: a receiver of a dropped connection that still writes writes the same bytes to the same
-        # place.
+        # Not opened for appending: a receiver of a dropped connection that still writes must write to the same place.
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _lock(descriptor)
@@ -96,18 +102,8 @@ class Receiver:
         return self.store.path("incoming", sha256 + ".part")
 
 
-def _hash_of(path: str) -> tuple[Any, int]:
-    """A file's SHA-256, to be gone on with, and its size; of no bytes where there is none."""
-    digest, size = hashlib.sha256(), 0
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return digest, size
-
-
 def is_near(store: Store, path: str) -> bool:
-    """Whether a file of this very machine can get a second name in the store."""
+    """Whether a file of this machine can be hard-linked into the store."""
     with contextlib.suppress(OSError):
         status = os.lstat(path)
         return status.st_dev == os.stat(store.root).st_dev and is_ours(status)
@@ -115,7 +111,7 @@ def is_near(store: Store, path: str) -> bool:
 
 
 def _lock(descriptor: int) -> None:
-    """Wait for the receiver of a dropped connection to end: it has been told to."""
+    """Take a part's lock; wait for the receiver of a dropped connection, which has been told to end, to release it."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -127,7 +123,12 @@ def _lock(descriptor: int) -> None:
 
 
 def take(store: Store, files: dict[str, int], content: memoryview) -> dict[str, str]:
-    """Files that lie one behind the other, into ``incoming``; returns those that are others, SHA-256 -> what they are.
+    """Store concatenated files in ``incoming``; return the mismatches, announced SHA-256 -> actual SHA-256.
+
+    Args:
+        store: where to.
+        files: SHA-256 -> size, in the order of their content.
+        content: the files, one after the other.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
@@ -159,7 +160,7 @@ class NotAnnounced(ValueError):
 
 
 def adopt(store: Store, path: str, sha256: str) -> None:
-    """Take a file of this very machine, verified: a second name where the file system allows it, a copy elsewhere.
+    """Take and verify a file of this machine: by a hard link where the file system allows it, else by a copy.
 
     Raises:
         OSError: it cannot be read, or the store not be written.
@@ -173,10 +174,10 @@ def adopt(store: Store, path: str, sha256: str) -> None:
         if error.errno in (errno.ENOENT, *FULL):
             raise
     else:
-        # By its other name whoever owns it, or may write to it, would change what is stored; a link is none of ours.
+        # Whoever owns the file, or may write to it, could change by its other name what is stored; nor is a link safe.
         if is_ours(status := os.lstat(target)) and stat.S_ISREG(status.st_mode):
-            # It was verified when the host's cache gave it out; that may be a while ago (issue 17).
-            if (found := _hash_of(target)[0].hexdigest()) != sha256:
+            # The host's cache verified it when it was requested, which may be a while ago (issue 17).
+            if (found := hash_file(target)[0].hexdigest()) != sha256:
                 remove(target)
                 raise NotAnnounced(path, sha256, found)
             return

@@ -1,10 +1,11 @@
-"""A resident that has imported the keeper: its children are keepers.
+"""A resident that has imported the keeper, and whose children are keepers.
 
 Its socket, and the program that joins it, are in the store's folder ``residents``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from importlib.abc import InspectLoader
@@ -18,11 +19,11 @@ Read = Callable[[int], bytes]
 
 
 def main(path: str, read: Read) -> None:
-    """Leave the joining program there, wait.
+    """Write the joining program beside the socket, then fork a keeper for each connection.
 
     Args:
         path: the socket's.
-        read: boot's own.
+        read: reads so many bytes from stdin; boot's own function.
     """
     make_folder(os.path.dirname(path))
     spec = __spec__
@@ -31,7 +32,7 @@ def main(path: str, read: Read) -> None:
         file.write(loader.get_source("agent.join") or "")
 
     def be_keeper(_: list[str]) -> None:
-        read(int(read(8)))  # the sources, as boot reads them: they are the same, and here already
-        serve.main()
+        read(int(read(8)))  # the sources, as boot reads them: the same as those that are imported here already
+        serve.main(**json.loads(read(int(read(8)))))
 
     resident.wait(path, be_keeper)

@@ -1,5 +1,8 @@
-"""Keepers that somebody stopped (SIGSTOP): they serve nobody, cannot see their host go, and may have no lock or record
-by which the next run would find them (issue 17)."""
+"""Keepers that were stopped (SIGSTOP), and are ended by the next run.
+
+They serve nobody, cannot notice that their host is gone, and may have no lock or record by which they could be found
+(issue 17).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ MARK = "HILGATE_PYTHON="
 
 
 def end_stopped() -> list[int]:
-    """End those that are this user's own, also where we are root and see everybody's; returns their pids."""
+    """End this user's stopped keepers, and no other user's even as root; return their pids."""
     ended = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdecimal()):
         process = identity(pid)

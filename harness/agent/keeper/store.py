@@ -1,4 +1,4 @@
-"""The store on a device: folders named by what is in them, whole or not there, as many as there is room for.
+"""The store on a device: folders named by the hash of their content, each complete or absent, bounded in size.
 
     STORE/
       lock                who holds the device
@@ -7,16 +7,16 @@
       artifacts/SHA/      an exported model
       runtimes/SHA/       unpacked wheels
       bundles/SHA/        an agent with its manifest; artifact and runtime are links to the two above
-      results/NAME        what an agent measured and could not yet hand over
+      results/NAME        a reply that an agent could not yet deliver
 
 An entry (a folder in one of the three) is filled under a name with a dot, sealed, written to the disk, then renamed.
-The seal is a hash over every file's path, size and time of modification: what was changed, cut short or added to since
-is found by looking, without reading gigabytes at every start. So is what another user owns or may write to. What a bad
-card changed shows where the files are hashed again, see verify.
+The seal is a hash over every file's path, size and time of modification: it tells what was changed, truncated or added
+since, without reading gigabytes at every start. So do owners and modes tell what another user owns or may write to.
+What a bad card changed shows when the files are hashed again, see verify.
 
-It is used only where it is ours: see private. Everything in it is for our eyes only.
+The store is used only where it is private, see private, and everything in it is readable by us only.
 
-Nothing here asks for the time of day: a board without a clock of its own may be wrong by years, and be set meanwhile.
+Nothing here uses the time of day: a board without a battery-backed clock may be years off, and be set meanwhile.
 """
 
 from __future__ import annotations
@@ -42,34 +42,48 @@ CHUNK = 1 << 20
 GIB = 1 << 30
 # The store takes no more than this, and no more than half of what the disk could give it.
 LIMIT_BYTES = 20 * GIB
-# Nor more entries: small models and their bundles are many before they are large, and all are named when it is opened.
+# Nor more entries than this: small models and bundles can be many, and all are named when the store is opened.
 MOST_ENTRIES = 2000
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# An entry's "last used" is this much later than that of any other.
+# By how much the "last used" time of an entry that is used exceeds all others.
 TICK_NS = 10**9
 
 
 class Store:
     """One store. Only the holder of its lock writes to it; the receiver of files writes ``incoming`` only.
 
-    Raises:
-        NotOurs: another user owns it or may write to it, or to a folder above it.
-        OSError: it cannot be made.
+    Args:
+        root: its absolute path.
+        limit_bytes: how much it may take.
     """
 
     def __init__(self, root: str, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.root = os.path.abspath(os.path.expanduser(root))
+        self.root = root
         self.limit_bytes = limit_bytes
         self.used: set[str] = set()
-        make_folder(self.root)
-        for name in FOLDERS:
-            make_folder(self.path(name))
 
-    def path(self, *names: str) -> str:
-        """A path in the store.
+    @classmethod
+    def open(cls, root: str) -> Store:
+        """Open a store, and make what is missing of its folders.
+
+        Args:
+            root: its path; "~" is the home folder.
 
         Raises:
-            ValueError: a name is none of a file or folder.
+            NotOurs: another user owns it or may write to it, or to a folder above it.
+            OSError: it cannot be made.
+        """
+        store = cls(os.path.abspath(os.path.expanduser(root)))
+        make_folder(store.root)
+        for name in FOLDERS:
+            make_folder(store.path(name))
+        return store
+
+    def path(self, *names: str) -> str:
+        """Return a path in the store.
+
+        Raises:
+            ValueError: a name is not one of a file or folder.
         """
         for name in names:
             if name in ("", ".", "..") or "/" in name or "\0" in name:
@@ -77,10 +91,10 @@ class Store:
         return os.path.join(self.root, *names)
 
     def folder(self, entry: str) -> str:
-        """An entry's path, KIND/NAME.
+        """Return the path of an entry, KIND/NAME.
 
         Raises:
-            ValueError: it is none of ours.
+            ValueError: it is not an entry's name.
         """
         kind, _, name = entry.partition("/")
         if kind not in KINDS or name.startswith("."):
@@ -88,17 +102,17 @@ class Store:
         return self.path(kind, name)
 
     def entries(self) -> list[str]:
-        """All entries, as KIND/NAME."""
+        """List all entries, as KIND/NAME."""
         names = ((kind, name) for kind in KINDS for name in sorted(os.listdir(self.path(kind))))
         return [f"{kind}/{name}" for kind, name in names if not name.startswith(".")]
 
     def tidy(self, trusted: Collection[str] = ()) -> list[str]:
-        """Remove what an earlier run left half-done, and entries that are not what was stored; returns the latter.
+        """Remove unfinished and damaged entries of earlier runs; return the damaged ones.
 
-        What came in stays, to be gone on with: see make_room.
+        Incoming files stay, so that their upload can be resumed: see make_room.
 
         Args:
-            trusted: entries that need not be looked at.
+            trusted: entries that need not be checked.
         """
         for kind in KINDS:
             for name in os.listdir(self.path(kind)):
@@ -110,7 +124,7 @@ class Store:
         return damaged + (self._remove_dangling() if damaged else [])
 
     def is_intact(self, entry: str) -> bool:
-        """Whether an entry is what was sealed, and what its links lead to is there."""
+        """Whether an entry is still what was sealed, and its links lead somewhere."""
         return is_sealed(self.folder(entry))
 
     def make(
@@ -121,11 +135,12 @@ class Store:
         texts: dict[str, str],
         links: dict[str, str],
     ) -> None:
-        """Fill an entry from what has come in.
+        """Make an entry of incoming files.
 
-        On a disk that is full, what has come in goes, too: it must not stay full.
+        Where the disk is full, the incoming files are removed, too: it must not stay full.
 
         Args:
+            entry: its name, KIND/SHA-256.
             files: path in the entry -> SHA-256 of an incoming file, which is moved there.
             archives: SHA-256 of incoming wheels and other zip files, unpacked there in this order.
             texts: path in the entry -> a small file's content.
@@ -146,7 +161,7 @@ class Store:
                 os.symlink(os.path.relpath(self.folder(other), folder), place(work, path))
             note_hashes(work, hashes)
             seal(work)
-            os.sync()  # a board's power is cut more often than it is shut down
+            os.sync()  # boards are more often unplugged than shut down
             if os.path.lexists(folder):
                 self.remove(entry)
             os.rename(work, folder)
@@ -163,14 +178,14 @@ class Store:
         moved: dict[str, str] = {}
         for path, sha256 in files.items():
             target = place(work, path)
-            if sha256 in moved:  # two files of one content came as one
+            if sha256 in moved:  # two files of the same content were sent once
                 shutil.copyfile(moved[sha256], target)
             else:
                 os.rename(self.path("incoming", sha256), target)
                 moved[sha256] = target
 
     def use(self, entry: str) -> None:
-        """Note that this run uses an entry: it stays, and was used after all others."""
+        """Note that this run uses an entry: it stays, and counts as used after all others."""
         self.used.add(entry)
         latest = max((self._last_used(other) for other in self.entries()), default=0) + TICK_NS
         os.utime(self.folder(entry), ns=(latest, latest))
@@ -179,7 +194,7 @@ class Store:
         return os.stat(self.folder(entry)).st_mtime_ns
 
     def remove(self, entry: str) -> None:
-        """Remove an entry; a reader never meets half of one under its name."""
+        """Remove an entry, atomically: a reader never sees half of one under its name."""
         folder = self.folder(entry)
         away = os.path.join(os.path.dirname(folder), f".removed-{time.monotonic_ns()}")
         os.rename(folder, away)
@@ -189,13 +204,14 @@ class Store:
         """Remove least recently used entries until so many bytes fit, on the disk and within the store's limit.
 
         Args:
-            needed: what is going to be stored.
-            awaited: SHA-256 of the files in it; what is here of them need not come. Other files that came in go.
-            near: how many bytes need no place of their own, for they get a second name only.
+            needed: how many bytes are going to be stored.
+            awaited: SHA-256 of the files in them; what is here of those need not be sent, other incoming files are
+                removed.
+            near: how many of the bytes need no space, for their files are hard-linked.
 
         Returns:
-            "needed_bytes", what is still to come; "free_bytes"; and "removed", the entries' names.
-            Whether it is enough is the caller's to judge.
+            "needed_bytes", still to be sent; "free_bytes"; and "removed", the names of entries.
+            The caller decides whether that is enough.
         """
         self.drop_incoming(awaited)
         incoming = size_of(self.path("incoming"))
@@ -203,7 +219,7 @@ class Store:
         free, used = disk_use(self.root)
         many = max(len(self.entries()) - MOST_ENTRIES, 0)
         if not many and used + needed <= min(self.limit_bytes, free // 2):
-            # All that is on the disk is little enough: there is no need to look at thousands of files.
+            # The whole disk's use is within the limit: there is no need to look at thousands of files.
             return {"needed_bytes": needed, "free_bytes": free, "removed": []}
         sizes = {entry: size_of(self.folder(entry)) for entry in self.entries()}
         limit = min(self.limit_bytes, (self.free_bytes() + sum(sizes.values()) + incoming) // 2)
@@ -220,7 +236,7 @@ class Store:
         return {"needed_bytes": needed, "free_bytes": self.free_bytes(), "removed": removed}
 
     def drop_incoming(self, awaited: Collection[str] = ()) -> None:
-        """Remove what has come in and is no longer wanted."""
+        """Remove incoming files that are not awaited."""
         with contextlib.suppress(FileNotFoundError):  # as below
             for name in os.listdir(self.path("incoming")):
                 if name.partition(".")[0] not in awaited:
@@ -228,27 +244,27 @@ class Store:
 
     def drop_results(self, run: str = "/") -> None:
         """Remove results that nobody is going to collect: all but this run's."""
-        with contextlib.suppress(FileNotFoundError):  # it may just have been cleared
+        with contextlib.suppress(FileNotFoundError):  # the store may just have been cleared
             for name in os.listdir(self.path("results")):
                 if not name.startswith(run):
                     remove(self.path("results", name))
 
     def _remove_dangling(self) -> list[str]:
-        """A bundle is small and goes with what it leads to."""
+        """Remove bundles whose artifact or runtime was removed; return their names."""
         dangling = [entry for entry in self.entries() if entry.startswith("bundles/") and not self.is_intact(entry)]
         for entry in dangling:
             self.remove(entry)
         return dangling
 
     def used_bytes(self) -> int:
-        """What is stored here."""
+        """Return how many bytes the store takes."""
         return sum(size_of(self.path(name)) for name in FOLDERS)
 
     def free_bytes(self) -> int:
-        """What an ordinary user may still write on the store's disk."""
+        """Return how many bytes an ordinary user may still write on the store's disk."""
         return free_bytes(self.root)
 
     def clear(self) -> None:
-        """Remove everything but the lock, which the caller holds."""
+        """Remove everything but the lock, which the caller must hold."""
         for name in FOLDERS:
             remove(self.path(name))

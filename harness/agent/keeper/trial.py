@@ -1,7 +1,7 @@
-"""What a run needs of a store's file system, tried: it keeps what is written, and programs can be mapped from it.
+"""A trial of what a run needs of a store's file system: it keeps what is written, and programs can be mapped from it.
 
-The holder of the lock tries it for a run; for `hilgate doctor` and `add` it is tried beside whatever goes on there, and
-nothing of it stays. Both ask this module, so that a board about which they say yes is one on which the run says yes.
+For a run the holder of the lock tries it. For `hilgate doctor` and `hilgate add` it is tried beside whatever goes on
+there, and leaves nothing behind. Both use this module, so that they say yes where the run would.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ..private import NotOurs, make_folder
 from .store import FOLDERS
 
 CONTENT = bytes(range(256)) * (mmap.PAGESIZE // 256)
-# What it is called where a system forbids a mapping: EPERM by the mount option noexec, EACCES by SELinux and its kin.
+# The errors where a system forbids a mapping: EPERM for the mount option noexec, EACCES for SELinux and similar.
 FORBIDDEN = (errno.EPERM, errno.EACCES)
 
 
 class NoHome(FileNotFoundError):
-    """The store is in the user's home folder, and there is none."""
+    """The store would be in the user's home folder, which does not exist."""
 
 
 def root_of(store: str) -> str:
-    """Return a store's path."""
+    """Return a store's absolute path."""
     return os.path.abspath(os.path.expanduser(store))
 
 
@@ -33,7 +33,7 @@ def make_root(store: str) -> list[str]:
     """Make a store's folder and those above it; return the ones that were missing, the innermost first.
 
     Raises:
-        NoHome: it is in the home folder of a user who has none.
+        NoHome: it would be in the home folder of a user who has none.
         NotOurs: another user owns it or may write to it, or to one above it.
         OSError: it cannot be made.
     """
@@ -49,11 +49,12 @@ def make_root(store: str) -> list[str]:
 
 
 def try_root(root: str) -> bool:
-    """Write a file in a store's folder, and in those that it has already (another user may have made them), read it,
-    map it as a library is mapped; return whether that last was allowed.
+    """Write, read and map a file in a store's folder and those in it; return whether mapping as a library was allowed.
+
+    The folders in it are tried, too, because another user may have made them.
 
     Raises:
-        OSError: it cannot be written, or is not what was written.
+        OSError: a file cannot be written, or is read back differently.
     """
     folders = [root, *(os.path.join(root, name) for name in FOLDERS)]
     allowed = [_try_folder(folder) for folder in folders if os.path.isdir(folder)]
@@ -86,7 +87,7 @@ def _can_be_mapped(descriptor: int) -> bool:
 
 
 def try_store(store: str) -> bool:
-    """Do that with a store that need not be there yet; what was made for it is removed.
+    """Do what try_root does with a store that need not exist yet; remove the folders that were made for it.
 
     Raises:
         OSError: as for try_root, or the store cannot be made.

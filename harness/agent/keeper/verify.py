@@ -1,42 +1,40 @@
-"""What is stored, hashed again: a bad memory card changes a byte, and leaves size and time as they were (issue 17).
+"""Hashing stored entries again: a bad memory card changes bytes without changing size and time (issue 17).
 
-Two files of an entry, beside its seal:
+An entry has two files for it, beside its seal:
 
     .hashes      {PATH: SHA-256} of every file, noted while they were written
-    .verified    the day on which they were last found to be so: the host's day, for the board's clock may be wrong
+    .verified    the day of the last successful verification, by the host, for the board's clock may be wrong
 
-An entry is hashed before its first use on a day, and at once where a process died or an answer was wrong.
+An entry is verified before its first use on a day, and at once where a process died or an answer was wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
-from .folders import HASHES, SEAL, VERIFIED, is_sealed
+from .folders import HASHES, SEAL, VERIFIED, hash_file, is_sealed
 
 if TYPE_CHECKING:
     from .store import Store
 
-CHUNK = 1 << 20
-# A request takes no longer than about this; the host asks again for the rest.
+# How long one request takes, about; the host asks again for the rest.
 SLICE_S = 5.0
-# Below everything else that runs there.
+# The lowest scheduling priority.
 LOWEST = 19
-# Digits of a hash, in what a person reads.
+# How many digits of a hash messages show.
 SHOWN = 16
 
 
 def note_hashes(folder: str, hashes: dict[str, str]) -> None:
-    """Write down what a folder's files are, path -> SHA-256; before it is sealed.
+    """Write the hashes of a folder's files, path -> SHA-256, into it; before it is sealed.
 
     Raises:
-        ValueError: one of them has the name of a file of ours.
+        ValueError: one of the files has the name of SEAL, HASHES or VERIFIED.
     """
     if ours := {SEAL, HASHES, VERIFIED}.intersection(hashes):
         raise ValueError(f"no name for a stored file: {', '.join(sorted(ours))}")
@@ -45,13 +43,13 @@ def note_hashes(folder: str, hashes: dict[str, str]) -> None:
 
 
 def note_day(folder: str, day: str) -> None:
-    """Write down when a folder was last found to be what it was; on a full disk it is not, and is due again."""
+    """Write down the day on which a folder was verified; where the disk is full, it stays due."""
     with contextlib.suppress(OSError), open(os.path.join(folder, VERIFIED), "w", encoding="utf-8") as file:
         file.write(day)
 
 
 def is_due(folder: str, day: str) -> bool:
-    """Whether a folder was not yet hashed on a day."""
+    """Whether a folder has not been verified on a day yet."""
     try:
         with open(os.path.join(folder, VERIFIED), encoding="utf-8") as file:
             return file.read() != day
@@ -60,11 +58,15 @@ def is_due(folder: str, day: str) -> bool:
 
 
 class Verification:
-    """Entries of a store, one after the other, in slices: ``entries`` are still to come, ``path`` is where it goes on.
+    """The verification of a store's entries, one after the other, in slices.
+
+    Attributes:
+        entries: those that are still to be verified.
+        path: the last file of the first entry that was hashed.
 
     Args:
-        day: the host's; entries that were hashed on it are left out.
-        again: leave none out, and read each file as it is cached, too: that is what a process has had of it.
+        day: the host's date; entries that were verified on it are left out.
+        again: leave none out, and hash each file also as the kernel caches it, for that is what a process has read.
     """
 
     def __init__(self, store: Store, entries: list[str], day: str, *, again: bool) -> None:
@@ -74,9 +76,9 @@ class Verification:
         self.hashed = 0
 
     def slice(self, limit_s: float = SLICE_S) -> dict[str, str]:
-        """Go on for a while; remove entries that are not what was stored, and return them with what is wrong.
+        """Go on for a while; remove damaged entries, and return them with what is wrong.
 
-        In a thread of its own, which gives way to all others: nobody but root gets a priority back, and the keeper has
+        It runs in a thread of its own at the lowest priority: only root could raise it again, and the keeper itself has
         to answer in time.
         """
         from concurrent.futures import ThreadPoolExecutor  # not at each start of a keeper
@@ -94,7 +96,7 @@ class Verification:
             if wrong is None:
                 break
             if wrong:
-                damaged.update(self._removed(entry, wrong))
+                damaged.update(self._remove(entry, wrong))
                 self.entries = [other for other in self.entries if other not in damaged]
             else:
                 note_day(self.store.folder(entry), self.day)
@@ -102,8 +104,8 @@ class Verification:
             self.path = ""
         return damaged
 
-    def _removed(self, entry: str, wrong: str) -> dict[str, str]:
-        """Remove an entry, and the bundles that lead to it: a bundle is small."""
+    def _remove(self, entry: str, wrong: str) -> dict[str, str]:
+        """Remove an entry and the bundles that lead to it, which are small; return each with what is wrong."""
         found = {entry: wrong}
         with contextlib.suppress(FileNotFoundError):
             self.store.remove(entry)
@@ -115,7 +117,7 @@ class Verification:
         return found
 
     def _damage(self, folder: str, end: float) -> Optional[str]:  # noqa: UP045  # Python 3.9
-        """Say what is wrong with a folder, "" where nothing is; None where the time was up before that was known."""
+        """Say what is wrong with a folder, "" where nothing is; None where the time was up first."""
         if not os.path.isdir(folder):
             return "it is gone"
         if not is_sealed(folder):
@@ -135,45 +137,29 @@ class Verification:
                 return None
             if wrong := self._difference(os.path.join(folder, path), hashes[path]):
                 return f"{path}: {wrong}"
-            self.path, begun = path, True  # one at least in each slice, also where looking took all of its time
+            self.path, begun = path, True  # at least one file in each slice, also where the checks took all of its time
         return ""
 
     def _difference(self, path: str, expected: str) -> str:
         for cached in (True, False) if self.again else (False,):
             try:
-                found, size = sha256_of(path, cached=cached)
-            except OSError as error:  # EIO: what a worn card says
+                digest, size = hash_file(path, from_disk=not cached)
+            except OSError as error:  # EIO, for example, from a worn card
                 return str(error)
+            found = digest.hexdigest()
             self.hashed += size
             if found != expected:
                 return f"wanted SHA-256 {expected[:SHOWN]}…; found {found[:SHOWN]}…"
         return ""
 
 
-def sha256_of(path: str, *, cached: bool) -> tuple[str, int]:
-    """Return a file's SHA-256 and size.
-
-    Args:
-        cached: read it as the kernel has it in memory; else its pages are dropped first, so that it is read from the
-            disk again (as far as no process has it mapped, and it has been written out).
-    """
-    digest, size = hashlib.sha256(), 0
-    buffer = memoryview(bytearray(CHUNK))
-    with open(path, "rb", buffering=0) as file:
-        if not cached and hasattr(os, "posix_fadvise"):
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            size += count
-    return digest.hexdigest(), size
-
-
 def verify(found: Optional[Verification], store: Store, **asked: Any) -> tuple[Verification, dict[str, Any]]:  # noqa: UP045
-    """Begin a verification, or go on with the one before; returns it, and the reply for the host.
+    """Begin a verification, or go on with the one before; return it, and the reply for the host.
 
     Args:
-        asked: "entries", "day", "again", see Verification, to begin one; nothing, to go on.
+        found: the verification before, if there is one.
+        store: whose entries.
+        **asked: "entries", "day" and "again", see Verification, to begin one; nothing to go on.
 
     Reply: "damaged", entry -> what is wrong, those that were removed; "left", how many entries are to come;
     "hashed_bytes", so far.

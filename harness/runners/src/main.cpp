@@ -68,9 +68,9 @@ std::string type_of(const std::exception& error) {
 }
 
 // Whatever a runtime throws is the host's to judge.
-hilgate::Reply answered(hilgate::Operations& operations, const hilgate::Frame& request) {
+hilgate::Reply answered(hilgate::Session& session, const hilgate::Frame& request) {
     try {
-        return operations(request);
+        return carry_out(session, request);
     } catch (const hilgate::InputError& error) {
         return {{{"error", error.what()}, {"traceback", type_of(error)}, {"input", true}}, {}};
     } catch (const std::exception& error) {
@@ -84,17 +84,17 @@ hilgate::Reply answered(hilgate::Operations& operations, const hilgate::Frame& r
 }
 
 // Answers requests until the host goes. A request's "keep" names the reply that must not be lost.
-void serve(hilgate::Pipe& pipe, hilgate::Kept kept, hilgate::Operations operations) {
+void serve(hilgate::Pipe& pipe, hilgate::Kept kept, hilgate::Session session) {
     for (;;) {
         const auto start = hilgate::now_ns();
         const auto request = pipe.receive();
-        operations.waited += hilgate::now_ns() - start;
+        session.waited += hilgate::now_ns() - start;
         kept.drop();
         const auto name = request.header.value("keep", "");
         pipe.keeping = !name.empty();
         // The default action of SIGALRM ends the process even when the runtime hangs.
         alarm(request.header.value("limit_s", 0U));
-        const auto [header, tensors] = answered(operations, request);
+        const auto [header, tensors] = answered(session, request);
         alarm(0);
         if (!name.empty()) kept.keep(name, header, tensors);
         pipe.keeping = false;

@@ -3,14 +3,24 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <stdexcept>
 
-#include "expand.hpp"
 #include "telemetry.hpp"
 
 namespace hilgate {
 namespace {
+
+using Operation = Reply (*)(Session&, const Frame&);
+
+// The operations by their names. Each enters itself right behind its definition; there is no list of them elsewhere.
+std::map<std::string, Operation>& table() {
+    static std::map<std::string, Operation> operations;
+    return operations;
+}
+
+bool define(const std::string& name, Operation operation) { return table().emplace(name, operation).second; }
 
 // Libraries stay open until the process ends: what they have started runs on.
 void* opened(const std::string& path) {
@@ -43,59 +53,23 @@ std::vector<Tensor> without_names(std::vector<NamedTensor> named) {
     return tensors;
 }
 
-}  // namespace
-
-Reply Operations::operator()(const Frame& request) {
-    const auto operation = request.header.value("op", "");
-    const auto start = now_ns();
-    Reply reply;
-    if (operation == "load") {
-        reply = load(request);
-    } else if (operation == "infer") {
-        reply = infer(request);
-    } else if (operation == "keep") {
-        reply = keep(request);
-    } else if (operation == "warm_up") {
-        reply = warm_up(request);
-    } else if (operation == "measure") {
-        reply = measure(request);
-    } else if (operation == "profile") {
-        reply = profile(request);
-    } else if (operation == "memory") {
-        reply = {{{"memory_kib", memory_kib()}}, {}};
-    } else if (operation == "echo") {
-        reply = {Json::object(), request.tensors};
-    } else {
-        throw std::invalid_argument("unknown operation '" + operation + "'");
-    }
-    if (!written_.empty()) {
-        auto names = Json::array();
-        for (const auto& name : input_names_) {
-            if (written_.count(name) != 0) names.push_back(name);
-        }
-        reply.first["written"] = names;
-    }
-    reply.first["elapsed_ns"] = now_ns() - start;
-    return reply;
-}
-
-Reply Operations::load(const Frame& request) {
+Reply load(Session& session, const Frame& request) {
     const auto& header = request.header;
     const auto before = memory_kib();
     const Settings settings{header.at("threads"), header.at("interop_threads"), header.at("flush_denormals"),
                             header.at("options")};
-    auto engine = make_engine(runtime_, engine_path_, settings);
+    auto engine = make_engine(session.runtime, session.engine_path, settings);
     const auto runtime = memory_kib();
     // What registers operators when it is opened; the runtime is there by now, and is found by name.
     for (const auto& path : header.value("operators", std::vector<std::string>{})) opened(path);
     engine->load(header.at("artifact"));
     const auto model = memory_kib();
-    input_names_ = header.at("inputs").get<std::vector<std::string>>();
-    kept_.clear();  // they were those of other inputs
-    written_.clear();
-    const auto first_ns = run_once(*engine, sets_of(request.tensors).at(0));
+    session.input_names = header.at("inputs").get<std::vector<std::string>>();
+    session.kept.clear();  // they were those of other inputs
+    session.written.clear();
+    const auto first_ns = session.run_once(*engine, session.sets_of(request.tensors).at(0));
     auto outputs = engine->outputs();  // sent before there is another inference: no copy is needed
-    const auto load_ns = since_process_start() - waited;
+    const auto load_ns = since_process_start() - session.waited;
     auto names = Json::array();
     for (const auto& one : outputs) names.push_back(one.name);
     Json set = engine->settings();
@@ -112,16 +86,17 @@ Reply Operations::load(const Frame& request) {
         {"runtime", engine->versions()},
         {"settings", set},
     };
-    engine_ = std::move(engine);
+    session.engine = std::move(engine);
     return {std::move(reply), without_names(std::move(outputs))};
 }
+const bool has_load = define("load", load);
 
-Reply Operations::infer(const Frame& request) {
-    auto& engine = loaded();
+Reply infer(Session& session, const Frame& request) {
+    auto& engine = session.loaded();
     std::vector<Tensor> tensors;
     Nanoseconds spent = 0;
     const auto run = [&](const std::vector<Tensor>& inputs) {
-        spent += run_once(engine, inputs);
+        spent += session.run_once(engine, inputs);
         // Copied at once: an output may be the module's own buffer, or a view of it (issue 15, case 65), which the next
         // inference overwrites.
         for (const auto& one : engine.outputs()) tensors.push_back(copied(one.tensor));
@@ -129,28 +104,30 @@ Reply Operations::infer(const Frame& request) {
     if (const auto fills = request.header.find("fills"); fills != request.header.end()) {
         if (!fills->is_array()) throw std::invalid_argument("wanted fills, set after set, in a list; found none");
         // One at a time: a small board has no room for all.
-        for (const auto& set : *fills) run(expanded(set));
+        for (const auto& set : *fills) run(session.expanded(set));
     } else {
-        for (const auto& set : sets_of(request.tensors)) run(set);
+        for (const auto& set : session.sets_of(request.tensors)) run(set);
     }
     return {Json::object({{"inference_ns", spent}}), std::move(tensors)};
 }
+const bool has_infer = define("infer", infer);
 
-Reply Operations::keep(const Frame& request) {
-    check_sets(request.tensors);
-    kept_.assign(input_names_.size(), {});
+Reply keep(Session& session, const Frame& request) {
+    session.check_sets(request.tensors);
+    session.kept.assign(session.input_names.size(), {});
     for (std::size_t index = 0; index < request.tensors.size(); ++index) {
-        kept_[index % kept_.size()].push_back(request.tensors[index]);
+        session.kept[index % session.kept.size()].push_back(request.tensors[index]);
     }
     return {Json::object(), {}};
 }
+const bool has_keep = define("keep", keep);
 
-Reply Operations::warm_up(const Frame& request) {
-    auto& engine = loaded();
+Reply warm_up(Session& session, const Frame& request) {
+    auto& engine = session.loaded();
     const auto& header = request.header;
     const auto size = header.value("ring", std::size_t{1});
     std::shared_ptr<Spread> spread;
-    auto sets = source(request, spread);
+    auto sets = session.source(request, spread);
     Nanoseconds made = 0;
     if (spread) {  // made once, and taken in turn
         const auto start = now_ns();
@@ -160,11 +137,11 @@ Reply Operations::warm_up(const Frame& request) {
         made = (now_ns() - start) / static_cast<Nanoseconds>(order.size());
         sets = [turn](std::size_t count) { return turn->columns(count); };
     }
-    Ring ring(engine, input_names_, std::move(sets), size, false);
+    Ring ring(engine, session.input_names, std::move(sets), size, false);
     const auto result = hilgate::warm_up([&](Prepared& set) { engine.run(set); },
                                          [&](std::size_t wanted) -> const Sets& { return ring.renew(wanted); },
                                          header.at("budget_ns"));
-    note(ring.close());
+    session.note(ring.close());
     return {{{"iterations", result.iterations},
              {"elapsed_ns", result.elapsed},
              {"settled", result.settled},
@@ -172,19 +149,20 @@ Reply Operations::warm_up(const Frame& request) {
              {"making_ns", made + ring.making() / std::max<std::int64_t>(result.iterations, 1)}},
             {}};
 }
+const bool has_warm_up = define("warm_up", warm_up);
 
-Reply Operations::measure(const Frame& request) {
-    auto& engine = loaded();
+Reply measure(Session& session, const Frame& request) {
+    auto& engine = session.loaded();
     const auto& header = request.header;
     std::shared_ptr<Spread> spread;
-    Ring ring(engine, input_names_, source(request, spread), header.value("ring", std::size_t{1}), true);
+    Ring ring(engine, session.input_names, session.source(request, spread), header.value("ring", std::size_t{1}), true);
     auto before = device_state();
     auto durations = timed_loop([&](Prepared& set) { engine.run(set); },
                                 [&](std::size_t wanted) -> const Sets& { return ring.renew(wanted); },
                                 header.at("samples"), header.at("budget_ns"));
     const auto loop_ns = now_ns() - ring.began();
     auto after = device_state();
-    note(ring.close());
+    session.note(ring.close());
     return {{{"before", std::move(before)},
              {"after", std::move(after)},
              {"loop_ns", loop_ns},
@@ -193,13 +171,14 @@ Reply Operations::measure(const Frame& request) {
              {"untimed", ring.untimed()}},
             {int64_tensor(std::move(durations))}};
 }
+const bool has_measure = define("measure", measure);
 
-Reply Operations::profile(const Frame& request) {
-    auto& engine = loaded();
+Reply profile(Session& session, const Frame& request) {
+    auto& engine = session.loaded();
     const int count = request.header.at("count");
     if (count < 1) throw std::invalid_argument("wanted a count of at least 1; found " + std::to_string(count));
     std::shared_ptr<Spread> spread;
-    Ring ring(engine, input_names_, source(request, spread), 1, false);
+    Ring ring(engine, session.input_names, session.source(request, spread), 1, false);
     auto operators = Json::array();
     for (const auto& one : engine.profile([&]() -> Prepared& { return *ring.renew(1).front(); }, count)) {
         operators.push_back({{"operator", one.kind},
@@ -207,91 +186,34 @@ Reply Operations::profile(const Frame& request) {
                              {"calls", static_cast<double>(one.calls_ns.size()) / count},
                              {"ns", of_one(one.calls_ns, count)}});
     }
-    note(ring.close());
+    session.note(ring.close());
     return {{{"operators", std::move(operators)}}, {}};
 }
+const bool has_profile = define("profile", profile);
 
-Engine& Operations::loaded() {
-    if (!engine_) throw std::runtime_error("no artifact is loaded: the operation load comes first");
-    return *engine_;
-}
+Reply memory(Session& /*session*/, const Frame& /*request*/) { return {{{"memory_kib", memory_kib()}}, {}}; }
+const bool has_memory = define("memory", memory);
 
-void Operations::check_sets(const std::vector<Tensor>& tensors) const {
-    const auto width = input_names_.size();
-    if (tensors.empty() || width == 0 || tensors.size() % width != 0) {
-        throw std::invalid_argument("wanted sets of " + std::to_string(width) + " inputs; found " +
-                                    std::to_string(tensors.size()) + " tensors");
-    }
-}
+Reply echo(Session& /*session*/, const Frame& request) { return {Json::object(), request.tensors}; }
+const bool has_echo = define("echo", echo);
 
-void Operations::check_fills(const Json& fills) const {
-    if (!fills.is_array() || fills.size() != input_names_.size()) {
-        throw std::invalid_argument("wanted a list of " + std::to_string(input_names_.size()) +
-                                    " fills, one an input; found " + std::to_string(fills.size()));
-    }
-}
+}  // namespace
 
-std::vector<Tensor> Operations::expanded(const Json& fills) const {
-    check_fills(fills);
-    static const std::vector<Tensor> none;
-    std::vector<Tensor> inputs;
-    for (std::size_t index = 0; index < fills.size(); ++index) {
-        try {
-            inputs.push_back(expand(fills[index], kept_.empty() ? none : kept_[index]));
-        } catch (const std::exception& error) {
-            throw InputError(error.what());
-        }
-    }
-    return inputs;
-}
-
-std::vector<std::vector<Tensor>> Operations::sets_of(const std::vector<Tensor>& tensors) const {
-    check_sets(tensors);
-    const auto width = static_cast<std::ptrdiff_t>(input_names_.size());
-    std::vector<std::vector<Tensor>> sets;
-    for (auto start = tensors.begin(); start != tensors.end(); start += width) sets.emplace_back(start, start + width);
-    return sets;
-}
-
-Nanoseconds Operations::run_once(Engine& engine, const std::vector<Tensor>& inputs) {
-    std::vector<Tensor> copies;
-    std::vector<NamedTensor> named;
-    for (std::size_t index = 0; index < inputs.size(); ++index) {
-        copies.push_back(copied(inputs[index]));
-        named.push_back({input_names_[index], copies.back()});
-    }
-    const auto prepared = engine.prepare(named);
+Reply carry_out(Session& session, const Frame& request) {
+    const auto name = request.header.value("op", "");
     const auto start = now_ns();
-    engine.run(*prepared);
-    const auto spent = now_ns() - start;
-    note_written(input_names_, inputs, copies, written_);
-    return spent;
-}
-
-Ring::Source Operations::source(const Frame& request, std::shared_ptr<Spread>& spread) const {
-    const auto& header = request.header;
-    if (header.contains("fills")) {
-        check_fills(header["fills"]);
-        spread = std::make_shared<Spread>(header["fills"], header.value("first", std::uint64_t{0}), kept_);
-        return [spread](std::size_t count) { return spread->columns(count); };
-    }
-    Columns there = kept_;
-    std::vector<std::size_t> order;
-    if (header.contains("kept")) {
-        order = header["kept"].get<std::vector<std::size_t>>();
-    } else {
-        check_sets(request.tensors);
-        there.assign(input_names_.size(), {});
-        for (std::size_t index = 0; index < request.tensors.size(); ++index) {
-            there[index % there.size()].push_back(request.tensors[index]);
+    const auto operation = table().find(name);
+    if (operation == table().end()) throw std::invalid_argument("unknown operation '" + name + "'");
+    auto reply = operation->second(session, request);
+    if (!session.written.empty()) {
+        auto names = Json::array();
+        for (const auto& input : session.input_names) {
+            if (session.written.count(input) != 0) names.push_back(input);
         }
-        order.resize(there[0].size());
-        std::iota(order.begin(), order.end(), 0);
+        reply.first["written"] = names;
     }
-    const auto turn = std::make_shared<InTurn>(std::move(there), std::move(order));
-    return [turn](std::size_t count) { return turn->columns(count); };
+    reply.first["elapsed_ns"] = now_ns() - start;
+    return reply;
 }
-
-void Operations::note(const std::set<std::string>& written) { written_.insert(written.begin(), written.end()); }
 
 }  // namespace hilgate
