@@ -174,7 +174,9 @@ def test_of_a_wheel_only_what_is_built_with_is_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in (*wanted, "pkg/include_other/a.h", "pkg/lib/libc.so", "pkg/module.py"):
             archive.writestr(name, name)
-    native = Native("tiny", "pkg/lib/liba.so.{version}", linked=("pkg/lib/libb.so",), includes=("pkg/include",))
+    native = Native(
+        engine="tiny", library="pkg/lib/liba.so.{version}", linked=("pkg/lib/libb.so",), includes=("pkg/include",)
+    )
     sdk = Sdk.of_wheel(Wheel("pkg", "1.0", path, "", 0, 0))
     with sdk.unpacked(native, tmp_path / "work") as root:
         assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == wanted
