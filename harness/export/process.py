@@ -16,9 +16,11 @@ from typing import Any
 from .. import errors
 from ..model.build import BuiltModel
 from ..model.user_process import LOOK_S, Bounds, environment, kill, used_mib
-from . import RECORD, REFUSAL
+from .artifact import RECORD
 from .settings import settings_of
 
+# The export process prints its refusal behind this, as JSON.
+REFUSAL = "hilgate-export-refusal:"
 # The worker finds what this process finds, the model's own modules and hilgate itself, wherever they were imported
 # from.
 START = (

@@ -26,12 +26,13 @@ from ..model.fingerprint import weight_hashes
 from ..model.model import Model
 from ..model.model_file import read_model
 from ..model.operators import import_operators
-from . import REFUSAL, write_record
+from .artifact import write_record
 from .example import compiled_parts, example_arrays, scripted_parts
 from .fixing import fixed_models, said_fixed
 from .given import GIVEN, bind, fixed_dimensions
 from .onnx import DYNAMO
 from .ports import seen_ports
+from .process import REFUSAL
 from .refusal import Refused, advice, reason_first, told_warnings
 from .settings import apply_settings
 from .shapes import Declared, seen_shapes
