@@ -53,7 +53,7 @@ def _no_kernel(operator: str, node: str, artifact: Path | None) -> str:
 
 
 def _types(operator: str, node: str, artifact: Path | None) -> list[str]:
-    from ..export.onnx_file import node_types
+    from ..export.onnx_graph import node_types
 
     if artifact is None or artifact.suffix != ".onnx":
         return []

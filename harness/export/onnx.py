@@ -5,18 +5,16 @@ refuses, and takes torch.jit.trace's ScriptModule of it (all tried with torch 2.
 
 from __future__ import annotations
 
-import ast
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..model.inputs import at_sizes
 from ..model.model import Model
 from .example import example_tensors, laid_flat, scripted_parts
+from .onnx_graph import FILE, all_parts, correct_shapes, declared_shapes, node_modules, node_types
 from .refusal import Refused
-from .shapes import Declared, Shapes, refuted
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +22,22 @@ if TYPE_CHECKING:
 
     from .given import Interface
 
-FILE = "model.onnx"
+__all__ = [
+    "DATA",
+    "DYNAMO",
+    "EXPORTERS",
+    "FILE",
+    "OLDER",
+    "RETRACED",
+    "correct_shapes",
+    "declared_shapes",
+    "exporters",
+    "node_modules",
+    "node_types",
+    "opened",
+    "read_interface",
+]
+
 DATA = "model.onnx.data"
 # Weights of more bytes go to a file of their own: a protocol buffer holds 2 GiB at most, and making one takes the model
 # four times over (measured: 2.9 GB for 0.67 GB of weights; issue 16).
@@ -170,53 +183,6 @@ def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | Non
     return lambda arrays: session.run(None, {name: arrays[name] for name in names})
 
 
-def declared_shapes(proto: onnx.ModelProto) -> Declared:
-    """Read what a file declares of its inputs and outputs."""
-    weights = {item.name for item in proto.graph.initializer}
-    inputs = [item for item in proto.graph.input if item.name not in weights]
-    found: dict[str, list[int | str | None] | None] = {}
-    for item in (*inputs, *proto.graph.output):
-        kind = item.type.tensor_type
-        sizes = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.shape.dim]
-        found.setdefault(item.name, sizes if kind.HasField("shape") else None)
-    return found
-
-
-def correct_shapes(folder: Path, seen: Iterable[tuple[Mapping[str, int], Shapes]]) -> tuple[Declared, list[str]]:
-    """Leave open in the file what it declares of an output's shape, and is not so.
-
-    Args:
-        seen: dimensions, and shapes by name, of several inferences of the module.
-
-    Returns:
-        What it declares now, and what was wrong.
-    """
-    import onnx
-
-    proto = onnx.load(str(folder / FILE), load_external_data=False)
-    said: dict[tuple[str, int | None], str] = {}
-    for sizes, shapes in seen:
-        for place, what in refuted(declared_shapes(proto), shapes).items():
-            said.setdefault(place, what + at_sizes(sizes))
-    outputs = {item.name: item.type.tensor_type for item in proto.graph.output}
-    given = {item.name for item in proto.graph.input}
-    notes = []
-    for (name, axis), what in said.items():
-        if name in given:
-            notes.append(f"about the file's shapes: {what}: a runtime takes no other")
-            continue
-        if axis is None:
-            outputs[name].ClearField("shape")
-        else:
-            outputs[name].shape.dim[axis].Clear()
-        notes.append(f"about the file's shapes: {what}: now it leaves that open")
-    if notes:
-        # What it says of values on the way comes from the same place, and ONNX Runtime would take the shape from there.
-        del proto.graph.value_info[:]
-        onnx.save(proto, str(folder / FILE))
-    return declared_shapes(proto), notes
-
-
 def _is_large(module: torch.nn.Module) -> bool:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())) > EXTERNAL_ABOVE
 
@@ -237,43 +203,3 @@ def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
     onnx.save(proto, str(folder / FILE))
     onnx.checker.check_model(str(folder / FILE))
     return [FILE, DATA] if external else [FILE]
-
-
-def all_parts(proto: onnx.ModelProto) -> Iterator[Any]:
-    """Everything that carries notes: graphs, their values and nodes, subgraphs included, and functions."""
-    for function in proto.functions:
-        yield function
-        yield from _nodes(function.node)
-    yield from _graph_parts(proto.graph)
-
-
-def _graph_parts(graph: onnx.GraphProto) -> Iterator[Any]:
-    yield graph
-    yield from (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
-    yield from _nodes(graph.node)
-
-
-def _nodes(nodes: Any) -> Iterator[Any]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _graph_parts(graph)
-
-
-def node_modules(path: Path) -> dict[str, str]:
-    """NODE: MODULE of each node whose exporter noted which of the model's modules it came from, as in "layers.3.conv".
-
-    Args:
-        path: of an exported graph; its weights are not read.
-    """
-    import onnx
-
-    found = {}
-    for node in onnx.load(str(path), load_external_data=False).graph.node:
-        notes = {note.key.rpartition(".")[2]: note.value for note in node.metadata_props}
-        if "name_scopes" in notes:
-            # Behind the modules, the operator itself; in front of them, what we have wrapped the model in.
-            *modules, _ = ast.literal_eval(notes["name_scopes"])
-            found[node.name] = (modules or [""])[-1].removeprefix("model").lstrip(".")
-    return found
