@@ -13,7 +13,17 @@ given           a file of the team's own in place of an export; ports and bindin
 
 from .artifact import Artifact, ArtifactFile, write_record
 from .artifact_cache import UNKEYED, export_artifact
-from .formats import exporter_labels
+from .formats import Format, exporter_labels, load_format
 from .key import export_key
 
-__all__ = ["UNKEYED", "Artifact", "ArtifactFile", "export_artifact", "export_key", "exporter_labels", "write_record"]
+__all__ = [
+    "UNKEYED",
+    "Artifact",
+    "ArtifactFile",
+    "Format",
+    "export_artifact",
+    "export_key",
+    "exporter_labels",
+    "load_format",
+    "write_record",
+]

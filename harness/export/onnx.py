@@ -36,6 +36,7 @@ __all__ = [
     "node_types",
     "opened",
     "read_interface",
+    "refusal_hint",
 ]
 
 DATA = "model.onnx.data"
@@ -44,6 +45,9 @@ DATA = "model.onnx.data"
 EXTERNAL_ABOVE = 200_000_000
 # Of what the exporter notes on each node, these tell which module it came from; the rest are stack traces with paths.
 KEPT_NOTES = re.compile(r"pkg\.torch\.onnx\.(name_scopes|class_hierarchy)\Z")
+
+# What ONNX Runtime says of a file that is newer than it is.
+NEWER = re.compile(r"Unsupported model IR version|opset \d+ is under development|is not registered|opset version|Opset")
 
 
 def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
@@ -164,6 +168,21 @@ def read_interface(path: Path, model: Model) -> Interface:
     from .onnx_file import interface_of
 
     return interface_of(path)
+
+
+def refusal_hint(found: str, given: str) -> str:
+    """Say what to do where a runtime is older than the file that it refuses; "" for any other refusal.
+
+    Args:
+        found: the runtime's words.
+        given: the file that the model file gives in place of an export; "" where it gives none.
+    """
+    if not NEWER.search(found):
+        return ""
+    return (
+        f"{given or 'the file'} is newer than the runtime there: write it with an older operator set, such as "
+        f"{'onnx.version_converter' if given else 'Model(opset=17)'}, or pin a newer onnxruntime in the device file"
+    )
 
 
 def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:

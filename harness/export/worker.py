@@ -7,13 +7,12 @@ a file.
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,8 @@ from ..model.operators import import_operators
 from .artifact import write_record
 from .example import compiled_parts, example_arrays, scripted_parts
 from .fixing import fixed_models, said_fixed
+from .formats import Exporter, Format, load_format
 from .given import GIVEN, bind, fixed_dimensions
-from .onnx import DYNAMO
 from .ports import seen_ports
 from .process import REFUSAL
 from .refusal import Refused, advice, reason_first, told_warnings
@@ -40,9 +39,6 @@ from .sizes import traced_in
 
 if TYPE_CHECKING:
     import torch
-
-# An exporter: is given the outputs' names, writes files into a folder and returns theirs, the one to open first.
-Exporter = Callable[["torch.nn.Module", Model, Sequence[str], Path], Sequence[str]]
 
 
 def main(request: dict[str, Any]) -> None:
@@ -65,8 +61,7 @@ def _export(request: dict[str, Any], folder: Path) -> None:
     apply_settings(request["before"])
     model = read_model(Path(request["model"]))
     import_operators(model, request["model"])
-    kind = importlib.import_module(f"{__package__}.{request['format']}")
-    job = _Job(request, model, kind, folder)
+    job = _Job(request, model, load_format(request["format"]), folder)
     if request["given"]:
         _take(job, **request["given"])
     else:
@@ -75,15 +70,11 @@ def _export(request: dict[str, Any], folder: Path) -> None:
 
 @dataclass
 class _Job:
-    """One export.
-
-    Attributes:
-        kind: the format's module.
-    """
+    """One export of a model, as the host requested it."""
 
     request: Mapping[str, Any]
     model: Model
-    kind: Any
+    format: Format
     folder: Path
 
     @property
@@ -109,7 +100,7 @@ class _Job:
         exporters = self._exporters(waiting[0])
         scripted, compiled = scripted_parts(waiting[0]), compiled_parts(waiting[0])
         refusals: list[tuple[str, str]] = []
-        advised: list[str] = []
+        besides: list[str] = []
         for label, exporter in exporters.items():
             try:
                 names, shapes, said = self.run(label, exporter, self.model, waiting)
@@ -118,23 +109,21 @@ class _Job:
             except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
                 traceback.print_exc()
                 refusals.append((label, reason_first(error)))
-                advised.append(advice(error))
+                besides += [f"what {label} says besides: {text}"] if (text := advice(error)) else []
                 continue
             notes = [f"refused by {refusal}" for refusal in _grouped(refusals)]
             write_record(self.folder, self.request["format"], list(names), label, [*notes, *said], shapes)
             return
         fixed = "" if scripted or compiled else self._exports_fixed(exporters)
-        besides = [f"what {DYNAMO} says besides: {text}" for text in dict.fromkeys(advised) if text]
-        said = [*_grouped(refusals), *besides]
+        said = [*_grouped(refusals), *dict.fromkeys(besides)]
         raise refused(self.request["format"], said, scripted, compiled, self.request["model"], fixed)
 
     def _exporters(self, module: torch.nn.Module) -> Mapping[str, Exporter]:
         """What is tried, in order; where the model file chooses one of this format, that one alone."""
-        found: Mapping[str, Exporter] = self.kind.exporters(module)
-        label = self.model.exporter
-        if label in self.kind.EXPORTERS:
-            return {label: found.get(label, self.kind.EXPORTERS[label])}
-        return found
+        chosen, label = self.format.choose(module), self.model.exporter
+        if label in self.format.exporters:
+            return {label: chosen.get(label, self.format.exporters[label])}
+        return chosen
 
     def run(
         self, label: str, exporter: Exporter, model: Model, waiting: list[torch.nn.Module] | None = None
@@ -152,18 +141,14 @@ class _Job:
         del module  # a large model is not held twice
         build = functools.cache(self.build)
         shapes: Declared = {}
-        if hasattr(self.kind, "correct_shapes"):  # TorchScript says nothing of shapes
-            shapes, wrong = self.kind.correct_shapes(self.folder, seen_shapes(build(), model, self.outputs))
+        if self.format.correct_shapes is not None:
+            shapes, wrong = self.format.correct_shapes(self.folder, seen_shapes(build(), model, self.outputs))
             if fixed := fixed_dimensions(shapes, model):
                 raise Refused("the exporter fixed " + ", and ".join(fixed), said)
             said = [*wrong, *said]
-        if inside := traced_in(self.folder / names[0], lambda: self._opened(label), build, model):
+        if inside := traced_in(self.folder / names[0], lambda: self.format.open(self.folder, label), build, model):
             raise Refused(inside, said)
         return names, shapes, said
-
-    def _opened(self, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
-        run: Callable[[Mapping[str, Any]], Any] | None = self.kind.opened(self.folder, label)
-        return run
 
     def _exports_fixed(self, exporters: Mapping[str, Exporter]) -> str:
         """Say with which dimensions fixed it can be exported; "" where that does not help, or none is free."""
@@ -185,12 +170,12 @@ def _take(job: _Job, path: str, sha256: str) -> None:
     Raises:
         ModelError: it is none of this format, is none of this model, or was changed meanwhile.
     """
-    name = job.kind.FILE
+    name = job.format.file
     shutil.copyfile(path, job.folder / name)
     if file_sha256(job.folder / name) != sha256:
         hint = "leave the file alone while it runs, and run once more"
         raise ModelError("the given file was changed during the run", wanted=sha256, where=path, hint=hint)
-    interface = job.kind.read_interface(Path(path), job.model)
+    interface = job.format.read_interface(Path(path), job.model)
     answer = run_eager(job.build(), example_arrays(job.model))
     seen = seen_ports(job.outputs, [leaf for _, leaf in flatten(answer)])
     taken = bind(interface, job.model, seen, path)
