@@ -20,7 +20,7 @@ from typing import Any
 
 from ..agent.unpack import CHUNK_BYTES
 from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
-from .wheels import keep_file, kept_file
+from .file_store import find_file, store_file
 
 SCHEMA = 1
 # The first moment that a zip archive can name: equal contents make equal archives.
@@ -91,7 +91,7 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
                 packer = Packer(archive)
                 described = fill(packer, work)
             sha256, size = file_sha256(made), made.stat().st_size
-            result = Archive(keep_file(root, made, sha256), sha256, size, packer.unpacked_bytes, described)
+            result = Archive(store_file(root, made, sha256), sha256, size, packer.unpacked_bytes, described)
     entry = {"sha256": sha256, "bytes": size, "unpacked_bytes": result.unpacked_bytes, "described": dict(described)}
     write_atomically(record, json.dumps({"schema": SCHEMA, **entry}, indent=1) + "\n", mode=0o600)
     return result
@@ -100,7 +100,7 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
 def _read(record: Path, root: Path) -> Archive | None:
     try:
         entry = json.loads(record.read_text(encoding="utf-8"))
-        path = kept_file(root, entry["sha256"]) if entry["schema"] == SCHEMA else None
+        path = find_file(root, entry["sha256"]) if entry["schema"] == SCHEMA else None
         parts = (entry["sha256"], entry["bytes"], entry["unpacked_bytes"], entry["described"])
         return Archive(path, *parts) if path is not None else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -17,7 +17,6 @@ import hashlib
 import json
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,9 +28,10 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from ..errors import BackendError
-from ..host.bounded import hold, prune_caches
+from ..host.bounded import prune_caches
 from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from ..host.progress_log import progress_logger
+from .file_store import find_file, store_file
 from .lock import Locked, check_taken, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
 from .pip_run import Request, download, download_again
@@ -40,15 +40,13 @@ from .wheel_check import check_wheel
 
 LOG = progress_logger(__name__)
 
-__all__ = ["Platform", "Wheel", "fetch_wheels", "keep_file", "kept_file"]
+__all__ = ["Platform", "Wheel", "fetch_wheels"]
 
 SCHEMA = 1
 # What a run that was killed has left goes after a day.
 WORK = ".fetch-"
 SEEN = "seen"
 LEFTOVER_AGE_S = 24 * 3600.0
-# A new folder is empty and nobody's before it is held: another run may take it away in between.
-TRIES = 3
 NAMED = re.compile(r"([A-Za-z0-9][\w.-]*)[ \t]*(\[[^\]\r\n]*\])?([^\r\n]*)")
 
 
@@ -192,7 +190,7 @@ def _read_set(record: Path) -> list[dict[str, Any]]:
 
 def _assemble(entries: Sequence[dict[str, Any]], root: Path) -> tuple[Wheel, ...]:
     """The set with its files, each hash just taken; empty where one of them is missing or damaged."""
-    paths = [kept_file(root, entry["sha256"]) for entry in entries]
+    paths = [find_file(root, entry["sha256"]) for entry in entries]
     whole = [Wheel(**{**entry, "path": path}) for entry, path in zip(entries, paths, strict=True) if path is not None]
     return tuple(whole) if len(whole) == len(entries) else ()
 
@@ -209,7 +207,7 @@ def _fetch_all(request: Request, root: Path) -> tuple[Wheel, ...]:
 
 def _fetch_damaged(request: Request, entries: Sequence[dict[str, Any]], root: Path) -> tuple[Wheel, ...]:
     """The set after its damaged wheels were downloaded again; empty where the very same cannot be had."""
-    damaged = [entry for entry in entries if kept_file(root, entry["sha256"]) is None]
+    damaged = [entry for entry in entries if find_file(root, entry["sha256"]) is None]
     folder = request.work / "again"
     outcome = download_again(request, [(f"{one['name']}=={one['version']}", one["sha256"]) for one in damaged], folder)
     if outcome.status != 0:
@@ -228,7 +226,7 @@ def _keep_wheel(path: Path, root: Path, request: Request) -> Wheel:
     _check_seen(path, root, sha256, request.where)
     unpacked = check_wheel(path, request.where)
     size = path.stat().st_size
-    kept = keep_file(root, path, sha256)
+    kept = store_file(root, path, sha256)
     write_atomically(root / SEEN / path.name, f"{sha256}\n")
     return Wheel(name, version, kept, sha256, size, unpacked)
 
@@ -249,38 +247,6 @@ def _check_seen(path: Path, root: Path, sha256: str, where: str) -> None:
             where=f"{path.name}, for {where}",
             hint=f"nobody should replace a wheel under its name: ask where it comes from. If you trust it: rm {seen}",
         )
-
-
-def kept_file(root: Path, sha256: str) -> Path | None:
-    """The file of that content below ``root``, its hash just taken; None where there is none.
-
-    It stays there until this process ends (see ``bounded``).
-    """
-    folder = root / "files" / sha256
-    for path in folder.glob("*") if hold(folder) else ():
-        with suppress(OSError):
-            if file_sha256(path) == sha256:
-                return path
-    return None
-
-
-def keep_file(root: Path, path: Path, sha256: str) -> Path:
-    """Move a file to where its content belongs below ``root``, on the same file system; returns its path there.
-
-    A damaged one of that name is replaced: a rename is atomic, so nobody sees half a file, and two runs that keep the
-    same one at once both leave it whole. It stays there until this process ends.
-    """
-    if (kept := kept_file(root, sha256)) is not None:
-        return kept
-    final = root / "files" / sha256 / path.name
-    with storage_errors(final.parent):
-        for _ in range(TRIES):
-            make_private(final.parent)
-            if hold(final.parent):
-                break
-        path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
-        path.replace(final)
-    return final
 
 
 @contextmanager
