@@ -20,6 +20,7 @@ from ...errors import BackendError, BuildError
 from ...host.bounded import making
 from ...host.cache import cache_folder, file_sha256
 from ...host.progress_log import progress_logger
+from ...host.shipped import room_sources
 from ..archive import Archive, Packer, provide_archive
 from ..wheels import Wheel
 from .cmake import cmake_build
@@ -30,6 +31,8 @@ LOG = progress_logger(__name__)
 
 STORE = "runners"
 SOURCES = Path(__file__).parents[2] / "runners"
+# The room whose code decides how a runner is built.
+ROOM = "bundle/native"
 # Where they are in the archive, and so in a device's runtime.
 PROGRAM, ENGINE = "hilgate/runner", "hilgate/engine.so"
 
@@ -81,13 +84,7 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
         BuildError: it does not build; with the compiler's words.
         StorageError: the cache cannot be written.
     """
-    program = [Path(__file__), Path(__file__).with_name("cmake.py")]
-    sources = [[path.name, file_sha256(path)] for path in (*_sources(), *program)]
-    # Where the sysroot lies is not what it is.
-    flags = [flag.replace(str(compiler.sysroot), "") for flag in (*compiler.flags, *compiler.link_flags)]
-    tools = [compiler.program, compiler.version, compiler.arch, compiler.identity, *flags]
-    parts = [asdict(native), sources, sdk.identity, headers.identity, tools]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    key = runner_key(native, sdk, headers, compiler)
 
     def fill(packer: Packer, work: Path) -> Mapping[str, Any]:
         LOG.info(f"building the C++ runner of {native.engine} {sdk.version} for {compiler.arch}, once")
@@ -115,8 +112,18 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
         return provide_archive(STORE, key, f"{native.engine}-{sdk.version}-{compiler.arch}", fill)
 
 
+def runner_key(native: Native, sdk: Sdk, headers: Headers, compiler: Compiler) -> str:
+    """Hash all that a runner is built from: its sources, this room, the runtime, the headers and the compiler."""
+    sources = [[path.name, file_sha256(path)] for path in (*_sources(), *room_sources(ROOM))]
+    # Where the sysroot lies is not what it is.
+    flags = [flag.replace(str(compiler.sysroot), "") for flag in (*compiler.flags, *compiler.link_flags)]
+    tools = [compiler.program, compiler.version, compiler.arch, compiler.identity, *flags]
+    parts = [asdict(native), sources, sdk.identity, headers.identity, tools]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def _sources() -> list[Path]:
-    """What a runner is made from; its tests and examples are not."""
+    """List the files that a runner is built from: the room harness/runners without its tests and examples."""
     return sorted(path for name in (".", "src", "engines") for path in (SOURCES / name).glob("[!.]*") if path.is_file())
 
 
