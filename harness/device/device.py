@@ -18,12 +18,23 @@ DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The machine under test, as its file and those that the file extends describe it.
+    """A machine under test, as its file and the files that it extends describe it. Its keys: docs/device-file.md.
 
-    ``path`` is the file that was named; ``optional`` are those of the ``backends`` that a run may leave out where the
-    host cannot build them; ``store`` is the folder that hilgate uses on the machine, where it is not the link's own;
-    ``known_hosts`` the file of pinned host keys; ``limits`` hold under every backend, ``backend_limits`` under one.
-    ``counting`` is no file's: see harness.instructions.counting.
+    Attributes:
+        path: the device's own file, the first of the chain.
+        link: the name of the link that reaches it.
+        backends: the names of the backends that it is tested with.
+        host: its SSH name, [user@]address[:port].
+        arch: its architecture, "x86_64" or "aarch64".
+        cpu: the name of its CPU.
+        memory_mib: its memory in MiB.
+        optional: those of the backends that a run may leave out where the host cannot build them.
+        store: the folder that hilgate uses on the machine; None for the link's default.
+        known_hosts: the file of pinned host keys.
+        limits: limits that hold with every backend.
+        backend_limits: further limits by backend.
+        options: the options of each backend, as the file has them.
+        counting: whether it is the guest that counts instructions; no file says so (harness.instructions.counting).
     """
 
     name: str
@@ -43,7 +54,7 @@ class Device:
     known_hosts: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
     limits: tuple[Limit, ...] = ()
-    # Mappings have no hash; devices that differ only in these are unequal all the same.
+    # Mappings cannot be hashed; devices that differ only in these are still unequal.
     backend_limits: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict, hash=False)
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict, hash=False)
     rules: Rules = field(default_factory=Rules)
@@ -51,12 +62,12 @@ class Device:
 
     @property
     def emulated(self) -> bool:
-        """Whether its CPU is emulated: exactly when its link is ``qemu``."""
+        """Whether its CPU is emulated, which is so exactly if its link is ``qemu``."""
         return self.link == "qemu"
 
     @property
     def settings(self) -> dict[str, int | bool]:
-        """What every backend is to set alike, or its figures say nothing beside another's."""
+        """The settings that every backend must apply alike, so that their figures can be compared."""
         return {
             "threads": self.threads,
             "interop_threads": self.interop_threads,
@@ -64,11 +75,11 @@ class Device:
         }
 
     def limits_for(self, backend: str) -> tuple[Limit, ...]:
-        """The device's limits under this backend: the general ones and its own, all of which count."""
+        """Return the limits that hold with a backend: the general ones and its own, all of which count."""
         return self.limits + self.backend_limits.get(backend, ())
 
 
 def device_names(folders: Sequence[Path]) -> list[str]:
-    """The names of the devices in these folders, sorted; a folder that is not there has none."""
+    """List the names of the devices in these folders, sorted; a folder that does not exist has none."""
     files = (path for folder in folders for path in folder.glob("*.toml"))
     return sorted({path.stem for path in files if path.is_file() and DEVICE_NAME.fullmatch(path.stem)})

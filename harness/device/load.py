@@ -1,21 +1,20 @@
-"""Device files: what the machine under test is, and what it can spare.
+"""Loading device files: finding a device's file and those that it extends, merging and checking them.
 
-A device NAME is the file NAME.toml in the first folder that has one: the user's folders, then hilgate's own. In it:
+A device NAME is the file NAME.toml in the first folder that has one: the user's folders, then hilgate's own. Its tables
+(each key: docs/device-file.md):
 
-    extends = "other"        at the top: what this file does not say is taken from that device
-    [device]                 description, link, backends; if need be host, store, arch, cpu, memory_mib, threads,
-                             interop_threads, flush_denormals; optional, which of its C++ backends are left out where
-                             the host cannot build them
-    [runtime]                python; packages (we ship them) or environment (it is there already)
-    [limits]                 METRIC = NUMBER, what the board can spare under every backend
-    [limits.BACKEND]         the same for one backend, beside the others; it need not be one that the device lists
-    [options.BACKEND]        whatever that backend understands, and checks itself
+    extends = "other"        at the top: keys that this file lacks are taken from that device
+    [device]                 the machine: description, link and backends, and optional keys
+    [runtime]                python; packages (shipped by hilgate) or environment (already installed there)
+    [limits]                 METRIC = NUMBER: limits of the board with every backend
+    [limits.BACKEND]         further limits with one backend, which the device need not list
+    [options.BACKEND]        options that the backend defines and checks
     [rules]                  offline = true: the cloud is not allowed
 
-Along a chain of ``extends`` tables merge key by key; lists and single values are replaced (``packages = []`` is none).
-``optional`` alone is not taken from a file that is extended: what a gate may leave out, its own file says (issue 16).
-The other device is looked up like any, but a file that extends its own name means the one in the *later* folders: a
-user's devices/local.toml with ``extends = "local"`` refines the one that hilgate ships.
+Along a chain of ``extends`` tables are merged key by key; lists and single values are replaced (``packages = []`` means
+none). Only ``optional`` is not inherited: a file itself must say which backends a gate may leave out (issue 16). The
+extended device is looked up like any other, but a file that extends its own name means the one in the *later* folders:
+a user's devices/local.toml with ``extends = "local"`` refines the one that hilgate ships.
 """
 
 from __future__ import annotations
@@ -37,13 +36,18 @@ from .tables import BACKEND_NAME, KEYS, File
 
 
 def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -> Device:
-    """Read the device NAME from the first of ``folders`` that has it; its limits are on these ``metrics``.
+    """Load a device from the first folder that has it.
+
+    Args:
+        name: the device's name.
+        folders: of device files: the user's first, then hilgate's own.
+        metrics: those that limits may be set on.
 
     Raises:
-        DeviceError: there is no such device, or its files are wrong; the message has everything that is wrong in them.
+        DeviceError: there is no such device, or its files are wrong; the message lists everything that is wrong.
     """
     chain = _chain(name, folders)
-    for source in chain[1:]:  # not inherited: see above
+    for source in chain[1:]:  # `optional` is not inherited: see above
         if isinstance(machine := source.table.get("device"), dict):
             machine.pop("optional", None)
     merged: dict[str, Any] = functools.reduce(_merge, [source.table for source in reversed(chain)])
@@ -55,7 +59,7 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
     limits = _limits(chain, merged.get("limits"), tuple(metrics), problems)
     if file is not None:
         problems += _contradictions(chain, file)
-    # Not in the except block, to keep pydantic's own text and URLs out of the traceback.
+    # Raised outside the except block, to keep pydantic's own text and URLs out of the traceback.
     if file is None or problems:
         text = "\n".join(map(str, problems))
         raise problems[0] if len(problems) == 1 else DeviceError(f"device {name!r}: {len(problems)} errors", found=text)
@@ -63,12 +67,12 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
     tables["known_hosts"] = folders[0] / KNOWN_HOSTS
     machine = dict(file.device)
     if file.device.link == "qemu":
-        machine["host"] = None  # that of the board that it stands for
+        machine["host"] = None  # inherited from the board that it emulates
     return Device(name=name, path=chain[0].path, **machine, **tables, limits=limits.pop("", ()), backend_limits=limits)
 
 
 class _Source(NamedTuple):
-    """One file of a chain, as it was written; the chain begins with the file that was named."""
+    """One file of a chain of ``extends``, unmerged; the chain begins with the device's own file."""
 
     name: str
     path: Path
@@ -76,7 +80,7 @@ class _Source(NamedTuple):
 
 
 def _chain(name: str, folders: Sequence[Path]) -> list[_Source]:
-    # In a clone the user's folder and hilgate's own are the same one: a second look into it is no later folder.
+    # In a clone the user's folder and hilgate's own are the same: it must not count as a later folder of itself.
     folders = list(dict.fromkeys(folder.resolve() for folder in folders))
     chain, wanted, places = list[_Source](), _checked_name(name, ""), folders
     while True:
@@ -101,7 +105,17 @@ def _checked_name(name: object, where: str) -> str:
 
 
 def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Sequence[_Source]) -> _Source:
-    """The first file of this name in ``places``; ``chain`` is what asks for it."""
+    """Read the first file of a name.
+
+    Args:
+        name: the device's name.
+        places: the folders to search.
+        folders: all folders, to suggest other names.
+        chain: the files that lead to this one by ``extends``; empty for the device itself.
+
+    Raises:
+        DeviceError: none of the places has it.
+    """
     paths = [folder / f"{name}.toml" for folder in places]
     for path in paths:
         if (table := _read(path)) is not None:
@@ -123,9 +137,9 @@ def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Seq
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The table in this file; None if there is no such file."""
+    """Parse a file; return None if it does not exist."""
     try:
-        # An editor's byte order mark would be an invisible error in column 1.
+        # utf-8-sig, because an editor's byte order mark would be an invisible error in column 1.
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -141,7 +155,14 @@ def _merge(base: Any, over: Any) -> Any:
 
 
 def _problem(chain: Sequence[_Source], kind: str, loc: tuple[int | str, ...], value: object) -> DeviceError:
-    """What pydantic found, in our words; ``kind`` is its type of error."""
+    """Describe a problem that pydantic found.
+
+    Args:
+        chain: the device's files.
+        kind: pydantic's type of error.
+        loc: the key's path.
+        value: what was found there.
+    """
     loc = tuple(key for key in loc if key != "[key]")
     *tables, key = keys = [key for key in loc if isinstance(key, str)]
     dotted, where = ".".join(map(str, loc)), _where(chain, *loc)
@@ -159,11 +180,21 @@ def _problem(chain: Sequence[_Source], kind: str, loc: tuple[int | str, ...], va
 def _limits(
     chain: Sequence[_Source], table: object, metrics: Sequence[Metric], problems: list[DeviceError]
 ) -> dict[str, tuple[Limit, ...]]:
-    """The limits by backend, "" being all; what is wrong with them goes to ``problems``."""
+    """Parse the table of limits.
+
+    Args:
+        chain: the device's files.
+        table: the merged table.
+        metrics: those that limits may be set on.
+        problems: errors are appended here.
+
+    Returns:
+        The limits by backend; those for every backend under "".
+    """
     spare = [metric.limit_key for metric in metrics if metric.device_limit]
     limits: dict[str, tuple[Limit, ...]] = {}
     for name, value in table.items() if isinstance(table, dict) else ():
-        # [limits.memory_peak_mib] is no backend's table: it would be a limit that silently never counts.
+        # [limits.memory_peak_mib] is not taken for a backend's table: that would be a limit that silently never counts.
         own = isinstance(value, dict) and name not in spare and BACKEND_NAME.fullmatch(name)
         for key, bound in value.items() if own else ((name, value),):
             where = _where(chain, "limits", name, key) if own else _where(chain, "limits", name)
@@ -177,7 +208,7 @@ def _limits(
 
 
 def _contradictions(chain: Sequence[_Source], file: File) -> Iterator[DeviceError]:
-    """What is wrong although every key on its own is right."""
+    """Yield the errors of keys that are valid by themselves but contradict each other."""
     machine, link = file.device, file.device.link
     packages, environment = file.runtime.packages, file.runtime.environment
     for wrong, keys, wanted in (
@@ -199,7 +230,7 @@ def _contradictions(chain: Sequence[_Source], file: File) -> Iterator[DeviceErro
 
 
 def _where(chain: Sequence[_Source], *loc: int | str) -> str:
-    """A key, and the file of the chain that had the last word on it; if none has it, the one that was named."""
+    """Name a key and the file of the chain that determines it; if no file has the key, the device's own file."""
 
     def inner(node: Any, key: str) -> Any:
         return node.get(key) if isinstance(node, dict) else None

@@ -1,4 +1,4 @@
-"""Artifacts: exported files and the record beside them, by which a folder is read as an artifact."""
+"""Artifacts: the exported files of a model, and the record beside them that describes the folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ RECORD = "artifact.json"
 
 @dataclass(frozen=True)
 class ArtifactFile:
-    """One exported file; ``name`` is its path in the artifact's folder."""
+    """One file of an artifact.
+
+    Attributes:
+        name: its path in the artifact's folder.
+        bytes: its size.
+    """
 
     name: str
     sha256: str
@@ -31,11 +36,13 @@ class Artifact:
     """An exported model. The first file is the one that a runtime opens.
 
     Attributes:
-        exporter: which exporter made it, with its version.
-        warnings: what the exporter said, such as a branch that was traced one way only.
-        cached: whether it was made by an earlier run.
-        shapes: what the file declares of the shapes of its inputs and outputs; empty where its format does not.
-        binding: of a given file whose inputs and outputs are not called and ordered as the model's.
+        folder: the folder that holds the files.
+        format: the name of its export format.
+        exporter: the label of the exporter that made it.
+        warnings: what the exporter warned of, such as a branch that was traced one way only.
+        cached: whether an earlier run made it.
+        shapes: the shapes that the file declares for its inputs and outputs; empty where its format declares none.
+        binding: for a given file whose inputs and outputs have other names or another order than the model's.
     """
 
     folder: Path
@@ -69,23 +76,50 @@ def write_record(
     shapes: Declared = MappingProxyType({}),
     binding: Binding | None = None,
 ) -> None:
-    """Describe the files of a folder, so that it can be read as an artifact."""
+    """Write the record that makes a folder of exported files an artifact.
+
+    Args:
+        folder: holds the files.
+        artifact_format: the format's name.
+        names: the files' paths in the folder, the one that a runtime opens first.
+        exporter: the exporter's label.
+        warnings: what it warned of.
+        shapes: see Artifact.
+        binding: see Artifact.
+    """
     files = [asdict(ArtifactFile(name, file_sha256(folder / name), (folder / name).stat().st_size)) for name in names]
-    said = {"exporter": exporter, "warnings": warnings, "shapes": dict(shapes)}
-    bound = binding.described if binding else None
-    record = {"format": artifact_format, "files": files, **said, "binding": bound}
+    record = {
+        "format": artifact_format,
+        "files": files,
+        "exporter": exporter,
+        "warnings": warnings,
+        "shapes": dict(shapes),
+        "binding": binding.described if binding else None,
+    }
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def read_artifact(folder: Path, *, cached: bool) -> Artifact | None:
-    """The artifact in a folder; None where there is none, or it is not what was written."""
+    """Read the artifact in a folder; None where there is none, or a file is not the one that was recorded.
+
+    Args:
+        folder: holds the record and the files.
+        cached: see Artifact.
+    """
     try:
         record: Mapping[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         files = tuple(ArtifactFile(**file) for file in record["files"])
-        whole = all(file_sha256(folder / file.name) == file.sha256 for file in files)
-        said, shapes = tuple(record["warnings"]), record["shapes"]
-        binding = Binding.read(record["binding"]) if record["binding"] else None
-        found = Artifact(folder, record["format"], files, record["exporter"], said, cached, shapes, binding)
+        is_whole = all(file_sha256(folder / file.name) == file.sha256 for file in files)
+        artifact = Artifact(
+            folder=folder,
+            format=record["format"],
+            files=files,
+            exporter=record["exporter"],
+            warnings=tuple(record["warnings"]),
+            cached=cached,
+            shapes=record["shapes"],
+            binding=Binding.read(record["binding"]) if record["binding"] else None,
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if whole and files else None
+    return artifact if is_whole and files else None

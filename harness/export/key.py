@@ -22,22 +22,25 @@ ROOMS = ("export", "model", "agent")
 
 
 def export_key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | None = None) -> str | None:
-    """A hash of all that an export depends on; None where the module has parts that cannot be hashed.
+    """Hash all that an export depends on; return None where the module has parts that cannot be hashed.
 
-    The module itself, its code included; the declared inputs and dimensions, and what prepares inputs; the exporters'
-    source; torch's settings; every installed package (conservative, and cheap: a new environment exports anew); Python
-    and the machine.
+    That is the module with its code; the declared inputs and dimensions, and the function that prepares inputs; the
+    exporters' source; torch's settings; every installed package (conservative and cheap: a new environment exports
+    again); Python and the machine.
 
     Args:
-        given: a file that is taken as it is, by its "path" and "sha256".
+        built: the model.
+        artifact_format: the format's name.
+        given: the "path" and "sha256" of the file that the model file gives; None where the model is exported.
     """
     return built.ask(_key, artifact_format, dict(given) if given else None)
 
 
 def _key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | None) -> str | None:
     try:
-        module, prepare = module_sha256(built.module), code_sha256(built.model.prepare)  # it makes the example
-    except Exception:  # noqa: BLE001  # whatever an attribute's own pickling raises: then there is no caching, only time is lost
+        # prepare counts because it makes the example inputs that exporters trace with.
+        module, prepare = module_sha256(built.module), code_sha256(built.model.prepare)
+    except Exception:  # noqa: BLE001  # an attribute's pickling may raise anything; without a key only time is lost
         return None
     parts = {
         "module": module,
@@ -59,9 +62,9 @@ def _key(built: BuiltModel, artifact_format: str, given: Mapping[str, str] | Non
 
 
 def _identity(item: importlib.metadata.Distribution) -> str:
-    """What is installed: by the hashes of its files, for other code may have the same version.
+    """Identify an installed distribution by the hashes of its files, because other code may have the same version.
 
-    Debian's packages have no such list: there the time of the installation has to do.
+    Debian's packages list no hashes: there the time of the installation has to do.
     """
     if record := item.read_text("RECORD"):
         origin = item.read_text("direct_url.json") or ""

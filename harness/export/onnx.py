@@ -1,7 +1,8 @@
-"""ONNX: ``model.onnx``, by the dynamo exporter; what that refuses, by the older one, which traces.
+"""The export format ONNX: ``model.onnx``, by the dynamo exporter, or by the older tracing one where that refuses.
 
-What is scripted already the older one takes as it is, control flow included. An ordinary module with a scripted part it
-refuses, and takes torch.jit.trace's ScriptModule of it (all tried with torch 2.13)."""
+The older exporter takes a ScriptModule as it is, with its control flow. It refuses an ordinary module that contains a
+ScriptModule, but takes the ScriptModule that torch.jit.trace makes of it (all tried with torch 2.13).
+"""
 
 from __future__ import annotations
 
@@ -40,25 +41,25 @@ __all__ = [
 ]
 
 DATA = "model.onnx.data"
-# Weights of more bytes go to a file of their own: a protocol buffer holds 2 GiB at most, and making one takes the model
-# four times over (measured: 2.9 GB for 0.67 GB of weights; issue 16).
+# Weights of more than this many bytes are written to a file of their own: a protocol buffer holds 2 GiB at most, and
+# building one takes four times the model's memory (measured: 2.9 GB for 0.67 GB of weights; issue 16).
 EXTERNAL_ABOVE = 200_000_000
-# Of what the exporter notes on each node, these tell which module it came from; the rest are stack traces with paths.
+# The exporter's notes on a node that tell which module it came from; its other notes are stack traces with paths.
 KEPT_NOTES = re.compile(r"pkg\.torch\.onnx\.(name_scopes|class_hierarchy)\Z")
 
-# What ONNX Runtime says of a file that is newer than it is.
+# ONNX Runtime's words about a file that is newer than it is.
 NEWER = re.compile(r"Unsupported model IR version|opset \d+ is under development|is not registered|opset version|Opset")
 
 
 def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export through torch.export: refuses what depends on a tensor's value."""
+    """Export through torch.export, which refuses control flow that depends on a tensor's value."""
     import onnx
     import torch
 
     def dimension(size: int | str) -> Any:
         if isinstance(size, str):
             sizes = model.dims[size]
-            if len(sizes) > 1:  # what lies between steps is exported too, and not tried
+            if len(sizes) > 1:  # sizes between the declared steps are allowed, too
                 return torch.export.Dim(size, min=sizes[0], max=sizes[-1])
         return None
 
@@ -67,23 +68,23 @@ def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str],
     _check_opset(program.model.opset_imports.get(""), model)
     if not _is_large(module):
         return _save(program.model_proto, folder, external=False)
-    # Straight to the disk: a protocol buffer of such a size cannot even be asked how large it is.
+    # Written straight to the disk: a protocol buffer of that size cannot even compute its own size.
     program.save(str(folder / FILE), external_data=True)
     return _save(onnx.load(str(folder / FILE), load_external_data=False), folder, external=True)
 
 
 def export_traced(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export by tracing: takes more, and bakes in what it should refuse."""
+    """Export by tracing, which takes more models, but makes constants of values that it should refuse."""
     return _export_older(laid_flat(module), model, outputs, folder)
 
 
 def export_scripted(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export a ScriptModule as it is: one tensor as output, or tuples of them."""
+    """Export a ScriptModule as it is; its output must be a tensor or a tuple of tensors."""
     return _export_older(module, model, outputs, folder)
 
 
 def export_retraced(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export a trace of a module: what is scripted in it stays so."""
+    """Trace a module with torch.jit.trace and export the result; scripted parts keep their control flow."""
     from .torchscript import traced
 
     return _export_older(traced(laid_flat(module), model, strict=True), model, outputs, folder)
@@ -96,7 +97,7 @@ def _export_older(module: torch.nn.Module, model: Model, outputs: Sequence[str],
         item.name: {axis: size for axis, size in enumerate(item.shape) if isinstance(size, str)}
         for item in model.inputs
     }
-    with tempfile.TemporaryDirectory(dir=folder) as name:  # of a large model every weight becomes a file
+    with tempfile.TemporaryDirectory(dir=folder) as name:  # every weight of a large model becomes a file there
         path = Path(name, FILE)
         _export(module, model, outputs, str(path), dynamo=False, dynamic_axes=axes)
         proto = onnx.load(str(path))
@@ -110,7 +111,7 @@ def _export_older(module: torch.nn.Module, model: Model, outputs: Sequence[str],
 
 DYNAMO, OLDER = "torch.onnx.export(dynamo=True)", "torch.onnx.export(dynamo=False)"
 RETRACED = f"torch.jit.trace, then {OLDER}"
-# By their labels, all that a model file may choose from.
+# All exporters by label; a model file may choose one: Model(exporter=…).
 EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
     DYNAMO: export_dynamo,
     OLDER: export_traced,
@@ -119,18 +120,25 @@ EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
 
 
 def exporters(module: torch.nn.Module) -> Mapping[str, Callable[..., list[str]]]:
-    """Choose the exporters of a module, by their labels, the one to try first in front."""
+    """Choose the exporters to try for a module, by label, in order."""
     parts = scripted_parts(module)
-    if parts == [""]:  # torch.export takes none
+    if parts == [""]:  # torch.export takes no ScriptModule
         return {OLDER: export_scripted, RETRACED: export_retraced}
     return {DYNAMO: export_dynamo, **({RETRACED: export_retraced} if parts else {OLDER: export_traced})}
 
 
 def _export(module: torch.nn.Module, model: Model, outputs: Sequence[str], target: str | None, **options: Any) -> Any:
-    """Export a module whose outputs are flat: a graph has no nesting, and exporters order dicts each in their own way.
+    """Export a module with flat outputs: a graph has no nesting, and each exporter orders a dict in its own way.
 
-    Nothing has run it before: a table of positions, or a grid, that it makes on its first call would be in the file at
-    the size of that call (issue 15).
+    The module must not have been run before: a table of positions, or a grid, that it makes on its first call would be
+    in the file with the size of that call (issue 15).
+
+    Args:
+        module: the module.
+        model: the model that it belongs to.
+        outputs: the outputs' names.
+        target: the file to write; None for the dynamo exporter, which returns a program.
+        options: further arguments of torch.onnx.export.
     """
     import torch
 
@@ -150,28 +158,30 @@ def _export(module: torch.nn.Module, model: Model, outputs: Sequence[str], targe
 
 
 def _opset(proto: onnx.ModelProto) -> int | None:
-    return next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), None)
+    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
 
 
 def _check_opset(found: int | None, model: Model) -> None:
-    """Refuse another operator set than the model file's: torch writes one that it cannot convert as it is, and logs it.
+    """Refuse a file with another operator set than the model file asks for.
+
+    Where torch cannot convert a file to the operator set, it writes the file unchanged and only logs that.
 
     Raises:
-        Refused: saying both.
+        Refused: names both operator sets.
     """
     if model.opset not in (None, found):
         raise Refused(f"the model file wants opset {model.opset}; this exporter wrote opset {found}")
 
 
 def read_interface(path: Path, model: Model) -> Interface:
-    """Read what a given file takes and gives. Raises: as interface_of."""
+    """Read the inputs and outputs of a given file; see interface_of for what it raises."""
     from .onnx_file import interface_of
 
     return interface_of(path)
 
 
 def refusal_hint(found: str, given: str) -> str:
-    """Say what to do where a runtime is older than the file that it refuses; "" for any other refusal.
+    """Return what to do about a runtime that is too old for the file that it refuses; "" for any other refusal.
 
     Args:
         found: the runtime's words.
@@ -186,9 +196,10 @@ def refusal_hint(found: str, given: str) -> str:
 
 
 def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
-    """Open an exported file, to run it on this host; None where there is no ONNX Runtime here, or no need.
+    """Open an exported file to run it on this host; None where there is no ONNX Runtime here, or no need.
 
-    The dynamo exporter knows of each size that it takes for a constant, and declares it; one that traces does not.
+    The dynamo exporter declares every size that it made a constant, so its files need not be run; a tracing exporter
+    does not.
     """
     if label == DYNAMO:
         return None
@@ -196,7 +207,7 @@ def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | Non
         import onnxruntime
 
         session = onnxruntime.InferenceSession(str(folder / FILE), providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001  # an operator's library that is not there, …: the device says it
+    except Exception:  # noqa: BLE001  # such as a missing library of operators: the device will report it
         return None
     names = [item.name for item in session.get_inputs()]
     return lambda arrays: session.run(None, {name: arrays[name] for name in names})
@@ -207,7 +218,13 @@ def _is_large(module: torch.nn.Module) -> bool:
 
 
 def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
-    """Write the graph without what differs from machine to machine; external weights are in their file already."""
+    """Write a graph without what differs between machines, and return the files' names.
+
+    Args:
+        proto: the graph, with its weights or with references to external ones.
+        folder: where the file goes.
+        external: whether the weights are in a file of their own, which is written already.
+    """
     import onnx
 
     proto.doc_string = ""
@@ -215,9 +232,9 @@ def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
     del proto.metadata_props[:]
     for part in all_parts(proto):
         part.doc_string = ""
-        kept = [note for note in part.metadata_props if KEPT_NOTES.match(note.key)]
+        notes = [note for note in part.metadata_props if KEPT_NOTES.match(note.key)]
         del part.metadata_props[:]
-        part.metadata_props.extend(kept)
+        part.metadata_props.extend(notes)
     (folder / FILE).unlink(missing_ok=True)
     onnx.save(proto, str(folder / FILE))
     onnx.checker.check_model(str(folder / FILE))

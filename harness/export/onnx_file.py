@@ -1,4 +1,4 @@
-"""What a given ONNX file takes and gives: read from its graph, without its weights and without running it."""
+"""The inputs and outputs of a given ONNX file, read from its graph without loading its weights or running it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WANTED = "an ONNX file with its weights in it"
 
 
 def interface_of(path: Path) -> Interface:
-    """Read what an ONNX file takes and gives.
+    """Read the inputs and outputs of an ONNX file.
 
     Raises:
-        ModelError: it is no ONNX file, or not the whole of one.
+        ModelError: the file is not ONNX, or its weights lie in other files.
     """
     import onnx
 
@@ -45,7 +45,7 @@ def interface_of(path: Path) -> Interface:
     weights = {item.name for item in proto.graph.initializer}
     outputs = [_port(item, shapes) for item in proto.graph.output]
     inputs = [_port(item, shapes) for item in proto.graph.input if item.name not in weights]
-    sets = ", ".join(f"{one.domain or 'ai.onnx'} {one.version}" for one in proto.opset_import)
+    sets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in proto.opset_import)
     return Interface(inputs, False, lambda places: outputs, [f"operator sets {sets}"], declares=True)
 
 
@@ -54,7 +54,7 @@ def _port(item: onnx.ValueInfoProto, shapes: Any) -> Port:
 
 
 def _locations(proto: onnx.ModelProto) -> Iterator[str]:
-    """Where weights lie that are in files of their own, those of subgraphs and nodes included."""
+    """Yield the names of the external files that hold weights, including those of subgraphs and nodes."""
     for tensor in _tensors(proto):
         if tensor.data_location == tensor.EXTERNAL:
             yield from (entry.value for entry in tensor.external_data if entry.key == "location")

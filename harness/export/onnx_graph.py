@@ -14,30 +14,31 @@ if TYPE_CHECKING:
     import onnx
 
 FILE = "model.onnx"
-# Element types that numpy names otherwise.
+# Element types that have another name in numpy.
 NAMES = {"FLOAT": "float32", "DOUBLE": "float64", "UNDEFINED": ""}
 
 
 def declared_shapes(proto: onnx.ModelProto) -> Declared:
-    """Read what a file declares of its inputs and outputs."""
+    """Read the shapes that a file declares for its inputs and outputs."""
     weights = {item.name for item in proto.graph.initializer}
     inputs = [item for item in proto.graph.input if item.name not in weights]
-    found: dict[str, list[int | str | None] | None] = {}
+    shapes: dict[str, list[int | str | None] | None] = {}
     for item in (*inputs, *proto.graph.output):
         kind = item.type.tensor_type
         sizes = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.shape.dim]
-        found.setdefault(item.name, sizes if kind.HasField("shape") else None)
-    return found
+        shapes.setdefault(item.name, sizes if kind.HasField("shape") else None)
+    return shapes
 
 
 def correct_shapes(folder: Path, seen: Iterable[tuple[Mapping[str, int], Shapes]]) -> tuple[Declared, list[str]]:
-    """Leave open in the file what it declares of an output's shape, and is not so.
+    """Remove from a file the sizes that it declares for outputs and that are wrong.
 
     Args:
-        seen: dimensions, and shapes by name, of several inferences of the module.
+        folder: holds the file.
+        seen: for several inferences of the module: the sizes of the dimensions, and the shapes by name.
 
     Returns:
-        What it declares now, and what was wrong.
+        The shapes that the file declares now, and notes on what was wrong.
     """
     import onnx
 
@@ -59,14 +60,15 @@ def correct_shapes(folder: Path, seen: Iterable[tuple[Mapping[str, int], Shapes]
             outputs[name].shape.dim[axis].Clear()
         notes.append(f"about the file's shapes: {what}: now it leaves that open")
     if notes:
-        # What it says of values on the way comes from the same place, and ONNX Runtime would take the shape from there.
+        # The declared shapes of intermediate values have the same origin, and ONNX Runtime would infer the
+        # outputs' shapes from them.
         del proto.graph.value_info[:]
         onnx.save(proto, str(folder / FILE))
     return declared_shapes(proto), notes
 
 
 def type_name(number: int) -> str:
-    """Name an element type as numpy does, where it has it; "" for none."""
+    """Return numpy's name of an element type, or ONNX's in lower case where numpy has none; "" where undeclared."""
     from onnx import TensorProto
 
     name = str(TensorProto.DataType.Name(number))
@@ -74,11 +76,12 @@ def type_name(number: int) -> str:
 
 
 def node_types(path: Path, operator: str, name: str) -> list[str]:
-    """List the element types that a node of a graph computes with, as far as its file says: ["bfloat16"].
+    """List the element types of a node's inputs and outputs, as far as the file declares them: ["bfloat16"].
 
     Args:
-        path: of an ONNX file; its weights are not read.
-        operator: the node's, as a runtime names it; the first one of it where no node has the name.
+        path: an ONNX file; its weights are not read.
+        operator: the node's operator, as a runtime names it.
+        name: the node's name; where no node has it, the first node with the operator is taken.
     """
     import onnx
 
@@ -93,7 +96,7 @@ def node_types(path: Path, operator: str, name: str) -> list[str]:
 
 
 def all_parts(proto: onnx.ModelProto) -> Iterator[Any]:
-    """Everything that carries notes: graphs, their values and nodes, subgraphs included, and functions."""
+    """Yield all parts of a file that carry notes: functions, graphs and subgraphs with their values and nodes."""
     for function in proto.functions:
         yield function
         yield from _nodes(function.node)
@@ -115,18 +118,18 @@ def _nodes(nodes: Any) -> Iterator[Any]:
 
 
 def node_modules(path: Path) -> dict[str, str]:
-    """NODE: MODULE of each node whose exporter noted which of the model's modules it came from, as in "layers.3.conv".
+    """Map nodes to the modules of the model that they came from ("layers.3.conv"), where the exporter noted it.
 
     Args:
-        path: of an exported graph; its weights are not read.
+        path: an exported ONNX file; its weights are not read.
     """
     import onnx
 
-    found = {}
+    modules_of = {}
     for node in onnx.load(str(path), load_external_data=False).graph.node:
         notes = {note.key.rpartition(".")[2]: note.value for note in node.metadata_props}
         if "name_scopes" in notes:
-            # Behind the modules, the operator itself; in front of them, what we have wrapped the model in.
+            # The scopes end with the operator itself, and begin with our wrapper around the model (example.laid_flat).
             *modules, _ = ast.literal_eval(notes["name_scopes"])
-            found[node.name] = (modules or [""])[-1].removeprefix("model").lstrip(".")
-    return found
+            modules_of[node.name] = (modules or [""])[-1].removeprefix("model").lstrip(".")
+    return modules_of
