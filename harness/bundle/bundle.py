@@ -1,4 +1,4 @@
-"""Bundles: artifact, runtime and agent under one manifest of hashes. What was tested is what ships.
+"""The bundle: artifact, runtime and agent under one manifest of hashes.
 
 A bundle's folder on a device:
 
@@ -8,10 +8,9 @@ A bundle's folder on a device:
     runtime/…           unpacked wheels, where they were shipped; a C++ backend's runner, and libraries of wheels
 
 The manifest's "runtime" has the device's "python", and either "wheels", a list of {"name", "version", "file", "sha256",
-"bytes"} with "bytecode" beside it, or "packages", NAME: VERSION, what was found in an environment that was already
-there. That of a C++ backend has "runner" and "libraries" beside
-them, and "operators", those of the libraries that register a model's operators. A bundle is named by the SHA-256 of
-its manifest.
+"bytes"}, with "bytecode"; or "packages", NAME: VERSION, as found in an environment that is installed there. A C++
+backend's has "runner" and "libraries" as well, and "operators", the libraries that register a model's operators. A
+bundle is named by the SHA-256 of its manifest.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class BundleFile:
-    """One file: where it is on the host, and what it must be on the device."""
+    """A file of a bundle: its place on the host, and its hash and size in bytes on the device."""
 
     source: Path
     sha256: str
@@ -46,14 +45,14 @@ class BundleFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """A folder of a device's store (see harness.agent.keeper.store), and what it is made from.
+    """An entry of a device's store (see harness.agent.keeper.store): a folder, and what it is made from.
 
     Attributes:
         name: KIND/SHA-256.
-        files: path in the folder -> a file.
-        archives: what is unpacked there, in this order.
-        texts: path in the folder -> a small file's content.
-        links: path in the folder -> the entry that it leads to.
+        files: files by their paths in the folder.
+        archives: archives that are unpacked into the folder, in this order.
+        texts: contents of small files by their paths in the folder.
+        links: names of other entries, by the paths of the links in the folder that lead to them.
     """
 
     name: str
@@ -64,7 +63,7 @@ class Entry:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What the keeper's store makes it from, once the files have come in; see Store.make there."""
+        """The parts from which the store makes the entry once the files have been sent; see Store.make there."""
         return {
             "files": {path: file.sha256 for path, file in self.files.items()},
             "archives": [archive.sha256 for archive in self.archives],
@@ -74,24 +73,28 @@ class Entry:
 
     @property
     def sources(self) -> dict[str, tuple[Path, int]]:
-        """SHA-256 -> where it is on the host, and its size, of all that has to come in."""
+        """The files that have to be sent: (place on the host, size in bytes) by SHA-256."""
         files = {file.sha256: (file.source, file.bytes) for file in self.files.values()}
         return files | {archive.sha256: (archive.source, archive.bytes) for archive in self.archives}
 
     @property
     def bytes(self) -> int:
-        """What it takes on the device's disk while it is made: archives stay until they are unpacked."""
+        """The bytes that it needs on the device's disk while it is made: archives stay until they are unpacked."""
         unpacked = sum(archive.bytes + archive.unpacked_bytes for archive in self.archives)
         return unpacked + sum(file.bytes for file in self.files.values()) + sum(map(len, self.texts.values()))
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that a deployment needs, and its manifest.
+    """Everything that a deployment needs: agent, artifact and runtime.
 
     Attributes:
-        entry: the artifact's own file, if there is one.
-        binding: which of its inputs and outputs are which, where they are not as the model's; see Artifact.
+        backend: the backend's name.
+        agent: the agent's files by their paths in the bundle; empty for a C++ backend.
+        artifact: the exported files by their names.
+        runtime: the planned runtime.
+        entry: the path of the file that the runtime opens; "" without an artifact.
+        binding: see Artifact.
     """
 
     backend: str
@@ -110,7 +113,7 @@ class Bundle:
 
     @property
     def files(self) -> dict[str, BundleFile]:
-        """Agent and artifact, by their paths in the bundle."""
+        """The files of agent and artifact, by their paths in the bundle."""
         return {**self.agent, **{f"artifact/{name}": file for name, file in self.artifact.items()}}
 
     @cached_property
@@ -125,13 +128,13 @@ class Bundle:
 
     @cached_property
     def foundation(self) -> str:
-        """Names all that stands below the artifact: what is the same for every model that a backend runs."""
+        """A hash of agent and runtime: it is the same for every model that the backend runs."""
         hashes = {path: file.sha256 for path, file in self.agent.items()}
         return _key([self.backend, hashes, self.runtime.described])
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """What a store needs, in the order in which it is made: artifact and runtime are shared between bundles."""
+        """The entries of the store in the order of their making; bundles share those of artifact and runtime."""
         entries, links = list[Entry](), dict[str, str]()
         if self.artifact:
             hashes = {path: file.sha256 for path, file in self.artifact.items()}
@@ -146,7 +149,13 @@ class Bundle:
 
 
 def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -> Bundle:
-    """Put together what runs an artifact; or, without one, what would."""
+    """Make the bundle that runs an artifact.
+
+    Args:
+        artifact: the artifact; None for a bundle that has everything but that.
+        backend: the backend that runs it.
+        runtime: the planned runtime.
+    """
     sources = dict[str, Path]()
     if runtime.runner is None:
         sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}

@@ -1,4 +1,4 @@
-"""Files in the cache, each in a folder named by the hash of its content: ROOT/files/SHA256/NAME."""
+"""Files in the cache, each in a folder that is named by the hash of its content: ROOT/files/SHA256/NAME."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 from ..host.bounded import hold
 from ..host.cache import file_sha256, make_private, storage_errors
 
-# A new folder is empty and nobody's before it is held: another run may take it away in between.
+# A new folder is empty and unpinned at first: another run may evict it before this one has pinned it.
 TRIES = 3
 
 
 def find_file(root: Path, sha256: str) -> Path | None:
-    """The file of that content below ``root``, its hash just taken; None where there is none.
+    """Find the file with a content, verify its hash, and pin it until this process ends; None where there is none.
 
-    It stays there until this process ends (see ``bounded``).
+    Args:
+        root: the store.
+        sha256: the content's hash.
     """
     folder = root / "files" / sha256
     for path in folder.glob("*") if hold(folder) else ():
@@ -27,13 +29,18 @@ def find_file(root: Path, sha256: str) -> Path | None:
 
 
 def store_file(root: Path, path: Path, sha256: str) -> Path:
-    """Move a file to where its content belongs below ``root``, on the same file system; returns its path there.
+    """Move a file into the store, on the same file system, and pin it until this process ends; return its new path.
 
-    A damaged one of that name is replaced: a rename is atomic, so nobody sees half a file, and two runs that keep the
-    same one at once both leave it whole. It stays there until this process ends.
+    A damaged file of that name is replaced. A rename is atomic, so no process sees a partial file, and two runs that
+    store the same file at once both leave it whole.
+
+    Args:
+        root: the store.
+        path: the file.
+        sha256: its hash.
     """
-    if (kept := find_file(root, sha256)) is not None:
-        return kept
+    if (stored := find_file(root, sha256)) is not None:
+        return stored
     final = root / "files" / sha256 / path.name
     with storage_errors(final.parent):
         for _ in range(TRIES):
