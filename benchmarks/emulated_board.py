@@ -18,7 +18,7 @@ import pip
 
 from harness.board import Board, open_board, prepared
 from harness.bundle import Bundle
-from harness.device.device import Device, load_device
+from harness.device import Device, load_device
 from harness.emulator.image import Image, provide_image
 from harness.emulator.machine import machine_of
 from harness.emulator.saved import Saved, find_saved

@@ -19,7 +19,7 @@ import numpy as np
 from harness.backends import load_backend
 from harness.bundle.planning import plan_runtime
 from harness.deploy.deployment import Deployment
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.measure import known_metrics
 from harness.protocol import Target
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from harness.deploy.content import content_of
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.instructions.counting import CountingGuest
 from harness.measure import known_metrics
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.board import open_board
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.measure import known_metrics
 from tests.support.sshd import BoardServer
 

@@ -16,7 +16,7 @@ from harness.bundle.planning import plan_runtime
 from harness.cell import Cell
 from harness.deploy.deployer import Deployer
 from harness.deploy.deployment import Deployment, DeviceTime, LoadReport, Timeouts
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.export import export_artifact
 from harness.measure import known_metrics
 from harness.model.build import build_model

@@ -1,4 +1,4 @@
-"""LibTorch: a TorchScript module run from C++ (harness/runners/engines/libtorch.cpp)."""
+"""The backend libtorch: a TorchScript module run by C++ (harness/runners/engines/libtorch.cpp)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from . import Native
 ARTIFACT = "torchscript"
 PACKAGES = ("torch",)
 OPTIONS = {
-    # What PyTorch can still do to a module when it is loaded. The last of these makes numbers of NaN and infinity.
+    # Optimizations when the module is loaded. optimize_for_inference may turn NaN and infinity into finite numbers.
     "optimize": (("freeze", "none", "optimize_for_inference"), '"freeze", "none" or "optimize_for_inference"'),
-    # glibc gives the top of a freed heap back, and faults it in again: in some processes after every inference.
+    # "trim": glibc returns the top of a freed heap to the kernel and faults it in again, in some processes after every
+    # inference.
     "heap": (("trim", "keep"), '"trim" or "keep"'),
 }
 OPERATORS = True

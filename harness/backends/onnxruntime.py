@@ -1,6 +1,6 @@
-"""ONNX Runtime from Python.
+"""The backend onnxruntime: ONNX Runtime in Python.
 
-Shipped to the device beside the agent, as ``backend.py``: it imports nothing of harness.
+This file is shipped to the device beside the agent, as ``backend.py``: it imports nothing of harness.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 ARTIFACT = "onnx"
 PACKAGES = ("onnxruntime|onnxruntime-gpu", "numpy")
 CPU = "CPUExecutionProvider"
-# Of the profiler's events: a node's own time, in microseconds.
+# The suffix of the profiler's events that hold a node's own time, in microseconds.
 KERNEL = "_kernel_time"
-# Before it counts, memory is laid out and code read for the first time.
+# Inferences before the profiler's figures count: in the first ones memory is allocated and code loaded.
 UNCOUNTED = 3
 OPTIONS: Mapping[str, tuple[str, str]] = {
     "providers": ("texts", f"execution providers in order of preference, such as ['CUDAExecutionProvider', {CPU!r}]"),
@@ -29,7 +29,7 @@ def preload() -> None:
 
 
 class Engine:
-    """One inference session."""
+    """An inference session of ONNX Runtime; see harness.backends.EngineType."""
 
     def __init__(self, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         import onnxruntime
@@ -39,12 +39,12 @@ class Engine:
         self.session_options = onnxruntime.SessionOptions()
         self.session_options.intra_op_num_threads = settings["threads"]
         self.session_options.inter_op_num_threads = settings["interop_threads"]
-        if settings["interop_threads"] > 1:  # they have nothing to do else
+        if settings["interop_threads"] > 1:  # without it these threads would have nothing to do
             self.session_options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
         flush = "1" if settings["flush_denormals"] else "0"
         self.session_options.add_session_config_entry("session.set_denormal_as_zero", flush)
         if CPU not in self.providers:
-            # A provider may start and then take no node: without this the CPU would run them all, without a word.
+            # A provider may start and then accept no node: without this the CPU would silently run them all.
             self.session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self.session: Any = None
 
@@ -52,7 +52,7 @@ class Engine:
         """Open the file.
 
         Raises:
-            RuntimeError: a requested provider did not start. ONNX Runtime itself would go on without a word on the CPU,
+            RuntimeError: a requested provider did not start. ONNX Runtime itself would silently continue on the CPU,
                 and the figures would be the CPU's.
         """
         self.artifact = artifact
@@ -72,22 +72,23 @@ class Engine:
         self.input_names = [item.name for item in self.session.get_inputs()]
 
     def prepare(self, inputs: Mapping[str, Any]) -> Any:
-        """By name; an input that the model never uses is not in the graph. Not timed."""
+        """Select the inputs that the graph has, by name: one that the model never uses is not in it. Not timed."""
         return {name: inputs[name] for name in self.input_names}
 
     def run(self, prepared: Any) -> Any:
-        """One inference: what is timed."""
+        """Run one inference; this call is what is timed."""
         return self.session.run(None, prepared)
 
     def arrays(self, raw: Any) -> Any:
-        """The outputs as numpy arrays, flat: a graph has no nesting."""
+        """Return the outputs as a flat tuple of numpy arrays: a graph has no nesting."""
         return tuple(raw)
 
     def profile(self, take: Callable[[], Any], count: int) -> list[tuple[str, str, list[float]]]:
-        """By ONNX Runtime's profiler, in a session of its own, for it is switched on before the model is loaded.
+        """Time each node with ONNX Runtime's profiler; see harness.backends.EngineType.
 
-        A node is named as in the graph; what was fused into one is named by the first of them. Its times are whole
-        microseconds. A loop's or a branch's own time would be that of the nodes in it once more: it is left out.
+        It runs in a session of its own, because the profiler must be enabled before the model is loaded. A node has its
+        name in the graph, and one that was fused of several the name of the first. Times are whole microseconds. Loops
+        and branches are left out: their time is that of the nodes inside, which are counted themselves.
         """
         with tempfile.TemporaryDirectory() as folder:
             self.session_options.enable_profiling = True
@@ -108,15 +109,15 @@ class Engine:
         ]
 
     def output_names(self) -> list[str]:
-        """As the exporter wrote them into the graph."""
+        """Return the outputs' names, as the exporter wrote them into the graph."""
         return [item.name for item in self.session.get_outputs()]
 
     def versions(self) -> dict[str, str]:
-        """What ran."""
+        """Return the version of ONNX Runtime."""
         return {"onnxruntime": self.onnxruntime.__version__}
 
     def settings(self) -> dict[str, Any]:
-        """What was really set."""
+        """Return the settings that are in force in the session."""
         return {
             "threads": self.session_options.intra_op_num_threads,
             "interop_threads": self.session_options.inter_op_num_threads,

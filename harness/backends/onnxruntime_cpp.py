@@ -1,4 +1,4 @@
-"""ONNX Runtime run from C++, through its C API (harness/runners/engines/onnxruntime.cpp)."""
+"""The backend onnxruntime-cpp: ONNX Runtime run by C++, through its C API (harness/runners/engines/onnxruntime.cpp)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""TorchScript from Python: ``torch.jit.load`` on the device.
+"""The backend torchscript: ``torch.jit.load`` in Python.
 
-Shipped to the device beside the agent, as ``backend.py``: it imports nothing of harness.
+This file is shipped to the device beside the agent, as ``backend.py``: it imports nothing of harness.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PACKAGES = ("torch", "numpy")
 OPTIONS: Mapping[str, tuple[str, str]] = {}
 OPERATORS = True
 
-# Where the exporter of torchscript leaves the names of outputs that it has laid flat.
+# The file in the archive that holds the names of outputs, where the exporter has flattened them.
 NAMES = "hilgate_output_names.json"
 
 
@@ -24,7 +24,7 @@ def preload() -> None:
 
 
 class Engine:
-    """One TorchScript module, run without gradients."""
+    """A TorchScript module, run without gradients; see harness.backends.EngineType."""
 
     def __init__(self, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         import torch
@@ -32,7 +32,7 @@ class Engine:
         torch.set_num_threads(settings["threads"])
         torch.set_num_interop_threads(settings["interop_threads"])
         torch.set_flush_denormal(settings["flush_denormals"])
-        # As long as the process lives: a context manager around each call would be timed too.
+        # For the whole process: a context manager around each call would be timed as well.
         torch.set_grad_enabled(False)
         self.torch: Any = torch
         self.module: Any = None
@@ -45,7 +45,7 @@ class Engine:
         self.names = json.loads(extra[NAMES]) if extra[NAMES] else []
 
     def prepare(self, inputs: Mapping[str, Any]) -> Any:
-        """Numpy arrays to tensors in the same memory, by position; not timed."""
+        """Make tensors of the numpy arrays, in the same memory and in the inputs' order; not timed."""
         return [self.torch.from_numpy(array) for array in inputs.values()]
 
     def run(self, prepared: Any) -> Any:
@@ -53,7 +53,7 @@ class Engine:
         return self.module(*prepared)
 
     def arrays(self, raw: Any) -> Any:
-        """The outputs in their own nesting, as numpy arrays."""
+        """Return the outputs as numpy arrays, in their own nesting."""
         if isinstance(raw, dict):
             return {key: self.arrays(value) for key, value in raw.items()}
         if isinstance(raw, (tuple, list)):
@@ -61,7 +61,7 @@ class Engine:
         return raw.numpy()
 
     def profile(self, take: Callable[[], Any], count: int) -> list[tuple[str, str, list[float]]]:
-        """By PyTorch's own profiler: each kind of operator, without what it calls. Of a layer it knows no name."""
+        """Time each kind of operator, without what it calls, with PyTorch's profiler, which knows no layers' names."""
         with self.torch.autograd.profiler.profile() as profiler:
             for _ in range(count):
                 self.run(take())
@@ -71,13 +71,13 @@ class Engine:
         return [(name, "", each) for name, each in durations.items()]
 
     def output_names(self) -> list[str]:
-        """Only of an export whose outputs were laid flat; else their nesting names them."""
+        """Return the outputs' names if the exporter has flattened them; empty where their nesting names them."""
         return self.names
 
     def versions(self) -> dict[str, str]:
-        """What ran."""
+        """Return the version of PyTorch."""
         return {"torch": self.torch.__version__}
 
     def settings(self) -> dict[str, Any]:
-        """What was really set."""
+        """Return the numbers of threads that are in force."""
         return {"threads": self.torch.get_num_threads(), "interop_threads": self.torch.get_num_interop_threads()}

@@ -1,164 +1,17 @@
 """Bundles: artifact, runtime and agent under one manifest of hashes. What was tested is what ships.
 
-A bundle's folder on a device:
-
-    manifest.json       {"schema": 1, "backend": …, "files": {PATH: {"sha256": …, "bytes": …}}, "runtime": {…}}
-    agent/…             the agent, and the backend's file as agent/backend.py; not for a C++ backend
-    artifact/…          the exported files
-    runtime/…           unpacked wheels, where they were shipped; a C++ backend's runner, and libraries of wheels
-
-The manifest's "runtime" has the device's "python", and either "wheels", a list of {"name", "version", "file", "sha256",
-"bytes"} with "bytecode" beside it, or "packages", NAME: VERSION, what was found in an environment that was already
-there. That of a C++ backend has "runner" and "libraries" beside
-them, and "operators", those of the libraries that register a model's operators. A bundle is named by the SHA-256 of
-its manifest.
+bundle       the bundle and its manifest, as it lies in a device's store
+planning     plan_runtime: the runtime of a backend on a device
+runtime      what is planned
+target       the device as pip sees it
+wheels       fetch_wheels: a runtime's wheels, from the cache or by pip; wheel_check looks at each one
+pip_run      pip in a process of its own, with pip_with_markers; pip_errors says why it found nothing
+lock         hilgate.lock: the files that a project takes from outside
+file_store   files in the cache, named by their content
+archive      archives that are made here; bytecode, imports: of wheels
+native/      C++ backends: runners and their libraries
 """
 
-from __future__ import annotations
+from .bundle import AGENT, MANIFEST, Bundle, BundleFile, Entry, make_bundle
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
-
-from ..backends import Backend
-from ..export import Artifact
-from ..export.binding import Binding
-from ..host.cache import file_sha256
-from .archive import Archive
-from .runtime import Runtime
-
-AGENT = Path(__file__).parents[1] / "agent"
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """One file: where it is on the host, and what it must be on the device."""
-
-    source: Path
-    sha256: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A folder of a device's store (see harness.agent.keeper.store), and what it is made from.
-
-    Attributes:
-        name: KIND/SHA-256.
-        files: path in the folder -> a file.
-        archives: what is unpacked there, in this order.
-        texts: path in the folder -> a small file's content.
-        links: path in the folder -> the entry that it leads to.
-    """
-
-    name: str
-    files: Mapping[str, BundleFile] = field(default_factory=dict)
-    archives: tuple[Archive, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """What the keeper's store makes it from, once the files have come in; see Store.make there."""
-        return {
-            "files": {path: file.sha256 for path, file in self.files.items()},
-            "archives": [archive.sha256 for archive in self.archives],
-            "texts": dict(self.texts),
-            "links": dict(self.links),
-        }
-
-    @property
-    def sources(self) -> dict[str, tuple[Path, int]]:
-        """SHA-256 -> where it is on the host, and its size, of all that has to come in."""
-        files = {file.sha256: (file.source, file.bytes) for file in self.files.values()}
-        return files | {archive.sha256: (archive.source, archive.bytes) for archive in self.archives}
-
-    @property
-    def bytes(self) -> int:
-        """What it takes on the device's disk while it is made: archives stay until they are unpacked."""
-        unpacked = sum(archive.bytes + archive.unpacked_bytes for archive in self.archives)
-        return unpacked + sum(file.bytes for file in self.files.values()) + sum(map(len, self.texts.values()))
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """Everything that a deployment needs, and its manifest.
-
-    Attributes:
-        entry: the artifact's own file, if there is one.
-        binding: which of its inputs and outputs are which, where they are not as the model's; see Artifact.
-    """
-
-    backend: str
-    agent: Mapping[str, BundleFile]
-    artifact: Mapping[str, BundleFile]
-    runtime: Runtime
-    entry: str = ""
-    binding: Binding | None = None
-
-    @cached_property
-    def manifest(self) -> str:
-        """The manifest's text; equal bundles have equal texts."""
-        files = {path: {"sha256": file.sha256, "bytes": file.bytes} for path, file in self.files.items()}
-        content = {"schema": 1, "backend": self.backend, "files": files, "runtime": dict(self.runtime.described)}
-        return json.dumps(content, indent=1, sort_keys=True) + "\n"
-
-    @property
-    def files(self) -> dict[str, BundleFile]:
-        """Agent and artifact, by their paths in the bundle."""
-        return {**self.agent, **{f"artifact/{name}": file for name, file in self.artifact.items()}}
-
-    @cached_property
-    def sha256(self) -> str:
-        """The bundle's name."""
-        return hashlib.sha256(self.manifest.encode()).hexdigest()
-
-    @property
-    def name(self) -> str:
-        """The bundle's entry in a store."""
-        return f"bundles/{self.sha256}"
-
-    @cached_property
-    def foundation(self) -> str:
-        """Names all that stands below the artifact: what is the same for every model that a backend runs."""
-        hashes = {path: file.sha256 for path, file in self.agent.items()}
-        return _key([self.backend, hashes, self.runtime.described])
-
-    @cached_property
-    def entries(self) -> tuple[Entry, ...]:
-        """What a store needs, in the order in which it is made: artifact and runtime are shared between bundles."""
-        entries, links = list[Entry](), dict[str, str]()
-        if self.artifact:
-            hashes = {path: file.sha256 for path, file in self.artifact.items()}
-            entries.append(Entry(f"artifacts/{_key(hashes)}", files=self.artifact))
-            links["artifact"] = entries[0].name
-        if self.runtime.archives:
-            runtime = Entry(f"runtimes/{_key(self.runtime.described)}", archives=self.runtime.archives)
-            entries.append(runtime)
-            links["runtime"] = runtime.name
-        texts = {path: file.source.read_text(encoding="utf-8") for path, file in self.agent.items()}
-        return (*entries, Entry(self.name, texts={**texts, MANIFEST: self.manifest}, links=links))
-
-
-def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -> Bundle:
-    """Put together what runs an artifact; or, without one, what would."""
-    sources = dict[str, Path]()
-    if runtime.runner is None:
-        sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}
-        sources["agent/backend.py"] = backend.source
-    agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
-    if artifact is None:
-        return Bundle(backend.name, agent, {}, runtime)
-    exported = {file.name: BundleFile(artifact.folder / file.name, file.sha256, file.bytes) for file in artifact.files}
-    return Bundle(
-        backend.name, agent, exported, runtime, f"artifact/{artifact.files[0].name}", binding=artifact.binding
-    )
-
-
-def _key(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+__all__ = ["AGENT", "MANIFEST", "Bundle", "BundleFile", "Entry", "make_bundle"]

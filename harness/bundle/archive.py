@@ -1,10 +1,10 @@
-"""Archives that are made on the host, once, and unpacked on devices: byte code, stripped libraries, runners.
+"""Archives that are made once on the host and unpacked on devices: byte code, stripped libraries, runners.
 
-In the cache, of each store:
+In the cache, for each store:
 
     STORE/files/SHA256/NAME.zip    the archives
     STORE/sets/KEY.json            {"schema": 1, "sha256": …, "bytes": …, "unpacked_bytes": …, "described": {…}}; the
-                                   key names all that the archive was made from
+                                   key is a hash of all that the archive was made from
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from typing import Any
 
 from ..agent.unpack import CHUNK_BYTES
 from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
-from .wheels import keep_file, kept_file
+from .file_store import find_file, store_file
 
 SCHEMA = 1
-# The first moment that a zip archive can name: equal contents make equal archives.
+# The earliest time that a zip archive can hold, for every file, so that equal contents make equal archives.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 REGULAR_FILE = 0o100000
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file that is unpacked on the device: a wheel, or what was made here.
+    """A zip file that is unpacked on the device: a wheel, or an archive that was made here.
 
     Attributes:
-        unpacked_bytes: its files' sizes together.
-        described: what its maker noted.
+        source: the file.
+        bytes: its size.
+        unpacked_bytes: the total size of its files.
+        described: facts that its maker noted.
     """
 
     source: Path
@@ -45,14 +47,20 @@ class Archive:
 
 
 class Packer:
-    """A zip file that is being written."""
+    """Adds files to a zip archive."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self.unpacked_bytes = 0
 
     def add(self, name: str, content: bytes | Path, *, executable: bool = False) -> None:
-        """Add a file; of a large one no more than a piece is held in memory."""
+        """Add a file; a large one is copied in pieces.
+
+        Args:
+            name: its path in the archive.
+            content: its bytes, or the file that has them.
+            executable: whether it is a program.
+        """
         info = zipfile.ZipInfo(name, EPOCH)
         info.external_attr = (REGULAR_FILE | (0o755 if executable else 0o644)) << 16
         info.compress_type = zipfile.ZIP_DEFLATED
@@ -60,19 +68,20 @@ class Packer:
             self._archive.writestr(info, content)
             self.unpacked_bytes += len(content)
             return
-        info.file_size = content.stat().st_size  # tells whether it needs the long format
+        info.file_size = content.stat().st_size  # zipfile chooses the 64-bit format by it
         with content.open("rb") as source, self._archive.open(info, "w") as target:
             shutil.copyfileobj(source, target, CHUNK_BYTES)
         self.unpacked_bytes += info.file_size
 
 
 def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Path], Mapping[str, Any]]) -> Archive:
-    """An archive from the cache, or made now.
+    """Return an archive from the cache, or make it.
 
     Args:
-        key: names what it is made from; a file name.
-        name: the archive's, without its ending.
-        fill: adds the files, and returns what is to be noted; it has an empty folder to work in.
+        store: the store's name, a folder of the cache.
+        key: a hash of what it is made from, usable as a file name.
+        name: the archive's name without its suffix.
+        fill: a function that adds the files, using an empty folder, and returns facts to note in ``described``.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -82,7 +91,7 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
     if (known := _read(record, root)) is not None:
         return known
     with storage_errors(root):
-        place = root / "files"  # what a run that was killed leaves there is removed with what is evicted
+        place = root / "files"  # leftovers of killed runs there are removed on eviction
         make_private(place)
         with tempfile.TemporaryDirectory(prefix=".make-", dir=place, ignore_cleanup_errors=True) as folder:
             work, made = Path(folder, "work"), Path(folder, f"{name}.zip")
@@ -91,7 +100,7 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
                 packer = Packer(archive)
                 described = fill(packer, work)
             sha256, size = file_sha256(made), made.stat().st_size
-            result = Archive(keep_file(root, made, sha256), sha256, size, packer.unpacked_bytes, described)
+            result = Archive(store_file(root, made, sha256), sha256, size, packer.unpacked_bytes, described)
     entry = {"sha256": sha256, "bytes": size, "unpacked_bytes": result.unpacked_bytes, "described": dict(described)}
     write_atomically(record, json.dumps({"schema": SCHEMA, **entry}, indent=1) + "\n", mode=0o600)
     return result
@@ -100,7 +109,7 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
 def _read(record: Path, root: Path) -> Archive | None:
     try:
         entry = json.loads(record.read_text(encoding="utf-8"))
-        path = kept_file(root, entry["sha256"]) if entry["schema"] == SCHEMA else None
+        path = find_file(root, entry["sha256"]) if entry["schema"] == SCHEMA else None
         parts = (entry["sha256"], entry["bytes"], entry["unpacked_bytes"], entry["described"])
         return Archive(path, *parts) if path is not None else None
     except (OSError, ValueError, KeyError, TypeError):

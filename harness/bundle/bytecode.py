@@ -1,8 +1,8 @@
-"""Byte code made on the host: a small board would take minutes to compile torch, and its runtime's folder is read-only.
+"""Byte code compiled on the host: a small board takes minutes to compile torch, and its runtime's folder is read-only.
 
-For each wheel an archive with ``PACKAGE/__pycache__/X.cpython-311.pyc`` for every ``.py`` that is unpacked and
-compiles. Python uses them without a look at their sources ("unchecked" of PEP 552), so times of unpacking do not
-matter. In the cache's store "bytecode" (see archive), by the wheel's hash and the byte code's magic number.
+Each wheel gets an archive with ``PACKAGE/__pycache__/X.cpython-311.pyc`` for every ``.py`` that is unpacked and
+compiles. Python uses these without checking their sources (PEP 552, "unchecked"), so the times of unpacking do not
+matter. They are in the cache's store "bytecode" (see archive), by the wheel's hash and the byte code's magic number.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ..agent.unpack import installed_path
 from .archive import Archive, Packer, provide_archive
 from .wheels import Wheel
 
-# PEP 552: a word of flags behind the magic number; bit 0, a hash of the source follows; bit 1, it is to be checked.
+# PEP 552: the flags after the magic number; bit 0: a hash of the source follows; bit 1: it must be checked.
 UNCHECKED_HASH = (1).to_bytes(4, "little")
 
 
 def same_bytecode(python: str) -> bool:
-    """Whether a device's CPython, "3.11.2", runs the byte code of this interpreter: the same minor version, released.
+    """Return whether a device's CPython ("3.11.2") runs this interpreter's byte code.
 
-    Between alphas, betas and candidates the byte code changes: those must be the very same.
+    It does with the same minor version; pre-releases must be identical, because the byte code changes between them.
     """
     if sys.implementation.name != "cpython":
         return False
@@ -39,9 +39,9 @@ def same_bytecode(python: str) -> bool:
 
 
 def compile_wheel(wheel: Wheel) -> Archive:
-    """The byte code of a wheel's modules: from the cache, or compiled now (20 s for torch and what it requires).
+    """Compile a wheel's modules to byte code, or take it from the cache (20 s for torch and what it requires).
 
-    Of use only where ``same_bytecode``. Sources that do not compile, such as templates, are left out.
+    Only of use where ``same_bytecode`` is true. Sources that do not compile, such as templates, are left out.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -63,13 +63,15 @@ def compile_wheel(wheel: Wheel) -> Archive:
 
 
 def _compiled(source: bytes, path: str) -> bytes | None:
-    """A .pyc's content as PEP 552 lays it out; None for what does not compile.
+    """Compile a source to the content of a .pyc file (PEP 552); return None if it does not compile.
 
-    Its path is for tracebacks only, and Python puts the real one in its place when it loads the module.
+    Args:
+        source: the module's text.
+        path: for tracebacks; Python replaces it by the real one when it loads the module.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the packages' own "\d": nobody here can mend them
+            warnings.simplefilter("ignore")  # such as invalid escapes in the packages, which the user cannot fix
             code = compile(source, path, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

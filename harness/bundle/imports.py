@@ -1,4 +1,4 @@
-"""Modules that a model file imports for their operators (``Model(imports=…)``): which wheels of a runtime have them."""
+"""The modules that a model file imports for their operators (``Model(imports=…)``), in the wheels of a runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .wheels import Wheel
 
 
 def module_files(wheel: Wheel, name: str) -> list[str]:
-    """List what a wheel installs of a module's top-level package, by the paths that it has then; none: it has none."""
+    """List the installed paths of a module's top-level package in a wheel; empty where the wheel does not have it."""
     top = name.partition(".")[0]
     with zipfile.ZipFile(wheel.path) as archive:
         paths = [path for member in archive.namelist() if (path := installed_path(member)) is not None]
@@ -19,15 +19,20 @@ def module_files(wheel: Wheel, name: str) -> list[str]:
 
 
 def _is_module(path: str, top: str) -> bool:
-    """Whether a file is a module by itself: NAME.py, or NAME.….so."""
+    """Return whether a file is a top-level module: NAME.py, or NAME.….so."""
     return path == f"{top}.py" or (path.startswith(f"{top}.") and path.endswith(".so"))
 
 
 def check_imports(wheels: Sequence[Wheel], imports: Iterable[str], where: str) -> None:
-    """Refuse a runtime without a module that is to be imported, before it is sent.
+    """Refuse a runtime that lacks a module to import, before it is sent.
+
+    Args:
+        wheels: the runtime's.
+        imports: the modules' names.
+        where: the device, for errors.
 
     Raises:
-        BackendError: naming the module.
+        BackendError: names the module.
     """
     for name in imports:
         if not any(module_files(wheel, name) for wheel in wheels):

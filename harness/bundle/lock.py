@@ -1,5 +1,6 @@
-"""hilgate.lock: which files a project takes from outside, by their hashes; written by ``hilgate lock``, committed by a
-person.
+"""The lock file hilgate.lock: the files that a project takes from outside, by their hashes.
+
+``hilgate lock`` writes it, and a person commits it.
 
 Beside the project's pytest.ini, in TOML, sorted, so that a change is a line in a diff:
 
@@ -12,8 +13,8 @@ Beside the project's pytest.ini, in TOML, sorted, so that a change is a line in 
     file = "numpy-2.4.6-….whl"
     sha256 = "…"
 
-Where there is one, a run refuses every wheel and every package of Debian's that it does not name, or names with another
-hash. Where there is none, the first file of a name is trusted (see ``wheels``).
+With a lock file, a run refuses every wheel and every Debian package that it does not name, or names with another hash.
+Without one, the first file of a name is trusted (see ``wheels``).
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, order=True)
 class Locked:
-    """One file."""
+    """An entry of a lock file: one file of a package.
+
+    Attributes:
+        target: the platform that it is for: "cpython-3.11-aarch64-glibc-2.36" or "debian-bookworm-arm64".
+    """
 
     target: str
     name: str
@@ -53,25 +58,26 @@ class Locked:
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock file that was read."""
+    """The content of a lock file."""
 
     path: Path
     packages: tuple[Locked, ...]
 
     def pins(self, target: str) -> list[str]:
-        """Return what pip may choose for a target, as requirements."""
-        return [f"{one.name}=={one.version}" for one in self.packages if one.target == target]
+        """Return the versions that pip may choose for a target, as requirements."""
+        return [f"{entry.name}=={entry.version}" for entry in self.packages if entry.target == target]
 
     def check(self, found: Locked, where: str) -> None:
-        """Refuse a file that is not the one that was locked.
+        """Refuse a file that the lock file does not name.
 
         Args:
-            where: for errors: who wants it.
+            found: the file.
+            where: what it is for, for errors.
 
         Raises:
-            BackendError: it is not named, or with another hash.
+            BackendError: it is not named, or named with another hash.
         """
-        named = [one for one in self.packages if (one.target, one.name) == (found.target, found.name)]
+        named = [entry for entry in self.packages if (entry.target, entry.name) == (found.target, found.name)]
         if found in named:
             return
         shown = f"{found.file}, sha256 {found.sha256}"
@@ -83,19 +89,24 @@ class Lock:
                 where=f"{self.path}; for {where}",
                 hint=f"hilgate lock adds it: {found.name} {found.version} is then taken by this hash only",
             )
-        expected = "; or ".join(f"{one.file}, sha256 {one.sha256}" for one in named)
+        expected = "; or ".join(f"{entry.file}, sha256 {entry.sha256}" for entry in named)
         what = f"{found.name} is another one than {FILE} names for {found.target}"
         raise BackendError(what, wanted=expected, found=shown, where=f"{self.path}; for {where}", hint=AGAIN)
 
 
 def target_of(platform: Platform) -> str:
-    """Name what a wheel must fit."""
+    """Return the name of a platform in lock files."""
     return f"cpython-{platform.minor}-{platform.arch}-{platform.libc}"
 
 
 @dataclass
 class _Project:
-    """The process's project: a run, and a command of hilgate's, has one."""
+    """The project of this process.
+
+    Attributes:
+        root: its folder; None before use_project.
+        recorded: the files that were taken while a new lock file is made; None otherwise.
+    """
 
     root: Path | None = None
     recorded: list[Locked] | None = field(default=None)
@@ -105,13 +116,17 @@ _PROJECT = _Project()
 
 
 def use_project(root: Path) -> None:
-    """From now on keep to the lock file of a project, if it has one."""
+    """Make this process obey the lock file of a project, if it has one.
+
+    Args:
+        root: the project's folder.
+    """
     _PROJECT.root = root
 
 
 @contextmanager
 def recording() -> Iterator[list[Locked]]:
-    """Keep to no lock file, and note what is taken: for a new one."""
+    """Ignore the lock file meanwhile, and record the files that are taken, for a new one."""
     _PROJECT.recorded = []
     try:
         yield _PROJECT.recorded
@@ -120,10 +135,10 @@ def recording() -> Iterator[list[Locked]]:
 
 
 def current_lock() -> Lock | None:
-    """Return the project's lock file; None where it has none, or a new one is being made.
+    """Return the project's lock file; None where it has none, or where a new one is being made.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     if _PROJECT.root is None or _PROJECT.recorded is not None:
         return None
@@ -131,29 +146,33 @@ def current_lock() -> Lock | None:
 
 
 def is_first_trusted() -> bool:
-    """Whether neither a lock file nor a person who makes one decides which files are taken."""
+    """Return whether the first file of a name is trusted: there is no lock file, and none is being made."""
     return _PROJECT.recorded is None and current_lock() is None
 
 
 def check_taken(found: Sequence[Locked], where: str) -> None:
-    """Refuse files that the project's lock file does not name; note them where a new one is being made.
+    """Refuse files that the project's lock file does not name, or record them while a new one is being made.
+
+    Args:
+        found: the files.
+        where: what they are for, for errors.
 
     Raises:
-        BackendError: there are such.
+        BackendError: the lock file does not name one of them.
         InputError: the lock file cannot be read.
     """
     if _PROJECT.recorded is not None:
         _PROJECT.recorded += found
     elif (lock := current_lock()) is not None:
-        for one in found:
-            lock.check(one, where)
+        for file in found:
+            lock.check(file, where)
 
 
 def read_lock(path: Path) -> Lock | None:
-    """Return a lock file; None where there is none.
+    """Read a lock file; return None where there is none.
 
     Raises:
-        InputError: it cannot be read, or is of a newer hilgate.
+        InputError: the file cannot be read, or a newer hilgate wrote it.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -175,7 +194,7 @@ def read_lock(path: Path) -> Lock | None:
 
 
 def _entry(path: Path, entry: Any) -> Locked:
-    names = [one.name for one in fields(Locked)]
+    names = [item.name for item in fields(Locked)]
     if not isinstance(entry, dict) or sorted(entry) != sorted(names):
         raise _unreadable(path, f"a [[package]] with {', '.join(names)}", repr(entry)[:200])
     if not all(isinstance(value, str) and value for value in entry.values()):
@@ -191,9 +210,9 @@ def _unreadable(path: Path, wanted: str, found: str) -> InputError:
 
 
 def lock_text(packages: Sequence[Locked]) -> str:
-    """Return a lock file's text; equal packages have equal texts."""
+    """Format a lock file; equal packages give equal texts."""
     lines = [HEAD, f"schema = {SCHEMA}"]
-    for one in sorted(set(packages)):
-        # JSON's texts are TOML's, but for what no name of a package has.
-        lines += ["", "[[package]]", *(f"{key} = {json.dumps(value)}" for key, value in vars(one).items())]
+    for entry in sorted(set(packages)):
+        # JSON strings are TOML strings, except for characters that no package name contains.
+        lines += ["", "[[package]]", *(f"{key} = {json.dumps(value)}" for key, value in vars(entry).items())]
     return "\n".join(lines) + "\n"

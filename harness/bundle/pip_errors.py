@@ -1,7 +1,7 @@
-"""Why pip found no wheels: what it printed, and what it says when asked again, as an error of ours.
+"""Explaining why pip found no wheels, from its output and from asking it again.
 
-pip cannot tell a wheel that does not exist from one for a newer glibc or another Python ("from versions: none"), so
-the package that failed is asked for again, alone, for other platforms.
+pip does not distinguish a wheel that does not exist from one for a newer glibc or another Python ("from versions:
+none"), so it is asked again for the package that failed, alone and for other platforms.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ LOG = progress_logger(__name__)
 NEWEST_GLIBC = 60
 PYTHON_MINORS = range(9, 16)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-# pip tries an index five times and goes on without it; told to try once, it says so ("Could not fetch") only with -vv.
+# pip tries an index five times and continues without it; told to try once, it reports this only with -vv ("Could not
+# fetch").
 UNREACHABLE = re.compile(
     r"Retry\(total=0|ConnectionPool\(|Could not fetch URL (?!.*\b404\b)|HTTP error 5\d\d|"
     r"(Timeout|Connection|SSL|Proxy)Error"
 )
 MISSING = re.compile(r"No matching distribution found for ([^\n(]+)")
-# Said of a wheel's own metadata; and of what the index says about versions: "1.0 Requires-Python >=3.12; 1.1 …".
+# The first is about a wheel's own metadata, the second about the index's: "1.0 Requires-Python >=3.12; 1.1 …".
 OTHER_PYTHON = re.compile(r"ERROR: Package '([^']+)' requires a different Python: \S+ not in '([^']+)'")
 IGNORED_VERSION = re.compile(r"(\S+) Requires-Python ([^;\n]+)")
 VERSIONS = re.compile(r"\(from versions: ([^)]*)\)")
@@ -42,16 +43,16 @@ ANOTHER = (
 
 
 def explain(request: Request, outcome: Outcome) -> BackendError:
-    """What to raise for a pip that failed.
+    """Make the error for a run of pip that failed.
 
     Raises:
-        StorageError: the disk is full.
+        StorageError: pip failed because the disk is full.
     """
     text = outcome.output
     _raise_storage(request, text)
     if outcome.status is None:
         hint = "start again: pip's own cache has the files that were fetched whole"
-        return _error(request, "pip took too long", f"{LIMIT_S:.0f} s", _said(text), hint)
+        return _error(request, "pip took too long", f"{LIMIT_S:.0f} s", _last_lines(text), hint)
     if NO_PIP in text:
         hint = "python -m ensurepip, or your system's package of pip"
         return _error(request, "pip is not there", "pip ≥ 23.2 beside hilgate", "no module named pip", hint)
@@ -67,28 +68,30 @@ def explain(request: Request, outcome: Outcome) -> BackendError:
         return _explain_missing(request, _pin_of(request, missing[1].strip()), text)
     if "ResolutionImpossible" in text:
         return _explain_conflict(request, text)
-    return _error(request, "pip failed", ", ".join(request.requirements), _said(text), ANOTHER)
+    return _error(request, "pip failed", ", ".join(request.requirements), _last_lines(text), ANOTHER)
 
 
 def _explain_missing(request: Request, requirement: str, text: str) -> BackendError:
-    """Why there is no wheel for one requirement: the network, glibc, Python, or there is none.
+    """Make the error for a requirement without a wheel: is it the network, glibc, Python, or is there none at all?
 
     Args:
-        text: what pip said when it found none.
+        request: the request that failed.
+        requirement: the one that pip found no wheel for.
+        text: pip's output.
     """
     device = request.platform
     name, outcome = find_wheel(request, requirement, device)
     if name is None and UNREACHABLE.search(outcome.output):
         return _unreachable(request, outcome.output)
-    if name is not None:  # the wheel fits: it is for other Pythons, or something else excludes it
+    if name is not None:  # the wheel's tags fit: its Requires-Python or something else excludes it
         ranges = dict(IGNORED_VERSION.findall(text))
         if not ranges:
-            return _error(request, f"pip refuses {requirement}", name, _said(text), ANOTHER)
+            return _error(request, f"pip refuses {requirement}", name, _last_lines(text), ANOTHER)
         asked = requirement.partition("==")[2].strip()
         return _other_python(request, requirement, ranges.get(asked, next(reversed(ranges.values()))))
     LOG.info(f"no wheel of {requirement} for the device: looking for which devices there is one")
     newer = [tag for minor in range(device.glibc + 1, NEWEST_GLIBC + 1) for tag in device.manylinux(minor)]
-    # The lowest first: pip then takes the wheel that asks for least.
+    # The lowest first, so that pip takes the wheel that needs the oldest glibc.
     name, _ = find_wheel(request, requirement, device, newer)
     if name is not None and (glibc := _needed_glibc(name)) is not None:
         found = f"glibc 2.{device.glibc} on the device"
@@ -104,9 +107,9 @@ def _explain_missing(request: Request, requirement: str, text: str) -> BackendEr
     return _error(request, f"no wheel of {requirement} for the device", wanted, found, ANOTHER)
 
 
-def _other_python(request: Request, requirement: str, wanted: str) -> BackendError:
+def _other_python(request: Request, requirement: str, expected: str) -> BackendError:
     what = f"no wheel of {requirement} for the device's Python"
-    return _error(request, what, f"Python {wanted}", f"Python {request.platform.python} on the device", ANOTHER)
+    return _error(request, what, f"Python {expected}", f"Python {request.platform.python} on the device", ANOTHER)
 
 
 def _pythons(request: Request, requirement: str, tags: list[str]) -> Iterator[str]:
@@ -118,12 +121,12 @@ def _pythons(request: Request, requirement: str, tags: list[str]) -> Iterator[st
 
 
 def _explain_conflict(request: Request, text: str) -> BackendError:
-    """Pins that exclude each other; or a pin that has no wheel, which pip calls a conflict too."""
+    """Make the error for pins that exclude each other, or for one without a wheel, which pip calls a conflict, too."""
     reason = text[text.find("ERROR: Cannot install") :].partition("\nTo fix this")[0]
     named = {_name(word) for word in re.split(r"[^\w.-]+", reason) if NAME.fullmatch(word)}
     pins = [pin for pin in (*request.requirements, *request.constraints) if _name(pin) in named]
     pinned = {_name(pin) for pin in pins}
-    for pin in dict.fromkeys(pins + [one for one in DEPENDS.findall(reason) if _name(one) not in pinned]):
+    for pin in dict.fromkeys(pins + [name for name in DEPENDS.findall(reason) if _name(name) not in pinned]):
         name, outcome = find_wheel(request, pin, request.platform, strict=True)
         if name is None and MISSING.search(outcome.output):
             return _explain_missing(request, pin, outcome.output)
@@ -133,7 +136,7 @@ def _explain_conflict(request: Request, text: str) -> BackendError:
 
 
 def _pin_of(request: Request, requirement: str) -> str:
-    """The pin of a package that pip has named without its version."""
+    """Return the pin of a package that pip has named without its version, or the requirement where none fits."""
     if not NAME.fullmatch(requirement):
         return requirement
     pins = [pin for pin in (*request.requirements, *request.constraints) if _name(pin) == _name(requirement)]
@@ -141,13 +144,13 @@ def _pin_of(request: Request, requirement: str) -> str:
 
 
 def _name(requirement: str) -> str:
-    """A requirement's distribution, its name normalised as in PEP 503."""
+    """Return the normalised name of a requirement's distribution (PEP 503)."""
     found = re.match(r"[A-Za-z0-9][\w.-]*", requirement)
     return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
 
 
 def _needed_glibc(file: str) -> int | None:
-    """The X of the oldest glibc 2.X that a wheel's platform tags name (manylinux_2_X_ARCH, several joined by dots)."""
+    """Return the X of the oldest glibc 2.X among a wheel's platform tags (manylinux_2_X_ARCH, joined by dots)."""
     tags = file.removesuffix(".whl").rpartition("-")[2].split(".")
     minors = [int(found[1]) for tag in tags if (found := re.match(r"manylinux_2_(\d+)_", tag))]
     return min(minors, default=None)
@@ -157,7 +160,9 @@ def _unreachable(request: Request, text: str) -> BackendError:
     hint = (
         "look at the network, and at pip's own settings (pip config list); wheels that were fetched once need neither"
     )
-    return _error(request, "the package index cannot be reached", ", ".join(request.requirements), _said(text), hint)
+    return _error(
+        request, "the package index cannot be reached", ", ".join(request.requirements), _last_lines(text), hint
+    )
 
 
 def _raise_storage(request: Request, text: str) -> None:
@@ -167,8 +172,8 @@ def _raise_storage(request: Request, text: str) -> None:
                 raise OSError(number, os.strerror(number), str(request.work.parent))
 
 
-def _said(text: str) -> str:
-    """pip's last words."""
+def _last_lines(text: str) -> str:
+    """Return the last lines of pip's output, preferably its errors and warnings."""
     lines = [line.strip()[:300] for line in text.splitlines() if line.strip()]
     loud = [line for line in lines if re.match(r"ERROR|WARNING|Could not fetch", line)]
     return "\n".join((loud or lines)[-3:])

@@ -1,6 +1,6 @@
-"""pip, run for another machine: in a process of its own, with the user's own configuration.
+"""Running pip for another machine, in a process of its own, with the user's configuration.
 
-pip decides what fits and where it comes from; no index, proxy or certificate is named here.
+pip decides which wheels fit and where they come from; hilgate names no index, proxy or certificate.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from .target import Platform
 LOG = progress_logger(__name__)
 
 PROGRAM = Path(__file__).with_name("pip_with_markers.py")
-# CUDA's wheels are 3 GB; over a slow line that is most of an hour. pip's own time-out ends a line that is dead.
+# CUDA's wheels are 3 GB, which takes most of an hour over a slow line; pip's own time-out detects a dead one.
 LIMIT_S = 3600.0
 DOWNLOADING = re.compile(r"^\s*Downloading \S*?([^/\s]+\.whl) \((.+)\)$")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of pip, whom it is for, and where it may write.
+    """A request to pip.
 
     Attributes:
-        where: for errors: the device.
-        work: an empty folder, removed by whoever made it.
+        requirements: as in PEP 508.
+        constraints: the same, for dependencies.
+        platform: what the wheels must fit.
+        where: the device, for errors.
+        work: an empty folder for temporary files, which the caller removes.
     """
 
     requirements: tuple[str, ...]
@@ -46,14 +49,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How pip ended, and all that it printed; ``status`` is None where it took too long and was killed."""
+    """The end of a run of pip: its exit status, None where it took too long and was killed, and all its output."""
 
     status: int | None
     output: str
 
 
 def download(request: Request, folder: Path) -> Outcome:
-    """Put the wheels of the requirements, and of all that they require, into a folder."""
+    """Download the wheels of the requirements and of all their dependencies into a folder."""
     constraints = request.work / "constraints.txt"
     constraints.write_text("\n".join(request.constraints) + "\n", encoding="utf-8")
     arguments = ["download", "--dest", str(folder), "--constraint", str(constraints), *_fitting(request.platform)]
@@ -61,7 +64,13 @@ def download(request: Request, folder: Path) -> Outcome:
 
 
 def download_again(request: Request, pins: Iterable[tuple[str, str]], folder: Path) -> Outcome:
-    """Put certain wheels into a folder, and no others: ``pins`` are (requirement, SHA-256)."""
+    """Download certain wheels, and no others, into a folder.
+
+    Args:
+        request: whom they are for.
+        pins: (requirement, SHA-256) of each.
+        folder: where they go.
+    """
     file = request.work / "pins.txt"
     file.write_text("".join(f"{pin} --hash=sha256:{sha256}\n" for pin, sha256 in pins), encoding="utf-8")
     arguments = ["download", "--dest", str(folder), "--no-deps", "--require-hashes", *_fitting(request.platform)]
@@ -71,14 +80,20 @@ def download_again(request: Request, pins: Iterable[tuple[str, str]], folder: Pa
 def find_wheel(
     request: Request, requirement: str, platform: Platform, tags: Sequence[str] | None = None, *, strict: bool = False
 ) -> tuple[str | None, Outcome]:
-    """The file name of the wheel that pip would take for one requirement alone; None where there is none.
+    """Ask pip for the wheel that it would take for one requirement, without its dependencies.
 
-    Nothing is downloaded where the index serves metadata apart from the wheels and pip is 23.3 or newer.
+    Nothing is downloaded if the index serves metadata apart from the wheels and pip is 23.3 or newer.
 
     Args:
+        request: whom it is for.
+        requirement: as in PEP 508.
+        platform: what the wheel must fit.
         tags: platform tags to allow instead of the platform's own, the best first.
-        strict: whether the Requires-Python of packages counts beside the wheels' tags. pip compares what stands in a
-            wheel with this interpreter's version here, whatever --python-version says: not so when it downloads.
+        strict: whether packages' Requires-Python must be satisfied, too. Other than when it downloads, pip compares it
+            with this interpreter's version here, whatever --python-version says.
+
+    Returns:
+        The wheel's file name, None where there is none; and how pip ended.
     """
     report = request.work / "report.json"
     report.unlink(missing_ok=True)
@@ -101,7 +116,7 @@ def _fitting(platform: Platform, tags: Sequence[str] | None = None) -> list[str]
 
 
 def _run(request: Request, arguments: Sequence[str]) -> Outcome:
-    # -P: no module of the current folder stands in for one of pip's.
+    # -P: no module in the current folder may replace one of pip's.
     markers = json.dumps(dict(request.platform.markers()))
     process = subprocess.Popen(
         leashed([sys.executable, "-P", str(PROGRAM), markers, *arguments]),
@@ -138,14 +153,14 @@ def _run(request: Request, arguments: Sequence[str]) -> Outcome:
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """The user's own, but for what would change how pip prints, or where it does its work."""
+    """Return the user's environment, changed where it would affect pip's output or its temporary files."""
     changed = {
         "PIP_NO_COLOR": "1",
         "PIP_PROGRESS_BAR": "off",
         "PIP_QUIET": "0",
-        "PIP_USER": "0",  # means nothing to a download, and makes --target an error
+        "PIP_USER": "0",  # has no meaning for a download, and makes --target an error
         "PYTHONIOENCODING": "utf-8",
         "TMPDIR": str(work),  # pip downloads there first; /tmp may be small
     }
-    kept = {name: value for name, value in os.environ.items() if name != "PIP_PYTHON"}  # would start a second pip
-    return kept | changed
+    inherited = {name: value for name, value in os.environ.items() if name != "PIP_PYTHON"}  # it starts a second pip
+    return inherited | changed

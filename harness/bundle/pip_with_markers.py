@@ -1,4 +1,4 @@
-"""pip, as it would resolve on another machine: ``python -P pip_with_markers.py '{"platform_machine": …}' download …``.
+"""pip, resolving for another machine: ``python -P pip_with_markers.py '{"platform_machine": …}' download …``.
 
 pip's --platform and --python-version choose among wheels, yet the markers of their requirements are evaluated for the
 interpreter that pip itself runs in (https://github.com/pypa/pip/issues/11664): on an x86-64 host, torch for an arm64
@@ -15,15 +15,16 @@ import runpy
 import sys
 from typing import Any
 
-# Printed, and nothing else done, where this program cannot do its work.
+# The program prints one of these and ends where it cannot do its work.
 NO_PIP = "hilgate-no-pip"
 NO_MARKERS = "hilgate-no-markers"
 
 
 def set_markers(environment: dict[str, str]) -> bool:
-    """Make pip evaluate markers for an environment (names as in PEP 508); False where this pip does not let us.
+    """Make pip evaluate markers for an environment; return whether this pip allows that.
 
-    Names that are not given keep this machine's values.
+    Args:
+        environment: values by the names of PEP 508; names that it lacks keep this machine's values.
     """
     try:
         markers: Any = importlib.import_module("pip._vendor.packaging.markers")
@@ -35,7 +36,7 @@ def set_markers(environment: dict[str, str]) -> bool:
 
 
 def main() -> None:
-    """Run pip; the first argument holds the markers' environment, the others are pip's."""
+    """Run pip with the command line's arguments, the first of which is the markers' environment as JSON."""
     environment = json.loads(sys.argv.pop(1))
     if importlib.util.find_spec("pip") is None:
         sys.exit(NO_PIP)

@@ -1,4 +1,4 @@
-"""Planning the runtime of a bundle: wheels that are shipped, or an environment that is already there, looked at."""
+"""Planning the runtime of a bundle: wheels that are shipped, or an environment that is installed on the device."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def plan_runtime(
     facts: Target,
     imports: Sequence[str] = (),
 ) -> Runtime:
-    """The runtime for a backend on a device.
+    """Plan the runtime of a backend on a device.
 
     Args:
-        facts: what the board was found to be.
-        imports: what the model file imports for its operators; of no concern to a backend that has none.
+        device: the device.
+        backend: the backend.
+        facts: what the board reports about itself.
+        imports: modules that the model file imports for their operators; ignored for a backend without operators.
 
     Raises:
         BackendError: the environment lacks a package, the device file does not pin one, or there is no wheel for the
@@ -40,10 +42,10 @@ def plan_runtime(
     imports = tuple(imports) if backend.operators else ()
     if device.runtime.packages:
         return _shipped(device, backend, facts, imports)
-    return _found(device, backend, facts, imports)
+    return _installed(device, backend, facts, imports)
 
 
-def _found(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...]) -> Runtime:
+def _installed(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...]) -> Runtime:
     packages: Mapping[str, str] = facts.packages
     missing = _missing(backend, packages)
     if missing:
@@ -60,17 +62,17 @@ def _found(device: Device, backend: Backend, facts: Target, imports: tuple[str, 
     return Runtime({"python": facts.python, "packages": dict(packages)}, packages, operators=imports)
 
 
-def _own(backend: Backend, there: Collection[str]) -> list[str]:
-    """What a backend needs, by the names under which it is there."""
-    return [name for names in backend.providers for name in names if name in there]
+def _own(backend: Backend, present: Collection[str]) -> list[str]:
+    """List the packages that a backend needs, by the names under which they are installed."""
+    return [name for names in backend.providers for name in names if name in present]
 
 
-def _missing(backend: Backend, there: Collection[str]) -> list[str]:
-    """What a backend needs and is not there, with the names that would do as well."""
+def _missing(backend: Backend, present: Collection[str]) -> list[str]:
+    """List the packages that a backend needs and that are missing, with their alternative names."""
     return [
         f"{names[0]} (or {', '.join(names[1:])})" if names[1:] else names[0]
         for names in backend.providers
-        if not any(name in there for name in names)
+        if not any(name in present for name in names)
     ]
 
 
@@ -91,7 +93,7 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
             else f'add "{first}==VERSION" there, or take the backend off the device\'s list',
         )
     own = _own(backend, pins)
-    # What no backend of this device asks for is the model's: a library of operators, say.
+    # Pins that no backend of this device needs are for the model, such as a library of operators.
     claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
     model = [name for name in pins if name not in claimed] if backend.native is None or imports else []
     needed = [pins[name] for name in (*own, *model)]
@@ -102,7 +104,7 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
         return native.shipped(device, backend.native, own[0], wheels, compiler, facts, imports)
     check_imports(wheels, imports, where)
     compiled = [compile_wheel(wheel) if same_bytecode(facts.python) else None for wheel in wheels]
-    # Each with its byte code behind it: what comes later replaces what came before.
+    # Each wheel is followed by its byte code: later archives replace files of earlier ones.
     archives = list[Archive]()
     for wheel, code in zip(wheels, compiled, strict=True):
         archives.append(Archive(wheel.path, wheel.sha256, wheel.bytes, wheel.unpacked_bytes))
@@ -110,11 +112,17 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
     described: dict[str, Any] = {
         "python": facts.python,
         "wheels": [
-            {"name": one.name, "version": one.version, "file": one.path.name, "sha256": one.sha256, "bytes": one.bytes}
-            for one in wheels
+            {
+                "name": wheel.name,
+                "version": wheel.version,
+                "file": wheel.path.name,
+                "sha256": wheel.sha256,
+                "bytes": wheel.bytes,
+            }
+            for wheel in wheels
         ],
     }
-    if bytecode := [one.sha256 for one in compiled if one is not None]:
+    if bytecode := [code.sha256 for code in compiled if code is not None]:
         described["bytecode"] = bytecode
     files = tuple((wheel.path, wheel.sha256) for wheel in wheels)
     packages = {wheel.name: wheel.version for wheel in wheels}

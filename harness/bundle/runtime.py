@@ -1,4 +1,4 @@
-"""What a backend needs on a device, planned: see ``planning``."""
+"""The runtime of a backend on a device, as ``planning`` decides it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from .archive import Archive
 
 @dataclass(frozen=True)
 class Runner:
-    """A C++ runner, by paths from the bundle's folder on the device, or absolute ones there."""
+    """A C++ runner: paths on the device, absolute or relative to the bundle's folder.
+
+    Attributes:
+        program: the runner.
+        engine: the engine, which it opens.
+        library: the runtime's main library.
+    """
 
     program: str
     engine: str
@@ -21,16 +27,17 @@ class Runner:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a backend needs on a device.
+    """The libraries that a backend needs on a device.
 
     Attributes:
         described: its part of the bundle's manifest.
-        packages: what it has, NAME: VERSION.
-        archives: what has to be unpacked there, in this order; none where an environment is used.
-        wheels: (file, SHA-256) of those that are wheels, or whose libraries are sent.
-        runner: the program, where it is none of Python's.
-        libraries: those of the wheels that are sent, by their paths; None where all are.
-        operators: what registers operators before an artifact is loaded: modules for the agent, libraries for a runner.
+        packages: the versions of its packages by name.
+        archives: archives that have to be unpacked there, in this order; none where an environment is used.
+        wheels: (file, SHA-256) of the wheels that are sent, or whose libraries are.
+        runner: the runner of a C++ backend; None for one in Python.
+        libraries: the paths of those of the wheels' libraries that are sent; None where all are.
+        operators: what must be loaded before the artifact, to register its operators: modules for the agent, libraries
+            for a runner.
     """
 
     described: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The device, as a package installer sees it: Python, architecture and C library."""
+"""The device as a package installer sees it: Python, architecture and C library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEGACY_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 @dataclass(frozen=True)
 class Platform:
-    """What wheels must fit.
+    """The platform that wheels must fit.
 
     Attributes:
         python: CPython's version as the device reports it, "3.11.2".
@@ -30,10 +30,13 @@ class Platform:
     libc: str
 
     def check(self, where: str) -> None:
-        """Refuse what no wheel can be chosen for.
+        """Refuse a platform for which no wheels can be chosen.
+
+        Args:
+            where: the device, for errors.
 
         Raises:
-            BackendError: the C library is not glibc 2, or the Python's version cannot be read.
+            BackendError: the C library is not glibc 2, or Python's version is not 3.X.
         """
         if not re.fullmatch(r"glibc-2\.\d+", self.libc):
             raise BackendError(
@@ -53,12 +56,12 @@ class Platform:
 
     @property
     def release(self) -> str:
-        """Python's version in numbers only, "3.11.2"."""
-        return re.match(r"[\d.]*\d", self.python)[0]  # type: ignore[index]  # check() has seen it
+        """Python's version without a suffix, "3.11.2"."""
+        return re.match(r"[\d.]*\d", self.python)[0]  # type: ignore[index]  # see check()
 
     @property
     def minor(self) -> str:
-        """Python's version up to the minor, "3.11"."""
+        """Python's minor version, "3.11"."""
         return ".".join(self.release.split(".")[:2])
 
     @property
@@ -67,17 +70,17 @@ class Platform:
         return int(self.libc.rpartition(".")[2])
 
     def tags(self) -> list[str]:
-        """The platform tags of the wheels that run there, the best first."""
+        """List the platform tags of wheels that run there, the best first."""
         newest_first = range(self.glibc, OLDEST_GLIBC.get(self.arch, OLDEST_GLIBC_ELSEWHERE) - 1, -1)
         return [tag for minor in newest_first for tag in self.manylinux(minor)] + [f"linux_{self.arch}"]
 
     def manylinux(self, minor: int) -> list[str]:
-        """The platform tags of wheels made for glibc 2.``minor``."""
+        """List the platform tags of wheels that are made for glibc 2.``minor``."""
         names = [f"manylinux_2_{minor}"] + ([LEGACY_NAMES[minor]] if minor in LEGACY_NAMES else [])
         return [f"{name}_{self.arch}" for name in names]
 
     def markers(self) -> Mapping[str, str]:
-        """PEP 508's environment, as far as it is known from here: not the kernel's release and version."""
+        """Return PEP 508's environment markers, without the kernel's release and version, which are unknown here."""
         return {
             "implementation_name": "cpython",
             "implementation_version": self.python,

@@ -1,7 +1,7 @@
-"""Whether a wheel may be taken: it unpacks to where it should, and its files are those of its own list (RECORD).
+"""Checking wheels: each must unpack into its own folder, and its files must be those of its list (RECORD).
 
-pip verifies what an index says of a wheel, and nothing that a wheel says of itself. The list's form is that of the
-"Recording installed projects" specification; PEP 427 has an installer fail where a file is not as it says.
+pip verifies the hash that an index gives for a wheel, and nothing inside the wheel. The list's format is that of the
+"Recording installed projects" specification; PEP 427 requires that an installer fails where a file differs from it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,23 @@ from ..agent.unpack import BYTECODE_ENDINGS, CHUNK_BYTES, members
 from ..errors import BackendError
 
 RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
-# PEP 427: the list, and signatures over it, are not in the list.
+# PEP 427: the list does not contain itself and its signatures. These are their suffixes.
 UNLISTED = ("", ".jws", ".p7s")
-# "or better" than SHA-256.
+# PEP 427 asks for SHA-256 "or better".
 ALGORITHMS = ("sha256", "sha384", "sha512")
 LONGEST_RECORD = 64 << 20
 
 
 def check_wheel(path: Path, where: str) -> int:
-    """Look at a wheel before anything uses it; return how many bytes its files have together.
+    """Verify a wheel before anything uses it; return the total size of its files in bytes.
+
+    Args:
+        path: the wheel.
+        where: what it is for, for errors.
 
     Raises:
-        BackendError: it is no zip file; a member must not be unpacked; it has no list of its files, or a file is not in
-            the list, or is another one than the list says.
+        BackendError: it is no zip file; a member would leave its folder; it has no list of its files; or a file is not
+            in the list, or differs from it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -53,7 +57,7 @@ def check_wheel(path: Path, where: str) -> int:
 
 
 def _record(archive: zipfile.ZipFile) -> dict[str, str]:
-    """Path -> "ALGORITHM=HASH", as the wheel's list has it."""
+    """Read a wheel's list: "ALGORITHM=HASH" by path."""
     names = [name for name in archive.namelist() if RECORD.fullmatch(name)]
     if len(names) != 1:
         raise ValueError(f"{len(names)} lists of its files: {', '.join(names) or 'no RECORD'}")
@@ -86,5 +90,5 @@ def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, listed: dict[
 
 
 def is_bytecode(name: str) -> bool:
-    """Whether a file is left out when a wheel is unpacked: what is run is compiled here, from its sources."""
+    """Return whether a file is byte code, which is not unpacked: hilgate compiles the sources itself."""
     return name.endswith(BYTECODE_ENDINGS)

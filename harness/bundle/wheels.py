@@ -1,14 +1,14 @@
-"""The wheels of a device's runtime: fetched by pip on the host, for a device that has neither pip nor network.
+"""The wheels of a device's runtime, fetched by pip on the host: a device may have neither pip nor a network.
 
 In the cache:
 
     wheels/files/SHA256/NAME.whl    the wheels
     wheels/sets/KEY.json            {"schema": 1, "request": …, "wheels": [{"name": …, "version": …, "sha256": …,
-                                     "bytes": …, "unpacked_bytes": …}]}: which of them answer a request
-    wheels/seen/NAME.whl             the SHA-256 that a file of this name had when it was first taken
+                                     "bytes": …, "unpacked_bytes": …}]}: the wheels that satisfy a request
+    wheels/seen/NAME.whl             the SHA-256 of the first file of this name that was taken
 
-A set is resolved once: later runs take the same wheels, without any network. A project's lock file says which are taken
-(see ``lock``); without one the first of a name is trusted, and another one under that name is refused.
+A set is resolved once: later runs take the same wheels, without a network. A project's lock file decides which wheels
+may be taken (see ``lock``); without one the first file of a name is trusted, and another one of that name is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import hashlib
 import json
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,9 +28,10 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from ..errors import BackendError
-from ..host.bounded import hold, prune_caches
+from ..host.bounded import prune_caches
 from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from ..host.progress_log import progress_logger
+from .file_store import find_file, store_file
 from .lock import Locked, check_taken, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
 from .pip_run import Request, download, download_again
@@ -40,15 +40,13 @@ from .wheel_check import check_wheel
 
 LOG = progress_logger(__name__)
 
-__all__ = ["Platform", "Wheel", "fetch_wheels", "keep_file", "kept_file"]
+__all__ = ["Platform", "Wheel", "fetch_wheels"]
 
 SCHEMA = 1
-# What a run that was killed has left goes after a day.
+# The prefix of work folders; those that killed runs leave are removed after a day.
 WORK = ".fetch-"
 SEEN = "seen"
 LEFTOVER_AGE_S = 24 * 3600.0
-# A new folder is empty and nobody's before it is held: another run may take it away in between.
-TRIES = 3
 NAMED = re.compile(r"([A-Za-z0-9][\w.-]*)[ \t]*(\[[^\]\r\n]*\])?([^\r\n]*)")
 
 
@@ -57,9 +55,10 @@ class Wheel:
     """A wheel in the host's cache.
 
     Attributes:
-        name: the distribution's, normalised as in PEP 503.
-        path: the file; its name is the wheel's own.
-        unpacked_bytes: its files' sizes together.
+        name: the distribution's name, normalised (PEP 503).
+        path: the file, under the wheel's own name.
+        bytes: its size.
+        unpacked_bytes: the total size of its files.
     """
 
     name: str
@@ -70,10 +69,6 @@ class Wheel:
     unpacked_bytes: int
 
 
-def _say_nothing(line: str) -> None:
-    pass
-
-
 def fetch_wheels(
     requirements: Sequence[str],
     constraints: Sequence[str],
@@ -81,18 +76,19 @@ def fetch_wheels(
     *,
     where: str,
 ) -> tuple[Wheel, ...]:
-    """The wheels of the requirements and of all that they require there, by name: from the cache, or fetched now.
+    """Return the wheels of requirements and of all their dependencies, sorted by name; fetch those not in the cache.
 
     Args:
-        requirements: as in PEP 508, "torch==2.9.1".
-        constraints: the same, for what is required indirectly.
-        where: for errors: the device, or the key of its file.
+        requirements: as in PEP 508, such as "torch==2.9.1".
+        constraints: the same, for dependencies.
+        platform: what the wheels must fit.
+        where: the device, or the key of its file, for errors.
 
     Raises:
         BackendError: there are no such wheels for the platform, they exclude each other, the index cannot be reached,
-            or pip is not there.
+            or pip is missing.
         StorageError: the cache cannot be written.
-        InputError: $HILGATE_CACHE_GIB is no limit.
+        InputError: $HILGATE_CACHE_GIB is not a size.
     """
     platform.check(where)
     wanted = tuple(sorted({_checked(item, where) for item in requirements}))
@@ -124,12 +120,12 @@ def fetch_wheels(
 def _known_as_locked(
     wanted: tuple[str, ...], constrained: tuple[str, ...], platform: Platform, root: Path
 ) -> tuple[Wheel, ...]:
-    """The set as it was resolved without a lock file, where that is what the file names; or else none.
+    """Return the set that was resolved without a lock file, if the lock file names just these wheels; else none.
 
-    So what `hilgate lock` has downloaded need not be downloaded again.
+    This way the wheels that `hilgate lock` has downloaded are not downloaded again.
     """
     if current_lock() is None:
-        return ()  # then it is looked for by the same name below
+        return ()  # fetch_wheels looks for the same set itself
     wheels = _assemble(_read_set(root / "sets" / f"{_key(wanted, constrained, platform)[0]}.json"), root)
     with suppress(BackendError):
         return _checked_by_lock(wheels, platform, "")
@@ -137,10 +133,10 @@ def _known_as_locked(
 
 
 def _locked_pins(platform: Platform, pinned: Iterable[str]) -> set[str]:
-    """What the project's lock file pins for a platform, beside what is pinned already."""
+    """Return the pins of the project's lock file for a platform, without packages that are pinned already."""
     if (lock := current_lock()) is None:
         return set()
-    names = {canonicalize_name(NAMED.sub(r"\1", one)) for one in pinned}
+    names = {canonicalize_name(NAMED.sub(r"\1", requirement)) for requirement in pinned}
     return {pin for pin in lock.pins(target_of(platform)) if canonicalize_name(pin.partition("==")[0]) not in names}
 
 
@@ -149,13 +145,13 @@ def _locked(name: str, version: str, file: str, sha256: str, platform: Platform)
 
 
 def _checked_by_lock(wheels: tuple[Wheel, ...], platform: Platform, where: str) -> tuple[Wheel, ...]:
-    """The same, once the project's lock file has them all."""
-    check_taken([_locked(one.name, one.version, one.path.name, one.sha256, platform) for one in wheels], where)
+    """Return the wheels, after checking that the project's lock file names them all."""
+    check_taken([_locked(item.name, item.version, item.path.name, item.sha256, platform) for item in wheels], where)
     return wheels
 
 
 def _checked(requirement: str, where: str) -> str:
-    """One requirement, stripped: neither a path nor an option of pip's."""
+    """Return a requirement without surrounding blanks; refuse paths and pip's options."""
     stripped = requirement.strip()
     if not NAMED.fullmatch(stripped):
         wanted = 'a package, as in "numpy==2.4.6"'
@@ -164,12 +160,12 @@ def _checked(requirement: str, where: str) -> str:
 
 
 def _without_extras(requirement: str) -> str:
-    """pip allows no extras in a constraint."""
+    """Remove a requirement's extras, which pip refuses in constraints."""
     return NAMED.sub(r"\1\3", requirement)
 
 
 def _key(requirements: Sequence[str], constraints: Sequence[str], platform: Platform) -> tuple[str, dict[str, Any]]:
-    """The request's name, and what it is made of. Python's micro version is not: wheels are made for minor ones."""
+    """Return a request's key and description, without Python's micro version: wheels are made for minor ones."""
     described = {
         "requirements": list(requirements),
         "constraints": list(constraints),
@@ -182,7 +178,7 @@ def _key(requirements: Sequence[str], constraints: Sequence[str], platform: Plat
 
 
 def _read_set(record: Path) -> list[dict[str, Any]]:
-    """What was written down of a set; empty where there is none, or it cannot be read."""
+    """Read a set's record; empty where there is none, or it cannot be read."""
     try:
         entries = json.loads(record.read_text(encoding="utf-8"))["wheels"]
         return [asdict(Wheel(path=Path(), **entry)) for entry in entries]
@@ -191,8 +187,8 @@ def _read_set(record: Path) -> list[dict[str, Any]]:
 
 
 def _assemble(entries: Sequence[dict[str, Any]], root: Path) -> tuple[Wheel, ...]:
-    """The set with its files, each hash just taken; empty where one of them is missing or damaged."""
-    paths = [kept_file(root, entry["sha256"]) for entry in entries]
+    """Find the files of a set and verify their hashes; empty where one is missing or damaged."""
+    paths = [find_file(root, entry["sha256"]) for entry in entries]
     whole = [Wheel(**{**entry, "path": path}) for entry, path in zip(entries, paths, strict=True) if path is not None]
     return tuple(whole) if len(whole) == len(entries) else ()
 
@@ -203,24 +199,26 @@ def _fetch_all(request: Request, root: Path) -> tuple[Wheel, ...]:
     outcome = download(request, folder)
     if outcome.status != 0:
         raise explain(request, outcome)
-    wheels = [_keep_wheel(path, root, request) for path in folder.glob("*")]
+    wheels = [_store_wheel(path, root, request) for path in folder.glob("*")]
     return tuple(sorted(wheels, key=lambda wheel: wheel.name))
 
 
 def _fetch_damaged(request: Request, entries: Sequence[dict[str, Any]], root: Path) -> tuple[Wheel, ...]:
-    """The set after its damaged wheels were downloaded again; empty where the very same cannot be had."""
-    damaged = [entry for entry in entries if kept_file(root, entry["sha256"]) is None]
+    """Download the damaged wheels of a set again; return the set, or empty where one cannot be had unchanged."""
+    damaged = [entry for entry in entries if find_file(root, entry["sha256"]) is None]
     folder = request.work / "again"
-    outcome = download_again(request, [(f"{one['name']}=={one['version']}", one["sha256"]) for one in damaged], folder)
+    outcome = download_again(
+        request, [(f"{entry['name']}=={entry['version']}", entry["sha256"]) for entry in damaged], folder
+    )
     if outcome.status != 0:
         return ()
     for path in folder.glob("*"):
-        _keep_wheel(path, root, request)
+        _store_wheel(path, root, request)
     return _assemble(entries, root)
 
 
-def _keep_wheel(path: Path, root: Path, request: Request) -> Wheel:
-    """Keep a wheel that pip has fetched; its hash is judged before it is opened."""
+def _store_wheel(path: Path, root: Path, request: Request) -> Wheel:
+    """Verify a wheel that pip has fetched and store it; its hash is checked before it is opened."""
     # NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl
     name, version = path.name.split("-")[:2]
     name, sha256 = canonicalize_name(name), file_sha256(path)
@@ -228,14 +226,13 @@ def _keep_wheel(path: Path, root: Path, request: Request) -> Wheel:
     _check_seen(path, root, sha256, request.where)
     unpacked = check_wheel(path, request.where)
     size = path.stat().st_size
-    kept = keep_file(root, path, sha256)
+    stored = store_file(root, path, sha256)
     write_atomically(root / SEEN / path.name, f"{sha256}\n")
-    return Wheel(name, version, kept, sha256, size, unpacked)
+    return Wheel(name, version, stored, sha256, size, unpacked)
 
 
 def _check_seen(path: Path, root: Path, sha256: str, where: str) -> None:
-    """Refuse a wheel that is another one than the first of its name; a project's lock file decides instead, if it has
-    one."""
+    """Refuse a wheel that differs from the first of its name; where there is a lock file, that decides instead."""
     seen = root / SEEN / path.name
     try:
         first = seen.read_text(encoding="ascii").strip()
@@ -251,41 +248,9 @@ def _check_seen(path: Path, root: Path, sha256: str, where: str) -> None:
         )
 
 
-def kept_file(root: Path, sha256: str) -> Path | None:
-    """The file of that content below ``root``, its hash just taken; None where there is none.
-
-    It stays there until this process ends (see ``bounded``).
-    """
-    folder = root / "files" / sha256
-    for path in folder.glob("*") if hold(folder) else ():
-        with suppress(OSError):
-            if file_sha256(path) == sha256:
-                return path
-    return None
-
-
-def keep_file(root: Path, path: Path, sha256: str) -> Path:
-    """Move a file to where its content belongs below ``root``, on the same file system; returns its path there.
-
-    A damaged one of that name is replaced: a rename is atomic, so nobody sees half a file, and two runs that keep the
-    same one at once both leave it whole. It stays there until this process ends.
-    """
-    if (kept := kept_file(root, sha256)) is not None:
-        return kept
-    final = root / "files" / sha256 / path.name
-    with storage_errors(final.parent):
-        for _ in range(TRIES):
-            make_private(final.parent)
-            if hold(final.parent):
-                break
-        path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
-        path.replace(final)
-    return final
-
-
 @contextmanager
 def _work_folder(root: Path) -> Iterator[Path]:
-    """A folder beside the wheels, so that keeping one is a rename; what killed runs have left is removed."""
+    """Make a temporary folder beside the wheels, so that storing one is a rename; remove leftovers of killed runs."""
     with storage_errors(root):
         make_private(root)
         oldest = time.time() - LEFTOVER_AGE_S

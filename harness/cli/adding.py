@@ -41,7 +41,16 @@ def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, 
     _refuse_existing(path, name, force)
     # As one to which all is shipped: what the board has installed, or a robot's PYTHONPATH leads to, is not asked for.
     runtime = Runtime(packages=NEWER_PINS)
-    device = Device(name, path, "", "ssh", host, None, None, None, (), runtime=runtime, known_hosts=project.known_hosts)
+    device = Device(
+        name=name,
+        path=path,
+        description="",
+        link="ssh",
+        host=host,
+        backends=(),
+        runtime=runtime,
+        known_hosts=project.known_hosts,
+    )
     for key in meet(device, fingerprints):
         pinned = "pinned" if is_pinned(project.known_hosts, key) else f"known to you only; hilgate trust {name} pins it"
         say(f"host key {key.name} {key.key.get_name()} {key.fingerprint} ({pinned})")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..board.preflight import memory_fits
-from ..device.device import Device, load_device
+from ..device import Device, load_device
 from ..errors import DeviceError
 from ..host.shipped import DEVICES
 from ..host.work import work_folder

@@ -36,7 +36,7 @@ class Project:
         Raises:
             DeviceError: there is none, or its file is wrong.
         """
-        from ..device.device import load_device
+        from ..device import load_device
         from ..measure import known_metrics
 
         return load_device(name, self.folders, known_metrics().values())

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..backends import Backend
+from ..export import load_format
 
 # ONNX Runtime's words; they do not say the type.
 NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '([^']*)'")
 # TorchScript's: "Unknown builtin op: torchvision::nms.", "Unknown type name '__torch__.torch.classes.name.Kind'".
 UNKNOWN_OPERATOR = re.compile(r"Unknown builtin op: (\w+)::(\w+)")
 UNKNOWN_CLASS = re.compile(r"__torch__\.torch\.classes\.(\w+)\.(\w+)")
-# ONNX Runtime's, of a file that is newer than it is.
-NEWER = re.compile(r"Unsupported model IR version|opset \d+ is under development|is not registered|opset version|Opset")
 
 
 def next_step(found: str, backend: Backend, artifact: Path | None, imports: Sequence[str], given: str) -> str:
@@ -27,7 +26,7 @@ def next_step(found: str, backend: Backend, artifact: Path | None, imports: Sequ
         given: the file that the model file gives in place of an export; "" where it gives none.
     """
     if (no_kernel := NO_KERNEL.search(found)) is not None:
-        return _no_kernel(no_kernel[1], no_kernel[2], artifact)
+        return _no_kernel(no_kernel[1], no_kernel[2], backend, artifact)
     if (unknown := UNKNOWN_OPERATOR.search(found) or UNKNOWN_CLASS.search(found)) is not None:
         return _unknown_operator(unknown[1], backend, imports)
     if imports and backend.operators and _is_about_import(found, imports):
@@ -35,16 +34,11 @@ def next_step(found: str, backend: Backend, artifact: Path | None, imports: Sequ
             f"Model(imports={[*imports]!r}) is imported there for its operators: put the package into the device's "
             "runtime, in the version that was built for its torch"
         )
-    if backend.artifact == "onnx" and NEWER.search(found):
-        return (
-            f"{given or 'the file'} is newer than the runtime there: write it with an older operator set, such as "
-            f"{'onnx.version_converter' if given else 'Model(opset=17)'}, or pin a newer onnxruntime in the device file"
-        )
-    return ""
+    return load_format(backend.artifact).refusal_hint(found, given)
 
 
-def _no_kernel(operator: str, node: str, artifact: Path | None) -> str:
-    types = _types(operator, node, artifact)
+def _no_kernel(operator: str, node: str, backend: Backend, artifact: Path | None) -> str:
+    types = _types(operator, node, backend, artifact)
     of = f"{operator} of {', '.join(types)}" if types else f"{operator} for the types in the file"
     return (
         f"the runtime has no kernel of {of}, as ONNX Runtime's CPU has none for bfloat16: build the module in float32 "
@@ -52,13 +46,11 @@ def _no_kernel(operator: str, node: str, artifact: Path | None) -> str:
     )
 
 
-def _types(operator: str, node: str, artifact: Path | None) -> list[str]:
-    from ..export.onnx_file import node_types
-
-    if artifact is None or artifact.suffix != ".onnx":
+def _types(operator: str, node: str, backend: Backend, artifact: Path | None) -> Sequence[str]:
+    if artifact is None:
         return []
     try:
-        return node_types(artifact, operator, node)
+        return load_format(backend.artifact).node_types(artifact, operator, node)
     except Exception:  # noqa: BLE001  # whatever reading the file raises: the runtime's words are there
         return []
 

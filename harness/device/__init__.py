@@ -1,5 +1,11 @@
-"""The machine under test, as its file says: read, checked, merged with what it extends."""
+"""The machine under test, as its file says: read, checked, merged with what it extends.
 
-from .device import Device, load_device
+device  the data: Device, and the names of those that there are
+tables  a device file's tables and keys, each with what a message says was expected
+load    load_device: finds a device's file and those that it extends, checks and merges them
+"""
 
-__all__ = ["Device", "load_device"]
+from .device import KNOWN_HOSTS, Device, Rules, Runtime, device_names
+from .load import load_device
+
+__all__ = ["KNOWN_HOSTS", "Device", "Rules", "Runtime", "device_names", "load_device"]

@@ -1,4 +1,4 @@
-"""Which inputs and outputs of a file are which of the model's, where the file's have other names or another order.
+"""The mapping between a given file's inputs and outputs and the model's, where names or order differ.
 
 It is applied on the host, where a deployment sends and receives: a device knows the file's own names and order only.
 """
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pair:
-    """One input or output of a file, and the model's that it is.
+    """An input or output of a file, with its counterpart in the model.
 
     Attributes:
         file: its name in the file.
         model: its name in the model.
-        place: of an input, the model's place of it; of an output, the file's.
+        place: for an input, its index among the model's inputs; for an output, its index among the file's.
     """
 
     file: str
@@ -29,7 +29,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Binding:
-    """Inputs in the file's order, outputs in the model's.
+    """All pairs of a file: inputs in the file's order, outputs in the model's order.
 
     Attributes:
         width: how many inputs the model has; the file may read fewer.
@@ -40,40 +40,40 @@ class Binding:
     width: int
 
     @classmethod
-    def read(cls, said: Mapping[str, Any]) -> Binding:
-        """Make it from its ``described``."""
-        inputs, outputs = (tuple(Pair(**pair) for pair in said[name]) for name in ("inputs", "outputs"))
-        return cls(inputs, outputs, said["width"])
+    def read(cls, described: Mapping[str, Any]) -> Binding:
+        """Read a binding from what ``described`` returned."""
+        inputs, outputs = (tuple(Pair(**pair) for pair in described[name]) for name in ("inputs", "outputs"))
+        return cls(inputs, outputs, described["width"])
 
     @property
     def described(self) -> dict[str, Any]:
-        """It, in JSON's own types."""
+        """The binding in JSON's types."""
         return asdict(self)
 
     def inputs_of(self, sets: Sequence[T]) -> list[T]:
-        """Pick what the file reads, in its order, from sets of the model's inputs that lie one after the other."""
+        """Select the inputs that the file reads, in its order, from concatenated sets of the model's inputs."""
         starts = range(0, len(sets), self.width)
         return [sets[start + pair.place] for start in starts for pair in self.inputs]
 
-    def outputs_of(self, found: Sequence[T]) -> list[T]:
-        """Pick the model's outputs, in its order, from all of the file's."""
-        return [found[pair.place] for pair in self.outputs]
+    def outputs_of(self, outputs: Sequence[T]) -> list[T]:
+        """Select the model's outputs, in its order, from all outputs of the file."""
+        return [outputs[pair.place] for pair in self.outputs]
 
     def fits(self, count: int) -> bool:
-        """Whether so many outputs of a file have all that are the model's."""
+        """Return whether a file with this number of outputs has all outputs of the model."""
         return all(pair.place < count for pair in self.outputs)
 
     def request(self, header: Mapping[str, Any], tensors: Sequence[T]) -> tuple[dict[str, Any], list[T]]:
-        """Translate a request to a device; see harness.agent.operations."""
-        made = dict(header)
+        """Translate a request to a device into the file's names and order; see harness.agent.operations."""
+        translated = dict(header)
         if "inputs" in header:
-            made["inputs"] = [pair.file for pair in self.inputs]
+            translated["inputs"] = [pair.file for pair in self.inputs]
         if fills := header.get("fills"):
-            single = isinstance(fills[0], Mapping)  # of one set, which is made many times
-            made["fills"] = self.inputs_of(fills) if single else [self.inputs_of(each) for each in fills]
-        return made, self.inputs_of(tensors)
+            single = isinstance(fills[0], Mapping)  # one set of inputs, which the device makes many times
+            translated["fills"] = self.inputs_of(fills) if single else [self.inputs_of(each) for each in fills]
+        return translated, self.inputs_of(tensors)
 
     def models_names(self, names: Sequence[str]) -> list[str]:
-        """Translate the names of inputs that a device tells."""
+        """Translate the names of inputs that a device reports into the model's."""
         known = {pair.file: pair.model for pair in self.inputs}
         return [known.get(name, name) for name in names]

@@ -1,4 +1,4 @@
-"""What every exporter needs: inputs to trace with, a module whose outputs are laid flat, what of it is scripted."""
+"""Helpers of the exporters: example inputs, modules with flat outputs, and scripted or compiled parts of modules."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ if TYPE_CHECKING:
 
 
 def example_arrays(model: Model, sizes: Mapping[str, int] | None = None, seed: int = 0) -> Arrays:
-    """Give an array per input, spread over its range and prepared.
+    """Make an example array for each input: values spread over its range, and prepared.
 
     Args:
-        sizes: of its dimensions; such as can be told apart, where they are not given.
+        model: the model.
+        sizes: the size of each named dimension; default, sizes that can be told apart.
+        seed: of the random values.
 
     Raises:
-        ModelError: prepare cannot be used.
+        ModelError: the model file's ``prepare`` cannot be used.
     """
     (arrays,) = prepared_here(model, [uniform_set(model, sizes or traced_sizes(model), seed)], model.name)
     return arrays
 
 
 def example_tensors(model: Model) -> tuple[torch.Tensor, ...]:
-    """Give the same as tensors, in the inputs' order."""
+    """Make the example inputs as tensors, in the inputs' order; see example_arrays."""
     import torch
 
     return tuple(torch.from_numpy(array) for array in example_arrays(model).values())
 
 
 def laid_flat(module: torch.nn.Module) -> torch.nn.Module:
-    """The module with a tuple of tensors as its output, whatever its own nesting."""
+    """Wrap a module so that it returns a flat tuple of tensors, whatever nesting it returns itself."""
     import torch
 
     class Flat(torch.nn.Module):
@@ -50,21 +52,21 @@ def laid_flat(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def scripted_parts(module: torch.nn.Module) -> list[str]:
-    """Name the outermost parts of a module that are TorchScript already; "" is the module itself."""
+    """List the names of the outermost submodules that are TorchScript already; "" is the module itself."""
     import torch
 
     return _outermost(module, lambda part: isinstance(part, torch.jit.ScriptModule))
 
 
 def compiled_parts(module: torch.nn.Module) -> list[str]:
-    """Name the outermost parts of a module that torch.compile made."""
+    """List the names of the outermost submodules that torch.compile made; "" is the module itself."""
     return _outermost(module, lambda part: "_orig_mod" in dict(part.named_children()))
 
 
-def _outermost(module: torch.nn.Module, is_it: Callable[[torch.nn.Module], bool]) -> list[str]:
-    found: list[str] = []
+def _outermost(module: torch.nn.Module, is_match: Callable[[torch.nn.Module], bool]) -> list[str]:
+    names: list[str] = []
     for name, part in module.named_modules():
-        inside = any(not outer or name.startswith(f"{outer}.") for outer in found)
-        if is_it(part) and not inside:
-            found.append(name)
-    return found
+        inside = any(not outer or name.startswith(f"{outer}.") for outer in names)
+        if is_match(part) and not inside:
+            names.append(name)
+    return names

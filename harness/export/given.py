@@ -1,8 +1,8 @@
-"""Artifacts of the team's own: a file that the model file names (``Model(files=…)``), taken as it is.
+"""Given files: an artifact that the model file names (``Model(files=…)``) and that is used unchanged.
 
-A vendor's, a quantized or an older one is judged against the module as an export is. Its bytes are not touched; what
-is said here is which of its inputs and outputs are which of the module's. Names decide; what has no name of the
-module's is taken in order where that fits in type and shape, else in the one other order that does.
+A file from a vendor, a quantized or an older one is compared with the module just as an export is. Here its inputs and
+outputs are matched with the module's: first by name; then, for those whose name is none of the module's, by order where
+type and shape fit, and otherwise in the one other order that fits.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ GIVEN = "given"
 
 @dataclass(frozen=True)
 class Interface:
-    """What a file takes and gives.
+    """The inputs and outputs of a file.
 
     Attributes:
-        positional: whether inputs go to it by their places; else by their names, and those that it does not read may
-            be left out.
-        outputs: are asked for with the places that the model's inputs have in the file: some formats say nothing of
-            outputs until they are run. May raise ModelError.
-        notes: what is to be said of the file.
-        declares: whether a reader of the file may take its word on shapes.
+        inputs: its inputs, in order.
+        positional: whether inputs are passed by position; otherwise by name, and the file may read fewer than the
+            model has.
+        outputs: returns the outputs, given for each of the file's inputs the index of the model's input; a function,
+            because some formats do not know their outputs until they are run. May raise ModelError.
+        notes: remarks about the file for the evidence.
+        declares: whether runtimes rely on the shapes that the file declares.
     """
 
     inputs: Sequence[Port]
@@ -45,7 +46,13 @@ class Interface:
 
 @dataclass(frozen=True)
 class Taken:
-    """What was found of a given file."""
+    """How a given file was matched with the model.
+
+    Attributes:
+        binding: None where names and order are the model's own.
+        shapes: the shapes that the file declares, by the model's names.
+        notes: remarks for the evidence.
+    """
 
     binding: Binding | None
     shapes: Declared
@@ -56,21 +63,26 @@ def bind(interface: Interface, model: Model, outputs: Sequence[Port], where: str
     """Match a file's inputs and outputs with a model's.
 
     Args:
-        outputs: the module's own, as they were seen in one run.
+        interface: the file's inputs and outputs.
+        model: the model.
+        outputs: the module's outputs, as seen in one run.
+        where: the file, for errors.
 
     Raises:
         ModelError: they do not fit, or fit in several ways.
     """
-    wanted = [Port(item.name, item.dtype, item.shape) for item in model.inputs]
-    matching = Matching("input", interface.inputs, wanted, where, may_lack=not interface.positional)
+    expected = [Port(item.name, item.dtype, item.shape) for item in model.inputs]
+    matching = Matching(
+        what="input", ports=interface.inputs, expected=expected, where=where, may_lack=not interface.positional
+    )
     places, said_inputs = matching.pairs(lambda port, index: misfit(port, model.inputs[index]))
     _check_ranges(interface.inputs, places, model, where)
     places, found, swapped = _run(interface, places, [item.name for item in model.inputs])
-    chosen, said_outputs = Matching("output", found, outputs, where, may_exceed=True).pairs(
+    chosen, said_outputs = Matching(what="output", ports=found, expected=outputs, where=where, may_exceed=True).pairs(
         lambda port, index: output_misfit(port, outputs[index], strict=True),
         lambda port, index: output_misfit(port, outputs[index], strict=False),
     )
-    binding = _binding(interface, places, [port.name for port in wanted], found, chosen, outputs)
+    binding = _binding(interface, places, [port.name for port in expected], found, chosen, outputs)
     shapes: dict[str, Sequence[Size] | None] = {}
     if interface.declares:
         shapes = {pair.model: interface.inputs[index].sizes for index, pair in enumerate(binding.inputs)}
@@ -87,9 +99,9 @@ def _binding(
     chosen: Mapping[int, int],
     outputs: Sequence[Port],
 ) -> Binding:
-    """Make it of the file's places with the model's, of inputs and of outputs."""
+    """Make the binding from the pairs of indices: file to model, of inputs and of outputs."""
     order = [places[index] for index in range(len(interface.inputs))]
-    # By position a device needs no names: the model's own are those that messages have.
+    # A device that takes inputs by position needs no names; messages then have the model's.
     ports = zip(interface.inputs, order, strict=True)
     inputs = [Pair(names[place] if interface.positional else port.name, names[place], place) for port, place in ports]
     of_output = {index: place for place, index in chosen.items()}
@@ -98,7 +110,7 @@ def _binding(
 
 
 def _is_plain(binding: Binding, found: Sequence[Port]) -> bool:
-    """Whether all is as in an export of the model."""
+    """Return whether names, order and number are those of an export of the model."""
     pairs = (*binding.inputs, *binding.outputs)
     in_order = all([pair.place for pair in side] == [*range(len(side))] for side in (binding.inputs, binding.outputs))
     whole = (len(binding.inputs), len(binding.outputs)) == (binding.width, len(found))
@@ -108,11 +120,17 @@ def _is_plain(binding: Binding, found: Sequence[Port]) -> bool:
 def _run(
     interface: Interface, places: dict[int, int], names: Sequence[str]
 ) -> tuple[dict[int, int], Sequence[Port], str]:
-    """Ask for the outputs; where inputs that have no name of the model's are refused in order, in the one other order
-    that is not.
+    """Get the outputs, trying other orders of the inputs where the file rejects the given one.
+
+    Only inputs whose name is none of the model's are reordered, and only if exactly one other order is accepted.
+
+    Args:
+        interface: the file.
+        places: for each of the file's inputs, the index of the model's input.
+        names: of the model's inputs.
 
     Returns:
-        The places in that order, the outputs, and what is to be said where the order is another.
+        The places that were accepted, the outputs, and a note where the order was changed ("" where not).
     """
     try:
         return places, interface.outputs([places[index] for index in range(len(places))]), ""
@@ -131,15 +149,18 @@ def _run(
 
 
 def fixed_dimensions(declared: Mapping[str, Sequence[Size] | None], model: Model) -> list[str]:
-    """Name the dimensions that a file has one size of, and the model file several: "batch at 2; dims says 1 … 6"."""
-    found = {}
+    """List the dimensions for which the model file declares several sizes and the file accepts one.
+
+    For example: "batch at 2; dims says 1 … 6".
+    """
+    fixed = {}
     for item in model.inputs:
         for size, name in zip(declared.get(item.name) or (), item.shape, strict=False):
             if not isinstance(name, str) or not isinstance(size, int):
                 continue
             if list(model.dims[name]) != [size]:
-                found[name] = f"{name} at {size}; dims says {describe_dimension(model.dims[name])}"
-    return list(found.values())
+                fixed[name] = f"{name} at {size}; dims says {describe_dimension(model.dims[name])}"
+    return list(fixed.values())
 
 
 def _check_ranges(ports: Sequence[Port], places: Mapping[int, int], model: Model, where: str) -> None:
@@ -155,10 +176,16 @@ def _check_ranges(ports: Sequence[Port], places: Mapping[int, int], model: Model
 
 
 def given_path(model: Model, file: Path, artifact_format: str) -> Path | None:
-    """The file that a model file names for a format, by its own folder; None where it names none.
+    """Return the path of the file that a model file gives for a format; None where it gives none.
+
+    Args:
+        model: the model.
+        file: the model file; the path is relative to its folder.
+        artifact_format: the format's name.
+
 
     Raises:
-        ModelError: there is no such file.
+        ModelError: the file does not exist.
     """
     name = model.files.get(artifact_format)
     if name is None:

@@ -1,22 +1,21 @@
-"""ONNX: ``model.onnx``, by the dynamo exporter; what that refuses, by the older one, which traces.
+"""The export format ONNX: ``model.onnx``, by the dynamo exporter, or by the older tracing one where that refuses.
 
-What is scripted already the older one takes as it is, control flow included. An ordinary module with a scripted part it
-refuses, and takes torch.jit.trace's ScriptModule of it (all tried with torch 2.13)."""
+The older exporter takes a ScriptModule as it is, with its control flow. It refuses an ordinary module that contains a
+ScriptModule, but takes the ScriptModule that torch.jit.trace makes of it (all tried with torch 2.13).
+"""
 
 from __future__ import annotations
 
-import ast
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..model.inputs import at_sizes
 from ..model.model import Model
 from .example import example_tensors, laid_flat, scripted_parts
+from .onnx_graph import FILE, all_parts, correct_shapes, declared_shapes, node_modules, node_types
 from .refusal import Refused
-from .shapes import Declared, Shapes, refuted
 
 if TYPE_CHECKING:
     import onnx
@@ -24,24 +23,43 @@ if TYPE_CHECKING:
 
     from .given import Interface
 
-FILE = "model.onnx"
+__all__ = [
+    "DATA",
+    "DYNAMO",
+    "EXPORTERS",
+    "FILE",
+    "OLDER",
+    "RETRACED",
+    "correct_shapes",
+    "declared_shapes",
+    "exporters",
+    "node_modules",
+    "node_types",
+    "opened",
+    "read_interface",
+    "refusal_hint",
+]
+
 DATA = "model.onnx.data"
-# Weights of more bytes go to a file of their own: a protocol buffer holds 2 GiB at most, and making one takes the model
-# four times over (measured: 2.9 GB for 0.67 GB of weights; issue 16).
+# Weights of more than this many bytes are written to a file of their own: a protocol buffer holds 2 GiB at most, and
+# building one takes four times the model's memory (measured: 2.9 GB for 0.67 GB of weights; issue 16).
 EXTERNAL_ABOVE = 200_000_000
-# Of what the exporter notes on each node, these tell which module it came from; the rest are stack traces with paths.
+# The exporter's notes on a node that tell which module it came from; its other notes are stack traces with paths.
 KEPT_NOTES = re.compile(r"pkg\.torch\.onnx\.(name_scopes|class_hierarchy)\Z")
+
+# ONNX Runtime's words about a file that is newer than it is.
+NEWER = re.compile(r"Unsupported model IR version|opset \d+ is under development|is not registered|opset version|Opset")
 
 
 def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export through torch.export: refuses what depends on a tensor's value."""
+    """Export through torch.export, which refuses control flow that depends on a tensor's value."""
     import onnx
     import torch
 
     def dimension(size: int | str) -> Any:
         if isinstance(size, str):
             sizes = model.dims[size]
-            if len(sizes) > 1:  # what lies between steps is exported too, and not tried
+            if len(sizes) > 1:  # sizes between the declared steps are allowed, too
                 return torch.export.Dim(size, min=sizes[0], max=sizes[-1])
         return None
 
@@ -50,23 +68,23 @@ def export_dynamo(module: torch.nn.Module, model: Model, outputs: Sequence[str],
     _check_opset(program.model.opset_imports.get(""), model)
     if not _is_large(module):
         return _save(program.model_proto, folder, external=False)
-    # Straight to the disk: a protocol buffer of such a size cannot even be asked how large it is.
+    # Written straight to the disk: a protocol buffer of that size cannot even compute its own size.
     program.save(str(folder / FILE), external_data=True)
     return _save(onnx.load(str(folder / FILE), load_external_data=False), folder, external=True)
 
 
 def export_traced(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export by tracing: takes more, and bakes in what it should refuse."""
+    """Export by tracing, which takes more models, but makes constants of values that it should refuse."""
     return _export_older(laid_flat(module), model, outputs, folder)
 
 
 def export_scripted(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export a ScriptModule as it is: one tensor as output, or tuples of them."""
+    """Export a ScriptModule as it is; its output must be a tensor or a tuple of tensors."""
     return _export_older(module, model, outputs, folder)
 
 
 def export_retraced(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Export a trace of a module: what is scripted in it stays so."""
+    """Trace a module with torch.jit.trace and export the result; scripted parts keep their control flow."""
     from .torchscript import traced
 
     return _export_older(traced(laid_flat(module), model, strict=True), model, outputs, folder)
@@ -79,7 +97,7 @@ def _export_older(module: torch.nn.Module, model: Model, outputs: Sequence[str],
         item.name: {axis: size for axis, size in enumerate(item.shape) if isinstance(size, str)}
         for item in model.inputs
     }
-    with tempfile.TemporaryDirectory(dir=folder) as name:  # of a large model every weight becomes a file
+    with tempfile.TemporaryDirectory(dir=folder) as name:  # every weight of a large model becomes a file there
         path = Path(name, FILE)
         _export(module, model, outputs, str(path), dynamo=False, dynamic_axes=axes)
         proto = onnx.load(str(path))
@@ -93,7 +111,7 @@ def _export_older(module: torch.nn.Module, model: Model, outputs: Sequence[str],
 
 DYNAMO, OLDER = "torch.onnx.export(dynamo=True)", "torch.onnx.export(dynamo=False)"
 RETRACED = f"torch.jit.trace, then {OLDER}"
-# By their labels, all that a model file may choose from.
+# All exporters by label; a model file may choose one: Model(exporter=…).
 EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
     DYNAMO: export_dynamo,
     OLDER: export_traced,
@@ -102,18 +120,25 @@ EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
 
 
 def exporters(module: torch.nn.Module) -> Mapping[str, Callable[..., list[str]]]:
-    """Choose the exporters of a module, by their labels, the one to try first in front."""
+    """Choose the exporters to try for a module, by label, in order."""
     parts = scripted_parts(module)
-    if parts == [""]:  # torch.export takes none
+    if parts == [""]:  # torch.export takes no ScriptModule
         return {OLDER: export_scripted, RETRACED: export_retraced}
     return {DYNAMO: export_dynamo, **({RETRACED: export_retraced} if parts else {OLDER: export_traced})}
 
 
 def _export(module: torch.nn.Module, model: Model, outputs: Sequence[str], target: str | None, **options: Any) -> Any:
-    """Export a module whose outputs are flat: a graph has no nesting, and exporters order dicts each in their own way.
+    """Export a module with flat outputs: a graph has no nesting, and each exporter orders a dict in its own way.
 
-    Nothing has run it before: a table of positions, or a grid, that it makes on its first call would be in the file at
-    the size of that call (issue 15).
+    The module must not have been run before: a table of positions, or a grid, that it makes on its first call would be
+    in the file with the size of that call (issue 15).
+
+    Args:
+        module: the module.
+        model: the model that it belongs to.
+        outputs: the outputs' names.
+        target: the file to write; None for the dynamo exporter, which returns a program.
+        options: further arguments of torch.onnx.export.
     """
     import torch
 
@@ -133,30 +158,48 @@ def _export(module: torch.nn.Module, model: Model, outputs: Sequence[str], targe
 
 
 def _opset(proto: onnx.ModelProto) -> int | None:
-    return next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), None)
+    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
 
 
 def _check_opset(found: int | None, model: Model) -> None:
-    """Refuse another operator set than the model file's: torch writes one that it cannot convert as it is, and logs it.
+    """Refuse a file with another operator set than the model file asks for.
+
+    Where torch cannot convert a file to the operator set, it writes the file unchanged and only logs that.
 
     Raises:
-        Refused: saying both.
+        Refused: names both operator sets.
     """
     if model.opset not in (None, found):
         raise Refused(f"the model file wants opset {model.opset}; this exporter wrote opset {found}")
 
 
 def read_interface(path: Path, model: Model) -> Interface:
-    """Read what a given file takes and gives. Raises: as interface_of."""
+    """Read the inputs and outputs of a given file; see interface_of for what it raises."""
     from .onnx_file import interface_of
 
     return interface_of(path)
 
 
-def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
-    """Open an exported file, to run it on this host; None where there is no ONNX Runtime here, or no need.
+def refusal_hint(found: str, given: str) -> str:
+    """Return what to do about a runtime that is too old for the file that it refuses; "" for any other refusal.
 
-    The dynamo exporter knows of each size that it takes for a constant, and declares it; one that traces does not.
+    Args:
+        found: the runtime's words.
+        given: the file that the model file gives in place of an export; "" where it gives none.
+    """
+    if not NEWER.search(found):
+        return ""
+    return (
+        f"{given or 'the file'} is newer than the runtime there: write it with an older operator set, such as "
+        f"{'onnx.version_converter' if given else 'Model(opset=17)'}, or pin a newer onnxruntime in the device file"
+    )
+
+
+def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
+    """Open an exported file to run it on this host; None where there is no ONNX Runtime here, or no need.
+
+    The dynamo exporter declares every size that it made a constant, so its files need not be run; a tracing exporter
+    does not.
     """
     if label == DYNAMO:
         return None
@@ -164,57 +207,10 @@ def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | Non
         import onnxruntime
 
         session = onnxruntime.InferenceSession(str(folder / FILE), providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001  # an operator's library that is not there, …: the device says it
+    except Exception:  # noqa: BLE001  # such as a missing library of operators: the device will report it
         return None
     names = [item.name for item in session.get_inputs()]
     return lambda arrays: session.run(None, {name: arrays[name] for name in names})
-
-
-def declared_shapes(proto: onnx.ModelProto) -> Declared:
-    """Read what a file declares of its inputs and outputs."""
-    weights = {item.name for item in proto.graph.initializer}
-    inputs = [item for item in proto.graph.input if item.name not in weights]
-    found: dict[str, list[int | str | None] | None] = {}
-    for item in (*inputs, *proto.graph.output):
-        kind = item.type.tensor_type
-        sizes = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.shape.dim]
-        found.setdefault(item.name, sizes if kind.HasField("shape") else None)
-    return found
-
-
-def correct_shapes(folder: Path, seen: Iterable[tuple[Mapping[str, int], Shapes]]) -> tuple[Declared, list[str]]:
-    """Leave open in the file what it declares of an output's shape, and is not so.
-
-    Args:
-        seen: dimensions, and shapes by name, of several inferences of the module.
-
-    Returns:
-        What it declares now, and what was wrong.
-    """
-    import onnx
-
-    proto = onnx.load(str(folder / FILE), load_external_data=False)
-    said: dict[tuple[str, int | None], str] = {}
-    for sizes, shapes in seen:
-        for place, what in refuted(declared_shapes(proto), shapes).items():
-            said.setdefault(place, what + at_sizes(sizes))
-    outputs = {item.name: item.type.tensor_type for item in proto.graph.output}
-    given = {item.name for item in proto.graph.input}
-    notes = []
-    for (name, axis), what in said.items():
-        if name in given:
-            notes.append(f"about the file's shapes: {what}: a runtime takes no other")
-            continue
-        if axis is None:
-            outputs[name].ClearField("shape")
-        else:
-            outputs[name].shape.dim[axis].Clear()
-        notes.append(f"about the file's shapes: {what}: now it leaves that open")
-    if notes:
-        # What it says of values on the way comes from the same place, and ONNX Runtime would take the shape from there.
-        del proto.graph.value_info[:]
-        onnx.save(proto, str(folder / FILE))
-    return declared_shapes(proto), notes
 
 
 def _is_large(module: torch.nn.Module) -> bool:
@@ -222,7 +218,13 @@ def _is_large(module: torch.nn.Module) -> bool:
 
 
 def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
-    """Write the graph without what differs from machine to machine; external weights are in their file already."""
+    """Write a graph without what differs between machines, and return the files' names.
+
+    Args:
+        proto: the graph, with its weights or with references to external ones.
+        folder: where the file goes.
+        external: whether the weights are in a file of their own, which is written already.
+    """
     import onnx
 
     proto.doc_string = ""
@@ -230,50 +232,10 @@ def _save(proto: onnx.ModelProto, folder: Path, *, external: bool) -> list[str]:
     del proto.metadata_props[:]
     for part in all_parts(proto):
         part.doc_string = ""
-        kept = [note for note in part.metadata_props if KEPT_NOTES.match(note.key)]
+        notes = [note for note in part.metadata_props if KEPT_NOTES.match(note.key)]
         del part.metadata_props[:]
-        part.metadata_props.extend(kept)
+        part.metadata_props.extend(notes)
     (folder / FILE).unlink(missing_ok=True)
     onnx.save(proto, str(folder / FILE))
     onnx.checker.check_model(str(folder / FILE))
     return [FILE, DATA] if external else [FILE]
-
-
-def all_parts(proto: onnx.ModelProto) -> Iterator[Any]:
-    """Everything that carries notes: graphs, their values and nodes, subgraphs included, and functions."""
-    for function in proto.functions:
-        yield function
-        yield from _nodes(function.node)
-    yield from _graph_parts(proto.graph)
-
-
-def _graph_parts(graph: onnx.GraphProto) -> Iterator[Any]:
-    yield graph
-    yield from (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
-    yield from _nodes(graph.node)
-
-
-def _nodes(nodes: Any) -> Iterator[Any]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _graph_parts(graph)
-
-
-def node_modules(path: Path) -> dict[str, str]:
-    """NODE: MODULE of each node whose exporter noted which of the model's modules it came from, as in "layers.3.conv".
-
-    Args:
-        path: of an exported graph; its weights are not read.
-    """
-    import onnx
-
-    found = {}
-    for node in onnx.load(str(path), load_external_data=False).graph.node:
-        notes = {note.key.rpartition(".")[2]: note.value for note in node.metadata_props}
-        if "name_scopes" in notes:
-            # Behind the modules, the operator itself; in front of them, what we have wrapped the model in.
-            *modules, _ = ast.literal_eval(notes["name_scopes"])
-            found[node.name] = (modules or [""])[-1].removeprefix("model").lstrip(".")
-    return found

@@ -1,4 +1,4 @@
-"""Matching a given file's inputs, or its outputs, with a model's: by name, else by order, type and shape."""
+"""Matching the inputs or the outputs of a given file with a model's: by name, otherwise by order, type and shape."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from ..errors import ModelError
 from ..model.model import Input
 from .shapes import Size
 
-# What structure names an output that has no key of its own.
+# The names that agent.structure gives to outputs without a key of their own.
 PLACED = re.compile(r"output(_\d+)*")
-# So many inputs or outputs without a name of the model's are tried in other orders.
+# With more inputs or outputs that no name matches, other orders are not tried: their number grows as n!.
 MOST_UNNAMED = 6
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of a file, or of the module.
+    """An input or output of a file or of the module.
 
     Attributes:
-        dtype: numpy's name of the element type; "" where nothing is said.
-        sizes: None where nothing is said; see Declared.
-        placed: whether its name only says its place, as in a tuple that TorchScript returns: then no name decides.
+        dtype: numpy's name of the element type; "" where it is not declared.
+        sizes: None where they are not declared; see Declared.
+        placed: whether its name only states its position, as in a tuple that TorchScript returns; such a name is not
+            matched.
     """
 
     name: str
@@ -43,69 +44,84 @@ class Port:
 
 
 def misfit(port: Port, item: Input) -> str:
-    """Say why a file's input cannot be a model's; "" where it can."""
+    """Return why a file's input cannot be a model's input; "" where it can."""
     if port.dtype and port.dtype != item.dtype:
         return f"the file's {port} is no {item.dtype}"
     if port.sizes is None:
         return ""
     if len(port.sizes) != len(item.shape):
         return f"the file's {port} has {len(port.sizes)} dimensions, and {item.name} {len(item.shape)}"
-    for axis, (size, wanted) in enumerate(zip(port.sizes, item.shape, strict=True)):
-        if isinstance(size, int) and isinstance(wanted, int) and size != wanted:
-            return f"the file's {port} has {size} as dimension {axis}, and {item.name} {wanted}"
+    for axis, (size, expected) in enumerate(zip(port.sizes, item.shape, strict=True)):
+        if isinstance(size, int) and isinstance(expected, int) and size != expected:
+            return f"the file's {port} has {size} as dimension {axis}, and {item.name} {expected}"
     return ""
 
 
-def output_misfit(port: Port, wanted: Port, *, strict: bool) -> str:
-    """Say why a file's output cannot be a module's; "" where it can.
+def output_misfit(port: Port, expected: Port, *, strict: bool) -> str:
+    """Return why a file's output cannot be a module's output; "" where it can.
 
     Args:
-        strict: sizes count too; else the number of dimensions alone.
+        port: the file's output.
+        expected: the module's output.
+        strict: whether sizes must match; otherwise only the number of dimensions.
     """
-    if port.dtype and _kind(port.dtype) != _kind(wanted.dtype):
-        return f"the file's {port} is no {wanted.dtype}"
-    if port.sizes is None or wanted.sizes is None:
+    if port.dtype and _kind(port.dtype) != _kind(expected.dtype):
+        return f"the file's {port} is no {expected.dtype}"
+    if port.sizes is None or expected.sizes is None:
         return ""
-    if len(port.sizes) != len(wanted.sizes):
-        return f"the file's {port} has {len(port.sizes)} dimensions, and {wanted.name} {len(wanted.sizes)}"
-    pairs = zip(port.sizes, wanted.sizes, strict=True)
+    if len(port.sizes) != len(expected.sizes):
+        return f"the file's {port} has {len(port.sizes)} dimensions, and {expected.name} {len(expected.sizes)}"
+    pairs = zip(port.sizes, expected.sizes, strict=True)
     differs = any(isinstance(size, int) and size != real for size, real in pairs)
-    return f"the file's {port} is not of the shape {wanted}" if strict and differs else ""
+    return f"the file's {port} is not of the shape {expected}" if strict and differs else ""
 
 
 def _kind(dtype: str) -> str:
-    """Of a type: floats of any width are one kind, and so are integers."""
+    """Return the kind of an element type: floats of any width are one kind, and so are integers."""
     try:
         return {"u": "i"}.get(np.dtype(dtype).kind, np.dtype(dtype).kind)
     except TypeError:  # bfloat16 and the like
         return "f" if "float" in dtype else dtype
 
 
+# Returns why a file's port cannot be the model's port of this index; "" where it can.
 Misfit = Callable[[Port, int], str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matching:
-    """Of the inputs, or the outputs, of one file."""
+    """The matching of a file's inputs, or of its outputs, with the model's.
+
+    Attributes:
+        what: "input" or "output".
+        ports: the file's.
+        expected: the model's.
+        where: the file, for errors.
+        may_lack: whether the file may have fewer.
+        may_exceed: whether the file may have more.
+    """
 
     what: str
     ports: Sequence[Port]
-    wanted: Sequence[Port]
+    expected: Sequence[Port]
     where: str
     may_lack: bool = False
     may_exceed: bool = False
 
     def pairs(self, misfit: Misfit, loose: Misfit | None = None) -> tuple[dict[int, int], str]:
-        """Pair them: the file's places with the model's, and how that was done.
+        """Pair the file's ports with the model's.
 
         Args:
-            misfit: says why one of the file's cannot be one of the model's.
-            loose: the same, for what is in order; less strict. None: as strict.
+            misfit: the rule that a pair must satisfy.
+            loose: a less strict rule that is tried where the ports are paired in order; None for none.
+
+        Returns:
+            For each index of the file's ports, the index of the model's; and a note on how they were paired.
 
         Raises:
-            ModelError: there is no way, or there are several.
+            ModelError: no pairing fits, or several do.
         """
-        names = [port.name for port in self.wanted]
+        names = [port.name for port in self.expected]
         named = {
             place: names.index(port.name)
             for place, port in enumerate(self.ports)
@@ -121,7 +137,7 @@ class Matching:
         if not missing and self.may_exceed:
             return named, f"{self.what}s matched by name; left out: " + ", ".join(self.ports[p].name for p in rest)
         if len(rest) != len(missing):
-            raise self._unfit(f"{len(self.ports)} {self.what}s in the file, {len(self.wanted)} in the model")
+            raise self._unfit(f"{len(self.ports)} {self.what}s in the file, {len(self.expected)} in the model")
         order, how = self._assigned(rest, missing, misfit, loose)
         pairs = named | dict(zip(rest, order, strict=True))
         told = ", ".join(f"{self.ports[place].name} is {names[pairs[place]]}" for place in rest)
@@ -150,7 +166,7 @@ class Matching:
         raise self._unfit(next(text for text in wrong if text))
 
     def _unfit(self, why: str) -> ModelError:
-        listed = ("; ".join(map(str, ports)) or "none" for ports in (self.wanted, self.ports))
+        listed = ("; ".join(map(str, ports)) or "none" for ports in (self.expected, self.ports))
         wanted, found = listed
         return ModelError(
             "the given file is not one of this model: " + why,
@@ -164,7 +180,12 @@ class Matching:
 
 
 def seen_ports(names: Sequence[str], leaves: Sequence[Any]) -> list[Port]:
-    """Describe outputs of torch's that were seen; see harness.agent.structure for the names that tuples give."""
+    """Describe the outputs that torch returned.
+
+    Args:
+        names: the outputs' names; for those of tuples see harness.agent.structure.
+        leaves: the tensors, in the same order.
+    """
     return [
         Port(name, str(leaf.dtype).removeprefix("torch."), tuple(leaf.shape), bool(PLACED.fullmatch(name)))
         for name, leaf in zip(names, leaves, strict=True)

@@ -1,4 +1,4 @@
-"""The host's side of the export process: start it, wait for it, read what it left."""
+"""The host's side of the export process: starting it, waiting for it, and raising what it reports."""
 
 from __future__ import annotations
 
@@ -16,32 +16,38 @@ from typing import Any
 from .. import errors
 from ..model.build import BuiltModel
 from ..model.user_process import LOOK_S, Bounds, environment, kill, used_mib
-from . import RECORD, REFUSAL
+from .artifact import RECORD
 from .settings import settings_of
 
-# The worker finds what this process finds, the model's own modules and hilgate itself, wherever they were imported
-# from.
+# The export process prints this before its refusal, which is one line of JSON.
+REFUSAL = "hilgate-export-refusal:"
+# The worker gets this process's search path, so that it finds the model's own modules and hilgate where they are.
 START = (
     "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];"
     "from harness.model.user_process import end_with; end_with(request['parent']) or sys.exit();"
     "from harness.export.worker import main; main(request);"
-    # What the model's code has started, a thread or a function for the end, is not waited for.
+    # Threads and exit handlers that the model's code has started are not waited for.
     "import os; os._exit(0)"
 )
-# What is read of its output: its end, where a refusal is.
+# Only the end of its output is kept: a refusal is there.
 OUTPUT_BYTES = 1 << 24
-# More than a pipe holds: one read has all that was said until then.
+# More than a pipe holds, so that one read returns everything that was written until then.
 PIPE_BYTES = 1 << 20
 
 
 def run_worker(built: BuiltModel, artifact_format: str, folder: Path, given: Mapping[str, str] | None = None) -> None:
-    """Export into a folder, in a process of its own.
+    """Export a model into a folder, in a process of its own.
+
+    torch numbers the names in its traces within a process, so only a fresh process gives the same artifact each time.
 
     Args:
-        given: the "path" and the "sha256" of a file that is taken as it is.
+        built: the model.
+        artifact_format: the format's name.
+        folder: an empty folder, where the files and their record are left.
+        given: the "path" and "sha256" of the file that the model file gives; None where the model is exported.
 
     Raises:
-        HilgateError: what the worker said; ExportError when it died, took too long or too much.
+        HilgateError: what the worker reported; ExportError where it died, took too long or took too much memory.
     """
     where = f"{built.file.name} as {artifact_format}"
     before, settings = built.ask(settings_of)
@@ -69,26 +75,29 @@ def run_worker(built: BuiltModel, artifact_format: str, folder: Path, given: Map
 
 
 def _run(request: dict[str, Any], where: str, bounds: Bounds) -> tuple[int, str]:
-    """(exit status, the output's end) of the export process. What it has forked ends with it.
+    """Run the export process to its end; processes that it has forked end with it.
+
+    Returns:
+        Its exit status, and the end of its output.
 
     Raises:
         ExportError: it takes too long, or too much memory.
     """
-    output, said = os.pipe()
-    with os.fdopen(output, "rb", buffering=0) as pipe, os.fdopen(os.memfd_create("request"), "w+b") as asked:
-        asked.write(json.dumps(request).encode())
-        asked.seek(0)
+    output, write_end = os.pipe()
+    with os.fdopen(output, "rb", buffering=0) as pipe, os.fdopen(os.memfd_create("request"), "w+b") as stdin:
+        stdin.write(json.dumps(request).encode())
+        stdin.seek(0)
         try:
             process = subprocess.Popen(
                 [sys.executable, "-c", START],
-                stdin=asked,
-                stdout=said,
+                stdin=stdin,
+                stdout=write_end,
                 stderr=subprocess.STDOUT,
                 env=environment() | {"PYTHONHASHSEED": "0"},  # sets of names in one order: one artifact
                 start_new_session=True,
             )
         finally:
-            os.close(said)
+            os.close(write_end)
         try:
             text = _output(process, pipe, where, bounds)
         finally:
@@ -97,9 +106,9 @@ def _run(request: dict[str, Any], where: str, bounds: Bounds) -> tuple[int, str]
 
 
 def _output(process: subprocess.Popen[bytes], pipe: io.FileIO, where: str, bounds: Bounds) -> bytes:
-    """What it says until it has ended itself: what it has forked may keep its pipe open for ever."""
+    """Read the output until the process itself ends: what it has forked may keep the pipe open indefinitely."""
     deadline = time.monotonic() + bounds.seconds
-    looked, output = 0.0, bytearray()
+    last_check, output = 0.0, bytearray()
     ended = os.pidfd_open(process.pid)
     watched: list[Any] = [ended, pipe]
     try:
@@ -110,10 +119,10 @@ def _output(process: subprocess.Popen[bytes], pipe: io.FileIO, where: str, bound
                 del output[:-OUTPUT_BYTES]
                 if not data:
                     watched.remove(pipe)
-            if ended in ready:  # before the pipe was read: what it said itself is in that
+            if ended in ready:  # it ended before the pipe was read, so its own output is complete
                 return bytes(output)
-            if (now := time.monotonic()) > looked + LOOK_S:
-                looked = now
+            if (now := time.monotonic()) > last_check + LOOK_S:
+                last_check = now
                 _check_bounds(process.pid, now > deadline, where, bounds)
     finally:
         os.close(ended)
@@ -132,7 +141,7 @@ def _raise_refusal(output: str, where: str) -> None:
     _, mark, rest = output.rpartition("\n" + REFUSAL)
     if not mark:
         return
-    said: dict[str, Any] = json.loads(rest.partition("\n")[0])
-    kind: type[errors.HilgateError] = getattr(errors, said.pop("kind"))
-    said["where"] = said["where"] or where
-    raise kind(said.pop("what"), **said)
+    refusal: dict[str, Any] = json.loads(rest.partition("\n")[0])
+    kind: type[errors.HilgateError] = getattr(errors, refusal.pop("kind"))
+    refusal["where"] = refusal["where"] or where
+    raise kind(refusal.pop("what"), **refusal)

@@ -1,4 +1,4 @@
-"""What exporters say when they refuse: the reason first, and short; what they always say besides, after it and once."""
+"""The words of exporters that refuse a model, shortened: the reason first, general advice apart from it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST = 1000
-# So many of an exporter's warnings stand behind the reason.
+# How many of an exporter's warnings are added to the reason.
 MOST_WARNED = 3
-# torch.onnx.export(dynamo=True) puts its advice first, then what was raised, the cause in front, under these words.
+# torch.onnx.export(dynamo=True) prints its advice, then between these words the exceptions, the cause first.
 SUMMARY, END = "## Exception summary", "(Refer to the full stack trace above"
 RAISED = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>: ")
-# What torch.export adds to each of its errors.
+# The beginnings of lines that torch.export adds to each of its errors.
 ADDED = (
     "The error above occurred when calling torch.export",
     "For more information",
@@ -27,11 +27,11 @@ ADDED = (
 
 
 class Refused(Exception):
-    """What hilgate itself finds wrong with an exported file; its text is the reason.
+    """Raised where hilgate itself finds an exported file wrong; its text is the reason.
 
     Args:
         reason: a sentence.
-        warned: what the exporter had warned of: the places in forward where sizes became constants, mostly.
+        warned: the exporter's warnings, which mostly name the places in forward where sizes became constants.
     """
 
     def __init__(self, reason: str, warned: Sequence[str] = ()) -> None:
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 def first_lines(error: object, limit: int = LONGEST) -> str:
-    """Say an error or a warning, without colours; of a long one the beginning."""
+    """Return the text of an error or a warning without colours, cut at ``limit`` characters."""
     is_named = isinstance(error, Exception) and not isinstance(error, Refused)
     text = f"{type(error).__name__}: {error}" if is_named else str(error)
     text = ANSI_COLORS.sub("", text)
@@ -48,7 +48,7 @@ def first_lines(error: object, limit: int = LONGEST) -> str:
 
 
 def reason_first(error: Exception) -> str:
-    """Say why an exporter refuses, and leave out what it says to everybody."""
+    """Return why an exporter refuses, without the advice that it always prints."""
     text = ANSI_COLORS.sub("", str(error))
     _, summary, raised = text.partition(SUMMARY)
     if not summary:
@@ -60,30 +60,31 @@ def reason_first(error: Exception) -> str:
 
 
 def advice(error: Exception) -> str:
-    """Pick what an exporter says to everybody: which step it was, and what to do; "" where it says nothing such."""
+    """Return the advice that an exporter always prints (which step failed, what to do); "" where there is none."""
     text = ANSI_COLORS.sub("", str(error))
     before, summary, _ = text.partition(SUMMARY)
     return " ".join(before.split()) if summary else ""
 
 
-def told_warnings(caught: Sequence[Any], torch_folder: Path) -> list[str]:
-    """Say what a tracer warned of, each once; of torch's own code in one line.
+def describe_warnings(caught: Sequence[Any], torch_folder: Path) -> list[str]:
+    """Describe the tracer's warnings, each once; those about torch's own code in one line.
 
-    There they are checks of shapes, for the most part: a model with attention has dozens.
+    Those are mostly checks of shapes: a model with attention has dozens.
 
     Args:
-        caught: of type warnings.WarningMessage. What other libraries tell of themselves is not the model's.
+        caught: objects of type warnings.WarningMessage; those of other libraries are left out.
+        torch_folder: where torch is installed.
     """
     tracers = [item for item in caught if item.category.__name__ == "TracerWarning"]
     own = [item for item in tracers if Path(item.filename).is_relative_to(torch_folder)]
-    said = [_told(item) for item in tracers if item not in own]
+    lines = [_described(item) for item in tracers if item not in own]
     if own:
         places = dict.fromkeys(f"{Path(item.filename).name}:{item.lineno}" for item in own)
         listed = ", ".join([*places][:5]) + (" …" if len(places) > 5 else "")
         count = "a TracerWarning" if len(own) == 1 else f"{len(own)} TracerWarnings"
-        said.append(f"{count} in torch's own code, which mostly checks shapes there ({listed})")
-    return list(dict.fromkeys(said))
+        lines.append(f"{count} in torch's own code, which mostly checks shapes there ({listed})")
+    return list(dict.fromkeys(lines))
 
 
-def _told(item: Any) -> str:
+def _described(item: Any) -> str:
     return f"{Path(item.filename).name}, line {item.lineno}: {first_lines(item.message)}"

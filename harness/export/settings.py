@@ -1,4 +1,7 @@
-"""torch's global settings that an export depends on: a part of its key, and the export process works under the same."""
+"""The global settings of torch that an export depends on; they are part of its key.
+
+The export process applies the settings of the process that has built the model.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,42 @@ from typing import Any
 
 from ..model.build import OWN_PROCESS, BuiltModel
 
+# A setting: a function that reads it, and one that writes it.
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
 
 
 def read_settings() -> dict[str, Any]:
-    """Their values in this process, as JSON has them."""
+    """Read the settings of this process, in JSON's types."""
     return {name: read() for name, (read, _) in _settings().items()}
 
 
 def settings_of(built: BuiltModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read their values in the process that has the module: a question (see BuiltModel).
+    """Read the settings in the process that has the module: a question (see BuiltModel).
+
+    Args:
+        built: the model.
 
     Returns:
-        Those under which a new process reads the file, none where the file's own process read it under torch's defaults
-        too; and those that were left by the file and what it built.
+        The settings under which a new process must read the model file, empty for torch's defaults; and the settings
+        after the file was read and the model built.
     """
     values = read_settings()
     return {} if OWN_PROCESS in built.kept else values, values
 
 
 def apply_settings(values: dict[str, Any]) -> None:
-    """Make this process's settings those; what is so already is left alone."""
+    """Apply settings to this process, and leave alone those that have the value already."""
     for name, (read, write) in _settings().items() if values else ():
         if values[name] not in (read(), MIXED):
             write(values[name])
 
 
-# What torch says, as an error, once both its older and its newer way to set a precision were used.
+# Stands for a precision that torch refuses to report, because both its older and its newer setting were used.
 MIXED = "mixed"
 
 
 def _settings() -> dict[str, Setting]:
-    """How each is read and written. Those of one subject are in the order in which torch lets them be written."""
+    """Return all settings by name, those of one subject in the order in which torch lets them be written."""
     import torch
 
     backends: Any = torch.backends
@@ -58,7 +65,7 @@ def _settings() -> dict[str, Setting]:
             f"mkldnn_{part}": _attribute(getattr(backends.mkldnn, part), "fp32_precision")
             for part in ("conv", "matmul", "rnn")
         },
-        # These two choose between operators that do the same: a trace holds the chosen ones.
+        # These choose between equivalent operators, and a trace contains the chosen ones.
         "attention_fastpath": (backends.mha.get_fastpath_enabled, backends.mha.set_fastpath_enabled),
         **{
             f"{kind}_sdp": (getattr(backends.cuda, f"{kind}_sdp_enabled"), getattr(backends.cuda, f"enable_{kind}_sdp"))

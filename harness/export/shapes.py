@@ -1,7 +1,7 @@
-"""What an exported file says of the shapes that go in and come out, held against shapes that were seen.
+"""The shapes that an exported file declares, compared with shapes that were observed.
 
-Who reads a file may take its word: allocate an output by it, or refuse to run. A GRU's file said 3, the number of steps
-of the export's example, where any number comes out (issue 15).
+A runtime may rely on declared shapes: allocate an output by them, or refuse to run. A GRU's file declared 3, the number
+of steps in the example input, where any number is possible (issue 15).
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from .example import example_arrays
 if TYPE_CHECKING:
     import torch
 
-# Of each input and output, in that order, its sizes: a number, a name that stands for one number wherever it occurs, or
-# None where nothing is said; None in place of all where not even their number is said.
+# A size: a number, a name that stands for the same number wherever it occurs, or None where it is undeclared.
 Size = int | str | None
+# The sizes of each input and output, inputs first; None where not even their number is declared.
 Declared = Mapping[str, Sequence[Size] | None]
 Shapes = Mapping[str, Sequence[int]]
-# A name, and one of its dimensions; None for their number.
+# An input or output by name, and the index of a dimension; None for the number of dimensions.
 Place = tuple[str, int | None]
 
 
 def refuted(declared: Declared, seen: Shapes) -> dict[Place, str]:
-    """Say where what a file declares is not what was seen in one inference, and how it differs.
+    """Find the declared shapes that one inference has refuted, and describe the difference.
 
     Args:
-        declared: inputs first: their sizes are what names in outputs' shapes stand for.
-        seen: shapes by name.
+        declared: the file's shapes, inputs first, because names in the outputs' shapes stand for the inputs' sizes.
+        seen: the observed shapes by name.
     """
-    found: dict[Place, str] = {}
+    differences: dict[Place, str] = {}
     known: dict[str, int] = {}
     for name, sizes in declared.items():
         shape = seen.get(name)
         if sizes is None or shape is None:
             continue
         if len(sizes) != len(shape):
-            found[name, None] = f"it declares {len(sizes)} dimensions of {name}, which has {len(shape)}"
+            differences[name, None] = f"it declares {len(sizes)} dimensions of {name}, which has {len(shape)}"
             continue
         for axis, (size, real) in enumerate(zip(sizes, shape, strict=True)):
-            said = known.setdefault(size, real) if isinstance(size, str) else size
-            if said is not None and said != real:
-                named = f" = {said}" if isinstance(size, str) else ""
-                found[name, axis] = f"it declares {size}{named} for dimension {axis} of {name}, which is {real}"
-    return found
+            declared_size = known.setdefault(size, real) if isinstance(size, str) else size
+            if declared_size is not None and declared_size != real:
+                named = f" = {declared_size}" if isinstance(size, str) else ""
+                differences[name, axis] = f"it declares {size}{named} for dimension {axis} of {name}, which is {real}"
+    return differences
 
 
 def probed_sizes(model: Model) -> Iterator[dict[str, int]]:
-    """Give a few small sizes at which every dimension has been another one while the others stayed."""
+    """Yield a few small choices of sizes; for each dimension there is one in which it alone differs from the first."""
     traced = traced_sizes(model)
     yield traced
     yield {name: allowed[0] for name, allowed in model.dims.items()}
@@ -67,12 +67,12 @@ def probed_sizes(model: Model) -> Iterator[dict[str, int]]:
 def seen_shapes(
     module: torch.nn.Module, model: Model, outputs: Sequence[str]
 ) -> Iterator[tuple[dict[str, int], Shapes]]:
-    """Run a module at a few sizes: its dimensions, and the shapes of its inputs and outputs by name."""
+    """Run a module at a few sizes, and yield for each the dimensions' sizes and the shapes of inputs and outputs."""
     for seed, sizes in enumerate(probed_sizes(model)):
         try:
             arrays = example_arrays(model, sizes, seed)
             leaves = [leaf for _, leaf in flatten(run_eager(module, arrays))]
-        except Exception:  # noqa: BLE001, S112  # it takes no such input: parity says so
+        except Exception:  # noqa: BLE001, S112  # the module rejects such an input: parity reports that
             continue
         shapes = {name: array.shape for name, array in arrays.items()}
         yield sizes, shapes | {name: tuple(leaf.shape) for name, leaf in zip(outputs, leaves, strict=False)}

@@ -1,6 +1,6 @@
-"""Sizes that an exported file takes: a trace may hold those of its example, though the file declares them free.
+"""The sizes that an exported file accepts: a trace may be fixed to those of its example although it declares them free.
 
-A Python ``if``, an ``int()`` or a table in forward does that (case 23: windows whose batch is worked out with int()).
+A Python ``if``, an ``int()`` or a table in forward causes that, such as windows whose batch is computed with int().
 """
 
 from __future__ import annotations
@@ -19,20 +19,27 @@ from .shapes import probed_sizes
 if TYPE_CHECKING:
     import torch
 
-# A larger file is not opened beside the model: what it refuses, the device says.
+# A file of more bytes is not opened beside the model; the device will report the sizes that it rejects.
 LARGEST = 500_000_000
 
 Run = Callable[[Arrays], Any]
-# Sizes, and what the file raised there.
+# Sizes of the dimensions, and the exception that the file raised with them.
 Answer = tuple[Mapping[str, int], Exception | None]
 
 
-def traced_in(file: Path, run: Callable[[], Run | None], build: Callable[[], torch.nn.Module], model: Model) -> str:
-    """Say which dimensions a file has one size of inside, by running it at a few small sizes; "" where there are none.
+def describe_fixed_sizes(
+    file: Path, run: Callable[[], Run | None], build: Callable[[], torch.nn.Module], model: Model
+) -> str:
+    """Describe the dimensions that a file is fixed to one size of, by running it at a few small sizes.
 
     Args:
-        run: opens the file; gives None where this host cannot.
-        build: gives the module, which says what sizes can be asked for.
+        file: the exported file.
+        run: opens the file; returns None where this host cannot.
+        build: returns the module, which tells what sizes are valid.
+        model: the model.
+
+    Returns:
+        The dimensions with the error that shows it; "" where there are none.
     """
     traced = traced_sizes(model)
     if all(len(sizes) == 1 for sizes in model.dims.values()) or file.stat().st_size > LARGEST:
@@ -45,31 +52,31 @@ def traced_in(file: Path, run: Callable[[], Run | None], build: Callable[[], tor
         try:
             arrays = example_arrays(model, sizes, seed)
             run_eager(module, arrays)
-        except Exception:  # noqa: BLE001, S112  # it takes no such input: parity says so
+        except Exception:  # noqa: BLE001, S112  # the module rejects such an input: parity reports that
             continue
         try:
             opened(arrays)
-        except Exception as error:  # noqa: BLE001  # whatever a runtime raises
+        except Exception as error:  # noqa: BLE001  # a runtime may raise anything
             answers.append((sizes, error))
         else:
             answers.append((sizes, None))
-    return _said(traced, answers, model)
+    return _describe(traced, answers, model)
 
 
-def _said(
+def _describe(
     traced: Mapping[str, int], answers: Sequence[tuple[Mapping[str, int], Exception | None]], model: Model
 ) -> str:
     if any(sizes == traced and error is not None for sizes, error in answers):
-        return ""  # it does not run on this host at all, which says nothing of sizes
-    found, last = [], ""
+        return ""  # it does not run on this host at all, so nothing is known about sizes
+    fixed, last = [], ""
     for name, allowed in model.dims.items():
-        # Where one other size passes, the others are for parity, which has a counterexample to show.
+        # Where another size is accepted, parity tests the rest: it can show a counterexample.
         alone = [(sizes, error) for sizes, error in answers if _differing(sizes, traced) == [name]]
         if alone and all(error is not None for _, error in alone):
-            found.append(f"{name} at {traced[name]}; dims says {describe_dimension(allowed)}")
+            fixed.append(f"{name} at {traced[name]}; dims says {describe_dimension(allowed)}")
             sizes, error = alone[0]
             last = f"run{at_sizes(sizes)}, the file says: {str(error).strip().splitlines()[-1]}"
-    return f"the exporter fixed {', and '.join(found)} ({last})" if found else ""
+    return f"the exporter fixed {', and '.join(fixed)} ({last})" if fixed else ""
 
 
 def _differing(sizes: Mapping[str, int], others: Mapping[str, int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""TorchScript: ``model.pt``, by tracing; a module that is scripted already is taken as it is."""
+"""The export format TorchScript: ``model.pt``, by tracing; a ScriptModule is saved as it is."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import torch
 
 FILE = "model.pt"
-# Inside the archive of a module whose outputs were laid flat: their names, in order. The backend reads it.
+# A file inside the archive with the names of the outputs, in order, where these were flattened; the backend reads it.
 NAMES = "hilgate_output_names.json"
 
 
 def trace(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Trace with the outputs as they are: a user's C++ finds the same nesting."""
+    """Trace a module with the nesting of its outputs, so that C++ code sees the same nesting as Python."""
     import torch
 
     if isinstance(module, torch.jit.ScriptModule):
@@ -37,17 +37,17 @@ def trace(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder:
 
 
 def trace_flat(module: torch.nn.Module, model: Model, outputs: Sequence[str], folder: Path) -> list[str]:
-    """Trace with the outputs laid flat: TorchScript's dicts hold values of one type only."""
+    """Trace a module with its outputs flattened, because a dict in TorchScript holds values of one type only."""
     names = {NAMES: json.dumps(list(outputs))}
     return _save(traced(laid_flat(module), model, strict=True), folder, names)
 
 
 def trace_named(module: torch.nn.Module, model: Model, folder: Path, names: Sequence[str]) -> str:
-    """Trace a module that returns a tuple of tensors, whose names are given; returns the file's name."""
+    """Trace a module that returns a tuple of tensors with these names; return the file's name."""
     return _save(traced(module, model, strict=True), folder, {NAMES: json.dumps(list(names))})[0]
 
 
-# By their labels, all that a model file may choose from.
+# All exporters by label; a model file may choose one: Model(exporter=…).
 EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
     "torch.jit.trace": trace,
     "torch.jit.trace, outputs laid flat": trace_flat,
@@ -55,15 +55,15 @@ EXPORTERS: Mapping[str, Callable[..., list[str]]] = {
 
 
 def exporters(module: torch.nn.Module) -> Mapping[str, Callable[..., list[str]]]:
-    """Choose the exporters of a module, by their labels, the one to try first in front."""
+    """Choose the exporters to try for a module, by label, in order."""
     return EXPORTERS
 
 
 def read_interface(path: Path, model: Model) -> Interface:
-    """Open a given file, and read what it takes; it is run once to see what it gives.
+    """Read the inputs of a given file; it is run once to learn its outputs.
 
     Raises:
-        ModelError: it cannot be opened, or takes something else than tensors.
+        ModelError: the file cannot be opened, or takes something else than tensors.
     """
     import torch
 
@@ -77,14 +77,14 @@ def read_interface(path: Path, model: Model) -> Interface:
         raise ModelError(what, wanted=wanted, found=words(error), where=str(path), hint=hint) from error
     if getattr(module, "training", False):
         module.eval()  # as every backend does
-    needed = sum(not one.has_default_value() for one in arguments)
-    ports = [Port(one.name) for one in arguments[: max(needed, len(model.inputs))]]
+    needed = sum(not argument.has_default_value() for argument in arguments)
+    ports = [Port(argument.name) for argument in arguments[: max(needed, len(model.inputs))]]
     names = json.loads(extra[NAMES]) if extra[NAMES] else None
     return Interface(ports, True, lambda places: _outputs(module, model, places, names, str(path)))
 
 
 def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
-    """Open an exported file, to run it on this host."""
+    """Open an exported file to run it on this host."""
     import torch
 
     module: Any = torch.jit.load(str(folder / FILE), map_location="cpu").eval()  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | Non
 def _outputs(
     module: Any, model: Model, places: Sequence[int], names: Sequence[str] | None, where: str
 ) -> Sequence[Port]:
-    """Run a given module once; see Interface.outputs."""
+    """Run a given module once and describe its outputs; see Interface.outputs."""
     arrays = [*example_arrays(model).items()]
     given = dict(arrays[place] for place in places)
     try:
@@ -111,12 +111,11 @@ def _outputs(
 
 
 def traced(module: torch.nn.Module, model: Model, *, strict: bool) -> torch.jit.ScriptModule:
-    """Trace a module that nothing has run before, at sizes that can be told apart."""
+    """Trace a module that has never run, at sizes that can be told apart."""
     import torch
 
-    # Under no_grad, as it is run later; a dict as output needs strict=False. torch's own check traces the module a
-    # second time: a table that it makes on its first call is there by then, and the check refuses it (issue 15). What
-    # the trace gives is for parity to judge.
+    # Under no_grad, as it will be run; a dict as output needs strict=False. torch's own check would trace the module a
+    # second time and refuse one that makes a table on its first call (issue 15). Parity judges what the trace answers.
     with torch.no_grad():
         script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
             module, example_tensors(model), strict=strict, check_trace=False
@@ -127,7 +126,7 @@ def traced(module: torch.nn.Module, model: Model, *, strict: bool) -> torch.jit.
 def _save(scripted: torch.jit.ScriptModule, folder: Path, extra: dict[str, str]) -> list[str]:
     import torch
 
-    # By paths: given anything else, torch makes the whole archive in memory, twice.
+    # Paths are passed as text: for anything else torch builds the whole archive in memory, twice.
     with tempfile.TemporaryDirectory(dir=folder) as name:
         source = str(Path(name, FILE))
         torch.jit.save(scripted, source, _extra_files=extra)
@@ -136,7 +135,7 @@ def _save(scripted: torch.jit.ScriptModule, folder: Path, extra: dict[str, str])
 
 
 def _write_without_debug_info(source: str, path: Path) -> None:
-    """Copy the archive without its source locations: they hold this machine's paths, and loading does not need them.
+    """Copy an archive without its source locations: they contain this machine's paths, and loading does not need them.
 
     torch's own writer keeps tensors aligned, so that they can be mapped into memory.
     """
@@ -147,7 +146,7 @@ def _write_without_debug_info(source: str, path: Path) -> None:
     reader = torch._C.PyTorchFileReader(source)
     writer = torch._C.PyTorchFileWriter(str(path))
     for name in names:
-        # The writer adds its own version and id; other records are kept as they are.
+        # The writer adds these itself; the other records are copied unchanged.
         if not name.endswith(".debug_pkl") and name not in ("version", ".data/serialization_id", "byteorder"):
             record = reader.get_record(name)
             writer.write_record(name, record, len(record))

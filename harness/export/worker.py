@@ -1,19 +1,18 @@
-"""The export process, started by ``process``.
+"""The program of the export process, which ``process`` starts.
 
-It leaves the exported files and their record in the request's folder, or prints why not: a full disk has no room for
-a file.
+It leaves the exported files and their record in the requested folder. A refusal it prints: on a full disk there is no
+room for a file.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,46 +25,46 @@ from ..model.fingerprint import weight_hashes
 from ..model.model import Model
 from ..model.model_file import read_model
 from ..model.operators import import_operators
-from . import REFUSAL, write_record
+from .artifact import write_record
 from .example import compiled_parts, example_arrays, scripted_parts
-from .fixing import fixed_models, said_fixed
+from .fixing import describe_fixed, fixed_models
+from .formats import Exporter, Format, load_format
 from .given import GIVEN, bind, fixed_dimensions
-from .onnx import DYNAMO
 from .ports import seen_ports
-from .refusal import Refused, advice, reason_first, told_warnings
+from .process import REFUSAL
+from .refusal import Refused, advice, describe_warnings, reason_first
 from .settings import apply_settings
 from .shapes import Declared, seen_shapes
-from .sizes import traced_in
+from .sizes import describe_fixed_sizes
 
 if TYPE_CHECKING:
     import torch
 
-# An exporter: is given the outputs' names, writes files into a folder and returns theirs, the one to open first.
-Exporter = Callable[["torch.nn.Module", Model, Sequence[str], Path], Sequence[str]]
-
 
 def main(request: dict[str, Any]) -> None:
-    """Export what was asked for: "model", the file; "format"; "folder"; "weights", their hashes; torch's "settings";
-    "outputs", their names; "given", a file that is taken as it is ("path" and "sha256"), or None.
+    """Export as requested, or print the refusal.
 
-    "before" are the settings under which the file is read; none where they are torch's defaults.
+    Args:
+        request: "model", the model file; "format", the export format's name; "folder", an empty folder; "weights",
+            their hashes; "outputs", their names; "given", the "path" and "sha256" of the file that the model file
+            gives, or None; "before", torch's settings under which the model file is read, empty for the defaults;
+            "settings", those under which the model is exported.
     """
     folder = Path(request["folder"])
     try:
         with storage_errors(folder):
             _export(request, folder)
     except HilgateError as error:
-        said = {name: getattr(error, name) for name in ("what", "wanted", "found", "where", "hint")}
-        said["kind"] = type(error).__name__
-        print("\n" + REFUSAL + json.dumps(said), file=sys.__stdout__, flush=True)
+        refusal = {name: getattr(error, name) for name in ("what", "wanted", "found", "where", "hint")}
+        refusal["kind"] = type(error).__name__
+        print("\n" + REFUSAL + json.dumps(refusal), file=sys.__stdout__, flush=True)
 
 
 def _export(request: dict[str, Any], folder: Path) -> None:
     apply_settings(request["before"])
     model = read_model(Path(request["model"]))
     import_operators(model, request["model"])
-    kind = importlib.import_module(f"{__package__}.{request['format']}")
-    job = _Job(request, model, kind, folder)
+    job = _Job(request, model, load_format(request["format"]), folder)
     if request["given"]:
         _take(job, **request["given"])
     else:
@@ -74,15 +73,11 @@ def _export(request: dict[str, Any], folder: Path) -> None:
 
 @dataclass
 class _Job:
-    """One export.
-
-    Attributes:
-        kind: the format's module.
-    """
+    """One export of a model, as the host requested it."""
 
     request: Mapping[str, Any]
     model: Model
-    kind: Any
+    format: Format
     folder: Path
 
     @property
@@ -91,81 +86,84 @@ class _Job:
         return names
 
     def build(self) -> torch.nn.Module:
-        """Build the module that nothing has run: a first run may change it, and so may an exporter that refuses it."""
+        """Build a module that has never run: a first run may change it, and so may an exporter that refuses it."""
         where, settings = self.request["model"], self.request["settings"]
         module = call_build(self.model, where)
-        apply_settings(settings)  # what the model's file made of them is not what the key says
+        apply_settings(settings)  # the model file may have changed them since; the key has these
         check_same_weights(self.request["weights"], weight_hashes(module), where, "two processes' builds")
         return module
 
     def export(self) -> None:
-        """Export by the first exporter that takes the model.
+        """Export with the first exporter that accepts the model.
 
         Raises:
-            ExportError: none does, with what each said.
+            ExportError: none does, with the reason of each.
         """
         waiting = [self.build()]
         exporters = self._exporters(waiting[0])
         scripted, compiled = scripted_parts(waiting[0]), compiled_parts(waiting[0])
         refusals: list[tuple[str, str]] = []
-        advised: list[str] = []
+        besides: list[str] = []
         for label, exporter in exporters.items():
             try:
-                names, shapes, said = self.run(label, exporter, self.model, waiting)
+                names, shapes, warned = self.run(label, exporter, self.model, waiting)
             except OSError:
                 raise  # the disk, not the model
             except Exception as error:  # noqa: BLE001  # exporters raise whatever they like; each refusal is kept
                 traceback.print_exc()
                 refusals.append((label, reason_first(error)))
-                advised.append(advice(error))
+                besides += [f"what {label} says besides: {text}"] if (text := advice(error)) else []
                 continue
             notes = [f"refused by {refusal}" for refusal in _grouped(refusals)]
-            write_record(self.folder, self.request["format"], list(names), label, [*notes, *said], shapes)
+            write_record(self.folder, self.request["format"], list(names), label, [*notes, *warned], shapes)
             return
         fixed = "" if scripted or compiled else self._exports_fixed(exporters)
-        besides = [f"what {DYNAMO} says besides: {text}" for text in dict.fromkeys(advised) if text]
-        said = [*_grouped(refusals), *besides]
-        raise refused(self.request["format"], said, scripted, compiled, self.request["model"], fixed)
+        reasons = [*_grouped(refusals), *dict.fromkeys(besides)]
+        raise refused(self.request["format"], reasons, scripted, compiled, self.request["model"], fixed)
 
     def _exporters(self, module: torch.nn.Module) -> Mapping[str, Exporter]:
-        """What is tried, in order; where the model file chooses one of this format, that one alone."""
-        found: Mapping[str, Exporter] = self.kind.exporters(module)
-        label = self.model.exporter
-        if label in self.kind.EXPORTERS:
-            return {label: found.get(label, self.kind.EXPORTERS[label])}
-        return found
+        """Return the exporters to try, in order; only the one that the model file chooses, if it is of this format."""
+        chosen, label = self.format.choose(module), self.model.exporter
+        if label in self.format.exporters:
+            return {label: chosen.get(label, self.format.exporters[label])}
+        return chosen
 
     def run(
         self, label: str, exporter: Exporter, model: Model, waiting: list[torch.nn.Module] | None = None
     ) -> tuple[Sequence[str], Declared, list[str]]:
-        """Export by one exporter: the files' names, what the file declares, and what is to be said.
+        """Export with one exporter, and check which sizes the file accepts.
 
         Args:
-            waiting: a module that nothing has run yet is taken from here, if there is one.
+            label: the exporter's.
+            exporter: the exporter.
+            model: the model, possibly with dimensions fixed for a trial.
+            waiting: a module that has never run is taken from this list, if there is one; otherwise one is built.
+
+        Returns:
+            The files' names, the shapes that the file declares, and the warnings.
 
         Raises:
-            Exception: whatever the exporter raises; or the file takes fewer sizes than the model file declares.
+            Exception: the exporter refuses, with any exception; or the file accepts fewer sizes than the model file
+                declares.
         """
         module = waiting.pop() if waiting else self.build()
-        names, said = _run(exporter, module, model, self.outputs, self.folder)
+        names, warned = _run(exporter, module, model, self.outputs, self.folder)
         del module  # a large model is not held twice
         build = functools.cache(self.build)
         shapes: Declared = {}
-        if hasattr(self.kind, "correct_shapes"):  # TorchScript says nothing of shapes
-            shapes, wrong = self.kind.correct_shapes(self.folder, seen_shapes(build(), model, self.outputs))
+        if self.format.correct_shapes is not None:
+            shapes, wrong = self.format.correct_shapes(self.folder, seen_shapes(build(), model, self.outputs))
             if fixed := fixed_dimensions(shapes, model):
-                raise Refused("the exporter fixed " + ", and ".join(fixed), said)
-            said = [*wrong, *said]
-        if inside := traced_in(self.folder / names[0], lambda: self._opened(label), build, model):
-            raise Refused(inside, said)
-        return names, shapes, said
-
-    def _opened(self, label: str) -> Callable[[Mapping[str, Any]], Any] | None:
-        run: Callable[[Mapping[str, Any]], Any] | None = self.kind.opened(self.folder, label)
-        return run
+                raise Refused("the exporter fixed " + ", and ".join(fixed), warned)
+            warned = [*wrong, *warned]
+        if inside := describe_fixed_sizes(
+            self.folder / names[0], lambda: self.format.open(self.folder, label), build, model
+        ):
+            raise Refused(inside, warned)
+        return names, shapes, warned
 
     def _exports_fixed(self, exporters: Mapping[str, Exporter]) -> str:
-        """Say with which dimensions fixed it can be exported; "" where that does not help, or none is free."""
+        """Describe the fixed dimensions with which it can be exported; "" where none help, or none are free."""
         for model, fixed in fixed_models(self.model):
             for label, exporter in exporters.items():
                 try:
@@ -174,22 +172,22 @@ class _Job:
                     raise
                 except Exception:  # noqa: BLE001, S112  # as above; the refusals that count were of the model as it is
                     continue
-                return said_fixed(fixed)
+                return describe_fixed(fixed)
         return ""
 
 
 def _take(job: _Job, path: str, sha256: str) -> None:
-    """Take a file of the user's as it is.
+    """Take the file that the model file gives, unchanged, as the artifact.
 
     Raises:
-        ModelError: it is none of this format, is none of this model, or was changed meanwhile.
+        ModelError: the file has another format, fits another model, or was changed meanwhile.
     """
-    name = job.kind.FILE
+    name = job.format.file
     shutil.copyfile(path, job.folder / name)
     if file_sha256(job.folder / name) != sha256:
         hint = "leave the file alone while it runs, and run once more"
         raise ModelError("the given file was changed during the run", wanted=sha256, where=path, hint=hint)
-    interface = job.kind.read_interface(Path(path), job.model)
+    interface = job.format.read_interface(Path(path), job.model)
     answer = run_eager(job.build(), example_arrays(job.model))
     seen = seen_ports(job.outputs, [leaf for _, leaf in flatten(answer)])
     taken = bind(interface, job.model, seen, path)
@@ -205,10 +203,15 @@ def refused(
     where: str,
     fixed: str = "",
 ) -> ExportError:
-    """Make the error that says why no exporter took a model.
+    """Make the error that says why no exporter accepted a model.
 
     Args:
-        fixed: with which dimensions fixed it can be exported; see fixing.
+        artifact_format: the format's name.
+        refusals: the exporters' reasons.
+        scripted: names of submodules that are TorchScript already.
+        compiled: names of submodules that torch.compile made.
+        where: the model file.
+        fixed: the fixed dimensions with which it can be exported; see describe_fixed.
     """
     hint = "change what the exporters name, or leave the backend out: --backend NAME"
     if any("the exporter fixed" in refusal for refusal in refusals):
@@ -229,7 +232,7 @@ def refused(
 
 
 def _grouped(refusals: Sequence[tuple[str, str]]) -> list[str]:
-    """Name those that refuse for the same reason together."""
+    """Format refusals as "LABEL; LABEL: REASON", joining exporters that refuse for the same reason."""
     labels: dict[str, list[str]] = {}
     for label, reason in refusals:
         labels.setdefault(reason, []).append(label)
@@ -248,4 +251,4 @@ def _run(
         names = exporter(module, model, outputs, folder)
     import torch
 
-    return names, told_warnings(caught, Path(torch.__file__).parent)
+    return names, describe_warnings(caught, Path(torch.__file__).parent)

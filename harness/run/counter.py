@@ -15,7 +15,7 @@ from ..checks.finding import Finding
 from ..deploy.content import Content
 from ..errors import AgentTimeout, DeviceError, EmulatorError, ImpossibleReport, LinkError, StorageError
 from ..evidence.evidence import Evidence
-from ..export.onnx import node_modules
+from ..export import Format, load_format
 from ..instructions.baseline import (
     BY_CONTENT,
     VALUE,
@@ -81,7 +81,9 @@ class Counter:
             return instructions.refused(error.what)
         record = self.evidence[cell]
         record.notes += [note for note in count.notes if note not in record.notes]
-        count = replace(count, operators=_with_modules(count.operators, self._bundles[cell.id]))
+        count = replace(
+            count, operators=_with_modules(count.operators, self._bundles[cell.id], load_format(cell.backend.artifact))
+        )
         raw = self.evidence.save_samples(cell, np.concatenate([each.blocks[0] for each in count.contents]), RAW)
         now = self._entry(cell, count)
         comparison = self._comparison(cell, now)
@@ -171,9 +173,10 @@ def _gained(comparison: Comparison, counts: Mapping[str, int]) -> list[str]:
     return [f"{name}: {said}" if len(counts) > 1 else said for name, said in gained.items() if said]
 
 
-def _with_modules(operators: Sequence[Mapping[str, Any]], bundle: Bundle) -> list[Mapping[str, Any]]:
-    """The same with the model's module that each came from, "" where nobody noted it."""
-    path = bundle.files[bundle.entry].source
-    modules = node_modules(path) if operators and path.suffix == ".onnx" else {}
+def _with_modules(
+    operators: Sequence[Mapping[str, Any]], bundle: Bundle, artifact_format: Format
+) -> list[Mapping[str, Any]]:
+    """Add to each operator the module of the model that it came from, "" where the artifact does not say."""
+    modules = artifact_format.node_modules(bundle.files[bundle.entry].source) if operators else {}
     # ONNX Runtime names a node that it made of several by the first of them.
     return [{**one, "module": modules.get(one["name"].removeprefix("fused "), "")} for one in operators]

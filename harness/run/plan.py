@@ -9,7 +9,7 @@ from pathlib import Path
 from ..backends import Backend, backend_names, load_backend
 from ..cell import Cell
 from ..checks.limits import Metric
-from ..device.device import Device, load_device
+from ..device import Device, load_device
 from ..errors import BackendError, InputError, ModelError
 from ..export import exporter_labels
 from ..host.suggestion import did_you_mean

@@ -15,7 +15,7 @@ import numpy as np
 from harness.bundle import AGENT, Bundle, BundleFile
 from harness.bundle.archive import Archive
 from harness.bundle.runtime import Runtime
-from harness.device.device import Device, load_device
+from harness.device import Device, load_device
 from harness.host.cache import file_sha256
 from harness.measure import known_metrics
 from tests.support.sshd import BoardServer

@@ -53,7 +53,15 @@ class Desk:
         told: dict[str, Any] = {"arch": None, "cpu": None, "memory_mib": None, "backends": ("onnxruntime",)}
         told |= {"runtime": Runtime(python="3.11", packages=("onnxruntime==1.32.0",))}
         path = self.folder / "devices" / "loop.toml"
-        return Device("loop", path, "a board", "ssh", host, known_hosts=self.pinned, **(told | changes))
+        return Device(
+            name="loop",
+            path=path,
+            description="a board",
+            link="ssh",
+            host=host,
+            known_hosts=self.pinned,
+            **(told | changes),
+        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from harness.agent.orphans import identity
 from harness.board import Board, open_board
 from harness.deploy.deployer import Deployer
 from harness.deploy.deployment import DeviceTime, Timeouts
-from harness.device.device import Device, load_device
+from harness.device import Device, load_device
 from harness.emulator.emulator import Emulator
 from harness.host.shipped import DEVICES
 from harness.links import qemu

@@ -224,7 +224,13 @@ sys.stdin.read()
 def local(path: Path, store: Path, python: str) -> Device:
     runtime = Runtime(python=python, packages=("numpy==2.4.6",))
     return Device(
-        "here", path, "", "local", None, None, None, None, ("onnxruntime",), store=str(store), runtime=runtime
+        name="here",
+        path=path,
+        description="",
+        link="local",
+        backends=("onnxruntime",),
+        store=str(store),
+        runtime=runtime,
     )
 
 

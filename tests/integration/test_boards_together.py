@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.board import open_board
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.measure import known_metrics
 from tests.integration.boards import write_device
 from tests.integration.conftest import Project

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import harness.export
+import harness.export.key
 from harness.agent.facts import read_text
 from harness.errors import ExportError, ModelError
 from harness.evidence.evidence import Evidence
@@ -259,7 +259,7 @@ def test_the_key_changes_with_hilgates_own_source(write: Write, monkeypatch: pyt
     built = build(write())
     first = export_key(built, "onnx")
     changed = Path(str(importlib.import_module(f"harness.{name}").__file__))
-    monkeypatch.setattr(harness.export, "file_sha256", lambda path: "" if path == changed else file_sha256(path))
+    monkeypatch.setattr(harness.export.key, "file_sha256", lambda path: "" if path == changed else file_sha256(path))
     assert export_key(built, "onnx") != first
 
 

@@ -67,7 +67,7 @@ PLUGIN = """
     bundle = Run.bundle
 
     def with_its_agent(run, cell, artifact):
-        harness.bundle.AGENT = Path("agents") / cell.device.name
+        harness.bundle.bundle.AGENT = Path("agents") / cell.device.name
         return bundle(run, cell, artifact)
 
     Run.bundle = with_its_agent

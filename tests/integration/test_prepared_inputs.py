@@ -18,7 +18,7 @@ import harness.agent
 from harness import Input, Model
 from harness.deploy.content import content_of
 from harness.deploy.deployment import Deployment, LoadReport
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.errors import AgentFailure
 from harness.host.shipped import DEVICES
 from harness.instructions.counting import CountingGuest

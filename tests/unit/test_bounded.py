@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 import harness.export
-import harness.export.process
+import harness.export.artifact_cache
 import harness.host.cache
 from harness.errors import InputError
 from harness.export import export_artifact, write_record
@@ -351,13 +351,13 @@ def test_a_store_is_bounded_from_the_first_hold_on_and_nothing_else(
 def export(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], harness.export.Artifact]:
     """Exports under a key: the file of an artifact is its key, a hundred times."""
     monkeypatch.setattr(bounded, "cache_limit_bytes", lambda: 150)
-    monkeypatch.setattr(harness.export, "export_key", lambda built, *_: built.key)
+    monkeypatch.setattr(harness.export.artifact_cache, "export_key", lambda built, *_: built.key)
 
     def work(built: Any, artifact_format: str, folder: Path, given: None) -> None:
         (folder / "model.pt").write_text(built.key * 100)
         write_record(folder, artifact_format, ["model.pt"], "a test", [])
 
-    monkeypatch.setattr(harness.export.process, "run_worker", work)
+    monkeypatch.setattr(harness.export.artifact_cache, "run_worker", work)
     said = {"model": SimpleNamespace(files={}), "file": SimpleNamespace(path=Path("model.py"))}
     return lambda key: export_artifact(cast("BuiltModel", SimpleNamespace(key=key, **said)), "torchscript")
 

@@ -15,15 +15,15 @@ from harness.protocol.keeper import Look
 from tests.support.facts import board_facts, own_state
 
 DEVICE = Device(
-    "rig",
-    Path("devices/rig.toml"),
-    "a board",
-    "ssh",
-    "rig",
-    "aarch64",
-    "cortex-a72",
-    4096,
-    ("onnxruntime",),
+    name="rig",
+    path=Path("devices/rig.toml"),
+    description="a board",
+    link="ssh",
+    host="rig",
+    arch="aarch64",
+    cpu="cortex-a72",
+    memory_mib=4096,
+    backends=("onnxruntime",),
     runtime=Runtime(python="3.11", packages=("onnxruntime==1.32.0",)),
 )
 FACTS: dict[str, Any] = {

@@ -20,7 +20,9 @@ def test_it_is_a_failure_unless_a_run_leaves_it_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optional: tuple[str, ...], mark: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    device = Device("d", Path("d.toml"), "a machine", "local", None, None, None, None, ("libtorch",), optional)
+    device = Device(
+        name="d", path=Path("d.toml"), description="a machine", link="local", backends=("libtorch",), optional=optional
+    )
     facts = board_facts(arch="x86_64", packages={"torch": "2.13.0"}, folders={"torch": "/usr/lib"})
     (check,) = runtimes(device, facts, offline=False)
     assert (check.mark, "there is no C++ compiler for it" in check.found) == (mark, True)

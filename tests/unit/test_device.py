@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.checks.limits import Limit, Metric
-from harness.device.device import _KEYS, Device, Rules, Runtime, device_names, load_device
+from harness.device import Device, Rules, Runtime, device_names, load_device
+from harness.device.tables import KEYS
 from harness.errors import DeviceError
 
 METRICS = [
@@ -571,9 +572,9 @@ def test_a_wrong_value_says_what_was_wanted_and_what_to_write(write: Write) -> N
     assert (error.wanted, error.hint) == ("a whole number ≥ 1", "write, for instance: threads = 4")
 
 
-@pytest.mark.parametrize("key", [pytest.param(key, id=key) for key in _KEYS])
+@pytest.mark.parametrize("key", [pytest.param(key, id=key) for key in KEYS])
 def test_every_key_has_its_wanted_and_its_example(key: str) -> None:
-    wanted, _, example = _KEYS[key].partition(": ")
+    wanted, _, example = KEYS[key].partition(": ")
     assert wanted
     assert example.startswith((f"{key.rpartition('.')[2]} = ", f"[{key}]", f"[{key}."))
 

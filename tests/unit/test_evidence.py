@@ -32,7 +32,14 @@ def build() -> Any:
 
 def make_cell(backend: str) -> Cell:
     model = Model(build=build, inputs=[Input("x", shape=(1,))], name="net")
-    device = Device("pi4", Path("pi4.toml"), "a board", "ssh", "h", None, None, None, ("torchscript", "onnxruntime"))
+    device = Device(
+        name="pi4",
+        path=Path("pi4.toml"),
+        description="a board",
+        link="ssh",
+        host="h",
+        backends=("torchscript", "onnxruntime"),
+    )
     return Cell(ModelFile(Path("net.py"), model, ()), device, load_backend(backend))
 
 

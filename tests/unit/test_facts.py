@@ -136,15 +136,11 @@ EACH_PYTHON = [pytest.param(program, id=name) for name, program in PYTHONS.items
 def board(python: str) -> Device:
     """This machine as a device that has only this Python."""
     return Device(
-        "board",
-        Path("board.toml"),
-        "",
-        "local",
-        None,
-        None,
-        None,
-        None,
-        ("onnxruntime",),
+        name="board",
+        path=Path("board.toml"),
+        description="",
+        link="local",
+        backends=("onnxruntime",),
         runtime=Runtime(python=python),
     )
 

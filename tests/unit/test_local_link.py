@@ -124,7 +124,7 @@ def test_a_greeting_in_any_encoding_does_not_stop_the_keeper(tmp_path: Path) -> 
     python.parent.mkdir()
     python.write_bytes(b'#!/bin/sh\necho "gr\xfc\xdfe"\nexec "%b" "$@"\n' % os.fsencode(sys.executable))
     python.chmod(0o755)
-    device = Device("d", Path("d.toml"), "a board", "local", None, None, None, None, ("onnxruntime",))
+    device = Device(name="d", path=Path("d.toml"), description="a board", link="local", backends=("onnxruntime",))
     link = Link(device)
     link.python = str(python)
     keeper = Keeper(link, device)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.device.device import Device, load_device
+from harness.device import Device, load_device
 from harness.emulator import host
 from harness.emulator.machine import Machine, machine_of
 from harness.errors import DeviceError

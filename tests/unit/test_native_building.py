@@ -16,11 +16,12 @@ import pytest
 from harness.backends import Native
 from harness.bundle.archive import Archive
 from harness.bundle.native import building
-from harness.bundle.native.building import Sdk, build_runners, check_glibc, newest_glibc, provide_runner
-from harness.bundle.native.compiler import find_compiler
+from harness.bundle.native.building import Sdk, build_runners, check_glibc, newest_glibc, provide_runner, runner_key
+from harness.bundle.native.compiler import Compiler, find_compiler
 from harness.bundle.native.packages import Headers
 from harness.bundle.wheels import Wheel
 from harness.errors import BackendError
+from harness.host.cache import file_sha256
 from harness.host.progress_log import showing_progress
 
 NATIVE = Native(engine="tiny", library="lib/libmain.so", includes=("include",))
@@ -126,6 +127,28 @@ def test_a_runner_is_built_once_and_says_what_it_needs(
     assert "g++" in made.described["compiler"]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(building.SOURCES / "CMakeLists.txt", id="runners"),
+        pytest.param(building.SOURCES / "src" / "main.cpp", id="runners-src"),
+        pytest.param(building.SOURCES / "engines" / "onnxruntime.cpp", id="runners-engines"),
+        *(
+            pytest.param(Path(building.__file__).with_name(f"{name}.py"), id=f"bundle-native-{name}")
+            for name in ("building", "cmake", "compiler", "tool")
+        ),
+    ],
+)
+def test_the_key_changes_with_any_source_that_a_runner_is_built_from_or_by(
+    sdk: Sdk, headers: Headers, monkeypatch: pytest.MonkeyPatch, changed: Path
+) -> None:
+    compiler = Compiler("g++", "x86_64", "g++ 12", None)
+    first = runner_key(NATIVE, sdk, headers, compiler)
+    assert runner_key(NATIVE, sdk, headers, compiler) == first
+    monkeypatch.setattr(building, "file_sha256", lambda path: "" if path == changed else file_sha256(path))
+    assert runner_key(NATIVE, sdk, headers, compiler) != first
+
+
 def test_no_place_is_in_what_is_built_even_where_paths_have_blanks(
     sdk: Sdk, headers: Headers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +199,9 @@ def test_of_a_wheel_only_what_is_built_with_is_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in (*wanted, "pkg/include_other/a.h", "pkg/lib/libc.so", "pkg/module.py"):
             archive.writestr(name, name)
-    native = Native("tiny", "pkg/lib/liba.so.{version}", linked=("pkg/lib/libb.so",), includes=("pkg/include",))
+    native = Native(
+        engine="tiny", library="pkg/lib/liba.so.{version}", linked=("pkg/lib/libb.so",), includes=("pkg/include",)
+    )
     sdk = Sdk.of_wheel(Wheel("pkg", "1.0", path, "", 0, 0))
     with sdk.unpacked(native, tmp_path / "work") as root:
         assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == wanted

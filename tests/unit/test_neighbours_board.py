@@ -233,7 +233,7 @@ def test_a_machine_without_a_folder_for_locks_has_none(tmp_path: Path, where: st
 
 
 def test_a_run_is_told_whose_process_holds_the_board(shared: Path, path: str, them: int) -> None:
-    board = Device("pi", shared / "pi.toml", "", "ssh", "pi", None, None, None, ("torchscript",))
+    board = Device(name="pi", path=shared / "pi.toml", description="", link="ssh", host="pi", backends=("torchscript",))
     with process_of(them, lambda: hold_silently(path)) as pid:
         reply = Operations().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
         said = str(_busy(board, "~/store", Holder.model_validate(reply["busy"]), 5.0))
@@ -366,7 +366,7 @@ def test_a_run_on_such_a_store_ends_with_what_repairs_it(shared: Path, them: int
     store = shared / "store"
     as_user(them, lambda: plant(store), umask=0)
     file = shared / "here.toml"
-    here = Device("here", file, "", "local", None, None, None, None, ("onnxruntime",), store=str(store))
+    here = Device(name="here", path=file, description="", link="local", backends=("onnxruntime",), store=str(store))
     with pytest.raises(StorageError, match="other users of here") as caught:
         open_board(here)
     assert f"sudo rm -r {store}" in caught.value.hint

@@ -12,10 +12,10 @@ from torch import nn
 
 from harness.errors import ModelError
 from harness.export import onnx, torchscript
-from harness.export.fixing import fixed_models, said_fixed
+from harness.export.fixing import describe_fixed, fixed_models
 from harness.export.onnx import DYNAMO, exporters
-from harness.export.refusal import Refused, advice, first_lines, reason_first, told_warnings
-from harness.export.sizes import traced_in
+from harness.export.refusal import Refused, advice, describe_warnings, first_lines, reason_first
+from harness.export.sizes import describe_fixed_sizes
 from harness.export.worker import refused
 from harness.model.fingerprint import weight_hashes
 from harness.model.model import Input, Model
@@ -105,11 +105,11 @@ def _warning(path: Path, line: int, kind: str = "TracerWarning") -> Any:
 def test_torchs_own_tracer_warnings_are_one_line() -> None:
     own = [_warning(TORCH / "nn/functional.py", line) for line in (10, 10, 12)]
     theirs = [_warning(Path("net.py"), 3), _warning(Path("net.py"), 3), _warning(Path("net.py"), 4, "UserWarning")]
-    assert told_warnings([*own, *theirs], TORCH) == [
+    assert describe_warnings([*own, *theirs], TORCH) == [
         "net.py, line 3: TracerWarning: Converting a tensor",
         "3 TracerWarnings in torch's own code, which mostly checks shapes there (functional.py:10, functional.py:12)",
     ]
-    assert told_warnings([_warning(Path("net.py"), 4, "UserWarning")], TORCH) == []
+    assert describe_warnings([_warning(Path("net.py"), 4, "UserWarning")], TORCH) == []
 
 
 def test_a_dimension_is_fixed_at_its_measured_size_alone_then_with_the_others() -> None:
@@ -119,7 +119,7 @@ def test_a_dimension_is_fixed_at_its_measured_size_alone_then_with_the_others() 
     found = [(dict(made.dims), fixed) for made, fixed in fixed_models(model)]
     assert [fixed for _, fixed in found] == [{"n": 4}, {"samples": 16000}, {"n": 4, "samples": 16000}]
     assert found[1][0] == {"n": range(1, 5), "samples": range(16000, 16001), "one": range(1, 2)}
-    said = said_fixed(found[1][1])
+    said = describe_fixed(found[1][1])
     assert said == 'with samples = 16000 fixed it exports: dims={"samples": (16000, 16000)}'
     assert refused("onnx", ["it: no"], [], [], "model.py", said).hint.startswith(said)
 
@@ -176,13 +176,15 @@ def test_a_trace_that_takes_one_size_is_refused_with_the_dimension(make: Any, sa
         build=lambda: make().eval(), inputs=[Input("x", ("n", 8), min_value=-1, max_value=1)], dims={"n": (1, 6)}
     )
     torchscript.trace(model.build(), model, ["output"], tmp_path)
-    found = traced_in(tmp_path / torchscript.FILE, lambda: torchscript.opened(tmp_path, ""), model.build, model)
+    found = describe_fixed_sizes(
+        tmp_path / torchscript.FILE, lambda: torchscript.opened(tmp_path, ""), model.build, model
+    )
     assert found.startswith(said)
     assert bool(found) == bool(said)
     if found:
         assert "is invalid for input of size" in found
     onnx.export_traced(model.build(), model, ["output"], tmp_path)
-    again = traced_in(tmp_path / onnx.FILE, lambda: onnx.opened(tmp_path, onnx.OLDER), model.build, model)
+    again = describe_fixed_sizes(tmp_path / onnx.FILE, lambda: onnx.opened(tmp_path, onnx.OLDER), model.build, model)
     assert again.startswith(said)
     assert bool(again) == bool(said)
 

@@ -14,7 +14,7 @@ import pytest
 import fixtures
 from harness import Closeness, Input, Model, Output, Unordered
 from harness.cli import cli
-from harness.device.device import _KEYS
+from harness.device.tables import KEYS
 from harness.host.shipped import PACKAGE
 from harness.measure import known_metrics
 from harness.run.options import add_options
@@ -52,7 +52,7 @@ def test_every_argument_of_a_model_file_is_documented(kind: type) -> None:
 
 
 def test_every_key_of_a_device_file_is_documented() -> None:
-    assert first_column(page("device-file.md")) == set(_KEYS)
+    assert first_column(page("device-file.md")) == set(KEYS)
 
 
 def test_every_option_of_pytest_is_documented() -> None:

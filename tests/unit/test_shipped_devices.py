@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends import load_backend
-from harness.device.device import Device, device_names, load_device
+from harness.device import Device, device_names, load_device
 from harness.measure import known_metrics
 
 SHIPPED = Path(__file__).parents[2] / "devices"

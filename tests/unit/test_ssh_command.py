@@ -39,5 +39,7 @@ def test_the_signal_that_ends_a_program_is_told() -> None:
 @pytest.mark.parametrize("packages", [(), ("onnxruntime==1.32.0", "numpy==2.4.6")])
 def test_the_longest_command_is_one_that_dropbear_takes(packages: tuple[str, ...]) -> None:
     runtime = Runtime(python="3.11", packages=packages)
-    device = Device("rig", Path("rig.toml"), "", "ssh", "rig", None, None, None, (), runtime=runtime)
+    device = Device(
+        name="rig", path=Path("rig.toml"), description="", link="ssh", host="rig", backends=(), runtime=runtime
+    )
     assert len(shell_command(python_script(device, Link(device)))) < LONGEST / 2

@@ -39,7 +39,14 @@ def record(
     backend: str, *checks: Check, model: str = "net", link: str = "ssh", description: str = "a board", **more: Any
 ) -> CellRecord:
     file = ModelFile(Path("net.py"), Model(build=build, inputs=[Input("x", shape=(1,))], name=model), ())
-    device = Device("pi4", Path("pi4.toml"), description, link, "h", None, None, None, ("torchscript", "onnxruntime"))
+    device = Device(
+        name="pi4",
+        path=Path("pi4.toml"),
+        description=description,
+        link=link,
+        host="h",
+        backends=("torchscript", "onnxruntime"),
+    )
     return CellRecord(Cell(file, device, load_backend(backend)), checks=list(checks), **more)
 
 

@@ -46,7 +46,9 @@ P99 = known_metrics()["latency_p99_ms"]
 
 def record(description: str = "a board", **more: Any) -> CellRecord:
     model = Model(build=lambda: cast(Any, None), inputs=[Input("x", shape=(1,))], name="net")
-    device = Device("pi4", Path("pi4.toml"), description, "ssh", "h", None, None, None, ("torchscript",))
+    device = Device(
+        name="pi4", path=Path("pi4.toml"), description=description, link="ssh", host="h", backends=("torchscript",)
+    )
     return CellRecord(Cell(ModelFile(Path("net.py"), model, ()), device, load_backend("torchscript")), **more)
 
 

@@ -1,7 +1,10 @@
-"""C++ backends: their runners are built here, on the host, for a device's architecture; nothing is compiled there.
+"""C++ backends: their runners are built on the host for the device's architecture; nothing is compiled on the device.
 
-packages     Debian's headers, and a sysroot for another architecture; only unpacked
-compiler     which compiler
-building     the runner and its engine, built once and cached by all that they are made from
-libraries    the runtime's own libraries: only those that are needed, stripped where that is safe
+planning    the runtime of a C++ backend: runner and libraries, shipped or installed
+packages    Debian's headers, and a sysroot for another architecture; unpacked, not installed
+compiler    finds the compiler for an architecture
+building    builds the runner and its engine, with cmake; cached by a hash of all that they are built from
+libraries   the runtime's libraries: only those that are needed, stripped where that is safe
+operators   libraries that register operators
+tool        runs a build program
 """

@@ -1,4 +1,4 @@
-"""Building a runner and its engine, by CMake; from the cache where everything that they are made from is the same."""
+"""Building a runner and its engine with CMake; cached by a hash of all that they are built from."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ...errors import BackendError, BuildError
 from ...host.bounded import making
 from ...host.cache import cache_folder, file_sha256
 from ...host.progress_log import progress_logger
+from ...host.shipped import room_sources
 from ..archive import Archive, Packer, provide_archive
 from ..wheels import Wheel
 from .cmake import cmake_build
@@ -30,18 +31,20 @@ LOG = progress_logger(__name__)
 
 STORE = "runners"
 SOURCES = Path(__file__).parents[2] / "runners"
-# Where they are in the archive, and so in a device's runtime.
+# The room whose code decides how a runner is built.
+ROOM = "bundle/native"
+# Their paths in the archive, and so in a device's runtime.
 PROGRAM, ENGINE = "hilgate/runner", "hilgate/engine.so"
 
 
 @dataclass(frozen=True)
 class Sdk:
-    """A runtime's headers and libraries: an installed package's folder, or the package's wheel.
+    """A runtime's headers and libraries: the folder of an installed package, or the package's wheel.
 
     Attributes:
-        version: the package's, "2.9.1".
-        source: the folder that has the package's own, or the wheel.
-        identity: another one where they are others.
+        version: the package's version, "2.9.1".
+        source: the folder in which the package is installed, or the wheel.
+        identity: a hash that differs between different contents.
     """
 
     version: str
@@ -50,44 +53,38 @@ class Sdk:
 
     @staticmethod
     def of_wheel(wheel: Wheel) -> Sdk:
-        """What a wheel has."""
+        """Make the SDK of a wheel."""
         return Sdk(wheel.version, wheel.path, wheel.sha256)
 
     @staticmethod
     def installed(folder: Path, package: str, version: str) -> Sdk:
-        """What is installed in a folder of this machine; its RECORD has a hash of each file."""
+        """Make the SDK of a package that is installed on this machine; its RECORD has a hash of each file."""
         records = sorted(folder.glob(f"{package.replace('-', '_')}-{version}.dist-info/RECORD"))
         identity = [str(folder), version, *(file_sha256(path) for path in records)]
         return Sdk(version, folder, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
 
     @contextmanager
     def unpacked(self, native: Native, work: Path) -> Iterator[Path]:
-        """A folder with the headers and the libraries that an engine is built with."""
+        """Provide a folder with the headers and libraries that an engine is built with."""
         if self.source.is_dir():
             yield self.source
             return
-        wanted = (*(f"{folder}/" for folder in native.includes), *native.linked_in(self.version))
+        prefixes = (*(f"{folder}/" for folder in native.includes), *native.linked_in(self.version))
         with zipfile.ZipFile(self.source) as archive:
-            archive.extractall(work, [member for member in archive.namelist() if member.startswith(wanted)])
+            archive.extractall(work, [member for member in archive.namelist() if member.startswith(prefixes)])
         yield work
 
 
 def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compiler) -> Archive:
-    """An archive with a runner and its engine, from the cache or built now.
+    """Return the archive with a runner and its engine, from the cache or newly built.
 
     Its ``described`` is {"compiler": …, "glibc": "2.34", "files": {PATH: SHA-256}}.
 
     Raises:
-        BuildError: it does not build; with the compiler's words.
+        BuildError: it does not build; with the compiler's messages.
         StorageError: the cache cannot be written.
     """
-    program = [Path(__file__), Path(__file__).with_name("cmake.py")]
-    sources = [[path.name, file_sha256(path)] for path in (*_sources(), *program)]
-    # Where the sysroot lies is not what it is.
-    flags = [flag.replace(str(compiler.sysroot), "") for flag in (*compiler.flags, *compiler.link_flags)]
-    tools = [compiler.program, compiler.version, compiler.arch, compiler.identity, *flags]
-    parts = [asdict(native), sources, sdk.identity, headers.identity, tools]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    key = runner_key(native, sdk, headers, compiler)
 
     def fill(packer: Packer, work: Path) -> Mapping[str, Any]:
         LOG.info(f"building the C++ runner of {native.engine} {sdk.version} for {compiler.arch}, once")
@@ -111,12 +108,22 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
         }
 
     folder = cache_folder() / STORE / key
-    with making(folder):  # two runs would compile the same at once
+    with making(folder):  # so that two runs do not compile the same at once
         return provide_archive(STORE, key, f"{native.engine}-{sdk.version}-{compiler.arch}", fill)
 
 
+def runner_key(native: Native, sdk: Sdk, headers: Headers, compiler: Compiler) -> str:
+    """Hash all that a runner is built from: its sources, this room, the runtime, the headers and the compiler."""
+    sources = [[path.name, file_sha256(path)] for path in (*_sources(), *room_sources(ROOM))]
+    # The place of the sysroot does not matter, only its content.
+    flags = [flag.replace(str(compiler.sysroot), "") for flag in (*compiler.flags, *compiler.link_flags)]
+    tools = [compiler.program, compiler.version, compiler.arch, compiler.identity, *flags]
+    parts = [asdict(native), sources, sdk.identity, headers.identity, tools]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def _sources() -> list[Path]:
-    """What a runner is made from; its tests and examples are not."""
+    """List the files that a runner is built from: the room harness/runners without its tests and examples."""
     return sorted(path for name in (".", "src", "engines") for path in (SOURCES / name).glob("[!.]*") if path.is_file())
 
 
@@ -133,8 +140,13 @@ def build_runners(
     """Build the targets of harness/runners/CMakeLists.txt in a folder.
 
     Args:
-        engine: without one the program alone is built.
-        more: words for CMake.
+        build: the folder to build in.
+        compiler: the compiler.
+        headers: the headers beside the runtime's own.
+        engine: the name of the engine's source; "" to build the program alone.
+        includes: the runtime's folders of headers.
+        libraries: the runtime's libraries to link with.
+        more: further arguments of CMake.
 
     Raises:
         BuildError: it does not build.
@@ -158,7 +170,7 @@ def build_runners(
 
 
 def newest_glibc(path: Path) -> tuple[int, ...]:
-    """The version of the C library that a program or library asks for."""
+    """Return the version of glibc that a program or library needs; (0,) where it needs none."""
     newest: tuple[int, ...] = (0,)
     with path.open("rb") as file:
         for section in ELFFile(file).iter_sections():
@@ -166,20 +178,26 @@ def newest_glibc(path: Path) -> tuple[int, ...]:
                 continue
             for _, needs in section.iter_versions():
                 versions = [re.fullmatch(r"GLIBC_([\d.]+)", need.name) for need in needs]
-                newest = max([newest, *(tuple(map(int, found[1].split("."))) for found in versions if found)])
+                newest = max([newest, *(tuple(map(int, match[1].split("."))) for match in versions if match)])
     return newest
 
 
 def check_glibc(runner: Archive, arch: str, libc: str, where: str) -> None:
-    """Refuse a runner that a board's C library is too old for, before it is sent.
+    """Refuse a runner for which a board's C library is too old, before it is sent.
+
+    Args:
+        runner: the runner's archive.
+        arch: the board's architecture.
+        libc: the board's C library, "glibc-2.36".
+        where: the board, for errors.
 
     Raises:
-        BackendError: it is.
+        BackendError: the C library is older than the runner needs, or is not glibc.
     """
-    wanted = tuple(map(int, runner.described["glibc"].split(".")))
+    needed = tuple(map(int, runner.described["glibc"].split(".")))
     name, _, version = libc.partition("-")
-    found = tuple(int(part) for part in version.split(".") if part.isdecimal())
-    if name != "glibc" or found < wanted:
+    present = tuple(int(part) for part in version.split(".") if part.isdecimal())
+    if name != "glibc" or present < needed:
         raise BackendError(
             "the runner cannot run there",
             wanted=f"glibc {runner.described['glibc']} or newer",

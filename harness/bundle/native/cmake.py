@@ -1,4 +1,4 @@
-"""CMake and Ninja, from their own packages: found beside the Python that runs, whatever the PATH says."""
+"""CMake and Ninja from their Python packages, found beside the running Python whatever the PATH is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...host.cache import storage_errors
 from .compiler import Compiler
 from .tool import run
 
-# A user's own flags and folders are for the user's own programs; beside these all that is called CMAKE_….
+# Variables that are removed from the environment, with all named CMAKE_…: they are for the user's own programs.
 NOT_OURS = (
     "COMPILER_PATH",
     "CPATH",
@@ -37,22 +37,25 @@ def cmake_build(
     """Configure and build all targets.
 
     Args:
-        settings: CMake's variables, beside those for the compiler.
-        what: what cannot be done where it fails.
-        more: further words for CMake.
-        folders: those of headers, whose places on this machine are nobody else's business.
+        source: the folder with CMakeLists.txt.
+        build: the folder to build in.
+        compiler: the compiler.
+        settings: CMake's variables beside those for the compiler.
+        what: what cannot be done where the build fails, for errors.
+        more: further arguments of CMake.
+        folders: folders of headers, whose paths on this machine must not be in the result.
 
     Raises:
-        BuildError: it does not build; with the compiler's words.
+        BuildError: it does not build; with the compiler's messages.
         StorageError: the disk is full.
     """
-    # No path of this machine in what is built: the same sources make the same file anywhere.
+    # The result must contain no path of this machine, so that the same sources give the same file anywhere.
     hidden = [build, source, *folders, *([compiler.sysroot] if compiler.sysroot else [])]
     flags = [*compiler.flags, *(f"-ffile-prefix-map={folder}=." for folder in hidden)]
     variables = {
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_CXX_COMPILER": compiler.program,
-        # A path may have blanks. Quotes around the whole of a value CMake takes away, so it starts with a blank.
+        # A path may have blanks. CMake removes quotes around a whole value, so the value starts with a blank.
         "CMAKE_CXX_FLAGS": f" {shlex.join(flags)}",
         **{f"CMAKE_{kind}_LINKER_FLAGS": shlex.join(["-s", *compiler.link_flags]) for kind in ("EXE", "MODULE")},
         "CMAKE_MAKE_PROGRAM": str(_program("ninja")),
@@ -60,10 +63,10 @@ def cmake_build(
     }
     with storage_errors(build):
         build.mkdir(parents=True, exist_ok=True)
-    words = [*(f"-D{name}={value}" for name, value in variables.items()), *compiler.cmake, *more]
-    theirs = (*NOT_OURS, *(name for name in os.environ if name.startswith("CMAKE_")))
-    clean: dict[str, str | None] = dict.fromkeys(theirs)
-    run([_program("cmake"), "-S", source, "-B", build, "-G", "Ninja", *words], what, environment=clean)
+    arguments = [*(f"-D{name}={value}" for name, value in variables.items()), *compiler.cmake, *more]
+    removed = (*NOT_OURS, *(name for name in os.environ if name.startswith("CMAKE_")))
+    clean: dict[str, str | None] = dict.fromkeys(removed)
+    run([_program("cmake"), "-S", source, "-B", build, "-G", "Ninja", *arguments], what, environment=clean)
     run([_program("cmake"), "--build", build], what, environment=clean)
 
 

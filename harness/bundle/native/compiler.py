@@ -1,6 +1,6 @@
 """The C++ compiler for an architecture: the host's own, or a cross compiler with a sysroot.
 
-A user names another one by ``HILGATE_CXX_X86_64`` or ``HILGATE_CXX_AARCH64``, a program's name or path.
+The user names another one in ``HILGATE_CXX_X86_64`` or ``HILGATE_CXX_AARCH64``, by a program's name or path.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from .tool import run
 
 @dataclass(frozen=True)
 class Compiler:
-    """A compiler, and what it is given.
+    """A compiler and its arguments.
 
     Attributes:
-        version: the first line of what it says of itself.
-        sysroot: None for this machine's own.
-        identity: another one where the sysroot is another.
-        flags: for compiling; ``link_flags`` for linking.
-        cmake: CMake's words for a machine that is another one.
+        program: its path.
+        arch: the architecture that it compiles for.
+        version: the first line of its --version.
+        sysroot: None for this machine's own headers and libraries.
+        identity: a text that differs between different sysroots.
+        flags: arguments for compiling.
+        link_flags: arguments for linking.
+        cmake: CMake's arguments for cross compiling.
     """
 
     program: str
@@ -44,18 +47,19 @@ class Compiler:
     cmake: Sequence[str] = ()
 
     def tool(self, name: str) -> str:
-        """Another program of its tool chain: "strip"."""
+        """Return the path of another program of its tool chain, such as "strip"."""
         return run([self.program, f"-print-prog-name={name}"], "the compiler does not say what it uses").strip()
 
 
 def find_compiler(arch: str, *, board: bool = False) -> Compiler:
-    """The compiler for an architecture.
+    """Find the compiler for an architecture.
 
     Args:
-        board: what is built must run on another machine, whose C and C++ library may be older than this one's.
+        arch: "x86_64" or "aarch64".
+        board: whether the result must run on another machine, whose C and C++ libraries may be older than this one's.
 
     Raises:
-        BuildError: there is none; says what to install.
+        BuildError: there is none; the error says what to install.
         StorageError: the cache cannot be written.
     """
     if arch not in DEBIAN_ARCH:
@@ -63,20 +67,20 @@ def find_compiler(arch: str, *, board: bool = False) -> Compiler:
             "C++ backends cannot be built for this architecture", wanted=" or ".join(DEBIAN_ARCH), found=arch
         )
     variable, native = f"HILGATE_CXX_{arch.upper()}", arch == platform.machine()
-    wanted = os.environ.get(variable) or ("g++" if native else f"{arch}-linux-gnu-g++")
-    program = shutil.which(wanted)
+    expected = os.environ.get(variable) or ("g++" if native else f"{arch}-linux-gnu-g++")
+    program = shutil.which(expected)
     if program is None and os.environ.get(variable):
         raise BuildError(
             f"no runner can be built for {arch}: the compiler that was named is not there",
             wanted="the name or the path of a C++17 compiler, without flags",
-            found=f"{wanted!r}, which is no program on the PATH",
+            found=f"{expected!r}, which is no program on the PATH",
             where=f"${variable}, in the environment",
             hint="correct it, or leave it unset",
         )
     if program is None:
         raise BuildError(
             f"no runner can be built for {arch}: there is no C++ compiler for it",
-            wanted=f"{wanted}, C++17 (g++ 9 or newer)",
+            wanted=f"{expected}, C++17 (g++ 9 or newer)",
             found="not on the PATH",
             hint=f"{_install_line(arch, native=native)}, or name one: {variable}=PROGRAM",
         )
@@ -90,26 +94,32 @@ def find_compiler(arch: str, *, board: bool = False) -> Compiler:
 
 
 def _install_line(arch: str, *, native: bool) -> str:
-    """How the compiler for an architecture is installed on this host: as Debian and Ubuntu do it, or as Fedora does."""
+    """Return the command that installs the compiler for an architecture: Fedora's, or Debian's and Ubuntu's."""
     if shutil.which("dnf") and not shutil.which("apt-get"):
         return "sudo dnf install gcc-c++" + ("" if native else f"-{arch}-linux-gnu")
     return "sudo apt-get install g++" + ("" if native else f"-{arch.replace('_', '-')}-linux-gnu")
 
 
 def _identity(sysroot: Path) -> str:
-    """By the libraries that are linked with: a user may put other ones into the same folder."""
+    """Identify a sysroot by the hashes of its libraries: a user may put others into the same folder."""
     found = [path for name in ("libc.so.6", "libstdc++.so.6") for path in sorted(sysroot.glob(f"**/{name}"))]
     return json.dumps([file_sha256(path) for path in found if path.is_file()])
 
 
 def _flags(sysroot: Path, arch: str) -> tuple[Sequence[str], Sequence[str]]:
-    """The sysroot's own headers and libraries, in place of those that came with the cross compiler.
+    """Make the arguments that select the sysroot's headers and libraries instead of the cross compiler's own.
 
-    Those are the host's release's: what is built with them asks for a C library as new as the host's.
+    The latter belong to the host's release: what is built with them needs a C library as new as the host's.
+
+    Returns:
+        The arguments for compiling and for linking.
+
+    Raises:
+        BuildError: the sysroot has no C++ library.
     """
     triplet, usr = f"{arch}-linux-gnu", sysroot / "usr"
     names = (path.name for path in (usr / "include" / "c++").glob("*"))
-    # LLVM's own is there as "v1".
+    # LLVM's C++ library is there as "v1".
     versions = sorted((name for name in names if re.fullmatch(r"\d+(\.\d+)*", name)), key=Version)
     if not versions:
         raise BuildError(

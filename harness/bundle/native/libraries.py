@@ -1,7 +1,7 @@
-"""The libraries of a runtime's wheels that a runner needs, as an archive: only those, stripped where that is safe.
+"""The archive of the libraries that a runner needs, from a runtime's wheels, stripped where that is safe.
 
-From the main one on, everything is taken that another names as needed and that is in the wheels; what is not there is
-the board's own (the C and the C++ library). Files keep their places, so that they find each other as in the wheel.
+These are the main library and all libraries in the wheels that it needs, directly or indirectly. Those that are not in
+the wheels are the board's own (the C and the C++ library). Files keep their places, so that they find each other.
 """
 
 from __future__ import annotations
@@ -26,24 +26,26 @@ from ..wheels import Wheel
 from .tool import run
 
 STORE = "libraries"
-# Another one where the same wheels would make another archive.
+# To be increased where this module makes another archive of the same wheels.
 SCHEMA = 1
-# Where sections are listed: of the parts of a header that are loaded, the one that stripping has to change.
+# The ELF header says where the sections are listed: the only loaded part that stripping has to change.
 ELF_HEADER_BYTES = 64
 
 
 def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str, more: str | tuple[str, ...] = "") -> Archive:
-    """An archive of a library and all that it needs, from the cache or made now.
+    """Return the archive of a library and all that it needs, from the cache or newly made.
 
     Its ``described`` is {"libraries": {PATH: {"bytes": …, "stripped": …}}}.
 
     Args:
-        main: the path of a wheel's member.
-        strip: the program that strips this architecture's files.
-        more: how the paths begin of those that are opened by name, and so by nobody's need; "" for none.
+        wheels: the runtime's wheels.
+        main: the path of the main library in its wheel.
+        strip: the program that strips files of this architecture.
+        more: path prefixes of further libraries, which are opened by name, so that no other lists them as needed; ""
+            for none.
 
     Raises:
-        BackendError: no wheel has it.
+        BackendError: no wheel has the main library.
         StorageError: the cache cannot be written.
     """
     version = run([strip, "--version"], "libraries cannot be stripped").splitlines()[0]
@@ -71,22 +73,22 @@ def provide_libraries(wheels: Sequence[Wheel], main: str, strip: str, more: str 
 
 
 def _libraries(archives: Iterable[zipfile.ZipFile]) -> dict[str, tuple[zipfile.ZipFile, str]]:
-    """Where each is unpacked to -> its archive, and its name there."""
-    found = {}
+    """Find all libraries in archives: the archive and the member's name, by the path where it is unpacked."""
+    libraries = {}
     for archive in archives:
         for member in archive.namelist():
             path = installed_path(member)
             if path is not None and ".so" in path.rpartition("/")[2]:
-                found[path] = archive, member
-    return found
+                libraries[path] = archive, member
+    return libraries
 
 
 def _closure(members: Mapping[str, tuple[zipfile.ZipFile, str]], roots: Sequence[str], work: Path) -> list[Path]:
-    """Extract some libraries and all that they need; their paths."""
+    """Extract libraries and all that they need into a folder; return their paths."""
     by_name = {path.rpartition("/")[2]: path for path in members}
-    wanted, taken = [*roots], dict[str, Path]()
-    while wanted:
-        name = wanted.pop()
+    pending, taken = [*roots], dict[str, Path]()
+    while pending:
+        name = pending.pop()
         if name in taken:
             continue
         archive, member = members[name]
@@ -94,31 +96,31 @@ def _closure(members: Mapping[str, tuple[zipfile.ZipFile, str]], roots: Sequence
         taken[name].parent.mkdir(parents=True, exist_ok=True)
         with archive.open(member) as source, taken[name].open("wb") as target:
             shutil.copyfileobj(source, target, CHUNK_BYTES)
-        wanted += [by_name[needed] for needed in needed_libraries(taken[name]) if needed in by_name]
+        pending += [by_name[needed] for needed in needed_libraries(taken[name]) if needed in by_name]
     return [taken[name] for name in sorted(taken)]
 
 
 def needed_libraries(path: Path) -> list[str]:
-    """The names under which a library wants others (DT_NEEDED; elf(5))."""
+    """List the names of the libraries that a library needs (DT_NEEDED; elf(5))."""
     with path.open("rb") as file, suppress(ELFError):
         for section in ELFFile(file).iter_sections():
             if isinstance(section, DynamicSection):
-                return [str(getattr(tag, "needed")) for tag in section.iter_tags("DT_NEEDED")]  # noqa: B009  # made as it reads
+                return [str(getattr(tag, "needed")) for tag in section.iter_tags("DT_NEEDED")]  # noqa: B009  # an attribute that elftools makes while it reads
     return []
 
 
 def _strip(path: Path, strip: str) -> Path | None:
-    """A copy without symbols that only a debugger or a linker reads; None where that would not be safe."""
+    """Copy a library without the symbols for debuggers and linkers; return None where that would not be safe."""
     copy = path.with_name(f"{path.name}.stripped")
     run([strip, "--strip-all", "-o", copy, path], f"{path.name} cannot be stripped")
     return copy if loaded_alike(path, copy) else None
 
 
 def blank_symbols(path: Path) -> None:
-    """Zero what strip would take away, in its place: nothing moves, and what is sent is compressed."""
+    """Zero the symbols that strip would remove: nothing moves, and the compressed archive is as small."""
     with path.open("r+b") as file:
         elf = ELFFile(file)
-        loaded = [(one["p_offset"], one["p_offset"] + one["p_filesz"]) for one in elf.iter_segments()]
+        loaded = [(segment["p_offset"], segment["p_offset"] + segment["p_filesz"]) for segment in elf.iter_segments()]
         table = elf.get_section_by_name(".symtab")
         names = elf.get_section(table["sh_link"]) if table is not None else None
         for section in (table, names):
@@ -131,9 +133,9 @@ def blank_symbols(path: Path) -> None:
 
 
 def loaded_alike(one: Path, other: Path) -> bool:
-    """Whether two files of a library are the same in memory, to the last byte.
+    """Return whether two files of a library are the same in memory, to the last byte.
 
-    Tools that move things about in a library have left some that strip then damages.
+    strip damages some libraries in which other tools have moved parts.
     """
     with one.open("rb") as first, other.open("rb") as second:
         try:

@@ -1,7 +1,8 @@
-"""Libraries that register operators with LibTorch, in the packages that a model file imports: a runner opens them.
+"""The libraries that register operators with LibTorch, in the packages that a model file imports; a runner opens them.
 
-Importing a package has its library register its operators (TORCH_LIBRARY, torch::RegisterOperators); in C++ opening the
-library does. One that is made for Python as well (pybind11, torch/extension.h) cannot be opened without it.
+In Python the import of a package registers its operators (TORCH_LIBRARY, torch::RegisterOperators); in C++ it suffices
+to open its library. A library that also has Python bindings (pybind11, torch/extension.h) cannot be opened without
+Python.
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ from ..imports import check_imports, module_files
 from ..wheels import Wheel
 from .libraries import needed_libraries
 
-# What a library calls that registers operators or classes (the C++ ABI's names of torch::Library, torch::class_ and
-# torch::RegisterOperators).
+# Symbols that a library uses to register operators or classes: the mangled names of torch::Library, torch::class_ and
+# torch::RegisterOperators.
 REGISTERS = re.compile(r"_ZN(5torch(7Library|6detail10class_base|17RegisterOperators)|3c1017RegisterOperators)")
-# What only a Python process has.
+# Symbols that only a Python process has.
 PYTHON = re.compile(r"_?Py[A-Z_]")
 PYTHON_LIBRARIES = ("libtorch_python", "libpython")
 
 
 def registers_operators(path: Path) -> bool:
-    """Whether a library registers operators when it is opened."""
+    """Return whether a library registers operators when it is opened."""
     return any(REGISTERS.match(name) for name in _undefined(path))
 
 
 def needs_python(path: Path) -> bool:
-    """Whether a library can be opened in a Python process only."""
+    """Return whether a library can only be opened in a Python process."""
     by_name = any(name.startswith(PYTHON_LIBRARIES) for name in needed_libraries(path))
     return by_name or any(PYTHON.match(name) for name in _undefined(path))
 
 
 def _undefined(path: Path) -> list[str]:
-    """The names that a library expects of others."""
+    """List the symbols that a library expects from others."""
     with path.open("rb") as file:
         try:
             table = ELFFile(file).get_section_by_name(".dynsym")
@@ -54,7 +55,12 @@ def _undefined(path: Path) -> list[str]:
 
 
 def of_wheels(wheels: Sequence[Wheel], imports: Iterable[str], where: str) -> list[str]:
-    """Find the libraries by their paths in the wheels.
+    """Find the libraries of modules in wheels, and return their installed paths.
+
+    Args:
+        wheels: the runtime's.
+        imports: the modules' names.
+        where: the device, for errors.
 
     Raises:
         BackendError: no wheel has the module, or none of its libraries registers operators without Python.
@@ -65,20 +71,22 @@ def of_wheels(wheels: Sequence[Wheel], imports: Iterable[str], where: str) -> li
         for name in imports:
             paths: dict[str, Path] = {}
             for number, wheel in enumerate(wheels):
-                wanted = {path for path in module_files(wheel, name) if ".so" in path.rpartition("/")[2]}
+                libraries = {path for path in module_files(wheel, name) if ".so" in path.rpartition("/")[2]}
                 with zipfile.ZipFile(wheel.path) as archive:
                     for member in archive.namelist():
-                        if (path := installed_path(member)) in wanted and path is not None:
+                        if (path := installed_path(member)) in libraries and path is not None:
                             paths[path] = Path(archive.extract(member, folder / str(number)))
             found += _chosen(name, paths, where)
     return list(dict.fromkeys(found))
 
 
 def of_folders(find: Callable[[str], Sequence[Path]], imports: Iterable[str], where: str) -> list[str]:
-    """Find the libraries of modules that are installed here, by their absolute paths.
+    """Find the libraries of modules that are installed on this machine, and return their absolute paths.
 
     Args:
-        find: gives the folders of a module's top-level package, or its file; none where it is not installed.
+        find: returns the folders of a module's top-level package, or its file; empty where it is not installed.
+        imports: the modules' names.
+        where: the environment, for errors.
 
     Raises:
         BackendError: as of_wheels.
@@ -100,10 +108,15 @@ def of_folders(find: Callable[[str], Sequence[Path]], imports: Iterable[str], wh
 
 
 def _chosen(name: str, paths: dict[str, Path], where: str) -> list[str]:
-    """Pick those that register operators.
+    """Select the libraries that register operators without Python.
+
+    Args:
+        name: the module's, for errors.
+        paths: files by the paths to return.
+        where: the device, for errors.
 
     Raises:
-        BackendError: none does, or none can be opened in a C++ program.
+        BackendError: none registers operators, or none can be opened in a C++ program.
     """
     registering = {given: path for given, path in paths.items() if registers_operators(path)}
     found = sorted(given for given, path in registering.items() if not needs_python(path))

@@ -1,19 +1,19 @@
-"""The headers that runners are built with, and a sysroot.
+"""The headers that runners are built with, and a sysroot for another architecture.
 
-nlohmann/json.hpp is a package of Python's, one of hilgate's own dependencies. ONNX Runtime's headers, which no wheel
-has, and the sysroot are Debian's, unpacked below the cache through an apt root of their own: nothing is installed.
+nlohmann/json.hpp comes from a Python package, one of hilgate's dependencies. ONNX Runtime's headers, which no wheel
+has, and the sysroot are Debian packages, unpacked into the cache by apt with a root of its own: nothing is installed.
 
-    packages/KEY/root/           what the packages hold
+    packages/KEY/root/           the packages' files
     packages/KEY/versions.json   NAME: VERSION
     packages/KEY/packages.json   [{"name": …, "version": …, "file": …, "sha256": …}]
 
-apt takes no package but those that a signed list names by their hash, signed by a key of debian-archive-keyring;
-neither this machine's settings nor a mirror change that. A project's lock file (see ``..lock``) names them by hash,
-too.
+apt accepts only packages that a list names by their hash, and only lists that are signed by a key of
+debian-archive-keyring; neither this machine's settings nor a mirror can change that. A project's lock file (see
+``..lock``) names them by hash as well.
 
-A host that is not Debian, or has no network, names folders of its own:
+On a host without Debian's tools or a network, the user names folders instead:
 
-    HILGATE_HEADERS=DIR           with onnxruntime_cxx_api.h, and, if need be, a nlohmann/json.hpp in place of ours
+    HILGATE_HEADERS=DIR           with onnxruntime_cxx_api.h, and optionally a nlohmann/json.hpp instead of ours
     HILGATE_SYSROOT_AARCH64=DIR   a root file system of that architecture, with its C and C++ headers (also …_X86_64)
 """
 
@@ -43,12 +43,12 @@ LOG = progress_logger(__name__)
 
 STORE, ROOT, VERSIONS, PACKAGES = "packages", "root", "versions.json", "packages.json"
 HEADERS = "HILGATE_HEADERS"
-# Of trixie, whose onnxruntime is the first that Debian has. Headers of 1.21 do for every later one: the C API is a
-# table with a version.
+# trixie is the first release with onnxruntime. Its headers, of 1.21, serve every later version, because the C API is a
+# versioned table.
 HEADER_SUITE, HEADER_PACKAGES = "trixie", ("libonnxruntime-dev",)
 PARSER, API = "nlohmann/json.hpp", "onnxruntime_cxx_api.h"
 PARSER_PACKAGE = "nlohmann_json"
-# As old as the boards' own, for what is built with a C library runs with that one or a newer one.
+# As old as the boards' systems: what is built with a C library runs with that version or a newer one.
 SYSROOT_SUITE = "bookworm"
 SYSROOT_PACKAGES = (
     "libc6",
@@ -66,12 +66,12 @@ DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class Headers:
-    """What a runner is compiled with beside the runtime's own headers.
+    """The headers that a runner needs beside the runtime's own.
 
     Attributes:
         json: the folder with nlohmann/json.hpp.
-        onnxruntime_folders: the one with onnxruntime_cxx_api.h; none where it was not asked for.
-        identity: another one where they are others.
+        onnxruntime_folders: the folder with onnxruntime_cxx_api.h; empty where it was not requested.
+        identity: a hash of all headers.
     """
 
     json: Path
@@ -80,20 +80,20 @@ class Headers:
 
 
 def provide_headers(*, onnxruntime: bool = True) -> Headers:
-    """The headers, from the cache, fetched now, or the user's own.
+    """Return the headers: the user's own, from the cache, or newly fetched.
 
     Args:
-        onnxruntime: whether its headers are needed: LibTorch's are in its wheel.
+        onnxruntime: whether ONNX Runtime's headers are needed; LibTorch's are in its wheel.
 
     Raises:
-        BuildError: they cannot be had.
+        BuildError: a header cannot be found or fetched.
         StorageError: the cache cannot be written.
     """
     named = os.environ.get(HEADERS)
     if named:
         hint = f"put it below that folder, or name another one: {HEADERS}=DIR"
         apis = [_find(API, Path(named), f"${HEADERS}", hint)] if onnxruntime else []
-        # The user's own, where there is one.
+        # The user's own parser, if there is one.
         parser = min(Path(named).rglob(PARSER), key=_depth, default=None) or _installed_parser()
     else:
         parser = _installed_parser()  # looked for before anything is fetched
@@ -107,7 +107,7 @@ def provide_headers(*, onnxruntime: bool = True) -> Headers:
 
 
 def _installed_parser() -> Path:
-    """The header of the package from PyPI, beside whatever Python runs."""
+    """Find the parser's header in the Python package, beside the running Python."""
     spec = importlib.util.find_spec(PARSER_PACKAGE)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     hint = f"reinstall it: {sys.executable} -m pip install --force-reinstall nlohmann-json"
@@ -116,7 +116,7 @@ def _installed_parser() -> Path:
 
 
 def _find(name: str, folder: Path, where: str, hint: str) -> Path:
-    """A header, wherever it is below a folder; of several the one that lies highest."""
+    """Find a header below a folder; of several the one with the shortest path."""
     path = min(folder.rglob(name), key=_depth, default=None)
     if path is None:
         what = "a header that runners need is missing"
@@ -129,10 +129,10 @@ def _depth(path: Path) -> int:
 
 
 def provide_sysroot(arch: str) -> Path:
-    """The root of another architecture's C and C++ libraries and headers.
+    """Return the root of another architecture's C and C++ libraries and headers.
 
     Raises:
-        BuildError: it cannot be had.
+        BuildError: it cannot be fetched, or the user's is not one.
         StorageError: the cache cannot be written.
     """
     if named := os.environ.get(variable := f"HILGATE_SYSROOT_{arch.upper()}"):
@@ -148,7 +148,7 @@ def _provide(suite: str, arch: str, names: Sequence[str]) -> Path:
     key = hashlib.sha256(json.dumps([suite, arch, names]).encode()).hexdigest()
     folder = cache_folder() / STORE / key
     target = f"debian-{suite}-{arch}"
-    if is_due(folder) and (wrong := find_damage(folder)):  # where there are no hashes nothing is known to be wrong
+    if is_due(folder) and (wrong := find_damage(folder)):  # without noted hashes no damage can be found
         LOG.info(f"what was unpacked of Debian's packages is damaged, and is fetched again: {wrong}")
         discard(folder)
     if (there := _packages_in(folder, target)) is None:
@@ -166,17 +166,17 @@ def _provide(suite: str, arch: str, names: Sequence[str]) -> Path:
 
 
 def _packages_in(folder: Path, target: str) -> list[Locked] | None:
-    """The packages that a folder of the cache was made of; None where it is not there."""
+    """Pin a folder of the cache and list the packages that it was made from; None where it does not exist."""
     if not hold(folder) or not (folder / VERSIONS).is_file():
         return None
     try:
-        return [Locked(target, **one) for one in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
+        return [Locked(target, **entry) for entry in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> list[Locked]:
-    """Download, verify and unpack; returns what was unpacked."""
+    """Download, verify and unpack packages; return their entries for a lock file."""
     what = "Debian's packages cannot be fetched, which C++ runners are built with"
     own = f"{HEADERS}=DIR, and for another architecture HILGATE_SYSROOT_AARCH64=DIR (docs/runners.md)"
     if shutil.which("apt-get"):
@@ -190,12 +190,12 @@ def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> list[Loc
         run(["sh", "-c", 'cd "$0" && exec "$@"', apt, *command], what, hint=hint, environment=_apt_environment(apt))
     found = [_locked(f"debian-{suite}-{arch}", package) for package in sorted(apt.glob("*.deb"))]
     check_taken(found, f"C++ runners: {', '.join(names)}")
-    for one in found:
-        run(["dpkg-deb", "-x", apt / one.file, work / ROOT], f"{one.file} cannot be unpacked")
+    for package in found:
+        run(["dpkg-deb", "-x", apt / package.file, work / ROOT], f"{package.file} cannot be unpacked")
     shutil.rmtree(apt)
-    versions = {one.name: one.version for one in found}
+    versions = {package.name: package.version for package in found}
     (work / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
-    noted = [{key: value for key, value in asdict(one).items() if key != "target"} for one in found]
+    noted = [{key: value for key, value in asdict(package).items() if key != "target"} for package in found]
     (work / PACKAGES).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
     return found
 
@@ -217,11 +217,11 @@ def _check(suite: str, what: str, hint: str) -> None:
 
 
 def _apt_root(apt: Path, suite: str, arch: str) -> Path:
-    """A folder in which apt works as for a machine of that suite and architecture with nothing installed."""
+    """Make a folder in which apt works as on a machine of a suite and architecture with nothing installed."""
     for name in ("state/lists/partial", "cache/archives/partial", "etc"):
         (apt / name).mkdir(parents=True)
     (apt / "status").touch()
-    # Only the packages' own archive: what is built needs no update of today.
+    # Only the main archive: runners do not need security updates.
     source = next(line for line in debian_sources(suite) if re.search(rf" {suite} main$", line))
     (apt / "etc" / "sources.list").write_text(source + "\n", encoding="utf-8")
     settings = {
@@ -234,11 +234,11 @@ def _apt_root(apt: Path, suite: str, arch: str) -> Path:
         "Dir::Etc::sourceparts": "/dev/null",
         "APT::Architecture": arch,
         "APT::Architectures": arch,
-        "Dir::Etc::netrc": "/etc/apt/auth.conf",  # this machine's own, as its mirrors are
+        "Dir::Etc::netrc": "/etc/apt/auth.conf",  # this machine's credentials, as its mirrors are used
         "Dir::Etc::netrcparts": "/etc/apt/auth.conf.d",
-        "APT::Update::Error-Mode": "any",  # else a mirror that cannot be reached is a warning
+        "APT::Update::Error-Mode": "any",  # otherwise an unreachable mirror is only a warning
         "APT::Sandbox::User": "root",  # apt's own user may not write here
-        # Whatever this machine's apt allows itself.
+        # Even if this machine's own apt settings allow these.
         "APT::Get::AllowUnauthenticated": "false",
         "Acquire::AllowInsecureRepositories": "false",
         "Acquire::AllowWeakRepositories": "false",
@@ -247,7 +247,7 @@ def _apt_root(apt: Path, suite: str, arch: str) -> Path:
         "Acquire::Retries": "3",
     }
     path = apt / "apt.conf"
-    path.touch(mode=0o600)  # a proxy's password may be in it
+    path.touch(mode=0o600)  # it may contain a proxy's password
     path.write_text(apt_options() + "".join(f'{key} "{value}";\n' for key, value in settings.items()), encoding="utf-8")
     return apt
 

@@ -1,4 +1,4 @@
-"""The runtime of a C++ backend: its runner, and the libraries that it opens, shipped or there already."""
+"""Planning the runtime of a C++ backend: its runner, and the libraries that it opens, shipped or installed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,14 @@ from .libraries import provide_libraries
 from .operators import of_folders, of_wheels
 from .packages import provide_headers
 
-# Where a bundle has what was unpacked.
+# The folder of a bundle into which archives are unpacked.
 FOLDER = "runtime"
-# Beside LibTorch's own, with no code in it: whatever is built against torch names it.
+# A library beside LibTorch's own, without code: libraries that are built against torch need it.
 STUB = "libtorch.so"
 
 
 def compiler_for(device: Device, facts: Target) -> Compiler:
-    """The compiler for a device: looked for before anything is downloaded.
-
-    Raises: as find_compiler.
-    """
+    """Find the compiler for a device, before anything is downloaded; see find_compiler for what it raises."""
     return find_compiler(facts.arch, board=device.link != "local")
 
 
@@ -45,20 +42,29 @@ def shipped(
     facts: Target,
     imports: Sequence[str] = (),
 ) -> Runtime:
-    """A runner, and the libraries of wheels; with those that register the operators of some modules.
+    """Plan a runtime that is shipped: the runner, and the libraries of wheels.
+
+    Args:
+        device: the device.
+        native: the backend's build recipe.
+        package: the name of the package that has the runtime.
+        wheels: the runtime's wheels.
+        compiler: the compiler for the device.
+        facts: what the board reports about itself.
+        imports: modules whose libraries register operators.
 
     Raises:
-        BackendError: it cannot be built, or would not run there.
+        BackendError: the runner cannot be built, or would not run there.
         StorageError: the cache cannot be written.
     """
-    wheel = next(one for one in wheels if one.name == package)
+    wheel = next(item for item in wheels if item.name == package)
     runner = _runner(device, native, Sdk.of_wheel(wheel), compiler, facts)
     library = native.library_in(wheel.version)
     operators = of_wheels(wheels, imports, f"{device.path}: runtime.packages")
     opened = (*filter(None, [native.opened]), *operators) if operators else native.opened
     libraries = provide_libraries(wheels, library, compiler.tool("strip"), opened)
     sent: Mapping[str, Any] = libraries.described["libraries"]
-    # The runtime's own first: a library of operators does not know where they lie.
+    # The runtime's own are opened first: a library of operators does not know where they lie.
     own = [path for path in sent if operators and path.rpartition("/")[0] == library.rpartition("/")[0]]
     described = {
         "runner": _described(runner),
@@ -71,7 +77,7 @@ def shipped(
         described,
         {wheel.name: wheel.version},
         (libraries, runner),
-        tuple((one.path, one.sha256) for one in wheels),
+        tuple((item.path, item.sha256) for item in wheels),
         _paths(f"{FOLDER}/{library}"),
         frozenset(sent),
         tuple(f"{FOLDER}/{path}" for path in (*own, *operators)),
@@ -79,9 +85,19 @@ def shipped(
 
 
 def installed(device: Device, native: Native, package: str, facts: Target, imports: Sequence[str] = ()) -> Runtime:
-    """A runner for the libraries of a package that is installed on the device.
+    """Plan a runtime that is installed: a runner for the libraries of a package on the device.
 
-    Raises: as shipped; and BackendError: there is no wheel with the headers of that version.
+    Args:
+        device: the device.
+        native: the backend's build recipe.
+        package: the name of the package that has the runtime.
+        facts: what the board reports about itself.
+        imports: modules whose libraries register operators.
+
+    Raises:
+        BackendError: the runner cannot be built or would not run there; or there is no wheel with the headers of the
+            installed version.
+        StorageError: the cache cannot be written.
     """
     compiler = compiler_for(device, facts)
     version, folder = facts.packages[package], facts.folders[package]
@@ -92,24 +108,24 @@ def installed(device: Device, native: Native, package: str, facts: Target, impor
         platform = Platform(facts.python, facts.arch, facts.libc)
         where = f"{package} {version} in {facts.executable} on {device.name}"
         wheels = fetch_wheels([requirement], [requirement], platform, where=where)
-        sdk = Sdk.of_wheel(next(one for one in wheels if one.name == package))
+        sdk = Sdk.of_wheel(next(item for item in wheels if item.name == package))
     runner = _runner(device, native, sdk, compiler, facts)
     described = {"runner": _described(runner), "packages": {package: version}}
     library = f"{folder}/{native.library_in(version)}"
     operators = _installed_operators(device, imports, facts)
-    # The runtime's own first, by its own path: a library of operators does not know where it lies.
+    # The runtime's own is opened first, by its path: a library of operators does not know where it lies.
     stub = f"{library.rpartition('/')[0]}/{STUB}"
     opened = (*([stub] if operators else []), *operators)
     return Runtime(described, {package: version}, (runner,), runner=_paths(library), operators=opened)
 
 
 def _installed_operators(device: Device, imports: Sequence[str], facts: Target) -> list[str]:
-    """Find the libraries of modules that are installed on a device, by their paths there.
+    """Find the libraries that register the operators of modules on a device, and return their paths there.
 
-    Of a board's the host sees no file: the wheel of the same version tells which they are.
+    The host cannot see a board's files: it looks into the wheel of the same version instead.
 
     Raises:
-        BackendError: there is no such module, or none of its libraries can be opened without Python.
+        BackendError: the module is not installed, or none of its libraries can be opened without Python.
     """
     where = f"{facts.executable} on {device.name}"
     if device.link == "local":
@@ -134,7 +150,7 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target) 
 
 
 def _module_places(name: str) -> list[Path]:
-    """Where a module of this machine's environment lies: a package's folders, or its file. It is not imported."""
+    """Find a module of this environment without importing it: return a package's folders, or the module's file."""
     spec = importlib.util.find_spec(name)
     if spec is None:
         return []

@@ -12,22 +12,23 @@ from ...errors import BuildError
 from ...host.leash import end_session, leashed
 
 LIMIT_S = 1800.0
-# What a compiler said last is of no use where the first error of a hundred is what counts.
+# How many lines are shown from the first error on: the last of a compiler's hundred errors would be of no use.
 SHOWN_LINES = 15
 
 
 def run(
     command: Sequence[str | Path], what: str, *, hint: str = "", environment: Mapping[str, str | None] | None = None
 ) -> str:
-    """Run a program to its end; returns its stdout.
+    """Run a program to its end and return its stdout.
 
     Args:
-        what: what cannot be done where it fails.
+        command: the program and its arguments.
+        what: what cannot be done where it fails, for errors.
         hint: what to do then.
-        environment: beside this process's own; None takes a variable away.
+        environment: changes to this process's environment; None removes a variable.
 
     Raises:
-        BuildError: it is not there, failed, or took too long; with the errors that it printed.
+        BuildError: it does not exist, failed, or took too long; with the errors that it printed.
     """
     words = [str(word) for word in command]
     variables = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
@@ -43,7 +44,14 @@ def run(
 
 
 def _run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr). Whatever it has started ends with it, and with us. Raises: TimeoutExpired."""
+    """Run a program with all that it starts, which ends with it and with this process.
+
+    Returns:
+        Its exit status, stdout and stderr.
+
+    Raises:
+        TimeoutExpired: it took longer than LIMIT_S.
+    """
     process = subprocess.Popen(
         leashed(words),
         stdin=subprocess.DEVNULL,
@@ -63,7 +71,7 @@ def _run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str
 
 
 def _errors(text: str) -> str:
-    """The lines from the first error on; without one, the last ones."""
+    """Return the lines from the first error on, or the last lines if there is none."""
     lines = [line for line in text.splitlines() if line.strip()]
     first = next((index for index, line in enumerate(lines) if "error" in line.lower()), None)
     shown = lines[-SHOWN_LINES:] if first is None else lines[first : first + SHOWN_LINES]

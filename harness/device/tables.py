@@ -1,0 +1,81 @@
+"""The tables of a device file and their keys, as pydantic models."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BACKEND_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*\Z")
+_Backend = Annotated[str, Field(pattern=BACKEND_NAME)]
+_PACKAGE = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9][A-Za-z0-9.!+_-]*\Z")
+# Not strict, so that TOML's lists become tuples; their items stay strict.
+_Packages = Annotated[tuple[Annotated[str, Field(pattern=_PACKAGE)], ...], Field(strict=False)]
+_Backends = Annotated[tuple[_Backend, ...], Field(strict=False)]
+
+
+class _Table(BaseModel):
+    """A table of a device file. A key's description is what is expected, then ": " and an example for messages."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Runtime(_Table):
+    """The table [runtime]: the libraries on the device, shipped (``packages``) or already there (``environment``)."""
+
+    python: str | None = Field(None, pattern=r"^(3\.[0-9]+|/.+)$", description='3.X or absolute path: python = "3.11"')
+    packages: _Packages = Field((), description='a list of exact pins, name==version: packages = ["torch==2.9.1"]')
+    environment: str | None = Field(None, pattern="^/", description='absolute path there: environment = "/opt/venv"')
+
+    @property
+    def program(self) -> str | None:
+        """The path of the Python to use: the environment's, or ``python`` if that is a path; None if neither is."""
+        if self.environment:
+            return f"{self.environment}/bin/python"
+        return self.python if self.python and self.python.startswith("/") else None
+
+
+class Rules(_Table):
+    """The table [rules]: what the competition allows."""
+
+    offline: bool = Field(False, description="true or false: offline = true")
+
+
+class Machine(_Table):
+    """The table [device]: the machine."""
+
+    description: str = Field(min_length=1, description='a text: description = "Raspberry Pi 4 Model B, 4 GB"')
+    link: str = Field(pattern="^[a-z0-9_]+$", description='the name of a link: link = "ssh"')
+    backends: _Backends = Field(description='a list of names, at least one: backends = ["onnxruntime", "libtorch"]')
+    optional: _Backends = Field((), description='a list of its C++ backends: optional = ["libtorch"]')
+    # Not with a leading dash, which ssh would take for an option.
+    host: str | None = Field(None, pattern=r"^[^\s-]\S*$", description='ssh name, [user@]address[:port]: host = "pi4"')
+    store: str | None = Field(None, pattern="^(/|~/).", description='a folder there: store = "/mnt/ssd/hilgate"')
+    arch: Literal["x86_64", "aarch64"] | None = Field(None, description='x86_64 or aarch64: arch = "aarch64"')
+    cpu: str | None = Field(None, min_length=1, description='the name of a CPU: cpu = "cortex-a72"')
+    memory_mib: int | None = Field(None, ge=1, description="a whole number ≥ 1: memory_mib = 4096")
+    threads: int = Field(1, ge=1, description="a whole number ≥ 1: threads = 4")
+    interop_threads: int = Field(1, ge=1, description="a whole number ≥ 1: interop_threads = 2")
+    flush_denormals: bool = Field(False, description="true or false: flush_denormals = true")
+
+
+class File(_Table):
+    """A whole device file."""
+
+    device: Machine = Field(description="a table with description, link and backends: [device]")
+    runtime: Runtime = Field(Runtime(), description="a table: [runtime]")
+    limits: dict[str, object] = Field({}, description="a table of metrics and numbers: [limits]")
+    options: dict[_Backend, dict[str, object]] = Field({}, description="tables, one a backend: [options.onnxruntime]")
+    rules: Rules = Field(Rules(), description="a table: [rules]")
+    extends: None = Field(
+        None, description="a device: extends = 'pi4'"
+    )  # declared only for its name in messages: it is removed before validation
+
+
+# All keys with their descriptions: "device.host".
+KEYS: dict[str, str] = {
+    prefix + key: info.description or ""
+    for prefix, table in (("", File), ("device.", Machine), ("runtime.", Runtime), ("rules.", Rules))
+    for key, info in table.model_fields.items()
+}
