@@ -67,13 +67,13 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
         finding = Finding(metric, not_applicable=EMULATED)  # without a figure that somebody might believe
     own = [limit for limit in (*limits, *finding.limits) if limit.key == metric.limit_key]
     strictest = min if metric.bound == "max" else max
-    settled, doubted = [one for one in own if not one.doubt], [one for one in own if one.doubt]
+    settled, doubted = [one for one in own if not one.invalid_reason], [one for one in own if one.invalid_reason]
     limit = strictest(settled, key=lambda one: one.value) if settled else None
     if limit is not None and finding.at is not None:
         finding = finding.at(limit.value)
     verdict, reason = _verdict(finding, limit)
     if doubted and verdict in (Verdict.PASS, Verdict.MEASURED):  # what is known to be broken is not made better by it
-        return Check(finding, doubted[0], Verdict.INCONCLUSIVE, doubted[0].doubt)
+        return Check(finding, doubted[0], Verdict.INCONCLUSIVE, doubted[0].invalid_reason)
     return Check(finding, limit, verdict, reason)
 
 
@@ -84,13 +84,17 @@ def _verdict(finding: Finding, limit: Limit | None) -> tuple[Verdict, str]:
         return Verdict.FAIL, finding.failure
     if limit is None:
         measured = finding.value is not None
-        return (Verdict.MEASURED, finding.doubt) if measured else (Verdict.INCONCLUSIVE, finding.missing or NOTHING)
-    if finding.unjudged:
-        return Verdict.NOT_APPLICABLE, finding.unjudged
-    if finding.doubt:
-        return Verdict.INCONCLUSIVE, finding.doubt
+        return (
+            (Verdict.MEASURED, finding.invalid_reason)
+            if measured
+            else (Verdict.INCONCLUSIVE, finding.no_bound_reason or NOTHING)
+        )
+    if finding.not_judged_reason:
+        return Verdict.NOT_APPLICABLE, finding.not_judged_reason
+    if finding.invalid_reason:
+        return Verdict.INCONCLUSIVE, finding.invalid_reason
     if finding.bound is None:
-        return Verdict.INCONCLUSIVE, finding.missing or NOTHING
+        return Verdict.INCONCLUSIVE, finding.no_bound_reason or NOTHING
     kept = finding.bound <= limit.value if finding.metric.bound == "max" else finding.bound >= limit.value
     return (Verdict.PASS, "") if kept else (Verdict.FAIL, _broken(finding, limit))
 

@@ -19,11 +19,11 @@ class Finding:
             yet.
         samples: how many inferences, inputs or processes it rests on.
         taken_on: on which inputs, where there are several kinds, for messages.
-        missing: why there is no bound, and what it would take.
-        doubt: why the measurement may not be believed.
+        no_bound_reason: why there is no bound, and what it would take.
+        invalid_reason: why the measurement may not be believed.
         not_applicable: why the metric cannot be asked for here.
         unasked: whether it is not applicable because nobody asked for it: no line for a person, who knows (issue 16).
-        unjudged: why a limit on it cannot be judged here, though something was measured.
+        not_judged_reason: why a limit on it cannot be judged here, though something was measured.
         failure: why it is wrong whatever a limit says: outputs that differ, a model that was killed.
         limits: bounds on it that no file sets, such as a baseline's.
         details: further keys for the evidence.
@@ -39,11 +39,11 @@ class Finding:
     confidence: float | None = None
     samples: int = 0
     raw: str = ""
-    missing: str = ""
-    doubt: str = ""
+    no_bound_reason: str = ""
+    invalid_reason: str = ""
     not_applicable: str = ""
     unasked: bool = False
-    unjudged: str = ""
+    not_judged_reason: str = ""
     failure: str = ""
     limits: tuple[Limit, ...] = ()
     taken_on: str = ""

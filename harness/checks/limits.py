@@ -58,14 +58,14 @@ class Limit:
     """One bound on one metric, and where it was written.
 
     Attributes:
-        doubt: why it cannot be judged, though it is set; what else is broken fails all the same.
+        invalid_reason: why it cannot be judged, though it is set; what else is broken fails all the same.
         remark: what a person should know where it is broken.
     """
 
     key: str
     value: float
     source: str
-    doubt: str = ""
+    invalid_reason: str = ""
     remark: str = ""
 
 

@@ -135,7 +135,7 @@ class Comparison:
         """The upper bound that follows from the baseline; one that cannot be judged where they cannot be compared."""
         source = f"{self.source} + {self.percent:g} %"
         if self.entry is None or self.doubt:
-            return Limit(key, math.inf, source, doubt=self.doubt)
+            return Limit(key, math.inf, source, invalid_reason=self.doubt)
         bound = self.entry[VALUE] * (1 + self.percent / 100)
         return Limit(key, bound, source, remark=self._remark(self.entry, value))
 

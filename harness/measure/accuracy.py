@@ -321,7 +321,9 @@ class AccuracyRun:
             else ""
         )
         compared = f"eager {ACCURACY.shown(eager, 3)}"
-        return Finding(ACCURACY, value, value, samples=taken, unjudged=unjudged, details=details, compared=compared)
+        return Finding(
+            ACCURACY, value, value, samples=taken, not_judged_reason=unjudged, details=details, compared=compared
+        )
 
 
 def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Array]]) -> float:

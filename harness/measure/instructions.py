@@ -64,7 +64,7 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
         quantiles.CONFIDENCE,
         judged.timed.count,
         raw,
-        missing=judged.open,
+        no_bound_reason=judged.open,
         limits=limits,
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=details,
@@ -94,9 +94,9 @@ def _too_few(found: str, needed: int, what: str) -> str:
 
 def unreachable(reason: str) -> Finding:
     """The counting guest did not come up, or was lost: nothing is known of the model."""
-    return Finding(INSTRUCTIONS, missing=f"the board that counts is not there: {reason}")
+    return Finding(INSTRUCTIONS, no_bound_reason=f"the board that counts is not there: {reason}")
 
 
 def refused(reason: str) -> Finding:
     """What the guest reported cannot be true."""
-    return Finding(INSTRUCTIONS, missing=reason)
+    return Finding(INSTRUCTIONS, no_bound_reason=reason)

@@ -89,9 +89,9 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
 def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Finding:
     each = [figures(timed, rule) for timed in measured.contents]
     if impossible := measured.impossible.get(DURATIONS):  # kept, for whoever wants to see it; but no figure of it
-        return Finding(metric, samples=measured.count, raw=raw, missing=impossible)
+        return Finding(metric, samples=measured.count, raw=raw, no_bound_reason=impossible)
     if not measured.count:
-        return Finding(metric, missing=measured.interruption or "no sample was taken")
+        return Finding(metric, no_bound_reason=measured.interruption or "no sample was taken")
     judged = worse(each, rule.limit)
     return Finding(
         metric,
@@ -100,8 +100,8 @@ def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Fin
         quantiles.CONFIDENCE,
         judged.timed.count,
         raw,
-        missing=judged.open,
-        doubt=_joined(judged.open, measured.doubt),
+        no_bound_reason=judged.open,
+        invalid_reason=_joined(judged.open, measured.doubt),
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=_details(each, judged, rule),
     )

@@ -19,10 +19,10 @@ METRICS = (LOAD_TIME,)
 def load_time(measured: Measurement) -> Finding:
     """The best of the processes; the files had been read before, so they come from the page cache."""
     if impossible := measured.impossible.get(LOAD):
-        return Finding(LOAD_TIME, missing=impossible)
+        return Finding(LOAD_TIME, no_bound_reason=impossible)
     seconds = [load.load_ns / 1e9 for load in measured.loads]
     if not seconds:
-        return Finding(LOAD_TIME, missing="no process was loaded")
+        return Finding(LOAD_TIME, no_bound_reason="no process was loaded")
     enough = len(seconds) >= PROCESSES
     missing = (
         ""
@@ -35,7 +35,7 @@ def load_time(measured: Measurement) -> Finding:
         min(seconds),
         min(seconds) if enough else None,
         samples=len(seconds),
-        missing=missing,
-        doubt=measured.state_doubt,
+        no_bound_reason=missing,
+        invalid_reason=measured.state_doubt,
         details={"each_s": seconds, "page_cache": "warm"},
     )

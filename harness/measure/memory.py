@@ -16,12 +16,12 @@ def memory_peak(measured: Measurement) -> Finding:
     Every process runs the same program on the same inputs, so the largest seen stands as the bound.
     """
     if impossible := measured.impossible.get(MEMORY):
-        return Finding(PEAK, missing=impossible)
+        return Finding(PEAK, no_bound_reason=impossible)
     if not measured.memory_peak_kib:
-        return Finding(PEAK, missing=measured.interruption or "no process came to its end")
+        return Finding(PEAK, no_bound_reason=measured.interruption or "no process came to its end")
     largest = max(measured.memory_peak_kib)
     of_largest = measured.memory_steps_kib[measured.memory_peak_kib.index(largest)]
     steps = {step: round(kib / 1024, 1) for step, kib in of_largest.items()}
     value = largest / 1024
     count = len(measured.memory_peak_kib)
-    return Finding(PEAK, value, value, samples=count, doubt=measured.swap_doubt, details={"after_mib": steps})
+    return Finding(PEAK, value, value, samples=count, invalid_reason=measured.swap_doubt, details={"after_mib": steps})

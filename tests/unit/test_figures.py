@@ -91,8 +91,8 @@ def test_without_a_limit_the_worse_is_shown_and_both_are_kept() -> None:
 def test_without_a_limit_a_bound_is_never_that_of_the_other_content_alone() -> None:
     check = judged(timed(np.full(200, QUICK), None, 1000), limit=None)
     assert (check.verdict, check.finding.value, check.finding.bound) == (Verdict.MEASURED, 1.0, None)
-    assert "200 of the model file's 1000 samples" in check.finding.missing
-    assert check.as_evidence()["by_content"][SAMPLES]["open"] == check.finding.missing
+    assert "200 of the model file's 1000 samples" in check.finding.no_bound_reason
+    assert check.as_evidence()["by_content"][SAMPLES]["open"] == check.finding.no_bound_reason
 
 
 @pytest.mark.parametrize(
