@@ -86,3 +86,16 @@ def number_at(end: Any, sizes: Mapping[str, int]) -> Any:
     if not isinstance(end, str) or (tied := read_tied(end)) is None:
         return end
     return sizes[tied[0]] + tied[1]
+
+
+class Sizes(dict[str, int]):
+    """A size for each dimension; ``said`` has those that the model file gives itself."""
+
+    said: Mapping[str, int] = {}
+
+    @classmethod
+    def of(cls, said: Mapping[str, int], dims: Mapping[str, Sequence[int]]) -> Sizes:
+        """The largest of each dimension that the model file gives no size."""
+        made = cls({name: sizes[-1] for name, sizes in dims.items()} | dict(said))
+        made.said = said.said if isinstance(said, Sizes) else dict(said)  # also of a model that was copied
+        return made

@@ -13,7 +13,8 @@ import numpy as np
 from ...checks.limits import Metric
 from ...errors import ModelError
 from ..build import SOURCE, BuiltModel, build_model
-from ..model import Model, Sizes
+from ..dimension import Sizes
+from ..model import Model
 from ..model_file import ModelFile, checked_limits, read_model
 from ..user_code import words
 from .process import ModelProcess
