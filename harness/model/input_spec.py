@@ -26,20 +26,48 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 @dataclass(frozen=True)
 class Input:
-    """One input tensor of the model.
+    """One input tensor of the model: its name, shape, element type and the range of its values.
+
+    hilgate draws inputs from what is declared here, for parity, timing and memory. Its verdicts hold for such inputs
+    and say nothing about others, so declare the range that the sensor delivers.
 
     Args:
-        name: an identifier; inputs go to ``forward`` by position.
-        shape: sizes, and names of dimensions whose range is in the model's ``dims``.
-        dtype: numpy's name of the element type.
-        min_value, max_value: the range of finite values, ends included. A float's missing end lies
-            1000 beyond the other, and at ±1000 at least; integers need both: an index out of range is no fair test.
-            A name of a dimension stands for its size, whichever is drawn: max_value="t" of lengths, "t - 1" of indices.
-            (A text, and no function: it can be compared, hashed and shown, and the device makes such inputs itself.)
-        allow_nan, allow_infinity: whether these may occur too, beside the range.
+        name: An identifier such as ``"image"``. Inputs are passed to ``forward`` by position; the name identifies the
+            input in ``samples``, in ``prepare`` and in messages.
+        shape: One entry per axis: a size (an int ≥ 0), or the name of a dimension whose sizes ``Model(dims=…)``
+            gives. ``()`` is a scalar.
+        dtype: The element type, by numpy's name: ``"float16"``, ``"float32"``, ``"float64"``, ``"int8"``,
+            ``"int16"``, ``"int32"``, ``"int64"``, ``"uint8"`` or ``"bool"``. Default: ``"float32"``.
+        min_value: The smallest finite value that occurs, included, in the unit that the model expects. A number, or
+            a text that stands for the size of a dimension, whichever size is drawn: ``"t"``, ``"t - 1"``,
+            ``"t + 2"``. Integers must have both ends; for ``bool`` neither end is looked at. Default for floats: 1000
+            below ``max_value``, but not above −1000.
+        max_value: The largest finite value that occurs, included; written like ``min_value``. Default for floats:
+            1000 above ``min_value``, but not below 1000. (The 1000 is hilgate's convention and measures nothing;
+            float16's and float32's own limits still apply.)
+        allow_nan: Whether NaN may occur too. Floats only. Default: no.
+        allow_infinity: Whether −∞ and +∞ may occur too, outside of the range. Floats only. Default: no.
 
     Raises:
-        ModelError: any of these is not as said.
+        ModelError: The name is no identifier; the shape, a size or the dtype is not one of those above; the range is
+            empty, not finite, or more than the dtype can hold; an end of an integer's range is missing or is no whole
+            number; or NaN or infinity is allowed for integers. The message says which, and what was wanted.
+
+    Example:
+        >>> from harness import Input
+        >>> image = Input("image", shape=("batch", 3, 224, 224), min_value=0.0, max_value=1.0)
+        >>> image.sizes({"batch": 4})
+        (4, 3, 224, 224)
+        >>> Input("speed", shape=("batch",), min_value=0.0).range  # m/s, say; without a max_value
+        (0.0, 1000.0)
+        >>> position = Input("position", shape=("batch",), dtype="int64", min_value=0, max_value="t - 1")
+        >>> position.at({"t": 16}).range  # an index into a sequence of 16 steps
+        (0, 15)
+        >>> Input("token", shape=("batch", "t"), dtype="int64")
+        Traceback (most recent call last):
+        harness.errors.ModelError: an integer input needs its range
+          wanted: min_value and max_value
+          where:  Input('token')
     """
 
     name: str

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from ..agent.frames import Array
 from ..checks.limits import is_finite_number
@@ -27,45 +27,87 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOAT_TYPES", "Array", "Closeness", "Input", "Model", "Output", "Samples"]
 
-Samples = tuple[Mapping[str, Array], Array]
+# What a user's functions take and return. Outputs have the user's own nesting, so their type is Any.
+Samples = tuple[Mapping[str, Array | Sequence[Array]], Array | Sequence[Any]]
+Score = Callable[[Any, Array], SupportsFloat]  # numpy's and torch's scalars too: float() is called on it
+Prepare = Callable[[dict[str, Array]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model to deploy: how to build it, what goes in, how good it must be.
+    """A model to deploy: how to build it, what goes in, and how good it must be.
+
+    A model file is a Python file with a ``model = Model(…)`` in it; ``pytest -m hil --model=FILE.py`` runs it.
+    docs/model-file.md has all arguments in a table.
 
     Args:
-        build: makes the module, in eval mode, with the same weights at every call.
-        inputs: in the order of ``forward``'s parameters.
-        dims: the sizes of every named dimension: (smallest, largest), (smallest, largest, step), a range, or a list of
-            all of them. Here they stand as a range or a list, ascending.
-        measure: the sizes at which it is timed, and its memory taken; of a dimension that it does not name, the
-            largest: limits must hold for all that is declared.
-        limits: metric name (with ``_min`` behind it for a lower bound) to number; also ``deadline_ms``.
-        samples: returns real inputs by name, and their labels; the first axis of all counts the samples. Where these
-            have different sizes, a list with an array for each.
-        score: (outputs, labels) → accuracy, larger is better; outputs have the model's own structure, as numpy arrays,
-            the first axis counting the samples; an output whose size differs from sample to sample is a list with an
-            array for each. Default: top-1 over the last axis of the first output.
-        prepare: inputs → inputs: makes drawn inputs valid (a mask that is not all zero, x1 < x2, unit quaternions). A
-            dict of arrays by input name, which it may write to, to another of the same names, shapes and dtypes; the
-            same for the same. For whatever is drawn, never for the samples as they come.
-        name: default, the file's.
-        tolerance: how many times float32's own error a backend may be off (see docs/parity.md); or a Closeness.
-        unordered: groups of outputs whose rows are sets, such as [("boxes", "scores", "labels")]: rows are compared in
-            whatever order they come; see Unordered.
-        canonical: outputs → outputs in a form in which two right answers are alike, for what no rule covers: parity
-            compares what it returns, for PyTorch's outputs and the backend's. They have the model's own structure, as
-            numpy arrays; so has what it returns, or another structure of arrays.
-        outputs: what is known of outputs; those of which nothing is known are left out. Not beside canonical.
-        files: artifacts of the team's own, by format ("onnx", "torchscript"), relative to the model file: they are
-            judged in place of an export.
-        exporter: the only one to be tried, by the label that the evidence has; default, each that there is in turn.
-        opset: of ONNX exports; default, the exporter's own.
-        imports: modules whose import registers operators, such as ["torchvision"]: imported on the device, too.
+        build: A function without arguments that returns the module: a torch.nn.Module in eval mode, with the same
+            weights at every call. It is called several times, in a process of the file's own.
+        inputs: One ``Input`` per tensor, in the order of ``forward``'s parameters; at least one.
+        dims: The sizes of each named dimension of the inputs' shapes: ``(smallest, largest)``,
+            ``(smallest, largest, step)``, a ``range``, or a list of all sizes; ints ≥ 0. Default: none.
+        measure: The size of each dimension at which the model is timed and its memory taken. Default, also for a
+            dimension that is not named: the largest, for limits must hold for all that is declared
+            (docs/decisions/0011-largest-sizes.md).
+        limits: What the robot needs: a metric's name, which includes its unit, to the number that it may not exceed;
+            with ``_min`` behind the name, that it may not fall below. Also ``deadline_ms``, from which on an answer is
+            late. docs/metrics.md lists the keys. Default: none, and metrics are MEASURED only.
+        samples: A function without arguments that returns real inputs and their labels,
+            ``({input name: array[N, …]}, labels[N])``. Where samples have different sizes, an input is a list of N
+            arrays. Labels are whatever ``score`` understands. Default: none, and ``accuracy`` is not measured.
+        score: A function ``(outputs, labels)`` that returns the accuracy as one number, larger is better. ``outputs``
+            has the nesting of ``forward``'s result, with numpy arrays array[N, …] for tensors; an output whose shape
+            differs from sample to sample is a list of N arrays (docs/scores.md). Default: top-1, the share of samples,
+            0 to 1, whose largest element of the first output, [N, classes], is at the place that the label names.
+        name: The model's name in tables and evidence: letters, digits, ``_``, ``.``, ``-``. Default: the file's name.
+        tolerance: How large parity's error ratio may be: the backend's distance to a float64 run of the module,
+            divided by eager PyTorch's own distance to it (no unit); a finite number > 0, or a ``Closeness``. Default:
+            30, from measurements: correct backends reach up to 20 on the worst inputs that the search finds, the least
+            wrong one of the corpus 75 (docs/parity.md, "The rule").
+        unordered: Groups of outputs whose rows are sets, in any order: ``[("boxes", "scores", "labels")]``; an
+            ``Unordered`` says along which axis. Default: none.
+        canonical: A function of the outputs that returns them in a form in which two right answers are alike, for what
+            ``unordered`` cannot say. It gets the nesting of ``forward``'s result with numpy arrays for tensors, and
+            returns the same or another nesting of arrays. Parity compares what it returns. Default: none.
+        outputs: What is known of outputs, one ``Output`` each; outputs of which nothing is known are left out. Not
+            together with ``canonical``. Default: none.
+        files: Artifacts of your own by format, to be judged in place of an export: ``{"onnx": "net.onnx"}`` or
+            ``{"torchscript": "net.pt"}``; paths relative to the model file. Default: none, the module is exported.
+        exporter: The only exporter to try, by the label that the evidence shows, such as
+            ``"torch.onnx.export(dynamo=False)"``. Default: all, one after the other, until one succeeds.
+        opset: The version of the ONNX operator set to export for, an int ≥ 1. Default: the exporter's own.
+        imports: Modules whose import registers operators, such as ``["torchvision"]``; imported on the device too.
+            Default: none.
+        prepare: A function that makes drawn inputs valid where no range can say it (a mask that is not all zero,
+            x1 < x2, unit quaternions): it takes a dict of arrays by input name, to which it may write, and returns a
+            dict with the same names, shapes and dtypes, and the same elements for the same inputs. It is applied to all
+            that hilgate draws, and never to ``samples`` (docs/inputs.md). Default: none.
 
     Raises:
-        ModelError: any of these is not as said.
+        ModelError: An argument is not as described, two inputs or outputs have one name, a dimension has no sizes or is
+            in no shape, or a range that depends on a dimension is empty at one of its sizes. What takes the module,
+            such as training mode or an input in the wrong place, is refused when the model is built.
+
+    Example:
+        >>> import torch
+        >>> from harness import Input, Model
+        >>> def build() -> torch.nn.Module:
+        ...     torch.manual_seed(0)  # or load trained weights: the same at every call
+        ...     return torch.nn.Linear(16, 4).eval()
+        >>> model = Model(
+        ...     build=build,
+        ...     inputs=[Input("state", shape=("batch", 16), min_value=-1.0, max_value=1.0)],
+        ...     dims={"batch": (1, 8)},
+        ...     measure={"batch": 1},
+        ...     limits={"deadline_ms": 5, "latency_p99_ms": 5},
+        ... )
+        >>> model.dims["batch"], model.measure["batch"], model.tolerance
+        (range(1, 9), 1, 30.0)
+        >>> Model(build=build, inputs=[Input("state", shape=("batch", 16))])
+        Traceback (most recent call last):
+        harness.errors.ModelError: dimension 'batch' has no range
+          where:  Model(dims=…)
+          next:   dims={"batch": (1, 8)}
     """
 
     build: Callable[[], torch.nn.Module]
@@ -74,7 +116,7 @@ class Model:
     measure: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     samples: Callable[[], Samples] | None = None
-    score: Callable[[Any, Array], float] | None = None
+    score: Score | None = None
     name: str = ""
     tolerance: float | Closeness = 30.0
     unordered: Sequence[Unordered | Sequence[str | int]] = ()
@@ -84,7 +126,7 @@ class Model:
     exporter: str = ""
     opset: int | None = None
     imports: Sequence[str] = ()
-    prepare: Callable[[dict[str, Array]], Mapping[str, Array]] | None = None
+    prepare: Prepare | None = None
 
     @property
     def parity_limit(self) -> float:

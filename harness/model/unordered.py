@@ -11,15 +11,24 @@ from ..host.suggestion import did_you_mean
 
 @dataclass(frozen=True)
 class Unordered:
-    """Outputs whose rows form a set: row i of one belongs to row i of the others, and the order says nothing.
+    """Outputs whose rows form a set: row i of one belongs to row i of the others, and their order means nothing.
+
+    For detectors, say, whose boxes may come in any order. Parity matches a backend's rows with the reference's, so that
+    the worst pair is as close as possible, and then compares them like any other output (docs/parity.md).
 
     Args:
-        outputs: names or places. A name is the whole of it ("output_boxes"), or what it ends in ("boxes"), where that
-            is no other's; a place counts the outputs from 0, as they are named in the messages.
-        axis: along which the rows lie. What lies before it (a batch) is compared one by one.
+        outputs: The outputs whose rows belong together. Each is named as messages show it (``"output_boxes"``), by
+            what only that name ends in (``"boxes"``), or by its place among the outputs, an int from 0.
+        axis: The axis that counts the rows, an int ≥ 0. Axes before it (a batch) are compared one by one. Default: 0.
 
     Raises:
-        ModelError: one of these is not as said.
+        ModelError: ``outputs`` is empty or has something else than texts and ints, or ``axis`` is no int ≥ 0. Whether
+            the model has such outputs is only known, and refused, when it is built.
+
+    Example:
+        >>> from harness import Unordered
+        >>> Unordered(("boxes", "scores", "labels"), axis=1)  # boxes [batch, rows, 4], scores and labels [batch, rows]
+        Unordered(outputs=('boxes', 'scores', 'labels'), axis=1)
     """
 
     outputs: Sequence[str | int]
