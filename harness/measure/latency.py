@@ -14,7 +14,7 @@ from ..checks.limits import Metric
 from ..deploy.content import UNIFORM
 from ..model.model import Array
 from .figures import Figures, Misses, Quantile, Rule, figures, worse
-from .sampling import DURATIONS, Measurement
+from .measurement import DURATIONS, Measurement
 
 P50 = Metric("latency_p50_ms", "ms", "half of all inferences are faster", wall_clock=True)
 P90 = Metric("latency_p90_ms", "ms", "nine of ten inferences are faster", wall_clock=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..checks.finding import Finding
 from ..checks.limits import Metric
-from .sampling import LOAD, PROCESSES, Measurement
+from .measurement import LOAD, PROCESSES, Measurement
 
 LOAD_TIME = Metric(
     "load_time_s",

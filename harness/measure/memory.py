@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..checks.finding import Finding
 from ..checks.limits import Metric
-from .sampling import MEMORY, Measurement
+from .measurement import MEMORY, Measurement
 
 PEAK = Metric("memory_peak_mib", "MiB", "the serving process's largest resident set (VmHWM)", device_limit=True)
 METRICS = (PEAK,)

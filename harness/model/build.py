@@ -3,28 +3,40 @@ tensors."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ..agent.frames import ITEM_SIZES
 from ..agent.structure import flatten
 from ..errors import ModelError
+from .eager import one_thread, rejection, run_eager
 from .fingerprint import weight_hashes
+from .input_order import check_input_order, parameter_names
 from .inputs import Arrays, describe, traced_sizes, uniform_set
-from .model import Array, Model
+from .model import Model
 from .model_file import ModelFile
 from .operators import import_operators
-from .passing import check_declared, rejected
 from .prepare import prepared_here
+from .rejection import check_declared, rejected
 from .unordered import find_output
 from .user_code import missing_file_hint, parsed_arguments_hint, users_code, words
 from .user_process import search_path
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = [
+    "OWN_PROCESS",
+    "SOURCE",
+    "BuiltModel",
+    "build_model",
+    "call_build",
+    "check_same_weights",
+    "one_thread",
+    "run_eager",
+    "told_rejection",
+]
 
 # Kept by a model that is in a process of its own: no other code has changed anything there.
 OWN_PROCESS = "own process"
@@ -162,59 +174,6 @@ def check_same_weights(first: Mapping[str, str], second: Mapping[str, str], wher
         )
 
 
-def parameter_names(module: torch.nn.Module) -> list[str]:
-    """List forward's parameters that take inputs by position, as far as their names are known."""
-    import torch
-
-    inner = getattr(module, "_orig_mod", module)  # of what torch.compile made
-    while isinstance(inner, torch.nn.DataParallel):
-        inner = inner.module
-    forward: Any = inner.forward
-    if isinstance(inner, torch.jit.ScriptModule):
-        with suppress(AttributeError, RuntimeError):  # one without a schema
-            return [argument.name for argument in forward.schema.arguments[1:]]
-    try:
-        parameters = inspect.signature(forward).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [item.name for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
-
-
-def check_input_order(inputs: Sequence[str], parameters: Sequence[str], where: str) -> None:
-    """Refuse inputs that have the names of forward's parameters, and not their places: they would be crossed silently.
-
-    Args:
-        inputs: their names, in the order in which they go to forward.
-        parameters: forward's, see parameter_names. A name that is none of them may stand for any.
-
-    Raises:
-        ModelError: naming each such input, the parameter that it goes to, and the order to write.
-    """
-    crossed = [
-        f"input {name} goes to forward's parameter {parameters[place]}"
-        if place < len(parameters)
-        else f"input {name} goes behind forward's parameters"
-        for place, name in enumerate(inputs)
-        if name in parameters and parameters.index(name) != place
-    ]
-    if not crossed:
-        return
-    free = iter(name for name in inputs if name not in parameters)
-    last = max(parameters.index(name) for name in inputs if name in parameters)
-    order = [name if name in inputs else next(free, f"({name})") for name in parameters[: last + 1]]
-    missing = (
-        "; the model needs an input for what stands in brackets, or a module around it whose forward leaves it out"
-    )
-    raise ModelError(
-        "the inputs stand in another order than forward's parameters",
-        wanted="inputs in the order " + ", ".join([*order, *free]),
-        found=", ".join(crossed),
-        where=where,
-        hint="inputs go to forward by position: change their order"
-        + (missing if any(name.startswith("(") for name in order) else ", or give them names that are none of its own"),
-    )
-
-
 def _check_declared(model: Model, module: torch.nn.Module, where: str) -> None:
     """Refuse inputs that the module rejects. It is not the module that is judged: running it may change it."""
     import torch
@@ -224,15 +183,6 @@ def _check_declared(model: Model, module: torch.nn.Module, where: str) -> None:
 
     with torch.random.fork_rng(devices=[]):
         check_declared(model, lambda arrays: rejection(module, arrays), prepare, where)
-
-
-def rejection(module: torch.nn.Module, arrays: Mapping[str, Array]) -> str:
-    """Run a module, and say why it rejects the inputs, in its own words; "" where it takes them."""
-    try:
-        run_eager(module, arrays)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever forward raises
-        return words(error)
-    return ""
 
 
 def told_rejection(built: BuiltModel, arrays: Arrays, said: str) -> ModelError:
@@ -279,28 +229,3 @@ def _check_output(name: str, leaf: Any, where: str) -> None:
         raise ModelError(
             "an output's dtype is not usable", wanted=wanted, found=f"{name}: {dtype}", where=where, hint=hint
         )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A block in which torch computes on one thread.
-
-    The last bits of a reference must not depend on how many cores the host has; and where another process keeps a core
-    busy, two threads waiting for each other made a digits inference 40 times slower than one (measured).
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def run_eager(module: torch.nn.Module, arrays: Mapping[str, Array]) -> Any:
-    """The module's own answer, without gradients, on one thread: a structure of tensors."""
-    import torch
-
-    with torch.no_grad(), one_thread(), users_code("ignore"):
-        return module(*(torch.from_numpy(array.copy()) for array in arrays.values()))

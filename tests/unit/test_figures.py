@@ -12,7 +12,7 @@ from harness.checks.limits import Limit
 from harness.deploy.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
 from harness.measure.figures import Quantile, Rule, figures
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
-from harness.measure.sampling import Measurement
+from harness.measure.measurement import Measurement
 from harness.model.model import Array, Input, Model
 
 MS = 1_000_000

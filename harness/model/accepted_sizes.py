@@ -1,5 +1,4 @@
-"""What of the declared inputs a module takes. It is looked at when the module is built, before anything is measured;
-where it rejects some, others are tried for a while, and the message names what passes (issue 16).
+"""Which sizes of its dimensions a module accepts, found by trying them (issue 16).
 
 All is run on the host, by the module itself. What is named was tried, and is no proof: of a stride or a threshold the
 sizes beside it, and the ends of the range.
@@ -12,36 +11,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..errors import ModelError
-from .inputs import (
-    Arrays,
-    as_dtype,
-    at_sizes,
-    describe,
-    describe_sizes,
-    describe_span,
-    set_bytes,
-    sizes_of,
-    traced_sizes,
-    uniform_set,
-)
+from .inputs import Arrays, set_bytes
 from .model import Model
 
-# For how long it is looked whether all is taken; and what passes, where something is not.
-LOOK_S = 3.0
-TELL_S = 10.0
 # Sizes of larger inputs are left to parity: what forward makes of them may have no room on this host.
 LARGEST_BYTES = 1 << 26
 # What smaller inputs take says nothing of their size.
 SMALL_BYTES = 1 << 18
-# Of each size so many inputs, before it is called rejected.
-SEEDS = 3
 # Sizes of a dimension that are tried one after the other for the next that passes.
 NEAR = 130
-# Of more dimensions it is not tried that one is large where the others are small.
-MANY = 4
 STRIDES = (2, 4, 8, 16, 32, 64, 128)
 # In what a runtime says when this host has no room: that says nothing of the sizes.
 NO_ROOM = ("not enough memory", "llocate memory", "MemoryError")
@@ -130,110 +108,7 @@ class Passing:
         return f"every multiple of {step} passes as {name}{''.join(ends)}"
 
 
-def check_declared(model: Model, run: Run, prepare: Callable[[Arrays], Arrays], where: str) -> None:
-    """Refuse a module that rejects a size at an end of its range, or values at an end of theirs.
-
-    Args:
-        prepare: makes drawn inputs valid.
-
-    Raises:
-        ModelError: it does, with what passes.
-    """
-
-    def make(sizes: Mapping[str, int], seed: int) -> Arrays:
-        return prepare(uniform_set(model, sizes, seed))
-
-    trial = Trial(model, run, make, LOOK_S)
-    for sizes in _looked_at(model):
-        if trial.takes(sizes) is False:
-            said = trial.said
-            raise rejected(model, run, prepare, make(sizes, 0), said, where)
-    for end in (0, 1):  # of the values
-        if time.monotonic() > trial.end:
-            return
-        arrays = prepare(_at_end(model, traced_sizes(model), end))
-        if (said := run(arrays)) and not any(sign in said for sign in NO_ROOM):
-            raise rejected(model, run, prepare, arrays, said, where)
-
-
-def _looked_at(model: Model) -> Iterator[dict[str, int]]:
-    """The example's sizes, the smallest, their neighbours, one large beside small ones, the largest."""
-    traced = traced_sizes(model)
-    yield traced
-    if model.dims:
-        yield {name: allowed[0] for name, allowed in model.dims.items()}
-        yield {name: allowed[:2][-1] for name, allowed in model.dims.items()}
-        for one in model.dims if 1 < len(model.dims) <= MANY else ():
-            yield {name: allowed[-1 if name == one else 0] for name, allowed in model.dims.items()}
-        yield {name: allowed[-1] for name, allowed in model.dims.items()}
-
-
-def _at_end(model: Model, sizes: Mapping[str, int], end: int) -> Arrays:
-    items = {item.name: item.at(sizes) for item in model.inputs}
-    return {name: as_dtype(np.full(item.sizes(sizes), item.range[end]), item) for name, item in items.items()}
-
-
-def rejected(
-    model: Model, run: Run, prepare: Callable[[Arrays], Arrays], arrays: Arrays, said: str, where: str
-) -> ModelError:
-    """Make the error of a module that rejects inputs which its file declares, with what it takes.
-
-    Args:
-        arrays: what it rejects.
-        said: its own words.
-    """
-    sizes = sizes_of(model.inputs, arrays)
-    trial = Trial(model, run, lambda other, seed: prepare(uniform_set(model, other, seed)), TELL_S, SEEDS)
-    words, hint = _told(model, trial, prepare, arrays, sizes)
-    return ModelError(
-        "the model rejects inputs that its file declares",
-        wanted=describe(arrays) + at_sizes(sizes),
-        found="\n".join(filter(None, [said, words])),
-        where=where,
-        hint=hint or "correct shape, dtype, dims, the range or the order of `inputs`: they go to forward by position",
-    )
-
-
-def _told(
-    model: Model, trial: Trial, prepare: Callable[[Arrays], Arrays], arrays: Arrays, sizes: Mapping[str, int]
-) -> tuple[str, str]:
-    """(what passes, what to do) in words; empty where nothing was found that passes."""
-    if trial.takes(sizes):
-        return _told_of_values(model, trial, prepare, arrays, sizes)
-    base = next((other for other in _others(model, sizes) if trial.takes(other)), None)
-    if base is None:
-        tried = len(trial.known)
-        return (f"it rejects all {tried} sizes that were tried" if tried > 1 else ""), ""
-    found = [one for name in model.dims if (one := _passing(trial, name, base)) is not None]
-    telling = [(one, words) for one in found if (words := one.words(model.dims[one.name]))]
-    effort = f"({len(trial.known)} sizes tried, from {describe_sizes(base)})"
-    if not telling:
-        hint = "mend forward, or leave out of dims what it rejects: (smallest, largest, step), or a list of all sizes"
-        return f"it passes{at_sizes(base)} {effort}", hint
-    hint = f"declare what passes, dims={{{', '.join(one.declared for one, _ in telling)}}}, or mend forward"
-    return f"{'; '.join(words for _, words in telling)} {effort}", hint
-
-
-def _told_of_values(
-    model: Model, trial: Trial, prepare: Callable[[Arrays], Arrays], arrays: Arrays, sizes: Mapping[str, int]
-) -> tuple[str, str]:
-    """The sizes pass with other values: say of which input they are."""
-    spreads = [uniform_set(model, sizes, seed) for seed in range(SEEDS)]
-    guilty = [
-        name for name in arrays if any(not trial.run(prepare({**arrays, name: spread[name]})) for spread in spreads)
-    ]
-    hint = (
-        'narrow that range (min_value, max_value; max_value="t" is the size of dimension t), or give a function that '
-        "makes such inputs valid: Model(prepare=…)"
-    )
-    if not guilty:
-        return "it passes at these sizes with values that are spread over their ranges", hint
-    ends = {name: describe_span(arrays[name].min(), arrays[name].max()) for name in guilty if arrays[name].size}
-    said = " or ".join(f"{name} (here {ends.get(name, 'empty')})" for name in guilty)
-    return f"it passes at these sizes with the values of {said} spread over the range", hint
-
-
-def _others(model: Model, sizes: Mapping[str, int]) -> Iterator[dict[str, int]]:
+def nearby_sizes(model: Model, sizes: Mapping[str, int]) -> Iterator[dict[str, int]]:
     """Sizes among which one may pass: one dimension changed, then all of them together."""
     for name, allowed in model.dims.items():
         for size in _around(allowed, sizes[name]):
@@ -255,7 +130,7 @@ def _multiple(allowed: Sequence[int], size: int, stride: int) -> int:
     return next((near for near in (up, up - stride) if near in allowed and near > 0), size)
 
 
-def _passing(trial: Trial, name: str, base: Mapping[str, int]) -> Passing | None:
+def accepted_of(trial: Trial, name: str, base: Mapping[str, int]) -> Passing | None:
     """What passes of one dimension, from sizes that pass; None where the time was up."""
     allowed = trial.model.dims[name]
     here = bisect_left(allowed, base[name])
