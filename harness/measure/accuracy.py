@@ -1,4 +1,4 @@
-"""Accuracy: the model's score over real samples, computed on the device; eager PyTorch's beside it."""
+"""Accuracy: the model's score on real samples, of outputs computed on the device; eager PyTorch's beside it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = [
 ACCURACY = Metric("accuracy", "", "the score over the model file's samples, on the device", bound="min")
 METRICS = (ACCURACY,)
 
-# How many samples go into one call, at least: progress is seen, and the link's cost is spread.
+# How many samples go into one call, at least: few enough to show progress, enough to share the link's cost.
 BATCH = 64
-# On an emulated board, where an inference takes a hundred times as long, at most so many, spread over all of them: a
-# look, on which no limit is judged.
+# How many samples, spread over all, are taken on an emulated board, where an inference takes a hundred times as long:
+# too few to judge a limit.
 EMULATED_SAMPLES = 60
 
 Infer = Callable[[Sequence[Arrays]], Sequence[Sequence[Array]]]
@@ -41,12 +41,13 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class AccuracyRun:
-    """The score of a deployment.
+    """The score of one deployment, computed when it is called.
 
     Attributes:
-        samples: the model file's, with eager PyTorch's score over them; None where it has none.
-        infer: the deployment's outputs for sets of inputs.
-        report: is told (sets done, sets in all).
+        built: The model.
+        samples: The model file's samples, and eager PyTorch's score on them; None if it has none.
+        infer: Returns the deployment's outputs for sets of inputs.
+        report: Called with (sets done, sets in all).
     """
 
     built: BuiltModel
@@ -55,9 +56,13 @@ class AccuracyRun:
     report: Report
 
     def __call__(self) -> Finding:
-        """Over these samples the score is exact: the value is its own bound. What it says of others is not claimed.
+        """Run the deployment on all samples and score its outputs.
 
-        Eager PyTorch's outputs have been scored: where the deployment's cannot be, they are at fault.
+        The score on these samples is exact, so the value is its own bound; nothing is claimed about other samples. If
+        the outputs cannot be scored, although eager PyTorch's could, the deployment is at fault: a failure.
+
+        Raises:
+            ProcessError: The model's process died, which says nothing about the outputs.
         """
         if self.samples is None:
             return Finding(ACCURACY, not_applicable="the model file has no samples")
@@ -70,18 +75,24 @@ class AccuracyRun:
         details = {"eager": eager, "given": samples.given}
         try:
             value = self.built.ask(score, replace(samples, sets=()), outputs)
-        except ProcessError:  # it says nothing of the outputs
+        except ProcessError:  # says nothing about the outputs
             raise
         except ModelError as error:
             failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
             return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details=details)
         taken = len(samples.labels)
-        unjudged = (
+        not_judged_reason = (
             f"{taken} of {samples.given} samples say too little of all: judged on a board"
             if taken < samples.given
             else ""
         )
         compared = f"eager {ACCURACY.shown(eager, 3)}"
         return Finding(
-            ACCURACY, value, value, samples=taken, not_judged_reason=unjudged, details=details, compared=compared
+            ACCURACY,
+            value,
+            value,
+            samples=taken,
+            not_judged_reason=not_judged_reason,
+            details=details,
+            compared=compared,
         )

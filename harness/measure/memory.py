@@ -1,4 +1,4 @@
-"""Memory: the peak resident set of the process that serves the backend, its interpreter and runtime included."""
+"""Memory: the peak resident set of the process that runs the model, its interpreter and runtime included."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ METRICS = (PEAK,)
 
 
 def memory_peak(measured: Measurement) -> Finding:
-    """The largest of the processes' peaks; the details say what each step added to it, in MiB.
+    """Report the largest of the processes' peaks, in MiB, and the resident set after each step of loading.
 
-    Every process runs the same program on the same inputs, so the largest seen stands as the bound.
+    Every process runs the same program on the same inputs, so the largest peak that was seen counts as the bound.
     """
     if impossible := measured.impossible.get(MEMORY):
         return Finding(PEAK, no_bound_reason=impossible)

@@ -20,28 +20,26 @@ from ..parity.inputs import SAMPLES, samples_of
 from .nesting import describe_value
 from .sample_range import check_range
 
-# What the samples and the search's choice of them are kept under.
-ALL, SEARCHED = "samples", "searched samples"
-# So is what is to be said of them.
-REMARKS = "remarks on the samples"
+# Keys of BuiltModel.kept: all samples, those that the search for mismatches mutates, and notes on samples.
+ALL, SEARCHED, REMARKS = "samples", "searched samples", "remarks on the samples"
 
 
 @dataclass(frozen=True)
 class SampleSet:
     """Real samples, cut into sets of inputs for one call each.
 
-    Their sizes are their own, within the model's dims; only of an axis that counts them, `measure` says how many go
-    into a call.
+    Samples have sizes of their own, within the model's dims; ``measure`` only decides how many go into a call, where
+    the first axis counts them.
 
     Attributes:
-        sets: one call's inputs each; the last may repeat samples of the one before, to be of full size.
-        labels: array[N, …].
-        stacked: whether a sample lacks the model's first axis: then outputs are stacked, else joined.
-        step: how many samples a set has.
-        given: how many samples the model file has.
-        stay: whether the labels are objects, which stay where the module is; here are their places among all.
-        inputs_hash: of all inputs, where they stay.
-        lists: which of eager's outputs cannot be made one array, by place: score() gets lists of these.
+        sets: The inputs of each call, by name. The last set may repeat samples of the one before, to be of full size.
+        labels: array[N, …]; if ``stay``, the places of the labels among all, int[N].
+        stacked: Whether a set is one sample, with the model's whole shape: outputs are then stacked, else concatenated.
+        step: How many samples a set has.
+        given: How many samples the model file has.
+        stay: Whether the labels are objects, perhaps of the user's own classes, which stay in the model's process.
+        inputs_hash: The hash of all inputs; only if ``stay``.
+        lists: The places of eager's outputs that cannot be one array, for their shapes differ: score() gets lists.
     """
 
     sets: tuple[Arrays, ...]
@@ -54,12 +52,13 @@ class SampleSet:
     lists: frozenset[int] = frozenset()
 
     def join(self, outputs: Sequence[Array], *, as_lists: bool = False) -> Array | list[Array]:
-        """One output of every set to one array, whose first axis counts the samples; to a list where shapes differ.
+        """Join one output of all sets to one array whose first axis counts the samples, or to a list if shapes differ.
 
-        An output whose first axis is not the samples' (a state, a global score) is stacked, set by set.
+        An output whose first axis does not count samples (a state, a global score) is stacked, set by set.
 
         Args:
-            as_lists: whether eager's was a list: what score() gets does not depend on whose outputs these are.
+            outputs: The output of each set.
+            as_lists: Whether eager's output is a list: the form that score() gets must not depend on the backend.
         """
         if as_lists or len({output.shape for output in outputs}) > 1:
             return as_list(outputs, self.step, self.stacked, -len(self.labels) % self.step)
@@ -71,10 +70,11 @@ class SampleSet:
 
 
 def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | None:
-    """The model file's samples, validated; None where it has none.
+    """Read and validate the model file's samples, in its process; return None if it has none.
 
     Args:
-        at_most: so many of them, evenly spread.
+        built: The model; it keeps the samples for the next call.
+        at_most: How many to take, evenly spread over all; None for all.
 
     Raises:
         ModelError: samples() raises, or what it returns does not fit the inputs.
@@ -92,13 +92,13 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
     return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, count)
 
 
-def spread_places(count: int, wanted: int) -> Array:
-    """So many of the numbers below a count, evenly spread."""
-    return np.linspace(0, count - 1, wanted).round().astype(int)
+def spread_places(count: int, number: int) -> Array:
+    """Return ``number`` of the places 0 … count - 1, evenly spread, int[number]."""
+    return np.linspace(0, count - 1, number).round().astype(int)
 
 
 def _read_all(built: BuiltModel) -> tuple[dict[str, Column], Array, bool, int]:
-    """(inputs by name, labels, stacked, samples in a set) of all samples; the last two as SampleSet has them."""
+    """Call samples(); return (inputs by name, labels, stacked, step) of all samples, as SampleSet has them."""
     model, where = built.model, f"{built.file.path}: samples"
     assert model.samples is not None
     returned: Any = None
@@ -111,9 +111,9 @@ def _read_all(built: BuiltModel) -> tuple[dict[str, Column], Array, bool, int]:
             answers = read_labels(labels)
         columns = {item.name: typed(given[item.name], item.dtype) for item in model.inputs}
     except (Exception, SystemExit) as error:
-        said = "" if returned is None else f"\nit returned {describe_value(returned)}"
+        description = "" if returned is None else f"\nit returned {describe_value(returned)}"
         what = "samples() raised" if returned is None else "what samples() returned cannot be used"
-        found, hint = f"{words(error)}{said}", missing_file_hint(error)
+        found, hint = f"{words(error)}{description}", missing_file_hint(error)
         raise ModelError(what, wanted=wanted, found=found, where=where, hint=hint) from error
     built.kept[REMARKS] = check_range(given, model, where)
     if answers.ndim == 0 or len(answers) == 0:
@@ -132,10 +132,10 @@ def _read_all(built: BuiltModel) -> tuple[dict[str, Column], Array, bool, int]:
 
 
 def _read_each(columns: Mapping[str, Column], model: Model, count: int, where: str) -> bool:
-    """Whether samples of different sizes have the model's whole shape; each goes into a call of its own.
+    """Tell whether samples of different sizes have the model's whole shape; each goes into a call of its own.
 
     Raises:
-        ModelError: one does not fit.
+        ModelError: A sample does not fit.
     """
     stacked, problem = fit_each(columns, model, count, _bind)
     counts = {name: len(column) for name, column in columns.items() if len(column) != count}
@@ -149,10 +149,18 @@ def _read_each(columns: Mapping[str, Column], model: Model, count: int, where: s
 
 
 def _plan(item: Input, column: Array, model: Model, sizes: dict[str, int], count: int, where: str) -> tuple[bool, int]:
-    """(stacked, samples in a set) of one input.
+    """Find out how one input's samples go into calls: (stacked, samples in a set).
 
     Args:
-        sizes: of the dimensions that the inputs before have; gains those of this one.
+        item: The input.
+        column: Its samples, array[N, …].
+        model: What the file declares.
+        sizes: The sizes of the dimensions of the inputs before; gains those of this one.
+        count: How many labels there are.
+        where: The file, for messages.
+
+    Raises:
+        ModelError: The samples do not fit the input's shape.
     """
     shape = tuple(item.shape)
     if column.shape[:1] == (count,) and _bind(shape, column.shape[1:], model, sizes):
@@ -169,20 +177,20 @@ def _plan(item: Input, column: Array, model: Model, sizes: dict[str, int], count
 
 
 def _bind(shape: Sequence[int | str], found: Sequence[int], model: Model, sizes: dict[str, int]) -> bool:
-    """Whether sizes are what a shape allows, and what the inputs before have; if so, they are kept in ``sizes``."""
+    """Tell whether sizes are what a shape allows and agree with the inputs before; if so, add them to ``sizes``."""
     bound = dict(sizes)
     if len(shape) != len(found):
         return False
-    for size, its in zip(shape, found, strict=True):
+    for size, actual in zip(shape, found, strict=True):
         allowed = model.dims[size] if isinstance(size, str) else (size,)
-        if its not in allowed or (isinstance(size, str) and bound.setdefault(size, its) != its):
+        if actual not in allowed or (isinstance(size, str) and bound.setdefault(size, actual) != actual):
             return False
     sizes.update(bound)
     return True
 
 
 def _step(first: int | str, model: Model, sizes: Mapping[str, int], count: int) -> int:
-    """How many samples go into a call, where its first axis counts them: as measured, if there are so many."""
+    """Decide how many samples go into a call whose first axis counts them: the measured size, or what there is."""
     if not isinstance(first, str):
         return first
     allowed = model.dims[first]
@@ -191,12 +199,13 @@ def _step(first: int | str, model: Model, sizes: Mapping[str, int], count: int) 
 
 
 def _written(shape: Sequence[int | str], model: Model) -> str:
-    """A shape, with the range of each named size."""
+    """Format a shape, with the sizes that each named dimension may have."""
     named = {name: describe_dimension(allowed) for name, allowed in model.dims.items()}
     return f"[{', '.join(named[size] if isinstance(size, str) else str(size) for size in shape)}]"
 
 
 def _cut(columns: Mapping[str, Column], count: int, step: int, stacked: bool) -> Iterator[Arrays]:
+    """Cut the inputs into sets; see SampleSet."""
     if any(isinstance(column, list) for column in columns.values()):
         for index in range(count):
             each = {name: column[index] for name, column in columns.items()}
@@ -211,20 +220,22 @@ def _cut(columns: Mapping[str, Column], count: int, step: int, stacked: bool) ->
 def searched_samples(built: BuiltModel) -> list[Arrays]:
     """Read the samples that the search for mismatches mutates: a question (see BuiltModel).
 
-    Raises: as read_samples.
+    Raises:
+        ModelError: As read_samples.
     """
     if SEARCHED not in built.kept:
         samples = read_samples(built, SAMPLES)
         built.kept[SEARCHED] = samples_of(samples.sets, built.model) if samples else []
-    found: list[Arrays] = built.kept[SEARCHED]
-    return found
+    sets: list[Arrays] = built.kept[SEARCHED]
+    return sets
 
 
 def sample_notes(built: BuiltModel) -> list[str]:
-    """Say what a person should know of the samples, whatever is measured: a question (see BuiltModel).
+    """Return notes on the samples, to be shown whatever is measured: a question (see BuiltModel).
 
-    Raises: as read_samples.
+    Raises:
+        ModelError: As read_samples.
     """
     read_samples(built)
-    found: list[str] = built.kept.get(REMARKS, [])
-    return found
+    notes: list[str] = built.kept.get(REMARKS, [])
+    return notes

@@ -1,4 +1,4 @@
-"""The model file's score, or top-1, of outputs: eager PyTorch's, which is measured first, or a deployment's."""
+"""Scoring: the model file's score, or top-1, of eager PyTorch's outputs and of a deployment's."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ from .nesting import describe_arguments
 from .sample_set import ALL, SampleSet, read_samples, spread_places
 from .top1 import top1
 
-# What the hash of the samples' inputs is kept under.
+# A key of BuiltModel.kept: the hash of the samples' inputs.
 HASH = "hash of the samples"
 
 
 def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, float] | None:
-    """Read the samples, and score eager PyTorch over them: a question (see BuiltModel).
+    """Read the samples, and score eager PyTorch on them: a question (see BuiltModel).
 
-    Raises: as read_samples and score.
+    Args:
+        built: The model.
+        at_most: How many samples to take; None for all.
+
+    Returns:
+        The samples and eager PyTorch's score; None if the model file has no samples.
+
+    Raises:
+        ModelError: As read_samples and score.
     """
     samples = read_samples(built, at_most)
     if samples is None:
@@ -34,7 +42,7 @@ def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, f
     differ = (len({output.shape for output in column}) > 1 for column in zip(*outputs, strict=True))
     samples = replace(samples, lists=frozenset(place for place, each in enumerate(differ) if each))
     accuracy = score(built, samples, outputs)
-    if samples.labels.dtype.hasobject:  # of a class of the user's own, maybe: score() has them where they are
+    if samples.labels.dtype.hasobject:  # they may be of the user's own classes: they stay in this process
         samples = replace(
             samples,
             labels=spread_places(samples.given, len(samples.labels)),
@@ -45,21 +53,27 @@ def scored_samples(built: BuiltModel, at_most: int | None) -> tuple[SampleSet, f
 
 
 def eager_accuracy(built: BuiltModel, samples: SampleSet) -> float:
-    """The score of the module itself."""
+    """Score the module's own outputs."""
     return score(built, samples, eager_outputs(built, samples))
 
 
 def eager_outputs(built: BuiltModel, samples: SampleSet) -> list[list[Array]]:
-    """The module's own outputs for each set."""
+    """Run the module on each set; return its outputs, one list of arrays per set."""
     runs = (flatten(run_eager(built.module, arrays)) for arrays in samples.sets)
     return [[np.array(leaf.detach().resolve_neg().numpy()) for _, leaf in leaves] for leaves in runs]
 
 
 def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Array]]) -> float:
-    """The model file's score, or top-1, of all sets' outputs.
+    """Compute the model file's score, or top-1, of outputs.
+
+    Args:
+        built: The model.
+        samples: The samples that the outputs are of; their inputs are not needed.
+        outputs: The outputs of each set, in the order of ``built.outputs``.
 
     Raises:
-        ModelError: the score function raises, or returns no finite number.
+        ModelError: The outputs have another form than eager's, or score() raises or returns no finite number.
+        ProcessError: The labels cannot be had any more.
     """
     function = built.model.score or top1
     labels = _labels(built, samples).copy()  # score() may write to them
@@ -73,9 +87,9 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
         given = f"\nit was given\n{describe_arguments(outputs=outcome, labels=labels)}"  # it may change them
         what = "score() raised" if function is built.model.score else what
         with users_code():
-            said = function(outcome, labels)
+            returned = function(outcome, labels)
             what = "score() returned no number" if function is built.model.score else what
-            value = float(said)
+            value = float(returned)
     except (Exception, SystemExit) as error:
         found, where, hint = f"{words(error)}{given}", str(built.file.path), missing_file_hint(error)
         raise ModelError(what, found=found, where=where, hint=hint) from error
@@ -87,26 +101,26 @@ def score(built: BuiltModel, samples: SampleSet, outputs: Sequence[Sequence[Arra
 
 
 def _labels(built: BuiltModel, samples: SampleSet) -> Array:
-    """The samples' labels; those that stay with the module are read once more where its process has died since.
+    """Return the samples' labels; read those that stay with the module again if its process was restarted.
 
     Raises:
-        ProcessError: they cannot be had again, or come with other inputs.
+        ProcessError: They cannot be read again, or come with other inputs.
     """
     if not samples.stay:
         return samples.labels
     where = f"{built.file.path}: samples"
     try:
-        there = read_samples(built)
+        again = read_samples(built)
     except ModelError as error:
         raise ProcessError("the labels cannot be read again", found=str(error), where=where) from error
-    if there is None or _inputs_hash(built) != samples.inputs_hash:
+    if again is None or _inputs_hash(built) != samples.inputs_hash:
         what, wanted = "samples() returns others when it is called again", "the same inputs in the same order"
         raise ProcessError(what, wanted=wanted, where=where, hint="seed what chooses or shuffles them")
-    return there.labels[samples.labels]
+    return again.labels[samples.labels]
 
 
 def _inputs_hash(built: BuiltModel) -> str:
-    """Tell samples from others, once in a process."""
+    """Hash the inputs of all samples, once in a process: samples() may return others when it is called again."""
     if HASH not in built.kept:
         digest = hashlib.sha256()
         for name, column in built.kept[ALL][0].items():
@@ -114,5 +128,5 @@ def _inputs_hash(built: BuiltModel) -> str:
                 digest.update(f"{name} {part.dtype} {part.shape}".encode())
                 digest.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
         built.kept[HASH] = digest.hexdigest()
-    found: str = built.kept[HASH]
-    return found
+    inputs_hash: str = built.kept[HASH]
+    return inputs_hash
