@@ -1,7 +1,7 @@
-"""Which sizes of its dimensions a module accepts, found by trying them (issue 16).
+"""A search for the sizes of its dimensions that a module accepts (issue 16).
 
-All is run on the host, by the module itself. What is named was tried, and is no proof: of a stride or a threshold the
-sizes beside it, and the ends of the range.
+The module itself is run on the host, at one set of sizes after the other. The result rests on samples and is no proof:
+for a stride or a threshold, the sizes beside it and the ends of the range were tried.
 """
 
 from __future__ import annotations
@@ -14,27 +14,32 @@ from dataclasses import dataclass, field
 from .inputs import Arrays, set_bytes
 from .model import Model
 
-# Sizes of larger inputs are left to parity: what forward makes of them may have no room on this host.
+# Larger inputs are not tried here but left to parity: forward may need many times their memory.
 LARGEST_BYTES = 1 << 26
-# What smaller inputs take says nothing of their size.
+# Below this size an inference takes its fixed cost, so that its time says nothing about larger inputs.
 SMALL_BYTES = 1 << 18
-# Sizes of a dimension that are tried one after the other for the next that passes.
+# How many neighbouring sizes are tried, one after the other, to find the next accepted one.
 NEAR = 130
 STRIDES = (2, 4, 8, 16, 32, 64, 128)
-# In what a runtime says when this host has no room: that says nothing of the sizes.
+# Found in errors about this host's memory, which say nothing about the sizes.
 NO_ROOM = ("not enough memory", "llocate memory", "MemoryError")
 
-# Runs the module, and returns why it rejects the inputs; "" where it takes them.
+# Runs the module on inputs, and returns its error; "" if it accepts them.
 Run = Callable[[Arrays], str]
 
 
-@dataclass
-class Trial:
-    """A module tried at sizes, until the time is up.
+@dataclass(kw_only=True)
+class SizeTrial:
+    """Tries a module at different sizes until the time is up, and remembers the results.
 
     Args:
-        make: inputs of these sizes, by a seed.
-        seeds: how many inputs are tried of each size: values may be what is rejected.
+        model: What the file declares.
+        run: Runs the module on inputs.
+        make: Makes inputs of given sizes from a seed.
+        limit_s: How long to try, in seconds.
+        seeds: How many inputs to try at each size before it counts as rejected: it may be the values that are.
+        known: The results so far, by sizes.
+        said: The module's last error.
     """
 
     model: Model
@@ -45,13 +50,13 @@ class Trial:
     end: float = field(init=False)
     known: dict[tuple[int, ...], bool] = field(default_factory=dict)
     said: str = ""
-    _pace_s: float = 0.0  # of a byte of inputs
+    _pace_s: float = 0.0  # the longest time so far, per byte of inputs
 
     def __post_init__(self) -> None:
         self.end = time.monotonic() + self.limit_s
 
     def takes(self, sizes: Mapping[str, int]) -> bool | None:
-        """Whether it takes inputs of these sizes; None where there is no time, or no room, to try."""
+        """Tell whether the module accepts inputs of these sizes; None if there is no time or memory to try."""
         key = tuple(sizes.values())
         if key in self.known:
             return self.known[key]
@@ -70,12 +75,13 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Passing:
-    """Which sizes of one dimension pass, the others being as they are.
+class AcceptedSizes:
+    """The sizes of one dimension that a module accepts, the other dimensions being fixed.
 
     Attributes:
-        sizes: those that pass, ascending: of a range, a range.
-        count: how many are declared.
+        name: The dimension.
+        sizes: The accepted sizes, ascending; a range if the dimension is declared as one.
+        count: How many sizes are declared.
     """
 
     name: str
@@ -84,14 +90,14 @@ class Passing:
 
     @property
     def declared(self) -> str:
-        """As a model file has it."""
+        """The entry of ``dims`` that declares these sizes."""
         if not isinstance(self.sizes, range):
             return f'"{self.name}": {list(self.sizes)}'
         step = f", {self.sizes.step}" if self.sizes.step > 1 and len(self.sizes) > 1 else ""
         return f'"{self.name}": ({self.sizes[0]}, {self.sizes[-1]}{step})'
 
     def words(self, declared: Sequence[int]) -> str:
-        """For a message; "" where all passes that is declared."""
+        """Describe the accepted sizes for a message; "" if all declared sizes are accepted."""
         sizes, name = self.sizes, self.name
         if len(sizes) == self.count:
             return ""
@@ -109,7 +115,7 @@ class Passing:
 
 
 def nearby_sizes(model: Model, sizes: Mapping[str, int]) -> Iterator[dict[str, int]]:
-    """Sizes among which one may pass: one dimension changed, then all of them together."""
+    """Generate sizes that the module may accept: with one dimension changed, then with all changed together."""
     for name, allowed in model.dims.items():
         for size in _around(allowed, sizes[name]):
             yield {**sizes, name: size}
@@ -120,39 +126,47 @@ def nearby_sizes(model: Model, sizes: Mapping[str, int]) -> Iterator[dict[str, i
 
 
 def _around(allowed: Sequence[int], size: int) -> list[int]:
-    tried = [_multiple(allowed, size, stride) for stride in STRIDES]
-    return list(dict.fromkeys([*tried, allowed[0], allowed[-1], allowed[len(allowed) // 2]]))
+    multiples = [_multiple(allowed, size, stride) for stride in STRIDES]
+    return list(dict.fromkeys([*multiples, allowed[0], allowed[-1], allowed[len(allowed) // 2]]))
 
 
 def _multiple(allowed: Sequence[int], size: int, stride: int) -> int:
-    """The nearest multiple that is declared; the size itself where there is none."""
+    """Return the nearest declared multiple of a stride; the size itself if there is none."""
     up = -(-size // stride) * stride
     return next((near for near in (up, up - stride) if near in allowed and near > 0), size)
 
 
-def accepted_of(trial: Trial, name: str, base: Mapping[str, int]) -> Passing | None:
-    """What passes of one dimension, from sizes that pass; None where the time was up."""
+def accepted_of(trial: SizeTrial, name: str, base: Mapping[str, int]) -> AcceptedSizes | None:
+    """Find the accepted sizes of one dimension, starting at accepted sizes; return None if the time is up.
+
+    Of a range it assumes that the accepted sizes are every n-th between two ends; of a list it tries all.
+
+    Args:
+        trial: Tries the module.
+        name: The dimension.
+        base: Sizes of all dimensions that the module accepts.
+    """
     allowed = trial.model.dims[name]
     here = bisect_left(allowed, base[name])
 
     def takes(place: int) -> bool:
-        taken = trial.takes({**base, name: allowed[place]})
-        if taken is None:
+        is_taken = trial.takes({**base, name: allowed[place]})
+        if is_taken is None:
             raise TimeoutError
-        return taken
+        return is_taken
 
     try:
         if not isinstance(allowed, range):
-            return Passing(name, [size for place, size in enumerate(allowed) if takes(place)], len(allowed))
+            return AcceptedSizes(name, [size for place, size in enumerate(allowed) if takes(place)], len(allowed))
         gap = _gap(takes, here, len(allowed))
         down, up = range(here, -1, -gap), range(here, len(allowed), gap)
-        return Passing(name, allowed[_last(takes, down) : _last(takes, up) + 1 : gap], len(allowed))
+        return AcceptedSizes(name, allowed[_last(takes, down) : _last(takes, up) + 1 : gap], len(allowed))
     except TimeoutError:
         return None
 
 
 def _gap(takes: Callable[[int], bool], here: int, count: int) -> int:
-    """How far the next place that passes is from one that does, in either direction; all the way where none is near."""
+    """Measure the distance from an accepted place to the next accepted one; ``count`` if none is near."""
     for distance in range(1, min(NEAR, count)):
         if any(0 <= place < count and takes(place) for place in (here + distance, here - distance)):
             return distance
@@ -160,7 +174,7 @@ def _gap(takes: Callable[[int], bool], here: int, count: int) -> int:
 
 
 def _last(takes: Callable[[int], bool], places: Sequence[int]) -> int:
-    """Bisect for the last place that passes, of some of which the first does."""
+    """Bisect: return the last accepted one of places of which the first is accepted."""
     if takes(places[-1]):
         return places[-1]
     low, high = 0, len(places) - 1

@@ -1,4 +1,4 @@
-"""The module's own answers in eager PyTorch, on one thread; or why it rejects its inputs."""
+"""Eager runs: the module's own outputs, computed on one thread, or its error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A block in which torch computes on one thread.
+    """Have torch compute on one thread inside the block.
 
-    The last bits of a reference must not depend on how many cores the host has; and where another process keeps a core
-    busy, two threads waiting for each other made a digits inference 40 times slower than one (measured).
+    The last bits of a reference must not depend on how many cores the host has. And while another process keeps a core
+    busy, two threads waiting for each other make a digits inference 40 times slower than one (measured).
     """
     import torch
 
@@ -31,7 +31,7 @@ def one_thread() -> Iterator[None]:
 
 
 def run_eager(module: torch.nn.Module, arrays: Mapping[str, Array]) -> Any:
-    """The module's own answer, without gradients, on one thread: a structure of tensors."""
+    """Run a module on inputs, by position, without gradients, on one thread; return its outputs in its own nesting."""
     import torch
 
     with torch.no_grad(), one_thread(), users_code("ignore"):
@@ -39,7 +39,7 @@ def run_eager(module: torch.nn.Module, arrays: Mapping[str, Array]) -> Any:
 
 
 def rejection(module: torch.nn.Module, arrays: Mapping[str, Array]) -> str:
-    """Run a module, and say why it rejects the inputs, in its own words; "" where it takes them."""
+    """Run a module on inputs, and return its error as a text; "" if it accepts them."""
     try:
         run_eager(module, arrays)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever forward raises

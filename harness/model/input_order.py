@@ -1,4 +1,4 @@
-"""Whether inputs go to the parameters of ``forward`` that have their names."""
+"""A check that inputs go to the parameters of ``forward`` that have their names."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def parameter_names(module: torch.nn.Module) -> list[str]:
-    """List forward's parameters that take inputs by position, as far as their names are known."""
+    """List the names of forward's positional parameters; return [] if they are unknown."""
     import torch
 
-    inner = getattr(module, "_orig_mod", module)  # of what torch.compile made
+    inner = getattr(module, "_orig_mod", module)  # inside what torch.compile made
     while isinstance(inner, torch.nn.DataParallel):
         inner = inner.module
     forward: Any = inner.forward
     if isinstance(inner, torch.jit.ScriptModule):
-        with suppress(AttributeError, RuntimeError):  # one without a schema
+        with suppress(AttributeError, RuntimeError):  # a module without a schema
             return [argument.name for argument in forward.schema.arguments[1:]]
     try:
         parameters = inspect.signature(forward).parameters.values()
@@ -32,23 +32,25 @@ def parameter_names(module: torch.nn.Module) -> list[str]:
 
 
 def check_input_order(inputs: Sequence[str], parameters: Sequence[str], where: str) -> None:
-    """Refuse inputs that have the names of forward's parameters, and not their places: they would be crossed silently.
+    """Refuse inputs that have the names of forward's parameters but not their places: they would be swapped silently.
 
     Args:
-        inputs: their names, in the order in which they go to forward.
-        parameters: forward's, see parameter_names. A name that is none of them may stand for any.
+        inputs: The inputs' names, in the order in which they are passed to forward.
+        parameters: The names of forward's parameters, see parameter_names. An input with none of these names may be
+            passed to any of them.
+        where: The model file, for messages.
 
     Raises:
-        ModelError: naming each such input, the parameter that it goes to, and the order to write.
+        ModelError: Some are; the message names them, the parameters that they would go to, and the order to write.
     """
-    crossed = [
+    swapped = [
         f"input {name} goes to forward's parameter {parameters[place]}"
         if place < len(parameters)
         else f"input {name} goes behind forward's parameters"
         for place, name in enumerate(inputs)
         if name in parameters and parameters.index(name) != place
     ]
-    if not crossed:
+    if not swapped:
         return
     free = iter(name for name in inputs if name not in parameters)
     last = max(parameters.index(name) for name in inputs if name in parameters)
@@ -59,7 +61,7 @@ def check_input_order(inputs: Sequence[str], parameters: Sequence[str], where: s
     raise ModelError(
         "the inputs stand in another order than forward's parameters",
         wanted="inputs in the order " + ", ".join([*order, *free]),
-        found=", ".join(crossed),
+        found=", ".join(swapped),
         where=where,
         hint="inputs go to forward by position: change their order"
         + (missing if any(name.startswith("(") for name in order) else ", or give them names that are none of its own"),

@@ -18,7 +18,7 @@ FLOAT_TYPES = ("float16", "float32", "float64")
 INTEGER_TYPES = ("int8", "int16", "int32", "int64", "uint8")
 DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES, "bool")
 
-# Where an end of a range is not given.
+# How far from the other end, and from 0, a missing end of a float's range lies: a convention, and no measurement.
 UNBOUNDED = 1000.0
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -103,7 +103,7 @@ class Input:
             raise ModelError("only floats have NaN and infinity", found=f"dtype {self.dtype!r}", where=where)
         if self.dtype in INTEGER_TYPES and (self.min_value is None or self.max_value is None):
             raise ModelError("an integer input needs its range", wanted="min_value and max_value", where=where)
-        if not self._is_tied(where):  # else how large it is only the model's dims say
+        if not self._is_tied(where):  # else the range depends on the model's dims, which check it
             self._check_ends(where)
 
     def _check_ends(self, where: str) -> None:
@@ -134,30 +134,33 @@ class Input:
 
     @property
     def tied_to(self) -> tuple[str, ...]:
-        """The dimensions that the range depends on."""
+        """The names of the dimensions on whose sizes the range depends."""
         ends = (read_tied(end) for end in (self.min_value, self.max_value) if isinstance(end, str))
         return tuple(dict.fromkeys(end[0] for end in ends if end is not None))
 
     def at(self, sizes: Mapping[str, int]) -> Input:
-        """The same input with a range of numbers, for dimensions of such sizes.
+        """Return the input with its range as numbers, at given sizes of the dimensions.
 
         Raises:
-            ModelError: the range is empty there, or the type does not hold it.
+            ModelError: The range is empty at these sizes, or the type does not hold it.
         """
         if not self.tied_to:
             return self
         return replace(self, min_value=number_at(self.min_value, sizes), max_value=number_at(self.max_value, sizes))
 
     def widest(self, dims: Mapping[str, Sequence[int]]) -> Input:
-        """The same input with all numbers in its range that it has at any sizes of the dimensions."""
+        """Return the input with the union of the ranges that it has at all sizes of the dimensions."""
         low = number_at(self.min_value, {name: sizes[0] for name, sizes in dims.items()})
         high = number_at(self.max_value, {name: sizes[-1] for name, sizes in dims.items()})
         return replace(self, min_value=low, max_value=high) if self.tied_to else self
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest finite value that may occur; where floats cannot hold an end, the next one
-        within. Of one that is tied to a dimension, see ``at``."""
+        """The smallest and the largest finite value that may occur, in the input's own type.
+
+        If the type cannot hold an end, it is the next value inside of the range. An input whose range depends on a
+        dimension has one only ``at`` its sizes.
+        """
         low, high = self._ends
         if self.dtype not in FLOAT_TYPES:
             return low, high
@@ -182,10 +185,10 @@ class Input:
         return low, high
 
     def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with every named dimension filled in."""
+        """Return the shape with a size for every named dimension."""
         return tuple(dims[size] if isinstance(size, str) else size for size in self.shape)
 
 
 def _plain_dtype(said: Any) -> str:
-    """A dtype as numpy names it, of whatever stands in its place: torch.float32, np.float32, float."""
+    """Return numpy's name of whatever was given as a dtype: torch.float32, np.float32, float."""
     return str(getattr(said, "__name__", said)).removeprefix("torch.")

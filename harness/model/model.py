@@ -1,7 +1,7 @@
-"""Model files: what is to be deployed, what goes in, how good it must be.
+"""``Model``: what a model file declares: what is to be deployed, what goes in, and how good it must be.
 
-A model file is Python with a ``model`` in it (see ``examples/digits.py``). This module knows its shape and nothing of
-torch, so that importing it costs nothing; what is built from it is in ``harness.model.build``.
+A model file is Python with a ``model`` in it (see ``examples/digits.py``). This module does not import torch, so that
+reading a declaration costs nothing; ``harness.model.build`` builds the module.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Model:
 
     @property
     def parity_limit(self) -> float:
-        """The largest error ratio that is allowed: the tolerance; of a Closeness 1, for it is measured by itself."""
+        """The largest error ratio that parity allows: the tolerance; 1 for a Closeness, which is its own unit."""
         return 1.0 if isinstance(self.tolerance, Closeness) else self.tolerance
 
     def __post_init__(self) -> None:
@@ -169,18 +169,18 @@ class Model:
 
     @property
     def usual_sizes(self) -> dict[str, int]:
-        """The sizes of most inputs that parity tries: as in ``measure``, and the smallest where that names none.
+        """The sizes of most inputs that parity tries: as in ``measure``, and the smallest of each dimension not named.
 
-        The largest are tried, too, but a list of nothing else would be a short one.
+        The largest are tried too, but inputs of the largest sizes alone would be few in the same time.
         """
         said = self.measure.said if isinstance(self.measure, Sizes) else self.measure
         return {name: said.get(name, sizes[0]) for name, sizes in self.dims.items()}
 
     def row_sets(self, outputs: Sequence[str]) -> tuple[RowSet, ...]:
-        """What is unordered, by the names that the outputs have.
+        """Resolve ``unordered`` to the full names of the model's outputs.
 
         Raises:
-            ModelError: a name is none's, or that of several.
+            ModelError: A name fits no output, or several.
         """
         return row_sets(read_unordered(self.unordered), outputs)
 
@@ -216,7 +216,10 @@ class Model:
             self._check_tied(item)
 
     def _check_tied(self, item: Input) -> None:
-        """Refuse a range that is empty, or too large for its type, at some sizes: it moves one way with each."""
+        """Refuse a range that is empty or too large for its type at some sizes.
+
+        Its ends grow with the sizes, so only the smallest and the largest need a check.
+        """
         where = f"Input({item.name!r})"
         for name in item.tied_to:
             if name not in self.dims:
