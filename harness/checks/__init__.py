@@ -1,7 +1,9 @@
-"""What is judged: a metric, its limits, what was found of it, the verdict.
+"""Judging: metrics and their limits, findings, and the verdict that follows from them.
 
 limits     metrics, and the limits that model and device files set on them
-quantiles  bounds that hold whatever the distribution
-finding    what a measurement has found of one metric
-check      a finding that was judged: PASS, FAIL, INCONCLUSIVE, MEASURED or NOT_APPLICABLE
+finding    what was measured of one metric, before it is judged
+quantiles  confidence bounds that hold whatever the distribution, for a fixed number of samples
+check      a finding judged against its limits: PASS, FAIL, INCONCLUSIVE, MEASURED or NOT_APPLICABLE
+
+Nothing here knows how anything was measured: harness.measure makes findings, this room judges them.
 """

@@ -1,7 +1,7 @@
 """Checks: one metric of a cell, judged against its limits.
 
-A Finding is what was measured; ``judge`` makes a Check of it. Only a bound passes a check, never an estimate; and
-where nothing can be said, the verdict says so.
+``judge`` turns a Finding, which is what was measured, into a Check. Only a bound can pass a limit, never an estimate;
+where the measurement does not settle the question, the verdict is INCONCLUSIVE.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTHING = "nothing was measured"
 
 
 class Verdict(StrEnum):
-    """What is said of a check, a cell or a run. docs/glossary.md has each one's pytest outcome."""
+    """The verdict on a check, a cell or a run; docs/glossary.md has the pytest outcome of each."""
 
     PASS = "PASS"  # noqa: S105  # not a password
     MEASURED = "MEASURED"
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """A finding with its verdict."""
+    """A finding, the limit that it was judged by, the verdict, and the reason for it."""
 
     finding: Finding
     limit: Limit | None
@@ -61,19 +61,29 @@ EMULATED = "an emulated CPU's clock says nothing about a board"
 
 
 def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) -> Check:
-    """Judge a finding against all the limits on its metric: the strictest decides. Emulated, no clock counts."""
+    """Judge a finding against all limits on its metric; the strictest limit decides.
+
+    Args:
+        finding: What was measured; limits that come with it count too.
+        limits: The cell's limits on all metrics; those on other metrics are ignored.
+        emulated: Whether the device is emulated: metrics that are measured with a clock are then NOT_APPLICABLE.
+
+    Returns:
+        The check, with the strictest limit that could be judged.
+    """
     metric = finding.metric
     if emulated and metric.wall_clock:
-        finding = Finding(metric, not_applicable=EMULATED)  # without a figure that somebody might believe
+        finding = Finding(metric, not_applicable=EMULATED)  # drop the figure: somebody might believe it
     own = [limit for limit in (*limits, *finding.limits) if limit.key == metric.limit_key]
     strictest = min if metric.bound == "max" else max
-    settled, doubted = [one for one in own if not one.doubt], [one for one in own if one.doubt]
-    limit = strictest(settled, key=lambda one: one.value) if settled else None
+    valid = [limit for limit in own if not limit.invalid_reason]
+    invalid = [limit for limit in own if limit.invalid_reason]
+    limit = strictest(valid, key=lambda each: each.value) if valid else None
     if limit is not None and finding.at is not None:
         finding = finding.at(limit.value)
     verdict, reason = _verdict(finding, limit)
-    if doubted and verdict in (Verdict.PASS, Verdict.MEASURED):  # what is known to be broken is not made better by it
-        return Check(finding, doubted[0], Verdict.INCONCLUSIVE, doubted[0].doubt)
+    if invalid and verdict in (Verdict.PASS, Verdict.MEASURED):  # a FAIL stays one, whatever else cannot be judged
+        return Check(finding, invalid[0], Verdict.INCONCLUSIVE, invalid[0].invalid_reason)
     return Check(finding, limit, verdict, reason)
 
 
@@ -84,18 +94,22 @@ def _verdict(finding: Finding, limit: Limit | None) -> tuple[Verdict, str]:
         return Verdict.FAIL, finding.failure
     if limit is None:
         measured = finding.value is not None
-        return (Verdict.MEASURED, finding.doubt) if measured else (Verdict.INCONCLUSIVE, finding.missing or NOTHING)
-    if finding.unjudged:
-        return Verdict.NOT_APPLICABLE, finding.unjudged
-    if finding.doubt:
-        return Verdict.INCONCLUSIVE, finding.doubt
+        return (
+            (Verdict.MEASURED, finding.invalid_reason)
+            if measured
+            else (Verdict.INCONCLUSIVE, finding.no_bound_reason or NOTHING)
+        )
+    if finding.not_judged_reason:
+        return Verdict.NOT_APPLICABLE, finding.not_judged_reason
+    if finding.invalid_reason:
+        return Verdict.INCONCLUSIVE, finding.invalid_reason
     if finding.bound is None:
-        return Verdict.INCONCLUSIVE, finding.missing or NOTHING
-    kept = finding.bound <= limit.value if finding.metric.bound == "max" else finding.bound >= limit.value
-    return (Verdict.PASS, "") if kept else (Verdict.FAIL, _broken(finding, limit))
+        return Verdict.INCONCLUSIVE, finding.no_bound_reason or NOTHING
+    is_kept = finding.bound <= limit.value if finding.metric.bound == "max" else finding.bound >= limit.value
+    return (Verdict.PASS, "") if is_kept else (Verdict.FAIL, _explain_broken(finding, limit))
 
 
-def _broken(finding: Finding, limit: Limit) -> str:
+def _explain_broken(finding: Finding, limit: Limit) -> str:
     metric = finding.metric
     sign = "≤" if metric.bound == "max" else "≥"
     unit = f" {metric.unit}" if metric.unit else ""
@@ -105,12 +119,15 @@ def _broken(finding: Finding, limit: Limit) -> str:
         on = f" on {finding.taken_on}" if finding.taken_on else ""
         bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {finding.samples} samples{on})"
     bound += f" ({finding.compared})" if finding.compared else ""
-    wanted = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
-    return f"{wanted}. {limit.remark}" if limit.remark else wanted
+    reason = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
+    return f"{reason}. {limit.remark}" if limit.remark else reason
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """What checks say of a cell, or cells of a run: the worst; nothing judged and nothing measured is never a PASS."""
+    """Combine the verdicts of a cell's checks, or of a run's cells: the worst decides.
+
+    Without any verdict, or with NOT_APPLICABLE alone, nothing was shown: INCONCLUSIVE, never PASS.
+    """
     for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE, Verdict.PASS, Verdict.MEASURED):
         if verdict in verdicts:
             return verdict

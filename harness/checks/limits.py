@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any, Literal
 
@@ -20,22 +20,24 @@ Owner = Literal["model", "device"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One thing that is measured.
+    """One quantity that hilgate measures.
 
     Args:
-        name: the metric's name, its unit included; also the key of its limit.
-        unit: how the value is shown; "" for a plain number.
-        bound: whether a limit bounds it from above ("max") or from below ("min").
-        wall_clock: measured with a clock, hence meaningless on an emulated CPU.
-        device_limit: whether a device file may limit it: only what a board can spare.
-        whole: a number that is counted: shown with all its digits.
-        counts: what its samples are, where the verdict is read with their number: "tried".
-        parameters: further keys of a model's ``limits`` that belong to this metric, such as ``deadline_ms``.
+        name: The metric's name, its unit included; also the key of its limit.
+        unit: The unit that is shown behind the value; "" for a plain number.
+        description: What is measured, in a few words; for documentation.
+        bound: Whether a limit bounds the metric from above ("max") or from below ("min").
+        wall_clock: Whether it is measured with a clock, and therefore meaningless on an emulated CPU.
+        device_limit: Whether a device file may limit it: only what a board can spare, such as memory.
+        whole: Whether it is a count, which is shown with all its digits.
+        counts: What its samples are, if the table shows their number beside the verdict: "tried" for "306 tried".
+        parameters: Further keys of a model's ``limits`` that belong to this metric, such as ``deadline_ms``.
     """
 
     name: str
     unit: str
     description: str
+    _: KW_ONLY
     bound: Literal["max", "min"] = "max"
     wall_clock: bool = False
     device_limit: bool = False
@@ -45,32 +47,37 @@ class Metric:
 
     @property
     def limit_key(self) -> str:
-        """The key under which a limit of this metric is written."""
+        """Return the key under which files set a limit on this metric."""
         return self.name if self.bound == "max" else f"{self.name}_min"
 
     def shown(self, value: float, digits: int = 6) -> str:
-        """A value of it for a person, without its unit."""
+        """Format a value of this metric for a person, without its unit."""
         return f"{value:,.0f}" if self.whole else f"{value:.{digits}g}"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound on one metric, and where it was written.
+    """One limit on one metric, and where it was set.
 
     Attributes:
-        doubt: why it cannot be judged, though it is set; what else is broken fails all the same.
-        remark: what a person should know where it is broken.
+        key: The metric's ``limit_key``, or one of its parameters.
+        value: The limit, in the metric's unit.
+        source: Where it was set, for messages: a file and its key.
+        invalid_reason: Why the limit is set but cannot be judged; "" if it can. A check that would have passed is then
+            INCONCLUSIVE; another limit that is broken fails it all the same.
+        remark: What a reader should know if the limit is broken.
     """
 
     key: str
     value: float
     source: str
-    doubt: str = ""
+    _: KW_ONLY
+    invalid_reason: str = ""
     remark: str = ""
 
 
 def is_finite_number(value: object) -> bool:
-    """Whether a user's value is a number that a float can hold."""
+    """Tell whether a user's value is a number (not a bool) that a float can hold and that is finite."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # 10**400
@@ -88,14 +95,17 @@ def parse_limits(
     """Validate a table of limits.
 
     Args:
-        table: keys to numbers, as the user wrote them.
-        metrics: the metrics that exist.
-        owner: who sets the limits; a device may only say what the board can spare.
-        where: file and key, for messages and as the limits' source.
-        error: the class to raise.
+        table: Keys to numbers, as the user wrote them.
+        metrics: The metrics that exist.
+        owner: Who sets the limits; a device may only limit what the board can spare.
+        where: File and key, for messages and as the limits' source.
+        error: The class of error to raise.
+
+    Returns:
+        One Limit per key, in the table's order.
 
     Raises:
-        InputError: (as ``error``) an unknown key, a metric that this owner cannot limit, or a value that is not a
+        InputError: (as ``error``) A key is unknown, or is a metric that this owner cannot limit; or a value is not a
             finite number ≥ 0.
     """
     keys: dict[str, Metric] = {}
@@ -109,11 +119,14 @@ def parse_limits(
 
 
 def _problem(key: str, value: Any, known: set[str], allowed: list[str]) -> dict[str, str]:
-    """What is wrong with one limit, as an InputError's arguments; empty where nothing is."""
+    """Describe what is wrong with one limit as an InputError's arguments; return {} if nothing is."""
     if key not in known:
-        wanted = "one of " + ", ".join(allowed)
-        hint = did_you_mean(key, allowed)
-        return {"what": f"unknown limit {key!r}", "wanted": wanted, "found": repr(key), "hint": hint}
+        return {
+            "what": f"unknown limit {key!r}",
+            "wanted": "one of " + ", ".join(allowed),
+            "found": repr(key),
+            "hint": did_you_mean(key, allowed),
+        }
     if key not in allowed:
         return {
             "what": f"a device cannot limit {key!r}",

@@ -1,17 +1,17 @@
-"""Baselines: counts of instructions that a person has committed, and that later runs are compared with.
+"""Baselines: instruction counts that a person has committed, with which later runs are compared.
 
-baselines/DEVICE.json beside pytest.ini, written by ``--write-baseline``:
+The file is baselines/DEVICE.json beside pytest.ini, written by ``--write-baseline``:
 
     {"schema": 1, "device": …, "cells": [{"model": …, "backend": …, "instructions_per_inference": …,
       "inputs": {NAME: [TYPE, SIZES]}, "cpu": …, "python": …, "runtime": {PACKAGE: VERSION}, "settings": {…},
       "counted": {…}, "context": {…}, "by_content": {"uniform": …, "samples": …}}]}
 
-``by_content`` is there where the model file has samples: each content's count is compared with its own, for the
-costlier one would hide what becomes of the other. ``counted`` says how many calls the samples are, and has their hash.
+``by_content`` is there if the model file has samples: the count on each content is compared with its own baseline,
+because the costlier content would hide a change of the other. ``counted`` has the samples' number of calls and hash.
 
-A count is compared only with one of the same: the same inputs at the same sizes, the same CPU, Python, runtime and
-settings, counted in the same way. ``context`` (the exporter, QEMU, the guest's kernel) may differ by less than is
-allowed; where a limit is broken, what differs is said.
+Two counts are compared only if they are of the same inputs at the same sizes, on the same CPU, Python, runtime and
+settings, counted in the same way (``IDENTITY``). ``context`` (the exporter, QEMU, the guest's kernel) may differ: it
+changes counts by less than the allowance, and the message about a broken limit names what differs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FOLDER = "baselines"
 SCHEMA = 1
 VALUE = "instructions_per_inference"
 BY_CONTENT = "by_content"
-# What must be the same, and how it is called.
+# The keys of an entry that must be equal for a comparison, and what messages call them.
 IDENTITY = {
     "inputs": "inputs",
     "cpu": "CPU",
@@ -43,7 +43,7 @@ IDENTITY = {
     "counted": "way of counting",
 }
 HINT = "if that was meant, write it anew: --write-baseline, and commit it"
-# A count that is so many percent below the baseline leaves room for as many to creep in again.
+# In percent: a count this far below its baseline is reported, for as much could creep in again unnoticed.
 WORTH_SAYING = 2.0
 
 Entry = Mapping[str, Any]
@@ -52,22 +52,22 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Baseline:
-    """One device's file; ``entries`` by (model, backend)."""
+    """One device's baseline file; ``entries`` by (model, backend)."""
 
     path: Path
     entries: Mapping[Key, Entry]
 
 
 def baseline_path(root: Path, device: str) -> Path:
-    """Where a device's is, in the project."""
+    """Return the path of a device's baseline file in the project."""
     return root / FOLDER / f"{device}.json"
 
 
 def read_baseline(root: Path, device: str) -> Baseline | None:
-    """A device's baseline; None where there is none.
+    """Read a device's baseline file; return None if there is none.
 
     Raises:
-        InputError: it cannot be read, or is not one.
+        InputError: The file cannot be read, or is no baseline of this device.
     """
     path = baseline_path(root, device)
     try:
@@ -101,13 +101,13 @@ def _check(entry: Entry) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell's count beside its baseline's.
+    """A cell's instruction count today, beside the baseline's.
 
     Attributes:
-        entry: the baseline's; None where the file has none for the cell.
-        now: what would be written of the cell today.
-        percent: how far the count may lie above.
-        source: the file, for messages.
+        entry: The baseline's entry; None if the file has none for the cell.
+        now: The entry that ``--write-baseline`` would write today.
+        percent: How far today's count may lie above the baseline's, in percent.
+        source: The baseline's file, for messages.
     """
 
     entry: Entry | None
@@ -116,7 +116,7 @@ class Comparison:
     source: str
 
     def of(self, content: str) -> Comparison:
-        """The same with the baseline's count of one content, where it has one of each."""
+        """Return the comparison for one content, with the baseline's count of that content if it has one."""
         counts = self.entry.get(BY_CONTENT, {}) if self.entry is not None else {}
         if self.entry is None or content not in counts:
             return self
@@ -124,30 +124,35 @@ class Comparison:
 
     @property
     def doubt(self) -> str:
-        """Why the two cannot be compared; "" where they can."""
+        """Explain why the two counts cannot be compared; "" if they can."""
         if self.entry is None:
             return f"{self.source} has no count of this model and backend: --write-baseline adds it"
-        wrong = _changes(self.entry, self.now, IDENTITY)
-        other = f"the baseline in {self.source} is of another model or other versions ({wrong}); {HINT}"
-        return other if wrong else ""
+        if not (differences := _changes(self.entry, self.now, IDENTITY)):
+            return ""
+        return f"the baseline in {self.source} is of another model or other versions ({differences}); {HINT}"
 
     def limit(self, key: str, value: float) -> Limit:
-        """The upper bound that follows from the baseline; one that cannot be judged where they cannot be compared."""
+        """Make the limit that follows from the baseline, or one that cannot be judged if they cannot be compared.
+
+        Args:
+            key: The limit's key.
+            value: Today's count, for the remark on a broken limit.
+        """
         source = f"{self.source} + {self.percent:g} %"
         if self.entry is None or self.doubt:
-            return Limit(key, math.inf, source, doubt=self.doubt)
+            return Limit(key, math.inf, source, invalid_reason=self.doubt)
         bound = self.entry[VALUE] * (1 + self.percent / 100)
         return Limit(key, bound, source, remark=self._remark(self.entry, value))
 
     def _remark(self, entry: Entry, value: float) -> str:
-        """By how much it is broken, what else is not as it was, and what to do."""
+        """Say how far the count is above the baseline, what else has changed since, and what to do."""
         context: Entry = entry["context"]
         changed = _changes(context, self.now["context"], {key: key for key in context})
-        beside = f" Not as it was then: {changed}." if changed else ""
-        return f"The baseline's {entry[VALUE]:,} {self._over(value):+.2f} %.{beside} {HINT[0].upper()}{HINT[1:]}"
+        context_note = f" Not as it was then: {changed}." if changed else ""
+        return f"The baseline's {entry[VALUE]:,} {self._over(value):+.2f} %.{context_note} {HINT[0].upper()}{HINT[1:]}"
 
     def gained(self, value: float) -> str:
-        """That the model costs clearly less than its baseline says; "" where it does not."""
+        """Note that the model costs clearly less than its baseline says; "" if it does not."""
         if self.entry is None or self.doubt or self._over(value) > -WORTH_SAYING:
             return ""
         return (
@@ -156,7 +161,7 @@ class Comparison:
         )
 
     def described(self, value: float) -> dict[str, Any]:
-        """For the evidence."""
+        """Describe the comparison for the evidence: {"file", "value", "over_percent"}, or {"file", "refused"}."""
         if self.entry is None or self.doubt:
             return {"file": self.source, "refused": self.doubt}
         return {"file": self.source, "value": self.entry[VALUE], "over_percent": round(self._over(value), 3)}
@@ -166,32 +171,35 @@ class Comparison:
 
 
 def _changes(before: Entry, now: Entry, names: Mapping[str, str]) -> str:
-    """What differs, of these keys with their names for a person."""
+    """List which of these keys differ, under their names for a person, and how; "" if none does."""
     changes = {name: _change(before, now, key) for key, name in names.items()}
     return "; ".join(f"{name}: {change}" for name, change in changes.items() if change)
 
 
 def _change(before: Entry, now: Entry, key: str) -> str:
-    """What was and what is, of one key, as far as they differ."""
-    was, found = before.get(key), now.get(key)
-    if was == found:
+    """Describe how the value of one key differs, as "before → now"; "" if it does not."""
+    old, new = before.get(key), now.get(key)
+    if old == new:
         return ""
-    if isinstance(was, dict) and isinstance(found, dict):
-        names = [name for name in {**was, **found} if was.get(name) != found.get(name)]
-        return ", ".join(f"{name} {_said(was.get(name))} → {_said(found.get(name))}" for name in names)
-    return f"{_said(was)} → {_said(found)}"
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        return ", ".join(f"{name} {_format(old.get(name))} → {_format(new.get(name))}" for name in names)
+    return f"{_format(old)} → {_format(new)}"
 
 
-def _said(value: object) -> str:
+def _format(value: object) -> str:
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
 def write_baselines(root: Path, counted: Iterable[tuple[Cell, Entry]]) -> list[Path]:
-    """Write what was counted into its devices' files; what they have of other cells stays.
+    """Write counts into the baseline files of their devices; entries of other cells stay as they are.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        InputError: a file that is there cannot be read.
-        StorageError: it cannot be written.
+        InputError: An existing file cannot be read.
+        StorageError: A file cannot be written.
     """
     by_device: dict[str, dict[Key, Entry]] = {}
     for cell, entry in counted:
@@ -199,8 +207,8 @@ def write_baselines(root: Path, counted: Iterable[tuple[Cell, Entry]]) -> list[P
     paths = []
     for device, entries in by_device.items():
         before = read_baseline(root, device)
-        every = {**(before.entries if before else {}), **entries}
-        content = {"schema": SCHEMA, "device": device, "cells": [every[key] for key in sorted(every)]}
+        merged = {**(before.entries if before else {}), **entries}
+        content = {"schema": SCHEMA, "device": device, "cells": [merged[key] for key in sorted(merged)]}
         paths.append(baseline_path(root, device))
         write_atomically(paths[-1], printable_json(json.dumps(content, indent=1, ensure_ascii=False)) + "\n")
     return paths

@@ -1,4 +1,4 @@
-"""The artifact's size: what has to be stored and sent."""
+"""The artifact's size: what has to be stored on the device and sent to it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ METRICS = (ARTIFACT_SIZE,)
 
 
 def artifact_size(artifact: Artifact) -> Finding:
-    """Counted, not sampled: the value is its own bound."""
+    """Report the size of the artifact's files together, in MiB. It is exact, so the value is its own bound."""
     value = artifact.bytes / 2**20
     return Finding(ARTIFACT_SIZE, value, value, samples=1)

@@ -1,4 +1,4 @@
-"""One process's closed loop: warmed up, then timed, in calls that each last a while, on one content after the other."""
+"""The closed loop of one process: warmed up, then timed on one content after the other, in calls of a few seconds."""
 
 from __future__ import annotations
 
@@ -18,35 +18,38 @@ from ..deploy.feed import Feed, fill_bytes, kept, spread
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
 
-# A call to the agent lasts about so long: progress is seen, and a link that drops loses little.
+# How long a call to the agent lasts: short enough to show progress, and to lose little when the link drops.
 BLOCK_S = 2.0
-# An inference that takes longer has no untimed one before it: SHORT_NS of harness.agent.ring, and short_ns in ring.cpp.
+# An inference that takes longer has no untimed one before it: SHORT_NS in harness.agent.ring, short_ns in ring.cpp.
 SHORT_S = 0.25
-# Of inputs that the host makes so many are taken in turn to warm up, at most.
+# How many inputs the host makes for the warm-up, at most; they are taken in turn.
 WARM_UP_SETS = 64
 
 
 class Source(Protocol):
-    """Where processes come from: a Deployer."""
+    """Where loaded processes come from: a Deployer."""
 
     def fresh(self) -> tuple[Deployment, LoadReport]:
-        """A new process, loaded."""
+        """Start a new process and load the artifact in it."""
 
     def result_name(self) -> str:
-        """A name under which an agent keeps a reply that may be lost."""
+        """Return a new name under which the agent keeps its reply, in case the connection drops."""
 
     def collect(self, name: str) -> Frame | None:
-        """What was kept under it, once the connection has dropped."""
+        """Fetch the reply that was kept under a name, after the connection dropped; None if there is none."""
 
 
 @dataclass
 class ClosedLoop:
-    """The closed loop of one process. What it takes goes to the last block of each Timed.
+    """The closed loop of one process. Durations are appended to the last block of each Timed.
 
     Attributes:
-        report: called after each call to the device.
-        states: of each call, the device's state "before" and "after" it.
-        calls: those that timed, by both clocks; none that went over a link that was lost meanwhile.
+        deployment: The process.
+        source: Where it came from, and where replies are collected if the connection drops.
+        content: The inputs.
+        report: Called after each call to the device.
+        states: The device's state "before" and "after" each call.
+        calls: The calls that timed inferences, by both clocks; without those whose link was lost.
     """
 
     deployment: Deployment
@@ -55,21 +58,28 @@ class ClosedLoop:
     report: Callable[[], None]
     states: list[Mapping[str, Any]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    _sent: int = 0  # inputs that the host made, and what it took
-    _sent_s: float = 0.0
-    _median_s: float = 0.0  # of an inference on the spread ones, when it was warm
+    _sent: int = 0  # how many inputs the host made and sent
+    _sent_s: float = 0.0  # how long that took
+    _median_s: float = 0.0  # of a warm inference on the spread inputs
 
     def begin(self, contents: Sequence[Timed]) -> None:
-        """A new block of each, empty yet."""
+        """Start a new, empty block of durations in each content."""
         for timed in contents:
             timed.blocks.append(np.empty(0, np.int64))
             timed.numbers.append(np.empty(0, np.int64))
 
     def warm_up(self, timed: Timed, budget_s: float) -> Mapping[str, Any]:
-        """Infer until it no longer gets faster; sets the pace where there is none yet.
+        """Infer until inference no longer gets faster, and set the content's pace if it has none yet.
+
+        Args:
+            timed: The content on whose inputs to infer.
+            budget_s: How long the warm-up may take, in seconds.
+
+        Returns:
+            The agent's report of the warm-up.
 
         Raises:
-            ImpossibleReport: what the device says of it cannot be true.
+            ImpossibleReport: What the device reports cannot be true.
         """
         if timed.given:
             chosen, order = next(self.content.portions(self.content.sequence(0, timed.given)))
@@ -94,19 +104,24 @@ class ClosedLoop:
         return kept(range(count), fill_bytes(self.content.fills))
 
     def _send_made(self, block: int, count: int) -> float:
-        """Have the device keep inputs that the host has made; returns what that took, in seconds."""
-        began = time.monotonic()
+        """Make inputs on the host and have the device keep them; return how long that took, in seconds."""
+        start = time.monotonic()
         self.deployment.keep(self.content.made(block, count))
-        took = time.monotonic() - began
-        self._sent, self._sent_s = self._sent + count, self._sent_s + took
-        return took
+        elapsed_s = time.monotonic() - start
+        self._sent, self._sent_s = self._sent + count, self._sent_s + elapsed_s
+        return elapsed_s
 
     def take(self, timed: Timed, quota: int, budget_s: float) -> None:
-        """Time so many inferences, or as many as the budget allows, but never none.
+        """Time ``quota`` inferences, or as many as the budget allows, and at least one.
+
+        Args:
+            timed: The content on whose inputs to infer; its last block gains the durations.
+            quota: How many inferences to time.
+            budget_s: How long they may take, in seconds.
 
         Raises:
-            LinkLost: what the device kept is there all the same.
-            ImpossibleReport: what the device says of them cannot be true.
+            LinkLost: The connection dropped; what the device had timed until then has been collected.
+            ImpossibleReport: What the device reports cannot be true.
         """
         end = time.monotonic() + budget_s
         if quota and timed.given:
@@ -126,11 +141,11 @@ class ClosedLoop:
             taken += self._call(timed, feed, np.arange(done, done + count), end)
 
     def _take_made(self, timed: Timed, quota: int, end: float) -> None:
-        """As _take_spread, of inputs that the host makes; what making and sending them takes counts in the pace."""
+        """Time inferences on inputs that the host makes; making and sending them counts in the pace."""
         taken = 0
         while taken < quota and (not taken or time.monotonic() < end):
             done = timed.count
-            # By what the device takes: a call's own cost, to the model's process and back, is shared by many.
+            # As many as the device infers in BLOCK_S: they share a call's cost, to the model's process and back.
             step = max(int(BLOCK_S / max(self._median_s, 1e-9)), 1)
             count = min(step, quota - taken, self.content.made_at_a_time)
             timed.spent_s += self._send_made(timed.next_block, count)
@@ -139,14 +154,14 @@ class ClosedLoop:
             taken += self._call(timed, feed, np.arange(done, done + count), end)
 
     def _take_samples(self, timed: Timed, quota: int, end: float) -> None:
-        began = timed.count
-        for chosen, order in self.content.portions(self.content.sequence(began, quota)):
-            if timed.count > began and time.monotonic() >= end:
+        first = timed.count
+        for chosen, order in self.content.portions(self.content.sequence(first, quota)):
+            if timed.count > first and time.monotonic() >= end:
                 return
             self._keep(chosen)
             numbers = np.array(chosen, np.int64)[order]
             taken = 0
-            while taken < len(order) and (timed.count == began or time.monotonic() < end):
+            while taken < len(order) and (timed.count == first or time.monotonic() < end):
                 part = order[taken : taken + self._step(timed)]
                 feed = kept(part, self.content.set_bytes)
                 taken += self._call(timed, feed, numbers[taken : taken + len(part)], end)
@@ -159,18 +174,25 @@ class ClosedLoop:
         return max(int(BLOCK_S / timed.pace_s), 1)
 
     def _call(self, timed: Timed, feed: Feed, numbers: Array, end: float) -> int:
-        """Returns how many were timed."""
+        """Make one call to the device; return how many inferences it timed.
+
+        Args:
+            timed: The content that gains the durations.
+            feed: The inputs.
+            numbers: The inputs' numbers in the content, int64[n].
+            end: When to stop, by the monotonic clock.
+        """
         name = self.source.result_name()
-        budget_s, began = max(end - time.monotonic(), 0.0), host_clock()
+        budget_s, start = max(end - time.monotonic(), 0.0), host_clock()
         try:
-            durations, said = self.deployment.measure(feed, len(numbers), budget_s, name)
+            durations, reply = self.deployment.measure(feed, len(numbers), budget_s, name)
         except LinkLost:
             if (frame := self.source.collect(name)) is not None:
-                durations, said = self.deployment.measured(frame)
-                with_outage = Call(host_clock() - began, said.get("elapsed_ns"))
-                self._note(timed, durations, said, numbers, call=with_outage, budget_s=budget_s)
+                durations, reply = self.deployment.measured(frame)
+                with_outage = Call(host_clock() - start, reply.get("elapsed_ns"))
+                self._record(timed, durations, reply, numbers, call=with_outage, budget_s=budget_s)
             raise
-        self._note(timed, durations, said, numbers, call=self.deployment.last_call, budget_s=budget_s)
+        self._record(timed, durations, reply, numbers, call=self.deployment.last_call, budget_s=budget_s)
         self.calls.append(self.deployment.last_call)
         return len(durations)
 
@@ -178,14 +200,15 @@ class ClosedLoop:
         if reason:
             raise ImpossibleReport(reason, where=self.deployment.where)
 
-    def _note(
-        self, timed: Timed, durations: Array, said: Mapping[str, Any], numbers: Array, *, call: Call, budget_s: float
+    def _record(
+        self, timed: Timed, durations: Array, reply: Mapping[str, Any], numbers: Array, *, call: Call, budget_s: float
     ) -> None:
+        """Check the durations of one call, and add them to the content."""
         asked = len(numbers)
-        self._refuse(plausibility.of_durations(durations, said, call, asked=asked, budget_s=budget_s))
+        self._refuse(plausibility.of_durations(durations, reply, call, asked=asked, budget_s=budget_s))
         timed.blocks[-1] = np.concatenate([timed.blocks[-1], durations])
         timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
-        timed.spent_s += said["elapsed_ns"] / 1e9
+        timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
-        self.states.append(said)
+        self.states.append(reply)
         self.report()

@@ -1,14 +1,15 @@
-"""What a closed loop's samples say of one content, with how much they can say: a bound rests on different inputs.
+"""The figures of one content (spread inputs or the file's samples): an estimate, its bound, and what they hold for.
 
-- Inputs that were made, each timed once: as many as there are samples.
-- The model file's samples, where as many of them were timed as the bound needs: they stand for others of their kind.
-  One that was timed several times counts once, by the median of its own inferences; what disturbs single inferences is
-  bounded by all of them. The larger of both bounds is judged.
-- Fewer samples than that: then what is said holds over all samples of the file, of which each was timed equally often,
-  and of no others.
+A bound counts different inputs, not inferences:
 
-A sample that is too slow by itself, but too rare in the file to break the limit, leaves it open whether the limit is
-kept, unless there are enough samples to show how rare its like is: a file has no more of them to give.
+- Spread inputs are each timed once: there are as many inputs as durations.
+- If the model file has as many samples as the bound needs, they represent others of their kind. A sample that was timed
+  several times counts once, by the median of its durations; disturbances of single inferences are bounded by all
+  durations. The larger of the two bounds is judged.
+- If it has fewer, each is timed equally often, and the figures hold for the samples of the file and for no others.
+
+A sample that is itself too slow, but too rare in the file to break the limit, leaves open whether the limit is kept,
+unless there are enough samples to bound how rare such inputs are: the file has no more to time.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ ALIKE = "inputs like these"
 
 
 class Statistic(Protocol):
-    """What is asked of the durations."""
+    """A statistic of durations: an estimate and an upper bound of it."""
 
     def value(self, durations_ms: Array) -> float:
-        """The estimate."""
+        """Compute the estimate from float64[n], n > 0, in milliseconds."""
 
     def bound(self, durations_ms: Array) -> float | None:
-        """Its upper bound; None: too few."""
+        """Compute an upper bound at quantiles.CONFIDENCE; None if there are too few durations."""
 
 
 @dataclass(frozen=True)
@@ -45,41 +46,41 @@ class Quantile:
     quantile: float
 
     def value(self, durations_ms: Array) -> float:
-        """The empirical quantile."""
+        """Compute the empirical quantile."""
         return quantiles.estimate(durations_ms, self.quantile)
 
     def bound(self, durations_ms: Array) -> float | None:
-        """An order statistic."""
+        """Compute an upper bound of the quantile, which is an order statistic."""
         return quantiles.upper_bound(durations_ms, self.quantile)
 
 
 @dataclass(frozen=True)
 class Misses:
-    """The share of durations above a deadline."""
+    """The share of durations above a deadline, 0 to 1."""
 
     deadline_ms: float
 
     def value(self, durations_ms: Array) -> float:
-        """The share that was seen."""
+        """Compute the share that was seen."""
         return float(np.count_nonzero(durations_ms > self.deadline_ms) / len(durations_ms))
 
     def bound(self, durations_ms: Array) -> float | None:
-        """Clopper and Pearson's."""
+        """Compute Clopper and Pearson's upper bound of the probability."""
         missed = int(np.count_nonzero(durations_ms > self.deadline_ms))
         return quantiles.proportion_upper_bound(missed, len(durations_ms))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is asked, and how much it takes.
+    """A statistic, and how many inputs a bound of it takes.
 
     Attributes:
-        statistic: what is asked.
-        needed: how many different inputs an upper bound takes.
-        what: that bound, for messages.
-        limit: what must be kept, if anything.
-        slow_above_ms: from where on an inference is too slow; None where nothing says so.
-        too_few: why there is no bound: of so many.
+        statistic: What is computed of the durations.
+        needed: How many different inputs an upper bound takes.
+        what: The bound's name, for messages.
+        limit: The limit that is to be kept, in the statistic's unit; None without one.
+        slow_above_ms: The duration above which an inference is too slow; None if nothing says so.
+        too_few: Explains why there is no bound, from what was timed ("7 samples"), ``needed`` and ``what``.
     """
 
     statistic: Statistic
@@ -92,12 +93,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was found of one content.
+    """The figures of one content.
 
     Attributes:
-        value, bound: None where there is none.
-        open: why there is no bound, or why it does not settle the matter.
-        over: of what it holds.
+        timed: The durations.
+        value: The estimate; None without durations.
+        bound: Its upper bound; None if there are too few inputs.
+        open: Why there is no bound, or why the bound does not settle whether the limit is kept; "" if it does.
+        over: What the bound holds for: FILE or ALIKE.
     """
 
     timed: Timed
@@ -107,54 +110,58 @@ class Figures:
     over: str = ALIKE
 
     def breaks(self, limit: float | None) -> bool:
-        """Whether the bound is above the limit."""
+        """Tell whether the bound is settled and above the limit."""
         return limit is not None and not self.open and self.bound is not None and self.bound > limit
 
     @property
     def taken_on(self) -> str:
-        """Which inputs these were, for messages."""
+        """Describe the inputs that were timed, for messages."""
         timed = self.timed
         if not timed.given:
             return f"noise over the declared range{at_sizes(timed.sizes)}"
         return f"{timed.inputs} of {timed.given_words}{at_sizes(timed.sizes)}"
 
     def described(self) -> dict[str, Any]:
-        """For the evidence."""
+        """Describe the figures for the evidence: an entry of a check's ``by_content``."""
         timed = self.timed
-        found: dict[str, Any] = {"value": self.value, "bound": self.bound, "samples": timed.count}
-        found |= {"inputs": timed.inputs, "processes": [len(block) for block in timed.blocks]}
+        entry: dict[str, Any] = {"value": self.value, "bound": self.bound, "samples": timed.count}
+        entry |= {"inputs": timed.inputs, "processes": [len(block) for block in timed.blocks]}
         if timed.sizes:
-            found["sizes"] = dict(timed.sizes)
+            entry["sizes"] = dict(timed.sizes)
         if self.open:
-            found["open"] = self.open
+            entry["open"] = self.open
         if timed.given:
-            found |= {"given": timed.given, "samples_per_call": timed.step, "over": self.over}
-        return found
+            entry |= {"given": timed.given, "samples_per_call": timed.step, "over": self.over}
+        return entry
 
 
 def figures(timed: Timed, rule: Rule) -> Figures:
-    """What was found of one content."""
+    """Compute the figures of one content, and whether they settle the rule's limit."""
     durations, inputs = timed.values, timed.inputs
     if not len(durations):
         return Figures(timed, None, None, "no sample was taken")
     value = rule.statistic.value(durations)
-    of_file = timed.is_whole and inputs < rule.needed
-    count = timed.count if of_file else inputs
-    known_broken = isinstance(rule.statistic, Misses) and rule.limit is not None and value > rule.limit
-    over = FILE if of_file else ALIKE
-    if count < rule.needed and not known_broken:
-        found = f"{count} of {timed.given_words}" if timed.given and not of_file else f"{count} samples"
-        return Figures(timed, value, None, rule.too_few(found, rule.needed, rule.what), over)
+    is_of_file = timed.is_whole and inputs < rule.needed
+    count = timed.count if is_of_file else inputs
+    is_known_broken = isinstance(rule.statistic, Misses) and rule.limit is not None and value > rule.limit
+    over = FILE if is_of_file else ALIKE
+    if count < rule.needed and not is_known_broken:
+        what_was_timed = f"{count} of {timed.given_words}" if timed.given and not is_of_file else f"{count} samples"
+        return Figures(timed, value, None, rule.too_few(what_was_timed, rule.needed, rule.what), over)
     bound = rule.statistic.bound(durations)
-    by_input = bound if of_file else rule.statistic.bound(timed.medians())
-    higher = None if bound is None or by_input is None else max(bound, by_input)
-    kept = rule.limit is not None and value <= rule.limit
-    # What disturbs single inferences could be timed more often; a file has no more samples to give.
-    too_few = timed.is_whole and rule.limit is not None and by_input is not None and by_input > rule.limit
-    return Figures(timed, value, higher, _slow(timed, rule) if kept and (of_file or too_few) else "", over)
+    bound_by_input = bound if is_of_file else rule.statistic.bound(timed.medians())
+    higher = None if bound is None or bound_by_input is None else max(bound, bound_by_input)
+    is_kept = rule.limit is not None and value <= rule.limit
+    # More inferences would bound the disturbances of single ones; more samples the file does not have.
+    has_too_few = (
+        timed.is_whole and rule.limit is not None and bound_by_input is not None and bound_by_input > rule.limit
+    )
+    left_open = _explain_slow_samples(timed, rule) if is_kept and (is_of_file or has_too_few) else ""
+    return Figures(timed, value, higher, left_open, over)
 
 
-def _slow(timed: Timed, rule: Rule) -> str:
+def _explain_slow_samples(timed: Timed, rule: Rule) -> str:
+    """Explain that some samples are too slow, and the file has too few to bound how rare they are; "" if none is."""
     if rule.slow_above_ms is None:
         return ""
     medians = timed.medians()
@@ -169,16 +176,16 @@ def _slow(timed: Timed, rule: Rule) -> str:
     )
 
 
-def worse(found: list[Figures], limit: float | None) -> Figures:
-    """Which of the contents is judged: one that breaks the limit, else one that leaves it open, else the slower.
+def worse(contents: list[Figures], limit: float | None) -> Figures:
+    """Choose the content that is judged: one that breaks the limit, else one that leaves it open, else the slower one.
 
-    Without a limit the slower is shown; where one of them is open, without a bound, for that would be the other's.
+    Without a limit the slower one is shown; if any is open, without a bound, which would be that of the other content.
     """
-    broken = [one for one in found if one.breaks(limit)]
-    left_open = [one for one in found if one.open]
+    broken = [content for content in contents if content.breaks(limit)]
+    left_open = [content for content in contents if content.open]
     if left_open and not broken and limit is not None:
         return left_open[0]
-    candidates = broken or [one for one in found if one.value is not None] or found
-    bounded = all(one.bound is not None for one in candidates)
-    slower = max(candidates, key=lambda one: (one.bound if bounded else one.value) or 0.0)
+    candidates = broken or [content for content in contents if content.value is not None] or contents
+    are_bounded = all(content.bound is not None for content in candidates)
+    slower = max(candidates, key=lambda content: (content.bound if are_bounded else content.value) or 0.0)
     return replace(slower, bound=None, open=left_open[0].open) if left_open and not broken else slower

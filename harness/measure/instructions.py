@@ -1,8 +1,8 @@
 """Instructions per inference: counted on an emulated board, and compared with a baseline that a person committed.
 
-The median of a fixed number of inferences, and its distribution-free upper bound: what disturbs one (the kernel's
-timer, a page that is touched for the first time) is passed over. How they are counted:
-see harness.instructions.counting.
+The figure is the median of a fixed number of inferences, with a distribution-free upper bound: it ignores what
+disturbs single inferences, such as the kernel's timer or a page that is touched for the first time. How instructions
+are counted: see harness.instructions.counting.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ..instructions.counting import Count
 from .figures import Figures, Quantile, Rule, figures, worse
 
 ALLOWANCE = "instructions_over_baseline_percent"
-# Runs of one prepared board differ by 0.02 %, of boards prepared separately by 0.3 % (docs/instructions.md).
+# Counts of one prepared board differ by 0.02 %, of boards that were prepared separately by 0.3 %
+# (docs/instructions.md).
 DEFAULT_PERCENT = 2.0
 INSTRUCTIONS = Metric(
     "instructions_per_inference",
@@ -31,16 +32,17 @@ NOT_COUNTED = "counted on emulated boards only, such as qemu-pi4"
 
 
 def not_counted() -> Finding:
-    """Of a board that cannot count."""
+    """Report that this device cannot count instructions."""
     return Finding(INSTRUCTIONS, not_applicable=NOT_COUNTED)
 
 
 def instructions(count: Count, raw: str, comparison: Comparison | None = None) -> Finding:
-    """A cell's count, judged against its baseline, too, where there is one.
+    """Report a cell's instruction count, with the limit that follows from its baseline if it has one.
 
     Args:
-        raw: the path of the counts, for the evidence.
-        comparison: with the baseline's entry for the cell.
+        count: What was counted.
+        raw: The path of the counts, for the evidence.
+        comparison: The count beside the baseline's; None without a baseline.
     """
     needed = quantiles.samples_needed(0.5)
     rule = Rule(Quantile(0.5), needed, "an upper bound of the median", None, None, _too_few)
@@ -49,9 +51,12 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
     value, bound = judged.value or 0.0, judged.bound
     details: dict[str, Any] = {"counted_by": dict(count.described), "inputs": judged.timed.inputs}
     if len(each) > 1:
-        details |= {"content": judged.timed.name, "by_content": {one.timed.name: one.described() for one in each}}
+        details |= {
+            "content": judged.timed.name,
+            "by_content": {content.timed.name: content.described() for content in each},
+        }
     if count.operators:
-        details["operators"] = [dict(one) for one in count.operators]
+        details["operators"] = [dict(operator) for operator in count.operators]
     limits: tuple[Limit, ...] = ()
     if comparison is not None:
         comparison = comparison.of(judged.timed.name)
@@ -61,10 +66,10 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
         INSTRUCTIONS,
         value,
         None if judged.open else bound,
-        quantiles.CONFIDENCE,
-        judged.timed.count,
-        raw,
-        missing=judged.open,
+        confidence=quantiles.CONFIDENCE,
+        samples=judged.timed.count,
+        raw=raw,
+        no_bound_reason=judged.open,
         limits=limits,
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=details,
@@ -72,20 +77,20 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
 
 
 def counts(count: Count) -> dict[str, int]:
-    """Of each content the median, for a baseline."""
+    """Return the median count on each content, for a baseline."""
     return {timed.name: int(quantiles.estimate(timed.values, 0.5)) for timed in count.contents if timed.count}
 
 
 def _judged(each: list[Figures], comparison: Comparison | None) -> Figures:
-    """The content that breaks its own baseline by most, else the costlier."""
+    """Return the content that exceeds its own baseline's limit by most, else the costlier one."""
 
-    def over(one: Figures) -> float:
-        if comparison is None or one.open or one.bound is None:
+    def share_of_limit(content: Figures) -> float:
+        if comparison is None or content.open or content.bound is None:
             return 0.0
-        return one.bound / comparison.of(one.timed.name).limit(INSTRUCTIONS.limit_key, one.bound).value
+        return content.bound / comparison.of(content.timed.name).limit(INSTRUCTIONS.limit_key, content.bound).value
 
-    most = max(each, key=over)
-    return most if over(most) > 1 else worse(each, None)
+    highest = max(each, key=share_of_limit)
+    return highest if share_of_limit(highest) > 1 else worse(each, None)
 
 
 def _too_few(found: str, needed: int, what: str) -> str:
@@ -93,10 +98,10 @@ def _too_few(found: str, needed: int, what: str) -> str:
 
 
 def unreachable(reason: str) -> Finding:
-    """The counting guest did not come up, or was lost: nothing is known of the model."""
-    return Finding(INSTRUCTIONS, missing=f"the board that counts is not there: {reason}")
+    """Report that the counting guest did not boot or was lost, which says nothing about the model."""
+    return Finding(INSTRUCTIONS, no_bound_reason=f"the board that counts is not there: {reason}")
 
 
 def refused(reason: str) -> Finding:
-    """What the guest reported cannot be true."""
-    return Finding(INSTRUCTIONS, missing=reason)
+    """Report that the guest's count cannot be true."""
+    return Finding(INSTRUCTIONS, no_bound_reason=reason)

@@ -1,4 +1,4 @@
-"""Latency and missed deadlines: what the closed loop's samples say, with bounds."""
+"""Latency quantiles and the rate of missed deadlines, with their bounds, from the closed loop's samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..checks.limits import Metric
 from ..deploy.content import UNIFORM
 from ..model.model import Array
 from .figures import Figures, Misses, Quantile, Rule, figures, worse
-from .sampling import DURATIONS, Measurement
+from .measurement import DURATIONS, Measurement
 
 P50 = Metric("latency_p50_ms", "ms", "half of all inferences are faster", wall_clock=True)
 P90 = Metric("latency_p90_ms", "ms", "nine of ten inferences are faster", wall_clock=True)
@@ -32,44 +32,53 @@ QUANTILES = {P50: 0.5, P90: 0.9, P99: 0.99}
 
 
 def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None = None) -> Finding:
-    """One quantile of the latency, and its upper bound: of the spread inputs or of the samples, whichever is worse.
+    """Report one quantile of the latency and its upper bound, on the spread inputs or the samples, whichever is worse.
 
     Args:
-        raw: the path of the raw samples, for the evidence.
-        limit: what must be kept, if anything; whoever judges it puts its own in its place.
+        measured: The durations.
+        metric: P50, P90 or P99.
+        raw: The path of the raw samples, for the evidence.
+        limit: The limit in milliseconds, if there is one; ``judge`` replaces it by the one that it judges.
     """
     quantile = QUANTILES[metric]
     needed = quantiles.samples_needed(quantile)
     what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
     rule = Rule(Quantile(quantile), needed, what, limit, limit, _too_few(measured))
-    found = _finding(metric, measured, rule, raw)
-    return replace(found, at=lambda value: latency(measured, metric, raw, value))
+    finding = _finding(metric, measured, rule, raw)
+    return replace(finding, at=lambda value: latency(measured, metric, raw, value))
 
 
 def published(measured: Measurement, limit: float | None) -> tuple[Array, dict[str, Any]]:
-    """What other tools are told: the durations in milliseconds of the content whose p99 is judged, and what else.
+    """Return what pytest-benchmark reports: the durations of the content whose p99 is judged, and further figures.
 
-    Never noise and samples together, for their quantiles are nobody's.
+    Never the spread inputs and the samples together: quantiles of such a mixture describe neither.
+
+    Returns:
+        The durations in milliseconds, float64[n], empty if they could not be believed; and the content's name, its
+        ``p99_ms`` and the ``memory_peak_mib``, as far as they are known.
     """
     if DURATIONS in measured.impossible:
         return np.empty(0), {}
-    found = latency(measured, P99, "", limit)
-    name = found.details.get("content", UNIFORM)
+    finding = latency(measured, P99, "", limit)
+    name = finding.details.get("content", UNIFORM)
     (durations,) = (timed.values for timed in measured.contents if timed.name == name)
     more: dict[str, Any] = {"content": name}
-    if found.value is not None:
-        more["p99_ms"] = found.value
+    if finding.value is not None:
+        more["p99_ms"] = finding.value
     if measured.memory_peak_kib:  # a process that does not come to its end has no peak
         more["memory_peak_mib"] = max(measured.memory_peak_kib) / 1024
     return durations, more
 
 
 def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: float | None, raw: str) -> Finding:
-    """How often the deadline is missed, and the upper bound of its probability: of whichever content is worse.
+    """Report the share of inferences that miss the deadline, and its upper bound, on whichever content is worse.
 
     Args:
-        limit: the rate that must be kept, if there is one: where not even a run without a miss could show it with so
-            few samples, nothing is said.
+        measured: The durations.
+        deadline_ms: From when on an answer is late, in milliseconds; None if the model file sets no deadline.
+        limit: The rate that may not be exceeded, 0 to 1, if there is a limit. If the samples are so few that not even a
+            run without a miss could show it, there is no bound.
+        raw: The path of the raw samples, for the evidence.
     """
     metric = DEADLINE_MISS_RATE
     if deadline_ms is None:
@@ -78,30 +87,32 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
     needed = quantiles.samples_for_proportion(limit) if limit is not None and 0 < limit < 1 else 1
     what = "" if limit is None else f"showing a rate of {limit:g}"
     rule = Rule(Misses(deadline_ms), needed, what, limit, deadline_ms, _too_few(measured))
-    found = _finding(metric, measured, rule, raw)
-    if limit is None and (missed := found.details.get("missed")):
-        # A deadline by itself is a parameter: without this, a model that always misses it would pass without a word.
-        said = f"{missed} of {found.samples} inferences missed the deadline of {deadline_ms:g} ms; nothing limits that:"
-        found = replace(found, notes=(*found.notes, f"{said} limits={{'deadline_miss_rate': …}}"))
-    return replace(found, at=lambda value: deadline_miss_rate(measured, deadline_ms, value, raw))
+    finding = _finding(metric, measured, rule, raw)
+    if limit is None and (missed := finding.details.get("missed")):
+        # A deadline alone sets no limit: without this note, a model that always misses it would pass silently.
+        what = (
+            f"{missed} of {finding.samples} inferences missed the deadline of {deadline_ms:g} ms; nothing limits that:"
+        )
+        finding = replace(finding, notes=(*finding.notes, f"{what} limits={{'deadline_miss_rate': …}}"))
+    return replace(finding, at=lambda value: deadline_miss_rate(measured, deadline_ms, value, raw))
 
 
 def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Finding:
     each = [figures(timed, rule) for timed in measured.contents]
-    if impossible := measured.impossible.get(DURATIONS):  # kept, for whoever wants to see it; but no figure of it
-        return Finding(metric, samples=measured.count, raw=raw, missing=impossible)
+    if impossible := measured.impossible.get(DURATIONS):  # the raw durations stay in the evidence, without any figure
+        return Finding(metric, samples=measured.count, raw=raw, no_bound_reason=impossible)
     if not measured.count:
-        return Finding(metric, missing=measured.interruption or "no sample was taken")
+        return Finding(metric, no_bound_reason=measured.interruption or "no sample was taken")
     judged = worse(each, rule.limit)
     return Finding(
         metric,
         judged.value,
         None if judged.open else judged.bound,
-        quantiles.CONFIDENCE,
-        judged.timed.count,
-        raw,
-        missing=judged.open,
-        doubt=_joined(judged.open, measured.doubt),
+        confidence=quantiles.CONFIDENCE,
+        samples=judged.timed.count,
+        raw=raw,
+        no_bound_reason=judged.open,
+        invalid_reason=_join_reasons(judged.open, measured.doubt),
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=_details(each, judged, rule),
     )
@@ -114,12 +125,14 @@ def _details(each: Sequence[Figures], judged: Figures, rule: Rule) -> dict[str, 
         missed = int(np.count_nonzero(timed.values > rule.statistic.deadline_ms))
         details = {"deadline_ms": rule.statistic.deadline_ms, "missed": missed, **details}
     if len(each) > 1:
-        details |= {"content": timed.name, "by_content": {one.timed.name: one.described() for one in each}}
+        details |= {"content": timed.name, "by_content": {content.timed.name: content.described() for content in each}}
     return details
 
 
 def _too_few(measured: Measurement) -> Callable[[str, int, str], str]:
-    def say(found: str, needed: int, what: str) -> str:
+    """Return a function that explains too few samples, and says how long enough of them would take."""
+
+    def explain(found: str, needed: int, what: str) -> str:
         if measured.interruption:
             return f"{measured.interruption}; {found} were taken until then, {what} takes {needed}"
         seconds = measured.seconds_for(needed)
@@ -129,9 +142,9 @@ def _too_few(measured: Measurement) -> Callable[[str, int, str], str]:
             f"{seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"
         )
 
-    return say
+    return explain
 
 
-def _joined(missing: str, doubt: str) -> str:
-    """With a doubt, both are said; without one, nothing is doubted."""
-    return "; ".join(filter(None, [missing, doubt])) if doubt else ""
+def _join_reasons(no_bound_reason: str, invalid_reason: str) -> str:
+    """Join both reasons if the measurement is invalid; return "" if it is not."""
+    return "; ".join(filter(None, [no_bound_reason, invalid_reason])) if invalid_reason else ""

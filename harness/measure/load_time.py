@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..checks.finding import Finding
 from ..checks.limits import Metric
-from .sampling import LOAD, PROCESSES, Measurement
+from .measurement import LOAD, PROCESSES, Measurement
 
 LOAD_TIME = Metric(
     "load_time_s",
@@ -17,25 +17,25 @@ METRICS = (LOAD_TIME,)
 
 
 def load_time(measured: Measurement) -> Finding:
-    """The best of the processes; the files had been read before, so they come from the page cache."""
+    """Report the shortest load of the processes, in seconds; the files were read before, so the page cache is warm."""
     if impossible := measured.impossible.get(LOAD):
-        return Finding(LOAD_TIME, missing=impossible)
+        return Finding(LOAD_TIME, no_bound_reason=impossible)
     seconds = [load.load_ns / 1e9 for load in measured.loads]
     if not seconds:
-        return Finding(LOAD_TIME, missing="no process was loaded")
-    enough = len(seconds) >= PROCESSES
-    missing = (
+        return Finding(LOAD_TIME, no_bound_reason="no process was loaded")
+    is_complete = len(seconds) >= PROCESSES
+    no_bound_reason = (
         ""
-        if enough
+        if is_complete
         else measured.interruption
         or f"{len(seconds)} of {PROCESSES} processes in the time: give it more with --time-limit"
     )
     return Finding(
         LOAD_TIME,
         min(seconds),
-        min(seconds) if enough else None,
+        min(seconds) if is_complete else None,
         samples=len(seconds),
-        missing=missing,
-        doubt=measured.state_doubt,
+        no_bound_reason=no_bound_reason,
+        invalid_reason=measured.state_doubt,
         details={"each_s": seconds, "page_cache": "warm"},
     )

@@ -1,27 +1,27 @@
-"""Memory: the peak resident set of the process that serves the backend, its interpreter and runtime included."""
+"""Memory: the peak resident set of the process that runs the model, its interpreter and runtime included."""
 
 from __future__ import annotations
 
 from ..checks.finding import Finding
 from ..checks.limits import Metric
-from .sampling import MEMORY, Measurement
+from .measurement import MEMORY, Measurement
 
 PEAK = Metric("memory_peak_mib", "MiB", "the serving process's largest resident set (VmHWM)", device_limit=True)
 METRICS = (PEAK,)
 
 
 def memory_peak(measured: Measurement) -> Finding:
-    """The largest of the processes' peaks; the details say what each step added to it, in MiB.
+    """Report the largest of the processes' peaks, in MiB, and the resident set after each step of loading.
 
-    Every process runs the same program on the same inputs, so the largest seen stands as the bound.
+    Every process runs the same program on the same inputs, so the largest peak that was seen counts as the bound.
     """
     if impossible := measured.impossible.get(MEMORY):
-        return Finding(PEAK, missing=impossible)
+        return Finding(PEAK, no_bound_reason=impossible)
     if not measured.memory_peak_kib:
-        return Finding(PEAK, missing=measured.interruption or "no process came to its end")
+        return Finding(PEAK, no_bound_reason=measured.interruption or "no process came to its end")
     largest = max(measured.memory_peak_kib)
     of_largest = measured.memory_steps_kib[measured.memory_peak_kib.index(largest)]
     steps = {step: round(kib / 1024, 1) for step, kib in of_largest.items()}
     value = largest / 1024
     count = len(measured.memory_peak_kib)
-    return Finding(PEAK, value, value, samples=count, doubt=measured.swap_doubt, details={"after_mib": steps})
+    return Finding(PEAK, value, value, samples=count, invalid_reason=measured.swap_doubt, details={"after_mib": steps})

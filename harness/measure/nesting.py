@@ -1,16 +1,21 @@
-"""What a nested value is made of, said for a person: "a tuple of 3 arrays, float32 (40, 4), …"."""
+"""Descriptions of nested values for error messages: "a tuple of 3 arrays, float32 (40, 4), …"."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# Of a long one the first few parts; of a deep one the outer levels.
+# How many parts of a long value are described, and how many levels of a deep one.
 PARTS, LEVELS = 4, 3
 
 
 def describe_value(value: Any, levels: int = LEVELS) -> str:
-    """Say of which kind a value is, and what is in it: never its numbers."""
+    """Describe a value's type and what it contains, but none of its numbers.
+
+    Args:
+        value: Anything; arrays, mappings, lists and tuples are described by their parts.
+        levels: How many levels of nesting to describe.
+    """
     if value is None:
         return "None"
     if _is_array(value):
@@ -32,13 +37,13 @@ def describe_value(value: Any, levels: int = LEVELS) -> str:
 
 
 def describe_arguments(**arguments: Any) -> str:
-    """Say what a function was given, one argument a line."""
+    """Describe the arguments that a function was given, one per line."""
     return "\n".join(f"{name}: {describe_value(value)}" for name, value in arguments.items())
 
 
 def _part(value: Any, levels: int) -> str:
-    said = describe_value(value, levels - 1) if levels > 0 else ""
-    return f"[{said}]" if isinstance(value, (Mapping, list, tuple)) else said
+    description = describe_value(value, levels - 1) if levels > 0 else ""
+    return f"[{description}]" if isinstance(value, (Mapping, list, tuple)) else description
 
 
 def _with_article(kind: str) -> str:

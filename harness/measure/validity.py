@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# Raspberry Pi firmware: under-voltage, frequency capped, throttled, soft temperature limit; now, and 16 bits up since
-# boot.
+# Bits of the Raspberry Pi firmware's get_throttled: under-voltage, frequency capped, throttled, soft temperature limit;
+# the same 16 bits higher for "since boot". See vcgencmd in the Raspberry Pi documentation.
 PI_NOW = 0xF
 PI_SINCE_BOOT = 0xF0000
-# Other programs' idle pages come back from swap now and then; a device that is out of memory moves far more.
+# Pages that may be swapped during a measurement: other programs' idle pages come back now and then, while a device that
+# is out of memory moves far more.
 SWAPPED_PAGES_ALLOWED = 256
 
 
 def doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Why a measurement between two states may not be believed; "" where nothing speaks against it.
+    """Explain why a measurement between two states of the device may not be believed; "" if it may.
 
     Args:
-        before, after: see harness.agent.telemetry.state.
+        before: The device's state before it, as harness.agent.telemetry.state reports it.
+        after: The state after it.
     """
     reasons = []
     bits = (before.get("throttled_bits") or 0, after.get("throttled_bits") or 0)
@@ -29,13 +31,13 @@ def doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         reasons.append(f"the CPU was throttled {events} times by its temperature")
     if swapped := swap_doubt(before, after):
         reasons.append(swapped)
-    if other := changed(before, after):
-        reasons.append(other)
+    if change := changed(before, after):
+        reasons.append(change)
     return "; ".join(reasons)
 
 
 def swap_doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Why neither times nor resident memory may be believed: memory was full."""
+    """Explain that the device swapped, so that neither times nor resident memory may be believed; "" if it did not."""
     pages = after["swapped_pages"] - before["swapped_pages"]
     if after["swapped_kib"] > 0 or pages > SWAPPED_PAGES_ALLOWED:
         return f"the device swapped ({pages} pages; {after['swapped_kib']} KiB of the model's process)"
@@ -43,7 +45,7 @@ def swap_doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """Why what was measured in one state does not belong to the other: the device was not the same any more."""
+    """Explain how the device changed between two states (restarted, another governor); "" if it did not."""
     if first["boot"] != second["boot"]:
         return "the board was restarted while it was measured"
     if first["governor"] != second["governor"]:

@@ -1,4 +1,4 @@
-"""What a model file says of its artifacts: files of the team's own, the exporter, the operator set, imports."""
+"""Validation of what a model file says about its artifacts: files of its own, exporter, operator set, imports."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 
 
 def read_files(files: Any) -> dict[str, str]:
-    """Read FORMAT: PATH of given artifacts; which formats there are, who plans a run knows.
+    """Validate ``files``, a dict of format to path; whether a format exists is checked when a run is planned.
 
     Raises:
-        ModelError: it is none.
+        ModelError: It is no such dict.
     """
     wanted, where = 'a dict such as {"onnx": "net.onnx"}', "Model(files=…)"
     if not isinstance(files, Mapping):
@@ -28,10 +28,10 @@ def read_files(files: Any) -> dict[str, str]:
 
 
 def read_imports(imports: Any) -> tuple[str, ...]:
-    """Read names of modules.
+    """Validate ``imports``, a list of modules' names.
 
     Raises:
-        ModelError: one is none.
+        ModelError: It is no list, or one of them is no module's name.
     """
     wanted, where = 'a list of modules such as ["torchvision"]', "Model(imports=…)"
     usable = isinstance(imports, Sequence) and not isinstance(imports, str)
@@ -42,10 +42,11 @@ def read_imports(imports: Any) -> tuple[str, ...]:
 
 
 def check_export(exporter: Any, opset: Any, files: Mapping[str, str]) -> None:
-    """Refuse what is no label and no number, or stands beside a given file, which nothing exports.
+    """Validate ``exporter`` and ``opset``.
 
     Raises:
-        ModelError: saying which.
+        ModelError: The exporter is no text, the operator set no int ≥ 1; or an operator set is given together with an
+            ONNX file, which nothing exports.
     """
     if not isinstance(exporter, str):
         wanted = 'an exporter\'s label, such as "torch.onnx.export(dynamo=False)"'

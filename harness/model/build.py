@@ -1,24 +1,23 @@
-"""From a model file to a module that has been looked at: eval mode, the same weights twice, outputs that are
-tensors."""
+"""Building: from a model file to a checked module: eval mode, equal weights twice, outputs that are tensors."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ..agent.frames import ITEM_SIZES
 from ..agent.structure import flatten
 from ..errors import ModelError
+from .eager import one_thread, rejection, run_eager
 from .fingerprint import weight_hashes
+from .input_order import check_input_order, parameter_names
 from .inputs import Arrays, describe, traced_sizes, uniform_set
-from .model import Array, Model
+from .model import Model
 from .model_file import ModelFile
 from .operators import import_operators
-from .passing import check_declared, rejected
 from .prepare import prepared_here
+from .rejection import check_declared, rejected
 from .unordered import find_output
 from .user_code import missing_file_hint, parsed_arguments_hint, users_code, words
 from .user_process import search_path
@@ -26,9 +25,21 @@ from .user_process import search_path
 if TYPE_CHECKING:
     import torch
 
-# Kept by a model that is in a process of its own: no other code has changed anything there.
+__all__ = [
+    "OWN_PROCESS",
+    "SOURCE",
+    "BuiltModel",
+    "build_model",
+    "call_build",
+    "check_same_weights",
+    "one_thread",
+    "run_eager",
+    "told_rejection",
+]
+
+# A key of BuiltModel.kept, set in the model's own process: no other code has changed anything there.
 OWN_PROCESS = "own process"
-# So is the hash of the file that it read.
+# A key of BuiltModel.kept: the hash of the model file as that process read it.
 SOURCE = "source"
 
 Arguments = ParamSpec("Arguments")
@@ -37,18 +48,20 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A module, and what one eager run of it showed.
+    """A module that was built from a model file, and what one eager run of it showed.
 
-    Whatever needs the module is a *question*: a function of a module of harness, whose first argument is a BuiltModel,
-    and whose other arguments and answer are plain data (numbers, texts, arrays, dataclasses of harness's own). It is
-    put by ``ask``, for the module may be in another process; see harness.model.process.
+    Whatever needs the module is a *question*: a function in a module of harness whose first argument is a BuiltModel,
+    and whose other arguments and answer are plain data (numbers, texts, arrays, dataclasses of harness). Questions are
+    put by ``ask``, because the module may be in another process; see harness.model.process.
 
     Attributes:
-        outputs: the names of its outputs, in order; see harness.agent.structure.
-        structure: the outputs of that run, in the model's own nesting; the leaves are names.
-        weights: hashes by name; see harness.model.fingerprint.
-        touched: names of buffers and attributes that this first run made or changed; see harness.model.module_state.
-        kept: what one question leaves for the next, such as the float64 module.
+        file: The model file.
+        module: The module.
+        outputs: The names of its outputs, in order; see harness.agent.structure.
+        structure: The outputs of that run, in the model's own nesting.
+        weights: The hash of each parameter and buffer, by name; see harness.model.fingerprint.
+        touched: The names of buffers and attributes that the run made or changed; see harness.model.module_state.
+        kept: What one question keeps for later ones, such as the float64 module.
     """
 
     file: ModelFile
@@ -61,17 +74,17 @@ class BuiltModel:
 
     @property
     def model(self) -> Model:
-        """What the model file says."""
+        """What the model file declares."""
         return self.file.model
 
     @property
     def search_path(self) -> tuple[str, ...]:
-        """Where the code of its file finds modules."""
+        """The path on which the file's code finds modules."""
         return search_path()
 
     @property
     def max_values(self) -> Mapping[str, float]:
-        """The largest magnitudes that the model file declares, by output."""
+        """The largest magnitudes that the model file declares, by output, in the outputs' own units."""
         return {find_output(item.name, self.outputs, "outputs"): item.max_value for item in self.model.outputs}
 
     def ask(
@@ -81,35 +94,40 @@ class BuiltModel:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Answer:
-        """Put a question to the process that has the module: here, this one.
+        """Put a question to the process that has the module, which is this one.
+
+        Args:
+            question: The function to call with the BuiltModel.
+            args: Its further arguments.
+            kwargs: Its keyword arguments.
 
         Raises:
-            Exception: whatever the question raises.
+            Exception: Whatever the question raises.
         """
         return question(self, *args, **kwargs)
 
     def cpu_s(self) -> float:
-        """Tell how long the process that has the module has computed, in seconds, where that is not this process."""
+        """Return the CPU time of the process that has the module, in seconds; 0 if it is this process."""
         return 0.0
 
 
 def build_model(file: ModelFile) -> BuiltModel:
-    """Build a model twice, compare, and run it once.
+    """Build a model twice, compare the two, and run the second one once.
 
     Raises:
-        ModelError: build raises, makes no module, one in training mode or other weights at the second call; or the
-            module has another order of inputs than the file declares, or rejects them, or its outputs are not tensors,
-            or not those that it names as unordered.
+        ModelError: build() raises, returns no module, a module in training mode, or other weights at the second call;
+            the module's parameters have another order than the inputs; the module rejects declared inputs; its outputs
+            are not tensors; or ``unordered`` or ``outputs`` name an output that it does not have.
     """
     import_operators(file.model, where := str(file.path))
     first = call_build(file.model, where)
     weights = weight_hashes(first, where)
     check_input_order([item.name for item in file.model.inputs], parameter_names(first), where)
     _check_declared(file.model, first, where)
-    del first  # it has been run, and a large model is not held twice
+    del first  # running it may have changed it, and a large model must not be held twice
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module, where), where, "two builds")
-    from .module_state import changed, marks  # torch is imported by whoever builds, not by whoever reads a file
+    from .module_state import changed, marks  # imports torch, which only building needs
 
     before = marks(module)
     outputs, structure = _run_once(file.model, module, where)
@@ -120,7 +138,11 @@ def build_model(file: ModelFile) -> BuiltModel:
 
 
 def call_build(model: Model, where: str) -> torch.nn.Module:
-    """The module of one call of build."""
+    """Call build() once, and check what it returns.
+
+    Raises:
+        ModelError: It raises, returns no module, or one that is in training mode in some part.
+    """
     import torch
 
     try:
@@ -133,7 +155,7 @@ def call_build(model: Model, where: str) -> torch.nn.Module:
         raise ModelError("build() made no module", wanted="a torch.nn.Module", found=type(module).__name__, where=where)
     training = [
         name or "the module itself" for name, part in module.named_modules() if getattr(part, "training", False)
-    ]  # a frozen ScriptModule has none
+    ]  # a frozen ScriptModule has no attribute `training`
     if training:
         raise ModelError(
             "the module is in training mode",
@@ -146,10 +168,16 @@ def call_build(model: Model, where: str) -> torch.nn.Module:
 
 
 def check_same_weights(first: Mapping[str, str], second: Mapping[str, str], where: str, what: str) -> None:
-    """Refuse a build that is not the same every time.
+    """Refuse builds whose weights differ.
+
+    Args:
+        first: The hashes of one build, by name.
+        second: The hashes of the other.
+        where: The model file, for messages.
+        what: What is compared, such as "two builds".
 
     Raises:
-        ModelError: naming the first weights that differ.
+        ModelError: Weights differ; the message names the first of them.
     """
     differing = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     if differing:
@@ -162,61 +190,8 @@ def check_same_weights(first: Mapping[str, str], second: Mapping[str, str], wher
         )
 
 
-def parameter_names(module: torch.nn.Module) -> list[str]:
-    """List forward's parameters that take inputs by position, as far as their names are known."""
-    import torch
-
-    inner = getattr(module, "_orig_mod", module)  # of what torch.compile made
-    while isinstance(inner, torch.nn.DataParallel):
-        inner = inner.module
-    forward: Any = inner.forward
-    if isinstance(inner, torch.jit.ScriptModule):
-        with suppress(AttributeError, RuntimeError):  # one without a schema
-            return [argument.name for argument in forward.schema.arguments[1:]]
-    try:
-        parameters = inspect.signature(forward).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [item.name for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
-
-
-def check_input_order(inputs: Sequence[str], parameters: Sequence[str], where: str) -> None:
-    """Refuse inputs that have the names of forward's parameters, and not their places: they would be crossed silently.
-
-    Args:
-        inputs: their names, in the order in which they go to forward.
-        parameters: forward's, see parameter_names. A name that is none of them may stand for any.
-
-    Raises:
-        ModelError: naming each such input, the parameter that it goes to, and the order to write.
-    """
-    crossed = [
-        f"input {name} goes to forward's parameter {parameters[place]}"
-        if place < len(parameters)
-        else f"input {name} goes behind forward's parameters"
-        for place, name in enumerate(inputs)
-        if name in parameters and parameters.index(name) != place
-    ]
-    if not crossed:
-        return
-    free = iter(name for name in inputs if name not in parameters)
-    last = max(parameters.index(name) for name in inputs if name in parameters)
-    order = [name if name in inputs else next(free, f"({name})") for name in parameters[: last + 1]]
-    missing = (
-        "; the model needs an input for what stands in brackets, or a module around it whose forward leaves it out"
-    )
-    raise ModelError(
-        "the inputs stand in another order than forward's parameters",
-        wanted="inputs in the order " + ", ".join([*order, *free]),
-        found=", ".join(crossed),
-        where=where,
-        hint="inputs go to forward by position: change their order"
-        + (missing if any(name.startswith("(") for name in order) else ", or give them names that are none of its own"),
-    )
-
-
 def _check_declared(model: Model, module: torch.nn.Module, where: str) -> None:
-    """Refuse inputs that the module rejects. It is not the module that is judged: running it may change it."""
+    """Refuse declared inputs that the module rejects. Running it may change it, so another one is built afterwards."""
     import torch
 
     def prepare(arrays: Arrays) -> Arrays:
@@ -226,17 +201,8 @@ def _check_declared(model: Model, module: torch.nn.Module, where: str) -> None:
         check_declared(model, lambda arrays: rejection(module, arrays), prepare, where)
 
 
-def rejection(module: torch.nn.Module, arrays: Mapping[str, Array]) -> str:
-    """Run a module, and say why it rejects the inputs, in its own words; "" where it takes them."""
-    try:
-        run_eager(module, arrays)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever forward raises
-        return words(error)
-    return ""
-
-
 def told_rejection(built: BuiltModel, arrays: Arrays, said: str) -> ModelError:
-    """Make the error of a module that rejects inputs, with what passes: a question."""
+    """Make the error about a module that rejects inputs, with what it accepts instead: a question."""
     where = str(built.file.path)
 
     def prepare(other: Arrays) -> Arrays:
@@ -246,10 +212,11 @@ def told_rejection(built: BuiltModel, arrays: Arrays, said: str) -> ModelError:
 
 
 def _run_once(model: Model, module: torch.nn.Module, where: str) -> tuple[tuple[str, ...], Any]:
+    """Run the module on the export's example; return its outputs' names, and the outputs in its own nesting."""
     (arrays,) = prepared_here(model, [uniform_set(model, traced_sizes(model), seed=0)], where)
     try:
         structure = run_eager(module, arrays)
-    except (Exception, SystemExit) as error:  # it did not the first time, or there was no time
+    except (Exception, SystemExit) as error:  # the first build accepted them, or there was no time to try
         what = "the model rejects inputs that its file declares"
         raise ModelError(what, wanted=describe(arrays), found=words(error), where=where) from error
     leaves = list(flatten(structure))
@@ -279,28 +246,3 @@ def _check_output(name: str, leaf: Any, where: str) -> None:
         raise ModelError(
             "an output's dtype is not usable", wanted=wanted, found=f"{name}: {dtype}", where=where, hint=hint
         )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A block in which torch computes on one thread.
-
-    The last bits of a reference must not depend on how many cores the host has; and where another process keeps a core
-    busy, two threads waiting for each other made a digits inference 40 times slower than one (measured).
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def run_eager(module: torch.nn.Module, arrays: Mapping[str, Array]) -> Any:
-    """The module's own answer, without gradients, on one thread: a structure of tensors."""
-    import torch
-
-    with torch.no_grad(), one_thread(), users_code("ignore"):
-        return module(*(torch.from_numpy(array.copy()) for array in arrays.values()))

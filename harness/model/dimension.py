@@ -1,7 +1,7 @@
-"""Dimensions: which sizes one may have, and ends of a range that are tied to one.
+"""Dimensions: the sizes that a named dimension may have, and ends of ranges that depend on one.
 
-In a ``Model`` all sizes of a dimension are a sequence in ascending order: a ``range``, or a list. The smallest is the
-first, the largest the last; ``size in sizes`` says whether it may occur.
+A ``Model`` has the sizes of each dimension as an ascending sequence, a ``range`` or a list: the first is the smallest,
+the last the largest, and ``size in sizes`` tells whether a size may occur.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from typing import Any
 from ..errors import ModelError
 
 WANTED = "(smallest, largest), (smallest, largest, step), a range, or a list of sizes; ints ≥ 0"
-# A dimension, with a number added or taken off: the last index of an axis is its size less 1.
+# A dimension's name, with a number added or subtracted: the last index of an axis is its size less 1.
 TIED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:([+-])\s*(\d+))?\s*\Z")
 
 
 def read_sizes(name: str, said: Any) -> range | list[int]:
-    """Read what a model file says of a dimension: all its sizes, ascending. Reading them again changes nothing.
+    """Read a dimension's sizes from what a model file declares; reading the result again changes nothing.
 
     Args:
-        said: (smallest, largest), (smallest, largest, step), a range as Python has it, or a list of sizes.
+        name: The dimension, for messages.
+        said: (smallest, largest), (smallest, largest, step), a range, or a list of sizes; ints ≥ 0.
+
+    Returns:
+        All sizes, ascending.
 
     Raises:
-        ModelError: it is none of these, or has no size; or the steps pass over the largest.
+        ModelError: It is none of these, or has no size; or the steps miss the largest.
     """
     if isinstance(said, tuple) and len(said) in (2, 3) and _are_sizes(said):
         low, high, step = (*said, 1)[:3]
@@ -51,7 +55,7 @@ def _not_usable(name: str, said: Any) -> ModelError:
 
 
 def describe_dimension(sizes: Sequence[int]) -> str:
-    """Say which sizes there are, for a message: "1 … 8", "160 … 640 in steps of 32", "1, 4"."""
+    """Describe sizes for a message: "1 … 8", "160 … 640 in steps of 32", "1, 4"."""
     if isinstance(sizes, range) and len(sizes) > 1:
         steps = f" in steps of {sizes.step}" if sizes.step > 1 else ""
         return f"{sizes[0]} … {sizes[-1]}{steps}"
@@ -59,7 +63,7 @@ def describe_dimension(sizes: Sequence[int]) -> str:
 
 
 def declared_dims(dims: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Give dimensions as plain data, for hashes: [smallest, largest], with the step where it is not 1; or the list."""
+    """Convert dimensions to plain data for hashes: [smallest, largest], [smallest, largest, step], {"sizes": [...]}."""
     return {
         name: [sizes[0], sizes[-1], sizes.step][: 3 if sizes.step > 1 else 2]
         if isinstance(sizes, range)
@@ -69,20 +73,33 @@ def declared_dims(dims: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
 
 def read_tied(end: str) -> tuple[str, int] | None:
-    """Read an end of a range that is tied to a dimension, such as "t" or "t - 1": its name, and what is added.
+    """Parse an end of a range that depends on a dimension's size, such as "t" or "t - 1".
 
     Returns:
-        None where the text is nothing of the kind.
+        The dimension's name and the number to add; None if the text is nothing of the kind.
     """
-    found = TIED.match(end)
-    if found is None:
+    match = TIED.match(end)
+    if match is None:
         return None
-    name, sign, number = found.groups()
+    name, sign, number = match.groups()
     return name, int(f"{sign or '+'}{number or 0}")
 
 
 def number_at(end: Any, sizes: Mapping[str, int]) -> Any:
-    """Give an end of a range as a number, where it is tied to a dimension of such a size."""
+    """Return an end of a range as a number, with the dimension's size filled in if it depends on one."""
     if not isinstance(end, str) or (tied := read_tied(end)) is None:
         return end
     return sizes[tied[0]] + tied[1]
+
+
+class Sizes(dict[str, int]):
+    """A size for each dimension; ``said`` has only those that the model file itself gives."""
+
+    said: Mapping[str, int] = {}
+
+    @classmethod
+    def of(cls, said: Mapping[str, int], dims: Mapping[str, Sequence[int]]) -> Sizes:
+        """Complete the sizes that a model file gives with the largest size of each other dimension."""
+        complete = cls({name: sizes[-1] for name, sizes in dims.items()} | dict(said))
+        complete.said = said.said if isinstance(said, Sizes) else dict(said)  # Sizes, if a model is copied
+        return complete

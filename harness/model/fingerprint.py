@@ -1,4 +1,4 @@
-"""What a module is, as hashes: its weights one by one, and everything else that its answers depend on."""
+"""Fingerprints: hashes of a module's weights one by one, and of everything else that its outputs depend on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def tensor_sha256(tensor: torch.Tensor) -> str:
-    """A hash of a tensor's type, shape and elements."""
+    """Hash a tensor's type, shape and elements."""
     import torch
 
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
@@ -33,13 +33,23 @@ def tensor_sha256(tensor: torch.Tensor) -> str:
 
 
 def weight_hashes(module: torch.nn.Module, where: str = "") -> dict[str, str]:
-    """A hash of every parameter and buffer, the ones that are not saved included, by its name.
+    """Hash every parameter and buffer of a module, buffers that are not saved included.
+
+    Args:
+        module: The module.
+        where: The model file, for messages.
+
+    Returns:
+        The hashes by name.
 
     Raises:
-        ModelError: one has no plain numbers, which every backend needs; naming it.
+        ModelError: One of them has no plain numbers, which every backend needs; the message names it.
     """
     parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
-    named = [*((name, "parameter", one) for name, one in parameters), *((name, "buffer", one) for name, one in buffers)]
+    named = [
+        *((name, "parameter", tensor) for name, tensor in parameters),
+        *((name, "buffer", tensor) for name, tensor in buffers),
+    ]
     return {name: _weight_sha256(f"{kind} {name}", tensor, where) for name, kind, tensor in named}
 
 
@@ -47,7 +57,7 @@ def _weight_sha256(name: str, tensor: torch.Tensor, where: str) -> str:
     try:
         return tensor_sha256(tensor)
     except Exception as error:
-        found, hint = _odd(tensor)
+        found, hint = _explain_unusual(tensor)
         raise ModelError(
             f"{name} has no plain numbers",
             wanted="parameters and buffers that are dense tensors with values",
@@ -57,8 +67,8 @@ def _weight_sha256(name: str, tensor: torch.Tensor, where: str) -> str:
         ) from error
 
 
-def _odd(tensor: torch.Tensor) -> tuple[str, str]:
-    """What keeps a tensor from being plain numbers, and what to do about it."""
+def _explain_unusual(tensor: torch.Tensor) -> tuple[str, str]:
+    """Explain why a tensor has no plain numbers, and what to do about it."""
     import torch
 
     if torch.nn.parameter.is_lazy(tensor):
@@ -77,27 +87,28 @@ def _odd(tensor: torch.Tensor) -> tuple[str, str]:
 
 
 def module_sha256(module: torch.nn.Module) -> str:
-    """A hash of a module: its tree, its tensors, its attributes, and the user's own code that it can reach.
+    """Hash a module: its tree, its tensors, its attributes, and the user's own code that it can reach.
 
-    Own is what is neither installed, nor the standard library's, nor hilgate's. Own functions and classes count with
-    their bytecode and with every global that they name, followed as far as it goes; an own Python module that they name
-    or import counts whole. Tensors count with their strides, and with which of them share memory. Installed code is
-    named only, so whoever uses this adds what is installed, and torch's global settings. Not seen
-    is what forward reads from outside while it runs: files, environment variables, modules imported by a computed
-    name. Folders, line numbers and comments do not count.
+    The user's own code is what is neither installed, nor in the standard library, nor part of hilgate. Own functions
+    and classes are hashed with their bytecode and every global that they name, recursively; an own Python module that
+    they name or import is hashed as a whole. Tensors are hashed with their strides, and with which of them share
+    memory. Installed code is hashed by name only: the caller adds the installed versions, and torch's global settings.
+    What forward reads from outside while it runs (files, environment variables, modules imported by a computed name)
+    is not seen. Folders, line numbers and comments do not count.
 
-    Equal modules mostly hash alike, in every process; different ones do not.
+    Equal modules mostly have equal hashes, in every process; different modules have different ones.
 
     Raises:
-        Exception: some attribute cannot be pickled, or is compiled code of the user's own; whatever pickle raises.
+        Exception: An attribute cannot be pickled, or is compiled code of the user's own; whatever pickle raises.
     """
     return _digest(module, _own_modules())
 
 
 def code_sha256(function: Any) -> str:
-    """A hash of something that can be called, and of the user's own code that it can reach; see module_sha256.
+    """Hash a callable, and the user's own code that it can reach, as module_sha256 does.
 
-    Raises: as module_sha256.
+    Raises:
+        Exception: As module_sha256.
     """
     return _digest(function, _own_modules())
 
@@ -119,25 +130,29 @@ class _HashSink(io.RawIOBase):
 
 
 class _StandIn:
-    """What is written for an object is never read: (_StandIn, a name, the object's content)."""
+    """The class under which an object's content is pickled: (_StandIn, a name, the content). It is never unpickled."""
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Writes what an object is, the same in every process.
+    """A pickler whose output depends on an object's content alone, and is the same in every process.
 
-    Content is handed over as state, which pickle writes after it has noted the object: a method may refer to its class.
+    Content is passed as state, which pickle writes after it has memoized the object: a method may refer to its class.
     """
 
     def __init__(self, sink: io.RawIOBase, own: Mapping[str, ModuleType]) -> None:
         super().__init__(sink, protocol=4)
         self.own = own
-        # Each tensor's number, by its id; held, so that nothing else gets its id or its memory.
+        # Each tensor's number, by its id. The tensor is held, so that no other one gets its id or its memory.
         self.tensors: dict[int, tuple[int, torch.Tensor]] = {}
         self.storages: dict[tuple[str, int], int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
-        """What is written by its value alone: tensors (a model of gigabytes is never copied); texts, for two equal ones
-        may be one object or two; sets, whose order changes from process to process."""
+        """Replace what pickle would write by identity or order.
+
+        Tensors are replaced by their hash, because a model of gigabytes must not be copied; texts by their content,
+        because two equal ones may be one object or two; sets by their members' hashes, sorted, because their order
+        changes from process to process.
+        """
         import torch
 
         if isinstance(obj, (str, bytes)):
@@ -150,9 +165,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return None
 
     def _tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
-        """Its value, its place in memory, and whose memory that is, numbered in the order of first sight.
+        """Describe a tensor: its hash, its layout, and the number of its storage, in the order of first use.
 
-        Tied weights are exported as one, and strides decide between operators.
+        Weights that share memory are exported as one, and strides decide which operators are exported.
         """
         if id(tensor) in self.tensors:
             return "tensor", self.tensors[id(tensor)][0]
@@ -164,7 +179,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return type(tensor).__name__, tensor_sha256(tensor), layout, vars(tensor)
 
     def reducer_override(self, obj: Any) -> Any:
-        """By content what pickle would write by name, or cloudpickle with paths and random identifiers."""
+        """Pickle by content what pickle would write by name, or cloudpickle with paths and random identifiers."""
         if isinstance(obj, CodeType):
             return _StandIn, ("code",), tuple(getattr(obj, name) for name in _CODE)
         if isinstance(obj, ModuleType) and obj.__name__ in self.own:
@@ -184,27 +199,29 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return self._by_name(obj) or super().reducer_override(obj)
 
     def _by_value(self, obj: Any) -> bool:
+        """Tell whether a function or class is hashed by content: it is the user's, or its name leads elsewhere."""
         if obj.__module__ in self.own:
             return True
-        found: Any = sys.modules.get(obj.__module__)
+        named: Any = sys.modules.get(obj.__module__)
         for name in obj.__qualname__.split("."):
-            found = getattr(found, name, None)
-        return found is not obj
+            named = getattr(named, name, None)
+        return named is not obj
 
     def _function(self, function: FunctionType) -> tuple[Any, ...]:
+        """Collect what a function's behaviour depends on: code, defaults, closure, globals and imports."""
         names, imports = _names(function.__code__)
         used = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
         modules = [
             module
             for name, module in sorted(self.own.items())
-            if any(name == wanted or name.endswith("." + wanted) for wanted in imports)
+            if any(name == imported or name.endswith("." + imported) for imported in imports)
         ]
         cells = [_cell_content(cell) for cell in function.__closure__ or ()]
         defaults = (function.__defaults__, function.__kwdefaults__)
         return function.__code__, defaults, cells, used, modules, vars(function), function.__annotations__
 
     def _by_name(self, obj: Any) -> Any:
-        """Objects of the user's own that pickle knows by their name only, such as a function behind lru_cache."""
+        """Reduce objects of the user's own that pickle writes by name only, such as a function behind lru_cache."""
         if isinstance(obj, (type, FunctionType)) or getattr(obj, "__module__", None) not in self.own:
             return None
         if type(obj).__module__ == "typing":
@@ -220,10 +237,10 @@ _CODE = (
     *("co_code", "co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_exceptiontable"),
     *("co_flags", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_name"),
 )
-# Made anew for each class object, and nothing that its author wrote; or, as __doc__ (a dataclass's own shows a set's
-# members in any order), nothing that an answer depends on.
+# Attributes that Python makes anew for each class object; and __doc__, on which no output depends (that of a dataclass
+# shows a set's members in any order).
 _NOT_CONTENT = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__", "__doc__"}
-# How a Python module came to be imported, and what Python and pytest add to it.
+# Attributes of a module that say how it was imported, or that Python and pytest add.
 _MACHINERY = {
     *("__file__", "__cached__", "__spec__", "__loader__", "__path__", "__builtins__", "__warningregistry__"),
     *("__doc__", "@py_builtins", "@pytest_ar"),
@@ -242,7 +259,7 @@ def _cell_content(cell: Any) -> Any:
 
 
 def _names(code: CodeType) -> tuple[set[str], set[str]]:
-    """The globals that code names, and what it imports, inner functions included."""
+    """Collect the globals that code names and the modules that it imports, inner functions included."""
     names, imports = set(), set()
     for step in dis.get_instructions(code):
         if step.opname in ("IMPORT_NAME", "IMPORT_FROM"):
@@ -263,7 +280,7 @@ def _refuse_compiled(module: ModuleType | None) -> None:
 
 
 def _own_modules() -> dict[str, ModuleType]:
-    """Python modules that are neither installed, nor the standard library's, nor hilgate's: the user's own."""
+    """List the user's own modules: not installed, not in the standard library, not part of hilgate."""
     own = {}
     for name, module in list(sys.modules.items()):
         if name == "__main__" or getattr(module, "__name__", "") != name:
@@ -275,7 +292,7 @@ def _own_modules() -> dict[str, ModuleType]:
 
 
 def _places(module: ModuleType) -> Iterator[Path]:
-    """A module's file; the folders of a package that has none."""
+    """Return a module's file; for a package without one, its folders."""
     if path := getattr(module, "__file__", None):
         yield Path(path)
     else:

@@ -1,4 +1,4 @@
-"""Concrete inputs for a model: sizes for its dimensions, arrays for its inputs, the same for the same seed."""
+"""Concrete inputs for a model: sizes for its dimensions, arrays for its inputs; equal for equal seeds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .model import FLOAT_TYPES, Array, Input, Model
 
 Arrays = dict[str, Array]
 
-# So many sizes of a dimension are looked at for one that no other has.
+# How many sizes of a dimension are searched for one that no other dimension has.
 TRACED = 65
 
 
 def uniform(item: Input, sizes: Mapping[str, int], seed: int) -> Array:
-    """Values all over the input's range at these sizes, evenly spread; finite."""
+    """Draw finite values, uniformly over the input's range, at given sizes of its dimensions."""
     shape, item = item.sizes(sizes), item.at(sizes)
     low, high = item.range
     # Philox is counter-based: the same words on every machine.
@@ -30,26 +30,26 @@ def uniform(item: Input, sizes: Mapping[str, int], seed: int) -> Array:
 
 
 def as_dtype(values: Array, item: Input) -> Array:
-    """Rounded to the input's element type, and still in its range: rounding must not carry a value over an end."""
+    """Round values to the input's element type; rounding must not carry a value over an end of its range."""
     low, high = item.range
     if item.dtype == "int64" and values.dtype.kind == "f":
-        largest = 2**63 - 1024  # of the float64 that an int64 can hold
+        largest = 2**63 - 1024  # the largest float64 that an int64 can hold
         values = np.clip(values, low, min(high, largest)).astype(item.dtype)
     return np.asarray(np.clip(values, low, high), item.dtype)  # 0-d stays an array
 
 
 def uniform_set(model: Model, sizes: Mapping[str, int], seed: int) -> Arrays:
-    """One array for each input, in their order; each has numbers of its own."""
+    """Draw one array for each input, in their order, each from random numbers of its own."""
     return {item.name: uniform(item, sizes, 1000 * seed + index) for index, item in enumerate(model.inputs)}
 
 
 def traced_sizes(model: Model) -> dict[str, int]:
-    """Sizes to trace an export at: all different and neither 0 nor 1, where the ranges allow it.
+    """Choose the sizes at which an export is traced: all different and neither 0 nor 1, where the ranges allow it.
 
     torch.export takes a dimension of size 0 or 1 for a constant, and two equal sizes for the same one.
     """
     sizes: dict[str, int] = {}
-    # Those that end first choose first: then whoever can have a size of its own gets one.
+    # The dimension with the smallest largest size chooses first: so each gets a size of its own if it can.
     for name, allowed in sorted(model.dims.items(), key=lambda dim: dim[1][-1]):
         first = bisect_left(allowed, 2)
         free = (size for size in allowed[first : first + TRACED] if size not in sizes.values())
@@ -58,7 +58,7 @@ def traced_sizes(model: Model) -> dict[str, int]:
 
 
 def measured_sets(model: Model, count: int) -> list[Arrays]:
-    """Inputs for the closed loop, at the measured sizes."""
+    """Draw sets of inputs for the closed loop, at the measured sizes."""
     return [uniform_set(model, model.measure, 1 + index) for index in range(count)]
 
 
@@ -73,26 +73,26 @@ def sizes_of(inputs: Sequence[Input], arrays: Mapping[str, Array]) -> dict[str, 
 
 
 def set_bytes(model: Model, sizes: Mapping[str, int]) -> int:
-    """What one set of inputs takes, without making it."""
+    """Compute the memory of one set of inputs, in bytes, without making it."""
     items = ((math.prod(item.sizes(sizes)), np.dtype(item.dtype).itemsize) for item in model.inputs)
     return sum(count * size for count, size in items)
 
 
 def describe_sizes(sizes: Mapping[str, Any]) -> str:
-    """Sizes for a person: "batch = 1, height = 1080"; "" without dimensions."""
+    """Describe sizes: "batch = 1, height = 1080"; "" without dimensions."""
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
 
 
 def describe_span(low: Any, high: Any) -> str:
-    """Say from where to where values reach: "0 … 255"; of one value, that: "100"."""
+    """Describe the span of values: "0 … 255"; of a single value, "100"."""
     return f"{low}" if low == high else f"{low} … {high}"
 
 
 def at_sizes(sizes: Mapping[str, Any]) -> str:
-    """Name sizes at the end of a sentence: " at batch = 1, height = 1080"; "" without dimensions."""
+    """Describe sizes for the end of a sentence: " at batch = 1, height = 1080"; "" without dimensions."""
     return f" at {describe_sizes(sizes)}" if sizes else ""
 
 
 def describe(arrays: Mapping[str, Any]) -> str:
-    """Names, types and shapes, for a message."""
+    """Describe arrays by name, type and shape: "image: float32[1, 3, 224, 224]"."""
     return ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in arrays.items())

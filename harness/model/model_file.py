@@ -1,4 +1,4 @@
-"""Model files: reading them. What is in one is in ``harness.model.model``."""
+"""Model files: running one, taking its ``model``, and validating its limits. harness.model.model says what is in it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .user_code import import_from_source, missing_file_hint, parsed_arguments_h
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
-# What a model file may declare, by name, and what Python says of an argument that one of them does not have.
+# What a model file may declare, by name; and Python's message about an argument that one of them does not have.
 DECLARATIONS = {kind.__name__: kind for kind in (Closeness, Input, Model, Output, Unordered)}
 UNKNOWN_ARGUMENT = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
-# Folders of the model files read so far: modules of one name in two of them cannot be told apart by Python.
+# The folders of the model files read so far: Python cannot tell modules of one name in two of them apart.
 _folders: list[Path] = []
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model, the file that it came from, and its limits, validated."""
+    """A model, the file that it comes from, and its validated limits."""
 
     path: Path
     model: Model
@@ -39,7 +39,7 @@ class ModelFile:
 
     @property
     def name(self) -> str:
-        """The model's name: it stands in test ids, tables and evidence."""
+        """The model's name in test ids, tables and evidence."""
         return self.model.name
 
     def ask(
@@ -49,12 +49,15 @@ class ModelFile:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Answer:
-        """Put a question that needs the file's code, and no module, to the process that has it: here, this one.
+        """Put a question that needs the file's code, but no module, to the process that has it, which is this one.
 
-        As BuiltModel.ask, with a ModelFile as the question's first argument.
+        Args:
+            question: The function to call with the ModelFile; see BuiltModel for what it may take and return.
+            args: Its further arguments.
+            kwargs: Its keyword arguments.
 
         Raises:
-            Exception: whatever the question raises.
+            Exception: Whatever the question raises.
         """
         return question(self, *args, **kwargs)
 
@@ -67,7 +70,7 @@ def read_model(path: Path) -> Model:
     depend on a folder.
 
     Raises:
-        ModelError: there is no such file, it raises, or it has no usable ``model``.
+        ModelError: There is no such file, it raises, or it has no usable ``model``.
     """
     where = str(path)
     if not path.is_file():
@@ -93,10 +96,10 @@ def read_model(path: Path) -> Model:
 
 
 def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
-    """Read a model file and validate its limits against the metrics that exist.
+    """Read a model file, and validate its limits against the metrics that exist.
 
     Raises:
-        ModelError: see read_model; or a limit is not usable.
+        ModelError: As read_model; or a limit is not usable.
     """
     model = read_model(path)
     return ModelFile(path.resolve(), model, checked_limits(path, model, metrics))
@@ -105,8 +108,13 @@ def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
 def checked_limits(path: Path, model: Model, metrics: Iterable[Metric]) -> tuple[Limit, ...]:
     """Validate a model's limits.
 
+    Args:
+        path: The model file, for messages.
+        model: The model.
+        metrics: The metrics that exist.
+
     Raises:
-        ModelError: one is not usable, or could never be broken.
+        ModelError: A limit is not usable, or could never be broken.
     """
     where = f"{path.name}: limits"
     limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
@@ -116,9 +124,9 @@ def checked_limits(path: Path, model: Model, metrics: Iterable[Metric]) -> tuple
 
 
 def _refuse_percent(model: Model, where: str) -> None:
-    """Refuse a percentage where a share is meant: no top-1 reaches 95, and no rate of missed deadlines exceeds 5."""
+    """Refuse a percentage in place of a share: no top-1 reaches 95, and no rate of missed deadlines exceeds 5."""
     shares = {"deadline_miss_rate": "the share of deadlines missed"}
-    if model.score is None:  # one of the user's own may be in any unit
+    if model.score is None:  # a score of the user's own may have any unit
         shares["accuracy_min"] = "top-1, the share that is right"
     for key, what in shares.items():
         limit = model.limits.get(key, 0.0)
@@ -129,7 +137,7 @@ def _refuse_percent(model: Model, where: str) -> None:
 
 
 def _refuse_idle_limits(model: Model, where: str) -> None:
-    """Refuse limits that nothing could ever break: a gate must not look closed where it is open."""
+    """Refuse limits that no measurement could break or keep: a gate must not look closed and be open."""
     if "accuracy_min" in model.limits and model.samples is None:
         hint = "give the model samples=…, or take the limit out"
         raise ModelError("accuracy_min without samples", wanted="labelled samples", where=where, hint=hint)
@@ -143,6 +151,7 @@ def _refuse_idle_limits(model: Model, where: str) -> None:
 
 
 def _run(path: Path) -> ModuleType:
+    """Run a model file as a module, with its folder first on ``sys.path``."""
     name = "hilgate_model_" + re.sub(r"\W", "_", path.stem)
     folder = path.resolve().parent
     _refuse_twins(folder, path)
@@ -160,7 +169,7 @@ def _run(path: Path) -> ModuleType:
     try:
         with users_code():
             spec.loader.exec_module(module)
-        # A file may put folders first; what it takes away hilgate itself still imports from.
+        # A file may put folders first; those that it removes are appended again, for hilgate itself imports from them.
         sys.path += [entry for entry in found_before if entry not in sys.path]
     except ModelError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
@@ -173,20 +182,20 @@ def _run(path: Path) -> ModuleType:
 
 
 def _misspelled_hint(error: BaseException) -> str:
-    """Name the argument that was meant, where a declaration got one that it does not have; "" where that is not it."""
-    found = UNKNOWN_ARGUMENT.match(str(error)) if isinstance(error, TypeError) else None
-    kind = DECLARATIONS.get(found[1]) if found else None
-    if found is None or kind is None:
+    """Suggest an argument, if the error is about one that a declaration does not have; else return ""."""
+    match = UNKNOWN_ARGUMENT.match(str(error)) if isinstance(error, TypeError) else None
+    kind = DECLARATIONS.get(match[1]) if match else None
+    if match is None or kind is None:
         return ""
     names = [field.name for field in fields(kind)]
-    return f"{did_you_mean(found[2], names)} {found[1]} has: {', '.join(names)}".strip()
+    return f"{did_you_mean(match[2], names)} {match[1]} has: {', '.join(names)}".strip()
 
 
 def _refuse_twins(folder: Path, path: Path) -> None:
-    """Refuse a model whose neighbours have the names of modules that came with another model file of this run.
+    """Refuse a model file beside which lie modules with the names of modules beside another model file of this process.
 
-    Python would hand it the other model's code, without a word. Only a process that reads several meets this: a test of
-    the user's own that takes the modules of two models.
+    Python would silently give it the other model's code. This happens only in a process that reads several model files:
+    in a test of the user's own that takes the modules of two models.
     """
     for other in _folders:
         for neighbour in folder.iterdir():

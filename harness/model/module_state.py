@@ -1,7 +1,7 @@
-"""What a module keeps beside its code: buffers, parameters, attributes and what hangs on them; and what a run changed.
+"""A module's state (parameters, buffers, attributes and what they lead to), and what a run changed in it.
 
-Two ways to tell that something changed: by marks (which tensor it is, and how often it was written to), which cost
-nothing, and by content, which reads every byte.
+A change is found in one of two ways: by marks (the identity of a tensor and its count of writes), which cost nothing,
+or by content, which reads every byte.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import torch
 
 from .fingerprint import tensor_sha256
 
-# How deep attributes are followed, and how many members of a list or dict.
+# How deep attributes are followed, and how many members of a container.
 DEPTH = 6
 MEMBERS = 1000
-# So many values are looked at in all: an attribute may lead to half of a library.
+# How many values are looked at in all: an attribute may lead to half of a library.
 VALUES = 200_000
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -35,20 +35,21 @@ State = dict[str, tuple[Any, Any]]
 
 
 def marks(module: torch.nn.Module) -> State:
-    """By the name of each value: what tells cheaply whether it was replaced or written to.
+    """Mark each value of a module: cheap facts that change when it is replaced or written to.
 
-    The values themselves are held beside it: an address must not be used again for another tensor.
+    Returns:
+        (mark, value) by the value's name. The value is held, so that its address is not used again for another tensor.
     """
     return {name: (_mark(value), value) for name, value in _values(module)}
 
 
 def contents(module: torch.nn.Module) -> State:
-    """The same by content: also what was written past torch's back, through numpy or ``.data``."""
+    """Hash each value of a module: also finds what was written without torch noticing, through numpy or ``.data``."""
     return {name: (_content(value), None) for name, value in _values(module)}
 
 
 def changed(before: State, after: State) -> tuple[str, ...]:
-    """Names of what differs, buffers as they were registered; a list or dict by its own name."""
+    """List the names of values that differ between two states; members of a container by the container's name."""
     missing = (object(), None)
     differing = [
         name for name in {**before, **after} if before.get(name, missing)[0] != after.get(name, (None, None))[0]
@@ -57,12 +58,12 @@ def changed(before: State, after: State) -> tuple[str, ...]:
 
 
 def version_of(tensor: torch.Tensor) -> int | None:
-    """Tell how often a tensor was written to; None of one made in inference mode, which does not count that."""
+    """Return how often a tensor was written to; None for one made in inference mode, which does not count writes."""
     return None if tensor.is_inference() else int(tensor._version)  # torch has no public way
 
 
 def own_generators(module: torch.nn.Module) -> frozenset[str]:
-    """The names of random number generators that a module keeps."""
+    """List the names of the random number generators that a module keeps."""
     return frozenset(name.partition("[")[0] for name, value in _values(module) if isinstance(value, GENERATORS))
 
 
@@ -119,11 +120,11 @@ def _leaves(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple
 
 
 def _defaults(function: FunctionType, name: str) -> list[tuple[str, Any]]:
-    """What stands in place of arguments that are not given, by parameter: a list is the same one at each call."""
+    """List a function's default arguments: a mutable one is the same object at each call, and so is state."""
     code, positional = function.__code__, function.__defaults__ or ()
     last = code.co_varnames[: code.co_argcount][-len(positional) :] if positional else ()
-    given = {**dict(zip(last, positional, strict=True)), **(function.__kwdefaults__ or {})}
-    return [(f"{name}.{parameter}", default) for parameter, default in given.items()]
+    defaults = {**dict(zip(last, positional, strict=True)), **(function.__kwdefaults__ or {})}
+    return [(f"{name}.{parameter}", default) for parameter, default in defaults.items()]
 
 
 def _members(container: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -154,7 +155,7 @@ def _content(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         try:
             return tensor_sha256(value)
-        except Exception:  # noqa: BLE001  # a kind of tensor whose bytes cannot be had
+        except Exception:  # noqa: BLE001  # a kind of tensor whose bytes cannot be read
             return id(value)
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, hash(value.tobytes())
@@ -166,4 +167,4 @@ def _content(value: Any) -> Any:
         return repr(value.get_state(legacy=False))
     if isinstance(value, random.Random):
         return value.getstate()
-    return type(value).__name__, repr(value)  # of numbers: NaN is not equal to itself, and True is to 1
+    return type(value).__name__, repr(value)  # as a text: NaN is not equal to itself, and True equals 1

@@ -1,4 +1,4 @@
-"""Operators' libraries that a model file names (``Model(imports=…)``): importing one registers its operators."""
+"""Libraries of operators that a model file names (``Model(imports=…)``): importing one registers its operators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .user_code import users_code, words
 
 
 def import_operators(model: Model, where: str) -> None:
-    """Import what a model file names, where its own code runs.
+    """Import the libraries of operators that a model file names, in this process.
 
     Raises:
-        ModelError: one cannot be imported on this host.
+        ModelError: One of them cannot be imported on this host.
     """
     for name in model.imports:
         try:

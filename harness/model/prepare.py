@@ -1,9 +1,9 @@
-"""``Model(prepare=…)``: the model file's own function of drawn inputs, which makes them valid.
+"""``Model(prepare=…)``: the model file's own function that makes drawn inputs valid.
 
-It runs where the file's code does: asking for it is a question (see ModelFile.ask). It is applied to whatever hilgate
-draws itself (for parity, timing, memory, loading, counting, the example of an export), and never to the file's samples
-as they come. What a recipe stands for is drawn first, then prepared: it can be made again as long as prepare gives the
-same for the same, which is seen each time.
+It runs in the process of the file's code, so calling it is a question (see ModelFile.ask). It is applied to all inputs
+that hilgate draws (for parity, timing, memory, loading, counting, an export's example), and never to the file's samples
+as they come. A recipe is drawn first and then prepared; it gives the same input again as long as prepare returns the
+same for the same, which is checked each time.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from .user_code import users_code, words
 
 
 def prepared(file: ModelFile, sets: Sequence[Arrays]) -> list[Arrays]:
-    """Give drawn sets of inputs as the model file's prepare makes them; as they are where it has none.
+    """Prepare drawn sets of inputs in the process of the file's code; return them as they are without ``prepare``.
 
-    Raises: as prepared_here.
+    Raises:
+        ModelError: As prepared_here.
     """
     return list(sets) if file.model.prepare is None or not sets else file.ask(run_prepare, list(sets))
 
 
 def prepared_measured_sets(file: ModelFile, count: int) -> list[Arrays]:
-    """Give inputs for the closed loop, at the measured sizes, prepared.
+    """Draw and prepare ``count`` sets of inputs for the closed loop, at the measured sizes.
 
-    Raises: as prepared_here.
+    Raises:
+        ModelError: As prepared_here.
     """
     return prepared(file, measured_sets(file.model, count))
 
 
 def prepare_sha256(file: ModelFile) -> str:
-    """Name a file's prepare by its code; by the whole file, where that cannot be hashed: a question about a file.
+    """Hash the code of a file's ``prepare``, or the whole file if that cannot be hashed: a question about a file.
 
     Returns:
-        "" where there is none.
+        The hash; "" without ``prepare``.
     """
     if file.model.prepare is None:
         return ""
@@ -54,53 +56,56 @@ def prepare_sha256(file: ModelFile) -> str:
 def run_prepare(file: ModelFile, sets: Sequence[Arrays]) -> list[Arrays]:
     """Prepare sets of inputs: a question about a file.
 
-    Raises: as prepared_here.
+    Raises:
+        ModelError: As prepared_here.
     """
     return prepared_here(file.model, sets, str(file.path))
 
 
 def prepared_here(model: Model, sets: Sequence[Arrays], where: str = "") -> list[Arrays]:
-    """The same in the process of the model's code.
+    """Prepare sets of inputs in this process, which runs the model file's code.
 
-    Each set is prepared twice, and the first once more after the others: neither chance nor what was there before may
-    decide what is tried.
+    Each set is prepared twice, and the first once more after the others: neither chance nor earlier calls may decide
+    what is tried.
 
     Args:
-        where: the model file.
+        model: The model; without ``prepare``, the sets are returned as they are.
+        sets: The drawn inputs.
+        where: The model file, for messages.
 
     Raises:
-        ModelError: prepare raises; or returns something else than the same inputs with other elements; or others at the
-            second call.
+        ModelError: prepare() raises, returns other names, shapes or dtypes than it was given, or returns something else
+            at a later call.
     """
     if model.prepare is None:
         return list(sets)
-    found = []
+    results = []
     for arrays in sets:
-        made = _called(model, arrays, where)
-        _check_same(made, _called(model, arrays, where), "called twice on the same inputs", arrays, where)
-        found.append(made)
+        result = _call(model, arrays, where)
+        _check_same(result, _call(model, arrays, where), "called twice on the same inputs", arrays, where)
+        results.append(result)
     if len(sets) > 1:
         what = "called on the same inputs before and after others"
-        _check_same(found[0], _called(model, sets[0], where), what, sets[0], where)
-    return found
+        _check_same(results[0], _call(model, sets[0], where), what, sets[0], where)
+    return results
 
 
-def _called(model: Model, arrays: Arrays, where: str) -> Arrays:
-    """One call. It gets copies, and may write to them; what it returns is copied, for it may keep it."""
+def _call(model: Model, arrays: Arrays, where: str) -> Arrays:
+    """Call prepare() once, on copies, to which it may write; return copies, because it may keep what it returns."""
     assert model.prepare is not None
     wanted = f"the same inputs, valid: {describe(arrays)}"
     try:
         with users_code():
-            said = model.prepare({name: np.array(array) for name, array in arrays.items()})
-            is_dict = isinstance(said, Mapping)
-            made = {name: np.array(array, order="C") for name, array in said.items()} if is_dict else {}
+            returned = model.prepare({name: np.array(array) for name, array in arrays.items()})
+            is_dict = isinstance(returned, Mapping)
+            made = {name: np.array(array, order="C") for name, array in returned.items()} if is_dict else {}
     except (Exception, SystemExit) as error:
         hint = "it takes a dict of arrays by input name, and returns one"
         raise ModelError("prepare() raised", wanted=wanted, found=words(error), where=where, hint=hint) from error
     if not is_dict:
-        hint, found = "end it with `return`, and the dict that it was given or another one", type(said).__name__
+        hint, found = "end it with `return`, and the dict that it was given or another one", type(returned).__name__
         raise ModelError("prepare() returned no dict", wanted=wanted, found=found, where=where, hint=hint)
-    wrong = [*_names(arrays, made), *(line for item in model.inputs for line in _wrong(item, arrays, made))]
+    wrong = [*_wrong_names(arrays, made), *(line for item in model.inputs for line in _wrong_array(item, arrays, made))]
     if wrong:
         what = "prepare() returned other inputs than it was given"
         hint = "return a dict with every input, of the shape and dtype that it had: …astype(x.dtype)"
@@ -108,13 +113,13 @@ def _called(model: Model, arrays: Arrays, where: str) -> Arrays:
     return {name: made[name] for name in arrays}
 
 
-def _names(arrays: Mapping[str, Array], made: Mapping[str, Array]) -> list[str]:
+def _wrong_names(arrays: Mapping[str, Array], made: Mapping[str, Array]) -> list[str]:
     missing = [f"no {name}" for name in arrays if name not in made]
     return missing + [f"{name!r}, which is no input" for name in made if name not in arrays]
 
 
-def _wrong(item: Input, arrays: Mapping[str, Array], made: Mapping[str, Array]) -> list[str]:
-    """What of an input is not as it has to be: a shape, for sizes are said beside every figure; or a dtype, or NaN."""
+def _wrong_array(item: Input, arrays: Mapping[str, Array], made: Mapping[str, Array]) -> list[str]:
+    """List what is wrong with one input: another shape (sizes stand beside every figure) or dtype, NaN, infinity."""
     if item.name not in arrays or item.name not in made:
         return []
     before, after = arrays[item.name], made[item.name]
@@ -130,10 +135,10 @@ def _wrong(item: Input, arrays: Mapping[str, Array], made: Mapping[str, Array]) 
 
 
 def _check_same(first: Arrays, second: Arrays, when: str, arrays: Arrays, where: str) -> None:
-    """Refuse another answer, by its bytes.
+    """Refuse results that differ in their bytes.
 
     Raises:
-        ModelError: naming the inputs that differ.
+        ModelError: They do; the message names the inputs.
     """
     differing = [name for name, array in first.items() if array.tobytes() != second[name].tobytes()]
     if differing:

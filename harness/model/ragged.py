@@ -1,6 +1,6 @@
-"""Samples of different sizes, and outputs that cannot be stacked: detections, sequences (issue 16, A 3).
+"""Samples of different sizes, and outputs that cannot be stacked, such as detections and sequences (issue 16, A 3).
 
-Inputs come as a list with an array for each sample, outputs go to ``score`` as one.
+Such inputs come as a list with an array for each sample; such outputs go to ``score`` as a list, too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 
 from .model import Array, Model
 
-# One array whose first axis counts the samples; or an array for each.
+# An input's samples: one array whose first axis counts them, or a list with an array for each.
 Column = Array | list[Array]
 
 
 def read_column(value: Any) -> Column:
-    """Read an input's samples: one array where all have one shape, else an array for each."""
+    """Read an input's samples: as one array if all have one shape, else as a list with an array for each."""
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         value = list(value)
     if isinstance(value, (list, tuple)):
@@ -28,25 +28,25 @@ def read_column(value: Any) -> Column:
 
 
 def read_labels(labels: Any) -> Array:
-    """Read labels as an array whose first axis counts the samples: of objects, where theirs have several shapes."""
+    """Read labels as an array whose first axis counts the samples; an array of objects if their shapes differ."""
     try:
         return np.asarray(labels)
     except ValueError:  # "inhomogeneous shape"
-        found = np.empty(len(labels), object)
+        objects = np.empty(len(labels), object)
         for index, label in enumerate(labels):
-            found[index] = label
-        return found
+            objects[index] = label
+        return objects
 
 
 def typed(column: Column, dtype: str) -> Column:
-    """The same elements in an input's own type."""
+    """Convert samples to an input's element type."""
     if isinstance(column, list):
         return [part.astype(dtype, copy=False) for part in column]
     return column.astype(dtype, copy=False)
 
 
 def chosen_of(column: Column, chosen: Array) -> Column:
-    """Those of some samples."""
+    """Select samples by their places, int[n]."""
     return [column[number] for number in chosen] if isinstance(column, list) else column[chosen]
 
 
@@ -54,21 +54,25 @@ def fit_each(columns: Mapping[str, Column], model: Model, count: int, bind: Call
     """Find out how samples of different sizes go into calls of their own.
 
     Args:
-        bind: whether sizes are what a shape allows; see accuracy.
+        columns: The samples by input.
+        model: What the file declares.
+        count: How many samples there are.
+        bind: Tells whether sizes are what a shape allows; see sample_set.
 
     Returns:
-        (whether each has the model's whole shape, else it lacks the first axis; which does not fit, "" where all do).
+        Whether each sample has the model's whole shape (else it lacks the first axis); and which one does not fit, ""
+        if all do.
     """
-    furthest, found = -1, ""
+    furthest, misfit = -1, ""
     for whole in (True, False):
         for index in range(count):
             if problem := _misfit(columns, model, index, whole, bind):
                 break
         else:
             return whole, ""
-        if index > furthest:  # read the other way, the samples before it do not even fit
-            furthest, found = index, problem
-    return True, found
+        if index > furthest:  # the likelier reading is the one in which more samples fit
+            furthest, misfit = index, problem
+    return True, misfit
 
 
 def _misfit(columns: Mapping[str, Column], model: Model, index: int, whole: bool, bind: Callable[..., bool]) -> str:
@@ -86,10 +90,15 @@ def _misfit(columns: Mapping[str, Column], model: Model, index: int, whole: bool
 
 
 def as_list(outputs: Sequence[Array], step: int, stacked: bool, repeated: int) -> list[Array]:
-    """One output of every call as a list: an array for each sample; for each call, where its first axis is not theirs.
+    """Join one output of all calls to a list with an array for each sample.
+
+    If the output's first axis does not count samples, the list has an array for each call.
 
     Args:
-        repeated: so many samples of the last call were in the one before.
+        outputs: The output of each call.
+        step: How many samples a call has.
+        stacked: Whether a call is one sample with the model's whole shape.
+        repeated: How many samples of the last call were also in the one before.
     """
     if stacked or any(output.shape[:1] != (step,) for output in outputs):
         return list(outputs)
@@ -98,9 +107,9 @@ def as_list(outputs: Sequence[Array], step: int, stacked: bool, repeated: int) -
 
 
 def described_sizes(each: Sequence[Mapping[str, int]]) -> dict[str, int | str]:
-    """The sizes that several sets have: a number, or the ends where they differ, as in "40…120"."""
-    found: dict[str, int | str] = {}
+    """Describe the sizes of several sets of inputs: a number, or both ends where they differ, as in "40…120"."""
+    described: dict[str, int | str] = {}
     for name in each[0] if each else ():
         low, high = min(sizes[name] for sizes in each), max(sizes[name] for sizes in each)
-        found[name] = low if low == high else f"{low}…{high}"
-    return found
+        described[name] = low if low == high else f"{low}…{high}"
+    return described

@@ -1,4 +1,4 @@
-"""Outputs that are sets: which of a model's outputs belong together, row by row, in whatever order."""
+"""``Unordered``: outputs whose rows form a set; and how a model file names outputs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ from ..host.suggestion import did_you_mean
 
 @dataclass(frozen=True)
 class Unordered:
-    """Outputs whose rows form a set: row i of one belongs to row i of the others, and the order says nothing.
+    """Outputs whose rows form a set: row i of one belongs to row i of the others, and their order means nothing.
+
+    For detectors, say, whose boxes may come in any order. Parity matches a backend's rows with the reference's, so that
+    the worst pair is as close as possible, and then compares them like any other output (docs/parity.md).
 
     Args:
-        outputs: names or places. A name is the whole of it ("output_boxes"), or what it ends in ("boxes"), where that
-            is no other's; a place counts the outputs from 0, as they are named in the messages.
-        axis: along which the rows lie. What lies before it (a batch) is compared one by one.
+        outputs: The outputs whose rows belong together. Each is named as messages show it (``"output_boxes"``), by
+            what only that name ends in (``"boxes"``), or by its place among the outputs, an int from 0.
+        axis: The axis that counts the rows, an int ≥ 0. Axes before it (a batch) are compared one by one. Default: 0.
 
     Raises:
-        ModelError: one of these is not as said.
+        ModelError: ``outputs`` is empty or has something else than texts and ints, or ``axis`` is no int ≥ 0. Whether
+            the model has such outputs is only known, and refused, when it is built.
+
+    Example:
+        >>> from harness import Unordered
+        >>> Unordered(("boxes", "scores", "labels"), axis=1)  # boxes [batch, rows, 4], scores and labels [batch, rows]
+        Unordered(outputs=('boxes', 'scores', 'labels'), axis=1)
     """
 
     outputs: Sequence[str | int]
@@ -27,7 +36,7 @@ class Unordered:
 
     def __post_init__(self) -> None:
         outputs = (self.outputs,) if isinstance(self.outputs, (str, int)) else self.outputs
-        usable = isinstance(outputs, Sequence) and all(type(one) in (str, int) for one in outputs)
+        usable = isinstance(outputs, Sequence) and all(type(output) in (str, int) for output in outputs)
         if not usable or not outputs:
             wanted = 'names or places of outputs, such as ("boxes", "scores", "labels")'
             raise ModelError("unordered is not usable", wanted=wanted, found=repr(self.outputs), where=WHERE)
@@ -40,48 +49,58 @@ WHERE = "Model(unordered=…)"
 
 
 def read_unordered(value: object) -> tuple[Unordered, ...]:
-    """What a model file says, each entry as an Unordered.
+    """Read ``Model(unordered=…)``: a list of Unordered, or of groups of names.
 
     Raises:
-        ModelError: it is no list of them, or of tuples of names.
+        ModelError: It is no such list.
     """
     if isinstance(value, (str, Unordered)) or not isinstance(value, Sequence):
         wanted = 'a list of groups, such as [("boxes", "scores", "labels")]'
         raise ModelError("unordered is not usable", wanted=wanted, found=repr(value), where=WHERE)
-    return tuple(one if isinstance(one, Unordered) else Unordered(one) for one in value)
+    return tuple(group if isinstance(group, Unordered) else Unordered(group) for group in value)
 
 
 @dataclass(frozen=True)
 class RowSet:
-    """A group of outputs by their full names."""
+    """A group of outputs whose rows form a set, by their full names."""
 
     outputs: tuple[str, ...]
     axis: int
 
 
 def row_sets(groups: Sequence[Unordered], outputs: Sequence[str]) -> tuple[RowSet, ...]:
-    """The groups by the names that the outputs have.
+    """Resolve groups to the full names of the model's outputs.
+
+    Args:
+        groups: What the model file declares.
+        outputs: The names of the model's outputs.
 
     Raises:
-        ModelError: a name is none's, or that of several; an output is in two groups.
+        ModelError: A name fits no output, or several; or an output is in two groups.
     """
-    found = [
-        RowSet(tuple(find_output(one, outputs, "unordered") for one in group.outputs), group.axis) for group in groups
+    resolved = [
+        RowSet(tuple(find_output(output, outputs, "unordered") for output in group.outputs), group.axis)
+        for group in groups
     ]
-    names = [name for each in found for name in each.outputs]
+    names = [name for each in resolved for name in each.outputs]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ModelError("an output is named twice in unordered", found=", ".join(twice), where=WHERE)
-    return tuple(found)
+    return tuple(resolved)
 
 
 def find_output(said: str | int, outputs: Sequence[str], what: str) -> str:
-    """Find the output that a model file means: by its name, by what only that ends in, or by its place from 0.
+    """Find the output that a model file means: by its name, by what only that name ends in, or by its place from 0.
 
     Args:
-        what: who names it, such as "unordered".
+        said: The name or place, as the file has it.
+        outputs: The names of the model's outputs.
+        what: The argument of Model that names it, for messages, such as "unordered".
+
+    Returns:
+        The output's full name.
 
     Raises:
-        ModelError: it is none's name, or that of several.
+        ModelError: It fits no output, or several.
     """
     if isinstance(said, int):
         fitting = [outputs[said]] if 0 <= said < len(outputs) else []

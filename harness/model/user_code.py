@@ -1,7 +1,7 @@
-"""The user's own code: always imported from its source, and run under settings of its own.
+"""Running the user's own code: imported from its source, under settings of its own; and describing its errors.
 
-Research code changes what belongs to the whole process: numpy's error state, the filters of warnings. What it changes
-counts while it runs, and not for hilgate's own arithmetic beside it (issue 15).
+Research code changes settings of the whole process, such as numpy's error state and the filters of warnings. What it
+changes applies while it runs, and not to hilgate's own arithmetic beside it (issue 15).
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ import numpy as np
 
 from ..host.shown_path import shown_path
 
-# What code is installed by a package manager lies in folders of these names.
+# Folders of these names hold code that a package manager installed.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
-# What torch says of TorchScript at every call; who deploys it has chosen it.
+# torch's warning at every use of TorchScript; whoever deploys it has chosen it.
 JIT_DEPRECATED = r"`torch\.jit\.\w+` is deprecated"
 
-# Modules that read a program's command line, and end it where that is not as they want.
+# Modules that parse the command line, and exit if they do not accept it.
 PARSERS = frozenset(
     {"argparse", "optparse", "getopt", "click", "typer", "absl", "fire", "tyro", "hydra", "jsonargparse"}
 )
 
-# Of an error's text: a state_dict that does not fit has a thousand names in it.
+# How many characters of an error's text are shown: that of a state_dict that does not fit has a thousand names.
 LONGEST = 2000
 
-# What looks like a relative path of a file in an error's text.
+# Matches what looks like a relative path of a file in an error's text.
 FILE_NAME = re.compile(r"(?<![\w/])[\w.][\w./+-]*\.\w+")
 
-# The folders of model files: what lies there is the user's, wherever that is.
+# The folders of model files: what lies in them is the user's code, even inside of an installed package.
 _folders: set[Path] = set()
-# numpy's error state as the user's code left it; none while it has not run.
+# numpy's error state as the user's code left it; empty before it has run.
 _errors: dict[str, Any] = {}
 _load_code = SourceFileLoader.get_code
 
 
 @contextmanager
 def users_code(action: Literal["default", "ignore"] = "default") -> Iterator[None]:
-    """Enter the user's code: a warning is no error there, and numpy's error state is what that code made of it.
+    """Run the user's code inside the block: warnings are no errors there, and numpy's error state is its own.
 
     Args:
-        action: what becomes of a warning, whatever the filters of the pytest that runs it are: it is shown once at each
-            place, or dropped.
+        action: What happens to a warning, whatever pytest's own filters are: it is shown once per place ("default"), or
+            dropped ("ignore").
     """
     ours = np.geterr()
     np.seterr(**_errors)
@@ -67,16 +67,16 @@ def users_code(action: Literal["default", "ignore"] = "default") -> Iterator[Non
 
 
 def words(error: BaseException) -> str:
-    """Say an error of the user's code: its type, its text (of a long one the beginning and the end), and its place.
+    """Describe an error of the user's code: its type, its text (shortened in the middle), and where it was raised.
 
-    The place is the innermost line of the user's own files: what is below it in an installed package is not theirs.
+    That is the innermost line in the user's own files: what lies below it, in an installed package, is not theirs.
     """
     place = raised_at(error)
     return f"{_text(error)}\nat {place}" if place else _text(error)
 
 
 def raised_at(error: BaseException) -> str:
-    """Name the innermost frame of the user's own files: "net.py:41, in forward: x = self.fc(x)"; "" of none."""
+    """Describe the innermost frame in the user's own files: "net.py:41, in forward: x = self.fc(x)"; "" if none."""
     try:
         frames = traceback.extract_tb(error.__traceback__)
     except Exception:  # noqa: BLE001  # the traceback of whatever a user's loader made
@@ -102,7 +102,7 @@ def _text(error: BaseException) -> str:
 
 
 def missing_file_hint(error: BaseException) -> str:
-    """Say where a file was looked for that the user's code names by a relative path; "" where that is not the error."""
+    """Explain where a file was looked for, if the error is about a missing file by relative path; else return ""."""
     if isinstance(error, SyntaxError | ImportError):
         return ""  # it names the file that was found
     name = getattr(error, "filename", None) if isinstance(error, FileNotFoundError) else None
@@ -114,7 +114,7 @@ def missing_file_hint(error: BaseException) -> str:
 
 
 def _named_beside(error: BaseException) -> str:
-    """The relative path in an error's text that lies beside a model file, and not in the current folder.
+    """Find a relative path in an error's text that exists beside a model file, but not in the current folder.
 
     torch.jit.load and readers written in C or Rust raise errors of their own, without the file's name (issue 16).
     """
@@ -125,9 +125,9 @@ def _named_beside(error: BaseException) -> str:
 
 
 def parsed_arguments_hint(error: BaseException) -> str:
-    """Say who read a command line that is none of its own; "" where nobody did.
+    """Explain which code parsed the command line and exited, if that is the error; else return "".
 
-    A training script parses its arguments when it is imported, and ends the process where they are not as it wants.
+    A training script parses its arguments when it is imported, and exits if it does not accept them.
     """
     frames = traceback.extract_tb(error.__traceback__)
     parsers = [number for number, frame in enumerate(frames) if _is_parser(frame.filename)]
@@ -146,22 +146,24 @@ def _is_parser(path: str) -> bool:
 
 
 def _parser_name(path: str) -> str:
-    """The top-level module that a file is of."""
+    """Return the top-level module to which a file belongs."""
     parts = Path(path).parts
     at = max((place for place, part in enumerate(parts) if part in INSTALLED), default=len(parts) - 2)
     return Path(parts[min(at + 1, len(parts) - 1)]).stem
 
 
 def import_from_source(folder: Path) -> None:
-    """Import what is the user's from its source from now on, in this process, and write no byte code of it.
+    """Have this process import the user's code from its source from now on, and write no bytecode of it.
 
-    Python takes byte code for that of a source with the same size and time in whole seconds: an edit within the second
-    is not seen (issue 15, point 9). Installed packages keep theirs: compiling torch takes many seconds.
+    Python accepts cached bytecode for a source of the same size and modification time in whole seconds, so that an edit
+    within a second is not seen (issue 15, point 9). Installed packages keep their bytecode: compiling torch takes many
+    seconds.
 
-    The loader itself is changed, and no finder is added: so are files that the user's code loads by their path.
+    The loader itself is replaced, rather than a finder added, so that files which the user's code loads by their path
+    are included.
 
     Args:
-        folder: a model file's. What lies in it is the user's even where it is inside an installed package.
+        folder: A model file's folder. What lies in it is the user's code, even inside of an installed package.
     """
     _folders.add(folder)
     SourceFileLoader.get_code = _code_of  # type: ignore[assignment, method-assign]
@@ -183,7 +185,7 @@ def _is_from_source(path: Path) -> bool:
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a file is an installed package's, the standard library's or hilgate's own, and not the user's."""
+    """Tell whether a file belongs to an installed package, the standard library or hilgate, and not to the user."""
     if INSTALLED.intersection(path.parts):
         return True
     resolved = path.resolve()

@@ -1,4 +1,4 @@
-"""Processes in which the user's code runs, the model's and the export's: what they find, may take, and how they end."""
+"""Processes that run the user's code (the model's, the export's): their environment, their bounds, and their end."""
 
 from __future__ import annotations
 
@@ -15,74 +15,74 @@ from pathlib import Path
 from ..agent.facts import memory_mib, read_text
 
 PR_SET_PDEATHSIG = 1
-# How often one is looked at while it works.
+# How often, in seconds, a process's use of time and memory is checked while it works.
 LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What such a process may take.
+    """What a process that runs the user's code may take.
 
     Attributes:
-        seconds: for one question, or one export. Exporting ViT-B/16 takes ten; an hour is far beyond anything that was
-            seen.
-        reading_s: for a question that needs no module, for which the file is read: what is built there is built twice.
-        memory_mib: of memory of its own, with all that it has forked. Mapped files do not count: the kernel takes them
-            back by itself. A limit on address space (RLIMIT_AS) would not do: torch reserves tens of GiB, and uses
-            little of it.
+        seconds: For one question or one export, in seconds. Exporting ViT-B/16 takes ten; an hour is far beyond
+            anything that was seen.
+        reading_s: For a question that only needs the file to be read, in seconds: what the file builds when it is
+            imported is built once more by build().
+        memory_mib: Its own memory, with all processes that it has forked, in MiB. Mapped files do not count, because
+            the kernel drops them by itself. RLIMIT_AS is of no use: torch reserves tens of GiB and uses little of it.
     """
 
     seconds: float = 3600.0
     reading_s: float = 600.0
-    # The rest is for pytest, its device and the desktop: beyond, a machine without swap stands still.
+    # The rest is for pytest, the device and the desktop: a machine without swap that has none left stands still.
     memory_mib: float = field(default_factory=lambda: 0.8 * memory_mib() or math.inf)
 
 
 def end_with(parent: int) -> bool:
-    """Have this process killed when the one that started it ends; False where that has ended already."""
+    """Have the kernel kill this process when its parent ends; return False if the parent has ended already."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     return os.getppid() == parent
 
 
 def environment() -> dict[str, str]:
-    """Ours, but for what makes warnings errors: that is meant for the project's own tests."""
+    """Return our environment without PYTHONWARNINGS, by which the project's own tests make warnings errors."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
 
 
 def search_path() -> tuple[str, ...]:
-    """Where this process finds modules, hilgate itself among them, for a process that may have another folder."""
+    """Return the absolute paths on which this process finds modules, hilgate included, for a process to be started."""
     return tuple(str(Path(folder).absolute()) for folder in sys.path)
 
 
 def used_mib(leader: int, enough: float = math.inf) -> float:
-    """Memory of a process and of all in its session, in MiB.
+    """Measure the memory of a process and of all others in its session, in MiB.
 
     Args:
-        leader: the process, which leads the session.
-        enough: up to here a number that is too large will do: what a fork shares with its parent counts for each, and
-            telling that apart takes the kernel a walk over all pages.
+        leader: The process, which leads the session.
+        enough: Up to here an upper estimate will do, in which memory that a fork shares with its parent counts twice:
+            telling it apart makes the kernel walk over all pages.
     """
     session = _session(leader)
-    used = sum(_own_mib(pid) for pid in session)
-    if used <= enough or len(session) == 1:
-        return used
+    upper_mib = sum(_own_mib(pid) for pid in session)
+    if upper_mib <= enough or len(session) == 1:
+        return upper_mib
     return sum(_share_mib(pid) for pid in session)
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: field 6 of /proc/PID/stat; see proc(5)."""
-    numbers = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
-    wanted = str(leader)
-    return [pid for pid in numbers if read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[3:4] == [wanted]]
+    """List the processes of a session, by field 6 of /proc/PID/stat; see proc(5)."""
+    pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    session = [str(leader)]
+    return [pid for pid in pids if read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[3:4] == session]
 
 
 def _own_mib(pid: int) -> float:
-    """Anonymous memory, and shared beside mapped files; see proc(5)."""
+    """Read a process's anonymous and shared memory, without mapped files; see proc(5)."""
     return _sum_mib(f"/proc/{pid}/status", "RssAnon:", "RssShmem:")
 
 
 def _share_mib(pid: int) -> float:
-    """The same, but of what several processes have, its share only; where the kernel does not say, all."""
+    """Read the same with only its share of what several processes use; all of it if the kernel does not tell."""
     rollup = f"/proc/{pid}/smaps_rollup"
     return _sum_mib(rollup, "Pss_Anon:", "Pss_Shmem:") if "Pss_Anon:" in read_text(rollup) else _own_mib(pid)
 
@@ -93,9 +93,9 @@ def _sum_mib(path: str, *names: str) -> float:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a session, and what it has forked.
+    """Kill a process that leads a session, and all that it has forked.
 
-    It must not have been waited for: as long as it is a zombie its number is no other's.
+    It must not have been waited for: as long as it is a zombie, its number is not given to another process.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -217,7 +217,7 @@ class ParitySearch:
         A host whose memory runs out in a float64 run says nothing of the model on the device (issue 15).
         """
         missing = "; ".join(filter(None, (line.strip() for line in str(error).splitlines())))
-        return Finding(PARITY, samples=self.tried, missing=missing)
+        return Finding(PARITY, samples=self.tried, no_bound_reason=missing)
 
     def _look_for_state(self) -> None:
         """Ask for one input, for another, and for the first again: a, b, a.
@@ -374,7 +374,7 @@ class ParitySearch:
             value,
             samples=self.tried,
             failure=failure,
-            doubt=doubt,
+            invalid_reason=doubt,
             notes=(*self.judging.notes, *notes),
             details=details,
         )

@@ -383,6 +383,6 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
             if metric is not None and metric.name not in checked:
                 open_end = record.interruptions[0].partition("\n")[0] if record.interruptions else ""
                 missing = f"{NOTHING}: {open_end}" if open_end else "a limit is set, and no test of this metric ran"
-                finding = Finding(metric, missing=missing)
+                finding = Finding(metric, no_bound_reason=missing)
                 evidence.add_check(cell, judge(finding, cell.limits))
                 checked.add(metric.name)

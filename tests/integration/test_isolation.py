@@ -16,7 +16,9 @@ import pytest
 
 from harness.errors import ProcessError
 from harness.export import export_artifact
-from harness.measure.accuracy import AccuracyRun, score, scored_samples, searched_samples
+from harness.measure.accuracy import AccuracyRun
+from harness.measure.sample_set import searched_samples
+from harness.measure.score import score, scored_samples
 from harness.model.build import BuiltModel
 from harness.model.model_file import load_model
 from harness.model.process import HostedFile, build_hosted, read_hosted

@@ -28,7 +28,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def _told(finding: Finding) -> str:
-    return f"{finding.value}: {finding.failure or finding.missing or finding.doubt}"
+    return f"{finding.value}: {finding.failure or finding.no_bound_reason or finding.invalid_reason}"
 
 
 @pytest.mark.parametrize("name", [name for name, clean in CLEAN.items() if clean.quick])

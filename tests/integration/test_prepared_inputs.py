@@ -110,6 +110,6 @@ def test_what_is_counted_is_prepared_too(agents: Agents) -> None:
     guest = CountingGuest(load_device("qemu-pi4", (DEVICES,), known_metrics().values()), profile=False, time_limit_s=60)
     live, _ = agents.fresh()
     try:
-        assert len(guest._made(live, content, 200)) == 200  # of 200 drawn masks some are empty
+        assert len(guest._count_made(live, content, 200)) == 200  # of 200 drawn masks some are empty
     finally:
         guest.close()

@@ -45,7 +45,7 @@ def image(digits: BuiltModel) -> Array:
     """One that training never saw."""
     samples = digits.model.samples
     assert samples is not None
-    found: Array = samples()[0]["image"][:1]
+    found: Array = np.asarray(samples()[0]["image"])[:1]
     return found
 
 

@@ -12,7 +12,9 @@ import torch
 
 from harness import Input, Model
 from harness.errors import ModelError
-from harness.measure.accuracy import AccuracyRun, SampleSet, eager_accuracy, read_samples
+from harness.measure.accuracy import AccuracyRun
+from harness.measure.sample_set import SampleSet, read_samples
+from harness.measure.score import eager_accuracy
 from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array

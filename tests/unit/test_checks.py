@@ -31,9 +31,9 @@ def found(value: float | None = None, bound: float | None = None, **more: Any) -
         pytest.param(found(20, 33), [33], PASS, "", id="bound-at-the-limit"),
         pytest.param(found(0, 0), [0], PASS, "", id="zero-keeps-zero"),
         pytest.param(found(20, 30), [], MEASURED, "", id="no-limit"),
-        pytest.param(found(20, missing="7 samples"), [], MEASURED, "", id="no-limit-no-bound"),
-        pytest.param(found(20, 30, doubt="throttled"), [], MEASURED, "throttled", id="no-limit-in-doubt"),
-        pytest.param(found(missing="no sample"), [], INCONCLUSIVE, "no sample", id="no-limit-no-value"),
+        pytest.param(found(20, no_bound_reason="7 samples"), [], MEASURED, "", id="no-limit-no-bound"),
+        pytest.param(found(20, 30, invalid_reason="throttled"), [], MEASURED, "throttled", id="no-limit-in-doubt"),
+        pytest.param(found(no_bound_reason="no sample"), [], INCONCLUSIVE, "no sample", id="no-limit-no-value"),
         pytest.param(found(), [], INCONCLUSIVE, "nothing was measured", id="no-limit-nothing"),
         pytest.param(
             found(30, 40), [33], FAIL, "wanted ≤ 33 ms (file 1); found 40 ms", id="bound-breaks-though-estimate-keeps"
@@ -49,11 +49,15 @@ def found(value: float | None = None, bound: float | None = None, **more: Any) -
         pytest.param(found(30, float("nan")), [33], FAIL, "wanted ≤ 33 ms (file 1); found nan ms", id="nan"),
         pytest.param(found(1, 1, failure="killed"), [33], FAIL, "killed", id="failure-within-the-limit"),
         pytest.param(found(failure="killed"), [], FAIL, "killed", id="failure-without-limit"),
-        pytest.param(found(failure="killed", doubt="throttled"), [33], FAIL, "killed", id="failure-in-doubt"),
-        pytest.param(found(20, missing="7 samples"), [33], INCONCLUSIVE, "7 samples", id="too-few-samples"),
-        pytest.param(found(40, missing="7 samples"), [33], INCONCLUSIVE, "7 samples", id="too-few-and-slow"),
-        pytest.param(found(20, 30, doubt="throttled"), [33], INCONCLUSIVE, "throttled", id="in-doubt-and-kept"),
-        pytest.param(found(20, 40, doubt="throttled"), [33], INCONCLUSIVE, "throttled", id="in-doubt-and-broken"),
+        pytest.param(found(failure="killed", invalid_reason="throttled"), [33], FAIL, "killed", id="failure-in-doubt"),
+        pytest.param(found(20, no_bound_reason="7 samples"), [33], INCONCLUSIVE, "7 samples", id="too-few-samples"),
+        pytest.param(found(40, no_bound_reason="7 samples"), [33], INCONCLUSIVE, "7 samples", id="too-few-and-slow"),
+        pytest.param(
+            found(20, 30, invalid_reason="throttled"), [33], INCONCLUSIVE, "throttled", id="in-doubt-and-kept"
+        ),
+        pytest.param(
+            found(20, 40, invalid_reason="throttled"), [33], INCONCLUSIVE, "throttled", id="in-doubt-and-broken"
+        ),
         pytest.param(found(), [33], INCONCLUSIVE, "nothing was measured", id="nothing"),
         pytest.param(found(not_applicable="emulated"), [33], NOT_APPLICABLE, "emulated", id="not-applicable"),
         pytest.param(found(not_applicable="emulated"), [], NOT_APPLICABLE, "emulated", id="not-applicable-no-limit"),
@@ -83,7 +87,7 @@ def test_a_lower_bound_is_kept_from_above(bound: float, values: list[float], ver
     [
         pytest.param(found(20, 30, samples=1000, raw="samples/x.npy", details={"processes": [1]}), id="measured"),
         pytest.param(found(failure="killed"), id="failed"),
-        pytest.param(found(missing="no sample"), id="not-measured"),
+        pytest.param(found(no_bound_reason="no sample"), id="not-measured"),
     ],
 )
 def test_of_a_clock_that_is_emulated_no_figure_is_left(finding: Finding) -> None:

@@ -56,7 +56,7 @@ def tail(recipe: Recipe, x: Array) -> Array:
 def test_a_bounded_functions_own_range_is_no_sentinel() -> None:
     search = searching(torch.sigmoid, Input("x", ("b", 4), min_value=-16.0, max_value=-6.0), tail)
     finding = search.run(search.check)
-    assert verdict(finding) is Verdict.PASS, finding.doubt or finding.failure
+    assert verdict(finding) is Verdict.PASS, finding.invalid_reason or finding.failure
     assert (search.judging.hidden, search.judging.conditioned > 10) == (0, True)
 
 
@@ -81,7 +81,7 @@ def test_a_list_in_doubt_goes_on_where_the_time_is_short(wrong: range, expected:
     item = Input("x", ("b", 4), min_value=-500.0, max_value=500.0)
     search = searching(double, item, backend, [SAMPLE])
     finding = search.run(search.check)
-    assert verdict(finding) is expected, finding.doubt or finding.failure
+    assert verdict(finding) is expected, finding.invalid_reason or finding.failure
     assert search.judging.listed > 20
 
 
@@ -127,5 +127,5 @@ def test_only_where_the_last_place_of_a_sum_decides_either_side_of_a_threshold_i
 ) -> None:
     search = searching(forward, Input("x", ("b", 4), min_value=-0.5, max_value=0.5), backend)
     finding = search.run(search.check)
-    assert verdict(finding) is expected, finding.doubt or finding.failure
+    assert verdict(finding) is expected, finding.invalid_reason or finding.failure
     assert (search.judging.set_aside > 0) == (expected is Verdict.PASS)

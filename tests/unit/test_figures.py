@@ -12,7 +12,7 @@ from harness.checks.limits import Limit
 from harness.deploy.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
 from harness.measure.figures import Quantile, Rule, figures
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
-from harness.measure.sampling import Measurement
+from harness.measure.measurement import Measurement
 from harness.model.model import Array, Input, Model
 
 MS = 1_000_000
@@ -91,8 +91,8 @@ def test_without_a_limit_the_worse_is_shown_and_both_are_kept() -> None:
 def test_without_a_limit_a_bound_is_never_that_of_the_other_content_alone() -> None:
     check = judged(timed(np.full(200, QUICK), None, 1000), limit=None)
     assert (check.verdict, check.finding.value, check.finding.bound) == (Verdict.MEASURED, 1.0, None)
-    assert "200 of the model file's 1000 samples" in check.finding.missing
-    assert check.as_evidence()["by_content"][SAMPLES]["open"] == check.finding.missing
+    assert "200 of the model file's 1000 samples" in check.finding.no_bound_reason
+    assert check.as_evidence()["by_content"][SAMPLES]["open"] == check.finding.no_bound_reason
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.errors import ModelError
-from harness.model.build import check_input_order, parameter_names
+from harness.model.input_order import check_input_order, parameter_names
 
 PARAMETERS = ["input_ids", "token_type_ids", "attention_mask"]
 

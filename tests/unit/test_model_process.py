@@ -296,7 +296,7 @@ def test_what_a_file_says_comes_without_its_code(tmp_path: Path) -> None:
     file = read_hosted(path, ())
     file.process.close()
     assert (file.name, file.model.samples, file.model.dims) == ("told", None, {"b": range(1, 4)})
-    assert type(file.model.inputs[0]).__module__ == "harness.model.model"
+    assert type(file.model.inputs[0]).__module__ == "harness.model.input_spec"
     assert "secret_of_the_file" not in sys.modules
     found: Any = file.model.build()  # a test of the user's own may have it here
     assert found == 1

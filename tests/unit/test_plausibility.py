@@ -18,8 +18,8 @@ from harness.deploy.deployment import LoadReport
 from harness.measure.instructions import refused
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
 from harness.measure.load_time import load_time
+from harness.measure.measurement import DURATIONS, LOAD, MEMORY, Measurement
 from harness.measure.memory import memory_peak
-from harness.measure.sampling import DURATIONS, LOAD, MEMORY, Measurement
 from harness.model.model import Array
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000

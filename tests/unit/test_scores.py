@@ -14,7 +14,9 @@ from torch import nn
 from harness import Input, Model
 from harness.deploy.content import content_of, noise_notes
 from harness.errors import ModelError
-from harness.measure.accuracy import AccuracyRun, read_samples, scored_samples
+from harness.measure.accuracy import AccuracyRun
+from harness.measure.sample_set import read_samples
+from harness.measure.score import scored_samples
 from harness.model.build import BuiltModel, build_model
 from harness.model.model import Array
 from harness.model.model_file import ModelFile

@@ -275,7 +275,7 @@ def test_a_model_that_draws_random_numbers_on_some_inputs_only_is_inconclusive()
     search = searching(lambda arrays: [arrays["x"] * 2 + np.float32(size(arrays) == 3)], model)
     finding = search.run(search.check)
     assert verdict(finding) is Verdict.INCONCLUSIVE
-    assert "forward draws random numbers (rand)" in finding.missing
+    assert "forward draws random numbers (rand)" in finding.no_bound_reason
 
 
 def test_a_busy_machine_tries_as_many_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,8 +311,8 @@ def test_a_model_without_a_float64_run_is_inconclusive() -> None:
     search = searching(model=built(lambda x: x.view(torch.int32)))
     finding = search.run(search.check)
     assert verdict(finding) is Verdict.INCONCLUSIVE
-    assert "no float64 reference" in finding.missing
-    assert "\n" not in finding.missing
+    assert "no float64 reference" in finding.no_bound_reason
+    assert "\n" not in finding.no_bound_reason
 
 
 def test_a_model_whose_process_ends_on_this_host_is_inconclusive() -> None:
@@ -323,7 +323,7 @@ def test_a_model_whose_process_ends_on_this_host_is_inconclusive() -> None:
 
     finding = search.run(gone)
     assert verdict(finding) is Verdict.INCONCLUSIVE
-    assert "killed by SIGKILL" in finding.missing
+    assert "killed by SIGKILL" in finding.no_bound_reason
 
 
 def test_what_has_no_float64_run_is_judged_by_a_closeness() -> None:
@@ -352,7 +352,7 @@ def test_a_model_that_gives_two_answers_for_one_input_is_inconclusive(forward: C
     search = searching(model=built(forward))
     finding = search.run(search.check)
     assert verdict(finding) is Verdict.INCONCLUSIVE
-    assert "two answers for one input" in finding.missing
+    assert "two answers for one input" in finding.no_bound_reason
 
 
 def test_the_value_is_the_worst_of_all_and_the_message_shows_it_beside_the_simplest() -> None:
@@ -485,7 +485,7 @@ def test_where_zeros_would_pass_on_most_inputs_nothing_is_said() -> None:
     search = searching(model=built(lambda x: x * (2 if x.dtype == torch.float32 else -2)))
     finding = search.run(search.check)
     assert verdict(finding) is Verdict.INCONCLUSIVE
-    assert "inputs output: float32 is so far from float64 that even zeros would be within" in finding.doubt
+    assert "inputs output: float32 is so far from float64 that even zeros would be within" in finding.invalid_reason
 
 
 def recipes_tried(seed: int, stop: Callable[[int], bool] = lambda tried: False, **more: Any) -> list[Recipe]:
@@ -646,7 +646,7 @@ def test_what_only_the_size_of_the_output_elsewhere_explains_is_in_doubt() -> No
     assert verdict(finding) is Verdict.INCONCLUSIVE, finding.failure
     assert (
         f"on {search.judging.hidden} of {search.judging.listed} inputs the answer is off, and only how large"
-        in finding.doubt
+        in finding.invalid_reason
     )
 
 

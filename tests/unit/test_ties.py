@@ -284,7 +284,7 @@ def test_what_is_set_aside_is_not_tried_and_too_much_of_it_is_inconclusive() -> 
 
     search, finding, verdict = searching(forward, lambda arrays: run(forward, arrays["x"]))
     assert verdict is Verdict.INCONCLUSIVE
-    assert "lie at a threshold" in finding.doubt
+    assert "lie at a threshold" in finding.invalid_reason
     assert (finding.samples, finding.details["set_aside"]) == (search.tried, search.judging.set_aside)
     assert search.judging.listed_aside > 2
 
@@ -307,7 +307,7 @@ def test_a_backend_that_drops_a_row_which_is_clearly_above_is_found() -> None:
 def test_a_model_that_always_gives_float64_another_shape_has_no_reference() -> None:
     _, finding, verdict = searching(lambda x: x[: x.element_size()], lambda arrays: [arrays["x"][:4]], size=9)
     assert verdict is Verdict.INCONCLUSIVE
-    assert "no float64 reference" in finding.missing
+    assert "no float64 reference" in finding.no_bound_reason
 
 
 @pytest.mark.parametrize(("x", "differ"), [(CLEAR, False), (X, True)], ids=["clear", "tied"])

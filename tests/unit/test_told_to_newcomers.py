@@ -13,8 +13,9 @@ from harness import Input, Model
 from harness.errors import ModelError, StorageError
 from harness.host.cache import storage_errors
 from harness.measure import known_metrics
-from harness.measure.accuracy import sample_notes, scored_samples
 from harness.measure.sample_range import check_range
+from harness.measure.sample_set import sample_notes
+from harness.measure.score import scored_samples
 from harness.measure.top1 import top1
 from harness.model.build import BuiltModel, build_model
 from harness.model.model_file import ModelFile, checked_limits, load_model

@@ -193,7 +193,7 @@ def test_a_canonical_form_hides_no_wrong_form_of_the_outputs(wrong: Callable[[Ar
 def test_a_canonical_form_that_is_always_the_same_compares_nothing() -> None:
     verdict, finding = search(built(canonical=lambda outputs: np.zeros(3)), lambda x: [one * 2 for one in right(x)])
     assert verdict is Verdict.INCONCLUSIVE
-    assert finding.doubt == "canonical() gives the same for every input: nothing was compared"
+    assert finding.invalid_reason == "canonical() gives the same for every input: nothing was compared"
 
 
 def raising(outputs: Any) -> Any:

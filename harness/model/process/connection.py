@@ -1,4 +1,4 @@
-"""One life of a model's process: started, asked, watched, and killed when it hangs or takes too much."""
+"""One life of a model's process: started, asked, watched, and killed if it hangs or takes too much."""
 
 from __future__ import annotations
 
@@ -28,64 +28,105 @@ START = (
     "import json, sys; request = json.loads(sys.argv[1]); sys.path[:] = request['path'];"
     "from harness.model.process.worker import main; main(request)"
 )
-# Reading a file that takes longer than this is said, once.
+# Reading a file that takes longer than this is reported, once.
 TELL_AFTER_S = 10.0
-# How long it has to end by itself: a model's code may have something to put away.
+# How long the process has to end by itself: a model's code may have something to clean up.
 ENDING_S = 2.0
-# What is kept of its output, and how much of that an error tells.
+# How much of its last output is kept, and how much of that an error shows.
 OUTPUT_BYTES = 1 << 16
-TOLD_CHARACTERS = 2000
+SHOWN_CHARACTERS = 2000
 
 
 class Connection:
-    """A process of a model file, and the socket to it.
+    """A process of a model file, and the socket to it; ``start`` makes one.
 
     Attributes:
-        in_step: whether it waits for a question; otherwise nothing more can be asked.
-        compared: about what it has answered as the first process of the file has; see ModelProcess.expect.
+        in_step: Whether the process waits for a question; otherwise nothing more can be asked.
+        compared: What the process has been asked about ("file", "built") and answered like the file's first process;
+            see ModelProcess.expect.
+        output: The pipe with the process's stdout and stderr.
+        said: The end of its output during the current question.
+        ended: A pidfd, readable once the process has ended; -1 after ``end``.
     """
 
-    def __init__(self, path: Path, bounds: Bounds, search_path: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        path: Path,
+        bounds: Bounds,
+        process: subprocess.Popen[bytes],
+        connection: socket.socket,
+        output: int,
+        ended: int,
+        selector: selectors.BaseSelector,
+    ) -> None:
         self.path, self.bounds = path, bounds
+        self.process, self.connection, self.output, self.ended = process, connection, output, ended
+        self.selector = selector
         self.in_step = True
         self.compared: set[str] = set()
-        self.connection, theirs = socket.socketpair()
-        self.connection.setblocking(False)
+        self.said = bytearray()
+        self.deadline = self.allowed_s = 0.0
+        self.telling = math.inf
+        self.looked = 0.0
+        self.kill = weakref.finalize(self, kill, self.process)
+
+    @classmethod
+    def start(cls, path: Path, bounds: Bounds, search_path: Sequence[str]) -> Connection:
+        """Start a process for a model file.
+
+        Args:
+            path: The model file.
+            bounds: What the process may take.
+            search_path: Where its code finds modules.
+        """
+        connection, theirs = socket.socketpair()
+        connection.setblocking(False)
         request = {
             "model": str(path),
             "socket": theirs.fileno(),
             "parent": os.getpid(),
             "path": list(search_path),
         }
-        self.output, said = os.pipe()
+        output, their_output = os.pipe()
         with theirs:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-c", START, json.dumps(request)],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=their_output,
                 stderr=subprocess.STDOUT,
                 env=environment(),
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is the run's; and what it forks ends with it
+                start_new_session=True,  # Ctrl-C is for the run; and what the process forks is killed with it
             )
-        os.close(said)
-        os.set_blocking(self.output, False)
-        self.said = bytearray()
-        self.ended = os.pidfd_open(self.process.pid)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.connection, selectors.EVENT_READ)
-        self.selector.register(self.output, selectors.EVENT_READ)
-        self.selector.register(self.ended, selectors.EVENT_READ)
-        self.deadline = self.allowed_s = 0.0
-        self.telling = math.inf
-        self.looked = 0.0
-        self.kill = weakref.finalize(self, kill, self.process)
+        os.close(their_output)
+        os.set_blocking(output, False)
+        ended = os.pidfd_open(process.pid)
+        selector = selectors.DefaultSelector()
+        for readable in (connection, output, ended):
+            selector.register(readable, selectors.EVENT_READ)
+        return cls(
+            path=path,
+            bounds=bounds,
+            process=process,
+            connection=connection,
+            output=output,
+            ended=ended,
+            selector=selector,
+        )
 
     def answer(self, frame: list[memoryview], functions: list[Any], *, reading: bool = False) -> Any:
-        """Ask, and serve what the question calls until it answers.
+        """Send a question, call the functions that it calls, and return its answer.
 
         Args:
-            reading: whether nothing is to be done but to read the file: shorter, and said where it is not short.
+            frame: The encoded question.
+            functions: The functions among its arguments.
+            reading: Whether the question only needs the file to be read: it then has less time, and a message appears
+                if it takes long.
+
+        Raises:
+            ProcessError: The process ended, or went beyond its bounds.
+            Exception: Whatever the question raises.
         """
         self.said.clear()
         self.allowed_s = min(self.bounds.seconds, self.bounds.reading_s) if reading else self.bounds.seconds
@@ -100,37 +141,37 @@ class Connection:
                 kind, *rest = receive(self._fill)
                 if kind != "call":
                     break
-                self._send(self._called(functions, raised, *rest))
+                self._send(self._call(functions, raised, *rest))
         finally:
             self._drain()
-            self._tell()
+            self._show_output()
         self.in_step = True
         if kind == "answer":
             return rest[0]
         described, origin = rest
         raise decode_error(described) if origin is None else raised[origin]
 
-    def _called(self, functions: list[Any], raised: list[HilgateError], number: int, args: Any, kwargs: Any) -> Any:
-        """Call one of the functions that a question was given; what that takes is not the model's time."""
+    def _call(self, functions: list[Any], raised: list[HilgateError], number: int, args: Any, kwargs: Any) -> Any:
+        """Call one of a question's functions, without counting its time as the model's; return the framed result."""
         start, deadline, allowed_s = time.monotonic(), self.deadline, self.allowed_s
         try:
             frame = encode(("returned", functions[number](*args, **kwargs)))
         except HilgateError as error:
             if self.ended < 0:
-                raise  # asked itself, the process has died of it
+                raise  # the function asked the process something, of which it died
             raised.append(error)
             frame = encode(("raised", encode_error(error), len(raised) - 1))
         self.deadline, self.allowed_s = deadline + time.monotonic() - start, allowed_s
-        self.in_step = False  # again, where the function has asked something itself
+        self.in_step = False  # a question that the function asked has set it to True
         return frame
 
     def _send(self, frame: list[memoryview]) -> None:
         for part in frame:
-            left = part.cast("B")
-            while left.nbytes:
+            unsent = part.cast("B")
+            while unsent.nbytes:
                 self._wait(selectors.EVENT_WRITE)
                 try:
-                    left = left[self.connection.send(left) :]
+                    unsent = unsent[self.connection.send(unsent) :]
                 except BlockingIOError:
                     continue
                 except OSError:
@@ -150,10 +191,10 @@ class Connection:
             buffer = buffer[count:]
 
     def _wait(self, event: int) -> None:
-        """Until the connection is ready.
+        """Wait until the connection is ready for an event.
 
         Raises:
-            ProcessError: the process ended, or went beyond its bounds.
+            ProcessError: The process ended, or went beyond its bounds.
         """
         self.selector.modify(self.connection, event)
         while True:
@@ -187,14 +228,14 @@ class Connection:
         return ProcessError(
             f"the model's code {what}",
             wanted=wanted,
-            found=found + self._told(),
+            found=found + self._shown_output(),
             where=str(self.path),
             hint="its process was killed; look at what the model file does when it is read, built and run",
         )
 
     def _died(self) -> ProcessError:
-        """The connection is closed, or the process ended."""
-        ended = self._has_ended()
+        """Make the error for a connection that was closed, or a process that ended."""
+        has_ended = self._wait_for_end()
         self._drain()
         self.end()
         status = describe_status(self.process.returncode)
@@ -202,13 +243,13 @@ class Connection:
         return ProcessError(
             "the model's process ended in the middle of a question",
             wanted="code that returns, or raises an error",
-            found=(status if ended else hung_up) + self._told(),
+            found=(status if has_ended else hung_up) + self._shown_output(),
             where=str(self.path),
             hint="look for os._exit, a crash in compiled code, or memory that runs out",
         )
 
     def _drain(self) -> None:
-        """Take what it said meanwhile; not for ever, where it says more all the time."""
+        """Read the output that is there; a bounded number of times, for a process may write all the time."""
         for _ in range(16):
             try:
                 data = os.read(self.output, OUTPUT_BYTES)
@@ -221,39 +262,42 @@ class Connection:
             self.said += data
             del self.said[:-OUTPUT_BYTES]
 
-    def _tell(self) -> None:
-        """What it said, on our own stderr, where it would be had it run here: pytest shows it beside a failure."""
+    def _show_output(self) -> None:
+        """Print the process's output to our stderr, as if its code had run here: pytest shows it with a failure."""
         if text := self.said.decode(errors="replace"):
             print(printable_lines(text, 2 * OUTPUT_BYTES), end="", file=sys.stderr, flush=True)
 
-    def _told(self) -> str:
-        text = self.said.decode(errors="replace").strip()[-TOLD_CHARACTERS:]
+    def _shown_output(self) -> str:
+        text = self.said.decode(errors="replace").strip()[-SHOWN_CHARACTERS:]
         return f"; its output ends:\n{text}" if text else ""
 
     def is_dead(self) -> bool:
-        """Whether it has ended since it was asked last."""
+        """Tell whether the process has ended since the last question."""
         return self.ended < 0 or bool(select.select([self.ended], [], [], 0)[0])
 
     def cpu_s(self) -> float:
-        """Tell how long the process has computed: fields 14 and 15 of /proc/PID/stat, in ticks; see proc(5)."""
+        """Return the process's CPU time in seconds, from fields 14 and 15 of /proc/PID/stat; see proc(5)."""
         fields = read_text(f"/proc/{self.process.pid}/stat").rpartition(")")[2].split()
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def hang_up(self) -> None:
-        """Let it end by itself; kill it where it does not."""
+        """Close the connection, wait for the process to end by itself, and kill it if it does not."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
-        self._has_ended()
+        self._wait_for_end()
         self.end()
 
-    def _has_ended(self) -> bool:
-        """Whether it ends by itself; it stays a zombie, so that its number is no other's when its group is killed."""
+    def _wait_for_end(self) -> bool:
+        """Wait up to ENDING_S, and tell whether the process has ended.
+
+        It stays a zombie, so that its number is not another process's when its group is killed.
+        """
         return bool(select.select([self.ended], [], [], ENDING_S)[0])
 
     def end(self) -> None:
-        """Kill it, with what it has forked."""
+        """Kill the process, with all that it has forked, and close what led to it."""
         self.in_step = False
-        self.kill()  # once
+        self.kill()  # does nothing the second time
         if self.ended >= 0:
             self.selector.close()
             os.close(self.ended)

@@ -13,13 +13,14 @@ import numpy as np
 from ...checks.limits import Metric
 from ...errors import ModelError
 from ..build import SOURCE, BuiltModel, build_model
-from ..model import Model, Sizes
+from ..dimension import Sizes
+from ..model import Model
 from ..model_file import ModelFile, checked_limits, read_model
 from ..user_code import words
 from .process import ModelProcess
 from .wire import Raised
 
-# Fields of a Model that can be called: functions, or any other objects.
+# The fields of a Model that can be called, and so stay in the file's process.
 CODE = ("build", "samples", "score", "prepare", "canonical")
 
 Arguments = ParamSpec("Arguments")
@@ -28,10 +29,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class HostedFile(ModelFile):
-    """A model file, and the process that runs it.
-
-    What can be called in its model is a StandIn.
-    """
+    """A model file, and the process that runs it. What can be called in its model is a StandIn here."""
 
     process: ModelProcess = field(compare=False, repr=False)
 
@@ -44,24 +42,30 @@ class HostedFile(ModelFile):
     ) -> Answer:
         """Put a question about the file to the process that has it.
 
-        Raises: as ModelProcess.ask_file.
+        Args:
+            question: The function to call with the ModelFile; see BuiltModel for what it may take and return.
+            args: Its further arguments.
+            kwargs: Its keyword arguments.
+
+        Raises:
+            HilgateError: As ModelProcess.ask_file.
         """
         return self.process.ask_file(question, *args, **kwargs)
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """Something in a model file that can be called, such as ``build``.
+    """A placeholder in pytest's process for something in a model file that can be called, such as ``build``.
 
-    hilgate itself never calls it: it asks the process. A test of the user's own may, and then, and only then, the file
-    is read in pytest's process too.
+    hilgate itself never calls it, but asks the process. A test of the user's own may call it; only then is the file
+    read in pytest's process too.
     """
 
     path: Path
     name: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it here."""
+        """Read the file in this process, and call what this stands for."""
         return getattr(_read_here(self.path), self.name)(*args, **kwargs)
 
 
@@ -75,16 +79,16 @@ def _read_here(path: Path) -> Model:
 
 
 class HostedModel(BuiltModel):
-    """A module that is in a process of its own.
+    """A BuiltModel whose module is in a process of its own.
 
-    ``module`` and ``structure`` are made in pytest's process when a test of the user's own asks for them.
+    ``module`` and ``structure`` are built in pytest's process if a test of the user's own asks for them.
     """
 
     def __init__(self, file: HostedFile, outputs: tuple[str, ...], weights: Mapping[str, str]) -> None:
         vars(self).update(file=file, outputs=outputs, weights=weights, kept={}, process=file.process)
 
     def __repr__(self) -> str:
-        """Name it: a dataclass's own would build the module here, and pytest prints arguments in its tracebacks."""
+        """Show file and outputs: a dataclass's own repr, which pytest's tracebacks print, would build the module."""
         return f"HostedModel({str(self.file.path)!r}, outputs={self.outputs!r})"
 
     def ask(
@@ -96,19 +100,25 @@ class HostedModel(BuiltModel):
     ) -> Answer:
         """Put a question to the process that has the module.
 
-        Raises: as ModelProcess.ask.
+        Args:
+            question: The function to call with the BuiltModel there.
+            args: Its further arguments.
+            kwargs: Its keyword arguments.
+
+        Raises:
+            HilgateError: As ModelProcess.ask.
         """
         process: ModelProcess = vars(self)["process"]
         return process.ask(question, *args, **kwargs)
 
     @property
     def search_path(self) -> tuple[str, ...]:
-        """Where the code of its file finds modules: as it was when the run was planned."""
+        """The path on which the file's code finds modules, as it was when the run was planned."""
         process: ModelProcess = vars(self)["process"]
         return process.search_path
 
     def cpu_s(self) -> float:
-        """Tell how long the module's process has computed, in seconds."""
+        """Return the CPU time of the module's process, in seconds."""
         process: ModelProcess = vars(self)["process"]
         return process.cpu_s()
 
@@ -123,7 +133,7 @@ class HostedModel(BuiltModel):
 
     @property
     def structure(self) -> Any:
-        """Its outputs in its own nesting."""
+        """The module's outputs in its own nesting."""
         return self._here.structure
 
 
@@ -131,7 +141,7 @@ def read_hosted(path: Path, metrics: Sequence[Metric]) -> HostedFile:
     """Read a model file in a process of its own, and validate its limits against the metrics that exist.
 
     Raises:
-        ModelError: see harness.model.model_file; or its process died.
+        ModelError: As harness.model.model_file.load_model; or its process died.
     """
     process = ModelProcess(path)
     try:
@@ -146,10 +156,10 @@ def read_hosted(path: Path, metrics: Sequence[Metric]) -> HostedFile:
 
 
 def build_hosted(file: ModelFile) -> BuiltModel:
-    """Build a file's model where its code runs.
+    """Build a file's model in the process of its code.
 
     Raises:
-        ModelError: see build_model; or its process died.
+        ModelError: As build_model; or its process died.
     """
     if not isinstance(file, HostedFile):
         return build_model(file)
@@ -159,34 +169,37 @@ def build_hosted(file: ModelFile) -> BuiltModel:
 
 
 def declaration(file: ModelFile, metrics: Sequence[Metric]) -> tuple[ModelFile, dict[str, int]]:
-    """What a model file says, without its code, and the sizes that parity uses most: a question.
+    """Return what a model file declares, without its code, and the sizes that parity uses most: a question.
 
     Raises:
-        ModelError: a limit is not usable.
+        ModelError: A limit is not usable.
     """
     limits = checked_limits(file.path, file.model, metrics)
-    said: Model = _without_code(file.path, file.model, Model)
-    return ModelFile(file.path, said, limits), dict(said.usual_sizes)
+    declared: Model = _without_code(file.path, file.model, Model)
+    return ModelFile(file.path, declared, limits), dict(declared.usual_sizes)
 
 
 def built_facts(built: BuiltModel) -> tuple[tuple[str, ...], dict[str, str], str]:
-    """The names of a module's outputs, the hashes of its weights, and that of its file as it was read: a question."""
+    """Return a module's output names, its weights' hashes, and the hash of its file as it was read: a question."""
     return built.outputs, dict(built.weights), built.kept.get(SOURCE, "")
 
 
 def _without_code(path: Path, value: Any, kind: type[Any]) -> Any:
-    """The same as an object of harness's own class, as it is: what its constructor has filled in is not given again."""
-    made = object.__new__(kind)
+    """Copy a declaration to one of harness's own classes, with StandIns for code.
+
+    The constructor is not called: what it has filled in would be taken for the user's.
+    """
+    copy = object.__new__(kind)
     for item in fields(kind):
-        said = getattr(value, item.name)
-        is_code = kind is Model and item.name in CODE and said is not None
-        object.__setattr__(made, item.name, StandIn(path, item.name) if is_code else _plain(path, item.name, said))
-    return made
+        content = getattr(value, item.name)
+        is_code = kind is Model and item.name in CODE and content is not None
+        object.__setattr__(copy, item.name, StandIn(path, item.name) if is_code else _plain(path, item.name, content))
+    return copy
 
 
 def _plain(path: Path, name: str, value: Any) -> Any:
-    """The same in Python's and harness's own types."""
-    if isinstance(value, Sizes):  # which sizes the file says itself decides what parity tries most
+    """Convert a declared value to Python's and harness's own types."""
+    if isinstance(value, Sizes):  # keep which sizes the file itself gives: they decide what parity tries most
         return Sizes.of(_plain(path, name, value.said), _plain(path, name, {size: (0, value[size]) for size in value}))
     if isinstance(value, Mapping):
         return {_plain(path, name, key): _plain(path, name, item) for key, item in value.items()}

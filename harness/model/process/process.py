@@ -1,4 +1,4 @@
-"""A model's process as a run sees it: it starts when it is first asked, and again when it is asked after its end."""
+"""The process of a model file, over all its lives: started when first asked, and again when asked after its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..user_process import Bounds, search_path
 from .connection import Connection
 from .wire import Raised, encode
 
-# What the expected answers are about.
+# What differs if an expected answer does, for messages.
 SAID = {"file": "declaration", "built": "source, or other weights or outputs"}
 
 Arguments = ParamSpec("Arguments")
@@ -30,9 +30,11 @@ class ModelProcess:
     def __init__(self, path: Path, bounds: Bounds | None = None) -> None:
         self.path = path.absolute()
         self.bounds = bounds or Bounds()
-        self.search_path = search_path()  # now: a test of the user's own may change it
+        self.search_path = search_path()  # as it is now: a test of the user's own may change it
         self._connection: Connection | None = None
-        self._lock = threading.RLock()  # a guest that counts asks beside the run; what a question calls may ask, too
+        self._lock = (
+            threading.RLock()
+        )  # reentrant: a question's functions may ask; a lock: the counting guest asks beside the run
         self._expected: dict[str, tuple[Any, tuple[Any, ...], Any]] = {}
 
     def ask_file(
@@ -42,7 +44,16 @@ class ModelProcess:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Answer:
-        """Put a question that needs the file's declarations, and no module. Raises: as ask."""
+        """Put a question that needs the file, but no module, to the process.
+
+        Args:
+            question: The function to call with the ModelFile there.
+            args: Its further arguments.
+            kwargs: Its keyword arguments.
+
+        Raises:
+            HilgateError: As ``ask``.
+        """
         answer: Answer = self._ask("file", question, args, kwargs)
         return answer
 
@@ -53,13 +64,18 @@ class ModelProcess:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Answer:
-        """Put a question (see BuiltModel). The first one has the module built.
+        """Put a question (see BuiltModel) to the process; the first question has the module built.
+
+        Args:
+            question: The function to call with the BuiltModel there.
+            args: Its further arguments. A function among them stays here, and is called from there.
+            kwargs: Its keyword arguments.
 
         Raises:
-            ModelError: the file cannot be read, or the module not be built.
-            ProcessError: the process died, hangs, or takes too much; or it was started again and has another model.
-            HilgateError: whatever the question raises.
-            Raised: what it raises beside.
+            ModelError: The file cannot be read, or the module not be built.
+            ProcessError: The process died, hangs, or takes too much; or it was started again and has another model.
+            HilgateError: Whatever the question raises.
+            Raised: Any other error that the question raises.
         """
         answer: Answer = self._ask("built", question, args, kwargs)
         return answer
@@ -83,20 +99,23 @@ class ModelProcess:
             raise
 
     def expect(self, subject: str, question: Callable[..., Answer], args: tuple[Any, ...], answer: Answer) -> None:
-        """Have every process that is started later answer a question as this one has, before it is asked another.
+        """Require that every process started later gives the same answer, before it is asked anything else.
 
         Args:
-            subject: what the question is about, "file" or "built".
+            subject: What the question is about, "file" or "built".
+            question: The question.
+            args: Its arguments.
+            answer: The answer that this process gave.
         """
         self._expected[subject] = question, args, answer
         if self._connection is not None:
             self._connection.compared.add(subject)
 
     def _compare(self, connection: Connection, subject: str) -> None:
-        """Refuse a process that has another model than the first had: the file is read again, and may have changed.
+        """Refuse a restarted process that has another model: it has read the file again, which may have changed.
 
         Raises:
-            ProcessError: it has; or the file cannot be read, or the module not be built, a second time.
+            ProcessError: It has another model; or the file cannot be read, or the module not be built, a second time.
         """
         for name in ("file", subject):
             if name in connection.compared or name not in self._expected:
@@ -121,20 +140,20 @@ class ModelProcess:
             connection.compared.add(name)
 
     def _connected(self) -> Connection:
-        """The process; another where it has died while nobody asked: where memory runs out, the kernel takes it."""
+        """Return the process's connection; start another process if it died meanwhile, as when memory runs out."""
         if self._connection is not None and self._connection.in_step and self._connection.is_dead():
             self._connection.end()
             self._connection = None
         if self._connection is None:
-            self._connection = Connection(self.path, self.bounds, self.search_path)
+            self._connection = Connection.start(self.path, self.bounds, self.search_path)
         return self._connection
 
     def cpu_s(self) -> float:
-        """Tell how long it has computed, in seconds; 0 where there is none."""
+        """Return the process's CPU time, in seconds; 0 if there is none."""
         return self._connection.cpu_s() if self._connection is not None else 0.0
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if it runs."""
         with self._lock:
             if self._connection is not None:
                 self._connection.hang_up()

@@ -1,9 +1,9 @@
 """Messages between a run and a model's process: plain data, framed.
 
-A message is pickled; arrays travel beside the pickle and are not copied into it. Only what is Python's, numpy's and
-harness's own may be in one: a class of the user's would have to be imported to be read, and its code must stay where it
-is. A function among a question's arguments stays with whoever asks, and can be called from there; one of harness's in
-an answer (how far float32 is off on values of a size) is sent as it is.
+A message is pickled; arrays travel beside the pickle and are not copied into it. Only classes of Python, numpy and
+harness may be in one: to read one of the user's, its code would have to be imported, which must stay in the model's
+process. A function among a question's arguments stays in the asking process, and is called from the other one; a
+function of harness in an answer is pickled like the rest of it.
 
 A frame: the count of parts, then each part's size in bytes, as unsigned 64-bit integers in network order; then the
 parts, the pickle first.
@@ -30,16 +30,16 @@ from ..user_code import words
 FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
 # Packages whose classes may be in a message.
 PLAIN = ("builtins", "cloudpickle", "collections", "copyreg", "harness", "numpy", "pathlib")
-# Of Python's own only these: the others are functions that could do anything.
+# The builtins that may be in a message: others are functions that could do anything.
 BUILTINS = ("bytearray", "complex", "frozenset", "getattr", "range", "set", "slice")
 
 
-# Smaller parts of a frame are copied together.
+# Parts of a frame that are smaller than this are joined, in bytes.
 PIECE_BYTES = 1 << 16
 
 
 class Raised(Exception):
-    """An error of the user's code, or of a library's, in the model's process: its class has the original's name."""
+    """An error of the user's code or of a library in the model's process; its class has the original's name."""
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -48,14 +48,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.functions = functions
 
     def persistent_id(self, obj: Any) -> Any:
-        """A function stays here, and is known by its number; see the module."""
+        """Replace a function that stays in this process by its number."""
         if self.functions is None or not isinstance(obj, FUNCTIONS) or _makes_arrays(obj):
             return None
         self.functions.append(obj)
         return len(self.functions) - 1
 
     def reducer_override(self, obj: Any) -> Any:
-        """Refuse what only the user's code could read."""
+        """Refuse objects of classes that the other process may not import."""
         kind = obj if isinstance(obj, (type, FunctionType)) else type(obj)
         if str(kind.__module__).partition(".")[0] not in PLAIN:
             name = f"{kind.__module__}.{kind.__qualname__}"
@@ -69,13 +69,13 @@ class _Unpickler(pickle.Unpickler):
         self.call = call
 
     def persistent_load(self, pid: Any) -> Any:
-        """What stands for a function of the other side's."""
+        """Return a stand-in that calls a function of the other process."""
         if self.call is None:
             raise pickle.UnpicklingError("a function cannot leave the model's process")
         return partial(self.call, pid)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Of the packages named above."""
+        """Find a class in one of the packages that may be in a message."""
         top = module.partition(".")[0]
         if top not in PLAIN or (top == "builtins" and name not in BUILTINS):
             raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
@@ -83,7 +83,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _makes_arrays(function: Any) -> bool:
-    """Whether it is one of those by which arrays and the like are made again, and no function that can be called."""
+    """Tell whether a function is one by which pickle restores arrays, and so belongs to the data."""
     owner = getattr(function, "__self__", None)
     if owner is not None and not isinstance(owner, ModuleType):
         return False
@@ -94,10 +94,14 @@ def encode(message: Any, functions: list[Any] | None = None) -> list[memoryview]
     """Make a frame of a message.
 
     Args:
-        functions: gets the functions that are in it; where there is no list, there may be none.
+        message: Plain data.
+        functions: Gains the functions that are in the message; None if there may be none.
+
+    Returns:
+        The pieces to send, one after the other.
 
     Raises:
-        TypeError: something in it is no plain data.
+        TypeError: Something in the message is no plain data.
     """
     sink, parts = io.BytesIO(), list[memoryview]()
     _Pickler(sink, parts, functions).dump(message)
@@ -107,7 +111,7 @@ def encode(message: Any, functions: list[Any] | None = None) -> list[memoryview]
 
 
 def _in_few_pieces(parts: Sequence[memoryview]) -> list[memoryview]:
-    """Join small parts: each piece may wake the other side, which on a busy machine waits for its turn each time."""
+    """Join small parts: each piece may wake the other process, which on a busy machine waits for its turn each time."""
     pieces: list[memoryview] = []
     small: list[memoryview] = []
     for part in parts:
@@ -123,8 +127,8 @@ def receive(fill: Callable[[memoryview], None], call: Callable[..., Any] | None 
     """Read one frame.
 
     Args:
-        fill: fills a buffer with what comes next.
-        call: calls a function of the other side's, by its number.
+        fill: Fills a buffer with the next bytes.
+        call: Calls a function of the other process by its number; None if there may be none.
     """
     (count,) = struct.unpack("!Q", _read(fill, 8))
     sizes = struct.unpack(f"!{count}Q", _read(fill, 8 * count))
@@ -140,7 +144,7 @@ def _read(fill: Callable[[memoryview], None], size: int) -> memoryview:
 
 
 def encode_error(error: BaseException) -> dict[str, Any]:
-    """Describe an error: one of hilgate's by its kind and fields, any other by its name and text."""
+    """Describe an error as plain data: hilgate's own by class and fields, any other by its name and text."""
     if isinstance(error, HilgateError):
         kind = type(error)
         said = {name: str(getattr(error, name)) for name in ("what", "wanted", "found", "where", "hint")}
@@ -158,7 +162,7 @@ def _trace(error: BaseException) -> str:
 
 
 def decode_error(described: dict[str, Any]) -> Exception:
-    """Make the error again."""
+    """Make an error from its description."""
     error: Exception
     if "kind" in described:
         module, name = described["kind"]

@@ -1,6 +1,6 @@
-"""What runs in a model's process: it reads the file, builds the module when that is first asked for, and answers.
+"""The program of a model's process: it reads the file, builds the module when that is first needed, and answers.
 
-Started by ``connection``. It ends when whoever started it does, or hangs up.
+``connection`` starts it. It ends when its parent ends or closes the connection.
 """
 
 from __future__ import annotations
@@ -22,30 +22,34 @@ from ..model_file import ModelFile, read_model
 from ..user_process import end_with
 from .wire import decode_error, encode, encode_error, receive
 
-# What a question may be about: attributes of the server.
+# What a question may be about: attributes of _Server.
 SUBJECTS = ("file", "built")
-# On an error that a function of the asking process's raised: its number there.
+# An attribute of an error that a function of the asking process raised: the error's number there.
 ORIGIN = "hilgate_origin"
 
 
 def main(request: dict[str, Any]) -> None:
-    """Serve until nobody asks any more: "model", the file; "socket", a descriptor; "parent", who started this."""
+    """Answer questions until the connection is closed.
+
+    Args:
+        request: "model", the file's path; "socket", the descriptor of the connection; "parent", the parent's pid.
+    """
     if not end_with(request["parent"]):
         return
-    with suppress(OSError):  # where memory runs out, this process goes, and not the run
+    with suppress(OSError):  # if memory runs out, the kernel shall kill this process, and not the run
         Path("/proc/self/oom_score_adj").write_text("1000")
     faulthandler.enable()
     sys.argv[1:] = []
     connection = socket.socket(fileno=request["socket"])
     connection.set_inheritable(False)
-    os.register_at_fork(after_in_child=connection.close)  # what the model's code forks does not answer for it
+    os.register_at_fork(after_in_child=connection.close)  # processes that the model's code forks must not answer
     server = _Server(Path(request["model"]), connection)
     while server.serve():
         pass
 
 
 class _HungUp(BaseException):
-    """Nobody is there any more."""
+    """The asking process has closed the connection."""
 
 
 @dataclass
@@ -68,7 +72,7 @@ class _Server:
         return built
 
     def serve(self) -> bool:
-        """Answer one question; returns whether there was one."""
+        """Answer one question; return False if the connection is closed."""
         try:
             message = receive(self._fill, self._call)
         except (_HungUp, OSError):
@@ -85,12 +89,12 @@ class _Server:
         except BaseException as error:  # noqa: BLE001  # SystemExit of the model's own, too
             frame = encode(("error", encode_error(error), vars(error).get(ORIGIN)))
         for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):  # the model's code may have put anything in their place
+            with suppress(Exception):  # the model's code may have replaced them by anything
                 stream.flush()
         return self._send(frame)
 
     def _call(self, number: int, *args: Any, **kwargs: Any) -> Any:
-        """Call a function of the asking process's."""
+        """Call a function that stayed in the asking process."""
         if not self._send(encode(("call", number, args, kwargs))):
             raise _HungUp
         while (message := receive(self._fill, self._call))[0] in SUBJECTS:
@@ -100,7 +104,7 @@ class _Server:
         if kind == "returned":
             return value
         error = decode_error(value)
-        vars(error)[ORIGIN] = origin[0]  # so that whoever asked gets the very error again
+        vars(error)[ORIGIN] = origin[0]  # so that the asking process raises the very same error again
         raise error
 
     def _send(self, frame: list[memoryview]) -> bool:
