@@ -13,13 +13,13 @@ import numpy as np
 from ..errors import AgentFailure, ModelError, ProcessError
 from ..model.inputs import Arrays
 from ..model.model import Array
-from .comparison import Difference, Expected, differ
-from .inputs import Recipe
-from .reference import AtThreshold, Reference
-from .sets import arranged
+from .rule.comparison import Difference, Expected, differ
+from .rule.reference import AtThreshold, Reference
+from .rule.sets import arranged
+from .trials.space import Recipe
 
 if TYPE_CHECKING:
-    from .ties import Tie
+    from .rule.ties import Tie
 
 Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 

@@ -27,14 +27,14 @@ from ..model.build import BuiltModel
 from ..model.model import Array, Closeness
 from . import PARITY
 from .budget import Budget, Clock, effort_notes
-from .comparison import Difference
-from .drawing import EXAMPLES, Stopped, aim, drawn, search
-from .finds import Finds
-from .inputs import InputSpace, Recipe, once
 from .judging import Infer, Judging
-from .reference import AtThreshold, NoReference, Reference
-from .replay import PROGRAM_NAME
-from .simplifying import simplify
+from .replay.write import PROGRAM_NAME
+from .rule.comparison import Difference
+from .rule.reference import AtThreshold, NoReference, Reference
+from .trials.counterexamples import Finds
+from .trials.generate import EXAMPLES, Stopped, aim, drawn, search
+from .trials.shrink import simplify
+from .trials.space import InputSpace, Recipe, once
 
 # Beside the essential inputs so many are tried at least, however slow the device is.
 LEAST = 10

@@ -29,9 +29,9 @@ from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import load_model
 from harness.parity import search
-from harness.parity.inputs import Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
+from harness.parity.trials.space import Recipe
 
 SEARCH_S = 0.6
 Deployed = tuple[Callable[[Arrays], list[Array]], tuple[str, ...]]

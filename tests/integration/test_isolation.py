@@ -21,7 +21,7 @@ from harness.model.build import BuiltModel
 from harness.model.model_file import load_model
 from harness.model.process import HostedFile, build_hosted, read_hosted
 from harness.parity.judging import Judging
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 
 from .conftest import Project
 

@@ -11,9 +11,9 @@ import torch
 from harness.model.build import build_model, one_thread
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.inputs import Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import Mismatch, ParitySearch
+from harness.parity.trials.space import Recipe
 from tests.corpus.impostors import IMPOSTORS, MIXED, PRODUCTS, RANGES, SUMS, Impostor
 
 SEARCH_S = 1.0

@@ -15,10 +15,10 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.comparison import compare
-from harness.parity.inputs import Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.comparison import compare
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
+from harness.parity.trials.space import Recipe
 
 SIZE = 4096
 CONSTANT = np.full((1, SIZE), 0.5, np.float32)

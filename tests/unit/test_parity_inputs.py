@@ -13,9 +13,9 @@ import pytest
 from harness import Input, Model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
-from harness.parity.drawing import drawn
-from harness.parity.fills import KINDS, Fill
-from harness.parity.inputs import SAMPLES, InputSpace, Recipe, samples_of
+from harness.parity.trials.fills import KINDS, Fill
+from harness.parity.trials.generate import drawn
+from harness.parity.trials.space import SAMPLES, InputSpace, Recipe, samples_of
 
 INT64 = np.iinfo(np.int64)
 FLOAT64_MAX = float(np.finfo(np.float64).max)

@@ -22,11 +22,11 @@ from harness.model.inputs import Arrays, uniform_set
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.model.prepare import prepared, prepared_measured_sets
-from harness.parity.drawing import drawn
-from harness.parity.finds import Finds
-from harness.parity.inputs import InputSpace, Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
+from harness.parity.trials.counterexamples import Finds
+from harness.parity.trials.generate import drawn
+from harness.parity.trials.space import InputSpace, Recipe
 
 NOTHING: Any = None
 INPUTS = [Input("mask", ("b", "t"), "bool"), Input("q", ("b", 4), min_value=-1, max_value=1)]

@@ -13,9 +13,9 @@ from harness import Closeness
 from harness.errors import StorageError
 from harness.export import Artifact
 from harness.model.model import Array
-from harness.parity.comparison import Expected, compare_output
-from harness.parity.replay import write_replay
-from harness.parity.replay_program import DEFAULTS, ratio_of, settings_of
+from harness.parity.replay.program import DEFAULTS, ratio_of, settings_of
+from harness.parity.replay.write import write_replay
+from harness.parity.rule.comparison import Expected, compare_output
 
 INF, NAN = np.inf, np.nan
 LARGEST = float(np.finfo(np.float32).max)

@@ -20,12 +20,12 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.comparison import compare
-from harness.parity.locating.allowance import OPERATORS, allowance
-from harness.parity.perturbation import CHANGES, EACH, Errors
-from harness.parity.reference import Reference
-from harness.parity.rounding import Perturbed, Watching
-from harness.parity.summation import UNIT, rounding
+from harness.parity.localize.allowance import OPERATORS, allowance
+from harness.parity.rounding.bounds import Perturbed, Watching
+from harness.parity.rounding.operator_errors import CHANGES, EACH, Errors
+from harness.parity.rounding.summation import UNIT, rounding
+from harness.parity.rule.comparison import compare
+from harness.parity.rule.reference import Reference
 from tests.corpus import Apply
 
 COUNT = 4096

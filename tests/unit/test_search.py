@@ -24,13 +24,13 @@ from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.parity import search as search_module
-from harness.parity.comparison import Difference
-from harness.parity.drawing import DRAWN, EXAMPLES
-from harness.parity.fills import Fill
-from harness.parity.finds import Finds
-from harness.parity.inputs import InputSpace, Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.comparison import Difference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import LEAST, Mismatch, ParitySearch
+from harness.parity.trials.counterexamples import Finds
+from harness.parity.trials.fills import Fill
+from harness.parity.trials.generate import DRAWN, EXAMPLES
+from harness.parity.trials.space import InputSpace, Recipe
 
 Backend = Callable[[Arrays], list[Array]]
 
@@ -576,7 +576,7 @@ from hypothesis import settings
 from harness import Closeness, Input, Model
 from harness.model.build import BuiltModel
 from harness.model.model_file import ModelFile
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
 
 inputs = [Input("x", shape=("b", 4)), Input("i", shape=("b",), dtype="int64", min_value=0, max_value=10**6)]

@@ -20,14 +20,14 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.inputs import Recipe
 from harness.parity.judging import Judging
-from harness.parity.module_runs import run_both
-from harness.parity.picks import Breaks, Watched
-from harness.parity.reference import AtThreshold, Reference
-from harness.parity.runs import ModelRuns
+from harness.parity.rule.model_runs import ModelRuns
+from harness.parity.rule.module_runs import run_both
+from harness.parity.rule.picks import Breaks, Watched
+from harness.parity.rule.reference import AtThreshold, Reference
+from harness.parity.rule.ties import Ties
 from harness.parity.search import ParitySearch
-from harness.parity.ties import Ties
+from harness.parity.trials.space import Recipe
 
 Forward = Callable[[torch.Tensor], Any]
 Backend = Callable[[Arrays], list[Array]]

@@ -1,0 +1,373 @@
+"""Ties: of keys that float32 cannot tell apart, any may come first, and all that is gathered by them follows.
+
+Where a backend's answer is off, and operators that pick saw keys that are equal or as good as equal, the model itself
+is run again with these ties broken in other ways, in its own types and in float64. If the answer agrees with one of
+these runs, by the rule for any other output, it is right. Nothing is permitted beside: what agrees with no run in which
+every operator picked validly is off.
+
+A pick is valid where the key at its index is, in float64, within the tolerance of the key that belongs at its place:
+times what float32 is off on keys of that size (pointing.with_scale). That is what an output of indices is judged by.
+
+Which way a backend took is guessed, and every guess is then run: the backend's own indices where it returns them; the
+order of the answer's rows; that of float64's own keys; equal ones by their index (ONNX's TopK and ArgMax take the
+lowest); and at last each small group of ties by itself, by what that does to the answer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Protocol
+
+import numpy as np
+
+from ...errors import HilgateError
+from ...model.model import Array
+from .comparison import Difference, Expected
+from .indices import Picked
+from .picks import HIGHEST, LOWEST, Breaks, Watched, slices, unsliced
+from .tie_groups import Site, rows_order, sites
+
+# For how long one input's ties are looked at, and with how many runs of the model.
+TIES_S = 2.0
+RUNS = 256
+# Of a slow model so many times the time of its first run, but no longer than this.
+SLOW_RUNS = 100
+SLOW_S = 20.0
+# These are seconds of computing: on a busy host as many runs fit in as on an idle one. By the wall's clock it is this.
+WALL_S = 120.0
+# Of groups that are looked at one by one.
+SITES = 64
+# Where all groups together can be picked in so few ways, each is tried.
+TOGETHER = 64
+
+
+class Runs(Protocol):
+    """Runs of a model on one input."""
+
+    def cpu_s(self) -> float:
+        """Tell how long this process and the one that has the module have computed."""
+
+    def eager(self, breaks: Breaks) -> Watched:
+        """In its own types."""
+
+    def exact(self, breaks: Breaks) -> Watched:
+        """In float64."""
+
+    def expected(self, eager: Watched, exact: Watched) -> list[Expected] | None:
+        """What the outputs should be by these runs; None where the two have other shapes."""
+
+    def widened(self, expected: list[Expected], eager: Watched) -> list[Expected]:
+        """The same by the rule for suspicious inputs, with these picks on every input beside."""
+
+    def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
+        """How far an answer is off."""
+
+    def scaled(self, near: Picked, exact: Picked) -> Picked | None:
+        """Keys in float64, with the error that counts as 1."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """An answer that agrees with the model when ties are broken another way.
+
+    Attributes:
+        calls: where the ties are, as in "topk of module edges".
+    """
+
+    difference: Difference
+    expected: list[Expected]
+    calls: tuple[str, ...]
+
+
+class Ties:
+    """The ties of one input, and the search for the way in which a backend broke them."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        names: Sequence[str],
+        answers: Sequence[Array],
+        limit: float,
+        enough: float | None = None,
+    ) -> None:
+        self.runs = runs
+        self.names = names
+        self.answers = answers
+        self.limit = limit
+        self.enough = limit if enough is None else enough
+        self._ends = time.monotonic() + WALL_S
+        start = runs.cpu_s()
+        self.base = runs.eager(Breaks())
+        self._left = RUNS
+        # A float64 run takes several times as long: a slow model gets its first guesses, too.
+        self._until = start + max(TIES_S, min(SLOW_RUNS * (runs.cpu_s() - start), SLOW_S))
+        self._tried: set[bytes] = set()
+        self._shapes = {_shapes(self.base)}  # of the outputs, as the ties are broken
+        self._near: list[tuple[float, Watched, list[Expected]]] = []
+
+    def find(self) -> Tie | None:
+        """The run that the answer agrees with; None where there is none."""
+        if list(self.names) != list(self.base.outputs) or len(self.answers) != len(self.names):
+            return None
+        if not self.base.calls or (self._aligned is None) or not any(map(self._has_ties, range(len(self.base.calls)))):
+            return None
+        for breaks in self._guesses():
+            if self._is_over():
+                break
+            if (found := self._verified(breaks)) is not None:
+                return found
+        for _, eager, expected in sorted(self._near, key=lambda one: one[0])[:3]:
+            if (found := self._agreeing(eager, self.runs.widened(expected, eager))) is not None:
+                return found
+        return None
+
+    def _is_over(self) -> bool:
+        return self._left <= 0 or self.runs.cpu_s() > self._until or time.monotonic() > self._ends
+
+    @cached_property
+    def _exact(self) -> Watched | None:
+        """float64's own picks."""
+        return self._try(lambda: self.runs.exact(Breaks()))
+
+    @cached_property
+    def _aligned(self) -> Watched | None:
+        """float64's keys where it picks what eager did."""
+        return self._try(lambda: self.runs.exact(orders(self.base)))
+
+    @cached_property
+    def _keys(self) -> list[Picked | None]:
+        """By call, float64's keys with the error that counts as 1; None where they are no keys of one thing."""
+        assert self._aligned is not None
+        pairs = zip(self.base.calls, self._aligned.calls, strict=True)
+        return [self.runs.scaled(near.keys, far.keys) for near, far in pairs]
+
+    @cached_property
+    def _sites(self) -> list[list[Site]]:
+        """By call, its groups of keys that cannot be told apart."""
+        found = []
+        for number, (call, keys) in enumerate(zip(self.base.calls, self._keys, strict=True)):
+            found.append(list(sites(number, call, keys, self.limit)) if keys is not None else [])
+        return found
+
+    def _has_ties(self, number: int) -> bool:
+        return bool(self._sites[number])
+
+    def _guesses(self) -> Iterator[Breaks]:
+        yield Breaks()
+        yield from self._by_outputs()
+        yield from self._by_rows()
+        if (exact := self._exact) is not None and len(exact.calls) == len(self.base.calls):
+            yield orders(exact)
+        yield from (Breaks(others=LOWEST), Breaks(others=HIGHEST))
+        near = {number: self._sorted(number) for number, each in enumerate(self._sites) if each}
+        yield Breaks(near, LOWEST)
+        yield from self._by_effect()
+
+    def _by_outputs(self) -> Iterator[Breaks]:
+        """The backend says itself what it picked."""
+        found = {}
+        for name, answer in zip(self.names, self.answers, strict=True):
+            if (number := self.base.places.get(name)) is not None:
+                own = self.base.calls[number].indices
+                if answer.size == own.size and answer.dtype.kind in "iu":
+                    found[number] = answer.reshape(own.shape).astype(np.int64)
+        if found:
+            yield from (Breaks(found), Breaks(found, LOWEST))
+
+    def _sorted(self, number: int) -> Array:
+        """A call's picks with keys that cannot be told apart in the order of their indices."""
+        return self._changed(
+            number, [(site, np.sort(site.sources)[: len(site.places)]) for site in self._sites[number]]
+        )
+
+    def _changed(self, number: int, picks: Sequence[tuple[Site, Array]]) -> Array:
+        call = self.base.calls[number]
+        _, rows = slices(call.keys, call.indices)
+        rows = rows.copy()
+        for site, way in picks:
+            rows[site.slice, site.places] = way
+        return unsliced(rows, call.keys)
+
+    def _by_rows(self) -> Iterator[Breaks]:
+        """The answer's rows are the reference's in another order."""
+        expected = self._expected(self.base, self._aligned)
+        if expected is None:
+            return
+        together: dict[int, Array] = {}
+        for number in reversed(range(len(self.base.calls))):
+            if not self._sites[number] or (keys := self._keys[number]) is None:
+                continue
+            order = rows_order(self.base.calls[number], keys, expected, self.answers, self.limit)
+            if order is not None:
+                together[number] = order
+                yield Breaks({number: order})
+                yield Breaks({number: order}, LOWEST)
+        if len(together) > 1:
+            yield Breaks(together)
+
+    def _by_effect(self) -> Iterator[Breaks]:
+        """All ways together, where they are few; else each group by itself.
+
+        What brings the answer nearer is kept, and of a group of many another pair tried.
+        """
+        places = [site for each in self._sites for site in each][:SITES]
+        chosen = [site.sources[: len(site.places)] for site in places]
+        every = [[own, *site.ways()] for site, own in zip(places, chosen, strict=True)]
+        if math.prod(map(len, every)) <= TOGETHER:
+            yield from (self._chosen(places, ways) for ways in product(*every))
+            return
+        # Of saturated scores most come by their index, and a few keys lie where the backend rounds otherwise.
+        starts = [chosen, *(self._by_index(places, others) for others in (LOWEST, HIGHEST))]
+        costs = [self._cost(self._chosen(places, start)) if start else np.inf for start in starts]
+        best, before = min(costs), np.inf
+        chosen = starts[costs.index(best)]
+        while best < before:
+            before = best
+            for index, site in enumerate(places):
+                for way in site.ways(chosen[index]):
+                    if self._is_over():
+                        return
+                    breaks = self._chosen(places, [*chosen[:index], way, *chosen[index + 1 :]])
+                    if (cost := self._cost(breaks)) < best:
+                        best, chosen[index] = cost, way
+                        yield breaks
+
+    def _by_index(self, places: Sequence[Site], others: str) -> list[Array]:
+        """What is picked at some groups where equal keys come by their index; nothing where the calls are others."""
+        run = self._try(lambda: self.runs.eager(Breaks(others=others)))
+        if run is None or len(run.calls) != len(self.base.calls):
+            return []
+        rows = [slices(call.keys, call.indices)[1] for call in run.calls]
+        return [rows[site.call][site.slice, site.places] for site in places]
+
+    def _chosen(self, places: Sequence[Site], picks: Sequence[Array]) -> Breaks:
+        pairs = list(zip(places, picks, strict=True))
+        numbers = dict.fromkeys(site.call for site in places)
+        return Breaks(
+            {number: self._changed(number, [one for one in pairs if one[0].call == number]) for number in numbers}
+        )
+
+    def _cost(self, breaks: Breaks) -> float:
+        """How far the answer is from a run, roughly: a number to compare with others."""
+        self._left -= 1
+        if (eager := self._try(lambda: self.runs.eager(breaks))) is None:
+            return np.inf
+        return sum(map(_distance, eager.outputs.values(), self.answers))
+
+    def _verified(self, breaks: Breaks) -> Tie | None:
+        """Whether the answer agrees with a run in which all picks are valid."""
+        self._left -= 2
+        if (eager := self._try(lambda: self.runs.eager(breaks))) is None:
+            return None
+        mark = b"".join(call.indices.tobytes() for call in eager.calls)
+        if mark in self._tried:
+            return None
+        self._tried.add(mark)
+        exact = self._try(lambda: self.runs.exact(orders(eager)))
+        if (
+            exact is None
+            or not is_valid(self.runs, eager, exact, self.limit)
+            or (expected := self._expected(eager, exact)) is None
+        ):
+            return None
+        self._shapes.add(_shapes(eager))
+        return self._agreeing(eager, expected)
+
+    @property
+    def decide_sizes(self) -> bool:
+        """Whether ties decide how large an output is, and an answer of another size is one that they explain.
+
+        Which of hundreds of ways to break them a backend took need not be known then: suppression keeps other boxes,
+        and float32 does not say how many (issue 15, point 13).
+        """
+        return len(self._shapes) > 1 and tuple(answer.shape for answer in self.answers) != _shapes(self.base)
+
+    def _agreeing(self, eager: Watched, expected: list[Expected]) -> Tie | None:
+        difference = self.runs.compare(expected, self.names, self.answers)
+        if difference.ratio <= self.enough:
+            return Tie(difference, expected, tuple(dict.fromkeys(self._places(eager))))
+        if difference.ratio < np.inf:
+            self._near.append((difference.ratio, eager, expected))
+        return None
+
+    def _places(self, eager: Watched) -> Iterator[str]:
+        """Calls whose picks are others than eager's own."""
+        for number, call in enumerate(eager.calls):
+            if number >= len(self.base.calls) or (call.indices.tobytes() != self.base.calls[number].indices.tobytes()):
+                yield str(call)
+
+    def _expected(self, eager: Watched, exact: Watched | None) -> list[Expected] | None:
+        return None if exact is None else self.runs.expected(eager, exact)
+
+    def _try(self, run: Callable[[], Watched]) -> Watched | None:
+        """A run; None where the model takes no such picks, whatever it raises then.
+
+        Raises:
+            HilgateError: the process that had the module is gone.
+        """
+        try:
+            return run()
+        except HilgateError:
+            raise
+        except Exception:  # noqa: BLE001
+            return None
+
+
+def _shapes(run: Watched) -> tuple[tuple[int, ...], ...]:
+    return tuple(array.shape for array in run.outputs.values())
+
+
+def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:
+    """Whether each pick is of a key that float32 cannot tell from the one that belongs there.
+
+    Args:
+        exact: the run in float64 that was told eager's picks.
+    """
+    if len(eager.calls) != len(exact.calls):
+        return False
+    for near, call in zip(eager.calls, exact.calls, strict=True):
+        if (call.indices == call.natural).all():
+            continue
+        keys = runs.scaled(near.keys, call.keys)  # it sorts them all
+        found = keys.at(call.indices) if keys is not None else None
+        wanted = keys.at(call.natural) if keys is not None else None
+        if keys is None or found is None or wanted is None or keys.ratios(found, wanted).max() > limit:
+            return False
+    return True
+
+
+def picked(runs: Runs) -> dict[str, Picked]:
+    """By output that is an operator's indices, what they were picked from; float64 picks what eager did, so that the
+    error that counts as 1 is that of the keys, and not how far rows are apart that changed places before them."""
+    near = runs.eager(Breaks())
+    far = runs.exact(orders(near)) if near.places else near
+    found = {
+        name: runs.scaled(near.calls[number].keys, far.calls[number].keys)
+        for name, number in near.places.items()
+        if number < len(far.calls)
+    }
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def orders(run: Watched) -> Breaks:
+    """The picks of another run."""
+    return Breaks({number: call.indices for number, call in enumerate(run.calls)})
+
+
+def _distance(one: Array, answer: Array) -> float:
+    """Of two arrays, element by element between 0 and 1, summed; infinity where they have other shapes."""
+    if one.shape != answer.shape or one.dtype != answer.dtype:
+        return float("inf")
+    if one.dtype.kind != "f":
+        return float(np.count_nonzero(one != answer))
+    with np.errstate(all="ignore"):
+        errors = np.abs(one.astype(np.float64) - answer)
+        size = np.abs(one).max(initial=1e-30, where=np.isfinite(one))
+        ratios = errors / (errors + 1e-5 * size)
+    same = (one == answer) | (np.isnan(one) & np.isnan(answer))
+    return float(np.where(same, 0.0, np.nan_to_num(ratios, nan=1.0)).sum())
