@@ -17,9 +17,9 @@ from harness.agent.frames import Array
 from harness.deploy.deployment import Deployment
 from harness.model.build import build_model
 from harness.model.inputs import Arrays
+from harness.parity.pace import CALL_SETS
 from harness.parity.rule.comparison import Expected, compare
 from harness.parity.rule.reference import Reference
-from harness.parity.search import CALL_SETS
 from harness.parity.trials.generate import drawn
 
 from .support.deploy import prepare

@@ -42,7 +42,7 @@ class Judging:
     Attributes:
         tried: inputs that were judged.
         listed: of these, those that nobody climbed to.
-        unjudged: of these, those on which nothing can be said.
+        uninformative: of these, those on which nothing can be said.
         vague: of which outputs, and on how many inputs.
         set_aside: inputs on which float32 does not say how many rows there are: they count as not tried.
         listed_aside: of these, those that nobody climbed to.
@@ -51,7 +51,7 @@ class Judging:
             error of a tenth of the output would pass.
         tied: inputs on which the answer is right once ties are broken another way.
         ties: where these are, such as "topk of module edges", and on how many inputs.
-        swelling: an input's outputs are at most so many times as large as its arrays, as far as is known.
+        expansion: an input's outputs are at most so many times as large as its arrays, as far as is known.
     """
 
     reference: Reference
@@ -59,7 +59,7 @@ class Judging:
     names: tuple[str, ...]
     tried: int = 0
     listed: int = 0
-    unjudged: int = 0
+    uninformative: int = 0
     vague: Counter[str] = field(default_factory=Counter)
     set_aside: int = 0
     listed_aside: int = 0
@@ -67,7 +67,7 @@ class Judging:
     hidden: int = 0
     tied: int = 0
     ties: Counter[str] = field(default_factory=Counter)
-    swelling: float = 1.0
+    expansion: float = 1.0
     _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
 
     @property
@@ -184,11 +184,11 @@ class Judging:
             self.hidden = hidden
         else:
             self.listed += 1
-            vague = [one.name for one in expected if one.says_nothing(self.limit)]
-            self.unjudged += bool(vague)
+            vague = [one.name for one in expected if one.is_uninformative(self.limit)]
+            self.uninformative += bool(vague)
             self.vague.update(vague)
         given = sum(array.nbytes for array in arrays.values())
-        self.swelling = max(self.swelling, sum(one.eager.nbytes for one in expected) / max(given, 1))
+        self.expansion = max(self.expansion, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
 
     def _answered(
@@ -238,10 +238,10 @@ class Judging:
 
     def _is_hidden(self, off: str, expected: list[Expected], names: Sequence[str], answers: list[Array]) -> bool:
         """Whether only how large an output is elsewhere explains its answer, and a tenth of it would pass, too."""
-        if not any(one.says_nothing(self.limit * COARSE) for one in expected if one.name == off):
+        if not any(one.is_uninformative(self.limit * COARSE) for one in expected if one.name == off):
             return False
         # A bounded function's own range, sums and conditioning are no sentinel: they are of this input.
-        here = [replace(one, noise=one.noise_here) for one in expected]
+        here = [replace(one, perturbation=one.perturbation_here) for one in expected]
         return self.reference.compare(here, names, answers).ratio > self.limit
 
     def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
@@ -274,7 +274,7 @@ class Judging:
     @property
     def is_unsettled(self) -> bool:
         """Whether the rest of the list may decide about the doubt, either way."""
-        return bool(self.hidden or self.listed_aside) or self.unjudged * 4 > self.listed
+        return bool(self.hidden or self.listed_aside) or self.uninformative * 4 > self.listed
 
     @property
     def _doubt_by_count(self) -> str:
@@ -289,12 +289,13 @@ class Judging:
                 f"on {self.hidden} of {self.listed} inputs the answer is off, and only how large the output is "
                 "elsewhere (on another input, a sample, or as max_value says) explains it: more than a fifth"
             )
-        if self.unjudged * 2 <= self.listed:
+        if self.uninformative * 2 <= self.listed:
             return ""
         return (
-            f"on {self.unjudged} of {self.listed} inputs {', '.join(self.vague)}: float32 is so far from float64 that "
-            "even zeros would be within the tolerance: rounding is most of it, as where numbers cancel; or forward "
-            "draws random numbers, or keeps something from call to call, which did not show when it was run twice"
+            f"on {self.uninformative} of {self.listed} inputs {', '.join(self.vague)}: "
+            "float32 is so far from float64 that even zeros would be within the tolerance: rounding is most of it, as "
+            "where numbers cancel; or forward draws random numbers, or keeps something from call to call, which did "
+            "not show when it was run twice"
         )
 
 

@@ -113,7 +113,14 @@ class Bench:
         def answers(recipes: Sequence[Recipe]) -> list[list[Array]]:
             return [infer(reference.space.make(recipe)) for recipe in recipes]
 
-        return ParitySearch(built, reference, answers, names, seed, lambda done, total: None, search_s=SEARCH_S)
+        return ParitySearch(
+            reference=reference,
+            infer=answers,
+            names=names,
+            search_seed=seed,
+            report=lambda done, total: None,
+            search_s=SEARCH_S,
+        )
 
     def probe(self, built: BuiltModel, backend: str) -> Callable[[Artifact, Sequence[Arrays]], list[dict[str, Array]]]:
         """The backend for any artifact, as locating wants it."""

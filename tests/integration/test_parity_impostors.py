@@ -32,7 +32,14 @@ def is_found(impostor: Impostor, seed: int) -> bool:
             made = [[torch.from_numpy(array) for array in reference.space.make(recipe).values()] for recipe in recipes]
             return [[impostor.wrong(*tensors).numpy()] for tensors in made]
 
-    search = ParitySearch(built, reference, answers, built.outputs, seed, lambda done, total: None, search_s=SEARCH_S)
+    search = ParitySearch(
+        reference=reference,
+        infer=answers,
+        names=built.outputs,
+        search_seed=seed,
+        report=lambda done, total: None,
+        search_s=SEARCH_S,
+    )
     try:
         for recipe in [*search.space.essential(), *search.space.corners()]:
             search.check(recipe)

@@ -249,7 +249,7 @@ def test_extreme_values_make_no_warnings(eager: list[float], exact: list[float],
 def test_where_zeros_would_pass_a_comparison_says_nothing(
     eager: list[float], exact: list[float], nothing: bool
 ) -> None:
-    assert expected(eager, exact).says_nothing(10) is nothing
+    assert expected(eager, exact).is_uninformative(10) is nothing
 
 
 CLOSENESS = [

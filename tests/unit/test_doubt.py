@@ -40,7 +40,15 @@ def searching(
 
     built = reference.built
     clocks = [lambda: float(len(asked))]
-    return ParitySearch(built, reference, infer, built.outputs, 0, lambda done, total: None, search_s=40, clocks=clocks)
+    return ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=built.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+        search_s=40,
+        clocks=clocks,
+    )
 
 
 def verdict(finding: Finding) -> Verdict:

@@ -14,10 +14,10 @@ from harness.export import Artifact, ArtifactFile
 from harness.host.cache import file_sha256
 from harness.model.model import Array
 from harness.parity.localize import probe as probing
+from harness.parity.localize.bisection import bisect_first
 from harness.parity.localize.evaluate import Evaluator, widen
 from harness.parity.localize.graph import Graph
 from harness.parity.localize.location import Clock, Unlocated
-from harness.parity.localize.onnx import first
 from harness.parity.localize.probe import Prober, weights_apart, with_outputs
 from harness.parity.localize.scopes import node_scopes
 from harness.parity.localize.verdict import node_error
@@ -242,14 +242,14 @@ def test_a_node_is_off_beyond_what_its_operator_may_be(
 
 
 @pytest.mark.parametrize("place", range(1, 9))
-def test_halving_finds_the_first(place: int) -> None:
+def test_bisection_finds_the_first(place: int) -> None:
     asked: list[int] = []
 
     def is_off(count: int) -> bool:
         asked.append(count)
         return count >= place
 
-    assert first(is_off, 8) == place
+    assert bisect_first(is_off, 8) == place
     assert len(asked) <= 3
 
 

@@ -12,7 +12,17 @@ from harness.parity.localize import Location, NotLocated
 from harness.parity.localize.location import Clock, Unlocated
 
 HERE = Location(
-    "layers.3", "node_clamp", "Clip", "clamp", (0, 2), "3.4e+38", "inf", "inf", math.inf, "runtime", "it clips"
+    module="layers.3",
+    node="node_clamp",
+    operator="Clip",
+    output="clamp",
+    index=(0, 2),
+    found="3.4e+38",
+    eager="inf",
+    exact="inf",
+    ratio=math.inf,
+    fault="runtime",
+    explanation="it clips",
 )
 
 

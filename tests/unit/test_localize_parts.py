@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from harness.export import Artifact
 from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import uniform_set
 from harness.model.model_file import load_model
+from harness.parity import localize
+from harness.parity.localize import NotLocated, locate
 from harness.parity.localize.location import Clock, TimeUp, Unlocated
 from harness.parity.localize.match import folded_norms
 from harness.parity.localize.module_outputs import Modules, Points
@@ -68,11 +74,13 @@ def test_no_more_is_held_than_there_is_room_for(modules: Modules, arrays: dict[s
         assert held <= max(room, points.bytes(call))
 
 
-def test_noise_of_a_part_is_that_of_the_whole(modules: Modules, arrays: dict[str, np.ndarray]) -> None:
+def test_the_perturbation_of_a_part_is_that_of_the_whole(modules: Modules, arrays: dict[str, np.ndarray]) -> None:
     small, whole = (Points(modules, arrays, room) for room in (0, 1 << 20))
     for one, other in zip(small.calls, whole.calls, strict=True):
-        noises = [[points._noise(each) for each in call.outputs] for points, call in ((small, one), (whole, other))]
-        assert noises[0] == noises[1]
+        perturbations = [
+            [points._perturbation(each) for each in call.outputs] for points, call in ((small, one), (whole, other))
+        ]
+        assert perturbations[0] == perturbations[1]
 
 
 def test_a_model_that_takes_another_way_is_not_compared(modules: Modules, arrays: dict[str, np.ndarray]) -> None:
@@ -113,3 +121,31 @@ def test_what_indices_were_picked_from_is_known_of_each_module(modules: Modules,
     assert found is not None
     np.testing.assert_array_equal(found.values, best.exact)
     assert found.scale is not None
+
+
+FORMAT = """
+from harness.parity.localize.location import Unlocated
+
+def find_fault(task):
+    raise Unlocated(f"a toy of {len(task.sets)} sets: {task.optimize}")
+"""
+
+
+def located(artifact_format: str) -> str:
+    artifact = Artifact(Path("toy"), artifact_format, (), "toy", ())
+    answer = locate(SimpleNamespace(), artifact, [{}], lambda made, sets: [], report=lambda seconds, limit: None)  # type: ignore[arg-type]
+    assert isinstance(answer, NotLocated)
+    return answer.reason
+
+
+def test_a_format_is_looked_into_by_the_file_that_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy.py").write_text(FORMAT)
+    monkeypatch.setattr(localize, "__path__", [*localize.__path__, str(tmp_path)])
+    assert located("toy") == "a toy of 1 sets: none"
+
+
+def test_a_format_without_such_a_file_is_not_located_and_says_so() -> None:
+    assert located("none") == (
+        "artifacts of the format none cannot be looked into: there is no harness/parity/localize/none.py"
+    )
+    assert "localize/graph.py has no find_fault(task)" in located("graph")

@@ -171,7 +171,13 @@ def test_what_a_search_asks_shrinks_and_remembers_is_prepared() -> None:
         asked.extend(sets)
         return [[np.where(x[:, 0] > 50, 0, x[:, 1] - x[:, 0]).astype(np.float32)] for x in sets]
 
-    search = ParitySearch(built, reference, infer, built.outputs, 0, lambda done, total: None)
+    search = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=built.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+    )
     finding = search.run(search.check)
     assert all((x[:, 1] > x[:, 0]).all() for x in asked)
     assert search.failing is not None

@@ -210,7 +210,14 @@ def searching(forward: Forward, backend: Backend, size: int = 6) -> tuple[Parity
     def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
         return [backend(reference.space.make(recipe)) for recipe in recipes]
 
-    search = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None, search_s=2)
+    search = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=model.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+        search_s=2,
+    )
     finding = search.run(search.check)
     return search, finding, judge(finding, [Limit("parity", 30.0, "net.py")]).verdict
 
@@ -358,7 +365,7 @@ def test_what_counts_beside_an_input_is_found_with_eagers_picks() -> None:
     """Float32 cannot tell the keys apart, float64 can; the last place of a sigmoid is more than that of its number."""
     x = np.array([[place * -1e-9, place / 8] for place in range(6)], np.float32)
     model = built(lambda x: x[(x[:, 0] + 1).argsort(stable=True), 1].sigmoid())
-    assert Reference(model).widened({"x": x})[0].noise >= 2.0**-23 * 0.9
+    assert Reference(model).widened({"x": x})[0].perturbation >= 2.0**-23 * 0.9
 
 
 def test_an_answer_of_another_size_is_set_aside_where_ties_decide_the_size() -> None:

@@ -55,7 +55,14 @@ def search(model: BuiltModel, backend: Callable[[Array], list[Array]]) -> tuple[
     def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
         return [backend(reference.space.make(recipe)["x"]) for recipe in recipes]
 
-    searching = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None, search_s=1)
+    searching = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=model.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+        search_s=1,
+    )
     finding = searching.run(searching.check)
     return judge(finding, [Limit("parity", 30.0, "net.py")]).verdict, finding
 

@@ -16,7 +16,7 @@ OPTIMIZER = "optimizer"
 TORCHSCRIPT = "TorchScript"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Location:
     """The first place at which a backend leaves the reference.
 

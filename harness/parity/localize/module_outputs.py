@@ -14,8 +14,8 @@ from ...model.build import BuiltModel, run_eager
 from ...model.inputs import Arrays
 from ...model.model import Array, Closeness
 from ...model.prepare import prepared
-from ..rounding.bounds import noise as rounding_noise
-from ..rounding.conditioning import noise
+from ..rounding.bounds import operator_perturbation
+from ..rounding.conditioning import input_perturbation
 from ..rule.comparison import Difference, Expected, compare_output, ulp
 from ..rule.float64 import run_in_float64
 from ..rule.indices import Picked, with_scale
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 # again for the next ones. Without a bound it was 5.6 GiB for a network of 2 M parameters and pictures of 320 x 320
 # (issue 15).
 HELD_BYTES = 256 << 20
-# Noise holds five times as many as it is asked for.
-NOISE_BYTES = 48 << 20
+# Computing the perturbation holds five times as many as it is asked for.
+PERTURBATION_BYTES = 48 << 20
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Points:
         }
         self._held: dict[str, Expected] = {}
         self._tied: dict[str, list[Expected]] | None = None
-        self._noises: dict[str, float] = {}
+        self._perturbations: dict[str, float] = {}
         names: dict[str, list[str]] = {}
         for name in self._sizes:
             names.setdefault(name.rpartition(":")[0], []).append(name)
@@ -274,7 +274,7 @@ class Points:
         if found.ratio > self.tolerance and expected.eager.dtype.kind in "iu":
             found = compare_output(replace(expected, picked=self._picked(expected.name)), answer)
         elif self.tolerance < found.ratio < np.inf and self.modules.closeness is None:
-            found = compare_output(replace(expected, noise=self._noise(expected)), answer)
+            found = compare_output(replace(expected, perturbation=self._perturbation(expected)), answer)
         if found.ratio > self.tolerance:
             others = [compare_output(one, answer) for one in self._ties(expected.name)]
             found = min([found, *others], key=lambda each: each.ratio)
@@ -316,17 +316,17 @@ class Points:
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
             return None
 
-    def _noise(self, expected: Expected) -> float:
+    def _perturbation(self, expected: Expected) -> float:
         """Of one output; of all that are held beside it at once, for that takes a dozen runs of the model."""
-        if expected.name not in self._noises:
+        if expected.name not in self._perturbations:
             asked = {expected.name: expected.exact}
             for name, one in self._held.items():
-                if sum(array.nbytes for array in asked.values()) + one.exact.nbytes <= NOISE_BYTES:
+                if sum(array.nbytes for array in asked.values()) + one.exact.nbytes <= PERTURBATION_BYTES:
                     asked[name] = one.exact
-            self._noises |= self._noises_of(asked)
-        return self._noises[expected.name]
+            self._perturbations |= self._perturbations_of(asked)
+        return self._perturbations[expected.name]
 
-    def _noises_of(self, exact: Record) -> dict[str, float]:
+    def _perturbations_of(self, exact: Record) -> dict[str, float]:
         modules = self.modules
 
         def eager_beside(beside: Arrays) -> Record:
@@ -338,12 +338,12 @@ class Points:
         arrays, inputs = self.arrays, modules.built.model.inputs
         eager_here, exact_here = partial(eager_beside, arrays), partial(exact_beside, arrays)
         usual = _tried(lambda: modules.usual)
-        noises = [
-            _tried(lambda: noise(inputs, arrays, exact, eager_beside, exact_beside)),
-            _tried(lambda: rounding_noise(exact, eager_here, exact_here, self.tolerance)),
+        perturbations = [
+            _tried(lambda: input_perturbation(inputs, arrays, exact, eager_beside, exact_beside)),
+            _tried(lambda: operator_perturbation(exact, eager_here, exact_here, self.tolerance)),
             {name: float(ulp(np.asarray(size), np.dtype("f4"))) for name, size in usual.items()},
         ]
-        return {name: max(each.get(name, 0.0) for each in noises) for name in exact}
+        return {name: max(each.get(name, 0.0) for each in perturbations) for name in exact}
 
 
 def _tried(look: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:

@@ -1,11 +1,12 @@
-"""Show a mismatch again: python replay.py (numpy, and torch or onnxruntime).
+"""Show a mismatch again: python replay.py (numpy, and what run_FORMAT.py imports: torch or onnxruntime).
 
 It runs the artifact beside it on the inputs beside it and compares with the reference beside it; with the device's
-threads and execution providers, where case.json has them.
+threads and execution providers, where case.json has them. It imports nothing of harness.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import traceback
@@ -25,75 +26,41 @@ HERE = Path(__file__).resolve().parent
 
 
 def run(case: dict[str, Any], inputs: dict[str, Any]) -> list[Any]:
-    """The outputs of the artifact, laid flat; in the model's order, where the file has another."""
+    """Run the artifact: its outputs, laid flat, in the model's order where the file has another."""
     binding = case.get("binding")
     if not binding:
         return run_file(case, inputs)
-    found = run_file(case, {pair["file"]: inputs[pair["model"]] for pair in binding["inputs"]})
-    return [found[pair["place"]] for pair in binding["outputs"]]
+    outputs = run_file(case, {pair["file"]: inputs[pair["model"]] for pair in binding["inputs"]})
+    return [outputs[pair["place"]] for pair in binding["outputs"]]
 
 
 def run_file(case: dict[str, Any], inputs: dict[str, Any]) -> list[Any]:
-    """What the file itself returns."""
-    path = str(HERE / case["artifact"])
-    settings = settings_of(case)
-    if case["format"] == "onnx":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = settings["threads"]
-        options.inter_op_num_threads = settings["interop_threads"]
-        if settings["interop_threads"] > 1:
-            options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
-        options.add_session_config_entry("session.set_denormal_as_zero", str(int(settings["flush_denormals"])))
-        providers, here = settings["providers"], set(onnxruntime.get_available_providers())
-        if not here.issuperset(providers):
-            missing = ", ".join(sorted(set(providers) - here))
-            print(shown(f"not on this machine: {missing}; the difference may not show"))
-            providers = [name for name in providers if name in here] or ["CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
-        used = {item.name for item in session.get_inputs()}
-        return list(session.run(None, {name: value for name, value in inputs.items() if name in used}))
-    import torch
-
-    torch.set_num_threads(settings["threads"])
-    torch.set_num_interop_threads(settings["interop_threads"])
-    torch.set_flush_denormal(settings["flush_denormals"])
-    with torch.no_grad():
-        module = optimized(torch.jit.load(path).eval(), settings["optimize"])  # type: ignore[no-untyped-call]
-        answer = module(*(torch.from_numpy(value) for value in inputs.values()))
-    return [leaf.numpy() for leaf in flat(answer)]
-
-
-def optimized(module: Any, how: str) -> Any:
-    """As the backend libtorch does it in C++ (docs/runners.md)."""
-    import torch
-
-    if how != "none":
-        module = torch.jit.freeze(module)
-    return torch.jit.optimize_for_inference(module) if how == "optimize_for_inference" else module
+    """Run the file itself, by what its format needs: the program run_FORMAT.py beside this one."""
+    if "no_runner" in case:
+        sys.exit(shown(case["no_runner"]))
+    name = f"run_{case['format']}"
+    spec = importlib.util.spec_from_file_location(name, str(HERE / f"{name}.py"))
+    assert spec is not None, "a path was given"
+    assert spec.loader is not None, "it ends in .py"
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    answer: list[Any] = runner.infer(
+        str(HERE / case["artifact"]), inputs, settings_of(case), lambda text: print(shown(text))
+    )
+    return answer
 
 
 def settings_of(case: dict[str, Any]) -> dict[str, Any]:
-    """How the backend was found to be set; else as the device's file wants it."""
+    """Return how the backend was set on the device, as it was found there; else as the device's file wants it."""
     fingerprint = case.get("fingerprint") or {}
     known = (fingerprint.get("settings") or {}, case.get("options") or {}, case, fingerprint)
     return {key: next((one[key] for one in known if one.get(key)), value) for key, value in DEFAULTS.items()}
 
 
-def flat(answer: Any) -> list[Any]:
-    """Tensors in tuples, lists and dicts, in order."""
-    if isinstance(answer, dict):
-        answer = list(answer.values())
-    if isinstance(answer, (tuple, list)):
-        return [leaf for part in answer for leaf in flat(part)]
-    return [answer]
-
-
 def ratio_of(found: Any, eager: Any, exact: Any, scale: Any) -> float:
-    """How many times float32's own error an output is off; infinity where no error can be given.
+    """Return how many times float32's own error an output is off; infinity where no error can be given.
 
-    The rule of docs/parity.md, as harness/parity/rule/comparison.py has it.
+    The rule is that of docs/parity.md, as harness/parity/rule/comparison.py has it.
     """
     if found.shape != eager.shape or found.dtype != eager.dtype:
         return float("inf")
@@ -112,8 +79,10 @@ def ratio_of(found: Any, eager: Any, exact: Any, scale: Any) -> float:
 
 
 def arranged(case: dict[str, Any], found: list[Any], reference: Any) -> list[Any]:
-    """Outputs that are sets with each row beside the nearest of the reference's that is left, as in
-    harness/parity/rule/sets.py (there so that the worst is nearest)."""
+    """Put each row of outputs that are sets beside the nearest of the reference's rows that is left.
+
+    As in harness/parity/rule/sets.py, which makes the worst distance as small as can be.
+    """
     named = dict(zip((output["name"] for output in case["outputs"]), found))  # noqa: B905  # an older Python
     scales = {output["name"]: output["scale"] or 1.0 for output in case["outputs"]}
     for group in case.get("sets", ()):
@@ -138,7 +107,7 @@ def arranged(case: dict[str, Any], found: list[Any], reference: Any) -> list[Any
 
 
 def nearest(distances: Any) -> Any:
-    """For each row of the reference the nearest of the answer's that is left."""
+    """Find, for each row of the reference, the nearest row of the answer that is left: int64[rows]."""
     order, taken = np.full(len(distances), -1), set()
     for place in np.argsort(distances, axis=None, kind="stable"):
         mine, other = divmod(int(place), len(distances))
@@ -149,7 +118,7 @@ def nearest(distances: Any) -> Any:
 
 
 def ratio_of_indices(found: Any, eager: Any, values: Any, output: dict[str, Any], scale: Any) -> float:
-    """The same for indices, by the values that they point to, as harness/parity/rule/indices.py has it."""
+    """Return the ratio of indices, by the values that they point to, as harness/parity/rule/indices.py has it."""
     if found.shape != eager.shape or found.dtype != eager.dtype:
         return float("inf")
     axis = output["axis"]
@@ -167,12 +136,12 @@ def ratio_of_indices(found: Any, eager: Any, values: Any, output: dict[str, Any]
 
 
 def alike(one: Any, other: Any) -> Any:
-    """Where both are finite, both NaN, or the same infinity."""
+    """Tell, by element, where both are finite, both NaN, or the same infinity."""
     return (np.isfinite(one) & np.isfinite(other)) | (one == other) | (np.isnan(one) & np.isnan(other))
 
 
 def ulp(values: Any) -> Any:
-    """A unit in the last place of each element, float32's for wider types; at least float32's smallest normal."""
+    """Return a unit in the last place of each element, float32's for wider types; at least float32's tiniest normal."""
     narrow = values.dtype if values.dtype.itemsize < 4 else np.dtype(np.float32)
     largest = np.nextafter(np.finfo(narrow).max, narrow.type(0))  # the next one's spacing would be infinity
     sizes = np.minimum(np.abs(values.astype(np.float64)), float(largest)).astype(narrow)
@@ -180,18 +149,18 @@ def ulp(values: Any) -> Any:
 
 
 def shown(text: object) -> str:
-    """A text of the model's or the device's, as a terminal may be given it: what it would obey is written out."""
+    """Make a text of the model's or the device's safe for a terminal: control characters are escaped."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text))
 
 
 def complain(kind: Any, error: Any, where: Any) -> None:
-    """Print a traceback of the same: a runtime quotes the artifact's names."""
+    """Print a traceback as safely: a runtime quotes the artifact's names."""
     for line in "".join(traceback.format_exception(kind, error, where)).rstrip().split("\n"):
         print(shown(f"  {line}"), file=sys.stderr)
 
 
 def main() -> int:
-    """Exit status 1 where the difference is still there."""
+    """Replay: return exit status 1 where the difference is still there."""
     case = json.loads((HERE / "case.json").read_text(encoding="utf-8"))
     stored = np.load(HERE / "inputs.npz")
     inputs = {name: stored[name] for name in case["inputs"]}

@@ -30,7 +30,7 @@ MANY = 30.0
 SIDES = (1.0, -1.0, 8.0, -8.0)
 
 
-def noise(
+def operator_perturbation(
     here: Mapping[str, Array],
     eager: Callable[[], object],
     exact: Callable[[], Mapping[str, Array]],
@@ -70,14 +70,14 @@ def noise(
     return largest
 
 
-def sides(eager: Callable[[], object], exact: Callable[[], Mapping[str, Array]]) -> list[Mapping[str, Array]]:
+def threshold_sides(eager: Callable[[], object], exact: Callable[[], Mapping[str, Array]]) -> list[Mapping[str, Array]]:
     """What the float64 run gives with such errors, of either sign: answers of right programs, on all sides of jumps.
 
     Args:
         eager: runs the model in its own types.
         exact: runs it in float64, and gives its outputs.
 
-    Raises: as noise.
+    Raises: as ``operator_perturbation``.
     """
     with Watching() as watched:
         eager()

@@ -45,7 +45,7 @@ BESIDE = 12
 ALIKE = (1.0, -1.0)
 
 
-def noise(
+def input_perturbation(
     inputs: Sequence[Input], arrays: Arrays, here: Mapping[str, Array], eager: Run, exact: Run
 ) -> dict[str, float]:
     """By output, the error that counts as 1 for the reasons above; 0 where there is none.

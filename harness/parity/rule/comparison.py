@@ -49,8 +49,8 @@ class Expected:
     Attributes:
         eager: eager PyTorch's output, in its own type.
         exact: the float64 run's output, float64[…]; for integers and booleans, in their own type.
-        noise: an error that counts as 1 at least; see harness.parity.rounding.conditioning.
-        noise_here: the part of it that this input explains, and not how large the output is elsewhere.
+        perturbation: an error that counts as 1 at least; see harness.parity.rounding.conditioning.
+        perturbation_here: the part of it that this input explains, and not how large the output is elsewhere.
         closeness: how close is close enough, where the model file says so: exact is eager's output then.
         picked: of indices, what they were picked from, where that is known; see harness.parity.rule.indices.
         plain: of each chunk, whether all its elements are finite, r's also when they are rounded to eager's type.
@@ -61,8 +61,8 @@ class Expected:
     name: str
     eager: Array
     exact: Array
-    noise: float = 0.0
-    noise_here: float = 0.0
+    perturbation: float = 0.0
+    perturbation_here: float = 0.0
     picked: Picked | None = None
     closeness: Closeness | None = None
     plain: tuple[bool, ...] = field(init=False, default=())
@@ -85,9 +85,11 @@ class Expected:
             plain.append(bool(both.all()))
         object.__setattr__(self, "plain", tuple(plain))
         object.__setattr__(self, "magnitude", magnitude)
-        object.__setattr__(self, "scale", max(own, float(ulp(np.asarray(magnitude), self.eager.dtype)), self.noise))
+        object.__setattr__(
+            self, "scale", max(own, float(ulp(np.asarray(magnitude), self.eager.dtype)), self.perturbation)
+        )
 
-    def says_nothing(self, tolerance: float) -> bool:
+    def is_uninformative(self, tolerance: float) -> bool:
         """Whether float32 itself is so far off here that even an output of zeros would be within the tolerance."""
         if self.closeness is not None:
             return False

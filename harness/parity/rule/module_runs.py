@@ -118,7 +118,7 @@ def _watch(built: BuiltModel, run: Callable[[], Any], breaks: Breaks) -> Watched
     return found
 
 
-def rounding_noise(
+def rounding_perturbation(
     built: BuiltModel, arrays: Arrays, here: Mapping[str, Array], tolerance: float, breaks: Breaks | None
 ) -> dict[str, float]:
     """Find what any order of summation may move the outputs by; see rounding.
@@ -127,7 +127,7 @@ def rounding_noise(
         here: what the float64 run gives, by output.
         breaks: how ties are broken in it.
     """
-    from ..rounding.bounds import noise
+    from ..rounding.bounds import operator_perturbation
     from .picks import watch
 
     def outputs() -> dict[str, Array]:
@@ -137,18 +137,18 @@ def rounding_noise(
             found = dict(watch(built.module, lambda: run_wide(built, arrays), breaks).outputs)
         return found if built.model.canonical is None else made_canonical(built, found)
 
-    return noise(here, lambda: run_eager(built.module, arrays), outputs, tolerance)
+    return operator_perturbation(here, lambda: run_eager(built.module, arrays), outputs, tolerance)
 
 
 def rounding_sides(built: BuiltModel, arrays: Arrays) -> list[Mapping[str, Array]]:
     """Find what right programs may give where a comparison or a rounding jumps; see rounding."""
-    from ..rounding.bounds import sides
+    from ..rounding.bounds import threshold_sides
 
     def outputs() -> dict[str, Array]:
         found = exact_leaves(built, arrays)
         return found if built.model.canonical is None else made_canonical(built, found)
 
-    return sides(lambda: run_eager(built.module, arrays), outputs)
+    return threshold_sides(lambda: run_eager(built.module, arrays), outputs)
 
 
 def made_canonical(built: BuiltModel, outputs: Mapping[str, Array]) -> dict[str, Array]:

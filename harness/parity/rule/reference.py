@@ -19,7 +19,7 @@ from ...model.model import Array, Closeness
 from ...model.prepare import prepared
 from ...model.unordered import RowSet
 from ...model.user_code import words
-from ..rounding.conditioning import Run, moved, noise
+from ..rounding.conditioning import Run, input_perturbation, moved
 from ..trials.space import InputSpace
 from .comparison import Difference, Expected, compare, differ, has_sides, ulp
 from .module_runs import (
@@ -29,7 +29,7 @@ from .module_runs import (
     find_impurity,
     made_canonical,
     release_float64,
-    rounding_noise,
+    rounding_perturbation,
     rounding_sides,
     run_both,
     watch_exact,
@@ -219,17 +219,17 @@ class Reference:
         if self.closeness is not None:
             return expected
         here, limit = {one.name: one.exact for one in expected}, self.built.model.parity_limit
-        noises = [
-            _tried(lambda: noise(self.built.model.inputs, arrays, here, eager, exact)),
-            _tried(lambda: self.built.ask(rounding_noise, arrays, here, limit, breaks)),
+        perturbations = [
+            _tried(lambda: input_perturbation(self.built.model.inputs, arrays, here, eager, exact)),
+            _tried(lambda: self.built.ask(rounding_perturbation, arrays, here, limit, breaks)),
         ]
         usual = self._usual_ulps()
 
-        def with_noise(one: Expected) -> Expected:
-            own = max(each.get(one.name, 0.0) for each in noises)
-            return replace(one, noise=max(own, usual.get(one.name, 0.0)), noise_here=own)
+        def with_perturbation(one: Expected) -> Expected:
+            own = max(each.get(one.name, 0.0) for each in perturbations)
+            return replace(one, perturbation=max(own, usual.get(one.name, 0.0)), perturbation_here=own)
 
-        return [with_noise(one) if one.eager.dtype.kind == "f" else one for one in expected]
+        return [with_perturbation(one) if one.eager.dtype.kind == "f" else one for one in expected]
 
     def tie(
         self, arrays: Arrays, names: Sequence[str], answers: Sequence[Array], enough: float | None = None
@@ -370,7 +370,7 @@ class Reference:
             kind = AtThreshold if _sizes_differ(eager, exact) else NoReference
             raise self._none(f"float32 gives {wanted}; float64 gives {found}", kind)
         expected = expected_of(eager, exact, self.row_sets)
-        if any(one.says_nothing(self.built.model.parity_limit) for one in expected):
+        if any(one.is_uninformative(self.built.model.parity_limit) for one in expected):
             self._check_again(arrays, runs)
         return expected
 
