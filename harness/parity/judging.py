@@ -14,7 +14,8 @@ from ..errors import AgentFailure, ModelError, ProcessError
 from ..model.inputs import Arrays
 from ..model.model import Array
 from .rule.comparison import Difference, Expected, differ
-from .rule.reference import AtThreshold, Reference
+from .rule.no_reference import AtThreshold
+from .rule.reference import Reference
 from .rule.sets import arranged
 from .trials.space import Recipe
 
@@ -230,9 +231,11 @@ class Judging:
             self.tied += bool(tie.calls)
             self.conditioned += not tie.calls and difference.ratio > self.limit
             return tie.difference, tie.expected
-        if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
+        if difference.ratio == float("inf") and self.reference.wider_rule.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)
-        if difference.ratio > self.limit and self.reference.is_on_another_side(arrays, expected, names, answers):
+        if difference.ratio > self.limit and self.reference.wider_rule.is_on_another_side(
+            arrays, expected, names, answers
+        ):
             raise AtThreshold("a sum lies at a threshold", found=difference.what)
         return difference, expected
 
@@ -247,7 +250,7 @@ class Judging:
     def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
         """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
         enough = self.limit if difference.ratio > self.limit else difference.ratio / TIED_FROM
-        return self.reference.tie(arrays, names, answers, enough)
+        return self.reference.wider_rule.tie(arrays, names, answers, enough)
 
     @property
     def notes(self) -> tuple[str, ...]:

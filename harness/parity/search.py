@@ -26,7 +26,8 @@ from .budget import Budget, Clock
 from .judging import Infer, Judging
 from .pace import LEAST, Pace
 from .rule.comparison import Difference
-from .rule.reference import AtThreshold, NoReference, Reference
+from .rule.no_reference import AtThreshold, NoReference
+from .rule.reference import Reference
 from .search_finding import finding_of, finding_without_reference
 from .search_state import SearchState
 from .statefulness import STATE, changing_input, state_at, state_of_fresh

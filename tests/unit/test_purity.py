@@ -18,8 +18,9 @@ from harness.model.build import build_model
 from harness.model.inputs import Arrays
 from harness.model.model_file import ModelFile
 from harness.parity.rule.comparison import differ
+from harness.parity.rule.no_reference import NoReference
 from harness.parity.rule.purity import first_answer, observe
-from harness.parity.rule.reference import NoReference, Reference
+from harness.parity.rule.reference import Reference
 
 COUNTED = [0]
 

@@ -23,7 +23,8 @@ from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.parity.rule import reference as reference_module
 from harness.parity.rule.float64 import Promoted, run_in_float64
-from harness.parity.rule.reference import NoReference, Reference
+from harness.parity.rule.no_reference import NoReference
+from harness.parity.rule.reference import Reference
 
 Forward = Callable[..., Any]
 Exact = Callable[[Array], Any]

@@ -22,7 +22,8 @@ from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.parity.localize.allowance import OPERATORS, allowance
 from harness.parity.rounding.bounds import Perturbed, Watching
-from harness.parity.rounding.operator_errors import CHANGES, EACH, Errors
+from harness.parity.rounding.operator_call import EACH, Errors
+from harness.parity.rounding.operator_errors import CHANGES
 from harness.parity.rounding.summation import UNIT, rounding
 from harness.parity.rule.comparison import compare
 from harness.parity.rule.reference import Reference

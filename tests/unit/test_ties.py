@@ -23,8 +23,9 @@ from harness.model.model_file import ModelFile
 from harness.parity.judging import Judging
 from harness.parity.rule.model_runs import ModelRuns
 from harness.parity.rule.module_runs import run_both
+from harness.parity.rule.no_reference import AtThreshold
 from harness.parity.rule.picks import Breaks, Watched
-from harness.parity.rule.reference import AtThreshold, Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.rule.ties import Ties
 from harness.parity.search import ParitySearch
 from harness.parity.trials.space import Recipe
@@ -343,7 +344,7 @@ def test_a_lost_process_is_no_tie() -> None:
 
     reference = Reference(built(best))
     expected = reference({"x": X})
-    runs = Lost(reference, {"x": X}, reference._wider)
+    runs = Lost(reference, {"x": X}, reference.wider_rule.widen_with)
     with pytest.raises(AgentDied):
         Ties(runs, reference.built.outputs, [one.eager for one in expected], 30.0).find()
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from ...model.model import Array
 from ..rounding.bounds import MANY, Perturbed
 from ..rounding.conditioning import largest_difference
-from ..rounding.operator_errors import PATTERNS, Errors
+from ..rounding.operator_call import PATTERNS, Errors
 
 if TYPE_CHECKING:
     import onnx

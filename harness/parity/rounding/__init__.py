@@ -2,6 +2,7 @@
 
 conditioning     what rounding the input moves the outputs by
 bounds           what rounding within operators moves the outputs by
-operator_errors  the errors that correct programs may make in one operator
+operator_errors  the errors that correct programs may make in one operator: a table by operator, from sum_errors,
+                 norm_errors and range_errors; operator_call, one call of an operator
 summation        how far a sum may be off in any order; pooling, the same for averages of windows
 """

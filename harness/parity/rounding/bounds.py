@@ -21,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...model.model import Array
 from .conditioning import STEPS, is_smooth, largest_difference, patience
-from .operator_errors import CHANGES, PATTERNS, Call, Change, Errors, name_of
+from .operator_call import PATTERNS, Call, Change, Errors, name_of
+from .operator_errors import CHANGES
 
 # So many errors at once are looked at, at most: what a tolerance of 30 allows.
 MANY = 30.0

@@ -19,19 +19,25 @@ Windows = tuple[torch.Tensor, torch.Tensor]
 
 
 def windows(given: int, made: int, size: int, stride: int, pad: int) -> Windows:
-    """Along one axis of so many elements; what is padded is 0, and left out."""
+    """Return the windows along one axis; what is padded is 0, and left out.
+
+    Args:
+        given: the axis's elements.
+        made: how many windows there are.
+        size: a window's elements.
+    """
     starts = torch.arange(made) * stride - pad
     return starts.clamp(0, given), (starts + size).clamp(0, given)
 
 
 def adaptive_windows(given: int, made: int) -> Windows:
-    """Those of adaptive pooling."""
+    """Return the windows of adaptive pooling along one axis, from ``given`` elements to ``made``."""
     places = torch.arange(made)
     return places * given // made, -((places + 1) * -given // made)
 
 
 def window_parts(x: torch.Tensor, along: list[Windows]) -> torch.Tensor:
-    """Look at each window's numbers; see harness.parity.rounding.summation.
+    """Bound the error of each window's sum, as a part of the sum of its absolute values; see harness.parity.rounding.summation.
 
     Args:
         x: float64[…, one axis for each of along].

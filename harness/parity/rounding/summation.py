@@ -61,7 +61,7 @@ def _bounds(rows: Array, running: bool) -> Array:
 
 
 def counted(counts: Array, sizes: Array, astray: Array) -> Array:
-    """What counts as 1 of sums.
+    """Return the errors of sums that count as 1: at least PART of the bound, at most all of it.
 
     Args:
         counts: how many numbers each adds.

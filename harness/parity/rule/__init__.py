@@ -1,6 +1,7 @@
 """The rule of parity: what each output of a model should be on one input, and how far an answer is from it.
 
-reference    the expected outputs of any input, computed once for all cells
+reference    the expected outputs of any input, computed once for all cells; expected, made of two runs
+wider_rule   what explains an error that the plain rule finds too large
 comparison   the error ratio of an answer
 module_runs  runs of the module, as questions to the process that has it; model_runs, the same with ties broken
 float64      the run in float64 of a model that was written for float32

@@ -10,10 +10,11 @@ from ...model.inputs import Arrays
 from ...model.model import Array
 from ..rounding.conditioning import Run
 from .comparison import Difference, Expected
+from .expected import expected_of, forms, outright
 from .indices import Picked, with_scale
 from .module_runs import watch_eager, watch_exact
 from .picks import Breaks, Watched
-from .reference import Reference, expected_of, forms, outright
+from .reference import Reference
 
 
 @dataclass(frozen=True)
