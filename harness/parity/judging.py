@@ -17,7 +17,7 @@ from .rule.comparison import Difference, Expected, differ
 from .rule.no_reference import AtThreshold
 from .rule.reference import Reference
 from .rule.sets import arranged
-from .trials.space import Recipe
+from .trials.recipe import Recipe
 
 if TYPE_CHECKING:
     from .rule.ties import Tie

@@ -11,7 +11,7 @@ from .budget import Budget
 from .judging import Judging
 from .search_state import SearchState
 from .trials.generate import EXAMPLES
-from .trials.space import Recipe
+from .trials.recipe import Recipe
 
 # Beside the essential inputs so many are tried at least, however slow the device is.
 LEAST = 10

@@ -33,8 +33,9 @@ from .search_state import SearchState
 from .statefulness import STATE, changing_input, state_at, state_of_fresh
 from .trials.counterexamples import Finds
 from .trials.generate import Stopped, aim, drawn, search
+from .trials.recipe import Recipe, once
 from .trials.shrink import simplify
-from .trials.space import InputSpace, Recipe, once
+from .trials.space import InputSpace
 
 SEARCH_S = 20.0
 # On an emulated device, where an inference takes a hundred times as long: a prefix of the same list.

@@ -12,7 +12,7 @@ from .budget import effort_notes
 from .replay import how_to_replay
 from .rule.comparison import Difference
 from .statefulness import UNSTEADY
-from .trials.space import Recipe
+from .trials.recipe import Recipe
 
 if TYPE_CHECKING:
     from .search import ParitySearch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .rule.comparison import Difference
-from .trials.space import Recipe
+from .trials.recipe import Recipe
 
 
 @dataclass

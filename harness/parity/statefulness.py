@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..errors import AgentFailure
 from ..model.model import Array
 from .judging import Judging
-from .trials.space import Recipe
+from .trials.recipe import Recipe
 
 # What is said of an artifact that keeps state where the module keeps none.
 UNSTEADY = (

@@ -21,7 +21,7 @@ from ..model.model import Array, Closeness
 from ..parity.localize import OFF_ULPS, Location, NotLocated, locate
 from ..parity.replay.write import write_replay
 from ..parity.rule.comparison import Difference
-from ..parity.trials.space import Recipe
+from ..parity.trials.recipe import Recipe
 from .run import Run
 
 # For how long to look.

@@ -31,7 +31,7 @@ from harness.model.model_file import load_model
 from harness.parity import search
 from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
-from harness.parity.trials.space import Recipe
+from harness.parity.trials.recipe import Recipe
 
 SEARCH_S = 0.6
 Deployed = tuple[Callable[[Arrays], list[Array]], tuple[str, ...]]

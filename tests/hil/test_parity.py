@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks.finding import RecordCheck
 from harness.parity.search import ParitySearch
-from harness.parity.trials.space import Recipe
+from harness.parity.trials.recipe import Recipe
 
 pytestmark = pytest.mark.hil
 

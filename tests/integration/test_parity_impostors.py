@@ -13,7 +13,7 @@ from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.parity.rule.reference import Reference
 from harness.parity.search import Mismatch, ParitySearch
-from harness.parity.trials.space import Recipe
+from harness.parity.trials.recipe import Recipe
 from tests.corpus.impostors import IMPOSTORS, MIXED, PRODUCTS, RANGES, SUMS, Impostor
 
 SEARCH_S = 1.0

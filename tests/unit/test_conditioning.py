@@ -18,7 +18,7 @@ from harness.model.model_file import ModelFile
 from harness.parity.rule.comparison import compare
 from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
-from harness.parity.trials.space import Recipe
+from harness.parity.trials.recipe import Recipe
 
 SIZE = 4096
 CONSTANT = np.full((1, SIZE), 0.5, np.float32)

@@ -11,7 +11,8 @@ import pytest
 from harness import Input, Model
 from harness.parity.trials.counterexamples import REMEMBERED, Finds
 from harness.parity.trials.fills import Fill
-from harness.parity.trials.space import InputSpace, Recipe
+from harness.parity.trials.recipe import Recipe
+from harness.parity.trials.space import InputSpace
 
 
 def model(high: int = 8) -> Model:

@@ -15,8 +15,9 @@ from harness.model.dimension import declared_dims, describe_dimension, read_size
 from harness.model.inputs import traced_sizes, uniform_set
 from harness.parity.trials.fills import Fill
 from harness.parity.trials.generate import drawn
+from harness.parity.trials.recipe import Recipe
 from harness.parity.trials.shrink import simplify
-from harness.parity.trials.space import InputSpace, Recipe
+from harness.parity.trials.space import InputSpace
 
 NOTHING: Any = None
 

@@ -19,7 +19,7 @@ from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
-from harness.parity.trials.space import Recipe
+from harness.parity.trials.recipe import Recipe
 
 from .test_search import Net, double
 

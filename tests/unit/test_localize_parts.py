@@ -16,7 +16,8 @@ from harness.parity import localize
 from harness.parity.localize import NotLocated, locate
 from harness.parity.localize.location import Clock, TimeUp, Unlocated
 from harness.parity.localize.match import folded_norms
-from harness.parity.localize.module_outputs import Modules, Points
+from harness.parity.localize.module_outputs import Points
+from harness.parity.localize.modules import Modules
 
 MODEL = """
 import torch

@@ -26,7 +26,8 @@ from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
 from harness.parity.trials.counterexamples import Finds
 from harness.parity.trials.generate import drawn
-from harness.parity.trials.space import InputSpace, Recipe
+from harness.parity.trials.recipe import Recipe
+from harness.parity.trials.space import InputSpace
 
 NOTHING: Any = None
 INPUTS = [Input("mask", ("b", "t"), "bool"), Input("q", ("b", 4), min_value=-1, max_value=1)]

@@ -32,7 +32,8 @@ from harness.parity.search import Mismatch, ParitySearch
 from harness.parity.trials.counterexamples import Finds
 from harness.parity.trials.fills import Fill
 from harness.parity.trials.generate import DRAWN, EXAMPLES
-from harness.parity.trials.space import InputSpace, Recipe
+from harness.parity.trials.recipe import Recipe
+from harness.parity.trials.space import InputSpace
 
 Backend = Callable[[Arrays], list[Array]]
 

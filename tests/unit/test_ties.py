@@ -28,7 +28,7 @@ from harness.parity.rule.picks import Breaks, Watched
 from harness.parity.rule.reference import Reference
 from harness.parity.rule.ties import Ties
 from harness.parity.search import ParitySearch
-from harness.parity.trials.space import Recipe
+from harness.parity.trials.recipe import Recipe
 
 Forward = Callable[[torch.Tensor], Any]
 Backend = Callable[[Arrays], list[Array]]
@@ -346,7 +346,7 @@ def test_a_lost_process_is_no_tie() -> None:
     expected = reference({"x": X})
     runs = Lost(reference, {"x": X}, reference.wider_rule.widen_with)
     with pytest.raises(AgentDied):
-        Ties(runs, reference.built.outputs, [one.eager for one in expected], 30.0).find()
+        Ties.watch(runs, reference.built.outputs, [one.eager for one in expected], 30.0).find()
 
 
 def endless(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,7 +28,7 @@ from harness.parity.rule.reference import Reference
 from harness.parity.rule.rows import bottleneck, matching
 from harness.parity.rule.sets import arranged as in_order
 from harness.parity.search import ParitySearch
-from harness.parity.trials.space import Recipe
+from harness.parity.trials.recipe import Recipe
 
 RANDOM = np.random.default_rng(0)
 OUTPUTS = ("output_boxes", "output_scores", "output_1_boxes", "output_0")

@@ -7,7 +7,8 @@ reference, and who is at fault; see docs/parity.md.
     runtime_fault    such a step, as are exporter_fault, optimizer_fault and refusal
     graph            the exported graph; scopes, the module that each node came from; evaluate, its values on this host
     probe            artifacts that return inner values, run by the device; bisection
-    module_outputs   what each module should give; record, watching it; match, which value of the graph that is
+    modules          runs of the model that watch its modules, by record; module_outputs, what each should give
+    match            which value of the graph is which module's output
     operators        values of the graph that are like PyTorch's operators'
     verdict          whether one node did what the graph says; allowance, how far it may be off by itself
     node_repro       one node apart from its graph, for whoever mends the runtime

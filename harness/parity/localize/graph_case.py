@@ -12,7 +12,8 @@ from .evaluate import Evaluator
 from .graph import Graph
 from .location import RUNTIME, Clock, Location, Unlocated
 from .match import Matching, Suspect, folded_norms
-from .module_outputs import Modules, Points, points_of
+from .module_outputs import Points, points_of
+from .modules import Modules
 from .operators import off_values
 from .probe import Prober, Values
 

@@ -13,7 +13,7 @@ from .location import Clock
 from .probe import Probe
 
 if TYPE_CHECKING:
-    from .module_outputs import Modules
+    from .modules import Modules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,6 @@ class Task:
 
     def modules(self) -> Modules:
         """Make the model's modules in both types; it takes twice the model's memory."""
-        from .module_outputs import Modules  # torch: seconds, of which most runs need none
+        from .modules import Modules  # torch: seconds, of which most runs need none
 
         return Modules(self.built, self.clock, self.samples)

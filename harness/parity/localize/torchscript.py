@@ -22,7 +22,8 @@ from ..replay.torchscript import optimized
 from .bisection import bisect_first
 from .location import OPTIMIZER, RUNTIME, TORCHSCRIPT, Location, Unlocated
 from .match import Suspect
-from .module_outputs import HELD_BYTES, Call, Modules, Points, points_of
+from .module_outputs import HELD_BYTES, Call, Points, points_of
+from .modules import Modules
 from .operators import off_values
 from .probe import work_folder
 from .record import recorded, tensors

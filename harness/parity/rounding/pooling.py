@@ -37,7 +37,7 @@ def adaptive_windows(given: int, made: int) -> Windows:
 
 
 def window_parts(x: torch.Tensor, along: list[Windows]) -> torch.Tensor:
-    """Bound the error of each window's sum, as a part of the sum of its absolute values; see harness.parity.rounding.summation.
+    """Bound the error of each window's sum, as a part of its absolute sum; see harness.parity.rounding.summation.
 
     Args:
         x: float64[…, one axis for each of along].

@@ -202,7 +202,7 @@ class Reference:
         self._picks = self._picks or runs.has_picks
         if runs.picks is None:
             return runs.exact
-        from .ties import is_valid, orders
+        from .tie_runs import is_valid, orders
 
         try:
             exact = self.built.ask(watch_exact, arrays, orders(runs.picks))

@@ -6,7 +6,7 @@ these runs, by the rule for any other output, it is right. Nothing is permitted 
 every operator picked validly is off.
 
 A pick is valid where the key at its index is, in float64, within the tolerance of the key that belongs at its place:
-times what float32 is off on keys of that size (pointing.with_scale). That is what an output of indices is judged by.
+times what float32 is off on keys of that size (indices.with_scale). That is what an output of indices is judged by.
 
 Which way a backend took is guessed, and every guess is then run: the backend's own indices where it returns them; the
 order of the answer's rows; that of float64's own keys; equal ones by their index (ONNX's TopK and ArgMax take the
@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Protocol
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from .comparison import Difference, Expected
 from .indices import Picked
 from .picks import HIGHEST, LOWEST, Breaks, Watched, slices, unsliced
 from .tie_groups import Site, rows_order, sites
+from .tie_runs import Runs, is_valid, orders
 
 # For how long one input's ties are looked at, and with how many runs of the model.
 TIES_S = 2.0
@@ -44,31 +44,6 @@ WALL_S = 120.0
 SITES = 64
 # Where all groups together can be picked in so few ways, each is tried.
 TOGETHER = 64
-
-
-class Runs(Protocol):
-    """Runs of a model on one input."""
-
-    def cpu_s(self) -> float:
-        """Tell how long this process and the one that has the module have computed."""
-
-    def eager(self, breaks: Breaks) -> Watched:
-        """In its own types."""
-
-    def exact(self, breaks: Breaks) -> Watched:
-        """In float64."""
-
-    def expected(self, eager: Watched, exact: Watched) -> list[Expected] | None:
-        """What the outputs should be by these runs; None where the two have other shapes."""
-
-    def widened(self, expected: list[Expected], eager: Watched) -> list[Expected]:
-        """The same by the rule for suspicious inputs, with these picks on every input beside."""
-
-    def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
-        """How far an answer is off."""
-
-    def scaled(self, near: Picked, exact: Picked) -> Picked | None:
-        """Keys in float64, with the error that counts as 1."""
 
 
 @dataclass(frozen=True)
@@ -85,33 +60,70 @@ class Tie:
 
 
 class Ties:
-    """The ties of one input, and the search for the way in which a backend broke them."""
+    """The ties of one input, and the search for the way in which a backend broke them.
+
+    A guess is only ever accepted after a run of the model in both types in which every pick is valid, and whose outputs
+    the answer agrees with: guesses decide how long it takes to find such a run, never whether it is right.
+
+    Args:
+        names: the backend's, of its answers.
+        limit: the largest error ratio that is allowed.
+        enough: the error ratio at which the answer agrees.
+        base: the model's run in its own types, with its own picks.
+        until: when to give up, in seconds of ``runs.cpu_s()``.
+    """
 
     def __init__(
         self,
+        *,
         runs: Runs,
         names: Sequence[str],
         answers: Sequence[Array],
         limit: float,
-        enough: float | None = None,
+        enough: float,
+        base: Watched,
+        until: float,
     ) -> None:
         self.runs = runs
         self.names = names
         self.answers = answers
         self.limit = limit
-        self.enough = limit if enough is None else enough
+        self.enough = enough
+        self.base = base
         self._ends = time.monotonic() + WALL_S
-        start = runs.cpu_s()
-        self.base = runs.eager(Breaks())
         self._left = RUNS
-        # A float64 run takes several times as long: a slow model gets its first guesses, too.
-        self._until = start + max(TIES_S, min(SLOW_RUNS * (runs.cpu_s() - start), SLOW_S))
+        self._until = until
         self._tried: set[bytes] = set()
-        self._shapes = {_shapes(self.base)}  # of the outputs, as the ties are broken
+        self._shapes = {_shapes(base)}  # of the outputs, as the ties are broken
         self._near: list[tuple[float, Watched, list[Expected]]] = []
 
+    @classmethod
+    def watch(
+        cls, runs: Runs, names: Sequence[str], answers: Sequence[Array], limit: float, enough: float | None = None
+    ) -> Ties:
+        """Run the model once, watched, to learn what its operators pick.
+
+        Args:
+            enough: the error ratio at which the answer agrees; the limit, where it is not given.
+
+        Raises:
+            Exception: whatever the model raises when it is watched.
+        """
+        start = runs.cpu_s()
+        base = runs.eager(Breaks())
+        return cls(
+            runs=runs,
+            names=names,
+            answers=answers,
+            limit=limit,
+            enough=limit if enough is None else enough,
+            base=base,
+            # A float64 run takes several times as long: a slow model gets its first guesses, too.
+            until=start + max(TIES_S, min(SLOW_RUNS * (runs.cpu_s() - start), SLOW_S)),
+        )
+
     def find(self) -> Tie | None:
-        """The run that the answer agrees with; None where there is none."""
+        """Search for the run that the answer agrees with; None where there is none."""
         if list(self.names) != list(self.base.outputs) or len(self.answers) != len(self.names):
             return None
         if not self.base.calls or (self._aligned is None) or not any(map(self._has_ties, range(len(self.base.calls)))):
@@ -131,17 +143,17 @@ class Ties:
 
     @cached_property
     def _exact(self) -> Watched | None:
-        """float64's own picks."""
+        """The float64 run with its own picks; None where the model does not run so."""
         return self._try(lambda: self.runs.exact(Breaks()))
 
     @cached_property
     def _aligned(self) -> Watched | None:
-        """float64's keys where it picks what eager did."""
+        """The float64 run with eager's picks; None where the model takes no such picks."""
         return self._try(lambda: self.runs.exact(orders(self.base)))
 
     @cached_property
     def _keys(self) -> list[Picked | None]:
-        """By call, float64's keys with the error that counts as 1; None where they are no keys of one thing."""
+        """By call, float64's keys with the error that counts as 1; None where the two runs picked from other things."""
         assert self._aligned is not None
         pairs = zip(self.base.calls, self._aligned.calls, strict=True)
         return [self.runs.scaled(near.keys, far.keys) for near, far in pairs]
@@ -169,7 +181,7 @@ class Ties:
         yield from self._by_effect()
 
     def _by_outputs(self) -> Iterator[Breaks]:
-        """The backend says itself what it picked."""
+        """Guess the picks that the backend returns itself, as outputs."""
         found = {}
         for name, answer in zip(self.names, self.answers, strict=True):
             if (number := self.base.places.get(name)) is not None:
@@ -180,7 +192,7 @@ class Ties:
             yield from (Breaks(found), Breaks(found, LOWEST))
 
     def _sorted(self, number: int) -> Array:
-        """A call's picks with keys that cannot be told apart in the order of their indices."""
+        """Return a call's picks, with keys that cannot be told apart in the order of their indices."""
         return self._changed(
             number, [(site, np.sort(site.sources)[: len(site.places)]) for site in self._sites[number]]
         )
@@ -194,7 +206,7 @@ class Ties:
         return unsliced(rows, call.keys)
 
     def _by_rows(self) -> Iterator[Breaks]:
-        """The answer's rows are the reference's in another order."""
+        """Guess picks by which the reference's rows come in the order of the answer's."""
         expected = self._expected(self.base, self._aligned)
         if expected is None:
             return
@@ -211,9 +223,9 @@ class Ties:
             yield Breaks(together)
 
     def _by_effect(self) -> Iterator[Breaks]:
-        """All ways together, where they are few; else each group by itself.
+        """Guess all ways together, where they are few; else change each group by itself.
 
-        What brings the answer nearer is kept, and of a group of many another pair tried.
+        A change that brings the answer nearer is kept, and of a group of many keys another pair is tried.
         """
         places = [site for each in self._sites for site in each][:SITES]
         chosen = [site.sources[: len(site.places)] for site in places]
@@ -238,7 +250,7 @@ class Ties:
                         yield breaks
 
     def _by_index(self, places: Sequence[Site], others: str) -> list[Array]:
-        """What is picked at some groups where equal keys come by their index; nothing where the calls are others."""
+        """Return what is picked at some groups if equal keys come by their index; nothing where calls are others."""
         run = self._try(lambda: self.runs.eager(Breaks(others=others)))
         if run is None or len(run.calls) != len(self.base.calls):
             return []
@@ -253,14 +265,14 @@ class Ties:
         )
 
     def _cost(self, breaks: Breaks) -> float:
-        """How far the answer is from a run, roughly: a number to compare with others."""
+        """Return roughly how far the answer is from a run: a number to compare with others."""
         self._left -= 1
         if (eager := self._try(lambda: self.runs.eager(breaks))) is None:
             return np.inf
         return sum(map(_distance, eager.outputs.values(), self.answers))
 
     def _verified(self, breaks: Breaks) -> Tie | None:
-        """Whether the answer agrees with a run in which all picks are valid."""
+        """Return the tie by which the answer agrees with a run, if all its picks are valid."""
         self._left -= 2
         if (eager := self._try(lambda: self.runs.eager(breaks))) is None:
             return None
@@ -280,7 +292,7 @@ class Ties:
 
     @property
     def decide_sizes(self) -> bool:
-        """Whether ties decide how large an output is, and an answer of another size is one that they explain.
+        """Whether ties decide how large an output is, and the answer has another size, which they explain.
 
         Which of hundreds of ways to break them a backend took need not be known then: suppression keeps other boxes,
         and float32 does not say how many (issue 15, point 13).
@@ -296,7 +308,7 @@ class Ties:
         return None
 
     def _places(self, eager: Watched) -> Iterator[str]:
-        """Calls whose picks are others than eager's own."""
+        """Name the calls whose picks are others than eager's own."""
         for number, call in enumerate(eager.calls):
             if number >= len(self.base.calls) or (call.indices.tobytes() != self.base.calls[number].indices.tobytes()):
                 yield str(call)
@@ -305,7 +317,7 @@ class Ties:
         return None if exact is None else self.runs.expected(eager, exact)
 
     def _try(self, run: Callable[[], Watched]) -> Watched | None:
-        """A run; None where the model takes no such picks, whatever it raises then.
+        """Run the model; return None where it takes no such picks, whatever it raises then.
 
         Raises:
             HilgateError: the process that had the module is gone.
@@ -322,45 +334,8 @@ def _shapes(run: Watched) -> tuple[tuple[int, ...], ...]:
     return tuple(array.shape for array in run.outputs.values())
 
 
-def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:
-    """Whether each pick is of a key that float32 cannot tell from the one that belongs there.
-
-    Args:
-        exact: the run in float64 that was told eager's picks.
-    """
-    if len(eager.calls) != len(exact.calls):
-        return False
-    for near, call in zip(eager.calls, exact.calls, strict=True):
-        if (call.indices == call.natural).all():
-            continue
-        keys = runs.scaled(near.keys, call.keys)  # it sorts them all
-        found = keys.at(call.indices) if keys is not None else None
-        wanted = keys.at(call.natural) if keys is not None else None
-        if keys is None or found is None or wanted is None or keys.ratios(found, wanted).max() > limit:
-            return False
-    return True
-
-
-def picked(runs: Runs) -> dict[str, Picked]:
-    """By output that is an operator's indices, what they were picked from; float64 picks what eager did, so that the
-    error that counts as 1 is that of the keys, and not how far rows are apart that changed places before them."""
-    near = runs.eager(Breaks())
-    far = runs.exact(orders(near)) if near.places else near
-    found = {
-        name: runs.scaled(near.calls[number].keys, far.calls[number].keys)
-        for name, number in near.places.items()
-        if number < len(far.calls)
-    }
-    return {name: one for name, one in found.items() if one is not None}
-
-
-def orders(run: Watched) -> Breaks:
-    """The picks of another run."""
-    return Breaks({number: call.indices for number, call in enumerate(run.calls)})
-
-
 def _distance(one: Array, answer: Array) -> float:
-    """Of two arrays, element by element between 0 and 1, summed; infinity where they have other shapes."""
+    """Sum how far two arrays are apart, each element from 0 to 1; infinity where they have other shapes."""
     if one.shape != answer.shape or one.dtype != answer.dtype:
         return float("inf")
     if one.dtype.kind != "f":

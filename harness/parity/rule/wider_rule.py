@@ -47,7 +47,7 @@ class WiderRule:
             one.eager.dtype.kind not in "iu" for one in expected
         ):
             return expected
-        from .ties import picked
+        from .tie_runs import picked
 
         try:
             found = picked(self.runs(arrays))
@@ -126,7 +126,7 @@ class WiderRule:
         from .ties import Ties
 
         try:
-            ties = Ties(self.runs(arrays), names, answers, self.reference.built.model.parity_limit, enough)
+            ties = Ties.watch(self.runs(arrays), names, answers, self.reference.built.model.parity_limit, enough)
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say

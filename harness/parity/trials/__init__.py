@@ -1,6 +1,7 @@
 """The inputs that parity tries.
 
-space            all inputs that a model file allows, and recipes for them
+recipe           a few numbers from which host and device make the same arrays
+space            all inputs that a model file allows; strategies, what Hypothesis draws of them
 fills            the arrays of a recipe, made alike on host and device
 generate         draws recipes with Hypothesis
 shrink           makes a failing recipe simpler

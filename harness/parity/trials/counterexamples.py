@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from ...model.dimension import declared_dims
 from ...model.model import Model
-from .space import InputSpace, Recipe
+from .recipe import Recipe
+from .space import InputSpace
 
 # Counterexamples that are remembered, of a model: the newest.
 REMEMBERED = 16

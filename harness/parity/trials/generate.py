@@ -15,7 +15,8 @@ from unittest import mock
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 
-from .space import InputSpace, Recipe, once
+from .recipe import Recipe, once
+from .space import InputSpace
 
 # So many come from the seed alone, the same for all; then they climb.
 DRAWN = 64

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ...model.model import Input, Model
 from .fills import Fill
-from .space import Recipe
+from .recipe import Recipe
 
 
 def simplify(recipe: Recipe, model: Model, fails: Callable[[Recipe], bool]) -> Recipe:

@@ -1,16 +1,11 @@
-"""Inputs for the search: Hypothesis draws small recipes, host and device make the arrays of them, each for itself.
-
-A recipe shrinks well (towards the smallest sizes, zeros, no special elements) and costs little to draw and to send,
-whatever the array's size.
-"""
+"""All inputs that a model file allows, as recipes and as arrays."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,14 +14,10 @@ from hypothesis import strategies as st
 
 from ...model.inputs import Arrays, describe_sizes, set_bytes, sizes_of
 from ...model.model import FLOAT_TYPES, Input, Model
-from .fills import Fill, denormal_places
+from .fills import Fill
+from .recipe import Recipe, once
+from .strategies import SEEDS, SIZES, draw_fill, draw_flags, draw_size, drawn_kinds, listed_kinds, special_values
 
-MAX_SPECIAL = 4
-SEEDS = 2**32 - 1
-# Sizes at which programs go wrong: the loop that is never run, run once, has no rest, has one.
-SIZES = (0, 1, 2, 3, 7)
-# In which an input's range is walked along.
-STEPS = 1 << 12
 # A dimension with no more sizes is tried with all of them.
 FEW = 64
 # So many real samples are mutated, at most.
@@ -35,42 +26,7 @@ SAMPLE_BYTES = 1 << 26
 # So many prepared inputs are kept, at most: those of one call to the device, and a few before.
 KEPT = 64
 KEPT_BYTES = 1 << 26
-# Whole numbers at which a narrower type ends, or a float can no longer tell neighbours apart.
-LANDMARKS = tuple(2**bits + off for bits in (7, 8, 15, 16, 24, 31, 32, 53, 63) for off in (-1, 0, 1))
-
 Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Sizes and one fill for each input."""
-
-    sizes: Mapping[str, int]
-    fills: tuple[Fill, ...]
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether it is one of the samples as it comes."""
-        return all(fill.kind == "sample" and not (fill.changed or fill.special) for fill in self.fills)
-
-    @cached_property
-    def key(self) -> str:
-        """Names it: the same text for the same recipe, which can be read again."""
-        return json.dumps({"sizes": dict(self.sizes), "fills": [asdict(fill) for fill in self.fills]}, sort_keys=True)
-
-    @classmethod
-    def read(cls, key: str) -> Recipe:
-        """The recipe of that key.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is none.
-        """
-        said = json.loads(key)
-        fills = (
-            Fill(**{**fill, "special": tuple((place, value) for place, value in fill["special"])})
-            for fill in said["fills"]
-        )
-        return cls(said["sizes"], tuple(fills))
 
 
 @dataclass(frozen=True)
@@ -98,7 +54,7 @@ class InputSpace:
         return self.model.prepare is not None and self.prepare is not None
 
     def make(self, recipe: Recipe) -> Arrays:
-        """The arrays, by name: drawn, then prepared.
+        """Make the arrays of a recipe, by name: drawn, then prepared.
 
         Raises:
             ModelError: the model file's prepare cannot be used.
@@ -106,7 +62,7 @@ class InputSpace:
         return self.make_all([recipe])[0]
 
     def make_all(self, recipes: Sequence[Recipe]) -> list[Arrays]:
-        """The arrays of several recipes: prepared in one question. Samples as they come are real, and stay so.
+        """Make the arrays of several recipes, prepared in one question; samples as they come are real, and stay so.
 
         Raises: as make.
         """
@@ -129,41 +85,43 @@ class InputSpace:
             size -= sum(array.nbytes for array in self._made.popitem(last=False)[1].values())
 
     def told(self, recipe: Recipe) -> str:
-        """Say a recipe for a person, each fill with its input's name."""
+        """Describe a recipe for a person, each fill with its input's name."""
         fills = (f"{item.name}: {fill}" for item, fill in zip(self.model.inputs, recipe.fills, strict=True))
         return "; ".join(filter(None, [describe_sizes(recipe.sizes), *fills]))
 
     def draw(self, recipe: Recipe) -> Arrays:
-        """The arrays as they are drawn, by name."""
+        """Make the arrays of a recipe as they are drawn, not prepared, by name."""
         return {
             item.name: fill.make(item, recipe.sizes, [arrays[item.name] for arrays in self.samples])
             for item, fill in zip(self.model.inputs, recipe.fills, strict=True)
         }
 
     def describe(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """What is sent in place of the arrays: for each input, a fill of harness.agent.expand."""
+        """Return what is sent in place of the arrays: for each input, a fill of harness.agent.expand."""
         return [fill.described(item, recipe.sizes) for item, fill in zip(self.model.inputs, recipe.fills, strict=True)]
 
     def bytes(self, recipe: Recipe) -> int:
-        """What its arrays take."""
+        """Count the bytes that a recipe's arrays take."""
         return set_bytes(self.model, recipe.sizes)
 
     def recipes(self) -> st.SearchStrategy[Recipe]:
-        """Every size in its range, values all over theirs, real samples mutated."""
-        sizes = {name: _sizes(allowed) for name, allowed in self.model.dims.items()}
+        """Draw recipes: every size in its range, values all over theirs, real samples mutated."""
+        sizes = {name: draw_size(allowed) for name, allowed in self.model.dims.items()}
         widest = [item.widest(self.model.dims) for item in self.model.inputs]
         drawn = st.builds(
-            Recipe, st.fixed_dictionaries(sizes), st.tuples(*map(_fills, widest, map(_kinds, self.model.inputs)))
+            Recipe,
+            st.fixed_dictionaries(sizes),
+            st.tuples(*map(draw_fill, widest, map(drawn_kinds, self.model.inputs))),
         )
         if not self.samples:
             return drawn
         changed = st.sampled_from([0.001, 0.01, 0.1, 0.5])
         sample = st.integers(0, len(self.samples) - 1)
-        mutated = st.builds(self._sample, sample, changed, st.integers(0, SEEDS), _flags(widest))
+        mutated = st.builds(self._sample, sample, changed, st.integers(0, SEEDS), draw_flags(widest))
         return drawn | mutated
 
     def essential(self) -> list[Recipe]:
-        """Tried before all others, however slow the device is.
+        """List the recipes that are tried before all others, however slow the device is.
 
         At the usual sizes: spread, ends, zeros, and each of NaN and the infinities that is allowed; then the
         smallest and the largest sizes.
@@ -171,7 +129,7 @@ class InputSpace:
         model = self.model
         made = [*self.whole_range(), self._alike(model.usual_sizes, Fill("constant"))]
         for value in (math.nan, math.inf, -math.inf):
-            if any(value in _specials(item) for item in model.inputs):
+            if any(value in special_values(item) for item in model.inputs):
                 made.append(self._alike(model.usual_sizes, Fill("uniform", seed=1), value))
         for end in (0, -1):
             sizes = {name: allowed[end] for name, allowed in model.dims.items()}
@@ -179,12 +137,12 @@ class InputSpace:
         return once(made)
 
     def corners(self) -> list[Recipe]:
-        """Where programs go wrong: −0, denormal and large numbers, ties, sorted, near-equal, odd sizes, samples."""
+        """List recipes on which programs go wrong: −0, denormals, large numbers, ties, sorted, odd sizes, samples."""
         before = {recipe.key for recipe in self.essential()}
         return [recipe for recipe in once(self._corners()) if recipe.key not in before]
 
     def every_size(self) -> list[Recipe]:
-        """Each size of every dimension that has few: a loop that is unrolled, a block that is left over."""
+        """List a recipe for each size of every dimension that has few: an unrolled loop, a block that is left over."""
         made = []
         for name, allowed in self.model.dims.items():
             sizes = allowed if len(allowed) <= FEW else ()
@@ -192,14 +150,14 @@ class InputSpace:
         return made
 
     def whole_range(self) -> list[Recipe]:
-        """At the usual sizes: values spread over the range, and its ends mixed."""
+        """List the two recipes that fill the range, at the usual sizes: spread over it, and its ends mixed."""
         return [self._alike(self.model.usual_sizes, fill) for fill in (Fill("uniform", seed=1), Fill("ends", seed=2))]
 
     def holds(self, recipe: Recipe) -> bool:
-        """Whether a recipe from elsewhere is one of these: the samples may have become fewer."""
+        """Tell whether a recipe from elsewhere is of this space: the samples may have become fewer."""
         sized = all(recipe.sizes.get(name, -1) in allowed for name, allowed in self.model.dims.items())
         filled = len(recipe.fills) == len(self.model.inputs) and all(
-            self._has(fill.base, recipe) if fill.kind == "sample" else fill.kind in _listed_kinds(item)
+            self._has(fill.base, recipe) if fill.kind == "sample" else fill.kind in listed_kinds(item)
             for fill, item in zip(recipe.fills, self.model.inputs, strict=True)
         )
         return sized and filled
@@ -227,11 +185,11 @@ class InputSpace:
                     yield self._alike({**usual, name: size}, Fill("uniform", seed=4))
 
     def _alike(self, sizes: Mapping[str, int], fill: Fill, value: float = 0.0) -> Recipe:
-        """Every input filled alike, but not with the same numbers; with a special value amid each that may have it."""
+        """Fill every input alike, but not with the same numbers; with a special value amid each that may have it."""
         fills = []
         for index, item in enumerate(self.model.inputs):
-            special = ((0.5, value),) if value in _specials(item) else ()
-            kind = fill.kind if fill.kind in _listed_kinds(item) else "uniform"
+            special = ((0.5, value),) if value in special_values(item) else ()
+            kind = fill.kind if fill.kind in listed_kinds(item) else "uniform"
             value_of = _middle(item.at(sizes)) if kind in ("narrow", "near-equal") else fill.value
             fills.append(replace(fill, kind=kind, value=value_of, seed=fill.seed + index, special=special))
         return Recipe(sizes, tuple(fills))
@@ -245,72 +203,17 @@ class InputSpace:
         return Recipe(self.sample_sizes[base], tuple(fills))
 
 
-def once(recipes: Iterable[Recipe]) -> list[Recipe]:
-    """Each once. By their keys: equal numbers may be 0 and −0, and a NaN is not equal to itself."""
-    return list({recipe.key: recipe for recipe in recipes}.values())
-
-
-def _specials(item: Input) -> tuple[float, ...]:
-    return (math.nan,) * item.allow_nan + (math.inf, -math.inf) * item.allow_infinity
-
-
 def _middle(item: Input) -> float:
     low, high = item.range
     return low / 2 + high / 2 if item.dtype in FLOAT_TYPES else (int(low) + int(high)) // 2
 
 
-def _kinds(item: Input) -> list[str]:
-    """The kinds of fill that an input can have, without "sample"; the simplest first."""
-    kinds = ["constant", "uniform", "ends", "narrow", "near-equal", "ties", "ascending", "descending"]
-    if item.dtype in FLOAT_TYPES and not item.tied_to:  # of those whether there are any depends on the sizes
-        first, last = denormal_places(item)
-        kinds += ["magnitudes"] + ["denormal"] * (first < last)
-    return kinds
-
-
-def _listed_kinds(item: Input) -> list[str]:
-    """Those, and what is in the list and never drawn: another kind would change all draws of a seed."""
-    return _kinds(item) + ["coarse"] * (item.dtype in FLOAT_TYPES)
-
-
-def _sizes(allowed: Sequence[int]) -> st.SearchStrategy[int]:
-    landmarks = [size for size in (*SIZES, allowed[-1]) if size in allowed]
-    if isinstance(allowed, range) and allowed.step == 1:
-        return st.integers(allowed[0], allowed[-1]) | st.sampled_from(landmarks)
-    return st.integers(0, len(allowed) - 1).map(lambda place: allowed[place]) | st.sampled_from(landmarks)
-
-
-def _fills(item: Input, kinds: Sequence[str]) -> st.SearchStrategy[Fill]:
-    special = st.lists(_special(item), max_size=MAX_SPECIAL).map(tuple)
-    return st.builds(Fill, st.sampled_from(kinds), _elements(item), st.integers(0, SEEDS), special)
-
-
-def _special(item: Input) -> st.SearchStrategy[tuple[float, float]]:
-    places = st.floats(0, 1, exclude_max=True)
-    extra = _specials(item)
-    return st.tuples(places, _elements(item) | st.sampled_from(extra) if extra else _elements(item))
-
-
-def _flags(inputs: Sequence[Input]) -> st.SearchStrategy[Any]:
-    """For each input, one element of its own among a sample's, or none."""
-    return st.tuples(*(st.none() | _special(item) for item in inputs))
-
-
-def _elements(item: Input) -> st.SearchStrategy[Any]:
-    low, high = item.range
-    if item.dtype not in FLOAT_TYPES:
-        landmarks = [value for one in LANDMARKS for value in (one, -one) if low <= value <= high]
-        drawn = st.integers(int(low), int(high))
-        return drawn | st.sampled_from(landmarks) if landmarks else drawn
-    width = {"float16": 16, "float32": 32, "float64": 64}[item.dtype]
-    finite: st.SearchStrategy[Any] = st.floats(low, high, width=width)  # type: ignore[arg-type]
-    # Hypothesis climbs well along whole numbers, and hardly along floats.
-    steps = st.integers(0, STEPS).map(lambda step: low * (1 - step / STEPS) + high * (step / STEPS))
-    return finite | steps
-
-
 def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:
-    """Of a model's samples, cut into sets of their own sizes, those that are mutated: what goes into one call."""
+    """Choose the samples that are mutated: so many as go into one call to the device.
+
+    Args:
+        sets: all samples, cut into sets of their own sizes.
+    """
     size = max((sum(array.nbytes for array in arrays.values()) for arrays in sets), default=1)
     count = max(min(SAMPLES, len(sets), SAMPLE_BYTES // max(size, 1)), min(len(sets), 1))
     chosen = np.linspace(0, len(sets) - 1, count).round().astype(int)
