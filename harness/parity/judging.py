@@ -94,9 +94,9 @@ class Judging:
                 self.ask([recipe])
 
     def changes_around(self, recipe: Recipe, other: Recipe) -> bool:
-        """Whether the device's answer to one input is another once it has been asked something else.
+        """Tell whether the device's answer to one input changes once it has been asked something else.
 
-        One call each: a small board has no room for three. What is no answer is left to ``judge``.
+        The inputs go in one call each: a small board has no room for three. A refusal is left to ``judge``.
 
         Raises:
             HilgateError: whatever is no refusal by the backend.
@@ -113,7 +113,7 @@ class Judging:
         return self.are_apart(recipe, before, after)
 
     def are_apart(self, recipe: Recipe, first: list[Array], second: list[Array]) -> bool:
-        """Whether two answers to one input differ by more than what is allowed: a runtime may round in another order.
+        """Tell whether two answers to one input differ by more than is allowed: a runtime may round in another order.
 
         Two that are both right are not apart, in whatever order the rows of a set come. Nothing is said where an
         element lies at a threshold.
@@ -138,7 +138,7 @@ class Judging:
         return any(_is_apart(self.limit, *each) for each in zip(expected, first, second, strict=True))
 
     def _in_order(self, expected: list[Expected], answers: list[Array]) -> list[Array]:
-        """An answer as it is compared: in canonical form, the rows of a set beside the reference's."""
+        """Bring an answer into the form that is compared: canonical, the rows of a set beside the reference's."""
         if self.reference.built.model.canonical is None:
             return arranged(expected, answers, self.reference.row_sets, self.limit)
         with suppress(ModelError):
@@ -146,7 +146,7 @@ class Judging:
         return answers
 
     def is_asked(self, recipe: Recipe) -> bool:
-        """Whether an answer waits."""
+        """Tell whether the answer to a recipe waits to be judged."""
         return recipe.key in self._asked
 
     def forget(self) -> None:
@@ -154,7 +154,11 @@ class Judging:
         self._asked.clear()
 
     def judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
-        """How far the answer is off; a refusal of what the model takes is infinitely far off.
+        """Return how far the answer is off; a refusal of what the model takes is infinitely far off.
+
+        Args:
+            recipe: of the input.
+            climbed: whether Hypothesis climbed to this input: it does not count for the doubts.
 
         Raises:
             ModelError: the model rejects its own inputs.
@@ -195,7 +199,11 @@ class Judging:
     def _answered(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
-        """An answer, made canonical where the model file says how; then compared."""
+        """Compare an answer, made canonical where the model file says how.
+
+        Returns:
+            (difference, what it was compared with).
+        """
         if self.reference.built.model.canonical is None:
             return self._compared(recipe, arrays, expected, self.names, answers)
         if (form := self.reference.form_difference(self.names, answers)) is not None:
@@ -212,7 +220,7 @@ class Judging:
     def _compared(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], names: Sequence[str], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
-        """By the plain rule; what that finds suspicious, by those that take more runs of the model."""
+        """Compare by the plain rule; where that finds too large an error, by rules that take more runs of the model."""
         difference = self.reference.compare(expected, names, answers)
         if difference.ratio > self.limit and difference.output in _integers(expected):
             expected = self.reference.picking(arrays, recipe.key)
@@ -240,7 +248,7 @@ class Judging:
         return difference, expected
 
     def _is_hidden(self, off: str, expected: list[Expected], names: Sequence[str], answers: list[Array]) -> bool:
-        """Whether only how large an output is elsewhere explains its answer, and a tenth of it would pass, too."""
+        """Tell whether only how large an output is elsewhere explains its answer, and a tenth of it would pass, too."""
         if not any(one.is_uninformative(self.limit * COARSE) for one in expected if one.name == off):
             return False
         # A bounded function's own range, sums and conditioning are no sentinel: they are of this input.
@@ -248,7 +256,7 @@ class Judging:
         return self.reference.compare(here, names, answers).ratio > self.limit
 
     def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
-        """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
+        """Find a way to break ties by which the answer is right; or, if it is right already, by which it is nearer."""
         enough = self.limit if difference.ratio > self.limit else difference.ratio / TIED_FROM
         return self.reference.wider_rule.tie(arrays, names, answers, enough)
 
@@ -317,5 +325,5 @@ def _is_apart(limit: float, expected: Expected, first: Array, second: Array) -> 
 
 
 def _integers(expected: list[Expected]) -> list[str]:
-    """Outputs that may be indices."""
+    """Name the outputs that may be indices."""
     return [one.name for one in expected if one.eager.dtype.kind in "iu"]

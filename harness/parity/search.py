@@ -62,7 +62,9 @@ class Place(Protocol):
     """Where in the model a backend leaves the reference."""
 
     @property
-    def described(self) -> dict[str, Any]: ...
+    def described(self) -> dict[str, Any]:
+        """The place, for the evidence."""
+
     def __str__(self) -> str: ...
 
 
@@ -271,6 +273,8 @@ class ParitySearch:
         """Try recipes up to the first that fails, and that one twice; none that has passed already.
 
         Args:
+            prop: the property.
+            recipes: in the order in which they are tried.
             share: of the search's time, after which the rest is left.
         """
         recipes = once(recipe for recipe in recipes if recipe.key not in self.state.passed)

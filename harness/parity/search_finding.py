@@ -80,6 +80,8 @@ def _failure(search: ParitySearch, failing: Recipe, details: dict[str, Any]) -> 
     """Say what failed, after remembering it, keeping it for replay, and locating it.
 
     Args:
+        search: has ended.
+        failing: the input that failed.
         details: is given "input", "replay" and "location".
     """
     state, limit = search.state, search.built.model.parity_limit

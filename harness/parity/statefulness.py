@@ -45,6 +45,8 @@ def state_of_fresh(judging: Judging, failing: Recipe, used: list[Array], fresh: 
     """Say that the artifact keeps state, where a process that was asked nothing before gives another answer.
 
     Args:
+        judging: compares the two answers.
+        failing: the input that failed.
         used: the answer of the process that was asked other inputs before.
         fresh: gives that of a new process, whose start ends the one before.
     """

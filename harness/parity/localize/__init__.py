@@ -1,5 +1,4 @@
-"""Fault localization: the first node of the graph, and the module that it came from, at which a backend leaves the
-reference, and who is at fault; see docs/parity.md.
+"""Fault localization: the first node, and its module, at which a backend leaves the reference, and who is at fault.
 
     dispatch         finds the file of a format by its name, and calls its ``find_fault`` with a task
     onnx             ONNX graphs; torchscript, TorchScript modules. A format without a file is not located
@@ -13,6 +12,8 @@ reference, and who is at fault; see docs/parity.md.
     verdict          whether one node did what the graph says; allowance, how far it may be off by itself
     node_repro       one node apart from its graph, for whoever mends the runtime
     location         the result, and the clock
+
+How it works: docs/parity.md, "Where it goes wrong".
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ def allowance(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> float:
     """Bound what the node's outputs may be off by, as much as parity's default tolerance allows.
 
     Args:
+        node: of the graph.
         inputs: the node's, in its order, float64 for float32; None for one that is left out.
 
     Returns:
@@ -57,7 +58,7 @@ def allowance(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> float:
 
 
 def _axes(given: Sequence[Any], attributes: Mapping[str, Any]) -> list[int]:
-    """Of a reduction: an attribute, since opset 18 an input; all where none are said."""
+    """Return a reduction's axes: an attribute, since opset 18 an input; all of them where neither is given."""
     said = attributes.get("axes")
     if said is None and len(given) > 1 and given[1] is not None:
         said = given[1].reshape(-1).tolist()
@@ -79,7 +80,7 @@ def _group_norm(given: Sequence[Any], attributes: Mapping[str, Any]) -> Tensor:
 
 
 def _windows(given: Sequence[Any], attributes: Mapping[str, Any]) -> Tensor:
-    """Averages of windows: none is off by more than the mean of as many of the largest number."""
+    """Stand in for averages of windows: none is off by more than the mean of as many of the largest number."""
     largest: Tensor = given[0].abs().nan_to_num(0.0, 0.0, 0.0).max()
     return largest.expand(math.prod(attributes["kernel_shape"])).mean()
 

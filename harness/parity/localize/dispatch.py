@@ -32,6 +32,7 @@ def locate(
     """Find where a mismatch begins, and who is at fault: a question to the model's process.
 
     Args:
+        built: the model.
         artifact: what the backend runs.
         failing: sets of inputs on which its answers are not the model's; the first few are looked at.
         probe: deploys another artifact of the format, and returns its outputs by name for each set of inputs.

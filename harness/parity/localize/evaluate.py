@@ -45,9 +45,10 @@ class Evaluator:
         self._evaluator = functools.lru_cache(maxsize=4096)(self._make)
 
     def values(self, wanted: Sequence[str], given: Mapping[str, Array], *, wide: bool = True) -> dict[str, Array]:
-        """Some values of the graph.
+        """Compute some values of the graph.
 
         Args:
+            wanted: their names.
             given: values that are known, the graph's inputs among them.
             wide: in float64, whatever narrower floats the graph has.
 
@@ -59,7 +60,7 @@ class Evaluator:
     def each(
         self, wanted: Sequence[str], given: Mapping[str, Array], *, wide: bool = True
     ) -> Iterator[tuple[str, Array]]:
-        """The same one by one, when they are made: who keeps less has less in memory.
+        """Compute values of the graph one by one, so that a caller who keeps few has few in memory; see ``values``.
 
         Raises: as ``values``.
         """
@@ -83,7 +84,7 @@ class Evaluator:
                     values.pop(name, None)
 
     def node(self, index: int, values: Mapping[str, Array], *, wide: bool = True) -> dict[str, Array]:
-        """What one node makes of its inputs, by name; see ``values``."""
+        """Compute what one node makes of its inputs, by name; see ``values``."""
         node = self.graph.nodes[index]
         outputs = [name for name in node.output if name]
         feeds = {name: self._value(name, values, wide) for name in self.graph.needs[index]}
@@ -100,7 +101,7 @@ class Evaluator:
         return {name: _widened(array) if wide else array for name, array in zip(outputs, made, strict=True)}
 
     def inputs(self, index: int, values: Mapping[str, Array]) -> list[Array | None]:
-        """A node's inputs in float64, in its own order; None for one that is left out, or is no tensor."""
+        """Return a node's inputs in float64, in its own order; None for one that is left out, or is no tensor."""
         given = [self._value(name, values, True) if name else None for name in self.graph.nodes[index].input]
         return [array if isinstance(array, np.ndarray) else None for array in given]
 
@@ -115,7 +116,7 @@ class Evaluator:
         return made
 
     def completed(self, index: int, values: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Values, and of a node's inputs those that a device cannot send (a sequence), computed from them."""
+        """Add those of a node's inputs that a device cannot send (a sequence), computed from the values."""
         needs = self.graph.needs[index]
         missing = [name for name in needs if name not in values and name in self.graph.producers]
         return {**values, **self.values(missing, values)} if missing else values
@@ -150,7 +151,7 @@ class Evaluator:
 
 
 def check_sizes(node: onnx.NodeProto, feeds: Mapping[str, Any]) -> None:
-    """Before what a device said is taken for a shape: it must not make this host allocate whatever it likes.
+    """Refuse sizes from a device that would make this host allocate too much.
 
     Raises:
         Unlocated: it would.
@@ -185,7 +186,7 @@ def widen(node: onnx.NodeProto) -> None:
 
 
 def _widened(array: Any) -> Any:
-    """Narrower floats as float64 (bfloat16 is of kind V for numpy, but by name a float)."""
+    """Return narrower floats as float64 (bfloat16 is of kind V for numpy, but by name a float)."""
     if isinstance(array, list):  # a sequence of tensors
         return [_widened(one) for one in array]
     found = np.asarray(array)

@@ -21,6 +21,9 @@ def locate_wrong_export(case: GraphCase, suspect: Suspect, evaluator: Evaluator,
     """Find the first module that is off in float64 too, and its first node that is like nothing of PyTorch's.
 
     Args:
+        case: the mismatch.
+        suspect: what is wrong.
+        evaluator: computes values of the graph on this host.
         device: what the device gave; the message shows its numbers.
     """
     arrays, points = case.sets[suspect.inputs], case.points[suspect.inputs]
@@ -60,6 +63,10 @@ def _missing_module(
     behind the last module that is right come first.
 
     Args:
+        case: the mismatch.
+        suspect: what is wrong.
+        evaluator: computes values of the graph on this host.
+        made: the values of the graph that the suspect depends on.
         exact: values of modules in float64, as the device has them.
     """
     points = case.points[suspect.inputs]
@@ -103,7 +110,10 @@ def _is_in_file(case: GraphCase, expected: Expected, inputs: int, evaluator: Eva
     """Tell whether a value, an input or a constant of the file is what an output should be, by the rule of the check.
 
     Args:
+        case: the mismatch.
+        expected: what the output should be.
         inputs: the number of the set of inputs.
+        evaluator: computes values of the graph on this host.
         made: the values of the file that are looked at.
     """
     points, arrays = case.points[inputs], case.sets[inputs]

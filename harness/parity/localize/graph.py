@@ -57,7 +57,7 @@ class Graph:
         self._initializers = {item.name: item for item in self.proto.graph.initializer}
 
     def initializer(self, name: str) -> Array | None:
-        """A weight or constant, read from the disk where it is there; None where the name is none's."""
+        """Read a weight or constant, from the disk where it lies there; None where the name is another value's."""
         import onnx
 
         found = self._initializers.get(name)
@@ -67,13 +67,13 @@ class Graph:
         return array
 
     def constants(self, size: int) -> Iterator[Array]:
-        """All weights and constants of so many elements."""
+        """Yield all weights and constants of so many elements."""
         for name, item in self._initializers.items():
             if math.prod(item.dims) == size and (array := self.initializer(name)) is not None:
                 yield array
 
     def ancestors(self, values: Iterable[str], given: Collection[str] = ()) -> list[int]:
-        """The nodes that make the values, in order, without what is only needed for given ones."""
+        """List the nodes that make the values, in order, without those that are needed only for given ones."""
         found: set[int] = set()
         todo = [name for name in values if name not in given]
         while todo:
@@ -84,11 +84,11 @@ class Graph:
         return sorted(found)
 
     def within(self, module: str) -> list[int]:
-        """The nodes of a module and of those in it; all for ""."""
+        """List the nodes of a module and of those in it; all nodes for ""."""
         return [index for index, stack in enumerate(self.scopes) if not module or module in stack]
 
     def leaving(self, nodes: Collection[int]) -> list[str]:
-        """Values made by these nodes that others use, or that are the graph's outputs."""
+        """List the values made by these nodes that others use, or that are the graph's outputs."""
         inside, outputs = set(nodes), set(self.outputs)
         return [
             name
@@ -98,11 +98,11 @@ class Graph:
         ]
 
     def made_by(self, nodes: Iterable[int]) -> list[str]:
-        """All values of some nodes."""
+        """List all values that some nodes make."""
         return [name for index in nodes for name in self.nodes[index].output if name]
 
     def entering(self, nodes: Collection[int]) -> list[str]:
-        """Values made elsewhere that these nodes use; without the graph's inputs and weights."""
+        """List the values made elsewhere that these nodes use, without the graph's inputs and weights."""
         inside = set(nodes)
         needs = dict.fromkeys(name for index in sorted(inside) for name in self.needs[index])
         return [name for name in needs if name in self.producers and self.producers[name] not in inside]
@@ -134,7 +134,7 @@ class Graph:
         return frozenset(found)
 
     def types(self, arrays: Arrays) -> Mapping[str, onnx.TypeProto]:
-        """Of each value its type, and its shape for these inputs, as far as onnx can infer them."""
+        """Infer the type of each value, and its shape for these inputs, as far as onnx can."""
         import onnx
 
         proto = onnx.ModelProto(ir_version=self.proto.ir_version, functions=self.proto.functions)
@@ -162,7 +162,7 @@ class Graph:
 
 
 def _captured(node: onnx.NodeProto) -> Iterator[str]:
-    """What the graphs in a node read from around it."""
+    """Yield what the graphs in a node read from around it."""
     for graph in inner_graphs(node):
         own = {item.name for item in (*graph.input, *graph.initializer)}
         for inner in graph.node:
@@ -172,7 +172,7 @@ def _captured(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def inner_graphs(node: onnx.NodeProto) -> Iterator[Any]:
-    """The graphs in a node, such as an If's branches."""
+    """Yield the graphs in a node, such as an If's branches."""
     for attribute in node.attribute:
         yield from attribute.graphs
         if attribute.HasField("g"):

@@ -45,7 +45,11 @@ class GraphCase:
         """Run the model on the failing inputs, and match its modules with the graph.
 
         Args:
+            graph: what the backend runs.
+            modules: those of the model that it was exported from.
+            prober: asks the device for values of the graph.
             sets: the failing inputs; those for whose values there is no room are left out.
+            clock: ends the looking when its time is up.
         """
         points = points_of(modules, sets)
         order = [call.module for call in points[0].calls]
@@ -85,6 +89,9 @@ class GraphCase:
         """Compute the suspect's value on this host from given ones, in the type that eager's has.
 
         Args:
+            suspect: what is wrong.
+            evaluator: computes values of the graph on this host.
+            given: the values to start from, by name.
             wide: compute in float64, whatever narrower floats the graph has.
         """
         value = evaluator.values([suspect.value], given, wide=wide)[suspect.value]
@@ -102,8 +109,10 @@ class GraphCase:
         """Say that a suspect goes wrong at a node.
 
         Args:
+            suspect: what is wrong.
             index: the node's.
             fault: who is to blame, one of the constants of ``location``.
+            why: what shows that.
             evaluator: what was used on the way: nodes that it could not evaluate are noted.
         """
         node = self.graph.nodes[index]

@@ -1,4 +1,4 @@
-"""What locating finds, and the time that it may take."""
+"""The result of fault localization, and the time that it may take."""
 
 from __future__ import annotations
 
@@ -111,7 +111,10 @@ class Clock:
     _shown: int = -1
 
     def check(self, doing: str) -> None:
-        """Asked before each step.
+        """End the looking if the time is up; to be called before each step.
+
+        Args:
+            doing: what is being done, for the message.
 
         Raises:
             TimeUp: it is over.

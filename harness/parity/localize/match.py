@@ -55,7 +55,7 @@ def folded_norms(
 
 
 class Matching:
-    """Of each module the values of the graph that may be its outputs.
+    """The values of the graph that may be each module's outputs.
 
     A module's outputs are values that leave it. Where several of one shape do, any of them may be it: a module is only
     called wrong where all are. A module that is called several times is one scope in the graph: there it may be any of
@@ -73,7 +73,7 @@ class Matching:
         self.candidates[""] = list(graph.outputs)
 
     def folded_into(self, points: Points, call: Call) -> list[Call]:
-        """The calls after this one that have no nodes of their own: they may be folded into its last."""
+        """List the calls after this one that have no nodes of their own: they may be folded into its last."""
         own = set(self.candidates[call.module])
         found = []
         for other in points.calls[points.calls.index(call) + 1 :]:
@@ -93,9 +93,12 @@ class Matching:
     def first_off(
         self, points: Points, values: Mapping[str, Array], inputs: int = 0, only: Collection[str] | None = None
     ) -> Suspect | None:
-        """The first module, in the order in which they end, of which an output is off.
+        """Find the first module, in the order in which they end, of which an output is off.
 
         Args:
+            points: what the modules should give.
+            values: what was found, by the graph's names.
+            inputs: the number of the set of inputs.
             only: the modules to look at; all without it.
         """
         for call in points.calls:
@@ -106,7 +109,7 @@ class Matching:
         return None
 
     def off(self, points: Points, call: Call, values: Mapping[str, Array], inputs: int = 0) -> Suspect | None:
-        """The worst output of one call; None where none is off, or which values they are is not known."""
+        """Find the worst output of one call; None where none is off, or it is not known which values they are."""
 
         def suspect(expected: Expected, name: str, *, widened: bool = False) -> Suspect:
             difference = points.difference(expected, values[name], widened=widened)
@@ -129,7 +132,7 @@ class Matching:
         return worst if worst is not None and points.is_off(worst.difference) else None
 
     def _alike(self, call: Call, values: Mapping[str, Array]) -> list[tuple[list[Expected], list[str]]]:
-        """Outputs of a call, and values that may be them: those of one shape and type."""
+        """Group a call's outputs with the values that may be them: those of one shape and type."""
         names = [name for name in self.candidates.get(call.module, []) if name in values]
         if not names:
             return []

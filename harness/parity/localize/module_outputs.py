@@ -122,6 +122,8 @@ class Points:
         """Judge an output by the rule of the whole check: a suspicious one is judged again by the wider rule.
 
         Args:
+            expected: what the output should be.
+            answer: what was found.
             widened: False for the plain rule alone.
         """
         found = compare_output(expected, answer)

@@ -70,6 +70,7 @@ class Modules:
         """Run the model, and return what its modules give, in the order in which they end.
 
         Args:
+            arrays: the inputs, by name.
             only: the names of the outputs that are wanted; all without it.
         """
         self.clock.check("the model ran on this host")
@@ -128,7 +129,8 @@ class Modules:
         """Run the model in both types with ties broken by index, and return what its modules give.
 
         Args:
-            which: of equal keys comes first: LOWEST or HIGHEST index.
+            arrays: the inputs, by name.
+            which: the index that comes first of equal keys: LOWEST or HIGHEST.
             only: the names of the outputs that are wanted.
 
         Raises:

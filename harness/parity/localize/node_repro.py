@@ -1,4 +1,4 @@
-"""One node apart from its graph: all that somebody needs who mends a runtime."""
+"""One node apart from its graph: all that is needed to report, or to fix, a fault of a runtime."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NodeCase:
     expected: tuple[Expected, ...]
 
     def artifact(self, folder: Path) -> Artifact:
-        """Its file, written into a folder."""
+        """Write the node's file into a folder."""
         path = folder / FILE
         with storage_errors(folder):
             path.write_bytes(self.model)
@@ -45,10 +45,16 @@ class NodeCase:
 
 
 def node_case(evaluator: Evaluator, graph: Graph, index: int, values: Mapping[str, Array]) -> NodeCase | None:
-    """A node with the device's own values; None where it has others than tensors, is too large, or was not evaluated.
+    """Cut out a node with the device's own values.
 
     Args:
+        evaluator: computes what the node should give.
+        graph: the node's.
+        index: the node's number.
         values: the device's, the node's inputs and outputs among them.
+
+    Returns:
+        None where the node has other values than tensors, is too large, or was not evaluated.
     """
     node = graph.nodes[index]
     given = {name: values[name] if name in values else graph.initializer(name) for name in graph.needs[index]}

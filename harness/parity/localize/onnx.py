@@ -90,6 +90,7 @@ def _is_right(case: GraphCase, index: int, outputs: Sequence[Values]) -> bool:
     """Tell whether any artifact with values kept gives the model's right answer.
 
     Args:
+        case: the mismatch.
         index: the number of the set of inputs.
         outputs: what each of these artifacts gave.
     """

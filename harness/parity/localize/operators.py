@@ -41,7 +41,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operator."""
+        """Run an operator, and keep what it gives."""
         made = func(*args, **(kwargs or {}))
         self.keep(made)
         if (steps := STEPS.get(func)) is not None:
@@ -49,7 +49,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def keep(self, made: Any) -> None:
-        """Copies: an operator may write to what another gave."""
+        """Keep copies of tensors: an operator may write to what another gave."""
         self.found += [leaf.detach().clone() for _, leaf in flatten(made) if isinstance(leaf, torch.Tensor)]
 
 
@@ -70,7 +70,14 @@ STEPS: dict[Any, Callable[..., Any]] = {
 
 
 def operator_values(module: torch.nn.Module, name: str, number: int, arrays: Arrays) -> list[Array]:
-    """What the operators within one call of a part of the module give, in float64."""
+    """Run a module in float64, and return what the operators within one call of a part of it give.
+
+    Args:
+        module: the whole, in float64.
+        name: the part's.
+        number: the call's, from 0.
+        arrays: the inputs of the whole, by name.
+    """
     operators = _Operators()
     calls = 0
 
@@ -99,9 +106,10 @@ def operator_values(module: torch.nn.Module, name: str, number: int, arrays: Arr
 
 
 def first_unlike(graph: Graph, nodes: Sequence[int], values: Mapping[str, Array], known: Sequence[Array]) -> int | None:
-    """The node described above.
+    """Find the node that the module's docstring describes; None where every node is like something.
 
     Args:
+        graph: the exported one.
         nodes: of the module, in order.
         values: what they give in float64.
         known: what PyTorch's operators give.
@@ -131,7 +139,7 @@ def first_unlike(graph: Graph, nodes: Sequence[int], values: Mapping[str, Array]
 
 
 def off_values(suspect: Suspect) -> tuple[str, str, str]:
-    """(found, eager's, exact) of the worst element, as text; the whole where there is no such element."""
+    """Return (found, eager's, exact) of the worst element, as text; the forms where shapes or types differ."""
     index = suspect.difference.index
     answer, expected = suspect.answer, suspect.expected
     if answer.shape != expected.eager.shape or answer.dtype != expected.eager.dtype:
@@ -146,14 +154,14 @@ def _kinds(graph: Graph, index: int, values: Mapping[str, Array]) -> set[str]:
 
 
 def is_like(value: Array, others: Sequence[Any]) -> bool:
-    """Whether any of the others has the same numbers."""
+    """Tell whether any of the others has the same numbers."""
     return any(
         isinstance(other, np.ndarray) and other.size == value.size and _close(widened(other), value) for other in others
     )
 
 
 def widened(array: Array) -> Array:
-    """Floats as float64."""
+    """Return floats as float64."""
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 

@@ -42,7 +42,10 @@ Values = dict[str, Array]
 
 @contextmanager
 def work_folder(artifact: Artifact) -> Iterator[Path]:
-    """Beside the artifact, so that its weights need only be linked; what a killed run leaves is removed by a later."""
+    """Make a folder beside the artifact, so that its weights need only be linked.
+
+    What a killed run leaves there is removed by a later one.
+    """
     with (
         storage_errors(artifact.folder.parent),
         tempfile.TemporaryDirectory(prefix=UNKEYED, dir=artifact.folder.parent) as folder,
@@ -51,7 +54,11 @@ def work_folder(artifact: Artifact) -> Iterator[Path]:
 
 
 def weights_apart(artifact: Artifact, folder: Path) -> Artifact:
-    """The artifact with its weights in a file of their own, if it is large: they are sent to the device only once."""
+    """Write a large artifact's weights into a file of their own: they are sent to the device only once.
+
+    Returns:
+        The new artifact; the same one where it is small, or has such a file already.
+    """
     import onnx
 
     if len(artifact.files) > 1 or artifact.bytes <= APART_ABOVE:
@@ -82,7 +89,7 @@ class Prober:
         self._count = 0
 
     def kept(self, values: Sequence[str], sets: Sequence[Arrays]) -> tuple[list[Values], list[list[Values]]]:
-        """Values beside the model's own outputs.
+        """Ask the device for values beside the model's own outputs.
 
         Returns:
             For each set of inputs the values, and the outputs of the model in each artifact that was needed for them.
@@ -101,7 +108,7 @@ class Prober:
         return found, outputs
 
     def ending_in(self, values: Sequence[str], sets: Sequence[Arrays]) -> list[Values] | None:
-        """Values of a graph that ends there, with whatever optimizations that allows; None where it is refused."""
+        """Ask the device for values of a graph that ends there, which allows other optimizations; None if refused."""
         try:
             return self._run(values, sets)
         except AgentFailure:
@@ -126,7 +133,7 @@ class Prober:
         return chunks
 
     def is_sendable(self, name: str) -> bool:
-        """Whether a device can answer with it: no sequence, and of a type that a frame holds; one unknown may be."""
+        """Tell whether a device can send a value: no sequence, of a type that a frame holds, or of unknown type."""
         import onnx
 
         kind = self._types.get(name)
@@ -135,7 +142,7 @@ class Prober:
         return onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).name in ITEM_SIZES
 
     def dtype(self, name: str, default: np.dtype[Any]) -> np.dtype[Any]:
-        """Of a value as the graph has it, as far as that is known."""
+        """Return a value's type as the graph has it, or a default where that is not known."""
         import onnx
 
         kind = self._types.get(name)
@@ -145,7 +152,7 @@ class Prober:
         return found
 
     def bytes(self, name: str) -> int:
-        """What a value takes on the inputs by which shapes are told; a guess where they cannot be told."""
+        """Count the bytes of a value on the inputs by which shapes are inferred; a guess where they cannot be."""
         import onnx
 
         if name not in self._types:
@@ -160,11 +167,13 @@ class Prober:
 
 
 def with_outputs(graph: Graph, outputs: Collection[str], types: Mapping[str, onnx.TypeProto], folder: Path) -> Artifact:
-    """The artifact of a graph with other outputs, without the nodes that they do not need.
+    """Write the artifact of a graph with other outputs, without the nodes that they do not need.
 
     Only the graph is written; weights in files of their own are linked, and not hashed again.
 
     Args:
+        graph: the exported one.
+        outputs: the names of its values that are to be returned.
         types: of values, where they are known; the sizes in them are those of one input, and are left out.
         folder: for the artifact.
     """

@@ -43,12 +43,12 @@ class Form:
         return replace(self, dtype=np.dtype("f8")) if self.dtype.kind == "f" else self
 
     def is_like(self, other: Form) -> bool:
-        """Whether numbers of both can be compared."""
+        """Tell whether numbers of both can be compared."""
         return (self.shape, self.wide.dtype) == (other.shape, other.wide.dtype)
 
 
 def forms_into(found: dict[str, Form]) -> See:
-    """Make what is to be told of outputs, and keeps their forms."""
+    """Return a ``see`` that keeps the forms of outputs in a dict."""
 
     def see(name: str, leaf: torch.Tensor) -> None:
         import torch
@@ -63,7 +63,7 @@ def forms_into(found: dict[str, Form]) -> See:
 
 @contextmanager
 def watched(module: torch.nn.Module, see: See) -> Iterator[None]:
-    """A block in which the outputs of all calls of all modules are seen when the call ends, by their names."""
+    """Within the block, call ``see`` with each output of each module's call when the call ends, by its name."""
     calls: Counter[str] = Counter()
 
     def hook(name: str) -> Any:
@@ -85,9 +85,10 @@ def watched(module: torch.nn.Module, see: See) -> Iterator[None]:
 def recorded(
     module: torch.nn.Module, picking: Picking | None = None, only: Collection[str] | None = None
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """A block in which the outputs of all calls of all modules are recorded, as they are when the call ends.
+    """Record, within the block, the outputs of all calls of all modules, as they are when the call ends.
 
     Args:
+        module: the whole model.
         picking: is told their names, too.
         only: the outputs that are wanted; all without it.
     """
@@ -96,7 +97,7 @@ def recorded(
     wanted = None if only is None else frozenset(only)
 
     def copied(leaf: torch.Tensor) -> torch.Tensor:
-        """As it is now; once for a module and those that only hand it on."""
+        """Copy a leaf as it is now; once for a module and those that only hand it on."""
         version = version_of(leaf)
         # Of one that does not count how often it was written to, nobody knows whether it is as it was.
         if not (last and last[0][0] is leaf and last[0][1] == version is not None):
@@ -114,7 +115,7 @@ def recorded(
 
 
 def tensors(arrays: Arrays) -> list[torch.Tensor]:
-    """Inputs for forward."""
+    """Make tensors of inputs, for forward."""
     import torch
 
     return [torch.from_numpy(array.copy()) for array in arrays.values()]

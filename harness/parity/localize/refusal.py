@@ -13,6 +13,7 @@ def locate_refusal(case: GraphCase, error: AgentFailure) -> Location:
     """Bisect for the first node with which the backend refuses the graph.
 
     Args:
+        case: the mismatch.
         error: what the backend said.
 
     Raises:

@@ -27,6 +27,9 @@ def locate_wrong_node(
     """Bisect for the node whose value on the device makes the suspect wrong: with those before it alone it is right.
 
     Args:
+        case: the mismatch.
+        suspect: what is wrong.
+        evaluator: computes values of the graph on this host.
         nodes: those that are looked at, in order.
         start: values from which the suspect's comes out right in float64.
         values: what the device gave for the nodes and for what they use.

@@ -21,9 +21,10 @@ Stack = tuple[str, ...]
 def node_scopes(
     nodes: Sequence[onnx.NodeProto], modules: Collection[str], unnamed: Collection[str] = ()
 ) -> list[Stack]:
-    """Of each node the modules that it is in, outermost first; () is the model itself.
+    """List, for each node, the modules that it is in, outermost first; () is the model itself.
 
     Args:
+        nodes: of the graph, in order.
         modules: the names of all the model's modules.
         unnamed: of these the ones that the older exporter leaves out of its paths: every ModuleDict.
     """
@@ -48,7 +49,9 @@ def _noted(node: onnx.NodeProto, modules: Collection[str], unnamed: Collection[s
 
 
 def _from_path(path: str, modules: Collection[str], unnamed: Collection[str]) -> Stack:
-    """The older exporter's "/model/layers/layers.0/linear_1/Gemm": a module's name begins anew in a container.
+    """Read the older exporter's paths, such as "/model/layers/layers.0/linear_1/Gemm".
+
+    A module's name begins anew in a container.
 
     Of a name that may be one of two, the path ends before it: no module is better than a wrong one.
     """
@@ -79,7 +82,7 @@ def _children(parent: str, before: str, part: str, modules: Collection[str], unn
 
 
 def _followers(nodes: Sequence[onnx.NodeProto], noted: Sequence[Stack | None]) -> Mapping[int, Stack]:
-    """For nodes without a note, and none before them: the module of who uses them first."""
+    """Find the modules of nodes without a note, and without a noted node before them: that of their first user."""
     users: dict[str, Stack] = {}
     found: dict[int, Stack] = {}
     for index in reversed(range(len(nodes))):

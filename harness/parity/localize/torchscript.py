@@ -171,8 +171,10 @@ def _off_output(points: Points, number: int, like: Call, values: dict[str, Array
     """Find the first output of a call that is off on one set of inputs.
 
     Args:
+        points: what the modules should give on the set.
         number: the set's.
         like: the call, as the model makes it on the first set.
+        values: what the device gave, by the names of ``record``.
     """
     if (call := points.call(like)) is None:
         return None

@@ -43,9 +43,11 @@ class NodeError:
 
 
 def node_error(evaluator: Evaluator, index: int, values: Mapping[str, Array]) -> NodeError:
-    """How far a node is off by itself, whatever was wrong before it.
+    """Return how far a node is off by itself, whatever was wrong before it.
 
     Args:
+        evaluator: computes values of the graph on this host.
+        index: the node's number.
         values: the device's own, the node's inputs and outputs among them.
     """
     from .allowance import allowance  # torch: imported where there is something to locate, not by every run

@@ -13,6 +13,7 @@ def infer(path: str, inputs: dict[str, Any], settings: dict[str, Any], notify: C
     """Run the file once with ONNX Runtime.
 
     Args:
+        path: of the file.
         inputs: arrays by name; those that the file does not read are left out.
         settings: see DEFAULTS of replay.py.
         notify: is told what a person should know.

@@ -13,6 +13,7 @@ def infer(path: str, inputs: dict[str, Any], settings: dict[str, Any], notify: C
     """Run the file once with PyTorch.
 
     Args:
+        path: of the file.
         inputs: arrays by name, in the order of forward.
         settings: see DEFAULTS of replay.py.
         notify: is told what a person should know.
@@ -35,6 +36,7 @@ def optimized(module: Any, how: str) -> Any:
     """Optimize a loaded module as the backend libtorch does in C++ (docs/runners.md).
 
     Args:
+        module: as torch.jit.load returns it.
         how: "none", "freeze" or "optimize_for_inference".
     """
     import torch

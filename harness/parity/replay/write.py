@@ -50,6 +50,10 @@ def write_replay(
     A format that nothing runs again (see ``formats``) has its replay too, without a program for the artifact.
 
     Args:
+        folder: is made; one of a killed run's is replaced.
+        artifact: what the backend ran.
+        inputs: arrays by name.
+        expected: what each output should be.
         found: the backend's outputs by name; empty where it refused.
         facts: further keys of case.json: the tolerance, the cell, the versions; "elementwise", where each element is to
             be right by itself.

@@ -1,4 +1,4 @@
-"""What any order of summation, and any implementation of a bounded function, may move the outputs by on one input.
+"""How far any order of summation, and any implementation of a bounded function, may move the outputs on one input.
 
 Eager PyTorch adds pairwise, or in float64 (cumsum); a runtime that adds one after the other is off by more, and at
 fault no more (issue 15). A sigmoid that is right to 1e-7 is as good as any near 1, and far off in units of 1e-9. Both
@@ -24,7 +24,7 @@ from .conditioning import STEPS, is_smooth, largest_difference, patience
 from .operator_call import PATTERNS, Call, Change, Errors, name_of
 from .operator_errors import CHANGES
 
-# So many errors at once are looked at, at most: what a tolerance of 30 allows.
+# At most so many errors at once are looked at: what a tolerance of 30 allows.
 MANY = 30.0
 # Errors, of either sign, with which it is looked on which side of a threshold a right program may fall: a sum of a few
 # dozen numbers is off by some.
@@ -37,7 +37,9 @@ def operator_perturbation(
     exact: Callable[[], Mapping[str, Array]],
     tolerance: float,
 ) -> dict[str, float]:
-    """By output, the error that counts as 1 for the reasons above: eight runs in float64, and one of eager's.
+    """Return, by output, the error that counts as 1 for the reasons above.
+
+    It takes eight runs in float64, and one of eager's.
 
     Args:
         here: what the float64 run gives, by output.
@@ -72,7 +74,7 @@ def operator_perturbation(
 
 
 def threshold_sides(eager: Callable[[], object], exact: Callable[[], Mapping[str, Array]]) -> list[Mapping[str, Array]]:
-    """What the float64 run gives with such errors, of either sign: answers of right programs, on all sides of jumps.
+    """Run the model in float64 with such errors, of either sign: answers of correct programs, on all sides of jumps.
 
     Args:
         eager: runs the model in its own types.
@@ -93,7 +95,7 @@ def threshold_sides(eager: Callable[[], object], exact: Callable[[], Mapping[str
 
 
 def _each(once: float, most: float, many: float) -> float:
-    """What one of many errors moves an output by where they come back squared, as a mean's does in a variance.
+    """Return what one of many errors moves an output by where they come back squared, as a mean's does in a variance.
 
     Of a picture that is flat but for one element, a mean that is off by 7 units moves that element as much as 49 do.
     What moves by more than their square has met a jump.
@@ -102,7 +104,7 @@ def _each(once: float, most: float, many: float) -> float:
 
 
 class _InParts(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Inside, a transformer's layer is its operators, and not one that does all."""
+    """A mode in which a transformer's layer runs as its operators, and not as one fused operator."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -110,23 +112,23 @@ class _InParts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._fast = True
 
     def __enter__(self) -> Any:
-        """Without the fast path."""
+        """Enter the mode, without the fast path."""
         self._fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
         return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *exception: Any) -> None:
-        """As before."""
+        """Leave the mode, and restore the fast path as it was."""
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
         torch.backends.mha.set_fastpath_enabled(self._fast)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """As harness.parity.rule.float64.Promoted's."""
+        """Keep torch from importing torch._dynamo; see harness.parity.rule.float64."""
         return False
 
     def _numbered(self, name: str) -> tuple[str, int]:
-        """An operator's call, by its number among those of that name."""
+        """Count an operator's call among those of that name, and return both."""
         self._calls[name] += 1
         return name, self._calls[name]
 
@@ -145,7 +147,7 @@ class Watching(_InParts):  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operator."""
+        """Run an operator, and note whether it ran in float64."""
         self.count += 1
         if (name := name_of(func)) in CHANGES and args:
             call = self._numbered(name)
@@ -173,7 +175,7 @@ class Perturbed(_InParts):  # type: ignore[no-untyped-call]
         self._left = patience(plain.count) if plain else math.inf
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operator, with what is left of it after promotion."""
+        """Run an operator, and put an error to its result; it comes as float64.Promoted has promoted it."""
         self._left -= 1
         if self._left < 0:
             raise RuntimeError("with errors in its sums forward does not come to an end")
@@ -195,7 +197,7 @@ class Perturbed(_InParts):  # type: ignore[no-untyped-call]
         return result
 
     def _known(self, name: str, args: Any) -> Callable[[Call], Change | None] | None:
-        """What puts an error to this call; None where it is left alone."""
+        """Return what puts an error to this call; None where it is left alone."""
         if name not in CHANGES or not args or self._numbered(name) in self.wide:
             return None
         return CHANGES[name]

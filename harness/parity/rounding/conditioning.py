@@ -48,9 +48,11 @@ ALIKE = (1.0, -1.0)
 def input_perturbation(
     inputs: Sequence[Input], arrays: Arrays, here: Mapping[str, Array], eager: Run, exact: Run
 ) -> dict[str, float]:
-    """By output, the error that counts as 1 for the reasons above; 0 where there is none.
+    """Return, by output, the error that counts as 1 for the reasons above; 0 where there is none.
 
     Args:
+        inputs: the model's declared inputs.
+        arrays: their arrays, by name.
         here: what the float64 run gives for the arrays themselves, by output.
         eager: the model in its own types; arrays by output.
         exact: the same in float64.
@@ -76,9 +78,12 @@ def input_perturbation(
 
 
 def moved(inputs: Sequence[Input], arrays: Arrays) -> Iterator[Arrays]:
-    """Inputs that no sensor could tell from this one, in its own types: moved by at most one, four and sixteen units in
-    the last place of each element, four at random of each; and by one unit all up, and all down: of equal elements that
-    lie at a threshold, some always lie on either side of it at random."""
+    """Yield inputs that no sensor could tell from this one, in its own types.
+
+    First all elements are moved up by one unit in the last place, then all down: of equal elements that lie at a
+    threshold, random moves always leave some on either side of it. Then each at random, by at most one, four and
+    sixteen units, four times each.
+    """
     for seed in range(-len(ALIKE), BESIDE):
         directions = _directions(inputs, arrays, seed) if seed >= 0 else _directions(inputs, arrays, 0, ALIKE[seed])
         if not directions:
@@ -96,16 +101,19 @@ def is_smooth(first: float, second: float, third: float) -> bool:
 
 
 def patience(operators: int) -> int:
-    """So many operators a run may take where the model's own took these: of more, a loop of it no longer converges."""
+    """Return how many operators a run may take where the model's own took these: beyond, a loop no longer converges."""
     return LONGER * operators + MORE
 
 
 def _directions(
     inputs: Sequence[Input], arrays: Arrays, seed: int, alike: float = 0.0
 ) -> dict[str, Callable[[float], Array]]:
-    """Each float among the inputs, moved by a step relative to each element: float64.
+    """Return, for each float input, a function from a step relative to each element to the moved input in float64.
 
     Args:
+        inputs: the model's declared inputs.
+        arrays: their arrays, by name.
+        seed: of the random directions.
         alike: 1 and −1 move all elements up or down; 0 each at random.
     """
     found = {}

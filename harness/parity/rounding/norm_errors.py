@@ -11,6 +11,7 @@ from .operator_call import ULP, Call, Change, Errors, add, rounding_of
 
 
 def layer_norm_errors(call: Call) -> Change:
+    """Return the errors of a layer norm."""
     dims = len(call["normalized_shape"])
     groups = call.x.reshape(*call.x.shape[: call.x.dim() - dims], -1)
     weight = call["weight"].reshape(-1) if call["weight"] is not None else None
@@ -18,6 +19,7 @@ def layer_norm_errors(call: Call) -> Change:
 
 
 def group_norm_errors(call: Call) -> Change:
+    """Return the errors of a group norm."""
     shape = (call["N"], call["group"], call["C"] // call["group"], call["HxW"])
     groups = call.x.reshape(*shape[:2], -1)
     weight = call["weight"].reshape(shape[1:3]).repeat_interleave(shape[3], 1) if call["weight"] is not None else None
@@ -40,7 +42,9 @@ def _normalized(
     """Return the errors of normalized groups […, n]: their means and variances are moved.
 
     Args:
+        groups: the numbers that are normalized together, along the last axis.
         weight: what the normalized numbers are multiplied by; None for 1.
+        eps: what is added to the variance.
         back: brings the errors of the groups into the result's order.
     """
     count = groups.shape[-1]

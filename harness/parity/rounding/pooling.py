@@ -25,6 +25,8 @@ def windows(given: int, made: int, size: int, stride: int, pad: int) -> Windows:
         given: the axis's elements.
         made: how many windows there are.
         size: a window's elements.
+        stride: from one window's start to the next.
+        pad: how many zeros stand before the axis.
     """
     starts = torch.arange(made) * stride - pad
     return starts.clamp(0, given), (starts + size).clamp(0, given)
@@ -41,6 +43,7 @@ def window_parts(x: torch.Tensor, along: list[Windows]) -> torch.Tensor:
 
     Args:
         x: float64[…, one axis for each of along].
+        along: the windows along each of these axes.
     """
     shape = (*x.shape[: x.dim() - len(along)], *(len(starts) for starts, _ in along))
     count = math.prod(int((ends - starts).max()) for starts, ends in along)

@@ -173,6 +173,7 @@ def _collected(
     """Return the errors of sums of what is sent to each place: torch itself adds them one after the other.
 
     Args:
+        x: what is added to.
         source: what is sent.
         run: sends a source to x.
         is_mean: whether each sum is divided by how many were sent.

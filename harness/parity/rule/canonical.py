@@ -18,9 +18,10 @@ KINDS = "fiub"
 def canonical(
     function: Callable[[Any], Any], structure: Any, outputs: Mapping[str, Array], where: str
 ) -> dict[str, Array]:
-    """What the function makes of outputs, by name as the model's own outputs have them.
+    """Apply the model file's function to outputs: by name, as the model's own outputs have them.
 
     Args:
+        function: the model file's ``canonical``.
         structure: the model's own nesting.
         outputs: by name, in the model's order. The function gets copies: it may write to them.
         where: the model file.

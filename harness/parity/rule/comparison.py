@@ -30,7 +30,7 @@ from ...model.model import Array, Closeness
 if TYPE_CHECKING:
     from .indices import Picked
 
-# Elements looked at in one go: they and their float64 copies stay in the second-level cache.
+# Elements compared in one go: they and their float64 copies stay in the second-level cache.
 CHUNK = 1 << 14
 # float32's smallest normal number: many a device takes anything below it for zero.
 SMALLEST = float(np.finfo(np.float32).tiny)
@@ -90,7 +90,7 @@ class Expected:
         )
 
     def is_uninformative(self, tolerance: float) -> bool:
-        """Whether float32 itself is so far off here that even an output of zeros would be within the tolerance."""
+        """Tell whether float32 itself is so far off here that even an output of zeros would be within the tolerance."""
         if self.closeness is not None:
             return False
         own = float(ulp(np.asarray(self.magnitude), self.eager.dtype)) if self.magnitude else 0.0
@@ -113,11 +113,13 @@ class Difference:
 
 
 def compare(expected: Sequence[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
-    """The worst difference between all outputs of one inference and the reference.
+    """Find the worst difference between all outputs of one inference and the reference.
 
     Args:
+        expected: what each output should be, in order.
         names: the outputs' names as the backend knows them, in the order of the answers; where it knows none, the
             reference's own.
+        answers: the backend's outputs.
     """
     wanted = [one.name for one in expected]
     if list(names) != wanted:
@@ -129,7 +131,7 @@ def compare(expected: Sequence[Expected], names: Sequence[str], answers: Sequenc
 
 
 def compare_output(expected: Expected, answer: Array) -> Difference:
-    """The worst difference in one output tensor."""
+    """Find the worst difference in one output tensor."""
     eager, exact = expected.eager, expected.exact
     for what, wanted, found in (("shape", eager.shape, answer.shape), ("dtype", eager.dtype, answer.dtype)):
         if wanted != found:
@@ -137,10 +139,10 @@ def compare_output(expected: Expected, answer: Array) -> Difference:
     if eager.dtype.kind != "f":
         same = (answer == eager) | (answer == exact)
         if expected.picked is not None and not same.all():
-            return _pointing(expected, expected.picked, answer)
+            return _compare_indices(expected, expected.picked, answer)
         return _different(expected, answer, same)
     if expected.closeness is not None:
-        return _close(expected, expected.closeness, answer)
+        return _compare_by_closeness(expected, expected.closeness, answer)
     with np.errstate(all="ignore"):
         ratio, flat = _worst(expected, answer.reshape(-1))
         if ratio == np.inf and not (accepted := _accepted(answer, expected)).all():
@@ -152,8 +154,8 @@ def compare_output(expected: Expected, answer: Array) -> Difference:
     return Difference(ratio, expected.name, index, what)
 
 
-def _close(expected: Expected, closeness: Closeness, answer: Array) -> Difference:
-    """By the tolerances of a model file."""
+def _compare_by_closeness(expected: Expected, closeness: Closeness, answer: Array) -> Difference:
+    """Compare an output by the tolerances of a model file."""
     eager, flat = expected.eager.reshape(-1), answer.reshape(-1)
     largest, where = 0.0, 0
     for start in range(0, flat.size, CHUNK):
@@ -174,8 +176,8 @@ def _close(expected: Expected, closeness: Closeness, answer: Array) -> Differenc
     return Difference(largest, expected.name, index, what)
 
 
-def _pointing(expected: Expected, picked: Picked, answer: Array) -> Difference:
-    """Indices, by the values that they point to."""
+def _compare_indices(expected: Expected, picked: Picked, answer: Array) -> Difference:
+    """Compare indices by the values that they point to."""
     wanted, found = picked.at(expected.eager), picked.at(answer)
     if wanted is None or found is None:
         return _different(expected, answer, answer == expected.eager)
@@ -187,7 +189,7 @@ def _pointing(expected: Expected, picked: Picked, answer: Array) -> Difference:
 
 
 def _worst(expected: Expected, answer: Array) -> tuple[float, int]:
-    """The largest error ratio of a flat answer, and where it is."""
+    """Find the largest error ratio of a flat answer, and where it is."""
     eager, exact = expected.eager.reshape(-1), expected.exact.reshape(-1)
     buffer = np.empty(min(answer.size, CHUNK))
     largest, where = 0.0, 0
@@ -208,7 +210,7 @@ def _worst(expected: Expected, answer: Array) -> tuple[float, int]:
 
 
 def _special_ratios(answer: Array, eager: Array, exact: Array, scale: float) -> Array:
-    """The error ratio of every element where some are NaN or infinite; infinity where such a one is not accepted."""
+    """Return the error ratio of every element where some are NaN or infinite; infinity where one is not accepted."""
     rounded = exact.astype(eager.dtype)
     known = np.isfinite(rounded)
     ratios: Array = np.abs(answer - exact) / scale
@@ -226,13 +228,13 @@ def _accepted(answer: Array, expected: Expected) -> Array:
 
 
 def _alike(one: Array, other: Array) -> Array:
-    """Where both are finite, both NaN, or the same infinity."""
+    """Tell, by element, where both are finite, both NaN, or the same infinity."""
     alike: Array = (np.isfinite(one) & np.isfinite(other)) | (one == other) | (np.isnan(one) & np.isnan(other))
     return alike
 
 
 def ulp(values: Array, dtype: np.dtype[np.floating]) -> Array:
-    """A unit in the last place of each element, in the type or in float32, whichever is coarser; at least SMALLEST."""
+    """Return an ulp of each element, in the type or in float32, whichever is coarser; at least SMALLEST."""
     narrow = dtype if dtype.itemsize < 4 else np.dtype(np.float32)
     largest = np.nextafter(np.finfo(narrow).max, narrow.type(0))  # the next one's spacing would be infinity
     sizes = np.minimum(np.abs(values.astype(np.float64)), float(largest)).astype(narrow)
@@ -241,7 +243,7 @@ def ulp(values: Array, dtype: np.dtype[np.floating]) -> Array:
 
 
 def _different(expected: Expected, answer: Array, accepted: Array) -> Difference:
-    """Elements that must be accepted one by one."""
+    """Report elements that are not accepted: there is no ratio for them."""
     if accepted.all():
         return Difference(0.0, expected.name)
     index = tuple(int(place) for place in np.argwhere(~accepted)[0])
@@ -254,10 +256,13 @@ def _different(expected: Expected, answer: Array, accepted: Array) -> Difference
 
 
 def has_sides(expected: Expected, answer: Array, sides: Sequence[Array], tolerance: float) -> bool:
-    """Whether each element is right, or is what there is on another side of a jump; or as many rows are.
+    """Tell whether each element is right, or is what there is on another side of a jump; or as many rows are.
 
     Args:
-        sides: what right programs may give; what is no further from r than the errors themselves move it is no jump.
+        expected: what the output should be.
+        answer: the backend's output.
+        sides: what correct programs may give; what is no further from r than the errors themselves move it is no jump.
+        tolerance: the largest error ratio that is allowed.
     """
     eager, exact = expected.eager, expected.exact
     if answer.dtype != eager.dtype or answer.ndim != eager.ndim:
@@ -281,7 +286,7 @@ def has_sides(expected: Expected, answer: Array, sides: Sequence[Array], toleran
 
 
 def differ(first: Sequence[Array], second: Sequence[Array]) -> bool:
-    """Whether two answers differ by more than the rounding of the largest element."""
+    """Tell whether two answers differ by more than the rounding of the largest element."""
     return len(first) != len(second) or any(_is_unlike(*pair) for pair in zip(first, second, strict=True))
 
 

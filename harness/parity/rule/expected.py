@@ -20,6 +20,8 @@ def expected_of(
     """Make the expected outputs of two runs that have the same forms.
 
     Args:
+        eager: the run in the model's own types, by output.
+        exact: the run in float64.
         groups: outputs that are sets: float64's rows are put beside eager's.
     """
     exact = aligned(eager, exact, groups) if groups else exact

@@ -23,7 +23,7 @@ WIDE = {
 
 
 class Promoted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within it every narrower float is a float64: tensors that operators meet, and dtypes that they are asked for.
+    """A mode in which every narrower float is a float64: tensors that operators get, and dtypes that are asked for.
 
     A tensor from outside (a constant that a module keeps as a plain attribute) is promoted once and then stands for the
     original in every later operator, so that writing to it is not lost.
@@ -36,17 +36,20 @@ class Promoted(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Asked by torch when this class is made: else its first operator would import torch._dynamo, for seconds."""
+        """Keep torch from importing torch._dynamo with the first operator, which takes seconds.
+
+        Torch asks for this when the class is made.
+        """
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operator."""
+        """Run an operator on promoted tensors."""
         if func is torch.ops.aten.view.dtype and _is_number(args[0].dtype) != _is_number(args[1]):
             raise TypeError(f"forward reads the bits of a number: it views {args[0].dtype} as {args[1]}")
         return func(*tree_map(self.promote, args), **tree_map(self.promote, kwargs or {}))
 
     def promote(self, value: Any) -> Any:
-        """What stands for a tensor or a dtype; anything else as it is."""
+        """Return what stands for a tensor or a dtype; anything else as it is."""
         if isinstance(value, torch.dtype):
             return WIDE.get(value, value)
         if not isinstance(value, torch.Tensor) or value.dtype not in WIDE:
@@ -61,7 +64,7 @@ class _NoNumpy(TorchFunctionMode):
     """Refuses what leaves torch: there numbers may be rounded to float32 unseen."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every function of torch that forward calls."""
+        """Run a function of torch that forward calls, unless it leaves torch."""
         if func in (torch.Tensor.numpy, torch.Tensor.__array__):
             raise TypeError("forward turns a tensor into a numpy array")
         return func(*args, **(kwargs or {}))
@@ -72,7 +75,7 @@ def _is_number(dtype: torch.dtype) -> bool:
 
 
 def run_in_float64(module: torch.nn.Module, tensors: list[torch.Tensor]) -> Any:
-    """The answer of a module whose own parameters are float64 already (module.double()), in the model's own nesting.
+    """Run a module whose own parameters are float64 already (module.double()): its answer in its own nesting.
 
     Raises:
         TypeError: forward does what has no meaning in float64.

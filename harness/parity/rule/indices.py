@@ -55,7 +55,7 @@ class Picked:
     scale: Callable[[Array], Array] | None = None
 
     def at(self, indices: Array) -> Array | None:
-        """The value of each index; None where one is none, or is there twice along the axis."""
+        """Return the value of each index; None where one is out of range, or is there twice along the axis."""
         there = indices.reshape(self.shape).astype(np.int64)
         values, axis = (self.values.reshape(-1), 0) if self.axis is None else (self.values, self.axis)
         length = values.shape[axis] if values.ndim else 1
@@ -69,7 +69,7 @@ class Picked:
         return np.take_along_axis(values, there, axis).reshape(indices.shape)
 
     def ratios(self, found: Array, wanted: Array) -> Array:
-        """How far values that were picked are from those that should have been, element by element."""
+        """Return how far values that were picked are from those that should have been, element by element."""
         if self.scale is None:
             return np.where(found == wanted, 0.0, np.inf)
         with np.errstate(all="ignore"):
@@ -80,13 +80,14 @@ class Picked:
 
 
 def with_scale(near: Picked | None, exact: Picked | None) -> Picked | None:
-    """What float64 picked from, with how far float32 is off there; None where they picked from other things.
+    """Return what float64 picked from, with how far float32 is off there; None where they picked from other things.
 
     Of two values the error that counts as 1 is a unit in the last place of the larger, or float32's largest own error
     on any value up to twice that large. Larger ones do not count: scores are masked with numbers like −1e9.
 
     Args:
         near: what the same operator picked from in the model's own types.
+        exact: what it picked from in float64.
     """
     if near is None or exact is None or near.values.shape != exact.values.shape:
         return None
@@ -122,11 +123,11 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """As harness.parity.rule.float64.Promoted's."""
+        """Keep torch from importing torch._dynamo; see harness.parity.rule.float64."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operator."""
+        """Run an operator, and keep what it picked from."""
         if func not in PICKING and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):
             with self:  # in inference mode, what is made of other operators comes whole
                 return func.decompose(*args, **(kwargs or {}))
@@ -140,11 +141,11 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def answer(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What an operator gives; here its own answer."""
+        """Return what an operator gives; here its own answer."""
         return func(*args, **kwargs)
 
     def of(self, indices: torch.Tensor) -> Picked | None:
-        """What an output's indices were picked from; None where it has none, or they lie there in another order."""
+        """Return what an output's indices were picked from; None where it has none, or has them in another order."""
         if (known := self._found.get(_place(indices))) is None or indices.dtype.is_floating_point:
             return None
         _, version, found = known
@@ -165,7 +166,7 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def picked_from(values: torch.Tensor, axis: int | None, indices: torch.Tensor) -> Picked | None:
-    """What an operator picked indices from, along its axis; None of what has no order, or where nothing was picked."""
+    """Return what an operator picked indices from, along its axis; None if that has no order, or nothing was picked."""
     if values.dtype == torch.bool or values.is_complex() or not indices.numel():
         return None
     shape = tuple(indices.shape)

@@ -35,11 +35,11 @@ class ModelRuns:
         return time.process_time() + self.reference.built.cpu_s()
 
     def eager(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
-        """In its own types."""
+        """Run the model in its own types, with ties broken as told."""
         return self._canonical(self.reference.built.ask(watch_eager, arrays or self.arrays, breaks))
 
     def exact(self, breaks: Breaks, arrays: Arrays | None = None) -> Watched:
-        """In float64."""
+        """Run the model in float64, with ties broken as told; by a Closeness, as ``eager``."""
         if self.reference.closeness is not None:
             return self.eager(breaks, arrays)
         return self._canonical(self.reference.built.ask(watch_exact, arrays or self.arrays, breaks))
@@ -50,11 +50,11 @@ class ModelRuns:
         return replace(found, outputs=self.reference.made_canonical(found.outputs), places={})
 
     def compare(self, expected: list[Expected], names: Sequence[str], answers: Sequence[Array]) -> Difference:
-        """How far an answer is off."""
+        """Compare an answer with the expected outputs."""
         return self.reference.compare(expected, names, answers)
 
     def expected(self, eager: Watched, exact: Watched) -> list[Expected] | None:
-        """What the outputs should be by these runs; None where the two have other shapes."""
+        """Return what the outputs should be by these runs; None where the two have other shapes."""
         if self.reference.closeness is not None:
             return outright(eager.outputs, self.reference.closeness)
         if forms(eager.outputs) != forms(exact.outputs):
@@ -62,7 +62,7 @@ class ModelRuns:
         return expected_of(eager.outputs, exact.outputs, self.reference.row_sets)
 
     def widened(self, expected: list[Expected], eager: Watched) -> list[Expected]:
-        """By the rule for suspicious inputs, with the same picks on every input beside."""
+        """Widen expected outputs by the rule for suspicious inputs, with the same picks on every input beside."""
         same = Breaks({number: call.indices for number, call in enumerate(eager.calls)})
         return self.wider(
             self.arrays,
@@ -73,7 +73,7 @@ class ModelRuns:
         )
 
     def scaled(self, near: Picked, exact: Picked) -> Picked | None:
-        """Keys in float64, with the error that counts as 1."""
+        """Return keys in float64, with the error that counts as 1."""
         return (
             with_scale(near, exact)
             if self.reference.closeness is None

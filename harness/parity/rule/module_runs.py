@@ -57,6 +57,8 @@ def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, watch: bool = Fa
     """Run the module as it is, and in float64: one question for both, for the search puts it hundreds of times.
 
     Args:
+        built: the model.
+        arrays: the inputs, by name.
         exact: whether it is run in float64.
         watch: whether it is seen what operators pick.
 
@@ -85,7 +87,7 @@ def run_both(built: BuiltModel, arrays: Arrays, *, exact: bool, watch: bool = Fa
 
 
 def _pick_alike(near: Watched, far: Watched) -> bool:
-    """Whether two runs pick the same: then no keys need go to who asked, which are as large as what is picked from."""
+    """Tell whether two runs pick the same: then the keys, as large as what is picked from, need not be sent."""
     return len(near.calls) == len(far.calls) and all(
         np.array_equal(one.indices, other.indices) for one, other in zip(near.calls, far.calls, strict=True)
     )
@@ -107,7 +109,10 @@ def watch_exact(built: BuiltModel, arrays: Arrays, breaks: Breaks) -> Watched:
 
 
 def _watch(built: BuiltModel, run: Callable[[], Any], breaks: Breaks) -> Watched:
-    """With picks that are not its own a loop of the model may never end: its own runs tell how long is too long."""
+    """Run the model while its picks are watched, with an end where they are not its own.
+
+    With other picks a loop of the model may never end: its own runs tell how many operators are too many.
+    """
     from .picks import watch
 
     longest = built.kept.get(LONGEST)
@@ -124,7 +129,10 @@ def rounding_perturbation(
     """Find what any order of summation may move the outputs by; see rounding.
 
     Args:
+        built: the model.
+        arrays: the inputs, by name.
         here: what the float64 run gives, by output.
+        tolerance: how many times an error is allowed.
         breaks: how ties are broken in it.
     """
     from ..rounding.bounds import operator_perturbation
@@ -179,7 +187,10 @@ def run_wide(built: BuiltModel, arrays: Arrays) -> Any:
 
 
 def in_float64(built: BuiltModel) -> torch.nn.Module:
-    """The same module again, doubled. A copy has what a second build need not have, such as an unseeded constant."""
+    """Copy the module, in float64.
+
+    A copy, for it has what a second build need not have, such as a constant that is drawn without a seed.
+    """
     try:
         module = copy.deepcopy(built.module)
     except Exception:  # noqa: BLE001  # whatever an attribute's own copying raises
@@ -188,7 +199,7 @@ def in_float64(built: BuiltModel) -> torch.nn.Module:
 
 
 def leaves(structure: Any) -> dict[str, Array]:
-    """Arrays of their own: an output may be a view of what the module keeps, and writes to in its next run."""
+    """Copy outputs into arrays, by name: one may be a view of what the module keeps, and writes to in its next run."""
     return {name: np.array(leaf.detach().resolve_neg().numpy(), order="C") for name, leaf in flatten(structure)}
 
 

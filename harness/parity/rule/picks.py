@@ -67,7 +67,7 @@ class Breaks:
 
 @dataclass(frozen=True)
 class Watched:
-    """A run.
+    """A run of a model in which picks were watched.
 
     Attributes:
         outputs: by name.
@@ -99,7 +99,7 @@ class Breaking(Picking):  # type: ignore[no-untyped-call]
         self._last: Picked | None = None
 
     def answer(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Its own answer, or the one that it is told."""
+        """Return an operator's own answer, or the one that it is told to give."""
         self.operators += 1
         if self.most is not None and self.operators > self.most:
             raise Unbreakable(f"with these picks forward does not end within {self.most} operators")
@@ -126,7 +126,7 @@ class Breaking(Picking):  # type: ignore[no-untyped-call]
         return self._last
 
     def _nms(self, func: Any, boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> Any:
-        """Boxes of one score may be looked at in any order: that decides who suppresses whom."""
+        """Run nms with boxes of one score in the order that is told: it decides which box suppresses which."""
         natural = scores.detach().sort(stable=True, descending=True)[1]
         keys = picked_from(scores, 0, natural)
         if keys is None:
@@ -168,6 +168,7 @@ def watch(
     Args:
         module: whose parts are named in the calls.
         run: runs it; gives its outputs in their own nesting.
+        breaks: how ties are broken; as they come, without it.
         most: as Breaking's.
 
     Raises:
@@ -186,7 +187,7 @@ def watch(
 
 
 def by_index(keys: Picked, natural: Array, which: str) -> Array | None:
-    """The same picks with equal keys in the order of their indices; None where no two are equal."""
+    """Return picks with equal keys in the order of their indices; None where no two are equal."""
     values, chosen = slices(keys, natural)
     found = chosen.copy()
     # A NaN is as good as another one.
@@ -203,7 +204,7 @@ def by_index(keys: Picked, natural: Array, which: str) -> Array | None:
 
 
 def slices(keys: Picked, indices: Array) -> tuple[Array, Array]:
-    """(keys[m, n], indices[m, k]): one row for all that is picked together."""
+    """Return (keys[m, n], indices[m, k]): one row for all that is picked together."""
     if keys.axis is None:
         return keys.values.reshape(1, -1), indices.reshape(1, -1)
     values, found = (np.moveaxis(each, keys.axis, -1) for each in (keys.values, indices.reshape(keys.shape)))
@@ -211,7 +212,7 @@ def slices(keys: Picked, indices: Array) -> tuple[Array, Array]:
 
 
 def unsliced(rows: Array, keys: Picked) -> Array:
-    """Indices[m, k] in the operator's own shape, the axis kept."""
+    """Return indices[m, k] in the operator's own shape, the axis kept; the inverse of ``slices``."""
     if keys.axis is None:
         return rows.reshape(keys.shape)
     moved = [size for axis, size in enumerate(keys.shape) if axis != keys.axis]
@@ -220,7 +221,7 @@ def unsliced(rows: Array, keys: Picked) -> Array:
 
 @contextmanager
 def _named(module: torch.nn.Module, within: list[str]) -> Iterator[None]:
-    """A block in which the names of the modules that are running lie in a list."""
+    """Keep the names of the modules that are running in a list, within the block."""
 
     def enter(name: str) -> Any:
         return lambda *_: within.append(name)
@@ -237,7 +238,7 @@ def _named(module: torch.nn.Module, within: list[str]) -> Iterator[None]:
 
 
 def _is_nms(func: Any) -> bool:
-    """Torchvision's, which need not be there."""
+    """Tell whether an operator is torchvision's nms; torchvision need not be installed."""
     return str(func) == "torchvision.nms.default"
 
 

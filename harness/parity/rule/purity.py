@@ -94,6 +94,7 @@ def observe(module: torch.nn.Module, inputs: Sequence[Arrays]) -> Impurity | Non
     that the module rejects is left out.
 
     Args:
+        module: the model's, as it is built.
         inputs: of several sizes, for state that only shows after larger ones.
     """
     with _generators_kept():
@@ -115,7 +116,11 @@ def observe(module: torch.nn.Module, inputs: Sequence[Arrays]) -> Impurity | Non
 
 
 def first_answer(module: torch.nn.Module, fresh: torch.nn.Module, arrays: Arrays) -> Impurity | None:
-    """Whether a module that has run answers otherwise than one that never has: by what its first input left there."""
+    """Compare a module that has run with a fresh one: its first input may have left something there.
+
+    Returns:
+        None where both give one answer.
+    """
     with _generators_kept():
         try:
             if not differ(run(fresh, arrays), run(module, arrays)):
@@ -126,13 +131,13 @@ def first_answer(module: torch.nn.Module, fresh: torch.nn.Module, arrays: Arrays
 
 
 def run(module: torch.nn.Module, arrays: Arrays) -> list[Array]:
-    """The module's answer: its outputs, in arrays of their own."""
+    """Run the module: its outputs, in arrays of their own."""
     leaves = flatten(run_eager(module, arrays))
     return [np.array(leaf.detach().resolve_neg().numpy(), order="C") for _, leaf in leaves]
 
 
 def _is_other(module: torch.nn.Module, arrays: Arrays, answers: dict[int, list[Array]], index: int) -> bool:
-    """Whether an input's answer is another than the first time."""
+    """Tell whether an input's answer is another than the first time."""
     try:
         answer = run(module, arrays)
     except Exception:  # noqa: BLE001  # whoever needs its answer says so
@@ -141,7 +146,7 @@ def _is_other(module: torch.nn.Module, arrays: Arrays, answers: dict[int, list[A
 
 
 def _diagnosis(module: torch.nn.Module, inputs: Sequence[Arrays], index: int, marked: Any) -> Impurity:
-    """State or random numbers: with the generators set back before each run, only state makes two answers."""
+    """Tell state from random numbers: with the generators reset before each run, only state makes two answers."""
     arrays = inputs[index]
     others = [each for number, each in enumerate(inputs) if number != index]
     operators = _drawing(module, arrays)
@@ -191,7 +196,7 @@ def _generators_kept() -> Iterator[None]:
 
 
 def _drawn_from(before: tuple[Any, ...]) -> tuple[str, ...]:
-    """The names of those that were drawn from."""
+    """Name the generators that were drawn from."""
     now = _generators()
     moved = [not torch.equal(before[0], now[0]), repr(before[1]) != repr(now[1]), before[2] != now[2]]
     return tuple(name for name, is_moved in zip(("torch", "numpy.random", "random"), moved, strict=True) if is_moved)
@@ -207,11 +212,11 @@ class _Drawing(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """As in harness.parity.rule.float64: else torch._dynamo is imported, for seconds."""
+        """Keep torch from importing torch._dynamo; see harness.parity.rule.float64."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for every operator."""
+        """Run an operator, and note it if it draws random numbers."""
         if torch.Tag.nondeterministic_seeded in func.tags:
             name = str(func).removeprefix("aten.").partition(".")[0].rstrip("_")
             self.found[name, self.running[-1] if self.running else ""] = None
@@ -219,7 +224,7 @@ class _Drawing(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _drawing(module: torch.nn.Module, arrays: Mapping[str, Array]) -> tuple[tuple[str, str], ...]:
-    """The operators with which forward draws random numbers for an input."""
+    """Name the operators with which forward draws random numbers for an input."""
     mode = _Drawing()
     with contextlib.ExitStack() as stack:
         for name, part in module.named_modules():

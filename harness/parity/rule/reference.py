@@ -71,6 +71,7 @@ class Reference:
         """Return what each output should be.
 
         Args:
+            arrays: the inputs, by name.
             key: names the inputs, where they have a shorter name than all their bytes: a recipe's.
 
         Raises:

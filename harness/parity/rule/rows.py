@@ -78,7 +78,7 @@ def _augment(start: int, choices: Sequence[Array], partners: Array, taken: Array
 
 
 def _change_along(came: Mapping[int, int], last: int, start: int, partners: Array, taken: Array) -> None:
-    """Back along the path, each gives up its partner for the one that it came to."""
+    """Change partners back along a path: each gives up its own for the one that it came to."""
     giver, other = came[last], last
     while True:
         before = int(partners[giver])
@@ -89,10 +89,12 @@ def _change_along(came: Mapping[int, int], last: int, start: int, partners: Arra
 
 
 def pairwise(one: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
-    """How far each row of an answer is from each of the reference's; at most 1 where it may be it: float64[m, n].
+    """Return how far each row of an answer is from each of the reference's: float64[m, n].
+
+    It is at most 1 where the one may be the other.
 
     Args:
-        one: of the whole output, which says what error counts as 1.
+        one: what the whole output should be, which says what error counts as 1.
         found: [m, f], the answer's rows.
         eager: [n, f], the reference's.
         exact: [n, f], float64's.
@@ -106,9 +108,9 @@ def pairwise(one: Expected, found: Array, eager: Array, exact: Array, limit: flo
 
 
 def errors(one: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
-    """By the rule of an output, how far elements are off, as a part of what they may be; infinity where no error is.
+    """Return how far elements are off, as a part of what they may be; infinity where there is no finite error.
 
-    Args: as pairwise's, of any shapes that go together.
+    The arguments are those of ``pairwise``, of any shapes that broadcast.
     """
     if eager.dtype.kind != "f":
         return np.where((found == eager) | (found == exact), 0.0, np.inf)

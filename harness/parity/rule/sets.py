@@ -24,11 +24,14 @@ def arranged(
     limit: float = np.inf,
     leave: float = 1.0,
 ) -> list[Array]:
-    """An answer with the rows of each group in the order of the reference's: one to one, so that the worst is nearest.
+    """Put the rows of each group of an answer in the reference's order: one to one, so that the worst is nearest.
 
     A group in which shapes, types or counts of rows differ stays as it is: that is a difference whatever the order.
 
     Args:
+        expected: what each output should be.
+        answers: the outputs, in the same order.
+        groups: outputs that are sets, with the axis of their rows.
         limit: where all rows are nearer than this, as a multiple of the error that counts as 1, no better order is
             looked for.
         leave: a row that is so near the one at its own place stays there, if the others find partners; of many rows
@@ -77,12 +80,14 @@ def _arranged(
 
 
 def _partners(each: Sequence[tuple[Expected, Array, Array, Array]], limit: float, leave: float) -> Array | None:
-    """For each row of the answer the reference's that it is; None where all stay.
+    """Find, for each row of the answer, the reference's that it is; None where all stay.
 
     Only rows that are out of place are matched, first: time and memory go with the square of their number.
 
     Args:
         each: of each output of a group, the answer's rows, eager's and float64's.
+        limit: as in ``arranged``.
+        leave: as in ``arranged``.
     """
     count = len(each[0][1])
     places = [errors(*one, 1.0).reshape(count, -1).max(axis=1, initial=0.0) for one in each]
@@ -99,7 +104,7 @@ def _partners(each: Sequence[tuple[Expected, Array, Array, Array]], limit: float
 
 
 def _matched(each: Sequence[tuple[Expected, Array, Array, Array]], moved: Array) -> tuple[Array | None, float]:
-    """Partners of these rows, the others in place; and how far the worst of these is from its own."""
+    """Match these rows, the others in place; return the partners, and how far the worst of these is from its own."""
     distances = np.zeros((len(moved), len(moved)))
     for one, answer, eager, exact in each:
         np.maximum(distances, pairwise(one, answer[moved], eager[moved], exact[moved], 1.0), out=distances)
@@ -112,7 +117,7 @@ def _matched(each: Sequence[tuple[Expected, Array, Array, Array]], moved: Array)
 
 
 def aligned(eager: Mapping[str, Array], exact: Mapping[str, Array], groups: Sequence[RowSet]) -> dict[str, Array]:
-    """float64's outputs with the rows of each group beside eager's: another order says nothing of float32's error."""
+    """Put the rows of each group of float64's outputs beside eager's: another order says nothing of float32's error."""
     wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in eager.items()}
     as_reference = [Expected(name, wide[name], wide[name]) for name in eager]
     names = list(eager)

@@ -37,7 +37,7 @@ class Site:
     sources: Array
 
     def ways(self, now: Array | None = None) -> list[Array]:
-        """Other picks for its places: all that there are of few, else one key left out, or in the place of another.
+        """Return other picks for its places: all that there are of few, else with one key left out, or two exchanged.
 
         Args:
             now: what is picked now, where that is not what was picked first.
@@ -59,10 +59,13 @@ class Site:
 
 
 def sites(number: int, call: Call, keys: Picked, limit: float) -> Iterator[Site]:
-    """The groups of one call: sorted by key, each neighbour cannot be told from the next.
+    """Yield the groups of one call: sorted by key, each neighbour cannot be told from the next.
 
     Args:
+        number: the call's.
+        call: what was picked.
         keys: float64's, with the error that counts as 1.
+        limit: so many of these errors keys may be apart and not be told apart.
     """
     values, chosen = slices(keys, call.indices)
     for index, row in enumerate(values):
@@ -84,7 +87,7 @@ def sites(number: int, call: Call, keys: Picked, limit: float) -> Iterator[Site]
 def rows_order(
     call: Call, keys: Picked, expected: Sequence[Expected], answers: Sequence[Array], limit: float
 ) -> Array | None:
-    """A call's picks in the order of the answer's rows; None where no output has rows in that order, or all are in it.
+    """Return a call's picks in the order of the answer's rows; None where no output has such rows, or all are in place.
 
     An output has such rows where its shape begins with that of the picks (of nms, of the boxes that it kept), or is cut
     off before the last of them.
@@ -111,11 +114,14 @@ def rows_order(
 def _slice_order(
     here: Array, keys: Picked, pairs: Sequence[tuple[Expected, Array]], at: tuple[int, int], limit: float
 ) -> Array | None:
-    """For each row of the answer the reference's that it is; None where all are in place, or too many are not.
+    """Find, for each row of the answer, the reference's that it is; None where all are in place, or too many are not.
 
     Args:
         here: the key of each row.
+        keys: float64's, with the error that counts as 1.
+        pairs: the outputs that have such rows, each with its answer.
         at: how many slices there are, and which this is.
+        limit: how many of the errors that count as 1 a row may be off.
     """
     number, index = at
     rows = [
@@ -140,7 +146,7 @@ def _slice_order(
 
 
 def _in_place(pair: tuple[Expected, Array], rows: Sequence[Array], limit: float) -> Array:
-    """How far each row is from the one at its own place."""
+    """Return how far each row is from the one at its own place."""
     found, eager, exact = rows
     largest: Array = errors(pair[0], found, eager, exact, limit).reshape(len(found), -1).max(axis=1, initial=0.0)
     return largest
@@ -153,7 +159,7 @@ def _has_rows(one: Expected, answer: Array, given: Array, axis: int) -> bool:
 
 
 def _nearest(distances: Array) -> Array:
-    """A partner for each row: in a way that all may be, else the nearest that are left."""
+    """Find a partner for each row: in a way that all may be, else the nearest that are left."""
     partners = matching(distances <= 1)
     if (partners >= 0).all():
         return partners

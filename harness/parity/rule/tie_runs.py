@@ -40,7 +40,10 @@ def is_valid(runs: Runs, eager: Watched, exact: Watched, limit: float) -> bool:
     """Tell whether each pick is of a key that float32 cannot tell from the one that belongs there.
 
     Args:
+        runs: of the model on this input.
+        eager: a run in its own types.
         exact: the run in float64 that was told eager's picks.
+        limit: how many of the errors that count as 1 keys may be apart.
     """
     if len(eager.calls) != len(exact.calls):
         return False

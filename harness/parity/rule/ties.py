@@ -104,6 +104,10 @@ class Ties:
         """Run the model once, watched, to learn what its operators pick.
 
         Args:
+            runs: of the model on this input.
+            names: the backend's, of its answers.
+            answers: the backend's outputs.
+            limit: the largest error ratio that is allowed.
             enough: the error ratio at which the answer agrees; the limit, where it is not given.
 
         Raises:

@@ -89,6 +89,8 @@ class WiderRule:
         """Widen expected outputs by given runs of the model on inputs beside this one.
 
         Args:
+            arrays: the inputs, by name.
+            expected: what each output should be by the plain rule.
             eager: runs the model in its own types.
             exact: runs it in float64.
             breaks: how ties are broken in these runs.
@@ -117,7 +119,9 @@ class WiderRule:
         hundred; one run of any other. See ties.
 
         Args:
+            arrays: the inputs, by name.
             names: the backend's, of its answers.
+            answers: the backend's outputs.
             enough: the error ratio at which the answer agrees; the limit, where it is not given.
 
         Raises:

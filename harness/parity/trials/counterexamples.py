@@ -1,5 +1,4 @@
-"""Finds: inputs that showed something, to be tried first. Of this run's other cells, and counterexamples of the runs
-before."""
+"""Inputs that are tried first: counterexamples of earlier runs, and the worst inputs of this run's other cells."""
 
 from __future__ import annotations
 
@@ -23,15 +22,20 @@ REMEMBERED = 16
 class Memory(Protocol):
     """What outlasts a run: pytest's cache is one."""
 
-    def get(self, key: str, default: Any) -> Any: ...
-    def set(self, key: str, value: Any) -> None: ...
+    def get(self, key: str, default: Any) -> Any:
+        """Return what was stored under a key."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a value under a key."""
 
 
 class Finds:
-    """Of one model.
+    """The counterexamples of one model.
 
     Args:
-        memory: None: nothing outlasts this run.
+        model: what they are of; None: nothing outlasts this run.
+        name: the model's, which is part of the key in the memory.
+        memory: what outlasts a run; None: nothing does.
         prepare: names the model file's prepare; see prepare_sha256.
     """
 
@@ -48,19 +52,19 @@ class Finds:
         self._earlier = set(self._known)
 
     def known(self, space: InputSpace) -> list[Recipe]:
-        """Counterexamples, the newest first."""
+        """List the counterexamples that are in a space, the newest first."""
         return [recipe for recipe in reversed(self._known.values()) if space.holds(recipe)]
 
     def remembered(self, space: InputSpace) -> list[Recipe]:
-        """Of these, the ones of earlier runs."""
+        """List those of ``known`` that are of earlier runs."""
         return [recipe for recipe in self.known(space) if recipe.key in self._earlier]
 
     def met(self, space: InputSpace) -> list[Recipe]:
-        """On which other cells of this run were furthest off, and within their tolerance."""
+        """List the inputs on which other cells of this run were furthest off, and within their tolerance."""
         return [recipe for recipe in self._met.values() if space.holds(recipe)]
 
     def add(self, recipe: Recipe, *, failed: bool) -> None:
-        """On it a cell failed; or, of all that were tried, was furthest off."""
+        """Add an input on which a cell failed; or, of all that it tried, was furthest off."""
         if not failed:
             self._met[recipe.key] = recipe
             return
@@ -77,6 +81,6 @@ class Finds:
 
 
 def _declared(model: Model, prepare: str) -> str:
-    """Names what a recipe stands for: with other inputs it would be another one. Other weights do not matter."""
+    """Hash what a recipe depends on: the declared inputs, and ``prepare``; other weights do not matter."""
     said = json.dumps([[asdict(item) for item in model.inputs], declared_dims(model.dims), *filter(None, [prepare])])
     return hashlib.sha256(said.encode()).hexdigest()[:12]

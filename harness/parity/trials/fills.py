@@ -1,5 +1,4 @@
-"""Fills: how one input array of a search is made. What they come down to, host and device expand alike; see
-harness.agent.expand."""
+"""Fills: how one input array of a search is made, on host and device alike; see harness.agent.expand."""
 
 from __future__ import annotations
 
@@ -58,7 +57,7 @@ class Fill:
     changed: float = 0.0
 
     def described(self, item: Input, sizes: Mapping[str, int]) -> dict[str, Any]:
-        """What is sent to the device: a fill of harness.agent.expand."""
+        """Return what is sent to the device: a fill of harness.agent.expand."""
         shape, item = item.sizes(sizes), item.at(sizes)
         size = math.prod(shape)
         special = [[int(place * size), bits_of(value, item)] for place, value in self.special if size]
@@ -69,9 +68,11 @@ class Fill:
         return made | self._elements(item)
 
     def make(self, item: Input, sizes: Mapping[str, int], kept: Sequence[Array] = ()) -> Array:
-        """The array.
+        """Make the array on this host.
 
         Args:
+            item: the input.
+            sizes: of the model's dimensions.
             kept: the samples' arrays of this input.
         """
         return expand(self.described(item, sizes), kept)
@@ -108,7 +109,7 @@ class Fill:
 
 
 def bits_of(value: float, item: Input) -> int:
-    """The bit pattern of the element nearest to a number, in the range; NaN and infinities are left as they are."""
+    """Return the bits of the element nearest to a number, in the range; NaN and infinities are left as they are."""
     low, high = item.range
     if item.dtype not in FLOAT_TYPES:
         element = np.array(max(low, min(high, int(value))), item.dtype)
@@ -120,9 +121,12 @@ def bits_of(value: float, item: Input) -> int:
 
 
 def evenly(low: float, high: float, item: Input, bits: int | None = None) -> dict[str, Any]:
-    """Numbers at equal distances from the one to the other, both of the input's type.
+    """Describe numbers at equal distances from the one to the other, both of the input's type.
 
     Args:
+        low: the first number.
+        high: the last.
+        item: the input.
         bits: of floats there are 2 to this power, or up to twice as many; None: as many as it can tell apart.
     """
     if item.dtype not in FLOAT_TYPES:
@@ -138,14 +142,14 @@ def evenly(low: float, high: float, item: Input, bits: int | None = None) -> dic
 
 
 def place_of(value: float, item: Input) -> int:
-    """How many numbers of the input's type lie between 0 and this one; negative below 0."""
+    """Count the numbers of the input's type between 0 and this one; negative below 0."""
     element = np.array(value, item.dtype)
     bits = int(np.abs(element).view(UNSIGNED[element.itemsize]))
     return -bits if value < 0 else bits
 
 
 def denormal_places(item: Input) -> tuple[int, int]:
-    """The first and the last place of denormal numbers in the range; in the wrong order where there are none."""
+    """Return the first and the last place of denormal numbers in the range; in the wrong order where there are none."""
     most = (1 << np.finfo(item.dtype).nmant) - 1
     low, high = item.range
     return max(place_of(low, item), -most), min(place_of(high, item), most)
@@ -156,7 +160,7 @@ def _counted(first: int, last: int) -> dict[str, Any]:
 
 
 def _within(value: float, item: Input) -> tuple[float, float]:
-    """A thousandth of the range around a value of it."""
+    """Return a thousandth of the range around a value of it."""
     low, high = item.range
     if item.dtype in FLOAT_TYPES:
         rest = value * (1 - NARROW)

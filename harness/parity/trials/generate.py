@@ -1,5 +1,4 @@
-"""What Hypothesis does for the search: it draws recipes from a seed, climbs towards larger errors, and makes what fails
-simpler.
+"""What Hypothesis does for the search: it draws recipes from a seed, climbs to larger errors, and shrinks what fails.
 
 What is drawn depends on the model file's declarations, the seed and the version of Hypothesis, and on nothing else: not
 on how fast the device is, nor on what else this process has imported, nor on whether CI is set.
@@ -29,7 +28,7 @@ class Stopped(BaseException):
 
 
 def drawn(space: InputSpace, search_seed: int) -> list[Recipe]:
-    """The first recipes of a seed; the first that ``search`` tries, too."""
+    """Draw the first recipes of a seed: the first that ``search`` tries, too."""
     found: list[Recipe] = []
 
     def collect(recipe: Recipe) -> None:
@@ -45,7 +44,10 @@ def search(space: InputSpace, search_seed: int, test: Callable[[Recipe], None], 
     """Let Hypothesis look for a recipe on which a test fails.
 
     Args:
+        space: what is drawn from.
+        search_seed: the same gives the same draws.
         test: raises what is to be shrunk towards, Stopped to end it all; tells ``aim`` what is to become larger.
+        phases: of Hypothesis's, those that run.
 
     Raises:
         Exception: what the test raised, of the simplest recipe; Hypothesis's Flaky where it does not always.
@@ -55,13 +57,16 @@ def search(space: InputSpace, search_seed: int, test: Callable[[Recipe], None], 
 
 
 def aim(ratio: float) -> None:
-    """Inside a test: larger is better. By its logarithm, so that it climbs as well from 1e-3 as from 1."""
+    """Let Hypothesis climb to a larger ratio; to be called inside a test.
+
+    It climbs by the logarithm, so as well from 1e-3 as from 1.
+    """
     if 0 < ratio < math.inf:
         target(math.log2(ratio), label="error")
 
 
 def _named(test: Callable[[Recipe], None]) -> Callable[..., None]:
-    """A function of its own: Hypothesis looks at its parameter's name."""
+    """Wrap a test in a function whose parameter has the name that Hypothesis looks for."""
 
     def of_recipe(recipe: Recipe) -> None:
         test(recipe)
@@ -87,7 +92,7 @@ def _the_same_draws_everywhere() -> Iterator[None]:
 
 
 def _settings(phases: list[Phase]) -> Any:
-    """Our own, whatever profile is loaded: with CI set, Hypothesis would derandomize and ignore the seed.
+    """Make settings of our own, whatever profile is loaded: with CI set, Hypothesis would ignore the seed.
 
     The number of examples is always the same: Hypothesis draws other ones, from the first on, where it is another.
     """

@@ -1,4 +1,4 @@
-"""Making a failing recipe simpler, step by step: Hypothesis shrinks only what it has drawn itself."""
+"""Shrinks a failing recipe step by step: Hypothesis shrinks only what it has drawn itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from .recipe import Recipe
 
 
 def simplify(recipe: Recipe, model: Model, fails: Callable[[Recipe], bool]) -> Recipe:
-    """The simplest recipe that can be reached by steps that all fail.
+    """Return the simplest recipe that can be reached by steps that all fail.
 
     Args:
+        recipe: one that fails.
+        model: whose sizes and ranges are kept.
         fails: asked for each step; may raise to end it.
     """
     tried = {recipe.key}
@@ -32,7 +34,7 @@ def simplify(recipe: Recipe, model: Model, fails: Callable[[Recipe], bool]) -> R
 
 
 def _steps(recipe: Recipe, model: Model) -> Iterator[Recipe]:
-    """Recipes that are simpler in one thing, the largest steps first."""
+    """Yield recipes that are simpler in one thing, the largest steps first."""
     if all(fill.kind != "sample" for fill in recipe.fills):
         for name, allowed in model.dims.items():
             smaller = bisect_left(allowed, recipe.sizes[name])

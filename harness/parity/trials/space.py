@@ -213,6 +213,7 @@ def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:
 
     Args:
         sets: all samples, cut into sets of their own sizes.
+        model: names its inputs.
     """
     size = max((sum(array.nbytes for array in arrays.values()) for arrays in sets), default=1)
     count = max(min(SAMPLES, len(sets), SAMPLE_BYTES // max(size, 1)), min(len(sets), 1))
