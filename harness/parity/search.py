@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,7 +101,7 @@ class ParitySearch:
     search_seed: int
     report: Report
     keep_replay: Callable[[Recipe, Difference], str] | None = None
-    search_s: float = SEARCH_S
+    search_s: InitVar[float] = SEARCH_S
     finds: Finds = field(default_factory=Finds)
     locate: Callable[[Sequence[Recipe]], Place] | None = None
     clocks: Sequence[Clock] = (time.process_time,)
@@ -112,10 +112,10 @@ class ParitySearch:
     pace: Pace = field(init=False)
     _is_climbing: bool = field(init=False, default=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, search_s: float) -> None:
         self.judging = Judging(self.reference, self.infer, self.names)
         budget = Budget(self.clocks)
-        self.pace = Pace(state=self.state, judging=self.judging, budget=budget, search_s=self.search_s)
+        self.pace = Pace(state=self.state, judging=self.judging, budget=budget, search_s=search_s)
 
     @property
     def built(self) -> BuiltModel:

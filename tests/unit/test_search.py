@@ -507,7 +507,7 @@ def recipes_tried(seed: int, stop: Callable[[int], bool] = lambda tried: False, 
         found.append(recipe)
         search.check(recipe)
         if stop(len(found)):
-            search.search_s = -1.0
+            search.pace.search_s = -1.0
 
     search.run(check)
     return found
