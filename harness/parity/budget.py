@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 # The wall's clock may run for so many times the budget.
 CEILING = 6.0
-# A worst error of more than half the limit on fewer inputs says little of what more of them would reach.
+# A worst error of more than half the limit on fewer inputs says little about what more inputs would reach.
 FEW = 100
 
 Clock = Callable[[], float]

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 
-# Where more than one in so many inputs is set aside, the others say too little.
+# Where more than one in ASIDE inputs is set aside, the others say too little.
 ASIDE = 5
-# What lets an error of a tenth of the output pass hides as good as anything.
+# A scale by which an error of a tenth of the output passes hides nearly everything.
 COARSE = 10
-# A tie is looked for from such a part of the limit on: rows that are nearly alike may have changed places, too.
+# A tie is looked for where the ratio exceeds limit / TIED_FROM: rows that are nearly alike may change places, too.
 TIED_FROM = 4
 
 

@@ -13,13 +13,13 @@ from .search_state import SearchState
 from .trials.generate import EXAMPLES
 from .trials.recipe import Recipe
 
-# Beside the essential inputs so many are tried at least, however slow the device is.
+# So many inputs are tried besides the essential ones, however slow the device is.
 LEAST = 10
-# One call has as many inputs as take about this long, and as give so many bytes of outputs.
+# One call has no more inputs than take about this long, than this number, and than give so many bytes of outputs.
 CALL_S = 0.5
 CALL_SETS = 32
 CALL_BYTES = 16 << 20
-# After a first failure, shrinking may take so long.
+# The seconds of the wall's clock that shrinking may take after the first failure.
 SHRINK_S = 20.0
 
 

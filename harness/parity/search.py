@@ -42,12 +42,12 @@ SEARCH_S = 20.0
 EMULATED_SEARCH_S = 3.5
 # Shrinking tries hundreds of inputs. Where one takes longer than this, the input stays as it was found.
 SHRINK_BELOW_S = 1.0
-# So much of the time goes to the list at most, that there is some left to climb in.
+# At most this part of the time goes to the list, so that some is left to climb in.
 FIXED_SHARE = 0.5
 # Where some inputs are such that too many of them make the check inconclusive, the list goes on for up to so many times
 # all of the time: how fast the machine is must not decide of how many inputs the share is taken.
 DOUBT_SHARE = 3.0
-# Where nothing but so many inputs set aside was met, the model has no reference at all.
+# Where so many inputs were set aside, and none was judged, the model has no reference at all.
 ALL_ASIDE = 8
 
 Report = Callable[[int, int], None]

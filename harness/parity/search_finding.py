@@ -88,7 +88,7 @@ def _failure(search: ParitySearch, failing: Recipe, details: dict[str, Any]) -> 
     search.finds.add(failing, failed=True)
     details["input"] = search.space.told(failing)
     if state.stateful and state.worst.ratio <= limit:
-        # It is right by itself: there is nothing to replay.
+        # The answer is right when asked alone: there is nothing to replay.
         return f"{state.stateful} (input: {details['input']})"
     if search.keep_replay is not None:
         details["replay"] = search.keep_replay(failing, state.worst)

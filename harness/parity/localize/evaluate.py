@@ -21,7 +21,7 @@ from .location import Clock, Unlocated
 if TYPE_CHECKING:
     import onnx
 
-# Operators that make as much as a number among their inputs says.
+# Operators whose output is as large as a number among their inputs says.
 SIZING = ("ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
 MOST_DIMENSIONS = 32
 MOST_ELEMENTS = 1 << 28

@@ -29,7 +29,7 @@ def locate_wrong_export(case: GraphCase, suspect: Suspect, evaluator: Evaluator,
     arrays, points = case.sets[suspect.inputs], case.points[suspect.inputs]
     produced = set(case.graph.made_by(case.graph.ancestors([suspect.value])))
     names = [name for name in case.matching.values if name in produced]
-    # Rounded to what the device gives: only such can be compared.
+    # Rounded to the types that the device gives: only those can be compared.
     exact = {
         name: array.astype(case.prober.dtype(name, array.dtype)) if array.dtype.kind == "f" else array
         for name, array in evaluator.each(names, arrays)

@@ -18,9 +18,9 @@ from .scopes import Stack, node_scopes
 if TYPE_CHECKING:
     import onnx
 
-# Constants with so few elements may be shapes, which the inference of shapes reads.
+# Constants of up to so many elements may be shapes, which the inference of shapes reads.
 SMALL = 64
-# What a norm can be folded into.
+# Operators that a norm can be folded into.
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 

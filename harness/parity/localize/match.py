@@ -117,7 +117,7 @@ class Matching:
 
         found = []
         for wanted, names in self._alike(call, values):
-            # Who has fewer decides: an output that nobody uses has no value, and not every value is an output.
+            # The side with fewer decides: an output that nobody uses has no value, and not every value is an output.
             outputs = [[(one, name) for name in names] for one in wanted]
             made = [[(one, name) for one in wanted] for name in names]
             for pairs in outputs if len(wanted) <= len(names) else made:

@@ -19,11 +19,11 @@ from .location import TimeUp, Unlocated
 from .modules import Modules, wide
 from .record import Record
 
-# Of what modules give so many bytes are held at once, in both types and for all sets of inputs together; the model runs
+# How many bytes of modules' outputs are held at once, in both types and for all sets of inputs together; the model runs
 # again for the next ones. Without a bound it was 5.6 GiB for a network of 2 M parameters and pictures of 320 x 320
 # (issue 15).
 HELD_BYTES = 256 << 20
-# Computing the perturbation holds five times as many as it is asked for.
+# For how many bytes of outputs the perturbation is computed at once: it holds five times as many.
 PERTURBATION_BYTES = 48 << 20
 
 

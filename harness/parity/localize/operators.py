@@ -53,7 +53,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.found += [leaf.detach().clone() for _, leaf in flatten(made) if isinstance(leaf, torch.Tensor)]
 
 
-# What a graph may have on the way to what one operator of PyTorch's gives: see its signature for the arguments.
+# Intermediate results that a graph may have of one operator of PyTorch's, by its arguments.
 ATEN = torch.ops.aten
 STEPS: dict[Any, Callable[..., Any]] = {
     ATEN.addmm.default: lambda bias, one, two: one @ two,

@@ -99,7 +99,7 @@ def recorded(
     def copied(leaf: torch.Tensor) -> torch.Tensor:
         """Copy a leaf as it is now; once for a module and those that only hand it on."""
         version = version_of(leaf)
-        # Of one that does not count how often it was written to, nobody knows whether it is as it was.
+        # A tensor without a version counter may have been written to since: copy it again.
         if not (last and last[0][0] is leaf and last[0][1] == version is not None):
             last[:] = [(leaf, version, leaf.clone())]
         return last[0][2]

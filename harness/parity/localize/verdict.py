@@ -11,8 +11,8 @@ from ...model.model import Array
 from ..rule.comparison import ulp
 from .evaluate import Evaluator
 
-# A node that is off by more, in units of an element's own last place, is wrong by itself: it did not only add to what
-# was off before. Whatever the model's tolerance is, which counts in another unit.
+# A node that is off by more, in units of an element's own last place, is wrong by itself, not only because its inputs
+# were. It does not depend on the model's tolerance, which counts in another unit.
 OFF_ULPS = 10.0
 
 

@@ -70,11 +70,11 @@ def ratio_of(found: Any, eager: Any, exact: Any, scale: Any) -> float:
         rounded = exact.astype(eager.dtype)
         if not bool(np.all(alike(found, eager) | alike(found, rounded))):
             return float("inf")
-        # Where only eager is finite in this type, it is the measure, with at least a unit in its own last place.
+        # Where only eager's is finite in this type, it is the reference, with at least a unit in its own last place.
         only_eager = ~np.isfinite(rounded) & np.isfinite(eager)
         wanted = np.where(only_eager, eager.astype(np.float64), exact)
         ratios = np.abs(found.astype(np.float64) - wanted) / np.where(only_eager, np.maximum(scale, ulp(eager)), scale)
-    # 0 ÷ 0: of a closeness in which nothing is allowed, and nothing is off.
+    # 0 ÷ 0 comes from a closeness that allows nothing where nothing is off.
     return float(np.where(np.isnan(ratios), 0.0, ratios).max(initial=0.0, where=np.isfinite(found)))
 
 

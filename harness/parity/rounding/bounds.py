@@ -26,8 +26,8 @@ from .operator_errors import CHANGES
 
 # At most so many errors at once are looked at: what a tolerance of 30 allows.
 MANY = 30.0
-# Errors, of either sign, with which it is looked on which side of a threshold a right program may fall: a sum of a few
-# dozen numbers is off by some.
+# The sizes of errors that show on which side of a threshold a correct program may fall, in units of the bound: a sum of
+# a few dozen numbers is off by some of them.
 SIDES = (1.0, -1.0, 8.0, -8.0)
 
 
@@ -184,7 +184,7 @@ class Perturbed(_InParts):  # type: ignore[no-untyped-call]
         if known is None:
             return func(*args, **kwargs)
         if kwargs.get("dtype") == torch.float64 and not args[0].dtype.is_floating_point:
-            # Integers that are added as floats: the numbers that are added are theirs.
+            # Integers that are added as floats: convert first, for the operator's terms are the integers.
             args = (args[0].to(torch.float64), *args[1:])
         if args[0].dtype != torch.float64 or not args[0].numel():
             return func(*args, **kwargs)

@@ -32,16 +32,16 @@ Run = Callable[[Arrays], Mapping[str, Array]]
 
 # One unit in the last place, and two shorter steps.
 STEPS = (2.0**-23, 2.0**-26.5, 2.0**-30)
-# From the first to the last step movement shrinks at least so much; linear would be by 128.
+# From the first to the last step a smooth movement shrinks at least by this factor; a linear one shrinks by 128.
 LEAST = 8.0
-# And by how much m₂² may be off m₁·m₃.
+# m₂² may differ from m₁·m₃ by this factor.
 SMOOTH = 64.0
 TRIES = 3
-# A run that goes another way may take so many times the operators of the model's own, and so many more.
+# A run with other picks, or with errors, may take LONGER times as many operators as the model's own, and MORE.
 LONGER, MORE = 10, 1000
-# Inputs beside one of which is asked whether the model keeps as many rows there.
+# How many inputs beside one are run to see whether the model keeps as many rows there.
 BESIDE = 12
-# And the same way for all elements.
+# Besides these, inputs with all elements moved the same way.
 ALIKE = (1.0, -1.0)
 
 

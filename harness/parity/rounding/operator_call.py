@@ -13,7 +13,7 @@ from .summation import rounding
 
 # A unit in the last place of 1.
 ULP = 2.0**-23
-# Of one sign within an operator, for roundings that err one way; and of a sign of its own for each element.
+# Errors of one sign within an operator, for roundings that all err one way; and with a sign of its own per element.
 PATTERNS = ALIKE, EACH = ("alike", "each")
 
 Change = Callable[["Errors", torch.Tensor], None]

@@ -9,9 +9,9 @@ import torch
 
 from .summation import UNIT, rounding
 
-# Of windows of no more elements the whole bound counts: an element that is forgotten is far above it.
+# For windows of up to so many elements the whole bound counts: an error such as a forgotten element is far above it.
 FEW = 64
-# So many elements are added at most, those that lie in several windows once for each: beyond, the whole bound counts.
+# The most elements that are added, one in several windows counted for each: beyond, the whole bound counts.
 MUCH = 1 << 23
 
 # (starts[m], ends[m]) of the windows along an axis, within the input.
@@ -49,7 +49,7 @@ def window_parts(x: torch.Tensor, along: list[Windows]) -> torch.Tensor:
     count = math.prod(int((ends - starts).max()) for starts, ends in along)
     if count <= FEW or math.prod(shape) * count > MUCH:
         return torch.full(shape, math.sqrt(count) * UNIT, dtype=torch.float64)
-    # One more element along each axis, a 0 that shorter windows read.
+    # Pad each axis by one 0, which windows that are shorter than the longest read.
     padded = torch.nn.functional.pad(x, (0, 1) * len(along))
     starts, ends = along[0]
     firsts = ((starts[place : place + 1], ends[place : place + 1]) for place in range(len(starts)))

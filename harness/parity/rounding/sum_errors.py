@@ -152,7 +152,7 @@ def scattered_errors(call: Call) -> Change | None:
     def run(x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         return call.plain(x, call["dim"], call["index"], source, **more | named)
 
-    # A mean is divided by as many as are counted.
+    # A mean divides each sum by how many numbers it has.
     return _collected(call.x, source, run, is_mean=call["reduce"] == "mean")
 
 
@@ -181,7 +181,7 @@ def _collected(
     sizes = run(x.abs(), source.abs())
     counts = run(torch.ones_like(x), torch.ones_like(source))
     narrow, other = x.float(), source.float()
-    # Twice, for this is the end alone: roundings of equal numbers change their sign along the way.
+    # Twice, because this sees only the end: roundings of equal numbers change their sign along the way.
     astray = 2 * (run(narrow, other).double() - run(narrow.double(), other.double())).abs()
     bounds = torch.from_numpy(np.asarray(counted(counts.numpy(), sizes.numpy(), astray.numpy())))
     bounds = bounds / counts if is_mean else bounds

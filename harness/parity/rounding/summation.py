@@ -17,12 +17,12 @@ import numpy as np
 
 from ...model.model import Array
 
-# float32's unit roundoff: what one addition is off by, of its result. Half types are added in float32, too.
+# float32's unit roundoff: the largest relative error of one addition. Half types are added in float32, too.
 UNIT = 2.0**-24
-# The part of the bound that counts as 1 on any numbers; and the part of the error of adding one after the other that
-# counts as 1, up to the whole bound.
+# This part of the bound counts as 1 on any numbers; so does this part of the error of adding one after the other, up to
+# the whole bound.
 PART = 1 / 8
-# So many numbers are added at a time: three copies of them, in float64, are in memory.
+# How many numbers are added at a time: three copies of them, in float64, are in memory.
 BLOCK = 1 << 20
 
 
@@ -52,7 +52,7 @@ def _bounds(rows: Array, running: bool) -> Array:
         # numpy accumulates one after the other; its sums are pairwise.
         astray = np.abs(np.cumsum(narrow, 1, dtype=np.float32) - np.cumsum(narrow, 1, dtype=np.float64))
         counts = np.arange(1, narrow.shape[1] + 1)
-        # The furthest on the way: that roundings happen to cancel at the end helps no other order.
+        # The largest error on the way, not the last: that roundings happen to cancel at the end helps no other order.
         if running:
             sizes, astray = np.cumsum(np.abs(narrow), 1, dtype=np.float64), np.maximum.accumulate(astray, 1)
         else:

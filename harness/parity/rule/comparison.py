@@ -35,10 +35,10 @@ CHUNK = 1 << 14
 # float32's smallest normal number: many a device takes anything below it for zero.
 SMALLEST = float(np.finfo(np.float32).tiny)
 
-# Errors of up to 8 units move a smooth answer by no more than so many, however small the tolerance is.
+# Errors of up to 8 units (rounding.bounds.SIDES) move a smooth answer by no more than this, whatever the tolerance is.
 JUMP = 30.0
 
-# Answers that differ by no more are the same: a kernel may add in another order where memory lies otherwise.
+# Two runs that differ by no more are the same answer: a kernel may add in another order with another memory alignment.
 SAME_ULPS = 4
 
 

@@ -116,8 +116,8 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # By where the indices are stored: a view of them, such as one without the axis, shares that. The tensors are
-        # kept, so that it is not used again for others; and their versions, for one that was written to is another.
+        # By the address of the indices' storage, which a view of them shares. The tensors are kept alive, so that the
+        # address is not used again; and their versions, for a tensor that was written to holds other indices.
         self._found: dict[int, tuple[torch.Tensor, int | None, Picked]] = {}
         self.noted: dict[str, Picked] = {}
 

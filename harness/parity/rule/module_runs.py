@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .picks import Breaks, Watched
     from .purity import Impurity
 
-# What the float64 module is kept under, and how many operators the longest run had that was watched.
+# Keys of BuiltModel.kept: the float64 module; how many operators the longest watched run had.
 FLOAT64, LONGEST = "float64", "longest"
 
 

@@ -190,7 +190,7 @@ def by_index(keys: Picked, natural: Array, which: str) -> Array | None:
     """Return picks with equal keys in the order of their indices; None where no two are equal."""
     values, chosen = slices(keys, natural)
     found = chosen.copy()
-    # A NaN is as good as another one.
+    # All NaN are equal keys.
     ranked = np.where(np.isnan(values), np.finfo(np.float64).max, values) if values.dtype.kind == "f" else values
     for number, row in enumerate(ranked):
         ordered = np.sort(row)

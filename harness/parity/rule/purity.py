@@ -25,13 +25,13 @@ from ...model.model import Array
 from ...model.module_state import changed, contents, marks, own_generators
 from .comparison import differ
 
-# Where forward draws numbers or changes what the module keeps, so many more runs look for an answer that it changes …
+# Where forward draws numbers or changes what the module keeps, so many more runs look for a changed answer …
 MORE_RUNS = 32
-# … for so long: of a large model there are fewer.
+# … for so many seconds: a large model gets fewer.
 MORE_S = 1.0
-# What dropout does, by the names of torch's operators.
+# The operators of torch by which dropout draws.
 DROPOUT = ("bernoulli", "native_dropout", "_fused_dropout", "rrelu_with_noise")
-# So many names stand in a message.
+# At most so many names are in a message.
 NAMED = 5
 
 

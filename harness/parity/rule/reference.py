@@ -26,7 +26,8 @@ from .wider_rule import WiderRule
 
 # Outputs kept for the cells to come; the oldest leave first.
 KEPT_BYTES = 512 << 20
-# On so many inputs it is seen whether operators of the model pick anything; watching costs little, but each operator.
+# On the first inputs it is watched whether operators of the model pick anything; later only if some did, for watching
+# costs a little with each operator.
 WATCHED = 3
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ...model.model import Array
 from .comparison import Expected
 
-# More rows of one slice that are out of place are not matched: that takes time and memory with their square.
+# Beyond so many rows of one slice that are out of place they are not matched: time and memory grow with their square.
 MOST_ROWS = 2048
 
 

@@ -11,7 +11,7 @@ from ...model.unordered import RowSet
 from .comparison import SAME_ULPS, Expected
 from .rows import MOST_ROWS, bottleneck, errors, pairwise
 
-# Of more rows that are not quite in place, those that are not off stay.
+# Where more rows are not quite in place, those that are within the limit stay where they are.
 MANY_ROWS = 512
 # Two runs of the model itself whose rows are so near have them in one order.
 NEAR_ULPS = 32

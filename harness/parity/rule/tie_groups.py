@@ -14,9 +14,9 @@ from .indices import Picked
 from .picks import NMS, Call, slices, unsliced
 from .rows import MOST_ROWS, errors, matching, pairwise
 
-# As many keys of one group are tried in every order.
+# Up to so many keys of one group are tried in every order.
 FEW = 3
-# And of more keys so many pairs, the nearest first.
+# Of larger groups, so many pairs are exchanged, the nearest first.
 MOST_WAYS = 32
 
 

@@ -32,17 +32,17 @@ from .picks import HIGHEST, LOWEST, Breaks, Watched, slices, unsliced
 from .tie_groups import Site, rows_order, sites
 from .tie_runs import Runs, is_valid, orders
 
-# For how long one input's ties are looked at, and with how many runs of the model.
+# The limits of the search for one input's ties: seconds of computing, and runs of the model.
 TIES_S = 2.0
 RUNS = 256
-# Of a slow model so many times the time of its first run, but no longer than this.
+# For a slow model instead so many times the time of its first run, but no longer than this.
 SLOW_RUNS = 100
 SLOW_S = 20.0
-# These are seconds of computing: on a busy host as many runs fit in as on an idle one. By the wall's clock it is this.
+# The others count computing, so that on a busy host as many runs fit in; this limits the wall's clock.
 WALL_S = 120.0
-# Of groups that are looked at one by one.
+# How many groups of tied keys are tried one by one.
 SITES = 64
-# Where all groups together can be picked in so few ways, each is tried.
+# Where all groups together can be picked in at most so many ways, each is tried.
 TOGETHER = 64
 
 
@@ -237,7 +237,7 @@ class Ties:
         if math.prod(map(len, every)) <= TOGETHER:
             yield from (self._chosen(places, ways) for ways in product(*every))
             return
-        # Of saturated scores most come by their index, and a few keys lie where the backend rounds otherwise.
+        # With saturated scores most picks follow the index, and a few keys lie where the backend rounds otherwise.
         starts = [chosen, *(self._by_index(places, others) for others in (LOWEST, HIGHEST))]
         costs = [self._cost(self._chosen(places, start)) if start else np.inf for start in starts]
         best, before = min(costs), np.inf

@@ -76,7 +76,7 @@ class WiderRule:
 
         expected = self.picking(arrays, key)
         if self.reference.is_rearranged(arrays):
-            # With float64's own picks all that is beside would be as far off as the rows are apart: a jump.
+            # With float64's own picks inputs beside are as far off as the rows are apart, which looks like a jump.
             from .picks import Breaks
 
             runs = self.runs(arrays)

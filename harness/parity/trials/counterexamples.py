@@ -15,7 +15,7 @@ from ...model.model import Model
 from .recipe import Recipe
 from .space import InputSpace
 
-# Counterexamples that are remembered, of a model: the newest.
+# How many counterexamples of a model outlast a run: the newest.
 REMEMBERED = 16
 
 

@@ -13,11 +13,11 @@ from ...agent.expand import UNSIGNED, expand
 from ...model.inputs import as_dtype
 from ...model.model import FLOAT_TYPES, Array, Input
 
-# A narrow fill is spread over so much of the range; a near-equal one over so many numbers to either side.
+# A narrow fill is spread over this part of the range; a near-equal one over this many numbers to either side.
 NARROW = 1e-3
 NEAR = 2
 TIED = 3
-# So many doublings from their distance to the range's width: of 0 … 255 the halves, of −1 … 1 multiples of 1/128.
+# A coarse fill's distance is the range's width halved so many times: halves for 0 … 255, 1/128 for −1 … 1.
 COARSE_BITS = 8
 
 KINDS: Mapping[str, str] = {

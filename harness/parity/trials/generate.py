@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, tar
 from .recipe import Recipe, once
 from .space import InputSpace
 
-# So many come from the seed alone, the same for all; then they climb.
+# So many recipes come from the seed alone, the same for all cells; then each cell climbs.
 DRAWN = 64
 # Hypothesis begins to climb when half of its examples are drawn.
 EXAMPLES = 256

@@ -20,10 +20,10 @@ from .strategies import SEEDS, SIZES, draw_fill, draw_flags, draw_size, drawn_ki
 
 # A dimension with no more sizes is tried with all of them.
 FEW = 64
-# So many real samples are mutated, at most.
+# At most so many real samples, of so many bytes together, are mutated.
 SAMPLES = 4
 SAMPLE_BYTES = 1 << 26
-# So many prepared inputs are kept, at most: those of one call to the device, and a few before.
+# At most so many prepared inputs are cached: those of one call to the device, and a few before.
 KEPT = 64
 KEPT_BYTES = 1 << 26
 Prepare = Callable[[Sequence[Arrays]], list[Arrays]]

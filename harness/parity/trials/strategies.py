@@ -15,7 +15,7 @@ MAX_SPECIAL = 4
 SEEDS = 2**32 - 1
 # Sizes at which programs go wrong: the loop that is never run, run once, has no rest, has one.
 SIZES = (0, 1, 2, 3, 7)
-# In which an input's range is walked along.
+# The number of steps in which an input's range is walked along.
 STEPS = 1 << 12
 # Whole numbers at which a narrower type ends, or a float can no longer tell neighbours apart.
 LANDMARKS = tuple(2**bits + off for bits in (7, 8, 15, 16, 24, 31, 32, 53, 63) for off in (-1, 0, 1))
