@@ -58,18 +58,18 @@ class Judging:
     reference: Reference
     infer: Infer
     names: tuple[str, ...]
-    tried: int = 0
-    listed: int = 0
-    uninformative: int = 0
-    vague: Counter[str] = field(default_factory=Counter)
-    set_aside: int = 0
-    listed_aside: int = 0
-    conditioned: int = 0
-    hidden: int = 0
-    tied: int = 0
-    ties: Counter[str] = field(default_factory=Counter)
-    expansion: float = 1.0
-    _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
+    tried: int = field(init=False, default=0)
+    listed: int = field(init=False, default=0)
+    uninformative: int = field(init=False, default=0)
+    vague: Counter[str] = field(init=False, default_factory=Counter)
+    set_aside: int = field(init=False, default=0)
+    listed_aside: int = field(init=False, default=0)
+    conditioned: int = field(init=False, default=0)
+    hidden: int = field(init=False, default=0)
+    tied: int = field(init=False, default=0)
+    ties: Counter[str] = field(init=False, default_factory=Counter)
+    expansion: float = field(init=False, default=1.0)
+    _asked: dict[str, list[Array] | AgentFailure] = field(init=False, default_factory=dict)
 
     @property
     def limit(self) -> float:

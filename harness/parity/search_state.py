@@ -8,7 +8,7 @@ from .rule.comparison import Difference
 from .trials.recipe import Recipe
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SearchState:
     """What a search has seen so far: its steps write to it, and nothing else does.
 

@@ -28,7 +28,7 @@ from harness.model.build import BuiltModel, build_model, one_thread
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import load_model
-from harness.parity import search
+from harness.parity import pace
 from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
 from harness.parity.trials.recipe import Recipe
@@ -137,7 +137,7 @@ def open_bench(folder: Path) -> Iterator[Bench]:
     """Exports happen in this process meanwhile, and shrinking is short."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "run_worker", _export_here)
-        patch.setattr(search, "SHRINK_S", 1.0)
+        patch.setattr(pace, "SHRINK_S", 1.0)
         yield Bench(folder)
 
 

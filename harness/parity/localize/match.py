@@ -12,7 +12,7 @@ from .graph import Graph
 from .module_outputs import Call, Points
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suspect:
     """A module's output that is off.
 
@@ -113,7 +113,14 @@ class Matching:
 
         def suspect(expected: Expected, name: str, *, widened: bool = False) -> Suspect:
             difference = points.difference(expected, values[name], widened=widened)
-            return Suspect(inputs, call, expected, name, difference, values[name])
+            return Suspect(
+                inputs=inputs,
+                call=call,
+                expected=expected,
+                value=name,
+                difference=difference,
+                answer=values[name],
+            )
 
         found = []
         for wanted, names in self._alike(call, values):

@@ -35,7 +35,7 @@ def find_fault(task: Task) -> Location:
     modules = task.modules()
     with work_folder(task.artifact) as folder:
         graph = Graph(weights_apart(task.artifact, folder), modules.names, modules.unnamed)
-        prober = Prober(graph, task.probe, task.clock, folder, task.sets[0])
+        prober = Prober(graph, task.probe, clock=task.clock, folder=folder, arrays=task.sets[0])
         return locate_in_graph(GraphCase.prepare(graph, modules, prober, task.sets, task.clock))
 
 

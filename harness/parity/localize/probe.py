@@ -80,7 +80,7 @@ class Prober:
         arrays: inputs by which shapes are told.
     """
 
-    def __init__(self, graph: Graph, probe: Probe, clock: Clock, folder: Path, arrays: Arrays) -> None:
+    def __init__(self, graph: Graph, probe: Probe, *, clock: Clock, folder: Path, arrays: Arrays) -> None:
         self.graph = graph
         self.probe = probe
         self.clock = clock

@@ -182,7 +182,14 @@ def _off_output(points: Points, number: int, like: Call, values: dict[str, Array
         if (answer := values.get(expected.name)) is not None:
             difference = points.difference(expected, answer)
             if points.is_off(difference):
-                return Suspect(number, call, expected, expected.name, difference, answer)
+                return Suspect(
+                    inputs=number,
+                    call=call,
+                    expected=expected,
+                    value=expected.name,
+                    difference=difference,
+                    answer=answer,
+                )
     return None
 
 

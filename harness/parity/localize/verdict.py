@@ -16,7 +16,7 @@ from .evaluate import Evaluator
 OFF_ULPS = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NodeError:
     """The worst element of a node's outputs.
 
@@ -61,14 +61,16 @@ def node_error(evaluator: Evaluator, index: int, values: Mapping[str, Array]) ->
         for place, (name, array) in enumerate(exact.items())
         if name in values
     ]
-    return max(errors, key=lambda error: error.excess, default=NodeError(0.0))
+    return max(errors, key=lambda error: error.excess, default=NodeError(ulps=0.0))
 
 
 def _error(name: str, found: Array, exact: Array, allowed: float) -> NodeError:
     if found.shape != exact.shape:
-        return NodeError(np.inf, name, (), f"the shape {found.shape}", str(exact.shape), np.inf)
+        return NodeError(
+            ulps=np.inf, output=name, found=f"the shape {found.shape}", exact=str(exact.shape), excess=np.inf
+        )
     if not found.size:
-        return NodeError(0.0, name)
+        return NodeError(ulps=0.0, output=name)
     with np.errstate(all="ignore"):
         if found.dtype.kind == "f":
             rounded = exact.astype(found.dtype)
@@ -83,4 +85,11 @@ def _error(name: str, found: Array, exact: Array, allowed: float) -> NodeError:
     place = np.unravel_index(int(excess.argmax()), excess.shape)
     where = tuple(int(one) for one in place)
     ulps = float(errors[where] / units[where])
-    return NodeError(ulps, name, where, str(found[where]), str(exact[where]), float(excess[where]))
+    return NodeError(
+        ulps=ulps,
+        output=name,
+        index=where,
+        found=str(found[where]),
+        exact=str(exact[where]),
+        excess=float(excess[where]),
+    )

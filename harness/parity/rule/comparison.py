@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +61,7 @@ class Expected:
     name: str
     eager: Array
     exact: Array
+    _: KW_ONLY
     perturbation: float = 0.0
     perturbation_here: float = 0.0
     picked: Picked | None = None

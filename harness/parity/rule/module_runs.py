@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Runs:
 
     eager: Mapping[str, Array]
     exact: Mapping[str, Array]
+    _: KW_ONLY
     failure: str = ""
     has_picks: bool = False
     picks: Watched | None = None

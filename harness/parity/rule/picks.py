@@ -28,7 +28,7 @@ class Unbreakable(Exception):
     """A tie cannot be broken so: the operator was called with other shapes, or not at all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One call of an operator that picks.
 
@@ -138,13 +138,24 @@ class Breaking(Picking):  # type: ignore[no-untyped-call]
             ranks[torch.from_numpy(order)] = -torch.arange(len(order), dtype=scores.dtype)
             result = func(boxes, ranks, threshold)
         given = natural.numpy() if order is None else order
-        self.calls.append(Call(NMS, self._module, keys, natural.numpy(), given, result.numpy().copy()))
+        self.calls.append(
+            Call(
+                operator=NMS,
+                module=self._module,
+                keys=keys,
+                natural=natural.numpy(),
+                indices=given,
+                kept=result.numpy().copy(),
+            )
+        )
         return result
 
     def _note(self, func: Any, keys: Picked, natural: Array) -> Array | None:
         chosen = self._choose(keys, natural)
         given = natural if chosen is None else chosen
-        self.calls.append(Call(_name(func), self._module, keys, natural, given, given))
+        self.calls.append(
+            Call(operator=_name(func), module=self._module, keys=keys, natural=natural, indices=given, kept=given)
+        )
         return chosen
 
     def _choose(self, keys: Picked, natural: Array) -> Array | None:

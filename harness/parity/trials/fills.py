@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Fill:
 
     kind: str
     value: float = 0.0
+    _: KW_ONLY
     seed: int = 0
     special: tuple[tuple[float, float], ...] = field(default=())
     base: int = 0

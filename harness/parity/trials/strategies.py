@@ -54,7 +54,7 @@ def draw_size(allowed: Sequence[int]) -> st.SearchStrategy[int]:
 def draw_fill(item: Input, kinds: Sequence[str]) -> st.SearchStrategy[Fill]:
     """Draw an input's fill, of one of these kinds."""
     special = st.lists(_special(item), max_size=MAX_SPECIAL).map(tuple)
-    return st.builds(Fill, st.sampled_from(kinds), _elements(item), st.integers(0, SEEDS), special)
+    return st.builds(Fill, st.sampled_from(kinds), _elements(item), seed=st.integers(0, SEEDS), special=special)
 
 
 def _special(item: Input) -> st.SearchStrategy[tuple[float, float]]:
