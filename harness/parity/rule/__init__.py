@@ -8,7 +8,8 @@ float64      the run in float64 of a model that was written for float32
 purity       whether forward is a function of its inputs alone
 indices      outputs that are indices, judged by the values that they point to
 picks        operators that pick (topk, sort, …), watched or told what to pick
-ties         the ways to break ties that explain an answer; tie_groups, the keys that are tied; tie_runs, what is valid
+ties         the ways to break ties that explain an answer; their parts: tie_case, tie_guesses,
+             tie_groups (the keys that are tied), tie_runs (which picks are valid)
 sets         outputs whose rows come in any order; rows, rows matched one to one
 canonical    the model file's own function of the outputs
 """
