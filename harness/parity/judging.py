@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from .rule.comparison import Difference, Expected, differ
 from .rule.no_reference import AtThreshold
 from .rule.reference import Reference
 from .rule.sets import arranged
+from .tally import Tally
 from .trials.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 
-# Where more than one in ASIDE inputs is set aside, the others say too little.
-ASIDE = 5
 # A scale by which an error of a tenth of the output passes hides nearly everything.
 COARSE = 10
 # A tie is looked for where the ratio exceeds limit / TIED_FROM: rows that are nearly alike may change places, too.
@@ -41,33 +39,14 @@ class Judging:
         names: its names of them.
 
     Attributes:
-        tried: inputs that were judged.
-        listed: of these, those that nobody climbed to.
-        uninformative: of these, those on which nothing can be said.
-        vague: of which outputs, and on how many inputs.
-        set_aside: inputs on which float32 does not say how many rows there are: they count as not tried.
-        listed_aside: of these, those that nobody climbed to.
-        conditioned: inputs on which the input's own rounding explains the difference.
-        hidden: of these, those that nobody climbed to, where only how large the output is elsewhere explains it: an
-            error of a tenth of the output would pass.
-        tied: inputs on which the answer is right once ties are broken another way.
-        ties: where these are, such as "topk of module edges", and on how many inputs.
+        tally: what became of the inputs.
         expansion: an input's outputs are at most so many times as large as its arrays, as far as is known.
     """
 
     reference: Reference
     infer: Infer
     names: tuple[str, ...]
-    tried: int = field(init=False, default=0)
-    listed: int = field(init=False, default=0)
-    uninformative: int = field(init=False, default=0)
-    vague: Counter[str] = field(init=False, default_factory=Counter)
-    set_aside: int = field(init=False, default=0)
-    listed_aside: int = field(init=False, default=0)
-    conditioned: int = field(init=False, default=0)
-    hidden: int = field(init=False, default=0)
-    tied: int = field(init=False, default=0)
-    ties: Counter[str] = field(init=False, default_factory=Counter)
+    tally: Tally = field(init=False, default_factory=Tally)
     expansion: float = field(init=False, default=1.0)
     _asked: dict[str, list[Array] | AgentFailure] = field(init=False, default_factory=dict)
 
@@ -170,12 +149,12 @@ class Judging:
             return self._judge(recipe, climbed=climbed)
         except AtThreshold:
             self._asked.pop(recipe.key, None)
-            self.set_aside += 1
-            self.listed_aside += not climbed
+            self.tally.set_aside += 1
+            self.tally.listed_aside += not climbed
             raise
 
     def _judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
-        arrays, hidden = self.reference.space.make(recipe), self.hidden
+        arrays, hidden = self.reference.space.make(recipe), self.tally.hidden
         expected = self.reference(arrays, recipe.key)
         self.ask([recipe])
         answers = self._asked.pop(recipe.key)
@@ -184,14 +163,14 @@ class Judging:
             difference = Difference(float("inf"), what=what)
         else:
             difference, expected = self._answered(recipe, arrays, expected, answers)
-        self.tried += 1
+        self.tally.tried += 1
         if climbed:  # to where float32 is at its worst
-            self.hidden = hidden
+            self.tally.hidden = hidden
         else:
-            self.listed += 1
+            self.tally.listed += 1
             vague = [one.name for one in expected if one.is_uninformative(self.limit)]
-            self.uninformative += bool(vague)
-            self.vague.update(vague)
+            self.tally.uninformative += bool(vague)
+            self.tally.vague.update(vague)
         given = sum(array.nbytes for array in arrays.values())
         self.expansion = max(self.expansion, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
@@ -229,15 +208,15 @@ class Judging:
             expected, off = self.reference.widened(arrays, recipe.key), difference.output
             difference = self.reference.compare(expected, names, answers)
             if difference.ratio <= self.limit:
-                self.conditioned += 1
-                self.hidden += self._is_hidden(off, expected, names, answers)
+                self.tally.conditioned += 1
+                self.tally.hidden += self._is_hidden(off, expected, names, answers)
         if (
             difference.ratio * TIED_FROM > self.limit
             and (tie := self._tie(arrays, names, answers, difference)) is not None
         ):
-            self.ties.update(tie.calls)
-            self.tied += bool(tie.calls)
-            self.conditioned += not tie.calls and difference.ratio > self.limit
+            self.tally.ties.update(tie.calls)
+            self.tally.tied += bool(tie.calls)
+            self.tally.conditioned += not tie.calls and difference.ratio > self.limit
             return tie.difference, tie.expected
         if difference.ratio == float("inf") and self.reference.wider_rule.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)
@@ -261,53 +240,9 @@ class Judging:
         return self.reference.wider_rule.tie(arrays, names, answers, enough)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know, whatever comes of it."""
-        found = []
-        if self.tied:
-            where = ", ".join(sorted(self.ties))
-            found.append(
-                f"ties in {where}: on {self.tied} of {self.tried} inputs keys are equal, or float32 cannot tell them "
-                "apart; with the ties broken the other way the answers agree"
-            )
-        if self.set_aside:
-            found.append(
-                f"{self.set_aside} inputs were set aside: an element lies at a threshold, where rounding decides "
-                "(what a comparison gives, how many rows are kept)"
-            )
-        return tuple(found)
-
-    @property
     def doubt(self) -> str:
         """Why the whole may not be believed; "" where nothing speaks against it."""
-        return self._doubt_by_count or self.reference.doubt
-
-    @property
-    def is_unsettled(self) -> bool:
-        """Whether the rest of the list may decide about the doubt, either way."""
-        return bool(self.hidden or self.listed_aside) or self.uninformative * 4 > self.listed
-
-    @property
-    def _doubt_by_count(self) -> str:
-        """Of how many of the list's inputs nothing, or too little, can be said."""
-        if self.listed_aside * ASIDE > self.listed + self.listed_aside:
-            return (
-                f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where rounding "
-                "decides (what a comparison gives, how many rows are kept), and were set aside: more than a fifth"
-            )
-        if self.hidden * ASIDE > self.listed:
-            return (
-                f"on {self.hidden} of {self.listed} inputs the answer is off, and only how large the output is "
-                "elsewhere (on another input, a sample, or as max_value says) explains it: more than a fifth"
-            )
-        if self.uninformative * 2 <= self.listed:
-            return ""
-        return (
-            f"on {self.uninformative} of {self.listed} inputs {', '.join(self.vague)}: "
-            "float32 is so far from float64 that even zeros would be within the tolerance: rounding is most of it, as "
-            "where numbers cancel; or forward draws random numbers, or keeps something from call to call, which did "
-            "not show when it was run twice"
-        )
+        return self.tally.doubt or self.reference.doubt
 
 
 def _is_apart(limit: float, expected: Expected, first: Array, second: Array) -> bool:

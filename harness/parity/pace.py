@@ -44,7 +44,7 @@ class Pace:
     @property
     def each_s(self) -> float:
         """Seconds that one input has taken so far, on average."""
-        return self.budget.spent_s / max(self.judging.tried, 1)
+        return self.budget.spent_s / max(self.judging.tally.tried, 1)
 
     def begin_shrinking(self) -> None:
         """Limit the time from now on by SHRINK_S of the wall's clock, in place of the budget."""
@@ -58,7 +58,7 @@ class Pace:
         """
         if self.state.failing is not None:
             return time.monotonic() > self._shrink_until
-        tried = self.judging.tried + self.judging.set_aside
+        tried = self.judging.tally.tried + self.judging.tally.set_aside
         return tried >= self.least and self.budget.is_over(share * self.search_s)
 
     def next_call(self, waiting: Sequence[Recipe]) -> Sequence[Recipe]:
@@ -67,7 +67,7 @@ class Pace:
         One, until it is known how long that takes; never so many that a small board has no room for their outputs.
         """
         self.total = min(max(int(self.search_s / self.each_s), self.least), self.least + EXAMPLES)
-        most = min(int(CALL_S / self.each_s), CALL_SETS) if self.judging.tried else 1
+        most = min(int(CALL_S / self.each_s), CALL_SETS) if self.judging.tally.tried else 1
         space = self.judging.reference.space
         sizes = (space.bytes(recipe) * self.judging.expansion for recipe in waiting[:most])
         return waiting[: max(sum(total <= CALL_BYTES for total in accumulate(sizes)), 1)]

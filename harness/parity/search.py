@@ -140,7 +140,7 @@ class ParitySearch:
     @property
     def tried(self) -> int:
         """How many inputs were judged."""
-        return self.judging.tried
+        return self.judging.tally.tried
 
     @property
     def space(self) -> InputSpace:
@@ -160,7 +160,7 @@ class ParitySearch:
         try:
             difference = self.state.passed.get(recipe.key) or self._judge(recipe)
         except AtThreshold:
-            if not self.tried and self.judging.set_aside >= ALL_ASIDE:
+            if not self.tried and self.judging.tally.set_aside >= ALL_ASIDE:
                 raise  # it is no threshold: there is no input on which the two agree
             difference = Difference()
         if self._is_climbing:
@@ -280,7 +280,7 @@ class ParitySearch:
         recipes = once(recipe for recipe in recipes if recipe.key not in self.state.passed)
         self.state.listed += len(recipes)
         for index, recipe in enumerate(recipes):
-            if self.pace.is_over(share) and (not self.judging.is_unsettled or self.pace.is_over(DOUBT_SHARE)):
+            if self.pace.is_over(share) and (not self.judging.tally.is_unsettled or self.pace.is_over(DOUBT_SHARE)):
                 self.state.left += len(recipes) - index
                 return
             if not self.judging.is_asked(recipe):

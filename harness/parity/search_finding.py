@@ -55,7 +55,7 @@ def finding_of(search: ParitySearch) -> Finding:
         samples=search.tried,
         failure=failure,
         doubt=judging.doubt,
-        notes=(*judging.notes, *notes),
+        notes=(*judging.tally.notes, *notes),
         details=details,
     )
 
@@ -64,13 +64,13 @@ def _counts(search: ParitySearch) -> dict[str, Any]:
     """Count the inputs that were something else than simply right or wrong."""
     judging = search.judging
     counts: dict[str, Any] = {}
-    if judging.conditioned:
-        counts["badly_conditioned"] = judging.conditioned
-    if judging.tied:
-        counts["ties"] = judging.tied
-        counts["ties_in"] = sorted(judging.ties)
-    if judging.set_aside:
-        counts["set_aside"] = judging.set_aside
+    if judging.tally.conditioned:
+        counts["badly_conditioned"] = judging.tally.conditioned
+    if judging.tally.tied:
+        counts["ties"] = judging.tally.tied
+        counts["ties_in"] = sorted(judging.tally.ties)
+    if judging.tally.set_aside:
+        counts["set_aside"] = judging.tally.set_aside
     if search.state.counterexamples:
         counts["known_counterexamples"] = search.state.counterexamples
     return counts

@@ -162,7 +162,7 @@ def test_a_search_says_on_how_many_inputs_it_was_so() -> None:
     )
     finding = search.run(search.check)
     assert not finding.failure
-    assert finding.details["badly_conditioned"] == search.judging.conditioned > 0
+    assert finding.details["badly_conditioned"] == search.judging.tally.conditioned > 0
 
 
 def test_a_sample_outside_the_range_is_looked_at_where_it_is() -> None:

@@ -115,14 +115,14 @@ def test_right_keys_with_the_wrong_rows_gathered_are_a_difference() -> None:
 def test_what_is_a_tie_is_counted_and_named() -> None:
     judging = judged(built(best), X, with_order(X, [5, 3, 0, 4, 1, 2]))
     assert judging is not None
-    assert (judging.tied, dict(judging.ties)) == (1, {"sort of the model itself": 1})
-    assert "ties in sort of the model itself: on 1 of 1 inputs" in judging.notes[0]
+    assert (judging.tally.tied, dict(judging.tally.ties)) == (1, {"sort of the model itself": 1})
+    assert "ties in sort of the model itself: on 1 of 1 inputs" in judging.tally.notes[0]
 
 
 def test_an_answer_as_eagers_is_none() -> None:
     judging = judged(built(best), CLEAR, run(best, CLEAR))
     assert judging is not None
-    assert (judging.tied, judging.notes) == (0, ())
+    assert (judging.tally.tied, judging.tally.notes) == (0, ())
 
 
 def gathered(picks: Callable[[torch.Tensor], torch.Tensor]) -> Forward:
@@ -232,9 +232,9 @@ def last_first(arrays: Arrays) -> list[Array]:
 def test_a_search_passes_a_backend_that_breaks_ties_in_another_way_and_counts_them() -> None:
     search, finding, verdict = searching(best, last_first)
     assert verdict is Verdict.PASS, finding.failure
-    assert finding.details["ties"] == search.judging.tied > 0
+    assert finding.details["ties"] == search.judging.tally.tied > 0
     assert finding.details["ties_in"] == ["sort of the model itself"]
-    assert finding.notes == search.judging.notes
+    assert finding.notes == search.judging.tally.notes
 
 
 def swapping(arrays: Arrays) -> list[Array]:
@@ -293,14 +293,14 @@ def test_what_is_set_aside_is_not_tried_and_too_much_of_it_is_inconclusive() -> 
     search, finding, verdict = searching(forward, lambda arrays: run(forward, arrays["x"]))
     assert verdict is Verdict.INCONCLUSIVE
     assert "lie at a threshold" in finding.doubt
-    assert (finding.samples, finding.details["set_aside"]) == (search.tried, search.judging.set_aside)
-    assert search.judging.listed_aside > 2
+    assert (finding.samples, finding.details["set_aside"]) == (search.tried, search.judging.tally.set_aside)
+    assert search.judging.tally.listed_aside > 2
 
 
 def test_few_inputs_at_a_threshold_are_no_doubt() -> None:
     search, _, verdict = searching(above, lambda arrays: run(above, arrays["x"]))
     assert verdict is Verdict.PASS
-    assert search.judging.set_aside * 5 <= search.tried
+    assert search.judging.tally.set_aside * 5 <= search.tried
 
 
 def test_a_backend_that_drops_a_row_which_is_clearly_above_is_found() -> None:
