@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from harness.agent.frames import Array
-from harness.parity.comparison import Expected, compare_output
+from harness.parity.rule.comparison import Expected, compare_output
 
 from .support.interleave import Block, interleave, median_of, median_ratio, one_cpu, timed
 from .support.row import RATIO, Aim, Options, Row

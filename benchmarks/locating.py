@@ -17,9 +17,9 @@ from harness.export.onnx import FILE, export_traced
 from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays, uniform_set
 from harness.model.model_file import load_model
-from harness.parity.locating import Location, locate
-from harness.parity.module_runs import in_float64
-from harness.parity.promotion import run_in_float64
+from harness.parity.localize import Location, locate
+from harness.parity.rule.float64 import run_in_float64
+from harness.parity.rule.module_runs import in_float64
 from tests.support.broken import onnx_runtime, shifted
 
 from .support.interleave import interleave, median_of, median_ratio, one_cpu, timed

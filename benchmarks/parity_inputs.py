@@ -17,10 +17,10 @@ from harness.agent.frames import Array
 from harness.deploy.deployment import Deployment
 from harness.model.build import build_model
 from harness.model.inputs import Arrays
-from harness.parity.comparison import Expected, compare
-from harness.parity.drawing import drawn
-from harness.parity.reference import Reference
-from harness.parity.search import CALL_SETS
+from harness.parity.pace import CALL_SETS
+from harness.parity.rule.comparison import Expected, compare
+from harness.parity.rule.reference import Reference
+from harness.parity.trials.generate import drawn
 
 from .support.deploy import prepare
 from .support.interleave import Block, interleave, median_of, median_ratio

@@ -65,7 +65,7 @@ def pytest_collection_finish() -> None:
     """All is imported, and nothing has begun."""
     from harness.board import Board
     from harness.deploy.deployment import Deployment
-    from harness.parity.reference import Reference
+    from harness.parity.rule.reference import Reference
     from harness.run import run
 
     clocks.switch()

@@ -18,7 +18,7 @@ from ..agent.expand import expand
 from ..model.inputs import Arrays, at_sizes, describe_sizes, sizes_of
 from ..model.model import Array, Model
 from ..model.ragged import described_sizes
-from ..parity.fills import Fill
+from ..parity.trials.fills import Fill
 from .feed import RING_BYTES, bytes_of, fill_bytes, ring_size, spread
 
 Prepare = Callable[[Sequence[Arrays]], list[Arrays]]

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-# The wall's clock may show so many times the budget.
+# The wall's clock may run for so many times the budget.
 CEILING = 6.0
-# A worst error of more than half the limit on fewer inputs says little of what more of them would reach.
+# A worst error of more than half the limit on fewer inputs says little about what more inputs would reach.
 FEW = 100
 
 Clock = Callable[[], float]
@@ -20,14 +20,14 @@ Clock = Callable[[], float]
 
 @dataclass
 class Budget:
-    """What is spent.
+    """The time that a search has spent.
 
     Args:
-        clocks: seconds that were computed, by whom it may be, each from a start of its own: the host's CPU time, the
+        clocks: each returns seconds that somebody has computed, from a start of its own: the host's CPU time, the
             device's time.
 
     Attributes:
-        by_wall: whether it was the wall's clock that ended something.
+        by_wall: whether the wall's clock ended anything.
     """
 
     clocks: Sequence[Clock] = (time.process_time,)
@@ -39,16 +39,16 @@ class Budget:
         self.begin()
 
     def begin(self) -> None:
-        """From here on it counts."""
+        """Start counting from now on."""
         self._spent, self._wall = self._now(), time.monotonic()
 
     @property
     def spent_s(self) -> float:
-        """Seconds that were computed since it began."""
+        """Seconds that were computed since ``begin``."""
         return self._now() - self._spent
 
     def is_over(self, seconds: float) -> bool:
-        """Whether so much has been spent, or the ceiling for so much is reached."""
+        """Tell whether so many seconds have been spent, or the wall's clock has reached the ceiling for them."""
         if self.spent_s > seconds:
             return True
         is_late = time.monotonic() - self._wall > CEILING * seconds
@@ -60,11 +60,14 @@ class Budget:
 
 
 def effort_notes(value: float, limit: float, tried: int, listed: tuple[int, int], budget: Budget) -> tuple[str, ...]:
-    """What a PASS should be read with: how hard was looked.
+    """Return the notes that a PASS should be read with: how hard the search looked.
 
     Args:
-        value: the worst error that was met.
-        listed: of the fixed list, how many inputs were tried, and how many it has.
+        value: the worst error ratio of the search.
+        limit: the largest that is allowed.
+        tried: how many inputs were judged.
+        listed: how many inputs of the fixed list were tried, and how many it has.
+        budget: tells by which clock the search ended.
     """
     notes = []
     done, of = listed

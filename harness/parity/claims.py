@@ -1,4 +1,4 @@
-"""What the artifact declares of its shapes, held against every inference that parity saw of it."""
+"""What the artifact declares of its shapes, checked against every inference that parity made."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Claims:
     _wrong: dict[Place, str] = field(default_factory=dict)
 
     def look(self, sizes: Mapping[str, int], answers: Sequence[Array]) -> None:
-        """Compare them with one inference's.
+        """Compare the declared shapes with those of one inference.
 
         Args:
-            sizes: of the model's dimensions.
-            answers: the outputs.
+            sizes: the sizes of the model's dimensions.
+            answers: the outputs, in the order of their names.
         """
         if not self.artifact.shapes:
             return
@@ -40,5 +40,5 @@ class Claims:
 
     @property
     def notes(self) -> list[str]:
-        """What was wrong, each once."""
+        """What the artifact declared wrongly, each thing once."""
         return list(self._wrong.values())

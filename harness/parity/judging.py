@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,21 +12,21 @@ import numpy as np
 from ..errors import AgentFailure, ModelError, ProcessError
 from ..model.inputs import Arrays
 from ..model.model import Array
-from .comparison import Difference, Expected, differ
-from .inputs import Recipe
-from .reference import AtThreshold, Reference
-from .sets import arranged
+from .rule.comparison import Difference, Expected, differ
+from .rule.no_reference import AtThreshold
+from .rule.reference import Reference
+from .rule.sets import arranged
+from .tally import Tally
+from .trials.recipe import Recipe
 
 if TYPE_CHECKING:
-    from .ties import Tie
+    from .rule.ties import Tie
 
 Infer = Callable[[Sequence[Recipe]], list[list[Array]]]
 
-# Where more than one in so many inputs is set aside, the others say too little.
-ASIDE = 5
-# What lets an error of a tenth of the output pass hides as good as anything.
+# A scale by which an error of a tenth of the output passes hides nearly everything.
 COARSE = 10
-# A tie is looked for from such a part of the limit on: rows that are nearly alike may have changed places, too.
+# A tie is looked for where the ratio exceeds limit / TIED_FROM: rows that are nearly alike may change places, too.
 TIED_FROM = 4
 
 
@@ -40,35 +39,16 @@ class Judging:
         names: its names of them.
 
     Attributes:
-        tried: inputs that were judged.
-        listed: of these, those that nobody climbed to.
-        unjudged: of these, those on which nothing can be said.
-        vague: of which outputs, and on how many inputs.
-        set_aside: inputs on which float32 does not say how many rows there are: they count as not tried.
-        listed_aside: of these, those that nobody climbed to.
-        conditioned: inputs on which the input's own rounding explains the difference.
-        hidden: of these, those that nobody climbed to, where only how large the output is elsewhere explains it: an
-            error of a tenth of the output would pass.
-        tied: inputs on which the answer is right once ties are broken another way.
-        ties: where these are, such as "topk of module edges", and on how many inputs.
-        swelling: an input's outputs are at most so many times as large as its arrays, as far as is known.
+        tally: what became of the inputs.
+        expansion: an input's outputs are at most so many times as large as its arrays, as far as is known.
     """
 
     reference: Reference
     infer: Infer
     names: tuple[str, ...]
-    tried: int = 0
-    listed: int = 0
-    unjudged: int = 0
-    vague: Counter[str] = field(default_factory=Counter)
-    set_aside: int = 0
-    listed_aside: int = 0
-    conditioned: int = 0
-    hidden: int = 0
-    tied: int = 0
-    ties: Counter[str] = field(default_factory=Counter)
-    swelling: float = 1.0
-    _asked: dict[str, list[Array] | AgentFailure] = field(default_factory=dict)
+    tally: Tally = field(init=False, default_factory=Tally)
+    expansion: float = field(init=False, default=1.0)
+    _asked: dict[str, list[Array] | AgentFailure] = field(init=False, default_factory=dict)
 
     @property
     def limit(self) -> float:
@@ -93,9 +73,9 @@ class Judging:
                 self.ask([recipe])
 
     def changes_around(self, recipe: Recipe, other: Recipe) -> bool:
-        """Whether the device's answer to one input is another once it has been asked something else.
+        """Tell whether the device's answer to one input changes once it has been asked something else.
 
-        One call each: a small board has no room for three. What is no answer is left to ``judge``.
+        The inputs go in one call each: a small board has no room for three. A refusal is left to ``judge``.
 
         Raises:
             HilgateError: whatever is no refusal by the backend.
@@ -112,7 +92,7 @@ class Judging:
         return self.are_apart(recipe, before, after)
 
     def are_apart(self, recipe: Recipe, first: list[Array], second: list[Array]) -> bool:
-        """Whether two answers to one input differ by more than what is allowed: a runtime may round in another order.
+        """Tell whether two answers to one input differ by more than is allowed: a runtime may round in another order.
 
         Two that are both right are not apart, in whatever order the rows of a set come. Nothing is said where an
         element lies at a threshold.
@@ -137,7 +117,7 @@ class Judging:
         return any(_is_apart(self.limit, *each) for each in zip(expected, first, second, strict=True))
 
     def _in_order(self, expected: list[Expected], answers: list[Array]) -> list[Array]:
-        """An answer as it is compared: in canonical form, the rows of a set beside the reference's."""
+        """Bring an answer into the form that is compared: canonical, the rows of a set beside the reference's."""
         if self.reference.built.model.canonical is None:
             return arranged(expected, answers, self.reference.row_sets, self.limit)
         with suppress(ModelError):
@@ -145,7 +125,7 @@ class Judging:
         return answers
 
     def is_asked(self, recipe: Recipe) -> bool:
-        """Whether an answer waits."""
+        """Tell whether the answer to a recipe waits to be judged."""
         return recipe.key in self._asked
 
     def forget(self) -> None:
@@ -153,7 +133,11 @@ class Judging:
         self._asked.clear()
 
     def judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
-        """How far the answer is off; a refusal of what the model takes is infinitely far off.
+        """Return how far the answer is off; a refusal of what the model takes is infinitely far off.
+
+        Args:
+            recipe: of the input.
+            climbed: whether Hypothesis climbed to this input: it does not count for the doubts.
 
         Raises:
             ModelError: the model rejects its own inputs.
@@ -165,12 +149,12 @@ class Judging:
             return self._judge(recipe, climbed=climbed)
         except AtThreshold:
             self._asked.pop(recipe.key, None)
-            self.set_aside += 1
-            self.listed_aside += not climbed
+            self.tally.set_aside += 1
+            self.tally.listed_aside += not climbed
             raise
 
     def _judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
-        arrays, hidden = self.reference.space.make(recipe), self.hidden
+        arrays, hidden = self.reference.space.make(recipe), self.tally.hidden
         expected = self.reference(arrays, recipe.key)
         self.ask([recipe])
         answers = self._asked.pop(recipe.key)
@@ -179,22 +163,26 @@ class Judging:
             difference = Difference(float("inf"), what=what)
         else:
             difference, expected = self._answered(recipe, arrays, expected, answers)
-        self.tried += 1
+        self.tally.tried += 1
         if climbed:  # to where float32 is at its worst
-            self.hidden = hidden
+            self.tally.hidden = hidden
         else:
-            self.listed += 1
-            vague = [one.name for one in expected if one.says_nothing(self.limit)]
-            self.unjudged += bool(vague)
-            self.vague.update(vague)
+            self.tally.listed += 1
+            vague = [one.name for one in expected if one.is_uninformative(self.limit)]
+            self.tally.uninformative += bool(vague)
+            self.tally.vague.update(vague)
         given = sum(array.nbytes for array in arrays.values())
-        self.swelling = max(self.swelling, sum(one.eager.nbytes for one in expected) / max(given, 1))
+        self.expansion = max(self.expansion, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
 
     def _answered(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
-        """An answer, made canonical where the model file says how; then compared."""
+        """Compare an answer, made canonical where the model file says how.
+
+        Returns:
+            (difference, what it was compared with).
+        """
         if self.reference.built.model.canonical is None:
             return self._compared(recipe, arrays, expected, self.names, answers)
         if (form := self.reference.form_difference(self.names, answers)) is not None:
@@ -211,7 +199,7 @@ class Judging:
     def _compared(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], names: Sequence[str], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
-        """By the plain rule; what that finds suspicious, by those that take more runs of the model."""
+        """Compare by the plain rule; where that finds too large an error, by rules that take more runs of the model."""
         difference = self.reference.compare(expected, names, answers)
         if difference.ratio > self.limit and difference.output in _integers(expected):
             expected = self.reference.picking(arrays, recipe.key)
@@ -220,82 +208,41 @@ class Judging:
             expected, off = self.reference.widened(arrays, recipe.key), difference.output
             difference = self.reference.compare(expected, names, answers)
             if difference.ratio <= self.limit:
-                self.conditioned += 1
-                self.hidden += self._is_hidden(off, expected, names, answers)
+                self.tally.conditioned += 1
+                self.tally.hidden += self._is_hidden(off, expected, names, answers)
         if (
             difference.ratio * TIED_FROM > self.limit
             and (tie := self._tie(arrays, names, answers, difference)) is not None
         ):
-            self.ties.update(tie.calls)
-            self.tied += bool(tie.calls)
-            self.conditioned += not tie.calls and difference.ratio > self.limit
+            self.tally.ties.update(tie.calls)
+            self.tally.tied += bool(tie.calls)
+            self.tally.conditioned += not tie.calls and difference.ratio > self.limit
             return tie.difference, tie.expected
-        if difference.ratio == float("inf") and self.reference.is_at_threshold(arrays, answers):
+        if difference.ratio == float("inf") and self.reference.wider_rule.is_at_threshold(arrays, answers):
             raise AtThreshold("an element lies at a threshold", found=difference.what)
-        if difference.ratio > self.limit and self.reference.is_on_another_side(arrays, expected, names, answers):
+        if difference.ratio > self.limit and self.reference.wider_rule.is_on_another_side(
+            arrays, expected, names, answers
+        ):
             raise AtThreshold("a sum lies at a threshold", found=difference.what)
         return difference, expected
 
     def _is_hidden(self, off: str, expected: list[Expected], names: Sequence[str], answers: list[Array]) -> bool:
-        """Whether only how large an output is elsewhere explains its answer, and a tenth of it would pass, too."""
-        if not any(one.says_nothing(self.limit * COARSE) for one in expected if one.name == off):
+        """Tell whether only how large an output is elsewhere explains its answer, and a tenth of it would pass, too."""
+        if not any(one.is_uninformative(self.limit * COARSE) for one in expected if one.name == off):
             return False
         # A bounded function's own range, sums and conditioning are no sentinel: they are of this input.
-        here = [replace(one, noise=one.noise_here) for one in expected]
+        here = [replace(one, perturbation=one.perturbation_here) for one in expected]
         return self.reference.compare(here, names, answers).ratio > self.limit
 
     def _tie(self, arrays: Arrays, names: Sequence[str], answers: list[Array], difference: Difference) -> Tie | None:
-        """A way to break ties by which the answer is right; of one that is right already, by which it is nearer."""
+        """Find a way to break ties by which the answer is right; or, if it is right already, by which it is nearer."""
         enough = self.limit if difference.ratio > self.limit else difference.ratio / TIED_FROM
-        return self.reference.tie(arrays, names, answers, enough)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know, whatever comes of it."""
-        found = []
-        if self.tied:
-            where = ", ".join(sorted(self.ties))
-            found.append(
-                f"ties in {where}: on {self.tied} of {self.tried} inputs keys are equal, or float32 cannot tell them "
-                "apart; with the ties broken the other way the answers agree"
-            )
-        if self.set_aside:
-            found.append(
-                f"{self.set_aside} inputs were set aside: an element lies at a threshold, where rounding decides "
-                "(what a comparison gives, how many rows are kept)"
-            )
-        return tuple(found)
+        return self.reference.wider_rule.tie(arrays, names, answers, enough)
 
     @property
     def doubt(self) -> str:
         """Why the whole may not be believed; "" where nothing speaks against it."""
-        return self._doubt_by_count or self.reference.doubt
-
-    @property
-    def is_unsettled(self) -> bool:
-        """Whether the rest of the list may decide about the doubt, either way."""
-        return bool(self.hidden or self.listed_aside) or self.unjudged * 4 > self.listed
-
-    @property
-    def _doubt_by_count(self) -> str:
-        """Of how many of the list's inputs nothing, or too little, can be said."""
-        if self.listed_aside * ASIDE > self.listed + self.listed_aside:
-            return (
-                f"{self.listed_aside} of {self.listed + self.listed_aside} inputs lie at a threshold, where rounding "
-                "decides (what a comparison gives, how many rows are kept), and were set aside: more than a fifth"
-            )
-        if self.hidden * ASIDE > self.listed:
-            return (
-                f"on {self.hidden} of {self.listed} inputs the answer is off, and only how large the output is "
-                "elsewhere (on another input, a sample, or as max_value says) explains it: more than a fifth"
-            )
-        if self.unjudged * 2 <= self.listed:
-            return ""
-        return (
-            f"on {self.unjudged} of {self.listed} inputs {', '.join(self.vague)}: float32 is so far from float64 that "
-            "even zeros would be within the tolerance: rounding is most of it, as where numbers cancel; or forward "
-            "draws random numbers, or keeps something from call to call, which did not show when it was run twice"
-        )
+        return self.tally.doubt or self.reference.doubt
 
 
 def _is_apart(limit: float, expected: Expected, first: Array, second: Array) -> bool:
@@ -313,5 +260,5 @@ def _is_apart(limit: float, expected: Expected, first: Array, second: Array) -> 
 
 
 def _integers(expected: list[Expected]) -> list[str]:
-    """Outputs that may be indices."""
+    """Name the outputs that may be indices."""
     return [one.name for one in expected if one.eager.dtype.kind in "iu"]

@@ -18,10 +18,10 @@ from ..export.given import GIVEN
 from ..host.work import work_folder
 from ..model.inputs import Arrays
 from ..model.model import Array, Closeness
-from ..parity.comparison import Difference
-from ..parity.inputs import Recipe
-from ..parity.locating import OFF_ULPS, Location, NotLocated, locate
-from ..parity.replay import write_replay
+from ..parity.localize import OFF_ULPS, Location, NotLocated, locate
+from ..parity.replay.write import write_replay
+from ..parity.rule.comparison import Difference
+from ..parity.trials.recipe import Recipe
 from .run import Run
 
 # For how long to look.

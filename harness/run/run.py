@@ -44,8 +44,8 @@ from ..model.model_file import ModelFile
 from ..model.prepare import prepare_sha256, prepared, prepared_measured_sets
 from ..model.process import build_hosted
 from ..parity import PARITY
-from ..parity.finds import Finds, Memory
-from ..parity.reference import Reference
+from ..parity.rule.reference import Reference
+from ..parity.trials.counterexamples import Finds, Memory
 from ..protocol import BoardFacts
 from .counter import Counter
 from .options import Options

@@ -28,10 +28,10 @@ from harness.model.build import BuiltModel, build_model, one_thread
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import load_model
-from harness.parity import search
-from harness.parity.inputs import Recipe
-from harness.parity.reference import Reference
+from harness.parity import pace
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
+from harness.parity.trials.recipe import Recipe
 
 SEARCH_S = 0.6
 Deployed = tuple[Callable[[Arrays], list[Array]], tuple[str, ...]]
@@ -113,7 +113,14 @@ class Bench:
         def answers(recipes: Sequence[Recipe]) -> list[list[Array]]:
             return [infer(reference.space.make(recipe)) for recipe in recipes]
 
-        return ParitySearch(built, reference, answers, names, seed, lambda done, total: None, search_s=SEARCH_S)
+        return ParitySearch(
+            reference=reference,
+            infer=answers,
+            names=names,
+            search_seed=seed,
+            report=lambda done, total: None,
+            search_s=SEARCH_S,
+        )
 
     def probe(self, built: BuiltModel, backend: str) -> Callable[[Artifact, Sequence[Arrays]], list[dict[str, Array]]]:
         """The backend for any artifact, as locating wants it."""
@@ -130,7 +137,7 @@ def open_bench(folder: Path) -> Iterator[Bench]:
     """Exports happen in this process meanwhile, and shrinking is short."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "run_worker", _export_here)
-        patch.setattr(search, "SHRINK_S", 1.0)
+        patch.setattr(pace, "SHRINK_S", 1.0)
         yield Bench(folder)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.checks.finding import RecordCheck
-from harness.parity.inputs import Recipe
 from harness.parity.search import ParitySearch
+from harness.parity.trials.recipe import Recipe
 
 pytestmark = pytest.mark.hil
 

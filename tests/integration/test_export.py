@@ -25,8 +25,8 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import measured_sets
 from harness.model.model_file import load_model
 from harness.model.user_process import Bounds
-from harness.parity.comparison import compare
-from harness.parity.reference import Reference
+from harness.parity.rule.comparison import compare
+from harness.parity.rule.reference import Reference
 from harness.run.options import Options
 from harness.run.plan import plan_cells
 from harness.run.run import Run

@@ -23,7 +23,7 @@ from harness.model.build import BuiltModel
 from harness.model.model_file import load_model
 from harness.model.process import HostedFile, build_hosted, read_hosted
 from harness.parity.judging import Judging
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 
 from .conftest import Project
 
@@ -275,7 +275,7 @@ def test_the_reference_has_the_same_bits_wherever_the_module_is(project: Project
     for recipe in there.space.essential():
         arrays = there.space.make(recipe)
         for one, other in zip(there.widened(arrays, recipe.key), here.widened(arrays, recipe.key), strict=True):
-            assert (one.name, one.noise, one.scale) == (other.name, other.noise, other.scale)
+            assert (one.name, one.perturbation, one.scale) == (other.name, other.perturbation, other.scale)
             assert one.eager.tobytes() == other.eager.tobytes()
             assert one.exact.tobytes() == other.exact.tobytes()
             if one.picked is not None and other.picked is not None:

@@ -11,9 +11,9 @@ import torch
 from harness.model.build import build_model, one_thread
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.inputs import Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import Mismatch, ParitySearch
+from harness.parity.trials.recipe import Recipe
 from tests.corpus.impostors import IMPOSTORS, MIXED, PRODUCTS, RANGES, SUMS, Impostor
 
 SEARCH_S = 1.0
@@ -32,7 +32,14 @@ def is_found(impostor: Impostor, seed: int) -> bool:
             made = [[torch.from_numpy(array) for array in reference.space.make(recipe).values()] for recipe in recipes]
             return [[impostor.wrong(*tensors).numpy()] for tensors in made]
 
-    search = ParitySearch(built, reference, answers, built.outputs, seed, lambda done, total: None, search_s=SEARCH_S)
+    search = ParitySearch(
+        reference=reference,
+        infer=answers,
+        names=built.outputs,
+        search_seed=seed,
+        report=lambda done, total: None,
+        search_s=SEARCH_S,
+    )
     try:
         for recipe in [*search.space.essential(), *search.space.corners()]:
             search.check(recipe)

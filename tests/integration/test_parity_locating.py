@@ -16,9 +16,9 @@ import pytest
 
 from harness.checks.check import Verdict, judge
 from harness.checks.limits import Limit
-from harness.parity.comparison import compare
-from harness.parity.locating import Location, locate
-from harness.parity.replay import write_replay
+from harness.parity.localize import Location, locate
+from harness.parity.replay.write import write_replay
+from harness.parity.rule.comparison import compare
 from tests.corpus.bad import BAD
 from tests.corpus.bench import Bench, open_bench
 from tests.corpus.clean import CLEAN

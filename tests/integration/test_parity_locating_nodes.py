@@ -19,11 +19,11 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays, uniform_set
 from harness.model.model import Array
 from harness.model.model_file import load_model
-from harness.parity.locating import Location, NotLocated, Probe, locate
-from harness.parity.locating.evaluate import Evaluator, check_sizes
-from harness.parity.locating.graph import Graph
-from harness.parity.locating.location import Clock, Unlocated
-from harness.parity.locating.scopes import node_scopes
+from harness.parity.localize import Location, NotLocated, Probe, locate
+from harness.parity.localize.evaluate import Evaluator, check_sizes
+from harness.parity.localize.graph import Graph
+from harness.parity.localize.location import Clock, Unlocated
+from harness.parity.localize.scopes import node_scopes
 from tests.support.broken import Edit, exported, onnx_runtime, shifted, with_attribute, with_scaled_weight
 
 HEAD = """

@@ -17,7 +17,7 @@ from harness.model.build import BuiltModel, build_model, run_eager
 from harness.model.inputs import Arrays, uniform_set
 from harness.model.model import Array
 from harness.model.model_file import load_model
-from harness.parity.locating import Location, NotLocated, Probe, locate
+from harness.parity.localize import Location, NotLocated, Probe, locate
 from tests.corpus.bench import torchscript
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated. Please use:DeprecationWarning")

@@ -15,8 +15,8 @@ from harness.checks.check import Verdict, judge
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit
 from harness.model.model import Array
-from harness.parity.inputs import Recipe
-from harness.parity.locating import Location, locate
+from harness.parity.localize import Location, locate
+from harness.parity.trials.recipe import Recipe
 from tests.corpus.bench import Bench, open_bench
 from tests.corpus.sets import SETS
 

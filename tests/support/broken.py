@@ -15,7 +15,7 @@ from harness.export import Artifact, ArtifactFile
 from harness.host.cache import file_sha256, link_or_copy
 from harness.model.inputs import Arrays
 from harness.model.model import Array
-from harness.parity.locating import Probe
+from harness.parity.localize import Probe
 
 Edit = Callable[[onnx.ModelProto], None]
 

@@ -19,7 +19,7 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.inputs import InputSpace
+from harness.parity.trials.space import InputSpace
 
 Forward = Callable[..., Any]
 

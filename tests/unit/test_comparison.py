@@ -11,7 +11,7 @@ import pytest
 
 from harness import Closeness
 from harness.model.model import Array
-from harness.parity.comparison import CHUNK, SMALLEST, Expected, compare, compare_output
+from harness.parity.rule.comparison import CHUNK, SMALLEST, Expected, compare, compare_output
 
 NAN, INF = math.nan, math.inf
 ULP = 2.0**-23  # of 1 in float32
@@ -249,7 +249,7 @@ def test_extreme_values_make_no_warnings(eager: list[float], exact: list[float],
 def test_where_zeros_would_pass_a_comparison_says_nothing(
     eager: list[float], exact: list[float], nothing: bool
 ) -> None:
-    assert expected(eager, exact).says_nothing(10) is nothing
+    assert expected(eager, exact).is_uninformative(10) is nothing
 
 
 CLOSENESS = [

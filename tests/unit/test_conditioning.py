@@ -15,10 +15,10 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.comparison import compare
-from harness.parity.inputs import Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.comparison import compare
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
+from harness.parity.trials.recipe import Recipe
 
 SIZE = 4096
 CONSTANT = np.full((1, SIZE), 0.5, np.float32)
@@ -108,7 +108,7 @@ def test_integers_are_not_moved() -> None:
     model = Model(build=lambda: Net(lambda x: x * 0.5).eval(), inputs=[item], dims={"b": (1, 2)}, name="net")
     reference = Reference(build_model(ModelFile(Path("net.py"), model, ())))
     # Half of 3 is the largest output of all: a unit in its last place is left.
-    assert [one.noise for one in reference.widened({"x": np.ones((1, SIZE), np.int64)})] == [
+    assert [one.perturbation for one in reference.widened({"x": np.ones((1, SIZE), np.int64)})] == [
         np.spacing(np.float32(1.5))
     ]
 
@@ -128,14 +128,14 @@ def test_a_constant_that_the_model_itself_makes_of_zeros_is_one_too() -> None:
     """Normalizing zeros plus a bias: what is left of equal numbers."""
     model = built(lambda x: standardized(x + 0.3))
     (widened,) = Reference(model).widened({"x": np.zeros((1, SIZE), np.float32)})
-    assert 1e-3 < widened.noise < 10
+    assert 1e-3 < widened.perturbation < 10
 
 
 def test_an_input_at_the_end_of_its_range_does_not_leave_it() -> None:
     model = built(lambda x: torch.sqrt(1 - x), max_value=1.0)
     (widened,) = Reference(model).widened({"x": np.ones((1, SIZE), np.float32)})
-    assert np.isfinite(widened.noise)
-    assert widened.noise < 1e-3
+    assert np.isfinite(widened.perturbation)
+    assert widened.perturbation < 1e-3
 
 
 def test_nan_and_infinity_stay_where_they_are() -> None:
@@ -143,7 +143,7 @@ def test_nan_and_infinity_stay_where_they_are() -> None:
     x = SPREAD.copy()
     x[0, :3] = np.nan, np.inf, -np.inf
     (widened,) = Reference(model).widened({"x": x})
-    assert 0 < widened.noise < 1e-5
+    assert 0 < widened.perturbation < 1e-5
 
 
 def test_a_search_says_on_how_many_inputs_it_was_so() -> None:
@@ -153,10 +153,16 @@ def test_a_search_says_on_how_many_inputs_it_was_so() -> None:
     def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
         return [[off_by_an_ulp(reference.space.make(recipe)["x"])] for recipe in recipes]
 
-    search = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None)
+    search = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=model.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+    )
     finding = search.run(search.check)
     assert not finding.failure
-    assert finding.details["badly_conditioned"] == search.judging.conditioned > 0
+    assert finding.details["badly_conditioned"] == search.judging.tally.conditioned > 0
 
 
 def test_a_sample_outside_the_range_is_looked_at_where_it_is() -> None:
@@ -164,4 +170,4 @@ def test_a_sample_outside_the_range_is_looked_at_where_it_is() -> None:
     x = np.full((1, SIZE), 1000.0, np.float32)
     (widened,) = Reference(model).widened({"x": x})
     (wide,) = Reference(built(standardized, min_value=-2000.0, max_value=2000.0)).widened({"x": x})
-    assert widened.noise == wide.noise > 0
+    assert widened.perturbation == wide.perturbation > 0

@@ -13,10 +13,11 @@ from harness.errors import ModelError
 from harness.export.shapes import probed_sizes
 from harness.model.dimension import declared_dims, describe_dimension, read_sizes
 from harness.model.inputs import traced_sizes, uniform_set
-from harness.parity.drawing import drawn
-from harness.parity.fills import Fill
-from harness.parity.inputs import InputSpace, Recipe
-from harness.parity.simplifying import simplify
+from harness.parity.trials.fills import Fill
+from harness.parity.trials.generate import drawn
+from harness.parity.trials.recipe import Recipe
+from harness.parity.trials.shrink import simplify
+from harness.parity.trials.space import InputSpace
 
 NOTHING: Any = None
 

@@ -17,9 +17,9 @@ from harness.model.build import build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.inputs import Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
+from harness.parity.trials.recipe import Recipe
 
 from .test_search import Net, double
 
@@ -40,7 +40,15 @@ def searching(
 
     built = reference.built
     clocks = [lambda: float(len(asked))]
-    return ParitySearch(built, reference, infer, built.outputs, 0, lambda done, total: None, search_s=40, clocks=clocks)
+    return ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=built.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+        search_s=40,
+        clocks=clocks,
+    )
 
 
 def verdict(finding: Finding) -> Verdict:
@@ -57,7 +65,7 @@ def test_a_bounded_functions_own_range_is_no_sentinel() -> None:
     search = searching(torch.sigmoid, Input("x", ("b", 4), min_value=-16.0, max_value=-6.0), tail)
     finding = search.run(search.check)
     assert verdict(finding) is Verdict.PASS, finding.invalid_reason or finding.failure
-    assert (search.judging.hidden, search.judging.conditioned > 10) == (0, True)
+    assert (search.judging.tally.hidden, search.judging.tally.conditioned > 10) == (0, True)
 
 
 # An ulp of the sample is 64; what is asked is some hundreds at most.
@@ -82,7 +90,7 @@ def test_a_list_in_doubt_goes_on_where_the_time_is_short(wrong: range, expected:
     search = searching(double, item, backend, [SAMPLE])
     finding = search.run(search.check)
     assert verdict(finding) is expected, finding.invalid_reason or finding.failure
-    assert search.judging.listed > 20
+    assert search.judging.tally.listed > 20
 
 
 def above_mean(x: torch.Tensor) -> torch.Tensor:
@@ -128,4 +136,4 @@ def test_only_where_the_last_place_of_a_sum_decides_either_side_of_a_threshold_i
     search = searching(forward, Input("x", ("b", 4), min_value=-0.5, max_value=0.5), backend)
     finding = search.run(search.check)
     assert verdict(finding) is expected, finding.invalid_reason or finding.failure
-    assert (search.judging.set_aside > 0) == (expected is Verdict.PASS)
+    assert (search.judging.tally.set_aside > 0) == (expected is Verdict.PASS)

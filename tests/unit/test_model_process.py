@@ -18,7 +18,7 @@ from harness.measure import known_metrics
 from harness.model.model import Array, Closeness, Input
 from harness.model.model_file import ModelFile, read_model
 from harness.model.process import Bounds, HostedFile, HostedModel, ModelProcess, Raised, read_hosted
-from harness.parity.conditioning import _direction
+from harness.parity.rounding.conditioning import _direction
 
 # Without torch: a process starts in a fraction of a second.
 FILE = """

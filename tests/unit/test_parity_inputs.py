@@ -13,9 +13,10 @@ import pytest
 from harness import Input, Model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
-from harness.parity.drawing import drawn
-from harness.parity.fills import KINDS, Fill
-from harness.parity.inputs import SAMPLES, InputSpace, Recipe, samples_of
+from harness.parity.trials.fills import KINDS, Fill
+from harness.parity.trials.generate import drawn
+from harness.parity.trials.recipe import Recipe
+from harness.parity.trials.space import SAMPLES, InputSpace, samples_of
 
 INT64 = np.iinfo(np.int64)
 FLOAT64_MAX = float(np.finfo(np.float64).max)
@@ -224,7 +225,7 @@ def test_no_input_comes_twice_before_anything_is_drawn() -> None:
 
 
 def test_a_recipe_says_what_it_is() -> None:
-    fills = (Fill("uniform", 0.5, 3, ((0.25, math.nan),)), Fill("constant", 2**53 + 1))
+    fills = (Fill("uniform", 0.5, seed=3, special=((0.25, math.nan),)), Fill("constant", 2**53 + 1))
     inputs = [Input("x", shape=("n",)), Input("count", ("m",), "int64", min_value=0, max_value=2**60)]
     space = InputSpace(declared(inputs, {"n": (1, 2), "m": (1, 3)}))
     assert space.told(Recipe({"n": 2, "m": 3}, fills)) == (

@@ -22,11 +22,12 @@ from harness.model.inputs import Arrays, uniform_set
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.model.prepare import prepared, prepared_measured_sets
-from harness.parity.drawing import drawn
-from harness.parity.finds import Finds
-from harness.parity.inputs import InputSpace, Recipe
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
+from harness.parity.trials.counterexamples import Finds
+from harness.parity.trials.generate import drawn
+from harness.parity.trials.recipe import Recipe
+from harness.parity.trials.space import InputSpace
 
 NOTHING: Any = None
 INPUTS = [Input("mask", ("b", "t"), "bool"), Input("q", ("b", 4), min_value=-1, max_value=1)]
@@ -171,7 +172,13 @@ def test_what_a_search_asks_shrinks_and_remembers_is_prepared() -> None:
         asked.extend(sets)
         return [[np.where(x[:, 0] > 50, 0, x[:, 1] - x[:, 0]).astype(np.float32)] for x in sets]
 
-    search = ParitySearch(built, reference, infer, built.outputs, 0, lambda done, total: None)
+    search = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=built.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+    )
     finding = search.run(search.check)
     assert all((x[:, 1] > x[:, 0]).all() for x in asked)
     assert search.failing is not None

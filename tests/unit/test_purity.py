@@ -17,9 +17,10 @@ from harness import Input, Model
 from harness.model.build import build_model
 from harness.model.inputs import Arrays
 from harness.model.model_file import ModelFile
-from harness.parity.comparison import differ
-from harness.parity.purity import first_answer, observe
-from harness.parity.reference import NoReference, Reference
+from harness.parity.rule.comparison import differ
+from harness.parity.rule.no_reference import NoReference
+from harness.parity.rule.purity import first_answer, observe
+from harness.parity.rule.reference import Reference
 
 COUNTED = [0]
 

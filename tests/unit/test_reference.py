@@ -21,9 +21,10 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity import reference as reference_module
-from harness.parity.promotion import Promoted, run_in_float64
-from harness.parity.reference import NoReference, Reference
+from harness.parity.rule import reference as reference_module
+from harness.parity.rule.float64 import Promoted, run_in_float64
+from harness.parity.rule.no_reference import NoReference
+from harness.parity.rule.reference import Reference
 
 Forward = Callable[..., Any]
 Exact = Callable[[Array], Any]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +15,11 @@ from harness import Closeness
 from harness.errors import StorageError
 from harness.export import Artifact
 from harness.model.model import Array
-from harness.parity.comparison import Expected, compare_output
-from harness.parity.replay import write_replay
-from harness.parity.replay_program import DEFAULTS, ratio_of, settings_of
+from harness.parity import replay
+from harness.parity.replay import how_to_replay
+from harness.parity.replay.program import DEFAULTS, ratio_of, settings_of
+from harness.parity.replay.write import write_replay
+from harness.parity.rule.comparison import Expected, compare_output
 
 INF, NAN = np.inf, np.nan
 LARGEST = float(np.finfo(np.float32).max)
@@ -69,13 +73,16 @@ def test_the_ratio_is_that_of_a_closeness_too(found: Array) -> None:
     assert ratio_of(found, expected.eager, expected.exact, closeness.allowed(expected.eager)) == pytest.approx(wanted)
 
 
-def replay_into(folder: Path, inputs: dict[str, Array] | None = None) -> None:
+FACTS = {"cell": "net", "what": "it is off", "tolerance": 30.0}
+
+
+def replay_into(folder: Path, inputs: dict[str, Array] | None = None, artifact_format: str = "onnx") -> None:
     artifact = Artifact.__new__(Artifact)
     (folder.parent / "net.onnx").write_text("a graph")
     file = SimpleNamespace(name="net.onnx")
-    for key, value in {"format": "onnx", "folder": folder.parent, "files": (file,)}.items():
+    for key, value in {"format": artifact_format, "folder": folder.parent, "files": (file,)}.items():
         object.__setattr__(artifact, key, value)
-    write_replay(folder, artifact, inputs or {"x": f32(1)}, [Expected("y", f32(1), np.ones(1))], {}, {})
+    write_replay(folder, artifact, inputs or {"x": f32(1)}, [Expected("y", f32(1), np.ones(1))], {}, FACTS)
 
 
 def test_an_array_may_have_any_name(tmp_path: Path) -> None:
@@ -98,6 +105,48 @@ def test_a_folder_that_is_no_replay_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         replay_into(tmp_path / "net")
     assert (tmp_path / "net" / "inputs.npz").read_text() == "mine"
+
+
+RUNNER = """
+def infer(path, inputs, settings, notify):
+    notify(f"{settings['threads']} thread")
+    return [inputs["x"] + (open(path).read() == "a graph")]
+"""
+
+
+def run_replay(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run it as a person does, and without a word of the environment's."""
+    return subprocess.run(
+        [sys.executable, "-I", str(folder / "replay.py")], check=False, capture_output=True, text=True
+    )
+
+
+def test_a_format_is_run_again_by_the_file_that_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "toy.py").write_text(RUNNER)
+    monkeypatch.setattr(replay, "__path__", [*replay.__path__, str(tmp_path / "more")])
+    replay_into(tmp_path / "net", artifact_format="toy")
+    assert how_to_replay(tmp_path / "net") == f"See it again: python {tmp_path}/net/replay.py"
+    done = run_replay(tmp_path / "net")
+    assert done.returncode == 1, done.stderr
+    assert "1 thread" in done.stdout
+    assert "the difference is still there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("artifact_format", "reason"),
+    [
+        ("none", "nothing runs the format none again: there is no harness/parity/replay/none.py"),
+        ("write", "replay/write.py has no infer(path, inputs, settings, notify)"),
+    ],
+)
+def test_of_a_format_that_nothing_runs_again_that_is_said(artifact_format: str, reason: str, tmp_path: Path) -> None:
+    replay_into(tmp_path / "net", artifact_format=artifact_format)
+    assert how_to_replay(tmp_path / "net").startswith(f"Kept in {tmp_path}/net, but nothing runs")
+    assert how_to_replay(tmp_path / "net").endswith(reason)
+    done = run_replay(tmp_path / "net")
+    assert done.returncode == 1
+    assert reason in done.stderr
 
 
 @pytest.mark.parametrize(

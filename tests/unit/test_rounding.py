@@ -20,12 +20,13 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.comparison import compare
-from harness.parity.locating.allowance import OPERATORS, allowance
-from harness.parity.perturbation import CHANGES, EACH, Errors
-from harness.parity.reference import Reference
-from harness.parity.rounding import Perturbed, Watching
-from harness.parity.summation import UNIT, rounding
+from harness.parity.localize.allowance import OPERATORS, allowance
+from harness.parity.rounding.bounds import Perturbed, Watching
+from harness.parity.rounding.operator_call import EACH, Errors
+from harness.parity.rounding.operator_errors import CHANGES
+from harness.parity.rounding.summation import UNIT, rounding
+from harness.parity.rule.comparison import compare
+from harness.parity.rule.reference import Reference
 from tests.corpus import Apply
 
 COUNT = 4096
@@ -302,13 +303,13 @@ def test_a_loop_that_does_not_converge_with_errors_is_left() -> None:
         converging(torch.from_numpy(SPREAD).float())
     with pytest.raises(RuntimeError, match="does not come to an end"), Perturbed(Errors(1.0, EACH, 0), plain):
         converging(torch.from_numpy(SPREAD))
-    assert Reference(built(converging)).widened({"x": SPREAD.astype(np.float32)})[0].noise < 1e-6
+    assert Reference(built(converging)).widened({"x": SPREAD.astype(np.float32)})[0].perturbation < 1e-6
 
 
 def test_a_sum_in_float64_takes_nothing_from_another() -> None:
     both = built(lambda x: (x.mean(-1), x.double().mean(-1).float()))
     narrow, wide = Reference(both).widened({"x": FLAT.astype(np.float32)})
-    assert narrow.noise > 4e-7 > 1e-7 > wide.noise
+    assert narrow.perturbation > 4e-7 > 1e-7 > wide.perturbation
 
 
 WHOLE = np.full((1, COUNT), 77.0)
@@ -326,7 +327,7 @@ WHOLE = np.full((1, COUNT), 77.0)
 )
 def test_integers_that_are_added_as_floats_are_floats(answer: Callable[[Tensor], Tensor], size: Array) -> None:
     one = Reference(built(answer, 0, 255, dtype="uint8")).widened({"x": WHOLE.astype(np.uint8)})[0]
-    assert one.noise == pytest.approx(float(np.max(size)), rel=1e-2)
+    assert one.perturbation == pytest.approx(float(np.max(size)), rel=1e-2)
 
 
 def test_a_closeness_is_not_widened() -> None:
@@ -339,16 +340,16 @@ def test_samples_raise_the_usual_size() -> None:
     model = built(lambda x: x * 1.0, high=1e-3)
     arrays: Arrays = {"x": np.full((1, COUNT), 1e-4, np.float32)}
     samples: Sequence[Arrays] = [{"x": np.ones((1, COUNT), np.float32)}]
-    assert Reference(model).widened(arrays)[0].noise < 1e-9
-    assert Reference(model, lambda: samples).widened(arrays)[0].noise == 2.0**-23
+    assert Reference(model).widened(arrays)[0].perturbation < 1e-9
+    assert Reference(model, lambda: samples).widened(arrays)[0].perturbation == 2.0**-23
 
 
 @pytest.mark.parametrize("name", ["output_speech", "speech"])
 def test_a_declared_scale_counts(name: str) -> None:
     model = built(lambda x: {"speech": x * 1e-3, "x": x * 1e-3}, outputs=[Output(name, max_value=1.0)])
     speech, other = Reference(model).widened({"x": SPREAD.astype(np.float32)})
-    assert speech.noise == 2.0**-23
-    assert other.noise < 1e-9
+    assert speech.perturbation == 2.0**-23
+    assert other.perturbation < 1e-9
 
 
 @pytest.mark.parametrize(("low", "high"), [pytest.param(-1.0, 1.0, id="ones"), pytest.param(0.0, 1e-3, id="small")])
@@ -366,7 +367,7 @@ def test_a_declared_scale_counts_where_no_usual_input_has_a_reference() -> None:
         high=1e-3,
         outputs=[Output("output", max_value=1.0)],
     )
-    assert Reference(model).widened({"x": 1e-4 * SPREAD.astype(np.float32)})[0].noise == 2.0**-23
+    assert Reference(model).widened({"x": 1e-4 * SPREAD.astype(np.float32)})[0].perturbation == 2.0**-23
 
 
 def test_an_unknown_output_is_named_with_those_that_there_are() -> None:

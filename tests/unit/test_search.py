@@ -23,14 +23,17 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
+from harness.parity import pace
 from harness.parity import search as search_module
-from harness.parity.comparison import Difference
-from harness.parity.drawing import DRAWN, EXAMPLES
-from harness.parity.fills import Fill
-from harness.parity.finds import Finds
-from harness.parity.inputs import InputSpace, Recipe
-from harness.parity.reference import Reference
-from harness.parity.search import LEAST, Mismatch, ParitySearch
+from harness.parity.pace import LEAST
+from harness.parity.rule.comparison import Difference
+from harness.parity.rule.reference import Reference
+from harness.parity.search import Mismatch, ParitySearch
+from harness.parity.trials.counterexamples import Finds
+from harness.parity.trials.fills import Fill
+from harness.parity.trials.generate import DRAWN, EXAMPLES
+from harness.parity.trials.recipe import Recipe
+from harness.parity.trials.space import InputSpace
 
 Backend = Callable[[Arrays], list[Array]]
 
@@ -72,7 +75,14 @@ def searching(backend: Backend = honest, model: BuiltModel | None = None, seed: 
     def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
         return [backend(reference.space.make(recipe)) for recipe in recipes]
 
-    return ParitySearch(model, reference, infer, model.outputs, seed, lambda done, total: None, **more)
+    return ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=model.outputs,
+        search_seed=seed,
+        report=lambda done, total: None,
+        **more,
+    )
 
 
 def verdict(finding: Finding) -> Verdict:
@@ -378,7 +388,7 @@ def test_a_refusal_in_a_call_of_many_is_that_of_one() -> None:
 
 
 def test_a_call_asks_for_no_more_than_a_small_board_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "CALL_BYTES", 4 * 4 * 4 * 10)  # of ten inputs of four rows, four times as wide
+    monkeypatch.setattr(pace, "CALL_BYTES", 4 * 4 * 4 * 10)  # of ten inputs of four rows, four times as wide
     model = built(lambda x: x.repeat(1, 4))
     search = searching(lambda arrays: [np.tile(arrays["x"], (1, 4))], model)
     calls: list[list[int]] = []
@@ -391,7 +401,7 @@ def test_a_call_asks_for_no_more_than_a_small_board_has_room_for(monkeypatch: py
     search.judging.infer = count
     search.run(search.check)
     assert max(map(len, calls)) > 2
-    assert all(len(call) == 1 or sum(call) <= search_module.CALL_BYTES for call in calls)
+    assert all(len(call) == 1 or sum(call) <= pace.CALL_BYTES for call in calls)
 
 
 def test_what_is_known_comes_first_and_what_is_found_is_remembered() -> None:
@@ -497,7 +507,7 @@ def recipes_tried(seed: int, stop: Callable[[int], bool] = lambda tried: False, 
         found.append(recipe)
         search.check(recipe)
         if stop(len(found)):
-            search.search_s = -1.0
+            search.pace.search_s = -1.0
 
     search.run(check)
     return found
@@ -533,7 +543,7 @@ def test_what_takes_long_is_not_made_small(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_making_small_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "SHRINK_S", 0.2)
+    monkeypatch.setattr(pace, "SHRINK_S", 0.2)
 
     def backend(arrays: Arrays) -> list[Array]:
         time.sleep(0.02)
@@ -544,7 +554,7 @@ def test_making_small_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> Non
     finding = search.run(search.check)
     failing = next(index for index, arrays in enumerate(calls) if size(arrays) == 3)
     assert verdict(finding) is Verdict.FAIL
-    assert len(calls) - failing < 15 + search_module.CALL_S / 0.02  # and what was asked in the same call
+    assert len(calls) - failing < 15 + pace.CALL_S / 0.02  # and what was asked in the same call
 
 
 def test_progress_is_reported_and_never_beyond_its_total() -> None:
@@ -576,7 +586,7 @@ from hypothesis import settings
 from harness import Closeness, Input, Model
 from harness.model.build import BuiltModel
 from harness.model.model_file import ModelFile
-from harness.parity.reference import Reference
+from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
 
 inputs = [Input("x", shape=("b", 4)), Input("i", shape=("b",), dtype="int64", min_value=0, max_value=10**6)]
@@ -585,7 +595,9 @@ for seed in (0, 0, 1):
     found = []
     built = BuiltModel(ModelFile(Path("net.py"), model, ()), None, (), None, {{}})
     answers = lambda recipes: [[]] * len(recipes)
-    ParitySearch(built, Reference(built), answers, (), seed, lambda done, total: None).run(found.append)
+    ParitySearch(
+        reference=Reference(built), infer=answers, names=(), search_seed=seed, report=lambda done, total: None
+    ).run(found.append)
     print(hashlib.sha256(repr(found).encode()).hexdigest(), len(found))
 print(settings.default.derandomize)
 """
@@ -641,13 +653,18 @@ def test_what_only_the_size_of_the_output_elsewhere_explains_is_in_doubt() -> No
     def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
         return [[x * (3 if len(x) > 2 else 2)] for x in (reference.space.make(recipe)["x"] for recipe in recipes)]
 
-    search = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None, search_s=1)
+    search = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=model.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+        search_s=1,
+    )
     finding = search.run(search.check)
     assert verdict(finding) is Verdict.INCONCLUSIVE, finding.failure
-    assert (
-        f"on {search.judging.hidden} of {search.judging.listed} inputs the answer is off, and only how large"
-        in finding.invalid_reason
-    )
+    tally = search.judging.tally
+    assert f"on {tally.hidden} of {tally.listed} inputs the answer is off, and only how large" in finding.invalid_reason
 
 
 def test_a_failure_names_each_input_and_the_program_that_shows_it_again(tmp_path: Path) -> None:

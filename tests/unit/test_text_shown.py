@@ -30,9 +30,9 @@ from harness.host.progress import ProgressBars
 from harness.measure import known_metrics
 from harness.model.model import Input, Model
 from harness.model.model_file import ModelFile
-from harness.parity import replay_program
-from harness.parity.comparison import Expected
-from harness.parity.replay import write_replay
+from harness.parity.replay import program as replay_program
+from harness.parity.replay.write import write_replay
+from harness.parity.rule.comparison import Expected
 from harness.printable import printable_lines
 from harness.protocol import BoardFacts
 from harness.report.pytest_report import InternalErrors, make_printable

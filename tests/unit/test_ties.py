@@ -20,14 +20,15 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import Arrays
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.inputs import Recipe
 from harness.parity.judging import Judging
-from harness.parity.module_runs import run_both
-from harness.parity.picks import Breaks, Watched
-from harness.parity.reference import AtThreshold, Reference
-from harness.parity.runs import ModelRuns
+from harness.parity.rule.model_runs import ModelRuns
+from harness.parity.rule.module_runs import run_both
+from harness.parity.rule.no_reference import AtThreshold
+from harness.parity.rule.picks import Breaks, Watched
+from harness.parity.rule.reference import Reference
+from harness.parity.rule.ties import Ties
 from harness.parity.search import ParitySearch
-from harness.parity.ties import Ties
+from harness.parity.trials.recipe import Recipe
 
 Forward = Callable[[torch.Tensor], Any]
 Backend = Callable[[Arrays], list[Array]]
@@ -114,14 +115,14 @@ def test_right_keys_with_the_wrong_rows_gathered_are_a_difference() -> None:
 def test_what_is_a_tie_is_counted_and_named() -> None:
     judging = judged(built(best), X, with_order(X, [5, 3, 0, 4, 1, 2]))
     assert judging is not None
-    assert (judging.tied, dict(judging.ties)) == (1, {"sort of the model itself": 1})
-    assert "ties in sort of the model itself: on 1 of 1 inputs" in judging.notes[0]
+    assert (judging.tally.tied, dict(judging.tally.ties)) == (1, {"sort of the model itself": 1})
+    assert "ties in sort of the model itself: on 1 of 1 inputs" in judging.tally.notes[0]
 
 
 def test_an_answer_as_eagers_is_none() -> None:
     judging = judged(built(best), CLEAR, run(best, CLEAR))
     assert judging is not None
-    assert (judging.tied, judging.notes) == (0, ())
+    assert (judging.tally.tied, judging.tally.notes) == (0, ())
 
 
 def gathered(picks: Callable[[torch.Tensor], torch.Tensor]) -> Forward:
@@ -210,7 +211,14 @@ def searching(forward: Forward, backend: Backend, size: int = 6) -> tuple[Parity
     def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
         return [backend(reference.space.make(recipe)) for recipe in recipes]
 
-    search = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None, search_s=2)
+    search = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=model.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+        search_s=2,
+    )
     finding = search.run(search.check)
     return search, finding, judge(finding, [Limit("parity", 30.0, "net.py")]).verdict
 
@@ -224,9 +232,9 @@ def last_first(arrays: Arrays) -> list[Array]:
 def test_a_search_passes_a_backend_that_breaks_ties_in_another_way_and_counts_them() -> None:
     search, finding, verdict = searching(best, last_first)
     assert verdict is Verdict.PASS, finding.failure
-    assert finding.details["ties"] == search.judging.tied > 0
+    assert finding.details["ties"] == search.judging.tally.tied > 0
     assert finding.details["ties_in"] == ["sort of the model itself"]
-    assert finding.notes == search.judging.notes
+    assert finding.notes == search.judging.tally.notes
 
 
 def swapping(arrays: Arrays) -> list[Array]:
@@ -285,14 +293,14 @@ def test_what_is_set_aside_is_not_tried_and_too_much_of_it_is_inconclusive() -> 
     search, finding, verdict = searching(forward, lambda arrays: run(forward, arrays["x"]))
     assert verdict is Verdict.INCONCLUSIVE
     assert "lie at a threshold" in finding.invalid_reason
-    assert (finding.samples, finding.details["set_aside"]) == (search.tried, search.judging.set_aside)
-    assert search.judging.listed_aside > 2
+    assert (finding.samples, finding.details["set_aside"]) == (search.tried, search.judging.tally.set_aside)
+    assert search.judging.tally.listed_aside > 2
 
 
 def test_few_inputs_at_a_threshold_are_no_doubt() -> None:
     search, _, verdict = searching(above, lambda arrays: run(above, arrays["x"]))
     assert verdict is Verdict.PASS
-    assert search.judging.set_aside * 5 <= search.tried
+    assert search.judging.tally.set_aside * 5 <= search.tried
 
 
 def test_a_backend_that_drops_a_row_which_is_clearly_above_is_found() -> None:
@@ -336,9 +344,9 @@ def test_a_lost_process_is_no_tie() -> None:
 
     reference = Reference(built(best))
     expected = reference({"x": X})
-    runs = Lost(reference, {"x": X}, reference._wider)
+    runs = Lost(reference, {"x": X}, reference.wider_rule.widen_with)
     with pytest.raises(AgentDied):
-        Ties(runs, reference.built.outputs, [one.eager for one in expected], 30.0).find()
+        Ties.watch(runs, reference.built.outputs, [one.eager for one in expected], 30.0).find()
 
 
 def endless(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -358,7 +366,7 @@ def test_what_counts_beside_an_input_is_found_with_eagers_picks() -> None:
     """Float32 cannot tell the keys apart, float64 can; the last place of a sigmoid is more than that of its number."""
     x = np.array([[place * -1e-9, place / 8] for place in range(6)], np.float32)
     model = built(lambda x: x[(x[:, 0] + 1).argsort(stable=True), 1].sigmoid())
-    assert Reference(model).widened({"x": x})[0].noise >= 2.0**-23 * 0.9
+    assert Reference(model).widened({"x": x})[0].perturbation >= 2.0**-23 * 0.9
 
 
 def test_an_answer_of_another_size_is_set_aside_where_ties_decide_the_size() -> None:

@@ -20,7 +20,7 @@ from harness.measure.top1 import top1
 from harness.model.build import BuiltModel, build_model
 from harness.model.model_file import ModelFile, checked_limits, load_model
 from harness.model.prepare import run_prepare
-from harness.parity.module_runs import made_canonical
+from harness.parity.rule.module_runs import made_canonical
 
 NOTHING: Any = None
 NET = """

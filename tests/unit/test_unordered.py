@@ -20,15 +20,15 @@ from harness.model.build import BuiltModel, build_model
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
 from harness.model.unordered import RowSet, row_sets
-from harness.parity import sets
-from harness.parity.comparison import Expected
-from harness.parity.inputs import Recipe
 from harness.parity.judging import Judging
-from harness.parity.reference import Reference
-from harness.parity.replay_program import arranged
-from harness.parity.rows import bottleneck, matching
+from harness.parity.replay.program import arranged
+from harness.parity.rule import sets
+from harness.parity.rule.comparison import Expected
+from harness.parity.rule.reference import Reference
+from harness.parity.rule.rows import bottleneck, matching
+from harness.parity.rule.sets import arranged as in_order
 from harness.parity.search import ParitySearch
-from harness.parity.sets import arranged as in_order
+from harness.parity.trials.recipe import Recipe
 
 RANDOM = np.random.default_rng(0)
 OUTPUTS = ("output_boxes", "output_scores", "output_1_boxes", "output_0")
@@ -55,7 +55,14 @@ def search(model: BuiltModel, backend: Callable[[Array], list[Array]]) -> tuple[
     def infer(recipes: Sequence[Recipe]) -> list[list[Array]]:
         return [backend(reference.space.make(recipe)["x"]) for recipe in recipes]
 
-    searching = ParitySearch(model, reference, infer, model.outputs, 0, lambda done, total: None, search_s=1)
+    searching = ParitySearch(
+        reference=reference,
+        infer=infer,
+        names=model.outputs,
+        search_seed=0,
+        report=lambda done, total: None,
+        search_s=1,
+    )
     finding = searching.run(searching.check)
     return judge(finding, [Limit("parity", 30.0, "net.py")]).verdict, finding
 
