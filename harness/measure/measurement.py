@@ -23,7 +23,7 @@ PROCESSES = 3
 DURATIONS, LOAD, MEMORY = "durations", "load", "memory"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Measurement:
     """What was measured of one cell, over all its processes.
 

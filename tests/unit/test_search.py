@@ -583,7 +583,8 @@ inputs = [Input("x", shape=("b", 4)), Input("i", shape=("b",), dtype="int64", mi
 model = Model(build=lambda: None, inputs=inputs, dims={{"b": (1, 300)}})
 for seed in (0, 0, 1):
     found = []
-    built = BuiltModel(ModelFile(Path("net.py"), model, ()), None, (), None, {{}})
+    built = BuiltModel(
+        file=ModelFile(Path("net.py"), model, ()), module=None, outputs=(), structure=None, weights={{}})
     answers = lambda recipes: [[]] * len(recipes)
     ParitySearch(built, Reference(built), answers, (), seed, lambda done, total: None).run(found.append)
     print(hashlib.sha256(repr(found).encode()).hexdigest(), len(found))
