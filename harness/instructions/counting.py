@@ -64,7 +64,7 @@ def counting_twin(device: Device) -> Device:
     return replace(device, name=f"{device.name}-counting", counting=True, threads=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Count:
     """What was counted of one cell.
 
@@ -178,7 +178,13 @@ class CountingGuest:
         if damaged := board.snapshot.damage(again=False):  # found by the hashing that ran beside the count
             raise deployer.damaged(describe(board.device.name, damaged))
         described = {**board.link.described, "icount_shift": ICOUNT_SHIFT, "cpus": 1, "before": UNCOUNTED}
-        return Count(counted, load, described, _shares(operators), tuple(deployer.notes))
+        return Count(
+            contents=counted,
+            load=load,
+            described=described,
+            operators=_shares(operators),
+            notes=tuple(deployer.notes),
+        )
 
     def _count_spread(self, live: Deployment, job: _Job) -> Timed:
         content = job.content
@@ -213,11 +219,11 @@ class CountingGuest:
         return _as_timed(content.samples_timed(), np.concatenate(durations), np.concatenate(numbers))
 
     def _measure(self, live: Deployment, feed: Feed, count: int) -> Array:
-        durations, said = live.measure(feed, count, self._time_limit_s)
+        durations, reply = live.measure(feed, count, self._time_limit_s)
         # The guest's clock runs by instructions, not by time, so it cannot be checked against the host's.
         call = replace(live.last_call, host_s=math.inf)
         budget_s = self._time_limit_s
-        if reason := plausibility.of_durations(durations, said, call, asked=count, budget_s=budget_s):
+        if reason := plausibility.of_durations(durations, reply, call, asked=count, budget_s=budget_s):
             raise ImpossibleReport(reason, where=live.where)
         return durations
 

@@ -1,6 +1,10 @@
-"""Measuring: one file per kind of metric, each with its ``METRICS``, found without a list.
+"""Measuring: one file a kind of metric, each with its ``METRICS``, found without a list.
 
-What is measured becomes a Finding (see harness.checks.check); whether it is good enough is judged there, not here.
+latency, load_time, memory, accuracy, artifact_size, instructions    the metrics
+sampling, closed_loop, measurement, figures, validity    how durations are taken, kept, bounded, believed
+sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
+
+What is measured becomes a Finding (see harness.checks.finding); harness.checks.check judges it.
 """
 
 from __future__ import annotations

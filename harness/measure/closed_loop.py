@@ -39,7 +39,7 @@ class Source(Protocol):
         """Fetch the reply that was kept under a name, after the connection dropped; None if there is none."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ClosedLoop:
     """The closed loop of one process. Durations are appended to the last block of each Timed.
 

@@ -70,7 +70,7 @@ class Misses:
         return quantiles.proportion_upper_bound(missed, len(durations_ms))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """A statistic, and how many inputs a bound of it takes.
 
@@ -91,7 +91,7 @@ class Rule:
     too_few: Callable[[str, int, str], str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """The figures of one content.
 
@@ -139,7 +139,7 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     """Compute the figures of one content, and whether they settle the rule's limit."""
     durations, inputs = timed.values, timed.inputs
     if not len(durations):
-        return Figures(timed, None, None, "no sample was taken")
+        return Figures(timed=timed, value=None, bound=None, open="no sample was taken")
     value = rule.statistic.value(durations)
     is_of_file = timed.is_whole and inputs < rule.needed
     count = timed.count if is_of_file else inputs
@@ -147,7 +147,8 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     over = FILE if is_of_file else ALIKE
     if count < rule.needed and not is_known_broken:
         what_was_timed = f"{count} of {timed.given_words}" if timed.given and not is_of_file else f"{count} samples"
-        return Figures(timed, value, None, rule.too_few(what_was_timed, rule.needed, rule.what), over)
+        too_few = rule.too_few(what_was_timed, rule.needed, rule.what)
+        return Figures(timed=timed, value=value, bound=None, open=too_few, over=over)
     bound = rule.statistic.bound(durations)
     bound_by_input = bound if is_of_file else rule.statistic.bound(timed.medians())
     higher = None if bound is None or bound_by_input is None else max(bound, bound_by_input)
@@ -157,7 +158,7 @@ def figures(timed: Timed, rule: Rule) -> Figures:
         timed.is_whole and rule.limit is not None and bound_by_input is not None and bound_by_input > rule.limit
     )
     left_open = _explain_slow_samples(timed, rule) if is_kept and (is_of_file or has_too_few) else ""
-    return Figures(timed, value, higher, left_open, over)
+    return Figures(timed=timed, value=value, bound=higher, open=left_open, over=over)
 
 
 def _explain_slow_samples(timed: Timed, rule: Rule) -> str:

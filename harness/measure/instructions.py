@@ -44,8 +44,14 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
         raw: The path of the counts, for the evidence.
         comparison: The count beside the baseline's; None without a baseline.
     """
-    needed = quantiles.samples_needed(0.5)
-    rule = Rule(Quantile(0.5), needed, "an upper bound of the median", None, None, _too_few)
+    rule = Rule(
+        statistic=Quantile(0.5),
+        needed=quantiles.samples_needed(0.5),
+        what="an upper bound of the median",
+        limit=None,
+        slow_above_ms=None,
+        too_few=_too_few,
+    )
     each = [figures(timed, rule) for timed in count.contents]
     judged = _judged(each, comparison)
     value, bound = judged.value or 0.0, judged.bound

@@ -43,7 +43,14 @@ def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None
     quantile = QUANTILES[metric]
     needed = quantiles.samples_needed(quantile)
     what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
-    rule = Rule(Quantile(quantile), needed, what, limit, limit, _too_few(measured))
+    rule = Rule(
+        statistic=Quantile(quantile),
+        needed=needed,
+        what=what,
+        limit=limit,
+        slow_above_ms=limit,
+        too_few=_too_few(measured),
+    )
     finding = _finding(metric, measured, rule, raw)
     return replace(finding, at=lambda value: latency(measured, metric, raw, value))
 
@@ -86,7 +93,14 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
         return Finding(metric, not_applicable=why, unasked=limit is None)
     needed = quantiles.samples_for_proportion(limit) if limit is not None and 0 < limit < 1 else 1
     what = "" if limit is None else f"showing a rate of {limit:g}"
-    rule = Rule(Misses(deadline_ms), needed, what, limit, deadline_ms, _too_few(measured))
+    rule = Rule(
+        statistic=Misses(deadline_ms),
+        needed=needed,
+        what=what,
+        limit=limit,
+        slow_above_ms=deadline_ms,
+        too_few=_too_few(measured),
+    )
     finding = _finding(metric, measured, rule, raw)
     if limit is None and (missed := finding.details.get("missed")):
         # A deadline alone sets no limit: without this note, a model that always misses it would pass silently.

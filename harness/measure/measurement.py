@@ -23,7 +23,7 @@ PROCESSES = 3
 DURATIONS, LOAD, MEMORY = "durations", "load", "memory"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Measurement:
     """What was measured of one cell, over all its processes.
 
@@ -43,8 +43,8 @@ class Measurement:
         began: When the measurement began, by the monotonic clock.
     """
 
-    uniform: Timed = field(default_factory=lambda: Timed(UNIFORM))
-    samples: Timed = field(default_factory=lambda: Timed(SAMPLES))
+    uniform: Timed = field(default_factory=lambda: Timed(name=UNIFORM))
+    samples: Timed = field(default_factory=lambda: Timed(name=SAMPLES))
     loads: list[LoadReport] = field(default_factory=list)
     memory_peak_kib: list[int] = field(default_factory=list)
     memory_steps_kib: list[Mapping[str, int]] = field(default_factory=list)

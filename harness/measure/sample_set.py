@@ -24,7 +24,7 @@ from .sample_range import check_range
 ALL, SEARCHED, REMARKS = "samples", "searched samples", "remarks on the samples"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SampleSet:
     """Real samples, cut into sets of inputs for one call each.
 
@@ -89,7 +89,8 @@ def read_samples(built: BuiltModel, at_most: int | None = None) -> SampleSet | N
         chosen = spread_places(count, max(at_most, step))
         columns = {name: chosen_of(column, chosen) for name, column in columns.items()}
         answers = answers[chosen]
-    return SampleSet(tuple(_cut(columns, len(answers), step, stacked)), answers, stacked, step, count)
+    sets = tuple(_cut(columns, len(answers), step, stacked))
+    return SampleSet(sets=sets, labels=answers, stacked=stacked, step=step, given=count)
 
 
 def spread_places(count: int, number: int) -> Array:

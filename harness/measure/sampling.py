@@ -70,7 +70,7 @@ def take_samples(
     Raises:
         LinkError: The device could not be reached, and nothing was timed.
     """
-    measured = Measurement(content.spread_timed(), content.samples_timed())
+    measured = Measurement(uniform=content.spread_timed(), samples=content.samples_timed())
     end = time.monotonic() + time_limit_s
     while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
         try:
@@ -167,7 +167,12 @@ def _use_process(
         measured.loads.append(load)
         if len(measured.loads) == 1:  # announce beforehand how long it will take
             report(0, at_least, at_least * load.first_ns / 1e9)
-        loop = ClosedLoop(deployment, source, content, lambda: report(measured.count, measured.wanted, measured.left_s))
+        loop = ClosedLoop(
+            deployment=deployment,
+            source=source,
+            content=content,
+            report=lambda: report(measured.count, measured.wanted, measured.left_s),
+        )
         loop.begin(measured.contents)
         try:
             share = max(end - time.monotonic(), 0.1) / to_come

@@ -1,16 +1,11 @@
 """What the user deploys: the model file, what it declares, its module, and the process that runs its code.
 
-model        Model, as a model file writes it
-input_spec   Input: name, shape, type and range of one input
-output_spec  Output and Closeness: what is declared of outputs
-unordered    Unordered: outputs whose rows are sets
-dimension    the sizes that a named dimension may have
-model_file   a model file, found and read
-user_code    running the user's code, and telling its errors from ours
-build        the module that the file builds, and what it must be
-inputs       inputs at given sizes
-prepare      inputs made valid by the file's own function
-process/     the process that runs the file, and the questions it is asked
+model, input_spec, output_spec, unordered, dimension, artifacts    what a model file declares, and its validation
+model_file, user_code, user_process    a model file, read; running the user's code, and the processes that do
+build, eager, input_order, rejection, accepted_sizes, operators    the module: built, run, checked
+inputs, prepare, ragged                inputs: drawn, made valid; samples of different sizes
+fingerprint, module_state              hashes of a module; what a run changed in it
+process/                               the process that runs the file, and the questions that it is asked
 """
 
 from .input_spec import Input

@@ -39,7 +39,7 @@ class SizeTrial:
         limit_s: How long to try, in seconds.
         seeds: How many inputs to try at each size before it counts as rejected: it may be the values that are.
         known: The results so far, by sizes.
-        said: The module's last error.
+        last_error: The module's last error.
     """
 
     model: Model
@@ -49,7 +49,7 @@ class SizeTrial:
     seeds: int = 1
     end: float = field(init=False)
     known: dict[tuple[int, ...], bool] = field(default_factory=dict)
-    said: str = ""
+    last_error: str = ""
     _pace_s: float = 0.0  # the longest time so far, per byte of inputs
 
     def __post_init__(self) -> None:
@@ -64,14 +64,14 @@ class SizeTrial:
         if size > LARGEST_BYTES or start + self._pace_s * max(size, SMALL_BYTES) > self.end:
             return None
         for seed in range(self.seeds):
-            if not (said := self.run(self.make(sizes, seed))):
+            if not (error := self.run(self.make(sizes, seed))):
                 break
-        if any(sign in said for sign in NO_ROOM):
+        if any(sign in error for sign in NO_ROOM):
             return None
         self._pace_s = max(self._pace_s, (time.monotonic() - start) / max(size, SMALL_BYTES))
-        self.said = said or self.said
-        self.known[key] = not said
-        return not said
+        self.last_error = error or self.last_error
+        self.known[key] = not error
+        return not error
 
 
 @dataclass(frozen=True)

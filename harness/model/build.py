@@ -46,7 +46,7 @@ Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuiltModel:
     """A module that was built from a model file, and what one eager run of it showed.
 
@@ -134,7 +134,14 @@ def build_model(file: ModelFile) -> BuiltModel:
     file.model.row_sets(outputs)
     for item in file.model.outputs:
         find_output(item.name, outputs, "outputs")
-    return BuiltModel(file, module, outputs, structure, weights, changed(before, marks(module)))
+    return BuiltModel(
+        file=file,
+        module=module,
+        outputs=outputs,
+        structure=structure,
+        weights=weights,
+        touched=changed(before, marks(module)),
+    )
 
 
 def call_build(model: Model, where: str) -> torch.nn.Module:

@@ -17,12 +17,12 @@ WANTED = "(smallest, largest), (smallest, largest, step), a range, or a list of 
 TIED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:([+-])\s*(\d+))?\s*\Z")
 
 
-def read_sizes(name: str, said: Any) -> range | list[int]:
+def read_sizes(name: str, declared: Any) -> range | list[int]:
     """Read a dimension's sizes from what a model file declares; reading the result again changes nothing.
 
     Args:
         name: The dimension, for messages.
-        said: (smallest, largest), (smallest, largest, step), a range, or a list of sizes; ints ≥ 0.
+        declared: (smallest, largest), (smallest, largest, step), a range, or a list of sizes; ints ≥ 0.
 
     Returns:
         All sizes, ascending.
@@ -30,28 +30,28 @@ def read_sizes(name: str, said: Any) -> range | list[int]:
     Raises:
         ModelError: It is none of these, or has no size; or the steps miss the largest.
     """
-    if isinstance(said, tuple) and len(said) in (2, 3) and _are_sizes(said):
-        low, high, step = (*said, 1)[:3]
+    if isinstance(declared, tuple) and len(declared) in (2, 3) and _are_sizes(declared):
+        low, high, step = (*declared, 1)[:3]
         if low > high or step < 1:
-            raise _not_usable(name, said)
+            raise _not_usable(name, declared)
         if (high - low) % step:
             last = range(low, high + 1, step)[-1]
             what, wanted = f"dimension {name!r} does not end at {high}", f"{last} or {last + step} as its largest"
-            raise ModelError(what, wanted=wanted, found=repr(said), where="Model(dims=…)")
+            raise ModelError(what, wanted=wanted, found=repr(declared), where="Model(dims=…)")
         return range(low, high + 1, step)
-    if isinstance(said, range) and said and min(said) >= 0:
-        return said if said.step > 0 else said[::-1]
-    if isinstance(said, list) and said and _are_sizes(said):
-        return sorted(set(said))
-    raise _not_usable(name, said)
+    if isinstance(declared, range) and declared and min(declared) >= 0:
+        return declared if declared.step > 0 else declared[::-1]
+    if isinstance(declared, list) and declared and _are_sizes(declared):
+        return sorted(set(declared))
+    raise _not_usable(name, declared)
 
 
 def _are_sizes(values: Sequence[Any]) -> bool:
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _not_usable(name: str, said: Any) -> ModelError:
-    return ModelError(f"dimension {name!r} has no usable range", wanted=WANTED, found=repr(said))
+def _not_usable(name: str, declared: Any) -> ModelError:
+    return ModelError(f"dimension {name!r} has no usable range", wanted=WANTED, found=repr(declared))
 
 
 def describe_dimension(sizes: Sequence[int]) -> str:
@@ -93,13 +93,15 @@ def number_at(end: Any, sizes: Mapping[str, int]) -> Any:
 
 
 class Sizes(dict[str, int]):
-    """A size for each dimension; ``said`` has only those that the model file itself gives."""
+    """A size for each dimension; ``declared`` has only those that the model file itself gives."""
 
-    said: Mapping[str, int] = {}
+    declared: Mapping[str, int] = {}
 
     @classmethod
-    def of(cls, said: Mapping[str, int], dims: Mapping[str, Sequence[int]]) -> Sizes:
+    def of(cls, declared: Mapping[str, int], dims: Mapping[str, Sequence[int]]) -> Sizes:
         """Complete the sizes that a model file gives with the largest size of each other dimension."""
-        complete = cls({name: sizes[-1] for name, sizes in dims.items()} | dict(said))
-        complete.said = said.said if isinstance(said, Sizes) else dict(said)  # Sizes, if a model is copied
+        complete = cls({name: sizes[-1] for name, sizes in dims.items()} | dict(declared))
+        complete.declared = (
+            declared.declared if isinstance(declared, Sizes) else dict(declared)
+        )  # Sizes, if a model is copied
         return complete

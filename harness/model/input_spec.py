@@ -189,6 +189,6 @@ class Input:
         return tuple(dims[size] if isinstance(size, str) else size for size in self.shape)
 
 
-def _plain_dtype(said: Any) -> str:
+def _plain_dtype(dtype: Any) -> str:
     """Return numpy's name of whatever was given as a dtype: torch.float32, np.float32, float."""
-    return str(getattr(said, "__name__", said)).removeprefix("torch.")
+    return str(getattr(dtype, "__name__", dtype)).removeprefix("torch.")

@@ -173,8 +173,8 @@ class Model:
 
         The largest are tried too, but inputs of the largest sizes alone would be few in the same time.
         """
-        said = self.measure.said if isinstance(self.measure, Sizes) else self.measure
-        return {name: said.get(name, sizes[0]) for name, sizes in self.dims.items()}
+        declared = self.measure.declared if isinstance(self.measure, Sizes) else self.measure
+        return {name: declared.get(name, sizes[0]) for name, sizes in self.dims.items()}
 
     def row_sets(self, outputs: Sequence[str]) -> tuple[RowSet, ...]:
         """Resolve ``unordered`` to the full names of the model's outputs.
@@ -200,11 +200,11 @@ class Model:
         for name in sorted(used ^ set(self.dims), key=str):
             hint = f'dims={{"{name}": (1, 8)}}' if name in used else "remove it, or use it in an input's shape"
             if (near := nearest(name, {*self.dims} - used if name in used else used - {*self.dims})) is not None:
-                said, shaped = (near, name) if name in used else (name, near)
-                hint = f"one of the two is misspelled: dims has {said!r}, an input's shape {shaped!r}"
+                declared, shaped = (near, name) if name in used else (name, near)
+                hint = f"one of the two is misspelled: dims has {declared!r}, an input's shape {shaped!r}"
             what = "has no range" if name in used else "is in no input's shape"
             raise ModelError(f"dimension {name!r} {what}", where="Model(dims=…)", hint=hint)
-        object.__setattr__(self, "dims", {name: read_sizes(name, said) for name, said in self.dims.items()})
+        object.__setattr__(self, "dims", {name: read_sizes(name, declared) for name, declared in self.dims.items()})
         for name, size in self.measure.items():
             if name not in self.dims:
                 what, wanted = f"measure names an unknown dimension {name!r}", ", ".join(self.dims) or "none"

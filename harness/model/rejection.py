@@ -54,7 +54,7 @@ def check_declared(model: Model, run: Run, prepare: Callable[[Arrays], Arrays], 
     trial = SizeTrial(model=model, run=run, make=make, limit_s=CHECK_S)
     for sizes in _sizes_to_check(model):
         if trial.takes(sizes) is False:
-            raise rejected(model, run, prepare, make(sizes, 0), trial.said, where)
+            raise rejected(model, run, prepare, make(sizes, 0), trial.last_error, where)
     for end in (0, 1):  # of the range of values
         if time.monotonic() > trial.end:
             return
@@ -82,7 +82,7 @@ def _at_end(model: Model, sizes: Mapping[str, int], end: int) -> Arrays:
 
 
 def rejected(
-    model: Model, run: Run, prepare: Callable[[Arrays], Arrays], arrays: Arrays, said: str, where: str
+    model: Model, run: Run, prepare: Callable[[Arrays], Arrays], arrays: Arrays, error: str, where: str
 ) -> ModelError:
     """Make the error about a module that rejects declared inputs: search for what it accepts, and name it.
 
@@ -91,7 +91,7 @@ def rejected(
         run: Runs the module on inputs; returns its error, "" if it accepts them.
         prepare: Makes drawn inputs valid.
         arrays: The rejected inputs.
-        said: The module's error.
+        error: The module's error.
         where: The file, for the message.
     """
     sizes = sizes_of(model.inputs, arrays)
@@ -106,7 +106,7 @@ def rejected(
     return ModelError(
         "the model rejects inputs that its file declares",
         wanted=describe(arrays) + at_sizes(sizes),
-        found="\n".join(filter(None, [said, accepted])),
+        found="\n".join(filter(None, [error, accepted])),
         where=where,
         hint=hint or "correct shape, dtype, dims, the range or the order of `inputs`: they go to forward by position",
     )

@@ -88,11 +88,11 @@ def row_sets(groups: Sequence[Unordered], outputs: Sequence[str]) -> tuple[RowSe
     return tuple(resolved)
 
 
-def find_output(said: str | int, outputs: Sequence[str], what: str) -> str:
+def find_output(output: str | int, outputs: Sequence[str], what: str) -> str:
     """Find the output that a model file means: by its name, by what only that name ends in, or by its place from 0.
 
     Args:
-        said: The name or place, as the file has it.
+        output: The name or place, as the file has it.
         outputs: The names of the model's outputs.
         what: The argument of Model that names it, for messages, such as "unordered".
 
@@ -102,14 +102,16 @@ def find_output(said: str | int, outputs: Sequence[str], what: str) -> str:
     Raises:
         ModelError: It fits no output, or several.
     """
-    if isinstance(said, int):
-        fitting = [outputs[said]] if 0 <= said < len(outputs) else []
+    if isinstance(output, int):
+        fitting = [outputs[output]] if 0 <= output < len(outputs) else []
     else:
-        whole = [name for name in outputs if name in (said, f"output_{said}")]
-        fitting = whole or [name for name in outputs if name.endswith(f"_{said}")]
+        whole = [name for name in outputs if name in (output, f"output_{output}")]
+        fitting = whole or [name for name in outputs if name.endswith(f"_{output}")]
     if len(fitting) != 1:
         found = "several outputs" if fitting else "no output"
         wanted = f"one of {', '.join(outputs)}, or what only one of them ends in"
-        hint = "" if fitting else did_you_mean(said, outputs)
-        raise ModelError(f"{what} names {found}", wanted=wanted, found=repr(said), where=f"Model({what}=…)", hint=hint)
+        hint = "" if fitting else did_you_mean(output, outputs)
+        raise ModelError(
+            f"{what} names {found}", wanted=wanted, found=repr(output), where=f"Model({what}=…)", hint=hint
+        )
     return fitting[0]

@@ -38,7 +38,7 @@ LOAD = cast(Any, None)
 
 def counted(value: int, samples: int = 300) -> Count:
     timed = Timed("uniform", 0, [np.full(samples, value)], [np.arange(samples)], unit=1)
-    return Count([timed], LOAD, {"icount_shift": 0})
+    return Count(contents=[timed], load=LOAD, described={"icount_shift": 0})
 
 
 def compared(**now: object) -> Comparison:
@@ -154,7 +154,7 @@ BOTH = {**ENTRY, VALUE: 9_000_000, "by_content": {"uniform": 1_000_000, "samples
 def test_each_content_is_compared_with_its_own_count(noise: int, samples: int, verdict: Verdict, said: str) -> None:
     comparison = Comparison(BOTH, BOTH, 2.0, "baselines/qemu-pi4.json")
     each = counted(noise).contents[0], Timed("samples", 9, [np.full(9, samples)], [np.arange(9)], unit=1)
-    check = judge(instructions(Count(each, LOAD, {}), "", comparison), [])
+    check = judge(instructions(Count(contents=each, load=LOAD, described={}), "", comparison), [])
     assert check.verdict is verdict
     assert said in check.reason
 
@@ -170,7 +170,7 @@ def test_a_baseline_of_other_samples_is_refused() -> None:
 def test_a_content_of_which_too_few_were_counted_is_not_passed_over() -> None:
     noise = Timed("uniform", 0, [np.full(9, 1_000_000)], [np.arange(9)], unit=1)
     samples = Timed("samples", 30, [np.full(3, 10)], [np.arange(3)], unit=1)
-    check = judge(instructions(Count([noise, samples], LOAD, {}), "", compared()), [])
+    check = judge(instructions(Count(contents=[noise, samples], load=LOAD, described={}), "", compared()), [])
     assert check.verdict is Verdict.INCONCLUSIVE
     assert "3 of the model file's 30 samples" in check.reason
 

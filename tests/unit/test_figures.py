@@ -25,6 +25,18 @@ def timed(durations: Any, numbers: Any = None, given: int = 0) -> Timed:
     return Timed(SAMPLES if given else UNIFORM, given, [durations], [numbers], wanted=len(durations))
 
 
+def rule_of_p99() -> Rule:
+    """A rule about p99 without a limit."""
+    return Rule(
+        statistic=Quantile(0.99),
+        needed=459,
+        what="",
+        limit=None,
+        slow_above_ms=None,
+        too_few=lambda found, needed, what: "too few",
+    )
+
+
 def of_file(given: int, slow: int, times: int = 1) -> Timed:
     """Samples of which some are slow, each time that they are run."""
     numbers = np.tile(np.arange(given), times)
@@ -133,14 +145,14 @@ def test_what_disturbs_single_inferences_fails_as_it_does_on_noise() -> None:
 )
 def test_a_bound_takes_as_many_inputs_as_samples(inputs: int, times: int, bounded: bool) -> None:
     one = timed(np.full(inputs * times, QUICK), np.tile(np.arange(inputs), times))
-    rule = Rule(Quantile(0.99), 459, "", None, None, lambda found, needed, what: "too few")
+    rule = rule_of_p99()
     assert (figures(one, rule).bound is not None) is bounded
 
 
 def test_an_input_that_is_slow_each_time_counts_once() -> None:
     numbers = np.tile(np.arange(459), 20)
     one = timed(np.where(numbers == 5, SLOW, QUICK), numbers)  # 0.2 % of the inferences, and one input of the 459
-    rule = Rule(Quantile(0.99), 459, "", None, None, lambda found, needed, what: "too few")
+    rule = rule_of_p99()
     assert figures(one, rule).bound == 65.0
 
 
@@ -242,7 +254,7 @@ def test_a_judged_content_is_named_with_its_sizes_and_so_is_each_in_the_evidence
     uniform, samples = of.spread_timed(), of.samples_timed()
     uniform.blocks, uniform.numbers = [np.full(1000, QUICK)], [np.arange(1000)]
     samples.blocks, samples.numbers = [np.full(600, SLOW)], [np.tile(np.arange(6), 100)]
-    check = judge(latency(Measurement(uniform, samples), P99, ""), [Limit(P99.name, 20.0, "here")])
+    check = judge(latency(Measurement(uniform=uniform, samples=samples), P99, ""), [Limit(P99.name, 20.0, "here")])
     assert "600 samples on 6 of the model file's 6 samples at height = 16)" in check.reason
     by_content = check.as_evidence()["by_content"]
     assert [by_content[name]["sizes"] for name in (UNIFORM, SAMPLES)] == [{"height": 1080}, {"height": 16}]

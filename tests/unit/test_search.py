@@ -593,7 +593,8 @@ inputs = [Input("x", shape=("b", 4)), Input("i", shape=("b",), dtype="int64", mi
 model = Model(build=lambda: None, inputs=inputs, dims={{"b": (1, 300)}})
 for seed in (0, 0, 1):
     found = []
-    built = BuiltModel(ModelFile(Path("net.py"), model, ()), None, (), None, {{}})
+    built = BuiltModel(
+        file=ModelFile(Path("net.py"), model, ()), module=None, outputs=(), structure=None, weights={{}})
     answers = lambda recipes: [[]] * len(recipes)
     ParitySearch(
         reference=Reference(built), infer=answers, names=(), search_seed=seed, report=lambda done, total: None

@@ -45,7 +45,7 @@ class Connection:
         compared: What the process has been asked about ("file", "built") and answered like the file's first process;
             see ModelProcess.expect.
         output: The pipe with the process's stdout and stderr.
-        said: The end of its output during the current question.
+        recent_output: The end of its output during the current question.
         ended: A pidfd, readable once the process has ended; -1 after ``end``.
     """
 
@@ -65,7 +65,7 @@ class Connection:
         self.selector = selector
         self.in_step = True
         self.compared: set[str] = set()
-        self.said = bytearray()
+        self.recent_output = bytearray()
         self.deadline = self.allowed_s = 0.0
         self.telling = math.inf
         self.looked = 0.0
@@ -128,7 +128,7 @@ class Connection:
             ProcessError: The process ended, or went beyond its bounds.
             Exception: Whatever the question raises.
         """
-        self.said.clear()
+        self.recent_output.clear()
         self.allowed_s = min(self.bounds.seconds, self.bounds.reading_s) if reading else self.bounds.seconds
         start = time.monotonic()
         self.deadline = start + self.allowed_s
@@ -259,16 +259,16 @@ class Connection:
                 if self.ended >= 0 and self.output in self.selector.get_map():
                     self.selector.unregister(self.output)
                 return
-            self.said += data
-            del self.said[:-OUTPUT_BYTES]
+            self.recent_output += data
+            del self.recent_output[:-OUTPUT_BYTES]
 
     def _show_output(self) -> None:
         """Print the process's output to our stderr, as if its code had run here: pytest shows it with a failure."""
-        if text := self.said.decode(errors="replace"):
+        if text := self.recent_output.decode(errors="replace"):
             print(printable_lines(text, 2 * OUTPUT_BYTES), end="", file=sys.stderr, flush=True)
 
     def _shown_output(self) -> str:
-        text = self.said.decode(errors="replace").strip()[-SHOWN_CHARACTERS:]
+        text = self.recent_output.decode(errors="replace").strip()[-SHOWN_CHARACTERS:]
         return f"; its output ends:\n{text}" if text else ""
 
     def is_dead(self) -> bool:

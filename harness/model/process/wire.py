@@ -147,9 +147,9 @@ def encode_error(error: BaseException) -> dict[str, Any]:
     """Describe an error as plain data: hilgate's own by class and fields, any other by its name and text."""
     if isinstance(error, HilgateError):
         kind = type(error)
-        said = {name: str(getattr(error, name)) for name in ("what", "wanted", "found", "where", "hint")}
+        error_fields = {name: str(getattr(error, name)) for name in ("what", "wanted", "found", "where", "hint")}
         notes = [str(note) for note in getattr(error, "__notes__", [])]
-        return {"kind": (kind.__module__, kind.__qualname__), "said": said, "notes": notes}
+        return {"kind": (kind.__module__, kind.__qualname__), "fields": error_fields, "notes": notes}
     name, _, text = words(error).partition(": ")
     return {"name": name, "text": text, "notes": [_trace(error)]}
 
@@ -168,7 +168,7 @@ def decode_error(described: dict[str, Any]) -> Exception:
         module, name = described["kind"]
         kind: Any = getattr(importlib.import_module(module), name) if module.startswith("harness.") else HilgateError
         error = kind.__new__(kind)
-        HilgateError.__init__(error, **described["said"])  # type: ignore[arg-type]
+        HilgateError.__init__(error, **described["fields"])  # type: ignore[arg-type]
     else:
         error = type(described["name"], (Raised,), {})(described["text"])
     for note in described["notes"]:
