@@ -41,7 +41,7 @@ AGAIN = "if it was to change: hilgate lock, and look at the difference before yo
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, kw_only=True)
 class Locked:
     """An entry of a lock file: one file of a package.
 

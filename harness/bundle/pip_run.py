@@ -28,7 +28,7 @@ LIMIT_S = 3600.0
 DOWNLOADING = re.compile(r"^\s*Downloading \S*?([^/\s]+\.whl) \((.+)\)$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A request to pip.
 

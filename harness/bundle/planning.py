@@ -59,7 +59,7 @@ def _installed(device: Device, backend: Backend, facts: Target, imports: tuple[s
         )
     if backend.native is not None:
         return native.installed(device, backend.native, _own(backend, packages)[0], facts, imports)
-    return Runtime({"python": facts.python, "packages": dict(packages)}, packages, operators=imports)
+    return Runtime(described={"python": facts.python, "packages": dict(packages)}, packages=packages, operators=imports)
 
 
 def _own(backend: Backend, present: Collection[str]) -> list[str]:
@@ -107,7 +107,9 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
     # Each wheel is followed by its byte code: later archives replace files of earlier ones.
     archives = list[Archive]()
     for wheel, code in zip(wheels, compiled, strict=True):
-        archives.append(Archive(wheel.path, wheel.sha256, wheel.bytes, wheel.unpacked_bytes))
+        archives.append(
+            Archive(source=wheel.path, sha256=wheel.sha256, bytes=wheel.bytes, unpacked_bytes=wheel.unpacked_bytes)
+        )
         archives += [code] if code is not None else []
     described: dict[str, Any] = {
         "python": facts.python,
@@ -126,4 +128,4 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
         described["bytecode"] = bytecode
     files = tuple((wheel.path, wheel.sha256) for wheel in wheels)
     packages = {wheel.name: wheel.version for wheel in wheels}
-    return Runtime(described, packages, tuple(archives), files, operators=imports)
+    return Runtime(described=described, packages=packages, archives=tuple(archives), wheels=files, operators=imports)

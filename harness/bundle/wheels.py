@@ -50,7 +50,7 @@ LEFTOVER_AGE_S = 24 * 3600.0
 NAMED = re.compile(r"([A-Za-z0-9][\w.-]*)[ \t]*(\[[^\]\r\n]*\])?([^\r\n]*)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wheel:
     """A wheel in the host's cache.
 
@@ -105,7 +105,7 @@ def fetch_wheels(
     if known := _assemble(entries, root):
         return _checked_by_lock(known, platform, where)
     with _work_folder(root) as work:
-        request = Request(wanted, pins, platform, where, work)
+        request = Request(requirements=wanted, constraints=pins, platform=platform, where=where, work=work)
         LOG.info(f"fetching {', '.join(wanted)} for {platform.arch}, Python {platform.minor}")
         if entries and (known := _fetch_damaged(request, entries, root)):
             return _checked_by_lock(known, platform, where)
@@ -141,7 +141,7 @@ def _locked_pins(platform: Platform, pinned: Iterable[str]) -> set[str]:
 
 
 def _locked(name: str, version: str, file: str, sha256: str, platform: Platform) -> Locked:
-    return Locked(target_of(platform), name, version, file, sha256)
+    return Locked(target=target_of(platform), name=name, version=version, file=file, sha256=sha256)
 
 
 def _checked_by_lock(wheels: tuple[Wheel, ...], platform: Platform, where: str) -> tuple[Wheel, ...]:
@@ -228,7 +228,7 @@ def _store_wheel(path: Path, root: Path, request: Request) -> Wheel:
     size = path.stat().st_size
     stored = store_file(root, path, sha256)
     write_atomically(root / SEEN / path.name, f"{sha256}\n")
-    return Wheel(name, version, stored, sha256, size, unpacked)
+    return Wheel(name=name, version=version, path=stored, sha256=sha256, bytes=size, unpacked_bytes=unpacked)
 
 
 def _check_seen(path: Path, root: Path, sha256: str, where: str) -> None:

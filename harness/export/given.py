@@ -23,7 +23,7 @@ from .shapes import Declared, Size
 GIVEN = "given"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interface:
     """The inputs and outputs of a file.
 

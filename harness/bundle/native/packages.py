@@ -170,7 +170,7 @@ def _packages_in(folder: Path, target: str) -> list[Locked] | None:
     if not hold(folder) or not (folder / VERSIONS).is_file():
         return None
     try:
-        return [Locked(target, **entry) for entry in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
+        return [Locked(target=target, **entry) for entry in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return None
 
@@ -202,7 +202,9 @@ def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> list[Loc
 
 def _locked(target: str, package: Path) -> Locked:
     name, version, *_ = package.stem.split("_")
-    return Locked(target, name, version.replace("%3a", ":"), package.name, file_sha256(package))
+    return Locked(
+        target=target, name=name, version=version.replace("%3a", ":"), file=package.name, sha256=file_sha256(package)
+    )
 
 
 def _check(suite: str, what: str, hint: str) -> None:

@@ -74,13 +74,13 @@ def shipped(
     if operators:
         described["operators"] = operators
     return Runtime(
-        described,
-        {wheel.name: wheel.version},
-        (libraries, runner),
-        tuple((item.path, item.sha256) for item in wheels),
-        _paths(f"{FOLDER}/{library}"),
-        frozenset(sent),
-        tuple(f"{FOLDER}/{path}" for path in (*own, *operators)),
+        described=described,
+        packages={wheel.name: wheel.version},
+        archives=(libraries, runner),
+        wheels=tuple((item.path, item.sha256) for item in wheels),
+        runner=_paths(f"{FOLDER}/{library}"),
+        libraries=frozenset(sent),
+        operators=tuple(f"{FOLDER}/{path}" for path in (*own, *operators)),
     )
 
 
@@ -116,7 +116,9 @@ def installed(device: Device, native: Native, package: str, facts: Target, impor
     # The runtime's own is opened first, by its path: a library of operators does not know where it lies.
     stub = f"{library.rpartition('/')[0]}/{STUB}"
     opened = (*([stub] if operators else []), *operators)
-    return Runtime(described, {package: version}, (runner,), runner=_paths(library), operators=opened)
+    return Runtime(
+        described=described, packages={package: version}, archives=(runner,), runner=_paths(library), operators=opened
+    )
 
 
 def _installed_operators(device: Device, imports: Sequence[str], facts: Target) -> list[str]:

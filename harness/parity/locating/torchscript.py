@@ -138,7 +138,9 @@ class ScriptLocating:
             file = trace_named(_returning(module, names), built.model, folder, returned)
         path = folder / file
         made = ArtifactFile(file, file_sha256(path), path.stat().st_size)
-        artifact = Artifact(folder, self.artifact.format, (made,), self.artifact.exporter, ())
+        artifact = Artifact(
+            folder=folder, format=self.artifact.format, files=(made,), exporter=self.artifact.exporter, warnings=()
+        )
         answers = self.probe(artifact, self.sets)
         path.unlink()
         return [{name: answer[key] for name, key in zip(names, returned, strict=True)} for answer in answers]
