@@ -24,8 +24,6 @@ from .packages import provide_headers
 
 # The folder of a bundle into which archives are unpacked.
 FOLDER = "runtime"
-# A library beside LibTorch's own, without code: libraries that are built against torch need it.
-STUB = "libtorch.so"
 
 
 def compiler_for(device: Device, facts: Target) -> Compiler:
@@ -114,8 +112,8 @@ def installed(device: Device, native: Native, package: str, facts: Target, impor
     library = f"{folder}/{native.library_in(version)}"
     operators = _installed_operators(device, imports, facts)
     # The runtime's own is opened first, by its path: a library of operators does not know where it lies.
-    stub = f"{library.rpartition('/')[0]}/{STUB}"
-    opened = (*([stub] if operators else []), *operators)
+    stub = [f"{library.rpartition('/')[0]}/{native.stub}"] if operators and native.stub else []
+    opened = (*stub, *operators)
     return Runtime(
         described=described, packages={package: version}, archives=(runner,), runner=_paths(library), operators=opened
     )
