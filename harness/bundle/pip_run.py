@@ -141,8 +141,8 @@ def _run(request: Request, arguments: Sequence[str]) -> Outcome:
         lines = []
         for line in process.stdout or ():
             lines.append(line)
-            if found := DOWNLOADING.match(line):
-                LOG.info(f"downloading {found[1]} ({found[2]})")
+            if match := DOWNLOADING.match(line):
+                LOG.info(f"downloading {match[1]} ({match[2]})")
         status = process.wait()
     finally:
         timer.cancel()

@@ -91,22 +91,22 @@ def fetch_wheels(
         InputError: $HILGATE_CACHE_GIB is not a size.
     """
     platform.check(where)
-    wanted = tuple(sorted({_checked(item, where) for item in requirements}))
-    constrained = {_without_extras(_checked(item, where)) for item in constraints} - set(wanted)
-    if not wanted:
+    required = tuple(sorted({_checked(item, where) for item in requirements}))
+    constrained = {_without_extras(_checked(item, where)) for item in constraints} - set(required)
+    if not required:
         return ()
     root = cache_folder() / "wheels"
-    if known := _known_as_locked(wanted, tuple(sorted(constrained)), platform, root):
+    if known := _known_as_locked(required, tuple(sorted(constrained)), platform, root):
         return known
-    pins = tuple(sorted(constrained | _locked_pins(platform, {*wanted, *constrained})))
-    key, described = _key(wanted, pins, platform)
+    pins = tuple(sorted(constrained | _locked_pins(platform, {*required, *constrained})))
+    key, described = _key(required, pins, platform)
     record = root / "sets" / f"{key}.json"
     entries = _read_set(record)
     if known := _assemble(entries, root):
         return _checked_by_lock(known, platform, where)
     with _work_folder(root) as work:
-        request = Request(requirements=wanted, constraints=pins, platform=platform, where=where, work=work)
-        LOG.info(f"fetching {', '.join(wanted)} for {platform.arch}, Python {platform.minor}")
+        request = Request(requirements=required, constraints=pins, platform=platform, where=where, work=work)
+        LOG.info(f"fetching {', '.join(required)} for {platform.arch}, Python {platform.minor}")
         if entries and (known := _fetch_damaged(request, entries, root)):
             return _checked_by_lock(known, platform, where)
         wheels = _fetch_all(request, root)
@@ -118,7 +118,7 @@ def fetch_wheels(
 
 
 def _known_as_locked(
-    wanted: tuple[str, ...], constrained: tuple[str, ...], platform: Platform, root: Path
+    required: tuple[str, ...], constrained: tuple[str, ...], platform: Platform, root: Path
 ) -> tuple[Wheel, ...]:
     """Return the set that was resolved without a lock file, if the lock file names just these wheels; else none.
 
@@ -126,7 +126,7 @@ def _known_as_locked(
     """
     if current_lock() is None:
         return ()  # fetch_wheels looks for the same set itself
-    wheels = _assemble(_read_set(root / "sets" / f"{_key(wanted, constrained, platform)[0]}.json"), root)
+    wheels = _assemble(_read_set(root / "sets" / f"{_key(required, constrained, platform)[0]}.json"), root)
     with suppress(BackendError):
         return _checked_by_lock(wheels, platform, "")
     return ()

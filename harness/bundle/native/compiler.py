@@ -111,8 +111,8 @@ def _install_line(arch: str, *, native: bool) -> str:
 
 def _identity(sysroot: Path) -> str:
     """Identify a sysroot by the hashes of its libraries: a user may put others into the same folder."""
-    found = [path for name in ("libc.so.6", "libstdc++.so.6") for path in sorted(sysroot.glob(f"**/{name}"))]
-    return json.dumps([file_sha256(path) for path in found if path.is_file()])
+    libraries = [path for name in ("libc.so.6", "libstdc++.so.6") for path in sorted(sysroot.glob(f"**/{name}"))]
+    return json.dumps([file_sha256(path) for path in libraries if path.is_file()])
 
 
 def _flags(sysroot: Path, arch: str) -> tuple[Sequence[str], Sequence[str]]:

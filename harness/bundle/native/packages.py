@@ -188,16 +188,16 @@ def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> list[Loc
     for step in ("update", "download"):
         command = ["apt-get", "-q", step, *(names if step == "download" else ())]
         run(["sh", "-c", 'cd "$0" && exec "$@"', apt, *command], what, hint=hint, environment=_apt_environment(apt))
-    found = [_locked(f"debian-{suite}-{arch}", package) for package in sorted(apt.glob("*.deb"))]
-    check_taken(found, f"C++ runners: {', '.join(names)}")
-    for package in found:
+    packages = [_locked(f"debian-{suite}-{arch}", package) for package in sorted(apt.glob("*.deb"))]
+    check_taken(packages, f"C++ runners: {', '.join(names)}")
+    for package in packages:
         run(["dpkg-deb", "-x", apt / package.file, work / ROOT], f"{package.file} cannot be unpacked")
     shutil.rmtree(apt)
-    versions = {package.name: package.version for package in found}
+    versions = {package.name: package.version for package in packages}
     (work / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
-    noted = [{key: value for key, value in asdict(package).items() if key != "target"} for package in found]
+    noted = [{key: value for key, value in asdict(package).items() if key != "target"} for package in packages]
     (work / PACKAGES).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
-    return found
+    return packages
 
 
 def _locked(target: str, package: Path) -> Locked:

@@ -130,7 +130,7 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target) 
     where = f"{facts.executable} on {device.name}"
     if device.link == "local":
         return of_folders(_module_places, imports, where)
-    found: list[str] = []
+    paths: list[str] = []
     for name in imports:
         package = canonicalize_name(name.partition(".")[0])
         if package not in facts.packages:
@@ -145,8 +145,8 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target) 
         platform = Platform(facts.python, facts.arch, facts.libc)
         wheels = fetch_wheels([requirement], [requirement], platform, where=where)
         folder = facts.folders[package]
-        found += [f"{folder}/{path}" for path in of_wheels(wheels, [name], where)]
-    return found
+        paths += [f"{folder}/{path}" for path in of_wheels(wheels, [name], where)]
+    return paths
 
 
 def _module_places(name: str) -> list[Path]:
