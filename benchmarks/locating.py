@@ -110,6 +110,12 @@ def _case(nodes: int, folder: Path) -> Case:
     graph = onnx.load(str(file)).graph
     if len(graph.node) != nodes:
         raise RuntimeError(f"wanted {nodes} nodes; the exporter made {len(graph.node)}")
-    artifact = Artifact(target, "onnx", (ArtifactFile(FILE, "", file.stat().st_size),), "benchmark", ())
+    artifact = Artifact(
+        folder=target,
+        format="onnx",
+        files=(ArtifactFile(FILE, "", file.stat().st_size),),
+        exporter="benchmark",
+        warnings=(),
+    )
     wide = in_float64(built)
     return Case(built, wide, artifact, uniform_set(built.model, {"b": 8}, seed=1), graph.node[nodes * 3 // 4].name)

@@ -67,6 +67,7 @@ class Native:
         linked: further libraries that the engine is linked with.
         includes: folders of headers; empty where the package ships none and Debian's are used.
         opened: path prefix of the libraries that the runtime opens by name.
+        stub: a library without code beside the main one, which libraries of operators need; "" for none.
     """
 
     engine: str
@@ -74,6 +75,7 @@ class Native:
     linked: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()
     opened: str = ""
+    stub: str = ""
 
     def library_in(self, version: str) -> str:
         """Return the path of the runtime's main library in a version of the package."""

@@ -19,4 +19,5 @@ NATIVE = Native(
     library="torch/lib/libtorch_cpu.so",
     linked=("torch/lib/libc10.so",),
     includes=("torch/include", "torch/include/torch/csrc/api/include"),
+    stub="libtorch.so",
 )

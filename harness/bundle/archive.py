@@ -28,7 +28,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 REGULAR_FILE = 0o100000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Archive:
     """A zip file that is unpacked on the device: a wheel, or an archive that was made here.
 
@@ -100,7 +100,13 @@ def provide_archive(store: str, key: str, name: str, fill: Callable[[Packer, Pat
                 packer = Packer(archive)
                 described = fill(packer, work)
             sha256, size = file_sha256(made), made.stat().st_size
-            result = Archive(store_file(root, made, sha256), sha256, size, packer.unpacked_bytes, described)
+            result = Archive(
+                source=store_file(root, made, sha256),
+                sha256=sha256,
+                bytes=size,
+                unpacked_bytes=packer.unpacked_bytes,
+                described=described,
+            )
     entry = {"sha256": sha256, "bytes": size, "unpacked_bytes": result.unpacked_bytes, "described": dict(described)}
     write_atomically(record, json.dumps({"schema": SCHEMA, **entry}, indent=1) + "\n", mode=0o600)
     return result
@@ -110,7 +116,7 @@ def _read(record: Path, root: Path) -> Archive | None:
     try:
         entry = json.loads(record.read_text(encoding="utf-8"))
         path = find_file(root, entry["sha256"]) if entry["schema"] == SCHEMA else None
-        parts = (entry["sha256"], entry["bytes"], entry["unpacked_bytes"], entry["described"])
-        return Archive(path, *parts) if path is not None else None
+        facts = {name: entry[name] for name in ("sha256", "bytes", "unpacked_bytes", "described")}
+        return Archive(source=path, **facts) if path is not None else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -43,7 +43,7 @@ class BundleFile:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """An entry of a device's store (see harness.agent.keeper.store): a folder, and what it is made from.
 
@@ -84,7 +84,7 @@ class Entry:
         return unpacked + sum(file.bytes for file in self.files.values()) + sum(map(len, self.texts.values()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """Everything that a deployment needs: agent, artifact and runtime.
 
@@ -138,14 +138,14 @@ class Bundle:
         entries, links = list[Entry](), dict[str, str]()
         if self.artifact:
             hashes = {path: file.sha256 for path, file in self.artifact.items()}
-            entries.append(Entry(f"artifacts/{_key(hashes)}", files=self.artifact))
+            entries.append(Entry(name=f"artifacts/{_key(hashes)}", files=self.artifact))
             links["artifact"] = entries[0].name
         if self.runtime.archives:
-            runtime = Entry(f"runtimes/{_key(self.runtime.described)}", archives=self.runtime.archives)
+            runtime = Entry(name=f"runtimes/{_key(self.runtime.described)}", archives=self.runtime.archives)
             entries.append(runtime)
             links["runtime"] = runtime.name
         texts = {path: file.source.read_text(encoding="utf-8") for path, file in self.agent.items()}
-        return (*entries, Entry(self.name, texts={**texts, MANIFEST: self.manifest}, links=links))
+        return (*entries, Entry(name=self.name, texts={**texts, MANIFEST: self.manifest}, links=links))
 
 
 def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -> Bundle:
@@ -162,10 +162,15 @@ def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -
         sources["agent/backend.py"] = backend.source
     agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
     if artifact is None:
-        return Bundle(backend.name, agent, {}, runtime)
+        return Bundle(backend=backend.name, agent=agent, artifact={}, runtime=runtime)
     exported = {file.name: BundleFile(artifact.folder / file.name, file.sha256, file.bytes) for file in artifact.files}
     return Bundle(
-        backend.name, agent, exported, runtime, f"artifact/{artifact.files[0].name}", binding=artifact.binding
+        backend=backend.name,
+        agent=agent,
+        artifact=exported,
+        runtime=runtime,
+        entry=f"artifact/{artifact.files[0].name}",
+        binding=artifact.binding,
     )
 
 

@@ -41,7 +41,7 @@ AGAIN = "if it was to change: hilgate lock, and look at the difference before yo
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, kw_only=True)
 class Locked:
     """An entry of a lock file: one file of a package.
 
@@ -67,30 +67,30 @@ class Lock:
         """Return the versions that pip may choose for a target, as requirements."""
         return [f"{entry.name}=={entry.version}" for entry in self.packages if entry.target == target]
 
-    def check(self, found: Locked, where: str) -> None:
+    def check(self, file: Locked, where: str) -> None:
         """Refuse a file that the lock file does not name.
 
         Args:
-            found: the file.
+            file: the file.
             where: what it is for, for errors.
 
         Raises:
             BackendError: it is not named, or named with another hash.
         """
-        named = [entry for entry in self.packages if (entry.target, entry.name) == (found.target, found.name)]
-        if found in named:
+        named = [entry for entry in self.packages if (entry.target, entry.name) == (file.target, file.name)]
+        if file in named:
             return
-        shown = f"{found.file}, sha256 {found.sha256}"
+        shown = f"{file.file}, sha256 {file.sha256}"
         if not named:
             raise BackendError(
-                f"{FILE} does not name {found.name}",
-                wanted=f"an entry of {found.name} for {found.target}",
+                f"{FILE} does not name {file.name}",
+                wanted=f"an entry of {file.name} for {file.target}",
                 found=shown,
                 where=f"{self.path}; for {where}",
-                hint=f"hilgate lock adds it: {found.name} {found.version} is then taken by this hash only",
+                hint=f"hilgate lock adds it: {file.name} {file.version} is then taken by this hash only",
             )
         expected = "; or ".join(f"{entry.file}, sha256 {entry.sha256}" for entry in named)
-        what = f"{found.name} is another one than {FILE} names for {found.target}"
+        what = f"{file.name} is another one than {FILE} names for {file.target}"
         raise BackendError(what, wanted=expected, found=shown, where=f"{self.path}; for {where}", hint=AGAIN)
 
 
@@ -150,11 +150,11 @@ def is_first_trusted() -> bool:
     return _PROJECT.recorded is None and current_lock() is None
 
 
-def check_taken(found: Sequence[Locked], where: str) -> None:
+def check_taken(files: Sequence[Locked], where: str) -> None:
     """Refuse files that the project's lock file does not name, or record them while a new one is being made.
 
     Args:
-        found: the files.
+        files: the files.
         where: what they are for, for errors.
 
     Raises:
@@ -162,9 +162,9 @@ def check_taken(found: Sequence[Locked], where: str) -> None:
         InputError: the lock file cannot be read.
     """
     if _PROJECT.recorded is not None:
-        _PROJECT.recorded += found
+        _PROJECT.recorded += files
     elif (lock := current_lock()) is not None:
-        for file in found:
+        for file in files:
             lock.check(file, where)
 
 

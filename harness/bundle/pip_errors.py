@@ -145,14 +145,14 @@ def _pin_of(request: Request, requirement: str) -> str:
 
 def _name(requirement: str) -> str:
     """Return the normalised name of a requirement's distribution (PEP 503)."""
-    found = re.match(r"[A-Za-z0-9][\w.-]*", requirement)
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
+    match = re.match(r"[A-Za-z0-9][\w.-]*", requirement)
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
 def _needed_glibc(file: str) -> int | None:
     """Return the X of the oldest glibc 2.X among a wheel's platform tags (manylinux_2_X_ARCH, joined by dots)."""
     tags = file.removesuffix(".whl").rpartition("-")[2].split(".")
-    minors = [int(found[1]) for tag in tags if (found := re.match(r"manylinux_2_(\d+)_", tag))]
+    minors = [int(match[1]) for tag in tags if (match := re.match(r"manylinux_2_(\d+)_", tag))]
     return min(minors, default=None)
 
 

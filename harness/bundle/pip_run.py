@@ -28,7 +28,7 @@ LIMIT_S = 3600.0
 DOWNLOADING = re.compile(r"^\s*Downloading \S*?([^/\s]+\.whl) \((.+)\)$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A request to pip.
 
@@ -141,8 +141,8 @@ def _run(request: Request, arguments: Sequence[str]) -> Outcome:
         lines = []
         for line in process.stdout or ():
             lines.append(line)
-            if found := DOWNLOADING.match(line):
-                LOG.info(f"downloading {found[1]} ({found[2]})")
+            if match := DOWNLOADING.match(line):
+                LOG.info(f"downloading {match[1]} ({match[2]})")
         status = process.wait()
     finally:
         timer.cancel()

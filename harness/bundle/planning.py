@@ -17,7 +17,7 @@ from .bytecode import compile_wheel, same_bytecode
 from .imports import check_imports
 from .native import planning as native
 from .runtime import Runtime
-from .wheels import Platform, fetch_wheels
+from .wheels import Platform, Wheel, fetch_wheels
 
 
 def plan_runtime(
@@ -59,7 +59,7 @@ def _installed(device: Device, backend: Backend, facts: Target, imports: tuple[s
         )
     if backend.native is not None:
         return native.installed(device, backend.native, _own(backend, packages)[0], facts, imports)
-    return Runtime({"python": facts.python, "packages": dict(packages)}, packages, operators=imports)
+    return Runtime(described={"python": facts.python, "packages": dict(packages)}, packages=packages, operators=imports)
 
 
 def _own(backend: Backend, present: Collection[str]) -> list[str]:
@@ -79,19 +79,7 @@ def _missing(backend: Backend, present: Collection[str]) -> list[str]:
 def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...]) -> Runtime:
     pins: dict[str, str] = {canonicalize_name(pin.partition("==")[0]): pin for pin in device.runtime.packages}
     where = f"{device.path}: runtime.packages"
-    missing = _missing(backend, pins)
-    if missing:
-        first = missing[0].partition(" ")[0]
-        near = nearest(first, pins)
-        raise BackendError(
-            f"backend {backend.name} cannot run on {device.name}",
-            wanted="pinned: " + ", ".join(backend.packages),
-            found=f"not pinned: {', '.join(missing)}; pinned: {', '.join(device.runtime.packages)}",
-            where=where,
-            hint=f"is {pins[near]} misspelt?"
-            if near is not None
-            else f'add "{first}==VERSION" there, or take the backend off the device\'s list',
-        )
+    _check_pins(device, backend, pins, where)
     own = _own(backend, pins)
     # Pins that no backend of this device needs are for the model, such as a library of operators.
     claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
@@ -103,27 +91,64 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
     if backend.native is not None and compiler is not None:
         return native.shipped(device, backend.native, own[0], wheels, compiler, facts, imports)
     check_imports(wheels, imports, where)
-    compiled = [compile_wheel(wheel) if same_bytecode(facts.python) else None for wheel in wheels]
+    return _python_runtime(wheels, facts.python, imports)
+
+
+def _check_pins(device: Device, backend: Backend, pins: Mapping[str, str], where: str) -> None:
+    """Refuse a device file that does not pin all packages of a backend.
+
+    Args:
+        device: the device.
+        backend: the backend.
+        pins: "NAME==VERSION" by normalised name.
+        where: the key of the device file, for errors.
+
+    Raises:
+        BackendError: names the packages.
+    """
+    missing = _missing(backend, pins)
+    if not missing:
+        return
+    first = missing[0].partition(" ")[0]
+    near = nearest(first, pins)
+    raise BackendError(
+        f"backend {backend.name} cannot run on {device.name}",
+        wanted="pinned: " + ", ".join(backend.packages),
+        found=f"not pinned: {', '.join(missing)}; pinned: {', '.join(device.runtime.packages)}",
+        where=where,
+        hint=f"is {pins[near]} misspelt?"
+        if near is not None
+        else f'add "{first}==VERSION" there, or take the backend off the device\'s list',
+    )
+
+
+def _python_runtime(wheels: Sequence[Wheel], python: str, imports: tuple[str, ...]) -> Runtime:
+    """Make the runtime of a backend in Python from its wheels, each with its byte code."""
+    compiled = [compile_wheel(wheel) if same_bytecode(python) else None for wheel in wheels]
     # Each wheel is followed by its byte code: later archives replace files of earlier ones.
     archives = list[Archive]()
     for wheel, code in zip(wheels, compiled, strict=True):
-        archives.append(Archive(wheel.path, wheel.sha256, wheel.bytes, wheel.unpacked_bytes))
+        archives.append(
+            Archive(source=wheel.path, sha256=wheel.sha256, bytes=wheel.bytes, unpacked_bytes=wheel.unpacked_bytes)
+        )
         archives += [code] if code is not None else []
-    described: dict[str, Any] = {
-        "python": facts.python,
-        "wheels": [
-            {
-                "name": wheel.name,
-                "version": wheel.version,
-                "file": wheel.path.name,
-                "sha256": wheel.sha256,
-                "bytes": wheel.bytes,
-            }
-            for wheel in wheels
-        ],
-    }
+    described: dict[str, Any] = {"python": python, "wheels": [_described(wheel) for wheel in wheels]}
     if bytecode := [code.sha256 for code in compiled if code is not None]:
         described["bytecode"] = bytecode
-    files = tuple((wheel.path, wheel.sha256) for wheel in wheels)
-    packages = {wheel.name: wheel.version for wheel in wheels}
-    return Runtime(described, packages, tuple(archives), files, operators=imports)
+    return Runtime(
+        described=described,
+        packages={wheel.name: wheel.version for wheel in wheels},
+        archives=tuple(archives),
+        wheels=tuple((wheel.path, wheel.sha256) for wheel in wheels),
+        operators=imports,
+    )
+
+
+def _described(wheel: Wheel) -> dict[str, Any]:
+    return {
+        "name": wheel.name,
+        "version": wheel.version,
+        "file": wheel.path.name,
+        "sha256": wheel.sha256,
+        "bytes": wheel.bytes,
+    }

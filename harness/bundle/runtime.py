@@ -25,7 +25,7 @@ class Runner:
     library: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Runtime:
     """The libraries that a backend needs on a device.
 

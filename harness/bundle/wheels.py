@@ -50,7 +50,7 @@ LEFTOVER_AGE_S = 24 * 3600.0
 NAMED = re.compile(r"([A-Za-z0-9][\w.-]*)[ \t]*(\[[^\]\r\n]*\])?([^\r\n]*)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wheel:
     """A wheel in the host's cache.
 
@@ -91,22 +91,22 @@ def fetch_wheels(
         InputError: $HILGATE_CACHE_GIB is not a size.
     """
     platform.check(where)
-    wanted = tuple(sorted({_checked(item, where) for item in requirements}))
-    constrained = {_without_extras(_checked(item, where)) for item in constraints} - set(wanted)
-    if not wanted:
+    required = tuple(sorted({_checked(item, where) for item in requirements}))
+    constrained = {_without_extras(_checked(item, where)) for item in constraints} - set(required)
+    if not required:
         return ()
     root = cache_folder() / "wheels"
-    if known := _known_as_locked(wanted, tuple(sorted(constrained)), platform, root):
+    if known := _known_as_locked(required, tuple(sorted(constrained)), platform, root):
         return known
-    pins = tuple(sorted(constrained | _locked_pins(platform, {*wanted, *constrained})))
-    key, described = _key(wanted, pins, platform)
+    pins = tuple(sorted(constrained | _locked_pins(platform, {*required, *constrained})))
+    key, described = _key(required, pins, platform)
     record = root / "sets" / f"{key}.json"
     entries = _read_set(record)
     if known := _assemble(entries, root):
         return _checked_by_lock(known, platform, where)
     with _work_folder(root) as work:
-        request = Request(wanted, pins, platform, where, work)
-        LOG.info(f"fetching {', '.join(wanted)} for {platform.arch}, Python {platform.minor}")
+        request = Request(requirements=required, constraints=pins, platform=platform, where=where, work=work)
+        LOG.info(f"fetching {', '.join(required)} for {platform.arch}, Python {platform.minor}")
         if entries and (known := _fetch_damaged(request, entries, root)):
             return _checked_by_lock(known, platform, where)
         wheels = _fetch_all(request, root)
@@ -118,7 +118,7 @@ def fetch_wheels(
 
 
 def _known_as_locked(
-    wanted: tuple[str, ...], constrained: tuple[str, ...], platform: Platform, root: Path
+    required: tuple[str, ...], constrained: tuple[str, ...], platform: Platform, root: Path
 ) -> tuple[Wheel, ...]:
     """Return the set that was resolved without a lock file, if the lock file names just these wheels; else none.
 
@@ -126,7 +126,7 @@ def _known_as_locked(
     """
     if current_lock() is None:
         return ()  # fetch_wheels looks for the same set itself
-    wheels = _assemble(_read_set(root / "sets" / f"{_key(wanted, constrained, platform)[0]}.json"), root)
+    wheels = _assemble(_read_set(root / "sets" / f"{_key(required, constrained, platform)[0]}.json"), root)
     with suppress(BackendError):
         return _checked_by_lock(wheels, platform, "")
     return ()
@@ -141,7 +141,7 @@ def _locked_pins(platform: Platform, pinned: Iterable[str]) -> set[str]:
 
 
 def _locked(name: str, version: str, file: str, sha256: str, platform: Platform) -> Locked:
-    return Locked(target_of(platform), name, version, file, sha256)
+    return Locked(target=target_of(platform), name=name, version=version, file=file, sha256=sha256)
 
 
 def _checked_by_lock(wheels: tuple[Wheel, ...], platform: Platform, where: str) -> tuple[Wheel, ...]:
@@ -228,7 +228,7 @@ def _store_wheel(path: Path, root: Path, request: Request) -> Wheel:
     size = path.stat().st_size
     stored = store_file(root, path, sha256)
     write_atomically(root / SEEN / path.name, f"{sha256}\n")
-    return Wheel(name, version, stored, sha256, size, unpacked)
+    return Wheel(name=name, version=version, path=stored, sha256=sha256, bytes=size, unpacked_bytes=unpacked)
 
 
 def _check_seen(path: Path, root: Path, sha256: str, where: str) -> None:

@@ -82,9 +82,9 @@ class _Source(NamedTuple):
 def _chain(name: str, folders: Sequence[Path]) -> list[_Source]:
     # In a clone the user's folder and hilgate's own are the same: it must not count as a later folder of itself.
     folders = list(dict.fromkeys(folder.resolve() for folder in folders))
-    chain, wanted, places = list[_Source](), _checked_name(name, ""), folders
+    chain, extended, places = list[_Source](), _checked_name(name, ""), folders
     while True:
-        chain.append(_find(wanted, places, folders, chain))
+        chain.append(_find(extended, places, folders, chain))
         last = chain[-1].path
         if any(last.samefile(source.path) for source in chain[:-1]):
             names, hint = " -> ".join(source.name for source in chain), "take `extends` out of one of these files"
@@ -92,8 +92,8 @@ def _chain(name: str, folders: Sequence[Path]) -> list[_Source]:
             raise DeviceError("`extends` runs in a circle", found=names, where=where, hint=hint)
         if "extends" not in chain[-1].table:
             return chain
-        wanted = _checked_name(chain[-1].table.pop("extends"), f"{shown_path(last)}: extends")
-        places = folders[folders.index(last.parent) + 1 :] if wanted == chain[-1].name else folders
+        extended = _checked_name(chain[-1].table.pop("extends"), f"{shown_path(last)}: extends")
+        places = folders[folders.index(last.parent) + 1 :] if extended == chain[-1].name else folders
 
 
 def _checked_name(name: object, where: str) -> str:

@@ -31,7 +31,7 @@ class ArtifactFile:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
     """An exported model. The first file is the one that a runtime opens.
 

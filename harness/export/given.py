@@ -23,7 +23,7 @@ from .shapes import Declared, Size
 GIVEN = "given"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interface:
     """The inputs and outputs of a file.
 
@@ -75,27 +75,29 @@ def bind(interface: Interface, model: Model, outputs: Sequence[Port], where: str
     matching = Matching(
         what="input", ports=interface.inputs, expected=expected, where=where, may_lack=not interface.positional
     )
-    places, said_inputs = matching.pairs(lambda port, index: misfit(port, model.inputs[index]))
+    places, inputs_note = matching.pairs(lambda port, index: misfit(port, model.inputs[index]))
     _check_ranges(interface.inputs, places, model, where)
-    places, found, swapped = _run(interface, places, [item.name for item in model.inputs])
-    chosen, said_outputs = Matching(what="output", ports=found, expected=outputs, where=where, may_exceed=True).pairs(
+    places, file_outputs, swapped = _run(interface, places, [item.name for item in model.inputs])
+    chosen, outputs_note = Matching(
+        what="output", ports=file_outputs, expected=outputs, where=where, may_exceed=True
+    ).pairs(
         lambda port, index: output_misfit(port, outputs[index], strict=True),
         lambda port, index: output_misfit(port, outputs[index], strict=False),
     )
-    binding = _binding(interface, places, [port.name for port in expected], found, chosen, outputs)
+    binding = _binding(interface, places, [port.name for port in expected], file_outputs, chosen, outputs)
     shapes: dict[str, Sequence[Size] | None] = {}
     if interface.declares:
         shapes = {pair.model: interface.inputs[index].sizes for index, pair in enumerate(binding.inputs)}
-        shapes |= {pair.model: found[pair.place].sizes for pair in binding.outputs}
-    notes = [swapped or said_inputs, said_outputs, *interface.notes]
-    return Taken(None if _is_plain(binding, found) else binding, shapes, notes)
+        shapes |= {pair.model: file_outputs[pair.place].sizes for pair in binding.outputs}
+    notes = [swapped or inputs_note, outputs_note, *interface.notes]
+    return Taken(None if _is_plain(binding, file_outputs) else binding, shapes, notes)
 
 
 def _binding(
     interface: Interface,
     places: Mapping[int, int],
     names: Sequence[str],
-    found: Sequence[Port],
+    file_outputs: Sequence[Port],
     chosen: Mapping[int, int],
     outputs: Sequence[Port],
 ) -> Binding:
@@ -105,15 +107,17 @@ def _binding(
     ports = zip(interface.inputs, order, strict=True)
     inputs = [Pair(names[place] if interface.positional else port.name, names[place], place) for port, place in ports]
     of_output = {index: place for place, index in chosen.items()}
-    given = [Pair(found[of_output[index]].name, port.name, of_output[index]) for index, port in enumerate(outputs)]
+    given = [
+        Pair(file_outputs[of_output[index]].name, port.name, of_output[index]) for index, port in enumerate(outputs)
+    ]
     return Binding(tuple(inputs), tuple(given), len(names))
 
 
-def _is_plain(binding: Binding, found: Sequence[Port]) -> bool:
+def _is_plain(binding: Binding, file_outputs: Sequence[Port]) -> bool:
     """Return whether names, order and number are those of an export of the model."""
     pairs = (*binding.inputs, *binding.outputs)
     in_order = all([pair.place for pair in side] == [*range(len(side))] for side in (binding.inputs, binding.outputs))
-    whole = (len(binding.inputs), len(binding.outputs)) == (binding.width, len(found))
+    whole = (len(binding.inputs), len(binding.outputs)) == (binding.width, len(file_outputs))
     return in_order and whole and all(pair.file == pair.model for pair in pairs)
 
 

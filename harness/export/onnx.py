@@ -161,7 +161,7 @@ def _opset(proto: onnx.ModelProto) -> int | None:
     return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
 
 
-def _check_opset(found: int | None, model: Model) -> None:
+def _check_opset(written: int | None, model: Model) -> None:
     """Refuse a file with another operator set than the model file asks for.
 
     Where torch cannot convert a file to the operator set, it writes the file unchanged and only logs that.
@@ -169,8 +169,8 @@ def _check_opset(found: int | None, model: Model) -> None:
     Raises:
         Refused: names both operator sets.
     """
-    if model.opset not in (None, found):
-        raise Refused(f"the model file wants opset {model.opset}; this exporter wrote opset {found}")
+    if model.opset not in (None, written):
+        raise Refused(f"the model file wants opset {model.opset}; this exporter wrote opset {written}")
 
 
 def read_interface(path: Path, model: Model) -> Interface:

@@ -46,7 +46,9 @@ def interface_of(path: Path) -> Interface:
     outputs = [_port(item, shapes) for item in proto.graph.output]
     inputs = [_port(item, shapes) for item in proto.graph.input if item.name not in weights]
     sets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in proto.opset_import)
-    return Interface(inputs, False, lambda places: outputs, [f"operator sets {sets}"], declares=True)
+    return Interface(
+        inputs=inputs, positional=False, outputs=lambda places: outputs, notes=[f"operator sets {sets}"], declares=True
+    )
 
 
 def _port(item: onnx.ValueInfoProto, shapes: Any) -> Port:

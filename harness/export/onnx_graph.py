@@ -43,14 +43,14 @@ def correct_shapes(folder: Path, seen: Iterable[tuple[Mapping[str, int], Shapes]
     import onnx
 
     proto = onnx.load(str(folder / FILE), load_external_data=False)
-    said: dict[tuple[str, int | None], str] = {}
+    wrong: dict[tuple[str, int | None], str] = {}
     for sizes, shapes in seen:
         for place, what in refuted(declared_shapes(proto), shapes).items():
-            said.setdefault(place, what + at_sizes(sizes))
+            wrong.setdefault(place, what + at_sizes(sizes))
     outputs = {item.name: item.type.tensor_type for item in proto.graph.output}
     given = {item.name for item in proto.graph.input}
     notes = []
-    for (name, axis), what in said.items():
+    for (name, axis), what in wrong.items():
         if name in given:
             notes.append(f"about the file's shapes: {what}: a runtime takes no other")
             continue

@@ -127,7 +127,9 @@ class Matching:
             for place, port in enumerate(self.ports)
             if port.name in names and not port.placed
         }
-        if self.what == "input" and (wrong := [text for pair in named.items() if (text := self._said(misfit, *pair))]):
+        if self.what == "input" and (
+            wrong := [text for pair in named.items() if (text := self._problem(misfit, *pair))]
+        ):
             raise self._unfit(wrong[0])
         rest = [place for place in range(len(self.ports)) if place not in named]
         missing = [index for index in range(len(names)) if index not in named.values()]
@@ -140,17 +142,17 @@ class Matching:
             raise self._unfit(f"{len(self.ports)} {self.what}s in the file, {len(self.expected)} in the model")
         order, how = self._assigned(rest, missing, misfit, loose)
         pairs = named | dict(zip(rest, order, strict=True))
-        told = ", ".join(f"{self.ports[place].name} is {names[pairs[place]]}" for place in rest)
-        return pairs, f"{self.what}s matched {'by name, the others ' if named else ''}{how}: the file's {told}"
+        listed = ", ".join(f"{self.ports[place].name} is {names[pairs[place]]}" for place in rest)
+        return pairs, f"{self.what}s matched {'by name, the others ' if named else ''}{how}: the file's {listed}"
 
-    def _said(self, misfit: Misfit, place: int, index: int) -> str:
+    def _problem(self, misfit: Misfit, place: int, index: int) -> str:
         return misfit(self.ports[place], index)
 
     def _assigned(
         self, rest: Sequence[int], missing: Sequence[int], misfit: Misfit, loose: Misfit | None
     ) -> tuple[Sequence[int], str]:
         def fits(order: Sequence[int], by: Misfit) -> bool:
-            return not any(self._said(by, place, index) for place, index in zip(rest, order, strict=True))
+            return not any(self._problem(by, place, index) for place, index in zip(rest, order, strict=True))
 
         if fits(missing, misfit):
             return missing, "by order"
@@ -162,7 +164,7 @@ class Matching:
             return missing, "by order"
         if fitting:
             raise self._unfit("they fit in several ways")
-        wrong = (self._said(misfit, place, index) for place, index in zip(rest, missing, strict=True))
+        wrong = (self._problem(misfit, place, index) for place, index in zip(rest, missing, strict=True))
         raise self._unfit(next(text for text in wrong if text))
 
     def _unfit(self, why: str) -> ModelError:

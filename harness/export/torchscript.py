@@ -80,7 +80,9 @@ def read_interface(path: Path, model: Model) -> Interface:
     needed = sum(not argument.has_default_value() for argument in arguments)
     ports = [Port(argument.name) for argument in arguments[: max(needed, len(model.inputs))]]
     names = json.loads(extra[NAMES]) if extra[NAMES] else None
-    return Interface(ports, True, lambda places: _outputs(module, model, places, names, str(path)))
+    return Interface(
+        inputs=ports, positional=True, outputs=lambda places: _outputs(module, model, places, names, str(path))
+    )
 
 
 def opened(folder: Path, label: str) -> Callable[[Mapping[str, Any]], Any] | None:

@@ -88,7 +88,13 @@ def make_bundle(
     zips = [_zip(folder / f"{index}.whl", members) for index, members in enumerate(archives)]
     described = {"wheels": [one.sha256 for one in zips]}
     artifact = {file.source.name: file for file in files}
-    return Bundle("onnxruntime", program, artifact, Runtime(described, {}, tuple(zips)), "artifact/file0")
+    return Bundle(
+        backend="onnxruntime",
+        agent=program,
+        artifact=artifact,
+        runtime=Runtime(described=described, packages={}, archives=tuple(zips)),
+        entry="artifact/file0",
+    )
 
 
 def _write(path: Path, content: bytes) -> BundleFile:
@@ -100,7 +106,9 @@ def _zip(path: Path, members: Mapping[str, bytes]) -> Archive:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members.items():
             file.writestr(name, content)
-    return Archive(path, file_sha256(path), path.stat().st_size, sum(map(len, members.values())))
+    return Archive(
+        source=path, sha256=file_sha256(path), bytes=path.stat().st_size, unpacked_bytes=sum(map(len, members.values()))
+    )
 
 
 def stored(home: Path, store: str = ".cache/hilgate") -> list[str]:

@@ -121,7 +121,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 def as_artifact(folder: Path, names: Sequence[str]) -> Artifact:
     files = [ArtifactFile(name, file_sha256(folder / name), (folder / name).stat().st_size) for name in names]
-    return Artifact(folder, "onnx", tuple(files), "test", ())
+    return Artifact(folder=folder, format="onnx", files=tuple(files), exporter="test", warnings=())
 
 
 def located(built: BuiltModel, artifact: Artifact, probe: Probe, limit_s: float = 60.0) -> Location | NotLocated:

@@ -58,7 +58,11 @@ def made(
     file = target / FILE
     files = (ArtifactFile(FILE, file_sha256(file), file.stat().st_size),)
     return model, Artifact(
-        target, "torchscript", files, "test", ("experts.py, line 13: TracerWarning: a branch. More",)
+        folder=target,
+        format="torchscript",
+        files=files,
+        exporter="test",
+        warnings=("experts.py, line 13: TracerWarning: a branch. More",),
     )
 
 

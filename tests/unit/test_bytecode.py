@@ -41,7 +41,14 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in MEMBERS.items():
             archive.writestr(name, text.encode("latin-1"))
-    return Wheel("pkg", "1", path, file_sha256(path), path.stat().st_size, sum(map(len, MEMBERS.values())))
+    return Wheel(
+        name="pkg",
+        version="1",
+        path=path,
+        sha256=file_sha256(path),
+        bytes=path.stat().st_size,
+        unpacked_bytes=sum(map(len, MEMBERS.values())),
+    )
 
 
 def test_every_module_that_is_unpacked_and_compiles_is_there(wheel: Wheel) -> None:

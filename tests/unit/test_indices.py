@@ -185,7 +185,9 @@ def test_a_closeness_says_which_values_are_as_good_as_equal() -> None:
 def test_a_replay_judges_them_alike(forward: Callable[[torch.Tensor], Any], answer: Any, tmp_path: Path) -> None:
     (expected,) = Reference(built(forward)).widened({"x": TIED})
     found = np.array(answer)
-    artifact = Artifact(tmp_path, "onnx", (ArtifactFile("net.onnx", "", 1),), "", ())
+    artifact = Artifact(
+        folder=tmp_path, format="onnx", files=(ArtifactFile("net.onnx", "", 1),), exporter="", warnings=()
+    )
     (tmp_path / "net.onnx").touch()
     write_replay(tmp_path / "replay", artifact, {"x": TIED}, [expected], {}, {})
     (output,) = json.loads((tmp_path / "replay" / "case.json").read_text())["outputs"]

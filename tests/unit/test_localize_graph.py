@@ -50,7 +50,7 @@ def saved(folder: Path, nodes: Nodes, output: str, *, weight_size: int = 4, exte
         onnx.save(proto, str(path))
     paths = [path, folder / "model.onnx.data"][: 1 + external]
     files = [ArtifactFile(each.name, file_sha256(each), each.stat().st_size) for each in paths]
-    return Artifact(folder, "onnx", tuple(files), "test", ())
+    return Artifact(folder=folder, format="onnx", files=tuple(files), exporter="test", warnings=())
 
 
 def line() -> Nodes:

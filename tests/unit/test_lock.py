@@ -18,9 +18,10 @@ from tests.support.wheels import write_wheel
 TARGET = "cpython-3.11-aarch64-glibc-2.36"
 DEVICE = Platform("3.11.2", "aarch64", "glibc-2.36")
 A, B = (
-    Locked(TARGET, name, "1.0", f"{name}-1.0-py3-none-any.whl", digit * 64) for name, digit in (("a", "0"), ("b", "1"))
+    Locked(target=TARGET, name=name, version="1.0", file=f"{name}-1.0-py3-none-any.whl", sha256=digit * 64)
+    for name, digit in (("a", "0"), ("b", "1"))
 )
-OTHER = Locked(TARGET, "a", "1.0", A.file, "2" * 64)
+OTHER = Locked(target=TARGET, name="a", version="1.0", file=A.file, sha256="2" * 64)
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +66,16 @@ def test_without_a_file_nothing_is_locked(tmp_path: Path) -> None:
     [
         pytest.param(OTHER, f"wanted: {A.file}, sha256 {A.sha256} | found: {A.file}, sha256 {OTHER.sha256}", id="hash"),
         pytest.param(
-            Locked(TARGET, "a", "2.0", "a-2.0.whl", "0" * 64), "a is another one than hilgate.lock", id="version"
+            Locked(target=TARGET, name="a", version="2.0", file="a-2.0.whl", sha256="0" * 64),
+            "a is another one than hilgate.lock",
+            id="version",
         ),
-        pytest.param(Locked(TARGET, "c", "1.0", "c-1.0.whl", "0" * 64), "hilgate.lock does not name c", id="no-entry"),
-        pytest.param(Locked("cpython-3.9-x", *list(vars(A).values())[1:]), "does not name a", id="another-target"),
+        pytest.param(
+            Locked(target=TARGET, name="c", version="1.0", file="c-1.0.whl", sha256="0" * 64),
+            "hilgate.lock does not name c",
+            id="no-entry",
+        ),
+        pytest.param(Locked(**{**vars(A), "target": "cpython-3.9-x"}), "does not name a", id="another-target"),
     ],
 )
 def test_whatever_differs_is_refused_with_both_hashes_and_what_to_do(tmp_path: Path, found: Locked, said: str) -> None:

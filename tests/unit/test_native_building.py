@@ -72,7 +72,7 @@ def test_the_newest_glibc_is_read_from_what_was_built(
     ],
 )
 def test_a_runner_is_refused_where_the_c_library_is_too_old(wants: str, libc: str, runs: bool) -> None:
-    runner = Archive(Path("runner.zip"), "", 0, 0, {"glibc": wants})
+    runner = Archive(source=Path("runner.zip"), sha256="", bytes=0, unpacked_bytes=0, described={"glibc": wants})
     if runs:
         check_glibc(runner, "aarch64", libc, "pi")
         return
@@ -142,7 +142,7 @@ def test_a_runner_is_built_once_and_says_what_it_needs(
 def test_the_key_changes_with_any_source_that_a_runner_is_built_from_or_by(
     sdk: Sdk, headers: Headers, monkeypatch: pytest.MonkeyPatch, changed: Path
 ) -> None:
-    compiler = Compiler("g++", "x86_64", "g++ 12", None)
+    compiler = Compiler(program="g++", arch="x86_64", version="g++ 12", sysroot=None)
     first = runner_key(NATIVE, sdk, headers, compiler)
     assert runner_key(NATIVE, sdk, headers, compiler) == first
     monkeypatch.setattr(building, "file_sha256", lambda path: "" if path == changed else file_sha256(path))
@@ -202,7 +202,7 @@ def test_of_a_wheel_only_what_is_built_with_is_unpacked(tmp_path: Path) -> None:
     native = Native(
         engine="tiny", library="pkg/lib/liba.so.{version}", linked=("pkg/lib/libb.so",), includes=("pkg/include",)
     )
-    sdk = Sdk.of_wheel(Wheel("pkg", "1.0", path, "", 0, 0))
+    sdk = Sdk.of_wheel(Wheel(name="pkg", version="1.0", path=path, sha256="", bytes=0, unpacked_bytes=0))
     with sdk.unpacked(native, tmp_path / "work") as root:
         assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == wanted
 

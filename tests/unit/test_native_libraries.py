@@ -43,7 +43,9 @@ def wheel(folder: Path, name: str, files: Mapping[str, Path]) -> Wheel:
     with zipfile.ZipFile(path, "w") as archive:
         for member, content in files.items():
             archive.write(content, member)
-    return Wheel(name, "1", path, file_sha256(path), path.stat().st_size, 0)
+    return Wheel(
+        name=name, version="1", path=path, sha256=file_sha256(path), bytes=path.stat().st_size, unpacked_bytes=0
+    )
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_a_module_is_a_folder_or_a_file(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for member in ("single.py", "fast.cpython-311-x86_64-linux-gnu.so", "package/__init__.py", "singles/a.py"):
             archive.writestr(member, "")
-    mixed = Wheel("mixed", "1", path, "", 0, 0)
+    mixed = Wheel(name="mixed", version="1", path=path, sha256="", bytes=0, unpacked_bytes=0)
     assert module_files(mixed, "single") == ["single.py"]
     assert module_files(mixed, "fast") == ["fast.cpython-311-x86_64-linux-gnu.so"]
     check_imports([mixed], ["package.part", "single", "fast"], "here")

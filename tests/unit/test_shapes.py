@@ -89,7 +89,9 @@ def test_an_input_of_one_size_is_said_and_left(tmp_path: Path) -> None:
 
 def test_every_inference_of_parity_is_held_against_the_file(tmp_path: Path) -> None:
     files = (ArtifactFile(FILE, "", 1),)
-    artifact = Artifact(tmp_path, "onnx", files, "test", (), shapes={"x": ["t", 4], "y": [3, 4]})
+    artifact = Artifact(
+        folder=tmp_path, format="onnx", files=files, exporter="test", warnings=(), shapes={"x": ["t", 4], "y": [3, 4]}
+    )
     claims = Claims(artifact, net(t=(1, 9)), ["y"])
     for t in (3, 7, 8):
         claims.look({"t": t}, [np.zeros((t, 4), np.float32)])

@@ -151,7 +151,9 @@ IMPORT = "import json, sys; sys.path.insert(0, sys.argv[1]); import pkg.m as m; 
 def test_shipped_byte_code_is_used_whatever_the_source_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HILGATE_CACHE", str(tmp_path / "cache"))
     path = Path(_archive(tmp_path / "pkg-1-py3-none-any.whl", {"pkg/__init__.py": "", "pkg/m.py": "x = 'shipped'\n"}))
-    wheel = Wheel("pkg", "1", path, file_sha256(path), path.stat().st_size, 14)
+    wheel = Wheel(
+        name="pkg", version="1", path=path, sha256=file_sha256(path), bytes=path.stat().st_size, unpacked_bytes=14
+    )
     folder = tmp_path / "folder"
     unpack([str(path), str(compile_wheel(wheel).source)], str(folder))
     (folder / "pkg/m.py").write_text("x = 'source'\n")

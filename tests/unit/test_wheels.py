@@ -351,7 +351,7 @@ def test_a_full_disk_is_a_storage_error(make_wheel: MakeWheel, tmp_path: Path, m
 
 def test_downloads_are_told_as_they_begin(tmp_path: Path) -> None:
     lines: list[str] = []
-    request = Request(("app",), (), DEVICE, "", tmp_path)
+    request = Request(requirements=("app",), constraints=(), platform=DEVICE, where="", work=tmp_path)
     program = tmp_path / "program.py"
     program.write_text(
         'print("Collecting app\\n  Downloading https://host/a/app-1.0-py3-none-any.whl (104.2 MB)\\n'

@@ -22,7 +22,7 @@ from .packages import DEBIAN_ARCH, provide_sysroot
 from .tool import run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compiler:
     """A compiler and its arguments.
 
@@ -86,11 +86,20 @@ def find_compiler(arch: str, *, board: bool = False) -> Compiler:
         )
     version = run([program, "--version"], "the C++ compiler does not run").splitlines()[0]
     if native and not board:
-        return Compiler(program, arch, version, None)
+        return Compiler(program=program, arch=arch, version=version, sysroot=None)
     sysroot = provide_sysroot(arch)
     flags, link_flags = _flags(sysroot, arch)
     cmake = ["-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={arch}", f"-DCMAKE_SYSROOT={sysroot}"]
-    return Compiler(program, arch, version, sysroot, _identity(sysroot), flags, link_flags, cmake)
+    return Compiler(
+        program=program,
+        arch=arch,
+        version=version,
+        sysroot=sysroot,
+        identity=_identity(sysroot),
+        flags=flags,
+        link_flags=link_flags,
+        cmake=cmake,
+    )
 
 
 def _install_line(arch: str, *, native: bool) -> str:
@@ -102,8 +111,8 @@ def _install_line(arch: str, *, native: bool) -> str:
 
 def _identity(sysroot: Path) -> str:
     """Identify a sysroot by the hashes of its libraries: a user may put others into the same folder."""
-    found = [path for name in ("libc.so.6", "libstdc++.so.6") for path in sorted(sysroot.glob(f"**/{name}"))]
-    return json.dumps([file_sha256(path) for path in found if path.is_file()])
+    libraries = [path for name in ("libc.so.6", "libstdc++.so.6") for path in sorted(sysroot.glob(f"**/{name}"))]
+    return json.dumps([file_sha256(path) for path in libraries if path.is_file()])
 
 
 def _flags(sysroot: Path, arch: str) -> tuple[Sequence[str], Sequence[str]]:

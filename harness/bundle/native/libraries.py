@@ -132,12 +132,12 @@ def blank_symbols(path: Path) -> None:
                 file.write(bytes(end - begin))
 
 
-def loaded_alike(one: Path, other: Path) -> bool:
+def loaded_alike(path: Path, other: Path) -> bool:
     """Return whether two files of a library are the same in memory, to the last byte.
 
     strip damages some libraries in which other tools have moved parts.
     """
-    with one.open("rb") as first, other.open("rb") as second:
+    with path.open("rb") as first, other.open("rb") as second:
         try:
             segments = [
                 [segment for segment in ELFFile(file).iter_segments() if segment["p_type"] == "PT_LOAD"]

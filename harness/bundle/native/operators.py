@@ -66,7 +66,7 @@ def of_wheels(wheels: Sequence[Wheel], imports: Iterable[str], where: str) -> li
         BackendError: no wheel has the module, or none of its libraries registers operators without Python.
     """
     check_imports(wheels, imports, where)
-    found: list[str] = []
+    chosen: list[str] = []
     with work_folder() as folder:
         for name in imports:
             paths: dict[str, Path] = {}
@@ -76,8 +76,8 @@ def of_wheels(wheels: Sequence[Wheel], imports: Iterable[str], where: str) -> li
                     for member in archive.namelist():
                         if (path := installed_path(member)) in libraries and path is not None:
                             paths[path] = Path(archive.extract(member, folder / str(number)))
-            found += _chosen(name, paths, where)
-    return list(dict.fromkeys(found))
+            chosen += _chosen(name, paths, where)
+    return list(dict.fromkeys(chosen))
 
 
 def of_folders(find: Callable[[str], Sequence[Path]], imports: Iterable[str], where: str) -> list[str]:
@@ -91,7 +91,7 @@ def of_folders(find: Callable[[str], Sequence[Path]], imports: Iterable[str], wh
     Raises:
         BackendError: as of_wheels.
     """
-    found: list[str] = []
+    chosen: list[str] = []
     for name in imports:
         places = find(name.partition(".")[0])
         if not places:
@@ -103,8 +103,8 @@ def of_folders(find: Callable[[str], Sequence[Path]], imports: Iterable[str], wh
                 hint="install its package there, in the version that fits torch",
             )
         libraries = [path for place in places for path in (place.rglob("*.so*") if place.is_dir() else [place])]
-        found += _chosen(name, {str(path): path for path in libraries if ".so" in path.name}, where)
-    return list(dict.fromkeys(found))
+        chosen += _chosen(name, {str(path): path for path in libraries if ".so" in path.name}, where)
+    return list(dict.fromkeys(chosen))
 
 
 def _chosen(name: str, paths: dict[str, Path], where: str) -> list[str]:
@@ -119,9 +119,9 @@ def _chosen(name: str, paths: dict[str, Path], where: str) -> list[str]:
         BackendError: none registers operators, or none can be opened in a C++ program.
     """
     registering = {given: path for given, path in paths.items() if registers_operators(path)}
-    found = sorted(given for given, path in registering.items() if not needs_python(path))
-    if found:
-        return found
+    usable = sorted(given for given, path in registering.items() if not needs_python(path))
+    if usable:
+        return usable
     reason = f"{', '.join(sorted(registering))}, which need Python" if registering else "no library that registers any"
     raise BackendError(
         f"the operators of {name} cannot be had in a C++ program",

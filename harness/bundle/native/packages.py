@@ -170,7 +170,7 @@ def _packages_in(folder: Path, target: str) -> list[Locked] | None:
     if not hold(folder) or not (folder / VERSIONS).is_file():
         return None
     try:
-        return [Locked(target, **entry) for entry in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
+        return [Locked(target=target, **entry) for entry in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return None
 
@@ -188,21 +188,23 @@ def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> list[Loc
     for step in ("update", "download"):
         command = ["apt-get", "-q", step, *(names if step == "download" else ())]
         run(["sh", "-c", 'cd "$0" && exec "$@"', apt, *command], what, hint=hint, environment=_apt_environment(apt))
-    found = [_locked(f"debian-{suite}-{arch}", package) for package in sorted(apt.glob("*.deb"))]
-    check_taken(found, f"C++ runners: {', '.join(names)}")
-    for package in found:
+    packages = [_locked(f"debian-{suite}-{arch}", package) for package in sorted(apt.glob("*.deb"))]
+    check_taken(packages, f"C++ runners: {', '.join(names)}")
+    for package in packages:
         run(["dpkg-deb", "-x", apt / package.file, work / ROOT], f"{package.file} cannot be unpacked")
     shutil.rmtree(apt)
-    versions = {package.name: package.version for package in found}
+    versions = {package.name: package.version for package in packages}
     (work / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
-    noted = [{key: value for key, value in asdict(package).items() if key != "target"} for package in found]
+    noted = [{key: value for key, value in asdict(package).items() if key != "target"} for package in packages]
     (work / PACKAGES).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
-    return found
+    return packages
 
 
 def _locked(target: str, package: Path) -> Locked:
     name, version, *_ = package.stem.split("_")
-    return Locked(target, name, version.replace("%3a", ":"), package.name, file_sha256(package))
+    return Locked(
+        target=target, name=name, version=version.replace("%3a", ":"), file=package.name, sha256=file_sha256(package)
+    )
 
 
 def _check(suite: str, what: str, hint: str) -> None:

@@ -24,8 +24,6 @@ from .packages import provide_headers
 
 # The folder of a bundle into which archives are unpacked.
 FOLDER = "runtime"
-# A library beside LibTorch's own, without code: libraries that are built against torch need it.
-STUB = "libtorch.so"
 
 
 def compiler_for(device: Device, facts: Target) -> Compiler:
@@ -74,13 +72,13 @@ def shipped(
     if operators:
         described["operators"] = operators
     return Runtime(
-        described,
-        {wheel.name: wheel.version},
-        (libraries, runner),
-        tuple((item.path, item.sha256) for item in wheels),
-        _paths(f"{FOLDER}/{library}"),
-        frozenset(sent),
-        tuple(f"{FOLDER}/{path}" for path in (*own, *operators)),
+        described=described,
+        packages={wheel.name: wheel.version},
+        archives=(libraries, runner),
+        wheels=tuple((item.path, item.sha256) for item in wheels),
+        runner=_paths(f"{FOLDER}/{library}"),
+        libraries=frozenset(sent),
+        operators=tuple(f"{FOLDER}/{path}" for path in (*own, *operators)),
     )
 
 
@@ -114,9 +112,11 @@ def installed(device: Device, native: Native, package: str, facts: Target, impor
     library = f"{folder}/{native.library_in(version)}"
     operators = _installed_operators(device, imports, facts)
     # The runtime's own is opened first, by its path: a library of operators does not know where it lies.
-    stub = f"{library.rpartition('/')[0]}/{STUB}"
-    opened = (*([stub] if operators else []), *operators)
-    return Runtime(described, {package: version}, (runner,), runner=_paths(library), operators=opened)
+    stub = [f"{library.rpartition('/')[0]}/{native.stub}"] if operators and native.stub else []
+    opened = (*stub, *operators)
+    return Runtime(
+        described=described, packages={package: version}, archives=(runner,), runner=_paths(library), operators=opened
+    )
 
 
 def _installed_operators(device: Device, imports: Sequence[str], facts: Target) -> list[str]:
@@ -130,7 +130,7 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target) 
     where = f"{facts.executable} on {device.name}"
     if device.link == "local":
         return of_folders(_module_places, imports, where)
-    found: list[str] = []
+    paths: list[str] = []
     for name in imports:
         package = canonicalize_name(name.partition(".")[0])
         if package not in facts.packages:
@@ -145,8 +145,8 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target) 
         platform = Platform(facts.python, facts.arch, facts.libc)
         wheels = fetch_wheels([requirement], [requirement], platform, where=where)
         folder = facts.folders[package]
-        found += [f"{folder}/{path}" for path in of_wheels(wheels, [name], where)]
-    return found
+        paths += [f"{folder}/{path}" for path in of_wheels(wheels, [name], where)]
+    return paths
 
 
 def _module_places(name: str) -> list[Path]:

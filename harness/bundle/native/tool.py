@@ -1,4 +1,4 @@
-"""Programs that a build starts: what they said, where they failed."""
+"""Running the programs of a build; where one fails, the error has the errors that it printed."""
 
 from __future__ import annotations
 

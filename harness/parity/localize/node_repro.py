@@ -41,7 +41,13 @@ class NodeCase:
         path = folder / FILE
         with storage_errors(folder):
             path.write_bytes(self.model)
-        return Artifact(folder, "onnx", (ArtifactFile(FILE, file_sha256(path), len(self.model)),), "one node", ())
+        return Artifact(
+            folder=folder,
+            format="onnx",
+            files=(ArtifactFile(FILE, file_sha256(path), len(self.model)),),
+            exporter="one node",
+            warnings=(),
+        )
 
 
 def node_case(evaluator: Evaluator, graph: Graph, index: int, values: Mapping[str, Array]) -> NodeCase | None:
