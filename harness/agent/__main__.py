@@ -107,7 +107,7 @@ class Pipe:
         threading.Thread(target=watch, name="hang-up", daemon=True).start()
 
 
-class Kept:
+class KeptReply:
     """A reply that may be lost on its way: kept in a file until the next request shows that it has arrived.
 
     A write to a connection that broke silently succeeds; so the reply is kept before it is sent.
@@ -137,7 +137,7 @@ class Kept:
             self.path = ""
 
 
-def serve(pipe: Pipe, kept: Kept, operations: Operations) -> None:
+def serve(pipe: Pipe, kept: KeptReply, operations: Operations) -> None:
     """Answer requests until the host goes.
 
     Args:
@@ -191,14 +191,14 @@ def main(argv: list[str] | None = None, before_runtime_kib: int | None = None) -
     os.umask(0o077)
     pipe = Pipe.from_stdio(arguments.idle)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    illegal.say_where()
+    illegal.install_handler()
     with contextlib.suppress(PermissionError):  # it leads a group already
         os.setpgid(0, 0)  # whoever ends it ends what it has started, too
     record = orphans.write_record(arguments.records, arguments.run)
     pipe.end_when_host_goes()
     try:
         pipe.send(encode({"hello": "hilgate", "pid": os.getpid(), "python": sys.version.split()[0]}))
-        serve(pipe, Kept(arguments.results), Operations(before_runtime_kib))
+        serve(pipe, KeptReply(arguments.results), Operations(before_runtime_kib))
     except (BrokenPipeError, FrameError) as error:
         print(f"agent: {type(error).__name__}: {error}", file=sys.stderr)
     finally:

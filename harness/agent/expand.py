@@ -69,10 +69,10 @@ def expand(fill: Mapping[str, Any], kept: Sequence[Array] = ()) -> Array:
     """
     if not isinstance(fill, Mapping):
         raise ValueError(f"wanted a fill, an object; found {reprlib.repr(fill)}")  # noqa: TRY004  # as for all others
-    dtype, shape, size = _described(fill)
-    array = _filled(fill, dtype, size)
+    dtype, shape, size = _read_header(fill)
+    array = _fill(fill, dtype, size)
     if "base" in fill:
-        array = _changed(array, fill, kept)
+        array = _mix_base(array, fill, kept)
     _set(array, _list(_member(fill, "set"), "a fill's 'set', a list of [index, bits]"))
     return array.reshape(shape)
 
@@ -95,7 +95,7 @@ def _whole(number: Any, smallest: int, largest: int, what: str) -> int:
     return number
 
 
-def _described(fill: Mapping[str, Any]) -> tuple[np.dtype[Any], list[int], int]:
+def _read_header(fill: Mapping[str, Any]) -> tuple[np.dtype[Any], list[int], int]:
     """Return element type, shape and number of elements; a frame must hold them, even where a size of 0 leaves none."""
     name = _member(fill, "dtype")
     if not isinstance(name, str) or name not in ITEM_SIZES:
@@ -113,14 +113,14 @@ def _largest_bits(dtype: np.dtype[Any]) -> int:
     return 1 if dtype.kind == "b" else LARGEST_WORD >> (64 - 8 * dtype.itemsize)
 
 
-def _filled(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
+def _fill(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
     if "values" in fill:
         values = _values(fill["values"], dtype)
         numbers = _numbers(fill, len(values) - 1, size)
         if numbers is None:
             return np.full(size, values[0], dtype)
         # mode="clip" skips the check of every index; all are in range by construction.
-        return _joined(numbers, size, dtype, lambda part: values.take(part.view(np.int64), mode="clip"))
+        return _join(numbers, size, dtype, lambda part: values.take(part.view(np.int64), mode="clip"))
     first, last, exponent = _range(fill, dtype)
     numbers = _numbers(fill, last, size)
     if numbers is None:
@@ -131,12 +131,12 @@ def _filled(fill: Mapping[str, Any], dtype: np.dtype[Any], size: int) -> Array:
         found = part.view(np.int64)
         if dtype.kind != "f":
             return found.astype(dtype)
-        return _counted(found, dtype) if exponent is None else _scaled(found, dtype, exponent)
+        return _nth_floats(found, dtype) if exponent is None else _scale(found, dtype, exponent)
 
-    return _joined(numbers, size, dtype, elements)
+    return _join(numbers, size, dtype, elements)
 
 
-def _joined(parts: Iterator[Array], size: int, dtype: np.dtype[Any], elements: Callable[[Array], Array]) -> Array:
+def _join(parts: Iterator[Array], size: int, dtype: np.dtype[Any], elements: Callable[[Array], Array]) -> Array:
     """Turn the parts of the numbers into elements, and join them."""
     first = elements(next(parts))
     if len(first) == size:
@@ -237,7 +237,7 @@ def _high_product(words: Array, last: int) -> Array:
     return product
 
 
-def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
+def _scale(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
     """Return number·2^exponent, exactly, of each number."""
     fraction, lowest = FORMATS[dtype.name]
     if exponent >= lowest:
@@ -254,7 +254,7 @@ def _scaled(numbers: Array, dtype: np.dtype[Any], exponent: int) -> Array:
     return np.where(tiny, bits, normal.view(UNSIGNED[dtype.itemsize])).astype(UNSIGNED[dtype.itemsize]).view(dtype)
 
 
-def _counted(numbers: Array, dtype: np.dtype[Any]) -> Array:
+def _nth_floats(numbers: Array, dtype: np.dtype[Any]) -> Array:
     """Return for each number n the n-th float from 0, upwards, or downwards for a negative one."""
     narrow = numbers.astype(f"i{dtype.itemsize}")
     bits = narrow.view(UNSIGNED[dtype.itemsize]) & _sign(dtype).astype(UNSIGNED[dtype.itemsize])
@@ -267,7 +267,7 @@ def _sign(dtype: np.dtype[Any]) -> np.uint64:
     return np.uint64(1 << (8 * dtype.itemsize - 1))
 
 
-def _changed(array: Array, fill: Mapping[str, Any], kept: Sequence[Array]) -> Array:
+def _mix_base(array: Array, fill: Mapping[str, Any], kept: Sequence[Array]) -> Array:
     if not kept:
         raise ValueError(f"wanted a fill without a 'base', for nothing was kept; found {reprlib.repr(fill['base'])}")
     base = kept[_whole(fill["base"], 0, len(kept) - 1, "a fill's 'base'")]

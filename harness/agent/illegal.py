@@ -36,10 +36,10 @@ SEGMENT = struct.Struct("<IxxxxQQxxxxxxxxQ")
 PT_LOAD = 1
 
 
-_kept: list[Any] = []  # the function that the kernel calls must not be garbage-collected
+_handlers: list[Any] = []  # the function that the kernel calls must not be garbage-collected
 
 
-def say_where() -> None:
+def install_handler() -> None:
     """Install the handler, for this process and those that it forks; do nothing where Python has no ctypes."""
     with contextlib.suppress(ImportError, OSError, MemoryError, AttributeError):
         _install()
@@ -66,7 +66,7 @@ def _install() -> None:
             if ctypes.c_int.from_address(info + SI_CODE).value > 0:
                 address = ctypes.c_void_p.from_address(info + SI_ADDR).value or 0
                 # It begins on a new line, whatever a library may have begun to write.
-                os.write(2, f"\n{MARK} {json.dumps(found_at(address))}\n".encode())
+                os.write(2, f"\n{MARK} {json.dumps(look_up(address))}\n".encode())
             else:  # another process sent the signal: no instruction will be met again
                 os.kill(os.getpid(), signal.SIGILL)
         finally:
@@ -74,11 +74,11 @@ def _install() -> None:
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(say_and_die)
     action = Sigaction(handler=ctypes.cast(handler, ctypes.c_void_p), flags=SA_SIGINFO)
-    _kept.append(handler)
+    _handlers.append(handler)
     libc.sigaction(signal.SIGILL, ctypes.byref(action), None)
 
 
-def found_at(address: int) -> dict[str, Any]:
+def look_up(address: int) -> dict[str, Any]:
     """Look an address up in this process's memory map; return "path", "offset" and "code" (see the module)."""
     import ctypes
 
@@ -90,12 +90,12 @@ def found_at(address: int) -> dict[str, Any]:
                 code = ctypes.string_at(address, min(CODE_BYTES, end - address))
                 # Shared anonymous memory has a file's name, too: "/dev/zero (deleted)".
                 name = path[0] if path and os.path.isfile(path[0]) else ""
-                place = _in_file(name, address - start + int(offset, 16)) if name else None
+                place = _file_address(name, address - start + int(offset, 16)) if name else None
                 return {"path": name, "offset": place, "code": code.hex()}
     return {"path": "", "offset": None, "code": ""}
 
 
-def _in_file(path: str, position: int) -> int | None:
+def _file_address(path: str, position: int) -> int | None:
     """Return the address that a library's program headers give a byte of its file; None where they give none."""
     try:
         with open(path, "rb") as file:

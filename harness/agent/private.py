@@ -52,8 +52,8 @@ def make_folder(path: str) -> list[str]:
         with contextlib.suppress(FileExistsError):  # another run of ours; or somebody else, which is seen below
             os.mkdir(folder, 0o700)
             made.insert(0, folder)
-        _claim(folder)
-    _claim(path)
+        _make_ours(folder)
+    _make_ours(path)
     return made
 
 
@@ -70,13 +70,13 @@ def check_folder(path: str) -> None:
         status = os.stat(path)
         check_writers(path, status)  # also with the sticky bit: everybody could put in what is looked for there
         if status.st_uid == os.geteuid():
-            _shut(path, status)
+            _close_to_others(path, status)
 
 
 def check_entry(path: str, status: os.stat_result) -> None:
     """Refuse an entry that another user owns or may write to, of a folder that is ours by now. Raises: NotOurs."""
     if not _is_trusted(status.st_uid):
-        raise _another_users(path, status)
+        raise _owned_by_another(path, status)
     check_writers(path, status)
 
 
@@ -137,7 +137,7 @@ def _check_owner(path: str, status: os.stat_result, *, last: bool) -> None:
     if _is_trusted(status.st_uid):
         return
     if last:
-        raise _another_users(path, status)
+        raise _owned_by_another(path, status)
     repair = "name a folder outside of it, or run as its owner (with sudo: sudo -H)"
     raise NotOurs(path, f"it belongs to another user: {describe(status)}", repair)
 
@@ -166,7 +166,7 @@ def others_may_write(path: str, status: os.stat_result) -> bool:
     return not _is_private(status.st_gid)
 
 
-def _claim(path: str) -> None:
+def _make_ours(path: str) -> None:
     """Make sure that a folder is ours alone; the path to it has been checked."""
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
@@ -178,12 +178,12 @@ def _claim(path: str) -> None:
     if status.st_uid != os.geteuid() and _is_trusted(status.st_uid):  # safe, but of no use to us
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     if status.st_uid != os.geteuid():
-        raise _another_users(path, status)
+        raise _owned_by_another(path, status)
     check_writers(path, status)
-    _shut(path, status)
+    _close_to_others(path, status)
 
 
-def _another_users(path: str, status: os.stat_result) -> NotOurs:
+def _owned_by_another(path: str, status: os.stat_result) -> NotOurs:
     # Not chown: what the other user has put there would then be ours, and be run.
     repair = f"sudo rm -r {shlex.quote(path)}; it is made anew"
     if os.path.ismount(path) or any(os.path.realpath(user.pw_dir) == path for user in pwd.getpwall()):
@@ -191,7 +191,7 @@ def _another_users(path: str, status: os.stat_result) -> NotOurs:
     return NotOurs(path, f"it belongs to another user: {describe(status)}", repair)
 
 
-def _shut(path: str, status: os.stat_result) -> None:
+def _close_to_others(path: str, status: os.stat_result) -> None:
     if status.st_mode & OTHERS:
         with contextlib.suppress(OSError):  # a file system without modes of its own
             os.chmod(path, stat.S_IMODE(status.st_mode) & ~OTHERS)
@@ -294,9 +294,9 @@ def read_file_of(path: str, uid: Optional[int] = None) -> str:  # noqa: UP045  #
 
 def tighten(folder: str) -> None:
     """Take all permissions of others from a folder, and from the files and folders in it."""
-    _shut(folder, os.stat(folder))
+    _close_to_others(folder, os.stat(folder))
     for home, folders, files in os.walk(folder):
         for path in (os.path.join(home, name) for name in (*folders, *files)):
             status = os.lstat(path)
             if not stat.S_ISLNK(status.st_mode):
-                _shut(path, status)
+                _close_to_others(path, status)

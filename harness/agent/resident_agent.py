@@ -32,7 +32,7 @@ def main() -> None:
     """Import the runtime, then fork an agent for each connection."""
     map_whole_windows()
     before = telemetry.memory_kib()["peak"]
-    illegal.say_where()  # after the measurement: it would map more here than in an agent
+    illegal.install_handler()  # after the measurement: it would map more here than in an agent
     from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
     backend.preload()

@@ -15,7 +15,7 @@ MIRROR = "HILGATE_DEBIAN_MIRROR"
 
 def apt_options() -> str:
     """Return the options by which this machine's apt reaches its mirrors: proxies, certificates, retries."""
-    dumped = _said(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
+    dumped = _output_of(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
     wanted = r"^Acquire::(?:https?::(?!Pipeline)|Retries|ForceIPv[46]|socks::)\S* \"[^\"]+\";$"
     return "".join(f"{line}\n" for line in dumped.splitlines() if re.match(wanted, line))
 
@@ -66,11 +66,11 @@ def _named_archives() -> list[tuple[str, str]]:
 def _targets(*fields: str, options: Sequence[str] = ()) -> Iterator[list[str]]:
     """Yield the values of these fields for each package list that apt would fetch."""
     template = "|".join(f"$({field})" for field in fields)
-    for line in _said(["apt-get", "indextargets", *options, "--format", template]).splitlines():
+    for line in _output_of(["apt-get", "indextargets", *options, "--format", template]).splitlines():
         if len(values := line.split("|")) == len(fields):
             yield values
 
 
-def _said(command: Sequence[str]) -> str:
+def _output_of(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout

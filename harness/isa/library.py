@@ -91,10 +91,13 @@ class Library:
     @cached_property
     def functions(self) -> Addresses:
         """Where functions begin, sorted: according to the exception tables and the symbols."""
-        known = [np.array([address for _, address in self._symbols if address], dtype=np.int64), *self._unwound()]
+        known = [
+            np.array([address for _, address in self._symbols if address], dtype=np.int64),
+            *self._exception_table(),
+        ]
         return np.unique(np.concatenate(known))
 
-    def _unwound(self) -> Iterator[Addresses]:
+    def _exception_table(self) -> Iterator[Addresses]:
         header = self._section(".eh_frame_hdr")
         data = header.data() if header is not None else b""
         if header is not None and data.startswith(SORTED_TABLE):
@@ -128,7 +131,7 @@ class Library:
         nothing = np.empty(0, np.int64)
         sources = np.concatenate([nothing, *(source for source, _ in pairs)])
         targets = np.concatenate([nothing, *(target for _, target in pairs)])
-        callers, callees = self.function_of(sources), self.function_of(self._resolved(targets))
+        callers, callees = self.function_of(sources), self.function_of(self._resolve_stubs(targets))
         out = (callers != callees) & (callers >= 0) & (callees >= 0)
         order = np.argsort(sources[out], kind="stable")
         return callers[out][order], callees[out][order]
@@ -141,7 +144,7 @@ class Library:
         sources = code.addresses(places)
         return sources, sources + 4 * distance
 
-    def _resolved(self, targets: Addresses) -> Addresses:
+    def _resolve_stubs(self, targets: Addresses) -> Addresses:
         """Replace targets in the procedure linkage table by the library's own function of that name, or by NOWHERE."""
         stubs, slots = self._stubs()
         relocations = self._relocations(".rela.plt")

@@ -84,7 +84,7 @@ def _need(library: Library, extension: Extension, order: Addresses) -> Need:
     sites, tested = list[Addresses](), 0
     for code in library.code:
         needing = extension.find(code.words)
-        behind_test = needing & _behind_test(code.words) if extension is LSE else np.zeros_like(needing)
+        behind_test = needing & _after_test(code.words) if extension is LSE else np.zeros_like(needing)
         tested += int(behind_test.sum())
         sites.append(code.addresses(np.flatnonzero(needing & ~behind_test).astype(np.int64)))
     every = np.concatenate(sites) if sites else np.empty(0, np.int64)
@@ -105,7 +105,7 @@ def _need(library: Library, extension: Extension, order: Addresses) -> Need:
     )
 
 
-def _behind_test(words: Words) -> Flags:
+def _after_test(words: Words) -> Flags:
     """Return which instructions follow a test of the CPU within TEST_WITHIN."""
     test: Flags = (words & np.uint32(TEST_MASK)) == np.uint32(TEST)
     behind = np.zeros_like(test)

@@ -64,10 +64,10 @@ def scan_wheel(path: Path, sha256: str) -> tuple[Scanned, ...]:
         StorageError: the cache cannot be written.
     """
     record = cache_folder() / "scans" / "wheels" / f"{sha256}.json"
-    known = _read(record)
-    libraries = {name: _kept(digest) for name, digest in known["libraries"].items()} if known else {}
+    known = _read_record(record)
+    libraries = {name: _cached_record(digest) for name, digest in known["libraries"].items()} if known else {}
     if known and all(libraries.values()):
-        return tuple(_scanned(name, found) for name, found in libraries.items() if found)
+        return tuple(_from_record(name, found) for name, found in libraries.items() if found)
     names, found = dict[str, str](), list[Scanned]()
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
@@ -77,7 +77,7 @@ def scan_wheel(path: Path, sha256: str) -> tuple[Scanned, ...]:
             content = archive.read(member)
             if content.startswith(ELF):
                 names[name] = hashlib.sha256(content).hexdigest()
-                found.append(_scanned(name, _kept(names[name]) or _scan(content, names[name])))
+                found.append(_from_record(name, _cached_record(names[name]) or _scan(content, names[name])))
     write_atomically(record, json.dumps({"schema": SCHEMA, "libraries": names}, indent=1) + "\n", mode=0o600)
     return tuple(found)
 
@@ -100,11 +100,11 @@ def _scan(content: bytes, sha256: str) -> Mapping[str, Any]:
     return record
 
 
-def _kept(sha256: str) -> Mapping[str, Any] | None:
-    return _read(_library_record(sha256))
+def _cached_record(sha256: str) -> Mapping[str, Any] | None:
+    return _read_record(_library_record(sha256))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read_record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return dict(record) if record["schema"] == SCHEMA else None
@@ -112,7 +112,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _scanned(name: str, record: Mapping[str, Any]) -> Scanned:
+def _from_record(name: str, record: Mapping[str, Any]) -> Scanned:
     needs = {extension: Need(**need) for extension, need in record["needs"].items()}
     return Scanned(name, record["bytes"], needs, record["problem"])
 
@@ -165,7 +165,7 @@ def outlook(
         warnings += [_warning(library, name, missing[name].words, needed[name], facts, packages) for name in at_load]
         if left := {name: need.sites - need.at_load for name, need in needed.items() if need.sites > need.at_load}:
             untold[library.path] = left
-    return Outlook(tuple(warnings), _described(libraries, warnings, untold))
+    return Outlook(tuple(warnings), _description(libraries, warnings, untold))
 
 
 def _warning(
@@ -191,7 +191,7 @@ def known_to_run(path: str, extension: str, packages: Mapping[str, str]) -> str:
     return f"Known to run without LSE: {package} {', '.join(versions)}{here}. "
 
 
-def _described(
+def _description(
     libraries: Sequence[Scanned], warnings: Sequence[str], untold: Mapping[str, Mapping[str, int]]
 ) -> Mapping[str, Any]:
     problems = {library.path: library.problem for library in libraries if library.problem}

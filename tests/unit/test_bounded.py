@@ -344,6 +344,13 @@ def test_a_store_is_bounded_from_the_first_hold_on_and_nothing_else(
     assert [names(cache / store) for store in stores] == [[], [], ["a"], ["a"]]
 
 
+def test_neither_the_cache_itself_nor_a_folder_elsewhere_becomes_a_store(cache: Path, tmp_path: Path) -> None:
+    for folder in (entry(cache, "a"), entry(tmp_path / "elsewhere", "b"), entry(cache / "wheels/files", "c")):
+        assert hold(folder)
+    (cache / bounded.REGISTRY / "..%2Felsewhere").touch()
+    assert bounded.registered_stores() == [cache / "wheels/files"]
+
+
 # Exports
 
 

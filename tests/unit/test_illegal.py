@@ -25,7 +25,7 @@ import ctypes, mmap, os, sys, threading
 sys.path.insert(0, {str(AGENT)!r})
 from agent import illegal
 
-illegal.say_where()
+illegal.install_handler()
 path, position, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 start = position - position % mmap.PAGESIZE
 rights = dict(flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC, offset=start)
@@ -103,7 +103,7 @@ def test_in_a_file_without_headers_it_has_no_address(tmp_path: Path, content: by
 
 def test_a_signal_that_somebody_sent_ends_the_process_and_names_no_place() -> None:
     program = f"import os, signal, sys; sys.path.insert(0, {str(AGENT)!r}); from agent import illegal; "
-    program += "illegal.say_where(); os.kill(os.getpid(), signal.SIGILL); print('lives on')"
+    program += "illegal.install_handler(); os.kill(os.getpid(), signal.SIGILL); print('lives on')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGILL, "")
     assert illegal.MARK not in done.stderr
@@ -111,6 +111,6 @@ def test_a_signal_that_somebody_sent_ends_the_process_and_names_no_place() -> No
 
 def test_a_board_without_ctypes_does_without() -> None:
     program = f"import sys; sys.modules['ctypes'] = None; sys.path.insert(0, {str(AGENT)!r}); "
-    program += "from agent import illegal; illegal.say_where(); print('ready')"
+    program += "from agent import illegal; illegal.install_handler(); print('ready')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "ready\n"

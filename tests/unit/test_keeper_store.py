@@ -15,7 +15,7 @@ import pytest
 
 from harness.agent.keeper import folders
 from harness.agent.keeper import store as store_module
-from harness.agent.keeper.receive import Receiver, adopt, is_near
+from harness.agent.keeper.receive import Receiver, adopt, can_be_linked
 from harness.agent.keeper.store import Store
 
 HARNESS = Path(folders.__file__).parents[2]
@@ -409,7 +409,7 @@ def test_a_part_that_fills_the_disk_is_removed(store: Store, monkeypatch: pytest
 def test_a_near_file_gets_a_second_name(store: Store, tmp_path: Path) -> None:
     source = tmp_path / "model"
     source.write_bytes(CONTENT)
-    assert is_near(store, str(source))
+    assert can_be_linked(store, str(source))
     for _ in range(2):  # the second time as after a run that was killed in between
         adopt(store, str(source), SHA)
         assert Path(store.path("incoming", SHA)).stat().st_ino == source.stat().st_ino
@@ -427,7 +427,7 @@ def test_a_file_of_another_file_system_is_copied_and_verified(store: Store, tmp_
     source = other_file_system(tmp_path)
     try:
         source.write_bytes(CONTENT)
-        assert not is_near(store, str(source))
+        assert not can_be_linked(store, str(source))
         adopt(store, str(source), SHA)
         assert Path(store.path("incoming", SHA)).read_bytes() == CONTENT
         source.write_bytes(b"!" + CONTENT[1:])

@@ -130,8 +130,8 @@ def _open_machine(path: str) -> int | None:
     try:
         # First without O_CREAT: with it the kernel refuses another user's file in such a folder (fs.protected_regular).
         with contextlib.suppress(FileNotFoundError):
-            return _regular(os.open(path, flags), path)
-        return _new(path, flags)
+            return _check_regular(os.open(path, flags), path)
+        return _create(path, flags)
     except (NotOurs, FileExistsError):
         raise
     except OSError as error:
@@ -139,10 +139,10 @@ def _open_machine(path: str) -> int | None:
             status = os.lstat(path)
         except OSError:  # the folder does not exist, or is not open to every user, or is read-only
             return None
-        raise _unusable(path, status) from error
+        raise _not_a_lock(path, status) from error
 
 
-def _new(path: str, flags: int) -> int:
+def _create(path: str, flags: int) -> int:
     before = os.umask(0)  # rather than chmod afterwards: until then another user could not open it
     try:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, DEVICE_MODE)
@@ -150,15 +150,15 @@ def _new(path: str, flags: int) -> int:
         os.umask(before)
 
 
-def _regular(descriptor: int, path: str) -> int:
+def _check_regular(descriptor: int, path: str) -> int:
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:  # 0: removed meanwhile, which is seen later
         return descriptor
     os.close(descriptor)
-    raise _unusable(path, status)
+    raise _not_a_lock(path, status)
 
 
-def _unusable(path: str, status: os.stat_result) -> NotOurs:
+def _not_a_lock(path: str, status: os.stat_result) -> NotOurs:
     """Return the error for a lock that cannot be used: without it two runs could disturb each other unnoticed."""
     return _unlockable(path, f"it is none: {describe(status)}, {status.st_nlink} names")
 

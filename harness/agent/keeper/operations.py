@@ -16,7 +16,7 @@ from .. import orphans, telemetry
 from ..facts import facts
 from . import lock, look, obituary, stopped, trial, verify
 from .folders import SEAL
-from .receive import NotAnnounced, Receiver, adopt, is_near, take
+from .receive import NotAnnounced, Receiver, adopt, can_be_linked, take
 from .store import FULL, Store
 
 # How often to check whether an agent has finished: seldom, for it may be measuring.
@@ -101,7 +101,7 @@ class Operations:
             use: entries that this run uses.
         """
         self._use(use)
-        near = sum(files[sha256] for path, sha256 in paths.items() if is_near(self._store, path))
+        near = sum(files[sha256] for path, sha256 in paths.items() if can_be_linked(self._store, path))
         return self._store.make_room(needed, files, near)
 
     def op_adopt(self, files: dict[str, str]) -> dict[str, Any]:

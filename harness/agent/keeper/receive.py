@@ -102,7 +102,7 @@ class Receiver:
         return self.store.path("incoming", sha256 + ".part")
 
 
-def is_near(store: Store, path: str) -> bool:
+def can_be_linked(store: Store, path: str) -> bool:
     """Whether a file of this machine can be hard-linked into the store."""
     with contextlib.suppress(OSError):
         status = os.lstat(path)

@@ -3,7 +3,7 @@
     STORE/
       lock                who holds the device
       agents/PID.json     processes that were started here, see orphans
-      incoming/SHA        a file that was sent, verified; SHA.part: one of which a part has come
+      incoming/SHA        a file that was sent, verified; SHA.part: an incomplete one
       artifacts/SHA/      an exported model
       runtimes/SHA/       unpacked wheels
       bundles/SHA/        an agent with its manifest; artifact and runtime are links to the two above

@@ -25,10 +25,10 @@ using hilgate::DType;
 using hilgate::Json;
 using hilgate::NamedTensor;
 
-// Where the exporter of torchscript leaves the names of outputs that it has laid flat.
+// The extra file in which the TorchScript exporter stores the names of flattened outputs.
 constexpr auto names_file = "hilgate_output_names.json";
 
-// More is refused (mallopt(3): DEFAULT_MMAP_THRESHOLD_MAX).
+// The largest value that mallopt accepts (mallopt(3): DEFAULT_MMAP_THRESHOLD_MAX).
 constexpr int largest_mmap_threshold = 4UL * 1024 * 1024 * sizeof(long);
 
 constexpr std::array<std::pair<DType, c10::ScalarType>, 9> scalar_types{{
@@ -57,7 +57,7 @@ hilgate::Tensor received(const at::Tensor& output) {
     return {dtype_of(*kept), kept->sizes().vec(), static_cast<const std::byte*>(kept->const_data_ptr()), kept};
 }
 
-// Every tensor with its name, depth first: as harness/agent/structure.py names them.
+// Appends every tensor with its name, depth first, named as in harness/agent/structure.py.
 void flatten(const c10::IValue& value, const std::string& name, std::vector<NamedTensor>& into) {
     if (value.isTensor()) {
         into.push_back({name, received(value.toTensor())});
@@ -79,7 +79,7 @@ struct Inputs : hilgate::Prepared {
     std::vector<c10::IValue> inputs;
 };
 
-// What each kind of operator takes by itself, without what it calls.
+// How long each kind of operator takes by itself, without the operators that it calls.
 class SelfTimes {
 public:
     SelfTimes()
@@ -104,7 +104,7 @@ public:
 private:
     struct Level {
         hilgate::Nanoseconds start;
-        hilgate::Nanoseconds inside;  // what was called from here
+        hilgate::Nanoseconds inside;  // the time of operators called from here
     };
 
     static std::unique_ptr<at::ObserverContext> enter(const at::RecordFunction& /*function*/) {
@@ -121,7 +121,7 @@ private:
         current->calls_[function.name()].push_back(static_cast<double>(taken - level.inside));
     }
 
-    // A callback of theirs carries nothing of ours.
+    // A RecordFunction callback has no argument for an object of ours.
     static inline thread_local SelfTimes* current = nullptr;  // NOLINT(*-avoid-non-const-global-variables)
     at::CallbackHandle handle_;
     std::vector<Level> levels_;
@@ -153,7 +153,7 @@ public:
     std::unique_ptr<hilgate::Prepared> prepare(const std::vector<NamedTensor>& inputs) override {
         auto prepared = std::make_unique<Inputs>();
         for (const auto& [name, tensor] : inputs) {
-            // Memory of this set's own, which the model may write into, and which lives as long as an output looks at it.
+            // This set's own memory: the model may write into it, and it lives as long as an output refers to it.
             auto* data = const_cast<std::byte*>(tensor.data);  // NOLINT(*-const-cast)
             prepared->inputs.emplace_back(at::from_blob(
                 data, tensor.shape, [owner = tensor.owner](void* /*data*/) {}, scalar_type(tensor.dtype)));

@@ -1,6 +1,6 @@
-// ONNX Runtime, through its C API (in the C++ dress that its own header gives it).
+// ONNX Runtime, through the C++ wrapper of its C API.
 
-// The runtime may be older than the header that this was built with: see ready().
+// The runtime may be older than the header: see ready().
 #define ORT_API_MANUAL_INIT
 #include <onnxruntime_cxx_api.h>
 
@@ -25,9 +25,9 @@ using hilgate::Json;
 using hilgate::NamedTensor;
 
 constexpr auto cpu = "CPUExecutionProvider";
-// Of the profiler's events: a node's own time, in microseconds.
+// The suffix of the profiler's events that hold a node's own time, in microseconds.
 const std::string kernel_time = "_kernel_time";
-// Before it counts, memory is laid out and code read for the first time.
+// Inferences whose profile is dropped: in the first ones memory is allocated and code loaded.
 constexpr int uncounted = 3;
 
 constexpr std::array<std::pair<DType, ONNXTensorElementDataType>, 9> element_types{{
@@ -54,11 +54,11 @@ DType dtype_of(ONNXTensorElementDataType type) {
 }
 
 struct Inputs : hilgate::Prepared {
-    std::vector<hilgate::Tensor> kept;  // what the values below look at
+    std::vector<hilgate::Tensor> kept;  // the values below refer to their memory
     std::vector<Ort::Value> values;
 };
 
-// A folder for a file of the profiler's, as long as this lives.
+// A folder for the profiler's file; it is removed with this object.
 class TemporaryFolder {
 public:
     TemporaryFolder() : path_((std::filesystem::temp_directory_path() / "hilgate-XXXXXX").string()) {
@@ -76,13 +76,13 @@ private:
     std::string path_;
 };
 
-// "XNNPACKExecutionProvider" is "XNNPACK" to the function that takes any provider.
+// The generic function for providers takes "XNNPACK" for "XNNPACKExecutionProvider".
 std::string short_name(const std::string& provider) {
     const auto end = provider.rfind("ExecutionProvider");
     return end == std::string::npos ? provider : provider.substr(0, end);
 }
 
-// CUDA is none of those.
+// CUDA needs a function of its own.
 void append_cuda(Ort::SessionOptions& options) {
     const auto& api = Ort::GetApi();
     OrtCUDAProviderOptionsV2* cuda = nullptr;
@@ -92,7 +92,8 @@ void append_cuda(Ort::SessionOptions& options) {
     options.AppendExecutionProvider_CUDA_V2(*held);
 }
 
-// The C API is a table that each version of the runtime, "1.MINOR.PATCH", makes longer: of an older one, its own.
+// Initialises the C API, a table that grows with each version of the runtime, "1.MINOR.PATCH": an older runtime has a
+// shorter one.
 bool ready() {
     const std::string version = OrtGetApiBase()->GetVersionString();
     const auto minor = std::stoul(version.substr(version.find('.') + 1));
@@ -118,12 +119,12 @@ public:
         for (std::size_t index = 0; index < session_.GetOutputCount(); ++index) {
             output_names_.emplace_back(session_.GetOutputNameAllocated(index, allocator).get());
         }
-        // The strings stay where they are from here on.
+        // From here on the strings are not moved.
         for (const auto& name : input_names_) input_pointers_.push_back(name.c_str());
         for (const auto& name : output_names_) output_pointers_.push_back(name.c_str());
     }
 
-    // By name: an input that the model never uses is not in the graph.
+    // Inputs are found by name: one that the model never uses is not in the graph.
     std::unique_ptr<hilgate::Prepared> prepare(const std::vector<NamedTensor>& inputs) override {
         auto prepared = std::make_unique<Inputs>();
         for (const auto& wanted : input_names_) {
@@ -131,7 +132,7 @@ public:
                 std::find_if(inputs.begin(), inputs.end(), [&](const auto& one) { return one.name == wanted; });
             if (found == inputs.end()) throw std::invalid_argument("the graph wants an input '" + wanted + "'");
             const auto& tensor = prepared->kept.emplace_back(found->tensor);
-            // The API takes what may be written to; it is this set's own.
+            // The API wants a pointer to non-const; the memory is this set's own.
             auto* data = const_cast<std::byte*>(tensor.data);  // NOLINT(*-const-cast)
             prepared->values.push_back(Ort::Value::CreateTensor(memory_, data, tensor.bytes(), tensor.shape.data(),
                                                                 tensor.shape.size(), element_type(tensor.dtype)));
@@ -144,7 +145,7 @@ public:
     std::vector<NamedTensor> outputs() override {
         std::vector<NamedTensor> result;
         for (std::size_t index = 0; index < output_names_.size(); ++index) {
-            // Its own value, which lives on in the tensor's owner.
+            // The value lives on as the tensor's owner.
             const auto kept = std::make_shared<Ort::Value>(std::move(outputs_.at(index)));
             if (!kept->IsTensor()) throw std::runtime_error("an output is not a tensor: " + output_names_[index]);
             const auto shape = kept->GetTensorTypeAndShapeInfo();
@@ -154,9 +155,9 @@ public:
         return result;
     }
 
-    // By ONNX Runtime's profiler, in a session of its own, for it is switched on before the model is loaded. A node is
-    // named as in the graph; its times are whole microseconds. A loop's or a branch's own time would be that of the
-    // nodes in it once more: it is left out.
+    // ONNX Runtime's profiler needs a session of its own, for it is switched on before the model is loaded. Nodes are
+    // named as in the graph; times are whole microseconds. Loops and branches are left out: their times include those
+    // of the nodes in them.
     std::vector<hilgate::Operator> profile(const std::function<hilgate::Prepared&()>& take, int count) override {
         const TemporaryFolder folder;
         auto options = session_options();
@@ -210,7 +211,7 @@ private:
             }
         }
         if (std::find(providers_.begin(), providers_.end(), cpu) == providers_.end()) {
-            // A provider may start and then take no node: without this the CPU would run them all, without a word.
+            // A provider may start and then take no node: without this entry the CPU would silently run them all.
             options.AddConfigEntry("session.disable_cpu_ep_fallback", "1");
         }
         return options;
@@ -229,7 +230,7 @@ private:
                            output_pointers_.data(), output_pointers_.size());
     }
 
-    bool ready_ = ready();  // before all that asks the API for something
+    bool ready_ = ready();  // declared first: the members below use the API
     Ort::Env environment_{ORT_LOGGING_LEVEL_WARNING, "hilgate"};
     Ort::MemoryInfo memory_ = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     hilgate::Settings settings_;

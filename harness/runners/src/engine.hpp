@@ -1,5 +1,6 @@
-// What the runner asks of a runtime. An engine is a shared library of its own, opened when a model is to be loaded: so
-// what the runtime takes is seen apart from what the runner takes, and a library that does not start is an answer.
+// The interface between the runner and a runtime. An engine is a separate shared library, opened when a model is to be
+// loaded: so the runtime's memory is measured apart from the runner's, and a library that cannot be opened is reported
+// as an answer.
 #pragma once
 
 #include <functional>
@@ -12,7 +13,7 @@
 
 namespace hilgate {
 
-// What the device file says, alike for every backend.
+// The device file's settings, the same for every backend.
 struct Settings {
     int threads = 1;
     int interop_threads = 1;
@@ -20,7 +21,7 @@ struct Settings {
     Json options;  // the backend's own
 };
 
-// One set of inputs as the runtime takes them.
+// One set of inputs in the runtime's own form.
 class Prepared {
 public:
     Prepared() = default;
@@ -29,10 +30,10 @@ public:
     virtual ~Prepared() = default;
 };
 
-// What an operator took: each of its calls, in nanoseconds.
+// The durations of an operator's calls, in nanoseconds.
 struct Operator {
     std::string kind;
-    std::string name;  // "" where the runtime knows the kind only
+    std::string name;  // "" where the runtime knows only the kind
     std::vector<double> calls_ns;
 };
 
@@ -44,22 +45,22 @@ public:
     virtual ~Engine() = default;
 
     virtual void load(const std::string& artifact) = 0;
-    // Inputs in the order of the model file, in the tensors' own memory: by that the runner sees whether the model
-    // writes into them. Not timed.
+    // Prepares inputs, which are in the order of the model file, in the tensors' own memory: so the runner can tell
+    // whether the model writes into them. Not timed.
     virtual std::unique_ptr<Prepared> prepare(const std::vector<NamedTensor>& inputs) = 0;
-    // One inference: what is timed. The outputs of the one before are let go.
+    // Runs one inference, which is timed. The outputs of the one before are freed.
     virtual void run(Prepared& prepared) = 0;
-    // Of the inference before; they may be overwritten by the next.
+    // The outputs of the last inference; the next may overwrite them.
     virtual std::vector<NamedTensor> outputs() = 0;
-    // What is run is taken anew each time.
+    // Profiles `count` inferences; each runs the inputs that `take` returns.
     virtual std::vector<Operator> profile(const std::function<Prepared&()>& take, int count) = 0;
-    // NAME: VERSION of what ran.
+    // NAME: VERSION of the libraries that ran.
     virtual Json versions() = 0;
-    // What was really set.
+    // The settings in effect.
     virtual Json settings() = 0;
 };
 
-// The one symbol of an engine's library.
+// The only symbol that an engine's library exports.
 inline constexpr const char* make_engine_symbol = "hilgate_make_engine";
 using MakeEngine = Engine* (*)(const Settings&);
 

@@ -17,7 +17,7 @@ using Words = std::vector<std::uint64_t>;
 
 constexpr std::uint64_t half = std::uint64_t{1} << 32;
 constexpr std::uint64_t largest_word = std::numeric_limits<std::uint64_t>::max();
-// So many elements at a time: what they are made from stays in the cache. A multiple of a block's eight half words.
+// How many elements are made at a time: intermediate values stay in cache. A multiple of a block's eight half words.
 constexpr std::size_t chunk = 1024;
 
 // A format of IEEE 754: the bits of its fraction, and the exponent of its smallest normal number.
@@ -36,7 +36,7 @@ Format format_of(std::size_t bytes) {
 
 bool is_float(DType dtype) { return dtype >= DType::float16; }
 
-// All ones for a negative number, else 0: random signs are what no processor guesses.
+// All ones for a negative number, else 0: without a branch, for no processor predicts random signs.
 std::uint64_t sign_of(std::uint64_t number) { return 0 - (number >> 63); }
 
 std::uint64_t size_of(std::uint64_t number) { return (number ^ sign_of(number)) - sign_of(number); }
@@ -44,18 +44,18 @@ std::uint64_t size_of(std::uint64_t number) { return (number ^ sign_of(number)) 
 // At least one.
 int bit_length(std::uint64_t number) { return 64 - __builtin_clzll(number | 1); }
 
-// Of size·2^exponent, which the format has: no rounding, and nothing that a processor could flush or fuse.
+// The bits of size·2^exponent, which the format can represent: in integers, so that no processor can round or flush.
 std::uint64_t scaled(std::uint64_t size, int exponent, const Format& format) {
     if (size == 0) return 0;
     const int length = bit_length(size);
-    // A normal number's first bit is put above the fraction, where it adds one to the exponent; a denormal has none.
+    // A normal number's first bit is moved above the fraction, where it adds one to the exponent; a denormal has none.
     const int left = std::min(format.fraction + 1 - length, exponent - format.lowest + format.fraction);
     const int above = std::max(length - 1 + exponent - format.lowest, 0);
-    // By one more, and back: of a power of two with one bit more than a significand the last one is zero.
+    // Shifted by one more, and back: a power of two may have one bit more than a significand, and its last bit is zero.
     return (static_cast<std::uint64_t>(above) << format.fraction) + (size << (left + 1) >> 1);
 }
 
-// From numbers 0 … last to bits of elements.
+// Turns numbers 0 … last into the bits of elements.
 class Elements {
 public:
     Elements(const Json& fill, DType dtype) : bytes_(info(dtype).bytes) {
@@ -127,7 +127,7 @@ private:
 
     template <typename Make>
     void with_signs(Words& numbers, Make make) const {
-        const auto first = first_;  // which the numbers might be, to a compiler
+        const auto first = first_;  // a copy: for all that the compiler knows, `numbers` might alias the member
         const auto sign = std::uint64_t{1} << (8 * bytes_ - 1);
         for (auto& number : numbers) {
             const auto found = number + first;
@@ -144,7 +144,7 @@ private:
     Format format_{0, 0};
 };
 
-// The generator's words from that one on, a multiple of four.
+// The generator's words from index `start` on, a multiple of four.
 void whole_words(Key key, std::size_t start, Words& words) {
     for (std::size_t at = 0; at < words.size(); at += 4) {
         const auto block = philox({(start + at) / 4 + 1, 0, 0, 0}, key);
@@ -152,7 +152,7 @@ void whole_words(Key key, std::size_t start, Words& words) {
     }
 }
 
-// Its words of 32 bits from that one on, a multiple of eight: of each of the others the lower half first.
+// The generator's 32-bit words from index `start` on, a multiple of eight: the halves of its words, lower half first.
 void half_words(Key key, std::size_t start, Words& words) {
     for (std::size_t at = 0; at < words.size(); at += 8) {
         const auto block = philox({(start + at) / 8 + 1, 0, 0, 0}, key);
@@ -181,7 +181,7 @@ public:
         rest_ = last % steps;
     }
 
-    // Those from `start` on, a multiple of a chunk.
+    // Writes the numbers from index `start` on, a multiple of a chunk.
     void write(std::size_t start, Words& numbers) const {
         if (!random_) {
             for (std::size_t index = 0; index < numbers.size(); ++index) {
@@ -208,7 +208,7 @@ private:
     std::uint64_t rest_ = 0;
 };
 
-// Calls with a number of so many bytes, for its type.
+// Calls a function with a number of an unsigned type of so many bytes.
 template <typename Use>
 void with_unsigned(std::size_t bytes, Use use) {
     if (bytes == 1) {
@@ -229,7 +229,7 @@ void put(std::uint64_t bits, std::byte* place, std::size_t bytes) {
     });
 }
 
-// Element type and shape, of no more than so many bytes, even where a size of 0 makes it none.
+// Element type and shape; they must not exceed `largest` bytes, even where a size of 0 leaves no elements.
 Tensor described(const Json& fill, std::uint64_t largest) {
     Tensor made;
     const auto& name = member(fill, "dtype");
@@ -247,7 +247,7 @@ Tensor described(const Json& fill, std::uint64_t largest) {
     return made;
 }
 
-// What is not chosen becomes the base's again.
+// Replaces the elements that are not chosen by those of the base.
 void keep_base(const Json& fill, const Tensor& made, std::byte* data, const std::vector<Tensor>& kept) {
     const auto found = whole(fill["base"], largest_word, "a fill's 'base'");
     if (found >= kept.size()) {

@@ -1,4 +1,5 @@
-// Arrays that host and device make alike, bit for bit, from a few numbers; harness/agent/expand.py writes down how.
+// Arrays that host and device generate identically, bit for bit, from a few numbers; harness/agent/expand.py documents
+// how.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +10,9 @@
 
 namespace hilgate {
 
-// The array of one fill. What its "base" chooses from is `kept`: this input's arrays.
+// Makes the array that a fill describes. Its "base" chooses from `kept`, the arrays of this input.
 //
-// Throws std::invalid_argument where it is no fill, or one of more than so many bytes.
+// Throws std::invalid_argument where the fill is not valid, or its array has more than `largest` bytes.
 Tensor expand(const Json& fill, const std::vector<Tensor>& kept, std::uint64_t largest = max_payload);
 
 }  // namespace hilgate

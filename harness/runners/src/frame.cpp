@@ -13,7 +13,7 @@ namespace {
 constexpr std::array<unsigned char, 4> magic{0x89, 'H', 'I', 'L'};
 constexpr std::uint16_t version = 1;
 constexpr std::size_t preamble_size = 20;
-// One buffer for a frame below this size: a copy costs less than a system call for each tensor.
+// A frame below this size is joined in one buffer: a copy costs less than a system call for each tensor.
 constexpr std::size_t join_below = std::size_t{1} << 20;
 
 template <typename Number>
@@ -31,14 +31,14 @@ DType dtype_named(const std::string& name) {
     return found->dtype;
 }
 
-// The size in bytes, which a forged shape may make anything.
+// The size in bytes; a forged shape may make it anything, and overflow.
 std::size_t checked_bytes(const Tensor& tensor) {
     std::size_t size = info(tensor.dtype).bytes;
     bool empty = false;
     for (const auto length : tensor.shape) {
         if (length < 0) throw FrameError("a tensor has a negative size");
         if (length == 0) {
-            empty = true;  // what a size beyond all limits is multiplied with
+            empty = true;  // the other sizes may still be beyond all limits
         } else if (__builtin_mul_overflow(size, static_cast<std::size_t>(length), &size) || size > max_payload) {
             throw FrameError("a tensor is larger than any of ours");
         }
@@ -46,7 +46,7 @@ std::size_t checked_bytes(const Tensor& tensor) {
     return empty ? 0 : size;
 }
 
-// Where each tensor of a header belongs in the payload; it must fill that exactly.
+// Lays the tensors of a header out in the payload, which they must fill exactly; `offsets` receives where they are.
 std::vector<Tensor> laid_out(const Json& shapes, std::uint64_t payload_size, std::vector<std::size_t>& offsets) {
     std::vector<Tensor> tensors;
     std::size_t end = 0;
@@ -88,9 +88,9 @@ Json parsed_header(const std::string& text) {
 }  // namespace
 
 std::shared_ptr<std::byte> aligned_buffer(std::size_t size) {
-    const auto align = std::align_val_t{alignment};
+    constexpr auto align = std::align_val_t{alignment};
     auto* memory = static_cast<std::byte*>(::operator new(std::max<std::size_t>(size, 1), align));
-    return {memory, [align](std::byte* held) { ::operator delete(held, align); }};
+    return {memory, [](std::byte* held) { ::operator delete(held, align); }};
 }
 
 Frame read_frame(const Read& read, std::uint64_t largest_payload) {
@@ -110,7 +110,7 @@ Frame read_frame(const Read& read, std::uint64_t largest_payload) {
                          " bytes is larger than any of ours");
     }
     std::string text(header_size, '\0');
-    // The elements of a string are bytes, too.
+    // Any object may be accessed as bytes.
     read(reinterpret_cast<std::byte*>(text.data()), text.size());  // NOLINT(*-reinterpret-cast)
     Frame frame{parsed_header(text), {}};
     std::vector<std::size_t> offsets;
@@ -133,7 +133,7 @@ void write_frame(const Write& write, Json header, const std::vector<Tensor>& ten
         payload_size = aligned(payload_size) + tensor.bytes();
     }
     header["tensors"] = std::move(shapes);
-    // What a library has said may be any bytes: JSON has room for text only.
+    // A library's message may hold any bytes; those that are not UTF-8 are replaced.
     const auto text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
     std::vector<std::byte> head(preamble_size + text.size());
     const auto text_size = static_cast<std::uint32_t>(text.size());

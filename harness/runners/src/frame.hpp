@@ -1,4 +1,4 @@
-// The wire format between host and device, version 1; harness/agent/wire.py and frames.py write it down.
+// The wire format between host and device, version 1; harness/agent/wire.py and frames.py document it.
 //
 //     offset  size
 //          0     4  magic: byte 0x89, then "HIL"
@@ -38,7 +38,7 @@ struct Frame {
     std::vector<Tensor> tensors;  // all of them share one buffer
 };
 
-// For a tensor's elements; their owner, too.
+// Returns memory for a tensor's elements, aligned as in a frame.
 std::shared_ptr<std::byte> aligned_buffer(std::size_t size);
 
 // Fills a buffer with exactly so many bytes, or throws.
@@ -46,10 +46,10 @@ using Read = std::function<void(std::byte*, std::size_t)>;
 // Writes all of a buffer, or throws.
 using Write = std::function<void(const std::byte*, std::size_t)>;
 
-// Throws FrameError; and whatever `read` throws.
+// Reads one frame. Throws FrameError, and whatever `read` throws.
 Frame read_frame(const Read& read, std::uint64_t largest_payload = max_payload);
 
-// Throws whatever `write` throws.
+// Writes one frame. Throws whatever `write` throws.
 void write_frame(const Write& write, Json header, const std::vector<Tensor>& tensors);
 
 }  // namespace hilgate

@@ -22,7 +22,7 @@ constexpr std::size_t code_bytes = 16;
 // No page is smaller.
 constexpr std::size_t page_bytes = 4096;
 
-// What the loader has at an address. It asks for no memory: what it is called in may have held the allocator's lock.
+// What is loaded at an address. Nothing here allocates: the interrupted code may hold the allocator's lock.
 struct Place {
     std::uintptr_t address = 0;
     std::array<char, PATH_MAX> path{};
@@ -47,7 +47,7 @@ int look(dl_phdr_info* library, std::size_t /*size*/, void* given) {
 }
 
 void say_and_die(int /*number*/, siginfo_t* info, void* /*context*/) {
-    if (info->si_code <= 0) {  // somebody sent it: no instruction is met again
+    if (info->si_code <= 0) {  // another process sent it: no instruction will be met again
         std::signal(SIGILL, SIG_DFL);
         raise(SIGILL);
         return;
@@ -56,14 +56,14 @@ void say_and_die(int /*number*/, siginfo_t* info, void* /*context*/) {
     place.address = reinterpret_cast<std::uintptr_t>(info->si_addr);  // NOLINT(*-reinterpret-cast)
     std::array<char, 2 * code_bytes + 1> code{};
     static std::array<char, PATH_MAX + 200> line;
-    place.left = page_bytes - place.address % page_bytes;  // of code that was made in memory
+    place.left = page_bytes - place.address % page_bytes;  // for code that was generated in memory
     const bool in_library = dl_iterate_phdr(look, &place) != 0;
     const auto* bytes = static_cast<const unsigned char*>(info->si_addr);
     for (std::size_t index = 0; index < std::min(code_bytes, place.left); ++index) {
         std::snprintf(&code[2 * index], 3, "%02x", bytes[index]);
     }
     if (in_library) {
-        // A path with a quotation mark or a backslash in it would be none of ours.
+        // Paths are not escaped: ours contain no quotation mark and no backslash.
         std::snprintf(line.data(), line.size(),
                       "\nhilgate-illegal-instruction {\"path\": \"%s\", \"offset\": %zu, \"code\": \"%s\"}\n",
                       place.path.data(), static_cast<std::size_t>(place.offset), code.data());
@@ -73,7 +73,7 @@ void say_and_die(int /*number*/, siginfo_t* info, void* /*context*/) {
                       code.data());
     }
     if (write(STDERR_FILENO, line.data(), std::strlen(line.data())) < 0) _exit(1);
-    std::signal(SIGILL, SIG_DFL);  // back from here the same instruction is met again, with nobody to handle it
+    std::signal(SIGILL, SIG_DFL);  // on return the instruction is met again, and ends the process
 }
 
 }  // namespace

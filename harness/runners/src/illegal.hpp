@@ -1,10 +1,10 @@
-// An illegal instruction says where it is, on stderr, before the process dies of it; in the words that
-// harness/agent/illegal.py writes down.
+// A handler that reports where an illegal instruction was met, on stderr, before the process dies of it; in the format
+// that harness/agent/illegal.py documents.
 #pragma once
 
 namespace hilgate {
 
-// From now on, in this process.
+// Installs the handler, for this process.
 void say_where_illegal();
 
 }  // namespace hilgate

@@ -1,4 +1,4 @@
-// The runner's process: frames in on stdin, frames out on what was stdout, everything else on stderr.
+// The runner's process: frames in on stdin, frames out on the original stdout, everything else on stderr.
 //
 // It ends when its stdin ends, when nothing was asked of it for a while, and when one operation takes longer than the
 // host allowed. Started by hilgate, not by hand.
@@ -58,23 +58,23 @@ private:
     std::map<std::string, std::string> values_;
 };
 
-// "torch::jit::ErrorReport", not what the C++ ABI makes of it.
+// The demangled name of an exception's type, such as "torch::jit::ErrorReport".
 std::string type_of(const std::exception& error) {
     int status = 0;
-    // The ABI allocates it (Itanium C++ ABI, 3.4).
+    // The result is allocated with malloc (Itanium C++ ABI, 3.4).
     const std::unique_ptr<char, decltype(&std::free)> name(
         abi::__cxa_demangle(typeid(error).name(), nullptr, nullptr, &status), &std::free);
     return name ? name.get() : typeid(error).name();
 }
 
-// Whatever a runtime throws is the host's to judge.
+// Carries a request out. Whatever a runtime throws becomes an answer, for the host to judge.
 hilgate::Reply answered(hilgate::Session& session, const hilgate::Frame& request) {
     try {
         return carry_out(session, request);
     } catch (const hilgate::InputError& error) {
         return {{{"error", error.what()}, {"traceback", type_of(error)}, {"input", true}}, {}};
     } catch (const std::exception& error) {
-        // LibTorch puts the C++ calls that led to an error behind its words.
+        // LibTorch appends the C++ stack to its message.
         const std::string said = error.what();
         const auto end = std::min(said.find("\nException raised from "), said.size());
         return {{{"error", said.substr(0, end)}, {"traceback", type_of(error) + said.substr(end)}}, {}};
@@ -108,9 +108,9 @@ void run(const Arguments& arguments) {
     umask(S_IRWXG | S_IRWXO);
     hilgate::Pipe pipe(idle.empty() ? default_idle_seconds : std::stod(idle));
     std::signal(SIGALRM, SIG_DFL);
-    std::signal(SIGPIPE, SIG_IGN);  // a write says so
+    std::signal(SIGPIPE, SIG_IGN);  // write() reports it
     hilgate::say_where_illegal();
-    setpgid(0, 0);  // whoever ends it ends what it has started, too; it may lead a group already
+    setpgid(0, 0);  // whoever ends it also ends what it has started; fails where it leads a group already
     const hilgate::Record record(arguments.at("records"), run);
     pipe.end_when_host_goes();
     try {
@@ -133,7 +133,7 @@ int main(int count, char** words) {
         std::cerr << "runner: " << error.what() << '\n';
         status = 1;
     }
-    // Without the libraries' own clean-up, which some of them do not survive.
+    // Without the libraries' own clean-up, in which some of them crash.
     std::cerr.flush();
     _exit(status);
 }

@@ -14,7 +14,7 @@ namespace {
 
 using Operation = Reply (*)(Session&, const Frame&);
 
-// The operations by their names. Each enters itself right behind its definition; there is no list of them elsewhere.
+// The operations by their names. Each is entered directly after its definition; there is no list of them elsewhere.
 std::map<std::string, Operation>& table() {
     static std::map<std::string, Operation> operations;
     return operations;
@@ -22,7 +22,7 @@ std::map<std::string, Operation>& table() {
 
 bool define(const std::string& name, Operation operation) { return table().emplace(name, operation).second; }
 
-// Libraries stay open until the process ends: what they have started runs on.
+// Opens a library, which stays open until the process ends: threads that it has started go on.
 void* opened(const std::string& path) {
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) throw std::runtime_error(dlerror());
@@ -30,10 +30,10 @@ void* opened(const std::string& path) {
 }
 
 std::unique_ptr<Engine> make_engine(const std::string& runtime, const std::string& path, const Settings& settings) {
-    opened(runtime);  // by its own path: the engine, which needs it by name, then finds it there
+    opened(runtime);  // by its path: the engine, which needs it by name, then finds it loaded
     void* symbol = dlsym(opened(path), make_engine_symbol);
     if (symbol == nullptr) throw std::runtime_error(dlerror());
-    // What dlsym returns is a function's address (POSIX).
+    // POSIX guarantees that dlsym's result can be converted to a function pointer.
     return std::unique_ptr<Engine>(reinterpret_cast<MakeEngine>(symbol)(settings));  // NOLINT(*-reinterpret-cast)
 }
 
@@ -41,7 +41,7 @@ template <typename Values>
 Tensor int64_tensor(Values values) {
     const auto kept = std::make_shared<Values>(std::move(values));
     const auto size = static_cast<std::int64_t>(kept->size());
-    // Any object may be looked at as bytes.
+    // Any object may be accessed as bytes.
     const auto* bytes = reinterpret_cast<const std::byte*>(kept->data());  // NOLINT(*-reinterpret-cast)
     return {DType::int64, {size}, bytes, kept};
 }
@@ -60,12 +60,12 @@ Reply load(Session& session, const Frame& request) {
                             header.at("options")};
     auto engine = make_engine(session.runtime, session.engine_path, settings);
     const auto runtime = memory_kib();
-    // What registers operators when it is opened; the runtime is there by now, and is found by name.
+    // Libraries that register operators when they are opened; they find the runtime, which is loaded by now, by name.
     for (const auto& path : header.value("operators", std::vector<std::string>{})) opened(path);
     engine->load(header.at("artifact"));
     const auto model = memory_kib();
     session.input_names = header.at("inputs").get<std::vector<std::string>>();
-    session.kept.clear();  // they were those of other inputs
+    session.kept.clear();  // they belonged to other inputs
     session.written.clear();
     const auto first_ns = session.run_once(*engine, session.sets_of(request.tensors).at(0));
     auto outputs = engine->outputs();  // sent before there is another inference: no copy is needed

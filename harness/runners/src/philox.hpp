@@ -12,7 +12,7 @@ struct Product {
     std::uint64_t low;
 };
 
-// Of halves, for a compiler whose whole numbers end at 64 bits.
+// The product computed from halves, for compilers without 128-bit integers.
 inline Product product_of_halves(std::uint64_t left, std::uint64_t right) {
     constexpr std::uint64_t mask = 0xFFFFFFFF;
     const auto left_high = left >> 32;
@@ -27,7 +27,7 @@ inline Product product_of_halves(std::uint64_t left, std::uint64_t right) {
 
 inline Product product(std::uint64_t left, std::uint64_t right) {
 #ifdef __SIZEOF_INT128__
-    // An extension of GCC's and Clang's for 64 bits: two instructions in place of a dozen.
+    // An extension of GCC and Clang on 64-bit machines: two instructions instead of a dozen.
     __extension__ using Wide = unsigned __int128;
     const auto wide = static_cast<Wide>(left) * right;
     return {static_cast<std::uint64_t>(wide >> 64), static_cast<std::uint64_t>(wide)};
@@ -39,7 +39,7 @@ inline Product product(std::uint64_t left, std::uint64_t right) {
 using Block = std::array<std::uint64_t, 4>;
 using Key = std::array<std::uint64_t, 2>;
 
-// The block of a counter.
+// The block of random words for a counter.
 inline Block philox(Block counter, Key key) {
     for (int round = 0; round < 10; ++round) {
         const auto first = product(0xD2E7470EE14C6C93, counter[0]);

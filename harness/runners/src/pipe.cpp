@@ -15,7 +15,7 @@ namespace {
 
 // How long a running operation may go on after the host has gone, before the process ends with it.
 constexpr auto grace = std::chrono::seconds(30);
-// What is small comes with one system call for all the parts of a frame.
+// One system call serves all parts of a small frame.
 constexpr std::size_t buffer_size = std::size_t{1} << 16;
 
 int own_copy(int descriptor) {
@@ -32,7 +32,7 @@ Pipe::Pipe(double idle_seconds)
     if (dup2(nothing.number(), 0) < 0 || dup2(2, 1) < 0) {  // a chatty library writes to stderr from here on
         throw std::system_error(errno, std::generic_category(), "stdin and stdout");
     }
-    // What is still in a buffer when the process dies, nobody reads; it may say why.
+    // Output that is still buffered when the process dies is lost, and it may tell why.
     std::setvbuf(stdout, nullptr, _IOLBF, 0);
 }
 
@@ -85,12 +85,12 @@ void Pipe::send(const Json& header, const std::vector<Tensor>& tensors) {
 }
 
 void Pipe::end_when_host_goes() {
-    // The number is taken here: a thread that begins late finds the pipe gone, where the host has hung up at once.
+    // The number is copied here: when the host hangs up at once, the pipe may be gone before the thread begins.
     std::thread([this, number = source_.number()] {
         pollfd hang_up{number, 0, 0};  // no events asked for: only the hang-up is reported
         while (poll(&hang_up, 1, -1) <= 0) continue;
         std::this_thread::sleep_for(grace);
-        // As long as the operation may take: its own watchdog ends it.
+        // An operation whose reply must be kept may finish: its own watchdog limits it.
         while (keeping) std::this_thread::sleep_for(std::chrono::milliseconds(100));
         _exit(1);
     }).detach();

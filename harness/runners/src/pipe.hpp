@@ -17,7 +17,7 @@ public:
     bool inside_frame;
 };
 
-// Nothing was asked for too long.
+// No request came for too long.
 class Idle : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -32,9 +32,9 @@ public:
     // Throws std::system_error: nobody reads any more.
     void send(const Json& header, const std::vector<Tensor>& tensors);
 
-    // Watches for the other end's hang-up, so that a long operation does not outlive the host.
+    // Starts a thread that watches for the host's hang-up, so that a long operation does not outlive the host.
     void end_when_host_goes();
-    // Whether what is being done must be kept, should the host go meanwhile.
+    // Whether the reply in preparation must survive the host's disappearance.
     std::atomic<bool> keeping{false};
 
 private:

@@ -25,7 +25,7 @@ std::string read_text(const std::string& path) {
 }
 
 std::int64_t start_ticks() {
-    // The command's name may hold blanks and parentheses: fields count from its end, where the third begins.
+    // The command's name may contain spaces and parentheses: fields are counted from its end, where the third begins.
     const auto text = read_text("/proc/self/stat");
     auto place = text.rfind(')') + 2;
     for (int field = 3; field < 22; ++field) place = text.find(' ', place) + 1;
@@ -36,12 +36,12 @@ std::string boot_id() { return read_text("/proc/sys/kernel/random/boot_id"); }
 
 std::string executable() {
     std::error_code ignored;
-    const auto path = fs::read_symlink("/proc/self/exe", ignored).string();
+    auto path = fs::read_symlink("/proc/self/exe", ignored).string();
     try {
         (void)Json(path).dump();
         return path;
     } catch (const Json::exception&) {
-        return "";  // no UTF-8: it is known by the rest
+        return "";  // not UTF-8: the rest of the record identifies the process
     }
 }
 
@@ -67,7 +67,9 @@ Record::Record(const std::string& folder, const std::string& run)
             throw fs::filesystem_error("no record can be left", fresh, std::error_code(errno, std::generic_category()));
         }
         const auto text = record.dump();
-        write_all(file.number(), reinterpret_cast<const std::byte*>(text.data()), text.size());
+        // Any object may be accessed as bytes.
+        const auto* bytes = reinterpret_cast<const std::byte*>(text.data());  // NOLINT(*-reinterpret-cast)
+        write_all(file.number(), bytes, text.size());
         fs::rename(fresh, path_);
     } catch (...) {
         std::error_code ignored;

@@ -1,5 +1,5 @@
 // The ring: the inputs of a loop, a few at a time, made anew between blocks of inferences and never inside a timed one.
-// harness/agent/ring.py writes down how, and why no prepared input is run twice.
+// harness/agent/ring.py documents how, and why no prepared input is run twice.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,10 @@
 
 namespace hilgate {
 
-// Of each input of the model, the tensor of each set.
+// For each input of the model, the tensor of each set.
 using Columns = std::vector<std::vector<Tensor>>;
 
-// An input that was asked for could not be made here: nobody has asked the model yet.
+// An input that was asked for could not be made; the model has not run.
 class InputError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -31,7 +31,7 @@ public:
     Spread(Json fills, std::uint64_t first, Columns kept)
         : fills_(std::move(fills)), kept_(std::move(kept)), number_(first) {}
 
-    // The next block. Throws InputError: one cannot be made.
+    // Makes the next block. Throws InputError: an input cannot be made.
     Columns columns(std::size_t count);
 
 private:
@@ -40,10 +40,10 @@ private:
     std::uint64_t number_;
 };
 
-// Sets that are there already, in an order that is begun anew at its end.
+// Sets that exist already, in an order that starts over at its end.
 class InTurn {
 public:
-    // Throws std::invalid_argument: the order is none, or names a set that is not there.
+    // Throws std::invalid_argument: the order is empty, or names a set that does not exist.
     InTurn(Columns there, std::vector<std::size_t> order);
     Columns columns(std::size_t count);
 
@@ -53,28 +53,28 @@ private:
     std::size_t next_ = 0;
 };
 
-// Prepares what a loop runs.
+// The prepared inputs of a loop.
 class Ring {
 public:
     using Source = std::function<Columns(std::size_t)>;
 
-    // So many sets are prepared at a time; `untimed`: whether a block begins with an inference that is not timed.
+    // `size` sets are prepared at a time; `untimed`: whether a block begins with an inference that is not timed.
     Ring(Engine& engine, std::vector<std::string> names, Source source, std::size_t size, bool untimed);
 
-    // Prepared inputs for the next inferences, at most so many, each to be run once.
+    // Returns prepared inputs for the next inferences, at most as many as wanted, each to be run once.
     const Sets& renew(std::size_t wanted);
-    // The names of the inputs that the model wrote into, the last block's included; nothing is prepared any more.
+    // Frees what is prepared. Returns the names of the inputs that the model wrote into, the last block included.
     std::set<std::string> close();
 
     [[nodiscard]] Nanoseconds making() const { return making_; }
-    // How many inferences were run to warm the caches, and what they took.
+    // How many inferences were run to warm the caches, and how long they took.
     [[nodiscard]] std::int64_t untimed() const { return untimed_; }
     [[nodiscard]] Nanoseconds untimed_ns() const { return untimed_ns_; }
     // When the first inputs were asked for, by the clock.
     [[nodiscard]] Nanoseconds began() const { return began_; }
 
 private:
-    // What was asked for, and its copies.
+    // The originals, and their copies.
     struct Made {
         std::vector<Tensor> asked;
         std::vector<Tensor> copies;
@@ -98,10 +98,10 @@ private:
     std::vector<Made> made_;
 };
 
-// The same elements in memory of their own.
+// A deep copy.
 Tensor copied(const Tensor& tensor);
 
-// Adds the names of those inputs whose bytes are no longer what was asked for.
+// Adds the names of the inputs whose copies no longer have the bytes of the originals.
 void note_written(const std::vector<std::string>& names, const std::vector<Tensor>& asked,
                   const std::vector<Tensor>& copies, std::set<std::string>& written);
 

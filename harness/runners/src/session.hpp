@@ -1,4 +1,4 @@
-// The state of one deployment, from the first request to the last, and what several operations do with it.
+// The state of one deployment, from the first request to the last, and the steps that several operations share.
 #pragma once
 
 #include <memory>

@@ -29,8 +29,8 @@ std::vector<std::string> texts(const char* pattern) {
     return result;
 }
 
-// A number that is the whole of a text. Not by std::regex: GCC 12 warns of its own, where sanitizers are on (its bug
-// 105562).
+// Parses a text that is a number and nothing else. Not with std::regex: GCC 12 warns about its own header when
+// sanitizers are on (GCC bug 105562).
 std::optional<std::int64_t> whole_number(std::string_view text, int base) {
     std::int64_t value = 0;
     const auto* end = text.data() + text.size();
@@ -54,11 +54,12 @@ std::string said(const char* command) {
     return text;
 }
 
-// Raspberry Pi firmware's get_throttled: bits 0-3 hold now, 16-19 have held since boot; null on other boards.
+// get_throttled of the Raspberry Pi's firmware, null on other boards: bits 0-3 are set while a condition lasts, bits
+// 16-19 once it has occurred since boot.
 Json throttled_bits() {
     auto text = read_text("/sys/devices/platform/soc/soc:firmware/get_throttled");
     if (text.empty() && read_text("/proc/device-tree/model").rfind("Raspberry Pi", 0) == 0) {
-        // What it says where it fails is no number; the end of "failed" would be one.
+        // The output of a failure is suppressed: it ends with "failed", whose last letters are hexadecimal digits.
         text = said("bits=$(timeout 5 vcgencmd get_throttled 2>/dev/null) && printf %s \"$bits\"");
     }
     // "50005", or "throttled=0x50005".
@@ -111,7 +112,7 @@ Json device_state() {
 }
 
 bool flushes_denormals() {
-    volatile float value = 2e-38F;  // a normal number; a tenth of it is none
+    volatile float value = 2e-38F;  // a normal number; a tenth of it is denormal
     value = value * 0.1F;
     return value == 0.0F;
 }

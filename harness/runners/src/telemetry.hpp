@@ -8,10 +8,10 @@ namespace hilgate {
 // This process's memory in KiB: "peak" (VmHWM), "resident" (VmRSS), "swapped" (VmSwap).
 Json memory_kib();
 
-// What makes a measurement valid or not. Compare two of them: one from before, one from after.
+// What tells whether a measurement is valid; the states before and after it are to be compared.
 Json device_state();
 
-// Whether this thread's arithmetic makes denormal numbers zero: tried, not asked.
+// Whether this thread's arithmetic flushes denormal numbers to zero, found out by trying.
 bool flushes_denormals();
 
 }  // namespace hilgate

@@ -1,4 +1,4 @@
-// Tensors as they travel: an element type, a shape, and bytes that somebody owns.
+// Tensors: an element type, a shape, and bytes with shared ownership.
 #pragma once
 
 #include <array>

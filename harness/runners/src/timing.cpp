@@ -23,7 +23,7 @@ constexpr std::int64_t most = 1000;
 constexpr int still_blocks = 2;
 constexpr double improvement = 0.97;
 
-// As Python's statistics.median: of an even number the mean of the middle two.
+// Like Python's statistics.median: for an even count the mean of the middle two.
 template <typename Number>
 double median_of(std::vector<Number> values) {
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -76,7 +76,7 @@ WarmUp warm_up(const RunSet& run, const Renew& renew, Nanoseconds budget) {
 
 double of_one(const std::vector<double>& durations, int count) {
     const auto runs = static_cast<std::size_t>(count);
-    if (durations.size() % runs != 0) {  // runs that differ in their calls: there is only the mean
+    if (durations.size() % runs != 0) {  // runs differ in how often they call: the mean is all there is
         return std::accumulate(durations.begin(), durations.end(), 0.0) / count;
     }
     const auto calls = durations.size() / runs;

@@ -1,5 +1,5 @@
-// The closed loop: one caller, one inference after the other, each timed with the monotonic clock. The same protocol as
-// harness/agent/timing.py.
+// The closed loop: one caller, one inference after the other, each timed with the monotonic clock; the same protocol as
+// that of harness/agent/timing.py.
 #pragma once
 
 #include <chrono>
@@ -22,10 +22,10 @@ using Sets = std::vector<std::unique_ptr<Prepared>>;
 
 // Runs a prepared set of inputs once.
 using RunSet = std::function<void(Prepared&)>;
-// Prepared sets for the next inferences, at most so many (see ring.hpp); what this takes is not timed.
+// Returns prepared sets for the next inferences, at most so many (see ring.hpp); its own duration is not timed.
 using Renew = std::function<const Sets&(std::size_t)>;
 
-// Durations of at most so many inferences: fewer when the budget is used up, but never none. Each set is run once.
+// Times at most `samples` inferences, fewer when the budget is used up, but at least one. Each set is run once.
 std::vector<Nanoseconds> timed_loop(const RunSet& run, const Renew& renew, std::int64_t samples, Nanoseconds budget);
 
 struct WarmUp {
@@ -38,10 +38,11 @@ struct WarmUp {
 // Runs until blocks stop getting faster, or the budget is used up.
 WarmUp warm_up(const RunSet& run, const Renew& renew, Nanoseconds budget);
 
-// What an operator takes in one of `count` inferences: the medians of its first call in each, its second, ... added up.
+// Estimates what an operator takes in one of `count` inferences: the medians of its first calls, its second calls, ...,
+// added up.
 double of_one(const std::vector<double>& durations, int count);
 
-// Since this process was started, by the kernel's count (resolution: a clock tick, mostly 10 ms).
+// The time since the kernel started this process (resolution: a clock tick, mostly 10 ms).
 Nanoseconds since_process_start();
 
 }  // namespace hilgate

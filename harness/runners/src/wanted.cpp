@@ -5,7 +5,7 @@
 namespace hilgate {
 
 void refuse(const std::string& wanted, const Json& found) {
-    // Neither long nor deep: what is nested is written down by a function that calls itself.
+    // A nested value is not written out: dump() is recursive, and the text could be long.
     const auto text = found.is_structured() ? std::string("an ") + found.type_name()
                                             : found.dump(-1, ' ', false, Json::error_handler_t::replace);
     throw std::invalid_argument("wanted " + wanted + "; found " + text.substr(0, 80));

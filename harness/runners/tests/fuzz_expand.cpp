@@ -1,11 +1,11 @@
-// Fills, right ones and spoilt ones; and the random words that they are made from.
+// A fuzz test of fills, valid and corrupted, and of the random words that arrays are made from.
 //
 //     fuzz_expand SEED COUNT [FIRST]
 //
-// Each iteration makes a fill, wants an array of its type and shape whose elements lie where the fill says, then spoils
-// the fill. Of a spoilt one may come an array or std::invalid_argument. Anything else ends the program with status 1,
-// and with the words that repeat that iteration alone. Sanitizers (HILGATE_SANITIZE) see what is read beside a buffer,
-// what is shifted too far, and what is asked for that no memory has room for.
+// Each iteration makes a fill, expects an array of its type and shape with elements in the fill's range, then corrupts
+// the fill. A corrupted one may yield an array or std::invalid_argument. Anything else ends the program with status 1,
+// after printing the command that repeats that iteration alone. Sanitizers (HILGATE_SANITIZE) detect accesses beside a
+// buffer, shifts that are too far, and allocations that are too large.
 
 #include <algorithm>
 #include <array>
@@ -30,14 +30,14 @@ using hilgate::Tensor;
 
 constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
 constexpr std::uint64_t largest_word = std::numeric_limits<std::uint64_t>::max();
-constexpr std::size_t deepest = 50'000;  // where one call for each level overflows a stack under sanitizers
+constexpr std::size_t deepest = 50'000;  // recursion to this depth overflows the stack under sanitizers
 
 class Random {
 public:
     explicit Random(std::uint64_t seed) : engine_(seed) {}
 
     std::uint64_t bits() { return engine_(); }
-    // Of any size, small ones as often as large ones.
+    // A number of any magnitude, small ones as often as large ones.
     std::uint64_t any() { return engine_() >> below(64); }
     std::size_t below(std::size_t limit) { return static_cast<std::size_t>(engine_() % limit); }
     bool once_in(std::size_t times) { return below(times) == 0; }
@@ -54,7 +54,7 @@ void want(bool held, const char* what) {
     if (!held) throw std::logic_error(what);
 }
 
-// An element's bits, and its whole number where the type is one of these.
+// An element's bits, and its value where the type is an integer.
 std::uint64_t bits_of(const Tensor& tensor, std::size_t index) {
     const auto bytes = hilgate::info(tensor.dtype).bytes;
     std::uint64_t found = 0;
@@ -62,7 +62,7 @@ std::uint64_t bits_of(const Tensor& tensor, std::size_t index) {
     return found;
 }
 
-// The place of a pattern of bits among all numbers of its type.
+// The rank of a bit pattern among all numbers of its type.
 std::int64_t place_of(DType dtype, std::uint64_t bits) {
     const auto width = 8 * hilgate::info(dtype).bytes;
     if (dtype == DType::boolean || dtype == DType::uint8) return static_cast<std::int64_t>(bits);
@@ -160,7 +160,7 @@ bool is_kept(const Made& made, std::size_t index, std::uint64_t bits) {
     return made.fill.contains("base") && bits_of(made.kept.at(made.fill["base"].get<std::size_t>()), index) == bits;
 }
 
-// Whether its element could have come from the fill's own numbers.
+// Whether an element could have been made from the fill's numbers.
 bool is_drawn(const Made& made, std::uint64_t bits) {
     if (made.fill.contains("values")) {
         const auto& values = made.fill["values"];
@@ -171,7 +171,7 @@ bool is_drawn(const Made& made, std::uint64_t bits) {
                                                 made.fill["last"].get<std::uint64_t>());
     const auto found = place_of(made.dtype, bits);
     const bool scaled = made.fill.contains("scale") && !made.fill["scale"].is_null();
-    // As far as the sign goes: harness/agent/expand.py is what all the rest is compared with.
+    // Only the sign is checked: everything else is compared with harness/agent/expand.py.
     if (scaled) return (first < 0 || found >= 0) && (last > 0 || found <= 0);
     return first <= found && found <= last;
 }
@@ -216,7 +216,7 @@ void spoil(Json& fill, Random& random) {
     if (random.once_in(2000)) fill = Json::parse(random.of(forged));
 }
 
-// Random123's known answers of its Philox4x64-10.
+// Known answers of Philox4x64-10, from Random123.
 void want_known_words() {
     constexpr hilgate::Block pi{0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0, 0x082EFA98EC4E6C89};
     constexpr hilgate::Block of_zeros{0x16554D9ECA36314C, 0xDB20FE9D672D0FDC, 0xD7E772CEE186176B, 0x7E68B68AEC7BA23B};
@@ -248,7 +248,7 @@ void iterate(Random& random, Counts& counts) {
         want_sound(made);
         ++counts.made;
     } catch (const std::invalid_argument&) {
-        // Only a scale can be too large for the numbers that it was drawn beside.
+        // Only a scale can be too large for the numbers that it was generated with.
         want(made.fill.contains("scale") && !made.fill["scale"].is_null(), "a fill was refused");
         ++counts.refused;
     }
@@ -256,7 +256,7 @@ void iterate(Random& random, Counts& counts) {
     try {
         const auto found = hilgate::expand(made.fill, made.kept, mebibyte);
         want(found.bytes() <= mebibyte, "an array is larger than was allowed");
-        volatile unsigned sum = 0;  // so that each byte is really read
+        volatile unsigned sum = 0;  // forces each byte to be read
         for (std::size_t at = 0; at < found.bytes(); ++at) sum = sum + std::to_integer<unsigned>(found.data[at]);
         ++counts.made;
     } catch (const std::invalid_argument&) {
@@ -280,7 +280,7 @@ int main(int count, char** words) {
         want_known_words();
         Counts counts;
         for (const auto end = iteration + std::stoull(arguments[2]); iteration < end; ++iteration) {
-            Random random(seed ^ (iteration * 0x9E3779B97F4A7C15));  // each by itself, to be repeated alone
+            Random random(seed ^ (iteration * 0x9E3779B97F4A7C15));  // each iteration can be repeated alone
             iterate(random, counts);
         }
         std::cout << counts.made << " made, " << counts.refused << " refused\n";

@@ -1,10 +1,10 @@
-// The frame's parser, given frames that are right and frames that are not.
+// A fuzz test of the frames' parser, with valid and corrupted frames.
 //
 //     fuzz_frame SEED COUNT [FIRST]
 //
-// Each iteration makes a frame, wants it back bit for bit, then spoils it. Of a spoilt one may come a Frame whose
-// tensors fill its payload, FrameError, or our own Ended. Anything else ends the program with status 1, and with the
-// words that repeat that iteration alone. Sanitizers (HILGATE_SANITIZE) see what is read beside a buffer.
+// Each iteration makes a frame, expects it back bit for bit, then corrupts it. A corrupted one may yield a Frame whose
+// tensors fill its payload, FrameError, or our own Ended. Anything else ends the program with status 1, after printing
+// the command that repeats that iteration alone. Sanitizers (HILGATE_SANITIZE) detect accesses beside a buffer.
 
 #include <algorithm>
 #include <array>
@@ -29,15 +29,15 @@ using hilgate::Json;
 using hilgate::Tensor;
 using Bytes = std::vector<std::byte>;
 
-// Of a frame's preamble.
+// Offsets in a frame's preamble, and its size.
 constexpr std::size_t header_size_at = 8;
 constexpr std::size_t payload_size_at = 12;
 constexpr std::size_t preamble_size = 20;
-// What a forged length may ask for; and from which size on a frame is written in parts.
+// The largest payload that a forged length may ask for; and the size from which on a frame is written in parts.
 constexpr std::size_t mebibyte = std::size_t{1} << 20;
-constexpr std::size_t deepest = 50'000;  // where one call for each level overflows a stack under sanitizers
+constexpr std::size_t deepest = 50'000;  // recursion to this depth overflows the stack under sanitizers
 
-// There are no more bytes.
+// The bytes have ended.
 class Ended : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -104,7 +104,7 @@ Bytes written(const Frame& frame) {
     return bytes;
 }
 
-// A frame from the beginning of some bytes, and how many of them are left.
+// Reads a frame from the beginning of some bytes; returns it and how many bytes are left.
 std::pair<Frame, std::size_t> read(const Bytes& bytes, std::uint64_t largest_payload) {
     std::size_t place = 0;
     const auto take = [&](std::byte* target, std::size_t size) {
@@ -145,10 +145,10 @@ void put(Bytes& bytes, std::size_t place, Number number) {
     std::memcpy(&bytes.at(place), &number, sizeof number);
 }
 
-// Spoilt as bytes.
+// Corrupts the bytes.
 
 void flip_bits(Bytes& bytes, Random& random) {
-    // The payload may hold anything: what stands before it is worth most.
+    // The payload may hold anything: preamble and header are the more interesting parts.
     const auto head = preamble_size + number_at<std::uint32_t>(bytes, header_size_at);
     const auto limit = random.once_in(4) ? bytes.size() : head;
     for (auto left = 1 + random.below(8); left > 0; --left) {
@@ -176,7 +176,7 @@ void forge_length(Bytes& bytes, Random& random) {
     }
 }
 
-// Spoilt in the header, whose length is then right.
+// Corrupts the header, and corrects its length.
 
 std::string text_of(const Bytes& bytes) {
     std::string text(number_at<std::uint32_t>(bytes, header_size_at), '\0');
@@ -196,7 +196,7 @@ std::size_t aligned(std::size_t offset) {
     return (offset + hilgate::alignment - 1) / hilgate::alignment * hilgate::alignment;
 }
 
-// The tensors' size to a parser that checks nothing: sums and products that wrap round.
+// The tensors' size as a parser without checks would compute it: sums and products may overflow.
 std::size_t unchecked_size(const Json& tensors) {
     std::size_t end = 0;
     for (const auto& one : tensors) {
@@ -209,7 +209,7 @@ std::size_t unchecked_size(const Json& tensors) {
     return end;
 }
 
-// Makes the payload as long as such a parser would have it.
+// Makes the payload as long as such a parser would expect it.
 void fit_payload(Bytes& bytes, const Json& tensors) {
     try {
         const auto size = unchecked_size(tensors);
@@ -217,7 +217,7 @@ void fit_payload(Bytes& bytes, const Json& tensors) {
         bytes.resize(preamble_size + number_at<std::uint32_t>(bytes, header_size_at) + size);
         put(bytes, payload_size_at, static_cast<std::uint64_t>(size));
     } catch (const Json::exception&) {
-        return;  // not even for that one are they tensors
+        return;  // not even such a parser would take them for tensors
     }
 }
 
@@ -247,12 +247,12 @@ void nest(Bytes& bytes, Random& random) {
     put(bytes, payload_size_at, std::uint64_t{0});
 }
 
-// What came of a spoilt frame is what its header says, and fills the payload.
+// Checks that a frame that was read agrees with its header and fills the payload.
 void want_sound(const Frame& found, const Bytes& bytes) {
     const auto payload_size = number_at<std::uint64_t>(bytes, payload_size_at);
     auto described = Json::array();
     std::size_t end = 0;
-    volatile unsigned sum = 0;  // so that each byte is really read
+    volatile unsigned sum = 0;  // forces each byte to be read
     for (const auto& one : found.tensors) {
         described.push_back({hilgate::info(one.dtype).name, one.shape});
         const auto offset = static_cast<std::size_t>(one.data - static_cast<const std::byte*>(one.owner.get()));
@@ -274,13 +274,13 @@ struct Counts {
 };
 
 void iterate(Random& random, Counts& counts) {
-    // What the parser has most to think about comes most often.
+    // The corruptions that exercise the parser most are the most frequent.
     static constexpr std::array spoil{flip_bits,     cut,           insert,       forge_length,
                                       forge_tensors, forge_tensors, forge_tensors};
     const auto sent = frame(random);
     auto bytes = written(sent);
     want_same(sent, bytes);
-    const auto nested = random.once_in(500);  // it takes longer than all others
+    const auto nested = random.once_in(500);  // rarely, for it takes longer than all others
     (nested ? nest : random.of(spoil))(bytes, random);
     try {
         const auto [found, left] = read(bytes, mebibyte);
@@ -308,7 +308,7 @@ int main(int count, char** words) {
         iteration = arguments.size() > 3 ? std::stoull(arguments[3]) : 0;
         Counts counts;
         for (const auto end = iteration + std::stoull(arguments[2]); iteration < end; ++iteration) {
-            Random random(seed ^ (iteration * 0x9E3779B97F4A7C15));  // each by itself, to be repeated alone
+            Random random(seed ^ (iteration * 0x9E3779B97F4A7C15));  // each iteration can be repeated alone
             iterate(random, counts);
         }
         std::cout << counts.read << " read, " << counts.refused << " refused, " << counts.ended << " cut short\n";

@@ -1,12 +1,12 @@
-// A TorchScript artifact in a program of your own, set as hilgate's runner sets it: the whole of what it takes.
+// A complete program that runs a TorchScript artifact, with the settings of hilgate's runner.
 // In this folder, with the Python whose torch is to be linked:
 //
 //     cmake -S . -B build -DCMAKE_PREFIX_PATH="$(python -c 'import torch; print(torch.utils.cmake_prefix_path)')"
 //     cmake --build build
 //     build/run_model model.pt 1 1 8 8 < input.f32
 //
-// The input's sizes, and its numbers as float32, one after another; where there are no more, zeros. Printed are the
-// output's numbers, one a line.
+// Arguments are the artifact and the input's sizes; stdin has the input's elements as float32, which are zero where it
+// ends early. The output's elements are printed, one per line.
 
 #include <ATen/Parallel.h>
 #include <torch/script.h>

@@ -1,12 +1,12 @@
-// An ONNX artifact in a program of your own, set as hilgate's runner sets it: the whole of what it takes.
+// A complete program that runs an ONNX artifact, with the settings of hilgate's runner.
 // In this folder, with the Python whose onnxruntime is to be linked:
 //
 //     cmake -S . -B build -DPACKAGE="$(python -c 'import onnxruntime; print(onnxruntime.__path__[0])')"
 //     cmake --build build
 //     build/run_model model.onnx 1 1 8 8 < input.f32
 //
-// The input's sizes, and its numbers as float32, one after another; where there are no more, zeros. Printed are the
-// output's numbers, one a line.
+// Arguments are the artifact and the input's sizes; stdin has the input's elements as float32, which are zero where it
+// ends early. The output's elements are printed, one per line.
 
 #include <onnxruntime_cxx_api.h>
 
@@ -32,7 +32,7 @@ void run_model(const std::string& artifact, const std::vector<std::int64_t>& sha
 
     const auto size = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
     std::vector<float> numbers(static_cast<std::size_t>(size));
-    // Floats are bytes on stdin.
+    // stdin has the bytes of the floats.
     std::cin.read(reinterpret_cast<char*>(numbers.data()), size * static_cast<std::int64_t>(sizeof(float)));  // NOLINT
     const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     const auto input = Ort::Value::CreateTensor(memory, numbers.data(), numbers.size(), shape.data(), shape.size());
