@@ -12,9 +12,10 @@ from ...model.inputs import Arrays
 from ...model.model import Array, Closeness
 from ..rounding.bounds import operator_perturbation
 from ..rounding.conditioning import input_perturbation
-from ..rule.comparison import Difference, Expected, compare_output, ulp
+from ..rule.comparison import Difference, Expected, compare_output
 from ..rule.indices import Picked
 from ..rule.picks import HIGHEST, LOWEST
+from ..rule.ulp import ulp
 from .location import TimeUp, Unlocated
 from .modules import Modules, wide
 from .record import Record

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...model.model import Array
 from ...model.module_state import version_of
-from .comparison import ulp
+from .ulp import ulp
 
 _aten = torch.ops.aten
 # Which of an operator's results are indices, and which of its arguments is the axis, by position, with its default.

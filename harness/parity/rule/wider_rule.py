@@ -13,9 +13,10 @@ from ...errors import HilgateError, ModelError
 from ...model.inputs import Arrays
 from ...model.model import Array
 from ..rounding.conditioning import Run, input_perturbation, moved
-from .comparison import Expected, has_sides, ulp
+from .comparison import Expected, has_sides
 from .module_runs import eager_leaves, exact_leaves, rounding_perturbation, rounding_sides
 from .no_reference import AtThreshold
+from .ulp import ulp
 
 if TYPE_CHECKING:
     from .model_runs import ModelRuns
