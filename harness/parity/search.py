@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from hypothesis import Phase, errors
 
@@ -28,7 +27,7 @@ from .pace import LEAST, Pace
 from .rule.comparison import Difference
 from .rule.no_reference import AtThreshold, NoReference
 from .rule.reference import Reference
-from .search_finding import finding_of, finding_without_reference
+from .search_finding import EndedSearch, Place, finding_of, finding_without_reference
 from .search_state import SearchState
 from .statefulness import STATE, changing_input, state_at, state_of_fresh
 from .trials.counterexamples import Finds
@@ -56,16 +55,6 @@ Property = Callable[[Recipe], object]
 
 class Mismatch(AssertionError):
     """A backend's answer is not the model's."""
-
-
-class Place(Protocol):
-    """Where in the model a backend leaves the reference."""
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """The place, for the evidence."""
-
-    def __str__(self) -> str: ...
 
 
 @dataclass(kw_only=True)
@@ -197,16 +186,29 @@ class ParitySearch:
             self.state.unsteady = True
         except (NoReference, ProcessError) as error:
             if self.failing is None:
-                return finding_without_reference(self, error)
+                return finding_without_reference(self._ended, error)
         if self.failing is not None:
             if (impurity := self.reference.impurity_at(self.space.make(self.failing))) is not None:
-                return finding_without_reference(self, impurity)
+                return finding_without_reference(self._ended, impurity)
             self.state.stateful = self.state.stateful or state_at(self.judging, self.failing)
         if self.failing is not None and not (self.state.unsteady or self.state.stateful):
             if self.pace.each_s <= SHRINK_BELOW_S:
                 self._simplify(prop, self.failing)
             self.state.stateful = self._state_of_fresh(self.failing)
-        return finding_of(self)
+        return finding_of(self._ended)
+
+    @property
+    def _ended(self) -> EndedSearch:
+        return EndedSearch(
+            state=self.state,
+            judging=self.judging,
+            budget=self.budget,
+            search_seed=self.search_seed,
+            finds=self.finds,
+            keep_replay=self.keep_replay,
+            locate=self.locate,
+            evidence=self.evidence,
+        )
 
     def _look_for_state(self) -> None:
         """Ask for one input, for another, and for the first again: a, b, a.

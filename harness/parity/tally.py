@@ -43,19 +43,19 @@ class Tally:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know, whatever comes of it."""
-        found = []
+        result = []
         if self.tied:
             where = ", ".join(sorted(self.ties))
-            found.append(
+            result.append(
                 f"ties in {where}: on {self.tied} of {self.tried} inputs keys are equal, or float32 cannot tell them "
                 "apart; with the ties broken the other way the answers agree"
             )
         if self.set_aside:
-            found.append(
+            result.append(
                 f"{self.set_aside} inputs were set aside: an element lies at a threshold, where rounding decides "
                 "(what a comparison gives, how many rows are kept)"
             )
-        return tuple(found)
+        return tuple(result)
 
     @property
     def is_unsettled(self) -> bool:

@@ -11,7 +11,8 @@ import pytest
 
 from harness import Closeness
 from harness.model.model import Array
-from harness.parity.rule.comparison import CHUNK, SMALLEST, Expected, compare, compare_output
+from harness.parity.rule.comparison import CHUNK, Expected, compare, compare_output
+from harness.parity.rule.ulp import SMALLEST
 
 NAN, INF = math.nan, math.inf
 ULP = 2.0**-23  # of 1 in float32

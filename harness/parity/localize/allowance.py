@@ -47,14 +47,14 @@ def allowance(node: onnx.NodeProto, inputs: Sequence[Array | None]) -> float:
     try:
         with torch.no_grad():
             right = operator(tensors, attributes).numpy()
-            found = 0.0
+            result = 0.0
             for seed, pattern in enumerate(PATTERNS):
                 with Perturbed(Errors(MANY, pattern, seed)):
                     moved = operator(tensors, attributes)
-                found = max(found, largest_difference(moved.numpy(), right))
+                result = max(result, largest_difference(moved.numpy(), right))
     except (RuntimeError, ValueError, IndexError, TypeError):  # it is no operator of PyTorch's with these attributes
         return 0.0
-    return found
+    return result
 
 
 def _axes(given: Sequence[Any], attributes: Mapping[str, Any]) -> list[int]:

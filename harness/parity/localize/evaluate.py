@@ -124,10 +124,10 @@ class Evaluator:
     def _value(self, name: str, values: Mapping[str, Array], wide: bool) -> Array:
         if name in values:
             return _widened(values[name]) if wide else values[name]
-        found = self.graph.initializer(name)
-        if found is None:
+        result = self.graph.initializer(name)
+        if result is None:
             raise Unlocated(f"the graph's {name} is not known")
-        return _widened(found) if wide else found
+        return _widened(result) if wide else result
 
     def _make(self, index: int, wide: bool) -> Any:
         import onnx
@@ -189,6 +189,6 @@ def _widened(array: Any) -> Any:
     """Return narrower floats as float64 (bfloat16 is of kind V for numpy, but by name a float)."""
     if isinstance(array, list):  # a sequence of tensors
         return [_widened(one) for one in array]
-    found = np.asarray(array)
-    narrow = found.dtype.kind == "f" or found.dtype.name == "bfloat16"
-    return found.astype(np.float64) if narrow and found.dtype != np.float64 else found
+    result = np.asarray(array)
+    narrow = result.dtype.kind == "f" or result.dtype.name == "bfloat16"
+    return result.astype(np.float64) if narrow and result.dtype != np.float64 else result

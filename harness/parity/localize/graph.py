@@ -74,14 +74,14 @@ class Graph:
 
     def ancestors(self, values: Iterable[str], given: Collection[str] = ()) -> list[int]:
         """List the nodes that make the values, in order, without those that are needed only for given ones."""
-        found: set[int] = set()
+        result: set[int] = set()
         todo = [name for name in values if name not in given]
         while todo:
             index = self.producers.get(todo.pop())
-            if index is not None and index not in found:
-                found.add(index)
+            if index is not None and index not in result:
+                result.add(index)
                 todo += [name for name in self.needs[index] if name not in given]
-        return sorted(found)
+        return sorted(result)
 
     def within(self, module: str) -> list[int]:
         """List the nodes of a module and of those in it; all nodes for ""."""
@@ -126,12 +126,12 @@ class Graph:
     def varying(self) -> frozenset[int]:
         """The nodes whose values depend on the graph's inputs."""
         known = set(self.inputs) - set(self._initializers)
-        found = set()
+        result = set()
         for index, needs in enumerate(self.needs):
             if not known.isdisjoint(needs):
-                found.add(index)
+                result.add(index)
                 known.update(self.nodes[index].output)
-        return frozenset(found)
+        return frozenset(result)
 
     def types(self, arrays: Arrays) -> Mapping[str, onnx.TypeProto]:
         """Infer the type of each value, and its shape for these inputs, as far as onnx can."""

@@ -41,7 +41,7 @@ def folded_norms(
         weighted: of these those with weights.
         there: whether a module has nodes.
     """
-    found = {}
+    result = {}
     for place, norm in enumerate(modules):
         if norm not in norms or not there(norm):
             continue
@@ -49,9 +49,9 @@ def folded_norms(
             if there(before):
                 break
             if before in weighted:
-                found[norm] = before
+                result[norm] = before
                 break
-    return found
+    return result
 
 
 class Matching:
@@ -75,14 +75,14 @@ class Matching:
     def folded_into(self, points: Points, call: Call) -> list[Call]:
         """List the calls after this one that have no nodes of their own: they may be folded into its last."""
         own = set(self.candidates[call.module])
-        found = []
+        result = []
         for other in points.calls[points.calls.index(call) + 1 :]:
             candidates = self.candidates.get(other.module, [])
             if not own or not own.issuperset(candidates):
                 break
             if not candidates:
-                found.append(other)
-        return found
+                result.append(other)
+        return result
 
     @property
     def values(self) -> list[str]:
@@ -104,8 +104,8 @@ class Matching:
         for call in points.calls:
             if only is not None and call.module not in only:
                 continue
-            if (found := self.off(points, call, values, inputs)) is not None:
-                return found
+            if (suspect := self.off(points, call, values, inputs)) is not None:
+                return suspect
         return None
 
     def off(self, points: Points, call: Call, values: Mapping[str, Array], inputs: int = 0) -> Suspect | None:

@@ -12,9 +12,10 @@ from ...model.inputs import Arrays
 from ...model.model import Array, Closeness
 from ..rounding.bounds import operator_perturbation
 from ..rounding.conditioning import input_perturbation
-from ..rule.comparison import Difference, Expected, compare_output, ulp
+from ..rule.comparison import Difference, Expected, compare_output
 from ..rule.indices import Picked
 from ..rule.picks import HIGHEST, LOWEST
+from ..rule.ulp import ulp
 from .location import TimeUp, Unlocated
 from .modules import Modules, wide
 from .record import Record
@@ -97,15 +98,15 @@ class Points:
 
     def _window(self, names: Sequence[str]) -> list[str]:
         order = list(self._sizes)
-        found = dict.fromkeys(names)
+        result = dict.fromkeys(names)
         left = self.room - sum(self._sizes[name] for name in names)
         for name in order[order.index(names[0]) :]:
-            if name not in found:
+            if name not in result:
                 left -= self._sizes[name]
                 if left < 0:
                     break
-                found[name] = None
-        return list(found)
+                result[name] = None
+        return list(result)
 
     def _read(self, names: Sequence[str]) -> dict[str, Expected]:
         closeness = self.modules.closeness
@@ -126,17 +127,17 @@ class Points:
             answer: what was found.
             widened: False for the plain rule alone.
         """
-        found = compare_output(expected, answer)
+        result = compare_output(expected, answer)
         if not widened:
-            return found
-        if found.ratio > self.tolerance and expected.eager.dtype.kind in "iu":
-            found = compare_output(replace(expected, picked=self._picked(expected.name)), answer)
-        elif self.tolerance < found.ratio < np.inf and self.modules.closeness is None:
-            found = compare_output(replace(expected, perturbation=self._perturbation(expected)), answer)
-        if found.ratio > self.tolerance:
+            return result
+        if result.ratio > self.tolerance and expected.eager.dtype.kind in "iu":
+            result = compare_output(replace(expected, picked=self._picked(expected.name)), answer)
+        elif self.tolerance < result.ratio < np.inf and self.modules.closeness is None:
+            result = compare_output(replace(expected, perturbation=self._perturbation(expected)), answer)
+        if result.ratio > self.tolerance:
             others = [compare_output(one, answer) for one in self._ties(expected.name)]
-            found = min([found, *others], key=lambda each: each.ratio)
-        return found
+            result = min([result, *others], key=lambda each: each.ratio)
+        return result
 
     def _ties(self, name: str) -> list[Expected]:
         """Return what an output should be with ties broken by the lowest and by the highest index.
@@ -153,7 +154,7 @@ class Points:
         Raises:
             TimeUp: there is no more time.
         """
-        found: dict[str, list[Expected]] = {name: [] for name in names}
+        result: dict[str, list[Expected]] = {name: [] for name in names}
         for which in (LOWEST, HIGHEST):
             try:
                 eager, exact = self.modules.broken(self.arrays, which, names)
@@ -162,8 +163,8 @@ class Points:
             except Exception:  # noqa: BLE001
                 return {}
             for one in _expected(eager, exact, self.modules.closeness):
-                found.setdefault(one.name, []).append(one)
-        return found
+                result.setdefault(one.name, []).append(one)
+        return result
 
     def is_off(self, difference: Difference) -> bool:
         """Tell whether a difference is more than the rule allows."""

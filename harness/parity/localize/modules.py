@@ -122,8 +122,8 @@ class Modules:
         exact = Breaking(Breaks({number: call.indices for number, call in enumerate(near.calls)}))
         with exact, recorded(self.wide, exact, only):
             run_in_float64(self.wide, tensors(arrays))
-        found = {name: with_scale(one, exact.noted.get(name)) for name, one in picks.items()}
-        return {name: one for name, one in found.items() if one is not None}
+        result = {name: with_scale(one, exact.noted.get(name)) for name, one in picks.items()}
+        return {name: one for name, one in result.items() if one is not None}
 
     def broken(self, arrays: Arrays, which: str, only: Collection[str]) -> tuple[Record, Record]:
         """Run the model in both types with ties broken by index, and return what its modules give.
@@ -155,17 +155,17 @@ class Modules:
         """The largest magnitude of each output on inputs that fill their range, on samples, or as it is declared."""
         declared = self.built.max_values
         # The model's own outputs are those of its only call, in this order.
-        found = {f"@0:{index}": declared[name] for index, name in enumerate(self.built.outputs) if name in declared}
+        result = {f"@0:{index}": declared[name] for index, name in enumerate(self.built.outputs) if name in declared}
 
         def see(name: str, leaf: torch.Tensor) -> None:
             if leaf.is_floating_point():
-                found[name] = max(found.get(name, 0.0), _largest(leaf))
+                result[name] = max(result.get(name, 0.0), _largest(leaf))
 
         space = InputSpace(self.built.model, prepare=partial(prepared, self.built.file))
         for arrays in (*map(space.make, space.whole_range()), *self.samples):
             with watched(self.wide, see):
                 self._run_in_float64(arrays)
-        return found
+        return result
 
 
 def _largest(leaf: torch.Tensor) -> float:

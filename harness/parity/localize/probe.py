@@ -148,8 +148,8 @@ class Prober:
         kind = self._types.get(name)
         if kind is None or not (kind.HasField("tensor_type") and kind.tensor_type.elem_type):
             return default
-        found: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
-        return found
+        result: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+        return result
 
     def bytes(self, name: str) -> int:
         """Count the bytes of a value on the inputs by which shapes are inferred; a guess where they cannot be."""

@@ -123,11 +123,11 @@ def tensors(arrays: Arrays) -> list[torch.Tensor]:
 
 def arrays_of(record: Mapping[str, torch.Tensor]) -> Record:
     """Hand recorded tensors on as arrays."""
-    found = {}
+    result = {}
     for name, tensor in record.items():
         try:
             # A copy that this module made is nobody else's: its numbers need not be copied once more.
-            found[name] = np.ascontiguousarray(tensor.resolve_conj().resolve_neg().numpy()).reshape(tensor.shape)
+            result[name] = np.ascontiguousarray(tensor.resolve_conj().resolve_neg().numpy()).reshape(tensor.shape)
         except (TypeError, RuntimeError):
             continue  # numpy has no such numbers (bfloat16, quantized, sparse): nothing to compare
-    return found
+    return result

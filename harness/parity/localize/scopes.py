@@ -84,11 +84,11 @@ def _children(parent: str, before: str, part: str, modules: Collection[str], unn
 def _followers(nodes: Sequence[onnx.NodeProto], noted: Sequence[Stack | None]) -> Mapping[int, Stack]:
     """Find the modules of nodes without a note, and without a noted node before them: that of their first user."""
     users: dict[str, Stack] = {}
-    found: dict[int, Stack] = {}
+    result: dict[int, Stack] = {}
     for index in reversed(range(len(nodes))):
         stack = noted[index]
         if stack is None:
             stack = next((users[name] for name in nodes[index].output if name in users), ())
-            found[index] = stack
+            result[index] = stack
         users.update(dict.fromkeys(nodes[index].input, stack))
-    return found
+    return result

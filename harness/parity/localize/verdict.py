@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...model.model import Array
-from ..rule.comparison import ulp
+from ..rule.ulp import ulp
 from .evaluate import Evaluator
 
 # A node that is off by more, in units of an element's own last place, is wrong by itself, not only because its inputs

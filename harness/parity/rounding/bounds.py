@@ -84,14 +84,14 @@ def threshold_sides(eager: Callable[[], object], exact: Callable[[], Mapping[str
     """
     with Watching() as watched:
         eager()
-    found = []
+    result = []
     for pattern in PATTERNS:
         for step in SIDES:
             with Perturbed(Errors(step, pattern, 0), watched) as perturbed:
-                found.append(exact())
+                result.append(exact())
             if not perturbed.count:
                 return []
-    return found
+    return result
 
 
 def _each(once: float, most: float, many: float) -> float:

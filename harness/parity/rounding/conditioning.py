@@ -116,13 +116,13 @@ def _directions(
         seed: of the random directions.
         alike: 1 and −1 move all elements up or down; 0 each at random.
     """
-    found = {}
+    result = {}
     sizes = sizes_of(inputs, arrays)
     for index, item in enumerate(inputs):
         if item.dtype in FLOAT_TYPES:
             random = np.random.Generator(np.random.Philox([seed, index]))
-            found[item.name] = _direction(item.at(sizes), arrays[item.name], random, alike)
-    return found
+            result[item.name] = _direction(item.at(sizes), arrays[item.name], random, alike)
+    return result
 
 
 def _direction(item: Input, array: Array, random: np.random.Generator, alike: float = 0.0) -> Callable[[float], Array]:

@@ -63,15 +63,15 @@ class Call:
     @property
     def x(self) -> torch.Tensor:
         """The first argument."""
-        found: torch.Tensor = self.args[0]
-        return found
+        result: torch.Tensor = self.args[0]
+        return result
 
     def plain(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Call the operator with other arguments, in the form that writes to none of them."""
         name = name_of(self.func)
         operator = getattr(getattr(torch.ops.aten, name), "two" if name == "scatter_reduce" else "default")
-        found: torch.Tensor = operator(*args, **{key: value for key, value in kwargs.items() if key != "out"})
-        return found
+        result: torch.Tensor = operator(*args, **{key: value for key, value in kwargs.items() if key != "out"})
+        return result
 
     def terms(self, dims: Any = None) -> torch.Tensor:
         """Move the numbers of some dimensions (None: all) to the end, as one dimension: […, n]."""

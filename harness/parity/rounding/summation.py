@@ -71,5 +71,5 @@ def counted(counts: Array, sizes: Array, astray: Array) -> Array:
     with np.errstate(all="ignore"):
         bound = np.sqrt(counts) * UNIT * sizes
         least = np.minimum(np.maximum(bound * PART, UNIT * sizes), bound)
-        found: Array = np.clip(np.nan_to_num(astray, nan=np.inf) * PART, least, bound)
-    return found
+        result: Array = np.clip(np.nan_to_num(astray, nan=np.inf) * PART, least, bound)
+    return result

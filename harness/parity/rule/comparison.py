@@ -26,15 +26,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...model.model import Array, Closeness
+from .ulp import ulp
 
 if TYPE_CHECKING:
     from .indices import Picked
 
 # Elements compared in one go: they and their float64 copies stay in the second-level cache.
 CHUNK = 1 << 14
-# float32's smallest normal number: many a device takes anything below it for zero.
-SMALLEST = float(np.finfo(np.float32).tiny)
-
 # Errors of up to 8 units (rounding.bounds.SIDES) move a smooth answer by no more than this, whatever the tolerance is.
 JUMP = 30.0
 
@@ -232,15 +230,6 @@ def _alike(one: Array, other: Array) -> Array:
     """Tell, by element, where both are finite, both NaN, or the same infinity."""
     alike: Array = (np.isfinite(one) & np.isfinite(other)) | (one == other) | (np.isnan(one) & np.isnan(other))
     return alike
-
-
-def ulp(values: Array, dtype: np.dtype[np.floating]) -> Array:
-    """Return an ulp of each element, in the type or in float32, whichever is coarser; at least SMALLEST."""
-    narrow = dtype if dtype.itemsize < 4 else np.dtype(np.float32)
-    largest = np.nextafter(np.finfo(narrow).max, narrow.type(0))  # the next one's spacing would be infinity
-    sizes = np.minimum(np.abs(values.astype(np.float64)), float(largest)).astype(narrow)
-    ulps: Array = np.maximum(np.spacing(sizes).astype(np.float64), SMALLEST)
-    return ulps
 
 
 def _different(expected: Expected, answer: Array, accepted: Array) -> Difference:

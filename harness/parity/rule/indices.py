@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...model.model import Array
 from ...model.module_state import version_of
-from .comparison import ulp
+from .ulp import ulp
 
 _aten = torch.ops.aten
 # Which of an operator's results are indices, and which of its arguments is the axis, by position, with its default.
@@ -148,9 +148,9 @@ class Picking(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return what an output's indices were picked from; None where it has none, or has them in another order."""
         if (known := self._found.get(_place(indices))) is None or indices.dtype.is_floating_point:
             return None
-        _, version, found = known
+        _, version, result = known
         whole = indices.is_contiguous() and indices.storage_offset() == 0 and version_of(indices) == version
-        return found if whole and _without_ones(indices.shape) == _without_ones(found.shape) else None
+        return result if whole and _without_ones(indices.shape) == _without_ones(result.shape) else None
 
     def note(self, name: str, tensor: torch.Tensor) -> None:
         """Keep under a name what a tensor of indices was picked from, if it is one now."""

@@ -119,9 +119,9 @@ def _watch(built: BuiltModel, run: Callable[[], Any], breaks: Breaks) -> Watched
     longest = built.kept.get(LONGEST)
     if breaks.orders or breaks.others:
         return watch(built.module, run, breaks, None if longest is None else patience(longest))
-    found = watch(built.module, run, breaks)
-    built.kept[LONGEST] = max(longest or 0, found.operators)
-    return found
+    result = watch(built.module, run, breaks)
+    built.kept[LONGEST] = max(longest or 0, result.operators)
+    return result
 
 
 def rounding_perturbation(
@@ -141,10 +141,10 @@ def rounding_perturbation(
 
     def outputs() -> dict[str, Array]:
         if breaks is None:
-            found = exact_leaves(built, arrays)
+            result = exact_leaves(built, arrays)
         else:
-            found = dict(watch(built.module, lambda: run_wide(built, arrays), breaks).outputs)
-        return found if built.model.canonical is None else made_canonical(built, found)
+            result = dict(watch(built.module, lambda: run_wide(built, arrays), breaks).outputs)
+        return result if built.model.canonical is None else made_canonical(built, result)
 
     return operator_perturbation(here, lambda: run_eager(built.module, arrays), outputs, tolerance)
 
@@ -154,8 +154,8 @@ def rounding_sides(built: BuiltModel, arrays: Arrays) -> list[Mapping[str, Array
     from ..rounding.bounds import threshold_sides
 
     def outputs() -> dict[str, Array]:
-        found = exact_leaves(built, arrays)
-        return found if built.model.canonical is None else made_canonical(built, found)
+        result = exact_leaves(built, arrays)
+        return result if built.model.canonical is None else made_canonical(built, result)
 
     return threshold_sides(lambda: run_eager(built.module, arrays), outputs)
 
@@ -208,7 +208,7 @@ def find_impurity(built: BuiltModel, sets: Sequence[Arrays]) -> Impurity | None:
     """Look for two answers to one of these inputs; None where there is none."""
     from .purity import first_answer, observe
 
-    found = observe(built.module, sets)
-    if found is None and built.touched:  # by its first run: that may have left something of its input
-        found = first_answer(built.module, call_build(built.model, str(built.file.path)), sets[0])
-    return found
+    result = observe(built.module, sets)
+    if result is None and built.touched:  # by its first run: that may have left something of its input
+        result = first_answer(built.module, call_build(built.model, str(built.file.path)), sets[0])
+    return result

@@ -200,7 +200,7 @@ def watch(
 def by_index(keys: Picked, natural: Array, which: str) -> Array | None:
     """Return picks with equal keys in the order of their indices; None where no two are equal."""
     values, chosen = slices(keys, natural)
-    found = chosen.copy()
+    result = chosen.copy()
     # All NaN are equal keys.
     ranked = np.where(np.isnan(values), np.finfo(np.float64).max, values) if values.dtype.kind == "f" else values
     for number, row in enumerate(ranked):
@@ -210,16 +210,16 @@ def by_index(keys: Picked, natural: Array, which: str) -> Array | None:
         for value in np.intersect1d(twice, here):
             sources = np.flatnonzero(row == value)
             places = np.flatnonzero(here == value)
-            found[number, places] = (sources if which == LOWEST else sources[::-1])[: len(places)]
-    return None if (found == chosen).all() else unsliced(found, keys)
+            result[number, places] = (sources if which == LOWEST else sources[::-1])[: len(places)]
+    return None if (result == chosen).all() else unsliced(result, keys)
 
 
 def slices(keys: Picked, indices: Array) -> tuple[Array, Array]:
     """Return (keys[m, n], indices[m, k]): one row for all that is picked together."""
     if keys.axis is None:
         return keys.values.reshape(1, -1), indices.reshape(1, -1)
-    values, found = (np.moveaxis(each, keys.axis, -1) for each in (keys.values, indices.reshape(keys.shape)))
-    return values.reshape(-1, values.shape[-1]), found.reshape(-1, found.shape[-1])
+    values, result = (np.moveaxis(each, keys.axis, -1) for each in (keys.values, indices.reshape(keys.shape)))
+    return values.reshape(-1, values.shape[-1]), result.reshape(-1, result.shape[-1])
 
 
 def unsliced(rows: Array, keys: Picked) -> Array:

@@ -114,12 +114,12 @@ class Reference:
 
     def _observe(self, sets: Sequence[Arrays]) -> NoReference | None:
         try:
-            found = self.built.ask(find_impurity, sets)
+            impurity = self.built.ask(find_impurity, sets)
         except HilgateError:
             raise
         except Exception:  # noqa: BLE001  # what the module keeps cannot be read: answers are compared all the same
             return None
-        return None if found is None else self._impure(found.found, found.hint)
+        return None if impurity is None else self._impure(impurity.found, impurity.hint)
 
     def _impure(self, found: str, hint: str) -> NoReference:
         what, wanted = "the model has no reference", "the same answer each time forward gets the same input"

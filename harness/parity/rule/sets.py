@@ -39,12 +39,12 @@ def arranged(
     """
     if len(expected) != len(answers):
         return list(answers)
-    found = {one.name: answer for one, answer in zip(expected, answers, strict=True)}
+    result = {one.name: answer for one, answer in zip(expected, answers, strict=True)}
     by_name = {one.name: one for one in expected}
     for group in groups:
-        if group.outputs and all(_is_alike(by_name[name], found[name], group.axis) for name in group.outputs):
-            found |= _arranged(by_name, found, group, limit, leave)
-    return list(found.values())
+        if group.outputs and all(_is_alike(by_name[name], result[name], group.axis) for name in group.outputs):
+            result |= _arranged(by_name, result, group, limit, leave)
+    return list(result.values())
 
 
 def _is_alike(one: Expected, answer: Array, axis: int) -> bool:
@@ -111,9 +111,9 @@ def _matched(each: Sequence[tuple[Expected, Array, Array, Array]], moved: Array)
     partners = bottleneck(distances)
     if partners is None:
         return None, np.inf
-    found = np.arange(len(each[0][1]))
-    found[moved] = moved[partners]
-    return found, float(distances[np.arange(len(moved)), partners].max())
+    result = np.arange(len(each[0][1]))
+    result[moved] = moved[partners]
+    return result, float(distances[np.arange(len(moved)), partners].max())
 
 
 def aligned(eager: Mapping[str, Array], exact: Mapping[str, Array], groups: Sequence[RowSet]) -> dict[str, Array]:

@@ -101,10 +101,10 @@ class TieCase:
     @cached_property
     def sites(self) -> list[list[Site]]:
         """By call, its groups of keys that cannot be told apart."""
-        found = []
+        result = []
         for number, (call, keys) in enumerate(zip(self.base.calls, self.keys, strict=True)):
-            found.append(list(tie_sites(number, call, keys, self.limit)) if keys is not None else [])
-        return found
+            result.append(list(tie_sites(number, call, keys, self.limit)) if keys is not None else [])
+        return result
 
     def changed(self, number: int, picks: Sequence[tuple[Site, Array]]) -> Array:
         """Return a call's picks, with others at some groups."""

@@ -45,17 +45,17 @@ class Site:
         count = len(self.places)
         own = self.sources[:count] if now is None else now
         if len(self.sources) <= FEW:
-            found = [np.array(way[:count]) for way in permutations(self.sources.tolist())]
+            result = [np.array(way[:count]) for way in permutations(self.sources.tolist())]
         else:
             sources = np.concatenate([own, np.setdiff1d(self.sources, own)])
             # A backend that rounds one key otherwise leaves it out, and all behind it come up.
-            found = [np.delete(sources, at)[:count] for at in range(count) if count < len(sources)]
+            result = [np.delete(sources, at)[:count] for at in range(count) if count < len(sources)]
             pairs = [(at, other) for at in range(count) for other in range(at + 1, len(sources))]
             for at, other in sorted(pairs, key=lambda pair: pair[1] - pair[0])[:MOST_WAYS]:
                 way = sources.copy()
                 way[at], way[other] = way[other], way[at]
-                found.append(way[:count])
-        return [way for way in {way.tobytes(): way for way in found}.values() if (way != own).any()]
+                result.append(way[:count])
+        return [way for way in {way.tobytes(): way for way in result}.values() if (way != own).any()]
 
 
 def sites(number: int, call: Call, keys: Picked, limit: float) -> Iterator[Site]:
@@ -103,12 +103,12 @@ def rows_order(
     pairs = [pair for pair in pairs if pair[0].eager.shape[axis] == count]
     values, chosen = slices(keys, call.indices)
     kept = given.reshape(-1, given.shape[axis])[:, :count]
-    found = chosen.copy()
+    result = chosen.copy()
     for index in range(len(kept)):
         order = _slice_order(values[index][kept[index]], keys, pairs, (len(kept), index), limit)
         if order is not None:
-            found[index, np.isin(chosen[index], kept[index])] = kept[index][order]
-    return None if (found == chosen).all() else unsliced(found, keys)
+            result[index, np.isin(chosen[index], kept[index])] = kept[index][order]
+    return None if (result == chosen).all() else unsliced(result, keys)
 
 
 def _slice_order(
@@ -163,10 +163,10 @@ def _nearest(distances: Array) -> Array:
     partners = matching(distances <= 1)
     if (partners >= 0).all():
         return partners
-    found = np.full(len(distances), -1, np.int64)
+    result = np.full(len(distances), -1, np.int64)
     free = np.ones(len(distances), bool)
     for place in np.argsort(distances, axis=None, kind="stable"):
         row, column = divmod(int(place), len(distances))
-        if found[row] < 0 and free[column]:
-            found[row], free[column] = column, False
-    return found
+        if result[row] < 0 and free[column]:
+            result[row], free[column] = column, False
+    return result

@@ -66,12 +66,12 @@ def picked(runs: Runs) -> dict[str, Picked]:
     """
     near = runs.eager(Breaks())
     far = runs.exact(orders(near)) if near.places else near
-    found = {
+    result = {
         name: runs.scaled(near.calls[number].keys, far.calls[number].keys)
         for name, number in near.places.items()
         if number < len(far.calls)
     }
-    return {name: one for name, one in found.items() if one is not None}
+    return {name: one for name, one in result.items() if one is not None}
 
 
 def orders(run: Watched) -> Breaks:

@@ -86,11 +86,11 @@ class Ties:
         for breaks in guesses(self.case):
             if self.case.is_over():
                 break
-            if (found := self._verified(breaks)) is not None:
-                return found
+            if (tie := self._verified(breaks)) is not None:
+                return tie
         for _, eager, expected in sorted(self._near, key=lambda one: one[0])[:3]:
-            if (found := self._agreeing(eager, self.case.runs.widened(expected, eager))) is not None:
-                return found
+            if (tie := self._agreeing(eager, self.case.runs.widened(expected, eager))) is not None:
+                return tie
         return None
 
     def _verified(self, breaks: Breaks) -> Tie | None:

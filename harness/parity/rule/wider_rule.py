@@ -13,9 +13,10 @@ from ...errors import HilgateError, ModelError
 from ...model.inputs import Arrays
 from ...model.model import Array
 from ..rounding.conditioning import Run, input_perturbation, moved
-from .comparison import Expected, has_sides, ulp
+from .comparison import Expected, has_sides
 from .module_runs import eager_leaves, exact_leaves, rounding_perturbation, rounding_sides
 from .no_reference import AtThreshold
+from .ulp import ulp
 
 if TYPE_CHECKING:
     from .model_runs import ModelRuns
@@ -50,12 +51,12 @@ class WiderRule:
         from .tie_runs import picked
 
         try:
-            found = picked(self.runs(arrays))
+            result = picked(self.runs(arrays))
         except HilgateError:
             raise
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
             return expected
-        return [replace(one, picked=found.get(one.name)) for one in expected]
+        return [replace(one, picked=result.get(one.name)) for one in expected]
 
     def widened(self, arrays: Arrays, key: str = "") -> list[Expected]:
         """Return the expected outputs by the wider rule: some twenty more runs of the model.
@@ -135,10 +136,10 @@ class WiderRule:
             raise  # the process that had the module is gone
         except Exception:  # noqa: BLE001  # it ran before, and not when it is watched: there is no more to say
             return None
-        found = ties.find()
-        if found is None and ties.decide_sizes:
+        result = ties.find()
+        if result is None and ties.decide_sizes:
             raise AtThreshold("ties decide how many rows there are", found="an answer of another size")
-        return found
+        return result
 
     def is_at_threshold(self, arrays: Arrays, answers: Sequence[Array]) -> bool:
         """Tell whether an answer of other sizes is what the model gives beside this input, at a threshold.
@@ -179,16 +180,16 @@ class WiderRule:
         ):
             return False
         try:
-            found = self.reference.built.ask(rounding_sides, arrays)
+            result = self.reference.built.ask(rounding_sides, arrays)
         except HilgateError:
             raise
         except Exception:  # noqa: BLE001  # with errors it does not run: there is no more to say
             return False
         limit, pairs = self.reference.built.model.parity_limit, zip(expected, answers, strict=False)
         return (
-            bool(found)
+            bool(result)
             and len(answers) == len(expected)
-            and all(has_sides(one, answer, [side[one.name] for side in found], limit) for one, answer in pairs)
+            and all(has_sides(one, answer, [side[one.name] for side in result], limit) for one, answer in pairs)
         )
 
     def _usual_ulps(self) -> Mapping[str, float]:

@@ -76,8 +76,8 @@ class Finds:
                 self._memory.set(self._place, [*self._known][-REMEMBERED:])
 
     def _remembered(self) -> Sequence[str]:
-        found = self._memory.get(self._place, []) if self._memory is not None else []
-        return [key for key in found if isinstance(key, str)] if isinstance(found, list) else []
+        result = self._memory.get(self._place, []) if self._memory is not None else []
+        return [key for key in result if isinstance(key, str)] if isinstance(result, list) else []
 
 
 def _declared(model: Model, prepare: str) -> str:

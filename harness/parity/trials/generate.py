@@ -29,15 +29,15 @@ class Stopped(BaseException):
 
 def drawn(space: InputSpace, search_seed: int) -> list[Recipe]:
     """Draw the first recipes of a seed: the first that ``search`` tries, too."""
-    found: list[Recipe] = []
+    result: list[Recipe] = []
 
     def collect(recipe: Recipe) -> None:
-        found.append(recipe)
-        if len(found) == DRAWN:
+        result.append(recipe)
+        if len(result) == DRAWN:
             raise Stopped
 
     search(space, search_seed, collect, [Phase.generate])
-    return once(found)
+    return once(result)
 
 
 def search(space: InputSpace, search_seed: int, test: Callable[[Recipe], None], phases: list[Phase]) -> None:
