@@ -1,9 +1,11 @@
-"""The projects that docs/ writes, as their pages have them: the tutorial's, and the one with a test of its own."""
+"""The projects that docs/ writes, as their pages have them: the tutorial's, and the one with a test of its own.
+
+That their files pass mypy --strict is tested against the wheel: tests/integration/test_wheel.py.
+"""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -46,17 +48,3 @@ def test_the_tutorials_model_fails_where_it_says_and_passes_where_it_says(own: P
     done = own.run("--model=follower.py", "--device", "robot", "--backend", "onnxruntime", *chosen)
     assert done.status == 0, done.output
     assert done.evidence["verdict"] == "PASS"
-
-
-def test_what_users_write_passes_mypy_strict_against_the_installed_package(own: Project) -> None:
-    """Of an editable install here; of the wheel: tests/integration/test_wheel.py."""
-    files = ["digits.py", "follower.py", "test_growth.py"]
-    done = subprocess.run(
-        # One cache for all of these runs: torch's annotations take most of the time.
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(ROOT / ".mypy_cache" / "users"), *files],
-        check=False,
-        cwd=own.folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
