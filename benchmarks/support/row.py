@@ -61,7 +61,9 @@ class Options:
     Attributes:
         quick: leave out what takes minutes: vit_base.
         time_limit_s: for measuring one cell of vit_base.
+        against: the commit that `house` compares this one with; "" to compare with none.
     """
 
     quick: bool = False
     time_limit_s: float = 120.0
+    against: str = ""
