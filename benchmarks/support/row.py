@@ -44,13 +44,13 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """ "kept", "missed", or "" where there is no aim."""
+        """Say whether the aim was kept: "kept", "missed", or "" where there is none."""
         if self.aim is None:
             return ""
         return "kept" if self.aim.low <= self.value <= self.aim.high else "missed"
 
     def as_json(self) -> dict[str, Any]:
-        """The row in bench.json."""
+        """Return the row as it stands in bench.json."""
         return {**asdict(self), "aim": str(self.aim) if self.aim else None, "verdict": self.verdict or None}
 
 
