@@ -30,7 +30,7 @@ NOT_MORE = Aim(1.0)
 UNCHANGED = Aim(low=0.99, high=1.01)
 SAME = Aim(0.0)
 ALL_BACKENDS = (*BACKENDS, *NATIVE_BACKENDS)
-# Rounds of whole runs, half a minute each; with --quick one.
+# Rounds of whole runs, half a minute each; with --quick fewer of all, to see that it works.
 RUNS = 3
 # Rounds of short commands.
 STARTS = 10
@@ -71,14 +71,14 @@ def run(options: Options) -> Iterator[Row]:
             for name, commit in (("new", "HEAD"), ("old", options.against))
         )
         sides = Sides(new, old)
-        yield from _starts(sides)
+        yield from _starts(sides, 3 if options.quick else STARTS)
         yield from _runs(sides, 1 if options.quick else RUNS)
         yield from _latencies(sides, options)
 
 
-def _starts(sides: Sides) -> Iterator[Row]:
+def _starts(sides: Sides, rounds: int) -> Iterator[Row]:
     for what, words in (("pytest --collect-only", COLLECT), ("hilgate --help", HELP)):
-        yield from _compared(what, STARTS, sides, lambda side, words=words: _timed(side, words))  # type: ignore[misc]
+        yield from _compared(what, rounds, sides, lambda side, words=words: _timed(side, words))  # type: ignore[misc]
 
 
 def _runs(sides: Sides, rounds: int) -> Iterator[Row]:
