@@ -75,9 +75,9 @@ def _give(cache: Path) -> None:
 
 
 def _forget(folder: Path) -> None:
-    """Remove a worktree, where there is one."""
+    """Remove a worktree, or what an interrupted run has left of one."""
     if folder.exists():
-        _git("worktree", "remove", "--force", str(folder))
+        shutil.rmtree(folder)
     _git("worktree", "prune")
 
 

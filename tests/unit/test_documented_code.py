@@ -217,6 +217,15 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         assert not anchor or anchor in headings(page), target
 
 
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_file_of_the_project_that_is_named_exists(path: Path) -> None:
+    named = re.findall(r"`((?:harness|tests|benchmarks|examples|devices|fixtures)/[\w./-]+)`", path.read_text("utf-8"))
+    # In a user's project, or in the wheel.
+    examples = {"devices/known_hosts", "devices/rig.toml", "devices/robot.toml", "harness/suite"}
+    missing = [name for name in named if not (ROOT / name).exists() and name not in examples and "NAME" not in name]
+    assert [name for name in missing if not any(word in name for word in ("FORMAT", "ENGINE", "DEVICE"))] == []
+
+
 def test_the_index_has_every_page() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in DOCS.glob("*.md") if path.name != "README.md" and f"({path.name}" not in index] == []
