@@ -47,7 +47,7 @@ def main() -> int:
     # Not the user's: what is timed must not depend on what they ran before.
     os.environ.setdefault("HILGATE_CACHE", str(ROOT / "build" / "bench-cache"))
     chosen = [name for name in names if name in arguments.only] or names
-    options = Options(arguments.quick, arguments.time_limit)
+    options = Options(arguments.quick, arguments.time_limit, arguments.against)
     with showing_progress(lambda line: print(line, file=sys.stderr)):
         results, failed = _run_all(chosen, options)
     console = Console()
@@ -75,7 +75,10 @@ def _parse(names: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--time-limit", type=float, default=120.0, metavar="SECONDS", help="for measuring a cell of vit_base (120)"
     )
+    parser.add_argument("--against", default="", metavar="COMMIT", help="run house: this commit beside that one")
     arguments = parser.parse_args()
+    if arguments.against and not arguments.only:
+        arguments.only = ["house"]
     if not arguments.time_limit > 0:
         parser.error(f"--time-limit wants seconds > 0; found {arguments.time_limit:g}")
     return arguments

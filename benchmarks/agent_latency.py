@@ -51,7 +51,7 @@ IN_PLACE_PLAN = Plan("in_place", block_ns=20e6, rounds=20, groups=9)
 
 
 def run(options: Options) -> Iterator[Row]:
-    """A ratio and its noise for each model and backend."""
+    """Yield a ratio and its noise for each model and backend."""
     for plan in PLANS:
         for backend in BACKENDS if plan.example != "vit_base" or not options.quick else ():
             yield from rows(plan, prepare(plan.example, backend), "the agent", _bare, AIM)
@@ -73,7 +73,7 @@ Bare = Callable[[Prepared], AbstractContextManager[Callable[[int], Block]]]
 
 
 def rows(plan: Plan, prepared: Prepared, who: str, bare: Bare, aim: Aim) -> Iterator[Row]:
-    """A ratio and its noise of one model and backend; ``bare`` starts a bare loop in a process of its own."""
+    """Yield the ratio and its noise of one model and backend; ``bare`` starts a bare loop in a process of its own."""
     groups = [_group(plan, prepared, bare) for _ in range(plan.groups)]
     name = f"{plan.example} on {prepared.cell.backend.name}"
     ratio = statistics.median(ratio for group in groups for ratio in group.ratios)
@@ -113,7 +113,7 @@ def _group(plan: Plan, prepared: Prepared, bare_loop: Bare) -> Group:
 
 @contextlib.contextmanager
 def _bare(prepared: Prepared) -> Iterator[Callable[[int], Block]]:
-    """A bare loop in a process of its own; call it with a number of inferences."""
+    """Start a bare loop in a process of its own; what is handed out takes a number of inferences."""
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder, "inputs.npz")
         arrays = {f"{index}/{name}": array for index, one in enumerate(prepared.sets) for name, array in one.items()}

@@ -91,7 +91,7 @@ def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
 
 
 def _opening(loopback: LoopbackBoard) -> float:
-    """What a run does once: a keeper, the facts, the lock, every file of the store looked at."""
+    """Do what a run does once: start a keeper, ask for the facts, take the lock, look at every file of the store."""
     board = loopback.prepared.board
     board._let_go()  # the connection with it: made before the clock starts
     board.link.start("true").finish(10)
@@ -103,7 +103,7 @@ def _opening(loopback: LoopbackBoard) -> float:
 
 @contextmanager
 def _tree(loopback: LoopbackBoard) -> Iterator[tuple[Path, str]]:
-    """What the bundle consists of, on this side, and where rsync puts it on the other."""
+    """Return the bundle's files on this side, and where rsync puts them on the other."""
     store = Path(loopback.prepared.board.store)
     source = loopback.control.parent / "tree"
     for entry in loopback.prepared.bundle.entries:

@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 
 def run(options: Options) -> Iterator[Row]:
-    """The ciphers that the link would choose with and without AES instructions, and scp as it comes."""
+    """Compare the ciphers that the link would choose with and without AES instructions, and scp as it is installed."""
     with loopback_board() as loopback:
         path = loopback.control.parent / "data"
         path.write_bytes(np.random.default_rng(0).bytes(SIZE))

@@ -23,7 +23,7 @@ ISCLOSE = "numpy.isclose(answer, eager)"
 
 
 def run(options: Options) -> Iterator[Row]:
-    """The comparison, plain and with special values; and what is done once for an input."""
+    """Time the comparison, plain and with special values, and what is done once for each input."""
     random = np.random.default_rng(1)
     exact = random.standard_normal((1000, SIZE // 1000))
     with one_cpu():
@@ -62,7 +62,7 @@ def _large(exact: Array) -> Iterator[Row]:
 
 
 def _peak_mib(action: Callable[[], object]) -> float:
-    """numpy's arrays included: it tells tracemalloc of them."""
+    """Return numpy's arrays included: it tells tracemalloc of them."""
     tracemalloc.start()
     try:
         action()

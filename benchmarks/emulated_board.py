@@ -73,7 +73,7 @@ def _provide() -> Emulated:
 
 @contextmanager
 def _switched_on(emulated: Emulated, saved: Saved | None) -> Iterator[qemu.Link]:
-    """A board that has let us log in, once."""
+    """Boot a board until it lets us log in, once."""
     link = qemu.Link(emulated.device)
     try:
         link.power_on(emulated.image, saved)
@@ -148,7 +148,7 @@ def _launch_to_answer(cell: Prepared, resident: bool) -> float:
 
 
 def _whole_run() -> Iterator[Row]:
-    """The best of some: what others do on the machine only ever adds."""
+    """Yield the best of several runs: other work on the machine only ever adds."""
     _parted_run()  # fills the cache of exports
     runs = [_parted_run() for _ in range(REPEATS)]
     (best, split) = min(runs, key=lambda one: one[0].wall_s)
@@ -163,7 +163,7 @@ def _whole_run() -> Iterator[Row]:
 
 
 def _parted_run() -> tuple[HilRun, dict[str, float]]:
-    """A run, and its parts: they add up to what it took by our clock."""
+    """Time a run and its parts, which add up to what it took by our clock."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "parts.json"
         os.environ[parts.VARIABLE] = str(path)

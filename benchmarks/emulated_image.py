@@ -24,7 +24,7 @@ OTHER = "the same packages, their scripts run under user-mode emulation"
 
 
 def run(options: Options) -> Iterator[Row]:
-    """The best of some, for the packages come over the network; the other side once: it takes ten minutes."""
+    """Yield the best of several builds, for packages come over the network; the other side, ten minutes, runs once."""
     seconds = [_image_s() for _ in range(REPEATS)]
     against = f"best of {REPEATS}; all: {', '.join(f'{one:.1f}' for one in seconds)} s"
     why = "takes ten minutes, left out by --quick" if options.quick else obstacle()
@@ -54,7 +54,7 @@ def _image_s() -> float:
 
 
 def _scripted_s() -> float:
-    """mmdebstrap as it is mostly used, from the same mirror.
+    """Run mmdebstrap as it is mostly used, from the same mirror.
 
     dpkg and the other essential packages come too: the scripts need them.
     """

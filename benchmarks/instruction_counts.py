@@ -28,7 +28,7 @@ EVERYTHING_ELSE = ("-k", "not instructions")
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Counts first, each by a guest of its own, restored anew; then whole runs with and without."""
+    """Yield counts first, each by a guest of its own, restored anew; then whole runs with and without counting."""
     prepared = _prepared()
     runs = 2 if options.quick else RUNS
     idle = [_counts(prepared) for _ in range(runs)]
@@ -69,7 +69,7 @@ def _counts(prepared: Sequence[Prepared]) -> list[float]:
 
 
 def _cost(rounds: int) -> Iterator[Row]:
-    """A warm run with counting and one without, in turn."""
+    """Time warm runs with counting and without, in turn."""
     hil_run("digits", device=NAME)  # fills the cache
     with_it, without = interleave(
         rounds,

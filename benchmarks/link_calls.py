@@ -76,7 +76,7 @@ def _many_echoed(deployment: Deployment) -> Iterator[Row]:
 
 
 def _many_inferred(deployment: Deployment) -> Iterator[Row]:
-    """The link's and the harness's share: the model's own time, as the agent measured it, is taken off."""
+    """Return the link's and the harness's share: the model's own time, as the agent measured it, is subtracted."""
     sets = (prepare("digits", "onnxruntime").sets * MANY)[:MANY]
 
     def overhead_ns(calls: list[list[dict[str, np.ndarray]]]) -> Block:
@@ -93,7 +93,7 @@ def _many_inferred(deployment: Deployment) -> Iterator[Row]:
 
 
 def _per_input(what: str, together: list[Block], single: list[Block]) -> Iterator[Row]:
-    """The best round, and the ratio: what others do on the machine only ever adds."""
+    """Yield the best round and the ratio: other work on the machine only ever adds."""
     rounds_us = [statistics.median(block) / MANY / 1e3 for block in together]
     each = median_of(single) / MANY / 1e3
     against = f"best of {ROUNDS} rounds; median {statistics.median(rounds_us):.1f} µs"

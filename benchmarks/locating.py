@@ -69,7 +69,7 @@ class Case:
             raise RuntimeError(f"wanted {self.wrong}; found {found}")
 
     def evaluate(self) -> None:
-        """Loads the graph and evaluates it once, without looking at anything."""
+        """Load the graph and evaluate it once, without inspecting any value."""
         ReferenceEvaluator(str(self.artifact.folder / FILE)).run(None, self.failing)
 
     def run_wide(self) -> None:
@@ -79,7 +79,7 @@ class Case:
 
 
 def run(options: Options) -> Iterator[Row]:
-    """A graph of 200 nodes, and how the time grows with the nodes."""
+    """Time a graph of 200 nodes, and how the time grows with the nodes."""
     with one_cpu(), tempfile.TemporaryDirectory() as folder:
         cases = {nodes: _case(nodes, Path(folder)) for nodes in SIZES}
         main = cases[MAIN]

@@ -48,7 +48,7 @@ class HilRun:
         return float(self.evidence["harness"]["harness_s"])
 
     def device_s_at(self, count: int) -> float:
-        """What the device would have taken with so many samples of each backend."""
+        """Estimate what the device would have taken with this many samples of each backend."""
         return self.device_s + sum((count - len(each)) * statistics.mean(each) for each in self.samples.values())
 
     def details(self) -> dict[str, Any]:
@@ -59,14 +59,14 @@ class HilRun:
 
 
 def run(options: Options) -> Iterator[Row]:
-    """digits in seconds, vit_base as a share."""
+    """Yield the harness's time for digits in seconds, for vit_base as a share."""
     yield from _digits()
     if not options.quick:
         yield from _vit_base(options.time_limit_s)
 
 
 def _digits() -> Iterator[Row]:
-    """The best of some: what others do on the machine only ever adds."""
+    """Yield the best of several runs: other work on the machine only ever adds."""
     _warm("digits")
     runs = [_warm_run("digits") for _ in range(REPEATS)]
     best = min(runs, key=lambda one: one.wall_s)
@@ -104,7 +104,7 @@ def _warm_run(example: str, *arguments: str) -> HilRun:
 
 
 def hil_run(example: str, *arguments: str, device: str = "local") -> HilRun:
-    """A run of ``pytest -m hil`` on examples/EXAMPLE.py, in a process of its own."""
+    """Run ``pytest -m hil`` on examples/EXAMPLE.py, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pytest", "-m", "hil", "--model", str(EXAMPLES / f"{example}.py")]
         before, start = _children_cpu_s(), time.monotonic()
@@ -126,7 +126,7 @@ def hil_run(example: str, *arguments: str, device: str = "local") -> HilRun:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """A run's evidence, and the raw samples in seconds by backend; empty where it left none."""
+    """Read a run's evidence, and the raw samples in seconds by backend; empty where it left none."""
     try:
         evidence: dict[str, Any] = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -17,7 +17,7 @@ AIM = Aim(low=0.99, high=1.01)
 
 
 def run(options: Options) -> Iterator[Row]:
-    """A ratio and its noise for each model and backend."""
+    """Yield a ratio and its noise for each model and backend."""
     for plan in PLANS:
         for backend in NATIVE_BACKENDS if plan.example != "vit_base" or not options.quick else ():
             yield from rows(plan, prepare(plan.example, backend), "the runner", bare_native, AIM)

@@ -30,14 +30,14 @@ class DigitsNet(nn.Sequential):
 
 
 def build() -> nn.Module:
-    """The network with the weights that train_digits.py wrote."""
+    """Return the network with the weights that train_digits.py wrote."""
     net = DigitsNet()
     net.load_state_dict(torch.load(HERE / "digits.pt", weights_only=True))
     return net.eval()
 
 
 def load_samples() -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The images that training never saw, float32 [N, 1, 8, 8], and their digits, int64 [N]."""
+    """Return the images that training never saw, float32 [N, 1, 8, 8], and their digits, int64 [N]."""
     with np.load(HERE / "digits_heldout.npz") as file:
         images = file["images"].astype(np.float32) / 16  # stored as in the data set: 0 to 16
         return {"image": images[:, np.newaxis]}, file["labels"]

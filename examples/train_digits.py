@@ -29,7 +29,7 @@ def load_data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The indices to train on and the indices held out, every digit in the same proportion in both."""
+    """Return the indices to train on and those held out, every digit in the same proportion in both."""
     everything = np.arange(len(labels))
     train, held_out = train_test_split(everything, test_size=HELD_OUT, stratify=labels, random_state=SEED)
     return np.sort(train), np.sort(held_out)
@@ -41,7 +41,7 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
 
 
 def train(images: torch.Tensor, labels: torch.Tensor) -> DigitsNet:
-    """A network fitted to these images [N, 1, 8, 8] and labels [N], in eval mode."""
+    """Fit a network to these images [N, 1, 8, 8] and labels [N], and return it in eval mode."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)  # the order of a sum, and so its last bits, depends on the number of threads
     torch.use_deterministic_algorithms(True)
@@ -62,7 +62,7 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> DigitsNet:
 
 
 def accuracy(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """The share of images [N, 1, 8, 8] whose label [N] has the largest score."""
+    """Return the share of images [N, 1, 8, 8] whose label [N] has the largest score."""
     with torch.no_grad():
         return float((net(images).argmax(dim=-1) == labels).float().mean())
 

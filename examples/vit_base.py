@@ -91,7 +91,7 @@ def initialize(net: VisionTransformer) -> None:
 
 
 def build() -> nn.Module:
-    """The network, seeded by a generator of its own: torch's global random state stays as it is."""
+    """Return the network, seeded by a generator of its own: torch's global random state stays as it is."""
     with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
         net = VisionTransformer()
     net.to_empty(device="cpu")

@@ -1,0 +1,1 @@
+"""The project's own tests; hil/ is the suite that users run."""

@@ -21,7 +21,7 @@ Loop = Callable[[int], list[int]]
 
 
 def read_sets(path: str) -> list[dict[str, Any]]:
-    """The inputs: name -> array, for each set."""
+    """Return the inputs of each set, name to array."""
     sets: dict[str, dict[str, Any]] = {}
     with np.load(path) as file:
         for key in file.files:

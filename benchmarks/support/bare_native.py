@@ -28,7 +28,7 @@ UNTIMED = 1
 
 @contextlib.contextmanager
 def bare_native(prepared: Prepared) -> Iterator[Callable[[int], Block]]:
-    """A bare loop in a process of its own; call it with a number of inferences."""
+    """Start a bare loop in a process of its own; what is handed out takes a number of inferences."""
     native, packages = prepared.cell.backend.native, prepared.board.facts.folders
     if native is None or prepared.bundle.runtime.runner is None:
         raise ValueError(f"{prepared.cell.backend.name} is none of C++")
@@ -62,7 +62,7 @@ def bare_native(prepared: Prepared) -> Iterator[Callable[[int], Block]]:
 
 @cache
 def _built(engine: str, folder: Path, version: str) -> Path:
-    """The program; its folder stays until this process ends."""
+    """Build the program; its folder stays until this process ends."""
     from harness.backends import load_backend
 
     backend = load_backend("libtorch" if engine == "libtorch" else "onnxruntime-cpp")

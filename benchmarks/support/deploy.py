@@ -55,7 +55,7 @@ class Prepared:
 
     @contextmanager
     def loaded(self) -> Iterator[tuple[Deployment, LoadReport]]:
-        """A fresh process, loaded, and what that took."""
+        """Start and load a fresh process, and hand it out with what loading took."""
         deployer = Deployer(self.cell, self.board, self.bundle, Timeouts(), DeviceTime())
         try:
             yield deployer.fresh()
@@ -64,7 +64,7 @@ class Prepared:
 
     @contextmanager
     def deployed(self) -> Iterator[Deployment]:
-        """A fresh process, loaded."""
+        """Start and load a fresh process."""
         with self.loaded() as (deployment, _):
             yield deployment
 
@@ -76,7 +76,7 @@ def prepare(example: str, backend_name: str) -> Prepared:
 
 
 def prepare_on(board: Board, example: str, backend_name: str) -> Prepared:
-    """The same for a board that was opened by the caller."""
+    """Export and bundle an example for a board that the caller has opened."""
     folder = MODELS if (MODELS / f"{example}.py").exists() else EXAMPLES
     file = load_model(folder / f"{example}.py", known_metrics().values())
     backend = load_backend(backend_name)

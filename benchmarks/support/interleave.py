@@ -12,7 +12,7 @@ Block = Sequence[float]
 
 
 def interleave(rounds: int, *sides: Callable[[], Block]) -> list[list[Block]]:
-    """Each side's blocks of durations, round by round.
+    """Measure the sides in turn, and return each one's blocks of durations, round by round.
 
     Every second round goes backwards (A B, B A, …): a machine that slowly becomes faster or slower favours none.
     One round before them is thrown away.
@@ -28,23 +28,23 @@ def interleave(rounds: int, *sides: Callable[[], Block]) -> list[list[Block]]:
 
 
 def ratios(blocks: Sequence[Block], others: Sequence[Block]) -> list[float]:
-    """One side's median ÷ the other's, round by round: neighbours in time are compared."""
+    """Divide one side's median by the other's, round by round: neighbours in time are compared."""
     pairs = zip(blocks, others, strict=True)
     return [statistics.median(block) / statistics.median(other) for block, other in pairs]
 
 
 def median_ratio(blocks: Sequence[Block], others: Sequence[Block]) -> float:
-    """The median of all rounds' ratios."""
+    """Return the median of all rounds' ratios."""
     return statistics.median(ratios(blocks, others))
 
 
 def median_of(blocks: Sequence[Block]) -> float:
-    """The median of all durations of one side."""
+    """Return the median of all durations of one side."""
     return statistics.median(duration for block in blocks for duration in block)
 
 
 def timed(action: Callable[[], object], count: int) -> Callable[[], Block]:
-    """A side that times so many calls, in nanoseconds."""
+    """Return a side for `interleave` that times ``count`` calls, in nanoseconds."""
 
     def block() -> Block:
         durations = []
@@ -59,7 +59,7 @@ def timed(action: Callable[[], object], count: int) -> Callable[[], Block]:
 
 @contextmanager
 def one_cpu() -> Iterator[None]:
-    """Processes started within it all share one CPU.
+    """Pin this process, and those that it starts within, to one CPU.
 
     For sides that are processes of their own and never work at the same time: another CPU may have a busier neighbour
     (two hyperthreads share a core: 1.4 times slower was seen), and which side sat where would decide the ratio.

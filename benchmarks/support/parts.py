@@ -95,7 +95,7 @@ def pytest_unconfigure() -> None:
 
 
 def read(path: Path, wall_s: float) -> dict[str, float]:
-    """The parts of a run that took so long from outside, in their order; what is left is the interpreter's end."""
+    """Return the parts of a run in their order; what is left of its whole time is the interpreter's end."""
     seconds: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
     order = (START, BOOT, DEPLOY, LOAD, INFER, MODEL, OFF, REST)
     seconds[REST] += wall_s - sum(seconds.values())

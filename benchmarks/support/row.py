@@ -44,13 +44,13 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """ "kept", "missed", or "" where there is no aim."""
+        """Say whether the aim was kept: "kept", "missed", or "" where there is none."""
         if self.aim is None:
             return ""
         return "kept" if self.aim.low <= self.value <= self.aim.high else "missed"
 
     def as_json(self) -> dict[str, Any]:
-        """The row in bench.json."""
+        """Return the row as it stands in bench.json."""
         return {**asdict(self), "aim": str(self.aim) if self.aim else None, "verdict": self.verdict or None}
 
 
@@ -61,7 +61,9 @@ class Options:
     Attributes:
         quick: leave out what takes minutes: vit_base.
         time_limit_s: for measuring one cell of vit_base.
+        against: the commit that `house` compares this one with; "" to compare with none.
     """
 
     quick: bool = False
     time_limit_s: float = 120.0
+    against: str = ""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.pages import block
 
 from .conftest import MODEL, Outcome, Project
 
@@ -59,3 +63,35 @@ def test_a_wheel_in_a_fresh_environment_runs_the_suite_with_the_folders_own_mode
     assert evidence["verdict"] == "PASS"
     listed = project.run_command([python, "-m", "pytest", "--help"])
     assert "--device=NAME" in listed.output
+    check_users_files(project, python)
+    run_published_job(project, environment)
+
+
+def check_users_files(project: Project, python: str) -> None:
+    """Check that what the pages show to users passes mypy --strict against the installed package (issue 18)."""
+    project.write("follower.py", block("docs/tutorial.md", "python"))
+    project.write("test_growth.py", block("docs/fixtures.md", "python"))
+    shutil.copy(ROOT / "examples/digits.py", project.folder)
+    cache = project.folder / "mypy"
+    options = ("--strict", "--python-executable", python, "--cache-dir", str(cache))
+    run(sys.executable, "-m", "mypy", *options, "follower.py", "test_growth.py", "digits.py", cwd=project.folder)
+
+
+def run_published_job(project: Project, environment: Path) -> None:
+    """Run the CI job of tests/published as it is, on its model file; its board's name is here this machine's.
+
+    An emulated board would take minutes, and the job would be no other.
+    """
+    published = ROOT / "tests/published"
+    shutil.copy(published / "model.py", project.folder)
+    for path in (ROOT / "examples").glob("digits[._]*[!y]"):
+        shutil.copy(path, project.folder)
+    local = (published / "devices/local.toml").read_text(encoding="utf-8")
+    only = re.sub(r"^backends = .*$", 'backends = ["onnxruntime"]', local, flags=re.MULTILINE)
+    project.write("devices/qemu-pi4.toml", re.sub(r"^optional = .*\n", "", only, flags=re.MULTILINE))
+    (project.folder / ".venv").symlink_to(environment)
+    (command,) = re.findall(r"- run: (\.venv/bin/pytest .*)", (published / "job.yml").read_text(encoding="utf-8"))
+    done = project.run_command(["bash", "-c", command])
+    assert done.status == 0, done.output
+    (cell,) = done.evidence["cells"]
+    assert (cell["model"], cell["device"], cell["verdict"]) == ("model", "qemu-pi4", "PASS")

@@ -11,7 +11,7 @@ HEAD = ".arch armv8.6-a+sve+crypto+bf16+i8mm+fp16\n.text\n"
 
 
 def function(name: str, body: str, *, exported: bool = False) -> str:
-    """A function in assembly; instructions are parted by semicolons."""
+    """Return the assembly of a function; instructions are separated by semicolons."""
     lines = [f".{'global' if exported else 'local'} {name}", f".type {name}, %function", f"{name}:", ".cfi_startproc"]
     return "\n".join([*lines, *body.split(";"), ".cfi_endproc", f".size {name}, .-{name}"]) + "\n"
 
@@ -27,7 +27,7 @@ def table(*names: str) -> str:
 
 
 def assemble(folder: Path, source: str) -> bytes:
-    """The library of an assembly source."""
+    """Assemble and link a library from its source."""
     (folder / "source.s").write_text(HEAD + source, encoding="ascii")
     _run("as", "-o", "object.o", "source.s", folder=folder)
     _run("ld", "-shared", "--eh-frame-hdr", "-o", "library.so", "object.o", folder=folder)

@@ -90,7 +90,7 @@ class BoardFiles:
             make_key(self.folder / f"host_{kind}", kind)
 
     def write_settings(self, port: int) -> Path:
-        """What depends on the port, and the script that starts the server in its namespaces."""
+        """Write what depends on the port, and the script that starts the server in its namespaces."""
         lines = "".join(f"{line}\n" for line in self.host_key_lines(port))
         (self.folder / "known_hosts").write_text(lines)
         (self.folder / "sshd_config").write_text("\n".join([*self.board.config, *self._sshd_config(port), ""]))
@@ -112,7 +112,7 @@ class BoardFiles:
         shutil.rmtree(self.folder)
 
     def _refuse_impassable(self) -> None:
-        """A second user must get to its home."""
+        """Let a second user reach its home folder."""
         self.folder.chmod(0o755)
         for parent in self.folder.parents if self.second else ():
             if not parent.stat().st_mode & stat.S_IXOTH:
@@ -130,7 +130,7 @@ class BoardFiles:
             os.chown(path, self.uid, self.gid)
 
     def _write_commands(self) -> None:
-        """A folder that comes first in PATH; or, where something shall be missing, all of PATH."""
+        """Make the folder that comes first in PATH; or, where a program shall be missing, all of PATH."""
         commands = self.folder / "bin"
         commands.mkdir()
         for name, text in self.board.commands.items():
@@ -143,8 +143,10 @@ class BoardFiles:
                     (commands / name).symlink_to(f"{folder}/{name}")
 
     def _write_accounts(self) -> None:
-        """This machine's accounts, without its passwords, and the board's user in the place of any with its name or
-        id."""
+        """Write this machine's accounts without their passwords.
+
+        The board's user is in the place of any with its name or id.
+        """
         shell = self.board.login_shell or shutil.which("bash", path=ADMIN_PATH)
         home = self.board.home or str(self.folder / "home")
         users = [line.split(":") for line in _lines("passwd") if not line.startswith(f"{USER}:")]
@@ -213,7 +215,7 @@ class BoardFiles:
         return [find_sshd(), "-D", "-e", "-f", str(self.folder / "sshd_config")]
 
     def _dropbear(self) -> list[str]:
-        """It reads keys from the home folder only, and has a format of its own for the host's."""
+        """Write keys for Dropbear, which reads the user's from the home folder only, the host's in its own format."""
         keys, key = self.folder / "home/.ssh", self.folder / "dropbear_key"
         keys.mkdir(mode=0o700, exist_ok=True)
         (keys / "authorized_keys").write_text((self.folder / "user_key.pub").read_text())
@@ -243,7 +245,7 @@ def find_dropbear() -> str:
 
 
 def make_key(path: Path, kind: str) -> None:
-    """A key pair without a passphrase: `path` and `path`.pub."""
+    """Make a key pair without a passphrase, `path` and `path`.pub."""
     path.unlink(missing_ok=True)
     try:
         subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", USER, "-f", path], check=True)
@@ -262,6 +264,6 @@ def _lines(name: str) -> list[str]:
 
 
 def _free_id() -> int:
-    """An id that is no user's and no group's."""
+    """Find an id that no user and no group has."""
     taken = {line.split(":")[2] for name in ("passwd", "group") for line in _lines(name) if line.count(":") > 1}
     return next(number for number in itertools.count(4242) if str(number) not in taken)

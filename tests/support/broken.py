@@ -21,7 +21,7 @@ Edit = Callable[[onnx.ModelProto], None]
 
 
 def exported(artifact: Artifact, folder: Path, edit: Edit) -> Artifact:
-    """The artifact as another exporter would have made it."""
+    """Return the artifact as another exporter would have made it."""
     first, *others = artifact.files
     proto = onnx.load(str(artifact.folder / first.name), load_external_data=False)
     edit(proto)
@@ -56,7 +56,7 @@ def onnx_runtime(edit: Edit = lambda proto: None) -> Probe:
 
 
 def float_nodes(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
-    """The nodes that depend on the inputs and give float32 first: others cannot be shifted."""
+    """Return the nodes that depend on the inputs and whose first output is float32: others cannot be shifted."""
     inferred = onnx.shape_inference.infer_shapes(proto)
     known = (*inferred.graph.value_info, *inferred.graph.output)
     floats = {item.name for item in known if item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
@@ -69,7 +69,7 @@ def float_nodes(proto: onnx.ModelProto, arrays: Arrays) -> list[onnx.NodeProto]:
 
 
 def shifted(node: str, by: float) -> Edit:
-    """Adds something to what a node gives."""
+    """Add a constant to a node's output."""
 
     def edit(proto: onnx.ModelProto) -> None:
         nodes = list(proto.graph.node)
@@ -88,7 +88,7 @@ def shifted(node: str, by: float) -> Edit:
 
 
 def with_attribute(node: str, name: str, value: Any) -> Edit:
-    """Changes an attribute of a node."""
+    """Change an attribute of a node."""
 
     def edit(proto: onnx.ModelProto) -> None:
         found = next(each for each in proto.graph.node if each.name == node)
@@ -100,7 +100,7 @@ def with_attribute(node: str, name: str, value: Any) -> Edit:
 
 
 def with_scaled_weight(node: str, place: int, by: float) -> Edit:
-    """Gives a node another weight than the others that use it: scaled."""
+    """Give one node a scaled copy of a weight that others use, too."""
 
     def edit(proto: onnx.ModelProto) -> None:
         found = next(each for each in proto.graph.node if each.name == node)

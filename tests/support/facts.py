@@ -28,16 +28,16 @@ USUAL: dict[str, Any] = {
 
 
 def board_facts(**differs: Any) -> BoardFacts:
-    """A Raspberry Pi 4, but for what differs."""
+    """Return the facts of a Raspberry Pi 4, with some replaced."""
     return parse(BoardFacts, {**USUAL, **differs}, to="facts", where="a board")
 
 
 def own_facts() -> BoardFacts:
-    """This machine's."""
+    """Return the facts of this machine."""
     said = {**facts.facts([]), "governor": telemetry.governors(), "boot": orphans.boot_id()}
     return parse(BoardFacts, said, to="facts", where="this machine")
 
 
 def own_state() -> DeviceState:
-    """This machine's."""
+    """Return the state of this machine."""
     return parse(DeviceState, telemetry.state(), to="measure", where="this machine")

@@ -22,7 +22,7 @@ FORMATS = {"float16": (10, -14, "e"), "float32": (23, -126, "f"), "float64": (52
 
 
 def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]:
-    """A block of Philox4x64-10."""
+    """Compute a block of Philox4x64-10 (Salmon et al., SC 2011)."""
     a, b, c, d = counter
     low, high = key
     for _ in range(10):
@@ -44,7 +44,7 @@ def half_words(key: int, stream: int, count: int) -> list[int]:
 
 
 def expected(fill: Fill, kept: Sequence[Array] = ()) -> bytes:
-    """The elements' bytes."""
+    """Return the elements' bytes."""
     kind = fill["dtype"]
     size, width = math.prod(fill["shape"]), ITEM_SIZES[kind]
     last = len(fill["values"]) - 1 if "values" in fill else fill["last"]
@@ -84,7 +84,7 @@ def _element(fill: Fill, number: int) -> bytes:
 
 
 def limits(kind: str) -> tuple[int, int]:
-    """The least and the greatest whole number that is an element; of floats, that counts one."""
+    """Return the smallest and the largest whole number that an element may be; for floats, that a fill may count."""
     if kind == "bool":
         return 0, 1
     if kind in FORMATS:
@@ -101,10 +101,12 @@ def _bits(kind: str) -> st.SearchStrategy[int]:
 
 @st.composite
 def fills(draw: st.DrawFn, kind: str, kept: Sequence[Array] = (), sizes: tuple[int, ...] = ()) -> Fill:
-    """Of an element type, with its ends, its denormals, and its NaNs.
+    """Draw fills of an element type, with its ends, its denormals, and its NaNs.
 
     Args:
-        kept: what a base may be chosen of, all of one size.
+        draw: Hypothesis's.
+        kind: the element type, by numpy's name.
+        kept: arrays that a base may be chosen from, all of one size.
         sizes: the shape; without it any of two dimensions.
     """
     has_base = bool(kept) and draw(st.booleans())
@@ -150,7 +152,7 @@ def _scales(kind: str, size: int) -> st.SearchStrategy[int]:
 
 
 def drawn(count: int, kept: Mapping[str, Sequence[Array]], sizes: tuple[int, ...] = ()) -> list[list[Fill]]:
-    """Sets of fills, each with one for each element type; every time the same ones."""
+    """Return sets of fills, each with one fill for every element type; the same at every call."""
     found: list[list[Fill]] = []
 
     @settings(derandomize=True, max_examples=count, database=None, deadline=None)
@@ -193,7 +195,7 @@ CHANGED: Fill = {**GOOD, "base": 0, "changed": 1}
 
 
 def without(fill: Fill, name: str) -> Fill:
-    """The same but for one key."""
+    """Return a copy with one key changed."""
     return {key: value for key, value in fill.items() if key != name}
 
 

@@ -21,7 +21,7 @@ NOT_THERE = object()
 
 
 def nested(depth: int) -> Any:
-    """Lists in lists."""
+    """Return lists nested in lists."""
     made: Any = []
     for _ in range(depth):
         made = [made]
@@ -74,7 +74,7 @@ class Mutation:
         return {"drop": self.place} if value is NOT_THERE else {"set": self.place, "to": value}
 
     def of(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer with it."""
+        """Return the answer with this change made."""
         made: dict[str, Any] = copy.deepcopy(dict(answer))
         holder: Any = made
         for key in self.place[:-1]:

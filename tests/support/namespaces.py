@@ -17,7 +17,7 @@ HINT = (
 
 
 class NamespacesRefused(Exception):
-    """This kernel does not let us make namespaces."""
+    """The kernel does not let us make namespaces."""
 
 
 def require_namespaces(*, user: bool | None = None) -> None:
@@ -35,7 +35,7 @@ def require_namespaces(*, user: bool | None = None) -> None:
 
 @functools.cache
 def _refusal(user: bool) -> str:
-    """What unshare says where it is refused; "" where it is not."""
+    """Return what unshare says where namespaces are refused; "" where they are not."""
     words = [*(["--user", "--map-root-user"] if user else []), "--mount", "--pid", "--fork", "true"]
     done = subprocess.run(["unshare", *words], capture_output=True, text=True, check=False, timeout=20)
     return done.stderr.strip().replace("\n", "; ") or (f"exit status {done.returncode}" if done.returncode else "")

@@ -139,7 +139,7 @@ class FlakyProxy:
     # The loop's side
 
     def _bind(self) -> socket.socket:
-        """A socket that has the port but does not listen: who connects is refused, and nobody else can have it."""
+        """Bind the port without listening: connections are refused, and no other program can take it."""
         bound = socket.socket()
         bound.setblocking(False)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

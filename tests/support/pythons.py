@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def old_python() -> str | None:
-    """A Python 3.9, where this machine has one."""
+    """Find a Python 3.9, where this machine has one."""
     managed = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9.*/bin/python"))
     for program in [*map(str, managed), shutil.which("python3.9")]:
         # pyenv's own python3.9 on the PATH only complains where no such version is chosen.

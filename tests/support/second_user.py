@@ -22,7 +22,7 @@ from tests.support.namespaces import NamespacesRefused
 
 
 def second_uid() -> int:
-    """A uid that nobody has here.
+    """Find a uid that nobody has here.
 
     Raises:
         NamespacesRefused: we may not become another user.
@@ -65,7 +65,7 @@ def _be(uid: int, umask: int, descriptor: int, action: Callable[[], Any]) -> Non
 
 @contextmanager
 def process_of(uid: int, prepare: Callable[[], Any] = lambda: None, seconds: int = 60) -> Iterator[int]:
-    """A process of a user's that prepares something and then waits; its pid."""
+    """Start a process of a user's that prepares something and then waits; hand out its pid."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if not pid:
@@ -93,7 +93,7 @@ def process_of(uid: int, prepare: Callable[[], Any] = lambda: None, seconds: int
 
 @contextmanager
 def shared_folder() -> Iterator[Path]:
-    """A folder such as /tmp and /run/lock: everybody may write there, and remove only what is his."""
+    """Make a folder such as /tmp and /run/lock: everybody may write there, and remove only their own files."""
     folder = Path(tempfile.mkdtemp(prefix="shared-"))
     folder.chmod(0o1777)
     try:

@@ -99,7 +99,7 @@ class BoardServer:
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
     def ssh_config(self, name: str = USER) -> str:
-        """A Host block; `folder/ssh_config` holds it too. Its known_hosts file always holds the present keys."""
+        """Return a Host block, as in `folder/ssh_config`; its known_hosts file always has the present keys."""
         lines = {
             "HostName": self.host,
             "Port": self.port,
@@ -124,18 +124,18 @@ class BoardServer:
         )
 
     def log(self) -> str:
-        """What sshd wrote, since the first start."""
+        """Return what sshd has written since its first start."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     # What runs there
 
     def processes(self) -> list[int]:
-        """The outside pids of all that was started there and still runs: orphans too, sshd's own not."""
+        """Return the outside pids of all that was started there and still runs: orphans too, sshd's own not."""
         return [process.pid for process in self._inside() if not _is_sshd(process)]
 
     def outside_pid(self, inside: int) -> int | None:
-        """The outside pid of a process by the one that it has inside."""
+        """Return the outside pid of a process by the pid that it has inside."""
         return next((process.pid for process in self._inside() if process.innermost_pid() == inside), None)
 
     def kill_sessions(self) -> None:

@@ -19,7 +19,8 @@ def write_wheel(path: Path, files: Mapping[str, str | bytes], *, record: Mapping
 
     Args:
         path: NAME-VERSION-PYTHON-ABI-PLATFORM.whl.
-        record: entries of the list that are to be other than true, path -> hash.
+        files: path in the wheel -> content.
+        record: entries of RECORD that are to be wrong, path -> hash.
     """
     name, version, tag = path.stem.split("-", 2)
     info = f"{name}-{version}.dist-info"

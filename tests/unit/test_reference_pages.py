@@ -12,7 +12,10 @@ import click
 import pytest
 
 import fixtures
+import harness
 from harness import Closeness, Input, Model, Output, Unordered
+from harness.checks.check import Verdict
+from harness.checks.finding import Finding
 from harness.cli import cli
 from harness.device.tables import KEYS
 from harness.host.shipped import PACKAGE
@@ -103,7 +106,13 @@ def test_every_fixture_is_documented() -> None:
     modules = [importlib.import_module(f"fixtures.{module.name}") for module in pkgutil.iter_modules(fixtures.__path__)]
     kind = type(pytest.fixture(lambda: None))
     names = {name for module in modules for name, value in vars(module).items() if isinstance(value, kind)}
-    assert first_column(page("fixtures.md")) == names
+    section = page("fixtures.md").partition("## The fixtures\n")[2]
+    assert first_column(section) == names
+
+
+def test_what_a_finding_may_say_exists() -> None:
+    section = page("fixtures.md").partition("## What a finding says\n")[2].partition("\n## ")[0]
+    assert first_column(section) <= {field.name for field in dataclasses.fields(Finding)} | {'bound="min"'}
 
 
 def test_every_metric_its_limits_key_and_who_may_set_it_is_documented() -> None:
@@ -117,3 +126,17 @@ def test_every_metric_its_limits_key_and_who_may_set_it_is_documented() -> None:
     assert documented == known
     parameters = {word for metric in known_metrics().values() for word in metric.parameters}
     assert all(f"`{word}`" in page("metrics.md") for word in parameters)
+
+
+def test_every_verdict_is_documented() -> None:
+    section = page("glossary.md").partition("## Verdicts\n")[2]
+    assert set(re.findall(r"^\| ([A-Z_]+) \|", section, re.MULTILINE)) == {verdict.value for verdict in Verdict}
+    # README has those that a run can give today.
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8").partition("## Reading the verdict\n")[2]
+    assert set(re.findall(r"^\| ([A-Z_]+) \|", readme, re.MULTILINE)) == set(Verdict) - {Verdict.INELIGIBLE}
+
+
+def test_what_is_said_to_be_public_is_what_the_package_exports() -> None:
+    section = page("fixtures.md").partition("## What is public\n")[2]
+    names = set(re.findall(r"`(\w+)`", section.partition("- the fixtures")[0])) - {"harness", "__all__"}
+    assert names == set(harness.__all__)

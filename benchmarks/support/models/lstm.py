@@ -20,12 +20,14 @@ class Predictor(nn.Module):
         self.out = nn.Linear(WIDTH, CHANNELS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Predict the step after the last."""
         states, _ = self.lstm(x)
         y: torch.Tensor = self.out(states[:, -1])
         return y
 
 
 def build() -> nn.Module:
+    """Return the network, with the same random weights at every call."""
     torch.manual_seed(SEED)
     return Predictor().eval()
 
