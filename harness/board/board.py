@@ -17,8 +17,8 @@ from ..host.manifest import today
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel
 from ..protocol import keeper as answers
-from .hold import Hold
 from .keeper import NOT_OURS, removed
+from .lease import Lease
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
 from .stored import describe, verify
@@ -30,7 +30,7 @@ COLLECT_GRACE_S = 15.0
 
 
 @dataclass
-class Board(Hold):
+class Board(Lease):
     """See the package. Made by open_board."""
 
     verified: set[str] = field(default_factory=set)  # entries that need not be hashed again in this run

@@ -6,8 +6,8 @@ import time
 
 from ..errors import HostKeyError, LinkError
 from ..protocol import keeper as answers
-from .hold import Hold
 from .keeper import Keeper
+from .lease import Lease
 from .upload import Files, Report, WrongArrival, check_arrived, hand_over, upload
 
 # So little goes with a request to the keeper that is there: another login takes longer than the upload.
@@ -20,7 +20,7 @@ SENDING_S = 900.0
 ANEW = 1
 
 
-def send(hold: Hold, files: Files, report: Report) -> None:
+def send(lease: Lease, files: Files, report: Report) -> None:
     """Bring files into the store's ``incoming``.
 
     Raises:
@@ -28,12 +28,12 @@ def send(hold: Hold, files: Files, report: Report) -> None:
         StorageError: the device's disk is full; or a file of the host cannot be read.
         WrongArrival: what arrived is not what was sent.
     """
-    if hold.link.shares_files:
+    if lease.link.shares_files:
         copying_s = _bytes_of(files) / answers.SLOWEST_BYTES_S
         paths = {str(path): sha256 for sha256, (path, _) in files.items()}
-        check_arrived(hold.request(answers.Adopted, more_s=copying_s, files=paths).wrong, files, hold.store)
+        check_arrived(lease.request(answers.Adopted, more_s=copying_s, files=paths).wrong, files, lease.store)
     elif files:
-        sending = _Sending(hold, files, report)
+        sending = _Sending(lease, files, report)
         while not sending.is_done():
             pass
 
@@ -41,8 +41,8 @@ def send(hold: Hold, files: Files, report: Report) -> None:
 class _Sending:
     """Some files on their way, in as many goes as it takes."""
 
-    def __init__(self, hold: Hold, files: Files, report: Report) -> None:
-        self._hold, self._files, self._report = hold, files, report
+    def __init__(self, lease: Lease, files: Files, report: Report) -> None:
+        self._lease, self._files, self._report = lease, files, report
         self._end = time.monotonic() + SENDING_S + _bytes_of(files) / answers.SLOWEST_BYTES_S
         self._arrived = -1
         self._fruitless = self._wrong = 0
@@ -55,8 +55,8 @@ class _Sending:
             self._wrong += 1
             if self._wrong > ANEW:
                 raise
-            what = f"sent anew, for it arrived on {self._hold.device.name} as something else"
-            self._hold.notes.append(f"{what}: {wrong.found}")
+            what = f"sent anew, for it arrived on {self._lease.device.name} as something else"
+            self._lease.notes.append(f"{what}: {wrong.found}")
             return False
         except HostKeyError:
             raise
@@ -64,17 +64,17 @@ class _Sending:
             self._fruitless += 1
             if self._fruitless >= TRIES or time.monotonic() > self._end:
                 raise
-            self._hold.reopen()
+            self._lease.reopen()
             return False
         return True
 
     def _upload(self) -> None:
         if _bytes_of(self._files) <= LITTLE_BYTES:
-            hand_over(self._hold.opened, self._hold.store, self._files, self._report)
+            hand_over(self._lease.opened, self._lease.store, self._files, self._report)
             return
-        courier = Keeper(self._hold.link, self._hold.device, bulk=True)
+        courier = Keeper(self._lease.link, self._lease.device, bulk=True)
         try:
-            upload(courier, self._hold.store, self._files, self._report, self._begun)
+            upload(courier, self._lease.store, self._files, self._report, self._begun)
         finally:
             courier.close()
 

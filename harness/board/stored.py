@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping
 from ..errors import ProtocolError
 from ..host.manifest import today
 from ..protocol import keeper as answers
-from .hold import Hold
+from .lease import Lease
 
 # 10 GB, from the slowest of cards.
 LONGEST_S = 1800.0
 
 
-def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, str]:
+def verify(lease: Lease, entries: Collection[str], *, again: bool) -> dict[str, str]:
     """Hash entries of a board's store again; return those that are not what was stored, with what is wrong.
 
     These have been removed. Call it while nothing is measured there.
@@ -30,19 +30,19 @@ def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, st
         DeploymentError: it cannot hash them, or does not come to an end of it.
     """
     # What a saved state holds is verified with the state.
-    names = sorted(set(entries) - hold.trusted)
+    names = sorted(set(entries) - lease.trusted)
     if not names:
         return {}
-    reply = hold.request(answers.Verified, entries=names, day=today(), again=again)
+    reply = lease.request(answers.Verified, entries=names, day=today(), again=again)
     damaged = dict(reply.damaged)
     end = time.monotonic() + LONGEST_S
     while reply.left:
         if time.monotonic() > end:
-            what, where = "the board does not come to an end of hashing what it has stored", hold.link.where
+            what, where = "the board does not come to an end of hashing what it has stored", lease.link.where
             raise ProtocolError(what, wanted=f"at most {LONGEST_S:.0f} s", found=f"{reply.left} left", where=where)
-        reply = hold.request(answers.Verified)
+        reply = lease.request(answers.Verified)
         damaged |= reply.damaged
-    hold.entries -= set(damaged)
+    lease.entries -= set(damaged)
     return damaged
 
 

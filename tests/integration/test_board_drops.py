@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board as OpenBoard
-from harness.board import hold, keeper, open_board
+from harness.board import keeper, lease, open_board
 from harness.bundle import Bundle
 from harness.device.device import Device
 from harness.errors import DeviceBusy, DeviceError, LinkError, LinkLost
@@ -96,9 +96,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every patience is a second or two."""
     monkeypatch.setattr(keeper, "SILENCE_S", 1.5)
     monkeypatch.setattr(keeper, "PING_S", 0.3)
-    monkeypatch.setattr(hold, "RECONNECT_S", 8.0)
-    monkeypatch.setattr(hold, "RETRY_PAUSE_S", 0.2)
-    monkeypatch.setattr(hold, "BUSY_POLL_S", 0.1)
+    monkeypatch.setattr(lease, "RECONNECT_S", 8.0)
+    monkeypatch.setattr(lease, "RETRY_PAUSE_S", 0.2)
+    monkeypatch.setattr(lease, "BUSY_POLL_S", 0.1)
     texts = keeper.sources()
     serve = texts["agent.keeper.serve"].replace("SILENCE_S = 60.0", "SILENCE_S = 2.0")
     serve = serve.replace("SIGN_OF_LIFE_S = 2.0", "SIGN_OF_LIFE_S = 0.3")
@@ -354,7 +354,7 @@ def test_what_an_agent_kept_is_collected(project: Path, proxy: FlakyProxy, tmp_p
 def test_a_connection_that_cannot_be_made_again_is_given_up(
     project: Path, proxy: FlakyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hold, "RECONNECT_S", 1.0)
+    monkeypatch.setattr(lease, "RECONNECT_S", 1.0)
     bundle = agent_bundle(tmp_path, STAYS)
     with open_board(read_device(project)) as board:
         board.put(bundle)

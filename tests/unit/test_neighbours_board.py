@@ -21,7 +21,7 @@ from harness.agent.keeper.serve import Keeper, _refusal
 from harness.agent.keeper.store import Store
 from harness.agent.private import NotOurs
 from harness.board import open_board
-from harness.board.hold import _busy
+from harness.board.lease import _busy
 from harness.device.device import Device
 from harness.errors import StorageError
 from harness.protocol.keeper import Holder

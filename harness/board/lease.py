@@ -33,7 +33,7 @@ LISTED, LISTED_CHARACTERS = 20, 80
 
 
 @dataclass
-class Hold:
+class Lease:
     """See the module; what a run does with the board is in Board.
 
     Attributes:
