@@ -17,12 +17,12 @@ from typing import Any
 
 import pip
 
-from harness.board import Board, open_board, prepared
+from harness.board import Board, open_board, snapshot_boot
 from harness.bundle import Bundle
 from harness.device.device import Device, load_device
 from harness.emulator.image import Image, provide_image
 from harness.emulator.machine import machine_of
-from harness.emulator.saved import Saved, find_saved
+from harness.emulator.snapshot_store import Snapshot, find_snapshot
 from harness.links import LinkType, qemu
 from harness.links.ssh import STORE
 from harness.measure import known_metrics
@@ -46,7 +46,7 @@ class Emulated:
 
     device: Device
     image: Image
-    saved: Saved
+    saved: Snapshot
     bundles: Sequence[Bundle]
 
 
@@ -65,8 +65,8 @@ def _provide() -> Emulated:
     with open_board(device, say=_say):
         pass
     image = provide_image(_say)
-    bundles = prepared.foundations(device, image, _say)
-    saved = find_saved(prepared.state_key(device, image, machine_of(device), bundles))
+    bundles = snapshot_boot.foundations(device, image, _say)
+    saved = find_snapshot(snapshot_boot.state_key(device, image, machine_of(device), bundles))
     if saved is None:
         raise RuntimeError(f"{NAME} was just prepared, and its saved state cannot be found")
     return Emulated(device, image, saved, bundles)
@@ -77,7 +77,7 @@ def _say(line: str) -> None:
 
 
 @contextmanager
-def _switched_on(emulated: Emulated, saved: Saved | None) -> Iterator[qemu.Link]:
+def _switched_on(emulated: Emulated, saved: Snapshot | None) -> Iterator[qemu.Link]:
     """A board that has let us log in, once."""
     link = qemu.Link(emulated.device)
     try:
@@ -95,7 +95,7 @@ def _command(link: LinkType, script: str) -> None:
 
 
 def _logins(emulated: Emulated) -> Iterator[Row]:
-    def login(saved: Saved | None) -> float:
+    def login(saved: Snapshot | None) -> float:
         start = time.perf_counter_ns()
         with _switched_on(emulated, saved):
             return time.perf_counter_ns() - start
@@ -211,7 +211,7 @@ def _archived(bundle: Bundle) -> int:
 def _on_the_host_s(emulated: Emulated) -> float:
     with tempfile.TemporaryDirectory(prefix="hilgate-bench-") as folder:
         start = time.monotonic()
-        prepared.make_home(STORE, emulated.bundles, Path(folder))
+        snapshot_boot.make_home(STORE, emulated.bundles, Path(folder))
         return time.monotonic() - start
 
 

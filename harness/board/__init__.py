@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from ..device.device import Device
 from ..links import open_link
 from .board import Board
-from .prepared import switched_on
+from .snapshot_boot import switched_on
 from .trial import try_session
 
 __all__ = ["Board", "looked_at", "open_board"]

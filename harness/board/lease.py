@@ -19,7 +19,7 @@ from ..protocol import BoardFacts
 from ..protocol import keeper as answers
 from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
-from .snapshot import Snapshot
+from .snapshot_check import SnapshotCheck
 
 T = TypeVar("T")
 A = TypeVar("A", bound=answers.KeeperAnswer)
@@ -47,7 +47,7 @@ class Lease:
         reopened: whether the connection was made again since a program was started.
         trusted: what the store had when the board's state was saved: it is not looked at again, save after a restart.
         executable: whether programs and libraries can be started from the store.
-        snapshot: what an emulated board runs from, see harness.board.snapshot.
+        snapshot: what an emulated board runs from, see harness.board.snapshot_check.
     """
 
     device: Device
@@ -62,7 +62,7 @@ class Lease:
     reopened: bool = False
     trusted: frozenset[str] = frozenset()
     executable: bool = True
-    snapshot: Snapshot = field(default_factory=Snapshot)
+    snapshot: SnapshotCheck = field(default_factory=SnapshotCheck)
     _keeper: Keeper | None = None
     _heartbeat: Heartbeat | None = None
     _given_up: bool = False

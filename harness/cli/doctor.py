@@ -16,7 +16,7 @@ from ..device.device import Device
 from ..emulator import host
 from ..emulator.image import find_image, image_folder
 from ..emulator.machine import machine_of
-from ..emulator.sealed import damage
+from ..emulator.record import describe_damage
 from ..errors import HilgateError, HostKeyError
 from ..links import open_link
 from ..links.ssh.connection import connect
@@ -96,7 +96,7 @@ def _unbuilt(device: Device) -> Check:
         hint = f"sudo apt-get install {' '.join(host.install_line(missing))}"
         return Check("image", FAILED, f"not built yet, and cannot be: not installed: {', '.join(missing)}", hint)
     folder = image_folder()
-    why = f"damaged: {damage(folder)}" if folder.exists() else "not built yet"
+    why = f"damaged: {describe_damage(folder)}" if folder.exists() else "not built yet"
     return Check(
         "image", WARNING, f"{why}; the next run builds it", f"for a look at the rest: hilgate image build {device.name}"
     )

@@ -14,5 +14,5 @@
     guest/      what we put into the image
 
 An emulated board is reached over SSH like any other: see harness.links.qemu. Nothing here knows of links, bundles or
-models; what a saved state holds is decided in harness.board.prepared.
+models; what a saved state holds is decided in harness.board.snapshot_boot.
 """

@@ -22,7 +22,7 @@ from .image import Image
 from .machine import Files, Machine
 from .monitor import Monitor
 from .process import Process
-from .saved import Saved
+from .snapshot_store import Snapshot
 
 # Six seconds on an idle machine.
 BOOT_S = 180.0
@@ -42,7 +42,7 @@ class Emulator:
     """
 
     def __init__(
-        self, name: str, image: Image, machine: Machine, saved: Saved | None = None, home: Path | None = None
+        self, name: str, image: Image, machine: Machine, saved: Snapshot | None = None, home: Path | None = None
     ) -> None:
         """Boot, or restore a saved state.
 
@@ -83,14 +83,14 @@ class Emulator:
             self.close()
             raise
 
-    def _make_disks(self, saved: Saved | None, home: Path | None) -> None:
+    def _make_disks(self, saved: Snapshot | None, home: Path | None) -> None:
         _make_overlay(saved.disk if saved else self.image.disk, self.folder.disk)
         if saved is not None:
             _make_overlay(saved.home, self.folder.home)
         elif home is not None:
             shutil.move(home, self.folder.home)
 
-    def _command(self, machine: Machine, saved: Saved | None) -> Any:
+    def _command(self, machine: Machine, saved: Snapshot | None) -> Any:
         home = self.folder.home if self.folder.home.exists() else None
         memory = saved.memory if saved else self.folder.memory
 
@@ -100,7 +100,7 @@ class Emulator:
 
         return command
 
-    def _restore(self, saved: Saved) -> None:
+    def _restore(self, saved: Snapshot) -> None:
         end = time.monotonic() + RESTORE_S
         try:
             self._qmp("migrate-set-capabilities", capabilities=IGNORE_SHARED)
@@ -193,7 +193,7 @@ class Emulator:
         if self._process.ended:
             raise EmulatorDied(f"the emulated board {self.name} is gone", found=self.state(), where=self.image.name)
 
-    def save(self, saved: Saved) -> None:
+    def save(self, saved: Snapshot) -> None:
         """Save the board as it is now, into an empty folder, and end it; see saved.
 
         Raises:

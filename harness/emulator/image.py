@@ -5,7 +5,7 @@ In the cache, images/KEY/, where the key is the recipe's:
     disk.qcow2  vmlinuz  initrd     what QEMU starts; never written to, each board has an overlay
     id_ed25519                      the one key that the board lets in; made with the image, for nothing else
     host_key.pub                    the board's own key, which it is known by
-    record.json                     see sealed; and Debian's packages with their versions, Python, the C library
+    record.json                     see record; and Debian's packages with their versions, Python, the C library
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..host.cache import cache_folder, new_entry
 from ..protocol import Target
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
 from .recipe import recipe_key
-from .sealed import damage, held, seal
+from .record import describe_damage, pin_whole, write_record
 from .step import Say
 
 FOLDER = "images"
@@ -75,7 +75,7 @@ class Image:
 def find_image() -> Image | None:
     """The image of today's recipe, if it is there and whole; in use from now until this process ends."""
     folder = image_folder()
-    record = held(folder)
+    record = pin_whole(folder)
     return Image(folder, record) if record is not None else None
 
 
@@ -97,9 +97,9 @@ def provide_image(say: Say, *, anew: bool = False) -> Image:
         if not anew and (image := find_image()) is not None:
             return image
         if folder.exists() and not anew:
-            say(f"the image is not what was built ({damage(folder)}): building it anew")
+            say(f"the image is not what was built ({describe_damage(folder)}): building it anew")
         with new_entry(folder) as work:
-            seal(work, build(work, say))
+            write_record(work, build(work, say))
             hold(work)  # before anybody sees it: nobody prunes it
             if anew and folder.exists() and not evict(folder):
                 hint = "wait for the run that uses it"
@@ -108,7 +108,9 @@ def provide_image(say: Say, *, anew: bool = False) -> Image:
     prune_caches()
     image = find_image()
     if image is None:
-        raise EmulatorError("the image that was just built is damaged", found=damage(folder), where=str(folder))
+        raise EmulatorError(
+            "the image that was just built is damaged", found=describe_damage(folder), where=str(folder)
+        )
     return image
 
 

@@ -16,7 +16,7 @@ from ..emulator import host
 from ..emulator.emulator import Emulator
 from ..emulator.image import Image, find_image
 from ..emulator.machine import machine_of
-from ..emulator.saved import Saved
+from ..emulator.snapshot_store import Snapshot
 from ..errors import EmulatorError, LinkError
 from ..protocol import BoardFacts
 from . import ssh
@@ -37,7 +37,7 @@ class Link:
         self._ssh: ssh.Link | None = None
         self.described: dict[str, Any] = {}
 
-    def power_on(self, image: Image, saved: Saved | None = None, home: Path | None = None) -> None:
+    def power_on(self, image: Image, saved: Snapshot | None = None, home: Path | None = None) -> None:
         """Boot the board, or restore a saved state of it.
 
         Args:

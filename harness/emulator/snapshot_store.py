@@ -6,7 +6,7 @@ In the cache, states/KEY/, where the key names all that a state depends on:
     disk.qcow2     what it had written to its disk, above the image's
     home.qcow2     its second disk, the user's home folder
     devices        the state of CPU and devices: what QEMU calls the migration stream
-    record.json    see sealed
+    record.json    see record
 
 Memory is a file that the board had mapped all along, and QEMU is told to leave shared memory out of the stream
 (x-ignore-shared): nothing is copied, neither when a state is saved nor when it is restored, and boards that are
@@ -25,13 +25,13 @@ from typing import Any
 from ..errors import EmulatorError
 from ..host.bounded import discard, hold, prune_caches
 from ..host.cache import cache_folder, new_entry
-from .sealed import held, seal
+from .record import pin_whole, write_record
 
 FOLDER = "states"
 
 
 @dataclass(frozen=True)
-class Saved:
+class Snapshot:
     """A state in the cache; ``record`` is what was noted when it was saved."""
 
     folder: Path
@@ -69,14 +69,14 @@ class Saved:
         return f"cat {shlex.quote(str(self.folder / 'devices'))}"
 
 
-def find_saved(key: str) -> Saved | None:
+def find_snapshot(key: str) -> Snapshot | None:
     """A state by its key, if it is there and whole; in use from now until this process ends."""
-    folder = state_folder(key)
-    record = held(folder)
-    return Saved(folder, record) if record is not None else None
+    folder = snapshot_folder(key)
+    record = pin_whole(folder)
+    return Snapshot(folder, record) if record is not None else None
 
 
-def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved:
+def store_snapshot(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Snapshot:
     """File a state, in place of one that is of no use; returns it, in use.
 
     Args:
@@ -85,18 +85,18 @@ def keep(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Saved:
     Raises:
         EmulatorError, StorageError: as ``save`` does.
     """
-    folder = state_folder(key)
+    folder = snapshot_folder(key)
     with new_entry(folder) as work:
-        seal(work, save(work))
+        write_record(work, save(work))
         hold(work)  # before anybody sees it: nobody prunes it
         discard(folder)
     prune_caches()
-    saved = find_saved(key)
+    saved = find_snapshot(key)
     if saved is None:
         raise EmulatorError("the state that was just saved is damaged", where=str(folder))
     return saved
 
 
-def state_folder(key: str) -> Path:
+def snapshot_folder(key: str) -> Path:
     """Where a state is, or would be."""
     return cache_folder() / FOLDER / key

@@ -30,8 +30,8 @@ from ..emulator import host
 from ..emulator.disk import make_disk
 from ..emulator.image import Image, provide_image
 from ..emulator.machine import Machine, machine_of
-from ..emulator.saved import Saved, find_saved, keep, state_folder
-from ..emulator.sealed import damage
+from ..emulator.record import describe_damage
+from ..emulator.snapshot_store import Snapshot, find_snapshot, snapshot_folder, store_snapshot
 from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..host.bounded import making
@@ -45,7 +45,7 @@ from ..links.ssh import STORE
 from ..protocol import BoardFacts
 from .board import Board
 from .keeper import BOOT, packed_sources, python_script, sources
-from .snapshot import Snapshot
+from .snapshot_check import SnapshotCheck
 
 Say = Callable[[str], None]
 
@@ -77,22 +77,22 @@ def switched_on(board: Board, wait_s: float, say: Say) -> None:
     machine, image = machine_of(device), provide_image(say)
     bundles = foundations(device, image, say)
     key = state_key(device, image, machine, bundles)
-    if (saved := find_saved(key)) is not None and _restored(board, image, saved, wait_s, say):
+    if (saved := find_snapshot(key)) is not None and _restored(board, image, saved, wait_s, say):
         return
-    with making(state_folder(key)):
-        other = find_saved(key)  # made by another run, while this one waited
+    with making(snapshot_folder(key)):
+        other = find_snapshot(key)  # made by another run, while this one waited
         if other is not None and other.id != (saved.id if saved else None):
             if _restored(board, image, other, wait_s, say):
                 return
-        elif state_folder(key).exists() and other is None:
-            say(f"the saved state of {device.name} is not what was saved ({damage(state_folder(key))})")
+        elif snapshot_folder(key).exists() and other is None:
+            say(f"the saved state of {device.name} is not what was saved ({describe_damage(snapshot_folder(key))})")
         backends = ", ".join(bundle.backend for bundle in bundles) or "nothing"
         say(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
-        made = keep(key, lambda folder: _prepare(device, image, bundles, folder, say))
+        made = store_snapshot(key, lambda folder: _prepare(device, image, bundles, folder, say))
     _restore(board, image, made, wait_s)
 
 
-def _restored(board: Board, image: Image, saved: Saved, wait_s: float, say: Say) -> bool:
+def _restored(board: Board, image: Image, saved: Snapshot, wait_s: float, say: Say) -> bool:
     """Whether a state is of use: its board comes up, says what it is, and can be locked."""
     try:
         _restore(board, image, saved, wait_s)
@@ -103,11 +103,11 @@ def _restored(board: Board, image: Image, saved: Saved, wait_s: float, say: Say)
     return True
 
 
-def _restore(board: Board, image: Image, saved: Saved, wait_s: float) -> None:
+def _restore(board: Board, image: Image, saved: Snapshot, wait_s: float) -> None:
     if not isinstance(board.link, Link):
         raise TypeError(f"{board.link.where} is not emulated")
     board.link.power_on(image, saved)
-    board.snapshot = Snapshot.of([saved.folder, image.folder])
+    board.snapshot = SnapshotCheck.of([saved.folder, image.folder])
     board.trusted = frozenset(saved.record["entries"])
     board.look()
     board.lock(wait_s)
@@ -171,7 +171,7 @@ def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Pa
         if link.emulator is None:
             raise EmulatorError("the board was switched off while it was prepared")
         with _timed(say, "saved its state"):
-            link.emulator.save(Saved(folder, {}))
+            link.emulator.save(Snapshot(folder, {}))
     finally:
         board.close()
     return {"device": device.name, "entries": entries, "residents": residents}

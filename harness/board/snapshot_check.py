@@ -12,7 +12,7 @@ from ..host.manifest import BackgroundCheck, damaged, was_whole_lately
 
 
 @dataclass
-class Snapshot:
+class SnapshotCheck:
     """A saved state and an image; of a real board nothing.
 
     What is damaged is removed, and made anew by the next run. This one goes on with what it has mapped, and nothing
@@ -24,7 +24,7 @@ class Snapshot:
     _damaged: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folders: Iterable[Path]) -> Snapshot:
+    def of(cls, folders: Iterable[Path]) -> SnapshotCheck:
         """Begin to hash what was not hashed today, in the background."""
         found = tuple(folders)
         return cls(found, BackgroundCheck(found))

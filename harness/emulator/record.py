@@ -21,7 +21,7 @@ RECORD = "record.json"
 SCHEMA = 1
 
 
-def seal(folder: Path, record: Mapping[str, Any]) -> None:
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Note what is in a folder, and what is to be known of it; all of it is on the disk then.
 
     A host whose power fails would else be left with files of the right size, full of zeros.
@@ -35,7 +35,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
     _sync(folder)
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
     """A folder's record.
 
     Raises:
@@ -60,19 +60,19 @@ def read(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def held(folder: Path) -> dict[str, Any] | None:
+def pin_whole(folder: Path) -> dict[str, Any] | None:
     """A folder's record, if it is there and whole; in use from now until this process ends."""
     try:
-        read(folder)  # what is damaged is not held: it has to go
-        return read(folder) if hold(folder) else None
+        read_record(folder)  # what is damaged is not held: it has to go
+        return read_record(folder) if hold(folder) else None
     except ValueError:
         return None
 
 
-def damage(folder: Path) -> str:
+def describe_damage(folder: Path) -> str:
     """What is wrong with a folder that was sealed, in words."""
     try:
-        read(folder)
+        read_record(folder)
     except ValueError as error:
         return str(error)
     return "it was, a moment ago"
