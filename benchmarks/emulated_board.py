@@ -17,7 +17,7 @@ from typing import Any
 
 import pip
 
-from harness.board import Board, open_board, snapshot_boot
+from harness.board import new_board, open_board, snapshot_build
 from harness.bundle import Bundle
 from harness.device.device import Device, load_device
 from harness.emulator.image import Image, provide_image
@@ -65,8 +65,8 @@ def _provide() -> Emulated:
     with open_board(device, say=_say):
         pass
     image = provide_image(_say)
-    bundles = snapshot_boot.foundations(device, image, _say)
-    saved = find_snapshot(snapshot_boot.state_key(device, image, machine_of(device), bundles))
+    bundles = snapshot_build.foundations(device, image, _say)
+    saved = find_snapshot(snapshot_build.snapshot_key(device, image, machine_of(device), bundles))
     if saved is None:
         raise RuntimeError(f"{NAME} was just prepared, and its saved state cannot be found")
     return Emulated(device, image, saved, bundles)
@@ -211,22 +211,22 @@ def _archived(bundle: Bundle) -> int:
 def _on_the_host_s(emulated: Emulated) -> float:
     with tempfile.TemporaryDirectory(prefix="hilgate-bench-") as folder:
         start = time.monotonic()
-        snapshot_boot.make_home(STORE, emulated.bundles, Path(folder))
+        snapshot_build.make_home(STORE, emulated.bundles, Path(folder))
         return time.monotonic() - start
 
 
 def _unpacked_there_s(emulated: Emulated) -> float:
     with _switched_on(emulated, None) as link:
-        board = Board(emulated.device, link, "benchmark")
-        board.look()
-        board.lock(0.0)
+        board = new_board(emulated.device, link)
+        board.lease.connect()
+        board.lease.acquire(0.0)
         try:
             start = time.monotonic()
             for bundle in emulated.bundles:
                 board.put(bundle)
             return time.monotonic() - start
         finally:
-            board.let_go()
+            board.lease.release()
 
 
 def _installed_there_s(emulated: Emulated) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""A run's hold on a board: its keeper, which has the lock, and the connection, made again when it drops."""
+"""A run's lease of a board: an exclusive session that is acquired, renewed when the connection drops, and released."""
 
 from __future__ import annotations
 
@@ -10,44 +10,49 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from ..device.device import Device
 from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
 from ..links import LinkType
 from ..protocol import BoardFacts
 from ..protocol import keeper as answers
+from .holder import busy_error, describe_holder
 from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
-from .snapshot_check import SnapshotCheck
 
 T = TypeVar("T")
 A = TypeVar("A", bound=answers.KeeperAnswer)
 
-# How long a dropped connection is tried to be made again.
+# How long reconnecting is tried after a connection has dropped, and the pause between two tries.
 RECONNECT_S = 60.0
 RETRY_PAUSE_S = 2.0
 BUSY_POLL_S = 1.0
-# Of what a board lists, and of each, so much is said.
-LISTED, LISTED_CHARACTERS = 20, 80
+# At most this many items of a list from the board are quoted.
+LISTED = 20
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Lease:
-    """See the module; what a run does with the board is in Board.
+    """An exclusive session with a board: the connection, the keeper behind it, and the board's lock.
+
+    ``connect``, then ``acquire``; ``release`` ends it. When the connection drops, ``retry`` and ``reconnect`` make both
+    again: the lock is the keeper's, and is lost with the connection. The entries of the store are what the keeper
+    reported when the lock was acquired, kept up to date by whoever adds or removes some.
 
     Attributes:
-        run: names the run on the board.
-        known: what the board is, once it was looked at; see ``facts``.
-        notes: what was out of the ordinary.
-        say: told what is being waited for.
-        store: the store's path there.
-        entries: what the store has.
-        used: what this run uses of that.
-        reopened: whether the connection was made again since a program was started.
-        trusted: what the store had when the board's state was saved: it is not looked at again, save after a restart.
-        executable: whether programs and libraries can be started from the store.
-        snapshot: what an emulated board runs from, see harness.board.snapshot_check.
+        device: the device, as its file describes it.
+        link: the way to it.
+        run: the run's name on the board.
+        known: what the board is, once ``connect`` has asked; see ``facts``.
+        notes: what was out of the ordinary, for the evidence.
+        say: called with a line about what is being waited for.
+        store: path of the store on the board; "" until the lock was acquired for the first time.
+        entries: names of the store's entries.
+        used: names of the entries that this run uses; the board does not evict them.
+        reopened: whether the connection was made again since a program was last started.
+        trusted: entries of an emulated board's snapshot: verified with the snapshot, and not again until a restart.
+        executable: whether programs and libraries in the store can be executed.
     """
 
     device: Device
@@ -62,59 +67,61 @@ class Lease:
     reopened: bool = False
     trusted: frozenset[str] = frozenset()
     executable: bool = True
-    snapshot: SnapshotCheck = field(default_factory=SnapshotCheck)
     _keeper: Keeper | None = None
     _heartbeat: Heartbeat | None = None
-    _given_up: bool = False
+    _has_given_up: bool = False
 
-    def look(self) -> None:
+    def connect(self) -> None:
         """Reach the board and find out what it is; nothing is written there.
 
         Raises:
             LinkError: it cannot be reached.
             DeviceError: it has no usable Python, or is not what its file says.
         """
-        self._keeper = Keeper(self.link, self.device)
-        shipped = bool(self.device.runtime.packages)
-        found = self._keeper.request(answers.Facts, packages=[] if shipped else None)
-        check_board(self.device, found)
+        self._keeper = Keeper.start(self.link, self.device)
+        ships_packages = bool(self.device.runtime.packages)
+        facts = self._keeper.request(answers.Facts, packages=[] if ships_packages else None)
+        check_board(self.device, facts)
         if self.known is not None:
-            check_same(self.device, self.known, found)
-            if found.boot != self.known.boot:
+            check_same(self.device, self.known, facts)
+            if facts.boot != self.known.boot:
                 self.notes.append(f"{self.device.name} was restarted while it was used")
-        self.known = found
-        self.link.learn(found)
+        self.known = facts
+        self.link.learn(facts)
 
-    def lock(self, wait_s: float) -> None:
-        """Take the board for this run, and tidy up after the one before.
+    def acquire(self, wait_s: float) -> None:
+        """Lock the board for this run, and have the keeper clean up after the run before.
+
+        Args:
+            wait_s: how long to wait while another run holds it.
 
         Raises:
-            DeviceBusy: another run holds it, also after so many seconds.
+            DeviceBusy: another run holds it, also after ``wait_s``.
             StorageError: its store cannot be written.
         """
-        keeper, end, said = self.opened, time.monotonic() + wait_s, False
+        keeper, end, is_waiting = self.keeper, time.monotonic() + wait_s, False
         path = self.device.store or self.link.store
-        asked: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "use": sorted(self.used),
-            "whole": not self.link.shares_files,  # this machine's own programs look after themselves
+            "whole": not self.link.shares_files,  # of this machine itself only the store is locked, not all of it
             "trusted": [] if self.store else sorted(self.trusted),
         }
         while True:
-            reply = keeper.request(answers.Taking, store=path, holder=self._holder(), **asked)
+            reply = keeper.request(answers.Taking, store=path, holder=self._described_holder(), **arguments)
             if isinstance(reply, answers.Opened):
                 break
             holder = reply.busy if isinstance(reply, answers.Busy) else answers.Holder()
             if time.monotonic() >= end:
-                raise _busy(self.device, path, holder, wait_s)
-            if not said:
-                self.say(f"waiting for {self.device.name}: {_who(holder)}")
-                said = True
+                raise busy_error(self.device, path, holder, wait_s)
+            if not is_waiting:
+                self.say(f"waiting for {self.device.name}: {describe_holder(holder)}")
+                is_waiting = True
             time.sleep(BUSY_POLL_S)
-        self._note_found(reply, again=bool(self.store))
+        self._note_cleanup(reply, is_renewed=bool(self.store))
         self.store, self.entries, self.executable = reply.store, set(reply.entries), reply.executable
-        self._heartbeat = Heartbeat(keeper)
+        self._heartbeat = Heartbeat.start(keeper)
 
-    def _holder(self) -> dict[str, str]:
+    def _described_holder(self) -> dict[str, str]:
         try:
             who = getpass.getuser()
         except (KeyError, OSError):  # a container's user may have no name
@@ -122,8 +129,9 @@ class Lease:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return {"run": self.run, "who": f"{who}@{socket.gethostname()}", "since": now}
 
-    def _note_found(self, reply: answers.Opened, *, again: bool) -> None:
-        if reply.reaped and not again:  # this run's own uploads are no others'
+    def _note_cleanup(self, reply: answers.Opened, *, is_renewed: bool) -> None:
+        """Note what the keeper had to clean up, and refuse a board on which something of an earlier run goes on."""
+        if reply.reaped and not is_renewed:  # in a renewed lease these are this run's own uploads
             self.notes.append(f"processes of an earlier run were still there and were ended: [{_listed(reply.reaped)}]")
         if reply.stuck:
             raise DeviceBusy(
@@ -137,96 +145,98 @@ class Lease:
             names = _listed([name[:22] for name in reply.damaged])
             self.notes.append(f"what was stored on {self.device.name} had been changed and was removed: {names}")
 
-    def again(self, action: Callable[[], T]) -> T:
-        """Do it, and once more where the connection was found to have dropped.
+    def retry(self, action: Callable[[], T]) -> T:
+        """Run an action, and once more on a new connection if it failed because the connection had dropped.
 
         Raises:
             LinkLost: it dropped again, or could not be made again.
         """
         try:
             if self._keeper is None:
-                self.reopen()
+                self.reconnect()
             return action()
         except LinkLost:
-            self.reopen()
+            self.reconnect()
             return action()
 
-    def reopen(self) -> None:
-        """Make the connection again.
+    def reconnect(self) -> None:
+        """Make the connection again and acquire the board on it.
 
-        For a minute; once that was in vain, each later use of the board tries it no more than once.
+        This is tried for RECONNECT_S; once that was in vain, each later call tries it only once.
 
         Raises:
-            LinkLost: it cannot be; with the last reason.
+            LinkLost: it could not be made; with the last reason.
             HostKeyError: another machine answers.
         """
-        end = time.monotonic() + (0 if self._given_up else RECONNECT_S)
+        end = time.monotonic() + (0 if self._has_given_up else RECONNECT_S)
         while True:
-            self._abandon()
+            self._abort()
             try:
-                self.look()
-                self.lock(wait_s=max(end - time.monotonic(), 0.0))
+                self.connect()
+                self.acquire(wait_s=max(end - time.monotonic(), 0.0))
             except (HostKeyError, EmulatorDied):
                 raise
             except LinkError as error:
                 if isinstance(error, DeviceBusy) or time.monotonic() > end:
-                    self._abandon()
-                    self._given_up = True
+                    self._abort()
+                    self._has_given_up = True
                     what = f"the connection to {self.device.name} dropped and could not be made again"
                     raise LinkLost(what, found=str(error), where=self.link.where) from error
                 time.sleep(RETRY_PAUSE_S)
             except BaseException:
-                self._abandon()
+                self._abort()
                 raise
             else:
-                self._given_up = False
+                self._has_given_up = False
                 self.reopened = True
                 self.notes.append(f"the connection to {self.device.name} dropped and was made again")
                 return
 
     @property
-    def opened(self) -> Keeper:
-        """The keeper. Raises: LinkLost, where there is no connection."""
+    def keeper(self) -> Keeper:
+        """The keeper at the other end of the connection.
+
+        Raises:
+            LinkLost: there is no connection.
+        """
         if self._keeper is None:
             raise LinkLost(f"the connection to {self.device.name} is closed", where=self.link.where)
         return self._keeper
 
     @property
     def facts(self) -> BoardFacts:
-        """What the board is. Raises: LinkLost, where it was not reached yet."""
+        """What the board is.
+
+        Raises:
+            LinkLost: it was not reached yet.
+        """
         if self.known is None:
             raise LinkLost(f"{self.device.name} was not looked at", where=self.link.where)
         return self.known
 
     def request(self, answer: type[A], **arguments: Any) -> A:
-        """Ask the keeper for something: see Keeper.request."""
-        return self.opened.request(answer, **arguments)
+        """Ask the keeper for an operation; see Keeper.request.
 
-    def __enter__(self) -> Self:
-        return self
+        Args:
+            answer: the type of its answer, which names the operation.
+            **arguments: the operation's own, and Keeper.request's ``silence_s`` and ``more_s``.
+        """
+        return self.keeper.request(answer, **arguments)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the board, and switch it off if it was switched on for this run. Never raises."""
-        self.let_go()
-        self.link.power_off()
-
-    def let_go(self) -> None:
-        """Let go of the board: the next run may have it, and finds nothing of this one running. Never raises."""
+    def release(self) -> None:
+        """Release the board: nothing of this run goes on there, and the next run may have it. Never raises."""
         if self._keeper is not None and self._heartbeat is not None:
             try:
                 self._keeper.request(answers.Left, run=self.run, use=sorted(self.used))
-            except Exception:  # noqa: BLE001  # it cannot be told; the next run tidies up
+            except Exception:  # noqa: BLE001  # it cannot be told; the next run cleans up
                 self.link.abort()
-        self._let_go()
+        self._disconnect()
 
-    def _abandon(self) -> None:
-        self.link.abort()  # whatever still waits for it need not wait longer
-        self._let_go()
+    def _abort(self) -> None:
+        self.link.abort()  # whatever still waits for the board fails at once
+        self._disconnect()
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         if self._heartbeat is not None:
             self._heartbeat.stop()
         if self._keeper is not None:
@@ -236,40 +246,7 @@ class Lease:
             self.link.close()
 
 
-def _busy(device: Device, store: str, holder: answers.Holder, waited_s: float) -> DeviceBusy:
-    wait = "wait for it: --wait SECONDS"
-    if holder.lock is not None:  # the machine's own, which any of its users may hold for as long as he likes
-        kill = f": sudo kill {holder.pid}" if holder.pid else ""
-        wait += f"; or ask its user, or who administers the board{kill}"
-    return DeviceBusy(
-        f"device {device.name} is in use by another run",
-        wanted="one run at a time: two would measure each other",
-        found=_who(holder) + (f"; waited {waited_s:g} s for it" if waited_s else ""),
-        where=f"{holder.lock or f'{store}/lock'} there ({device.path})",
-        hint=wait,
-    )
-
-
-def _who(holder: answers.Holder) -> str:
-    """Say who holds a board: whose process it is, by the kernel's word; and what it says of itself, by its own."""
-    words = []
-    if holder.user:
-        words.append(f"held by {holder.user}" + (f", pid {holder.pid}" if holder.pid else ""))
-    if holder.lock is None or holder.since is not None:
-        age = f" (for {_duration(holder.age_s)})" if holder.age_s is not None else ""
-        since = (holder.since or "an unknown time")[:LISTED_CHARACTERS]
-        held = "as" if words else "held by"
-        words.append(f"{held} {holder.who[:LISTED_CHARACTERS]} since {since}{age}, run {holder.run[:32]}")
-    return ", ".join(words)
-
-
 def _listed(items: Sequence[object]) -> str:
-    """The first few of them."""
+    """Join the first items of a list, and say how many more there are."""
     more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
     return ", ".join(map(str, items[:LISTED])) + more
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -64,15 +64,15 @@ class _Sending:
             self._fruitless += 1
             if self._fruitless >= TRIES or time.monotonic() > self._end:
                 raise
-            self._lease.reopen()
+            self._lease.reconnect()
             return False
         return True
 
     def _upload(self) -> None:
         if _bytes_of(self._files) <= LITTLE_BYTES:
-            hand_over(self._lease.opened, self._lease.store, self._files, self._report)
+            hand_over(self._lease.keeper, self._lease.store, self._files, self._report)
             return
-        courier = Keeper(self._lease.link, self._lease.device, bulk=True)
+        courier = Keeper.start(self._lease.link, self._lease.device, bulk=True)
         try:
             upload(courier, self._lease.store, self._files, self._report, self._begun)
         finally:

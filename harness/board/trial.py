@@ -75,7 +75,7 @@ def try_transfer(link: LinkType, device: Device) -> None:
     Raises:
         LinkError: the board takes no second connection.
     """
-    Keeper(link, device, bulk=True).close()
+    Keeper.start(link, device, bulk=True).close()
 
 
 def try_store(keeper: Keeper, device: Device, store: str) -> None:

@@ -21,12 +21,13 @@ user's devices/local.toml with ``extends = "local"`` refines the one that hilgat
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -140,8 +141,21 @@ class Device:
 
     @property
     def emulated(self) -> bool:
-        """Whether its CPU is emulated: exactly when its link is ``qemu``."""
-        return self.link == "qemu"
+        """Whether its CPU is emulated, as the class of its link says."""
+        link = _link_class(self.link)
+        return link is not None and link.emulated
+
+    @property
+    def can_count(self) -> bool:
+        """Whether it can count instructions, as the class of its link says."""
+        link = _link_class(self.link)
+        return link is not None and link.can_count
+
+    @property
+    def is_this_machine(self) -> bool:
+        """Whether it is the host itself, as the class of its link says."""
+        link = _link_class(self.link)
+        return link is not None and link.is_this_machine
 
     @property
     def settings(self) -> dict[str, int | bool]:
@@ -155,6 +169,28 @@ class Device:
     def limits_for(self, backend: str) -> tuple[Limit, ...]:
         """The device's limits under this backend: the general ones and its own, all of which count."""
         return self.limits + self.backend_limits.get(backend, ())
+
+
+class _LinkFacts(Protocol):
+    """What is asked here of a link's class; see harness.links.LinkType."""
+
+    emulated: bool
+    can_count: bool
+    is_this_machine: bool
+    required_keys: Mapping[str, str]
+    refused_keys: Mapping[str, str]
+
+
+def _link_class(name: str) -> _LinkFacts | None:
+    """Load the class of a link by its name; None where there is no such link, which is said when it is opened.
+
+    Links stand above devices, and import them. So it is found at run time, by name, as whoever opens the link does.
+
+    Raises:
+        DeviceError: the link's file cannot be imported, or lacks what a link must have.
+    """
+    found: _LinkFacts | None = importlib.import_module("harness.links").link_class(name)
+    return found
 
 
 def device_names(folders: Sequence[Path]) -> list[str]:
@@ -189,7 +225,7 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
     tables: dict[str, Any] = {"runtime": file.runtime, "options": file.options, "rules": file.rules}
     tables["known_hosts"] = folders[0] / KNOWN_HOSTS
     machine = dict(file.device)
-    if file.device.link == "qemu":
+    if (link := _link_class(file.device.link)) is not None and link.emulated:
         machine["host"] = None  # that of the board that it stands for
     return Device(name, chain[0].path, **machine, **tables, limits=limits.pop("", ()), backend_limits=limits)
 
@@ -305,16 +341,13 @@ def _limits(
 
 def _contradictions(chain: Sequence[_Source], file: _File) -> Iterator[DeviceError]:
     """What is wrong although every key on its own is right."""
-    machine, link = file.device, file.device.link
+    machine = file.device
     packages, environment = file.runtime.packages, file.runtime.environment
     for wrong, keys, wanted in (
         (not machine.backends, "device.backends", "at least one backend"),
         (len(set(machine.backends)) < len(machine.backends), "device.backends", "each backend once"),
         (not set(machine.optional) <= set(machine.backends), "device.optional device.backends", "some of the backends"),
-        (link == "ssh" and not machine.host, "device.host device.link", 'a host, as link = "ssh"'),
-        (link == "qemu" and environment, "runtime.environment device.link", 'packages, as link = "qemu"'),
-        (link == "local" and machine.host, "device.host device.link", 'no host, as link = "local"'),
-        (link == "local" and packages, "runtime.packages device.link", 'environment or nothing, as link = "local"'),
+        *_misfits_of_link(file),
         (environment and packages, "runtime.packages runtime.environment", "packages or environment, not both"),
     ):
         if wrong:
@@ -323,6 +356,18 @@ def _contradictions(chain: Sequence[_Source], file: _File) -> Iterator[DeviceErr
             where = "\n".join(_where(chain, *key.split(".")) for key in values)
             hint = "correct one of them; [] takes away the list of a file that is extended"
             yield DeviceError(f"{keys.split()[0]!r} does not fit", wanted=wanted, found=found, where=where, hint=hint)
+
+
+def _misfits_of_link(file: _File) -> Iterator[tuple[bool, str, str]]:
+    """List the keys that the device's link needs, and those that it refuses: (whether it is wrong, keys, wanted)."""
+    name = file.device.link
+    link = _link_class(name)
+    if link is None:
+        return
+    for keys, is_wrong_when_given in ((link.required_keys, False), (link.refused_keys, True)):
+        for key, wanted in keys.items():
+            value = functools.reduce(getattr, key.split("."), file)
+            yield bool(value) is is_wrong_when_given, f"{key} device.link", f'{wanted}, as link = "{name}"'
 
 
 def _where(chain: Sequence[_Source], *loc: int | str) -> str:

@@ -39,7 +39,6 @@ from ..deploy.feed import Feed, fill_bytes, kept, spread
 from ..device.device import Device
 from ..emulator.machine import ICOUNT_SHIFT
 from ..errors import DeploymentError, EmulatorError, ImpossibleReport
-from ..links import qemu
 from ..model.inputs import Arrays
 from ..model.model import Array
 from ..model.prepare import prepared_measured_sets
@@ -136,10 +135,8 @@ class CountingGuest:
         """
         self._closing.set()
         self._jobs.put(None)
-        board = self._board
-        emulator = board.link.emulator if board is not None and isinstance(board.link, qemu.Link) else None
-        if self._working and emulator is not None:
-            emulator.close()  # whatever the thread waits for is gone, and it says so
+        if self._working and self._board is not None:
+            self._board.link.cut_power()  # whatever the thread waits for is gone, and it says so
         self._thread.join(END_S)
 
     def _work(self) -> None:

@@ -97,7 +97,7 @@ def start(bundle: Path) -> Iterator[Start]:
     started: list[Deployment] = []
 
     def start(*arguments: str, timeouts: Timeouts = Timeouts()) -> Deployment:  # noqa: B008  # frozen
-        deployment = Deployment(Process([*command(bundle), *arguments], str(bundle)), "test", timeouts)
+        deployment = Deployment(Process.start([*command(bundle), *arguments], str(bundle)), "test", timeouts)
         started.append(deployment)
         return deployment
 
@@ -168,7 +168,7 @@ def test_a_crash_is_named_with_the_end_of_stderr(start: Start) -> None:
 
 def test_an_illegal_instruction_is_named_with_what_it_needs(bundle: Path) -> None:
     """By the agent's own process, and where it was made in memory."""
-    deployment = Deployment(Process(command(bundle), str(bundle)), "test", cause_of_death=cause_of_death)
+    deployment = Deployment(Process.start(command(bundle), str(bundle)), "test", cause_of_death=cause_of_death)
     with deployment, pytest.raises(AgentDied) as caught:
         load(deployment, "needs-another-cpu")
     said = "vfrczps xmm0, xmm0" if platform.machine() == "x86_64" else "udf #0"

@@ -136,7 +136,7 @@ def test_a_second_run_is_told_who_has_the_board(device: Device) -> None:
         assert first.request(Pong) == Pong()
     error = caught.value
     assert error.what == "device board is in use by another run"
-    assert f"run {first.run}" in error.found
+    assert f"run {first.lease.run}" in error.found
     assert "@" in error.found
     assert " UTC (for " in error.found
     assert "waited 0.5 s" in error.found
@@ -311,7 +311,7 @@ def test_another_board_behind_the_same_address_is_an_error(project: Path, proxy:
     bundle = agent_bundle(tmp_path, STAYS)
     with open_board(read_device(project)) as board:
         board.put(bundle)
-        board.known = board.facts.model_copy(update={"serial": "10000000deadbeef"})
+        board.lease.known = board.facts.model_copy(update={"serial": "10000000deadbeef"})
         proxy.cut()
         with pytest.raises(DeviceError, match="another board answers in place of board"):
             board.start(bundle)

@@ -236,7 +236,7 @@ def test_a_board_that_is_in_use(remote: Project, monkeypatch: pytest.MonkeyPatch
         done = remote.run("-k", "parity")
         assert done.status == 1, done.output
         assert "device board is in use by another run" in done.output
-        assert board.run in done.output
+        assert board.lease.run in done.output
         assert "--wait SECONDS" in done.output
         process = remote.start("-k", "parity", "--wait", "60")
         time.sleep(5)

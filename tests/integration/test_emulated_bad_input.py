@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.board import Board, snapshot_boot
-from harness.board.snapshot_boot import foundations, state_key
+from harness.board import new_board, snapshot_boot, snapshot_build
+from harness.board.snapshot_build import foundations, snapshot_key
 from harness.emulator import emulator, host, record
 from harness.emulator import image as images
 from harness.emulator.building import HOST_KEY, INITRD
@@ -71,7 +71,7 @@ def put(path: Path, content: bytes) -> None:
 def saved(image: Image) -> Snapshot:
     """The state that a run starts from."""
     bundles = foundations(device(), image, lambda line: None)
-    found = find_snapshot(state_key(device(), image, machine_of(device()), bundles))
+    found = find_snapshot(snapshot_key(device(), image, machine_of(device()), bundles))
     assert found is not None
     return found
 
@@ -162,8 +162,8 @@ def test_a_state_that_cannot_be_restored_is_made_anew(
     monkeypatch.setattr(snapshot_boot, "store_snapshot", lambda key, save: saved)
     monkeypatch.setattr(emulator, "RESTORE_S", 3.0)
     start = time.monotonic()
-    board = Board(device(), link, "run")
-    snapshot_boot.switched_on(board, 0.0, lines.append)
+    board = new_board(device(), link)
+    snapshot_boot.switch_on(board, link, 0.0, lines.append)
     assert time.monotonic() - start < REFUSED_S
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert board.entries == set(saved.record["entries"])
@@ -179,8 +179,8 @@ def test_a_state_whose_board_comes_up_and_is_broken_is_made_anew(
     damaged(memory=True)
     lines: list[str] = []
     monkeypatch.setattr(snapshot_boot, "store_snapshot", lambda key, save: saved)
-    board = Board(device(), link, "run")
-    snapshot_boot.switched_on(board, 0.0, lines.append)
+    board = new_board(device(), link)
+    snapshot_boot.switch_on(board, link, 0.0, lines.append)
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert said(link, "echo alive") == "alive"
     board.close()
@@ -220,7 +220,7 @@ def test_a_state_is_of_one_qemu_one_image_one_machine_and_one_store(
     ) -> str:
         monkeypatch.setattr(host, "qemu_version", lambda: qemu)
         (tmp_path / HOST_KEY).write_text(host_key)
-        return state_key(replace(device(), store=store), Image(tmp_path, {}), machine, [])
+        return snapshot_key(replace(device(), store=store), Image(tmp_path, {}), machine, [])
 
     assert key(**changed) != key()
 
@@ -268,13 +268,17 @@ def test_an_image_that_was_cut_short_is_built_anew_and_why_is_said(built: list[P
     ],
 )
 def test_a_resident_that_does_not_start_is_noted(monkeypatch: pytest.MonkeyPatch, script: str, noted: str) -> None:
-    monkeypatch.setattr(snapshot_boot, "IMPORT_S", 0.5)
-    found = snapshot_boot._started(local.Link(device(name="local")).start(script), lambda line: None, own_facts(), {})
+    monkeypatch.setattr(snapshot_build, "IMPORT_S", 0.5)
+    found = snapshot_build._wait_started(
+        local.Link(device(name="local")).start(script), lambda line: None, own_facts(), {}
+    )
     assert found.startswith(noted)
 
 
 def test_a_resident_that_takes_too_long_makes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which would last, although another day it may be quicker."""
-    monkeypatch.setattr(snapshot_boot, "IMPORT_S", 0.2)
+    monkeypatch.setattr(snapshot_build, "IMPORT_S", 0.2)
     with pytest.raises(EmulatorError, match="takes too long to import a runtime"):
-        snapshot_boot._started(local.Link(device(name="local")).start("sleep 600"), lambda line: None, own_facts(), {})
+        snapshot_build._wait_started(
+            local.Link(device(name="local")).start("sleep 600"), lambda line: None, own_facts(), {}
+        )

@@ -52,7 +52,7 @@ def start(runners: Runners, tmp_path: Path) -> Iterator[Start]:
         source = importlib.import_module(f"harness.backends.{backend}").__file__
         shutil.copyfile(str(source), folder / "agent" / "backend.py")
         folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
-        deployment = Deployment(Process([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
+        deployment = Deployment(Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
         started.append(deployment)
         return deployment
 

@@ -40,7 +40,7 @@ def start(bundle: Path, hostile: HostileProgram) -> Iterator[Callable[[], Deploy
     def start() -> Deployment:
         folders = ["--records", str(bundle / "records"), "--results", str(bundle / "results")]
         command = [str(hostile.path), "-B", "-m", "agent", *folders]
-        started.append(Deployment(Process(command, str(bundle)), "test", TIMEOUTS))
+        started.append(Deployment(Process.start(command, str(bundle)), "test", TIMEOUTS))
         return started[-1]
 
     yield start

@@ -33,7 +33,7 @@ def compiler_for(device: Device, facts: Target, say: Say) -> Compiler:
 
     Raises: as find_compiler.
     """
-    return find_compiler(facts.arch, say, board=device.link != "local")
+    return find_compiler(facts.arch, say, board=not device.is_this_machine)
 
 
 def shipped(
@@ -88,7 +88,7 @@ def installed(
     """
     compiler = compiler_for(device, facts, say)
     version, folder = facts.packages[package], facts.folders[package]
-    if device.link == "local":
+    if device.is_this_machine:
         sdk = Sdk.installed(Path(folder), package, version)
     else:
         requirement = f"{package}=={version.partition('+')[0]}"
@@ -115,7 +115,7 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target, 
         BackendError: there is no such module, or none of its libraries can be opened without Python.
     """
     where = f"{facts.executable} on {device.name}"
-    if device.link == "local":
+    if device.is_this_machine:
         return of_folders(_module_places, imports, where)
     found: list[str] = []
     for name in imports:

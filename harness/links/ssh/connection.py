@@ -14,7 +14,7 @@ import paramiko
 
 from ...device.device import Device
 from ...errors import LinkError
-from .hostkeys import Identity, KnownHosts, Unverified
+from .hostkeys import HostKey, Identity, KnownHosts, Unverified
 from .login import AUTH_TIMEOUT_S, Keys, Refused
 from .route import Route, find_route
 
@@ -52,7 +52,7 @@ def connect(device: Device, *, aes: bool = True, config: Path | None = None) -> 
         InputError: ssh_config or a file of known hosts cannot be understood.
         LinkError: it cannot be reached, or it refuses us.
     """
-    known = KnownHosts(device.known_hosts)
+    known = KnownHosts.read(device.known_hosts)
     settings = {"timeouts": {"connect": CONNECT_TIMEOUT_S}, "authentication": {"strategy_class": Keys}}
     route = find_route(device.host or "", settings, config)
     try:
@@ -157,3 +157,10 @@ def _words(hop: fabric.Connection) -> str:
     if hop.original_host != hop.host:
         return str(hop.original_host)
     return f"{f'-p {hop.port} ' if hop.port != paramiko.config.SSH_PORT else ''}{hop.user}@{hop.host}"
+
+
+def shown_keys(route: Route, device: Device) -> list[HostKey]:
+    """List the keys that the hosts of an open route showed, the nearest host's first."""
+    known = KnownHosts.read(device.known_hosts)
+    names = (known.identity(hop.ssh_config).name for hop in route.hops)
+    return [HostKey(name, hop.transport.get_remote_server_key()) for name, hop in zip(names, route.hops, strict=True)]

@@ -86,22 +86,27 @@ class Identity(paramiko.MissingHostKeyPolicy):
 
 
 class KnownHosts:
-    """What is known of hosts."""
+    """The host keys that the project pins, and those that ssh's own files know."""
 
-    def __init__(self, pinned: Path | None) -> None:
+    def __init__(self, pinned: Path | None, pins: Sequence[_Line] = ()) -> None:
+        """Hold the lines of the project's file; ``read`` reads them."""
+        self.pinned, self._pins = pinned, pins
+
+    @classmethod
+    def read(cls, pinned: Path | None) -> KnownHosts:
         """Read the project's file.
 
         Args:
-            pinned: it need not exist.
+            pinned: the file; it need not exist.
 
         Raises:
             InputError: it cannot be read, or a line of it is damaged.
         """
-        self.pinned = pinned
-        self._pins = list(_lines(pinned)) if pinned is not None else []
-        for line in self._pins:
+        pins = list(_lines(pinned)) if pinned is not None else []
+        for line in pins:
             if line.damage:
                 raise _damaged(line)
+        return cls(pinned, pins)
 
     def identity(self, settings: Settings) -> Identity:
         """What is known of a host.
