@@ -163,7 +163,13 @@ class CountingGuest:
         if self._closing.is_set():
             raise EmulatorError(f"{self.device.name} was ended before it had counted")
         board.put(job.bundle)
-        deployer = Deployer(job.cell, board, job.bundle, Timeouts(call_s=self._time_limit_s), DeviceTime())
+        deployer = Deployer(
+            cell=job.cell,
+            board=board,
+            bundle=job.bundle,
+            timeouts=Timeouts(call_s=self._time_limit_s),
+            device_time=DeviceTime(),
+        )
         try:
             live, load = deployer.fresh()
             counted = [self._spread(live, job)]

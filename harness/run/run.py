@@ -235,7 +235,14 @@ class Run:
         kept |= board.link.described
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
-        made = Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
+        made = Deployer(
+            cell=cell,
+            board=board,
+            bundle=bundle,
+            timeouts=timeouts,
+            device_time=self.device_time,
+            notes=record.notes,
+        )
         return self.stored.watch(made)
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:

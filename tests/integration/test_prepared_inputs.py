@@ -63,7 +63,7 @@ class Agents:
         shutil.copyfile(str(source), folder / "agent" / "backend.py")
         folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
         self.started.append(
-            Deployment(Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
+            Deployment.start(Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
         )
         return self.started[-1], load(self.started[-1], self.artifact, prepared_measured_sets(self.file, 1)[0])
 
