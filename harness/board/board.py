@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import signal
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -36,15 +36,14 @@ A = TypeVar("A", bound=answers.KeeperAnswer)
 COLLECT_GRACE_S = 15.0
 
 
-def new_board(device: Device, link: LinkType, say: Callable[[str], None] = lambda line: None) -> Board:
+def new_board(device: Device, link: LinkType) -> Board:
     """Make a board under a run's name of its own; nothing is connected yet.
 
     Args:
         device: the device, as its file describes it.
         link: the way to it.
-        say: called with a line about what is being waited for.
     """
-    return Board(lease=Lease(device=device, link=link, run=uuid.uuid4().hex[:16], say=say))
+    return Board(lease=Lease(device=device, link=link, run=uuid.uuid4().hex[:16]))
 
 
 @dataclass(kw_only=True)

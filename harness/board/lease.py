@@ -14,12 +14,15 @@ from typing import Any, TypeVar
 
 from ..device.device import Device
 from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
+from ..host.progress_log import progress_logger
 from ..links import LinkType
 from ..protocol import BoardFacts
 from ..protocol import keeper as answers
 from .holder import busy_error, describe_holder
 from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
+
+LOG = progress_logger(__name__)
 
 T = TypeVar("T")
 A = TypeVar("A", bound=answers.KeeperAnswer)
@@ -46,7 +49,6 @@ class Lease:
         run: the run's name on the board.
         known: what the board is, once ``connect`` has asked; see ``facts``.
         notes: what was out of the ordinary, for the evidence.
-        say: called with a line about what is being waited for.
         store: path of the store on the board; "" until the lock was acquired for the first time.
         entries: names of the store's entries.
         used: names of the entries that this run uses; the board does not evict them.
@@ -60,7 +62,6 @@ class Lease:
     run: str
     known: BoardFacts | None = None
     notes: list[str] = field(default_factory=list)
-    say: Callable[[str], None] = lambda line: None
     store: str = ""
     entries: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
@@ -114,7 +115,7 @@ class Lease:
             if time.monotonic() >= end:
                 raise busy_error(self.device, path, holder, wait_s)
             if not is_waiting:
-                self.say(f"waiting for {self.device.name}: {describe_holder(holder)}")
+                LOG.info(f"waiting for {self.device.name}: {describe_holder(holder)}")
                 is_waiting = True
             time.sleep(BUSY_POLL_S)
         self._note_cleanup(reply, is_renewed=bool(self.store))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..device.device import Device
@@ -12,13 +12,12 @@ from .snapshot_boot import switch_on
 from .trial import try_session
 
 
-def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None] = lambda line: None) -> Board:
+def open_board(device: Device, *, wait_s: float = 0.0) -> Board:
     """Reach a device, examine it, and lock it for this run. An emulated one is switched on first.
 
     Args:
         device: the device, as its file describes it.
         wait_s: how long to wait for another run to release it.
-        say: called with a line about what is being waited for.
 
     Raises:
         EmulatorError: it is emulated, and cannot be switched on.
@@ -26,10 +25,10 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
         DeviceError: it is not what its file says, or has no usable Python.
         StorageError: its store cannot be written.
     """
-    board = new_board(device, open_link(device), say)
+    board = new_board(device, open_link(device))
     try:
         if board.link.snapshots is not None:
-            switch_on(board, board.link.snapshots, wait_s, say)
+            switch_on(board, board.link.snapshots, wait_s)
         else:
             board.lease.connect()
             if not board.link.shares_files:

@@ -7,23 +7,22 @@ change of any of these makes another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..emulator.image import Image, provide_image
 from ..emulator.machine import machine_of
 from ..emulator.record import describe_damage
 from ..emulator.snapshot_store import Snapshot, find_snapshot, snapshot_folder, store_snapshot
 from ..errors import HilgateError
 from ..host.bounded import making
+from ..host.progress_log import progress_logger
 from ..links import SnapshotPower
 from .board import Board
 from .snapshot_build import WAITS, build_snapshot, foundations, snapshot_key
 from .snapshot_check import SnapshotCheck
 
-Say = Callable[[str], None]
+LOG = progress_logger(__name__)
 
 
-def switch_on(board: Board, power: SnapshotPower, wait_s: float, say: Say) -> None:
+def switch_on(board: Board, power: SnapshotPower, wait_s: float) -> None:
     """Switch an emulated board on from its snapshot, examine it and lock it; make the snapshot where there is none.
 
     A snapshot that cannot be restored, or whose board cannot be used, is dropped and made again, once.
@@ -32,7 +31,6 @@ def switch_on(board: Board, power: SnapshotPower, wait_s: float, say: Say) -> No
         board: the board, which is off.
         power: its power switch.
         wait_s: how long to wait while another run holds the board.
-        say: called with a line about what takes long.
 
     Raises:
         DeviceError: the device file does not say what to emulate, or the board is not what it says.
@@ -41,31 +39,33 @@ def switch_on(board: Board, power: SnapshotPower, wait_s: float, say: Say) -> No
         StorageError: the disk is full.
     """
     device = board.device
-    machine, image = machine_of(device), provide_image(say)
-    bundles = foundations(device, image, say)
+    machine, image = machine_of(device), provide_image()
+    bundles = foundations(device, image)
     key = snapshot_key(device, image, machine, bundles)
-    if (snapshot := find_snapshot(key)) is not None and _try_restore(board, power, image, snapshot, wait_s, say):
+    if (snapshot := find_snapshot(key)) is not None and _try_restore(board, power, image, snapshot, wait_s):
         return
     with making(snapshot_folder(key)):
         other = find_snapshot(key)  # made by another run while this one waited
         if other is not None and other.id != (snapshot.id if snapshot else None):
-            if _try_restore(board, power, image, other, wait_s, say):
+            if _try_restore(board, power, image, other, wait_s):
                 return
         elif snapshot_folder(key).exists() and other is None:
-            say(f"the saved state of {device.name} is not what was saved ({describe_damage(snapshot_folder(key))})")
+            LOG.info(
+                f"the saved state of {device.name} is not what was saved ({describe_damage(snapshot_folder(key))})"
+            )
         backends = ", ".join(bundle.backend for bundle in bundles) or "nothing"
-        say(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
-        made = store_snapshot(key, lambda folder: build_snapshot(device, image, bundles, folder, say))
+        LOG.info(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
+        made = store_snapshot(key, lambda folder: build_snapshot(device, image, bundles, folder))
     _restore(board, power, image, made, wait_s)
 
 
-def _try_restore(board: Board, power: SnapshotPower, image: Image, snapshot: Snapshot, wait_s: float, say: Say) -> bool:
+def _try_restore(board: Board, power: SnapshotPower, image: Image, snapshot: Snapshot, wait_s: float) -> bool:
     """Restore a snapshot; return whether its board came up, said what it is, and could be locked."""
     try:
         _restore(board, power, image, snapshot, wait_s)
     except HilgateError as error:
         board.close()
-        say(f"the saved state of {board.device.name} is of no use and is made anew: {error.what}")
+        LOG.info(f"the saved state of {board.device.name} is of no use and is made anew: {error.what}")
         return False
     return True
 

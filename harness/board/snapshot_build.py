@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..host.cache import file_sha256
 from ..host.death import describe_status
+from ..host.progress_log import progress_logger
 from ..host.shipped import room_sources
 from ..isa.diagnosis import illegal_instruction
 from ..links import STORE, Channel, ChannelClosed, open_link, stderr_of
@@ -36,7 +37,7 @@ from ..protocol import BoardFacts
 from .board import new_board
 from .keeper import BOOT, packed_sources, python_script, sources
 
-Say = Callable[[str], None]
+LOG = progress_logger(__name__)
 
 # Half a minute for torch, on an idle machine.
 IMPORT_S = 300.0
@@ -48,7 +49,7 @@ NEEDED_BYTES = 4 << 30
 ROOMS = ("board", "emulator", "links")
 
 
-def foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
+def foundations(device: Device, image: Image) -> list[Bundle]:
     """Make the bundle of each backend without a model: what every model of it needs.
 
     A backend whose runtime cannot be had is left out here; its cells report why.
@@ -56,13 +57,12 @@ def foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
     Args:
         device: the device, whose backends these are.
         image: what it boots from, which the runtimes must fit.
-        say: called with a line about what takes long.
     """
     bundles = []
     for name in device.backends:
         try:
             backend = load_backend(name)
-            bundles.append(make_bundle(None, backend, plan_runtime(device, backend, image.facts, say)))
+            bundles.append(make_bundle(None, backend, plan_runtime(device, backend, image.facts)))
         except HilgateError:
             continue
     return bundles
@@ -83,9 +83,7 @@ def snapshot_key(device: Device, image: Image, machine: Machine, bundles: Sequen
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def build_snapshot(
-    device: Device, image: Image, bundles: Sequence[Bundle], folder: Path, say: Say
-) -> Mapping[str, Any]:
+def build_snapshot(device: Device, image: Image, bundles: Sequence[Bundle], folder: Path) -> Mapping[str, Any]:
     """Lay out a board's disk, boot it, start the residents, and save it.
 
     Args:
@@ -93,7 +91,6 @@ def build_snapshot(
         image: what it boots from.
         bundles: what is deployed; see foundations.
         folder: where the snapshot goes; empty.
-        say: called with a line about each step.
 
     Returns:
         What the snapshot's record has beside its files: the device's name, the store's entries, and for each resident
@@ -106,31 +103,31 @@ def build_snapshot(
     """
     check_disk(folder, NEEDED_BYTES, f"prepare {device.name}")
     link = open_link(device)
-    power, board = link.snapshots, new_board(device, link, say)
+    power, board = link.snapshots, new_board(device, link)
     if power is None:
         raise EmulatorError(f"{device.name} has no snapshots", found=f"link = {device.link!r}", where=str(device.path))
     residents = dict[str, str]()
     try:
-        with _timed(say, "laid out its disk"):
+        with _timed("laid out its disk"):
             home = make_home(device.store or STORE, bundles, folder)
-        with _timed(say, "booted it"):
+        with _timed("booted it"):
             power.power_on(image, home=home)
         board.lease.connect()
         board.lease.acquire(0.0)
-        with _timed(say, "started hilgate's own program there"):
+        with _timed("started hilgate's own program there"):
             channel = link.start(python_script(device, link, resident=True))
             channel.send(packed_sources(), time.monotonic() + IMPORT_S)
-            residents["keeper"] = _wait_started(channel, say, board.facts, {})
+            residents["keeper"] = _wait_started(channel, board.facts, {})
         for bundle in bundles:
             board.put(bundle)  # entries that its disk lacks, or has with another content
             if bundle.runtime.runner is not None:
                 continue  # a runner starts in no time
-            with _timed(say, f"started the resident of {bundle.backend}"):
+            with _timed(f"started the resident of {bundle.backend}"):
                 channel = board.start_resident(bundle)
-                residents[bundle.backend] = _wait_started(channel, say, board.facts, bundle.runtime.packages)
+                residents[bundle.backend] = _wait_started(channel, board.facts, bundle.runtime.packages)
         entries = sorted(board.entries)
         board.lease.release()
-        with _timed(say, "saved its state"):
+        with _timed("saved its state"):
             power.save(Snapshot(folder, {}))
     finally:
         board.close()
@@ -174,7 +171,7 @@ def _round_times(entry: Path) -> None:
     seal(str(entry))
 
 
-def _wait_started(channel: Channel, say: Say, facts: BoardFacts, packages: Mapping[str, str]) -> str:
+def _wait_started(channel: Channel, facts: BoardFacts, packages: Mapping[str, str]) -> str:
     """Wait for a resident; return WAITS, or why it does not wait: programs then start without it, and say more.
 
     Raises:
@@ -190,15 +187,15 @@ def _wait_started(channel: Channel, say: Say, facts: BoardFacts, packages: Mappi
         status = channel.finish(1.0)
         death = illegal_instruction(channel.stderr_tail(), facts, packages) if status == -signal.SIGILL else None
         why = death.found if death else f"{describe_status(status)}, {type(error).__name__}; {stderr_of(channel)}"
-        say(f"    it does not wait: {why}")
+        LOG.info(f"    it does not wait: {why}")
         return why
     channel.finish(5.0)
     return WAITS if said == READY else f"said {bytes(said)!r}"
 
 
 @contextmanager
-def _timed(say: Say, what: str) -> Iterator[None]:
-    """Report what a block did, and in how many seconds."""
+def _timed(what: str) -> Iterator[None]:
+    """Log what a block did, and in how many seconds."""
     start = time.monotonic()
     yield
-    say(f"    {what} ({time.monotonic() - start:.1f} s)")
+    LOG.info(f"    {what} ({time.monotonic() - start:.1f} s)")
