@@ -33,14 +33,19 @@ FOLDER = "images"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in the cache; ``record`` is what was noted when it was built."""
+    """An image in the cache.
+
+    Attributes:
+        folder: its files.
+        record: what was noted when it was built: the kernel's release, packages, what wheels must fit.
+    """
 
     folder: Path
     record: Mapping[str, Any]
 
     @cached_property
     def name(self) -> str:
-        """Tells two images apart, also of one recipe: each has keys of its own."""
+        """A name that tells two images apart, also of one recipe: each has keys of its own."""
         return f"{self.folder.name[:16]}-{hashlib.sha256(self.host_key.encode()).hexdigest()[:16]}"
 
     @property
@@ -55,7 +60,7 @@ class Image:
 
     @property
     def initrd(self) -> Path:
-        """What the kernel starts with."""
+        """The initial RAM disk."""
         return self.folder / INITRD
 
     @property
@@ -70,22 +75,22 @@ class Image:
 
     @property
     def facts(self) -> Target:
-        """What wheels must fit, before the board has ever run."""
+        """What wheels must fit, known before the board has ever run."""
         return Target(**{key: self.record[key] for key in ("arch", "python", "libc")})
 
 
 def find_image() -> Image | None:
-    """The image of today's recipe, if it is there and whole; in use from now until this process ends."""
+    """Find the image of the current recipe, if it is complete; it is pinned until this process ends."""
     folder = image_folder()
     record = pin_whole(folder)
     return Image(folder, record) if record is not None else None
 
 
 def provide_image(*, anew: bool = False) -> Image:
-    """The image of today's recipe, built where it is not there.
+    """Return the image of the current recipe; build it where it is not there.
 
     Args:
-        anew: build it even if it is there, from what Debian has now.
+        anew: build it even if it is there, from the packages that Debian has now.
 
     Raises:
         EmulatorError: it cannot be built; or another run uses the one that is there.
@@ -101,7 +106,7 @@ def provide_image(*, anew: bool = False) -> Image:
             LOG.info(f"the image is not what was built ({describe_damage(folder)}): building it anew")
         with new_entry(folder) as work:
             write_record(work, build(work))
-            hold(work)  # before anybody sees it: nobody prunes it
+            hold(work)  # before it is renamed to its place, so that no other process evicts it in between
             if anew and folder.exists() and not evict(folder):
                 hint = "wait for the run that uses it"
                 raise EmulatorError("the image that is there is in use", where=str(folder), hint=hint)
@@ -116,5 +121,5 @@ def provide_image(*, anew: bool = False) -> Image:
 
 
 def image_folder() -> Path:
-    """Where the image of today's recipe is, or would be."""
+    """Return the folder of the current recipe's image, whether it is there or not."""
     return cache_folder() / FOLDER / recipe_key()

@@ -1,16 +1,16 @@
-"""Saved states: a booted board, with all that it holds, as QEMU's migration writes it.
+"""Snapshots in the cache: a booted board, with all that it holds, as QEMU's migration writes it.
 
-In the cache, states/KEY/, where the key names all that a state depends on:
+In the cache, states/KEY/, where the key is a hash of all that a snapshot depends on:
 
-    memory         the guest's memory, as it was: restored boards map it, and copy a page when they write to it
-    disk.qcow2     what it had written to its disk, above the image's
+    memory         the guest's memory: restored boards map it, and copy a page when they write to it
+    disk.qcow2     what the board had written to its disk, above the image's
     home.qcow2     its second disk, the user's home folder
     devices        the state of CPU and devices: what QEMU calls the migration stream
     record.json    see record
 
 Memory is a file that the board had mapped all along, and QEMU is told to leave shared memory out of the stream
-(x-ignore-shared): nothing is copied, neither when a state is saved nor when it is restored, and boards that are
-restored from one state share what they do not write.
+(x-ignore-shared): nothing is copied, neither when a snapshot is saved nor when it is restored, and boards that are
+restored from one snapshot share the pages that they do not write.
 """
 
 from __future__ import annotations
@@ -32,14 +32,19 @@ FOLDER = "states"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state in the cache; ``record`` is what was noted when it was saved."""
+    """A snapshot in the cache.
+
+    Attributes:
+        folder: its files.
+        record: what was noted when it was saved; see harness.board.snapshot_build.
+    """
 
     folder: Path
     record: Mapping[str, Any] = field(hash=False)
 
     @cached_property
     def id(self) -> tuple[int, int]:
-        """Tells it from another one that takes its place."""
+        """The folder's device and inode numbers: another snapshot that takes its place has others."""
         status = self.folder.stat()
         return status.st_dev, status.st_ino
 
@@ -70,33 +75,38 @@ class Snapshot:
 
 
 def find_snapshot(key: str) -> Snapshot | None:
-    """A state by its key, if it is there and whole; in use from now until this process ends."""
+    """Find a snapshot by its key, if it is complete; it is pinned until this process ends."""
     folder = snapshot_folder(key)
     record = pin_whole(folder)
     return Snapshot(folder, record) if record is not None else None
 
 
 def store_snapshot(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Snapshot:
-    """File a state, in place of one that is of no use; returns it, in use.
+    """Save a snapshot into the cache, in place of one that cannot be used.
 
     Args:
-        save: fills a folder, and returns what is to be noted.
+        key: the hash of all that it depends on.
+        save: fills an empty folder, and returns what its record has beside its files.
+
+    Returns:
+        The snapshot, pinned until this process ends.
 
     Raises:
-        EmulatorError, StorageError: as ``save`` does.
+        EmulatorError: it cannot be saved.
+        StorageError: the disk is full.
     """
     folder = snapshot_folder(key)
     with new_entry(folder) as work:
         write_record(work, save(work))
-        hold(work)  # before anybody sees it: nobody prunes it
+        hold(work)  # before it is renamed to its place, so that no other process evicts it in between
         discard(folder)
     prune_caches()
-    saved = find_snapshot(key)
-    if saved is None:
+    snapshot = find_snapshot(key)
+    if snapshot is None:
         raise EmulatorError("the state that was just saved is damaged", where=str(folder))
-    return saved
+    return snapshot
 
 
 def snapshot_folder(key: str) -> Path:
-    """Where a state is, or would be."""
+    """Return the folder of a snapshot, whether it is there or not."""
     return cache_folder() / FOLDER / key
