@@ -69,8 +69,8 @@ class Measurement:
         began: when it was begun, by the monotonic clock.
     """
 
-    uniform: Timed = field(default_factory=lambda: Timed(UNIFORM))
-    samples: Timed = field(default_factory=lambda: Timed(SAMPLES))
+    uniform: Timed = field(default_factory=lambda: Timed(name=UNIFORM))
+    samples: Timed = field(default_factory=lambda: Timed(name=SAMPLES))
     loads: list[LoadReport] = field(default_factory=list)
     memory_peak_kib: list[int] = field(default_factory=list)
     memory_steps_kib: list[Mapping[str, int]] = field(default_factory=list)
