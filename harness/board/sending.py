@@ -1,4 +1,4 @@
-"""Files to a board, also over a connection that drops now and then: what has arrived is not sent again."""
+"""Sends files to a board over a connection that may drop: what has arrived is not sent again."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from .keeper import Keeper
 from .lease import Lease
 from .upload import Files, Report, WrongArrival, check_arrived, hand_over, upload
 
-# So little goes with a request to the keeper that is there: another login takes longer than the upload.
+# Files of up to this many bytes go with a request to the keeper that is there: another login would take longer.
 LITTLE_BYTES = 1 << 18
-# An upload that gets no further this many times in a row is given up.
+# An upload that makes no progress this many times in a row is given up.
 TRIES = 3
-# All goes together may take so long, and longer by their size: a board could say for ever that one more byte is there.
+# All attempts together may take this long, plus time for their bytes: a board could report one more byte each time.
 SENDING_S = 900.0
-# A file that arrives as another one is sent anew so many times: what of it was there before may have been damaged.
+# A file that arrives damaged is sent again this many times: the part that was there before may have been damaged.
 ANEW = 1
 
 
 def send(lease: Lease, files: Files, report: Report) -> None:
-    """Bring files into the store's ``incoming``.
+    """Send files into the store's ``incoming``; a device that sees the host's files copies them.
+
+    Args:
+        lease: the lease of the board.
+        files: what is sent.
+        report: called with (bytes that are there or on their way, bytes in all).
 
     Raises:
         LinkError: the connection dropped, again and again.
@@ -34,12 +39,12 @@ def send(lease: Lease, files: Files, report: Report) -> None:
         check_arrived(lease.request(answers.Adopted, more_s=copying_s, files=paths).wrong, files, lease.store)
     elif files:
         sending = _Sending(lease, files, report)
-        while not sending.is_done():
+        while not sending.try_once():
             pass
 
 
 class _Sending:
-    """Some files on their way, in as many goes as it takes."""
+    """An upload in as many attempts as it takes."""
 
     def __init__(self, lease: Lease, files: Files, report: Report) -> None:
         self._lease, self._files, self._report = lease, files, report
@@ -47,8 +52,13 @@ class _Sending:
         self._arrived = -1
         self._fruitless = self._wrong = 0
 
-    def is_done(self) -> bool:
-        """Go on, as far as the connection lasts."""
+    def try_once(self) -> bool:
+        """Upload as far as the connection lasts; return whether everything has arrived.
+
+        Raises:
+            LinkError: the connection dropped once too often.
+            WrongArrival: a file has arrived damaged once too often.
+        """
         try:
             self._upload()
         except WrongArrival as wrong:

@@ -1,6 +1,6 @@
-"""What a board has stored, hashed again: before its first use on a day, and where something went wrong (issue 17).
+"""Hashes a board's store again: before its first use on a day, and where something went wrong (issue 17).
 
-The other half is harness.agent.keeper.verify. The day is the host's: the board's clock may be wrong.
+The other half is harness.agent.keeper.verify. The day is the host's, because the board's clock may be wrong.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from ..host.manifest import today
 from ..protocol import keeper as answers
 from .lease import Lease
 
-# 10 GB, from the slowest of cards.
+# The time for 10 GB on the slowest memory card.
 LONGEST_S = 1800.0
 
 
 def verify(lease: Lease, entries: Collection[str], *, again: bool) -> dict[str, str]:
-    """Hash entries of a board's store again; return those that are not what was stored, with what is wrong.
-
-    These have been removed. Call it while nothing is measured there.
+    """Hash entries of a board's store again; the board removes damaged ones. Call it while nothing is measured there.
 
     Args:
-        again: also those that were hashed today.
+        lease: the lease of the board.
+        entries: names of entries.
+        again: also hash those that were hashed today.
+
+    Returns:
+        Name of each damaged entry -> what is wrong with it.
 
     Raises:
         LinkError: the board cannot be reached.
         DeploymentError: it cannot hash them, or does not come to an end of it.
     """
-    # What a saved state holds is verified with the state.
+    # Entries of an emulated board's snapshot are verified with the snapshot.
     names = sorted(set(entries) - lease.trusted)
     if not names:
         return {}
@@ -47,6 +50,11 @@ def verify(lease: Lease, entries: Collection[str], *, again: bool) -> dict[str, 
 
 
 def describe(device: str, damaged: Mapping[str, str]) -> str:
-    """Say for a person what was damaged."""
+    """Describe for a person what was damaged.
+
+    Args:
+        device: the device's name.
+        damaged: name of each damaged entry -> what is wrong with it.
+    """
     listed = "; ".join(f"{name[:22]}: {wrong}" for name, wrong in sorted(damaged.items()))
     return f"what was stored on {device} was damaged, and was removed: {listed}"

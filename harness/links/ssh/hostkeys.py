@@ -25,7 +25,7 @@ from ...errors import HostKeyError, InputError
 from ...host.cache import storage_errors, write_atomically
 from .settings import USERS, Settings
 
-# One key of a host may be asked for by several names: those of the hashes that are signed.
+# An RSA key can be asked for by several names, one for each hash that is signed.
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -38,7 +38,7 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """As ssh-keygen -l prints it: "SHA256:…"."""
+        """The fingerprint as ssh-keygen -l prints it: "SHA256:…"."""
         return fingerprint(self.key)
 
     @property
@@ -48,12 +48,12 @@ class HostKey:
 
 
 def fingerprint(key: paramiko.PKey) -> str:
-    """As OpenSSH prints it: "SHA256:…"."""
+    """Compute a key's fingerprint as OpenSSH prints it: "SHA256:…"."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
 
 
 class Unverified(paramiko.SSHException):
-    """A host showed a key that is none of those that are known of it, or one that was revoked."""
+    """A host showed a key that is not one of its known keys, or one that was revoked."""
 
     def __init__(self, identity: Identity, shown: paramiko.PKey) -> None:
         super().__init__(f"{identity.name}: {fingerprint(shown)}")
@@ -63,9 +63,9 @@ class Unverified(paramiko.SSHException):
 
 @dataclass(frozen=True)
 class Identity(paramiko.MissingHostKeyPolicy):
-    """What is known of one host; as a policy of a client that is told of no host at all, it judges every key.
+    """The known keys of one host. As the policy of a paramiko client that is given no known hosts, it checks every key.
 
-    paramiko's own judgement knows one key of each type, and asks for the first known type only.
+    paramiko's own check knows one key of each type, and asks only for the first known type.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Identity(paramiko.MissingHostKeyPolicy):
             raise Unverified(self, key)
 
     def preferred(self, key_types: Sequence[str]) -> list[str]:
-        """The types of key to ask a host for: first those that are known of it."""
+        """Order the types of key to ask a host for: first those of its known keys."""
         known = [name for key in self.keys for name in (RSA if key.get_name() == "ssh-rsa" else (key.get_name(),))]
         first = [name for name in dict.fromkeys(known) if name in key_types]
         return [*first, *(name for name in key_types if name not in first)]
@@ -109,10 +109,13 @@ class KnownHosts:
         return cls(pinned, pins)
 
     def identity(self, settings: Settings) -> Identity:
-        """What is known of a host.
+        """Look up the keys of a host.
+
+        Args:
+            settings: how the host is reached, and which of ssh's files count.
 
         Raises:
-            InputError: a file cannot be read, or a revoked key is damaged: nobody could tell which it is.
+            InputError: a file cannot be read, or the line of a revoked key is damaged, so that it cannot be refused.
         """
         host, port = settings.host, settings.port
         address = host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
@@ -128,10 +131,12 @@ class KnownHosts:
         return Identity(name, keys, revoked, [line.where for line in others if line.damage])
 
     def error(self, error: Unverified, where: str, device: str) -> HostKeyError:
-        """What to say of a key that was refused.
+        """Build the error for a key that was refused.
 
         Args:
+            error: the refusal.
             where: the host, and what led there.
+            device: the device's name.
         """
         shown, identity = error.shown, error.identity
         found = f"{shown.key.get_name()} {shown.fingerprint}"
@@ -173,7 +178,7 @@ def pin(path: Path, shown: HostKey) -> None:
 
 
 def _without(line: _Line, name: str) -> str:
-    """A line that is no longer about a host; empty where it is about no other."""
+    """Take a host out of a line; return "" where the line is about no other host."""
     if line.marker or not line.names(name):
         return line.text + "\n"
     # A pattern stays, for other hosts: "*.lab,!pi.lab".
@@ -195,7 +200,16 @@ def is_pinned(path: Path, shown: HostKey) -> bool:
 
 @dataclass(frozen=True)
 class _Line:
-    """One line: ``key`` is None for a key of a type that paramiko does not know; ``damage`` is what is wrong."""
+    """A line of a file of known hosts.
+
+    Attributes:
+        where: the file and the line's number.
+        text: the line.
+        marker: "@revoked" or another marker, or "".
+        hosts: the patterns of hosts that it is about.
+        key: None for a key of a type that paramiko does not know.
+        damage: what is wrong with it, "" for nothing.
+    """
 
     where: str
     text: str
@@ -216,7 +230,12 @@ class _Line:
 
 
 def _lines(path: Path, *, all_of_it: bool = False) -> Iterator[_Line]:
-    """The lines of a file that need not exist; without empty ones and comments, unless all are wanted."""
+    """Read the lines of a file that need not exist.
+
+    Args:
+        path: the file.
+        all_of_it: also empty lines and comments.
+    """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -256,7 +275,7 @@ def _damaged(line: _Line) -> InputError:
 
 
 def _fits(pattern: str, name: str) -> bool:
-    """Whether a host's name is meant by one of a line's: a hashed one, or a pattern with * and ?."""
+    """Check whether a line's pattern matches a host's name: the pattern is hashed, or has * and ?."""
     if pattern.startswith("|1|"):
         try:
             return paramiko.HostKeys.hash_host(name, pattern) == pattern

@@ -72,7 +72,7 @@ class Link(LinkType):
         except (paramiko.SSHException, OSError, EOFError) as error:
             what = f"a program cannot be started on {self.device.name}"
             raise LinkLost(what, found=f"{type(error).__name__}: {error}".rstrip(": "), where=self.where) from error
-        return Process(channel, self.where, kill)
+        return Process.over(channel, self.where, kill)
 
     def _no_session(self, error: paramiko.ChannelException) -> LinkError:
         """Say which setting of the board's server it is: labgrid and Ansible leave people with "open failed"."""
