@@ -9,6 +9,7 @@ import pytest
 from tests.cases import NATIVE, PARITY, Case, copied, options, told
 
 from .conftest import Outcome, Project
+from .runners import USERS_CACHE
 
 # Of the runners of the user's cache, libtorch's is used.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache_with_runners")]
@@ -30,11 +31,14 @@ def _run(project: Project, *arguments: str) -> Outcome:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Parity of all of them, in one run: what one of them does to its process must not reach the next."""
-    project = Project(tmp_path_factory.mktemp("cases"))
+    # A cache that outlasts the tests: exports are a third of the time, and are made anew when the code is another.
+    cache = USERS_CACHE / "test-cases"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    project = Project(tmp_path_factory.mktemp("cases"), {"HILGATE_CACHE": str(cache)})
     project.write("pytest.ini", "[pytest]\n")
     models = options(copied(project.folder / "models"), PARITY)
     backends = [word for name in NATIVE for word in ("--backend", name)]
-    return _run(project, *models, *backends, "-k", _chosen())
+    return _run(project, *models, *backends, "--wait", "600", "-k", _chosen())
 
 
 def _chosen() -> str:

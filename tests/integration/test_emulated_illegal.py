@@ -72,17 +72,11 @@ def test_torch_2_10_dies_on_a_pi_4_and_it_is_said_of_what(project: Project, user
     assert done.output.index("illegal instruction likely") < done.output.index("the agent died")
 
 
-@pytest.mark.parametrize(
-    ("base", "torch"),
-    [
-        pytest.param("qemu-pi5", "2.10.0", id="2.10.0-on-a-Pi-5"),
-        pytest.param("qemu-pi4", "2.9.1", id="2.9.1-on-a-Pi-4"),
-    ],
-)
-def test_what_the_cpu_can_run_runs_and_raises_no_alarm(project: Project, base: str, torch: str) -> None:
-    done = run(project, base, torch)
+def test_what_the_cpu_can_run_runs_and_raises_no_alarm(project: Project) -> None:
+    """That torch 2.9.1 does on a Pi 4 is shown by each run of devices/qemu-pi4.toml: see test_emulated_run."""
+    done = run(project, "qemu-pi5", "2.10.0")
     (cell,) = done.evidence["cells"]
     assert (done.status, cell["verdict"]) == (0, "PASS"), done.output
-    assert cell["fingerprint"]["runtime"]["torch"].startswith(torch)
-    assert "illegal" not in done.output
+    assert cell["fingerprint"]["runtime"]["torch"].startswith("2.10.0")
+    assert "illegal instruction" not in done.output
     assert cell["instructions"]["at_load"] == []

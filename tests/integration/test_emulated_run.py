@@ -82,6 +82,9 @@ def test_a_run_judges_answers_and_memory_and_never_the_clock(project: Project) -
         }
         assert (cell["verdict"], cell["error"]) == ("PASS", None)
         assert cell["instructions"]["at_load"] == []  # no false alarm
+    runtimes = [cell["fingerprint"]["runtime"] for cell in cells]
+    assert {runtime["torch"].partition("+")[0] for runtime in runtimes if "torch" in runtime} == {"2.9.1"}
+    assert "illegal instruction" not in done.output
 
 
 def test_a_model_that_does_not_fit_is_killed_and_the_next_one_runs(project: Project) -> None:
