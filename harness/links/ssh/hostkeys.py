@@ -198,7 +198,7 @@ def is_pinned(path: Path, shown: HostKey) -> bool:
     return any(line.key == shown.key and not line.marker and line.names(shown.name) for line in _lines(path))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Line:
     """A line of a file of known hosts.
 
@@ -246,7 +246,7 @@ def _lines(path: Path, *, all_of_it: bool = False) -> Iterator[_Line]:
         if line.strip() and not line.lstrip().startswith("#"):
             yield _parsed(line, f"{path}:{number}")
         elif all_of_it:
-            yield _Line(str(path), line)
+            yield _Line(where=str(path), text=line)
 
 
 def _parsed(text: str, where: str) -> _Line:
@@ -258,10 +258,11 @@ def _parsed(text: str, where: str) -> _Line:
             raise ValueError("it has too few words")
         key = paramiko.PKey.from_type_string(kind, base64.b64decode(code, validate=True))
     except paramiko.pkey.UnknownKeyType:
-        return _Line(where, text, marker, hosts)
+        return _Line(where=where, text=text, marker=marker, hosts=hosts)
     except Exception as error:  # noqa: BLE001  # what paramiko raises of bad bytes depends on the type of the key
-        return _Line(where, text, marker, hosts, damage=str(error) or type(error).__name__)
-    return _Line(where, text, marker, hosts, key)
+        damage = str(error) or type(error).__name__
+        return _Line(where=where, text=text, marker=marker, hosts=hosts, damage=damage)
+    return _Line(where=where, text=text, marker=marker, hosts=hosts, key=key)
 
 
 def _damaged(line: _Line) -> InputError:
