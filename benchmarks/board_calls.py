@@ -93,11 +93,11 @@ def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
 def _opening(loopback: LoopbackBoard) -> float:
     """Do what a run does once: start a keeper, ask for the facts, take the lock, look at every file of the store."""
     board = loopback.prepared.board
-    board._let_go()  # the connection with it: made before the clock starts
+    board.lease._disconnect()  # the connection with it: made before the clock starts
     board.link.start("true").finish(10)
     begin = time.perf_counter_ns()
-    board.look()
-    board.lock(10)
+    board.lease.connect()
+    board.lease.acquire(10)
     return time.perf_counter_ns() - begin
 
 

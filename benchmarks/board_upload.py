@@ -65,7 +65,7 @@ def run(options: Options) -> Iterator[Row]:
 def _courier(loopback: LoopbackBoard, aes: bool) -> Keeper:
     link = type(loopback.prepared.board.link)(loopback.prepared.board.device)
     link.learn(loopback.prepared.board.facts.model_copy(update={"features": ("aes",) if aes else ()}))
-    return Keeper(link, loopback.prepared.board.device, bulk=True)
+    return Keeper.start(link, loopback.prepared.board.device, bulk=True)
 
 
 def _rate(blocks: list[Block]) -> float:

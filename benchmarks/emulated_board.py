@@ -16,12 +16,12 @@ from typing import Any
 
 import pip
 
-from harness.board import Board, open_board, prepared
+from harness.board import new_board, open_board, snapshot_build
 from harness.bundle import Bundle
 from harness.device import Device, load_device
 from harness.emulator.image import Image, provide_image
 from harness.emulator.machine import machine_of
-from harness.emulator.saved import Saved, find_saved
+from harness.emulator.snapshot_store import Snapshot, find_snapshot
 from harness.links import LinkType, qemu
 from harness.links.ssh import STORE
 from harness.measure import known_metrics
@@ -45,7 +45,7 @@ class Emulated:
 
     device: Device
     image: Image
-    saved: Saved
+    saved: Snapshot
     bundles: Sequence[Bundle]
 
 
@@ -64,15 +64,15 @@ def _provide() -> Emulated:
     with open_board(device):
         pass
     image = provide_image()
-    bundles = prepared.foundations(device, image)
-    saved = find_saved(prepared.state_key(device, image, machine_of(device), bundles))
+    bundles = snapshot_build.foundations(device, image)
+    saved = find_snapshot(snapshot_build.snapshot_key(device, image, machine_of(device), bundles))
     if saved is None:
         raise RuntimeError(f"{NAME} was just prepared, and its saved state cannot be found")
     return Emulated(device, image, saved, bundles)
 
 
 @contextmanager
-def _switched_on(emulated: Emulated, saved: Saved | None) -> Iterator[qemu.Link]:
+def _switched_on(emulated: Emulated, saved: Snapshot | None) -> Iterator[qemu.Link]:
     """Boot a board until it lets us log in, once."""
     link = qemu.Link(emulated.device)
     try:
@@ -90,7 +90,7 @@ def _command(link: LinkType, script: str) -> None:
 
 
 def _logins(emulated: Emulated) -> Iterator[Row]:
-    def login(saved: Saved | None) -> float:
+    def login(saved: Snapshot | None) -> float:
         start = time.perf_counter_ns()
         with _switched_on(emulated, saved):
             return time.perf_counter_ns() - start
@@ -206,22 +206,22 @@ def _archived(bundle: Bundle) -> int:
 def _on_the_host_s(emulated: Emulated) -> float:
     with tempfile.TemporaryDirectory(prefix="hilgate-bench-") as folder:
         start = time.monotonic()
-        prepared.make_home(STORE, emulated.bundles, Path(folder))
+        snapshot_build.make_home(STORE, emulated.bundles, Path(folder))
         return time.monotonic() - start
 
 
 def _unpacked_there_s(emulated: Emulated) -> float:
     with _switched_on(emulated, None) as link:
-        board = Board(emulated.device, link, "benchmark")
-        board.look()
-        board.lock(0.0)
+        board = new_board(emulated.device, link)
+        board.lease.connect()
+        board.lease.acquire(0.0)
         try:
             start = time.monotonic()
             for bundle in emulated.bundles:
                 board.put(bundle)
             return time.monotonic() - start
         finally:
-            board.let_go()
+            board.lease.release()
 
 
 def _installed_there_s(emulated: Emulated) -> tuple[float, float]:

@@ -56,7 +56,9 @@ class Prepared:
     @contextmanager
     def loaded(self) -> Iterator[tuple[Deployment, LoadReport]]:
         """Start and load a fresh process, and hand it out with what loading took."""
-        deployer = Deployer(self.cell, self.board, self.bundle, Timeouts(), DeviceTime())
+        deployer = Deployer(
+            cell=self.cell, board=self.board, bundle=self.bundle, timeouts=Timeouts(), device_time=DeviceTime()
+        )
         try:
             yield deployer.fresh()
         finally:

@@ -1,43 +1,122 @@
-"""A run's use of a board: bundles are put there, agents are started, what they kept is collected."""
+"""A run's use of a board: sends bundles, starts agents, collects the results that they kept."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
 import signal
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
 
 from ..agent.orphans import MARK
 from ..backends import load_backend
 from ..bundle import Bundle
+from ..device.device import Device
 from ..errors import HilgateError
 from ..host.death import Death
 from ..host.manifest import today
 from ..isa.diagnosis import illegal_instruction
-from ..links import Channel
+from ..links import Channel, LinkType
+from ..protocol import BoardFacts
 from ..protocol import keeper as answers
-from .hold import Hold
 from .keeper import NOT_OURS, removed
+from .lease import Lease
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
+from .snapshot_check import SnapshotCheck
 from .stored import describe, verify
 from .trial import check_executable
 from .upload import Report
 
-# Beyond the block itself: what an agent may take to see that its host has gone, and to write down what it has.
+A = TypeVar("A", bound=answers.KeeperAnswer)
+
+# Beyond the block itself: what an agent may take to see that its host has gone, and to write its result down.
 COLLECT_GRACE_S = 15.0
 
 
-@dataclass
-class Board(Hold):
-    """See the package. Made by open_board."""
+def new_board(device: Device, link: LinkType) -> Board:
+    """Make a board under a run's name of its own; nothing is connected yet.
 
-    verified: set[str] = field(default_factory=set)  # entries that need not be hashed again in this run
+    Args:
+        device: the device, as its file describes it.
+        link: the way to it.
+    """
+    return Board(lease=Lease(device=device, link=link, run=uuid.uuid4().hex[:16]))
+
+
+@dataclass(kw_only=True)
+class Board:
+    """A board that a run holds a lease of; see the package. Made by open_board, ended by ``close``.
+
+    Attributes:
+        lease: the exclusive session: connection, lock, what the store has.
+        verified: entries of the store that need not be hashed again in this run.
+        snapshot: the check of the host's files that an emulated board runs from; of a real board there are none.
+    """
+
+    lease: Lease
+    verified: set[str] = field(default_factory=set)
+    snapshot: SnapshotCheck = field(default_factory=SnapshotCheck)
     _results: int = 0
 
+    @property
+    def device(self) -> Device:
+        """The device, as its file describes it."""
+        return self.lease.device
+
+    @property
+    def link(self) -> LinkType:
+        """The way to it."""
+        return self.lease.link
+
+    @property
+    def facts(self) -> BoardFacts:
+        """What the board is; see Lease.facts."""
+        return self.lease.facts
+
+    @property
+    def notes(self) -> list[str]:
+        """What was out of the ordinary, for the evidence."""
+        return self.lease.notes
+
+    @property
+    def store(self) -> str:
+        """Path of the store on the board."""
+        return self.lease.store
+
+    @property
+    def entries(self) -> set[str]:
+        """Names of the store's entries."""
+        return self.lease.entries
+
+    def request(self, answer: type[A], **arguments: Any) -> A:
+        """Ask the keeper for an operation; see Keeper.request.
+
+        Args:
+            answer: the type of its answer, which names the operation.
+            **arguments: the operation's own, and Keeper.request's ``silence_s`` and ``more_s``.
+        """
+        return self.lease.request(answer, **arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the board, and switch it off if it was switched on for this run. Never raises."""
+        self.lease.release()
+        self.link.power_off()
+
     def put(self, bundle: Bundle, report: Report = lambda done, total: None) -> None:
-        """Make sure that the board has a bundle, whole and verified; what it has already is not sent.
+        """Make sure that the board has a bundle, complete and verified; only what it lacks is sent.
+
+        Args:
+            bundle: what the agent is started from.
+            report: called with (bytes that have arrived or are on their way, bytes in all).
 
         Raises:
             StorageError: the board's disk is too small, or cannot be written.
@@ -47,72 +126,75 @@ class Board(Hold):
             DeploymentError: what arrived is not what was sent.
         """
         check_memory(self.device, bundle, self.facts)
-        if not self.executable:
+        if not self.lease.executable:
             check_executable(self.device, load_backend(bundle.backend), self.store)
         names = {entry.name for entry in bundle.entries}
         if not names <= self.entries:
-            self.again(lambda: self._put(bundle, report))
-        self.again(lambda: self._verify_due(bundle, report))
-        self.used |= names  # said when it matters: before room is made, and at the end
+            self.lease.retry(lambda: self._put(bundle, report))
+        self.lease.retry(lambda: self._verify_due(bundle, report))
+        self.lease.used |= names  # the board is told before it makes room, and at the end
 
     def _verify_due(self, bundle: Bundle, report: Report) -> None:
-        """Hash what of a bundle was not hashed today, and send again what is damaged: nothing was measured with it."""
+        """Hash the entries of a bundle that were not hashed today; send damaged ones again, before they are used."""
         due = {entry.name for entry in bundle.entries} - self.verified
-        if damaged := verify(self, due, again=False):
+        if damaged := verify(self.lease, due, again=False):
             self.notes.append(describe(self.device.name, damaged) + "; it was sent again before it was used")
             self._put(bundle, report)
         self.verified |= due
 
     def verify(self, bundle: Bundle) -> dict[str, str]:
-        """Hash what a bundle is made of once more, for something went wrong; see stored.
+        """Hash a bundle's entries again, because something went wrong with it; see stored.
 
-        What is damaged has been removed, and a note says so; the next ``put`` sends it again.
+        Damaged ones have been removed, and a note says so; the next ``put`` sends them again.
+
+        Returns:
+            Name of each damaged entry -> what is wrong with it.
 
         Raises:
             LinkError: the board cannot be reached.
             DeploymentError: it cannot hash it.
         """
         names = {entry.name for entry in bundle.entries} & self.entries
-        damaged = self.again(lambda: verify(self, names, again=True)) | self.snapshot.damage(again=True)
+        damaged = self.lease.retry(lambda: verify(self.lease, names, again=True)) | self.snapshot.damage(again=True)
         if damaged:
             self.notes.append(describe(self.device.name, damaged))
         return damaged
 
     def _put(self, bundle: Bundle, report: Report) -> None:
-        """What has been made stays, and what has arrived is gone on with, where this is done again."""
-        self.used |= {entry.name for entry in bundle.entries if entry.name in self.entries}
-        missing = [entry for entry in bundle.entries if entry.name not in self.entries]
+        """Send and unpack a bundle's missing entries; called again, it resumes where a dropped connection ended it."""
+        lease = self.lease
+        lease.used |= {entry.name for entry in bundle.entries if entry.name in lease.entries}
+        missing = [entry for entry in bundle.entries if entry.name not in lease.entries]
         files = {sha256: source for entry in missing for sha256, source in entry.sources.items()}
-        room = self.request(
+        room = lease.request(
             answers.Room,
             needed=sum(entry.bytes for entry in missing) + SPARE_BYTES,
             files={sha256: size for sha256, (_, size) in files.items()},
             paths={str(path): sha256 for sha256, (path, _) in files.items()} if self.link.shares_files else {},
-            use=sorted(self.used),
+            use=sorted(lease.used),
         )
-        self.entries -= set(room.removed)
-        check_disk(self.device, self.store, room)
-        send(self, files, report)
+        lease.entries -= set(room.removed)
+        check_disk(self.device, lease.store, room)
+        send(lease, files, report)
         for entry in missing:
             unpacking_s = entry.bytes / answers.SLOWEST_BYTES_S
-            self.request(answers.Made, more_s=unpacking_s, entry=entry.name, day=today(), **entry.parts)
-            self.entries.add(entry.name)
-            self.verified.add(entry.name)  # as it was written
+            lease.request(answers.Made, more_s=unpacking_s, entry=entry.name, day=today(), **entry.parts)
+            lease.entries.add(entry.name)
+            self.verified.add(entry.name)  # the keeper has hashed it as it wrote it
 
     def check_stored(self, bundle: Bundle) -> None:
-        """Refuse to judge what ran of a bundle that somebody has removed meanwhile.
+        """Refuse to judge a run of a bundle whose entries somebody has removed meanwhile.
 
         Raises:
-            DeviceError: it is not there. That says nothing of the model (issue 17).
+            DeviceError: one is not there. That says nothing of the model (issue 17).
             LinkError: the board cannot be reached.
         """
         names = [entry.name for entry in bundle.entries]
-        if missing := self.opened.request(answers.Missing, entries=names).missing:
-            self.entries -= set(missing)
+        if missing := self.request(answers.Missing, entries=names).missing:
+            self.lease.entries -= set(missing)
             found = f"no {', '.join(name[:22] for name in missing)}"
-            raise removed(
-                self.device.name, found=found, where=f"{self.store} on {self.device.name} ({self.link.where})"
-            )
+            where = f"{self.store} on {self.device.name} ({self.link.where})"
+            raise removed(self.device.name, found=found, where=where)
 
     def start(self, bundle: Bundle) -> Channel:
         """Start the agent of a bundle that was put there.
@@ -122,36 +204,36 @@ class Board(Hold):
         """
 
         def start() -> Channel:
-            if self.reopened:  # the one before may not have seen yet that its host has gone
+            if self.lease.reopened:  # the agent before may not have noticed yet that its host has gone
                 self.request(answers.AgentsEnded)
-                self.reopened = False
-                # Whose power was cut has lost what it was given last.
+                self.lease.reopened = False
+                # A board whose power was cut has lost what it was given last.
                 if not {entry.name for entry in bundle.entries} <= self.entries:
                     self._put(bundle, lambda done, total: None)
             return self.link.start(self._agent_script(bundle), kill=self._end_agents)
 
-        return self.again(start)
+        return self.lease.retry(start)
 
     def _agent_script(self, bundle: Bundle) -> str:
         store = {name: shlex.quote(f"{self.store}/{name}") for name in ("agents", "results")}
-        arguments = f"--records {store['agents']} --results {store['results']} --run {self.run}"
+        arguments = f"--records {store['agents']} --results {store['results']} --run {self.lease.run}"
         if (runner := bundle.runtime.runner) is not None:
             program, engine, library = (shlex.quote(path) for path in (runner.program, runner.engine, runner.library))
             command = f"{program} --engine {engine} --runtime {library} {arguments}"
-            return self._in_bundle(bundle, command, mark=True)
+            return self._in_bundle(bundle, command, is_agent=True)
         command = f"agent {arguments}"
-        if not self.device.emulated:
-            return self._in_bundle(bundle, f"{{python}} -m {command}", mark=True)
+        if self.link.snapshots is None:
+            return self._in_bundle(bundle, f"{{python}} -m {command}", is_agent=True)
         python = shlex.quote(self.facts.executable)
-        join = f"{python} -I -S -B agent/join.py {shlex.quote(self.resident(bundle))} {self.run}"
-        return self._in_bundle(bundle, f"{join} {{python}} -m {command}", mark=True)
+        join = f"{python} -I -S -B agent/join.py {shlex.quote(self.resident(bundle))} {self.lease.run}"
+        return self._in_bundle(bundle, f"{join} {{python}} -m {command}", is_agent=True)
 
     def resident(self, bundle: Bundle) -> str:
-        """The socket of the process that waits to be a bundle's agent, where one does; see harness.agent.resident."""
+        """Return the socket path of a bundle's resident, the process that forks its agents; see agent.resident."""
         return f"{self.store}/residents/{bundle.foundation[:16]}"
 
     def start_resident(self, bundle: Bundle) -> Channel:
-        """Start a bundle's resident; it says "ready" and goes on in the background.
+        """Start a bundle's resident; it writes "ready" and goes on in the background.
 
         Raises:
             LinkError: the board cannot be reached.
@@ -159,15 +241,21 @@ class Board(Hold):
         command = f"{{python}} -m agent.resident_agent {shlex.quote(self.resident(bundle))}"
         return self.link.start(self._in_bundle(bundle, command))
 
-    def _in_bundle(self, bundle: Bundle, command: str, *, mark: bool = False) -> str:
-        """A script that runs a command in a bundle's folder, with the bundle's Python in place of "{python}"."""
+    def _in_bundle(self, bundle: Bundle, command: str, *, is_agent: bool = False) -> str:
+        """Build a shell script that runs a command in a bundle's folder.
+
+        Args:
+            bundle: the bundle, which was put there.
+            command: the command; "{python}" in it becomes the board's Python with the bundle's import path.
+            is_agent: mark the process as an agent of this run, so that the keeper can find and end it.
+        """
         folder = shlex.quote(f"{self.store}/{bundle.name}")
         python = shlex.quote(self.facts.executable)
-        shipped = bool(bundle.runtime.archives) and bundle.runtime.runner is None
-        # Shipped, it sees the standard library and what was shipped: no package of the board's own.
-        flags, path = ("-S -s -B", '"PYTHONPATH=$PWD/runtime"') if shipped else ("-B", "")
-        marked = f"{MARK}={self.run}" if mark else ""
-        # Python's dictionaries are laid out alike in each state that counts.
+        is_shipped = bool(bundle.runtime.archives) and bundle.runtime.runner is None
+        # A shipped runtime sees the standard library and what was shipped: no package of the board's own.
+        flags, path = ("-S -s -B", '"PYTHONPATH=$PWD/runtime"') if is_shipped else ("-B", "")
+        marked = f"{MARK}={self.lease.run}" if is_agent else ""
+        # Python's dictionaries are laid out alike in every process whose instructions are counted.
         seed = "PYTHONHASHSEED=0" if self.device.counting else ""
         # With PYTHONSAFEPATH, -m would not look into the current folder; for the others see there (issue 16, case 49).
         without = " ".join(f"-u {name}" for name in NOT_OURS)
@@ -180,10 +268,11 @@ class Board(Hold):
             self.request(answers.AgentsEnded)
 
     def cause_of_death(self, pid: int, status: int, said: str, packages: Mapping[str, str]) -> Death | None:
-        """Why a process is gone that was killed; None where nothing is known. Never raises.
+        """Find out why a process was killed; None where nothing is known. Never raises.
 
         Args:
-            pid, status: its number there, and its end: negative for a signal.
+            pid: its process id on the board.
+            status: its exit status: negative for a signal.
             said: the end of what it wrote to stderr.
             packages: its runtime's, NAME: VERSION.
         """
@@ -193,34 +282,35 @@ class Board(Hold):
 
     def _obituary(self, pid: int) -> Death | None:
         try:
-            found = self.request(answers.Obituary, pid=pid)
+            reply = self.request(answers.Obituary, pid=pid)
         except HilgateError:
             return None
-        if not found.killed:
+        if not reply.killed:
             return None
-        at, of = found.resident_kib / 1024, found.memory_mib
-        return Death(f"killed by the kernel at {at:.0f} MiB of {of} MiB: memory ran out")
+        resident_mib = reply.resident_kib / 1024
+        return Death(f"killed by the kernel at {resident_mib:.0f} MiB of {reply.memory_mib} MiB: memory ran out")
 
     def result_name(self) -> str:
-        """A new name under which an agent keeps what must not be lost."""
+        """Return a new name under which an agent keeps a result that must not be lost."""
         self._results += 1
-        return f"{self.run}-{self._results}"
+        return f"{self.lease.run}-{self._results}"
 
     def collect(self, name: str, wait_s: float) -> bytes | None:
-        """What an agent kept when the connection dropped: a frame; None where it kept nothing.
+        """Fetch the frame that an agent kept when the connection dropped; None where it kept none.
 
         Args:
-            wait_s: how long what it was doing may still take.
+            name: the name under which it was to keep it; see ``result_name``.
+            wait_s: how long the agent's current work may still take.
 
         Raises:
             LinkError: the board cannot be reached any more.
         """
 
         def ask() -> bytes | None:
-            waiting_s = wait_s + COLLECT_GRACE_S
-            reply, content = self.opened.request_with_payload(
-                answers.Collected, more_s=waiting_s, name=name, wait_s=waiting_s
+            limit_s = wait_s + COLLECT_GRACE_S
+            reply, content = self.lease.keeper.request_with_payload(
+                answers.Collected, more_s=limit_s, name=name, wait_s=limit_s
             )
             return content if reply.found else None
 
-        return self.again(ask)
+        return self.lease.retry(ask)

@@ -1,4 +1,4 @@
-"""The host's end of the keeper (see harness.agent.keeper): starts it, asks it, notices when it no longer answers."""
+"""The host's client of the keeper (see harness.agent.keeper): starts it, asks it, notices when it does not answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..agent.private import WANTED
 from ..agent.wire import FrameError, Limits, pack_head, read_head
@@ -38,13 +38,14 @@ BOOT = AGENT / "keeper" / "boot.py"
 # What the keeper imports: all of it standard library.
 SHARED = ("__init__", "facts", "join", "orphans", "private", "resident", "telemetry", "unpack", "wire")
 START_S = 60.0
-# The keeper shows every 2 seconds that it is at work; a board that swaps may need longer. Beyond this it is gone.
+# The keeper shows every 2 s that it is at work; a board that swaps may need longer. After this it counts as gone.
 SILENCE_S = 20.0
 # What it is started with, where that is not its default; see harness.agent.keeper.serve.main.
 ARGUMENTS: Mapping[str, float] = {}
 PING_S = 3.0
 NO_PYTHON = 127
-# Variables of a robot's .bashrc that keep Python from starting, or warn, ask, and leave out asserts and docstrings.
+# Variables that a user's .bashrc may set and that keep Python from starting, make it warn or prompt, or strip asserts
+# and docstrings.
 NOT_OURS = ("PYTHONHOME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE")
 OLD_PYTHON = "wanted Python 3.9 or newer"
 ANOTHER_FOLDER = 'name another folder, on a disk that can be written: [device] store = "/…"'
@@ -61,29 +62,31 @@ UNWRITABLE = {
 
 
 def sources() -> dict[str, str]:
-    """The keeper's modules by their names on the device."""
+    """Read the sources of the keeper's modules: name on the device -> text."""
     paths = {f"agent.{name}": AGENT / f"{name}.py" for name in SHARED}
     paths |= {f"agent.keeper.{path.stem}": path for path in AGENT.joinpath("keeper").glob("*.py") if path != BOOT}
     return {name: path.read_text(encoding="utf-8") for name, path in sorted(paths.items())}
 
 
 def resident_name() -> str:
-    """The name of the keeper's resident, on a board that has one: it is of use only to these sources."""
+    """Return the name of the keeper's resident on a board that has one; it depends on the sources that it runs."""
     return "keeper-" + hashlib.sha256(json.dumps(sources()).encode()).hexdigest()[:16]
 
 
 def python_script(device: Device, link: LinkType, *, resident: bool = False) -> str:
-    """A shell script that runs the device's Python with the keeper's first lines.
+    """Build a shell script that runs the device's Python with the keeper's first lines.
 
     Args:
-        resident: start not a keeper, but the resident of keepers (on an emulated board).
+        device: the device, as its file describes it.
+        link: the way to it.
+        resident: start the resident that forks keepers, in place of a keeper (on an emulated board).
     """
     version = device.runtime.python
     if program := link.python or device.runtime.program:
         candidates = [program]
     else:
         candidates = [*([f"python{version}"] if version else []), "python3"]
-    # What was shipped is all that counts: neither PYTHONPATH nor the board's own packages are looked at.
+    # Only what was shipped is imported: neither PYTHONPATH nor the board's own packages are searched.
     flags = "-I -S -B" if device.runtime.packages else "-B"
     listed = " ".join(shlex.quote(candidate) for candidate in candidates)
     run = f'exec "$HILGATE_PYTHON" {flags} -c {shlex.quote(BOOT.read_text(encoding="utf-8"))}'
@@ -91,13 +94,13 @@ def python_script(device: Device, link: LinkType, *, resident: bool = False) -> 
     socket, join = (_quoted(f"{residents}/{name}") for name in (resident_name(), "join.py"))
     if resident:
         run += f" {socket}"
-    elif device.emulated:
+    elif link.snapshots is not None:
         joined = f'exec "$HILGATE_PYTHON" -I -S -B {join} {socket} ""'
-        # Whatever another user could have put in its place is not run.
+        # Nothing that another user could have put in its place is run.
         ours = f"[ -O {_quoted(residents)} ] && [ -O {join} ]"
         run = f"if {ours} && [ -S {socket} ]; then {run.replace('exec', joined, 1)}; fi; {run}"
     return (
-        # By the name that was found, also for the agent: it may be a wrapper that sets what the runtime needs.
+        # The agent is started by the same name, too: it may be a wrapper that sets what the runtime needs.
         f"unset {' '.join(NOT_OURS)}; umask 077; "
         f'for name in {listed}; do HILGATE_PYTHON=$(command -v "$name") || continue; '
         f"export HILGATE_PYTHON; {run}; done; "
@@ -106,12 +109,12 @@ def python_script(device: Device, link: LinkType, *, resident: bool = False) -> 
 
 
 def _quoted(path: str) -> str:
-    """A path for a shell on the device, whose home folder "~" is."""
+    """Quote a path for a shell on the device; "~" at its begin is the device's home folder."""
     return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 
 def removed(name: str, *, found: str, where: str) -> DeviceError:
-    """Say that a device's store is not what it was: that says nothing of the model (issue 17)."""
+    """Build the error for a store from which somebody has removed entries: it says nothing of the model (issue 17)."""
     return DeviceError(
         f"what was stored on {name} was removed while it was used",
         wanted="a store that only hilgate writes to",
@@ -128,24 +131,34 @@ def packed_sources() -> bytes:
 
 
 class Keeper:
-    """One keeper process. Requests from several threads go one after the other."""
+    """A client of one keeper process. Requests from several threads go one after the other."""
 
-    def __init__(self, link: LinkType, device: Device, *, bulk: bool = False) -> None:
-        """Start it.
+    def __init__(self, link: LinkType, device: Device, channel: Channel) -> None:
+        """Talk to a keeper that was started on a channel; ``start`` starts one."""
+        self.link, self.device, self.channel = link, device, channel
+        self._turn = threading.Lock()
+        self._lost = False
+
+    @classmethod
+    def start(cls, link: LinkType, device: Device, *, bulk: bool = False) -> Self:
+        """Start a keeper on a device, and wait for its greeting.
+
+        Args:
+            link: the way to the device.
+            device: the device, as its file describes it.
+            bulk: on the connection for bulk transfers.
 
         Raises:
             LinkError: the device cannot be reached.
             DeviceError: it has no Python, or one that is too old.
         """
-        self.link, self.device = link, device
-        self._turn = threading.Lock()
-        self._lost = False
-        self.channel: Channel = link.start(python_script(device, link), bulk=bulk)
+        keeper = cls(link, device, link.start(python_script(device, link), bulk=bulk))
         try:
-            self._greet()
+            keeper._greet()
         except BaseException:
-            self.channel.finish(0)
+            keeper.channel.finish(0)
             raise
+        return keeper
 
     def _greet(self) -> None:
         deadline = time.monotonic() + START_S
@@ -162,14 +175,15 @@ class Keeper:
         """Ask for an operation; see harness.agent.keeper.operations.
 
         Args:
-            answer: what it answers, which names the operation.
-            silence_s: how long it may say nothing, where that is more than usual.
-            more_s: how much longer than usual it may take in all, for what is large.
+            answer: the type of its answer, which names the operation.
+            silence_s: how long the keeper may be silent, where that is more than SILENCE_S.
+            more_s: how much longer than the answer's ``limit_s`` the operation may take, for what is large.
+            **arguments: the operation's own.
 
         Raises:
-            LinkLost: it no longer answers, or does not come to an end.
+            LinkLost: the keeper no longer answers, or does not come to an end.
             StorageError: the device's disk is full, or its store cannot be written.
-            ProtocolError: what it answered is no answer.
+            ProtocolError: its answer does not have the answer's schema.
             DeploymentError: it answered that the operation failed.
         """
         return self.request_with_payload(answer, silence_s=silence_s, more_s=more_s, **arguments)[0]
@@ -183,7 +197,11 @@ class Keeper:
         more_s: float = 0.0,
         **arguments: Any,
     ) -> tuple[A, bytes]:
-        """The same, where the request or the reply has a payload."""
+        """Ask for an operation whose request or reply has a payload; see ``request``.
+
+        Returns:
+            The answer, and the payload that came with it.
+        """
         operation, where = answer.operation, self.link.where
         request = pack_head({"op": operation, **arguments}, len(payload)) + payload
         with self._turn:
@@ -196,7 +214,7 @@ class Keeper:
     def _ask(
         self, request: bytes, answer: type[answers.KeeperAnswer], silence_s: float, limit_s: float
     ) -> tuple[dict[str, Any], bytes]:
-        if self._lost:  # the reply that did not come may still, and be taken for another one's
+        if self._lost:  # the reply that did not come may still come, and be taken for this request's
             raise LinkLost(f"{self.device.name} no longer answers", where=self.link.where)
         self._lost = True
         end = time.monotonic() + limit_s
@@ -222,7 +240,7 @@ class Keeper:
                 self._turn.release()
 
     def _reply(self, answer: type[answers.KeeperAnswer], silence_s: float, end: float) -> tuple[dict[str, Any], bytes]:
-        """Wait for it to an end that signs of life do not put off (issue 17)."""
+        """Wait for a reply until a deadline that signs of life do not put off (issue 17)."""
         limits, is_working = of_device(answer.payload), False
         while True:
             try:
@@ -299,7 +317,12 @@ class Keeper:
         return DeviceError(what, wanted=wanted, found=said, where=where, hint=hint)
 
     def refusal(self, operation: str, reply: answers.Refusal) -> StorageError | DeploymentError | DeviceError:
-        """What went wrong on the device, as an error."""
+        """Build the error for an operation that failed on the device.
+
+        Args:
+            operation: what was asked for.
+            reply: how the keeper refused it.
+        """
         what = UNWRITABLE.get(reply.errno or 0)
         where = f"{reply.path or 'its store'} on {self.device.name} ({self.link.where})"
         if reply.repair:
@@ -322,19 +345,26 @@ class Keeper:
         return error
 
     def close(self) -> None:
-        """End it: the device is free for the next run. Never raises."""
+        """End the keeper, so that the device is free for the next run. Never raises."""
         with contextlib.suppress(LinkError):
             self.channel.finish(5.0)
 
 
 class Heartbeat:
-    """Pings a keeper; where that fails, everything that waits for the device is told so."""
+    """Pings a keeper; when one fails, everything that waits for the device is made to fail, too."""
 
     def __init__(self, keeper: Keeper) -> None:
+        """Make a heartbeat that does not beat yet; ``start`` makes one that does."""
         self._keeper = keeper
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._thread.start()
+
+    @classmethod
+    def start(cls, keeper: Keeper) -> Self:
+        """Ping a keeper from now on, in a thread of its own."""
+        heartbeat = cls(keeper)
+        heartbeat._thread.start()
+        return heartbeat
 
     def _beat(self) -> None:
         while not self._stop.wait(PING_S):
@@ -346,6 +376,6 @@ class Heartbeat:
                 return
 
     def stop(self) -> None:
-        """No more pings."""
+        """Send no more pings."""
         self._stop.set()
         self._thread.join(SILENCE_S)

@@ -1,4 +1,4 @@
-"""What is looked at before anything is sent: is this the board, and will it fit?"""
+"""Checks that are made before anything is sent: is it the right board, and has it room?"""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from ..protocol import BoardFacts
 from ..protocol.keeper import Room
 
 MIB = 1 << 20
-# Kept free on a board's disk: a system whose disk is full to the last byte does strange things.
+# Kept free on a board's disk: other programs of a system fail when its disk is full.
 SPARE_BYTES = 32 * MIB
 
 
 def check_board(device: Device, facts: BoardFacts) -> None:
-    """Compare a board with its file: another board under the same name would make every figure wrong.
+    """Compare a board with its file: with another board under the same name every figure would be wrong.
+
+    Args:
+        device: the device, as its file describes it.
+        facts: what the board is.
 
     Raises:
         DeviceError: its architecture, CPU, memory or Python is not what the file says.
@@ -35,7 +39,7 @@ def check_board(device: Device, facts: BoardFacts) -> None:
 
 
 def differences(device: Device, facts: BoardFacts) -> list[tuple[str, str, str]]:
-    """(key, what the file says, what was found) of each key in which a board is not what its file says."""
+    """List (key, what the file says, what was found) for each key in which a board is not what its file says."""
     wrong = []
     if device.arch is not None and facts.arch != device.arch:
         wrong.append(("arch", device.arch, facts.arch))
@@ -52,15 +56,24 @@ def differences(device: Device, facts: BoardFacts) -> list[tuple[str, str, str]]
 
 
 def memory_fits(written_mib: int, reported_mib: int) -> bool:
-    """Whether a board of so much memory may report so much.
+    """Whether a board with that much memory may report that much.
 
-    The kernel keeps some for itself and the firmware; a board with an eighth less is another board.
+    The kernel keeps some for itself and the firmware; a board that reports an eighth less is another board.
+
+    Args:
+        written_mib: what the device file says, in MiB.
+        reported_mib: what the board reports, in MiB.
     """
     return 7 / 8 <= reported_mib / written_mib <= 1.05
 
 
 def check_same(device: Device, before: BoardFacts, found: BoardFacts) -> None:
-    """Is it the same board that a dropped connection led to?
+    """Check that it is still the same board after a connection was made again.
+
+    Args:
+        device: the device, as its file describes it.
+        before: what the board was before the connection dropped.
+        found: what it is now.
 
     Raises:
         DeviceError: it is another one.
@@ -78,10 +91,15 @@ def check_same(device: Device, before: BoardFacts, found: BoardFacts) -> None:
 
 
 def check_memory(device: Device, bundle: Bundle, facts: BoardFacts) -> None:
-    """Refuse a model only when the artifact alone exceeds the memory: what else it takes, measuring will tell.
+    """Refuse a model whose artifact alone exceeds the board's memory; what else it takes only measuring shows.
+
+    Args:
+        device: the device.
+        bundle: the model's bundle.
+        facts: what the board is.
 
     Raises:
-        BackendError: it does.
+        BackendError: the artifact is larger than the memory.
     """
     size = sum(file.bytes for file in bundle.artifact.values())
     if facts.memory_mib and size > facts.memory_mib * MIB:
@@ -95,13 +113,18 @@ def check_memory(device: Device, bundle: Bundle, facts: BoardFacts) -> None:
 
 
 def check_inputs(device: Device, model: Model, facts: BoardFacts, sets: int) -> None:
-    """Refuse sizes at which not even the inputs have room, before any is made: a set arrives, and is unpacked.
+    """Refuse sizes at which the inputs alone exceed the memory, before any is made.
+
+    The device needs room for two copies of a set: as it arrives, and unpacked.
 
     Args:
-        sets: so many of them the host makes.
+        device: the device.
+        model: the model, with the sizes that are measured.
+        facts: what the board is.
+        sets: how many sets the host makes.
 
     Raises:
-        ModelError: they have none, on the device or on this machine.
+        ModelError: they exceed the memory of the device or of this machine.
     """
     size = set_bytes(model, model.measure)
     own_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
@@ -117,13 +140,15 @@ def check_inputs(device: Device, model: Model, facts: BoardFacts, sets: int) -> 
 
 
 def check_disk(device: Device, store: str, room: Room) -> None:
-    """Before a byte is sent: is there room for it all?
+    """Check that the board's disk has room for all that is missing, before a byte is sent.
 
     Args:
+        device: the device.
+        store: the store's path there.
         room: what the keeper answered when it was told to make room.
 
     Raises:
-        StorageError: there is not.
+        StorageError: it has not.
     """
     needed = room.needed_bytes
     if needed > room.free_bytes:

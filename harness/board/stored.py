@@ -1,6 +1,6 @@
-"""What a board has stored, hashed again: before its first use on a day, and where something went wrong (issue 17).
+"""Hashes a board's store again: before its first use on a day, and where something went wrong (issue 17).
 
-The other half is harness.agent.keeper.verify. The day is the host's: the board's clock may be wrong.
+The other half is harness.agent.keeper.verify. The day is the host's, because the board's clock may be wrong.
 """
 
 from __future__ import annotations
@@ -11,42 +11,50 @@ from collections.abc import Collection, Mapping
 from ..errors import ProtocolError
 from ..host.manifest import today
 from ..protocol import keeper as answers
-from .hold import Hold
+from .lease import Lease
 
-# 10 GB, from the slowest of cards.
+# The time for 10 GB on the slowest memory card.
 LONGEST_S = 1800.0
 
 
-def verify(hold: Hold, entries: Collection[str], *, again: bool) -> dict[str, str]:
-    """Hash entries of a board's store again; return those that are not what was stored, with what is wrong.
-
-    These have been removed. Call it while nothing is measured there.
+def verify(lease: Lease, entries: Collection[str], *, again: bool) -> dict[str, str]:
+    """Hash entries of a board's store again; the board removes damaged ones. Call it while nothing is measured there.
 
     Args:
-        again: also those that were hashed today.
+        lease: the lease of the board.
+        entries: names of entries.
+        again: also hash those that were hashed today.
+
+    Returns:
+        Name of each damaged entry -> what is wrong with it.
 
     Raises:
         LinkError: the board cannot be reached.
         DeploymentError: it cannot hash them, or does not come to an end of it.
     """
-    # What a saved state holds is verified with the state.
-    names = sorted(set(entries) - hold.trusted)
+    # Entries of an emulated board's snapshot are verified with the snapshot.
+    names = sorted(set(entries) - lease.trusted)
     if not names:
         return {}
-    reply = hold.request(answers.Verified, entries=names, day=today(), again=again)
+    reply = lease.request(answers.Verified, entries=names, day=today(), again=again)
     damaged = dict(reply.damaged)
     end = time.monotonic() + LONGEST_S
     while reply.left:
         if time.monotonic() > end:
-            what, where = "the board does not come to an end of hashing what it has stored", hold.link.where
+            what, where = "the board does not come to an end of hashing what it has stored", lease.link.where
             raise ProtocolError(what, wanted=f"at most {LONGEST_S:.0f} s", found=f"{reply.left} left", where=where)
-        reply = hold.request(answers.Verified)
+        reply = lease.request(answers.Verified)
         damaged |= reply.damaged
-    hold.entries -= set(damaged)
+    lease.entries -= set(damaged)
     return damaged
 
 
 def describe(device: str, damaged: Mapping[str, str]) -> str:
-    """Say for a person what was damaged."""
+    """Describe for a person what was damaged.
+
+    Args:
+        device: the device's name.
+        damaged: name of each damaged entry -> what is wrong with it.
+    """
     listed = "; ".join(f"{name[:22]}: {wrong}" for name, wrong in sorted(damaged.items()))
     return f"what was stored on {device} was damaged, and was removed: {listed}"

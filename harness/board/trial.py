@@ -1,8 +1,8 @@
-"""What a run does with a board beyond reaching it, tried: a second program, a connection for transfers, the store.
+"""Tries what a run needs of a board beyond reaching it: a second program, a connection for transfers, the store.
 
-A run asks the same, at its own time: the second session before it takes the lock, the store while it takes it, and
-whether programs can be started from there before anything is sent. So `hilgate doctor` and `hilgate add` say yes where
-the run does (issue 16: 42, 43, 48).
+A run makes the same checks as it goes: the second session before it acquires the lock, the store while it does, and
+whether programs can be started from there before anything is sent. So `hilgate doctor` and `hilgate add` agree with the
+run (issue 16: 42, 43, 48).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ SESSION_S = 30.0
 
 @dataclass(frozen=True)
 class Trial:
-    """What was found.
+    """What a trial found.
 
     Attributes:
-        sessions: why a second program cannot be run, or a second connection not be made.
-        store: why the store cannot be used.
+        sessions: why a second program cannot be run, or a second connection not be made; None where they can.
+        store: why the store cannot be used; None where it can.
     """
 
     sessions: HilgateError | None = None
@@ -33,12 +33,12 @@ class Trial:
 
     @property
     def troubles(self) -> list[HilgateError]:
-        """All that a run would stumble on."""
-        return [one for one in (self.sessions, self.store) if one is not None]
+        """The errors with which a run would fail."""
+        return [trouble for trouble in (self.sessions, self.store) if trouble is not None]
 
 
 def try_board(link: LinkType, keeper: Keeper, device: Device) -> Trial:
-    """Try all of it on a board whose keeper runs; nothing of it stays there."""
+    """Try everything on a board whose keeper runs; nothing of it stays there."""
     sessions = store = None
     try:
         try_session(link)
@@ -56,7 +56,7 @@ def try_session(link: LinkType) -> None:
     """Run a second program beside the keeper.
 
     Raises:
-        LinkError: the board does not.
+        LinkError: the board does not allow it.
     """
     channel = link.start("exit 0")
     status = channel.finish(SESSION_S)
@@ -70,16 +70,16 @@ def try_session(link: LinkType) -> None:
 
 
 def try_transfer(link: LinkType, device: Device) -> None:
-    """Make the connection that files are sent on.
+    """Make a connection of the kind that files are sent on, and close it.
 
     Raises:
         LinkError: the board takes no second connection.
     """
-    Keeper(link, device, bulk=True).close()
+    Keeper.start(link, device, bulk=True).close()
 
 
 def try_store(keeper: Keeper, device: Device, store: str) -> None:
-    """Write there, read it, map it as a library is mapped.
+    """Have the keeper write a file to the store, read it, and map it as a library is mapped.
 
     Raises:
         StorageError: it cannot be written.
@@ -92,15 +92,15 @@ def try_store(keeper: Keeper, device: Device, store: str) -> None:
 
 
 def ships_programs(device: Device, backend: Backend) -> bool:
-    """Whether libraries or a runner are put into the store for a backend; otherwise all that runs is there already."""
+    """Whether libraries or a runner are put into the store for a backend; otherwise what it runs is there already."""
     return bool(device.runtime.packages) or backend.native is not None
 
 
 def check_executable(device: Device, backend: Backend, store: str) -> None:
-    """Refuse a store from which no program can be started, for a backend that puts some there.
+    """Refuse a backend that puts programs into a store from which none can be started.
 
     Raises:
-        DeviceError: it does.
+        DeviceError: it puts some there.
     """
     if not ships_programs(device, backend):
         return

@@ -1,4 +1,4 @@
-"""Files to a device's store: on a connection of their own, resumed where an earlier one dropped, verified there."""
+"""Uploads files to a device's store on a connection of their own; uploads are resumed, and verified there."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..protocol.border import shown
 from .keeper import Keeper
 
 CHUNK = 1 << 18
-# A memory card that writes out what it has buffered may make the sender wait this long.
+# A memory card that writes out its buffers may make the sender wait this long.
 STALL_S = 60.0
 LISTED = 20
 
-Files = Mapping[str, tuple[Path, int]]  # SHA-256 -> where it is, and its size
-Report = Callable[[int, int], None]
+Files = Mapping[str, tuple[Path, int]]  # SHA-256 -> path on the host, size in bytes
+Report = Callable[[int, int], None]  # called with (bytes done, bytes in all)
 
 
 class WrongArrival(DamagedError, DeploymentError):
-    """What arrived is not what was sent; it has been removed, so that it may be sent anew."""
+    """What arrived is not what was sent. It has been removed, so that it can be sent again."""
 
 
 def upload(
@@ -34,8 +34,10 @@ def upload(
 
     Args:
         keeper: one that was started for this; it is not the one that holds the lock.
-        report: told (bytes that are there or on their way, bytes in all).
-        begun: told once how many bytes had arrived before.
+        store: the store's path on the device.
+        files: what is sent.
+        report: called with (bytes that are there or on their way, bytes in all).
+        begun: called once with how many bytes had arrived before.
 
     Raises:
         LinkLost: the connection dropped; what has arrived stays and is gone on with.
@@ -53,20 +55,24 @@ def upload(
     for sha256, (path, size) in files.items():
         if (there := have[sha256]) is None:
             continue
-        # Of a part as long as the whole not a byte is sent, and it is verified.
+        # A part that has all its bytes already is announced all the same: so it is verified.
         header = {"op": "file", "sha256": sha256, "offset": there, "bytes": size}
         for sent in _send(keeper, header, path, size - there):
             done += sent
             report(done, total)
-    # What is still on its way has to arrive first, and to be written.
+    # Data in flight has to arrive first, and to be written.
     arrived = keeper.request(answers.Arrived, silence_s=STALL_S, more_s=hashing_s)
     check_arrived(arrived.wrong, files, store)
 
 
 def hand_over(keeper: Keeper, store: str, files: Files, report: Report) -> None:
-    """Send a few small files with one request, to the keeper that holds the lock.
+    """Send a few small files with one request, to the keeper that holds the lock; see upload.
 
-    Raises: as upload.
+    Args:
+        keeper: the one that holds the lock.
+        store: the store's path on the device.
+        files: what is sent.
+        report: called with (bytes that are there, bytes in all).
     """
     content = b"".join(bytes(view) for path, size in files.values() for view in _chunks(path, 0, size))
     sizes = {sha256: size for sha256, (_, size) in files.items()}
@@ -76,7 +82,7 @@ def hand_over(keeper: Keeper, store: str, files: Files, report: Report) -> None:
 
 
 def _check_have(have: Mapping[str, int | None], sizes: Mapping[str, int], where: str) -> None:
-    """Refuse an account of what is there that is not of these files."""
+    """Refuse a device's list of what is there that does not fit the files that were offered."""
     wanted = "for each file that was offered, bytes of it that are there"
     if have.keys() != sizes.keys():
         raise ProtocolError("what the device answered to 'offer' is wrong: 'have'", wanted=wanted, where=where)
@@ -87,10 +93,15 @@ def _check_have(have: Mapping[str, int | None], sizes: Mapping[str, int], where:
 
 
 def check_arrived(wrong: Mapping[str, str], files: Files, store: str) -> None:
-    """Refuse what arrived as something else: SHA-256 -> what it was found to be.
+    """Refuse files that arrived damaged.
+
+    Args:
+        wrong: SHA-256 that was announced -> SHA-256 of what arrived.
+        files: what was sent.
+        store: the store's path on the device.
 
     Raises:
-        WrongArrival: there is some.
+        WrongArrival: there are some.
     """
     if wrong:
         names = {sha256: path.name for sha256, (path, _) in files.items()}
@@ -125,7 +136,7 @@ def _post(keeper: Keeper, data: Any) -> None:
     try:
         keeper.channel.send(data, time.monotonic() + STALL_S)
     except ChannelClosed:
-        # It has given up, and said why; the reply that it never comes to says the rest.
+        # The device has given up; if its reply says why, request raises that.
         keeper.request(answers.Arrived)
         raise LinkLost("the device ended the upload", where=keeper.link.where) from None
     except TimeoutError:

@@ -63,7 +63,7 @@ def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, 
         text = device_text(name, host, facts, base)
         written = replace(check_text(project, name, text, base), path=path)
         check_board(written, facts)
-        trial = try_board(board.link, board.opened, written)
+        trial = try_board(board.link, board.lease.keeper, written)
     _refuse_existing(path, name, force)
     write_atomically(path, text)
     _say_written(path, facts, base)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..emulator import image, saved, sealed
+from ..emulator import image, snapshot_store
+from ..emulator.record import read_record
 from ..host.bounded import taken_bytes
 from ..host.cache import cache_folder
 from .text import size
@@ -12,7 +13,7 @@ from .text import size
 
 def folders() -> list[Path]:
     """All of them, images first."""
-    kinds = (image.FOLDER, saved.FOLDER)
+    kinds = (image.FOLDER, snapshot_store.FOLDER)
     found = (path for kind in kinds for path in sorted((cache_folder() / kind).glob("[!.]*")))
     return [path for path in found if path.is_dir()]
 
@@ -21,7 +22,7 @@ def shown(folder: Path) -> str:
     """A line about one."""
     kind = "image" if folder.parent.name == image.FOLDER else "state"
     try:
-        record = sealed.read(folder)
+        record = read_record(folder)
     except ValueError as error:
         return f"  {kind} {folder.name[:12]}  damaged: {error}"
     what = f"of {record['device']}" if "device" in record else f"kernel {record['kernel']}, Python {record['python']}"

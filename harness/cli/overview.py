@@ -13,10 +13,8 @@ import paramiko
 from ..board.keeper import Keeper
 from ..board.preflight import differences
 from ..device.device import Device, device_names
-from ..emulator.image import find_image
-from ..emulator.machine import machine_of
-from ..errors import DeviceError, EmulatorError, HilgateError, HostKeyError, LinkError
-from ..links import open_link
+from ..errors import DeviceError, HilgateError, HostKeyError, LinkError
+from ..links import link_class, open_link
 from ..links.ssh.hostkeys import Unverified
 from ..protocol import keeper as answers
 from .project import Project
@@ -77,11 +75,12 @@ def _state(device: Device) -> str:
 
 
 def _look(device: Device) -> str:
-    if device.emulated:
-        return _look_emulated(device)
+    kind = link_class(device.link)
+    if kind is not None and (described := kind.describe_unopened(device)) is not None:
+        return described
     link = open_link(device)
     try:
-        keeper = Keeper(link, device)
+        keeper = Keeper.start(link, device)
         try:
             facts = keeper.request(answers.Facts, packages=[])
             holder = keeper.request(answers.Look, store=device.store or link.store).holder
@@ -94,15 +93,6 @@ def _look(device: Device) -> str:
     if holder is not None:
         return f"busy: held by {holder.who} since {holder.since}"
     return "reachable"
-
-
-def _look_emulated(device: Device) -> str:
-    """It is not booted for this."""
-    try:
-        machine_of(device)
-    except EmulatorError as error:
-        return f"{error.found or error.what}: {error.hint}"
-    return "emulated, its image is there" if find_image() else "emulated; the first run builds its image"
 
 
 def _brief(error: HilgateError, device: Device) -> str:

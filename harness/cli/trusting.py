@@ -10,9 +10,9 @@ import paramiko
 
 from ..device.device import Device
 from ..errors import DeviceError, HostKeyError
-from ..links.ssh.connection import connect
-from ..links.ssh.hostkeys import HostKey, KnownHosts, Unverified, is_pinned, pin
-from ..links.ssh.route import Route
+from ..links import link_class
+from ..links.ssh.connection import connect, shown_keys
+from ..links.ssh.hostkeys import HostKey, Unverified, is_pinned, pin
 from ..printable import printable
 from .project import Project
 from .text import say
@@ -29,7 +29,8 @@ def trust(project: Project, name: str, fingerprints: Sequence[str]) -> None:
         LinkError: it cannot be reached.
     """
     device = project.device(name)
-    if device.link != "ssh":
+    link = link_class(device.link)
+    if link is None or not link.has_host_keys:
         hint = "there is nothing to be trusted"
         raise DeviceError(f"{name} has no host key", wanted='link = "ssh"', found=f'link = "{device.link}"', hint=hint)
     for key in meet(device, fingerprints):
@@ -65,16 +66,9 @@ def meet(device: Device, fingerprints: Sequence[str]) -> list[HostKey]:
             pinned.add(shown)
             continue
         with closing(route):
-            keys = host_keys(route, device)
+            keys = shown_keys(route, device)
         _check_all_shown(keys, fingerprints)
         return keys
-
-
-def host_keys(route: Route, device: Device) -> list[HostKey]:
-    """The keys that the hosts of an open route showed, the first one first."""
-    known = KnownHosts(device.known_hosts)
-    names = (known.identity(hop.ssh_config).name for hop in route.hops)
-    return [HostKey(name, hop.transport.get_remote_server_key()) for name, hop in zip(names, route.hops, strict=True)]
 
 
 def _check_all_shown(keys: Sequence[HostKey], fingerprints: Sequence[str]) -> None:

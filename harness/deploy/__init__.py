@@ -1,10 +1,13 @@
 """A bundle running somewhere: started, asked, ended.
 
-exchange    one agent process and its frames: a request, its reply, both clocks
-deployment  what a run asks of it
-plausibility  whether what it reports can be true
-deployer    brings a cell's bundle to its device, and starts it, again where it died
-feed        where the inputs of a timed loop come from
-content     what is timed: noise over the declared range, and the file's own samples
-refusals    what a runtime refuses, in words that help
+exchange      one agent process and its frames: a request, its reply, both clocks (call)
+session       the state of a deployment: its exchange, and what is known of its artifact
+loading, inference, timing   the steps: each a function of a session
+deployment    Deployment: what a run asks of it, by these steps
+deployer      Deployer: brings a cell's bundle to its device and starts it, again where it died
+explaining    what is added to the errors of a cell; refusals, what to do where a runtime refuses an artifact
+messages      what a cell's processes wrote to stderr, in few lines
+plausibility  whether what a device reports can be true
+feed          where the inputs of a timed loop come from
+content       what is timed: noise over the declared range, and the file's own samples (timed)
 """

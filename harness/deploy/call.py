@@ -1,4 +1,4 @@
-"""A call to a device by two clocks: the host's own, and what the device says it took."""
+"""A call to a device by two clocks: the host's, and the device's."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 
 def host_clock() -> float:
-    """Seconds by the host's clock, its sleep included: a laptop's that is shut while a board goes on measuring."""
+    """Read the host's clock, in seconds. It counts while the host sleeps, as a board goes on measuring meanwhile."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call.
+    """One call that was answered.
 
     Attributes:
-        host_s: what it took, by the host's clock.
-        device_ns: what the device says it took; as it was said, whatever that is.
-        bytes: of tensors, there and back.
+        host_s: what it took by the host's clock, in seconds.
+        device_ns: what the device reported that it took, unchecked.
+        bytes: of tensors that travelled, there and back.
     """
 
     host_s: float

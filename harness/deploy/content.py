@@ -1,7 +1,6 @@
-"""What is timed: inputs spread over the declared range, each inference its own, and beside them the file's samples.
+"""What is timed: inputs spread over the declared range, another for each inference, and the model file's samples.
 
-A bound on a quantile says something about as many inputs as were timed, not about as many inferences (issue 15, cases
-59 and 61).
+A bound on a quantile holds for as many inputs as were timed, not for as many inferences (issue 15, cases 59 and 61).
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
 
 UNIFORM = "uniform"
 SAMPLES = "samples"
-# Keys of two inputs of a model lie so far apart that their blocks never share one.
+# The keys of two inputs of a model lie so far apart that their blocks never share a key.
 KEYS_APART = 1 << 40
 SEED = 15
-# Of inputs that the host makes, one block's numbers lie so far from the next one's.
+# The numbers of two blocks of inputs that the host makes lie this far apart.
 BLOCK = 1 << 20
-# By so many of them it is seen whether prepare makes what it did.
+# As many prepared sets are hashed to see whether the model file's prepare still makes the same.
 COMPARED = 3
 
 NOISE = (
@@ -40,7 +39,7 @@ NOISE = (
 
 
 def sizes_note(samples: Mapping[str, int | str], measured: Mapping[str, int | str]) -> str:
-    """What is said of samples that have other sizes than those that were asked for."""
+    """Word the note that samples were timed at other sizes than those that were asked for."""
     return (
         f"the model file's samples were timed at their own sizes, {describe_sizes(samples)}: what was timed"
         f"{at_sizes(measured)} is noise, spread over the declared range, and says nothing of inputs on which the model "
@@ -49,25 +48,26 @@ def sizes_note(samples: Mapping[str, int | str], measured: Mapping[str, int | st
 
 
 def written_note(name: str) -> str:
-    """What is said of an input that the model overwrites."""
+    """Word the note that the model overwrites an input."""
     return (
         f"the model writes into its input {name!r}: each timed inference had the values that were asked for, written "
         "anew before it, outside of what is timed. Whoever runs it has to do the same, or give it a copy"
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Content:
-    """The inputs of the closed loop: spread ones of the measured sizes, and samples of their own.
+    """The inputs of the closed loop: inputs that are spread over the declared range, and the model file's samples.
 
     Attributes:
-        fills: of the spread ones, for each input of the model; see harness.agent.expand.
+        fills: what makes the spread inputs, for each input of the model; see harness.agent.expand.
         samples: the model file's, cut into sets.
         step: how many samples a set has.
-        measure: sizes of the spread ones.
-        sizes: those of the samples; the ends of those that differ, as in "40…120".
-        names: of the inputs, in the order of the fills.
-        prepare: makes drawn sets valid, where the model file has a function for it: the host makes spread ones then.
+        measure: sizes of the spread inputs.
+        sizes: sizes of the samples; the ends of those that differ, as in "40…120".
+        names: the inputs' names, in the order of the fills.
+        prepare: makes drawn sets valid, where the model file has a function for it: then the host makes the spread
+            inputs.
     """
 
     fills: Sequence[Mapping[str, Any]]
@@ -79,29 +79,33 @@ class Content:
     prepare: Prepare | None = None
 
     def spread_timed(self) -> Timed:
-        """What is timed of the spread ones, empty yet."""
-        return Timed(UNIFORM, sizes=self.measure)
+        """Make the account of the spread inputs, empty yet."""
+        return Timed(name=UNIFORM, sizes=self.measure)
 
     def samples_timed(self) -> Timed:
-        """What is timed of the samples, empty yet."""
-        return Timed(SAMPLES, len(self.samples), step=self.step, sizes=self.sizes)
+        """Make the account of the samples, empty yet."""
+        return Timed(name=SAMPLES, given=len(self.samples), step=self.step, sizes=self.sizes)
 
     @property
     def set_bytes(self) -> int:
-        """What one of the samples' sets takes; the largest, where they differ."""
+        """How many bytes a set of samples takes; the largest, where they differ."""
         return max(map(bytes_of, self.samples), default=0)
 
     def identity(self) -> dict[str, Any]:
-        """Which samples these are, and what prepare makes, in a form that can be compared; empty without any."""
-        found: dict[str, Any] = {}
+        """Identify the samples, and what prepare makes, by their hashes; empty where there are neither."""
+        hashes: dict[str, Any] = {}
         if self.samples:
-            found = {"given": len(self.samples), "samples_sha256": _sets_sha256(self.samples)}
+            hashes = {"given": len(self.samples), "samples_sha256": _sets_sha256(self.samples)}
         if self.prepare is not None:
-            found["prepared_sha256"] = _sets_sha256(self.made(0, COMPARED))
-        return found
+            hashes["prepared_sha256"] = _sets_sha256(self.made(0, COMPARED))
+        return hashes
 
     def made(self, block: int, count: int) -> list[Arrays]:
-        """Spread inputs that the host makes, for it alone can prepare them; each block has others.
+        """Make spread inputs on the host, which alone can prepare them; each block has others.
+
+        Args:
+            block: the block's number.
+            count: how many sets.
 
         Raises:
             ModelError: the model file's prepare cannot be used.
@@ -115,19 +119,27 @@ class Content:
 
     @property
     def made_at_a_time(self) -> int:
-        """How many of these the device keeps at a time."""
+        """How many sets that the host makes the device keeps at a time."""
         return max(RING_BYTES // max(fill_bytes(self.fills), 1), 1)
 
     def blocks_of(self, count: int) -> int:
-        """How many blocks of the ring so many spread inputs take, at most."""
+        """Return how many blocks of the ring ``count`` spread inputs take at most."""
         return -(-count // int(spread(self.fills, 0).header["ring"]))
 
     def ring_share(self) -> float:
-        """How many inferences a block adds that are not timed, to each that is."""
+        """Return how many inferences that are not timed a block adds to each one that is."""
         return 1 / int(spread(self.fills, 0).header["ring"])
 
     def sequence(self, start: int, count: int) -> Array:
-        """The samples' numbers in random order, each as often as any other, from a place in it on: int64[count]."""
+        """Return a part of the endless random order in which samples are run, each as often as any other.
+
+        Args:
+            start: where in the order it begins.
+            count: how long it is.
+
+        Returns:
+            Samples' numbers, int64[count].
+        """
         given = len(self.samples)
         rounds = range(start // given, -(-(start + count) // given))
         numbers = np.concatenate([_random(at).permutation(given) for at in rounds])
@@ -135,9 +147,13 @@ class Content:
         return numbers[first : first + count].astype(np.int64)
 
     def portions(self, numbers: Array) -> Iterator[tuple[list[int], list[int]]]:
-        """So many samples as the device keeps at a time, and the order in which those are run, by their place there.
+        """Split an order of samples into portions that the device can keep; each sample is sent once.
 
-        Each is sent once, however often it is run.
+        Args:
+            numbers: the samples' numbers in the order in which they are run, int64[n].
+
+        Yields:
+            The numbers of the samples that are kept, and the order in which they are run, by their place among these.
         """
         most = max(RING_BYTES // max(self.set_bytes, 1), 1)
         times = Counter(numbers.tolist())
@@ -149,7 +165,7 @@ class Content:
             yield chosen, random.permutation(order).tolist()
 
     def sample_ring_share(self) -> float:
-        """As ring_share, of the samples."""
+        """Return how many inferences of samples that are not timed a block adds to each one that is."""
         return 1 / ring_size(self.set_bytes)
 
 
@@ -163,12 +179,13 @@ def _sets_sha256(sets: Sequence[Arrays]) -> str:
 
 
 def content_of(model: Model, samples: Sequence[Arrays] = (), step: int = 1, prepare: Prepare | None = None) -> Content:
-    """What of a model is timed.
+    """Decide what of a model is timed.
 
     Args:
+        model: the model.
         samples: the model file's, cut into sets.
         step: how many samples a set has.
-        prepare: makes drawn sets as the model file's prepare has them; not used where it has none.
+        prepare: applies the model file's prepare to drawn sets; not used where it has none.
     """
     fills = [
         Fill("uniform", seed=(1 + index) * KEYS_APART).described(item, model.measure)
@@ -176,20 +193,20 @@ def content_of(model: Model, samples: Sequence[Arrays] = (), step: int = 1, prep
     ]
     ordered = [{item.name: np.ascontiguousarray(arrays[item.name]) for item in model.inputs} for arrays in samples]
     return Content(
-        fills,
-        ordered,
-        step,
-        model.measure,
-        described_sizes([_sizes(model, arrays) for arrays in ordered]),
-        [item.name for item in model.inputs],
-        prepare if model.prepare is not None else None,
+        fills=fills,
+        samples=ordered,
+        step=step,
+        measure=model.measure,
+        sizes=described_sizes([_sizes(model, arrays) for arrays in ordered]),
+        names=[item.name for item in model.inputs],
+        prepare=prepare if model.prepare is not None else None,
     )
 
 
 def _sizes(model: Model, arrays: Arrays) -> dict[str, int]:
-    """The sizes of the model's dimensions that a set of inputs has."""
-    found = sizes_of(model.inputs, arrays)
-    return {name: found[name] for name in model.dims if name in found}
+    """Return the sizes of the model's dimensions in a set of inputs."""
+    sizes = sizes_of(model.inputs, arrays)
+    return {name: sizes[name] for name in model.dims if name in sizes}
 
 
 def _random(number: int) -> np.random.Generator:
@@ -197,29 +214,29 @@ def _random(number: int) -> np.random.Generator:
 
 
 def noise_notes(contents: Sequence[Timed]) -> list[str]:
-    """What is said of noise: that there is nothing else, or nothing else of the sizes that were asked for."""
+    """Word the notes that only noise was timed, or only noise at the sizes that were asked for."""
     uniform, *samples = contents
     if not samples:
         return [NOISE]
-    return [sizes_note(one.sizes, uniform.sizes) for one in samples if one.sizes != uniform.sizes]
+    return [sizes_note(timed.sizes, uniform.sizes) for timed in samples if timed.sizes != uniform.sizes]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Timed:
-    """What was timed of one content, in each process.
+    """The account of what was timed, in each process, of spread inputs or of samples.
 
     Attributes:
         name: UNIFORM or SAMPLES.
-        given: how many sets of samples there are; 0 where inputs are made, as many as are wanted.
-        blocks: durations in nanoseconds, int64[n] of each process; or counted instructions.
-        numbers: which input each of them was, int64[n].
+        given: how many sets of samples there are; 0 where inputs are made, as many as are needed.
+        blocks: durations in nanoseconds, or counted instructions; int64[n] for each process.
+        numbers: which input each of them had; int64[n] for each process.
         wanted: how many inferences are aimed at.
-        pace_s: what one takes, with the making of its input.
-        spent_s: what all of them took.
-        unit: so many of them are one in what is judged: nanoseconds in a millisecond.
+        pace_s: what one takes, with the making of its input, in seconds.
+        spent_s: what all of them took, in seconds.
+        unit: by what durations are divided to be judged: the nanoseconds in a millisecond.
         next_block: the number of the next block of inputs that are made; the first is for warming up.
         step: how many samples a set has.
-        sizes: of the model's dimensions.
+        sizes: sizes of the model's dimensions.
     """
 
     name: str
@@ -236,7 +253,7 @@ class Timed:
 
     @property
     def given_words(self) -> str:
-        """The file's samples, for messages: a call may have several of them."""
+        """The model file's samples in words: a call may have several of them."""
         if self.step == 1:
             return f"the model file's {self.given} samples"
         return f"the {self.given} calls of {self.step} of the model file's samples each"
@@ -248,12 +265,12 @@ class Timed:
 
     @property
     def values(self) -> Array:
-        """All of them, float64[n], in milliseconds."""
+        """All durations in milliseconds, float64[n]; or counted instructions."""
         return np.concatenate([*self.blocks, np.empty(0, np.int64)]) / self.unit
 
     @property
     def inputs(self) -> int:
-        """How many different inputs these were."""
+        """How many different inputs were timed."""
         return len(np.unique(np.concatenate([*self.numbers, np.empty(0, np.int64)])))
 
     @property
@@ -262,10 +279,10 @@ class Timed:
         return 0 < self.given == self.inputs
 
     def medians(self) -> Array:
-        """Of each different input, its own median: float64[inputs]."""
+        """Compute the median of each different input: float64[inputs]."""
         values, numbers = self.values, np.concatenate([*self.numbers, np.empty(0, np.int64)])
         order = np.argsort(numbers, kind="stable")
         starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        if len(starts) == len(values):  # 20 000 of one each would take half a second
+        if len(starts) == len(values):  # np.split of 20 000 inputs takes half a second
             return np.asarray(values[order])
         return np.array([np.median(one) for one in np.split(values[order], starts[1:])])

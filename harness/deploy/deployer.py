@@ -1,4 +1,4 @@
-"""Starting the processes of one cell: one at a time, for a small board has no room for two."""
+"""Starts the processes of one cell: one at a time, because a small board has no room for two."""
 
 from __future__ import annotations
 
@@ -8,63 +8,45 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ..agent.frames import Frame, read_frame
-from ..agent.illegal import MARK
 from ..agent.wire import FrameError
 from ..board import Board
 from ..bundle import Bundle
 from ..cell import Cell
-from ..errors import AgentFailure, AgentTimeout, DamagedError, DeploymentError, HilgateError, LinkError
+from ..errors import AgentFailure, DamagedError, DeploymentError, HilgateError, LinkError
 from ..host.death import Death
-from ..model.inputs import at_sizes, describe, describe_sizes, traced_sizes
 from ..model.prepare import prepared_measured_sets
 from ..protocol.asked import KEPT, of_device
 from .call import host_clock
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
-from .feed import Inputs
-from .messages import MOST, distinct_lines
-from .refusals import next_step
+from .explaining import add_sizes, check_settings, damaged_error, explain_refusal
+from .messages import Messages
 
-# Half of what the agent waits for a request before it ends by itself.
+# Half of the time after which an agent that is asked nothing ends by itself.
 IDLE_S = 900.0
-# So long what was hashed is taken as whole: several checks of a cell may fail, and a runtime is a gigabyte.
+# For so long what was found whole is taken as whole: several checks of a cell may fail, and a runtime is a gigabyte.
 WHOLE_S = 300.0
-# In what a process or its runtime says when memory ran out: Python, C++, torch, ONNX Runtime, the kernel.
-OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "not enough memory", "llocate memory", "SIGKILL", "memory ran out")
 
 
-def check_settings(wanted: Mapping[str, Any], found: Mapping[str, Any], where: str) -> None:
-    """Refuse a backend that is not set as the device file says: beside another that is, its figures say nothing.
-
-    Raises:
-        DeploymentError: naming what differs.
-    """
-    differing = {key: found.get(key, "not said") for key, value in wanted.items() if found.get(key) != value}
-    if differing:
-        raise DeploymentError(
-            "the backend is not set as the device file says, so that it cannot be compared with others",
-            wanted=_pairs({key: wanted[key] for key in differing}),
-            found=_pairs(differing),
-            where=where,
-            hint="set in the device file what each of its backends can do on this CPU, or take this one off its list",
-        )
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} = {str(value).lower()}" for key, value in values.items())
-
-
-@dataclass
+@dataclass(kw_only=True)
 class Deployer:
-    """Deployments of one cell.
+    """The deployments of one cell.
 
-    Once an agent died, hung or sent garbage, every later use of the cell raises the same error again: each test says
-    why the cell failed, and none waits for a hanging device a second time.
+    Once an agent has died, hung or sent garbage, every later use of the cell raises the same error again: each test
+    says why the cell failed, and none waits for a hanging device a second time.
 
     Attributes:
-        tainted: told what of the cell's bundle was found damaged on the device, entry -> what is wrong.
+        cell: the cell.
+        board: its device.
+        bundle: what is put there and started.
+        timeouts: how long each kind of call may take.
+        device_time: adds up what the device took, over all cells of a run.
+        live: the deployment that checks use in turn, if one is running.
+        load: what loading it took.
+        failed: what ended the cell.
+        notes: what was out of the ordinary, for the evidence.
+        tainted: called with what of the bundle was found damaged on the device: entry -> what is wrong.
         begun: whether a process of the cell was loaded.
     """
 
@@ -80,11 +62,11 @@ class Deployer:
     tainted: Callable[[Mapping[str, str]], None] = lambda damaged: None
     begun: bool = False
     _verified_at: float = -math.inf
-    _damage: str = ""  # of what the cell has used
-    _said: set[str] = field(default_factory=set)  # kinds of line
+    _damage: str = ""  # found in files that the cell had used
+    _messages: Messages = field(default_factory=Messages)
 
     def shared(self) -> tuple[Deployment, LoadReport]:
-        """The deployment that checks use in turn; a new one where it has been idle so long that it may end."""
+        """Return the deployment that checks use in turn; a new one where it has been idle so long that it may end."""
         self.check()
         if self.live is None or self.load is None or not self.live.alive:
             return self.fresh()
@@ -93,10 +75,10 @@ class Deployer:
         return self.live, self.load
 
     def fresh(self) -> tuple[Deployment, LoadReport]:
-        """A new process, loaded, its first inference done; the one before is ended.
+        """Start a new process, loaded, its first inference done; the one before is ended.
 
-        Where it cannot be loaded, and what is stored there proves to be damaged, that is sent again, and it is tried
-        once more.
+        Where it cannot be loaded because what is stored there proves to be damaged, that is sent again, and loading is
+        tried once more.
 
         Raises:
             DamagedError: it was damaged, and the cell has used it before.
@@ -119,33 +101,37 @@ class Deployer:
         with self.failures_kept(at_measured_sizes=True):
             self.board.put(self.bundle)
             began = host_clock()
-            self.live = Deployment(
+            self.live = Deployment.start(
                 self.board.start(self.bundle),
                 where,
                 self.timeouts,
+                on_host=self.board.link.shares_files,
                 cause_of_death=self._cause_of_death,
                 device_time=self.device_time,
                 binding=self.bundle.binding,
-                on_host=self.board.link.shares_files,
             )
             self._note_greeting(self.live.greeting)
             (inputs,) = prepared_measured_sets(self.cell.file, 1)
-            settings, options = self.cell.device.settings, self.cell.options
-            with self._sizes_named(inputs):
-                operators = self.bundle.runtime.operators
-                self.load = self.live.load(
-                    self.bundle.entry, inputs, settings=settings, options=options, operators=operators
+            settings = self.cell.device.settings
+            with explain_refusal(self.cell, self.bundle, inputs):
+                loaded = self.live.load(
+                    self.bundle.entry,
+                    inputs,
+                    settings=settings,
+                    options=self.cell.options,
+                    operators=self.bundle.runtime.operators,
                 )
-            self.load = replace(self.load, host_s=host_clock() - began)
+            self.load = replace(loaded, host_s=host_clock() - began)
             check_settings(settings, self.load.settings, where)
         self.begun = True
         return self.live, self.load
 
     def damage(self) -> str:
-        """Hash what the cell runs on once more, for something went wrong: say what is damaged, "" where nothing is.
+        """Hash what the cell runs on again, because something went wrong; return what is damaged, "" where nothing is.
 
-        It has been removed, and is sent again at the next use. What was found whole a moment ago is taken as whole; a
-        cell that has used what was damaged stays without a verdict, for who asked may have let the answer drop.
+        What is damaged has been removed, and is sent again at the next use. What was found whole within WHOLE_S is
+        taken as whole. A cell that has used a damaged file stays without a verdict, also when this is asked again: the
+        first answer may have been dropped.
         """
         if self._damage:
             return self._damage
@@ -161,48 +147,22 @@ class Deployer:
             self._verified_at = time.monotonic()
             return ""
         self.failed = None
-        said = self.board.notes[-1]
-        self._damage = said if self.begun else ""
-        self._note(said)
+        damage = self.board.notes[-1]
+        self._damage = damage if self.begun else ""
+        self._note(damage)
         self.tainted(damaged)
-        return said
+        return damage
 
     def damaged(self, damage: str) -> DamagedError:
-        """What to raise where something was measured or answered with what is damaged."""
-        where = f"{self.cell.device.name} ({self.cell.device.path})"
-        hint = "run it again: what was damaged is sent again. If it comes back, replace the board's memory card"
-        what = f"nothing can be said of {self.cell.id}: it ran on a file that was damaged"
-        return DamagedError(what, found=damage, where=where, hint=hint)
-
-    @contextmanager
-    def _sizes_named(self, inputs: Inputs) -> Iterator[None]:
-        """A block whose AgentFailure says the sizes: an export may hold those of its example, and take no others."""
-        try:
-            yield
-        except AgentFailure as error:
-            model = self.cell.file.model
-            measured, traced = at_sizes(model.measure), at_sizes(traced_sizes(model))
-            given = model.files.get(self.cell.backend.artifact, "")
-            loaded = f"{given}, which is given," if given else "the artifact"
-            error.wanted = f"{loaded} loaded, and one inference{measured} ({describe(inputs)})"
-            artifact = self.bundle.files[self.bundle.entry].source if self.bundle.entry else None
-            if known := next_step(error.found, self.cell.backend, artifact, model.imports, str(given)):
-                error.hint = known
-            elif given:
-                error.hint = "see whether the runtime of that version opens the file by itself, with such an input"
-            elif measured != traced:
-                error.hint = (
-                    f"if it is the shape that is refused: the export's example was{traced}; look in forward for "
-                )
-                error.hint += "what keeps its sizes (int(), a Python if, a table made once)"
-            raise
+        """Build the error to raise where something was measured, or answered, with a damaged file."""
+        return damaged_error(self.cell, damage)
 
     @contextmanager
     def failures_kept(self, *, at_measured_sizes: bool = False) -> Iterator[None]:
-        """A block whose DeploymentError ends the cell; what a loaded model merely refuses does not.
+        """Let a DeploymentError of a block end the cell; a request that a loaded model merely refuses does not.
 
         Args:
-            at_measured_sizes: its inferences have the sizes that are measured: an error says which.
+            at_measured_sizes: the block's inferences have the sizes that are measured: an error says which.
         """
         self.check()
         try:
@@ -211,22 +171,25 @@ class Deployer:
             if ends := not (isinstance(error, AgentFailure) and self.load is not None):
                 self._check_stored()
             if at_measured_sizes:
-                self._add_sizes(error)
+                add_sizes(error, self.cell.file.model)
             if ends:
                 self.failed = error
             raise
 
     def _check_stored(self) -> None:
-        """Raise what says nothing of the model, where that is why something failed."""
+        """Raise in its place the error that explains a failure by what somebody removed from the board's store."""
         with suppress(LinkError, DeploymentError):
             self.board.check_stored(self.bundle)
 
     def result_name(self) -> str:
-        """A name under which an agent keeps a reply that may be lost."""
+        """Return a new name under which an agent keeps a reply that may be lost."""
         return self.board.result_name()
 
     def collect(self, name: str) -> Frame | None:
-        """What an agent kept under a name when the connection dropped; None where it kept nothing of use.
+        """Fetch the reply that an agent kept when the connection dropped; None where it kept none that is whole.
+
+        Args:
+            name: the name under which it was to keep it.
 
         Raises:
             LinkError: the board cannot be reached any more.
@@ -251,29 +214,19 @@ class Deployer:
     def close(self) -> None:
         """End the live deployment, if there is one."""
         if self.live is not None:
-            ended = self.live.alive  # of one that died, the error quotes it
+            was_alive = self.live.alive  # the error of one that died has quoted its stderr
             self.live.close()
-            if ended:
-                self._note_messages(self.live.channel.stderr_tail())
+            if was_alive:
+                self._note_messages(self.live.stderr_tail())
         self.live = self.load = None
 
-    def _add_sizes(self, error: DeploymentError) -> None:
-        """Say at which sizes it was, and, where memory or time ran out, that others can be chosen."""
-        sizes = describe_sizes(self.cell.file.model.measure)
-        if not sizes or sizes in error.where or sizes in error.wanted:
-            return
-        error.where = f"{error.where}, at {sizes}" if error.where else f"at {sizes}"
-        ran_out = isinstance(error, AgentTimeout) or any(sign in error.found for sign in OUT_OF_MEMORY)
-        if ran_out:
-            error.hint = "; ".join(filter(None, [error.hint, "Model(measure={…}) chooses other sizes"]))
+    def check(self) -> None:
+        """Raise the error that ended the cell, if one did."""
+        if self.failed is not None:
+            raise self.failed
 
     def _cause_of_death(self, pid: int, status: int, said: str) -> Death | None:
         return self.board.cause_of_death(pid, status, said, self.bundle.runtime.packages)
-
-    def check(self) -> None:
-        """Raise what ended the cell, if anything did."""
-        if self.failed is not None:
-            raise self.failed
 
     def _note_greeting(self, greeting: str) -> None:
         for note in self.board.notes:
@@ -282,14 +235,8 @@ class Deployer:
             self._note(f"something was printed before the agent's first frame: {greeting[:200]!r}")
 
     def _note_messages(self, text: str) -> None:
-        """Of all processes of a cell the first few kinds of line: each says the same."""
-        for kind, line in distinct_lines(text, without=MARK).items():
-            if kind not in self._said:
-                self._said.add(kind)
-                if len(self._said) <= MOST:
-                    self._note(f"the runtime wrote to stderr: {line}")
-                elif len(self._said) == MOST + 1:
-                    self._note(f"the runtime wrote more than {MOST} kinds of line to stderr")
+        for note in self._messages.new_notes(text):
+            self._note(note)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:  # every process of the cell is greeted alike

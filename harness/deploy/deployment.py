@@ -2,85 +2,114 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..agent.frames import Array, Frame
-from ..agent.wire import Limits
-from ..errors import DeploymentError, ProtocolError
 from ..export.binding import Binding
-from ..protocol import agent, asked, parse
-from ..protocol.asked import Outputs, aligned_bytes
-from ..protocol.border import HINT
+from ..host.death import Death
+from ..links import Channel
+from ..protocol import agent, asked
+from ..protocol.asked import aligned_bytes
+from . import inference, loading, timing
 from .call import Call
-from .exchange import CALL_S, Exchange, Reply, Timeouts
-from .feed import Feed, Inputs, bytes_of, fill_bytes, sent
+from .exchange import CALL_S, Exchange, Timeouts, nothing_known
+from .feed import Feed, Inputs
+from .inference import CALL_BYTES
+from .loading import LoadReport
+from .session import DeviceTime, Session
 
 __all__ = ["CALL_BYTES", "CALL_S", "Deployment", "DeviceTime", "LoadReport", "Timeouts"]
 
-# Inputs travel in calls of at most so many bytes: neither side holds more than that twice.
-CALL_BYTES = 1 << 26
+ECHO_S = 60.0
 
 
 @dataclass(frozen=True)
-class LoadReport:
-    """What loading took, as the agent measured it on the device.
+class Deployment:
+    """One agent process with one artifact. Made by ``start``; use it as a context manager.
+
+    Any DeploymentError but AgentFailure and InputFailure ends it, and so does a LinkLost; see Exchange.
 
     Attributes:
-        load_ns: from the process's start to the first inference done, without waiting for the host.
-        memory_kib: the peak resident set after each step: before_runtime, runtime, model, first.
-        outputs: the outputs' names.
-        runtime: versions.
-        settings: what was really set, such as threads.
-        first: the outputs of the first inference.
-        first_ns: what the first inference took.
-        call: the call that loaded, by both clocks.
-        host_s: from before the process was started until this came, by the host's clock.
+        session: its state, which the steps share.
     """
 
-    load_ns: int
-    memory_kib: Mapping[str, int]
-    outputs: tuple[str, ...]
-    runtime: Mapping[str, str]
-    settings: Mapping[str, Any]
-    first: tuple[Array, ...]
-    first_ns: int = 0
-    call: Call | None = None
-    host_s: float = math.inf
+    session: Session
 
+    @classmethod
+    def start(
+        cls,
+        channel: Channel,
+        where: str,
+        timeouts: Timeouts | None = None,
+        *,
+        on_host: bool = False,
+        cause_of_death: Callable[[int, int, str], Death | None] = nothing_known,
+        device_time: DeviceTime | None = None,
+        binding: Binding | None = None,
+    ) -> Deployment:
+        """Wait for the greeting of an agent that was started; see Exchange.open.
 
-@dataclass
-class DeviceTime:
-    """How much of a run the device spent loading and inferring: the rest is what the harness adds.
+        Args:
+            channel: the agent's process.
+            where: which cell and device it is, for errors.
+            timeouts: how long each kind of call may take.
+            on_host: whether it is a process of this machine, so that what travels takes no time to speak of.
+            cause_of_death: asked why the process is gone; see Exchange.
+            device_time: adds up what the device took; its own without.
+            binding: for an artifact whose inputs and outputs are not named and ordered as the model's; see Session.
 
-    Attributes:
-        busy_s: what it took for the calls of a search, making the inputs included.
-    """
+        Raises:
+            DeploymentError: the agent does not greet.
+            LinkLost: the connection dropped.
+        """
+        exchange = Exchange.open(channel, where, timeouts or Timeouts(), on_host=on_host, cause_of_death=cause_of_death)
+        return cls(Session(exchange=exchange, device_time=device_time or DeviceTime(), binding=binding))
 
-    seconds: float = 0.0
-    busy_s: float = 0.0
+    @property
+    def where(self) -> str:
+        """Which cell and device it is, for errors."""
+        return self.session.exchange.where
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process can still be asked."""
+        return self.session.exchange.alive
 
-@dataclass
-class Deployment(Exchange):
-    """One agent process with one artifact: what it is asked. Use as a context manager.
+    @property
+    def hello(self) -> agent.Hello:
+        """What the agent said of itself when it started."""
+        return self.session.exchange.hello
 
-    Attributes:
-        binding: of an artifact whose inputs and outputs are not called and ordered as the model's: all that is said
-            here is as the model has it, all that the agent is told as the artifact has it.
-    """
+    @property
+    def greeting(self) -> str:
+        """What a chatty login shell printed before the agent's first frame."""
+        return self.session.exchange.greeting
 
-    device_time: DeviceTime = field(default_factory=DeviceTime)
-    binding: Binding | None = None
-    # What one set of inputs took the device in the last call of such shapes, in seconds.
-    _pace: tuple[list[tuple[int, ...]], float] | None = field(default=None, init=False)
-    _outputs: Outputs | None = field(default=None, init=False)
-    _samples: int = field(default=0, init=False)  # of the last call that was measured
+    @property
+    def last_used(self) -> float:
+        """When it answered last, in time.monotonic()'s seconds."""
+        return self.session.exchange.last_used
+
+    @property
+    def last_call(self) -> Call:
+        """The last call that was answered, by both clocks."""
+        return self.session.exchange.last_call
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The inputs that the model was seen to write into, by the model's names."""
+        return self.session.exchange.written
+
+    @property
+    def device_time(self) -> DeviceTime:
+        """What the device took, over all deployments that add to it."""
+        return self.session.device_time
+
+    def stderr_tail(self) -> str:
+        """Return the end of what the process wrote to stderr."""
+        return self.session.exchange.channel.stderr_tail()
 
     def load(
         self,
@@ -94,6 +123,8 @@ class Deployment(Exchange):
         """Import the runtime, load the artifact, infer once.
 
         Args:
+            entry: the artifact's path in the bundle.
+            inputs: those of the first inference, by the model's names.
             settings: what every backend sets alike; see Device.settings.
             options: the backend's own.
             operators: what registers operators first; see Runtime.
@@ -102,171 +133,109 @@ class Deployment(Exchange):
             AgentFailure: the runtime refused; its reason is in the message.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        start = time.perf_counter()
-        header = {"op": "load", "artifact": entry, **settings, "options": dict(options), "inputs": [*inputs]}
-        if operators:
-            header["operators"] = list(operators)
-        limit_s, size = max(self.timeouts.load_s, self.timeouts.call_s), bytes_of(inputs)
-        reply = self._call(header, [*inputs.values()], limit_s, asked.first_limits(size))
-        self.device_time.seconds += time.perf_counter() - start
-        said: agent.Loaded = reply.answer
-        names, first = list(said.outputs), reply.tensors
-        if len(names) != len(first):
-            raise self._unfitting("load", f"{len(first)} tensors for the outputs {', '.join(names[:20])}")
-        if self.binding is not None and not self.binding.fits(len(first)):
-            what, found = "the artifact has another number of outputs than the model", f"{len(first)} on the device"
-            raise self.broken(DeploymentError, what, found=found, hint="look at what the file was exported from")
-        self._outputs = Outputs.seen(first, size)
-        if self.binding is not None:
-            names, first = [pair.model for pair in self.binding.outputs], self.binding.outputs_of(first)
-        plain = agent.plain(said)
-        return LoadReport(
-            said.load_ns,
-            plain["memory_kib"],
-            tuple(names),
-            plain["runtime"],
-            plain["settings"],
-            tuple(first),
-            said.first_ns,
-            self.last_call,
-        )
+        return loading.load(self.session, entry, inputs, settings=settings, options=options, operators=operators)
 
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
-        """Outputs, in the order of the load report's names, for each set of inputs."""
-        outputs: list[list[Array]] = []
-        while len(outputs) < len(sets):
-            chunk = sets[len(outputs) : len(outputs) + self._chunk_size(sets[len(outputs)], len(sets))]
-            tensors = [array for inputs in chunk for array in inputs.values()]
-            limits = self._limits([bytes_of(inputs) for inputs in chunk])
-            reply = self._inferred({"op": "infer"}, tensors, len(chunk), limits)
-            if len(sets) > 1:
-                self._pace = _shapes(chunk[0]), reply.answer.elapsed_ns / 1e9 / len(chunk)
-            outputs += self._cut(reply.tensors, len(chunk))
-        return outputs
+        """Infer sets of inputs, in as many calls as their size and the model's pace need.
+
+        Args:
+            sets: each an array for each input, by the model's names.
+
+        Returns:
+            For each set its outputs, in the order of the load report's names.
+
+        Raises:
+            AgentFailure: the backend refuses one of them.
+            DeploymentError: the agent died, hung or sent garbage.
+        """
+        return inference.infer(self.session, sets)
 
     def infer_fills(self, sets: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[Array]]:
-        """The same for inputs that the device makes itself, in one call where one reply has room for the outputs.
+        """Infer inputs that the device makes itself, in one call where one reply has room for the outputs.
 
         Args:
             sets: for each set of inputs a fill for each of them; see harness.agent.expand.
+
+        Returns:
+            For each set its outputs, in the order of the load report's names.
 
         Raises:
             AgentFailure: the backend refuses one of them.
             InputFailure: one cannot be made there.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        outputs: list[list[Array]] = []
-        while len(outputs) < len(sets):
-            chunk = sets[len(outputs) : len(outputs) + self._most_sets()]
-            header = {"op": "infer", "fills": [[dict(fill) for fill in fills] for fills in chunk]}
-            limits = self._limits([fill_bytes(fills) for fills in chunk])
-            outputs += self._cut(self._inferred(header, [], len(chunk), limits).tensors, len(chunk))
-        return outputs
-
-    def _inferred(self, header: dict[str, Any], tensors: Sequence[Array], sets: int, limits: Limits) -> Reply:
-        start = time.perf_counter()
-        reply = self._call(header, tensors, self.timeouts.infer_s(sets), limits)
-        self.device_time.seconds += reply.answer.inference_ns / 1e9
-        # A search ends when its time is spent: a device that says it took for ever would be asked little.
-        self.device_time.busy_s += min(reply.answer.elapsed_ns / 1e9, time.perf_counter() - start)
-        return reply
-
-    def _limits(self, input_bytes: Sequence[int]) -> Limits:
-        """Of a reply to inferences; before anything is loaded there is none, and the agent says so."""
-        return self._outputs.limits(input_bytes) if self._outputs is not None else asked.NOTHING
-
-    def _cut(self, tensors: list[Array], sets: int) -> list[list[Array]]:
-        width = self._outputs.count if self._outputs is not None else 0
-        if len(tensors) != sets * width:
-            raise self._unfitting("infer", f"{len(tensors)} tensors for {sets} sets of inputs, {width} outputs each")
-        outputs = [tensors[index * width : (index + 1) * width] for index in range(sets)]
-        return [self.binding.outputs_of(each) for each in outputs] if self.binding is not None else outputs
-
-    def _unfitting(self, operation: str, found: str) -> ProtocolError:
-        what = f"the tensors that the agent sent in reply to {operation!r} do not fit what it was asked"
-        return self.broken(ProtocolError, what, found=found, hint=HINT)
+        return inference.infer_fills(self.session, sets)
 
     def keep(self, sets: Sequence[Inputs]) -> None:
         """Have the device keep sets of inputs, in place of those before: what a fill's "base" chooses from."""
-        self._call({"op": "keep"}, [array for inputs in sets for array in inputs.values()], self.timeouts.call_s)
-
-    def _chunk_size(self, inputs: Inputs, sets: int) -> int:
-        """How many sets like this one go into the next call: one, until it is known how long that takes."""
-        if sets == 1 or self._pace is None or self._pace[0] != _shapes(inputs):
-            return 1
-        fitting = CALL_BYTES // max(bytes_of(inputs), 1), int(CALL_S / max(self._pace[1], 1e-9))
-        return max(min(*fitting, self._most_sets()), 1)
-
-    def _most_sets(self) -> int:
-        return self._outputs.sets_in_a_call() if self._outputs is not None else 1
+        tensors = [array for inputs in sets for array in inputs.values()]
+        self.session.ask({"op": "keep"}, tensors, self.session.timeouts.call_s)
 
     def warm_up(self, feed: Feed | Sequence[Inputs], budget_s: float) -> dict[str, Any]:
-        """Infer until it no longer gets faster; see Operations.op_warm_up for what is returned.
+        """Infer until it no longer gets faster.
 
         Args:
             feed: where its inputs come from; or sets of them, which are taken in turn.
+            budget_s: how long it may take, by the device's clock, in seconds.
+
+        Returns:
+            What Operations.op_warm_up of the agent describes.
         """
-        feed = feed if isinstance(feed, Feed) else sent(feed)
-        header = {"op": "warm_up", "budget_ns": int(budget_s * 1e9), **feed.header}
-        said: agent.WarmedUp = self._call(header, feed.tensors, budget_s + self.timeouts.call_s).answer
-        # Not its whole time less what making takes: each set is made once and used several times, and a short warm-up
-        # came out below 0.
-        self.device_time.seconds += said.median_ns * said.iterations / 1e9
-        return agent.plain(said)
+        return timing.warm_up(self.session, feed, budget_s)
 
     def measure(
         self, feed: Feed | Sequence[Inputs], samples: int, budget_s: float, keep: str = ""
     ) -> tuple[Array, dict[str, Any]]:
-        """Durations of inferences in nanoseconds, int64[at most samples], and the device's state before and after.
+        """Time inferences one by one, by the device's clock.
 
-        As the device reports them: whoever uses them looks whether they can be true (harness.deploy.plausibility).
+        The durations are what the device reports: whoever uses them checks whether they can be true
+        (harness.deploy.plausibility).
 
         Args:
             feed: where its inputs come from; or sets of them, which are taken in turn.
+            samples: how many inferences are timed at most.
+            budget_s: how long they may take, by the device's clock, in seconds.
             keep: under this name the agent keeps the reply, until the next request shows that it has arrived.
+
+        Returns:
+            Durations in nanoseconds, int64[1 to samples]; and the agent's account of the call, with the device's state
+            before and after.
         """
-        feed = feed if isinstance(feed, Feed) else sent(feed)
-        header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9), "keep": keep, **feed.header}
-        self._samples = samples
-        limits = asked.of_device(8 * samples, tensors=1)
-        return self._durations(self._call(header, feed.tensors, budget_s + self.timeouts.call_s, limits))
+        return timing.measure(self.session, feed, samples, budget_s, keep)
 
     def measured(self, frame: Frame) -> tuple[Array, dict[str, Any]]:
-        """What measure returns, from a reply to its last call that was kept on the device, and collected.
+        """Read a reply to its last ``measure`` that was kept on the device, and collected from there.
+
+        Returns:
+            What ``measure`` returns.
 
         Raises:
-            ProtocolError: it is none.
+            ProtocolError: it is no such reply.
         """
-        answer = parse(agent.Measured, frame.header, to="measure", where=self.where)
-        return self._durations(Reply(answer, frame.tensors))
-
-    def _durations(self, reply: Reply) -> tuple[Array, dict[str, Any]]:
-        """The agent says never less than one: a loop that asks until it has them all must come to its end."""
-        found = [f"{array.dtype} {list(array.shape)}" for array in reply.tensors]
-        (durations,) = reply.tensors if len(reply.tensors) == 1 else [np.empty(0)]
-        if durations.dtype != np.dtype("<i8") or durations.ndim != 1 or not 1 <= durations.size <= self._samples:
-            asked_for = f"1 to {self._samples} durations, int64"
-            raise self._unfitting("measure", f"{', '.join(found) or 'none'}, where {asked_for} were asked for")
-        said: agent.Measured = reply.answer
-        self.device_time.seconds += max(said.elapsed_ns - said.making_ns, 0) / 1e9
-        return durations.astype(np.int64), agent.plain(said)
+        return timing.read_kept(self.session, frame)
 
     def profile(self, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:
-        """Which operators cost what: "operator", "name", "calls", "ns" of an inference, by the runtime over so many."""
-        tensors = [array for inputs in sets for array in inputs.values()]
-        limit_s = self.timeouts.load_s + self.timeouts.infer_s(count)  # ONNX Runtime loads the model anew for it
-        said: agent.Profiled = self._call({"op": "profile", "count": count}, tensors, limit_s).answer
-        return [agent.plain(one) for one in said.operators]
+        """Have the runtime say what each operator costs in an inference.
+
+        Args:
+            sets: inputs, which are taken in turn.
+            count: how many inferences are profiled.
+
+        Returns:
+            For each operator "operator", "name", "calls" and "ns", per inference.
+        """
+        return timing.profile(self.session, sets, count)
 
     def memory_kib(self) -> dict[str, int]:
-        """The agent's memory now: "peak", "resident" and "swapped", in KiB."""
-        said: agent.Memory = self._call({"op": "memory"}, [], self.timeouts.start_s).answer
-        return agent.plain(said.memory_kib)
+        """Return the agent's memory now: "peak", "resident" and "swapped", in KiB."""
+        answer: agent.Memory = self.session.ask({"op": "memory"}, [], self.session.timeouts.start_s).answer
+        return agent.plain(answer.memory_kib)
 
     def echo(self, sets: Sequence[Inputs]) -> list[Array]:
-        """Send tensors there and back: to measure the link."""
+        """Send tensors there and back, to measure the link."""
         tensors = [array for inputs in sets for array in inputs.values()]
-        return self._call({"op": "echo"}, tensors, 60, asked.of_device(aligned_bytes(tensors), len(tensors))).tensors
+        limits = asked.of_device(aligned_bytes(tensors), len(tensors))
+        return self.session.ask({"op": "echo"}, tensors, ECHO_S, limits).tensors
 
     def __enter__(self) -> Deployment:
         return self
@@ -274,16 +243,6 @@ class Deployment(Exchange):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(
-        self, header: dict[str, Any], tensors: Sequence[Array], limit_s: float, limits: Limits = asked.NOTHING
-    ) -> Reply:
-        if self.binding is not None and header["op"] != "echo":
-            header, tensors = self.binding.request(header, tensors)
-        reply = self.call(header, tensors, limit_s, limits)
-        if self.binding is not None and reply.answer.written is not None:
-            self.written = tuple(self.binding.models_names(reply.answer.written))
-        return reply
-
-
-def _shapes(inputs: Inputs) -> list[tuple[int, ...]]:
-    return [array.shape for array in inputs.values()]
+    def close(self) -> None:
+        """End the agent. Never raises."""
+        self.session.exchange.close()

@@ -1,7 +1,7 @@
-"""One agent process and the frames that go to and fro: a request, its reply, and what is said where none comes.
+"""One agent process and its frames: a request, its reply, and the error where none comes.
 
 Whatever comes from the process is checked here, before anything else sees it (see harness.protocol): a reply that is
-wrong, or larger than was asked for, ends the process. So does one that does not come in time, whatever else comes.
+wrong, larger than was asked for, or late ends the process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..agent.frames import Array, Frame, encode, read_frame
 from ..agent.illegal import MARK
@@ -34,20 +34,23 @@ from .call import Call, host_clock
 
 D = TypeVar("D", bound=DeploymentError)
 
-# Inputs travel in calls that should take no longer than this, by the pace of the call before.
+# Inputs travel in calls that should take no longer than this, by the pace of the previous call.
 CALL_S = 10.0
-# A call of many sets that takes so many times what it should is a hang.
+# A call of many sets that takes this many times CALL_S counts as a hang.
 SLOWER = 10.0
-# Beyond what the device was allowed to take: the link's own share.
+# The link's own share, beyond what the device may take.
 GRACE_S = 10.0
 END_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait, in seconds: for the first sign of the agent, for loading, for any other call of one inference.
+    """How long calls may take, in seconds.
 
-    Loading ends with an inference: it is never given less than one.
+    Attributes:
+        start_s: until the agent greets.
+        load_s: loading; it ends with an inference, and is never given less than ``call_s``.
+        call_s: any other call of one inference.
     """
 
     start_s: float = 60.0
@@ -55,55 +58,106 @@ class Timeouts:
     call_s: float = 300.0
 
     def infer_s(self, sets: int) -> float:
-        """For so many inferences in one call: what each may take, as long as a hang is still noticed."""
+        """Return how long a call of many inferences may take: what each may, as long as a hang is still noticed."""
         return min(sets * self.call_s, self.call_s + SLOWER * CALL_S)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the answer, checked, and its tensors."""
+    """A reply: the answer, checked, and its tensors."""
 
     answer: Any
     tensors: list[Array]
 
 
-@dataclass
+def nothing_known(pid: int, status: int, said: str) -> Death | None:
+    """Know no cause of any process's end; see Exchange.cause_of_death."""
+    return None
+
+
+@dataclass(kw_only=True)
 class Exchange:
-    """See the module; what a run asks is in harness.deploy.deployment.
+    """One agent process and its frames; what a run asks of it is in deployment.
 
     Any DeploymentError but AgentFailure and InputFailure ends it: the process is gone, or has been killed. So does a
-    LinkLost: nothing is known of it then.
+    LinkLost: nothing is known of the process then.
 
     Attributes:
+        channel: the process.
+        where: which cell and device it is, for errors.
+        timeouts: how long each kind of call may take.
         on_host: whether it is a process of this machine, so that what travels takes no time to speak of.
-        greeting: what a chatty login shell said before the agent's first frame.
-        last_call: the last that was answered, by both clocks.
-        written: inputs that the model was seen to write into, by their names in the artifact.
         cause_of_death: asked with the agent's process id, its status and the end of its stderr; None where nobody knows
             more.
+        greeting: what a chatty login shell printed before the agent's first frame.
+        alive: whether the process can still be asked.
+        last_used: when it answered last, in time.monotonic()'s seconds.
+        last_call: the last call that was answered, by both clocks.
+        written: inputs that the model was seen to write into, by their names in the artifact.
     """
 
     channel: Channel
     where: str
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts
     on_host: bool = False
+    cause_of_death: Callable[[int, int, str], Death | None] = nothing_known
     greeting: str = ""
     alive: bool = True
     last_used: float = field(default_factory=time.monotonic)
     last_call: Call = field(default_factory=lambda: Call(math.inf, 0))
     written: tuple[str, ...] = ()
-    cause_of_death: Callable[[int, int, str], Death | None] = lambda pid, status, said: None
-    hello: agent.Hello = field(init=False)
+    _hello: agent.Hello | None = None
 
-    def __post_init__(self) -> None:
-        limits = asked.NOTHING
-        start_s = self.timeouts.start_s
-        frame = self._receive(start_s, "start", limits, time.monotonic() + start_s, skip=GREETING_ALLOWED)
-        self.greeting = frame.skipped.decode("utf-8", "replace")
-        self.hello = self._parsed(agent.Hello, frame, "start")
+    @classmethod
+    def open(
+        cls,
+        channel: Channel,
+        where: str,
+        timeouts: Timeouts,
+        *,
+        on_host: bool = False,
+        cause_of_death: Callable[[int, int, str], Death | None] = nothing_known,
+    ) -> Self:
+        """Wait for the greeting of an agent that was started on a channel.
+
+        Args:
+            channel: the process.
+            where: which cell and device it is, for errors.
+            timeouts: how long each kind of call may take.
+            on_host: whether it is a process of this machine.
+            cause_of_death: see the class.
+
+        Raises:
+            DeploymentError: the agent does not greet; it is ended.
+            LinkLost: the connection dropped.
+        """
+        exchange = cls(channel=channel, where=where, timeouts=timeouts, on_host=on_host, cause_of_death=cause_of_death)
+        start_s = timeouts.start_s
+        deadline = time.monotonic() + start_s
+        frame = exchange._receive(start_s, "start", asked.NOTHING, deadline, skip=GREETING_ALLOWED)
+        exchange.greeting = frame.skipped.decode("utf-8", "replace")
+        exchange._hello = exchange._parsed(agent.Hello, frame, "start")
+        return exchange
+
+    @property
+    def hello(self) -> agent.Hello:
+        """What the agent said of itself when it started.
+
+        Raises:
+            AgentDied: it has not greeted.
+        """
+        if self._hello is None:
+            raise AgentDied("the agent has not greeted", where=self.where)
+        return self._hello
 
     def call(self, header: dict[str, Any], tensors: Sequence[Array], limit_s: float, limits: Limits) -> Reply:
-        """Ask, and wait for the answer, for so long and for no more than that.
+        """Ask for an operation, and wait for the answer up to a deadline that nothing puts off.
+
+        Args:
+            header: the request: "op" and the operation's own keys.
+            tensors: what travels with it.
+            limit_s: how long the device may take, in seconds; the link gets GRACE_S beside it.
+            limits: how large the reply may be.
 
         Raises:
             AgentFailure: the operation failed on the device.
@@ -113,7 +167,7 @@ class Exchange:
         if not self.alive:
             raise AgentDied("the deployment has ended", where=self.where)
         operation, began = header["op"], host_clock()
-        deadline = time.monotonic() + limit_s + GRACE_S  # of both: a board may take the request slowly, too
+        deadline = time.monotonic() + limit_s + GRACE_S  # for both ways: a board may take the request slowly, too
         self._send(header, tensors, limit_s, deadline)
         frame = self._receive(limit_s, operation, limits, deadline)
         self.last_used = time.monotonic()
@@ -127,7 +181,7 @@ class Exchange:
         return Reply(answer, frame.tensors)
 
     def close(self) -> None:
-        """End the agent; never raises."""
+        """End the agent. Never raises."""
         if self.alive:
             self.alive = False
             with contextlib.suppress(LinkLost):
@@ -138,7 +192,7 @@ class Exchange:
             for part in encode({**header, "limit_s": int(limit_s) + 1}, tensors):
                 self.channel.send(part, deadline)
         except ChannelClosed:
-            pass  # it has died; what it may have said before is still to be read
+            pass  # it has died; what it may have sent before is read next
         except TimeoutError:
             raise self._timed_out(header["op"], limit_s) from None
         except LinkLost as lost:
@@ -156,7 +210,7 @@ class Exchange:
         except FrameError as error:
             what = f"what the agent sent in reply to {operation!r} is no frame that was asked for"
             hint = "if the model's outputs are that large, choose smaller sizes: Model(measure=…, dims=…)"
-            raise self.broken(ProtocolError, what, found=str(error), hint=hint) from error
+            raise self.end_broken(ProtocolError, what, found=str(error), hint=hint) from error
 
     def _parsed(self, schema: type[agent.A], frame: Frame, operation: str) -> agent.A:
         try:
@@ -184,10 +238,10 @@ class Exchange:
         if status == -signal.SIGALRM:  # the agent's own watchdog goes off before the host's patience ends
             return self._timed_out(operation, limit_s, describe_status(status), AgentTimeout)
         cause = None
-        if hasattr(self, "hello") and status is not None:
-            cause = self.cause_of_death(self.hello.pid, status, self.channel.stderr_tail())
+        if self._hello is not None and status is not None:
+            cause = self.cause_of_death(self._hello.pid, status, self.channel.stderr_tail())
         death = cause or Death(describe_status(status))
-        # What it said for the harness stands in other words in front.
+        # Lines with MARK are for the harness: the cause has said it in other words.
         found = f"{death.found}; {stderr_of(self.channel, without=MARK)}"
         return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where, hint=death.hint)
 
@@ -196,10 +250,17 @@ class Exchange:
     ) -> DeploymentError:
         what = f"the agent did not answer {operation!r} in {limit_s:.0f} s and was killed"
         hint = "if the model really is that slow, give it more: --time-limit SECONDS"
-        return self.broken(kind, what, found=found, hint=hint)
+        return self.end_broken(kind, what, found=found, hint=hint)
 
-    def broken(self, kind: type[D], what: str, *, found: str, hint: str = "") -> D:
-        """End the process, and say why: what it sends is not to be believed, or does not come."""
+    def end_broken(self, kind: type[D], what: str, *, found: str, hint: str = "") -> D:
+        """End a process whose reply is wrong or does not come, and return the error that says so.
+
+        Args:
+            kind: the error's type.
+            what: what went wrong.
+            found: what was found; the end of the process's stderr is added.
+            hint: what to do about it.
+        """
         self._end()
         return kind(what, found=f"{found}; {stderr_of(self.channel)}", where=self.where, hint=hint)
 

@@ -12,23 +12,23 @@ from ..agent.frames import ITEM_SIZES, Array
 Inputs = Mapping[str, Array]
 Fills = Sequence[Mapping[str, Any]]
 
-# So much is there at a time, each prepared set with what it is a copy of, for what is resident counts in the peak of
-# memory that is measured: no more than what four sets took before there was a ring …
+# The device prepares at most this much at a time, each set counted with what it is a copy of: resident inputs count in
+# the peak of memory that is measured. It is no more than what four sets took before there was a ring …
 RING_BYTES = 1 << 22
 RING_SETS = 4
-# … of small inputs no more sets than these, for each is an object or two …
+# … no more sets than this of small inputs, because each is an object or two …
 MOST_SETS = 128
-# … and never more than this, save for a single set that is larger by itself.
+# … and never more bytes than this, except for a single set that is larger by itself.
 LIMIT_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
 class Feed:
-    """What is sent for it.
+    """What a request sends so that the device can make its ring of inputs.
 
     Attributes:
         header: keys of the request; see Operations._ring in harness.agent.operations.
-        tensors: the sets that travel, one after the other.
+        tensors: the arrays of the sets that travel, set after set.
     """
 
     header: Mapping[str, Any]
@@ -36,36 +36,45 @@ class Feed:
 
 
 def ring_size(set_bytes: int) -> int:
-    """How many sets of inputs are prepared at a time, of so many bytes each."""
+    """Return how many sets of inputs are prepared at a time.
+
+    Args:
+        set_bytes: what one set takes.
+    """
     with_copy = 2 * max(set_bytes, 1)
     return max(min(MOST_SETS, RING_BYTES // with_copy), min(RING_SETS // 2, LIMIT_BYTES // with_copy), 1)
 
 
 def sent(sets: Sequence[Inputs]) -> Feed:
-    """Sets that travel with the request, taken in turn."""
+    """Make a feed of sets that travel with the request, and are taken in turn."""
     return Feed({"ring": ring_size(bytes_of(sets[0]))}, [array for inputs in sets for array in inputs.values()])
 
 
 def spread(fills: Fills, first: int) -> Feed:
-    """Inputs that the device makes, each inference its own.
+    """Make a feed of inputs that the device makes, another set for each inference.
 
     Args:
         fills: one for each input; see harness.agent.expand.
-        first: the number of their first block; each block has ring_size sets.
+        first: the number of the first block of sets; each block has ring_size sets.
     """
     return Feed({"ring": ring_size(fill_bytes(fills)), "fills": [dict(fill) for fill in fills], "first": first})
 
 
 def kept(order: Sequence[int], set_bytes: int) -> Feed:
-    """Sets that the device has kept, by their numbers, in the order in which they are run."""
+    """Make a feed of sets that the device keeps.
+
+    Args:
+        order: their numbers, in the order in which they are run.
+        set_bytes: what one set takes.
+    """
     return Feed({"ring": ring_size(set_bytes), "kept": [int(number) for number in order]})
 
 
 def bytes_of(inputs: Inputs) -> int:
-    """What one set of inputs takes."""
+    """Return how many bytes a set of inputs takes."""
     return sum(array.nbytes for array in inputs.values())
 
 
 def fill_bytes(fills: Fills) -> int:
-    """What the set takes that is made of these."""
+    """Return how many bytes the set takes that is made of these fills."""
     return sum(math.prod(fill["shape"]) * ITEM_SIZES[fill["dtype"]] for fill in fills)

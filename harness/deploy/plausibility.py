@@ -1,10 +1,10 @@
-"""Whether what a device reports of a measurement can be true. What cannot is no measurement (issue 17).
+"""Checks whether what a device reports of a measurement can be true: if it cannot, it is no measurement (issue 17).
 
-Pure functions of what was asked, what was answered, and what the host's own clock saw; each returns why the report is
-impossible, or "". They find what contradicts itself or the host's clock. A board whose lies agree with each other, and
-with how long the host had to wait, is not found out: nothing that travels over a link could.
+These are pure functions of what was asked, what was answered, and what the host's own clock saw; each returns why the
+report is impossible, or "". They find what contradicts itself or the host's clock. A board whose lies agree with each
+other, and with how long the host had to wait, cannot be detected by anything that travels over a link.
 
-Every tolerance is there for an honest board, and says which.
+Every tolerance is there for an honest board; its comment says which.
 """
 
 from __future__ import annotations
@@ -18,60 +18,68 @@ import numpy as np
 from ..model.model import Array
 from .call import Call
 
-# A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, a virtual machine's clock may run
-# off by some per cent. A clock that is wrong by more than this would spoil the figures by as much.
+# A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, and a virtual machine's clock may
+# be off by some per cent. A clock that is wrong by more than this would make the figures as wrong.
 DRIFT = 1.1
-# What the host's readings around a call, and a device's inside it, differ by on a busy machine.
+# By how much the host's readings around a call and the device's inside it differ on a busy machine.
 READING_S = 0.02
 # The kernel counts a process's start in ticks (10 ms mostly, see timing.since_process_start_ns), rounded down.
 TICK_S = 0.1
 # Between two timed inferences the loop reads the clock and stores a number: 0.4 µs here in Python, some 2 µs on a
 # Raspberry Pi 3 …
 GAP_NS = 5_000
-# … on a busy device other programs run in these gaps, too, as often as in the inferences beside them; of an inference
-# of 2 µs they are a tenth …
+# … on a busy device other programs run in these gaps, too, as often as in the inferences beside them, and for an
+# inference of 2 µs the gaps are a tenth of the loop …
 GAP_SHARE = 0.25
 # … and a short call may meet one long interruption there.
 GAP_ONCE_NS = 100_000_000
-# So many calls tell the device's clock from the link: one may meet a link that stalls, most of them do not.
+# The number of calls that tell the device's clock from the link: one may meet a link that stalls, most of them do not.
 CALLS = 3
-# The host's clock may show so much more than the device accounts for in each of them, beside the link's own share …
+# How much more than the device accounts for the host's clock may show in each of them, beside the link's own share …
 RATE = 1.25
 # … which is this (a busy host wakes up late) …
 LINK_S = 0.25
-# … and some turns of the link, each as long as a call that does nothing; but a link does not stall in every call …
+# … plus some turns of the link, each as long as a call that does nothing, but no longer: no link stalls in every call …
 TURNS, TURN_S = 3, 0.75
-# … and what travels, by a link that a runtime of 60 MB takes ten minutes to pass.
+# … plus the transfer, at the rate of a link that needs ten minutes for a runtime of 60 MB.
 LINK_BYTES_S = 100_000.0
-# So many durations that are all the same, or one or two ticks of a clock: fewer may happen to be.
+# The number of durations that cannot all be equal, or one or two ticks of a clock, by chance.
 MANY = 20
-# Of loading the agent accounts for all but collecting the reply (comparing inputs, asking for versions).
+# The agent accounts for all of loading but the collecting of its reply (comparing inputs, asking for versions).
 LOAD_SHARE, LOAD_S = 0.75, 0.2
-# The kernel counts resident pages for each CPU and adds up now and then: what it says is off by up to 64 pages a CPU.
+# The kernel counts resident pages for each CPU and adds them up now and then: its sum is off by up to 64 pages a CPU.
 PAGES_KIB, PAGES_SHARE = 2048, 0.02
-# No program that is linked with a C++ runtime, and has an interpreter or an engine in it, has less than some 3 MiB.
+# Every program with a C++ runtime and an interpreter or an engine takes more than some 3 MiB.
 LEAST_KIB = 2048
-# A virtual machine's memory may grow and shrink while it runs (ballooning).
+# A virtual machine's memory may grow and shrink while it runs (ballooning), so that a peak may exceed what it has now.
 MOST_SHARE = 1.05
-# One inference, then blocks of three at least, of which the third can be the last, cut short (see timing.warm_up).
+# A warm-up has one inference, then blocks of three at least; the third may be the last, cut short (timing.warm_up).
 WARM_ITERATIONS = 8
 STEPS = ("before_runtime", "runtime", "model", "first")
 
 
 def impossible(wanted: str, found: str) -> str:
-    """The words of all reasons here."""
+    """Word a reason why a report is impossible.
+
+    Args:
+        wanted: what would be possible.
+        found: what was reported.
+    """
     return f"the device's report is impossible: wanted {wanted}; found {found}"
 
 
 def of_durations(durations: Array, said: Mapping[str, Any], call: Call, *, asked: int, budget_s: float) -> str:
-    """Look at a call that timed inferences.
+    """Check a call that timed inferences.
 
     Args:
-        durations: as they came, of whatever type.
+        durations: as they came, of whatever type and shape.
         said: the reply's header; see Operations.op_measure.
-        call: by both clocks; a host_s that is infinite where the host's clock says nothing.
-        asked: how many were asked for.
-        budget_s: what the device was given for them.
+        call: by both clocks; its host_s is infinite where the host's clock says nothing.
+        asked: how many durations were asked for.
+        budget_s: how long the device was allowed to take for them, in seconds.
+
+    Returns:
+        Why the report is impossible; "" where it is possible.
     """
     return (
         _of_numbers(durations, asked)
@@ -121,7 +129,7 @@ def _of_elapsed(call: Call) -> str:
 
 
 def _of_budget(durations: Array, call: Call, asked: int, budget_s: float) -> str:
-    # By one clock, the device's: the loop ends early only where the budget is used up.
+    # Both are by the device's clock: its loop ends early only where the budget is used up.
     if len(durations) < asked and call.device_ns < int(budget_s * 1e9):
         wanted = f"{asked} durations, or the {budget_s:.4g} s used up that there were for them"
         return impossible(wanted, f"{len(durations)} in {call.device_ns / 1e9:.4g} s")
@@ -129,7 +137,7 @@ def _of_budget(durations: Array, call: Call, asked: int, budget_s: float) -> str
 
 
 def _of_account(durations: Array, said: Mapping[str, Any], call: Call) -> str:
-    """By one clock, the device's, so that what it timed fits into its own time without any tolerance."""
+    """Check that the durations fit into the loop's time; both are by the device's clock, so without any tolerance."""
     timed = float(durations.sum(dtype=np.float64))
     loop, beside = said["loop_ns"], said["making_ns"] + said["untimed_ns"]
     parts = f"{timed / 1e9:.4g} s in {len(durations)} durations"
@@ -149,7 +157,13 @@ def _of_account(durations: Array, said: Mapping[str, Any], call: Call) -> str:
 
 
 def of_warm_up(said: Mapping[str, Any], call: Call, budget_s: float) -> str:
-    """Look at a warm-up's report; see timing.warm_up."""
+    """Check a warm-up's report; see timing.warm_up of the agent.
+
+    Args:
+        said: the reply's header.
+        call: by both clocks.
+        budget_s: how long the device was allowed to take, in seconds.
+    """
     if wrong := _of_whole(said, ("iterations", "median_ns"), 1) or _of_whole(said, ("making_ns",)) or _of_elapsed(call):
         return wrong
     if said["median_ns"] > call.device_ns:
@@ -167,9 +181,12 @@ def of_warm_up(said: Mapping[str, Any], call: Call, budget_s: float) -> str:
 
 
 def of_clock(durations: Array) -> str:
-    """Look at all the durations of one process: whether the clock went on, in steps that can time this model.
+    """Check over all the durations of one process that the clock runs, in steps that are fine enough for this model.
 
-    Not for counted instructions, of which the same number again and again is what is hoped for.
+    This is not for counted instructions, which are the same number again and again if all is well.
+
+    Args:
+        durations: in nanoseconds, int64[n].
     """
     if len(durations) < MANY:
         return ""
@@ -187,11 +204,11 @@ def of_clock(durations: Array) -> str:
 
 
 def of_rate(calls: Sequence[Call], idle_s: float) -> str:
-    """Look at several calls: whether the host waited for what the device accounts for, in most of them.
+    """Check over several calls that the device accounts for most of the time that the host waited.
 
     Args:
-        calls: none that went over a link that was lost meanwhile.
-        idle_s: what a call that does nothing took, by the host's clock: the link's turn; infinite if there was none.
+        calls: only such as went over a link that was not lost meanwhile.
+        idle_s: what a call that does nothing took by the host's clock, the link's turn; infinite if there was none.
     """
     if len(calls) < CALLS:
         return ""
@@ -209,7 +226,7 @@ def of_rate(calls: Sequence[Call], idle_s: float) -> str:
 
 
 def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
-    """Return the smallest value up to which half of the weight lies: short calls, of which half are, show little."""
+    """Return the smallest value up to which half of the weight lies: half of the calls are short, and show little."""
     below, half = 0, sum(weights) / 2
     for value, weight in sorted(zip(values, weights, strict=True)):
         below += weight
@@ -219,11 +236,13 @@ def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
 
 
 def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> str:
-    """Look at a load report.
+    """Check a load report.
 
     Args:
+        load_ns: from the process's start to the end of the first inference, as reported.
+        first_ns: what the first inference took, as reported.
         call: the call that loaded; None where it is not known.
-        host_s: from before the process was started until the report came, by the host's clock.
+        host_s: from before the process was started until the report came, by the host's clock, in seconds.
     """
     if wrong := _of_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
         return wrong
@@ -244,12 +263,12 @@ def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> st
 
 
 def of_memory(steps: Mapping[str, Any], peak: Any, board_mib: float | None) -> str:
-    """Look at the peaks of a process's memory, in KiB.
+    """Check the peaks of a process's memory.
 
     Args:
-        steps: after each step of loading; see LoadReport.
-        peak: at the process's end.
-        board_mib: what the board has; None where that is not known.
+        steps: the peak after each step of loading, in KiB; see LoadReport.
+        peak: the peak at the process's end, in KiB.
+        board_mib: the board's memory, in MiB; None where it is not known.
     """
     peaks = {**{step: steps.get(step) for step in STEPS}, "the end": peak}
     before, most = "", board_mib * 1024 * MOST_SHARE if board_mib else math.inf

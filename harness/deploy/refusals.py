@@ -1,4 +1,4 @@
-"""What a runtime says when it refuses an artifact, and what to do next."""
+"""Recognizes why a runtime refuses an artifact, and says what to do next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ..backends import Backend
 from ..export import load_format
 
-# ONNX Runtime's words; they do not say the type.
+# ONNX Runtime's message; it does not name the types.
 NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '([^']*)'")
 # TorchScript's: "Unknown builtin op: torchvision::nms.", "Unknown type name '__torch__.torch.classes.name.Kind'".
 UNKNOWN_OPERATOR = re.compile(r"Unknown builtin op: (\w+)::(\w+)")
@@ -17,12 +17,13 @@ UNKNOWN_CLASS = re.compile(r"__torch__\.torch\.classes\.(\w+)\.(\w+)")
 
 
 def next_step(found: str, backend: Backend, artifact: Path | None, imports: Sequence[str], given: str) -> str:
-    """Say what to do about a refusal; "" where it is none that is known.
+    """Say what to do about a refusal; "" where its message is not known.
 
     Args:
-        found: the runtime's words.
+        found: the runtime's message.
+        backend: the backend that refused.
         artifact: the file that it refused.
-        imports: as the model file has them.
+        imports: the modules that the model file imports for their operators.
         given: the file that the model file gives in place of an export; "" where it gives none.
     """
     if (no_kernel := NO_KERNEL.search(found)) is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ..checks.limits import Limit
+from .link_facts import link_class
 from .tables import Rules, Runtime
 
 __all__ = ["KNOWN_HOSTS", "Device", "Rules", "Runtime", "device_names"]
@@ -60,10 +62,23 @@ class Device:
     rules: Rules = field(default_factory=Rules)
     counting: bool = False
 
-    @property
+    @cached_property
     def emulated(self) -> bool:
-        """Whether its CPU is emulated, which is so exactly if its link is ``qemu``."""
-        return self.link == "qemu"
+        """Whether its CPU is emulated, as the class of its link says."""
+        link = link_class(self.link)
+        return link is not None and link.emulated
+
+    @cached_property
+    def can_count(self) -> bool:
+        """Whether it can count instructions, as the class of its link says."""
+        link = link_class(self.link)
+        return link is not None and link.can_count
+
+    @cached_property
+    def is_this_machine(self) -> bool:
+        """Whether it is the host itself, as the class of its link says."""
+        link = link_class(self.link)
+        return link is not None and link.is_this_machine
 
     @property
     def settings(self) -> dict[str, int | bool]:

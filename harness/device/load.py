@@ -32,6 +32,7 @@ from ..errors import DeviceError
 from ..host.shown_path import shown_path
 from ..host.suggestion import did_you_mean
 from .device import DEVICE_NAME, KNOWN_HOSTS, Device, device_names
+from .link_facts import link_class
 from .tables import BACKEND_NAME, KEYS, File
 
 
@@ -66,7 +67,7 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
     tables: dict[str, Any] = {"runtime": file.runtime, "options": file.options, "rules": file.rules}
     tables["known_hosts"] = folders[0] / KNOWN_HOSTS
     machine = dict(file.device)
-    if file.device.link == "qemu":
+    if (link := link_class(file.device.link)) is not None and link.emulated:
         machine["host"] = None  # inherited from the board that it emulates
     return Device(name=name, path=chain[0].path, **machine, **tables, limits=limits.pop("", ()), backend_limits=limits)
 
@@ -209,16 +210,13 @@ def _limits(
 
 def _contradictions(chain: Sequence[_Source], file: File) -> Iterator[DeviceError]:
     """Yield the errors of keys that are valid by themselves but contradict each other."""
-    machine, link = file.device, file.device.link
+    machine = file.device
     packages, environment = file.runtime.packages, file.runtime.environment
     for wrong, keys, wanted in (
         (not machine.backends, "device.backends", "at least one backend"),
         (len(set(machine.backends)) < len(machine.backends), "device.backends", "each backend once"),
         (not set(machine.optional) <= set(machine.backends), "device.optional device.backends", "some of the backends"),
-        (link == "ssh" and not machine.host, "device.host device.link", 'a host, as link = "ssh"'),
-        (link == "qemu" and environment, "runtime.environment device.link", 'packages, as link = "qemu"'),
-        (link == "local" and machine.host, "device.host device.link", 'no host, as link = "local"'),
-        (link == "local" and packages, "runtime.packages device.link", 'environment or nothing, as link = "local"'),
+        *_misfits_of_link(file),
         (environment and packages, "runtime.packages runtime.environment", "packages or environment, not both"),
     ):
         if wrong:
@@ -227,6 +225,18 @@ def _contradictions(chain: Sequence[_Source], file: File) -> Iterator[DeviceErro
             where = "\n".join(_where(chain, *key.split(".")) for key in values)
             hint = "correct one of them; [] takes away the list of a file that is extended"
             yield DeviceError(f"{keys.split()[0]!r} does not fit", wanted=wanted, found=found, where=where, hint=hint)
+
+
+def _misfits_of_link(file: File) -> Iterator[tuple[bool, str, str]]:
+    """List the keys that the device's link needs, and those that it refuses: (whether it is wrong, keys, wanted)."""
+    name = file.device.link
+    link = link_class(name)
+    if link is None:
+        return
+    for keys, is_wrong_when_given in ((link.required_keys, False), (link.refused_keys, True)):
+        for key, wanted in keys.items():
+            value = functools.reduce(getattr, key.split("."), file)
+            yield bool(value) is is_wrong_when_given, f"{key} device.link", f'{wanted}, as link = "{name}"'
 
 
 def _where(chain: Sequence[_Source], *loc: int | str) -> str:

@@ -1,7 +1,7 @@
-"""Building an image: packages are only unpacked, never installed, so nothing is emulated and nobody has to be root.
+"""Builds an image: packages are only unpacked, never installed, so nothing is emulated and nobody has to be root.
 
-mmdebstrap unpacks under fakeroot, which remembers who would own what. Of what the packages' own scripts would have
-done, what this board needs is done here. mke2fs fills a file system under the same fakeroot.
+mmdebstrap unpacks under fakeroot, which remembers who would own what. What the packages' own scripts would have done,
+and this board needs, is done here. mke2fs fills a file system under the same fakeroot.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ from .step import check_disk, run
 
 LOG = progress_logger(__name__)
 
-# What a build takes while it goes on.
+# Disk space that a build takes while it runs.
 NEEDED_BYTES = 2 << 30
 DISK, KERNEL, INITRD, KEY, HOST_KEY = "disk.qcow2", "vmlinuz", "initrd", "id_ed25519", "host_key.pub"
-# How packages were had, and what documents them.
+# Not needed on the board: where packages came from, and their documentation.
 LEFT_OUT = ("etc/apt", *(f"usr/share/{name}" for name in ("doc", "man", "locale", "info")))
 PACKAGE_LIST = "packages"
 
 
 def build(folder: Path) -> dict[str, Any]:
-    """Fill a folder with an image's files; returns what is to be known of them.
+    """Build an image in a folder.
 
     Args:
-        folder: empty; on a disk that has some space.
+        folder: where its files go; empty, on a disk that has NEEDED_BYTES free.
+
+    Returns:
+        What the image's record has beside its files: the kernel's release, packages with their versions, and what
+        wheels must fit.
 
     Raises:
         EmulatorError: programs are missing, Debian's packages cannot be had, a step failed or took too long.
@@ -85,7 +89,7 @@ def _unpack(work: Path, root: Path, owners: Path) -> None:
         *("fakeroot", "-s", str(owners), "mmdebstrap", f"--architectures={ARCH}", "--mode=chrootless"),
         *("--variant=extract", "--skip=check/qemu,check/chrootless", f"--include={','.join(PACKAGES)}"),
         f"--aptopt={options}",
-        # What is only unpacked has no entry in dpkg's own list.
+        # Packages that are only unpacked have no entry in dpkg's own list.
         f'--extract-hook=cd "$1/var/cache/apt/archives" && ls *.deb > {shlex.quote(str(work / PACKAGE_LIST))}',
         *(SUITE, str(root), *debian_sources(SUITE)),
     ]
@@ -93,7 +97,7 @@ def _unpack(work: Path, root: Path, owners: Path) -> None:
 
 
 def _configure(root: Path, folder: Path) -> None:
-    """What the packages' scripts would have done, as far as this board needs it."""
+    """Configure the board: do what the packages' scripts would have done, as far as this board needs it."""
     ours = root / "usr" / "lib" / "hilgate"
     for path in (ours, root / "home" / USER, *(root / name for name in ("proc", "sys", "dev", "run", "tmp"))):
         path.mkdir(parents=True, exist_ok=True)
@@ -117,7 +121,7 @@ def _configure(root: Path, folder: Path) -> None:
 
 
 def _make_keys(ssh: Path, folder: Path) -> None:
-    """The board's own key, pinned from now on; and the one key that it lets in, which only this image's owner has."""
+    """Make the board's own key, pinned from now on, and the one key that it lets in, which only this user has."""
     private, public = _key_pair()
     _write_secret(ssh / "ssh_host_ed25519_key", private)
     (folder / HOST_KEY).write_bytes(public + b"\n")
@@ -140,9 +144,9 @@ def _write_secret(path: Path, content: bytes) -> None:
 
 
 def _compile(root: Path, python: str, work: Path) -> None:
-    """Byte code of the standard library, as its package's script would have made it: imports take a third of the time.
+    """Compile the standard library to byte code, as its package's script would have: imports take a third of the time.
 
-    By a Python of the same minor version, if this machine has one: else the board does without.
+    That takes a Python of the same minor version; on a machine without one the board does without byte code.
     """
     minor = python.rpartition(".")[0]
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -154,7 +158,7 @@ def _compile(root: Path, python: str, work: Path) -> None:
 
 
 def _make_initrd(root: Path, modules: Path, work: Path, folder: Path) -> None:
-    """Busybox, a script, and the modules that lead to the disk."""
+    """Make the initrd: Busybox, a script, and the kernel modules that are needed to mount the disk."""
     tree = work / "initrd"
     for name in ("bin", "dev", "modules", "root"):
         (tree / name).mkdir(parents=True)
@@ -170,7 +174,7 @@ def _make_initrd(root: Path, modules: Path, work: Path, folder: Path) -> None:
 
 
 def _with_dependencies(modules: Path) -> list[str]:
-    """Paths of our modules and of all that they need, each after what it needs itself (modules.dep(5))."""
+    """List our modules and all that they depend on, each after its own dependencies (modules.dep(5))."""
     lines = (line.partition(":") for line in (modules / "modules.dep").read_text().splitlines())
     needs = {path: wanted.split() for path, _, wanted in lines}
     order: dict[str, None] = {}
@@ -178,19 +182,19 @@ def _with_dependencies(modules: Path) -> list[str]:
         found = [path for path in needs if Path(path).name.partition(".")[0] == name]
         if not found:
             raise EmulatorError("the kernel lacks a driver", wanted=f"the module {name}", where=str(modules))
-        # What is loaded first stands last in such a line.
+        # A line of modules.dep lists first what is loaded last.
         order |= dict.fromkeys([*reversed(needs[found[0]]), found[0]])
     return list(order)
 
 
 def _packages(work: Path) -> dict[str, str]:
-    """NAME: VERSION of all that was unpacked, from the files' names, NAME_VERSION_ARCH.deb."""
+    """Read NAME: VERSION of all that was unpacked from the files' names, NAME_VERSION_ARCH.deb."""
     names = (work / PACKAGE_LIST).read_text(encoding="utf-8").split()
     return {name: version.replace("%3a", ":") for name, version, *_ in (file.split("_") for file in sorted(names))}
 
 
 def _platform(packages: dict[str, str]) -> dict[str, str]:
-    """What wheels must fit, as the board itself will say."""
+    """Work out what wheels must fit, in the words in which the board itself will report it."""
     python = re.match(r"[\d.]+", packages.get("python3.11-minimal", ""))
     libc = re.match(r"[\d.]+", packages.get("libc6", ""))
     if python is None or libc is None:

@@ -1,4 +1,4 @@
-"""Disks: a tree of files as a file system, without mounting anything and without root."""
+"""Makes disks: a tree of files becomes a file system, without mounting anything and without root."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from .recipe import DISK_GIB, UID
 from .step import run
 
-# All of the file system's tables are made here, and not by the guest's kernel in its first minutes.
+# All of the file system's tables are made here: otherwise the guest's kernel makes them in its first minutes.
 EXTENDED = "lazy_itable_init=0,lazy_journal_init=0"
 
 
 def make_disk(
     tree: Path, target: Path, *, home: Path, owners: Path | None = None, unwanted: Sequence[Path] = ()
 ) -> None:
-    """Make a qcow2 image of an ext4 file system with a tree's files; they belong to root.
+    """Make a qcow2 image of an ext4 file system with a tree's files, which belong to root.
 
     Args:
+        tree: the folder whose files go into it.
         target: the image's path.
         home: a folder of the tree that belongs to the board's user.
-        owners: what fakeroot has noted of others.
+        owners: fakeroot's file of the owners that differ, if there is one.
         unwanted: removed from the tree first.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Faults: what may happen to a board, done on purpose, through QEMU's monitor.
+"""Faults: what may happen to a board, injected on purpose through QEMU's monitor.
 
-By a test, on an Emulator; or by a person beside a run, through the socket ``faults`` in the board's folder:
+A test injects them into an Emulator; a person into a running board, through the socket ``faults`` in its folder:
 
     hilgate fault qemu-pi4 network-down
 """
@@ -24,12 +24,12 @@ SOCKET = "faults"
 
 
 def _cut_power(monitor: Monitor) -> None:
-    with contextlib.suppress(EmulatorError):  # it may be gone before it has answered
+    with contextlib.suppress(EmulatorError):  # QEMU may be gone before it has answered
         monitor("quit")
 
 
 def _reset(monitor: Monitor) -> None:
-    # A reboot is else the end, for a guest that panics reboots.
+    # Otherwise a reboot ends the machine: a guest that panics reboots, and must not come up again unnoticed.
     monitor("set-action", reboot="reset")
     try:
         monitor.after("system_reset", "RESET", RESET_S)
@@ -37,7 +37,7 @@ def _reset(monitor: Monitor) -> None:
         monitor("set-action", reboot="shutdown")
 
 
-# What happens, in words, and how.
+# Fault -> (what happens, in words; what does it).
 FAULTS: Mapping[str, tuple[str, Callable[[Monitor], object]]] = {
     "power-cut": ("the board is gone, and does not come back", _cut_power),
     "reset": ("the board starts anew; what was in its memory is lost", _reset),
@@ -49,7 +49,11 @@ FAULTS: Mapping[str, tuple[str, Callable[[Monitor], object]]] = {
 
 
 def inject(monitor: Monitor, fault: str) -> None:
-    """Do it.
+    """Inject a fault into a board.
+
+    Args:
+        monitor: its QEMU's.
+        fault: one of FAULTS.
 
     Raises:
         EmulatorError: QEMU refused, or is gone.
@@ -58,13 +62,14 @@ def inject(monitor: Monitor, fault: str) -> None:
 
 
 def inject_from_outside(folder: Path, fault: str) -> None:
-    """Do it to a board that another process runs.
+    """Inject a fault into a board that another process runs.
 
     Args:
         folder: the board's.
+        fault: one of FAULTS.
 
     Raises:
-        EmulatorError: it is not there any more, or somebody else is at its socket.
+        EmulatorError: the board is gone, or another process is connected to its socket.
     """
     from .monitor import Monitor
 
@@ -76,7 +81,7 @@ def inject_from_outside(folder: Path, fault: str) -> None:
             raise EmulatorError("the board cannot be reached", found=str(error), where=str(folder)) from error
         finally:
             os.close(descriptor)
-        monitor = Monitor(connection)
+        monitor = Monitor.connect(connection)
         try:
             inject(monitor, fault)
         finally:

@@ -1,8 +1,8 @@
-"""The folder of one emulated board, EMULATORS/board-… in the cache: it goes with the board.
+"""The folder of one emulated board, emulators/board-… in the cache: it is removed when the board ends.
 
-disk.qcow2     what it writes, above the image's disk or a saved state's
+disk.qcow2     what it writes, above the image's disk or a snapshot's
 home.qcow2     a second disk, the user's home folder, where there is one: the same
-memory         its memory, where it was not restored from a saved state
+memory         its memory, where it was not restored from a snapshot
 console.log    what its kernel and process 1 say
 qemu.log       what QEMU says
 faults         a socket of QEMU's monitor, for whoever injects faults from outside
@@ -37,7 +37,7 @@ TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class Folder:
-    """See the module; ``lock`` is the descriptor that holds its lock."""
+    """The folder of one board; ``lock`` is the descriptor that holds its lock."""
 
     path: Path
     lock: int
@@ -68,7 +68,13 @@ class Folder:
         return self.path / "ssh_config"
 
     def describe(self, name: str, image: Image, port: int) -> None:
-        """Leave what is needed to log in, and to inject a fault from outside."""
+        """Write what is needed to log in, and to inject a fault from outside.
+
+        Args:
+            name: the device's, which ssh_config has as a host.
+            image: what the board was booted from, with its keys.
+            port: of 127.0.0.1, where its SSH server is.
+        """
         known_hosts, key = self.path / "known_hosts", self.path / "id_ed25519"
         key.touch(mode=0o600)  # a copy: another image may take the place of this one while the board runs
         key.write_bytes(image.key.read_bytes())
@@ -90,14 +96,20 @@ class Folder:
         (self.path / "board.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     def tails(self) -> list[str]:
-        """The ends of what QEMU and the board's console said, as far as there is any."""
+        """Quote the ends of QEMU's output and of the board's console, as far as there are any."""
         named = {"qemu.log": "QEMU said", "console.log": "its console ends"}
         found = {title: _tail(self.path / name) for name, title in named.items()}
         return [f"{title}:\n{text}" for title, text in found.items() if text]
 
     @contextlib.contextmanager
     def listening(self, name: str) -> Iterator[socket.socket]:
-        """A Unix socket that listens here, however long the path: through a descriptor the kernel takes any."""
+        """Listen on a Unix socket in the folder for the time of a block.
+
+        Its path may be longer than the kernel takes (108 bytes, unix(7)): it is bound through a descriptor.
+
+        Args:
+            name: the socket's.
+        """
         with socket.socket(socket.AF_UNIX) as listener:
             folder = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
             try:
@@ -108,21 +120,21 @@ class Folder:
             yield listener
 
     def abandon(self) -> None:
-        """Remove it, and let go of its lock: nothing was started there."""
+        """Remove the folder and release its lock, because nothing was started there."""
         os.close(self.lock)
         self.remove()
 
     def remove(self) -> None:
-        """Of a board that came to nothing; that of another one its supervisor removes. Twice does no harm."""
+        """Remove the folder, where the supervisor has not; may be called twice."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def new_folder() -> Folder:
-    """A folder for one board; those of boards that are gone go first."""
+    """Make and lock a folder for one board; the folders of boards that are gone are removed first."""
     place = cache_folder() / EMULATORS
     with storage_errors(place):
         make_private(place)
-        with locked(place):  # between its making and its locking nobody may take it for one that was left
+        with locked(place):  # before it is locked, another process would take it for one whose board is gone
             for folder in place.glob("board-*"):
                 _remove_left(folder)
             path = Path(tempfile.mkdtemp(prefix="board-", dir=place))
@@ -132,7 +144,7 @@ def new_folder() -> Folder:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove the folder of a board whose supervisor is gone: that of a machine that was switched off."""
+    """Remove a folder if its supervisor is gone, as after the machine was switched off."""
     with contextlib.suppress(OSError):
         if not (folder / "lock").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -157,7 +169,7 @@ def _is_left(folder: Path) -> bool:
 
 
 def running() -> list[tuple[Path, Mapping[str, Any]]]:
-    """(folder, board.json) of every emulated board of this user that is running."""
+    """List (folder, board.json) of every emulated board of this user that is running."""
     found = []
     for path in sorted((cache_folder() / EMULATORS).glob("*/board.json")):
         with contextlib.suppress(OSError, ValueError):

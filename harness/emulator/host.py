@@ -22,15 +22,18 @@ TO_BUILD = {
     "cpio": "cpio",
     "apt-get": "apt",
 }
-# What was tried; Cortex-A76 came with 7.1.
+# The oldest that was tried; Cortex-A76 came with 7.1.
 OLDEST_QEMU = (7, 2)
 VERSION_S = 20.0
-# An ordinary user's PATH leaves out where Debian keeps mke2fs and depmod.
+# Debian keeps mke2fs and depmod in /usr/sbin, which an ordinary user's PATH leaves out.
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 def program(name: str) -> str:
-    """A program's path.
+    """Find a program's path.
+
+    Args:
+        name: the program's.
 
     Raises:
         EmulatorError: it is not there; names all that are missing, and the one line that installs them.
@@ -40,12 +43,15 @@ def program(name: str) -> str:
 
 
 def missing(wanted: Mapping[str, str]) -> list[str]:
-    """The programs that are not there."""
+    """List the programs that this machine does not have."""
     return [name for name in wanted if shutil.which(name, path=PATH) is None]
 
 
 def require(wanted: Mapping[str, str]) -> None:
-    """Refuse to begin what could not be finished.
+    """Check that all programs are there, before anything is begun that could not be finished.
+
+    Args:
+        wanted: program -> the Debian package that has it.
 
     Raises:
         EmulatorError: programs are missing.
@@ -61,14 +67,14 @@ def require(wanted: Mapping[str, str]) -> None:
 
 
 def install_line(names: Sequence[str]) -> list[str]:
-    """The Debian packages of some programs."""
+    """List the Debian packages that have some programs."""
     packages = {**TO_RUN, **TO_BUILD}
     return sorted({packages[name] for name in names})
 
 
 @functools.cache
 def qemu_version() -> str:
-    """QEMU's own words about its version: a saved state is of use to this very version only.
+    """Return QEMU's line about its version: a snapshot can be restored by the very same version only.
 
     Raises:
         EmulatorError: QEMU is not there, too old, or does not say.

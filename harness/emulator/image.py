@@ -5,7 +5,7 @@ In the cache, images/KEY/, where the key is the recipe's:
     disk.qcow2  vmlinuz  initrd     what QEMU starts; never written to, each board has an overlay
     id_ed25519                      the one key that the board lets in; made with the image, for nothing else
     host_key.pub                    the board's own key, which it is known by
-    record.json                     see sealed; and Debian's packages with their versions, Python, the C library
+    record.json                     see record; and Debian's packages with their versions, Python, the C library
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..host.progress_log import progress_logger
 from ..protocol import Target
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
 from .recipe import recipe_key
-from .sealed import damage, held, seal
+from .record import describe_damage, pin_whole, write_record
 
 LOG = progress_logger(__name__)
 
@@ -33,14 +33,19 @@ FOLDER = "images"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in the cache; ``record`` is what was noted when it was built."""
+    """An image in the cache.
+
+    Attributes:
+        folder: its files.
+        record: what was noted when it was built: the kernel's release, packages, what wheels must fit.
+    """
 
     folder: Path
     record: Mapping[str, Any]
 
     @cached_property
     def name(self) -> str:
-        """Tells two images apart, also of one recipe: each has keys of its own."""
+        """A name that tells two images apart, also of one recipe: each has keys of its own."""
         return f"{self.folder.name[:16]}-{hashlib.sha256(self.host_key.encode()).hexdigest()[:16]}"
 
     @property
@@ -55,7 +60,7 @@ class Image:
 
     @property
     def initrd(self) -> Path:
-        """What the kernel starts with."""
+        """The initial RAM disk."""
         return self.folder / INITRD
 
     @property
@@ -70,22 +75,22 @@ class Image:
 
     @property
     def facts(self) -> Target:
-        """What wheels must fit, before the board has ever run."""
+        """What wheels must fit, known before the board has ever run."""
         return Target(**{key: self.record[key] for key in ("arch", "python", "libc")})
 
 
 def find_image() -> Image | None:
-    """The image of today's recipe, if it is there and whole; in use from now until this process ends."""
+    """Find the image of the current recipe, if it is complete; it is pinned until this process ends."""
     folder = image_folder()
-    record = held(folder)
+    record = pin_whole(folder)
     return Image(folder, record) if record is not None else None
 
 
 def provide_image(*, anew: bool = False) -> Image:
-    """The image of today's recipe, built where it is not there.
+    """Return the image of the current recipe; build it where it is not there.
 
     Args:
-        anew: build it even if it is there, from what Debian has now.
+        anew: build it even if it is there, from the packages that Debian has now.
 
     Raises:
         EmulatorError: it cannot be built; or another run uses the one that is there.
@@ -98,10 +103,10 @@ def provide_image(*, anew: bool = False) -> Image:
         if not anew and (image := find_image()) is not None:
             return image
         if folder.exists() and not anew:
-            LOG.info(f"the image is not what was built ({damage(folder)}): building it anew")
+            LOG.info(f"the image is not what was built ({describe_damage(folder)}): building it anew")
         with new_entry(folder) as work:
-            seal(work, build(work))
-            hold(work)  # before anybody sees it: nobody prunes it
+            write_record(work, build(work))
+            hold(work)  # before it is renamed to its place, so that no other process evicts it in between
             if anew and folder.exists() and not evict(folder):
                 hint = "wait for the run that uses it"
                 raise EmulatorError("the image that is there is in use", where=str(folder), hint=hint)
@@ -109,10 +114,12 @@ def provide_image(*, anew: bool = False) -> Image:
     prune_caches()
     image = find_image()
     if image is None:
-        raise EmulatorError("the image that was just built is damaged", found=damage(folder), where=str(folder))
+        raise EmulatorError(
+            "the image that was just built is damaged", found=describe_damage(folder), where=str(folder)
+        )
     return image
 
 
 def image_folder() -> Path:
-    """Where the image of today's recipe is, or would be."""
+    """Return the folder of the current recipe's image, whether it is there or not."""
     return cache_folder() / FOLDER / recipe_key()

@@ -1,6 +1,6 @@
 """What QEMU emulates: one CPU and its memory, as the device file says, and the devices that all our boards have.
 
-The command is part of what a saved state depends on: a state is restored into the very machine that it was saved from.
+The command is part of what a snapshot depends on: it is restored into the very machine that it was saved from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ARCH = "aarch64"
 CORES = 2
 LEAST_MIB = 256
 CONTROL_PORT = "hilgate"
-# Of what QEMU lists, Cortex-A5 to A17 and all M and R have 32 bits.
+# Of the CPUs that QEMU lists, Cortex-A5 to A17 and all M and R have 32 bits.
 SIXTY_FOUR_BITS = re.compile(r"cortex-a(?!1[57])\d\d|neoverse-|a64fx")
 TRANSLATED_MIB = 512
 # A panic ends the machine: QEMU is told to take a reboot as the end. Errors of the kernel go to the console, and the
@@ -30,7 +30,7 @@ KERNEL_LINE = "console=ttyAMA0 quiet loglevel=4 panic=-1"
 # while there is something to do. With 0 the kernel's 250 ticks a second come every four million instructions, and so
 # into few samples; the guest reads its clock in steps of 16 ns, 16 instructions.
 ICOUNT_SHIFT = 0
-# Every process of a restored state finds its memory where it was in the others.
+# Every process of a restored snapshot finds its memory where it was in the others.
 COUNTING_KERNEL_LINE = f"{KERNEL_LINE} norandmaps"
 
 
@@ -44,11 +44,12 @@ class Machine:
     counting: bool = False
 
     def command(self, image: Image, files: Files, incoming: bool) -> list[str]:
-        """QEMU's command line.
+        """Build QEMU's command line.
 
         Args:
+            image: what the board boots from.
             files: where disk, memory and console are, and the descriptors of the channels to us.
-            incoming: wait for a saved state.
+            incoming: wait for a snapshot to be restored, in place of booting.
         """
         memory = f"memory-backend-file,id=ram,size={self.memory_mib}M,mem-path={_quoted(files.memory)}"
         return [
@@ -86,14 +87,18 @@ class Machine:
         return ["-drive", drive, "-device", "virtio-blk-pci,drive=home"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Files:
-    """What one board's QEMU has open.
+    """The files and sockets that one board's QEMU has open.
 
     Attributes:
-        disk, home, memory, console: paths; ``home`` is a second disk, for the user's home folder.
-        monitor, control: descriptors of connected sockets.
-        faults: the descriptor of a listening one: for a person who injects faults.
+        disk: path of the first disk.
+        home: path of the second disk, for the user's home folder; None where there is none.
+        memory: path of the guest's memory.
+        console: path of what the guest's kernel prints.
+        monitor: descriptor of a connected socket, for QEMU's monitor.
+        control: descriptor of a connected socket, for the guest's caretaker.
+        faults: descriptor of a listening socket, for a person who injects faults.
     """
 
     disk: Path
@@ -106,12 +111,12 @@ class Files:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What QEMU inherits."""
+        """The descriptors that QEMU inherits."""
         return self.monitor, self.control, self.faults
 
 
 def machine_of(device: Device) -> Machine:
-    """What a device file asks for.
+    """Work out which machine a device file asks for.
 
     Raises:
         DeviceError: it does not say, or QEMU has no such CPU.
@@ -148,7 +153,7 @@ def machine_of(device: Device) -> Machine:
 
 @functools.cache
 def known_cpus() -> tuple[str, ...]:
-    """The 64-bit CPUs of Arm that this QEMU knows."""
+    """List the 64-bit CPUs of Arm that this QEMU knows."""
     host.qemu_version()
     command = [host.program(host.QEMU), "-machine", "virt", "-cpu", "help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=host.VERSION_S, check=False)
@@ -157,5 +162,5 @@ def known_cpus() -> tuple[str, ...]:
 
 
 def _quoted(path: Path) -> str:
-    """A path in an option of QEMU's, where a comma ends the value."""
+    """Quote a path for an option of QEMU's, in which a comma ends a value."""
     return str(path).replace(",", ",,")

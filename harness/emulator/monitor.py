@@ -9,39 +9,53 @@ import socket
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from typing import Any, Self
 
 from qemu.qmp import EventListener, QMPClient, QMPError
 
 from ..errors import EmulatorError
 
-# QEMU answers at once, unless the host is hopelessly overloaded.
+# QEMU answers at once, unless the host is badly overloaded.
 ANSWER_S = 30.0
-# It logs what it raises, too.
+# The library logs what it raises, too: without a handler Python would print it.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
 
 class Monitor:
-    """A connection to one QEMU's monitor."""
+    """A connection to one QEMU's monitor. Made by ``connect``; a call runs a command."""
 
-    def __init__(self, connected: socket.socket) -> None:
-        """Greet QEMU.
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make a client that is not connected yet."""
+        self._loop = loop
+        self._thread = threading.Thread(target=loop.run_forever, name="qemu-monitor", daemon=True)
+        self._client = QMPClient("hilgate")
+
+    @classmethod
+    def connect(cls, connected: socket.socket) -> Self:
+        """Exchange greetings with QEMU, in a thread that runs from now on.
+
+        Args:
+            connected: a socket whose other end is QEMU's monitor.
 
         Raises:
             EmulatorError: it does not answer, or ended.
         """
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="qemu-monitor", daemon=True)
-        self._thread.start()
-        self._client = QMPClient("hilgate")
+        monitor = cls(asyncio.new_event_loop())
+        monitor._thread.start()
         try:
-            self._wait(self._client.connect(connected), "the greeting", ANSWER_S)
+            monitor._wait(monitor._client.connect(connected), "the greeting", ANSWER_S)
         except BaseException:
-            self.close()
+            monitor.close()
             raise
+        return monitor
 
     def __call__(self, command: str, *, timeout_s: float = ANSWER_S, **arguments: Any) -> Any:
-        """Run a command of QMP's; returns what it returns. Underscores in arguments stand for dashes.
+        """Run a command of QMP's, and return what it returns.
+
+        Args:
+            command: its name.
+            timeout_s: how long to wait for the answer.
+            **arguments: the command's own; underscores in their names stand for dashes.
 
         Raises:
             EmulatorError: QEMU refused it, ended, or did not answer.
@@ -54,8 +68,14 @@ class Monitor:
     def after(self, command: str, event: str, timeout_s: float, **arguments: Any) -> None:
         """Run a command, and wait for the event that it leads to.
 
+        Args:
+            command: its name.
+            event: the event's name.
+            timeout_s: how long to wait for both.
+            **arguments: the command's own; underscores in their names stand for dashes.
+
         Raises:
-            EmulatorError: as above, or the event did not come.
+            EmulatorError: QEMU refused it, ended, or did not answer, or the event did not come.
         """
 
         async def both() -> None:
@@ -67,7 +87,7 @@ class Monitor:
         self._wait(both(), f"{command} ({event})", timeout_s)
 
     def close(self) -> None:
-        """Hang up; never raises. Once is enough, twice does no harm."""
+        """Hang up. Never raises, and may be called twice."""
         if self._loop.is_closed():
             return
         with contextlib.suppress(Exception):

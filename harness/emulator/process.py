@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from . import supervisor
 from .faults import SOCKET
@@ -24,23 +25,45 @@ CommandLine = Callable[[int, int, int], Sequence[str]]
 
 
 class Process:
-    """A running QEMU; ``monitor`` and ``control`` are our ends of its two channels."""
+    """A running QEMU under its supervisor.
 
-    def __init__(self, folder: Folder, command: CommandLine) -> None:
+    Attributes:
+        monitor: our end of the socket to QEMU's monitor.
+        control: our end of the channel to the guest's caretaker.
+    """
+
+    def __init__(
+        self, supervisor: subprocess.Popen[bytes], monitor: socket.socket, control: socket.socket, lifeline: int
+    ) -> None:
+        """Hold a supervisor that was started; ``launch`` starts one."""
+        self._supervisor, self.monitor, self.control, self._lifeline = supervisor, monitor, control, lifeline
         self._said = b""
         self._ended = ""
+
+    @classmethod
+    def launch(cls, folder: Folder, command: CommandLine) -> Self:
+        """Start QEMU under a supervisor, which takes over the folder's lock.
+
+        Args:
+            folder: the board's.
+            command: QEMU's command line, given the descriptors that it inherits.
+
+        Raises:
+            OSError: it cannot be started.
+        """
         try:
-            self._launch(folder, command)
+            return cls._launch(folder, command)
         finally:
             os.close(folder.lock)  # the supervisor has it now
 
-    def _launch(self, folder: Folder, command: CommandLine) -> None:
-        (self.monitor, theirs), (self.control, caretaker) = socket.socketpair(), socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
+    @classmethod
+    def _launch(cls, folder: Folder, command: CommandLine) -> Self:
+        (monitor, theirs), (control, caretaker) = socket.socketpair(), socket.socketpair()
+        lifeline, our_lifeline = os.pipe()
         with theirs, caretaker, folder.listening(SOCKET) as faults:
             descriptors = theirs.fileno(), caretaker.fileno(), faults.fileno()
             listed = ",".join(map(str, descriptors))
-            self._supervisor = subprocess.Popen(
+            started = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", supervisor.__file__),
                     *(str(os.getpid()), str(lifeline), listed, str(folder.path)),
@@ -52,6 +75,7 @@ class Process:
                 start_new_session=True,
             )
         os.close(lifeline)
+        return cls(started, monitor, control, our_lifeline)
 
     @property
     def ended(self) -> str:
@@ -68,18 +92,18 @@ class Process:
         return self._ended
 
     def wait_ended(self, patience_s: float) -> None:
-        """Wait so long for its end."""
+        """Wait up to ``patience_s`` for its end."""
         end = time.monotonic() + patience_s
         while not self.ended and time.monotonic() < end:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """End it, and its folder. Never raises; twice does no harm."""
+        """End QEMU; the supervisor removes its folder. Never raises, and may be called twice."""
         self.control.close()
         if self._lifeline < 0:
             return
         with contextlib.suppress(OSError):
-            os.write(self._lifeline, b".")  # a process that was forked from this one may hold the other end open
+            os.write(self._lifeline, b".")  # a process that was forked from this one may hold the pipe open
         os.close(self._lifeline)
         self._lifeline = -1
         try:

@@ -37,9 +37,9 @@ PACKAGES = (
     "util-linux",
     "zlib1g",
 )
-# What the board's devices need; what these need in turn, the kernel's own list says.
+# Kernel modules that the board's devices need; the kernel's own list has what these depend on.
 MODULES = ("virtio_pci", "virtio_blk", "virtio-rng", "virtio_console", "virtio_net")
-# The disk grows to this as it is written to; so many bytes are not taken on the host.
+# The disk may grow to this as it is written to; on the host it takes only what was written.
 DISK_GIB = 16
 USER = "pi"
 UID = 1000
@@ -48,7 +48,7 @@ GUEST = Path(__file__).parent / "guest"
 
 
 def recipe_key() -> str:
-    """The image's name: 64 hexadecimal digits."""
+    """Hash the recipe into the image's name, 64 hexadecimal digits."""
     files = {path.name: path.read_text(encoding="utf-8") for path in sorted(GUEST.iterdir()) if path.is_file()}
     builder = (
         Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in ("recipe", "building", "disk")

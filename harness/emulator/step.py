@@ -1,4 +1,4 @@
-"""One step of building something: a program, what it says, and its end."""
+"""Runs the steps of a build: programs that are bounded in time, and whose failures are explained."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ WORTH_SAYING = ("I: running apt", "I: downloading", "I: extracting")
 
 
 def check_disk(folder: Path, needed_bytes: int, what: str) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Check that a disk has room, before anything is begun that could not be finished.
+
+    Args:
+        folder: a folder on the disk.
+        needed_bytes: how much must be free.
+        what: what is begun, as in "build an image".
 
     Raises:
-        StorageError: it has not.
+        StorageError: it has no room.
     """
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
@@ -45,9 +50,11 @@ def check_disk(folder: Path, needed_bytes: int, what: str) -> None:
 
 
 def run(command: Sequence[str], folder: Path) -> None:
-    """Run one step, with an end.
+    """Run a program to its end, or for at most STEP_S.
 
     Args:
+        command: the program and its arguments.
+        folder: where it runs.
 
     Raises:
         EmulatorError: it failed, or took too long; with the end of what it printed.
@@ -77,7 +84,7 @@ def run(command: Sequence[str], folder: Path) -> None:
 
 @contextmanager
 def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program with all that it starts: none of it is left, whatever happens here."""
+    """Start a program for the time of a block; it and all that it has started are ended with the block."""
     resolved = [host.program(command[0]) if command[0] in {**host.TO_RUN, **host.TO_BUILD} else command[0]]
     process = subprocess.Popen(
         [*resolved, *command[1:]],
@@ -88,11 +95,12 @@ def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
         text=True,
         errors="replace",
         start_new_session=True,
-        umask=0o022,  # what it makes is the board's, and there for all its users
-        # Of the user's locale nothing: what is printed is searched for English words. Programs of /usr/sbin are found.
+        umask=0o022,  # the files are the board's, for all its users to read
+        # Not in the user's language, because the output is searched for English words.
         env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": host.PATH},
     )
-    end = threading.Timer(STEP_S, lambda: os.killpg(process.pid, signal.SIGKILL))  # its reader waits for its output
+    # A timer, because whoever reads the program's output waits for it without limit.
+    end = threading.Timer(STEP_S, lambda: os.killpg(process.pid, signal.SIGKILL))
     end.daemon = True
     end.start()
     try:
@@ -105,7 +113,7 @@ def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a program with all that it started: asked first, for fakeroot ends its daemon only then."""
+    """End a program with all that it started, by SIGINT first: only then does fakeroot end its daemon."""
     for number, patience_s in ((signal.SIGINT, END_S), (signal.SIGKILL, None)):
         if process.poll() is not None:
             return

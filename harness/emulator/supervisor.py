@@ -1,10 +1,10 @@
-"""The process between us and QEMU. Where we go, however we go, QEMU goes too, and the board's folder with it.
+"""The process between us and QEMU: when we end, however that comes, it ends QEMU and removes the board's folder.
 
     python supervisor.py PID LIFELINE FD,FD,… FOLDER COMMAND…
 
-PID is ours. LIFELINE is the reading end of a pipe that we write to, or close, when we need QEMU no more. It inherits
-the folder's lock, and has it until it ends. The other descriptors are QEMU's. On stdout it says "pid N", and "exit N"
-once QEMU has ended (negative: by a signal). Run as a file: standard library only.
+PID is ours. LIFELINE is the reading end of a pipe that we write to, or close, when we no longer need QEMU. The
+supervisor inherits the folder's lock, and holds it until it ends. The other descriptors are QEMU's. It prints "pid N",
+and "exit N" once QEMU has ended (negative: by a signal). It is run as a file: standard library only.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, lifeline: int, descriptors: list[int], folder: str, command: list[str]) -> None:
-    """Until both have ended."""
+    """Run QEMU until it ends or nobody needs it any more, then remove its folder."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # ours to end is when the run does not need it any more
     needed = select.poll()
@@ -42,7 +42,7 @@ def main(parent: int, lifeline: int, descriptors: list[int], folder: str, comman
 
 
 def launch(descriptors: list[int], folder: str, command: list[str]) -> "subprocess.Popen[bytes]":
-    """Start QEMU, which ends when this process does."""
+    """Start QEMU so that it ends when this process does."""
     own, libc = os.getpid(), ctypes.CDLL(None)
 
     def die_with_supervisor() -> None:
@@ -65,7 +65,7 @@ def launch(descriptors: list[int], folder: str, command: list[str]) -> "subproce
 
 
 def say(line: str) -> None:
-    """To whoever still listens."""
+    """Write a line to stdout, if anybody still reads it."""
     with contextlib.suppress(OSError):
         os.write(1, line.encode() + b"\n")
 

@@ -80,7 +80,8 @@ class CellRecord:
     @property
     def anything_said(self) -> bool:
         """Whether any test of it came to something: a check that applies, an error, a device that cannot be used, a
-        backend that cannot be built, or a connection that dropped."""
+        backend that cannot be built, or a connection that dropped.
+        """
         return bool(self.errors or self.unavailable or self.not_built or self.interruptions) or any(
             check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks
         )

@@ -41,7 +41,6 @@ from ..device.device import Device
 from ..emulator.machine import ICOUNT_SHIFT
 from ..errors import DeploymentError, EmulatorError, ImpossibleReport
 from ..host.progress_log import show_waiting
-from ..links import qemu
 from ..model.inputs import Arrays
 from ..model.model import Array
 from ..model.prepare import prepared_measured_sets
@@ -133,10 +132,8 @@ class CountingGuest:
         """
         self._closing.set()
         self._jobs.put(None)
-        board = self._board
-        emulator = board.link.emulator if board is not None and isinstance(board.link, qemu.Link) else None
-        if self._working and emulator is not None:
-            emulator.close()  # whatever the thread waits for then fails
+        if self._working and self._board is not None:
+            self._board.link.cut_power()  # whatever the thread waits for then fails
         if self._thread is not None:
             self._thread.join(END_S)
 
@@ -164,7 +161,13 @@ class CountingGuest:
         if self._closing.is_set():
             raise EmulatorError(f"{self.device.name} was ended before it had counted")
         board.put(job.bundle)
-        deployer = Deployer(job.cell, board, job.bundle, Timeouts(call_s=self._time_limit_s), DeviceTime())
+        deployer = Deployer(
+            cell=job.cell,
+            board=board,
+            bundle=job.bundle,
+            timeouts=Timeouts(call_s=self._time_limit_s),
+            device_time=DeviceTime(),
+        )
         try:
             live, load = deployer.fresh()
             counted = [self._count_spread(live, job)]

@@ -1,5 +1,7 @@
-"""Link ``local``: the device is this machine, the runtime is the environment that runs pytest, or
-``runtime.environment``."""
+"""Link ``local``: the device is this machine.
+
+Its runtime is that of the environment that runs pytest, or of ``runtime.environment``.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from ..device.device import Device
 from ..errors import LinkError
 from ..host.cache import cache_folder
-from ..protocol import BoardFacts
-from . import ChannelClosed
+from ._link import ChannelClosed, LinkType
 
 STDERR_KEPT = 1 << 16
 # The largest pipe that an ordinary user may ask for: fewer wake-ups for large tensors (pipe(7)).
@@ -31,73 +32,101 @@ PIPE_SIZE = 1 << 20
 GROW_ABOVE = 1 << 26
 # poll counts milliseconds in an int (poll(2)).
 LONGEST_S = 2e6
-# A process that does not end by then hangs in the kernel, on a disk or a driver: it is left to it.
+# A process that does not end by then hangs in the kernel, on a disk or a driver, and is left there.
 KILL_PATIENCE_S = 5.0
 
 
-class Link:
+class Link(LinkType):
     """Subprocesses on the host."""
 
-    where = "this machine"
+    is_this_machine = True
     shares_files = True
-    described: Mapping[str, Any] = MappingProxyType({})
+    refused_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"device.host": "no host", "runtime.packages": "environment or nothing"}
+    )
 
     def __init__(self, device: Device) -> None:
-        environment = device.runtime.environment
-        self.python: str | None = device.runtime.program or sys.executable
-        self.store = str(cache_folder() / "store")
-        if not Path(self.python).exists():
+        """Make a link; whether its Python is there is checked by ``open``."""
+        super().__init__(device)
+        self.where = "this machine"
+        self.python = device.runtime.program or sys.executable
+
+    @classmethod
+    def open(cls, device: Device) -> Self:
+        """Make a link after checking that the device's Python is there.
+
+        Raises:
+            LinkError: it is not.
+        """
+        link, environment = cls(device), device.runtime.environment
+        if not Path(link.python or "").exists():
             raise LinkError(
                 "there is no Python for the device",
                 wanted="an environment with bin/python" if environment else "a Python",
-                found=f"no {self.python}",
+                found=f"no {link.python}",
                 where=f"{device.path}: runtime.{'environment' if environment else 'python'}",
                 hint=f"python3 -m venv {environment}, and install the runtime there" if environment else "",
             )
+        return link
+
+    @property
+    def store(self) -> str:
+        """The store's folder, in the user's cache."""
+        return str(cache_folder() / "store")
 
     def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Process:
-        """Start a script, away from the terminal's Ctrl-C, which is the host's to handle."""
+        """Start a script in a session of its own: the terminal's Ctrl-C is the host's to handle.
+
+        Args:
+            script: for a POSIX shell.
+            bulk: not used; every program has pipes of its own.
+            kill: not used; a process of this machine can be killed by its number.
+
+        Raises:
+            LinkError: the shell cannot be started.
+        """
         try:
-            return Process(["/bin/sh", "-c", script])
+            return Process.start(["/bin/sh", "-c", script])
         except OSError as error:
             raise LinkError("a program cannot be started", found=str(error), where=script) from error
-
-    def learn(self, facts: BoardFacts) -> None:
-        """Nothing depends on it."""
-
-    def abort(self) -> None:
-        """Pipes do not drop."""
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def power_off(self) -> None:
-        """This machine stays on."""
 
 
 class Process:
     """A running program on this machine."""
 
-    def __init__(self, command: Sequence[str], folder: str | None = None) -> None:
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-        )
-        streams = self._process.stdin, self._process.stdout, self._process.stderr
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Wrap a process whose stdin, stdout and stderr are pipes; ``start`` makes one."""
+        self._process = process
+        streams = process.stdin, process.stdout, process.stderr
         self._input, self._output, self._errors = (stream.fileno() for stream in streams if stream is not None)
         # poll and not select, which knows no descriptor above 1023.
         self._writable, self._readable = select.poll(), select.poll()
         self._writable.register(self._input, select.POLLOUT)
         self._readable.register(self._output, select.POLLIN)
-        for descriptor in (self._input, self._output):
-            os.set_blocking(descriptor, False)
-            with contextlib.suppress(OSError):  # over the user's allowance of pipe memory: the default size will do
-                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        os.set_blocking(self._errors, False)
         self._ended = os.eventfd(0)
         self._tail = bytearray()
         self._drain = threading.Thread(target=self._keep_tail, name="agent-stderr", daemon=True)
-        self._drain.start()
+
+    @classmethod
+    def start(cls, command: Sequence[str], folder: str | None = None) -> Self:
+        """Start a program in a session of its own.
+
+        Args:
+            command: the program and its arguments.
+            folder: where it is started; this process's own folder without.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        pipe = subprocess.PIPE
+        made = cls(subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True))
+        for descriptor in (made._input, made._output):
+            os.set_blocking(descriptor, False)
+            with contextlib.suppress(OSError):  # over the user's allowance of pipe memory: the default size will do
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        os.set_blocking(made._errors, False)
+        made._drain.start()
+        return made
 
     @property
     def pid(self) -> int:
@@ -116,7 +145,7 @@ class Process:
                 raise ChannelClosed from error
 
     def receive(self, size: int, deadline: float) -> bytearray:
-        """Read exactly so many bytes."""
+        """Read exactly ``size`` bytes."""
         buffer = bytearray(min(size, GROW_ABOVE))
         self._fill(memoryview(buffer), deadline)
         while len(buffer) < size:  # no more than twice what has come, whatever was announced
@@ -137,16 +166,16 @@ class Process:
             view = view[count:]
 
     def finish(self, patience_s: float) -> int | None:
-        """End it, kindly first, and whatever it has started; None where not even a SIGKILL ends it."""
+        """End it and whatever it has started; return its status, None where not even a SIGKILL ends it."""
         process = self._process
         if process.stdout is None or process.stdout.closed:
             return process.returncode
         if process.stdin and not process.stdin.closed:
             process.stdin.close()
-        self._has_ended(patience_s)
+        self._wait_ended(patience_s)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        status = process.wait() if self._has_ended(KILL_PATIENCE_S) else None
+        status = process.wait() if self._wait_ended(KILL_PATIENCE_S) else None
         os.eventfd_write(self._ended, 1)
         self._drain.join()
         for stream in (process.stdout, process.stderr):
@@ -155,8 +184,8 @@ class Process:
         os.close(self._ended)
         return status
 
-    def _has_ended(self, patience_s: float) -> bool:
-        """Whether it ends in time. It is not reaped: until then its number, its group's too, is nobody else's."""
+    def _wait_ended(self, patience_s: float) -> bool:
+        """Wait for its end, and say whether it came in time. It is not reaped, so that its ids are not reused yet."""
         end = time.monotonic() + patience_s
         delay = 0.0005
         with contextlib.suppress(ChildProcessError):
@@ -169,11 +198,11 @@ class Process:
         return True
 
     def stderr_tail(self) -> str:
-        """The end of its stderr, at most 64 KiB."""
+        """Return the end of its stderr, at most 64 KiB."""
         return self._tail.decode("utf-8", "replace")
 
     def _keep_tail(self) -> None:
-        """Until its end, or the agent's: a process that it has left behind may hold the other end for ever."""
+        """Read stderr until it ends or the program does: a process that it left behind may hold the pipe open."""
         poll = select.poll()
         for descriptor in (self._errors, self._ended):
             poll.register(descriptor, select.POLLIN)

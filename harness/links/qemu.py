@@ -1,46 +1,87 @@
 """Link ``qemu``: a board that QEMU emulates, reached over SSH like any other.
 
-It is switched on with its image, or a saved state, by ``power_on``; and off by ``power_off``, or by the end of this
+It is switched on with its image, or a snapshot, by ``power_on``; and off by ``power_off``, or by the end of this
 process, however that comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from ..device.device import Device
 from ..emulator import host
 from ..emulator.emulator import Emulator
-from ..emulator.image import Image, find_image
+from ..emulator.image import Image, find_image, image_folder
 from ..emulator.machine import machine_of
-from ..emulator.saved import Saved
-from ..errors import EmulatorError, LinkError
+from ..emulator.record import describe_damage
+from ..emulator.snapshot_store import Snapshot
+from ..errors import EmulatorError, HilgateError, LinkError
 from ..protocol import BoardFacts
 from . import ssh
+from ._link import LinkType, SnapshotPower, WayCheck, WayStatus, skip_checks
 from .ssh.process import Process
 
 
-class Link:
+class Link(LinkType):
     """Programs on an emulated board."""
 
-    shares_files = False
-    store = ssh.STORE
-    python: str | None = None
+    emulated = True
+    can_count = True
+    refused_keys: ClassVar[Mapping[str, str]] = MappingProxyType({"runtime.environment": "packages"})
 
     def __init__(self, device: Device) -> None:
-        self.device = device
+        """Make a link to a board that is off."""
+        super().__init__(device)
         self.where = f"QEMU ({device.name})"
         self.emulator: Emulator | None = None
         self._ssh: ssh.Link | None = None
-        self.described: dict[str, Any] = {}
+        self._described: Mapping[str, Any] = MappingProxyType({})
 
-    def power_on(self, image: Image, saved: Saved | None = None, home: Path | None = None) -> None:
-        """Boot the board, or restore a saved state of it.
+    @classmethod
+    def check_way(cls, device: Device) -> Iterator[WayCheck]:
+        """Check whether this machine has a QEMU that can emulate the device, and its image."""
+        try:
+            machine = machine_of(device)
+        except HilgateError as error:
+            yield WayCheck(name="QEMU", status=WayStatus.FAILED, error=error)
+            yield from skip_checks(("image",), "QEMU")
+            return
+        yield WayCheck(name="QEMU", found=f"{host.qemu_version()}: {machine.cpu}, {machine.memory_mib} MiB")
+        image = find_image()
+        if image is None:
+            yield _missing_image(device)
+            return
+        yield WayCheck(name="image", found=f"{image.name}, kernel {image.record['kernel']}")
+
+    @classmethod
+    def describe_unopened(cls, device: Device) -> str:
+        """Describe the device without booting it for that."""
+        try:
+            machine_of(device)
+        except EmulatorError as error:
+            return f"{error.found or error.what}: {error.hint}"
+        return "emulated, its image is there" if find_image() else "emulated; the first run builds its image"
+
+    @property
+    def described(self) -> Mapping[str, Any]:
+        """What emulates the board: QEMU's version, the image, the snapshot."""
+        return self._described
+
+    @property
+    def snapshots(self) -> SnapshotPower:
+        """The power switch: this link itself."""
+        return self
+
+    def power_on(self, image: Image, snapshot: Snapshot | None = None, home: Path | None = None) -> None:
+        """Boot the board, or restore a snapshot of it; see SnapshotPower.
 
         Args:
+            image: what it boots from.
+            snapshot: what is restored, made from that image.
             home: a disk for the user's home folder; it becomes the board's own.
 
         Raises:
@@ -49,16 +90,32 @@ class Link:
             StorageError: the disk is full.
         """
         self.power_off()
-        self.emulator = Emulator(self.device.name, image, machine_of(self.device), saved, home)
-        # Of its ssh_config, and of no project's, both the way and the key that is pinned.
+        self.emulator = Emulator.start(self.device.name, image, machine_of(self.device), snapshot=snapshot, home=home)
+        # The address and the pinned key come from its own ssh_config, and from no project's files.
         board = replace(self.device, host=self.device.name, known_hosts=None)
         self._ssh = ssh.Link(board, self.emulator.folder.ssh_config)
         self.where = f"QEMU ({self.device.name}, port {self.emulator.port})"
-        state = saved.folder.name if saved else None
-        self.described = {"emulator": {"qemu": host.qemu_version(), "image": image.name, "state": state}}
+        state = snapshot.folder.name if snapshot else None
+        self._described = {"emulator": {"qemu": host.qemu_version(), "image": image.name, "state": state}}
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Save the board as it is now into a snapshot's empty folder, and end it.
+
+        Raises:
+            EmulatorError: it is off, or cannot be saved.
+            StorageError: the disk is full.
+        """
+        if self.emulator is None:
+            raise EmulatorError("the board was switched off while it was prepared")
+        self.emulator.save(snapshot)
 
     def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Process:
-        """Start a script on the board; one that is still off is switched on, as its image has it.
+        """Start a script on the board; a board that is still off is booted from its image.
+
+        Args:
+            script: for a POSIX shell.
+            bulk: on the connection for bulk transfers.
+            kill: ends the program on the board.
 
         Raises:
             EmulatorDied: QEMU has ended.
@@ -77,7 +134,7 @@ class Link:
             raise
 
     def learn(self, facts: BoardFacts) -> None:
-        """As over SSH."""
+        """Choose the cipher as over any SSH."""
         if self._ssh is not None:
             self._ssh.learn(facts)
 
@@ -94,9 +151,14 @@ class Link:
     def power_off(self) -> None:
         """End QEMU; what the board has written is gone."""
         self.close()
-        if self.emulator is not None:
-            self.emulator.close()
+        self.cut_power()
         self.emulator = self._ssh = None
+
+    def cut_power(self) -> None:
+        """End QEMU under whatever waits for the board."""
+        emulator = self.emulator
+        if emulator is not None:
+            emulator.close()
 
 
 def _built_image() -> Image:
@@ -104,3 +166,15 @@ def _built_image() -> Image:
     if image is None:
         raise EmulatorError("there is no image of an emulated board yet", hint="hilgate image build")
     return image
+
+
+def _missing_image(device: Device) -> WayCheck:
+    if missing := host.missing({**host.TO_RUN, **host.TO_BUILD}):
+        found = f"not built yet, and cannot be: not installed: {', '.join(missing)}"
+        hint = f"sudo apt-get install {' '.join(host.install_line(missing))}"
+        return WayCheck(name="image", status=WayStatus.FAILED, found=found, hint=hint)
+    folder = image_folder()
+    why = f"damaged: {describe_damage(folder)}" if folder.exists() else "not built yet"
+    hint = f"for a look at the rest: hilgate image build {device.name}"
+    found = f"{why}; the next run builds it"
+    return WayCheck(name="image", status=WayStatus.WARNING, found=found, hint=hint, is_last=True)

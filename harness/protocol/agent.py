@@ -1,7 +1,7 @@
-"""What the agent answers, operation by operation; the C++ runners, its twins, answer alike.
+"""The agent's answers, operation by operation; the C++ runners answer alike.
 
 Durations are nanoseconds by the device's own clock, memory is in KiB. Whether well-formed measurements are possible at
-all (a peak below an earlier one, a sum that is longer than the call) is judged where they are used.
+all (a peak below an earlier one, a sum that is longer than the call) is checked where they are used.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Setting = bool | Whole | Number | Text | Names
 
 
 class Hello(Answer):
-    """The first frame."""
+    """The first frame: the agent's greeting, and its process id."""
 
     hello: Annotated[Literal["hilgate"], Field(description='the greeting of our agent, "hilgate"')]
     pid: Pid
 
 
 class Refusal(Answer):
-    """An operation failed. ``input``: what was to be its input could not be made, and nobody asked the model."""
+    """An operation failed; ``input``: its input could not be made, so that the model was not run at all."""
 
     error: Reason
     traceback: Story = ""
@@ -35,7 +35,7 @@ class Refusal(Answer):
 
 
 class Done(Answer):
-    """What every operation answers. ``written``: the inputs that the model was seen to write into, if it was."""
+    """The answer to any operation; ``written``: the inputs that the model was seen to write into, if it was."""
 
     elapsed_ns: Nanoseconds
     written: Names | None = Field(None, description="a list of inputs' names")
@@ -51,7 +51,7 @@ class LoadMemory(Answer):
 
 
 class Loaded(Done):
-    """See Operations.op_load in harness.agent.operations."""
+    """The answer to "load"; see Operations.op_load in harness.agent.operations."""
 
     load_ns: Nanoseconds
     first_ns: Nanoseconds
@@ -62,13 +62,13 @@ class Loaded(Done):
 
 
 class Inferred(Done):
-    """See op_infer."""
+    """The answer to "infer"; see op_infer."""
 
     inference_ns: Nanoseconds
 
 
 class WarmedUp(Done):
-    """See op_warm_up."""
+    """The answer to "warm_up"; see op_warm_up."""
 
     iterations: Count
     settled: Annotated[bool, Field(description="true or false")]
@@ -77,7 +77,7 @@ class WarmedUp(Done):
 
 
 class Measured(Done):
-    """See op_measure."""
+    """The answer to "measure"; see op_measure."""
 
     before: DeviceState = Field(description="the device's state, a table")
     after: DeviceState = Field(description="the device's state, a table")
@@ -97,13 +97,13 @@ class Operator(Answer):
 
 
 class Profiled(Done):
-    """See op_profile."""
+    """The answer to "profile"; see op_profile."""
 
     operators: Many[Operator]
 
 
 class ProcessMemory(Answer):
-    """See harness.agent.telemetry.memory_kib."""
+    """The memory of the agent's process; see harness.agent.telemetry.memory_kib."""
 
     peak: Kib
     resident: Kib
@@ -111,7 +111,7 @@ class ProcessMemory(Answer):
 
 
 class Memory(Done):
-    """See op_memory."""
+    """The answer to "memory"; see op_memory."""
 
     memory_kib: ProcessMemory = Field(description="a table of peak, resident, swapped")
 
@@ -129,5 +129,5 @@ ANSWERS: Mapping[str, type[Done]] = {
 
 
 def plain(answer: Answer) -> dict[str, Any]:
-    """A record in JSON's own types, as evidence keeps it; what was not said is left out."""
+    """Turn an answer into JSON's own types, as the evidence has it; fields that were not sent are left out."""
     return answer.model_dump(mode="json", exclude_unset=True)

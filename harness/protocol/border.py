@@ -26,6 +26,7 @@ def parse(schema: type[A], said: Mapping[str, Any], *, to: str, where: str) -> A
     """Check an answer, and return it as a record.
 
     Args:
+        schema: the record's type.
         said: the answer's header, as it came.
         to: the operation that was asked for.
         where: who answered.
@@ -35,7 +36,7 @@ def parse(schema: type[A], said: Mapping[str, Any], *, to: str, where: str) -> A
     """
     problem: ProtocolError
     try:
-        # As model_validate, which costs a call more.
+        # The same as model_validate, without that call: this runs for every reply.
         return schema.__pydantic_validator__.validate_python(said)  # type: ignore[no-any-return]
     except ValidationError as error:
         problem = _problem(schema, error, to, where)
@@ -44,7 +45,7 @@ def parse(schema: type[A], said: Mapping[str, Any], *, to: str, where: str) -> A
 
 
 def parse_text(schema: type[A], text: str) -> A | None:
-    """Check a line of JSON that a program wrote; None where it is none, or not what the schema says."""
+    """Check a line of JSON that a program wrote; None where it is no JSON, or does not fit the schema."""
     try:
         return schema.model_validate_json(text)
     except ValidationError:
@@ -52,7 +53,7 @@ def parse_text(schema: type[A], text: str) -> A | None:
 
 
 def shown(value: object) -> str:
-    """A value of a device's, as an error quotes it."""
+    """Quote a value that a device sent, for an error."""
     text = _short.repr(value)
     return text if len(text) <= FOUND_CHARACTERS else f"{text[:FOUND_CHARACTERS]} …"
 
@@ -69,7 +70,12 @@ def _problem(schema: type[BaseModel], error: ValidationError, to: str, where: st
 
 
 def wanted(schema: type[BaseModel], place: Sequence[int | str]) -> str:
-    """What a schema says of a field, in words; of one that is inside another, what the innermost says."""
+    """Return the description of a field in a schema; of nested fields the innermost one's.
+
+    Args:
+        schema: the outermost record's type.
+        place: the field's path: keys, and indices of lists.
+    """
     held: Any = schema
     words = "a JSON object"
     for key in place:
@@ -88,7 +94,7 @@ def _describes(metadata: object) -> bool:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The record that a field holds, alone or in a list or a table."""
+    """Find the type of the record that a field holds, alone or in a list or a table."""
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation if issubclass(annotation, BaseModel) else None
     return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)

@@ -1,4 +1,4 @@
-"""What a board is, as it says itself: see harness.agent.facts."""
+"""What a board is, as it reports itself: see harness.agent.facts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Target(Answer):
     """What a runtime must fit.
 
     Attributes:
-        arch: as platform.machine() has it.
+        arch: what platform.machine() returns.
         python: CPython's version there.
         libc: such as "glibc-2.36"; "" where it does not say (musl).
         executable: the Python that was started; "" where it is not known yet.
-        packages: what is installed there, of what was asked for, NAME: VERSION.
-        folders: where each of these lies.
+        packages: which of the packages that were asked for are installed there, NAME: VERSION.
+        folders: the folder of each of these.
     """
 
     arch: Token
@@ -36,12 +36,16 @@ class BoardFacts(Target):
     """All that is known of a board.
 
     Attributes:
-        cpu: Arm's cores as compilers spell them, others as the kernel does.
-        features: what the CPU can, in the kernel's words.
-        board: its name by the device tree; "" where there is none. ``serial``: the same.
-        bits: of its Python.
+        cpu: the CPU's name: of Arm's cores as compilers spell it, of others as the kernel does.
+        features: the CPU's features, in the kernel's words.
+        cores: how many CPUs it has.
+        memory_mib: its memory; 0 where it does not say.
+        board: its name in the device tree; "" where there is none.
+        serial: its serial number in the device tree; "" where there is none.
+        kernel: the kernel's release.
+        bits: its Python's word size.
         governor: the CPU frequency governors in use.
-        boot: names this time that it is switched on; "" where the kernel does not say.
+        boot: an identifier that changes with each boot; "" where the kernel has none.
     """
 
     executable: Path
@@ -61,7 +65,7 @@ class BoardFacts(Target):
     @field_validator("folders")
     @classmethod
     def _of_each_package(cls, folders: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        """A package without a folder would be missed only when a runner is built for it."""
+        """Refuse packages without folders: otherwise that is noticed only when a runner is built for one."""
         packages: dict[str, Any] = info.data.get("packages", {})
         if folders.keys() != packages.keys():
             raise ValueError("wanted the folder of each package")

@@ -1,7 +1,7 @@
-"""Bounded types of what a device answers: no number over 64 bits, no text, list or map without an end.
+"""Bounded types of what a device answers: no number over 64 bits, no text, list or table of unlimited length.
 
-They are strict: a text is no number, a bool no whole number, NaN and infinity are no numbers at all. A type's
-description is what a message says was wanted.
+They are strict: a text is no number, a bool is no whole number, NaN and infinity are no numbers at all. A type's
+description is what an error says was wanted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UP_TO = "from 0 to 2⁶³ - 1"
 Nanoseconds = Annotated[int, Field(ge=0, le=INT64, description=f"nanoseconds, a whole number {UP_TO}")]
 Count = Annotated[int, Field(ge=0, le=INT64, description=f"a whole number {UP_TO}")]
 Bytes = Annotated[int, Field(ge=0, le=INT64, description=f"bytes, a whole number {UP_TO}")]
-# Of any sign: whether a measurement is possible is for harness.measure to judge, not for its type.
+# Negative numbers are allowed: whether a measurement is possible is checked by harness.deploy, not by its type.
 Whole = Annotated[int, Field(ge=-INT64 - 1, le=INT64, description="a whole number of at most 64 bits")]
 Kib = Annotated[int, Field(ge=-INT64 - 1, le=INT64, description="KiB, a whole number of at most 64 bits")]
 Mib = Annotated[int, Field(ge=0, le=1 << 40, description="MiB, a whole number from 0 to 2⁴⁰")]
@@ -29,7 +29,7 @@ Pid = Annotated[int, Field(ge=1, le=(1 << 31) - 1, description="a process id")]
 Number = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False, description="a number from 0 to 10³⁰")]
 Truth = Annotated[bool, Field(description="true or false")]
 
-# Lone surrogates are what Python makes of a file name that is no UTF-8: no terminal or file takes them.
+# Python represents bytes of a file name that are not UTF-8 as lone surrogates, which no terminal or file takes.
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -48,15 +48,15 @@ def _start_of(most: int) -> Any:
 Word = Annotated[str, _text(64)]
 Name = Annotated[str, _text(1000)]
 Text = Annotated[str, BeforeValidator(_well_formed), _text(4096)]
-# What went wrong, in words: of any length, and cut.
+# Why something went wrong, in words: of any length, and cut.
 Reason = Annotated[str, BeforeValidator(_well_formed), _start_of(16_384), Field(description="a text")]
 Story = Annotated[str, BeforeValidator(_well_formed), _start_of(65_536), Field(description="a text")]
-# A path becomes part of commands and messages: no control character, no line's end of any kind.
+# A path becomes part of commands and messages, and so has no control character and no line end of any kind.
 _PATH = re.compile("^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,4096}\\Z")
 Path = Annotated[str, Field(pattern=_PATH, description="a path of at most 4096 characters, none of them a control")]
 _TOKEN = re.compile(r"^[0-9A-Za-z.!+~_-]{1,64}\Z")
 Token = Annotated[str, Field(pattern=_TOKEN, description="1 to 64 letters, digits and signs of . ! + ~ _ -")]
-# Versions are counted through, to tell which wheels fit: their numbers have few digits.
+# All versions up to one are enumerated to tell which wheels fit: their numbers have few digits.
 _PYTHON = re.compile(r"^[0-9]{1,2}(\.[0-9]{1,4}){1,2}([A-Za-z+~_-][0-9A-Za-z.+~_-]{0,31})?\Z")
 PythonVersion = Annotated[str, Field(pattern=_PYTHON, description='a version of Python, such as "3.11.2"')]
 _LIBC = re.compile(r"^([A-Za-z]{1,16}(-[0-9]{1,3}(\.[0-9]{1,4}){0,3})?)?\Z")
@@ -72,7 +72,7 @@ Hex = Annotated[str, Field(pattern=_HEX, description="at most 32 bytes in hexade
 
 
 def _no_more_than(most: int) -> BeforeValidator:
-    """Refuse what is too long before anything in it is looked at: an error for each item takes memory, too."""
+    """Refuse a list or table that is too long before its items are checked: an error for each takes memory, too."""
 
     def check(value: Any) -> Any:
         if isinstance(value, (list, dict)) and len(value) > most:
@@ -86,7 +86,7 @@ def _items(most: int) -> Any:
     return Field(strict=False, fail_fast=True, description=f"a list of at most {most}")
 
 
-# Not strict, so that JSON's lists become tuples; what is in them stays strict.
+# Not strict, so that JSON's lists become tuples; their items stay strict.
 FEW, MANY = 4096, 1 << 16
 Few = Annotated[tuple[T, ...], _items(FEW), _no_more_than(FEW)]
 Many = Annotated[tuple[T, ...], _items(MANY), _no_more_than(MANY)]
@@ -94,7 +94,7 @@ Names = Few[Name]
 
 
 def bounded_table(most: int) -> tuple[Any, ...]:
-    """What makes a dict a table of at most so many items, in an Annotated."""
+    """Make the metadata for an Annotated dict of at most ``most`` items."""
     return Field(description=f"a table of at most {most}, from names to values"), _no_more_than(most)
 
 
@@ -102,6 +102,6 @@ Table = Annotated[dict[Name, T], *bounded_table(FEW)]
 
 
 class Answer(BaseModel):
-    """An answer, or a part of one. What it has beyond its fields is left where it is, and seen by nobody."""
+    """An answer, or a part of one. Keys beyond its fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)

@@ -1,7 +1,7 @@
-"""What the keeper answers, operation by operation (see harness.agent.keeper.operations), and how long each may take.
+"""The keeper's answers, operation by operation (see harness.agent.keeper.operations), and how long each may take.
 
-``limit_s`` is an operation's end by the host's clock: a keeper that says again and again that it is still at work
-cannot put it off. What has to do with many bytes is given more by their number.
+``limit_s`` bounds an operation by the host's clock, also if the keeper says again and again that it is still at work.
+An operation on many bytes is given more, by their number.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from .fields import (
 from .state import DeviceState
 
 FILES = 1 << 16
-# A card that is worn out, hashing and unpacking at the same time, does no worse than this.
+# A worn-out memory card that hashes and unpacks at the same time is no slower than this.
 SLOWEST_BYTES_S = 1 << 18
-# A store of 20 GiB on such a card, its files only looked at or removed.
+# For a store of 20 GiB on such a card, whose files are only listed or removed.
 STORE_S = 900.0
 
 
@@ -47,9 +47,9 @@ class KeeperAnswer(Answer):
     """An answer of the keeper's.
 
     Attributes:
-        operation: what it answers to.
-        limit_s: how long that may take.
-        payload: how many bytes may follow it.
+        operation: the operation's name.
+        limit_s: how long it may take, in seconds.
+        payload: how many bytes may follow the answer.
     """
 
     operation: ClassVar[str]
@@ -58,24 +58,24 @@ class KeeperAnswer(Answer):
 
     @classmethod
     def kind(cls, said: Mapping[str, Any]) -> type[KeeperAnswer]:
-        """Tell which schema it must keep, where there are several."""
+        """Choose the schema of an answer, for an operation that has several."""
         return cls
 
 
 class Hello(Answer):
-    """The first frame."""
+    """The first frame: the keeper's greeting."""
 
     hello: Annotated[Literal["hilgate-keeper"], Field(description='the greeting of our keeper, "hilgate-keeper"')]
 
 
 class Working(Answer):
-    """It is at work: not the answer yet."""
+    """A sign that the keeper is still at work; the answer follows."""
 
     working: Literal[True] = Field(description="true")
 
 
 class Refusal(Answer):
-    """An operation failed; where it was the file system's doing, with what that said."""
+    """An operation failed; if the file system refused something, with its error."""
 
     error: Reason
     traceback: Story = ""
@@ -88,18 +88,23 @@ class Refusal(Answer):
 
 
 class Facts(BoardFacts, KeeperAnswer):
-    """See op_facts."""
+    """The answer to "facts"; see op_facts."""
 
     operation = "facts"
     limit_s = 120.0
 
 
 class Holder(Answer):
-    """Who holds a device: what its run says of itself; and of the machine's own lock what the kernel says.
+    """Who holds a device: what the run says of itself, and what the kernel says of who holds the machine's lock.
 
     Attributes:
-        lock: the machine's, where that is the one that is held.
-        user, pid: whose process holds it, by the kernel.
+        run: the run's name.
+        who: its user and host.
+        since: when it has acquired the device.
+        age_s: how long ago that is, by the device's clock, in seconds.
+        lock: path of the machine's lock, where that is the one that is held.
+        user: whose process holds that lock, by the kernel.
+        pid: that process.
     """
 
     run: Text = "?"
@@ -112,7 +117,7 @@ class Holder(Answer):
 
 
 class Look(KeeperAnswer):
-    """See harness.agent.keeper.look."""
+    """The answer to "look"; see harness.agent.keeper.look."""
 
     operation = "look"
     limit_s = STORE_S
@@ -129,7 +134,7 @@ class Look(KeeperAnswer):
 
 
 class Tried(KeeperAnswer):
-    """See op_try."""
+    """The answer to "try"; see op_try."""
 
     operation = "try"
     limit_s = 120.0
@@ -137,25 +142,25 @@ class Tried(KeeperAnswer):
 
 
 class Taking(KeeperAnswer):
-    """Whether the device was taken; see op_open."""
+    """The answer to "open": whether the device was acquired; see op_open."""
 
     operation = "open"
     limit_s = STORE_S
 
     @classmethod
     def kind(cls, said: Mapping[str, Any]) -> type[Taking]:
-        """Tell which of the two it is."""
+        """Choose between Busy and Opened."""
         return Busy if "busy" in said else Opened
 
 
 class Busy(Taking):
-    """Another run holds the device."""
+    """The device was not acquired: another run holds it."""
 
     busy: Holder = Field(description="a table")
 
 
 class Opened(Taking):
-    """The device is ours."""
+    """The device was acquired."""
 
     store: Path
     damaged: Few[Text]
@@ -166,14 +171,14 @@ class Opened(Taking):
 
 
 class Pong(KeeperAnswer):
-    """It is still there."""
+    """The answer to "ping"."""
 
     operation = "ping"
     limit_s = 20.0
 
 
 class Room(KeeperAnswer):
-    """See Store.make_room."""
+    """The answer to "room"; see Store.make_room."""
 
     operation = "room"
     limit_s = STORE_S
@@ -183,14 +188,14 @@ class Room(KeeperAnswer):
 
 
 class Made(KeeperAnswer):
-    """See op_make."""
+    """The answer to "make"; see op_make."""
 
     operation = "make"
     limit_s = STORE_S
 
 
 class AgentsEnded(KeeperAnswer):
-    """See op_end_agents."""
+    """The answer to "end_agents"; see op_end_agents."""
 
     operation = "end_agents"
     limit_s = 120.0
@@ -198,7 +203,7 @@ class AgentsEnded(KeeperAnswer):
 
 
 class Obituary(KeeperAnswer):
-    """See harness.agent.keeper.obituary."""
+    """The answer to "obituary"; see harness.agent.keeper.obituary."""
 
     operation = "obituary"
     killed: bool | None = Field(description="true, false or null")
@@ -207,14 +212,14 @@ class Obituary(KeeperAnswer):
 
 
 class Left(KeeperAnswer):
-    """See op_leave."""
+    """The answer to "leave"; see op_leave."""
 
     operation = "leave"
     limit_s = 120.0
 
 
 class Collected(KeeperAnswer):
-    """See op_collect; what was found follows it."""
+    """The answer to "collect", followed by what was found; see op_collect."""
 
     operation = "collect"
     limit_s = 120.0
@@ -223,7 +228,7 @@ class Collected(KeeperAnswer):
 
 
 class Cleared(KeeperAnswer):
-    """See op_clear."""
+    """The answer to "clear"; see op_clear."""
 
     operation = "clear"
     limit_s = STORE_S
@@ -231,7 +236,7 @@ class Cleared(KeeperAnswer):
 
 
 class Offered(KeeperAnswer):
-    """See Receiver.offer: how many bytes of each file are there; null for one that is whole."""
+    """The answer to "offer": how many bytes of each file are there, null for a complete one; see Receiver.offer."""
 
     operation = "offer"
     limit_s = 120.0
@@ -239,7 +244,7 @@ class Offered(KeeperAnswer):
 
 
 class Arrived(KeeperAnswer):
-    """The end of an upload: files that came in as others than announced, and what they are."""
+    """The answer to "done", the end of an upload: SHA-256 announced -> what the file has, for those that differ."""
 
     operation = "done"
     limit_s = 120.0
@@ -247,27 +252,27 @@ class Arrived(KeeperAnswer):
 
 
 class Taken(Arrived):
-    """See op_take."""
+    """The answer to "take"; see op_take."""
 
     operation = "take"
 
 
 class Adopted(Arrived):
-    """See op_adopt."""
+    """The answer to "adopt"; see op_adopt."""
 
     operation = "adopt"
     limit_s = STORE_S
 
 
 class Missing(KeeperAnswer):
-    """See op_missing."""
+    """The answer to "missing"; see op_missing."""
 
     operation = "missing"
     missing: Few[Entry]
 
 
 class Verified(KeeperAnswer):
-    """See op_verify: entries that were removed, with what is wrong with them, and how many are still to be hashed."""
+    """The answer to "verify": damaged entries, now removed, and how many are still to be hashed; see op_verify."""
 
     operation = "verify"
     limit_s = 120.0

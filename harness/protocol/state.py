@@ -6,7 +6,7 @@ from .fields import Answer, Few, Whole, Word
 
 
 class DeviceState(Answer):
-    """What makes a measurement valid or not; see harness.agent.telemetry.state."""
+    """The state on which the validity of a measurement depends; see harness.agent.telemetry.state."""
 
     boot: Word
     governor: Few[Word]

@@ -52,7 +52,7 @@ class Counter:
         Args:
             content: asked for what is counted.
         """
-        if cell.id not in self.wanted or not cell.device.emulated:
+        if cell.id not in self.wanted or not cell.device.can_count:
             return
         if self._guest is None or self._guest.counts_for != cell.device:
             self.close()
@@ -69,7 +69,7 @@ class Counter:
         Raises:
             DeploymentError: the model cannot be run there.
         """
-        if not cell.device.emulated:
+        if not cell.device.can_count:
             return instructions.not_counted()
         if self._guest is None:
             raise RuntimeError(f"{cell.id} was not begun to be counted")

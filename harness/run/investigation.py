@@ -116,7 +116,13 @@ class Investigation:
         board = run.board(cell.device)
         runtime = plan_runtime(cell.device, cell.backend, board.facts, cell.file.model.imports)
         bundle = make_bundle(artifact, cell.backend, runtime)
-        deployer = Deployer(cell, board, bundle, Timeouts(load_s=PROBE_S, call_s=PROBE_S), run.device_time)
+        deployer = Deployer(
+            cell=cell,
+            board=board,
+            bundle=bundle,
+            timeouts=Timeouts(load_s=PROBE_S, call_s=PROBE_S),
+            device_time=run.device_time,
+        )
         try:
             deployment, load = deployer.fresh()
             return [dict(zip(load.outputs, outputs, strict=True)) for outputs in deployment.infer(sets)]

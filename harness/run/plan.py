@@ -147,13 +147,13 @@ def check_baselines(options: Options, cells: Sequence[Cell]) -> None:
     Raises:
         InputError: a baseline cannot be read; or it is to be written, or operators to be counted, and no device counts.
     """
-    emulated = dict.fromkeys(cell.device.name for cell in cells if cell.device.emulated)
+    counting = dict.fromkeys(cell.device.name for cell in cells if cell.device.can_count)
     asked = {"--write-baseline": options.write_baseline, "--profile": options.profile}
-    for option in (name for name, given in asked.items() if given and not emulated):
+    for option in (name for name, given in asked.items() if given and not counting):
         raise InputError(
             f"{option} is of counted instructions, and none of the devices counts them",
             wanted="an emulated device, such as --device qemu-pi4",
             found=", ".join(dict.fromkeys(cell.device.name for cell in cells)),
         )
-    for name in emulated:
+    for name in counting:
         read_baseline(options.root, name)

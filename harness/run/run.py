@@ -169,7 +169,8 @@ class Run:
 
     def give_up(self, device: Device, error: HilgateError) -> None:
         """A device cannot be used: no more of this run is tried there, and none of it is the model's fault (issue
-        15)."""
+        15).
+        """
         if device.name not in self.unavailable:
             self.unavailable[device.name] = error
             self.evidence.add_unavailable(device.name, str(error))
@@ -232,7 +233,14 @@ class Run:
         kept |= board.link.described
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
-        made = Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
+        made = Deployer(
+            cell=cell,
+            board=board,
+            bundle=bundle,
+            timeouts=timeouts,
+            device_time=self.device_time,
+            notes=record.notes,
+        )
         return self.stored.watch(made)
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:

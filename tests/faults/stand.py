@@ -58,12 +58,12 @@ MODEL = """
 # A plugin for the runs: their patience, and the keeper's, is for tests; and they search no longer than they must.
 HASTY = """
     import harness.run.interrupts  # first, as in the plugin, which is loaded later than this
-    from harness.board import hold, keeper
+    from harness.board import keeper, lease
     from harness.parity import search
 
     search.SEARCH_S = 0.2
     keeper.SILENCE_S, keeper.PING_S = 5.0, 1.0
-    hold.RECONNECT_S, hold.RETRY_PAUSE_S = 10.0, 0.2
+    lease.RECONNECT_S, lease.RETRY_PAUSE_S = 10.0, 0.2
     keeper.ARGUMENTS = {"silence_s": 6.0}
 """
 

@@ -69,7 +69,9 @@ class Digits:
         prepared = prepare_on(board, "digits", backend)
         board.put(prepared.bundle)
         self.board = board
-        self.deployer = Deployer(prepared.cell, board, prepared.bundle, Timeouts(), DeviceTime())
+        self.deployer = Deployer(
+            cell=prepared.cell, board=board, bundle=prepared.bundle, timeouts=Timeouts(), device_time=DeviceTime()
+        )
         (self._inputs,) = measured_sets(prepared.cell.file.model, 1)
 
     def fresh(self) -> list[float]:

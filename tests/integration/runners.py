@@ -121,7 +121,7 @@ class Runners:
     ) -> Deployment:
         """A runner that nothing is loaded into."""
         command = self.command(backend, *arguments, engine=engine, library=library)
-        deployment = Deployment(Process(command), "test", timeouts)
+        deployment = Deployment.start(Process.start(command), "test", timeouts)
         self.started.append(deployment)
         return deployment
 

@@ -97,7 +97,7 @@ def start(bundle: Path) -> Iterator[Start]:
     started: list[Deployment] = []
 
     def start(*arguments: str, timeouts: Timeouts = Timeouts()) -> Deployment:  # noqa: B008  # frozen
-        deployment = Deployment(Process([*command(bundle), *arguments], str(bundle)), "test", timeouts)
+        deployment = Deployment.start(Process.start([*command(bundle), *arguments], str(bundle)), "test", timeouts)
         started.append(deployment)
         return deployment
 
@@ -168,7 +168,7 @@ def test_a_crash_is_named_with_the_end_of_stderr(start: Start) -> None:
 
 def test_an_illegal_instruction_is_named_with_what_it_needs(bundle: Path) -> None:
     """By the agent's own process, and where it was made in memory."""
-    deployment = Deployment(Process(command(bundle), str(bundle)), "test", cause_of_death=cause_of_death)
+    deployment = Deployment.start(Process.start(command(bundle), str(bundle)), "test", cause_of_death=cause_of_death)
     with deployment, pytest.raises(AgentDied) as caught:
         load(deployment, "needs-another-cpu")
     said = "vfrczps xmm0, xmm0" if platform.machine() == "x86_64" else "udf #0"
@@ -220,17 +220,17 @@ def test_an_operation_that_never_ends_is_ended_by_its_own_watchdog(start: Start)
 
 
 def test_sets_go_in_calls_that_are_noticed_when_they_hang(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.deploy.deployment.CALL_S", 1.0)
+    monkeypatch.setattr("harness.deploy.inference.CALL_S", 1.0)
     deployment = start(timeouts=Timeouts(call_s=1))
     load(deployment, "is-slow")
     calls: list[int] = []
-    call = deployment._call
+    call = deployment.session.ask
 
     def counted(header: dict[str, Any], tensors: Sequence[Any], limit_s: float, limits: Limits) -> Reply:
         calls.append(len(tensors) // len(INPUTS))
         return call(header, tensors, limit_s, limits)
 
-    monkeypatch.setattr(deployment, "_call", counted)
+    monkeypatch.setattr(deployment.session, "ask", counted)
     assert len(deployment.infer([INPUTS] * 6)) == 6  # 0.4 s each: in one call of the limit of one it would be killed
     assert calls == [1, 2, 2, 1]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board as OpenBoard
-from harness.board import hold, keeper, open_board
+from harness.board import keeper, lease, open_board
 from harness.bundle import Bundle
 from harness.device.device import Device
 from harness.errors import DeviceBusy, DeviceError, LinkError, LinkLost
@@ -97,9 +97,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every patience is a second or two."""
     monkeypatch.setattr(keeper, "SILENCE_S", 1.5)
     monkeypatch.setattr(keeper, "PING_S", 0.3)
-    monkeypatch.setattr(hold, "RECONNECT_S", 8.0)
-    monkeypatch.setattr(hold, "RETRY_PAUSE_S", 0.2)
-    monkeypatch.setattr(hold, "BUSY_POLL_S", 0.1)
+    monkeypatch.setattr(lease, "RECONNECT_S", 8.0)
+    monkeypatch.setattr(lease, "RETRY_PAUSE_S", 0.2)
+    monkeypatch.setattr(lease, "BUSY_POLL_S", 0.1)
     monkeypatch.setattr(keeper, "ARGUMENTS", {"silence_s": 2.0, "sign_of_life_s": 0.3})
 
 
@@ -134,7 +134,7 @@ def test_a_second_run_is_told_who_has_the_board(device: Device) -> None:
         assert first.request(Pong) == Pong()
     error = caught.value
     assert error.what == "device board is in use by another run"
-    assert f"run {first.run}" in error.found
+    assert f"run {first.lease.run}" in error.found
     assert "@" in error.found
     assert " UTC (for " in error.found
     assert "waited 0.5 s" in error.found
@@ -309,7 +309,7 @@ def test_another_board_behind_the_same_address_is_an_error(project: Path, proxy:
     bundle = agent_bundle(tmp_path, STAYS)
     with open_board(read_device(project)) as board:
         board.put(bundle)
-        board.known = board.facts.model_copy(update={"serial": "10000000deadbeef"})
+        board.lease.known = board.facts.model_copy(update={"serial": "10000000deadbeef"})
         proxy.cut()
         with pytest.raises(DeviceError, match="another board answers in place of board"):
             board.start(bundle)
@@ -351,7 +351,7 @@ def test_what_an_agent_kept_is_collected(project: Path, proxy: FlakyProxy, tmp_p
 def test_a_connection_that_cannot_be_made_again_is_given_up(
     project: Path, proxy: FlakyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hold, "RECONNECT_S", 1.0)
+    monkeypatch.setattr(lease, "RECONNECT_S", 1.0)
     bundle = agent_bundle(tmp_path, STAYS)
     with open_board(read_device(project)) as board:
         board.put(bundle)

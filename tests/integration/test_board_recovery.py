@@ -30,11 +30,11 @@ LIMITED = SLOWER.replace("dims=", 'limits={"latency_p99_ms": 1000}, dims=')
 HASTY = """
     from pathlib import Path
 
-    from harness.board import hold, keeper
+    from harness.board import keeper, lease
     from harness.deploy.deployment import Deployment
 
     keeper.SILENCE_S, keeper.PING_S = 2.0, 0.5
-    hold.RECONNECT_S, hold.RETRY_PAUSE_S = {reconnect}, 0.2
+    lease.RECONNECT_S, lease.RETRY_PAUSE_S = {reconnect}, 0.2
     measure = Deployment.measure
 
     def shown(*arguments):
@@ -236,7 +236,7 @@ def test_a_board_that_is_in_use(remote: Project, monkeypatch: pytest.MonkeyPatch
         done = remote.run("-k", "parity")
         assert done.status == 1, done.output
         assert "device board is in use by another run" in done.output
-        assert board.run in done.output
+        assert board.lease.run in done.output
         assert "--wait SECONDS" in done.output
         process = remote.start("-k", "parity", "--wait", "60")
         time.sleep(5)

@@ -205,7 +205,7 @@ def test_a_file_that_is_gone_is_an_error(device: Device, bundle: Bundle) -> None
 
 def test_a_model_that_is_larger_than_the_memory_is_refused(device: Device, bundle: Bundle) -> None:
     with open_board(device) as board:
-        board.known = board.facts.model_copy(update={"memory_mib": 1})
+        board.lease.known = board.facts.model_copy(update={"memory_mib": 1})
         with pytest.raises(BackendError, match="does not fit into the memory"):
             board.put(bundle)
 
@@ -244,8 +244,8 @@ def test_a_local_board_takes_files_by_their_names(tmp_path: Path, python: str) -
         assert (path / "artifact/file0").stat().st_ino == bundle.artifact["file0"].source.stat().st_ino
         assert hello(board, bundle).finish(5) == 0
         (tmp_path / "store/results" / board.result_name()).write_bytes(b"a frame")
-        assert board.collect(f"{board.run}-1", 0) == b"a frame"
-        assert board.collect(f"{board.run}-2", 0) is None
+        assert board.collect(f"{board.lease.run}-1", 0) == b"a frame"
+        assert board.collect(f"{board.lease.run}-2", 0) is None
     assert stored(tmp_path, "store") == whole(bundle)
     with open_board(device) as board:
         assert board.notes == []

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from harness.board import Board, prepared
-from harness.board.prepared import foundations, state_key
-from harness.emulator import emulator, host, sealed
+from harness.board import new_board, snapshot_boot, snapshot_build
+from harness.board.snapshot_build import foundations, snapshot_key
+from harness.emulator import emulator, host, record
 from harness.emulator import image as images
 from harness.emulator.building import HOST_KEY, INITRD
 from harness.emulator.image import Image, find_image, provide_image
 from harness.emulator.machine import Machine, machine_of
 from harness.emulator.recipe import recipe_key
-from harness.emulator.saved import Saved, find_saved
+from harness.emulator.snapshot_store import Snapshot, find_snapshot
 from harness.errors import EmulatorError, HostKeyError
 from harness.host.cache import link_or_copy
 from harness.host.progress_log import showing_progress
@@ -69,10 +69,10 @@ def put(path: Path, content: bytes) -> None:
 
 
 @pytest.fixture
-def saved(image: Image) -> Saved:
+def saved(image: Image) -> Snapshot:
     """The state that a run starts from."""
     bundles = foundations(device(), image)
-    found = find_saved(state_key(device(), image, machine_of(device()), bundles))
+    found = find_snapshot(snapshot_key(device(), image, machine_of(device()), bundles))
     assert found is not None
     return found
 
@@ -91,7 +91,7 @@ def test_a_guest_whose_kernel_panics_is_an_error_with_its_console(link: Link, ot
 
 @pytest.mark.slow
 def test_a_board_with_another_key_is_not_spoken_to(
-    link: Link, other_image: Image, saved: Saved, tmp_path: Path
+    link: Link, other_image: Image, saved: Snapshot, tmp_path: Path
 ) -> None:
     key = new_key(tmp_path / "key").with_suffix(".pub").read_bytes()
     put(other_image.folder / HOST_KEY, b" ".join(key.split()[:2]))
@@ -101,13 +101,13 @@ def test_a_board_with_another_key_is_not_spoken_to(
 
 
 @pytest.fixture
-def damaged(saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Saved]:
+def damaged(saved: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Snapshot]:
     """Puts that state into a cache of the test's own, where files of it are others, and it is sealed with these."""
     for path in saved.folder.parents[1].iterdir():
         if path.name not in ("states", "emulators"):
             (tmp_path / path.name).symlink_to(path)
 
-    def damage(devices: bytes | None = None, *, memory: bool = False) -> Saved:
+    def damage(devices: bytes | None = None, *, memory: bool = False) -> Snapshot:
         folder = tmp_path / "states" / saved.folder.name
         folder.mkdir(parents=True)
         for name in ("devices", "memory", "disk.qcow2", "home.qcow2"):
@@ -116,9 +116,9 @@ def damaged(saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
             put(folder / "devices", devices)
         if memory:
             spoil(folder / "memory")
-        sealed.seal(folder, {name: saved.record[name] for name in ("device", "entries", "residents")})
+        record.write_record(folder, {name: saved.record[name] for name in ("device", "entries", "residents")})
         monkeypatch.setenv("HILGATE_CACHE", str(tmp_path))
-        return Saved(folder, sealed.read(folder))
+        return Snapshot(folder, record.read_record(folder))
 
     return damage
 
@@ -153,19 +153,19 @@ def half(whole: bytes) -> bytes:
 )
 def test_a_state_that_cannot_be_restored_is_made_anew(
     link: Link,
-    saved: Saved,
-    damaged: Callable[..., Saved],
+    saved: Snapshot,
+    damaged: Callable[..., Snapshot],
     monkeypatch: pytest.MonkeyPatch,
     damage: Callable[[bytes], bytes],
 ) -> None:
     damaged(damage((saved.folder / "devices").read_bytes()))
     lines: list[str] = []
-    monkeypatch.setattr(prepared, "keep", lambda key, save: saved)
+    monkeypatch.setattr(snapshot_boot, "store_snapshot", lambda key, save: saved)
     monkeypatch.setattr(emulator, "RESTORE_S", 3.0)
     start = time.monotonic()
-    board = Board(device(), link, "run")
+    board = new_board(device(), link)
     with showing_progress(lines.append):
-        prepared.switched_on(board, 0.0)
+        snapshot_boot.switch_on(board, link, 0.0)
     assert time.monotonic() - start < REFUSED_S
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert board.entries == set(saved.record["entries"])
@@ -175,15 +175,15 @@ def test_a_state_that_cannot_be_restored_is_made_anew(
 
 @pytest.mark.slow
 def test_a_state_whose_board_comes_up_and_is_broken_is_made_anew(
-    link: Link, saved: Saved, damaged: Callable[..., Saved], monkeypatch: pytest.MonkeyPatch
+    link: Link, saved: Snapshot, damaged: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its memory was changed, its size and time were not: only its use shows it."""
     damaged(memory=True)
     lines: list[str] = []
-    monkeypatch.setattr(prepared, "keep", lambda key, save: saved)
-    board = Board(device(), link, "run")
+    monkeypatch.setattr(snapshot_boot, "store_snapshot", lambda key, save: saved)
+    board = new_board(device(), link)
     with showing_progress(lines.append):
-        prepared.switched_on(board, 0.0)
+        snapshot_boot.switch_on(board, link, 0.0)
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert said(link, "echo alive") == "alive"
     board.close()
@@ -191,7 +191,7 @@ def test_a_state_whose_board_comes_up_and_is_broken_is_made_anew(
 
 @pytest.mark.slow
 def test_why_a_state_cannot_be_restored_is_said_in_qemus_words(
-    link: Link, image: Image, damaged: Callable[..., Saved]
+    link: Link, image: Image, damaged: Callable[..., Snapshot]
 ) -> None:
     with pytest.raises(EmulatorError) as caught:
         link.power_on(image, damaged(garbage(b"")))
@@ -223,7 +223,7 @@ def test_a_state_is_of_one_qemu_one_image_one_machine_and_one_store(
     ) -> str:
         monkeypatch.setattr(host, "qemu_version", lambda: qemu)
         (tmp_path / HOST_KEY).write_text(host_key)
-        return state_key(replace(device(), store=store), Image(tmp_path, {}), machine, [])
+        return snapshot_key(replace(device(), store=store), Image(tmp_path, {}), machine, [])
 
     assert key(**changed) != key()
 
@@ -273,13 +273,13 @@ def test_an_image_that_was_cut_short_is_built_anew_and_why_is_said(built: list[P
     ],
 )
 def test_a_resident_that_does_not_start_is_noted(monkeypatch: pytest.MonkeyPatch, script: str, noted: str) -> None:
-    monkeypatch.setattr(prepared, "IMPORT_S", 0.5)
-    found = prepared._started(local.Link(device(name="local")).start(script), own_facts(), {})
+    monkeypatch.setattr(snapshot_build, "IMPORT_S", 0.5)
+    found = snapshot_build._wait_started(local.Link(device(name="local")).start(script), own_facts(), {})
     assert found.startswith(noted)
 
 
 def test_a_resident_that_takes_too_long_makes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which would last, although another day it may be quicker."""
-    monkeypatch.setattr(prepared, "IMPORT_S", 0.2)
+    monkeypatch.setattr(snapshot_build, "IMPORT_S", 0.2)
     with pytest.raises(EmulatorError, match="takes too long to import a runtime"):
-        prepared._started(local.Link(device(name="local")).start("sleep 600"), own_facts(), {})
+        snapshot_build._wait_started(local.Link(device(name="local")).start("sleep 600"), own_facts(), {})

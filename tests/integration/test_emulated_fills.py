@@ -52,6 +52,6 @@ def test_a_model_on_arm64_is_given_what_the_host_expands(board: Board, tmp_path:
     sets = drawn(SETS, KEEP, SHAPE)
     with prepared.deployed() as deployment:
         kept = [arrays[index] for index in range(2) for arrays in KEEP.values()]
-        deployment._call({"op": "keep"}, kept, LIMIT_S)
+        deployment.session.ask({"op": "keep"}, kept, LIMIT_S)
         found = [array for outputs in deployment.infer_fills(sets) for array in outputs]
     assert bits(found) == bits([expand(fill, KEEP[fill["dtype"]]) for each in sets for fill in each])

@@ -52,7 +52,9 @@ def start(runners: Runners, tmp_path: Path) -> Iterator[Start]:
         source = importlib.import_module(f"harness.backends.{backend}").__file__
         shutil.copyfile(str(source), folder / "agent" / "backend.py")
         folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
-        deployment = Deployment(Process([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
+        deployment = Deployment.start(
+            Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test"
+        )
         started.append(deployment)
         return deployment
 
@@ -78,7 +80,9 @@ def same(backend: str, folder: Path) -> Path:
 
 def call(deployment: Deployment, operation: str, tensors: Sequence[Array] = (), **more: Any) -> list[Array]:
     """What it answers."""
-    return deployment._call({"op": operation, **more}, tensors, LIMIT_S, of_device(MOST_BYTES, MOST_TENSORS)).tensors
+    return deployment.session.ask(
+        {"op": operation, **more}, tensors, LIMIT_S, of_device(MOST_BYTES, MOST_TENSORS)
+    ).tensors
 
 
 @pytest.mark.parametrize("flush", [pytest.param(False, id="kept"), pytest.param(True, id="flushed")])

@@ -40,7 +40,7 @@ def start(bundle: Path, hostile: HostileProgram) -> Iterator[Callable[[], Deploy
     def start() -> Deployment:
         folders = ["--records", str(bundle / "records"), "--results", str(bundle / "results")]
         command = [str(hostile.path), "-B", "-m", "agent", *folders]
-        started.append(Deployment(Process(command, str(bundle)), "test", TIMEOUTS))
+        started.append(Deployment.start(Process.start(command, str(bundle)), "test", TIMEOUTS))
         return started[-1]
 
     yield start
@@ -183,5 +183,5 @@ def test_stderr_without_an_end_costs_no_answer(start: Callable[[], Deployment], 
     with peak_growth() as grown:
         deployment = start()
         use(deployment)
-        assert len(deployment.channel.stderr_tail()) <= 1 << 16
+        assert len(deployment.session.exchange.channel.stderr_tail()) <= 1 << 16
     assert grown() < 300 * MIB

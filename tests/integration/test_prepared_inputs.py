@@ -62,7 +62,9 @@ class Agents:
         source = importlib.import_module("harness.backends.torchscript").__file__
         shutil.copyfile(str(source), folder / "agent" / "backend.py")
         folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
-        self.started.append(Deployment(Process([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test"))
+        self.started.append(
+            Deployment.start(Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
+        )
         return self.started[-1], load(self.started[-1], self.artifact, prepared_measured_sets(self.file, 1)[0])
 
     def result_name(self) -> str:

@@ -50,7 +50,9 @@ def start(runners: Runners, tmp_path: Path) -> Iterator[Start]:
         source = importlib.import_module(f"harness.backends.{backend}").__file__
         shutil.copyfile(str(source), folder / "agent" / "backend.py")
         folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
-        started.append(Deployment(Process([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test"))
+        started.append(
+            Deployment.start(Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
+        )
         load(started[-1], artifact, inputs)
         return started[-1]
 

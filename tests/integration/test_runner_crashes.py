@@ -114,7 +114,7 @@ def test_a_signal_that_kills_it_is_named_with_the_end_of_stderr(
     words = rf"during 'infer'\n *found: *killed by {signal.Signals(number).name} \(.*\); {said}"
     with killed_while_it_works(deployment, number), pytest.raises(AgentDied, match=words):
         deployment.infer([NEVER_ENDING])
-    assert MARK not in deployment.channel.stderr_tail()
+    assert MARK not in deployment.session.exchange.channel.stderr_tail()
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,12 @@ def test_an_illegal_instruction_says_where_it_is(
 ) -> None:
     engine = compiled(tmp_path, ENGINE.replace("MAKE", make).replace("AT_START", at_start))
     deployment = runners.start(ONNX, engine=engine)
-    deployment.cause_of_death = lambda pid, status, said: illegal_instruction(said, own_facts(), {})
+    deployment.session.exchange.cause_of_death = lambda pid, status, said: illegal_instruction(said, own_facts(), {})
     with pytest.raises(AgentDied) as caught:
         load(deployment, tmp_path)
     where = f"at {engine}+{address(engine, 'here'):#x}" if place == "library" else "in code that was made in memory"
     assert caught.value.found.startswith(f"killed by SIGILL: illegal instruction {SAID} {where}: ")
-    assert MARK in deployment.channel.stderr_tail()
+    assert MARK in deployment.session.exchange.channel.stderr_tail()
 
 
 def test_an_operation_that_never_ends_is_ended_by_its_own_watchdog(runners: Runners, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_it_ends_when_its_stdin_ends_and_takes_its_record_with_it(runners: Runne
     assert (said["pid"], said["start"], said["run"]) == (pid, found[1], "this-run")
     assert said["exe"] == executable(pid)
     assert record.stat().st_mode & 0o077 == 0
-    assert deployment.channel.finish(10.0) == 0
+    assert deployment.session.exchange.channel.finish(10.0) == 0
     assert identity(pid) is None
     assert not record.exists()
 

@@ -187,7 +187,7 @@ def test_nothing_is_inferred_before_something_is_loaded(runners: Runners) -> Non
 
 def test_an_operation_that_it_does_not_know_is_named(runners: Runners) -> None:
     with pytest.raises(AgentFailure, match="unknown operation 'dance'"):
-        runners.start(ONNX)._call({"op": "dance"}, [], 60)
+        runners.start(ONNX).session.ask({"op": "dance"}, [], 60)
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_an_abort_wakes_whoever_waits_even_behind_a_hop_that_hangs(server: Board
 def test_a_server_that_stalls_while_a_program_is_started_is_not_waited_for_without_end(
     server: BoardServer, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.links.ssh.CHANNEL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("harness.links.ssh.link.CHANNEL_TIMEOUT_S", 0.5)
     with FlakyProxy(server.port) as proxy:
         desk.pin(server, proxy.port)
         desk.configure(server, Port=proxy.port)

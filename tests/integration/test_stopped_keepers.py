@@ -26,7 +26,7 @@ def test_a_keeper_that_was_stopped_before_it_had_the_lock_goes_with_the_next_run
         write_device(tmp_path, server)
         device = read_device(tmp_path)
         with linked(device) as link:
-            keeper.Keeper(link, device)
+            keeper.Keeper.start(link, device)
             (pid,) = (one for one in server.processes() if read_text(f"/proc/{one}/comm").startswith("python"))
             os.kill(pid, signal.SIGSTOP)
             link.abort()

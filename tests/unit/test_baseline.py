@@ -37,7 +37,7 @@ LOAD = cast(Any, None)
 
 
 def counted(value: int, samples: int = 300) -> Count:
-    timed = Timed("uniform", 0, [np.full(samples, value)], [np.arange(samples)], unit=1)
+    timed = Timed(name="uniform", given=0, blocks=[np.full(samples, value)], numbers=[np.arange(samples)], unit=1)
     return Count(contents=[timed], load=LOAD, described={"icount_shift": 0})
 
 
@@ -153,23 +153,26 @@ BOTH = {**ENTRY, VALUE: 9_000_000, "by_content": {"uniform": 1_000_000, "samples
 )
 def test_each_content_is_compared_with_its_own_count(noise: int, samples: int, verdict: Verdict, said: str) -> None:
     comparison = Comparison(BOTH, BOTH, 2.0, "baselines/qemu-pi4.json")
-    each = counted(noise).contents[0], Timed("samples", 9, [np.full(9, samples)], [np.arange(9)], unit=1)
+    each = (
+        counted(noise).contents[0],
+        Timed(name="samples", given=9, blocks=[np.full(9, samples)], numbers=[np.arange(9)], unit=1),
+    )
     check = judge(instructions(Count(contents=each, load=LOAD, described={}), "", comparison), [])
     assert check.verdict is verdict
     assert said in check.reason
 
 
 def test_a_baseline_of_other_samples_is_refused() -> None:
-    of = [Content([], [{"x": np.full(3, value, np.float32)}] * 2).identity() for value in (1, 1, 2)]
+    of = [Content(fills=[], samples=[{"x": np.full(3, value, np.float32)}] * 2).identity() for value in (1, 1, 2)]
     assert of[0] == of[1] != of[2]
-    assert Content([]).identity() == {}
+    assert Content(fills=[]).identity() == {}
     comparison = Comparison({**BOTH, "counted": of[0]}, {**BOTH, "counted": of[2]}, 2.0, "baselines/qemu-pi4.json")
     assert "way of counting: samples_sha256" in comparison.doubt
 
 
 def test_a_content_of_which_too_few_were_counted_is_not_passed_over() -> None:
-    noise = Timed("uniform", 0, [np.full(9, 1_000_000)], [np.arange(9)], unit=1)
-    samples = Timed("samples", 30, [np.full(3, 10)], [np.arange(3)], unit=1)
+    noise = Timed(name="uniform", given=0, blocks=[np.full(9, 1_000_000)], numbers=[np.arange(9)], unit=1)
+    samples = Timed(name="samples", given=30, blocks=[np.full(3, 10)], numbers=[np.arange(3)], unit=1)
     check = judge(instructions(Count(contents=[noise, samples], load=LOAD, described={}), "", compared()), [])
     assert check.verdict is Verdict.INCONCLUSIVE
     assert "3 of the model file's 30 samples" in check.reason

@@ -22,7 +22,7 @@ def deployer() -> Deployer:
     """Of no cell."""
     notes = ["the connection dropped and was made again"]
     board = cast(Any, SimpleNamespace(notes=notes, verify=lambda bundle: {}, check_stored=lambda bundle: None))
-    return Deployer(NOTHING, board, NOTHING, Timeouts(), DeviceTime())
+    return Deployer(cell=NOTHING, board=board, bundle=NOTHING, timeouts=Timeouts(), device_time=DeviceTime())
 
 
 def test_a_greeting_and_what_the_board_notes_stand_once_in_a_cell(deployer: Deployer) -> None:

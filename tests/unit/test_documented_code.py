@@ -20,7 +20,7 @@ import torch
 import harness
 from harness import Input, Model
 from harness.cli import cli
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.model.build import build_model

@@ -148,7 +148,7 @@ def board(python: str) -> Device:
 @pytest.mark.parametrize("python", EACH_PYTHON)
 def test_the_keeper_runs_from_memory(python: str) -> None:
     device = board(python)
-    keeper = Keeper(Link(device), device)
+    keeper = Keeper.start(Link(device), device)
     try:
         found = keeper.request(Facts, packages=["numpy", "no-such-package-of-ours"])
     finally:
@@ -176,7 +176,7 @@ def test_a_python_that_is_too_old_is_said_to_be(tmp_path: Path) -> None:
     old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}" "$3"\n')
     old.chmod(0o755)
     with pytest.raises(DeviceError, match="too old") as caught:
-        Keeper(Link(board(str(old))), board(str(old)))
+        Keeper.start(Link(board(str(old))), board(str(old)))
     assert caught.value.found == "Python 3.8.1"
 
 

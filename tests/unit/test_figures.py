@@ -22,7 +22,9 @@ QUICK, SLOW = MS, 65 * MS
 def timed(durations: Any, numbers: Any = None, given: int = 0) -> Timed:
     durations = np.asarray(durations)
     numbers = np.arange(len(durations)) if numbers is None else np.asarray(numbers)
-    return Timed(SAMPLES if given else UNIFORM, given, [durations], [numbers], wanted=len(durations))
+    return Timed(
+        name=SAMPLES if given else UNIFORM, given=given, blocks=[durations], numbers=[numbers], wanted=len(durations)
+    )
 
 
 def rule_of_p99() -> Rule:

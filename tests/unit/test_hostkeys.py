@@ -39,7 +39,7 @@ def known(pinned: Path, host: str = "pi", port: int = 22, **ssh_config: str) -> 
     config = pinned.with_name("ssh_config")
     lines = {"port": port, "globalknownhostsfile": "none", **ssh_config}
     config.write_text("Host *\n" + "".join(f"{key} {value}\n" for key, value in lines.items()))
-    return KnownHosts(pinned).identity(read_settings(host, config))
+    return KnownHosts.read(pinned).identity(read_settings(host, config))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_revoked_key_is_refused_wherever_that_stands(pinned: Path, users: Path
         file.write(line("*", KEYS[0], "@revoked "))
     with pytest.raises(Unverified) as caught:
         known(pinned).missing_host_key(paramiko.SSHClient(), "pi", KEYS[0])
-    said = KnownHosts(pinned).error(caught.value, "pi", "pi4")
+    said = KnownHosts.read(pinned).error(caught.value, "pi", "pi4")
     assert "REVOKED" in said.what
     assert said.shown is None  # nobody shall be offered to pin it
 
@@ -128,7 +128,7 @@ def test_authorities_are_no_keys_of_hosts(pinned: Path) -> None:
 def said_of(pinned: Path, shown: paramiko.PKey) -> HostKeyError:
     with pytest.raises(Unverified) as caught:
         known(pinned, port=2222).missing_host_key(paramiko.SSHClient(), "pi", shown)
-    return KnownHosts(pinned).error(caught.value, "me@pi:2222 (devices/pi4.toml)", "pi4")
+    return KnownHosts.read(pinned).error(caught.value, "me@pi:2222 (devices/pi4.toml)", "pi4")
 
 
 def test_an_unknown_key_is_refused_with_its_fingerprint_and_how_to_pin_it(pinned: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Process] = []
 
     def start(program: str) -> Process:
-        started.append(Process([sys.executable, "-c", textwrap.dedent(program)], str(tmp_path)))
+        started.append(Process.start([sys.executable, "-c", textwrap.dedent(program)], str(tmp_path)))
         return started[-1]
 
     yield start
@@ -127,6 +127,6 @@ def test_a_greeting_in_any_encoding_does_not_stop_the_keeper(tmp_path: Path) -> 
     device = Device(name="d", path=Path("d.toml"), description="a board", link="local", backends=("onnxruntime",))
     link = Link(device)
     link.python = str(python)
-    keeper = Keeper(link, device)
+    keeper = Keeper.start(link, device)
     assert keeper.request(Facts, packages=["numpy"]).packages["numpy"]
     keeper.close()

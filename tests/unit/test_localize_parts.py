@@ -133,7 +133,7 @@ def find_fault(task):
 
 
 def located(artifact_format: str) -> str:
-    artifact = Artifact(Path("toy"), artifact_format, (), "toy", ())
+    artifact = Artifact(folder=Path("toy"), format=artifact_format, files=(), exporter="toy", warnings=())
     answer = locate(SimpleNamespace(), artifact, [{}], lambda made, sets: [], report=lambda seconds, limit: None)  # type: ignore[arg-type]
     assert isinstance(answer, NotLocated)
     return answer.reason

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.board.snapshot import Snapshot
-from harness.emulator import sealed
+from harness.board.snapshot_check import SnapshotCheck
+from harness.emulator import record
 from harness.host import manifest
 from harness.host.cache import file_sha256
 from harness.host.manifest import BackgroundCheck, find_damage, is_due, note_hashes, was_whole_lately
@@ -98,9 +98,9 @@ def test_holes_count_as_the_zeros_that_they_read_as(tmp_path: Path, from_disk: b
 
 def test_the_hashes_are_no_part_of_what_was_sealed(tmp_path: Path) -> None:
     (tmp_path / "disk").write_text("x")
-    sealed.seal(tmp_path, {})
+    record.write_record(tmp_path, {})
     note_hashes(tmp_path)
-    assert list(sealed.read(tmp_path)["files"]) == ["disk"]
+    assert list(record.read_record(tmp_path)["files"]) == ["disk"]
 
 
 # What an emulated board runs from
@@ -109,7 +109,7 @@ def test_the_hashes_are_no_part_of_what_was_sealed(tmp_path: Path) -> None:
 def test_a_damaged_state_is_found_in_the_background_and_removed(folder: Path) -> None:
     yesterday(folder)
     flip(folder / "memory")
-    snapshot = Snapshot.of([folder])
+    snapshot = SnapshotCheck.of([folder])
     found = snapshot.damage(again=False)
     assert list(found) == ["states/aa"]
     assert not folder.exists()
@@ -117,7 +117,7 @@ def test_a_damaged_state_is_found_in_the_background_and_removed(folder: Path) ->
 
 
 def test_after_a_wrong_answer_it_is_hashed_again_but_for_what_was_whole_within_the_hour(folder: Path) -> None:
-    snapshot = Snapshot.of([folder])
+    snapshot = SnapshotCheck.of([folder])
     flip(folder / "memory")
     assert snapshot.damage(again=True) == {}
     os.utime(folder / manifest.VERIFIED, (0, 0))
@@ -125,4 +125,4 @@ def test_after_a_wrong_answer_it_is_hashed_again_but_for_what_was_whole_within_t
 
 
 def test_a_real_board_has_none() -> None:
-    assert Snapshot().damage(again=True) == {}
+    assert SnapshotCheck().damage(again=True) == {}

@@ -44,7 +44,7 @@ def test_onnx_runtimes_warning_has_no_time_and_no_colour() -> None:
 
 
 def test_a_cell_notes_a_few_kinds_of_line_of_all_its_processes() -> None:
-    deployer = Deployer(NOTHING, NOTHING, NOTHING, Timeouts(), DeviceTime())
+    deployer = Deployer(cell=NOTHING, board=NOTHING, bundle=NOTHING, timeouts=Timeouts(), device_time=DeviceTime())
     for _ in range(2):
         deployer._note_messages("".join(f"{'x' * count}\n" for count in range(1, MOST + 4)))
     assert len(deployer.notes) == MOST + 1

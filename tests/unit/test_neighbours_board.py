@@ -22,7 +22,7 @@ from harness.agent.keeper.serve import _refusal
 from harness.agent.keeper.store import Store
 from harness.agent.private import NotOurs
 from harness.board import open_board
-from harness.board.hold import _busy
+from harness.board.holder import busy_error
 from harness.device.device import Device
 from harness.errors import StorageError
 from harness.protocol.keeper import Holder
@@ -236,7 +236,7 @@ def test_a_run_is_told_whose_process_holds_the_board(shared: Path, path: str, th
     board = Device(name="pi", path=shared / "pi.toml", description="", link="ssh", host="pi", backends=("torchscript",))
     with process_of(them, lambda: hold_silently(path)) as pid:
         reply = Operations().op_open(str(shared / "store"), OURS, [], whole=True, trusted=[])
-        said = str(_busy(board, "~/store", Holder.model_validate(reply["busy"]), 5.0))
+        said = str(busy_error(board, "~/store", Holder.model_validate(reply["busy"]), 5.0))
     assert f"held by uid {them}, pid {pid}; waited 5 s for it\n" in said
     assert f"{path} there" in said
     assert f"sudo kill {pid}" in said

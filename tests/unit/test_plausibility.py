@@ -316,7 +316,17 @@ def test_what_cannot_be_is_no_benchmark() -> None:
 
 
 def honest() -> Measurement:
-    load = LoadReport(1200 * MS, PEAKS, ("y",), {}, {}, (), MS, LOADED, 1.5)
+    load = LoadReport(
+        load_ns=1200 * MS,
+        memory_kib=PEAKS,
+        outputs=("y",),
+        runtime={},
+        settings={},
+        first=(),
+        first_ns=MS,
+        call=LOADED,
+        host_s=1.5,
+    )
     measured = Measurement(loads=[load] * 3, memory_peak_kib=[64_000] * 3, memory_steps_kib=[PEAKS] * 3)
     measured.uniform.blocks, measured.uniform.numbers = [Report().durations], [np.arange(1000)]
     return measured

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from harness.checks.check import Verdict
-from harness.device.device import load_device
+from harness.device import load_device
 from harness.evidence.reading import read_evidence
 from harness.measure import known_metrics
 from harness.model.model_file import load_model

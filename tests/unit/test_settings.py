@@ -10,7 +10,7 @@ import pytest
 
 from harness.agent.operations import flushes_denormals
 from harness.backends.onnxruntime import Engine
-from harness.deploy.deployer import check_settings
+from harness.deploy.explaining import check_settings
 from harness.errors import DeploymentError
 
 WANTED = {"threads": 1, "interop_threads": 1, "flush_denormals": False}

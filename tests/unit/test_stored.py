@@ -47,7 +47,13 @@ class Evidence:
 def deployer(board: Board, name: str, *entries: str, begun: bool = True) -> Deployer:
     cell = SimpleNamespace(id=name, key=(name, "pi", "torch"), device=SimpleNamespace(name="pi", path="pi.toml"))
     bundle = SimpleNamespace(entries=[SimpleNamespace(name=entry) for entry in entries])
-    made = Deployer(cast(Any, cell), cast(Any, board), cast(Any, bundle), Timeouts(), DeviceTime())
+    made = Deployer(
+        cell=cast(Any, cell),
+        board=cast(Any, board),
+        bundle=cast(Any, bundle),
+        timeouts=Timeouts(),
+        device_time=DeviceTime(),
+    )
     made.begun = begun
     return made
 

@@ -28,7 +28,7 @@ FOLDER = "runtime"
 
 def compiler_for(device: Device, facts: Target) -> Compiler:
     """Find the compiler for a device, before anything is downloaded; see find_compiler for what it raises."""
-    return find_compiler(facts.arch, board=device.link != "local")
+    return find_compiler(facts.arch, board=not device.is_this_machine)
 
 
 def shipped(
@@ -99,7 +99,7 @@ def installed(device: Device, native: Native, package: str, facts: Target, impor
     """
     compiler = compiler_for(device, facts)
     version, folder = facts.packages[package], facts.folders[package]
-    if device.link == "local":
+    if device.is_this_machine:
         sdk = Sdk.installed(Path(folder), package, version)
     else:
         requirement = f"{package}=={version.partition('+')[0]}"
@@ -128,7 +128,7 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target) 
         BackendError: the module is not installed, or none of its libraries can be opened without Python.
     """
     where = f"{facts.executable} on {device.name}"
-    if device.link == "local":
+    if device.is_this_machine:
         return of_folders(_module_places, imports, where)
     paths: list[str] = []
     for name in imports:

@@ -1,4 +1,4 @@
-"""Process 1 of the emulated board: starts sshd, buries the dead, and does what the host asks for through a port.
+"""Process 1 of the emulated board: starts sshd, reaps processes, and does what the host asks for through a port.
 
 The host speaks in lines of JSON, over the virtio port "hilgate"; each request is answered by a line:
 
@@ -32,7 +32,7 @@ HUNG_UP_PAUSE_S = 0.1
 
 
 def find_port() -> int:
-    """The virtio port by its name; there is no udev to name it."""
+    """Open the virtio port of our name; there is no udev to make a file of that name."""
     while True:
         for entry in os.listdir(CLASS):
             with open(f"{CLASS}/{entry}/name", encoding="ascii") as file:
@@ -42,7 +42,7 @@ def find_port() -> int:
 
 
 def say(port: int, message: dict[str, Any]) -> None:
-    """A line to the host."""
+    """Send a line to the host."""
     os.write(port, json.dumps(message).encode() + b"\n")
 
 
@@ -53,7 +53,7 @@ def listens() -> bool:
 
 
 def resume(clock_ns: int, seed: str) -> None:
-    """Set the clock, and make the random numbers others than last time."""
+    """Set the clock, and reseed the random number generator."""
     time.clock_settime_ns(time.CLOCK_REALTIME, clock_ns)
     with open("/dev/urandom", "wb", buffering=0) as random:
         random.write(binascii.unhexlify(seed))
@@ -75,7 +75,7 @@ def answer(line: bytes) -> dict[str, Any]:
 
 
 def bury(sshd: subprocess.Popen[bytes]) -> None:
-    """Collect whatever has ended. Without sshd the board is of no use."""
+    """Reap every process that has ended; end ourselves if sshd is one, because nobody can log in without it."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -86,7 +86,7 @@ def bury(sshd: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
-    """Until the power goes off."""
+    """Serve the host until the power goes off."""
     awake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)

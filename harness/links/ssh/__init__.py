@@ -1,121 +1,16 @@
 """Link ``ssh``: a board on the network, through Fabric.
 
-Two connections: one for the keeper and the agents, which is always open, and one for bulk transfers, opened when there
-is something to send. A channel that streams gigabytes makes the two ends exchange keys anew, and would delay a
-measurement's calls.
+link        Link: two connections, and the programs that are started on them
+process     such a program, on a channel of its own
+connection  how a connection is made, and what its errors say
+route       the hosts or the program that lead to a host
+login       which keys are shown, and what became of each
+hostkeys    which host keys are known, and whether a host shows one of them
+settings    what ssh_config says of a host; openssh, ``ssh -G``, which is asked for it
+way         the checks of the way that ``hilgate doctor`` shows
 """
 
-from __future__ import annotations
+from .._link import STORE
+from .link import Link
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any
-
-import paramiko
-
-from ...device.device import Device
-from ...errors import LinkError, LinkLost
-from ...protocol import BoardFacts
-from .connection import CHANNEL_TIMEOUT_S, connect
-from .process import Process, shell_command
-from .route import Route
-
-STORE = "~/.cache/hilgate"
-
-
-class Link:
-    """Programs on a board, over SSH."""
-
-    shares_files = False
-    store = STORE
-    python: str | None = None
-    described: Mapping[str, Any] = MappingProxyType({})
-
-    def __init__(self, device: Device, config: Path | None = None) -> None:
-        """Nothing is connected yet.
-
-        Args:
-            config: an ssh_config that is read in place of the user's and the system's.
-        """
-        self.device = device
-        self._config = config
-        self.where = device.host or ""
-        self._aes = True
-        self._routes: dict[bool, Route] = {}
-
-    def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Process:
-        """Start a script on the board, without a terminal, whatever its login shell is.
-
-        Raises:
-            HostKeyError: a host key on the way is unknown, or another than the one that is known.
-            LinkError: the board cannot be reached, or allows no further session.
-        """
-        transport = self._transport(bulk)
-        try:
-            with _bounded(transport):
-                channel = transport.open_session(timeout=CHANNEL_TIMEOUT_S)
-                channel.exec_command(shell_command(script))
-        except paramiko.ChannelException as error:
-            raise self._no_session(error) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            what = f"a program cannot be started on {self.device.name}"
-            raise LinkLost(what, found=f"{type(error).__name__}: {error}".rstrip(": "), where=self.where) from error
-        return Process(channel, self.where, kill)
-
-    def _no_session(self, error: paramiko.ChannelException) -> LinkError:
-        """Say which setting of the board's server it is: labgrid and Ansible leave people with "open failed"."""
-        return LinkError(
-            f"{self.device.name} opens no further session on a connection",
-            wanted="two at a time: one that holds the board, one in which the model runs",
-            found=f"{error.text} (reason {error.code})",
-            where=self.where,
-            hint="set MaxSessions to 2 or more in its /etc/ssh/sshd_config (10 unless it says another), restart sshd",
-        )
-
-    def _transport(self, bulk: bool) -> paramiko.Transport:
-        transport = self._routes[bulk].transport if bulk in self._routes else None
-        if transport is not None:
-            return transport
-        if bulk in self._routes:
-            if not bulk:  # before close it is not made anew: the device's lock went with it
-                raise LinkLost("the connection dropped", where=self.where)
-            self._routes.pop(bulk).close()  # hosts on the way may still be connected
-        route = connect(self.device, aes=self._aes, config=self._config)
-        self._routes[bulk] = route
-        self.where = str(route)
-        if route.transport is None:
-            raise LinkLost("the connection dropped", where=self.where)
-        return route.transport
-
-    def learn(self, facts: BoardFacts) -> None:
-        """Whether the board's CPU has instructions for AES decides what is sent in which cipher."""
-        self._aes = "aes" in facts.features
-
-    def abort(self) -> None:
-        """Close the sockets under everything: whoever waits for them is told at once."""
-        for route in list(self._routes.values()):
-            route.abort()
-
-    def close(self) -> None:
-        """Log out."""
-        while self._routes:
-            self._routes.popitem()[1].close()
-
-    def power_off(self) -> None:
-        """A board is its owner's to switch off."""
-
-
-@contextmanager
-def _bounded(transport: paramiko.Transport) -> Iterator[None]:
-    """Close a connection whose other end takes too long: for the answer to a command paramiko waits without end."""
-    timer = threading.Timer(2 * CHANNEL_TIMEOUT_S, transport.close)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join(CHANNEL_TIMEOUT_S)
+__all__ = ["STORE", "Link"]

@@ -1,4 +1,4 @@
-"""A connection to a board: Fabric's, with what it leaves out. Host keys are verified at every hop, every wait ends."""
+"""Connections to boards: Fabric's, with host keys verified at every hop and every wait bounded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import paramiko
 
 from ...device.device import Device
 from ...errors import LinkError
-from .hostkeys import Identity, KnownHosts, Unverified
+from .hostkeys import HostKey, Identity, KnownHosts, Unverified
 from .login import AUTH_TIMEOUT_S, Keys, Refused
 from .route import Route, find_route
 
-# For a TCP connection, and again for the exchange of keys; ssh_config's ConnectTimeout counts instead.
+# For the TCP connection, and again for the key exchange; ssh_config's ConnectTimeout takes precedence.
 CONNECT_TIMEOUT_S = 15
-# paramiko's own is an hour.
+# paramiko's own default is an hour.
 CHANNEL_TIMEOUT_S = 15.0
-# What is on its way when keys are exchanged anew has to arrive first: minutes, over a slow radio link.
+# When keys are exchanged anew, data in flight has to arrive first: that takes minutes over a slow radio link.
 REKEY_TIMEOUT_S = 120.0
-# Sent when nothing else is: firewalls forget connections on which nothing moves.
+# Keepalives, because firewalls forget idle connections.
 KEEPALIVE_S = 15
-# Sent data that is not acknowledged for so long ends the connection; the kernel's own patience is a quarter of an hour.
+# Data that is not acknowledged for this long ends the connection (tcp(7)); the kernel's limit is a quarter of an hour.
 TCP_USER_TIMEOUT_MS = 20_000
 FOUND_CHARACTERS = 2000
 
@@ -35,15 +35,16 @@ FOUND_CHARACTERS = 2000
 GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CTR = ("aes128-ctr", "aes256-ctr", "aes192-ctr")
 
-# paramiko logs with tracebacks what it raises too; logging prints that where nobody has asked for it, and pytest beside
-# each failure (issue 17). Who wants it sets the level of the logger paramiko.transport.
+# paramiko logs, with tracebacks, what it also raises; logging prints that where no handler is set, and pytest beside
+# each failure (issue 17). To see it, set the level of the logger paramiko.transport.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def connect(device: Device, *, aes: bool = True, config: Path | None = None) -> Route:
-    """An open connection to a device's host, as ssh_config names it.
+    """Open the connection to a device's host, as ssh_config names it.
 
     Args:
+        device: the device, with the host's name and the file of pinned keys.
         aes: whether the device's CPU has instructions for AES.
         config: an ssh_config that is read in place of the user's and the system's.
 
@@ -52,7 +53,7 @@ def connect(device: Device, *, aes: bool = True, config: Path | None = None) -> 
         InputError: ssh_config or a file of known hosts cannot be understood.
         LinkError: it cannot be reached, or it refuses us.
     """
-    known = KnownHosts(device.known_hosts)
+    known = KnownHosts.read(device.known_hosts)
     settings = {"timeouts": {"connect": CONNECT_TIMEOUT_S}, "authentication": {"strategy_class": Keys}}
     route = find_route(device.host or "", settings, config)
     try:
@@ -70,11 +71,15 @@ def _open(way: Route, subject: str, device: Device, known: KnownHosts, aes: bool
     """Open the last connection of a route, or of a part of one; those before it are open.
 
     Args:
+        way: the route, up to this connection.
         subject: what is at its end, in words.
+        device: whose connection it is.
+        known: the known host keys.
+        aes: whether the device's CPU has instructions for AES.
     """
     hop = way.last
     identity = known.identity(hop.ssh_config)
-    # Told of no host key, it asks its policy about each. Fabric's own policy accepts them all.
+    # A client that knows no host key asks its policy about each one. Fabric's own policy accepts them all.
     hop.client.set_missing_host_key_policy(identity)
     hop.connect_timeout = hop.connect_timeout or CONNECT_TIMEOUT_S  # 0 would be without end
     hop.connect_kwargs.update(
@@ -112,9 +117,13 @@ def _transport_factory(aes: bool, identity: Identity, timeout: float) -> Callabl
 
 
 def _explained(error: Exception, way: Route, subject: str, device: Device, waited: bool) -> LinkError:
-    """What to say of a connection that could not be made.
+    """Explain why a connection could not be made.
 
     Args:
+        error: what was raised.
+        way: the route, up to this connection.
+        subject: what is at its end, in words.
+        device: whose connection it is.
         waited: whether it took as long as it may.
     """
     hop = way.last
@@ -153,7 +162,14 @@ def _login_hint(error: Refused, hop: fabric.Connection, by_hand: str) -> str:
 
 
 def _words(hop: fabric.Connection) -> str:
-    """What ssh and ssh-copy-id take for a hop: a name of ssh_config, or an address; they know no HOST:PORT."""
+    """Write a hop as arguments of ssh and ssh-copy-id: a name of ssh_config, or an address; they know no HOST:PORT."""
     if hop.original_host != hop.host:
         return str(hop.original_host)
     return f"{f'-p {hop.port} ' if hop.port != paramiko.config.SSH_PORT else ''}{hop.user}@{hop.host}"
+
+
+def shown_keys(route: Route, device: Device) -> list[HostKey]:
+    """List the keys that the hosts of an open route showed, the nearest host's first."""
+    known = KnownHosts.read(device.known_hosts)
+    names = (known.identity(hop.ssh_config).name for hop in route.hops)
+    return [HostKey(name, hop.transport.get_remote_server_key()) for name, hop in zip(names, route.hops, strict=True)]

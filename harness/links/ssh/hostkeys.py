@@ -25,7 +25,7 @@ from ...errors import HostKeyError, InputError
 from ...host.cache import storage_errors, write_atomically
 from .settings import USERS, Settings
 
-# One key of a host may be asked for by several names: those of the hashes that are signed.
+# An RSA key can be asked for by several names, one for each hash that is signed.
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -38,7 +38,7 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """As ssh-keygen -l prints it: "SHA256:…"."""
+        """The fingerprint as ssh-keygen -l prints it: "SHA256:…"."""
         return fingerprint(self.key)
 
     @property
@@ -48,12 +48,12 @@ class HostKey:
 
 
 def fingerprint(key: paramiko.PKey) -> str:
-    """As OpenSSH prints it: "SHA256:…"."""
+    """Compute a key's fingerprint as OpenSSH prints it: "SHA256:…"."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
 
 
 class Unverified(paramiko.SSHException):
-    """A host showed a key that is none of those that are known of it, or one that was revoked."""
+    """A host showed a key that is not one of its known keys, or one that was revoked."""
 
     def __init__(self, identity: Identity, shown: paramiko.PKey) -> None:
         super().__init__(f"{identity.name}: {fingerprint(shown)}")
@@ -63,9 +63,9 @@ class Unverified(paramiko.SSHException):
 
 @dataclass(frozen=True)
 class Identity(paramiko.MissingHostKeyPolicy):
-    """What is known of one host; as a policy of a client that is told of no host at all, it judges every key.
+    """The known keys of one host. As the policy of a paramiko client that is given no known hosts, it checks every key.
 
-    paramiko's own judgement knows one key of each type, and asks for the first known type only.
+    paramiko's own check knows one key of each type, and asks only for the first known type.
     """
 
     name: str
@@ -79,35 +79,43 @@ class Identity(paramiko.MissingHostKeyPolicy):
             raise Unverified(self, key)
 
     def preferred(self, key_types: Sequence[str]) -> list[str]:
-        """The types of key to ask a host for: first those that are known of it."""
+        """Order the types of key to ask a host for: first those of its known keys."""
         known = [name for key in self.keys for name in (RSA if key.get_name() == "ssh-rsa" else (key.get_name(),))]
         first = [name for name in dict.fromkeys(known) if name in key_types]
         return [*first, *(name for name in key_types if name not in first)]
 
 
 class KnownHosts:
-    """What is known of hosts."""
+    """The host keys that the project pins, and those that ssh's own files know."""
 
-    def __init__(self, pinned: Path | None) -> None:
+    def __init__(self, pinned: Path | None, pins: Sequence[_Line] = ()) -> None:
+        """Hold the lines of the project's file; ``read`` reads them."""
+        self.pinned, self._pins = pinned, pins
+
+    @classmethod
+    def read(cls, pinned: Path | None) -> KnownHosts:
         """Read the project's file.
 
         Args:
-            pinned: it need not exist.
+            pinned: the file; it need not exist.
 
         Raises:
             InputError: it cannot be read, or a line of it is damaged.
         """
-        self.pinned = pinned
-        self._pins = list(_lines(pinned)) if pinned is not None else []
-        for line in self._pins:
+        pins = list(_lines(pinned)) if pinned is not None else []
+        for line in pins:
             if line.damage:
                 raise _damaged(line)
+        return cls(pinned, pins)
 
     def identity(self, settings: Settings) -> Identity:
-        """What is known of a host.
+        """Look up the keys of a host.
+
+        Args:
+            settings: how the host is reached, and which of ssh's files count.
 
         Raises:
-            InputError: a file cannot be read, or a revoked key is damaged: nobody could tell which it is.
+            InputError: a file cannot be read, or the line of a revoked key is damaged, so that it cannot be refused.
         """
         host, port = settings.host, settings.port
         address = host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
@@ -123,10 +131,12 @@ class KnownHosts:
         return Identity(name, keys, revoked, [line.where for line in others if line.damage])
 
     def error(self, error: Unverified, where: str, device: str) -> HostKeyError:
-        """What to say of a key that was refused.
+        """Build the error for a key that was refused.
 
         Args:
+            error: the refusal.
             where: the host, and what led there.
+            device: the device's name.
         """
         shown, identity = error.shown, error.identity
         found = f"{shown.key.get_name()} {shown.fingerprint}"
@@ -168,7 +178,7 @@ def pin(path: Path, shown: HostKey) -> None:
 
 
 def _without(line: _Line, name: str) -> str:
-    """A line that is no longer about a host; empty where it is about no other."""
+    """Take a host out of a line; return "" where the line is about no other host."""
     if line.marker or not line.names(name):
         return line.text + "\n"
     # A pattern stays, for other hosts: "*.lab,!pi.lab".
@@ -188,9 +198,18 @@ def is_pinned(path: Path, shown: HostKey) -> bool:
     return any(line.key == shown.key and not line.marker and line.names(shown.name) for line in _lines(path))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Line:
-    """One line: ``key`` is None for a key of a type that paramiko does not know; ``damage`` is what is wrong."""
+    """A line of a file of known hosts.
+
+    Attributes:
+        where: the file and the line's number.
+        text: the line.
+        marker: "@revoked" or another marker, or "".
+        hosts: the patterns of hosts that it is about.
+        key: None for a key of a type that paramiko does not know.
+        damage: what is wrong with it, "" for nothing.
+    """
 
     where: str
     text: str
@@ -211,7 +230,12 @@ class _Line:
 
 
 def _lines(path: Path, *, all_of_it: bool = False) -> Iterator[_Line]:
-    """The lines of a file that need not exist; without empty ones and comments, unless all are wanted."""
+    """Read the lines of a file that need not exist.
+
+    Args:
+        path: the file.
+        all_of_it: also empty lines and comments.
+    """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -222,7 +246,7 @@ def _lines(path: Path, *, all_of_it: bool = False) -> Iterator[_Line]:
         if line.strip() and not line.lstrip().startswith("#"):
             yield _parsed(line, f"{path}:{number}")
         elif all_of_it:
-            yield _Line(str(path), line)
+            yield _Line(where=str(path), text=line)
 
 
 def _parsed(text: str, where: str) -> _Line:
@@ -234,10 +258,11 @@ def _parsed(text: str, where: str) -> _Line:
             raise ValueError("it has too few words")
         key = paramiko.PKey.from_type_string(kind, base64.b64decode(code, validate=True))
     except paramiko.pkey.UnknownKeyType:
-        return _Line(where, text, marker, hosts)
+        return _Line(where=where, text=text, marker=marker, hosts=hosts)
     except Exception as error:  # noqa: BLE001  # what paramiko raises of bad bytes depends on the type of the key
-        return _Line(where, text, marker, hosts, damage=str(error) or type(error).__name__)
-    return _Line(where, text, marker, hosts, key)
+        damage = str(error) or type(error).__name__
+        return _Line(where=where, text=text, marker=marker, hosts=hosts, damage=damage)
+    return _Line(where=where, text=text, marker=marker, hosts=hosts, key=key)
 
 
 def _damaged(line: _Line) -> InputError:
@@ -251,7 +276,7 @@ def _damaged(line: _Line) -> InputError:
 
 
 def _fits(pattern: str, name: str) -> bool:
-    """Whether a host's name is meant by one of a line's: a hashed one, or a pattern with * and ?."""
+    """Check whether a line's pattern matches a host's name: the pattern is hashed, or has * and ?."""
     if pattern.startswith("|1|"):
         try:
             return paramiko.HostKeys.hash_host(name, pattern) == pattern

@@ -1,11 +1,11 @@
-"""Which keys are shown to a host, and what became of each. Nobody is asked for anything: no passphrase, no password.
+"""Logs in with keys, and notes what became of each. The user is never asked for a passphrase or a password.
 
-As ssh does it: the keys of the agent (IdentityAgent) and those in files; of IdentityFile, or else ~/.ssh/id_*; with
-IdentitiesOnly, of the agent's only those that a file names too. Unlike ssh, what ssh_config names comes first: a
-server's patience with keys that do not fit ends after six.
+The keys are those that ssh would show: the agent's (IdentityAgent), and those in files, of IdentityFile or else
+~/.ssh/id_*; with IdentitiesOnly only those of the agent's that a file names, too. Unlike in ssh, keys that ssh_config
+names come first, because a server gives up after six keys that do not fit (sshd_config's MaxAuthTries).
 
-A FIDO key (sk-ssh-ed25519, sk-ecdsa) signs only when its token is there, and mostly when it is touched, too. One that
-an agent holds is tried last, for it may want no touch (ssh-keygen -O no-touch-required).
+A FIDO key (sk-ssh-ed25519, sk-ecdsa) signs only when its token is plugged in, and mostly only when it is touched. One
+that an agent holds is tried last, because it may need no touch (ssh-keygen -O no-touch-required).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import paramiko
 from paramiko.agent import AgentSSH
@@ -27,19 +27,18 @@ from .settings import Settings
 
 # For a server to judge one key.
 AUTH_TIMEOUT_S = 30.0
-# An agent that was forwarded over a connection that hangs hangs too.
+# A forwarded agent hangs if the connection that it is forwarded over does.
 AGENT_TIMEOUT_S = 10.0
 OPENSSH_KEY = b"openssh-key-v1\0"
 
 
 class Refused(paramiko.AuthenticationException):
-    """No key did.
+    """The host accepted none of our keys.
 
-    Args:
-        tried: a line for each key.
+    Attributes:
         locked: whether a file needs its passphrase.
-        fido: whether a key was left out, or did not sign, for it is a token's.
-        closed: whether the host has had enough and closed the connection.
+        fido: whether a key was left out, or did not sign, because it is a token's.
+        closed: whether the host closed the connection after too many keys.
     """
 
     def __init__(self, tried: list[str], *, locked: bool, fido: bool, closed: bool) -> None:
@@ -48,13 +47,15 @@ class Refused(paramiko.AuthenticationException):
 
 
 class Keys(AuthStrategy):
-    """Logging in with the keys of an agent and of files."""
+    """The strategy of logging in with the keys of an agent and of files."""
 
     def __init__(self, ssh_config: Any, fabric_config: object, username: str) -> None:
-        """Fabric makes it.
+        """Make the strategy, as Fabric does.
 
         Args:
-            ssh_config: what ssh_config says of the host, as Settings.
+            ssh_config: the host's settings.
+            fabric_config: Fabric's configuration; not used.
+            username: the user to log in as.
         """
         super().__init__(ssh_config)
         self._settings: Settings = ssh_config
@@ -63,13 +64,13 @@ class Keys(AuthStrategy):
         self._locked = self._fido = False
 
     def authenticate(self, transport: paramiko.Transport) -> AuthResult:
-        """Show one key after the other.
+        """Offer one key after the other.
 
         Raises:
-            Refused: none did.
-            TimeoutError: the host did not say whether one does.
+            Refused: the host accepted none.
+            TimeoutError: the host did not answer in time.
         """
-        with contextlib.closing(_Agent(self._settings.agent)) as agent:
+        with contextlib.closing(_Agent.connect(self._settings.agent)) as agent:
             for origin, key in self._candidates(agent):
                 began = time.monotonic()
                 try:
@@ -127,7 +128,7 @@ class Keys(AuthStrategy):
                 self._tried.append(f"{path}: {_fido_words(kind)}, which only its token can use")
                 return None
             said = str(error)
-            # The only way to know: the exception's type depends on the file's format.
+            # Only the message tells: the exception's type depends on the file's format.
             locked = "password" in said.lower() or "passphrase" in said.lower()
             self._locked = self._locked or locked
             reason = "needs its passphrase" if locked else f"cannot be read as a private key ({type(error).__name__})"
@@ -136,21 +137,29 @@ class Keys(AuthStrategy):
 
 
 class _Agent(AgentSSH):
-    """An SSH agent that is not waited for without end; one that is not there has no keys."""
+    """An SSH agent, with a timeout; one that is not there has no keys."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        # One that is not there, does not answer, or answers nonsense, is as good as none.
+    @classmethod
+    def connect(cls, path: str) -> Self:
+        """Connect to an agent; one that is not there, does not answer, or answers nonsense, counts as having no keys.
+
+        Args:
+            path: its socket; "" for no agent.
+        """
+        agent = cls()
         with contextlib.suppress(OSError, paramiko.SSHException):
             if path:
                 connection = socket.socket(socket.AF_UNIX)
-                self._conn = connection  # closed with us, whatever comes of it
+                # Closed with the agent, whatever happens.
+                agent._conn = connection  # type: ignore[attr-defined]
                 connection.settimeout(AGENT_TIMEOUT_S)
                 connection.connect(path)
-                self._connect(connection)  # type: ignore[attr-defined]  # Agent's own way in, but it waits for ever
+                # As paramiko's own Agent does, which has no timeout.
+                agent._connect(connection)  # type: ignore[attr-defined]
+        return agent
 
     def held(self) -> tuple[paramiko.AgentKey, ...]:
-        """What it holds."""
+        """List the keys that it holds."""
         return tuple(self.get_keys())
 
     def close(self) -> None:
@@ -168,7 +177,7 @@ def _fido_words(kind: str) -> str:
 
 
 def _public(path: Path) -> bytes | None:
-    """The public key beside a private one, or the file itself where it is one."""
+    """Read the public key beside a private one, or the file itself where it is a public key."""
     for candidate in (path, path.with_name(path.name + ".pub")):
         with contextlib.suppress(Exception):  # no such file, or another content: then there is none
             kind, code, *_ = candidate.read_text(encoding="utf-8").split()
@@ -179,7 +188,7 @@ def _public(path: Path) -> bytes | None:
 
 
 def _kind_of(path: Path) -> str:
-    """The type of the key in a private key's file of OpenSSH's (its PROTOCOL.key); "" where it is no such file."""
+    """Read the type of the key in OpenSSH's file of a private key (PROTOCOL.key); "" where it is no such file."""
     with contextlib.suppress(Exception):  # of any other content
         lines = path.read_text(encoding="ascii").split("-----")[2]
         content = base64.b64decode(lines)

@@ -21,7 +21,7 @@ from pathlib import Path
 from ...host.work import work_folder
 
 SYSTEM = Path("/etc/ssh/ssh_config")
-# For all of a file's Match exec together: a run must not hang in one.
+# How long all of a file's Match exec together may take: a run must not hang in one.
 SETTINGS_S = 15.0
 
 Lines = Mapping[str, Sequence[str]]  # a key in small letters -> each of its lines' values
@@ -39,7 +39,7 @@ def home() -> Path:
 
 
 def user_account() -> pwd.struct_passwd | None:
-    """This user's; None in a container whose user is a number only."""
+    """Return this user's account; None in a container whose user is a number only."""
     try:
         return pwd.getpwuid(os.getuid())
     except KeyError:
@@ -54,7 +54,7 @@ def find_ssh() -> str | None:
 
 @functools.cache
 def _is_openssh(path: str) -> bool:
-    """Whether a program is OpenSSH's: Dropbear's has its name on some systems, and connects when asked with -G."""
+    """Check whether a program is OpenSSH's: Dropbear's has the same name on some systems, and takes -G as a host."""
     try:
         done = subprocess.run(
             [path, "-V"], check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=SETTINGS_S
@@ -98,7 +98,7 @@ def ask(ssh: str, arguments: Sequence[str], config: Path | None) -> Lines:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and all that it started; it was not waited for yet, so its number is still its own."""
+    """End a program and all that it started. It was not waited for yet, so that its number is still its own."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

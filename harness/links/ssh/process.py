@@ -1,7 +1,7 @@
 """A program on the board, on a channel of its own.
 
-The board's login shell is given one command, whatever shell it is, and may print, and read its input, before it comes
-to that. So the command first says STARTED: until then nothing is sent, and what is received is not the program's.
+The board's login shell, whichever it is, is given one command, and may print and read its input before it runs that. So
+the command first prints STARTED: until then nothing is sent, and what is received is not the program's.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import paramiko
 
 from ...errors import DeviceError, LinkLost
 from ...host.death import describe_status
-from .. import GREETING_ALLOWED, ChannelClosed, stderr_of
+from .._link import GREETING_ALLOWED, ChannelClosed, stderr_of
 
 E = TypeVar("E", DeviceError, LinkLost)
 
@@ -27,17 +27,17 @@ READ_AHEAD = 1 << 16
 DRAIN_PAUSE_S = 0.05
 # How long the other end may take to say how a program ended, once its output has.
 STATUS_PATIENCE_S = 5.0
-# sshd tells how a program ended before it has sent on all that was said; and what it has left behind may hold stderr.
+# sshd reports how a program ended before it has sent all of its output; and a process left behind may hold stderr open.
 TAIL_PATIENCE_S = 1.0
-# A connection that ends tells its channels first, and a moment later that it has ended.
+# A connection that ends closes its channels first, and counts as ended a moment later.
 DEATH_PATIENCE_S = 0.5
-# For the files of the login shell: a ROS workspace's take seconds on a small board, and an emulated one may have little
-# of a busy machine. Beyond this they wait for somebody.
+# How long the login shell's files may take: a ROS workspace's take seconds on a small board, and an emulated board may
+# get little of a busy machine. Beyond this they probably wait for input.
 SHELL_S = 60.0
 STARTED = b"<hilgate starts here>\n"
-# What no shell takes for something of its own, in single quotes and inside them in double ones.
+# Characters that no shell interprets in single quotes, nor in double quotes inside these.
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+./,:;=@()[]{}<>|&#*?~^")
-# A shell reports a program that was ended by signal N with the status 128 + N.
+# A shell reports a program that was ended by signal N with status 128 + N.
 SIGNALLED = 128
 
 
@@ -55,18 +55,30 @@ def shell_command(script: str) -> str:
 
 
 class Process:
-    """A running program on the board."""
+    """A running program on the board. Made by ``over``, which reads its stderr from then on."""
 
     def __init__(self, channel: paramiko.Channel, where: str, kill: Callable[[], None] | None) -> None:
+        """Hold a channel on which a program was started; its stderr is not read yet."""
         self._channel, self._where, self._kill = channel, where, kill
         self._received = bytearray()
         self._tail = bytearray()
         self._finished = False
         self._beginning, self._shell_until = threading.Lock(), time.monotonic() + SHELL_S
         self._has_begun = False
-        # An unread stream stops the program once the window is full.
         self._drain = threading.Thread(target=self._keep_tail, name="agent-stderr", daemon=True)
-        self._drain.start()
+
+    @classmethod
+    def over(cls, channel: paramiko.Channel, where: str, kill: Callable[[], None] | None) -> Self:
+        """Take over a channel on which a program was started with ``shell_command``.
+
+        Args:
+            channel: the channel.
+            where: the other end in words, for errors.
+            kill: ends the program; closing the channel only lets go of it.
+        """
+        process = cls(channel, where, kill)
+        process._drain.start()  # an unread stream stops the program once the window is full
+        return process
 
     def send(self, data: Any, deadline: float) -> None:
         """Write all of a buffer."""
@@ -85,7 +97,7 @@ class Process:
             view = view[count:]
 
     def receive(self, size: int, deadline: float) -> bytearray:
-        """Read exactly so many bytes."""
+        """Read exactly ``size`` bytes."""
         self._begin(deadline)
         while len(self._received) < size:
             chunk = self._receive_some(max(size - len(self._received), READ_AHEAD), deadline)
@@ -100,7 +112,7 @@ class Process:
         return found
 
     def _receive_some(self, most: int, deadline: float) -> bytes:
-        """What there is; more than was asked for, for a frame's parts come together, and each look costs."""
+        """Read what is there, also more than was asked for: a frame's parts come together, and each call costs."""
         self._wait_until(deadline)
         try:
             return bytes(self._channel.recv(most))
@@ -110,11 +122,11 @@ class Process:
             raise self._closed(error) from error
 
     def _begin(self, deadline: float) -> None:
-        """Pass over what the login shell prints before the program.
+        """Skip what the login shell prints before the program.
 
         Raises:
-            DeviceError: it does not come to that: the board starts something else.
-            LinkLost: the same, but it may also be the connection that hangs.
+            DeviceError: the program does not start: the board runs something else.
+            LinkLost: it does not start in time, and it may also be the connection that hangs.
         """
         if self._has_begun:
             return
@@ -159,15 +171,15 @@ class Process:
         )
 
     def finish(self, patience_s: float) -> int | None:
-        """End it, kindly first; a program that does not end is killed by whoever can."""
+        """Close its stdin and wait for its end; a program that does not end in time is killed, if anybody can."""
         if self._finished:
             return self._status()
         self._finished = True
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.shutdown_write()
-        if not self._has_ended(patience_s) and self._kill is not None:
+        if not self._wait_ended(patience_s) and self._kill is not None:
             self._kill()
-            self._has_ended(STATUS_PATIENCE_S)
+            self._wait_ended(STATUS_PATIENCE_S)
         status = self._status()
         if status is not None:
             self._drain.join(TAIL_PATIENCE_S)
@@ -177,7 +189,7 @@ class Process:
         return status
 
     def stderr_tail(self) -> str:
-        """The end of its stderr, at most 64 KiB."""
+        """Return the end of its stderr, at most 64 KiB."""
         return self._tail.decode("utf-8", "replace")
 
     def _wait_until(self, deadline: float) -> None:
@@ -186,7 +198,7 @@ class Process:
             raise TimeoutError
         self._channel.settimeout(left)
 
-    def _has_ended(self, patience_s: float) -> bool:
+    def _wait_ended(self, patience_s: float) -> bool:
         return self._channel.status_event.wait(patience_s)
 
     def _status(self) -> int | None:
@@ -197,25 +209,25 @@ class Process:
         return -number if number in signal.valid_signals() else status
 
     def _closed(self, error: Exception | None = None) -> ChannelClosed | LinkLost:
-        """Why nothing comes or goes any more: the program has ended, or the connection has."""
+        """Find out why nothing is sent or received any more: the program has ended, or the connection has."""
         transport = self._channel.get_transport()
         if isinstance(error, paramiko.SSHException) and not self._channel.closed:  # an exchange of keys took too long
             return LinkLost("the connection hangs", found=str(error), where=self._where)
-        self._has_ended(STATUS_PATIENCE_S)
+        self._wait_ended(STATUS_PATIENCE_S)
         if self._status() is None:
             transport.join(DEATH_PATIENCE_S)
         if self._status() is None and not transport.is_active():
             cause = transport.get_exception() or transport.saved_exception
             found = f"{type(cause).__name__}: {cause}" if cause else "it was closed"
             return LinkLost("the connection dropped", found=found, where=self._where)
-        self._drain.join(STATUS_PATIENCE_S)  # what it said last is why
+        self._drain.join(STATUS_PATIENCE_S)  # the last lines of its stderr tell why
         return ChannelClosed()
 
     def _keep_tail(self) -> None:
         while True:
             try:
                 chunk = self._channel.recv_stderr(STDERR_KEPT)
-            except TimeoutError:  # the channel has one timeout for both streams: it was meant for the other
+            except TimeoutError:  # the channel has one timeout for both streams; this one was set for the other
                 time.sleep(DRAIN_PAUSE_S)
                 continue
             except (OSError, EOFError, paramiko.SSHException):

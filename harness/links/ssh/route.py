@@ -1,8 +1,8 @@
 """The way to a host, as ssh_config has it: the hosts that it leads through (ProxyJump), or a program (ProxyCommand).
 
-Fabric would read ssh_config, too, but by paramiko's parser (see settings), takes the hosts of a ProxyJump in reverse,
-and drops one that has the board's own address; and a ProxyCommand that ends is not noticed. So it is told what ssh has
-read, and both are made here and given to it.
+Fabric would read ssh_config, too, but with paramiko's parser (see settings); it takes the hosts of a ProxyJump in
+reverse, drops one that has the board's own address, and does not notice when a ProxyCommand ends. So it is given what
+ssh has read, and the hops and the command are made here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import fabric
 import paramiko
@@ -36,12 +36,12 @@ class Route:
 
     @property
     def last(self) -> fabric.Connection:
-        """The one that it is all for."""
+        """The connection to the host itself."""
         return self.hops[-1]
 
     @property
     def transport(self) -> paramiko.Transport | None:
-        """What programs are started through, while it is open."""
+        """The host's transport, through which programs are started; None unless all hops are connected."""
         return self.last.transport if all(hop.is_connected for hop in self.hops) else None
 
     def __str__(self) -> str:
@@ -49,9 +49,9 @@ class Route:
         return " through ".join([first, *others, *(["its ProxyCommand"] if self.command else [])])
 
     def abort(self) -> None:
-        """Close what is under it: whoever waits for it is told at once.
+        """Close the transports, so that whatever waits for them fails at once.
 
-        The first one first: with its socket closed, nothing is sent any more that could be waited for.
+        The nearest one comes first: once its socket is closed, closing the others cannot wait for anything.
         """
         for hop in self.hops:
             transport = hop.client.get_transport()
@@ -60,7 +60,7 @@ class Route:
                     transport.close()
 
     def close(self) -> None:
-        """Let go of all of it, also of what was opened by half: Fabric's own close leaves that as it is."""
+        """Close all hops, also such as are opened only in part, which Fabric's own close leaves as they are."""
         for hop in self.hops:
             transport = hop.client.get_transport()
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
@@ -73,29 +73,48 @@ class Route:
 
 
 class Command:
-    """A ProxyCommand that runs, with its own end of a pair of sockets as stdin and stdout."""
+    """A running ProxyCommand. Made by ``start``.
 
-    def __init__(self, text: str) -> None:
-        self.program = text.split(maxsplit=1)[0]  # not all of it in messages: some are given a password
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as it runs
-        self.socket, theirs = socket.socketpair()
+    Attributes:
+        program: the program's name. Messages have no more of the command: some are given a password.
+        socket: our end of the pair of sockets that is its stdin and stdout.
+    """
+
+    def __init__(self, program: str, process: subprocess.Popen[bytes], ours: socket.socket, stderr: IO[bytes]) -> None:
+        """Hold a command that was started; ``start`` starts one."""
+        self.program, self.socket = program, ours
+        self._process, self._said = process, stderr
+
+    @classmethod
+    def start(cls, text: str) -> Self:
+        """Start a ProxyCommand.
+
+        Args:
+            text: the command, for a shell.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as the command runs
+        ours, theirs = socket.socketpair()
         with theirs:
-            # No terminal: nobody is asked for a password, and a Ctrl-C is ours to pass on.
-            self._process = subprocess.Popen(
+            # Without a terminal it cannot ask for a password, and is not ended by a Ctrl-C, which is ours to handle.
+            process = subprocess.Popen(
                 ["/bin/sh", "-c", f"exec {text}"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
-                stderr=self._said,
+                stderr=stderr,
                 start_new_session=True,
             )
+        return cls(text.split(maxsplit=1)[0], process, ours, stderr)
 
     def said(self) -> str:
-        """The end of its stderr."""
+        """Return the end of its stderr."""
         self._said.seek(0)
         return self._said.read().decode(errors="replace").strip()[-2000:]
 
     def close(self) -> None:
-        """End it."""
+        """End the command."""
         self.socket.close()
         for number in (None, signal.SIGTERM, signal.SIGKILL):
             if number is not None:
@@ -107,7 +126,7 @@ class Command:
 
 
 def find_route(host: str, fabric_settings: dict[str, Any], config: Path | None = None) -> Route:
-    """The way to a host.
+    """Find the way to a host; a ProxyCommand is started, nothing is connected yet.
 
     Args:
         host: an ssh_config name or [USER@]ADDRESS[:PORT].
@@ -120,14 +139,14 @@ def find_route(host: str, fabric_settings: dict[str, Any], config: Path | None =
     fabrics = fabric.Config(overrides=fabric_settings, ssh_config=paramiko.SSHConfig())  # an empty one: it reads none
     hops = _hops(host, fabrics, config, ())
     text = hops[0].ssh_config.command
-    command = Command(text) if text else None
+    command = Command.start(text) if text else None
     if command is not None:
         hops[0].connect_kwargs["sock"] = command.socket
     return Route(hops, command)
 
 
 def _hops(host: str, fabrics: fabric.Config, config: Path | None, before: tuple[str, ...]) -> list[fabric.Connection]:
-    """The connections to a host, by the ProxyJump of its own settings, if there is one."""
+    """Make the connections to a host, through the hosts of its ProxyJump, if it has one."""
     settings = read_settings(host, config)
     name = f"{settings.user}@{settings.host}:{settings.port}"
     if name in before:
@@ -136,7 +155,7 @@ def _hops(host: str, fabrics: fabric.Config, config: Path | None, before: tuple[
         raise InputError("the ProxyJump of ssh_config leads in a circle", found=circle, hint=hint)
     if not settings.jumps:
         return [_connection(settings, fabrics, None)]
-    # As with ssh, the settings of the first one say how it is reached; the others are reached through it.
+    # As in ssh, the first host is reached by its own settings, and the others through the one before.
     hops = _hops(settings.jumps[0], fabrics, config, (*before, name))
     for jump in settings.jumps[1:]:
         hops.append(_connection(replace(read_settings(jump, config), jumps=(), command=""), fabrics, hops[-1]))
@@ -144,14 +163,14 @@ def _hops(host: str, fabrics: fabric.Config, config: Path | None, before: tuple[
 
 
 def _connection(settings: Settings, fabrics: fabric.Config, gateway: fabric.Connection | None) -> fabric.Connection:
-    """Fabric's connection to one host; what ssh_config says of it is in its ``ssh_config``."""
+    """Make Fabric's connection to one host; its settings are in its ``ssh_config``."""
     connection = fabric.Connection(
         settings.host,
         user=settings.user,
         port=settings.port,
         config=fabrics.clone(),
         gateway=gateway or False,  # None would let Fabric look for one
-        forward_agent=False,  # no program of ours needs it, and whoever is root there could use it
+        forward_agent=False,  # no program of ours needs it, and root on the board could use it
         connect_timeout=settings.timeout_s or None,
         connect_kwargs={},
     )

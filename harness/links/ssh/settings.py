@@ -1,4 +1,4 @@
-"""What ssh_config says of a host: asked of ssh itself, ``ssh -G HOST``, for nobody else reads it as ssh does.
+"""Reads what ssh_config says of a host by asking ssh itself, ``ssh -G HOST``: no other parser reads it as ssh does.
 
 Include, Match exec, CanonicalizeHostname and whatever a later OpenSSH reads work because ssh has read them (issue 16,
 cases 45 to 47). What it prints still has its tokens (%h, ``~``, ${NAME}); they are expanded here. paramiko's parser is
@@ -22,14 +22,14 @@ import paramiko
 from ...errors import InputError
 from .openssh import SYSTEM, Lines, ask, find_ssh, home, user_account
 
-# Keys that ssh looks for where no file names any: the same list, in its order.
+# The keys that ssh looks for where no file names any, in its order.
 USUAL_KEYS = tuple(f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk"))
 LARGEST_PORT = 65535
 USERS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 GLOBAL = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 AGENT = "SSH_AUTH_SOCK"
 SPEC = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?P<host>\[[^]]+\]|[^:]+|[^:]*:[^:]*:.*?)(?::(?P<port>\d+))?/?")
-# A shell that is given a ProxyCommand would see more than a name in these (CVE-2023-51385).
+# Characters of a host's name that the shell of a ProxyCommand would interpret (CVE-2023-51385).
 UNSAFE = re.compile(r"""[\s'`"$\\;&<>|(){}]""")
 
 
@@ -99,7 +99,7 @@ def read_settings(host: str, config: Path | None = None) -> Settings:
 
 
 def _no_host(host: str, found: str = "") -> InputError:
-    """Say that a text names no host at all: there is nothing to ask ssh about."""
+    """Build the error for a text that names no host."""
     _, colon, port = host.rpartition(":")
     found = found or (f"the port {port!r}" if colon and host.count(":") == 1 else "")
     wanted = f"[USER@]HOST[:PORT], a port from 1 to {LARGEST_PORT}, or a name of ~/.ssh/config"
@@ -108,20 +108,24 @@ def _no_host(host: str, found: str = "") -> InputError:
 
 
 def not_understood(host: str, found: str, config: Path | None = None, hint: str = "") -> InputError:
-    """Say that the settings for a host make no sense."""
+    """Build the error for a host whose settings cannot be understood."""
     where = str(config or f"{home() / '.ssh/config'} or {SYSTEM}")
     hint = hint or f"look at what ssh makes of it: ssh -G {host}"
     return InputError(f"the settings for {host} cannot be understood", found=found, where=where, hint=hint)
 
 
 class _Parser(paramiko.SSHConfig):
-    """paramiko's own, without its tokens: it knows no %%, and would take what follows for one."""
+    """paramiko's parser without its tokens: it does not know %%, and would take what follows for a token."""
 
     def _allowed_tokens(self, key: str) -> list[str]:
         return ["%h"] if key == "hostname" else []
 
     def refuse_what_it_leaves_out(self) -> None:
-        """Raise ValueError where the files hold what it reads over without a word, or by asking at the terminal."""
+        """Refuse files with directives that paramiko's parser ignores silently, or asks for at the terminal.
+
+        Raises:
+            ValueError: they have some.
+        """
         for block in self._config:  # type: ignore[attr-defined]
             for word in shlex.split(block["config"].get("include", "")):
                 if glob.glob(str(home() / ".ssh" / _at_home(word))):  # noqa: PTH207  # a pattern, from the root on
@@ -147,9 +151,13 @@ def _parsed(name: str, config: Path | None) -> Lines:
 
 
 def _settings(name: str, user: str | None, port: str | None, lines: Lines, *, unquoted: bool) -> Settings:
-    """Take what we use from the lines.
+    """Pick the settings that we use.
 
     Args:
+        name: the host as it was asked for.
+        user: the user that was asked for with it.
+        port: the port that was asked for with it.
+        lines: what ssh_config says.
         unquoted: names of files with a blank have lost their quotes, as ssh prints them.
     """
 
@@ -185,7 +193,7 @@ def _settings(name: str, user: str | None, port: str | None, lines: Lines, *, un
 
 
 def _identities(lines: Lines) -> tuple[Sequence[str], bool]:
-    """Key files, and whether ssh_config names them: where nothing is named, ssh prints its usual ones."""
+    """List the key files, and say whether ssh_config names them: if it names none, ssh prints its usual ones."""
     told = [value for value in lines.get("identityfile", ()) if value.lower() != "none"]
     if not told and lines.get("identityfile"):
         return (), True  # IdentityFile none
@@ -201,7 +209,7 @@ def _local_user() -> str:
 
 
 def _tokens(name: str, host: str, port: int, user: str, key_name: str) -> dict[str, str]:
-    """What ssh_config(5) calls TOKENS, save %C, %f, %H, %I, %K, %T and %t, which stand in none of what we read."""
+    """Compute the TOKENS of ssh_config(5), except %C, %f, %H, %I, %K, %T and %t, which occur in no key that we read."""
     local, account = socket.gethostname(), user_account()
     return {
         "%": "%",
@@ -220,7 +228,7 @@ def _tokens(name: str, host: str, port: int, user: str, key_name: str) -> dict[s
 
 
 def _expanded(text: str, tokens: Mapping[str, str], *, variables: bool = True) -> str:
-    """Put in what tokens stand for, and, in names of files, ${NAME}. What is none of them stays as it is."""
+    """Expand tokens and, in names of files, ${NAME}; anything else stays as it is."""
     if variables:
         text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], found[0]), text)
     return re.sub("%(.)", lambda found: tokens.get(found[1], found[0]), text)
@@ -231,14 +239,14 @@ def _path(text: str, tokens: Mapping[str, str]) -> Path:
 
 
 def _at_home(text: str) -> str:
-    """Put in the folder that ~ stands for."""
+    """Expand ~ at the begin of a path."""
     if text.startswith("~/"):
         return str(home() / text[2:])
     return os.path.expanduser(text)  # noqa: PTH111  # ~NAME/
 
 
 def _moved(text: str) -> str:
-    """The name of a file, also of one in which ssh has put the account's folder for ~ already; see home."""
+    """Expand ~ in a path, also where ssh has already expanded it to the account's home folder; see openssh.home."""
     account = user_account()
     if account is None or not text.startswith(f"{account.pw_dir}/"):
         return _at_home(text)
@@ -247,7 +255,7 @@ def _moved(text: str) -> str:
 
 
 def _agent(told: str, tokens: Mapping[str, str]) -> str:
-    """IdentityAgent: a socket, or the name of the variable that has it."""
+    """Find the agent's socket from IdentityAgent, which is a path or the name of the variable that has it."""
     if told.lower() == "none":
         return ""
     if told == AGENT or told.startswith("$"):
@@ -256,9 +264,9 @@ def _agent(told: str, tokens: Mapping[str, str]) -> str:
 
 
 def _names(lines: Lines, key: str, default: Sequence[str], unquoted: bool) -> list[str]:
-    """Names of files, several on one line.
+    """Split a line into names of files.
 
-    ssh prints them without the quotes that one with a blank needs: the most words that are a file together are one.
+    ssh prints them without the quotes that a name with a blank needs: as many words as together name a file are one.
     """
     line = " ".join(lines.get(key, ()))
     if not line:

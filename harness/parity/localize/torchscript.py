@@ -112,9 +112,7 @@ class TraceCase:
         path = folder / file
         made = ArtifactFile(file, file_sha256(path), path.stat().st_size)
         artifact = self.task.artifact
-        probed = Artifact(
-            folder=folder, format=artifact.format, files=(made,), exporter=artifact.exporter, warnings=()
-        )
+        probed = Artifact(folder=folder, format=artifact.format, files=(made,), exporter=artifact.exporter, warnings=())
         answers = self.task.probe(probed, self.sets)
         path.unlink()
         return [{name: answer[key] for name, key in zip(names, returned, strict=True)} for answer in answers]

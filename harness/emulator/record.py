@@ -1,9 +1,9 @@
-"""Folders of the cache that are looked at before they are used: what was cut short or written to since is not used.
+"""The record of a folder of the cache, checked before use: a folder that is incomplete or was changed is not used.
 
     FOLDER/record.json     {"schema": 1, "made": …, "files": {NAME: {"bytes": …, "mtime": …}}, and what its maker adds}
 
-Sizes and times of modification, in whole seconds, which archives keep too: gigabytes are not read at every start. What
-changes neither is noticed where the files are hashed again, once a day, see ``harness.host.manifest``.
+Only sizes and times of modification are compared (in whole seconds, which archives keep too), so that gigabytes are not
+read at every start. A change of neither is found when the files are hashed, once a day: see ``harness.host.manifest``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ RECORD = "record.json"
 SCHEMA = 1
 
 
-def seal(folder: Path, record: Mapping[str, Any]) -> None:
-    """Note what is in a folder, and what is to be known of it; all of it is on the disk then.
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write a folder's record, and flush the folder to the disk.
 
-    A host whose power fails would else be left with files of the right size, full of zeros.
+    Otherwise a host whose power fails could be left with files of the right size that are full of zeros.
+
+    Args:
+        folder: the folder, with all its files.
+        record: what its maker adds.
     """
     for path in folder.iterdir():
         _sync(path)
@@ -35,11 +39,11 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
     _sync(folder)
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """A folder's record.
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read a folder's record, and check its files against it.
 
     Raises:
-        ValueError: it is not what was sealed; says what is wrong. A folder that is not there has "no record.json".
+        ValueError: it does not fit; says what is wrong. A folder that is not there has "no record.json".
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -60,26 +64,26 @@ def read(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def held(folder: Path) -> dict[str, Any] | None:
-    """A folder's record, if it is there and whole; in use from now until this process ends."""
+def pin_whole(folder: Path) -> dict[str, Any] | None:
+    """Return a folder's record if it fits, and pin the folder until this process ends; None where it does not."""
     try:
-        read(folder)  # what is damaged is not held: it has to go
-        return read(folder) if hold(folder) else None
+        read_record(folder)  # before it is pinned: a damaged folder has to be evictable
+        return read_record(folder) if hold(folder) else None
     except ValueError:
         return None
 
 
-def damage(folder: Path) -> str:
-    """What is wrong with a folder that was sealed, in words."""
+def describe_damage(folder: Path) -> str:
+    """Describe what is wrong with a folder."""
     try:
-        read(folder)
+        read_record(folder)
     except ValueError as error:
         return str(error)
     return "it was, a moment ago"
 
 
 def _said(file: object) -> str:
-    """Size and time of a file, for a person."""
+    """Describe the size and time of a file for a person."""
     if not isinstance(file, dict) or set(file) != {"bytes", "mtime"}:
         return "no such file" if file is None else repr(file)
     changed = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(file["mtime"]))

@@ -1,4 +1,4 @@
-"""A sealed folder: what was cut short or changed since is not used, and the message says what was."""
+"""A folder with a record: what was cut short or changed since is not used, and the message says what was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.emulator import sealed
+from harness.emulator.record import RECORD, read_record, write_record
 
 
 @pytest.fixture
@@ -16,12 +16,12 @@ def folder(tmp_path: Path) -> Path:
     """Two files and their record."""
     (tmp_path / "disk").write_bytes(b"x" * 1000)
     (tmp_path / "memory").write_bytes(b"y" * 10)
-    sealed.seal(tmp_path, {"device": "pi4"})
+    write_record(tmp_path, {"device": "pi4"})
     return tmp_path
 
 
 def test_a_record_has_what_its_maker_added(folder: Path) -> None:
-    record = sealed.read(folder)
+    record = read_record(folder)
     assert (record["device"], sorted(record["files"])) == ("pi4", ["disk", "memory"])
 
 
@@ -37,9 +37,9 @@ def touch(folder: Path) -> None:
     os.utime(folder / "memory", (later, later))
 
 
-def record(text: str | bytes) -> Callable[[Path], object]:
+def write_content(text: str | bytes) -> Callable[[Path], object]:
     content = text if isinstance(text, bytes) else text.encode()
-    return lambda folder: (folder / sealed.RECORD).write_bytes(content)
+    return lambda folder: (folder / RECORD).write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def record(text: str | bytes) -> Callable[[Path], object]:
         pytest.param(truncate, "disk: wanted 1000 bytes, .*; found 999 bytes", id="a-file-cut-short"),
         pytest.param(touch, "memory: wanted .* last changed", id="a-file-written-to"),
         pytest.param(lambda folder: (folder / "disk").unlink(), "disk: .*no such file", id="a-file-removed"),
-        pytest.param(lambda folder: (folder / sealed.RECORD).unlink(), "no record.json", id="no-record"),
-        pytest.param(record(""), "record.json cannot be read", id="an-empty-record"),
-        pytest.param(record('{"schema": 1, "fil'), "record.json cannot be read", id="half-a-record"),
-        pytest.param(record(b"\xff\xfe"), "record.json cannot be read", id="no-text"),
-        pytest.param(record("[]"), "record.json cannot be read", id="a-list"),
-        pytest.param(record('{"schema": 1}'), "record.json cannot be read", id="a-record-without-files"),
-        pytest.param(record('{"schema": 1, "files": {}}'), "names no files", id="a-record-of-nothing"),
-        pytest.param(record('{"schema": 2, "files": {"disk": {}}}'), "another schema", id="another-schema"),
+        pytest.param(lambda folder: (folder / RECORD).unlink(), "no record.json", id="no-record"),
+        pytest.param(write_content(""), "record.json cannot be read", id="an-empty-record"),
+        pytest.param(write_content('{"schema": 1, "fil'), "record.json cannot be read", id="half-a-record"),
+        pytest.param(write_content(b"\xff\xfe"), "record.json cannot be read", id="no-text"),
+        pytest.param(write_content("[]"), "record.json cannot be read", id="a-list"),
+        pytest.param(write_content('{"schema": 1}'), "record.json cannot be read", id="a-record-without-files"),
+        pytest.param(write_content('{"schema": 1, "files": {}}'), "names no files", id="a-record-of-nothing"),
+        pytest.param(write_content('{"schema": 2, "files": {"disk": {}}}'), "another schema", id="another-schema"),
     ],
 )
 def test_what_is_not_what_was_sealed_is_an_error_that_says_why(
@@ -63,12 +63,12 @@ def test_what_is_not_what_was_sealed_is_an_error_that_says_why(
 ) -> None:
     damage(folder)
     with pytest.raises(ValueError, match=said):
-        sealed.read(folder)
+        read_record(folder)
 
 
 def test_a_folder_that_is_not_there_has_no_record(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no record"):
-        sealed.read(tmp_path / "none")
+        read_record(tmp_path / "none")
 
 
 def test_less_than_a_second_does_not_count(folder: Path) -> None:
@@ -76,4 +76,4 @@ def test_less_than_a_second_does_not_count(folder: Path) -> None:
     for path in folder.iterdir():
         seconds = int(path.stat().st_mtime)
         os.utime(path, (seconds, seconds))
-    sealed.read(folder)
+    read_record(folder)

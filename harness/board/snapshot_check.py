@@ -1,4 +1,4 @@
-"""The files on this machine that an emulated board runs from, hashed again: once a day, and after a wrong answer."""
+"""Hashes the files on this machine that an emulated board runs from: once a day, and after a wrong answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from ..host.manifest import BackgroundCheck, damaged, was_whole_lately
 
 
 @dataclass
-class Snapshot:
-    """A saved state and an image; of a real board nothing.
+class SnapshotCheck:
+    """The check of a snapshot and an image; for a real board of nothing.
 
-    What is damaged is removed, and made anew by the next run. This one goes on with what it has mapped, and nothing
-    that it says counts.
+    What is damaged is removed, and made again by the next run. This run goes on with what it has mapped, but none of
+    its results count.
+
+    Attributes:
+        folders: the snapshot's and the image's.
     """
 
     folders: tuple[Path, ...] = ()
@@ -24,16 +27,19 @@ class Snapshot:
     _damaged: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folders: Iterable[Path]) -> Snapshot:
-        """Begin to hash what was not hashed today, in the background."""
-        found = tuple(folders)
-        return cls(found, BackgroundCheck.start(found))
+    def of(cls, folders: Iterable[Path]) -> SnapshotCheck:
+        """Start to hash, in the background, the folders that were not hashed today."""
+        listed = tuple(folders)
+        return cls(listed, BackgroundCheck.start(listed))
 
     def damage(self, *, again: bool) -> dict[str, str]:
-        """Say what is damaged, STORE/NAME -> what is wrong; it waits for what goes on in the background.
+        """Wait for the background check, and report what is damaged.
 
         Args:
-            again: hash all of it now, but for what was found whole within the hour.
+            again: hash everything again now, except for what was found whole within the hour.
+
+        Returns:
+            STORE/NAME of each damaged folder -> what is wrong with it.
         """
         found = self._check.result() if self._check is not None else {}
         if again:

@@ -1,0 +1,63 @@
+"""Timing: warming up, timed loops and profiles, all by the device's own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..agent.frames import Array, Frame
+from ..protocol import agent, asked, parse
+from .exchange import Reply
+from .feed import Feed, Inputs, sent
+from .session import Session
+
+
+def warm_up(session: Session, feed: Feed | Sequence[Inputs], budget_s: float) -> dict[str, Any]:
+    """Infer until it no longer gets faster; see Deployment.warm_up."""
+    feed = feed if isinstance(feed, Feed) else sent(feed)
+    header = {"op": "warm_up", "budget_ns": int(budget_s * 1e9), **feed.header}
+    answer: agent.WarmedUp = session.ask(header, feed.tensors, budget_s + session.timeouts.call_s).answer
+    # Not the call's whole time less what making inputs takes: each set is made once and used several times, and a short
+    # warm-up came out below 0.
+    session.device_time.seconds += answer.median_ns * answer.iterations / 1e9
+    return agent.plain(answer)
+
+
+def measure(
+    session: Session, feed: Feed | Sequence[Inputs], samples: int, budget_s: float, keep: str
+) -> tuple[Array, dict[str, Any]]:
+    """Time inferences one by one; see Deployment.measure."""
+    feed = feed if isinstance(feed, Feed) else sent(feed)
+    header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9), "keep": keep, **feed.header}
+    session.samples = samples
+    limits = asked.of_device(8 * samples, tensors=1)
+    return _durations_of(session, session.ask(header, feed.tensors, budget_s + session.timeouts.call_s, limits))
+
+
+def read_kept(session: Session, frame: Frame) -> tuple[Array, dict[str, Any]]:
+    """Read a reply to the last measuring call that the device kept; see Deployment.measured."""
+    answer = parse(agent.Measured, frame.header, to="measure", where=session.exchange.where)
+    return _durations_of(session, Reply(answer, frame.tensors))
+
+
+def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]]:
+    """Check a reply's durations. None at all is refused, too: whoever asks until it has them all would never end."""
+    found = [f"{array.dtype} {list(array.shape)}" for array in reply.tensors]
+    (durations,) = reply.tensors if len(reply.tensors) == 1 else [np.empty(0)]
+    if durations.dtype != np.dtype("<i8") or durations.ndim != 1 or not 1 <= durations.size <= session.samples:
+        wanted = f"1 to {session.samples} durations, int64"
+        raise session.refuse_tensors("measure", f"{', '.join(found) or 'none'}, where {wanted} were asked for")
+    answer: agent.Measured = reply.answer
+    session.device_time.seconds += max(answer.elapsed_ns - answer.making_ns, 0) / 1e9
+    return durations.astype(np.int64), agent.plain(answer)
+
+
+def profile(session: Session, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:
+    """Profile inferences by operator; see Deployment.profile."""
+    tensors = [array for inputs in sets for array in inputs.values()]
+    # ONNX Runtime loads the model once more for it.
+    limit_s = session.timeouts.load_s + session.timeouts.infer_s(count)
+    answer: agent.Profiled = session.ask({"op": "profile", "count": count}, tensors, limit_s).answer
+    return [agent.plain(operator) for operator in answer.operators]
