@@ -32,7 +32,7 @@ from .errors import (
     LinkLost,
     StorageError,
 )
-from .evidence.evidence import FILE, JUNIT, Evidence
+from .evidence.writer import FILE, JUNIT, Evidence
 from .host.bounded import asked_limit_bytes
 from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
 from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
@@ -43,7 +43,7 @@ from .report.terminal import STYLES, remark_on_local, render, unjudged
 from .run.command_line import restart_if_misread
 from .run.options import WITH_VALUES, add_options, read_options
 from .run.plan import check_baselines, close_processes, plan_cells
-from .run.run import Run, add_unsaid
+from .run.session import Run, add_unsaid
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
 
@@ -246,7 +246,7 @@ def _explain(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             run.give_up(cell.device, error)
         return
     if isinstance(error, DeploymentError):
-        error = run.stored.explained(cell, error)
+        error = run.damage_watch.explained(cell, error)
     if isinstance(error, UNDECIDED):  # says nothing of the model: what was being checked stays open
         report.longrepr = _told(error, run.evidence[cell].interruptions)
         noted = error.found in run.evidence[cell].notes

@@ -66,21 +66,21 @@ def pytest_collection_finish() -> None:
     from harness.board import Board
     from harness.deploy.deployment import Deployment
     from harness.parity.reference import Reference
-    from harness.run import run
+    from harness.run import session
 
     clocks.switch()
     clocks.running = [REST]
-    clocks.wrap(run, "open_board", BOOT)
+    clocks.wrap(session, "open_board", BOOT)
     for place, name, part in (
-        (run.Run, "bundle", DEPLOY),
+        (session.Run, "bundle", DEPLOY),
         (Board, "put", DEPLOY),
         (Board, "start", DEPLOY),
         (Deployment, "__post_init__", DEPLOY),
         (Deployment, "load", LOAD),
         (Deployment, "infer", INFER),
-        (run.Run, "built", MODEL),
-        (run.Run, "samples", MODEL),
-        (run.Run, "artifact", MODEL),
+        (session.Run, "built", MODEL),
+        (session.Run, "samples", MODEL),
+        (session.Run, "artifact", MODEL),
         (Reference, "__call__", MODEL),
         (Board, "close", OFF),
     ):

@@ -14,7 +14,7 @@ from ..checks.check import Verdict
 from ..checks.finding import Finding
 from ..deploy.content import Content
 from ..errors import AgentTimeout, DeviceError, EmulatorError, ImpossibleReport, LinkError, StorageError
-from ..evidence.evidence import Evidence
+from ..evidence.writer import Evidence
 from ..export.onnx import node_modules
 from ..instructions.baseline import (
     BY_CONTENT,

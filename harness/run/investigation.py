@@ -12,7 +12,7 @@ from ..cell import Cell
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import Timeouts
 from ..errors import AgentFailure, HilgateError
-from ..evidence.evidence import REPLAY
+from ..evidence.writer import REPLAY
 from ..export import Artifact
 from ..export.given import GIVEN
 from ..host.work import work_folder
@@ -22,7 +22,7 @@ from ..parity.comparison import Difference
 from ..parity.inputs import Recipe
 from ..parity.locating import OFF_ULPS, Location, NotLocated, locate
 from ..parity.replay import write_replay
-from .run import Run
+from .session import Run
 
 # For how long to look.
 LOCATE_S = 60.0

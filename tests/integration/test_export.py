@@ -17,7 +17,7 @@ import torch
 import harness.export
 from harness.agent.facts import read_text
 from harness.errors import ExportError, ModelError
-from harness.evidence.evidence import Evidence
+from harness.evidence.writer import Evidence
 from harness.export import export_artifact, export_key
 from harness.host.cache import file_sha256
 from harness.measure import known_metrics
@@ -29,7 +29,7 @@ from harness.parity.comparison import compare
 from harness.parity.reference import Reference
 from harness.run.options import Options
 from harness.run.plan import plan_cells
-from harness.run.run import Run
+from harness.run.session import Run
 
 from .conftest import MODEL
 

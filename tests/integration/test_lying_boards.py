@@ -48,7 +48,7 @@ PLUGIN = """
     from pathlib import Path
 
     import harness.bundle
-    from harness.run.run import Run
+    from harness.run.session import Run
 
     bundle = Run.bundle
 

@@ -19,7 +19,7 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Metric
 from harness.device.device import Device
 from harness.errors import BackendError, InputError, StorageError
-from harness.evidence.evidence import CellRecord, Evidence
+from harness.evidence.writer import CellRecord, Evidence
 from harness.model.model_file import ModelFile
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
@@ -308,7 +308,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from harness.evidence.evidence import Evidence
+from harness.evidence.writer import Evidence
 from tests.unit.test_evidence import ONNX
 evidence = Evidence(Path(sys.argv[1]), [ONNX], Path(sys.argv[1]))
 evidence.begin()

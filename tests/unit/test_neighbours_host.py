@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StorageError
-from harness.evidence.evidence import Evidence
+from harness.evidence.writer import Evidence
 from harness.host import bounded
 from harness.host.cache import cache_folder, link_or_copy, make_readable, new_entry, write_atomically
 from tests.support.second_user import as_user, second_uid, shared_folder

@@ -15,7 +15,7 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Limit, Metric
 from harness.device.device import Device
 from harness.errors import BackendError
-from harness.evidence.evidence import CellRecord
+from harness.evidence.writer import CellRecord
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.measure.latency import deadline_miss_rate

@@ -16,11 +16,11 @@ from ..cell import Cell
 from ..checks.check import Check, Verdict
 from ..deploy.deployer import Deployer
 from ..errors import DeploymentError, HilgateError
-from ..evidence.evidence import Evidence
+from ..evidence.writer import Evidence
 
 
 @dataclass
-class Stored:
+class DamageWatch:
     """The deployers of a run's cells."""
 
     evidence: Evidence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.run.run import _longer
+from harness.run.session import _longer
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ..deploy.deployer import Deployer
 from ..deploy.deployment import DeviceTime, Timeouts
 from ..device.device import Device
 from ..errors import BuildError, ExportError, HilgateError
-from ..evidence.evidence import Evidence
+from ..evidence.writer import Evidence
 from ..export import Artifact, export_artifact
 from ..host.progress import ProgressBars
 from ..isa.wheels import outlook
@@ -47,9 +47,9 @@ from ..parity.finds import Finds, Memory
 from ..parity.reference import Reference
 from ..protocol import BoardFacts
 from .counter import Counter
+from .damage_watch import DamageWatch
 from .options import Options
 from .plan import close_processes
-from .stored import Stored
 
 # Inputs for what needs no clock, memory on an emulated board.
 MEMORY_SETS = 4
@@ -73,7 +73,7 @@ class Run:
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     counter: Counter = field(init=False)
-    stored: Stored = field(init=False)
+    damage_watch: DamageWatch = field(init=False)
     memory: Memory | None = None  # what outlasts the run
     unavailable: dict[str, HilgateError] = field(default_factory=dict)  # devices that cannot be used, and why
     _built: tuple[ModelFile, BuiltModel, Reference, Finds] | None = None
@@ -83,7 +83,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.counter = Counter(self.options, self.evidence)
-        self.stored = Stored(self.evidence)
+        self.damage_watch = DamageWatch(self.evidence)
 
     def built(self, file: ModelFile) -> tuple[BuiltModel, Reference]:
         """A model, built and looked at, and its reference."""
@@ -236,7 +236,7 @@ class Run:
         record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
         record.notes += [note for note in board.notes if note not in record.notes]
         made = Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
-        return self.stored.watch(made)
+        return self.damage_watch.watch(made)
 
     def measure(self, cell: Cell, deployer: Deployer) -> Measurement:
         """The cell's samples, taken in fresh processes; on an emulated device only what needs no clock."""
@@ -344,7 +344,7 @@ class Run:
     def settle(self) -> None:
         """Have said what was found in the background; before the evidence is ended."""
         if self._board is not None:
-            self.stored.settle(self._board)
+            self.damage_watch.settle(self._board)
 
     def _let_go(self) -> None:
         if self._board is not None:
