@@ -32,7 +32,10 @@ from .errors import (
     LinkLost,
     StorageError,
 )
-from .evidence.writer import FILE, JUNIT, Evidence
+from .evidence.commit import find_commit
+from .evidence.folder import FILE, JUNIT
+from .evidence.schema import Asked, HarnessTime
+from .evidence.writer import Evidence
 from .host.bounded import asked_limit_bytes
 from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
 from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
@@ -92,13 +95,14 @@ def pytest_configure(config: pytest.Config) -> None:
         check_baselines(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
-    config.stash[RUN].evidence.asked = {
-        "time_limit_s": options.time_limit_s,
-        "seed": options.seed,
-        "selected": config.option.keyword if config.stash[NARROWED] else None,
-        "narrowed": config.stash[NARROWED],
-    }
+    evidence = Evidence(options.evidence, cells, find_commit(options.root))
+    evidence.asked = Asked(
+        time_limit_s=options.time_limit_s,
+        seed=options.seed,
+        selected=config.option.keyword if config.stash[NARROWED] else None,
+        narrowed=config.stash[NARROWED],
+    )
+    config.stash[RUN] = Run(options, cells, evidence, _sayer(config))
     config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
         config.option.xmlpath = str(options.evidence / JUNIT)
@@ -307,8 +311,11 @@ def _finish(run: Run, session: pytest.Session) -> None:
     run.settle()
     stopped = session.exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop or session.shouldfail)
     add_unsaid(counted, run.evidence, narrowed=narrowed, stopped=stopped)
-    seconds = {"device_s": run.device_time.seconds, "harness_s": run.harness_seconds(), "export_s": run.export_s}
-    run.evidence.harness = {name: round(value, 2) for name, value in seconds.items()}
+    run.evidence.harness = HarnessTime(
+        device_s=round(run.device_time.seconds, 2),
+        harness_s=round(run.harness_seconds(), 2),
+        export_s=round(run.export_s, 2),
+    )
     run.evidence.finish(keep=counted)
     if run.options.write_baseline:
         _write_baseline(run, session)
@@ -347,12 +354,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
     terminalreporter.section("hilgate")
     terminalreporter.write(render(list(run.evidence.records.values()), width=writer.fullwidth, color=writer.hasmarkup))
-    seconds = run.evidence.harness or dict.fromkeys(("device_s", "harness_s", "export_s"), 0.0)
-    share = f"{seconds['harness_s'] / seconds['device_s']:.2f} ×" if seconds["device_s"] > 1 else "from pytest's start"
-    exports = f", {seconds['export_s']:.1f} s of it exports" if seconds["export_s"] else ""
+    spent = run.evidence.harness
+    device_s, harness_s, export_s = spent.device_s or 0.0, spent.harness_s or 0.0, spent.export_s or 0.0
+    share = f"{harness_s / device_s:.2f} ×" if device_s > 1 else "from pytest's start"
+    exports = f", {export_s:.1f} s of it exports" if export_s else ""
     write_line(
-        f"loading and inferring on devices {seconds['device_s']:.1f} s; the harness added {seconds['harness_s']:.1f} s "
-        f"({share}{exports})"
+        f"loading and inferring on devices {device_s:.1f} s; the harness added {harness_s:.1f} s ({share}{exports})"
     )
     where = run.evidence.unwritable or shown_path(run.evidence.folder / FILE)
     write_line(f"evidence: {where}")

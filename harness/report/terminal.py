@@ -22,7 +22,7 @@ from rich.text import Text
 
 from ..checks.check import Check, Verdict
 from ..checks.limits import Metric
-from ..evidence.writer import CellRecord
+from ..evidence.cell_record import CellRecord
 from ..host.progress import INDENT, folded
 from ..model.inputs import describe_sizes
 from ..printable import printable, printable_lines

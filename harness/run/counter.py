@@ -80,7 +80,7 @@ class Counter:
         except ImpossibleReport as error:
             return instructions.refused(error.what)
         record = self.evidence[cell]
-        record.notes += [note for note in count.notes if note not in record.notes]
+        record.add_notes(count.notes)
         count = replace(count, operators=_with_modules(count.operators, self._bundles[cell.id]))
         raw = self.evidence.save_samples(cell, np.concatenate([each.blocks[0] for each in count.contents]), RAW)
         now = self._entry(cell, count)
@@ -106,17 +106,19 @@ class Counter:
 
     def _entry(self, cell: Cell, count: Count) -> dict[str, Any]:
         """What a baseline says of a cell, without the count itself."""
-        facts = self.evidence[cell].facts
-        fingerprint: Mapping[str, Any] = facts["fingerprint"]
+        record = self.evidence[cell]
+        fingerprint, artifact = record.fingerprint, record.artifact
+        if fingerprint is None or artifact is None:
+            raise RuntimeError(f"{cell.id} was counted before it was deployed")
         model = cell.file.model
         emulator: Mapping[str, Any] = count.described["emulator"]
         return {
             "model": cell.file.name,
             "backend": cell.backend.name,
             "inputs": {item.name: [item.dtype, list(item.sizes(model.measure))] for item in model.inputs},
-            "cpu": fingerprint["cpu"],
-            "python": fingerprint["python"],
-            "runtime": {**fingerprint["runtime"], **count.load.runtime},
+            "cpu": fingerprint.cpu,
+            "python": fingerprint.python,
+            "runtime": {**fingerprint.runtime, **count.load.runtime},
             "settings": dict(count.load.settings),
             "counted": {
                 **{key: count.described[key] for key in ("icount_shift", "cpus", "before")},
@@ -125,8 +127,8 @@ class Counter:
                 **self._samples[cell.id],
             },
             "context": {
-                "exporter": facts["artifact"]["exporter"],
-                "kernel": fingerprint["kernel"],
+                "exporter": artifact.exporter,
+                "kernel": fingerprint.kernel,
                 "qemu": emulator["qemu"],
                 "image": emulator["image"],
                 "samples": count.contents[0].count,  # by the model's own size: a costlier one may have fewer

@@ -12,7 +12,7 @@ from ..cell import Cell
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import Timeouts
 from ..errors import AgentFailure, HilgateError
-from ..evidence.writer import REPLAY
+from ..evidence.folder import REPLAY
 from ..export import Artifact
 from ..export.given import GIVEN
 from ..host.work import work_folder
@@ -136,11 +136,12 @@ class Investigation:
         return replace(location, replay=name)
 
     def _facts(self, what: str) -> dict[str, Any]:
+        fingerprint = self.run.evidence[self.cell].fingerprint
         return {
             "cell": self.cell.id,
             "what": what,
             "tolerance": self.cell.file.model.parity_limit,
             "options": dict(self.cell.options),
             **self.cell.device.settings,
-            "fingerprint": self.run.evidence[self.cell].facts.get("fingerprint"),
+            "fingerprint": fingerprint.as_json() if fingerprint else None,
         }

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ..agent.timing import since_process_start_ns
 from ..board import Board, open_board
@@ -23,6 +24,8 @@ from ..deploy.deployer import Deployer
 from ..deploy.deployment import DeviceTime, Timeouts
 from ..device.device import Device
 from ..errors import BuildError, ExportError, HilgateError
+from ..evidence.parts import describe_artifact, describe_bundle, describe_device, describe_scan
+from ..evidence.schema import Fingerprint, InstructionScan
 from ..evidence.writer import Evidence
 from ..export import Artifact, export_artifact
 from ..host.progress import ProgressBars
@@ -124,7 +127,7 @@ class Run:
         """The cell's artifact, exported now or by an earlier run."""
         built, reference = self.built(cell.file)
         record = self.evidence[cell]
-        record.notes += [note for note in built.ask(sample_notes) if note not in record.notes]
+        record.add_notes(built.ask(sample_notes))
         reference.release()  # twice the model's size, and the export's own process holds the model again
         start = time.monotonic()
         with self.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
@@ -137,12 +140,7 @@ class Run:
                 raise
         if not artifact.cached:
             self.export_s += time.monotonic() - start
-        record.facts["artifact"] = {
-            "sha256": artifact.sha256,
-            "bytes": artifact.bytes,
-            "exporter": artifact.exporter,
-            "warnings": list(artifact.warnings),
-        }
+        record.artifact = describe_artifact(artifact)
         record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
         return artifact
 
@@ -198,7 +196,7 @@ class Run:
                 raise
         self._look_ahead(cell, runtime, board.facts)
         bundle = make_bundle(artifact, cell.backend, runtime)
-        record.facts["bundle"] = {"sha256": bundle.sha256, **runtime.described}
+        record.bundle = describe_bundle(bundle)
         with self.progress.task(f"sending to {cell.device.name}") as update:
             board.put(bundle, lambda done, total: update(done >> 20, total >> 20, "MiB"))
         return bundle
@@ -207,11 +205,11 @@ class Run:
         """Before anything is sent: are there instructions that the board's CPU lacks? A warning; the run proves it."""
         record = self.evidence[cell]
         if not runtime.wheels:
-            record.facts["instructions"] = {"not_done": "the libraries are the board's own, and stay there"}
+            record.instructions = InstructionScan(not_done="the libraries are the board's own, and stay there")
             return
         with self.progress.task(f"looking for instructions that {cell.device.name} lacks"):
             found = outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries)
-        record.facts["instructions"] = found.described
+        record.instructions = describe_scan(found)
         for warning in found.warnings:
             self.tell(f"{cell.id}: {warning}")
             record.notes.append(warning)
@@ -230,11 +228,10 @@ class Run:
             for name in names
             if name in bundle.runtime.packages
         }
-        keys = {"arch", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "python"}
-        kept = facts.model_dump(include=keys)
-        kept |= board.link.described
-        record.facts["fingerprint"] = {**kept, **cell.device.settings, "runtime": found}
-        record.notes += [note for note in board.notes if note not in record.notes]
+        record.device_facts = describe_device(
+            facts, link=board.link.described, settings=cell.device.settings, packages=found
+        )
+        record.add_notes(board.notes)
         made = Deployer(cell, board, bundle, timeouts, self.device_time, notes=record.notes)
         return self.damage_watch.watch(made)
 
@@ -305,16 +302,9 @@ class Run:
         self.tell(line)
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
-        fingerprint = self.evidence[cell].facts["fingerprint"]
-        said = [*measured.lost, *self._notes_on_content(measured)]
-        self.evidence[cell].notes += [why for why in said if why not in self.evidence[cell].notes]
-        if measured.loads:
-            fingerprint["runtime"] |= measured.loads[0].runtime
-            fingerprint["settings"] = measured.loads[0].settings
-        if measured.states:
-            fingerprint["governor"] = measured.states[0][0]["governor"]
-            fingerprint["state_before"], fingerprint["state_after"] = measured.states[0][0], measured.states[-1][1]
-        fingerprint["warm_up"] = [dict(warm_up) for warm_up in measured.warm_ups]
+        record = self.evidence[cell]
+        record.add_notes([*measured.lost, *self._notes_on_content(measured)])
+        record.measured_facts = describe_measurement(measured)
 
     @staticmethod
     def _notes_on_content(measured: Measurement) -> list[str]:
@@ -352,6 +342,17 @@ class Run:
         self._board = None
 
 
+def describe_measurement(measured: Measurement) -> Fingerprint:
+    """Describe how the runtime was really set, and the state of the device around the samples."""
+    facts: dict[str, Any] = {"warm_up": [dict(warm_up) for warm_up in measured.warm_ups]}
+    if measured.loads:
+        facts |= {"runtime": dict(measured.loads[0].runtime), "settings": dict(measured.loads[0].settings)}
+    if measured.states:
+        before, after = measured.states[0][0], measured.states[-1][1]
+        facts |= {"governor": before["governor"], "state_before": dict(before), "state_after": dict(after)}
+    return Fingerprint.model_validate(facts)
+
+
 def _memory_mib(deployer: Deployer) -> float | None:
     return deployer.board.facts.memory_mib or None  # 0 where the board does not say
 
@@ -371,9 +372,9 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
     metrics = {metric.limit_key: metric for metric in (*known_metrics().values(), PARITY)}
     for cell in cells:
         record = evidence[cell]
-        if not record.anything_said and stopped:
+        if not record.has_outcome and stopped:
             evidence.add_interruption(cell, "the run was stopped before anything of this cell was checked")
-        elif not record.anything_said:
+        elif not record.has_outcome:
             evidence.add_error(
                 cell,
                 "nothing was measured: no test of this cell ran, or none applied to it. "

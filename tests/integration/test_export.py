@@ -117,7 +117,7 @@ def test_outputs_of_every_nesting_come_back_from_the_device(
     shipped = Path(__file__).parents[2] / "devices"
     options = Options((path,), ("local",), (shipped,), (backend,), 60, tmp_path / "evidence", tmp_path, 0, False)
     (cell,) = plan_cells(options)
-    with closing(Run(options, [cell], Evidence(options.evidence, [cell], tmp_path))) as run:
+    with closing(Run(options, [cell], Evidence(options.evidence, [cell]))) as run:
         artifact = run.artifact(cell)
         assert artifact.exporter == (torchscript if backend == "torchscript" else onnx)
         deployer = run.deployer(cell, run.bundle(cell, artifact))

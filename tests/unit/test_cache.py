@@ -106,7 +106,7 @@ here = Path(sys.argv[1])
 cell = SimpleNamespace(id="a-b-c", key=("a", "b", "c"))
 
 def evidence():
-    evidence = Evidence(here, [], here)
+    evidence = Evidence(here, [])
     evidence.begin()
     evidence.release()
     return evidence

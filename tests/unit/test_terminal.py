@@ -15,7 +15,8 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Limit, Metric
 from harness.device.device import Device
 from harness.errors import BackendError
-from harness.evidence.writer import CellRecord
+from harness.evidence.cell_record import CellRecord
+from harness.evidence.parts import describe_check
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.measure.latency import deadline_miss_rate
@@ -173,7 +174,7 @@ def test_that_no_deadline_is_set_is_said_to_whoever_asked_how_often_it_is_missed
     one = judge(deadline_miss_rate(Measurement(), None, rate, ""), [])
     text = shown(record("torchscript", one))
     assert text.count("sets no deadline") == lines
-    assert "sets no deadline" in one.as_evidence()["reason"]
+    assert "sets no deadline" in describe_check(one).as_json()["reason"]
 
 
 def test_reasons_that_differ_are_all_there() -> None:
