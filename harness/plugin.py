@@ -7,6 +7,7 @@ fixtures.
 from __future__ import annotations
 
 import contextlib
+import logging
 import pkgutil
 from collections.abc import Generator, Sequence
 from importlib import import_module
@@ -38,6 +39,7 @@ from .evidence.schema import Asked, HarnessTime
 from .evidence.writer import Evidence
 from .host.bounded import asked_limit_bytes
 from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
+from .host.progress_log import showing_progress
 from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 from .host.shown_path import shown_path
 from .printable import printable, printable_lines
@@ -102,7 +104,8 @@ def pytest_configure(config: pytest.Config) -> None:
         selected=config.option.keyword if config.stash[NARROWED] else None,
         narrowed=config.stash[NARROWED],
     )
-    config.stash[RUN] = Run(options, cells, evidence, _sayer(config))
+    config.stash[RUN] = Run(options, cells, evidence)
+    _show_progress(config, config.stash[RUN])
     config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
         config.option.xmlpath = str(options.evidence / JUNIT)
@@ -143,16 +146,29 @@ def asks_for_hil(expression: str) -> bool:
     return False
 
 
-def _sayer(config: pytest.Config) -> Any:
-    def say(line: str) -> None:
+def _show_progress(config: pytest.Config, run: Run) -> None:
+    """Show progress lines as they are logged, above the bars or between pytest's own lines."""
+
+    def show(line: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         capture = config.pluginmanager.get_plugin("capturemanager")
-        if reporter is not None and capture is not None:
-            with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()
-                reporter.write_line(printable_lines(line, indent="  "))
+        if _is_shown_by_pytest(config) or run.progress.say(line) or reporter is None or capture is None:
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(printable_lines(line, indent="  "))
 
-    return say
+    shown = contextlib.ExitStack()
+    shown.enter_context(showing_progress(show))
+    config.add_cleanup(shown.close)
+
+
+def _is_shown_by_pytest(config: pytest.Config) -> bool:
+    """Whether pytest itself prints logged lines of level INFO, because the user asked for it (``--log-cli-level``)."""
+    live = config.pluginmanager.get_plugin("logging-plugin")
+    if live is None or (config.option.log_cli_level is None and not config.getini("log_cli")):
+        return False
+    return (live.log_cli_level or logging.NOTSET) <= logging.INFO
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
