@@ -46,9 +46,10 @@ from .printable import printable, printable_lines
 from .report.pytest_report import InternalErrors, make_printable
 from .report.terminal import STYLES, remark_on_local, render, unjudged
 from .run.command_line import restart_if_misread
+from .run.completeness import add_unsaid
 from .run.options import WITH_VALUES, add_options, read_options
 from .run.plan import check_baselines, close_processes, plan_cells
-from .run.session import Run, add_unsaid
+from .run.session import Run
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
 
@@ -104,7 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
         selected=config.option.keyword if config.stash[NARROWED] else None,
         narrowed=config.stash[NARROWED],
     )
-    config.stash[RUN] = Run(options, cells, evidence)
+    config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence)
     _show_progress(config, config.stash[RUN])
     config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
@@ -116,7 +117,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     run = session.config.stash.get(RUN, None)
     if run is None or session.config.option.collectonly:
         return
-    run.memory = getattr(session.config, "cache", None)  # none with -p no:cacheprovider
+    run.models.memory = getattr(session.config, "cache", None)  # none with -p no:cacheprovider
     try:
         run.evidence.claim()
     except HilgateError as error:
@@ -218,7 +219,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             if "record_check" in getattr(item, "fixturenames", ()):
                 run.evidence[cell].pending.add(item.nodeid)
             if "counted_instructions" in getattr(item, "fixturenames", ()):
-                run.counter.wanted.add(cell.id)
+                run.counter.requested.add(cell.id)
     try:
         run.evidence.begin()
     except HilgateError as error:
@@ -231,7 +232,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     run, cell = item.config.stash.get(RUN, None), _cell(item)
     if run is None or cell is None:
         return
-    if (error := run.unavailable.get(cell.device.name)) is not None:
+    if (error := run.devices.unavailable.get(cell.device.name)) is not None:
         pytest.skip(printable(f"nothing is measured on {cell.device.name}: {error.what}"))
     if (error := run.evidence[cell].not_built) is not None:
         pytest.skip(printable(f"{cell.backend.name} is not built here: {error.what}"))
@@ -263,10 +264,10 @@ def _explain(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
     if isinstance(error, HilgateError) and _is_of_the_device(error, run, cell):
         report.longrepr = str(error)
         with contextlib.suppress(StorageError):
-            run.give_up(cell.device, error)
+            run.devices.give_up(cell.device, error)
         return
     if isinstance(error, DeploymentError):
-        error = run.damage_watch.explained(cell, error)
+        error = run.damage_watch.explain(cell, error)
     if isinstance(error, UNDECIDED):  # says nothing of the model: what was being checked stays open
         report.longrepr = _told(error, run.evidence[cell].interruptions)
         noted = error.found in run.evidence[cell].notes
@@ -292,7 +293,7 @@ def _told(error: HilgateError, before: Sequence[str]) -> str:
 def _is_of_the_device(error: HilgateError, run: Run, cell: Cell) -> bool:
     """Whether an error says that the device cannot be used: in use, not there, or another one; nothing of the model."""
     kinds = (LinkError, DeviceError, EmulatorError)
-    known = run.unavailable.get(cell.device.name) is error
+    known = run.devices.unavailable.get(cell.device.name) is error
     return known or (isinstance(error, kinds) and not isinstance(error, LinkLost))
 
 
@@ -324,7 +325,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 def _finish(run: Run, session: pytest.Session) -> None:
     narrowed = session.config.stash[NARROWED]
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
-    run.settle()
+    run.devices.settle()
     stopped = session.exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop or session.shouldfail)
     add_unsaid(counted, run.evidence, narrowed=narrowed, stopped=stopped)
     run.evidence.harness = HarnessTime(
@@ -338,14 +339,14 @@ def _finish(run: Run, session: pytest.Session) -> None:
     refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    if counted and passed and (run.evidence.verdict in refused or run.unavailable):
+    if counted and passed and (run.evidence.verdict in refused or run.devices.unavailable):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _write_baseline(run: Run, session: pytest.Session) -> None:
     try:
         session.config.stash[BASELINE] = run.counter.write_baseline()
-        kept = run.counter.anything_kept
+        kept = run.counter.has_counts
     except HilgateError as error:
         session.config.stash[BASELINE], kept = [str(error)], False
     if not kept:
@@ -354,7 +355,7 @@ def _write_baseline(run: Run, session: pytest.Session) -> None:
 
 def _abandon(config: pytest.Config) -> None:
     if (run := config.stash.get(RUN, None)) is not None:
-        run.abandon()
+        run.devices.abort()
 
 
 @pytest.hookimpl(trylast=True)  # the verdict is the last thing that is read

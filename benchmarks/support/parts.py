@@ -66,21 +66,22 @@ def pytest_collection_finish() -> None:
     from harness.board import Board
     from harness.deploy.deployment import Deployment
     from harness.parity.reference import Reference
-    from harness.run import session
+    from harness.run import deploying, devices
+    from harness.run.models import Models
 
     clocks.switch()
     clocks.running = [REST]
-    clocks.wrap(session, "open_board", BOOT)
+    clocks.wrap(devices, "open_board", BOOT)
     for place, name, part in (
-        (session.Run, "bundle", DEPLOY),
+        (deploying, "put_bundle", DEPLOY),
         (Board, "put", DEPLOY),
         (Board, "start", DEPLOY),
         (Deployment, "__post_init__", DEPLOY),
         (Deployment, "load", LOAD),
         (Deployment, "infer", INFER),
-        (session.Run, "built", MODEL),
-        (session.Run, "samples", MODEL),
-        (session.Run, "artifact", MODEL),
+        (Models, "build", MODEL),
+        (Models, "samples", MODEL),
+        (deploying, "export_cell", MODEL),
         (Reference, "__call__", MODEL),
         (Board, "close", OFF),
     ):

@@ -27,6 +27,7 @@ from harness.model.model_file import load_model
 from harness.model.user_process import Bounds
 from harness.parity.comparison import compare
 from harness.parity.reference import Reference
+from harness.run.deploying import export_cell, make_deployer, put_bundle
 from harness.run.options import Options
 from harness.run.plan import plan_cells
 from harness.run.session import Run
@@ -117,16 +118,16 @@ def test_outputs_of_every_nesting_come_back_from_the_device(
     shipped = Path(__file__).parents[2] / "devices"
     options = Options((path,), ("local",), (shipped,), (backend,), 60, tmp_path / "evidence", tmp_path, 0, False)
     (cell,) = plan_cells(options)
-    with closing(Run(options, [cell], Evidence(options.evidence, [cell]))) as run:
-        artifact = run.artifact(cell)
+    with closing(Run(options=options, cells=[cell], evidence=Evidence(options.evidence, [cell]))) as run:
+        artifact = export_cell(run, cell)
         assert artifact.exporter == (torchscript if backend == "torchscript" else onnx)
-        deployer = run.deployer(cell, run.bundle(cell, artifact))
+        deployer = make_deployer(run, cell, artifact, put_bundle(run, cell, artifact))
         deployment, load = deployer.shared()
         (inputs,) = measured_sets(cell.file.model, 1)
         with deployment:
             (answers,) = deployment.infer([inputs])
-        assert load.outputs == run.built(cell.file)[0].outputs
-        difference = compare(Reference(run.built(cell.file)[0])(inputs), load.outputs, answers)
+        assert load.outputs == run.models.build(cell.file).outputs
+        difference = compare(Reference(run.models.build(cell.file))(inputs), load.outputs, answers)
         assert difference.ratio < 10, difference
 
 

@@ -57,7 +57,7 @@ def watched(damaged: dict[str, str]) -> tuple[DamageWatch, Evidence, Board, list
     board, evidence = Board(damaged), Evidence()
     watch = DamageWatch(cast(Any, evidence))
     made = [("one", "runtimes/torch"), ("two", "runtimes/torch"), ("other", "runtimes/onnx")]
-    return watch, evidence, board, [watch.watch(deployer(board, name, entry)) for name, entry in made]
+    return watch, evidence, board, [watch.add(deployer(board, name, entry)) for name, entry in made]
 
 
 FAILED, PASSED = (Check(Finding(P99), None, verdict, "as judged") for verdict in (Verdict.FAIL, Verdict.PASS))
@@ -65,14 +65,14 @@ FAILED, PASSED = (Check(Finding(P99), None, verdict, "as judged") for verdict in
 
 def test_a_fail_with_a_damaged_file_is_none_and_nothing_that_used_it_counts() -> None:
     watch, evidence, _, (one, *_) = watched(RUNTIME)
-    check = watch.confirmed(one.cell, FAILED)
+    check = watch.confirm(one.cell, FAILED)
     assert (check.verdict, check.reason) == (Verdict.INCONCLUSIVE, "was damaged: runtimes/torch; run it again")
     assert evidence.interrupted == ["one", "two"]
 
 
 def test_a_fail_with_files_that_are_whole_stays_one_and_they_are_not_read_for_each() -> None:
     watch, evidence, board, (one, *_) = watched({})
-    assert [watch.confirmed(one.cell, FAILED) for _ in range(3)] == [FAILED] * 3
+    assert [watch.confirm(one.cell, FAILED) for _ in range(3)] == [FAILED] * 3
     assert (board.asked, evidence.interrupted) == (1, [])
 
 
@@ -80,13 +80,13 @@ def test_a_cell_that_used_a_damaged_file_never_fails_even_where_an_answer_to_tha
     watch, _, board, (one, *_) = watched(RUNTIME)
     assert one.damage()
     assert board.damaged == {}  # it was removed, and what is sent again is whole
-    assert watch.confirmed(one.cell, FAILED).verdict is Verdict.INCONCLUSIVE
-    assert isinstance(watch.explained(one.cell, AgentDied("the agent died")), DamagedError)
+    assert watch.confirm(one.cell, FAILED).verdict is Verdict.INCONCLUSIVE
+    assert isinstance(watch.explain(one.cell, AgentDied("the agent died")), DamagedError)
 
 
 def test_for_a_pass_nothing_is_read() -> None:
     watch, _, board, (one, *_) = watched(RUNTIME)
-    assert watch.confirmed(one.cell, PASSED) == PASSED
+    assert watch.confirm(one.cell, PASSED) == PASSED
     assert board.asked == 0
 
 
@@ -100,7 +100,7 @@ def test_a_cell_that_has_not_begun_is_not_left_open() -> None:
 @pytest.mark.parametrize(("damaged", "kind"), [(RUNTIME, DamagedError), ({}, AgentDied)])
 def test_what_ended_a_process_is_explained_by_a_damaged_file(damaged: dict[str, str], kind: type[Exception]) -> None:
     watch, _, _, (one, *_) = watched(damaged)
-    assert isinstance(watch.explained(one.cell, AgentDied("the agent died")), kind)
+    assert isinstance(watch.explain(one.cell, AgentDied("the agent died")), kind)
 
 
 @pytest.mark.parametrize(
