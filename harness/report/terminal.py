@@ -60,7 +60,8 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         _print(console, Text(title, "bold"))
         if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
             _print(console, Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
-        _print(console, _fitting(cells, console))
+        if _metrics(cells) or not all(record.unavailable for record in cells):
+            _print(console, _fitting(cells, console))
         for line in (*_reasons(cells), *_not_built(everything), *_operators(cells)):
             _print(console, line)
         console.print()

@@ -198,6 +198,17 @@ def test_errors_and_notes_are_there_as_they_are(more: dict[str, Any], line: str)
     assert line in shown(record("torchscript", **more)).splitlines()
 
 
+def test_of_a_device_that_cannot_be_used_there_is_a_line_and_no_table() -> None:
+    text = shown(*(record(name, unavailable="nothing was measured: in use\n  found: x") for name in FOUR), width=200)
+    reason = f"device ({', '.join(FOUR)}): nothing was measured: in use"
+    assert text.splitlines() == ["net on pi4: a board", reason, ""]
+
+
+def test_what_was_measured_before_a_device_was_gone_stays_in_the_table() -> None:
+    text = shown(record("torchscript", check(), unavailable="the rest was not measured: gone"))
+    assert row(text, "latency_p99_ms")[1] == "1.5 PASS"
+
+
 def test_backends_that_were_not_built_are_one_line_below_the_table_and_no_column() -> None:
     missing = BackendError("no compiler", found="not on the PATH\nof yours", hint="install g++")
     other = BackendError("no headers")
