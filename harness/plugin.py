@@ -138,7 +138,7 @@ def _show_progress(config: pytest.Config, run: Run) -> None:
 
 
 def _is_shown_by_pytest(config: pytest.Config) -> bool:
-    """Whether pytest itself prints logged lines of level INFO, because the user asked for it (``--log-cli-level``)."""
+    """Tell whether pytest itself prints logged lines of level INFO, as with ``--log-cli-level``."""
     live = config.pluginmanager.get_plugin("logging-plugin")
     if live is None or (config.option.log_cli_level is None and not config.getini("log_cli")):
         return False

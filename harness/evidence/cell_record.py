@@ -64,8 +64,11 @@ class CellRecord:
 
     @property
     def has_outcome(self) -> bool:
-        """Whether any test of the cell came to something: a check that applies, an error, a device that cannot be
-        used, a backend that cannot be built, or a connection that dropped."""
+        """Whether any test of the cell came to something.
+
+        That is a check that applies, an error, a device that cannot be used, a backend that cannot be built, or a
+        connection that dropped.
+        """
         return bool(self.errors or self.unavailable or self.not_built or self.interruptions) or any(
             check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks
         )

@@ -53,8 +53,10 @@ def describe_device(
 
 
 def merge_fingerprints(*parts: Fingerprint | None) -> Fingerprint | None:
-    """Join parts to one fingerprint; None where there are none. Where two parts set a key, the later one counts, and
-    versions under ``runtime`` are united."""
+    """Join parts to one fingerprint; None where there are none.
+
+    Where two parts set a key, the later one counts; versions under ``runtime`` are united.
+    """
     present = [part for part in parts if part is not None]
     merged: dict[str, Any] = {}
     for part in present:

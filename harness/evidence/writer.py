@@ -136,6 +136,7 @@ class Evidence:
         """Write a cell's raw samples beside the evidence.
 
         Args:
+            cell: the cell, which names the file.
             samples: int64[n]; durations in nanoseconds, unless ``kind`` says otherwise.
             kind: what other samples are, such as "instructions"; it becomes part of the file's name.
 

@@ -17,6 +17,7 @@ def summary_lines(evidence: Evidence, remarks: Sequence[str]) -> Iterator[str]:
     """Yield the lines between the tables and the verdict.
 
     Args:
+        evidence: the run's, ended.
         remarks: what else the run has to say, such as a baseline that was written.
     """
     yield _time_line(evidence.harness)

@@ -22,6 +22,8 @@ def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, sto
     that may be left out and cannot be built, have their reason already.
 
     Args:
+        cells: those that were asked for.
+        evidence: the run's, about to be ended.
         narrowed: whether only some tests were asked for: limits that none of these checks are left out then.
         stopped: whether the run was stopped before its end.
     """

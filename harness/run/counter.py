@@ -77,6 +77,8 @@ class Counter:
         """Begin to count a cell, if a test asks for it and its device is emulated; returns at once.
 
         Args:
+            cell: the cell.
+            bundle: what is deployed for it, on its device and on the counting guest.
             content: returns a model's inputs that are counted; called only if they are.
             fingerprint: the cell's device.
             exporter: what made the artifact, for the baseline.

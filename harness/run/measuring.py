@@ -32,8 +32,9 @@ SPARE = 1.25
 
 
 def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
-    """Measure load times, memory and latencies of a cell in fresh processes; on an emulated device only what needs no
-    clock.
+    """Measure load times, memory and latencies of a cell in fresh processes.
+
+    On an emulated device only memory is measured, which needs no clock.
 
     Raises:
         DeploymentError: the model cannot be run there.

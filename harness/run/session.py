@@ -19,7 +19,7 @@ from .options import Options
 
 @dataclass(kw_only=True)
 class Run:
-    """A run. One model is held at a time, one device, and one process on a device.
+    """One HIL run, which holds one model at a time, one device, and one process on that device.
 
     Attributes:
         cells: what was asked for, model by model and device by device.

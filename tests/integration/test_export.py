@@ -116,7 +116,17 @@ def test_outputs_of_every_nesting_come_back_from_the_device(
     old, new, torchscript, onnx = MODELS[case]
     path = write(MODEL.replace(old, new), name=f"nested_{list(MODELS).index(case)}.py")
     shipped = Path(__file__).parents[2] / "devices"
-    options = Options((path,), ("local",), (shipped,), (backend,), 60, tmp_path / "evidence", tmp_path, 0, False)
+    options = Options(
+        models=(path,),
+        devices=("local",),
+        device_folders=(shipped,),
+        backends=(backend,),
+        time_limit_s=60,
+        evidence=tmp_path / "evidence",
+        root=tmp_path,
+        seed=0,
+        allow_inconclusive=False,
+    )
     (cell,) = plan_cells(options)
     with closing(Run(options=options, cells=[cell], evidence=Evidence(options.evidence, [cell]))) as run:
         artifact = export_cell(run, cell)
