@@ -1,7 +1,8 @@
 """Types of evidence.json, schema 1: what each key is, in which unit, and when it is there.
 
 The writer (``writer``) and the reader (``reading``) share them, and ``hilgate schema`` prints the JSON Schema made of
-them. Keys are written in the order in which they stand here, and only those that were set. Keys that are not named here
+them. Keys are written in the order in which they stand here (those of a check as they are
+given), and only those that were set. Keys that are not named here
 are kept: a newer hilgate may write more under the same schema number, and never another meaning under an old key.
 
 To add a key: a field with a default here, its name in ``ALWAYS`` if it is written every time, its value in ``parts``
@@ -12,7 +13,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ..checks.check import Verdict
 
@@ -184,6 +194,21 @@ class CheckEntry(_Entry):
     inputs: Annotated[Count | None, Field(description="how many different ones were timed or counted")] = None
 
     ALWAYS = frozenset({"reason", "value", "unit", "limit", "limit_source", "bound", "confidence", "samples", "raw"})
+    _order: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_order(cls, data: Any, handler: ModelWrapValidatorHandler[CheckEntry]) -> CheckEntry:
+        """Note the order in which keys were given: those of a metric stand together, whether named here or not."""
+        entry = handler(data)
+        if isinstance(data, dict):
+            entry._order = tuple(data)
+        return entry
+
+    @model_serializer(mode="wrap")
+    def _dump_in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        return {**{key: content[key] for key in self._order if key in content}, **content}
 
 
 class CellEntry(_Entry):

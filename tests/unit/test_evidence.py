@@ -326,6 +326,14 @@ def test_a_folders_name_that_is_not_utf_8_is_written(evidence: Evidence) -> None
     assert read_evidence(evidence.folder / "evidence.json").run.cells[0].error == "no such file: /home/gr\udcfcn"
 
 
+def test_the_keys_of_a_metric_stand_in_the_order_in_which_they_are_given(evidence: Evidence) -> None:
+    details = {"missed": 3, "processes": [5], "content": "uniform", "inputs": 2}
+    evidence.add_check(TORCH, Check(Finding(P99, 3, 4.0, details=details), None, Verdict.PASS, ""))
+    entry = written(evidence)["cells"][0]["checks"][0]
+    assert list(entry)[-5:] == ["reason", *details]
+    assert list(entry)[:3] == ["metric", "value", "unit"]
+
+
 def test_a_count_stays_a_whole_number(evidence: Evidence) -> None:
     evidence.add_check(TORCH, Check(Finding(P99, 3, 4.0), None, Verdict.PASS, ""))
     text = (evidence.folder / "evidence.json").read_text()
