@@ -1,4 +1,4 @@
-"""Cells: model × device × backend."""
+"""A cell: one model on one device with one backend."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .model.model_file import ModelFile
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination that was asked for.
+    """One combination of model, device and backend that was asked for.
 
     Attributes:
-        optional: it is left out where this host cannot build the backend: the device says so, and --backend does not
-            name it.
+        optional: whether it may be left out where this host cannot build the backend: the device's file lists that as
+            optional, and --backend does not name it.
     """
 
     file: ModelFile
@@ -26,25 +26,25 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """The cell in test ids and file names: "digits-local-onnxruntime"."""
+        """The cell's name in test ids and file names, such as "digits-local-onnxruntime"."""
         return f"{self.file.name}-{self.device.name}-{self.backend.name}"
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """The cell in evidence: model, device and backend."""
+        """The names of model, device and backend, by which the evidence knows the cell."""
         return self.file.name, self.device.name, self.backend.name
 
     @property
     def options(self) -> dict[str, object]:
-        """The backend's own: its defaults, and what the device file says."""
+        """The backend's options: its defaults, replaced by what the device file says."""
         return {**self.backend.defaults, **self.device.options.get(self.backend.name, {})}
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """Every limit that counts here: the model's, the device's, and the device's for this backend."""
+        """All limits that count here: the model's, the device's, and the device's for this backend."""
         tolerance = Limit("parity", self.file.model.parity_limit, f"{self.file.path.name}: tolerance")
         return (tolerance, *self.file.limits, *self.device.limits_for(self.backend.name))
 
     def limit_value(self, key: str) -> float | None:
-        """The strictest value set under a key, such as deadline_ms; None where none is set."""
+        """Return the strictest value that is set under a limit's key, such as deadline_ms; None where none is set."""
         return min((limit.value for limit in self.limits if limit.key == key), default=None)

@@ -66,21 +66,22 @@ def pytest_collection_finish() -> None:
     from harness.board import Board
     from harness.deploy.deployment import Deployment
     from harness.parity.rule.reference import Reference
-    from harness.run import run
+    from harness.run import deploying, devices
+    from harness.run.models import Models
 
     clocks.switch()
     clocks.running = [REST]
-    clocks.wrap(run, "open_board", BOOT)
+    clocks.wrap(devices, "open_board", BOOT)
     for place, name, part in (
-        (run.Run, "bundle", DEPLOY),
+        (deploying, "put_bundle", DEPLOY),
         (Board, "put", DEPLOY),
         (Board, "start", DEPLOY),
         (Deployment, "__post_init__", DEPLOY),
         (Deployment, "load", LOAD),
         (Deployment, "infer", INFER),
-        (run.Run, "built", MODEL),
-        (run.Run, "samples", MODEL),
-        (run.Run, "artifact", MODEL),
+        (Models, "build", MODEL),
+        (Models, "samples", MODEL),
+        (deploying, "export_cell", MODEL),
         (Reference, "__call__", MODEL),
         (Board, "close", OFF),
     ):

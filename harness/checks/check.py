@@ -6,11 +6,9 @@ where the measurement does not settle the question, the verdict is INCONCLUSIVE.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from .finding import Finding
 from .limits import Limit
@@ -37,24 +35,6 @@ class Check:
     limit: Limit | None
     verdict: Verdict
     reason: str
-
-    def as_evidence(self) -> dict[str, Any]:
-        """The check's entry in evidence.json."""
-        finding = self.finding
-        entry: dict[str, Any] = {
-            "metric": finding.metric.name,
-            "value": _finite(finding.value),
-            "unit": finding.metric.unit,
-            "limit": _finite(self.limit.value) if self.limit else None,
-            "limit_source": self.limit.source if self.limit else None,
-            "confidence": finding.confidence,
-            "bound": _finite(finding.bound),
-            "samples": finding.samples,
-            "raw": finding.raw or None,
-            "verdict": str(self.verdict),
-            "reason": self.reason,
-        }
-        return {**entry, **finding.details}
 
 
 EMULATED = "an emulated CPU's clock says nothing about a board"
@@ -132,8 +112,3 @@ def overall(verdicts: Sequence[Verdict]) -> Verdict:
         if verdict in verdicts:
             return verdict
     return Verdict.INCONCLUSIVE
-
-
-def _finite(value: float | None) -> float | str | None:
-    """JSON has no infinity and no NaN; other readers than Python's refuse them."""
-    return str(value) if value is not None and not math.isfinite(value) else value

@@ -1,1 +1,10 @@
-"""evidence.json: written after every check, whole or not at all; and the folder of a run, with its lock."""
+"""Evidence: evidence.json as types, its one writer and its one reader, and the folder of a run.
+
+schema.py        what is in the file: the types that writer and reader share
+parts.py         parts of it, made of what other rooms return
+cell_record.py   what is known of one cell so far, and its verdict
+writer.py        the whole run's evidence, written after every check
+folder.py        the folder: its lock, its raw samples, what an earlier run left
+commit.py        the commit of the user's repository
+reading.py       the reader, which takes nothing in the file for granted
+"""

@@ -1,4 +1,4 @@
-"""Reading evidence.json: the one reader. What it says may be anybody's words, so nothing is taken for granted."""
+"""Reading evidence.json: the one reader. The file may be anybody's, so nothing about it is taken for granted."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
-from .schema import SCHEMA, RunEntry
+from .schema import SCHEMA, RunEntry, key_of
 
 # An evidence file has some 10 KB a cell.
 LARGEST_BYTES = 64 << 20
+# What was expected, in JSON's words: pydantic names Python's types, for the text cannot be given to it: its own parser
+# refuses the lone surrogates of a folder's name that is not UTF-8, which the writer writes.
+_JSON_TYPES = {"list_type": "an array", "dict_type": "an object", "model_type": "an object"}
+# Keys of a check whose values are paths in the evidence's folder.
+FILE_KEYS = ("raw", "replay")
 HINT = "run the tests again: a run writes it anew"
 
 
 @dataclass(frozen=True)
 class ReadEvidence:
-    """What a file says.
+    """An evidence.json that was read.
 
     Attributes:
-        run: all of it; keys that are not in the schema are kept in ``model_extra``.
-        lacks: keys that today's hilgate always writes and this file, an older one's, does not have.
+        run: its whole content; keys that are not in the schema are kept in ``model_extra``.
+        lacks: keys that today's hilgate always writes and that this file, written by an older one, does not have.
     """
 
     run: RunEntry
@@ -54,14 +59,29 @@ def read_evidence(path: Path) -> ReadEvidence:
         raise _refusal("schema", f"the number {SCHEMA}", repr(number)[:200], where)
     problem: tuple[str, str, str] | None = None
     try:
-        # From the text: so a number is not taken from a text, and a verdict still is.
-        run = RunEntry.model_validate_json(text)
+        run = RunEntry.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = (_key(first["loc"]), first["msg"], repr(first["input"])[:200])
+        problem = (key_of(first["loc"]), _JSON_TYPES.get(first["type"], first["msg"]), repr(first["input"])[:200])
     if problem is not None:  # not in the except block, to keep pydantic's own text out of the traceback
         raise _refusal(*problem, where)
     return ReadEvidence(run, tuple(_lacking(run, "")))
+
+
+def read_named_files(path: Path) -> list[tuple[str, str]]:
+    """List the files beside an evidence.json that its checks name, without refusing a file that is damaged.
+
+    Returns:
+        (key, name) of each, where key is one of ``FILE_KEYS``; empty where the file cannot be read, is not of this
+        schema, or has no cells and checks where they should be.
+    """
+    try:
+        content = _parsed(_text(path), str(path))
+        checks = [check for cell in content["cells"] for check in cell["checks"]] if content["schema"] == SCHEMA else []
+        named = [(key, check.get(key)) for check in checks for key in FILE_KEYS]
+    except (InputError, KeyError, TypeError, AttributeError):
+        return []
+    return [(key, name) for key, name in named if isinstance(name, str)]
 
 
 def _refusal(key: str, wanted: str, found: str, where: str) -> InputError:
@@ -104,12 +124,6 @@ def _parsed(text: bytes, where: str) -> Any:
         found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         problem = "the evidence is empty" if not text.strip() else "the evidence is not JSON, or was cut short"
         raise InputError(problem, wanted="a whole evidence.json", found=found[:300], where=where, hint=HINT) from None
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    """cells[0].checks[2].value."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
-    return "".join(parts).lstrip(".") or "the whole file"
 
 
 def _lacking(entry: BaseModel, place: str) -> Iterator[str]:

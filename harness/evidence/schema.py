@@ -1,22 +1,37 @@
 """Types of evidence.json, schema 1: what each key is, in which unit, and when it is there.
 
-The writer (``evidence``) and the reader (``reading``) share them, and ``hilgate schema`` prints the JSON Schema made of
-them. Keys that are not named here are kept: a newer hilgate may write more under the same schema number, and never
-another meaning under an old key.
+The writer (``writer``) and the reader (``reading``) share them, and ``hilgate schema`` prints the JSON Schema made of
+them. Keys are written in the order in which they stand here (those of a check as they are
+given), and only those that were set. Keys that are not named here
+are kept: a newer hilgate may write more under the same schema number, and never another meaning under an old key.
+
+To add a key: a field with a default here, its name in ``ALWAYS`` if it is written every time, its value in ``parts``
+or ``cell_record``, and a row in docs/evidence.md.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ..checks.check import Verdict
 
 SCHEMA = 1
 
-# JSON has no infinity and no NaN: they are texts.
-Figure = float | Literal["inf", "-inf", "nan"]
+# JSON has no infinity and no NaN: they are texts. A count stays a whole number.
+Figure = float | int | Literal["inf", "-inf", "nan"]
+# A text in the file, and in Python an enumeration.
+VerdictText = Annotated[Verdict, Field(strict=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int | str, Field(description="a size, or SMALLEST…LARGEST where samples have several")]
@@ -31,6 +46,10 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     ALWAYS: ClassVar[frozenset[str]] = frozenset()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object as it is written: the keys that were set, in the schema's order, then those it lacks."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 class Asked(_Entry):
@@ -55,7 +74,7 @@ class Emulator(_Entry):
 
     qemu: Annotated[str, Field(description="QEMU's version")]
     image: Annotated[str, Field(description="the image's name")]
-    state: Annotated[str, Field(description="the saved state that the board was restored from")] = ""
+    state: Annotated[str | None, Field(description="the saved state it was restored from; null if it booted")] = None
 
 
 class BoardState(_Entry):
@@ -74,8 +93,8 @@ class BoardState(_Entry):
 class WarmUp(_Entry):
     """One process's warm-up."""
 
-    iterations: Annotated[Count, Field(description="inferences")]
     elapsed_ns: Annotated[Count, Field(description="nanoseconds it took")]
+    iterations: Annotated[Count, Field(description="inferences")]
     settled: Annotated[bool, Field(description="whether two blocks in a row were no faster than the best before")]
     median_ns: Annotated[int, Field(description="of an inference in its last block, nanoseconds")]
 
@@ -84,13 +103,14 @@ class Fingerprint(_Entry):
     """The device and how its runtime was set: what must be alike for two figures to be compared."""
 
     arch: str = ""
+    python: str = ""
     cpu: str = ""
     cores: int = 0
     memory_mib: Annotated[int, Field(description="what its kernel manages, MiB")] = 0
     board: str = ""
     serial: str = ""
     kernel: str = ""
-    python: str = ""
+    emulator: Annotated[Emulator | None, Field(description="of an emulated device")] = None
     threads: Annotated[int, Field(description="of one operator")] = 1
     interop_threads: Annotated[int, Field(description="operators at a time")] = 1
     flush_denormals: Annotated[bool, Field(description="whether numbers too small to be normal become zero")] = False
@@ -100,7 +120,6 @@ class Fingerprint(_Entry):
     state_before: Annotated[BoardState | None, Field(description="before the samples")] = None
     state_after: Annotated[BoardState | None, Field(description="after them")] = None
     warm_up: Annotated[list[WarmUp] | None, Field(description="of each process")] = None
-    emulator: Annotated[Emulator | None, Field(description="of an emulated device")] = None
 
 
 class ArtifactFacts(_Entry):
@@ -124,6 +143,8 @@ class Wheel(_Entry):
 class Runner(_Entry):
     """A C++ backend's program."""
 
+    sha256: Annotated[Sha256 | None, Field(description="of the archive that was sent")] = None
+    bytes: Annotated[Count | None, Field(description="of that archive")] = None
     compiler: Annotated[str, Field(description="its name and version")]
     glibc: Annotated[str, Field(description="the C library that it asks for")]
     files: Annotated[dict[str, Sha256], Field(description="SHA-256, by path in the bundle")]
@@ -134,13 +155,13 @@ class BundleFacts(_Entry):
 
     sha256: Sha256
     python: Annotated[str | None, Field(description="the device's, where one runs the backend")] = None
-    wheels: Annotated[list[Wheel] | None, Field(description="that were sent")] = None
-    packages: Annotated[dict[str, str] | None, Field(description="that were there, NAME: VERSION")] = None
-    bytecode: Annotated[list[Sha256] | None, Field(description="that was compiled for the wheels")] = None
     runner: Annotated[Runner | None, Field(description="of a C++ backend")] = None
     libraries: Annotated[dict[str, Any] | None, Field(description="of a C++ backend: bytes and stripped, by path")] = (
         None
     )
+    wheels: Annotated[list[Wheel] | None, Field(description="that were sent")] = None
+    packages: Annotated[dict[str, str] | None, Field(description="that were there, NAME: VERSION")] = None
+    bytecode: Annotated[list[Sha256] | None, Field(description="that was compiled for the wheels")] = None
 
 
 class InstructionScan(_Entry):
@@ -158,21 +179,36 @@ class CheckEntry(_Entry):
     """One metric of a cell, judged. Further keys depend on the metric: docs/evidence.md lists them."""
 
     metric: Annotated[str, Field(description="its name, with its unit")]
-    verdict: Verdict
-    reason: Annotated[str, Field(description="why, where that is not plain")] = ""
     value: Annotated[Figure | None, Field(description="the estimate; null where nothing was measured")] = None
     unit: str = ""
     limit: Annotated[Figure | None, Field(description="the strictest that was set; null without one")] = None
     limit_source: Annotated[str | None, Field(description="in which file")] = None
-    bound: Annotated[Figure | None, Field(description="what was judged, in the same unit")] = None
     confidence: Annotated[float | None, Field(ge=0, le=1, description="of the bound; null where it is exact")] = None
+    bound: Annotated[Figure | None, Field(description="what was judged, in the same unit")] = None
     samples: Annotated[Count, Field(description="how many")] = 0
     raw: Annotated[str | None, Field(description="the path of the raw samples, in the evidence's folder")] = None
+    verdict: VerdictText
+    reason: Annotated[str, Field(description="why, where that is not plain")] = ""
     replay: Annotated[str | None, Field(description="of a failed parity: the path of its replay")] = None
     processes: Annotated[list[Count] | None, Field(description="samples in each process")] = None
     inputs: Annotated[Count | None, Field(description="how many different ones were timed or counted")] = None
 
     ALWAYS = frozenset({"reason", "value", "unit", "limit", "limit_source", "bound", "confidence", "samples", "raw"})
+    _order: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_order(cls, data: Any, handler: ModelWrapValidatorHandler[CheckEntry]) -> CheckEntry:
+        """Note the order in which keys were given: those of a metric stand together, whether named here or not."""
+        entry = handler(data)
+        if isinstance(data, dict):
+            entry._order = tuple(data)
+        return entry
+
+    @model_serializer(mode="wrap")
+    def _dump_in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        return {**{key: content[key] for key in self._order if key in content}, **content}
 
 
 class CellEntry(_Entry):
@@ -181,9 +217,8 @@ class CellEntry(_Entry):
     model: str
     device: str
     backend: str
-    verdict: Verdict
-    checks: list[CheckEntry]
     emulated: Annotated[bool, Field(description="whether the device was emulated")] = False
+    verdict: VerdictText
     error: Annotated[str | None, Field(description="why it cannot run")] = None
     not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
     fingerprint: Fingerprint | None = None
@@ -193,6 +228,7 @@ class CellEntry(_Entry):
     measure: Annotated[dict[str, Size], Field(description="the sizes that were timed")] = {}
     unfinished: Annotated[list[str], Field(description="tests that were selected and came to no check")] = []
     notes: Annotated[list[str], Field(description="what a person should read it with")] = []
+    checks: list[CheckEntry]
 
     ALWAYS = frozenset(
         {"emulated", "error", "not_built", "fingerprint", "artifact", "bundle", "instructions", "measure", "unfinished"}
@@ -207,14 +243,20 @@ class RunEntry(_Entry):
     schema_number: Annotated[Literal[1], Field(alias="schema", description="1")]
     tool: Annotated[str, Field(description="hilgate's version")]
     started: Annotated[str, Field(description="UTC, ISO 8601")]
-    verdict: Verdict
-    cells: list[CellEntry]
     finished: Annotated[str | None, Field(description="UTC, ISO 8601; null of a run that has not ended")] = None
     commit: Annotated[str | None, Field(description="of the user's repository, '+changes' behind it; or null")] = None
+    verdict: VerdictText
     asked: Asked | None = None
     harness: HarnessTime | None = None
+    cells: list[CellEntry]
 
     ALWAYS = frozenset({"finished", "commit", "asked", "harness"})
+
+
+def key_of(location: tuple[int | str, ...]) -> str:
+    """Write a place in the file, as pydantic names it, as a person would: "cells[0].checks[2].value"."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).lstrip(".") or "the whole file"
 
 
 def json_schema() -> dict[str, Any]:

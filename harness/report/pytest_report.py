@@ -1,7 +1,7 @@
-"""What pytest prints of a test, and writes to junit.xml, in a HIL run: shown by harness.printable, as all else is.
+"""What pytest prints of a test in a HIL run, and writes to junit.xml, made printable as all else is.
 
-hilgate's own errors are shown as they are made. Beside these there are an exception of some library's with a device's
-text in it, and what was printed meanwhile, by the model's process too (issue 17, point 4).
+hilgate's own errors are printable when they are made. Others are not: a library's exception may quote a device, and the
+model's process may print anything (issue 17, point 4).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from _pytest._code.code import ExceptionChainRepr, ExceptionRepr, ReprEntry, Rep
 from ..printable import TEXT, printable, printable_lines
 
 INDENT = "  "
-# Of what was printed, together: pytest itself sets no limit.
+# The most characters of captured output that are shown: pytest itself sets no limit.
 PRINTED = 20 * TEXT
 
 
 def make_printable(report: pytest.TestReport) -> None:
-    """Change what a report says to what may be shown of it."""
+    """Replace a report's texts by what may be shown on a terminal."""
     report.sections = [(name, _indented(content)) for name, content in report.sections]
     said = report.longrepr
     if isinstance(said, str):
@@ -30,12 +30,12 @@ def make_printable(report: pytest.TestReport) -> None:
 
 
 class InternalErrors:
-    """A plugin for a HIL run: shows what ends pytest itself, a defect of ours, which may quote a device."""
+    """A plugin that makes printable what ends pytest itself: a defect of ours, which may quote a device."""
 
     @staticmethod
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(excrepr: object) -> None:
-        """Before pytest prints it."""
+        """Make an internal error printable before pytest prints it."""
         if isinstance(excrepr, ExceptionRepr):
             _make_printable(excrepr)
 
@@ -49,7 +49,7 @@ def _make_printable(said: ExceptionRepr) -> None:
 
 
 def _indented(content: str) -> str:
-    """What was printed, each line of it behind a margin: a model may print what looks like a verdict."""
+    """Indent each line of captured output: a model may print what looks like a verdict of ours."""
     return printable_lines(content if content.startswith(INDENT) else INDENT + content, PRINTED, indent=INDENT)
 
 

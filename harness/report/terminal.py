@@ -1,7 +1,7 @@
 """The table at the end of a run: a table per model and device, a row per metric, a column per backend.
 
-What is said below it is mostly somebody else's text. It is shown by harness.printable, and its lines, also where the
-terminal's width breaks them, are indented: none begins as ours do.
+The lines below it are mostly somebody else's text. They are made printable and, also where the terminal's width breaks
+them, indented, so that none begins as hilgate's own lines do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.text import Text
 
 from ..checks.check import Check, Verdict
 from ..checks.limits import Metric
-from ..evidence.evidence import CellRecord
+from ..evidence.cell_record import CellRecord
 from ..host.progress import INDENT, folded
 from ..model.inputs import describe_sizes
 from ..printable import printable, printable_lines
@@ -39,16 +39,19 @@ STYLES = {
 
 # Exporters explain their refusals at length.
 NOTE_WIDTH = 240
-# A column where there are many on a narrow terminal: the longest verdict in one piece.
+# The width of a column where many share a narrow terminal: the longest verdict fits in one piece.
 NARROW = len(Verdict.INCONCLUSIVE)
 # Architectures, as a buyer of boards calls them.
 MACHINES = {"x86_64": "x86-64", "aarch64": "arm64"}
-# Of a profile's operators the most costly ones.
+# How many of a profile's operators are shown, the most costly ones.
 OPERATORS = 10
 
 
 def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
-    """All tables, and below each the reasons of whatever is not a PASS."""
+    """Render all tables, and below each the reasons of whatever is not a PASS.
+
+    A device on which nothing could be measured has the reason alone, and no table (issue 18).
+    """
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=color, color_system="standard" if color else None)
     for _, group in groupby(records, key=lambda record: record.cell.key[:2]):
@@ -60,7 +63,8 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         _print(console, Text(title, "bold"))
         if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
             _print(console, Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
-        _print(console, _fitting(cells, console))
+        if _metrics(cells) or not all(record.unavailable for record in cells):
+            _print(console, _fitting(cells, console))
         for line in (*_reasons(cells), *_not_built(everything), *_operators(cells)):
             _print(console, line)
         console.print()
@@ -68,7 +72,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
 
 
 def _print(console: Console, what: RenderableType) -> None:
-    """Print something, and no character of it that is not to be shown, wherever it came from."""
+    """Print a table or a text, without any character that a terminal would obey, wherever it came from."""
     if isinstance(what, Text):
         what = Text("\n").join(line for each in what.split("\n", allow_blank=True) for line in folded(console, each))
     segments = console.render(what)
@@ -78,9 +82,10 @@ def _print(console: Console, what: RenderableType) -> None:
 
 
 def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
-    """Say what the figures of a run on this machine alone are not; "" without any, or with a device of the user's own.
+    """Remind of what the figures of a run on this machine alone are not; "" without figures or with another device.
 
     Args:
+        records: all cells of the run.
         shipped: the folder of hilgate's own devices.
     """
     local = (shipped / "local.toml").resolve()
@@ -94,14 +99,14 @@ def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
 
 
 def unjudged(records: Iterable[CellRecord]) -> str:
-    """The limits that were set and could not be judged where they were, for the line of the verdict; "" without any."""
-    found = [
+    """List the limits that were set and could not be judged on their device; "" without any."""
+    limits = [
         f"{check.finding.metric.name} on {record.cell.device.name}"
         for record in records
         for check in record.checks
         if check.limit is not None and check.verdict is Verdict.NOT_APPLICABLE
     ]
-    return ", ".join(dict.fromkeys(found))
+    return ", ".join(dict.fromkeys(limits))
 
 
 def _fitting(cells: Sequence[CellRecord], console: Console) -> Table:
@@ -128,7 +133,7 @@ def _table(
 
 
 def _listed(cells: Sequence[CellRecord]) -> Table:
-    """Make the same as a line per metric and backend: for many backends on a narrow terminal."""
+    """Lay the table out as a line per metric and backend, for many backends on a narrow terminal."""
     table = Table(pad_edge=False)
     for heading in ("metric", "backend", "", "limit"):
         table.add_column(heading, overflow="fold")
@@ -171,14 +176,14 @@ def _checks(cells: Iterable[CellRecord]) -> Iterator[Check]:
 
 
 def _is_sized(check: Check) -> bool:
-    """Whether something was measured that depends on the inputs' sizes: time, memory, instructions."""
+    """Tell whether a check depends on the inputs' sizes and was made: time, memory, instructions."""
     metric = check.finding.metric
     sized = metric.wall_clock or metric.name in ("memory_peak_mib", "instructions_per_inference")
     return sized and check.verdict is not Verdict.NOT_APPLICABLE
 
 
 def _sample_sizes(cells: Sequence[CellRecord]) -> str:
-    """The sizes at which the model file's samples were run, where they have others."""
+    """Name the sizes at which the model file's samples were run; "" where they are those that were asked for."""
     contents = [check.finding.details.get("by_content", {}).get("samples", {}) for check in _checks(cells)]
     measure = cells[0].cell.file.model.measure
     found = [describe_sizes(one["sizes"]) for one in contents if one.get("sizes", measure) != measure]
@@ -216,7 +221,7 @@ def _limits(checks: Iterable[Check | None]) -> str:
 
 
 def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
-    """Each reason once, with the backends that it holds for."""
+    """Yield each reason once, with the backends that it holds for; those of a FAIL first."""
     found: dict[tuple[str, Verdict, str], list[str]] = {}
     for record in cells:
         backend = record.cell.backend.name
@@ -226,7 +231,7 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
             found.setdefault(("error", Verdict.FAIL, error), []).append(backend)
         for reason in record.interruptions:
             found.setdefault(("open", Verdict.INCONCLUSIVE, reason), []).append(backend)
-        if record.unavailable:  # the whole of it is in pytest's own error, and in the evidence
+        if record.unavailable:  # all of it is in pytest's own error, and in the evidence
             first = printable(record.unavailable.partition("\n")[0])
             found.setdefault(("device", Verdict.INCONCLUSIVE, first), []).append(backend)
         for (verdict, reason), metrics in _by_reason(record).items():
@@ -240,7 +245,7 @@ def _reasons(cells: Iterable[CellRecord]) -> Iterable[Text]:
 
 
 def _not_built(records: Iterable[CellRecord]) -> Iterator[Text]:
-    """The backends that were left out because this host cannot build them: each reason once, on a line of its own."""
+    """Yield a line for each reason why this host cannot build backends, with those that were left out for it."""
     found: dict[str, list[str]] = {}
     for record in records:
         if (error := record.not_built) is not None:
@@ -252,7 +257,7 @@ def _not_built(records: Iterable[CellRecord]) -> Iterator[Text]:
 
 
 def _operators(cells: Iterable[CellRecord]) -> Iterable[Text]:
-    """Which operators the instructions went to, where that was asked for."""
+    """Yield which operators the instructions went to, where that was asked for (--profile)."""
     for record in cells:
         for check in record.checks:
             operators: Sequence[Mapping[str, Any]] = check.finding.details.get("operators", ())
@@ -266,7 +271,7 @@ def _operators(cells: Iterable[CellRecord]) -> Iterable[Text]:
 
 
 def _by_reason(record: CellRecord) -> dict[tuple[Verdict, str], list[str]]:
-    """Metrics that one thing is said of."""
+    """Group a cell's metrics by verdict and reason."""
     found: dict[tuple[Verdict, str], list[str]] = {}
     for check in record.checks:
         if check.reason and not check.finding.unasked:
@@ -275,6 +280,6 @@ def _by_reason(record: CellRecord) -> dict[tuple[Verdict, str], list[str]]:
 
 
 def _shortened(note: str) -> str:
-    """The evidence has the whole of it."""
+    """Shorten a note to one line; the evidence has all of it."""
     line = printable(" ".join(note.split()))
     return line if len(line) <= NOTE_WIDTH else line[:NOTE_WIDTH] + " … (more in evidence.json)"

@@ -1,7 +1,7 @@
 """The options of a HIL run on pytest's command line, where the value of one is a word of its own.
 
-pytest looks for its settings before it has loaded any plugin: it then takes the word behind an option that it does not
-know for a place of tests, and in ``--model elsewhere/model.py`` finds the root and the settings of that other folder
+pytest looks for its settings before it has loaded any plugin: it takes the word behind an option that it does not know
+for a place of tests, and in ``--model elsewhere/model.py`` finds the root and the settings of that other folder
 (issue 16). Nothing that a plugin can do comes early enough to change that, and what those settings ask for (options,
 plugins, paths) cannot be taken back. So pytest is started again, in the same process, with the option and its value in
 one word, which it cannot mistake.
@@ -28,6 +28,8 @@ def restart_if_misread(parser: pytest.Parser, config: pytest.Config, options: Co
     """Start pytest again if it has taken the value of an option for a place of tests and so has other settings.
 
     Args:
+        parser: pytest's, with hilgate's options.
+        config: pytest's, with the settings that it found without knowing them.
         options: those that have a value, as "--model"; the parser knows them by now.
 
     Raises:
@@ -70,7 +72,7 @@ def join_values(words: Sequence[str], options: Collection[str]) -> list[str]:
 
 
 def _setup(parser: pytest.Parser, config: pytest.Config, words: Sequence[str]) -> tuple[Path, Path | None]:
-    """The root and the file of settings that pytest finds by these words, now that the options are known."""
+    """Find the root and the file of settings as pytest does, now that the options are known."""
     known = parser.parse_known_args(words, namespace=copy.copy(config.option))
     root, ini, *_ = determine_setup(
         inifile=known.inifilename,

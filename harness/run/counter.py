@@ -1,4 +1,4 @@
-"""What a run counts: of which cells, by which guest, beside which baseline."""
+"""Counting a run's instructions: for which cells, on which guest, compared with which baseline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..checks.check import Verdict
 from ..checks.finding import Finding
 from ..deploy.content import Content
 from ..errors import AgentTimeout, DeviceError, EmulatorError, ImpossibleReport, LinkError, StorageError
-from ..evidence.evidence import Evidence
+from ..evidence.schema import Fingerprint
+from ..evidence.writer import Evidence
 from ..export import Format, load_format
 from ..instructions.baseline import (
     BY_CONTENT,
@@ -30,41 +31,72 @@ from ..measure import instructions
 from ..model.model_file import ModelFile
 from .options import Options
 
-# Behind it, in the evidence, the counts of each inference.
+# What the raw counts of each inference are called in the evidence's folder.
 RAW = "instructions"
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A cell whose count was begun.
+
+    Attributes:
+        samples: which inputs are counted, in a form that can be compared.
+        fingerprint: the cell's device, of which the counting guest is a twin.
+        exporter: what made the artifact.
+    """
+
+    bundle: Bundle
+    samples: Mapping[str, Any]
+    fingerprint: Fingerprint
+    exporter: str
+
+
+@dataclass(kw_only=True)
 class Counter:
-    """The instructions that a run counts. ``wanted`` are the ids of the cells that a test asks for."""
+    """Counts a run's instructions, on a guest of its own, beside all else that the run does.
+
+    Attributes:
+        requested: the ids of the cells whose count a test asks for.
+    """
 
     options: Options
     evidence: Evidence
-    wanted: set[str] = field(default_factory=set)
+    requested: set[str] = field(default_factory=set)
     _guest: CountingGuest | None = None
-    _bundles: dict[str, Bundle] = field(default_factory=dict)
-    _samples: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _begun: dict[str, _Begun] = field(default_factory=dict)
     _entries: dict[str, tuple[Cell, Entry]] = field(default_factory=dict)
 
-    def begin(self, cell: Cell, bundle: Bundle, content: Callable[[ModelFile], Content]) -> None:
-        """Begin to count a cell, beside all else, if it is wanted.
+    def begin(
+        self,
+        cell: Cell,
+        bundle: Bundle,
+        content: Callable[[ModelFile], Content],
+        fingerprint: Fingerprint,
+        exporter: str,
+    ) -> None:
+        """Begin to count a cell, if a test asks for it and its device is emulated; returns at once.
 
         Args:
-            content: asked for what is counted.
+            cell: the cell.
+            bundle: what is deployed for it, on its device and on the counting guest.
+            content: returns a model's inputs that are counted; called only if they are.
+            fingerprint: the cell's device.
+            exporter: what made the artifact, for the baseline.
         """
-        if cell.id not in self.wanted or not cell.device.can_count:
+        if cell.id not in self.requested or not cell.device.can_count:
             return
         if self._guest is None or self._guest.counts_for != cell.device:
             self.close()
             options = self.options
             self._guest = CountingGuest(cell.device, profile=options.profile, time_limit_s=options.time_limit_s)
-        self._bundles[cell.id] = bundle
         counted = content(cell.file)
-        self._samples[cell.id] = counted.identity()
+        self._begun[cell.id] = _Begun(
+            bundle=bundle, samples=counted.identity(), fingerprint=fingerprint, exporter=exporter
+        )
         self._guest.begin(cell, bundle, counted)
 
     def finding(self, cell: Cell) -> Finding:
-        """A cell's count, waited for.
+        """Wait for a cell's count, and compare it with the baseline that was committed.
 
         Raises:
             DeploymentError: the model cannot be run there.
@@ -80,20 +112,19 @@ class Counter:
         except ImpossibleReport as error:
             return instructions.refused(error.what)
         record = self.evidence[cell]
-        record.notes += [note for note in count.notes if note not in record.notes]
-        count = replace(
-            count, operators=_with_modules(count.operators, self._bundles[cell.id], load_format(cell.backend.artifact))
-        )
+        record.add_notes(count.notes)
+        artifact_format = load_format(cell.backend.artifact)
+        count = replace(count, operators=_with_modules(count.operators, self._begun[cell.id].bundle, artifact_format))
         raw = self.evidence.save_samples(cell, np.concatenate([each.blocks[0] for each in count.contents]), RAW)
         now = self._entry(cell, count)
         comparison = self._comparison(cell, now)
-        found = instructions.instructions(count, raw, comparison)
+        finding = instructions.instructions(count, raw, comparison)
         counts = instructions.counts(count)
         if comparison is not None:
             record.notes += _gained(comparison, counts)
         more = {BY_CONTENT: counts} if len(count.contents) > 1 else {}
         self._entries[cell.id] = cell, {**now, VALUE: max(counts.values()), **more}
-        return found
+        return finding
 
     def _comparison(self, cell: Cell, now: Entry) -> Comparison | None:
         if self.options.write_baseline:
@@ -107,28 +138,28 @@ class Counter:
         return Comparison(entry, now, instructions.DEFAULT_PERCENT if percent is None else percent, source)
 
     def _entry(self, cell: Cell, count: Count) -> dict[str, Any]:
-        """What a baseline says of a cell, without the count itself."""
-        facts = self.evidence[cell].facts
-        fingerprint: Mapping[str, Any] = facts["fingerprint"]
+        """Make a cell's entry in a baseline, without the count itself."""
+        begun = self._begun[cell.id]
+        fingerprint = begun.fingerprint
         model = cell.file.model
         emulator: Mapping[str, Any] = count.described["emulator"]
         return {
             "model": cell.file.name,
             "backend": cell.backend.name,
             "inputs": {item.name: [item.dtype, list(item.sizes(model.measure))] for item in model.inputs},
-            "cpu": fingerprint["cpu"],
-            "python": fingerprint["python"],
-            "runtime": {**fingerprint["runtime"], **count.load.runtime},
+            "cpu": fingerprint.cpu,
+            "python": fingerprint.python,
+            "runtime": {**fingerprint.runtime, **count.load.runtime},
             "settings": dict(count.load.settings),
             "counted": {
                 **{key: count.described[key] for key in ("icount_shift", "cpus", "before")},
                 "input_sets": "one for each inference",
                 "contents": [each.name for each in count.contents],
-                **self._samples[cell.id],
+                **begun.samples,
             },
             "context": {
-                "exporter": facts["artifact"]["exporter"],
-                "kernel": fingerprint["kernel"],
+                "exporter": begun.exporter,
+                "kernel": fingerprint.kernel,
                 "qemu": emulator["qemu"],
                 "image": emulator["image"],
                 "samples": count.contents[0].count,  # by the model's own size: a costlier one may have fewer
@@ -136,29 +167,32 @@ class Counter:
         }
 
     def write_baseline(self) -> list[str]:
-        """Keep what was counted of the cells that did not fail; returns what is to be said of it.
+        """Write the counts of all cells that did not fail to their devices' baselines.
+
+        Returns:
+            Lines for the end of the run: what was written, and what was not.
 
         Raises:
-            InputError: a file that is there cannot be read.
-            StorageError: it cannot be written.
+            InputError: a baseline exists and cannot be read.
+            StorageError: one cannot be written.
         """
-        kept = [(cell, entry) for cell, entry in self._entries.values() if not self._failed(cell)]
-        failed = [cell for cell, _ in self._entries.values() if self._failed(cell)]
+        counted = [(cell, entry) for cell, entry in self._entries.values() if not self._is_unusable(cell)]
+        failed = [cell for cell, _ in self._entries.values() if self._is_unusable(cell)]
         lines = [f"baseline: {cell.id} failed or was interrupted, and is not kept" for cell in failed]
-        for path in write_baselines(self.options.root, kept):
-            count = sum(baseline_path(self.options.root, cell.device.name) == path for cell, _ in kept)
+        for path in write_baselines(self.options.root, counted):
+            count = sum(baseline_path(self.options.root, cell.device.name) == path for cell, _ in counted)
             lines.append(f"baseline: {path} ({count} counted now); commit it")
-        return lines if kept else [*lines, "baseline: none was written, for nothing was counted"]
+        return lines if counted else [*lines, "baseline: none was written, for nothing was counted"]
 
-    def _failed(self, cell: Cell) -> bool:
-        """Whether a cell says nothing that later ones could be held to: it failed, or ran on what was damaged."""
+    def _is_unusable(self, cell: Cell) -> bool:
+        """Tell whether later runs cannot be held to a cell: it failed, or ran on files that were damaged."""
         record = self.evidence[cell]
         return record.verdict is Verdict.FAIL or bool(record.interruptions)
 
     @property
-    def anything_kept(self) -> bool:
-        """Whether there is something for a baseline to be made of."""
-        return any(not self._failed(cell) for cell, _ in self._entries.values())
+    def has_counts(self) -> bool:
+        """Whether any cell has a count that a baseline can be made of."""
+        return any(not self._is_unusable(cell) for cell, _ in self._entries.values())
 
     def close(self) -> None:
         """End the guest. Never raises."""
@@ -168,7 +202,7 @@ class Counter:
 
 
 def _gained(comparison: Comparison, counts: Mapping[str, int]) -> list[str]:
-    """What each content costs less than in the baseline, for the notes."""
+    """Note for each content by how much less it costs than in the baseline."""
     gained = {name: comparison.of(name).gained(value) for name, value in counts.items()}
     return [f"{name}: {said}" if len(counts) > 1 else said for name, said in gained.items() if said]
 

@@ -1,7 +1,8 @@
-"""How a run ends that is told to end: by Ctrl-C, by SIGTERM (a CI job is cancelled) or SIGHUP (a terminal is closed).
+"""Ending a run on a signal: Ctrl-C, SIGTERM (a CI job is cancelled) or SIGHUP (a terminal is closed).
 
-At any time it ends alike (issue 17): pytest's summary of an interrupted run, what was found so far in the evidence,
-exit status 2, nothing left over. Python alone does so for Ctrl-C only, and pytest only once it has a terminal reporter:
+It ends in the same way at any time (issue 17): pytest's summary of an interrupted run, what was measured so far in the
+evidence, exit status 2, nothing left over. Python alone does so for Ctrl-C only, and pytest only once it has a terminal
+reporter:
 
     the plugin is being loaded      nothing has begun: a line, exit status 2, for Ctrl-C
     pytest runs, not for hil        as pytest has it
@@ -27,13 +28,13 @@ import pytest
 
 # How long a run that ends may take to let go of its board in order.
 PATIENCE_S = 5.0
-# The process's own, while plugins are loaded: pytest captures what the imports of a conftest.py say.
+# The process's own stderr while plugins are loaded: pytest captures what the imports of a conftest.py print.
 STDERR: list[int] = []
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def watch_loading() -> None:
-    """Have Ctrl-C end the loading of pytest's plugins with a line: pytest itself would show a traceback of imports."""
+    """Have Ctrl-C end the loading of pytest's plugins with a line, where pytest would show a traceback of imports."""
     if _is_program() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         STDERR.append(os.dup(2))
         signal.signal(signal.SIGINT, _end_loading)
@@ -47,14 +48,14 @@ def end_watch() -> None:
 
 
 def _is_program() -> bool:
-    """Whether this process is pytest's own: whoever calls pytest.main() has its own way with signals."""
+    """Tell whether this process is pytest's own: a program that calls pytest.main() handles signals in its own way."""
     path = Path(sys.argv[0]) if sys.argv else Path()
     started = path.name in ("pytest", "py.test") or path.parts[-2:] == ("pytest", "__main__.py")
     return started and threading.current_thread() is threading.main_thread()
 
 
 def _end_loading(number: int, frame: FrameType | None) -> None:
-    """End at once, there is nothing to put away: an exception is lost in a bare ``except`` of a package's imports."""
+    """End the process at once, for an exception might be lost in a bare ``except`` of a package's imports."""
     _say_stopped(signal.Signals(number).name, STDERR[-1])
     os._exit(int(pytest.ExitCode.INTERRUPTED))
 
@@ -65,23 +66,28 @@ def _say_stopped(name: str, stderr: int = 2) -> None:
 
 
 class Interrupts:
-    """A plugin of a HIL run: what its signals do, from its planning to the very end.
+    """A plugin that handles a HIL run's signals, from its planning to the very end.
 
     Attributes:
         received: the signal that came, "" while none did.
     """
 
     def __init__(self, config: pytest.Config, abandon: Callable[[], None]) -> None:
-        """Take over the signals.
+        """Prepare to take over the signals.
 
         Args:
-            abandon: called where the run has not ended soon after one: nobody waits then for a board that is gone.
+            config: pytest's; what has to be undone at the run's end is added to its cleanups.
+            abandon: called where the run has not ended soon after a signal: a board that is gone is not waited for.
         """
         self._abandon = abandon
         self.received = ""
         self._ending = False
         self._config = config
-        # Now: one that was closed no longer says that it is a terminal.
+        self._terminals: set[int] = set()
+
+    def start(self) -> None:
+        """Take over the signals until the run's end; those that whoever started pytest ignores stay ignored."""
+        # Looked up now: a terminal that was closed no longer says that it is one.
         self._terminals = {device for number, device in _descriptors().items() if os.isatty(number)}
         if threading.current_thread() is not threading.main_thread():
             return  # only there are there signals
@@ -89,7 +95,7 @@ class Interrupts:
             before = signal.getsignal(number)
             if before in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, self._stop)
-                config.add_cleanup(partial(_restore, number, before))
+                self._config.add_cleanup(partial(_restore, number, before))
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt where the run is; what comes after it has begun to end must not stop that."""
@@ -114,7 +120,7 @@ class Interrupts:
 
     @pytest.hookimpl(tryfirst=True, wrapper=True)  # before the plugin's own, which writes the evidence and its summary
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
-        """From here on a signal no longer stops the run, which is about to end; a second Ctrl-C does."""
+        """Let no first signal stop the run any more, which is about to end; a second Ctrl-C does."""
         self._ending = True
         yield
 
@@ -125,7 +131,7 @@ class Interrupts:
             raise self._interrupt()
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-        """Say so where there is no terminal reporter yet, which else does."""
+        """Say that the run was interrupted where there is no terminal reporter yet to do so."""
         if not self._config.pluginmanager.hasplugin("terminalreporter"):
             _say_stopped(self.received or "SIGINT")
 
@@ -135,16 +141,16 @@ def _restore(number: int, before: Any) -> None:
 
 
 def _descriptors() -> dict[int, int]:
-    """Each descriptor that is open, and the device that it leads to."""
-    found = {}
+    """Map each open descriptor to the number of the device that it leads to."""
+    devices = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # numbers, not paths
         with contextlib.suppress(OSError):
-            found[int(name)] = os.fstat(int(name)).st_rdev
-    return found
+            devices[int(name)] = os.fstat(int(name)).st_rdev
+    return devices
 
 
 def _leave(terminals: set[int]) -> None:
-    """Write no more to terminals that were closed: they refuse it, and that would be the end of the run's end."""
+    """Lead descriptors of closed terminals to /dev/null: writing to one would raise, and stop the run's orderly end."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in [number for number, device in _descriptors().items() if device in terminals]:
         os.dup2(nothing, descriptor, inheritable=descriptor <= 2)

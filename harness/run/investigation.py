@@ -1,4 +1,4 @@
-"""What is done about a mismatch of one cell: it is kept for replay, and where it begins is looked for on the device."""
+"""Investigating a mismatch of one cell: it is saved for replay, and located on the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..cell import Cell
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import Timeouts
 from ..errors import AgentFailure, HilgateError
-from ..evidence.evidence import REPLAY
+from ..evidence.folder import REPLAY
 from ..export import Artifact
 from ..export.given import GIVEN
 from ..host.work import work_folder
@@ -22,22 +22,22 @@ from ..parity.localize import OFF_ULPS, Location, NotLocated, locate
 from ..parity.replay.write import write_replay
 from ..parity.rule.comparison import Difference
 from ..parity.trials.recipe import Recipe
-from .run import Run
+from .session import Run
 
-# For how long to look.
+# For how long to look for where a mismatch begins.
 LOCATE_S = 60.0
 EMULATED_LOCATE_S = 300.0
-# For loading, and for a call of, an artifact that is only asked for where the cell's own goes wrong.
+# For loading an artifact that only shows where the cell's own goes wrong, and for a call of it.
 PROBE_S = 120.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Investigation:
-    """Of one cell.
+    """Investigates the mismatches of one cell.
 
     Args:
-        deployer: its deployments; ended before others take their place, for a small board has no room for two.
-        report: is told (seconds passed, the limit) while it looks.
+        deployer: the cell's deployments; ended before others start, for a small board has no room for two.
+        report: called with (seconds passed, seconds allowed) while it locates.
     """
 
     run: Run
@@ -47,16 +47,19 @@ class Investigation:
     report: Callable[[int, int], None]
 
     def keep(self, recipe: Recipe, difference: Difference) -> str:
-        """Keep a mismatch, with all that is needed to see it again; returns the folder's path in the evidence's.
+        """Save a mismatch with all that is needed to see it again.
+
+        Returns:
+            The replay's path, relative to the evidence's folder.
 
         Raises:
             StorageError: the evidence cannot be written.
             DeploymentError: the device does not answer any more.
-            DamagedError: what answered was damaged: the model has nothing to do with it.
+            DamagedError: the cell ran on a damaged file, which says nothing about the model.
         """
         if damage := self.deployer.damage():
             raise self.deployer.damaged(damage)
-        _, reference = self.run.built(self.cell.file)
+        reference = self.run.models.reference(self.cell.file)
         inputs = reference.space.make(recipe)
         deployment, load = self.deployer.shared()
         try:
@@ -76,23 +79,23 @@ class Investigation:
         return name
 
     def fresh(self, recipe: Recipe) -> list[Array]:
-        """What a new process answers that was not asked anything else.
+        """Ask a new process, which has inferred nothing else but its first inference, for the outputs.
 
         Raises:
             HilgateError: it could not be started, or did not answer.
         """
-        _, reference = self.run.built(self.cell.file)
+        reference = self.run.models.reference(self.cell.file)
         deployment, _ = self.deployer.fresh()
         return deployment.infer([reference.space.make(recipe)])[0]
 
     def locate(self, recipes: Sequence[Recipe]) -> Location | NotLocated:
-        """Where in the model inputs that fail go wrong; the node alone is kept beside the replay."""
+        """Locate where in the model failing inputs go wrong; the node alone is saved beside the replay."""
         if self.artifact.exporter == GIVEN:
             reason = "the artifact is a file that was given: only an export is known by the model's modules"
             if not isinstance(self.cell.file.model.tolerance, Closeness):
                 reason += ". If it computes in a narrower type by intent: tolerance=Closeness(rtol=…, atol=…)"
             return NotLocated(reason)
-        built, reference = self.run.built(self.cell.file)
+        built, reference = self.run.models.build(self.cell.file), self.run.models.reference(self.cell.file)
         self.deployer.close()
         reference.release()
         try:
@@ -111,9 +114,9 @@ class Investigation:
             return NotLocated(" ".join(str(error).split()))
 
     def _probe(self, artifact: Artifact, sets: Sequence[Arrays]) -> list[dict[str, Array]]:
-        """What another artifact gives in the cell's place, by output, for each set of inputs."""
+        """Run another artifact in the cell's place; returns its outputs by name, for each set of inputs."""
         run, cell = self.run, self.cell
-        board = run.board(cell.device)
+        board = run.devices.board(cell.device)
         runtime = plan_runtime(cell.device, cell.backend, board.facts, cell.file.model.imports)
         bundle = make_bundle(artifact, cell.backend, runtime)
         deployer = Deployer(
@@ -130,7 +133,7 @@ class Investigation:
             deployer.close()
 
     def _with_node(self, location: Location) -> Location:
-        """The node at which it begins is kept alone, if it is at fault by itself."""
+        """Save the node at which the mismatch begins as a replay of its own, if it is at fault by itself."""
         if (case := location.case) is None:
             return location
         name = f"{REPLAY}/{self.cell.id}/node"
@@ -142,11 +145,12 @@ class Investigation:
         return replace(location, replay=name)
 
     def _facts(self, what: str) -> dict[str, Any]:
+        fingerprint = self.run.evidence[self.cell].fingerprint
         return {
             "cell": self.cell.id,
             "what": what,
             "tolerance": self.cell.file.model.parity_limit,
             "options": dict(self.cell.options),
             **self.cell.device.settings,
-            "fingerprint": self.run.evidence[self.cell].facts.get("fingerprint"),
+            "fingerprint": fingerprint.as_json() if fingerprint else None,
         }

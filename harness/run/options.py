@@ -1,4 +1,4 @@
-"""What was asked for: pytest's options and pytest.ini, resolved to paths and names."""
+"""The options of a HIL run: pytest's command line and pytest.ini, resolved to paths and names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ DAY_S = 86_400.0
 WITH_VALUES = ("--device", "--model", "--backend", "--time-limit", "--evidence", "--wait")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """A HIL run's options; ``root`` is the folder of the project, where pytest.ini is."""
+    """A HIL run's options.
+
+    Attributes:
+        device_folders: where device files are looked for, in this order.
+        evidence: the folder of the results.
+        root: the folder of the project, where pytest.ini is.
+        wait_s: for how long to wait for a device that another run holds.
+    """
 
     models: tuple[Path, ...]
     devices: tuple[str, ...]
@@ -32,7 +39,7 @@ class Options:
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare them."""
+    """Declare hilgate's options and settings."""
     group = parser.getgroup("hil", "hardware in the loop (pytest -m hil)")
     group.addoption("--device", action="append", default=[], metavar="NAME", help="devices/NAME.toml; repeatable")
     group.addoption("--model", action="append", default=[], metavar="FILE.py", help="a model file; repeatable")
@@ -58,7 +65,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
-    """Resolve them: paths on the command line against the current folder, those in pytest.ini against its own.
+    """Read and check the options.
+
+    Paths on the command line are resolved against the current folder, those in pytest.ini against its own.
 
     Raises:
         pytest.UsageError: no model or no device is named, or a number is out of range.
@@ -97,7 +106,7 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
 
 
 def _project(config: pytest.Config) -> tuple[Path, list[str], list[str]]:
-    """(folder, hil_model, hil_device) of the project.
+    """Find the project, and return its folder, hil_model and hil_device.
 
     pytest looks for its configuration where the tests are; where these are named by their folder and lie outside the
     project, as in a clone of hilgate, that is none of the project's. Then the one in the current folder, or above it,

@@ -1,4 +1,4 @@
-"""The cells that a run was asked for."""
+"""Planning a run: which cells it was asked for, and whether they can be had at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .options import Options
 
 
 def plan_cells(options: Options) -> list[Cell]:
-    """Every cell that was asked for, model by model and device by device, so that each is prepared once.
+    """Plan every cell that was asked for, model by model and device by device, so that each is prepared once.
 
     Raises:
         InputError: a model or device file is not usable.
@@ -37,7 +37,7 @@ def plan_cells(options: Options) -> list[Cell]:
 
 
 def _read_files(paths: Iterable[Path], metrics: Sequence[Metric]) -> list[HostedFile]:
-    """Read every file in a process of its own. The first one's stays, for its cells come first; the others' end."""
+    """Read every file in a process of its own; the first one's stays, for its cells come first, the others' end."""
     files: list[HostedFile] = []
     try:
         for path in paths:
@@ -77,10 +77,10 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
 
 
 def check_artifacts(file: ModelFile) -> None:
-    """Refuse what a model file says of a format, or an exporter, that there is none of.
+    """Refuse a model file that names a format or an exporter that does not exist.
 
     Raises:
-        ModelError: naming those that there are.
+        ModelError: with the names that exist.
     """
     model, where = file.model, f"{file.path.name}: Model(…)"
     formats = sorted({load_backend(name).artifact for name in backend_names()})
@@ -142,7 +142,7 @@ def _backend_in(device: Device, name: str, key: str) -> Backend:
 
 
 def check_baselines(options: Options, cells: Sequence[Cell]) -> None:
-    """Refuse now what would be met only when all has been counted.
+    """Refuse at the beginning what would otherwise fail only after everything was counted.
 
     Raises:
         InputError: a baseline cannot be read; or it is to be written, or operators to be counted, and no device counts.

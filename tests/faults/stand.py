@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from harness.agent.facts import read_text
-from harness.evidence.evidence import FILE
+from harness.evidence.folder import FILE
 from tests.integration.boards import write_device
 from tests.integration.conftest import Project
 from tests.support.proxy import FlakyProxy

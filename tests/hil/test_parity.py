@@ -8,7 +8,8 @@ from harness.checks.finding import RecordCheck
 from harness.parity.search import ParitySearch
 from harness.parity.trials.recipe import Recipe
 
-pytestmark = pytest.mark.hil
+# First in each cell: how fast a wrong answer comes is not worth waiting for.
+pytestmark = pytest.mark.hil(order=-1)
 
 
 def test_parity(parity_search: ParitySearch, record_check: RecordCheck) -> None:

@@ -178,6 +178,9 @@ def test_a_device_that_cannot_be_used_is_said_once_and_is_no_fault_of_the_models
         assert all(words in cell["error"] for words in said)
     assert done.output.count("  wanted:") == 1
     assert "1 error" in done.output.splitlines()[-1]
+    assert "short test summary info" not in done.output  # which would repeat it
+    assert "deselected" in done.output.splitlines()[-1]  # the other tests were not tried
+    assert "skipped" not in done.output.splitlines()[-1]
     assert "device (torchscript, onnxruntime): nothing was measured: " in done.output
 
 

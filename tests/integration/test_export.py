@@ -17,7 +17,7 @@ import torch
 import harness.export.key
 from harness.agent.facts import read_text
 from harness.errors import ExportError, ModelError
-from harness.evidence.evidence import Evidence
+from harness.evidence.writer import Evidence
 from harness.export import export_artifact, export_key
 from harness.host.cache import file_sha256
 from harness.measure import known_metrics
@@ -27,9 +27,10 @@ from harness.model.model_file import load_model
 from harness.model.user_process import Bounds
 from harness.parity.rule.comparison import compare
 from harness.parity.rule.reference import Reference
+from harness.run.deploying import export_cell, make_deployer, put_bundle
 from harness.run.options import Options
 from harness.run.plan import plan_cells
-from harness.run.run import Run
+from harness.run.session import Run
 
 from .conftest import MODEL
 
@@ -115,18 +116,28 @@ def test_outputs_of_every_nesting_come_back_from_the_device(
     old, new, torchscript, onnx = MODELS[case]
     path = write(MODEL.replace(old, new), name=f"nested_{list(MODELS).index(case)}.py")
     shipped = Path(__file__).parents[2] / "devices"
-    options = Options((path,), ("local",), (shipped,), (backend,), 60, tmp_path / "evidence", tmp_path, 0, False)
+    options = Options(
+        models=(path,),
+        devices=("local",),
+        device_folders=(shipped,),
+        backends=(backend,),
+        time_limit_s=60,
+        evidence=tmp_path / "evidence",
+        root=tmp_path,
+        seed=0,
+        allow_inconclusive=False,
+    )
     (cell,) = plan_cells(options)
-    with closing(Run(options, [cell], Evidence(options.evidence, [cell], tmp_path))) as run:
-        artifact = run.artifact(cell)
+    with closing(Run(options=options, cells=[cell], evidence=Evidence(options.evidence, [cell]))) as run:
+        artifact = export_cell(run, cell)
         assert artifact.exporter == (torchscript if backend == "torchscript" else onnx)
-        deployer = run.deployer(cell, run.bundle(cell, artifact))
+        deployer = make_deployer(run, cell, artifact, put_bundle(run, cell, artifact))
         deployment, load = deployer.shared()
         (inputs,) = measured_sets(cell.file.model, 1)
         with deployment:
             (answers,) = deployment.infer([inputs])
-        assert load.outputs == run.built(cell.file)[0].outputs
-        difference = compare(Reference(run.built(cell.file)[0])(inputs), load.outputs, answers)
+        assert load.outputs == run.models.build(cell.file).outputs
+        difference = compare(Reference(run.models.build(cell.file))(inputs), load.outputs, answers)
         assert difference.ratio < 10, difference
 
 

@@ -62,15 +62,15 @@ PLUGIN = """
     from pathlib import Path
 
     import harness.bundle
-    from harness.run.run import Run
+    from harness.run import deploying
 
-    bundle = Run.bundle
+    put_bundle = deploying.put_bundle
 
     def with_its_agent(run, cell, artifact):
         harness.bundle.bundle.AGENT = Path("agents") / cell.device.name
-        return bundle(run, cell, artifact)
+        return put_bundle(run, cell, artifact)
 
-    Run.bundle = with_its_agent
+    deploying.put_bundle = with_its_agent
 """
 
 

@@ -15,6 +15,7 @@ from harness.checks.check import Verdict, judge
 from harness.checks.limits import Limit
 from harness.deploy.content import Content, Timed
 from harness.errors import InputError
+from harness.evidence.parts import describe_check
 from harness.instructions.baseline import VALUE, Comparison, baseline_path, read_baseline, write_baselines
 from harness.instructions.counting import Count
 from harness.measure.instructions import INSTRUCTIONS, instructions, not_counted, unreachable
@@ -57,7 +58,7 @@ def compared(**now: object) -> Comparison:
 def test_a_count_is_judged_against_the_baseline(value: int, verdict: Verdict) -> None:
     check = judge(instructions(counted(value), "raw.npy", compared()), [], emulated=True)
     assert check.verdict is verdict
-    assert check.as_evidence()["limit"] == pytest.approx(1_020_000)
+    assert describe_check(check).as_json()["limit"] == pytest.approx(1_020_000)
 
 
 def test_what_breaks_it_says_by_how_much_what_else_changed_and_what_to_do() -> None:
@@ -97,7 +98,7 @@ def test_a_model_that_a_file_does_not_have_is_no_pass() -> None:
     check = judge(instructions(counted(5), "", replace(compared(), entry=None)), [])
     assert check.verdict is Verdict.INCONCLUSIVE
     assert "has no count of this model and backend: --write-baseline adds it" in check.reason
-    assert check.as_evidence()["limit"] == "inf"
+    assert describe_check(check).as_json()["limit"] == "inf"
 
 
 def test_so_many_samples_as_a_models_size_asks_for_are_no_other_way_of_counting() -> None:

@@ -100,13 +100,13 @@ from types import SimpleNamespace
 import numpy as np
 from harness.host.cache import new_entry, write_atomically
 from harness.errors import StorageError
-from harness.evidence.evidence import Evidence
+from harness.evidence.writer import Evidence
 
 here = Path(sys.argv[1])
 cell = SimpleNamespace(id="a-b-c", key=("a", "b", "c"))
 
 def evidence():
-    evidence = Evidence(here, [], here)
+    evidence = Evidence(here, [])
     evidence.begin()
     evidence.release()
     return evidence

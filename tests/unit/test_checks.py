@@ -8,6 +8,7 @@ import pytest
 from harness.checks.check import EMULATED, Check, Verdict, judge, overall
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit, Metric
+from harness.evidence.parts import describe_check
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
 ACCURACY = Metric("accuracy", "", "top-1", bound="min")
@@ -147,7 +148,7 @@ def test_the_worst_verdict_is_the_cells(verdicts: list[Verdict], verdict: Verdic
 
 def test_a_checks_evidence_has_the_keys_of_the_design() -> None:
     finding = found(1.93, 2.1, confidence=0.99, samples=1000, raw="samples/x.npy", details={"processes": [500, 500]})
-    assert judge(finding, limits("latency_p99_ms", 33)).as_evidence() == {
+    assert describe_check(judge(finding, limits("latency_p99_ms", 33))).as_json() == {
         "metric": "latency_p99_ms",
         "value": 1.93,
         "unit": "ms",
@@ -174,6 +175,6 @@ def test_a_checks_evidence_has_the_keys_of_the_design() -> None:
     ],
 )
 def test_evidence_is_json_that_every_reader_takes(value: float | None, written: str) -> None:
-    entry = Check(Finding(PARITY, value, value), None, FAIL, "").as_evidence()
+    entry = describe_check(Check(Finding(PARITY, value, value), None, FAIL, "")).as_json()
     assert f'"value": {written}, "unit": ""' in json.dumps(entry, allow_nan=False)
     assert f'"bound": {written}, ' in json.dumps(entry, allow_nan=False)

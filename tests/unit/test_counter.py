@@ -27,7 +27,9 @@ class Guest:
 @pytest.mark.parametrize("kind", [DeviceError, EmulatorError, LinkError])
 def test_a_board_that_counts_and_fails_says_nothing_of_the_device(kind: type[HilgateError]) -> None:
     """Otherwise the device itself were given up, with all of its cells."""
-    counter = Counter(cast(Any, None), cast(Any, None), _guest=cast(Any, Guest(kind("it has no Python"))))
+    counter = Counter(
+        options=cast(Any, None), evidence=cast(Any, None), _guest=cast(Any, Guest(kind("it has no Python")))
+    )
     check = judge(counter.finding(CELL), [], emulated=True)
     assert check.verdict is Verdict.INCONCLUSIVE
     assert "it has no Python" in check.reason

@@ -19,7 +19,11 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Metric
 from harness.device.device import Device
 from harness.errors import BackendError, InputError, StorageError
-from harness.evidence.evidence import CellRecord, Evidence
+from harness.evidence.cell_record import CellRecord
+from harness.evidence.commit import find_commit
+from harness.evidence.reading import read_evidence
+from harness.evidence.schema import ArtifactFacts, BundleFacts, Fingerprint
+from harness.evidence.writer import Evidence
 from harness.model.model_file import ModelFile
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
@@ -53,7 +57,7 @@ def check(verdict: Verdict, metric: Metric = P99, value: float = 1.5) -> Check:
 @pytest.fixture
 def evidence(tmp_path: Path) -> Evidence:
     """Evidence of two cells, begun."""
-    begun = Evidence(tmp_path / "hil", [TORCH, ONNX], tmp_path)
+    begun = Evidence(tmp_path / "hil", [TORCH, ONNX])
     begun.begin()
     return begun
 
@@ -113,7 +117,7 @@ def test_a_device_that_cannot_be_used_leaves_its_cells_open_and_what_was_measure
     evidence.add_unavailable("pi4", "in use")
     cell = written(evidence)["cells"][0]
     assert (cell["verdict"], cell["error"], cell["unfinished"]) == (verdict, error, [])
-    assert evidence[TORCH].anything_said
+    assert evidence[TORCH].has_outcome
 
 
 def test_of_a_device_that_cannot_be_used_another_ones_cells_know_nothing(evidence: Evidence) -> None:
@@ -161,12 +165,40 @@ def test_a_value_that_json_lacks_is_written_as_text(evidence: Evidence) -> None:
 
 
 def test_what_is_known_of_a_cell_is_written(evidence: Evidence) -> None:
-    evidence[ONNX].facts |= {"artifact": {"sha256": "ab"}, "bundle": {"sha256": "cd"}, "fingerprint": {"threads": 1}}
-    evidence[ONNX].notes.append("größer")
+    record, sums = evidence[ONNX], ("a" * 64, "b" * 64)
+    record.artifact, record.bundle = ArtifactFacts(sha256=sums[0]), BundleFacts(sha256=sums[1])
+    record.device_facts = Fingerprint(threads=1)
+    record.notes.append("größer")
     evidence.write()
     entry = written(evidence)["cells"][1]
-    assert (entry["artifact"], entry["bundle"]) == ({"sha256": "ab"}, {"sha256": "cd"})
+    assert (entry["artifact"], entry["bundle"]) == ({"sha256": sums[0]}, {"sha256": sums[1]})
     assert (entry["fingerprint"], entry["notes"]) == ({"threads": 1}, ["größer"])
+
+
+def test_the_parts_of_a_fingerprint_may_come_in_any_order(evidence: Evidence) -> None:
+    record = evidence[ONNX]
+    reached = Fingerprint(cpu="cortex-a72", runtime={"numpy": "2.0", "torch": "2.10"})
+    measured = Fingerprint(runtime={"torch": "2.10.0+cpu"}, settings={"threads": 1})
+    record.measured_facts = measured
+    assert record.fingerprint == measured
+    record.device_facts = reached
+    evidence.write()
+    assert written(evidence)["cells"][1]["fingerprint"] == {
+        "cpu": "cortex-a72",
+        "runtime": {"numpy": "2.0", "torch": "2.10.0+cpu"},
+        "settings": {"threads": 1},
+    }
+
+
+@pytest.mark.parametrize("details", [{"samples": "many"}, {"processes": [np.int64(3)]}, {"verdict": "PASSED"}])
+def test_a_finding_that_the_evidence_does_not_take_is_refused_and_keeps_no_other_from_it(
+    evidence: Evidence, details: dict[str, Any]
+) -> None:
+    (key,) = details
+    with pytest.raises(InputError, match=f"latency_p99_ms: {key}"):
+        evidence.add_check(ONNX, Check(Finding(P99, 1.5, details=details), None, Verdict.MEASURED, ""))
+    evidence.add_check(ONNX, check(Verdict.PASS))
+    assert len(written(evidence)["cells"][1]["checks"]) == 1
 
 
 def test_raw_samples_are_kept_beside_it(evidence: Evidence) -> None:
@@ -224,7 +256,7 @@ def test_a_run_of_no_cell_is_no_pass(evidence: Evidence) -> None:
 )
 def test_a_cell_came_to_something_or_not(checks: list[Verdict], errors: list[str], said: bool) -> None:
     record = CellRecord(TORCH, checks=[check(verdict) for verdict in checks], errors=errors)
-    assert record.anything_said is said
+    assert record.has_outcome is said
 
 
 # What an earlier run left
@@ -233,7 +265,7 @@ def test_a_cell_came_to_something_or_not(checks: list[Verdict], errors: list[str
 def test_samples_and_replays_of_an_earlier_run_go(evidence: Evidence, tmp_path: Path) -> None:
     fill(evidence)
     evidence.release()
-    again = Evidence(evidence.folder, [ONNX], tmp_path)
+    again = Evidence(evidence.folder, [ONNX])
     again.begin()
     again.release()
     assert files(evidence.folder) == [".gitignore", "evidence.json"]
@@ -262,7 +294,7 @@ def test_samples_and_replays_that_no_evidence_names_stay(evidence: Evidence, tmp
         (evidence.folder / name).write_text("mine")
     evidence.release()
     for _ in range(2):
-        again = Evidence(evidence.folder, [ONNX], tmp_path)
+        again = Evidence(evidence.folder, [ONNX])
         again.begin()
         assert files(evidence.folder) == [".gitignore", ".hilgate.lock", "evidence.json", *mine]
         raw = again.save_samples(ONNX, np.zeros(3, np.int64))
@@ -289,7 +321,7 @@ def test_evidence_that_is_not_ours_has_nothing_removed(tmp_path: Path, content: 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     (tmp_path / "evidence.json").write_text(content)
-    again = Evidence(tmp_path, [TORCH], tmp_path)
+    again = Evidence(tmp_path, [TORCH])
     again.begin()
     again.release()
     assert files(tmp_path) == ["a.npy", "evidence.json", "samples/a.npy"]
@@ -298,13 +330,29 @@ def test_evidence_that_is_not_ours_has_nothing_removed(tmp_path: Path, content: 
 def test_a_folders_name_that_is_not_utf_8_is_written(evidence: Evidence) -> None:
     evidence.add_error(TORCH, "no such file: /home/gr\udcfcn")
     assert written(evidence)["cells"][0]["error"] == "no such file: /home/gr\udcfcn"
+    assert read_evidence(evidence.folder / "evidence.json").run.cells[0].error == "no such file: /home/gr\udcfcn"
+
+
+def test_the_keys_of_a_metric_stand_in_the_order_in_which_they_are_given(evidence: Evidence) -> None:
+    details = {"missed": 3, "processes": [5], "content": "uniform", "inputs": 2}
+    evidence.add_check(TORCH, Check(Finding(P99, 3, 4.0, details=details), None, Verdict.PASS, ""))
+    entry = written(evidence)["cells"][0]["checks"][0]
+    assert list(entry)[-5:] == ["reason", *details]
+    assert list(entry)[:3] == ["metric", "value", "unit"]
+
+
+def test_a_count_stays_a_whole_number(evidence: Evidence) -> None:
+    evidence.add_check(TORCH, Check(Finding(P99, 3, 4.0), None, Verdict.PASS, ""))
+    text = (evidence.folder / "evidence.json").read_text()
+    assert '"value": 3,' in text
+    assert '"bound": 4.0,' in text
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
     for name in ("notes.txt", "plots/samples/x.png", "junit.xml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("mine")
-    Evidence(tmp_path, [TORCH], tmp_path).begin()
+    Evidence(tmp_path, [TORCH]).begin()
     assert (tmp_path / "notes.txt").exists()
     assert (tmp_path / "plots/samples/x.png").exists()
     assert (tmp_path / "junit.xml").exists()
@@ -315,9 +363,9 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from harness.evidence.evidence import Evidence
+from harness.evidence.writer import Evidence
 from tests.unit.test_evidence import ONNX
-evidence = Evidence(Path(sys.argv[1]), [ONNX], Path(sys.argv[1]))
+evidence = Evidence(Path(sys.argv[1]), [ONNX])
 evidence.begin()
 print("begun", flush=True)
 sys.stdin.read()
@@ -347,7 +395,7 @@ def test_a_second_run_in_one_folder_is_refused_and_removes_nothing(
     content = '{"schema": 1, "cells": [{"checks": [{"raw": "samples/a.npy"}]}]}'
     (tmp_path / "hil/evidence.json").write_text(content)
     with pytest.raises(InputError) as caught:
-        Evidence(tmp_path / "hil", [TORCH], tmp_path).begin()
+        Evidence(tmp_path / "hil", [TORCH]).begin()
     assert caught.value.found.startswith(f"pid {holder.pid}, on pi4, started 20")
     assert caught.value.where == str(tmp_path / "hil")
     assert caught.value.hint.endswith(" --evidence hil-pi4")
@@ -360,7 +408,7 @@ def test_the_folder_of_a_run_that_was_killed_is_simply_taken(holder: subprocess.
     lock = tmp_path / "hil/.hilgate.lock"
     assert json.loads(lock.read_text())["pid"] == holder.pid
     lock.write_text(lock.read_text() + " " * 1000)
-    evidence = Evidence(tmp_path / "hil", [TORCH, ONNX], tmp_path)
+    evidence = Evidence(tmp_path / "hil", [TORCH, ONNX])
     evidence.begin()
     assert json.loads(lock.read_text()).keys() == {"pid", "started", "devices"}
     assert json.loads(lock.read_text())["pid"] == os.getpid()
@@ -370,7 +418,7 @@ def test_the_folder_of_a_run_that_was_killed_is_simply_taken(holder: subprocess.
 
 def test_two_runs_in_two_folders_know_nothing_of_each_other(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     before = (tmp_path / "hil/evidence.json").read_bytes()
-    evidence = Evidence(tmp_path / "hil-other", [TORCH], tmp_path)
+    evidence = Evidence(tmp_path / "hil-other", [TORCH])
     evidence.begin()
     evidence.add_check(TORCH, check(Verdict.PASS))
     evidence.finish(keep=[TORCH])
@@ -383,7 +431,7 @@ def test_two_runs_in_two_folders_know_nothing_of_each_other(holder: subprocess.P
 def test_a_holder_that_has_not_said_yet_who_it_is_is_respected_too(evidence: Evidence, tmp_path: Path) -> None:
     (evidence.folder / ".hilgate.lock").write_text("")
     with pytest.raises(InputError, match="just begun"):
-        Evidence(evidence.folder, [TORCH], tmp_path).begin()
+        Evidence(evidence.folder, [TORCH]).begin()
 
 
 @pytest.mark.parametrize("name", [pytest.param("gone", id="a-link-to-nothing"), pytest.param("file", id="a-file")])
@@ -391,14 +439,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str) -> Non
     (tmp_path / "gone").symlink_to(tmp_path / "unmounted")
     (tmp_path / "file").touch()
     with pytest.raises(StorageError) as caught:
-        Evidence(tmp_path / name, [TORCH], tmp_path).claim()
+        Evidence(tmp_path / name, [TORCH]).claim()
     assert (caught.value.where, "free some space" in caught.value.hint) == (str(tmp_path / name), False)
 
 
 def test_a_lock_that_its_holder_has_removed_meanwhile_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (Evidence(tmp_path / "hil", [cell], tmp_path) for cell in (TORCH, ONNX))
+    first, second = (Evidence(tmp_path / "hil", [cell]) for cell in (TORCH, ONNX))
     first.begin()
     real = os.open
 
@@ -421,7 +469,7 @@ def test_a_lock_that_its_holder_has_removed_meanwhile_is_no_lock(
 
 def test_the_commit_is_that_of_the_users_repository(tmp_path: Path) -> None:
     def commit() -> str | None:
-        return Evidence(tmp_path / "hil", [], tmp_path).commit
+        return find_commit(tmp_path)
 
     def git(*words: str) -> str:
         identity = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
@@ -432,7 +480,7 @@ def test_the_commit_is_that_of_the_users_repository(tmp_path: Path) -> None:
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "--message", "x")
     assert commit() == git("rev-parse", "HEAD")
-    Evidence(tmp_path / "build" / "hil", [], tmp_path).begin()
+    Evidence(tmp_path / "build" / "hil", []).begin()
     assert commit() == git("rev-parse", "HEAD")
     (tmp_path / "net.py").touch()
     assert commit() == git("rev-parse", "HEAD") + "+changes"

@@ -10,6 +10,7 @@ import pytest
 from harness.checks.check import Check, Verdict, judge
 from harness.checks.limits import Limit
 from harness.deploy.content import SAMPLES, UNIFORM, Content, Timed, content_of, noise_notes
+from harness.evidence.parts import describe_check
 from harness.measure.figures import Quantile, Rule, figures
 from harness.measure.latency import P50, P90, P99, deadline_miss_rate, latency, published
 from harness.measure.measurement import Measurement
@@ -97,7 +98,7 @@ def test_a_limit_that_is_broken_is_not_left_open_by_the_other_content() -> None:
 
 def test_without_a_limit_the_worse_is_shown_and_both_are_kept() -> None:
     check = judged(of_file(6, 6, 80), limit=None, metric=P50)
-    entry = check.as_evidence()
+    entry = describe_check(check).as_json()
     assert (check.verdict, entry["value"], entry["inputs"], entry["samples"]) == (Verdict.MEASURED, 65.0, 6, 480)
     assert [entry["by_content"][name]["value"] for name in (UNIFORM, SAMPLES)] == [1.0, 65.0]
 
@@ -106,7 +107,7 @@ def test_without_a_limit_a_bound_is_never_that_of_the_other_content_alone() -> N
     check = judged(timed(np.full(200, QUICK), None, 1000), limit=None)
     assert (check.verdict, check.finding.value, check.finding.bound) == (Verdict.MEASURED, 1.0, None)
     assert "200 of the model file's 1000 samples" in check.finding.no_bound_reason
-    assert check.as_evidence()["by_content"][SAMPLES]["open"] == check.finding.no_bound_reason
+    assert describe_check(check).as_json()["by_content"][SAMPLES]["open"] == check.finding.no_bound_reason
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_a_judged_content_is_named_with_its_sizes_and_so_is_each_in_the_evidence
     samples.blocks, samples.numbers = [np.full(600, SLOW)], [np.tile(np.arange(6), 100)]
     check = judge(latency(Measurement(uniform=uniform, samples=samples), P99, ""), [Limit(P99.name, 20.0, "here")])
     assert "600 samples on 6 of the model file's 6 samples at height = 16)" in check.reason
-    by_content = check.as_evidence()["by_content"]
+    by_content = describe_check(check).as_json()["by_content"]
     assert [by_content[name]["sizes"] for name in (UNIFORM, SAMPLES)] == [{"height": 1080}, {"height": 16}]
 
 
@@ -269,7 +270,7 @@ def test_a_call_of_several_samples_is_not_called_a_sample() -> None:
     check = judged(samples, metric=P50)
     assert "1 of the 2 calls of 4 of the model file's samples each took longer than 20 ms" in check.reason
     assert "(call 1); 2 calls are too few" in check.reason
-    assert check.as_evidence()["by_content"][SAMPLES]["samples_per_call"] == 4
+    assert describe_check(check).as_json()["by_content"][SAMPLES]["samples_per_call"] == 4
 
 
 @pytest.mark.parametrize(

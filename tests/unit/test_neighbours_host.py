@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StorageError
-from harness.evidence.evidence import Evidence
+from harness.evidence.writer import Evidence
 from harness.host import bounded
 from harness.host.cache import cache_folder, link_or_copy, make_readable, new_entry, write_atomically
 from tests.support.second_user import as_user, second_uid, shared_folder
@@ -101,7 +101,7 @@ def test_the_cache_is_its_users_alone_whatever_the_umask(cache: Path) -> None:
 
 @pytest.mark.usefixtures("wide")
 def test_evidence_may_be_read_and_not_be_written(tmp_path: Path) -> None:
-    evidence = Evidence(tmp_path / "a/hil", [], tmp_path)
+    evidence = Evidence(tmp_path / "a/hil", [])
     evidence.begin()
     assert widest(tmp_path / "a") == 0o055
     evidence.release()
@@ -181,13 +181,13 @@ def another_users(folder: Path) -> None:
 def test_evidence_does_not_go_where_others_may_write(shared: Path, plant: Callable[[Path], None]) -> None:
     plant(shared / "ev")
     with pytest.raises(StorageError, match=r"may write to it|belongs to another user") as caught:
-        Evidence(shared / "ev", [], shared).begin()
+        Evidence(shared / "ev", []).begin()
     assert "--evidence DIR" in caught.value.hint
     assert sorted(path.name for path in (shared / "ev").iterdir()) == []
 
 
 def test_evidence_in_a_folder_such_as_tmp_is_ours(shared: Path) -> None:
-    evidence = Evidence(shared / "ev", [], shared)
+    evidence = Evidence(shared / "ev", [])
     evidence.begin()
     evidence.release()
 

@@ -15,7 +15,8 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Limit, Metric
 from harness.device.device import Device
 from harness.errors import BackendError
-from harness.evidence.evidence import CellRecord
+from harness.evidence.cell_record import CellRecord
+from harness.evidence.parts import describe_check
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.measure.latency import deadline_miss_rate
@@ -180,7 +181,7 @@ def test_that_no_deadline_is_set_is_said_to_whoever_asked_how_often_it_is_missed
     one = judge(deadline_miss_rate(Measurement(), None, rate, ""), [])
     text = shown(record("torchscript", one))
     assert text.count("sets no deadline") == lines
-    assert "sets no deadline" in one.as_evidence()["reason"]
+    assert "sets no deadline" in describe_check(one).as_json()["reason"]
 
 
 def test_reasons_that_differ_are_all_there() -> None:
@@ -202,6 +203,17 @@ def test_reasons_that_differ_are_all_there() -> None:
 )
 def test_errors_and_notes_are_there_as_they_are(more: dict[str, Any], line: str) -> None:
     assert line in shown(record("torchscript", **more)).splitlines()
+
+
+def test_of_a_device_that_cannot_be_used_there_is_a_line_and_no_table() -> None:
+    text = shown(*(record(name, unavailable="nothing was measured: in use\n  found: x") for name in FOUR), width=200)
+    reason = f"device ({', '.join(FOUR)}): nothing was measured: in use"
+    assert text.splitlines() == ["net on pi4: a board", reason, ""]
+
+
+def test_what_was_measured_before_a_device_was_gone_stays_in_the_table() -> None:
+    text = shown(record("torchscript", check(), unavailable="the rest was not measured: gone"))
+    assert row(text, "latency_p99_ms")[1] == "1.5 PASS"
 
 
 def test_backends_that_were_not_built_are_one_line_below_the_table_and_no_column() -> None:

@@ -25,7 +25,7 @@ from harness.cli.report import Check as Examined
 from harness.cli.text import say, table
 from harness.device.device import Device
 from harness.errors import BackendError
-from harness.evidence.evidence import CellRecord
+from harness.evidence.cell_record import CellRecord
 from harness.host.progress import ProgressBars
 from harness.measure import known_metrics
 from harness.model.model import Input, Model

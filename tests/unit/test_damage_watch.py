@@ -13,7 +13,7 @@ from harness.deploy.deployer import Deployer
 from harness.deploy.deployment import DeviceTime, Timeouts
 from harness.errors import AgentDied, DamagedError, DeploymentError
 from harness.measure.latency import P99
-from harness.run.stored import Stored
+from harness.run.damage_watch import DamageWatch
 
 RUNTIME = {"runtimes/torch": "libtorch.so: wanted SHA-256 0…; found 1…"}
 
@@ -58,55 +58,55 @@ def deployer(board: Board, name: str, *entries: str, begun: bool = True) -> Depl
     return made
 
 
-def watched(damaged: dict[str, str]) -> tuple[Stored, Evidence, Board, list[Deployer]]:
+def watched(damaged: dict[str, str]) -> tuple[DamageWatch, Evidence, Board, list[Deployer]]:
     """Three cells: two that use one runtime, and one of another."""
     board, evidence = Board(damaged), Evidence()
-    stored = Stored(cast(Any, evidence))
+    watch = DamageWatch(cast(Any, evidence))
     made = [("one", "runtimes/torch"), ("two", "runtimes/torch"), ("other", "runtimes/onnx")]
-    return stored, evidence, board, [stored.watch(deployer(board, name, entry)) for name, entry in made]
+    return watch, evidence, board, [watch.add(deployer(board, name, entry)) for name, entry in made]
 
 
 FAILED, PASSED = (Check(Finding(P99), None, verdict, "as judged") for verdict in (Verdict.FAIL, Verdict.PASS))
 
 
 def test_a_fail_with_a_damaged_file_is_none_and_nothing_that_used_it_counts() -> None:
-    stored, evidence, _, (one, *_) = watched(RUNTIME)
-    check = stored.confirmed(one.cell, FAILED)
+    watch, evidence, _, (one, *_) = watched(RUNTIME)
+    check = watch.confirm(one.cell, FAILED)
     assert (check.verdict, check.reason) == (Verdict.INCONCLUSIVE, "was damaged: runtimes/torch; run it again")
     assert evidence.interrupted == ["one", "two"]
 
 
 def test_a_fail_with_files_that_are_whole_stays_one_and_they_are_not_read_for_each() -> None:
-    stored, evidence, board, (one, *_) = watched({})
-    assert [stored.confirmed(one.cell, FAILED) for _ in range(3)] == [FAILED] * 3
+    watch, evidence, board, (one, *_) = watched({})
+    assert [watch.confirm(one.cell, FAILED) for _ in range(3)] == [FAILED] * 3
     assert (board.asked, evidence.interrupted) == (1, [])
 
 
 def test_a_cell_that_used_a_damaged_file_never_fails_even_where_an_answer_to_that_was_dropped() -> None:
-    stored, _, board, (one, *_) = watched(RUNTIME)
+    watch, _, board, (one, *_) = watched(RUNTIME)
     assert one.damage()
     assert board.damaged == {}  # it was removed, and what is sent again is whole
-    assert stored.confirmed(one.cell, FAILED).verdict is Verdict.INCONCLUSIVE
-    assert isinstance(stored.explained(one.cell, AgentDied("the agent died")), DamagedError)
+    assert watch.confirm(one.cell, FAILED).verdict is Verdict.INCONCLUSIVE
+    assert isinstance(watch.explain(one.cell, AgentDied("the agent died")), DamagedError)
 
 
 def test_for_a_pass_nothing_is_read() -> None:
-    stored, _, board, (one, *_) = watched(RUNTIME)
-    assert stored.confirmed(one.cell, PASSED) == PASSED
+    watch, _, board, (one, *_) = watched(RUNTIME)
+    assert watch.confirm(one.cell, PASSED) == PASSED
     assert board.asked == 0
 
 
 def test_a_cell_that_has_not_begun_is_not_left_open() -> None:
-    stored, evidence, _, (one, two, _) = watched(RUNTIME)
+    watch, evidence, _, (one, two, _) = watched(RUNTIME)
     two.begun = False
-    stored.damage(one.cell)
+    watch.damage(one.cell)
     assert evidence.interrupted == ["one"]
 
 
 @pytest.mark.parametrize(("damaged", "kind"), [(RUNTIME, DamagedError), ({}, AgentDied)])
 def test_what_ended_a_process_is_explained_by_a_damaged_file(damaged: dict[str, str], kind: type[Exception]) -> None:
-    stored, _, _, (one, *_) = watched(damaged)
-    assert isinstance(stored.explained(one.cell, AgentDied("the agent died")), kind)
+    watch, _, _, (one, *_) = watched(damaged)
+    assert isinstance(watch.explain(one.cell, AgentDied("the agent died")), kind)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_process_that_does_not_start(
 
 
 def test_an_emulated_boards_damaged_state_leaves_all_its_cells_open() -> None:
-    stored, evidence, board, _ = watched({})
+    watch, evidence, board, _ = watched({})
     board.snapshot = SimpleNamespace(damage=lambda *, again: {"states/aa": "memory: another"})
-    stored.settle(cast(Any, board))
+    watch.settle(cast(Any, board))
     assert evidence.interrupted == ["one", "two", "other"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.run.run import _longer
+from harness.run.measuring import suggest_time_limit
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from harness.run.run import _longer
     ],
 )
 def test_what_takes_longer_than_is_allowed_names_the_option_with_its_value(seconds: float, option: str) -> None:
-    assert _longer(seconds) == option
+    assert suggest_time_limit(seconds) == option

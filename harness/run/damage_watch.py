@@ -1,4 +1,4 @@
-"""What the cells of a run ran on, and what becomes of their verdicts where some of it was damaged (issue 17).
+"""What the cells of a run ran on, and their verdicts where some of that was damaged (issue 17).
 
 Before an error or a broken limit becomes a cell's FAIL, what the cell runs on is hashed once more on its device. What
 was measured or answered with a damaged file is no verdict on the model: neither a FAIL nor a PASS.
@@ -16,18 +16,18 @@ from ..cell import Cell
 from ..checks.check import Check, Verdict
 from ..deploy.deployer import Deployer
 from ..errors import DeploymentError, HilgateError
-from ..evidence.evidence import Evidence
+from ..evidence.writer import Evidence
 
 
 @dataclass
-class Stored:
-    """The deployers of a run's cells."""
+class DamageWatch:
+    """Knows the deployers of a run's cells, and so which cells ran on a damaged file."""
 
     evidence: Evidence
     _deployers: dict[tuple[str, str, str], Deployer] = field(default_factory=dict)
 
-    def watch(self, deployer: Deployer) -> Deployer:
-        """Note what a cell runs on."""
+    def add(self, deployer: Deployer) -> Deployer:
+        """Watch what a cell runs on; returns its deployer."""
         self._deployers[deployer.cell.key] = deployer
         deployer.tainted = partial(self._taint, deployer)
         return deployer
@@ -37,26 +37,26 @@ class Stored:
         deployer = self._deployers.get(cell.key)
         return deployer.damage() if deployer is not None else ""
 
-    def confirmed(self, cell: Cell, check: Check) -> Check:
-        """Return a check as it is judged once it is known on what: a FAIL with a damaged file is none."""
+    def confirm(self, cell: Cell, check: Check) -> Check:
+        """Return the check, as INCONCLUSIVE if it is a FAIL and the cell ran on a damaged file."""
         if check.verdict is not Verdict.FAIL or not (damage := self.damage(cell)):
             return check
         return replace(check, verdict=Verdict.INCONCLUSIVE, reason=f"{damage}; run it again")
 
-    def explained(self, cell: Cell, error: DeploymentError) -> HilgateError:
-        """Return the error itself, or what explains it: that a file was damaged."""
+    def explain(self, cell: Cell, error: DeploymentError) -> HilgateError:
+        """Return the error, or the one that explains it: the cell ran on a damaged file."""
         damage = self.damage(cell)
         return self._deployers[cell.key].damaged(damage) if damage else error
 
     def settle(self, board: Board) -> None:
-        """Look at what was hashed in the background while a board was used; call it before the board is let go."""
+        """Leave open the cells that ran on what a board found damaged in the background; before it is released."""
         if damaged := board.snapshot.damage(again=False):
             for deployer in self._deployers.values():
                 if deployer.board is board and deployer.begun:
                     self.evidence.add_interruption(deployer.cell, describe(board.device.name, damaged))
 
     def _taint(self, found_by: Deployer, damaged: Mapping[str, str]) -> None:
-        """Leave open every cell that a damaged entry was used by: also those of which nothing seemed wrong."""
+        """Leave open every cell that used a damaged entry, also those in which nothing seemed wrong."""
         for deployer in self._deployers.values():
             names = {entry.name for entry in deployer.bundle.entries}.union(deployer.board.snapshot.damage(again=False))
             if deployer.begun and deployer.board is found_by.board and names & set(damaged):

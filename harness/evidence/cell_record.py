@@ -1,0 +1,101 @@
+"""One cell of a run as it is recorded: what each room found out about it, and the verdict that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..cell import Cell
+from ..checks.check import Check, Verdict, overall
+from ..errors import HilgateError
+from .parts import describe_check, merge_fingerprints
+from .schema import ArtifactFacts, BundleFacts, CellEntry, Fingerprint, InstructionScan
+
+
+@dataclass(kw_only=True)
+class CellRecord:
+    """What is known of one cell so far. Each part is set by whoever finds it out, in any order.
+
+    Attributes:
+        errors: why the cell cannot run: each makes it FAIL.
+        interruptions: why a check stayed open, such as a connection that dropped; says nothing about the model.
+        unavailable: why the cell's device cannot be used, "" where it can; says nothing about the model.
+        not_built: why this host cannot build the cell's backend, where that is an optional one.
+        device_facts: the fingerprint's part that is known once the device was reached.
+        measured_facts: the fingerprint's part that is known once something was measured.
+        selected: whether a test of this cell was selected.
+        pending: the node ids of selected tests that have come to no check yet.
+    """
+
+    cell: Cell = field(kw_only=False)
+    checks: list[Check] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interruptions: list[str] = field(default_factory=list)
+    unavailable: str = ""
+    not_built: HilgateError | None = None
+    device_facts: Fingerprint | None = None
+    measured_facts: Fingerprint | None = None
+    artifact: ArtifactFacts | None = None
+    bundle: BundleFacts | None = None
+    instructions: InstructionScan | None = None
+    selected: bool = False
+    pending: set[str] = field(default_factory=set)
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """The device and how its runtime was set, as far as it is known."""
+        return merge_fingerprints(self.device_facts, self.measured_facts)
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL with an error; else the worst of its checks, and INCONCLUSIVE while a selected one is still to come.
+
+        A backend that was not built is never a PASS, whatever was checked without it.
+        """
+        is_unfinished = self.pending or self.interruptions or self.unavailable
+        open_ends = [Verdict.INCONCLUSIVE] if is_unfinished else []
+        verdicts = [*open_ends, *(check.verdict for check in self.checks)]
+        if self.errors:
+            return Verdict.FAIL
+        if self.not_built is not None and not {Verdict.FAIL, Verdict.INCONCLUSIVE}.intersection(verdicts):
+            return Verdict.NOT_APPLICABLE
+        return overall(verdicts)
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether any test of the cell came to something.
+
+        That is a check that applies, an error, a device that cannot be used, a backend that cannot be built, or a
+        connection that dropped.
+        """
+        return bool(self.errors or self.unavailable or self.not_built or self.interruptions) or any(
+            check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks
+        )
+
+    def add_notes(self, notes: Iterable[str]) -> None:
+        """Add the notes that are not there yet."""
+        for note in notes:
+            if note not in self.notes:
+                self.notes.append(note)
+
+    def make_entry(self) -> CellEntry:
+        """Make the cell's entry in evidence.json."""
+        model, device, backend = self.cell.key
+        return CellEntry(
+            model=model,
+            device=device,
+            backend=backend,
+            emulated=self.cell.device.emulated,
+            verdict=self.verdict,
+            error="\n".join([*self.errors, *self.interruptions, *filter(None, [self.unavailable])]) or None,
+            not_built=str(self.not_built) if self.not_built is not None else None,
+            fingerprint=self.fingerprint,
+            artifact=self.artifact,
+            bundle=self.bundle,
+            instructions=self.instructions,
+            measure=dict(self.cell.file.model.measure),
+            unfinished=sorted(self.pending),
+            notes=list(self.notes),
+            checks=[describe_check(check) for check in self.checks],
+        )

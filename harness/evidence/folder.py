@@ -1,0 +1,193 @@
+"""The folder of one run's results: claimed by a lock, cleaned of what an earlier run left, and raw samples in it.
+
+A run has its folder to itself: it holds a lock (flock) on DIR/.hilgate.lock, which the kernel takes back when the
+process ends, however it ends. The file's content is for the run that is refused:
+
+    {"pid": …, "started": …, "devices": […]}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ..agent.private import NotOurs, check_writers, describe
+from ..errors import InputError
+from ..host.cache import make_readable, storage_errors, write_atomically
+from ..model.model import Array
+from .reading import read_named_files
+
+FILE = "evidence.json"
+JUNIT = "junit.xml"
+SAMPLES = "samples"
+REPLAY = "replay"
+LOCK = ".hilgate.lock"
+
+# In which folder the file lies that a check names under a key.
+_HOMES = {"raw": SAMPLES, "replay": REPLAY}
+
+
+class ResultsFolder:
+    """One run's folder. Nothing is written to it before ``claim``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._saved: set[str] = set()
+        self._lock: int | None = None
+
+    def claim(self, *, devices: Sequence[str], started: str) -> None:
+        """Make the folder and lock it until ``release``, or until this process ends. Does nothing where it is ours.
+
+        Args:
+            devices: the names of the run's devices, which another run that wants the folder is shown.
+            started: when the run started, ISO 8601; shown likewise.
+
+        Raises:
+            InputError: another run has the folder.
+            NotOurs: it belongs to another user, or others may write to it.
+            StorageError: it cannot be written.
+        """
+        if self._lock is not None:
+            return
+        with storage_errors(self.path):
+            self._make()
+            _check_ours(self.path)
+            self._lock = _open_locked(self.path / LOCK)
+            if self._lock is None:
+                raise _refusal(self.path, devices)
+            holder = {"pid": os.getpid(), "started": started, "devices": list(devices)}
+            os.truncate(self._lock, 0)  # a run that was killed leaves its own content
+            os.pwrite(self._lock, json.dumps(holder).encode("utf-8", "backslashreplace"), 0)
+
+    def _make(self) -> None:
+        try:
+            make_readable(self.path.parent)
+            self.path.mkdir(mode=0o755)
+        except FileExistsError:
+            if not self.path.is_dir():  # a file, or a link to a folder that is gone
+                raise
+        except FileNotFoundError as error:  # the kernel lets nobody make a folder there, as in /proc
+            raise NotADirectoryError(errno.ENOTDIR, error.strerror, str(self.path)) from error
+        else:
+            # Results are no change of the user's repository. In a folder that existed, that is the user's decision.
+            write_atomically(self.path / ".gitignore", "*\n")
+
+    def release(self) -> None:
+        """Remove the lock, so that another run can have the folder."""
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                (self.path / LOCK).unlink()  # before closing: after that it may be another run's
+            os.close(self._lock)
+            self._lock = None
+
+    def clean(self) -> None:
+        """Remove the raw samples and replays that an earlier run's evidence names; nothing else.
+
+        Raises:
+            StorageError: they cannot be removed.
+        """
+        with storage_errors(self.path):
+            for path in _left_by_earlier_run(self.path):
+                _remove(path)
+            for name in (SAMPLES, REPLAY):
+                with contextlib.suppress(OSError):  # not there, or it has files of others
+                    (self.path / name).rmdir()
+
+    def save_samples(self, stem: str, samples: Array) -> str:
+        """Write raw samples as a .npy file.
+
+        Args:
+            stem: the file's name without its suffix. Saving under the same stem again replaces the file.
+            samples: int64[n].
+
+        Returns:
+            The file's path, relative to the folder.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        name = self._free_name(stem)
+        buffer = io.BytesIO()  # on a full disk np.save to a path raises an OSError without its number
+        np.save(buffer, samples)
+        write_atomically(self.path / name, buffer.getvalue())
+        return name
+
+    def _free_name(self, stem: str) -> str:
+        """Choose a file that this run has written or that does not exist: other files there are not ours to replace."""
+        name, number = f"{SAMPLES}/{stem}.npy", 1
+        while name not in self._saved and (self.path / name).exists():
+            number += 1
+            name = f"{SAMPLES}/{stem}-{number}.npy"
+        self._saved.add(name)
+        return name
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder whose content others could change; they may read it. Raises: NotOurs.
+
+    The folders above it are the user's own affair: a CI service may give everybody a workspace to write to.
+    """
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        found = f"it belongs to another user: {describe(status)}"
+        raise NotOurs(str(folder), found, "name a folder of your own: --evidence DIR")
+    check_writers(str(folder), status)
+
+
+def _open_locked(path: Path) -> int | None:
+    """Open and lock a file; return its descriptor, or None where another process holds the lock."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder may have removed the file between open and flock: a lock on a removed file keeps nobody out.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:  # a file system without locks: a run without a lock is better than none
+            return descriptor
+        os.close(descriptor)
+
+
+def _refusal(folder: Path, devices: Sequence[str]) -> InputError:
+    try:
+        holder = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        found = f"pid {holder['pid']}, on {', '.join(holder['devices'])}, started {holder['started']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        found = "one that has just begun, or ended"
+    own = folder.with_name("-".join([folder.name, *devices]))
+    return InputError(
+        "another run is writing its evidence to this folder",
+        wanted="a folder for each run",
+        found=found,
+        where=str(folder),
+        hint=f"wait for it to end, or give this run a folder of its own: --evidence {os.path.relpath(own)}",
+    )
+
+
+def _left_by_earlier_run(folder: Path) -> Iterator[Path]:
+    """Yield the samples and replays that the evidence in a folder names; other files there are not ours to remove."""
+    for key, name in read_named_files(folder / FILE):
+        parts = PurePosixPath(name).parts
+        # Anybody may have written the file: a name that leads elsewhere is not followed.
+        if len(parts) == 2 and parts[0] == _HOMES[key] and parts[1] != "..":
+            yield folder / parts[0] / parts[1]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,104 @@
+"""Parts of the evidence, made of what the rooms below return: the only place that knows both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..bundle import Bundle
+from ..checks.check import Check
+from ..errors import InputError
+from ..export import Artifact
+from ..isa.wheels import Outlook
+from ..protocol import BoardFacts
+from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, key_of
+
+# What a board says of itself that two runs must have in common for their figures to be compared.
+_OF_THE_BOARD = {"arch", "python", "cpu", "cores", "memory_mib", "board", "serial", "kernel"}
+
+
+def describe_artifact(artifact: Artifact) -> ArtifactFacts:
+    """Describe an exported or given file."""
+    return ArtifactFacts(
+        sha256=artifact.sha256, bytes=artifact.bytes, exporter=artifact.exporter, warnings=list(artifact.warnings)
+    )
+
+
+def describe_bundle(bundle: Bundle) -> BundleFacts:
+    """Describe what is deployed: the hash of its manifest, and what its runtime was made of."""
+    return BundleFacts.model_validate({"sha256": bundle.sha256, **bundle.runtime.described})
+
+
+def describe_scan(scan: Outlook) -> InstructionScan:
+    """Describe a scan of the shipped libraries for instructions that the CPU lacks."""
+    return InstructionScan.model_validate(dict(scan.described))
+
+
+def describe_device(
+    board: BoardFacts, *, link: Mapping[str, Any], settings: Mapping[str, int | bool], packages: Mapping[str, str]
+) -> Fingerprint:
+    """Describe a device that was reached.
+
+    Args:
+        board: what the board says of itself.
+        link: what its link adds, such as the emulator.
+        settings: how its device file has every backend set.
+        packages: versions of the backend's packages, by name.
+    """
+    said = board.model_dump(include=_OF_THE_BOARD)
+    return Fingerprint.model_validate({**said, **link, **settings, "runtime": dict(packages)})
+
+
+def merge_fingerprints(*parts: Fingerprint | None) -> Fingerprint | None:
+    """Join parts to one fingerprint; None where there are none.
+
+    Where two parts set a key, the later one counts; versions under ``runtime`` are united.
+    """
+    present = [part for part in parts if part is not None]
+    merged: dict[str, Any] = {}
+    for part in present:
+        versions = {**merged.get("runtime", {}), **part.runtime}
+        merged |= {name: getattr(part, name) for name in part.model_fields_set}
+        merged |= {"runtime": versions} if versions or "runtime" in merged else {}
+    return Fingerprint.model_validate(merged) if present else None
+
+
+def describe_check(check: Check) -> CheckEntry:
+    """Make a check's entry in evidence.json. The finding's details are further keys of it.
+
+    Raises:
+        InputError: the finding has a value that the evidence does not take, such as a number of numpy's.
+    """
+    finding = check.finding
+    entry: dict[str, Any] = {
+        "metric": finding.metric.name,
+        "value": _figure(finding.value),
+        "unit": finding.metric.unit,
+        "limit": _figure(check.limit.value) if check.limit else None,
+        "limit_source": check.limit.source if check.limit else None,
+        "confidence": finding.confidence,
+        "bound": _figure(finding.bound),
+        "samples": finding.samples,
+        "raw": finding.raw or None,
+        "verdict": check.verdict,
+        "reason": check.reason,
+    }
+    try:
+        return CheckEntry.model_validate({**entry, **finding.details})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    raise InputError(
+        "a finding has a value that the evidence does not take",
+        wanted=first["msg"],
+        found=repr(first["input"])[:200],
+        where=f"{finding.metric.name}: {key_of(first['loc'])}",
+        hint="see docs/evidence.md for what a check's keys hold",
+    )
+
+
+def _figure(value: float | None) -> float | str | None:
+    """Write infinity and NaN as texts: JSON has neither, and other readers than Python's refuse them."""
+    return str(value) if value is not None and not math.isfinite(value) else value

@@ -1,0 +1,206 @@
+"""The writer of evidence.json: all cells, and all that is needed to believe them. Written anew after every check.
+
+What is in the file is in ``schema``. Until the run's end its verdict is INCONCLUSIVE: a run that was killed keeps what
+it measured, and is never read as a PASS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import __version__
+from ..cell import Cell
+from ..checks.check import NOTHING, Check, Verdict, overall
+from ..errors import HilgateError, StorageError
+from ..host.cache import write_atomically
+from ..model.model import Array
+from ..printable import printable_json
+from .cell_record import CellRecord
+from .folder import FILE, ResultsFolder
+from .parts import describe_check
+from .schema import SCHEMA, Asked, HarnessTime, RunEntry
+
+
+class Evidence:
+    """The evidence of one run, in a folder that keeps no other run's.
+
+    ``begin`` comes first and ``finish`` last. In between every ``add_…`` writes the whole file; whoever changes a
+    record itself calls ``write``, or leaves it to the next check.
+
+    Attributes:
+        records: each cell's record, by ``Cell.key``.
+        asked: what was asked for on the command line.
+        harness: where the run's time went; empty until its end.
+        begun: whether the folder is ours and the file was written at least once.
+        unwritable: why the file cannot be written any more, "" where it can.
+    """
+
+    def __init__(self, folder: Path, cells: Iterable[Cell], commit: str | None = None) -> None:
+        self.records = {cell.key: CellRecord(cell) for cell in cells}
+        self.started = datetime.now(UTC)
+        self.finished: datetime | None = None
+        self.commit = commit
+        self.asked = Asked()
+        self.harness = HarnessTime()
+        self.begun = False
+        self.unwritable = ""
+        self._results = ResultsFolder(folder)
+
+    def __getitem__(self, cell: Cell) -> CellRecord:
+        return self.records[cell.key]
+
+    @property
+    def folder(self) -> Path:
+        """Where evidence.json is, and the files that it names."""
+        return self._results.path
+
+    def claim(self) -> None:
+        """Make the folder, and have it to ourselves until ``release``, or until this process ends.
+
+        Raises:
+            InputError: another run has it.
+            StorageError: the folder cannot be written.
+        """
+        devices = sorted({record.cell.device.name for record in self.records.values()})
+        self._results.claim(devices=devices, started=_stamp(self.started))
+
+    def release(self) -> None:
+        """Let another run have the folder; nothing of the lock stays there."""
+        self._results.release()
+
+    def begin(self) -> None:
+        """Remove what an earlier run left, and write the first evidence, without any check.
+
+        Raises:
+            InputError: another run has the folder.
+            StorageError: the folder cannot be written.
+        """
+        self.claim()
+        self._results.clean()
+        self.write()
+        self.begun = True
+
+    def add_check(self, cell: Cell, check: Check) -> None:
+        """Record a check and write the evidence.
+
+        Raises:
+            InputError: its finding has a value that the evidence does not take; the check is not recorded.
+            StorageError: the evidence cannot be written.
+        """
+        describe_check(check)  # before it is recorded: one that cannot be written would keep all others from it
+        record = self[cell]
+        record.checks.append(check)
+        record.add_notes(check.finding.notes)
+        self.write()
+
+    def add_error(self, cell: Cell, error: str) -> None:
+        """Record why a cell cannot run, once, and write the evidence."""
+        record = self[cell]
+        if error not in record.errors:
+            record.errors.append(error)
+            self.write()
+
+    def add_unavailable(self, device: str, reason: str) -> None:
+        """Record that a device cannot be used, in its cells that are not finished, and write the evidence.
+
+        They stay INCONCLUSIVE: nothing is known against the model. What was measured before stays.
+        """
+        for record in self.records.values():
+            if record.cell.device.name == device and (record.pending or not record.has_outcome):
+                begun = "the rest was not measured" if record.checks else NOTHING
+                record.unavailable = f"{begun}: {reason}"
+                record.pending.clear()
+        self.write()
+
+    def add_not_built(self, cell: Cell, error: HilgateError) -> None:
+        """Record that this host cannot build a cell's backend, which the run may leave out, and write the evidence."""
+        record = self[cell]
+        record.not_built = error
+        record.pending.clear()
+        self.write()
+
+    def add_interruption(self, cell: Cell, reason: str) -> None:
+        """Record why a check could not be finished, such as a connection that dropped, and write the evidence.
+
+        The cell stays INCONCLUSIVE: nothing is known against the model.
+        """
+        record = self[cell]
+        if reason not in record.interruptions:
+            record.interruptions.append(reason)
+        self.write()
+
+    def save_samples(self, cell: Cell, samples: Array, kind: str = "") -> str:
+        """Write a cell's raw samples beside the evidence.
+
+        Args:
+            cell: the cell, which names the file.
+            samples: int64[n]; durations in nanoseconds, unless ``kind`` says otherwise.
+            kind: what other samples are, such as "instructions"; it becomes part of the file's name.
+
+        Returns:
+            The file's path, relative to the evidence's folder.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        return self._results.save_samples("-".join(filter(None, [cell.id, kind])), samples)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The run's verdict: the worst of all its cells', and INCONCLUSIVE until it has ended."""
+        if self.finished is None:
+            return Verdict.INCONCLUSIVE
+        return overall([record.verdict for record in self.records.values()])
+
+    def finish(self, *, keep: Iterable[Cell]) -> None:
+        """End the run and write the evidence.
+
+        Args:
+            keep: the cells that stay in it: those of which a test was selected.
+        """
+        keys = {cell.key for cell in keep}
+        self.records = {key: record for key, record in self.records.items() if key in keys}
+        self.finished = datetime.now(UTC)
+        self.write()
+
+    def make_entry(self) -> RunEntry:
+        """Assemble the whole file from the cells' records, which may lack any part."""
+        content = {
+            "schema": SCHEMA,
+            "tool": f"hilgate {__version__}",
+            "started": _stamp(self.started),
+            "finished": _stamp(self.finished) if self.finished else None,
+            "commit": self.commit,
+            "verdict": self.verdict,
+            "asked": self.asked,
+            "harness": self.harness,
+            "cells": [record.make_entry() for record in self.records.values()],
+        }
+        return RunEntry.model_validate(content)
+
+    def write(self) -> None:
+        """Write evidence.json, whole or not at all.
+
+        Raises:
+            StorageError: it cannot be written. Raised once: the run goes on to its summary.
+        """
+        if self.unwritable:
+            return
+        content = self.make_entry().as_json()
+        # Texts of a device or a model stay as they are, for they are data; but a person who reads the file on a
+        # terminal must not obey them. A folder's name that is not UTF-8 arrives as lone surrogates: they become
+        # JSON's own \udc80.
+        text = printable_json(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
+        try:
+            write_atomically(self.folder / FILE, text)
+        except StorageError as error:
+            self.unwritable = str(error)
+            raise
+
+
+def _stamp(moment: datetime) -> str:
+    """Write a moment as UTC in ISO 8601, to the second."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,129 @@
+"""From a model file to a process on a device: the export, the bundle, and what starts it there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from ..board.preflight import check_inputs
+from ..bundle import Bundle, make_bundle
+from ..bundle.planning import plan_runtime
+from ..bundle.runtime import Runtime
+from ..cell import Cell
+from ..deploy.deployer import Deployer
+from ..deploy.deployment import Timeouts
+from ..errors import BuildError, ExportError, HilgateError
+from ..evidence.parts import describe_artifact, describe_bundle, describe_device, describe_scan
+from ..evidence.schema import InstructionScan
+from ..export import Artifact, export_artifact
+from ..host.progress_log import progress_logger
+from ..isa.wheels import outlook
+from ..measure.accuracy import sample_notes
+from ..parity.rule.reference import Reference
+from ..protocol import BoardFacts
+from .measuring import MEMORY_SETS
+from .session import Run
+
+LOG = progress_logger(__name__)
+
+
+def export_cell(run: Run, cell: Cell) -> Artifact:
+    """Export a cell's model in its backend's format, or take the export of an earlier run from the cache.
+
+    Raises:
+        ExportError: no exporter takes the model; with the reason, where the module has state.
+        ModelError: the model file's samples cannot be read.
+    """
+    built, reference = run.models.build(cell.file), run.models.reference(cell.file)
+    record = run.evidence[cell]
+    record.add_notes(built.ask(sample_notes))
+    reference.release()  # twice the model's size, and the export's own process holds the model again
+    start = time.monotonic()
+    with run.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
+        try:
+            artifact = export_artifact(built, cell.backend.artifact)
+        except ExportError as error:
+            _explain_by_state(error, reference)
+            raise
+    if not artifact.cached:
+        run.export_s += time.monotonic() - start
+    record.artifact = describe_artifact(artifact)
+    record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
+    return artifact
+
+
+def _explain_by_state(error: ExportError, reference: Reference) -> None:
+    """Add to an export's error that the module has state, if it has: that is the reason more often than not."""
+    with contextlib.suppress(HilgateError):
+        if (impurity := reference.impurity) is not None:
+            error.hint = "; ".join(filter(None, [f"{impurity.found}: {impurity.hint}", error.hint]))
+
+
+def put_bundle(run: Run, cell: Cell, artifact: Artifact) -> Bundle:
+    """Make the bundle that is deployed for a cell, and put it on the cell's device.
+
+    Raises:
+        BackendError: the backend's packages are neither there nor can they be shipped.
+        BuildError: its runner cannot be built; of an optional backend the evidence has it.
+        ModelError: its inputs have no room there, at the sizes that are measured.
+        LinkError, StorageError, DeviceError, DeploymentError: it cannot be put there.
+    """
+    board = run.devices.board(cell.device)
+    check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)
+    with run.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
+        try:
+            runtime = plan_runtime(cell.device, cell.backend, board.facts, cell.file.model.imports)
+        except BuildError as error:
+            if cell.optional:  # nothing of it has run yet: it says nothing about the model (issue 16)
+                run.evidence.add_not_built(cell, error)
+            raise
+    _scan_instructions(run, cell, runtime, board.facts)
+    bundle = make_bundle(artifact, cell.backend, runtime)
+    run.evidence[cell].bundle = describe_bundle(bundle)
+    with run.progress.task(f"sending to {cell.device.name}") as update:
+        board.put(bundle, lambda done, total: update(done >> 20, total >> 20, "MiB"))
+    return bundle
+
+
+def _scan_instructions(run: Run, cell: Cell, runtime: Runtime, facts: BoardFacts) -> None:
+    """Look in the libraries, before they are sent, for instructions that the board's CPU lacks, and warn of them.
+
+    A warning and no error: whether the instructions are reached, only the run can tell.
+    """
+    record = run.evidence[cell]
+    if not runtime.wheels:
+        record.instructions = InstructionScan(not_done="the libraries are the board's own, and stay there")
+        return
+    with run.progress.task(f"looking for instructions that {cell.device.name} lacks"):
+        scan = outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries)
+    record.instructions = describe_scan(scan)
+    for warning in scan.warnings:
+        LOG.warning(f"{cell.id}: {warning}")
+        record.notes.append(warning)
+
+
+def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> Deployer:
+    """Make what starts the cell's processes on its device; its instructions begin to be counted, if a test asks.
+
+    Raises:
+        LinkError, DeviceError, StorageError: the device cannot be used.
+    """
+    board = run.devices.board(cell.device)
+    record = run.evidence[cell]
+    packages = bundle.runtime.packages
+    fingerprint = describe_device(
+        board.facts,
+        link=board.link.described,
+        settings=cell.device.settings,
+        packages={name: packages[name] for names in cell.backend.providers for name in names if name in packages},
+    )
+    record.device_facts = fingerprint
+    record.add_notes(board.notes)
+    run.counter.begin(cell, bundle, run.models.content, fingerprint, artifact.exporter)
+    # An inference that takes longer than the whole cell may take is not worth waiting for.
+    timeouts = Timeouts(call_s=run.options.time_limit_s)
+    return run.damage_watch.add(
+        Deployer(
+            cell=cell, board=board, bundle=bundle, timeouts=timeouts, device_time=run.device_time, notes=record.notes
+        )
+    )
