@@ -35,6 +35,7 @@ from .errors import (
 from .evidence.evidence import FILE, JUNIT, Evidence
 from .host.bounded import asked_limit_bytes
 from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
+from .host.plugins import use_plugins
 from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 from .host.shown_path import shown_path
 from .printable import printable, printable_lines
@@ -83,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
     config.add_cleanup(forbid_writing_by_others())
     try:
+        config.add_cleanup(use_plugins(options.plugins))
         asked_limit_bytes()  # a wrong one would be met only after the first export
         cache_folder()  # one that is not ours alone, too
         use_project(options.root)
