@@ -15,14 +15,13 @@ its library opened, before the artifact is loaded.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import BackendError
+from ..host.plugins import check_module, class_with, function, instance_of, load_module, module_names
 from ..host.suggestion import did_you_mean
 
 
@@ -121,22 +120,37 @@ class Backend:
                 )
 
 
+# What a backend's file must have, and what one of Python's, and of C++'s, must have beside it.
+BACKEND = {
+    "ARTIFACT": (instance_of(str), 'the export format that it runs, such as ARTIFACT = "onnx"'),
+    "PACKAGES": (instance_of(tuple, list), 'packages that it needs on the device, such as PACKAGES = ("numpy",)'),
+    "OPTIONS": (instance_of(dict), "options of the device file, key to (kind, description); OPTIONS = {} for none"),
+}
+METHODS = ("load", "prepare", "run", "arrays", "profile", "output_names", "versions", "settings")
+PYTHON = {
+    "preload": (function, "a function that imports the runtime"),
+    "Engine": (class_with(*METHODS), "a class with the methods of harness.backends.EngineType"),
+}
+CPP = {"NATIVE": (instance_of(Native), "a harness.backends.Native")}
+
+
 def backend_names() -> list[str]:
-    """Every backend that exists."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    """List every backend that exists, plug-ins among them."""
+    return sorted(name.replace("_", "-") for name in module_names(__name__))
 
 
 def load_backend(name: str) -> Backend:
-    """A backend by its name; ``onnxruntime-cpp`` is in ``onnxruntime_cpp.py``.
+    """Load a backend by its name; ``onnxruntime-cpp`` is in ``onnxruntime_cpp.py``.
 
     Raises:
-        BackendError: there is none of that name.
+        BackendError: there is none of that name; or its file cannot be imported, or lacks something.
     """
     names = backend_names()
     if name not in names:
         hint = did_you_mean(name, names)
         raise BackendError("no such backend", wanted="one of " + ", ".join(names), found=repr(name), hint=hint)
-    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    module: Any = load_module(__name__, name.replace("-", "_"), BACKEND, "backend", BackendError)
+    check_module(module, CPP if hasattr(module, "NATIVE") else PYTHON, "backend", BackendError)
     providers = tuple(tuple(names.split("|")) for names in module.PACKAGES)
     native: Native | None = getattr(module, "NATIVE", None)
     operators = getattr(module, "OPERATORS", False)
