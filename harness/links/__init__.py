@@ -5,13 +5,12 @@ A link knows nothing of models, bundles or frames: it starts programs on the dev
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from ..device.device import Device
 from ..errors import DeviceError
+from ..host.plugins import class_with, load_module, module_names
 from ..protocol import BoardFacts
 
 # What a chatty login shell may print before a program's first frame.
@@ -90,16 +89,21 @@ def stderr_of(channel: Channel, *, without: str = "\0") -> str:
     return f"its stderr ends:\n{tail[-2000:]}" if tail else "it wrote nothing to stderr"
 
 
+# What a link's file must have.
+METHODS = ("start", "learn", "abort", "close", "power_off", "described")
+LINK = {"Link": (class_with(*METHODS), "a class with the methods and attributes of harness.links.LinkType")}
+
+
 def link_names() -> list[str]:
-    """Every link that exists."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """List every link that exists, plug-ins among them."""
+    return module_names(__name__)
 
 
 def open_link(device: Device) -> LinkType:
-    """The link that a device file names. Nothing is connected before something is started.
+    """Make the link that a device file names. Nothing is connected before something is started.
 
     Raises:
-        DeviceError: there is no such link.
+        DeviceError: there is no such link; or its file cannot be imported, or lacks something.
     """
     if device.link not in link_names():
         raise DeviceError(
@@ -108,5 +112,5 @@ def open_link(device: Device) -> LinkType:
             found=repr(device.link),
             where=f"{device.path}: device.link",
         )
-    module = importlib.import_module(f"{__name__}.{device.link}")
+    module: Any = load_module(__name__, device.link, LINK, "link", DeviceError)
     return cast(LinkType, module.Link(device))
