@@ -11,7 +11,6 @@ way for a new one (``bounded``).
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
 import json
 import platform
@@ -25,9 +24,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import ModelError, StorageError
+from ..errors import ExportError, ModelError, StorageError
 from ..host.bounded import hold, locked, prune_caches
 from ..host.cache import cache_folder, file_sha256, new_entry, storage_errors
+from ..host.plugins import function, instance_of, load_module, module_names
 from ..host.shipped import room_sources
 from ..model.build import BuiltModel
 from ..model.dimension import declared_dims
@@ -94,9 +94,31 @@ class Artifact:
         return sum(file.bytes for file in self.files)
 
 
+# What a format's file must have. It may have correct_shapes(folder, seen), too; see onnx.py.
+FORMAT = {
+    "FILE": (instance_of(str), 'the name of the exported file, such as FILE = "model.onnx"'),
+    "EXPORTERS": (instance_of(Mapping), "a dict of exporters, label to function; see harness.export.worker.Exporter"),
+    "exporters": (function, "exporters(module): those to try, in order"),
+    "opened": (function, "opened(folder, label): the exported file as a function that runs it on this host, or None"),
+    "read_interface": (function, "read_interface(path, model): what a given file takes and gives"),
+}
+
+
+def load_format(name: str) -> Any:
+    """Load the module of an export format.
+
+    Raises:
+        ExportError: there is none of that name; or its file cannot be imported, or lacks something.
+    """
+    if name not in module_names(__name__):
+        hint = f"add it: export/{name}.py in the folder of plug-ins; or correct ARTIFACT in the backend's file"
+        raise ExportError(f"there is no export format {name!r}", found="a backend that runs it", hint=hint)
+    return load_module(__name__, name, FORMAT, "export format", ExportError)
+
+
 def exporter_labels(artifact_format: str) -> list[str]:
     """List the exporters of a format, by the labels that a model file may choose from."""
-    return list(importlib.import_module(f"{__name__}.{artifact_format}").EXPORTERS)
+    return list(load_format(artifact_format).EXPORTERS)
 
 
 def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:

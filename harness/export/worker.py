@@ -7,7 +7,6 @@ a file.
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import shutil
 import sys
@@ -26,7 +25,7 @@ from ..model.fingerprint import weight_hashes
 from ..model.model import Model
 from ..model.model_file import read_model
 from ..model.operators import import_operators
-from . import REFUSAL, write_record
+from . import REFUSAL, load_format, write_record
 from .example import compiled_parts, example_arrays, scripted_parts
 from .fixing import fixed_models, said_fixed
 from .given import GIVEN, bind, fixed_dimensions
@@ -64,7 +63,7 @@ def _export(request: dict[str, Any], folder: Path) -> None:
     apply_settings(request["before"])
     model = read_model(Path(request["model"]))
     import_operators(model, request["model"])
-    kind = importlib.import_module(f"{__package__}.{request['format']}")
+    kind = load_format(request["format"])
     job = _Job(request, model, kind, folder)
     if request["given"]:
         _take(job, **request["given"])
