@@ -1,12 +1,19 @@
-"""The command ``hilgate``. Each of its commands is a file in ``commands``, found by its name, with a ``command``.
+"""The command ``hilgate``: its commands are the files in ``commands``, and those of plug-ins, found by their names.
 
-What a command needs is imported when it runs: `hilgate --help` waits for no library.
+What a command needs is imported when it runs, so that `hilgate --help` waits for no library.
+
+project         the project that a command works in
+adding          hilgate add: device_file writes the file, trusting confirms host keys
+doctor          hilgate doctor: reach/LINK.py, then board_checks and runtime_checks; report shows them
+overview        hilgate devices
+locking         hilgate lock
+images          what hilgate image lists
+fingerprint     an option that several commands have
+text            how all of them print
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import sys
 import traceback
 from pathlib import Path
@@ -16,9 +23,13 @@ import click
 
 from ..errors import HilgateError
 from ..host.cache import forbid_writing_by_others
+from ..host.plugins import instance_of, load_module, module_names, use_plugins
 from ..printable import printable_lines
-from . import commands
-from .project import find_project
+from .project import find_plugins, find_project
+
+COMMANDS = f"{__name__}.commands"
+# What a command's file must have.
+COMMAND = {"command": (instance_of(click.Command), "a click command: a function below @click.command()")}
 
 
 class _Failure(click.ClickException):
@@ -29,18 +40,23 @@ class _Failure(click.ClickException):
 
 
 class _Commands(click.Group):
+    """The group of all commands; each is loaded from its file when it is asked for."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+        return [name.replace("_", "-") for name in module_names(COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
+        command: click.Command = load_module(COMMANDS, cmd_name.replace("-", "_"), COMMAND, "command").command
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
+            ctx.call_on_close(use_plugins(find_plugins(Path.cwd())))
             return super().parse_args(ctx, args)
+        except HilgateError as error:
+            raise _Failure(str(error)) from error
         except click.ClickException as error:
             _refuse_unprintable(error)
             raise
@@ -56,7 +72,7 @@ class _Commands(click.Group):
 
 
 def _refuse_unprintable(error: click.ClickException) -> None:
-    """Have click quote the command line as it may be shown: a word of it may come from elsewhere, too."""
+    """Raise a click error again with its text made printable: a word of the command line may come from elsewhere."""
     message = error.format_message()
     if printable_lines(message) == message:
         return
@@ -76,12 +92,12 @@ def _refuse_unprintable(error: click.ClickException) -> None:
 @click.version_option(package_name="hilgate", prog_name="hilgate")
 @click.pass_context
 def cli(ctx: click.Context, devices: Path | None) -> None:
-    """Add boards for hilgate to measure on, and look after them. To run on one: pytest -m hil --device NAME"""
+    """Add boards for hilgate to measure on, and look after them (to run on one: pytest -m hil --device NAME)."""
     ctx.obj = find_project(Path.cwd(), devices)
 
 
 def main() -> None:
-    """The program."""
+    """Run the program."""
     forbid_writing_by_others()
     try:
         cli(prog_name="hilgate")
