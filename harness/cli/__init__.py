@@ -4,7 +4,7 @@ What a command needs is imported when it runs, so that `hilgate --help` waits fo
 
 project         the project that a command works in
 adding          hilgate add: device_file writes the file, trusting confirms host keys
-doctor          hilgate doctor: reach/LINK.py, then board_checks and runtime_checks; report shows them
+doctor          hilgate doctor: what a device's link checks, then board_checks and runtime_checks; report shows them
 overview        hilgate devices
 locking         hilgate lock
 images          what hilgate image lists

@@ -1,4 +1,4 @@
-"""hilgate devices: a line for each device; all are looked at together."""
+"""hilgate devices: a line for each device, looked at all at once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import paramiko
 from ..board.keeper import Keeper
 from ..board.preflight import differences
 from ..device.device import Device, device_names
-from ..errors import DeviceError, HilgateError, HostKeyError, LinkError
+from ..emulator.image import find_image
+from ..emulator.machine import machine_of
+from ..errors import DeviceError, EmulatorError, HilgateError, HostKeyError, LinkError
 from ..links import open_link
 from ..links.ssh.hostkeys import Unverified
 from ..protocol import keeper as answers
 from .project import Project
-from .reach import state_of
 from .text import table
 
 # All together: what has not answered by then is not waited for.
@@ -26,11 +27,7 @@ PROBE_S = 12.0
 
 
 def overview(project: Project, *, probe: bool) -> list[str]:
-    """Make the table of all devices, as lines; below it what is wrong with device files.
-
-    Args:
-        probe: whether to look which of the devices can be reached.
-    """
+    """The table's lines."""
     found: dict[str, Device | DeviceError] = {}
     for name in device_names(project.folders):
         try:
@@ -52,7 +49,7 @@ def _row(project: Project, name: str, device: Device | DeviceError, states: Mapp
 
 
 def _states(devices: Sequence[Device]) -> dict[str, str]:
-    """Say in a few words how each device is, by its name; each has a thread and a connection of its own."""
+    """How each device is, in a few words; a thread and a connection for each."""
     answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     for device in devices:
         # A daemon: one that hangs in a name server or a dead network must not keep the program.
@@ -80,8 +77,8 @@ def _state(device: Device) -> str:
 
 
 def _look(device: Device) -> str:
-    if (state := state_of(device)) is not None:
-        return state
+    if device.emulated:
+        return _look_emulated(device)
     link = open_link(device)
     try:
         keeper = Keeper(link, device)
@@ -97,6 +94,15 @@ def _look(device: Device) -> str:
     if holder is not None:
         return f"busy: held by {holder.who} since {holder.since}"
     return "reachable"
+
+
+def _look_emulated(device: Device) -> str:
+    """It is not booted for this."""
+    try:
+        machine_of(device)
+    except EmulatorError as error:
+        return f"{error.found or error.what}: {error.hint}"
+    return "emulated, its image is there" if find_image() else "emulated; the first run builds its image"
 
 
 def _brief(error: HilgateError, device: Device) -> str:

@@ -8,7 +8,6 @@ sub-folders are named as the packages whose search path (``__path__``) they exte
     links/NAME.py       harness.links.NAME
     measure/NAME.py     harness.measure.NAME
     commands/NAME.py    harness.cli.commands.NAME
-    reach/NAME.py       harness.cli.reach.NAME
 
 So a file may be moved from there into hilgate, or back, without a change. Processes that hilgate starts inherit the
 variable, and so find the same files. What is in the folder runs as the user: it is refused where another user may
@@ -38,7 +37,6 @@ PACKAGES = {
     "links": "harness.links",
     "measure": "harness.measure",
     "commands": "harness.cli.commands",
-    "reach": "harness.cli.reach",
 }
 FOLDERS = {package: folder for folder, package in PACKAGES.items()}
 HINT = "CONTRIBUTING.md, “To add”, has an example of each kind"
