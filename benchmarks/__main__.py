@@ -25,6 +25,7 @@ from rich.text import Text
 
 from harness.agent.facts import facts
 from harness.host.cache import cache_folder, write_atomically
+from harness.host.progress_log import showing_progress
 
 from .support.row import Options, Row
 
@@ -47,7 +48,8 @@ def main() -> int:
     os.environ.setdefault("HILGATE_CACHE", str(ROOT / "build" / "bench-cache"))
     chosen = [name for name in names if name in arguments.only] or names
     options = Options(arguments.quick, arguments.time_limit)
-    results, failed = _run_all(chosen, options)
+    with showing_progress(lambda line: print(line, file=sys.stderr)):
+        results, failed = _run_all(chosen, options)
     console = Console()
     console.width = console.width if console.is_terminal else PLAIN_WIDTH
     console.print(_table(results))

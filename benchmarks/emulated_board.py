@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -62,18 +61,14 @@ def run(options: Options) -> Iterator[Row]:
 def _provide() -> Emulated:
     """Image and saved state, made where they are not in the cache yet."""
     device = load_device(NAME, (ROOT / "devices",), known_metrics().values())
-    with open_board(device, say=_say):
+    with open_board(device):
         pass
-    image = provide_image(_say)
-    bundles = prepared.foundations(device, image, _say)
+    image = provide_image()
+    bundles = prepared.foundations(device, image)
     saved = find_saved(prepared.state_key(device, image, machine_of(device), bundles))
     if saved is None:
         raise RuntimeError(f"{NAME} was just prepared, and its saved state cannot be found")
     return Emulated(device, image, saved, bundles)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 @contextmanager
@@ -129,7 +124,7 @@ def _details(blocks: Sequence[Block]) -> dict[str, Any]:
 
 def _first_inference(emulated: Emulated) -> Iterator[Row]:
     """Of digits on torch, by a whole board's usual way, from QEMU's launch on."""
-    with open_board(emulated.device, say=_say) as board:
+    with open_board(emulated.device) as board:
         cell = prepare_on(board, "digits", "torchscript")
     with_it, without = interleave(
         REPEATS - 1, lambda: [_launch_to_answer(cell, True)], lambda: [_launch_to_answer(cell, False)]

@@ -101,6 +101,6 @@ def _sent_mib(prepared: Prepared) -> float:
     """Runtime and artifact, compressed as they travel, to a board that has nothing yet."""
     device = load_device("pi4", (ROOT / "devices",), known_metrics().values())
     backend = load_backend(prepared.cell.backend.name)
-    runtime = plan_runtime(device, backend, BOARD, lambda line: None)
+    runtime = plan_runtime(device, backend, BOARD)
     artifact = sum(file.bytes for path, file in prepared.bundle.files.items() if path.startswith("artifact/"))
     return (sum(archive.bytes for archive in runtime.archives) + artifact) / 2**20

@@ -54,7 +54,7 @@ def _prepared() -> list[Prepared]:
     from harness.board import open_board
 
     device = load_device(NAME, (ROOT / "devices",), known_metrics().values())
-    with open_board(device, say=print) as board:
+    with open_board(device) as board:
         return [prepare_on(board, "digits", backend) for backend in BACKENDS]
 
 
@@ -63,7 +63,7 @@ def _counts(prepared: Sequence[Prepared]) -> list[float]:
     try:
         for one in prepared:
             guest.begin(one.cell, one.bundle, content_of(one.cell.file.model))
-        return [float(np.median(guest.result(one.cell, print).contents[0].values)) for one in prepared]
+        return [float(np.median(guest.result(one.cell).contents[0].values)) for one in prepared]
     finally:
         guest.close()
 

@@ -27,7 +27,7 @@ MB = 1e6
 
 def run(options: Options) -> Iterator[Row]:
     """A first look, against unpacking and hashing; and a later one, which the cache answers."""
-    wheels = fetch_wheels(PACKAGES, [], BOOKWORM, where="benchmark", say=print)
+    wheels = fetch_wheels(PACKAGES, [], BOOKWORM, where="benchmark")
     size = sum(library.bytes for wheel in wheels for library in scan_wheel(wheel.path, wheel.sha256))
     first, hashed, cached = interleave(
         1 if options.quick else ROUNDS, lambda: _first(wheels), lambda: _hashed(wheels), lambda: _looked(wheels)

@@ -7,6 +7,7 @@ fixtures.
 from __future__ import annotations
 
 import contextlib
+import logging
 import pkgutil
 from collections.abc import Generator, Sequence
 from importlib import import_module
@@ -36,6 +37,7 @@ from .evidence.evidence import FILE, JUNIT, Evidence
 from .host.bounded import asked_limit_bytes
 from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
 from .host.plugins import use_plugins
+from .host.progress_log import showing_progress
 from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 from .host.shown_path import shown_path
 from .printable import printable, printable_lines
@@ -94,7 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
         check_baselines(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root), _sayer(config))
+    config.stash[RUN] = Run(options, cells, Evidence(options.evidence, cells, options.root))
+    _show_progress(config, config.stash[RUN])
     config.stash[RUN].evidence.asked = {
         "time_limit_s": options.time_limit_s,
         "seed": options.seed,
@@ -141,16 +144,29 @@ def asks_for_hil(expression: str) -> bool:
     return False
 
 
-def _sayer(config: pytest.Config) -> Any:
-    def say(line: str) -> None:
+def _show_progress(config: pytest.Config, run: Run) -> None:
+    """Show progress lines as they are logged, above the bars or between pytest's own lines."""
+
+    def show(line: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         capture = config.pluginmanager.get_plugin("capturemanager")
-        if reporter is not None and capture is not None:
-            with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()
-                reporter.write_line(printable_lines(line, indent="  "))
+        if _is_shown_by_pytest(config) or run.progress.say(line) or reporter is None or capture is None:
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(printable_lines(line, indent="  "))
 
-    return say
+    shown = contextlib.ExitStack()
+    shown.enter_context(showing_progress(show))
+    config.add_cleanup(shown.close)
+
+
+def _is_shown_by_pytest(config: pytest.Config) -> bool:
+    """Whether pytest itself prints logged lines of level INFO, because the user asked for it (``--log-cli-level``)."""
+    live = config.pluginmanager.get_plugin("logging-plugin")
+    if live is None or (config.option.log_cli_level is None and not config.getini("log_cli")):
+        return False
+    return (live.log_cli_level or logging.NOTSET) <= logging.INFO
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -68,7 +68,7 @@ def _built(engine: str, folder: Path, version: str) -> Path:
     backend = load_backend("libtorch" if engine == "libtorch" else "onnxruntime-cpp")
     if backend.native is None:
         raise AssertionError(engine)
-    compiler, headers = find_compiler(platform.machine(), print), provide_headers(print)
+    compiler, headers = find_compiler(platform.machine()), provide_headers()
     includes = [folder / name for name in backend.native.includes] or headers.onnxruntime_folders
     libraries = [folder / name for name in backend.native.linked_in(version)]
     build = Path(_FOLDER.name, engine)

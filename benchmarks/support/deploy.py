@@ -81,13 +81,13 @@ def prepare_on(board: Board, example: str, backend_name: str) -> Prepared:
     file = load_model(folder / f"{example}.py", known_metrics().values())
     backend = load_backend(backend_name)
     artifact = export_artifact(build_model(file), backend.artifact)
-    bundle = make_bundle(artifact, backend, plan_runtime(board.device, backend, board.facts, print))
+    bundle = make_bundle(artifact, backend, plan_runtime(board.device, backend, board.facts))
     return Prepared(Cell(file, board.device, backend), board, bundle)
 
 
 @cache
 def _board(name: str) -> Board:
     """Locked until this process ends: one for all that it deploys."""
-    board = open_board(load_device(name, (ROOT / "devices",), known_metrics().values()), wait_s=600, say=print)
+    board = open_board(load_device(name, (ROOT / "devices",), known_metrics().values()), wait_s=600)
     atexit.register(board.close)
     return board

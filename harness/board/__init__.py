@@ -10,7 +10,7 @@ When the connection drops it is made again, for a while, at the next use. An emu
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..device.device import Device
@@ -22,12 +22,11 @@ from .trial import try_session
 __all__ = ["Board", "looked_at", "open_board"]
 
 
-def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None] = lambda line: None) -> Board:
+def open_board(device: Device, *, wait_s: float = 0.0) -> Board:
     """Reach a device, look at it, and take it for this run.
 
     Args:
         wait_s: how long to wait for another run to let go of it.
-        say: told that this is being waited for.
 
     Raises:
         EmulatorError: it is emulated, and cannot be switched on.
@@ -35,10 +34,10 @@ def open_board(device: Device, *, wait_s: float = 0.0, say: Callable[[str], None
         DeviceError: it is not what its file says, or has no usable Python.
         StorageError: its store cannot be written.
     """
-    board = Board(device, open_link(device), uuid.uuid4().hex[:16], say=say)
+    board = Board(device, open_link(device), uuid.uuid4().hex[:16])
     try:
         if device.emulated:
-            switched_on(board, wait_s, say)
+            switched_on(board, wait_s)
         else:
             board.look()
             if not board.link.shares_files:

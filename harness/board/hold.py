@@ -14,12 +14,15 @@ from typing import Any, Self, TypeVar
 
 from ..device.device import Device
 from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
+from ..host.progress_log import progress_logger
 from ..links import LinkType
 from ..protocol import BoardFacts
 from ..protocol import keeper as answers
 from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
 from .snapshot import Snapshot
+
+LOG = progress_logger(__name__)
 
 T = TypeVar("T")
 A = TypeVar("A", bound=answers.KeeperAnswer)
@@ -40,7 +43,6 @@ class Hold:
         run: names the run on the board.
         known: what the board is, once it was looked at; see ``facts``.
         notes: what was out of the ordinary.
-        say: told what is being waited for.
         store: the store's path there.
         entries: what the store has.
         used: what this run uses of that.
@@ -55,7 +57,6 @@ class Hold:
     run: str
     known: BoardFacts | None = None
     notes: list[str] = field(default_factory=list)
-    say: Callable[[str], None] = lambda line: None
     store: str = ""
     entries: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
@@ -107,7 +108,7 @@ class Hold:
             if time.monotonic() >= end:
                 raise _busy(self.device, path, holder, wait_s)
             if not said:
-                self.say(f"waiting for {self.device.name}: {_who(holder)}")
+                LOG.info(f"waiting for {self.device.name}: {_who(holder)}")
                 said = True
             time.sleep(BUSY_POLL_S)
         self._note_found(reply, again=bool(self.store))

@@ -14,7 +14,7 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from ..errors import EmulatorError, HilgateError, LinkError
 from ..host.bounded import making
 from ..host.cache import file_sha256
 from ..host.death import describe_status
+from ..host.progress_log import progress_logger
 from ..host.shipped import room_sources
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel, ChannelClosed, stderr_of
@@ -47,7 +48,7 @@ from .board import Board
 from .keeper import BOOT, packed_sources, python_script, sources
 from .snapshot import Snapshot
 
-Say = Callable[[str], None]
+LOG = progress_logger(__name__)
 
 # Half a minute for torch, on an idle machine.
 IMPORT_S = 300.0
@@ -59,13 +60,12 @@ NEEDED_BYTES = 4 << 30
 ROOMS = ("board", "emulator", "links")
 
 
-def switched_on(board: Board, wait_s: float, say: Say) -> None:
+def switched_on(board: Board, wait_s: float) -> None:
     """Have an emulated board run, looked at and locked, from its saved state; made now where there is none.
 
     A state that is of no use, or whose board is not, is dropped and made anew, once.
 
     Args:
-        say: told what takes long.
 
     Raises:
         DeviceError: the device file does not say what to emulate, or the board is not what it says.
@@ -74,31 +74,31 @@ def switched_on(board: Board, wait_s: float, say: Say) -> None:
         StorageError: the disk is full.
     """
     device = board.device
-    machine, image = machine_of(device), provide_image(say)
-    bundles = foundations(device, image, say)
+    machine, image = machine_of(device), provide_image()
+    bundles = foundations(device, image)
     key = state_key(device, image, machine, bundles)
-    if (saved := find_saved(key)) is not None and _restored(board, image, saved, wait_s, say):
+    if (saved := find_saved(key)) is not None and _restored(board, image, saved, wait_s):
         return
     with making(state_folder(key)):
         other = find_saved(key)  # made by another run, while this one waited
         if other is not None and other.id != (saved.id if saved else None):
-            if _restored(board, image, other, wait_s, say):
+            if _restored(board, image, other, wait_s):
                 return
         elif state_folder(key).exists() and other is None:
-            say(f"the saved state of {device.name} is not what was saved ({damage(state_folder(key))})")
+            LOG.info(f"the saved state of {device.name} is not what was saved ({damage(state_folder(key))})")
         backends = ", ".join(bundle.backend for bundle in bundles) or "nothing"
-        say(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
-        made = keep(key, lambda folder: _prepare(device, image, bundles, folder, say))
+        LOG.info(f"preparing {device.name}, once, for about two minutes: booting it, deploying {backends}")
+        made = keep(key, lambda folder: _prepare(device, image, bundles, folder))
     _restore(board, image, made, wait_s)
 
 
-def _restored(board: Board, image: Image, saved: Saved, wait_s: float, say: Say) -> bool:
+def _restored(board: Board, image: Image, saved: Saved, wait_s: float) -> bool:
     """Whether a state is of use: its board comes up, says what it is, and can be locked."""
     try:
         _restore(board, image, saved, wait_s)
     except HilgateError as error:
         board.close()
-        say(f"the saved state of {board.device.name} is of no use and is made anew: {error.what}")
+        LOG.info(f"the saved state of {board.device.name} is of no use and is made anew: {error.what}")
         return False
     return True
 
@@ -115,13 +115,13 @@ def _restore(board: Board, image: Image, saved: Saved, wait_s: float) -> None:
     board.notes += [f"no resident of {name} waits on {board.device.name}: {why}" for name, why in without.items()]
 
 
-def foundations(device: Device, image: Image, say: Say) -> list[Bundle]:
+def foundations(device: Device, image: Image) -> list[Bundle]:
     """What each backend needs, without a model. One that cannot be had is left to its cells: they say why."""
     found = []
     for name in device.backends:
         try:
             backend = load_backend(name)
-            found.append(make_bundle(None, backend, plan_runtime(device, backend, image.facts, say)))
+            found.append(make_bundle(None, backend, plan_runtime(device, backend, image.facts)))
         except HilgateError:
             continue
     return found
@@ -142,35 +142,35 @@ def state_key(device: Device, image: Image, machine: Machine, bundles: Sequence[
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Path, say: Say) -> Mapping[str, Any]:
+def _prepare(device: Device, image: Image, bundles: Sequence[Bundle], folder: Path) -> Mapping[str, Any]:
     """Lay out a board's disk, boot it, start the residents, save; returns what is to be noted of the state."""
     link = Link(device)
-    board = Board(device, link, uuid.uuid4().hex[:16], say=say)
+    board = Board(device, link, uuid.uuid4().hex[:16])
     residents = dict[str, str]()
     check_disk(folder, NEEDED_BYTES, f"prepare {device.name}")
     try:
-        with _timed(say, "laid out its disk"):
+        with _timed("laid out its disk"):
             home = make_home(device.store or STORE, bundles, folder)
-        with _timed(say, "booted it"):
+        with _timed("booted it"):
             link.power_on(image, home=home)
         board.look()
         board.lock(0.0)
-        with _timed(say, "started hilgate's own program there"):
+        with _timed("started hilgate's own program there"):
             channel = link.start(python_script(device, link, resident=True))
             channel.send(packed_sources(), time.monotonic() + IMPORT_S)
-            residents["keeper"] = _started(channel, say, board.facts, {})
+            residents["keeper"] = _started(channel, board.facts, {})
         for bundle in bundles:
             board.put(bundle)  # whatever its disk does not have, or has as something else
             if bundle.runtime.runner is not None:
                 continue  # it starts in no time
-            with _timed(say, f"started the resident of {bundle.backend}"):
+            with _timed(f"started the resident of {bundle.backend}"):
                 resident = board.start_resident(bundle)
-                residents[bundle.backend] = _started(resident, say, board.facts, bundle.runtime.packages)
+                residents[bundle.backend] = _started(resident, board.facts, bundle.runtime.packages)
         entries = sorted(board.entries)
         board.let_go()
         if link.emulator is None:
             raise EmulatorError("the board was switched off while it was prepared")
-        with _timed(say, "saved its state"):
+        with _timed("saved its state"):
             link.emulator.save(Saved(folder, {}))
     finally:
         board.close()
@@ -206,7 +206,7 @@ def _round_times(entry: Path) -> None:
     seal(str(entry))
 
 
-def _started(channel: Channel, say: Say, facts: BoardFacts, packages: Mapping[str, str]) -> str:
+def _started(channel: Channel, facts: BoardFacts, packages: Mapping[str, str]) -> str:
     """Wait for a resident; returns "waits", or why it does not: then programs start without it, and say more.
 
     Raises:
@@ -222,15 +222,15 @@ def _started(channel: Channel, say: Say, facts: BoardFacts, packages: Mapping[st
         status = channel.finish(1.0)
         death = illegal_instruction(channel.stderr_tail(), facts, packages) if status == -signal.SIGILL else None
         why = death.found if death else f"{describe_status(status)}, {type(error).__name__}; {stderr_of(channel)}"
-        say(f"    it does not wait: {why}")
+        LOG.info(f"    it does not wait: {why}")
         return why
     channel.finish(5.0)
     return WAITS if said == READY else f"said {bytes(said)!r}"
 
 
 @contextmanager
-def _timed(say: Say, what: str) -> Iterator[None]:
-    """Say what was done, and in how many seconds."""
+def _timed(what: str) -> Iterator[None]:
+    """Log what was done, and in how many seconds."""
     start = time.monotonic()
     yield
-    say(f"    {what} ({time.monotonic() - start:.1f} s)")
+    LOG.info(f"    {what} ({time.monotonic() - start:.1f} s)")

@@ -14,8 +14,11 @@ from dataclasses import replace
 
 from ..errors import BackendError
 from ..host.cache import storage_errors
+from ..host.progress_log import progress_logger
 from .pip_run import LIMIT_S, Outcome, Request, find_wheel
 from .pip_with_markers import NO_MARKERS, NO_PIP
+
+LOG = progress_logger(__name__)
 
 NEWEST_GLIBC = 60
 PYTHON_MINORS = range(9, 16)
@@ -83,7 +86,7 @@ def _explain_missing(request: Request, requirement: str, text: str) -> BackendEr
             return _error(request, f"pip refuses {requirement}", name, _said(text), ANOTHER)
         asked = requirement.partition("==")[2].strip()
         return _other_python(request, requirement, ranges.get(asked, next(reversed(ranges.values()))))
-    request.say(f"no wheel of {requirement} for the device: looking for which devices there is one")
+    LOG.info(f"no wheel of {requirement} for the device: looking for which devices there is one")
     newer = [tag for minor in range(device.glibc + 1, NEWEST_GLIBC + 1) for tag in device.manylinux(minor)]
     # The lowest first: pip then takes the wheel that asks for least.
     name, _ = find_wheel(request, requirement, device, newer)

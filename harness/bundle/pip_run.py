@@ -11,13 +11,16 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..host.leash import end_session, leashed
+from ..host.progress_log import progress_logger
 from .target import Platform
+
+LOG = progress_logger(__name__)
 
 PROGRAM = Path(__file__).with_name("pip_with_markers.py")
 # CUDA's wheels are 3 GB; over a slow line that is most of an hour. pip's own time-out ends a line that is dead.
@@ -32,7 +35,6 @@ class Request:
     Attributes:
         where: for errors: the device.
         work: an empty folder, removed by whoever made it.
-        say: is told what is being downloaded, a line at a time.
     """
 
     requirements: tuple[str, ...]
@@ -40,7 +42,6 @@ class Request:
     platform: Platform
     where: str
     work: Path
-    say: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _run(request: Request, arguments: Sequence[str]) -> Outcome:
         for line in process.stdout or ():
             lines.append(line)
             if found := DOWNLOADING.match(line):
-                request.say(f"downloading {found[1]} ({found[2]})")
+                LOG.info(f"downloading {found[1]} ({found[2]})")
         status = process.wait()
     finally:
         timer.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -24,14 +24,12 @@ def plan_runtime(
     device: Device,
     backend: Backend,
     facts: Target,
-    say: Callable[[str], None],
     imports: Sequence[str] = (),
 ) -> Runtime:
     """The runtime for a backend on a device.
 
     Args:
         facts: what the board was found to be.
-        say: told what takes long.
         imports: what the model file imports for its operators; of no concern to a backend that has none.
 
     Raises:
@@ -41,13 +39,11 @@ def plan_runtime(
     """
     imports = tuple(imports) if backend.operators else ()
     if device.runtime.packages:
-        return _shipped(device, backend, facts, say, imports)
-    return _found(device, backend, facts, say, imports)
+        return _shipped(device, backend, facts, imports)
+    return _found(device, backend, facts, imports)
 
 
-def _found(
-    device: Device, backend: Backend, facts: Target, say: Callable[[str], None], imports: tuple[str, ...]
-) -> Runtime:
+def _found(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...]) -> Runtime:
     packages: Mapping[str, str] = facts.packages
     missing = _missing(backend, packages)
     if missing:
@@ -60,7 +56,7 @@ def _found(
             '(runtime.packages = ["NAME==VERSION", …]), or take the backend off its list',
         )
     if backend.native is not None:
-        return native.installed(device, backend.native, _own(backend, packages)[0], facts, say, imports)
+        return native.installed(device, backend.native, _own(backend, packages)[0], facts, imports)
     return Runtime({"python": facts.python, "packages": dict(packages)}, packages, operators=imports)
 
 
@@ -78,9 +74,7 @@ def _missing(backend: Backend, there: Collection[str]) -> list[str]:
     ]
 
 
-def _shipped(
-    device: Device, backend: Backend, facts: Target, say: Callable[[str], None], imports: tuple[str, ...]
-) -> Runtime:
+def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...]) -> Runtime:
     pins: dict[str, str] = {canonicalize_name(pin.partition("==")[0]): pin for pin in device.runtime.packages}
     where = f"{device.path}: runtime.packages"
     missing = _missing(backend, pins)
@@ -101,11 +95,11 @@ def _shipped(
     claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
     model = [name for name in pins if name not in claimed] if backend.native is None or imports else []
     needed = [pins[name] for name in (*own, *model)]
-    compiler = native.compiler_for(device, facts, say) if backend.native is not None else None
+    compiler = native.compiler_for(device, facts) if backend.native is not None else None
     platform = Platform(facts.python, facts.arch, facts.libc)
-    wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where, say=say)
+    wheels = fetch_wheels(needed, list(device.runtime.packages), platform, where=where)
     if backend.native is not None and compiler is not None:
-        return native.shipped(device, backend.native, own[0], wheels, compiler, facts, say, imports)
+        return native.shipped(device, backend.native, own[0], wheels, compiler, facts, imports)
     check_imports(wheels, imports, where)
     compiled = [compile_wheel(wheel) if same_bytecode(facts.python) else None for wheel in wheels]
     # Each with its byte code behind it: what comes later replaces what came before.

@@ -20,7 +20,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,11 +31,14 @@ from packaging.utils import canonicalize_name
 from ..errors import BackendError
 from ..host.bounded import hold, prune_caches
 from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
+from ..host.progress_log import progress_logger
 from .lock import Locked, check_taken, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
 from .pip_run import Request, download, download_again
 from .target import Platform
 from .wheel_check import check_wheel
+
+LOG = progress_logger(__name__)
 
 __all__ = ["Platform", "Wheel", "fetch_wheels", "keep_file", "kept_file"]
 
@@ -77,7 +80,6 @@ def fetch_wheels(
     platform: Platform,
     *,
     where: str,
-    say: Callable[[str], None] = _say_nothing,
 ) -> tuple[Wheel, ...]:
     """The wheels of the requirements and of all that they require there, by name: from the cache, or fetched now.
 
@@ -85,7 +87,6 @@ def fetch_wheels(
         requirements: as in PEP 508, "torch==2.9.1".
         constraints: the same, for what is required indirectly.
         where: for errors: the device, or the key of its file.
-        say: is told what is being downloaded, a line at a time.
 
     Raises:
         BackendError: there are no such wheels for the platform, they exclude each other, the index cannot be reached,
@@ -108,8 +109,8 @@ def fetch_wheels(
     if known := _assemble(entries, root):
         return _checked_by_lock(known, platform, where)
     with _work_folder(root) as work:
-        request = Request(wanted, pins, platform, where, work, say)
-        say(f"fetching {', '.join(wanted)} for {platform.arch}, Python {platform.minor}")
+        request = Request(wanted, pins, platform, where, work)
+        LOG.info(f"fetching {', '.join(wanted)} for {platform.arch}, Python {platform.minor}")
         if entries and (known := _fetch_damaged(request, entries, root)):
             return _checked_by_lock(known, platform, where)
         wheels = _fetch_all(request, root)

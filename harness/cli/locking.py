@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..backends import load_backend
 from ..board import looked_at
@@ -14,17 +14,15 @@ from ..errors import DeviceError, EmulatorError, InputError, StorageError
 from ..host.cache import write_atomically
 from ..protocol import Target
 from .project import Project
+from .text import progress_lines, say
 
-Say = Callable[[str], None]
 
-
-def write_lock(project: Project, names: Sequence[str], backends: Sequence[str], say: Say) -> Iterator[str]:
+def write_lock(project: Project, names: Sequence[str], backends: Sequence[str]) -> Iterator[str]:
     """Write a project's lock file; yields lines about what has changed, and where it is.
 
     Args:
         names: of devices; none: all of the project's.
         backends: none: all that each device has.
-        say: told what takes long.
 
     Raises:
         DeviceError: there is no such device, no device at all, or none with such a backend.
@@ -40,7 +38,7 @@ def write_lock(project: Project, names: Sequence[str], backends: Sequence[str], 
     for device, chosen in _chosen(project, names, backends):
         say(f"{device.name}: {', '.join(chosen)}")
         with recording() as recorded:
-            _plan(device, chosen, lambda line: say(f"    {line}"))
+            _plan(device, chosen)
         taken += recorded
     if narrowed and before is not None:
         new = {(one.target, one.name) for one in taken}
@@ -81,10 +79,11 @@ def _chosen(project: Project, names: Sequence[str], backends: Sequence[str]) -> 
     return [(device, found) for device, found in chosen if found]
 
 
-def _plan(device: Device, backends: Sequence[str], say: Say) -> None:
+def _plan(device: Device, backends: Sequence[str]) -> None:
     facts = _facts(device)
     for name in backends:
-        plan_runtime(device, load_backend(name), facts, say)
+        with progress_lines("    {}"):
+            plan_runtime(device, load_backend(name), facts)
 
 
 def _facts(device: Device) -> Target:

@@ -12,7 +12,7 @@ from ..errors import BuildError, HilgateError
 from ..isa.wheels import outlook
 from ..protocol import BoardFacts
 from .report import OK, SKIPPED, WARNING, Check, failed
-from .text import say, size
+from .text import progress_lines, size
 
 
 def names(device: Device) -> list[str]:
@@ -39,7 +39,8 @@ def _runtime(device: Device, backend_name: str, name: str, facts: BoardFacts, of
     backend.check_options(device.options.get(backend_name, {}), f"{device.path}: options.{backend_name}")
     if (device.runtime.packages or backend.native) and offline:
         return Check(name, SKIPPED, "skipped: --offline; what it is made from may have to be downloaded")
-    runtime = plan_runtime(device, backend, facts, lambda line: say(f"    {line} …", err=True))
+    with progress_lines("    {} …", err=True):
+        runtime = plan_runtime(device, backend, facts)
     found = [one for names in backend.providers for one in names if one in runtime.packages]
     text = ", ".join(f"{one} {runtime.packages[one]}" for one in found)
     if runtime.archives:

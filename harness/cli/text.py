@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from ..host.progress_log import showing_progress
 from ..printable import printable, printable_lines
 
 # Where the terminal's encoding has none of these, a plain letter says it.
@@ -26,6 +28,18 @@ def say(line: str = "", *, err: bool = False, **style: Any) -> None:
             line = line.replace(sign, plain)
         line = line.encode("ascii", "replace").decode()
     click.secho(line, err=err, **style)
+
+
+@contextmanager
+def progress_lines(line: str = "{}", *, err: bool = False) -> Iterator[None]:
+    """Print what takes long as it begins, until the end of the block.
+
+    Args:
+        line: how each is shown; "{}" stands for what is logged.
+        err: on stderr.
+    """
+    with showing_progress(lambda logged: say(line.replace("{}", logged), err=err)):
+        yield
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:

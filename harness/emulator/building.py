@@ -18,10 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import EmulatorError
 from ..host.debian import KEYRING, apt_options, debian_sources
+from ..host.progress_log import progress_logger
 from . import host
 from .disk import make_disk
 from .recipe import ARCH, GUEST, MODULES, PACKAGES, SUITE, UID, USER
-from .step import Say, check_disk, run
+from .step import check_disk, run
+
+LOG = progress_logger(__name__)
 
 # What a build takes while it goes on.
 NEEDED_BYTES = 2 << 30
@@ -31,12 +34,11 @@ LEFT_OUT = ("etc/apt", *(f"usr/share/{name}" for name in ("doc", "man", "locale"
 PACKAGE_LIST = "packages"
 
 
-def build(folder: Path, say: Say) -> dict[str, Any]:
+def build(folder: Path) -> dict[str, Any]:
     """Fill a folder with an image's files; returns what is to be known of them.
 
     Args:
         folder: empty; on a disk that has some space.
-        say: told each step as it begins, and what the slow ones say.
 
     Raises:
         EmulatorError: programs are missing, Debian's packages cannot be had, a step failed or took too long.
@@ -48,19 +50,19 @@ def build(folder: Path, say: Say) -> dict[str, Any]:
     work = folder / "work"
     work.mkdir()
     root, owners = work / "root", work / "owners"
-    say(f"1/4 Debian {SUITE} {ARCH}: {len(PACKAGES)} packages and what they need")
-    _unpack(work, root, owners, say)
+    LOG.info(f"1/4 Debian {SUITE} {ARCH}: {len(PACKAGES)} packages and what they need")
+    _unpack(work, root, owners)
     packages = _packages(work)
     platform = _platform(packages)
-    say("2/4 users, keys, start-up, byte code")
+    LOG.info("2/4 users, keys, start-up, byte code")
     _configure(root, folder)
     _compile(root, platform["python"], work)
-    say("3/4 initrd and kernel")
+    LOG.info("3/4 initrd and kernel")
     (release,) = (path.name for path in (root / "lib" / "modules").iterdir())
     run(["depmod", "-b", str(root), release], work)
     shutil.copyfile(root / "boot" / f"vmlinuz-{release}", folder / KERNEL)
     _make_initrd(root, root / "lib" / "modules" / release, work, folder)
-    say("4/4 the disk")
+    LOG.info("4/4 the disk")
     # Removed here and not before: fakeroot knows files by their inodes, and must see that one is free again.
     unwanted = [root / name for name in LEFT_OUT]
     make_disk(root, folder / DISK, owners=owners, home=root / "home" / USER, unwanted=unwanted)
@@ -75,7 +77,7 @@ def _check_keyring() -> None:
         raise EmulatorError(what, wanted=str(KEYRING), found="no such file", hint=hint)
 
 
-def _unpack(work: Path, root: Path, owners: Path, say: Say) -> None:
+def _unpack(work: Path, root: Path, owners: Path) -> None:
     options = work / "apt.conf"
     options.touch(mode=0o600)  # a proxy's password may be in it
     options.write_text(apt_options(), encoding="utf-8")
@@ -87,7 +89,7 @@ def _unpack(work: Path, root: Path, owners: Path, say: Say) -> None:
         f'--extract-hook=cd "$1/var/cache/apt/archives" && ls *.deb > {shlex.quote(str(work / PACKAGE_LIST))}',
         *(SUITE, str(root), *debian_sources(SUITE)),
     ]
-    run(command, work, say)
+    run(command, work)
 
 
 def _configure(root: Path, folder: Path) -> None:

@@ -20,11 +20,13 @@ from typing import Any
 from ..errors import EmulatorError
 from ..host.bounded import discard, evict, hold, making, prune_caches
 from ..host.cache import cache_folder, new_entry
+from ..host.progress_log import progress_logger
 from ..protocol import Target
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
 from .recipe import recipe_key
 from .sealed import damage, held, seal
-from .step import Say
+
+LOG = progress_logger(__name__)
 
 FOLDER = "images"
 
@@ -79,11 +81,10 @@ def find_image() -> Image | None:
     return Image(folder, record) if record is not None else None
 
 
-def provide_image(say: Say, *, anew: bool = False) -> Image:
+def provide_image(*, anew: bool = False) -> Image:
     """The image of today's recipe, built where it is not there.
 
     Args:
-        say: told what takes long.
         anew: build it even if it is there, from what Debian has now.
 
     Raises:
@@ -97,9 +98,9 @@ def provide_image(say: Say, *, anew: bool = False) -> Image:
         if not anew and (image := find_image()) is not None:
             return image
         if folder.exists() and not anew:
-            say(f"the image is not what was built ({damage(folder)}): building it anew")
+            LOG.info(f"the image is not what was built ({damage(folder)}): building it anew")
         with new_entry(folder) as work:
-            seal(work, build(work, say))
+            seal(work, build(work))
             hold(work)  # before anybody sees it: nobody prunes it
             if anew and folder.exists() and not evict(folder):
                 hint = "wait for the run that uses it"

@@ -11,15 +11,16 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import EmulatorError, StorageError
 from ..host.debian import MIRROR
+from ..host.progress_log import progress_logger
 from . import host
 
-Say = Callable[[str], None]
+LOG = progress_logger(__name__)
 
 STEP_S = 1800.0
 END_S = 5.0
@@ -43,11 +44,10 @@ def check_disk(folder: Path, needed_bytes: int, what: str) -> None:
         )
 
 
-def run(command: Sequence[str], folder: Path, say: Say | None = None) -> None:
+def run(command: Sequence[str], folder: Path) -> None:
     """Run one step, with an end.
 
     Args:
-        say: told the lines that it prints.
 
     Raises:
         EmulatorError: it failed, or took too long; with the end of what it printed.
@@ -58,8 +58,8 @@ def run(command: Sequence[str], folder: Path, say: Say | None = None) -> None:
     with _started(command, folder) as process:
         for line in process.stdout or ():
             said = [*said[-30:], line.rstrip()]
-            if say is not None and line.startswith(WORTH_SAYING):
-                say(f"    {line.rstrip().removeprefix('I: ')}")
+            if line.startswith(WORTH_SAYING):
+                LOG.info(f"    {line.rstrip().removeprefix('I: ')}")
         status = process.wait()
     if status == 0:
         return

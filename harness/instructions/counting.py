@@ -19,7 +19,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -39,6 +39,7 @@ from ..deploy.feed import Feed, fill_bytes, kept, spread
 from ..device.device import Device
 from ..emulator.machine import ICOUNT_SHIFT
 from ..errors import DeploymentError, EmulatorError, ImpossibleReport
+from ..host.progress_log import show_waiting
 from ..links import qemu
 from ..model.inputs import Arrays
 from ..model.model import Array
@@ -95,7 +96,6 @@ class CountingGuest:
         self.counts_for, self.device = device, counting_twin(device)
         self._profile, self._time_limit_s = profile, time_limit_s
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._counts: dict[str, Future[Count]] = {}
         self._board: Board | None = None
         self._closing, self._working = threading.Event(), False
@@ -108,11 +108,8 @@ class CountingGuest:
         twin = replace(cell, device=self.device)
         self._jobs.put(_Job(twin, bundle, content, self._counts[cell.id]))
 
-    def result(self, cell: Cell, say: Callable[[str], None]) -> Count:
-        """Wait for a cell's count; each step of it has its own limit.
-
-        Args:
-            say: told what the guest was doing, and does.
+    def result(self, cell: Cell) -> Count:
+        """Wait for a cell's count, and show what the guest is doing; each step of it has its own limit.
 
         Raises:
             KeyError: it was not begun.
@@ -121,13 +118,8 @@ class CountingGuest:
         count = self._counts[cell.id]
         while not count.done():
             wait([count], POLL_S)
-            self._repeat(say)
-        self._repeat(say)
+            show_waiting()
         return count.result()
-
-    def _repeat(self, say: Callable[[str], None]) -> None:
-        while not self._said.empty():
-            say(self._said.get())
 
     def close(self) -> None:
         """End the guest, whatever it is doing. Never raises.
@@ -150,7 +142,7 @@ class CountingGuest:
                 if failed is not None:
                     raise failed
                 if self._board is None:
-                    self._board = open_board(self.device, say=self._said.put)
+                    self._board = open_board(self.device)
                 job.done.set_result(self._count(self._board, job))
             except EmulatorError as error:  # it does not come up: nor will it for the next cell
                 failed = error

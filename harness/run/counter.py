@@ -63,7 +63,7 @@ class Counter:
         self._samples[cell.id] = counted.identity()
         self._guest.begin(cell, bundle, counted)
 
-    def finding(self, cell: Cell, say: Callable[[str], None]) -> Finding:
+    def finding(self, cell: Cell) -> Finding:
         """A cell's count, waited for.
 
         Raises:
@@ -74,7 +74,7 @@ class Counter:
         if self._guest is None:
             raise RuntimeError(f"{cell.id} was not begun to be counted")
         try:
-            count = self._guest.result(cell, say)
+            count = self._guest.result(cell)
         except (DeviceError, LinkError, EmulatorError, StorageError, AgentTimeout) as error:  # of the twin alone
             return instructions.unreachable(f"{error.what}; {error.found}".rstrip("; "))
         except ImpossibleReport as error:

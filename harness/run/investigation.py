@@ -114,7 +114,7 @@ class Investigation:
         """What another artifact gives in the cell's place, by output, for each set of inputs."""
         run, cell = self.run, self.cell
         board = run.board(cell.device)
-        runtime = plan_runtime(cell.device, cell.backend, board.facts, run.tell, cell.file.model.imports)
+        runtime = plan_runtime(cell.device, cell.backend, board.facts, cell.file.model.imports)
         bundle = make_bundle(artifact, cell.backend, runtime)
         deployer = Deployer(cell, board, bundle, Timeouts(load_s=PROBE_S, call_s=PROBE_S), run.device_time)
         try:

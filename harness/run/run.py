@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -26,6 +26,7 @@ from ..errors import BuildError, ExportError, HilgateError
 from ..evidence.evidence import Evidence
 from ..export import Artifact, export_artifact
 from ..host.progress import ProgressBars
+from ..host.progress_log import progress_logger
 from ..isa.wheels import outlook
 from ..measure import known_metrics
 from ..measure.accuracy import (
@@ -51,6 +52,8 @@ from .options import Options
 from .plan import close_processes
 from .stored import Stored
 
+LOG = progress_logger(__name__)
+
 # Inputs for what needs no clock, memory on an emulated board.
 MEMORY_SETS = 4
 # A line says beforehand what will take longer than this.
@@ -68,7 +71,6 @@ class Run:
     options: Options
     cells: Sequence[Cell]
     evidence: Evidence
-    say: Callable[[str], None] = print
     progress: ProgressBars = field(default_factory=ProgressBars)
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
@@ -159,7 +161,7 @@ class Run:
             self._let_go()  # one at a time: two files may name one board
             try:
                 with self.progress.task(f"reaching {device.name}"):
-                    self._board = open_board(device, wait_s=self.options.wait_s, say=self.tell)
+                    self._board = open_board(device, wait_s=self.options.wait_s)
             except HilgateError as error:
                 self.give_up(device, error)
                 raise
@@ -171,11 +173,6 @@ class Run:
         if device.name not in self.unavailable:
             self.unavailable[device.name] = error
             self.evidence.add_unavailable(device.name, str(error))
-
-    def tell(self, line: str) -> None:
-        """Say a line, above whatever progress is shown."""
-        if not self.progress.say(line):
-            self.say(line)
 
     def bundle(self, cell: Cell, artifact: Artifact) -> Bundle:
         """What is deployed for a cell, put on its device.
@@ -191,7 +188,7 @@ class Run:
         record = self.evidence[cell]
         with self.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
             try:
-                runtime = plan_runtime(cell.device, cell.backend, board.facts, self.tell, cell.file.model.imports)
+                runtime = plan_runtime(cell.device, cell.backend, board.facts, cell.file.model.imports)
             except BuildError as error:
                 if cell.optional:  # nothing of it has run yet: it says nothing of the model (issue 16)
                     self.evidence.add_not_built(cell, error)
@@ -213,7 +210,7 @@ class Run:
             found = outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries)
         record.facts["instructions"] = found.described
         for warning in found.warnings:
-            self.tell(f"{cell.id}: {warning}")
+            LOG.warning(f"{cell.id}: {warning}")
             record.notes.append(warning)
 
     def deployer(self, cell: Cell, bundle: Bundle) -> Deployer:
@@ -270,7 +267,7 @@ class Run:
         """The cell's instructions per inference."""
         deployer.check()
         with self.progress.task(f"counting instructions of {cell.id}"):
-            return self.counter.finding(cell, self.tell)
+            return self.counter.finding(cell)
 
     def _measured(self, cell: Cell, deployer: Deployer, measured: Measurement) -> Measurement:
         deployer.close()
@@ -289,7 +286,7 @@ class Run:
         sizes = describe_sizes(cell.file.model.measure)
         at = f" at {sizes}" if sizes else ""
         other = "; Model(measure={…}) chooses other sizes" if sizes else ""
-        self.tell(
+        LOG.warning(
             f"{cell.id}: the {samples} samples that a p99 or a limit needs would take about {seconds:.0f} s{at}, and "
             f"{limit:g} s are allowed: {_longer(seconds)}{other}"
         )
@@ -302,7 +299,7 @@ class Run:
             line = (
                 f"{cell.id}: {samples} samples would take {seconds:.0f} s, {limit:g} s are allowed: {_longer(seconds)}"
             )
-        self.tell(line)
+        LOG.info(line)
 
     def _note_measurement(self, cell: Cell, measured: Measurement) -> None:
         fingerprint = self.evidence[cell].facts["fingerprint"]

@@ -77,9 +77,9 @@ def build(backend: str, folder: Path) -> Built:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HILGATE_CACHE", str(USERS_CACHE))
         sdk = Sdk.installed(installed, known.packages[0], package.version)
-        compiler = find_compiler(platform.machine(), print)
-        headers = provide_headers(print, onnxruntime=not known.native.includes)
-        archive = provide_runner(known.native, sdk, headers, compiler, print)
+        compiler = find_compiler(platform.machine())
+        headers = provide_headers(onnxruntime=not known.native.includes)
+        archive = provide_runner(known.native, sdk, headers, compiler)
     unpack([str(archive.source)], str(folder))
     library = installed / known.native.library_in(package.version)
     return Built(folder / PROGRAM, folder / ENGINE, library, package.version)

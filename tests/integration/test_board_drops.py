@@ -19,6 +19,7 @@ from harness.board import hold, keeper, open_board
 from harness.bundle import Bundle
 from harness.device.device import Device
 from harness.errors import DeviceBusy, DeviceError, LinkError, LinkLost
+from harness.host.progress_log import showing_progress
 from harness.protocol.keeper import Look, Pong
 from tests.support.proxy import FlakyProxy
 from tests.support.sshd import Board, BoardServer
@@ -150,7 +151,7 @@ def test_a_run_that_waits_gets_the_board(device: Device) -> None:
     first = open_board(device)
     timer = threading.Timer(1, first.close)
     timer.start()
-    with open_board(device, wait_s=30, say=said.append) as second:
+    with showing_progress(said.append), open_board(device, wait_s=30) as second:
         assert second.notes == []
     timer.join()
     assert len(said) == 1

@@ -39,3 +39,20 @@ def test_where_pytest_is_no_program_of_its_own_it_says_how_to_write_it(project: 
     done = project.run_command([sys.executable, "-c", f"import pytest, sys; sys.exit(pytest.main({words!r}))"])
     assert done.status == 4, done.output
     assert f"Write them as one word: --model={elsewhere}/far.py" in done.output
+
+
+@pytest.mark.parametrize("asked", [(), ("--log-cli-level=INFO",), ("--log-cli-level=ERROR",)])
+def test_a_progress_line_is_printed_once_by_hilgate_or_by_pytest(project: Project, asked: tuple[str, ...]) -> None:
+    project.write("test_own.py", OWN)
+    project.write(
+        "conftest.py",
+        """
+        from harness.host.progress_log import progress_logger
+
+        def pytest_collection_finish():
+            progress_logger("harness.somewhere").info("fetching torch")
+        """,
+    )
+    done = project.run_command([sys.executable, "-m", "pytest", *COLLECT, "--model=tiny.py", *asked])
+    assert done.status == 0, done.output
+    assert done.output.count("fetching torch") == 1, done.output

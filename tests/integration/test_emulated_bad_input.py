@@ -23,6 +23,7 @@ from harness.emulator.recipe import recipe_key
 from harness.emulator.saved import Saved, find_saved
 from harness.errors import EmulatorError, HostKeyError
 from harness.host.cache import link_or_copy
+from harness.host.progress_log import showing_progress
 from harness.links import local
 from harness.links.qemu import Link
 from tests.support.facts import own_facts
@@ -70,7 +71,7 @@ def put(path: Path, content: bytes) -> None:
 @pytest.fixture
 def saved(image: Image) -> Saved:
     """The state that a run starts from."""
-    bundles = foundations(device(), image, lambda line: None)
+    bundles = foundations(device(), image)
     found = find_saved(state_key(device(), image, machine_of(device()), bundles))
     assert found is not None
     return found
@@ -163,7 +164,8 @@ def test_a_state_that_cannot_be_restored_is_made_anew(
     monkeypatch.setattr(emulator, "RESTORE_S", 3.0)
     start = time.monotonic()
     board = Board(device(), link, "run")
-    prepared.switched_on(board, 0.0, lines.append)
+    with showing_progress(lines.append):
+        prepared.switched_on(board, 0.0)
     assert time.monotonic() - start < REFUSED_S
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert board.entries == set(saved.record["entries"])
@@ -180,7 +182,8 @@ def test_a_state_whose_board_comes_up_and_is_broken_is_made_anew(
     lines: list[str] = []
     monkeypatch.setattr(prepared, "keep", lambda key, save: saved)
     board = Board(device(), link, "run")
-    prepared.switched_on(board, 0.0, lines.append)
+    with showing_progress(lines.append):
+        prepared.switched_on(board, 0.0)
     assert lines[0].startswith("the saved state of qemu-pi4 is of no use and is made anew: ")
     assert said(link, "echo alive") == "alive"
     board.close()
@@ -231,20 +234,21 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setenv("HILGATE_CACHE", str(tmp_path))
     folders: list[Path] = []
 
-    def build(folder: Path, say: object) -> Mapping[str, object]:
+    def build(folder: Path) -> Mapping[str, object]:
         folders.append(folder)
         (folder / "disk.qcow2").write_bytes(b"x" * 1000)
         return {"kernel": "6.1", "python": "3.11.2"}
 
     monkeypatch.setattr(images, "build", build)
-    provide_image(lambda line: None)
+    provide_image()
     folders.clear()
     return folders
 
 
 def test_an_image_that_is_whole_is_not_built_again(built: list[Path]) -> None:
     lines: list[str] = []
-    assert provide_image(lines.append) == find_image()
+    with showing_progress(lines.append):
+        assert provide_image() == find_image()
     assert (built, lines) == ([], [])
 
 
@@ -253,7 +257,8 @@ def test_an_image_that_was_cut_short_is_built_anew_and_why_is_said(built: list[P
     os.truncate(disk, 999)
     assert find_image() is None
     lines: list[str] = []
-    assert provide_image(lines.append).disk.stat().st_size == 1000
+    with showing_progress(lines.append):
+        assert provide_image().disk.stat().st_size == 1000
     assert len(built) == 1
     assert lines[0].startswith("the image is not what was built (disk.qcow2: wanted 1000 bytes, last changed ")
 
@@ -269,7 +274,7 @@ def test_an_image_that_was_cut_short_is_built_anew_and_why_is_said(built: list[P
 )
 def test_a_resident_that_does_not_start_is_noted(monkeypatch: pytest.MonkeyPatch, script: str, noted: str) -> None:
     monkeypatch.setattr(prepared, "IMPORT_S", 0.5)
-    found = prepared._started(local.Link(device(name="local")).start(script), lambda line: None, own_facts(), {})
+    found = prepared._started(local.Link(device(name="local")).start(script), own_facts(), {})
     assert found.startswith(noted)
 
 
@@ -277,4 +282,4 @@ def test_a_resident_that_takes_too_long_makes_no_state(monkeypatch: pytest.Monke
     """Which would last, although another day it may be quicker."""
     monkeypatch.setattr(prepared, "IMPORT_S", 0.2)
     with pytest.raises(EmulatorError, match="takes too long to import a runtime"):
-        prepared._started(local.Link(device(name="local")).start("sleep 600"), lambda line: None, own_facts(), {})
+        prepared._started(local.Link(device(name="local")).start("sleep 600"), own_facts(), {})

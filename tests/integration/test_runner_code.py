@@ -53,21 +53,21 @@ def headers() -> Headers:
     """From the user's cache: fetching them takes a network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HILGATE_CACHE", str(USERS_CACHE))
-        return provide_headers(print)
+        return provide_headers()
 
 
 @pytest.fixture(scope="module")
 def sanitized(headers: Headers, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runner and the fuzz tests; warnings are errors there, as everywhere."""
     folder = tmp_path_factory.mktemp("sanitized")
-    build_runners(folder, find_compiler(platform.machine(), print), headers, more=SANITIZED)
+    build_runners(folder, find_compiler(platform.machine()), headers, more=SANITIZED)
     return folder
 
 
 @pytest.fixture(scope="module")
 def sanitized_engine(sanitized: Path, headers: Headers) -> Path:
     """ONNX Runtime's engine, built beside them."""
-    compiler = find_compiler(platform.machine(), print)
+    compiler = find_compiler(platform.machine())
     includes, libraries = [headers.onnxruntime_folders[0]], [library()]
     build_runners(
         sanitized, compiler, headers, engine="onnxruntime", includes=includes, libraries=libraries, more=SANITIZED
@@ -80,7 +80,7 @@ def test_libtorchs_engine_is_built_without_a_warning(headers: Headers, tmp_path:
     native, folder = load_backend("libtorch").native, Path(torch.__file__).parents[1]
     if native is None:
         raise AssertionError("libtorch is built here")
-    compiler = find_compiler(platform.machine(), print)
+    compiler = find_compiler(platform.machine())
     build_runners(
         tmp_path,
         compiler,

@@ -54,7 +54,7 @@ def environment() -> dict[str, str]:
     """With this Python and its CMake first on the PATH, and the headers of ONNX Runtime as CMake finds them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HILGATE_CACHE", str(USERS_CACHE))  # fetching them takes a network
-        include = provide_headers(print).onnxruntime_folders[0]
+        include = provide_headers().onnxruntime_folders[0]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "CMAKE_INCLUDE_PATH": str(include)}
 

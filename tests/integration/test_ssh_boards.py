@@ -145,7 +145,7 @@ def test_no_wheel_for_the_board(
     opened = open_board(device)
     index(desk.folder, monkeypatch, tag.replace("x86_64", opened.facts.arch))
     with pytest.raises(BackendError, match=what) as caught:
-        plan_runtime(device, load_backend("onnxruntime"), opened.facts, lambda line: None)
+        plan_runtime(device, load_backend("onnxruntime"), opened.facts)
     assert "loop.toml" in caught.value.where
     opened.close()
 

@@ -20,7 +20,7 @@ class Guest:
     def __init__(self, error: HilgateError) -> None:
         self.error = error
 
-    def result(self, cell: Any, say: Any) -> Any:
+    def result(self, cell: Any) -> Any:
         raise self.error
 
 
@@ -28,6 +28,6 @@ class Guest:
 def test_a_board_that_counts_and_fails_says_nothing_of_the_device(kind: type[HilgateError]) -> None:
     """Otherwise the device itself were given up, with all of its cells."""
     counter = Counter(cast(Any, None), cast(Any, None), _guest=cast(Any, Guest(kind("it has no Python"))))
-    check = judge(counter.finding(CELL, print), [], emulated=True)
+    check = judge(counter.finding(CELL), [], emulated=True)
     assert check.verdict is Verdict.INCONCLUSIVE
     assert "it has no Python" in check.reason

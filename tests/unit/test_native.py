@@ -14,6 +14,7 @@ from harness.bundle.native import packages, tool
 from harness.bundle.native.compiler import find_compiler
 from harness.bundle.native.packages import provide_headers, provide_sysroot
 from harness.errors import BackendError
+from harness.host.progress_log import showing_progress
 
 API, PARSER = "onnxruntime/onnxruntime_cxx_api.h", "nlohmann/json.hpp"
 INSTALL = "sudo apt-get install"
@@ -78,7 +79,7 @@ def test_where_there_is_no_compiler_the_package_and_the_variable_are_named(
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BackendError) as caught:
-        find_compiler(arch, print)
+        find_compiler(arch)
     assert f"no C++ compiler for it\n  wanted: {'g++' if machine == arch else f'{arch}-linux-gnu-g++'}," in str(
         caught.value
     )
@@ -91,14 +92,14 @@ def test_a_compiler_that_is_named_and_does_not_exist_is_the_one_that_is_missed(
 ) -> None:
     monkeypatch.setenv(variable, "/no/such/c++")
     with pytest.raises(BackendError, match="found:  '/no/such/c") as caught:
-        find_compiler(variable.removeprefix("HILGATE_CXX_").lower(), print)
+        find_compiler(variable.removeprefix("HILGATE_CXX_").lower())
     assert caught.value.where == f"${variable}, in the environment"
 
 
 def test_a_compiler_that_is_named_builds_for_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = program(tmp_path / "my-c++", '#!/bin/sh\n[ "$1" = --version ] && echo "my C++ 13\nof mine" || echo "/my$1"\n')
     monkeypatch.setenv("HILGATE_CXX_X86_64", str(own))
-    compiler = find_compiler("x86_64", print)
+    compiler = find_compiler("x86_64")
     assert (compiler.program, compiler.version) == (str(own), "my C++ 13")
     assert (compiler.sysroot, *compiler.flags, *compiler.link_flags, *compiler.cmake) == (None,)
     assert compiler.tool("strip") == "/my-print-prog-name=strip"
@@ -110,7 +111,7 @@ def test_another_architecture_has_a_sysroot_and_its_newest_headers(
     sysroot = touch(tmp_path / "pi", *(f"usr/include/c++/{version}/vector" for version in ("9", "12", "10.2", "v1")))
     monkeypatch.setenv("HILGATE_SYSROOT_AARCH64", str(sysroot))
     monkeypatch.setenv("HILGATE_CXX_AARCH64", str(program(tmp_path / "my-c++", "#!/bin/sh\necho 13\n")))
-    compiler = find_compiler("aarch64", print)
+    compiler = find_compiler("aarch64")
     assert compiler.sysroot == sysroot
     assert compiler.flags[:2] == ["-nostdinc++", f"-isystem{sysroot}/usr/include/c++/12"]
     assert f"-L{sysroot}/usr/lib/gcc/aarch64-linux-gnu/12" in compiler.link_flags
@@ -121,7 +122,7 @@ def test_a_sysroot_without_a_cpp_library_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("HILGATE_SYSROOT_AARCH64", str(touch(tmp_path / "pi", "usr/include/c++/v1/vector")))
     monkeypatch.setenv("HILGATE_CXX_AARCH64", str(program(tmp_path / "my-c++", "#!/bin/sh\necho 13\n")))
     with pytest.raises(BackendError, match=r"no C\+\+ library(.|\n)*headers for arm64(.|\n)*where: .*/pi"):
-        find_compiler("aarch64", print)
+        find_compiler("aarch64")
 
 
 @pytest.mark.parametrize("content", ["missing", "empty"])
@@ -129,7 +130,7 @@ def test_a_sysroot_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("HILGATE_SYSROOT_AARCH64", str(tmp_path / content))
     with pytest.raises(BackendError, match=r"a folder with usr/include(.|\n)*where: .\$HILGATE_SYSROOT_AARCH64"):
-        provide_sysroot("aarch64", print)
+        provide_sysroot("aarch64")
 
 
 def test_headers_that_are_named_are_taken_from_wherever_below_they_are(
@@ -138,7 +139,7 @@ def test_headers_that_are_named_are_taken_from_wherever_below_they_are(
     """But for a json.hpp that is another library's."""
     folder = touch(tmp_path / "mine", f"ort/include/{API}", f"include/{PARSER}", "include/boost/json.hpp")
     monkeypatch.setenv("HILGATE_HEADERS", str(folder))
-    headers = provide_headers(print)
+    headers = provide_headers()
     assert (headers.json, headers.onnxruntime_folders[0]) == (folder / "include", folder / "ort/include/onnxruntime")
 
 
@@ -146,16 +147,16 @@ def test_headers_that_are_named_are_taken_from_wherever_below_they_are(
 def test_other_headers_have_another_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
     folder = touch(tmp_path / "mine", f"include/{API}", f"include/{PARSER}")
     monkeypatch.setenv("HILGATE_HEADERS", str(folder))
-    before = provide_headers(print).identity
-    assert provide_headers(print).identity == before
+    before = provide_headers().identity
+    assert provide_headers().identity == before
     (folder / changed).write_text("changed", encoding="ascii")
-    assert provide_headers(print).identity != before
+    assert provide_headers().identity != before
 
 
 def test_a_header_that_is_missing_where_the_user_says_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HILGATE_HEADERS", str(touch(tmp_path / "mine", PARSER)))
     with pytest.raises(BackendError) as caught:
-        provide_headers(print)
+        provide_headers()
     assert (caught.value.wanted, caught.value.where) == ("onnxruntime_cxx_api.h", "$HILGATE_HEADERS")
     assert str(tmp_path / "mine") in caught.value.found
 
@@ -165,14 +166,14 @@ def test_json_is_the_packages_own_where_the_user_names_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: list[str]
 ) -> None:
     monkeypatch.setenv("HILGATE_HEADERS", str(touch(tmp_path / "mine", *there)))
-    headers = provide_headers(print)
+    headers = provide_headers()
     assert headers.onnxruntime_folders[0] in [(tmp_path / "mine" / name).parent for name in there]
     assert "NLOHMANN_JSON_VERSION_MAJOR" in (headers.json / PARSER).read_text(encoding="utf-8")
 
 
 def test_what_libtorch_is_built_with_needs_no_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    headers = provide_headers(print, onnxruntime=False)
+    headers = provide_headers(onnxruntime=False)
     assert ((headers.json / PARSER).is_file(), headers.onnxruntime_folders) == (True, ())
 
 
@@ -190,7 +191,7 @@ def test_the_compiler_is_installed_as_the_host_installs_things(
     there = {"dnf", "apt-get"} - {lacks}
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name in there else None)
     with pytest.raises(BackendError, match="compiler for it") as caught:
-        find_compiler(arch, print)
+        find_compiler(arch)
     assert caught.value.hint.startswith(f"{install}, or name one")
 
 
@@ -213,7 +214,7 @@ def test_where_packages_cannot_be_fetched_it_says_what_to_do(
     if lacks == "mirror":
         monkeypatch.setattr(packages, "debian_sources", lambda suite: [])
     with pytest.raises(BackendError) as caught:
-        provide_headers(print)
+        provide_headers()
     assert found in caught.value.found
     asked = "on a machine without apt name folders" if lacks == "apt-get" else "is this machine's apt set up"
     assert caught.value.hint.startswith(f"{install}{asked}")
@@ -223,10 +224,12 @@ def test_where_packages_cannot_be_fetched_it_says_what_to_do(
 
 def test_packages_are_unpacked_once(apt: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    root = provide_sysroot("aarch64", said.append)
+    with showing_progress(said.append):
+        root = provide_sysroot("aarch64")
     assert (root / "usr/include/stdio.h").is_file()
     assert json.loads((root.parent / "versions.json").read_text()) == {"libc6": "2:2.36-9"}
-    assert provide_sysroot("aarch64", said.append) == root
+    with showing_progress(said.append):
+        assert provide_sysroot("aarch64") == root
     assert len(said) == 1
     asked = apt.read_text().splitlines()
     assert [line for line in asked if line in ("update", "download")] == ["update", "download"]
@@ -240,7 +243,7 @@ def test_a_mirror_that_fails_is_quoted_and_leaves_nothing(
 ) -> None:
     monkeypatch.setenv("FAILS", "1")
     with pytest.raises(BackendError) as caught:
-        provide_sysroot("aarch64", print)
+        provide_sysroot("aarch64")
     assert caught.value.found == "exit status 100; it said:\nReading lists\nE: Failed to fetch: 404"
     assert "HILGATE_SYSROOT_AARCH64=DIR" in caught.value.hint
     assert [path for path in (tmp_path / "cache/packages").iterdir() if path.is_dir()] == []

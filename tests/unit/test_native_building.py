@@ -21,6 +21,7 @@ from harness.bundle.native.compiler import find_compiler
 from harness.bundle.native.packages import Headers
 from harness.bundle.wheels import Wheel
 from harness.errors import BackendError
+from harness.host.progress_log import showing_progress
 
 NATIVE = Native(engine="tiny", library="lib/libmain.so", includes=("include",))
 PROGRAM = "int main() {}\n"
@@ -107,7 +108,8 @@ def sources(folder: Path, monkeypatch: pytest.MonkeyPatch, engine: str = ENGINE)
 
 
 def provide(sdk: Sdk, headers: Headers, said: list[str]) -> Archive:
-    return provide_runner(NATIVE, sdk, headers, find_compiler(platform.machine(), said.append), said.append)
+    with showing_progress(said.append):
+        return provide_runner(NATIVE, sdk, headers, find_compiler(platform.machine()))
 
 
 def test_a_runner_is_built_once_and_says_what_it_needs(
@@ -158,7 +160,7 @@ def test_what_a_compiler_says_of_an_engine_is_shown_and_nothing_is_kept(
 
 @pytest.mark.parametrize("what", ["includes", "libraries"])
 def test_what_a_runtime_lacks_for_building_is_named(headers: Headers, tmp_path: Path, what: str) -> None:
-    compiler = find_compiler(platform.machine(), print)
+    compiler = find_compiler(platform.machine())
     missing: dict[str, Any] = {what: [tmp_path / "missing"]}
     with pytest.raises(BackendError) as caught:
         build_runners(tmp_path / "build", compiler, headers, engine="tiny", **missing)
@@ -198,8 +200,9 @@ def test_a_sysroot_in_another_place_is_the_same_one(
     said: list[str] = []
     for place in ("one", "two"):
         root = tmp_path / place
-        plain = find_compiler(platform.machine(), said.append)
+        plain = find_compiler(platform.machine())
         # An option that means nothing, with the sysroot's path in it.
         moved = replace(plain, sysroot=root, flags=[f"-fdebug-prefix-map={root}=."], cmake=())
-        provide_runner(NATIVE, sdk, headers, moved, said.append)
+        with showing_progress(said.append):
+            provide_runner(NATIVE, sdk, headers, moved)
     assert len(said) == 1

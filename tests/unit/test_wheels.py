@@ -21,6 +21,7 @@ from harness.bundle.target import Platform
 from harness.bundle.wheels import WORK, Wheel, fetch_wheels
 from harness.errors import BackendError, StorageError
 from harness.host.cache import file_sha256
+from harness.host.progress_log import showing_progress
 from tests.support.wheels import write_wheel
 
 DEVICE = Platform("3.11.2", "aarch64", "glibc-2.36")
@@ -350,7 +351,7 @@ def test_a_full_disk_is_a_storage_error(make_wheel: MakeWheel, tmp_path: Path, m
 
 def test_downloads_are_told_as_they_begin(tmp_path: Path) -> None:
     lines: list[str] = []
-    request = Request(("app",), (), DEVICE, "", tmp_path, lines.append)
+    request = Request(("app",), (), DEVICE, "", tmp_path)
     program = tmp_path / "program.py"
     program.write_text(
         'print("Collecting app\\n  Downloading https://host/a/app-1.0-py3-none-any.whl (104.2 MB)\\n'
@@ -359,6 +360,7 @@ def test_downloads_are_told_as_they_begin(tmp_path: Path) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pip_run, "PROGRAM", program)
-        outcome: Outcome = pip_run.download(request, tmp_path / "out")
+        with showing_progress(lines.append):
+            outcome: Outcome = pip_run.download(request, tmp_path / "out")
     assert outcome.status == 0
     assert lines == ["downloading app-1.0-py3-none-any.whl (104.2 MB)"]

@@ -19,11 +19,14 @@ from ...backends import Native
 from ...errors import BackendError, BuildError
 from ...host.bounded import making
 from ...host.cache import cache_folder, file_sha256
+from ...host.progress_log import progress_logger
 from ..archive import Archive, Packer, provide_archive
 from ..wheels import Wheel
 from .cmake import cmake_build
 from .compiler import Compiler
-from .packages import Headers, Say
+from .packages import Headers
+
+LOG = progress_logger(__name__)
 
 STORE = "runners"
 SOURCES = Path(__file__).parents[2] / "runners"
@@ -69,7 +72,7 @@ class Sdk:
         yield work
 
 
-def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compiler, say: Say) -> Archive:
+def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compiler) -> Archive:
     """An archive with a runner and its engine, from the cache or built now.
 
     Its ``described`` is {"compiler": …, "glibc": "2.34", "files": {PATH: SHA-256}}.
@@ -87,7 +90,7 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def fill(packer: Packer, work: Path) -> Mapping[str, Any]:
-        say(f"building the C++ runner of {native.engine} {sdk.version} for {compiler.arch}, once")
+        LOG.info(f"building the C++ runner of {native.engine} {sdk.version} for {compiler.arch}, once")
         with sdk.unpacked(native, work / "sdk") as root:
             build = work / "build"
             build_runners(

@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from ...errors import BuildError
 from ...host.cache import file_sha256
-from .packages import DEBIAN_ARCH, Say, provide_sysroot
+from .packages import DEBIAN_ARCH, provide_sysroot
 from .tool import run
 
 
@@ -48,7 +48,7 @@ class Compiler:
         return run([self.program, f"-print-prog-name={name}"], "the compiler does not say what it uses").strip()
 
 
-def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
+def find_compiler(arch: str, *, board: bool = False) -> Compiler:
     """The compiler for an architecture.
 
     Args:
@@ -83,7 +83,7 @@ def find_compiler(arch: str, say: Say, *, board: bool = False) -> Compiler:
     version = run([program, "--version"], "the C++ compiler does not run").splitlines()[0]
     if native and not board:
         return Compiler(program, arch, version, None)
-    sysroot = provide_sysroot(arch, say)
+    sysroot = provide_sysroot(arch)
     flags, link_flags = _flags(sysroot, arch)
     cmake = ["-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={arch}", f"-DCMAKE_SYSROOT={sysroot}"]
     return Compiler(program, arch, version, sysroot, _identity(sysroot), flags, link_flags, cmake)

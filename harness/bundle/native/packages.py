@@ -26,7 +26,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,10 +35,11 @@ from ...host.bounded import discard, hold, making, prune_caches
 from ...host.cache import cache_folder, file_sha256, new_entry
 from ...host.debian import KEYRING, MIRROR, apt_options, debian_sources
 from ...host.manifest import find_damage, is_due, note_hashes
+from ...host.progress_log import progress_logger
 from ..lock import Locked, check_taken
 from .tool import run
 
-Say = Callable[[str], None]
+LOG = progress_logger(__name__)
 
 STORE, ROOT, VERSIONS, PACKAGES = "packages", "root", "versions.json", "packages.json"
 HEADERS = "HILGATE_HEADERS"
@@ -78,7 +79,7 @@ class Headers:
     identity: str
 
 
-def provide_headers(say: Say, *, onnxruntime: bool = True) -> Headers:
+def provide_headers(*, onnxruntime: bool = True) -> Headers:
     """The headers, from the cache, fetched now, or the user's own.
 
     Args:
@@ -98,7 +99,7 @@ def provide_headers(say: Say, *, onnxruntime: bool = True) -> Headers:
         parser = _installed_parser()  # looked for before anything is fetched
         apis = []
         if onnxruntime:
-            root = _provide(HEADER_SUITE, DEBIAN_ARCH["x86_64"], HEADER_PACKAGES, say)
+            root = _provide(HEADER_SUITE, DEBIAN_ARCH["x86_64"], HEADER_PACKAGES)
             apis = [_find(API, root / "usr" / "include", "Debian's packages", "")]
     files = [*sorted(parser.parent.rglob("*.hpp")), *(path for api in apis for path in sorted(api.parent.glob("*.h")))]
     identity = hashlib.sha256(json.dumps([file_sha256(path) for path in files]).encode()).hexdigest()
@@ -127,7 +128,7 @@ def _depth(path: Path) -> int:
     return len(path.parts)
 
 
-def provide_sysroot(arch: str, say: Say) -> Path:
+def provide_sysroot(arch: str) -> Path:
     """The root of another architecture's C and C++ libraries and headers.
 
     Raises:
@@ -140,20 +141,20 @@ def provide_sysroot(arch: str, say: Say) -> Path:
                 "the sysroot is none", wanted="a folder with usr/include", found=repr(named), where=f"${variable}"
             )
         return Path(named)
-    return _provide(SYSROOT_SUITE, DEBIAN_ARCH[arch], SYSROOT_PACKAGES, say)
+    return _provide(SYSROOT_SUITE, DEBIAN_ARCH[arch], SYSROOT_PACKAGES)
 
 
-def _provide(suite: str, arch: str, names: Sequence[str], say: Say) -> Path:
+def _provide(suite: str, arch: str, names: Sequence[str]) -> Path:
     key = hashlib.sha256(json.dumps([suite, arch, names]).encode()).hexdigest()
     folder = cache_folder() / STORE / key
     target = f"debian-{suite}-{arch}"
     if is_due(folder) and (wrong := find_damage(folder)):  # where there are no hashes nothing is known to be wrong
-        say(f"what was unpacked of Debian's packages is damaged, and is fetched again: {wrong}")
+        LOG.info(f"what was unpacked of Debian's packages is damaged, and is fetched again: {wrong}")
         discard(folder)
     if (there := _packages_in(folder, target)) is None:
         with making(folder):
             if (there := _packages_in(folder, target)) is None:
-                say(f"fetching Debian {suite}'s {', '.join(names)} ({arch})")
+                LOG.info(f"fetching Debian {suite}'s {', '.join(names)} ({arch})")
                 discard(folder)  # of a version of hilgate that did not note the hashes
                 with new_entry(folder) as work:
                     there = _unpack(suite, arch, names, work)

@@ -20,7 +20,7 @@ from .building import ENGINE, PROGRAM, Sdk, check_glibc, provide_runner
 from .compiler import Compiler, find_compiler
 from .libraries import provide_libraries
 from .operators import of_folders, of_wheels
-from .packages import Say, provide_headers
+from .packages import provide_headers
 
 # Where a bundle has what was unpacked.
 FOLDER = "runtime"
@@ -28,12 +28,12 @@ FOLDER = "runtime"
 STUB = "libtorch.so"
 
 
-def compiler_for(device: Device, facts: Target, say: Say) -> Compiler:
+def compiler_for(device: Device, facts: Target) -> Compiler:
     """The compiler for a device: looked for before anything is downloaded.
 
     Raises: as find_compiler.
     """
-    return find_compiler(facts.arch, say, board=device.link != "local")
+    return find_compiler(facts.arch, board=device.link != "local")
 
 
 def shipped(
@@ -43,7 +43,6 @@ def shipped(
     wheels: Sequence[Wheel],
     compiler: Compiler,
     facts: Target,
-    say: Say,
     imports: Sequence[str] = (),
 ) -> Runtime:
     """A runner, and the libraries of wheels; with those that register the operators of some modules.
@@ -53,7 +52,7 @@ def shipped(
         StorageError: the cache cannot be written.
     """
     wheel = next(one for one in wheels if one.name == package)
-    runner = _runner(device, native, Sdk.of_wheel(wheel), compiler, facts, say)
+    runner = _runner(device, native, Sdk.of_wheel(wheel), compiler, facts)
     library = native.library_in(wheel.version)
     operators = of_wheels(wheels, imports, f"{device.path}: runtime.packages")
     opened = (*filter(None, [native.opened]), *operators) if operators else native.opened
@@ -79,14 +78,12 @@ def shipped(
     )
 
 
-def installed(
-    device: Device, native: Native, package: str, facts: Target, say: Say, imports: Sequence[str] = ()
-) -> Runtime:
+def installed(device: Device, native: Native, package: str, facts: Target, imports: Sequence[str] = ()) -> Runtime:
     """A runner for the libraries of a package that is installed on the device.
 
     Raises: as shipped; and BackendError: there is no wheel with the headers of that version.
     """
-    compiler = compiler_for(device, facts, say)
+    compiler = compiler_for(device, facts)
     version, folder = facts.packages[package], facts.folders[package]
     if device.link == "local":
         sdk = Sdk.installed(Path(folder), package, version)
@@ -94,19 +91,19 @@ def installed(
         requirement = f"{package}=={version.partition('+')[0]}"
         platform = Platform(facts.python, facts.arch, facts.libc)
         where = f"{package} {version} in {facts.executable} on {device.name}"
-        wheels = fetch_wheels([requirement], [requirement], platform, where=where, say=say)
+        wheels = fetch_wheels([requirement], [requirement], platform, where=where)
         sdk = Sdk.of_wheel(next(one for one in wheels if one.name == package))
-    runner = _runner(device, native, sdk, compiler, facts, say)
+    runner = _runner(device, native, sdk, compiler, facts)
     described = {"runner": _described(runner), "packages": {package: version}}
     library = f"{folder}/{native.library_in(version)}"
-    operators = _installed_operators(device, imports, facts, say)
+    operators = _installed_operators(device, imports, facts)
     # The runtime's own first, by its own path: a library of operators does not know where it lies.
     stub = f"{library.rpartition('/')[0]}/{STUB}"
     opened = (*([stub] if operators else []), *operators)
     return Runtime(described, {package: version}, (runner,), runner=_paths(library), operators=opened)
 
 
-def _installed_operators(device: Device, imports: Sequence[str], facts: Target, say: Say) -> list[str]:
+def _installed_operators(device: Device, imports: Sequence[str], facts: Target) -> list[str]:
     """Find the libraries of modules that are installed on a device, by their paths there.
 
     Of a board's the host sees no file: the wheel of the same version tells which they are.
@@ -130,7 +127,7 @@ def _installed_operators(device: Device, imports: Sequence[str], facts: Target, 
             )
         requirement = f"{package}=={facts.packages[package].partition('+')[0]}"
         platform = Platform(facts.python, facts.arch, facts.libc)
-        wheels = fetch_wheels([requirement], [requirement], platform, where=where, say=say)
+        wheels = fetch_wheels([requirement], [requirement], platform, where=where)
         folder = facts.folders[package]
         found += [f"{folder}/{path}" for path in of_wheels(wheels, [name], where)]
     return found
@@ -146,9 +143,9 @@ def _module_places(name: str) -> list[Path]:
     return [Path(spec.origin)] if spec.origin else []
 
 
-def _runner(device: Device, native: Native, sdk: Sdk, compiler: Compiler, facts: Target, say: Say) -> Archive:
-    headers = provide_headers(say, onnxruntime=not native.includes)
-    runner = provide_runner(native, sdk, headers, compiler, say)
+def _runner(device: Device, native: Native, sdk: Sdk, compiler: Compiler, facts: Target) -> Archive:
+    headers = provide_headers(onnxruntime=not native.includes)
+    runner = provide_runner(native, sdk, headers, compiler)
     check_glibc(runner, facts.arch, facts.libc, f"{device.name} ({device.path})")
     return runner
 

@@ -20,13 +20,13 @@ def command(project: Project, name: str, yes: bool, wait: float) -> None:
     from ...errors import DeviceError
     from ...printable import printable
     from ...protocol import keeper as answers
-    from ..text import say, size
+    from ..text import progress_lines, say, size
 
     device = project.device(name)
     if device.emulated:
         what = f"{name} is emulated: nothing that it holds outlasts a run"
         raise DeviceError(what, hint="its image and its saved state are on this machine: hilgate image remove")
-    with closing(open_board(device, wait_s=wait, say=say)) as board:
+    with progress_lines(), closing(open_board(device, wait_s=wait)) as board:
         if not yes:
             used = size(board.request(answers.Look, store=board.store).used_bytes)
             click.confirm(printable(f"Remove {board.store} on {name} ({board.link.where}), {used}?"), abort=True)

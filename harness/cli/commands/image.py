@@ -24,7 +24,7 @@ def build(project: Project, name: str, anew: bool) -> None:
     from ...emulator.machine import machine_of
     from ...errors import DeviceError
     from ..images import shown
-    from ..text import say
+    from ..text import progress_lines, say
 
     device = project.device(name)
     if not device.emulated:
@@ -32,7 +32,8 @@ def build(project: Project, name: str, anew: bool) -> None:
         raise DeviceError(f"{name} is not emulated, and has no image", wanted='link = "qemu"', found=found)
     machine_of(device)
     began, there = time.monotonic(), not anew and find_image() is not None
-    image = provide_image(say, anew=anew)
+    with progress_lines():
+        image = provide_image(anew=anew)
     say("it was there already:" if there else f"built in {time.monotonic() - began:.0f} s:")
     say(shown(image.folder))
 

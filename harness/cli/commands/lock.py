@@ -24,5 +24,5 @@ def command(project: Project, names: tuple[str, ...], backends: tuple[str, ...])
     from ..locking import write_lock
     from ..text import say
 
-    for line in write_lock(project, names, backends, say):
+    for line in write_lock(project, names, backends):
         say(line)
