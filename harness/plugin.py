@@ -70,11 +70,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     interrupts.end_watch()
 
 
+def _use_plugins(config: pytest.Config) -> None:
+    """Let tests import the project's plug-ins in a run that is none of HIL, too: pytest collects those of metrics."""
+    named = config.getini("hil_plugins")
+    try:
+        config.add_cleanup(use_plugins(config.rootpath / named if named else None))
+    except HilgateError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 @pytest.hookimpl(tryfirst=True)  # before junitxml reads its option
 def pytest_configure(config: pytest.Config) -> None:
     """Plan the run, so that whatever is wrong with it is said before anything is started."""
     config.addinivalue_line("markers", "hil: runs on a device (pytest -m hil --device NAME)")
     if not asks_for_hil(config.option.markexpr) or config.option.help:
+        _use_plugins(config)
         return
     if getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")

@@ -21,6 +21,7 @@ import importlib
 import os
 import pkgutil
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -61,8 +62,11 @@ def use_plugins(folder: Path | None) -> Callable[[], None]:
     before = os.environ.get(VARIABLE)
     chosen = Path(before) if before else folder
     if chosen is not None:
-        os.environ[VARIABLE] = str(chosen.absolute())
         _check_folder(str(chosen.absolute()))
+        os.environ[VARIABLE] = str(chosen.absolute())
+    for package in PACKAGES.values():
+        if package in sys.modules:  # what is not imported yet is extended when it is looked through
+            _extended(package)
 
     def restore() -> None:
         os.environ.pop(VARIABLE, None)

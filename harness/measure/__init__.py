@@ -29,8 +29,8 @@ def known_metrics() -> dict[str, Metric]:
         InputError: a plug-in's file cannot be imported, or has no METRICS; or two metrics have one name.
     """
     metrics: dict[str, Metric] = {}
-    for name in module_names(__name__):
-        module: Any = load_module(__name__, name, {}, "metric")
+    modules: list[Any] = [load_module(__name__, name, {}, "metric") for name in module_names(__name__)]
+    for module in sorted(modules, key=is_plugin):  # hilgate's own first: of two with one name the plug-in is told
         if is_plugin(module):
             check_module(module, METRIC, "metric")
         for metric in getattr(module, "METRICS", ()):
