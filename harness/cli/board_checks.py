@@ -12,7 +12,7 @@ from ..errors import BackendError
 from ..measure.validity import PI_NOW, PI_SINCE_BOOT
 from ..protocol import BoardFacts, DeviceState
 from ..protocol.keeper import Holder, Look
-from .report import FAILED, OK, WARNING, Check, failed
+from .doctor_check import FAILED, OK, WARNING, Check, failed
 from .text import PERFORMANCE, size
 
 NAMES = (

@@ -24,8 +24,8 @@ from ..links.ssh.route import find_route
 from ..protocol import BoardFacts
 from ..protocol import keeper as answers
 from . import board_checks, runtime_checks
-from .report import FAILED, OK, SKIPPED, WARNING, Check, failed, skipped
-from .trusting import host_keys
+from .doctor_check import FAILED, OK, SKIPPED, WARNING, Check, failed, skipped
+from .trust_host import host_keys
 
 TCP_S = 5.0
 NETWORK = ("name", "TCP", "host key", "login")

@@ -11,7 +11,7 @@ from ..device.device import Device
 from ..errors import BuildError, HilgateError
 from ..isa.wheels import outlook
 from ..protocol import BoardFacts
-from .report import OK, SKIPPED, WARNING, Check, failed
+from .doctor_check import OK, SKIPPED, WARNING, Check, failed
 from .text import progress_lines, size
 
 

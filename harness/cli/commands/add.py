@@ -20,7 +20,7 @@ def command(ctx: click.Context, name: str, host: str, fingerprints: tuple[str, .
     HOST may be a name of your ~/.ssh/config. You log in there with a key, never with a password. The exit status is 1
     if a run would not work yet.
     """
-    from ..adding import add
+    from ..add_board import add
 
     project: Project = ctx.obj
     if not add(project, name, host, fingerprints, force=force):

@@ -21,7 +21,7 @@ def command(project: Project, names: tuple[str, ...], backends: tuple[str, ...])
 
     With --device or --backend, entries of others stay as they are.
     """
-    from ..locking import write_lock
+    from ..lock_project import write_lock
     from ..text import say
 
     for line in write_lock(project, names, backends):

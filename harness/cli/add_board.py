@@ -19,7 +19,7 @@ from ..protocol import BoardFacts
 from .device_file import NEWER_PINS, base_for, check_text, device_text
 from .project import Project
 from .text import PERFORMANCE, say, table
-from .trusting import meet
+from .trust_host import meet
 
 # What harness.device.device accepts: asked before anything is connected, or written by that name.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
