@@ -49,6 +49,7 @@ def find_project(here: Path, named: Path | None) -> Project:
     """Find the project that a folder belongs to: that of the nearest pytest.ini, here or above, as for pytest.
 
     Args:
+        here: the folder.
         named: its folder of devices, where that is not ``devices`` beside pytest.ini.
     """
     return Project(here / named if named is not None else (_root(here) or here) / "devices")

@@ -124,6 +124,8 @@ def load_module(
     """Import a module of a package, and check that it defines what it must.
 
     Args:
+        package: such as "harness.backends".
+        name: the module's, in the package.
         contract: what it must define.
         what: its kind, for messages: "backend".
         error: the class to raise.

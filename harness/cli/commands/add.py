@@ -1,4 +1,4 @@
-"""hilgate add: a board becomes a device of the project."""
+"""hilgate add: make a board a device of the project."""
 
 from __future__ import annotations
 
