@@ -1,7 +1,7 @@
 """The pytest plugin: options, parametrization, header, evidence, summary, exit status.
 
 A HIL run is one whose ``-m`` expression asks for ``hil``. In any other run this plugin does nothing but offer its
-fixtures.
+fixtures, and let tests import the project's plug-ins.
 """
 
 from __future__ import annotations
