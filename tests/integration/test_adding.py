@@ -234,6 +234,15 @@ def test_a_broken_plug_in_is_said_before_anything_is_started(tmp_path: Path) -> 
     assert "Traceback" not in done.output
 
 
+def test_the_test_of_a_metric_is_collected_in_a_run_that_is_none_of_hil_too(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for path, text in examples().items():
+        project.write(path, text)
+    done = project.run_command([sys.executable, "-m", "pytest", "-c", "pytest.ini", "--collect-only", "-q", "tests"])
+    assert done.status == 0, done.output
+    assert "test_memory_growth" in done.output
+
+
 def test_the_environments_folder_counts_more_than_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("project", "environment"):
         (tmp_path / name / "links").mkdir(parents=True)
