@@ -35,8 +35,8 @@ NEWER_PINS = ("torch==2.9.1", "onnxruntime==1.32.0", "numpy==2.4.6")
 
 X86_COMMENT = """\
 # Without torch: on x86-64 pip's own index has it with CUDA only, gigabytes that this device may have no use for. To run
-# torchscript too, install the build that fits the device there, name its folder here in place of the packages,
-# environment = "/opt/hilgate", and add "torchscript" to the backends.
+# {names} too, install the build that fits the device there, name its folder here in place of the packages,
+# environment = "/opt/hilgate", and add {listed} to the backends.
 """
 NO_GLIBC_COMMENT = """\
 # This system's C library is not glibc, and wheels that are shipped need that: install the packages there.
@@ -125,9 +125,12 @@ def _complete(host: str, described: str, memory: int, python: str, facts: BoardF
         machine["cpu"] = facts.cpu
     machine |= {"memory_mib": memory} if memory else {}
     pins = [pin for pin in pins_for(python) if not (x86 and pin.startswith("torch=="))]
-    machine |= {"backends": backends_for(pins, native=glibc), "threads": 1}
+    backends = backends_for(pins, native=glibc)
+    machine |= {"backends": backends, "threads": 1}
     runtime = {"python": python, "packages": pins} if glibc else {"environment": "/opt/hilgate"}
-    comment = NO_GLIBC_COMMENT if not glibc else X86_COMMENT if x86 else ""
+    left_out = [name for name in backends_for(pins_for(python), native=False) if name not in backends]
+    x86_comment = X86_COMMENT.format(names=", ".join(left_out), listed=", ".join(map(_toml, left_out)))
+    comment = NO_GLIBC_COMMENT if not glibc else x86_comment if x86 else ""
     return "# Written by hilgate add.\n" + _table("device", machine) + _table("runtime", runtime, comment)
 
 
