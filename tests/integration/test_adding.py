@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,10 +14,12 @@ from click.testing import CliRunner
 
 from harness.backends import load_backend
 from harness.cli import cli
+from harness.cli.device_file import NEWER_PINS, backends_for
 from harness.device.device import Device
 from harness.errors import HilgateError, InputError
 from harness.export import exporter_labels
 from harness.host.plugins import PACKAGES, plugin_folder, use_plugins
+from harness.host.shipped import room_sources
 from harness.links import open_link
 from harness.measure import known_metrics
 
@@ -232,6 +235,31 @@ def test_a_broken_plug_in_is_said_before_anything_is_started(tmp_path: Path) -> 
     assert "the backend 'npz_numpy' lacks what it must have" in done.output
     assert f"{tmp_path}/plugins/backends/npz_numpy.py" in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_process_that_is_started_finds_a_plug_in_by_its_name_alone(plugins: Path) -> None:
+    (kind,) = (kind for kind in KINDS if kind.folder == "measure")
+    write(plugins, kind, whole(kind))
+    program = (
+        "from harness.host.plugins import import_module; print(import_module('harness.measure.memory_growth').COUNT)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "100\n"
+
+
+def test_an_export_depends_on_the_files_of_formats_that_are_plug_ins(plugins: Path) -> None:
+    (kind,) = (kind for kind in KINDS if kind.folder == "export")
+    path = write(plugins, kind, whole(kind))
+    assert path in room_sources("export")
+    assert path not in room_sources("model", "agent")
+
+
+def test_hilgate_add_lists_a_backend_whose_packages_are_shipped(plugins: Path) -> None:
+    before = backends_for(NEWER_PINS, native=True)
+    write(plugins, KINDS[0], whole(KINDS[0]))
+    assert backends_for(NEWER_PINS, native=True) == [*before, "npz-numpy"]
+    write(plugins, KINDS[0], whole(KINDS[0]).replace('("numpy",)', '("not-shipped", "numpy")'), "another")
+    assert backends_for(NEWER_PINS, native=True) == [*before, "npz-numpy"]
 
 
 def test_the_test_of_a_metric_is_collected_in_a_run_that_is_none_of_hil_too(tmp_path: Path) -> None:
