@@ -102,7 +102,7 @@ def _look(device: Device) -> str:
 
 
 def _look_emulated(device: Device) -> str:
-    """Say whether the board could be started; it is not booted for that."""
+    """It is not booted for this."""
     try:
         machine_of(device)
     except EmulatorError as error:

@@ -75,7 +75,7 @@ def meet(device: Device, fingerprints: Sequence[str]) -> list[HostKey]:
 
 
 def host_keys(route: Route, device: Device) -> list[HostKey]:
-    """List the keys that the hosts of an open route showed, from the first host to the device."""
+    """The keys that the hosts of an open route showed, the first one first."""
     known = KnownHosts(device.known_hosts)
     names = (known.identity(hop.ssh_config).name for hop in route.hops)
     return [HostKey(name, hop.transport.get_remote_server_key()) for name, hop in zip(names, route.hops, strict=True)]
