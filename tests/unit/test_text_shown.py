@@ -196,7 +196,7 @@ def test_a_defect_of_a_command_is_told_as_it_may_be_shown(
     def broken(**_: object) -> None:
         raise KeyError(FAKED, ValueError(FAKED)) from ValueError(FAKED)
 
-    monkeypatch.setattr("harness.cli.cli", broken)
+    monkeypatch.setattr("harness.cli.program.cli", broken)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
