@@ -91,7 +91,18 @@ def _load_backend(name: str) -> object:
 
 
 def _open_link(name: str) -> object:
-    return open_link(Device("desk", Path("desk.toml"), "", name, None, None, None, None, ("npz-numpy",)))
+    device = Device(
+        name="desk",
+        path=Path("desk.toml"),
+        description="",
+        link=name,
+        host=None,
+        arch=None,
+        cpu=None,
+        memory_mib=None,
+        backends=("npz-numpy",),
+    )
+    return open_link(device)
 
 
 def _run_command(name: str) -> object:
