@@ -1,7 +1,7 @@
 """The pytest plugin: options, parametrization, header, evidence, summary, exit status.
 
 A HIL run is one whose ``-m`` expression asks for ``hil``. In any other run this plugin does nothing but offer its
-fixtures.
+fixtures, and let tests import the project's plug-ins.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .evidence.schema import Asked, HarnessTime
 from .evidence.writer import Evidence
 from .host.bounded import asked_limit_bytes
 from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
+from .host.plugins import use_plugins
 from .host.progress_log import showing_progress
 from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 from .printable import printable, printable_lines
@@ -66,11 +67,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     interrupts.end_watch()
 
 
+def _use_plugins(config: pytest.Config) -> None:
+    """Let tests import the project's plug-ins in a run that is none of HIL, too: pytest collects those of metrics."""
+    named = config.getini("hil_plugins")
+    try:
+        config.add_cleanup(use_plugins(config.rootpath / named if named else None))
+    except HilgateError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 @pytest.hookimpl(tryfirst=True)  # before junitxml reads its option
 def pytest_configure(config: pytest.Config) -> None:
     """Plan the run, so that whatever is wrong with it is reported before anything is started."""
     config.addinivalue_line("markers", MARKER)
     if not asks_for_hil(config.option.markexpr) or config.option.help:
+        _use_plugins(config)
         return
     if getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("a HIL run does not take -n: two workers would measure each other; run one per device")
@@ -84,6 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args = [str(SUITE)]  # in a clone: not the project's own tests
     config.add_cleanup(forbid_writing_by_others())
     try:
+        config.add_cleanup(use_plugins(options.plugins))
         asked_limit_bytes()  # a wrong one would be met only after the first export
         cache_folder()  # one that is not ours alone, too
         use_project(options.root)

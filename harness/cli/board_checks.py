@@ -1,4 +1,4 @@
-"""What `hilgate doctor` looks at on a board that was reached."""
+"""The checks of `hilgate doctor` on a board that was reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import BackendError
 from ..measure.validity import PI_NOW, PI_SINCE_BOOT
 from ..protocol import BoardFacts, DeviceState
 from ..protocol.keeper import Holder, Look
-from .report import FAILED, OK, WARNING, Check, failed
+from .doctor_check import FAILED, OK, WARNING, Check, failed
 from .text import PERFORMANCE, size
 
 NAMES = (
@@ -30,7 +30,7 @@ NAMES = (
     "temperature",
     "throttling",
 )
-# A runtime with torch takes about half of this, unpacked.
+# A runtime with torch takes about half of this, unpacked: below it, there may be no room for a second one.
 ROOMY_BYTES = 1 << 30
 CLOCK_S = 60.0
 # A Raspberry Pi begins to throttle at 80 °C; others a little later.
@@ -38,12 +38,12 @@ HOT_C = 75.0
 
 
 def python(device: Device, facts: BoardFacts) -> Check:
-    """The Python that runs there, against the file."""
+    """Compare the Python that runs there with the one that the device file names."""
     return _compared(device, facts, "Python", "python", f"{facts.python} ({facts.executable})")
 
 
 def board(device: Device, facts: BoardFacts) -> Iterator[Check]:
-    """What it is, against its file."""
+    """Compare what the board is with what its device file says."""
     yield _compared(device, facts, "architecture", "arch", facts.arch)
     yield _compared(device, facts, "CPU", "cpu", f"{facts.cpu}, {facts.cores} cores")
     yield _compared(device, facts, "memory", "memory_mib", f"{facts.memory_mib} MiB")
@@ -51,10 +51,13 @@ def board(device: Device, facts: BoardFacts) -> Iterator[Check]:
 
 
 def _compared(device: Device, facts: BoardFacts, name: str, key: str, found: str) -> Check:
-    wrong = [one for one in differences(device, facts) if one[0] == key or (name == "architecture" and "bit" in one[0])]
+    wrong = [
+        f"{device.path} says {what} {expected}, found {actual}"
+        for what, expected, actual in differences(device, facts)
+        if what == key or (name == "architecture" and "bit" in what)
+    ]
     if wrong:
-        said = "; ".join(f"{device.path} says {one} {wanted}, found {there}" for one, wanted, there in wrong)
-        return Check(name, FAILED, said, "correct the file, or the host that it names")
+        return Check(name, FAILED, "; ".join(wrong), "correct the file, or the host that it names")
     return Check(name, OK, found)
 
 
@@ -68,7 +71,13 @@ def _c_library(device: Device, facts: BoardFacts) -> Check:
 
 
 def store(device: Device, look: Look, trial: Trial) -> Iterator[Check]:
-    """Is there room that can be used, is what is stored whole, and is the device free?"""
+    """Check whether the disk has room, what is stored is undamaged, and the device is free.
+
+    Args:
+        device: the device.
+        look: the state of the board and of its store.
+        trial: what the board refused to do when it was tried.
+    """
     free, place = look.free_bytes, f"for {look.store}"
     another = '; or name a folder on another disk: [device] store = "/…"'
     if trial.store is not None:
@@ -107,7 +116,13 @@ def _lock(holder: Holder | None) -> Check:
 
 
 def condition(facts: BoardFacts, look: Look, behind_s: float) -> Iterator[Check]:
-    """What makes figures worse, or not to be believed."""
+    """Check for what makes figures worse, or invalid: governor, swap, clock, temperature, throttling.
+
+    Args:
+        facts: what the board is.
+        look: its state.
+        behind_s: how many seconds its clock is behind the host's.
+    """
     yield _governor(facts.governor)
     yield _swap(look)
     yield _clock(behind_s)

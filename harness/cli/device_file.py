@@ -1,4 +1,4 @@
-"""The device file that `hilgate add` writes: what a known board's own file does not say yet, or all of it."""
+"""The device file that `hilgate add` writes: for a known board only what differs from that board's own file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..backends import backend_names, load_backend
 from ..board.preflight import memory_fits
 from ..device import Device, load_device
 from ..errors import DeviceError
@@ -23,7 +24,7 @@ FAMILIES = (
     (re.compile(r"Raspberry Pi (5|500|Compute Module 5)\b"), "pi5"),
     (re.compile(r"NVIDIA Jetson Orin Nano\b"), "jetson-orin-nano"),
 )
-# What is soldered on comes in these sizes; a board reports less.
+# Boards have memory of these sizes, and report less: the kernel and the GPU keep some.
 MEMORY_MIB = tuple(256 << step for step in range(12))
 # The versions to ship by the device's Python; the newest of each that still has wheels for an older one.
 PINS = {
@@ -34,8 +35,8 @@ NEWER_PINS = ("torch==2.9.1", "onnxruntime==1.32.0", "numpy==2.4.6")
 
 X86_COMMENT = """\
 # Without torch: on x86-64 pip's own index has it with CUDA only, gigabytes that this device may have no use for. To run
-# torchscript too, install the build that fits the device there, name its folder here in place of the packages,
-# environment = "/opt/hilgate", and add "torchscript" to the backends.
+# {names} too, install the build that fits the device there, name its folder here in place of the packages,
+# environment = "/opt/hilgate", and add {listed} to the backends.
 """
 NO_GLIBC_COMMENT = """\
 # This system's C library is not glibc, and wheels that are shipped need that: install the packages there.
@@ -43,7 +44,7 @@ NO_GLIBC_COMMENT = """\
 
 
 def base_for(project: Project, name: str, facts: BoardFacts) -> Device | None:
-    """The device that a board's file extends: that of its family, as far as the board is what that one says.
+    """Find the device that a board's file extends: that of its family, if the board is what that one's file says.
 
     Raises:
         DeviceError: the family's file is wrong, or it would be overwritten.
@@ -60,18 +61,41 @@ def base_for(project: Project, name: str, facts: BoardFacts) -> Device | None:
 
 
 def nominal_memory(reported_mib: int, base: Device | None = None) -> int:
-    """What is soldered on, if that can be told from what the board reports."""
+    """Return the memory that is soldered on, in MiB, where what the board reports tells; else what it reports."""
     sizes = (base.memory_mib,) if base and base.memory_mib else ()
     return next((size for size in (*sizes, *MEMORY_MIB) if memory_fits(size, reported_mib)), reported_mib)
 
 
 def pins_for(python: str) -> tuple[str, ...]:
-    """The packages for a Python, "3.11"."""
+    """Return the packages to ship to a device with this Python ("3.11"), as "NAME==VERSION"."""
     return PINS.get(python, NEWER_PINS)
 
 
+def backends_for(pins: Sequence[str], *, native: bool) -> list[str]:
+    """List the backends that a device with these packages can have, in the order in which the pins name their runtimes.
+
+    Args:
+        pins: "NAME==VERSION".
+        native: whether those in C++ count: the host builds them for glibc only.
+    """
+    names = [pin.partition("==")[0] for pin in pins]
+    usable = list[tuple[int, bool, str]]()
+    for backend in map(load_backend, backend_names()):
+        places = [[names.index(name) for name in each if name in names] for each in backend.providers]
+        if all(places) and (native or backend.native is None):
+            usable.append((min(map(min, places)), backend.native is not None, backend.name))
+    return [name for _, _, name in sorted(usable)]
+
+
 def device_text(name: str, host: str, facts: BoardFacts, base: Device | None) -> str:
-    """The whole file."""
+    """Write the text of a board's device file.
+
+    Args:
+        name: the device's.
+        host: as it is written into the file.
+        facts: what the board says of itself.
+        base: the device that it extends; None where no known one fits.
+    """
     memory = nominal_memory(facts.memory_mib, base)
     python = ".".join(facts.python.split(".")[:2])
     model = re.sub(r"[^\x20-\x7e]", "", facts.board) or f"{facts.cpu}, {facts.cores} cores"
@@ -100,13 +124,13 @@ def _complete(host: str, described: str, memory: int, python: str, facts: BoardF
     if facts.cpu not in ("", "unknown"):
         machine["cpu"] = facts.cpu
     machine |= {"memory_mib": memory} if memory else {}
-    native = ("libtorch", "onnxruntime-cpp") if glibc else ()  # built on the host, with its C library's kind
-    ways = ("torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp")
-    backends = [way for way in ways if way in ("torchscript", "onnxruntime", *native)]
-    machine |= {"backends": [way for way in backends if "torch" not in way] if x86 else backends, "threads": 1}
     pins = [pin for pin in pins_for(python) if not (x86 and pin.startswith("torch=="))]
+    backends = backends_for(pins, native=glibc)
+    machine |= {"backends": backends, "threads": 1}
     runtime = {"python": python, "packages": pins} if glibc else {"environment": "/opt/hilgate"}
-    comment = NO_GLIBC_COMMENT if not glibc else X86_COMMENT if x86 else ""
+    left_out = [name for name in backends_for(pins_for(python), native=False) if name not in backends]
+    x86_comment = X86_COMMENT.format(names=", ".join(left_out), listed=", ".join(map(_toml, left_out)))
+    comment = NO_GLIBC_COMMENT if not glibc else x86_comment if x86 else ""
     return "# Written by hilgate add.\n" + _table("device", machine) + _table("runtime", runtime, comment)
 
 
@@ -125,17 +149,17 @@ def _toml(value: str | int | Sequence[str]) -> str:
     return f"[{', '.join(map(_toml, value))}]"
 
 
-def _toml_character(one: str) -> str:
-    if not is_hidden(one):
-        return one
-    number = ord(one)
+def _toml_character(character: str) -> str:
+    if not is_hidden(character):
+        return character
+    number = ord(character)
     if 0xD800 <= number < 0xE000:
         return f"\\\\u{number:04x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def check_text(project: Project, name: str, text: str, base: Device | None) -> Device:
-    """The device that a file would be, were it in the project.
+    """Load a device file's text as if it were in the project already.
 
     Raises:
         DeviceError: it would be wrong.

@@ -13,13 +13,18 @@ from ..links import WayCheck, WayStatus, link_class, open_link
 from ..protocol import BoardFacts
 from ..protocol import keeper as answers
 from . import board_checks, runtime_checks
-from .report import FAILED, OK, SKIPPED, WARNING, Check, failed, skipped
+from .doctor_check import FAILED, OK, SKIPPED, WARNING, Check, failed, skipped
 
 MARKS = {WayStatus.OK: OK, WayStatus.FAILED: FAILED, WayStatus.WARNING: WARNING, WayStatus.SKIPPED: SKIPPED}
 
 
 def examine(device: Device, *, offline: bool) -> Iterator[Check]:
-    """Every check, as soon as it is made."""
+    """Yield every check of a device as soon as it is made.
+
+    Args:
+        device: the device.
+        offline: skip what may have to download something.
+    """
     runtimes = runtime_checks.names(device)
     link, broken = link_class(device.link), ""
     for check in link.check_way(device) if link is not None else ():
@@ -43,9 +48,12 @@ def examine(device: Device, *, offline: bool) -> Iterator[Check]:
 
 
 def _ask(device: Device) -> tuple[BoardFacts, answers.Look, Trial, float]:
-    """What the board is, how it is, what it does not do, and how many seconds its clock is behind the host's.
+    """Ask a device what it is and how it is, try what a run does there, and compare its clock with the host's.
 
-    The keeper is let go of before anything else is done: it ends when it hears nothing for a while.
+    The keeper is closed before anything else is done, because it ends when it hears nothing for a while.
+
+    Returns:
+        The board's facts; its state; what it refused to do; and how many seconds its clock is behind the host's.
     """
     link = open_link(device)
     try:

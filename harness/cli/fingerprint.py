@@ -15,7 +15,7 @@ class Fingerprint(click.ParamType):  # type: ignore[type-arg]  # generic only in
     name = "fingerprint"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text itself; one of another form could never be shown by a host."""
+        """Return the text itself; refuse one of a form that no host could ever show."""
         if not FORM.fullmatch(value.strip()):
             self.fail(f"{value!r} is none: wanted SHA256: and 43 characters, as ssh-keygen -lf prints it", param, ctx)
         return value.strip()

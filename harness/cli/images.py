@@ -1,4 +1,4 @@
-"""Images and saved states in the cache, as `hilgate image` shows them."""
+"""Images and boot snapshots in the cache, as `hilgate image` shows them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .text import size
 
 
 def folders() -> list[Path]:
-    """All of them, images first."""
+    """List the folders of all images and snapshots in the cache, images first."""
     kinds = (image.FOLDER, snapshot_store.FOLDER)
     found = (path for kind in kinds for path in sorted((cache_folder() / kind).glob("[!.]*")))
     return [path for path in found if path.is_dir()]
 
 
 def shown(folder: Path) -> str:
-    """A line about one."""
+    """Describe an image or a snapshot in two lines: what it is, and its folder."""
     kind = "image" if folder.parent.name == image.FOLDER else "state"
     try:
         record = read_record(folder)

@@ -1,4 +1,4 @@
-"""hilgate devices: a line for each device, looked at all at once."""
+"""hilgate devices: a line for each device; all are looked at together."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ from ..protocol import keeper as answers
 from .project import Project
 from .text import table
 
-# All together: what has not answered by then is not waited for.
+# For all devices together: one that has not answered by then is shown as not reachable.
 PROBE_S = 12.0
 
 
 def overview(project: Project, *, probe: bool) -> list[str]:
-    """The table's lines."""
+    """Make the table of all devices, as lines; below it what is wrong with device files.
+
+    Args:
+        project: the project.
+        probe: whether to look which devices can be reached.
+    """
     found: dict[str, Device | DeviceError] = {}
     for name in device_names(project.folders):
         try:
@@ -47,7 +52,7 @@ def _row(project: Project, name: str, device: Device | DeviceError, states: Mapp
 
 
 def _states(devices: Sequence[Device]) -> dict[str, str]:
-    """How each device is, in a few words; a thread and a connection for each."""
+    """Say in a few words how each device is, by its name; each has a thread and a connection of its own."""
     answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     for device in devices:
         # A daemon: one that hangs in a name server or a dead network must not keep the program.

@@ -1,4 +1,4 @@
-"""The project that a command works in: where its device files are, and those that hilgate brings."""
+"""The project that a command works in: its device files, those that hilgate brings, and its folder of plug-ins."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import iniconfig
+
+from ..errors import InputError
 from ..host.shipped import DEVICES
 
 if TYPE_CHECKING:
@@ -14,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Project:
-    """``folder`` holds the project's device files and its known_hosts; it need not exist."""
+    """A project, by the folder of its device files and its known_hosts; the folder need not exist."""
 
     folder: Path
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where a device is looked for, as `pytest -m hil` does."""
+        """The folders in which a device is looked for, in order, as `pytest -m hil` does."""
         return (self.folder, DEVICES)
 
     @property
@@ -31,7 +34,7 @@ class Project:
         return self.folder / KNOWN_HOSTS
 
     def device(self, name: str) -> Device:
-        """A device by its name.
+        """Load a device by its name.
 
         Raises:
             DeviceError: there is none, or its file is wrong.
@@ -43,8 +46,32 @@ class Project:
 
 
 def find_project(here: Path, named: Path | None) -> Project:
-    """The project of a folder: that of the nearest pytest.ini, as for pytest, unless its devices are named."""
-    if named is not None:
-        return Project(here / named)
-    root = next((folder for folder in (here, *here.parents) if (folder / "pytest.ini").is_file()), here)
-    return Project(root / "devices")
+    """Find the project that a folder belongs to: that of the nearest pytest.ini, here or above, as for pytest.
+
+    Args:
+        here: the folder.
+        named: its folder of devices, where that is not ``devices`` beside pytest.ini.
+    """
+    return Project(here / named if named is not None else (_root(here) or here) / "devices")
+
+
+def find_plugins(here: Path) -> Path | None:
+    """Find the folder of plug-ins that the nearest pytest.ini names (``hil_plugins``); None where none does.
+
+    Raises:
+        InputError: that pytest.ini cannot be read.
+    """
+    if (root := _root(here)) is None:
+        return None
+    path = root / "pytest.ini"
+    try:
+        named = (iniconfig.IniConfig(path).get("pytest", "hil_plugins", "") or "").strip()
+    except (iniconfig.ParseError, OSError, ValueError) as error:
+        raise InputError(
+            "pytest.ini cannot be read", wanted="an INI file", found=str(error), where=str(path)
+        ) from error
+    return root / named if named else None
+
+
+def _root(here: Path) -> Path | None:
+    return next((folder for folder in (here, *here.parents) if (folder / "pytest.ini").is_file()), None)

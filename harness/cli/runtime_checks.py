@@ -1,4 +1,4 @@
-"""Whether each backend of a device has what it needs: packages that are there, or wheels that can be had."""
+"""The checks of `hilgate doctor` on runtimes: whether each backend has its packages, or wheels that can be had."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from ..device.device import Device
 from ..errors import BuildError, HilgateError
 from ..isa.wheels import outlook
 from ..protocol import BoardFacts
-from .report import OK, SKIPPED, WARNING, Check, failed
+from .doctor_check import OK, SKIPPED, WARNING, Check, failed
 from .text import progress_lines, size
 
 
 def names(device: Device) -> list[str]:
-    """The checks' names."""
+    """List the checks' names, one for each backend of the device."""
     return [f"runtime of {backend}" for backend in device.backends]
 
 
 def runtimes(device: Device, facts: BoardFacts, *, offline: bool) -> Iterator[Check]:
-    """One check a backend; wheels that are not in the cache are downloaded, unless ``offline``."""
+    """Check the runtime of each backend.
+
+    Args:
+        device: the device.
+        facts: what its board is.
+        offline: skip what may have to download wheels; otherwise they are downloaded into the cache.
+    """
     for name, backend in zip(names(device), device.backends, strict=True):
         try:
             yield _runtime(device, backend, name, facts, offline)
@@ -41,11 +47,11 @@ def _runtime(device: Device, backend_name: str, name: str, facts: BoardFacts, of
         return Check(name, SKIPPED, "skipped: --offline; what it is made from may have to be downloaded")
     with progress_lines("    {} …", err=True):
         runtime = plan_runtime(device, backend, facts)
-    found = [one for names in backend.providers for one in names if one in runtime.packages]
-    text = ", ".join(f"{one} {runtime.packages[one]}" for one in found)
+    packages = [name for names in backend.providers for name in names if name in runtime.packages]
+    text = ", ".join(f"{name} {runtime.packages[name]}" for name in packages)
     if runtime.archives:
         if warnings := outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries).warnings:
             hint = f"another version of the package in {device.path}: runtime.packages"
             return Check(name, WARNING, "\n".join([text, *warnings]), hint)
-        return Check(name, OK, f"{text}: {size(sum(one.bytes for one in runtime.archives))}, sent once")
+        return Check(name, OK, f"{text}: {size(sum(archive.bytes for archive in runtime.archives))}, sent once")
     return Check(name, OK, f"{text}, installed there")

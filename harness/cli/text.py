@@ -1,4 +1,4 @@
-"""What the commands print: tables, sizes, marks."""
+"""Printing: lines, tables, sizes and marks, as all commands print them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ PERFORMANCE = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/
 
 
 def say(line: str = "", *, err: bool = False, **style: Any) -> None:
-    """Print a line, or several, that any terminal can show, and none obeys; in a style as click.style takes it."""
+    """Print lines so that any terminal can show them, and none obeys what is in them.
+
+    Args:
+        line: one line, or several.
+        err: print to stderr.
+        style: as click.style takes it.
+    """
     above = len(line) - len(line.lstrip("\n"))  # empty lines of ours
     line = "\n" * above + printable_lines(line[above:], indent="  ")
     try:
@@ -43,7 +49,7 @@ def progress_lines(line: str = "{}", *, err: bool = False) -> Iterator[None]:
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
-    """Rows as lines, whatever is in their cells; every column but the last is as wide as its widest cell."""
+    """Format rows as lines; every column but the last is as wide as its widest cell."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
     return [
@@ -53,7 +59,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
 
 
 def size(count: float) -> str:
-    """Bytes for a person."""
+    """Format a number of bytes for a person: "12 MiB"."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}"

@@ -3,6 +3,7 @@
 cache      the cache folder; an entry gets into it whole or not at all
 bounded    what goes when the cache is full, and what stays because a run uses it
 debian     the mirrors that this machine's apt knows
+plugins    files of a project's own that become modules of our packages
 shipped    data files of ours, in a checkout or a wheel
 progress   lines that say what takes long
 work       temporary folders, cleared after a run that was killed

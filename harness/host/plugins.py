@@ -16,6 +16,7 @@ write to it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -29,6 +30,7 @@ from typing import Any
 
 from ..agent import private
 from ..errors import HilgateError, InputError
+from .suggestion import did_you_mean
 
 VARIABLE = "HILGATE_PLUGINS"
 # Sub-folder -> the package that it extends.
@@ -224,13 +226,19 @@ def _check_folder(folder: str) -> None:
     where = f"{folder} (hil_plugins in pytest.ini, or the variable {VARIABLE})"
     place = Path(folder)
     if not place.is_dir():
-        raise InputError("there is no folder of plug-ins", wanted="a folder", found="nothing of that name", where=where)
+        hint = "make it, or correct its name"
+        raise InputError(
+            "there is no folder of plug-ins", wanted="a folder", found="nothing of that name", where=where, hint=hint
+        )
     try:
         private.check_way(folder)
         for path in (place, *sorted(place.rglob("*"))):
             if path != place and path.is_symlink():  # the way to what it names would have to be looked at, too
-                raise InputError("the folder of plug-ins has a link in it", wanted="files", where=str(path))
-            private.check_entry(str(path), path.stat())
+                what, hint = "the folder of plug-ins has a link in it", "put the file itself there"
+                raise InputError(what, wanted="files and folders", where=str(path), hint=hint)
+            with contextlib.suppress(FileNotFoundError):  # another process of ours renames what it has compiled
+                private.check_entry(str(path), path.stat())
+        folders = sorted(path.name for path in place.iterdir() if path.is_dir())
     except private.NotOurs as error:
         raise InputError(
             "other users may change what is in the folder of plug-ins, and it would run as you",
@@ -239,7 +247,10 @@ def _check_folder(folder: str) -> None:
             where=where,
             hint=f"look at what is in it; then chmod -R go-w {shlex.quote(folder)}, or what is above it",
         ) from error
-    for path in sorted(place.iterdir()):
-        if path.is_dir() and path.name not in PACKAGES and not path.name.startswith((".", "__")):
-            found, wanted = path.name, "one of " + ", ".join(PACKAGES)
-            raise InputError("the folder of plug-ins has a folder of no kind", wanted=wanted, found=found, where=where)
+    except OSError as error:
+        hint = "make it readable for the user who runs this"
+        raise InputError("the folder of plug-ins cannot be read", found=str(error), where=where, hint=hint) from error
+    for name in folders:
+        if name not in PACKAGES and not name.startswith((".", "__")):
+            what, wanted = "the folder of plug-ins has a folder of no kind", "one of " + ", ".join(PACKAGES)
+            raise InputError(what, wanted=wanted, found=name, where=where, hint=did_you_mean(name, list(PACKAGES)))

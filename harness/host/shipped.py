@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .plugins import plugin_folder
+
 PACKAGE = Path(__file__).parents[1]
 # Told by the folder in our own package: PyPI also has a package called fixtures, which is not ours.
 INSTALLED = (PACKAGE / "fixtures").is_dir()
@@ -13,9 +15,11 @@ DEVICES = PACKAGE / "devices" if INSTALLED else PACKAGE.parent / "devices"
 
 
 def room_sources(*rooms: str) -> list[Path]:
-    """Return every source file of whole rooms of this package, sorted, for the key of a cache that depends on them.
+    """Return every source file of whole rooms of this package, plug-ins' too, sorted: what a cached thing depends on.
 
     A whole room rather than a list of its files, so that none that is added is forgotten.
     """
-    found = (path for room in rooms for path in (PACKAGE / room).rglob("*"))
+    folders = [PACKAGE / room for room in rooms]
+    folders += filter(None, (plugin_folder(f"{PACKAGE.name}.{room}") for room in rooms))
+    found = (path for folder in folders for path in folder.rglob("*"))
     return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)

@@ -1,24 +1,32 @@
-"""Finds links by their names: the modules of this package, in whatever folders its ``__path__`` has."""
+"""Finds links by their names, plug-ins among them."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import pkgutil
+from typing import Any
 
 from ..device.device import Device
 from ..errors import DeviceError
+from ..host.plugins import load_module, module_names
 from ._link import LinkType
 
 PACKAGE = __name__.rpartition(".")[0]
-WANTED = "a class Link that derives from harness.links.LinkType"
+
+
+def _link_problem(value: Any) -> str:
+    if not isinstance(value, type) or not issubclass(value, LinkType):
+        return f"it is {value!r}"
+    missing = ", ".join(sorted(value.__abstractmethods__)) if inspect.isabstract(value) else ""
+    return f"the class has no {missing}" if missing else ""
+
+
+# What a link's file must have.
+LINK = {"Link": (_link_problem, "a class that derives from harness.links.LinkType, and has start")}
 
 
 def link_names() -> list[str]:
     """List the names of all links; modules that begin with an underscore are none."""
-    modules = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
-    return sorted(module.name for module in modules if not module.name.startswith("_"))
+    return module_names(PACKAGE)
 
 
 def link_class(name: str) -> type[LinkType] | None:
@@ -29,19 +37,8 @@ def link_class(name: str) -> type[LinkType] | None:
     """
     if name not in link_names():
         return None
-    try:
-        module = importlib.import_module(f"{PACKAGE}.{name}")
-    except Exception as error:
-        where = _file_of(name)
-        found = f"{type(error).__name__}: {error}"
-        raise DeviceError(f"the link {name!r} cannot be imported", wanted=WANTED, found=found, where=where) from error
-    link = getattr(module, "Link", None)
-    if not isinstance(link, type) or not issubclass(link, LinkType):
-        found = "no Link" if link is None else f"Link is {link!r}"
-        raise _incomplete(name, wanted=WANTED, found=found)
-    if inspect.isabstract(link):
-        missing = ", ".join(sorted(link.__abstractmethods__))
-        raise _incomplete(name, wanted=f"a class Link with {missing}", found=f"no {missing}")
+    module: Any = load_module(PACKAGE, name, LINK, "link", DeviceError)
+    link: type[LinkType] = module.Link
     return link
 
 
@@ -61,13 +58,3 @@ def open_link(device: Device) -> LinkType:
             where=f"{device.path}: device.link",
         )
     return link.open(device)
-
-
-def _incomplete(name: str, *, wanted: str, found: str) -> DeviceError:
-    what = f"the link {name!r} lacks what a link must have"
-    return DeviceError(what, wanted=wanted, found=found, where=_file_of(name), hint="see harness/links/_link.py")
-
-
-def _file_of(name: str) -> str:
-    spec = importlib.util.find_spec(f"{PACKAGE}.{name}")
-    return str(spec.origin) if spec is not None else name

@@ -9,16 +9,38 @@ What is measured becomes a Finding (see harness.checks.finding); harness.checks.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from typing import Any
 
 from ..checks.limits import Metric
+from ..errors import InputError
+from ..host.plugins import check_module, is_plugin, load_module, module_names
+from ..parity import PARITY
+
+
+def _problem_of(value: Any) -> str:
+    usable = isinstance(value, tuple) and value and all(isinstance(metric, Metric) for metric in value)
+    return "" if usable else f"it is {value!r}"
+
+
+# What a metric's file must have; hilgate's own files of helpers have none.
+METRIC = {"METRICS": (_problem_of, "a tuple of harness.checks.limits.Metric, at least one")}
 
 
 def known_metrics() -> dict[str, Metric]:
-    """Every metric that a limit may be set on, by name."""
+    """Load every metric that a limit may be set on, by name, plug-ins' among them.
+
+    Raises:
+        InputError: a plug-in's file cannot be imported, or has no METRICS; or two metrics have one name.
+    """
     metrics: dict[str, Metric] = {}
-    for module in pkgutil.iter_modules(__path__):
-        found: tuple[Metric, ...] = getattr(importlib.import_module(f"{__name__}.{module.name}"), "METRICS", ())
-        metrics |= {metric.name: metric for metric in found}
+    modules: list[Any] = [load_module(__name__, name, {}, "metric") for name in module_names(__name__)]
+    for module in sorted(modules, key=is_plugin):  # hilgate's own first: of two with one name the plug-in is told
+        if is_plugin(module):
+            check_module(module, METRIC, "metric")
+        for metric in getattr(module, "METRICS", ()):
+            if metric.name in metrics or metric.name == PARITY.name:
+                hint = "give one of the two another name"
+                what = "two metrics have one name"
+                raise InputError(what, found=metric.name, where=str(module.__file__), hint=hint)
+            metrics[metric.name] = metric
     return metrics

@@ -36,6 +36,7 @@ class Options:
     wait_s: float = 0.0
     write_baseline: bool = False
     profile: bool = False
+    plugins: Path | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -62,6 +63,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--profile", action="store_true", help="count instructions by operator, too, on emulated devices")
     parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
     parser.addini("hil_model", "model files to use when no --model is given", type="args", default=[])
+    parser.addini("hil_plugins", "a folder of plug-ins, relative to pytest.ini (CONTRIBUTING.md)", default="")
 
 
 def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
@@ -73,7 +75,7 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         pytest.UsageError: no model or no device is named, or a number is out of range.
     """
     option, here = config.option, config.invocation_params.dir
-    root, ini_models, ini_devices = _project(config)
+    root, ini_models, ini_devices, ini_plugins = _project(config)
     models = [here / name for name in option.model] or [root / name for name in ini_models]
     devices = option.device or ini_devices
     if not models:
@@ -102,11 +104,12 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         wait_s=option.wait,
         write_baseline=option.write_baseline,
         profile=option.profile,
+        plugins=root / ini_plugins if ini_plugins else None,
     )
 
 
-def _project(config: pytest.Config) -> tuple[Path, list[str], list[str]]:
-    """Find the project, and return its folder, hil_model and hil_device.
+def _project(config: pytest.Config) -> tuple[Path, list[str], list[str], str]:
+    """Find the project: its folder, and hil_model, hil_device and hil_plugins of its settings.
 
     pytest looks for its configuration where the tests are; where these are named by their folder and lie outside the
     project, as in a clone of hilgate, that is none of the project's. Then the one in the current folder, or above it,
@@ -115,10 +118,12 @@ def _project(config: pytest.Config) -> tuple[Path, list[str], list[str]]:
     here = config.invocation_params.dir
     named = config.option.inifilename is not None
     if config.inipath is not None and (named or here.is_relative_to(config.rootpath)):
-        return config.rootpath, config.getini("hil_model"), config.getini("hil_device")
+        models, devices, plugins = (config.getini(name) for name in ("hil_model", "hil_device", "hil_plugins"))
+        return config.rootpath, models, devices, plugins
     for folder in (here, *here.parents):
         if (folder / "pytest.ini").is_file():
             ini = iniconfig.IniConfig(folder / "pytest.ini")
-            models, devices = (ini.get("pytest", key, "") or "" for key in ("hil_model", "hil_device"))
-            return folder, models.split(), devices.split()
-    return here, [], []
+            names = ("hil_model", "hil_device", "hil_plugins")
+            texts = [(ini.get("pytest", name, "") or "").strip() for name in names]
+            return folder, texts[0].split(), texts[1].split(), texts[2]
+    return here, [], [], ""

@@ -10,23 +10,14 @@ import numpy as np
 import pytest
 
 from harness.host.shipped import SUITE
+from harness.measure import known_metrics
+from harness.parity import PARITY
 
 from .boards import wait_for
 from .conftest import MODEL, Project
 
 ONNX = ("--backend", "onnxruntime")
-METRICS = {
-    "parity",
-    "accuracy",
-    "latency_p50_ms",
-    "latency_p90_ms",
-    "latency_p99_ms",
-    "deadline_miss_rate",
-    "memory_peak_mib",
-    "load_time_s",
-    "artifact_mib",
-    "instructions_per_inference",
-}
+METRICS = {PARITY.name, *known_metrics()}  # those that docs/metrics.md has; see tests/unit/test_reference_pages.py
 
 
 BACKENDS = ["torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp"]

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import cli
+from harness.cli.doctor_check import FAILED, OK, Check, shown
 from harness.cli.project import find_project
-from harness.cli.report import FAILED, OK, Check, shown
 from harness.cli.text import say, size, table
 from harness.host.shipped import DEVICES
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.board.trial import Trial
 from harness.cli.board_checks import NAMES, board, condition, python, store
-from harness.cli.report import FAILED, OK, WARNING, Check
+from harness.cli.doctor_check import FAILED, OK, WARNING, Check
 from harness.device.device import Device, Runtime
 from harness.errors import LinkError, StorageError
 from harness.protocol import parse

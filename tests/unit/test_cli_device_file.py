@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.board.preflight import check_board
-from harness.cli.adding import check_usable
+from harness.cli.add_board import check_usable
 from harness.cli.device_file import base_for, check_text, device_text, nominal_memory, pins_for
 from harness.cli.project import Project
 from harness.device.device import Device

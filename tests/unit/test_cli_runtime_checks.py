@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.report import FAILED, WARNING
+from harness.cli.doctor_check import FAILED, WARNING
 from harness.cli.runtime_checks import runtimes
 from harness.device.device import Device
 from tests.support.facts import board_facts

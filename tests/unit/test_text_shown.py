@@ -20,8 +20,8 @@ from harness.checks.check import Check, Verdict
 from harness.checks.finding import Finding
 from harness.cli import cli, main
 from harness.cli.device_file import device_text
-from harness.cli.report import FAILED, shown
-from harness.cli.report import Check as Examined
+from harness.cli.doctor_check import FAILED, shown
+from harness.cli.doctor_check import Check as Examined
 from harness.cli.text import say, table
 from harness.device.device import Device
 from harness.errors import BackendError
@@ -198,7 +198,7 @@ def test_a_defect_of_a_command_is_told_as_it_may_be_shown(
     def broken(**_: object) -> None:
         raise KeyError(FAKED, ValueError(FAKED)) from ValueError(FAKED)
 
-    monkeypatch.setattr("harness.cli.cli", broken)
+    monkeypatch.setattr("harness.cli.program.cli", broken)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1

@@ -1,1 +1,1 @@
-"""The commands, one a file: each has a click ``command`` of its own name."""
+"""The commands, one a file of the command's name, with a click command ``command`` in it."""

@@ -1,4 +1,4 @@
-"""hilgate add: a board becomes a device of the project."""
+"""hilgate add: make a board a device of the project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def command(ctx: click.Context, name: str, host: str, fingerprints: tuple[str, .
     HOST may be a name of your ~/.ssh/config. You log in there with a key, never with a password. The exit status is 1
     if a run would not work yet.
     """
-    from ..adding import add
+    from ..add_board import add
 
     project: Project = ctx.obj
     if not add(project, name, host, fingerprints, force=force):

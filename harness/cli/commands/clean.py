@@ -1,4 +1,4 @@
-"""hilgate clean: take everything that hilgate keeps on a device away."""
+"""hilgate clean: remove everything that hilgate keeps on a device."""
 
 from __future__ import annotations
 

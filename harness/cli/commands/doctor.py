@@ -20,7 +20,7 @@ def command(ctx: click.Context, name: str, offline: bool) -> None:
     """
     from ...bundle.lock import use_project
     from ..doctor import examine
-    from ..report import FAILED, SKIPPED, shown
+    from ..doctor_check import FAILED, SKIPPED, shown
     from ..text import say
 
     project: Project = ctx.obj

@@ -14,6 +14,6 @@ from ..project import Project
 @click.pass_obj
 def command(project: Project, name: str, fingerprints: tuple[str, ...]) -> None:
     """Show the host key of a device, and of every host on the way, and pin it in the project's known_hosts."""
-    from ..trusting import trust
+    from ..trust_host import trust
 
     trust(project, name, fingerprints)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import os
 import socket
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...host.cache import file_sha256
+from ...host.plugins import import_module
 from ..build import OWN_PROCESS, SOURCE, BuiltModel, build_model
 from ..model_file import ModelFile, read_model
 from ..user_process import end_with
@@ -82,7 +82,7 @@ class _Server:
     def _answer(self, subject: str, place: tuple[str, str], args: Any, kwargs: Any) -> bool:
         module, name = place
         try:
-            question = getattr(importlib.import_module(module), name)
+            question = getattr(import_module(module), name)
             frame = encode(("answer", question(getattr(self, subject), *args, **kwargs)))
         except _HungUp:
             return False

@@ -1,4 +1,4 @@
-"""What `hilgate lock` does: plan the runtime of every device and backend as a run does, and note what was taken."""
+"""hilgate lock: plan the runtime of every device and backend as a run does, and record the files that this took."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .text import progress_lines, say
 
 
 def write_lock(project: Project, names: Sequence[str], backends: Sequence[str]) -> Iterator[str]:
-    """Write a project's lock file; yields lines about what has changed, and where it is.
+    """Write a project's lock file; yield lines about what has changed, and where it is.
 
     Args:
+        project: the project.
         names: of devices; none: all of the project's.
         backends: none: all that each device has.
 
@@ -34,28 +35,28 @@ def write_lock(project: Project, names: Sequence[str], backends: Sequence[str]) 
     path = project.folder.parent / FILE
     narrowed = bool(names or backends)
     before = _before(project, narrowed=narrowed)
-    taken = list[Locked]()
+    locked = list[Locked]()
     for device, chosen in _chosen(project, names, backends):
         say(f"{device.name}: {', '.join(chosen)}")
         with recording() as recorded:
             _plan(device, chosen)
-        taken += recorded
+        locked += recorded
     if narrowed and before is not None:
-        new = {(one.target, one.name) for one in taken}
-        taken += [one for one in before.packages if (one.target, one.name) not in new]
+        new = {(entry.target, entry.name) for entry in locked}
+        locked += [entry for entry in before.packages if (entry.target, entry.name) not in new]
     try:
-        write_atomically(path, lock_text(taken))
+        write_atomically(path, lock_text(locked))
     except StorageError as error:
         hint = "have its folder writable, with room in it; or name another project's folder: hilgate --devices DIR lock"
         raise StorageError(f"{FILE} cannot be written", found=error.found, where=str(path), hint=hint) from error
-    yield from _changes(before, taken)
-    yield f"{len(set(taken))} files are locked in {path}"
-    if not taken:
+    yield from _changes(before, locked)
+    yield f"{len(set(locked))} files are locked in {path}"
+    if not locked:
         yield "nothing is shipped to these devices, and nothing built for them: what they run is installed there"
 
 
 def _before(project: Project, *, narrowed: bool) -> Lock | None:
-    """The lock file that is there; a damaged one is no matter where it is written anew whole."""
+    """Read the lock file that is there; a damaged one counts as none where all of it is written again."""
     try:
         return read_lock(project.folder.parent / FILE)
     except InputError:
@@ -98,12 +99,12 @@ def _facts(device: Device) -> Target:
 
 
 def _changes(before: Lock | None, taken: Sequence[Locked]) -> Iterator[str]:
-    """What differs from the file that was there."""
+    """Yield a line for each file that is locked no longer, or newly."""
     if before is None:
         return
     old, new = set(before.packages), set(taken)
     for sign, files in (("-", old - new), ("+", new - old)):
-        for one in sorted(files):
-            yield f"{sign} {one.target}  {one.file}  sha256 {one.sha256[:16]}"
+        for entry in sorted(files):
+            yield f"{sign} {entry.target}  {entry.file}  sha256 {entry.sha256[:16]}"
     if old == new:
         yield "nothing has changed"

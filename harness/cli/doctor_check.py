@@ -14,7 +14,14 @@ NAME_WIDTH = 24
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, how it is, and what to do where it is not right."""
+    """One check: what was looked at, how it is, and what to do where it is not right.
+
+    Attributes:
+        name: what was looked at.
+        mark: OK, FAILED, WARNING or SKIPPED.
+        found: how it is; may have several lines.
+        hint: what to do next.
+    """
 
     name: str
     mark: str
@@ -23,19 +30,19 @@ class Check:
 
 
 def failed(name: str, error: HilgateError) -> Check:
-    """A check that ended in an error of ours, which says what to do."""
+    """Make the check that ended in one of hilgate's own errors, which says what to do."""
     details = [f"{label}: {text}" for label, text in (("wanted", error.wanted), ("found", error.found)) if text]
     return Check(name, FAILED, "\n".join([error.what, *details]), error.hint)
 
 
 def skipped(names: Sequence[str], because: str) -> Iterator[Check]:
-    """Checks that cannot be made without another one."""
+    """Make checks that were skipped because the one that they depend on failed."""
     for name in names:
         yield Check(name, SKIPPED, f"skipped: {because} failed")
 
 
 def shown(check: Check) -> list[str]:
-    """Its lines: one, and those of what to do."""
+    """Format a check as lines: one with its mark, then what else was found and what to do."""
     first, *rest = printable_lines(check.found.strip()).split("\n")
     indent = " " * (NAME_WIDTH + 5)
     hints = printable_lines(f"next: {check.hint.strip()}").split("\n") if check.hint else []

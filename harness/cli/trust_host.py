@@ -1,4 +1,4 @@
-"""Host keys, confirmed by a person or by a fingerprint that was given beforehand; there is no blind yes."""
+"""Host keys: confirmed by a person, or by a fingerprint that was given beforehand, and never blindly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMPARE = 'for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf "$key"; don
 
 
 def trust(project: Project, name: str, fingerprints: Sequence[str]) -> None:
-    """Pin the keys of a device and of the hosts on the way to it, as far as they are not pinned yet.
+    """Pin the keys of a device and of the hosts on the way to it that are not pinned yet.
 
     Raises:
         DeviceError: it is not reached by SSH.
@@ -43,10 +43,14 @@ def trust(project: Project, name: str, fingerprints: Sequence[str]) -> None:
 
 
 def meet(device: Device, fingerprints: Sequence[str]) -> list[HostKey]:
-    """Log in, have every key on the way that is not known confirmed, and pin it; returns all, the device's own last.
+    """Log in; have every unknown key on the way confirmed, and pin it.
 
     Args:
+        device: the device.
         fingerprints: keys that are expected. Where there are any nothing is asked, and each must be shown by some host.
+
+    Returns:
+        The keys of all hosts on the way, the device's own last.
 
     Raises:
         HostKeyError: a key was not confirmed, or an expected one not shown.
@@ -58,7 +62,7 @@ def meet(device: Device, fingerprints: Sequence[str]) -> list[HostKey]:
             route = connect(device)
         except HostKeyError as error:
             shown, cause = error.shown, error.__cause__
-            # Not offered to be pinned is a revoked key; what was pinned and is refused again would be so for ever.
+            # A revoked key is not offered to be pinned; one that was pinned and is refused would be refused each time.
             if not isinstance(shown, HostKey) or shown in pinned or device.known_hosts is None:
                 raise
             _confirm(shown, cause.identity.keys if isinstance(cause, Unverified) else (), fingerprints)
@@ -124,7 +128,11 @@ def _confirm_changed(shown: HostKey, known: Sequence[paramiko.PKey], fingerprint
 
 
 def _expected(shown: HostKey, fingerprints: Sequence[str]) -> bool:
-    """Whether it was given beforehand; False where nothing was, and a person is to be asked."""
+    """Return whether the key was given beforehand; False where none was, so that a person is asked.
+
+    Raises:
+        HostKeyError: others were given, and not this one.
+    """
     if fingerprints and shown.fingerprint not in map(_normal, fingerprints):
         raise HostKeyError(
             f"the host key of {shown.name} is not one that is expected",

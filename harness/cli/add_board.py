@@ -19,7 +19,7 @@ from ..protocol import BoardFacts
 from .device_file import NEWER_PINS, base_for, check_text, device_text
 from .project import Project
 from .text import PERFORMANCE, say, table
-from .trusting import meet
+from .trust_host import meet
 
 # What harness.device.device accepts: asked before anything is connected, or written by that name.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -28,7 +28,17 @@ ARCHITECTURES = ("x86_64", "aarch64")
 
 
 def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, force: bool) -> bool:
-    """Make a board a device of the project; returns whether a run on it would work, as far as that was tried.
+    """Make a board a device of the project: pin its host key, look at it, write its file, try what a run will do.
+
+    Args:
+        project: the project.
+        name: the device's new name.
+        host: where it is reached: "[user@]address[:port]", or a name of ~/.ssh/config.
+        fingerprints: host keys that are expected; see meet.
+        force: overwrite the device's file.
+
+    Returns:
+        Whether a run on it would work, as far as that was tried.
 
     Raises:
         DeviceError: the name cannot be used, or the board is none that hilgate knows how to use.
@@ -39,7 +49,7 @@ def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, 
     path = project.folder / f"{name}.toml"
     _check_arguments(name, host)
     _refuse_existing(path, name, force)
-    # As one to which all is shipped: what the board has installed, or a robot's PYTHONPATH leads to, is not asked for.
+    # With packages to ship: then nobody asks what the board has installed, or what a robot's PYTHONPATH leads to.
     runtime = Runtime(packages=NEWER_PINS)
     device = Device(
         name=name,
@@ -89,7 +99,7 @@ def _refuse_existing(path: Path, name: str, force: bool) -> None:
 
 
 def check_usable(facts: BoardFacts, where: str) -> None:
-    """Refuse what cannot even be described.
+    """Refuse a board that no device file can describe.
 
     Raises:
         DeviceError: there are no wheels for its architecture, or for its Python.
