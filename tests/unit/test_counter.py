@@ -11,7 +11,7 @@ from harness.checks.check import Verdict, judge
 from harness.errors import DeviceError, EmulatorError, HilgateError, LinkError
 from harness.run.counter import Counter
 
-CELL = cast(Any, SimpleNamespace(id="cell", device=SimpleNamespace(emulated=True)))
+CELL = cast(Any, SimpleNamespace(id="cell", device=SimpleNamespace(emulated=True, can_count=True)))
 
 
 class Guest:

@@ -31,10 +31,10 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Writes the file of the link ``toy`` into a folder that is added to the package's path."""
-    folder = tmp_path / "links"
-    folder.mkdir()
-    monkeypatch.setattr(harness.links, "__path__", [*harness.links.__path__, str(folder)])
+    """Write the file of the link ``toy`` into a project's folder of plug-ins."""
+    folder = tmp_path / "plugins" / "links"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HILGATE_PLUGINS", str(folder.parent))
 
     def write(text: str) -> Path:
         (folder / "toy.py").write_text(text)
@@ -90,11 +90,14 @@ def test_a_link_that_does_not_exist_is_named_when_it_is_opened(tmp_path: Path) -
     [
         pytest.param("import no_such_module", "cannot be imported", "no_such_module", id="it-cannot-be-imported"),
         pytest.param("class Link", "cannot be imported", "SyntaxError", id="it-is-no-Python"),
-        pytest.param("", "lacks what a link must have", "no Link", id="it-is-empty"),
-        pytest.param("class Link: pass", "lacks what a link must have", "Link is", id="its-class-is-another"),
-        pytest.param("Link = 1", "lacks what a link must have", "Link is 1", id="its-Link-is-no-class"),
+        pytest.param("", "lacks what it must have", "Link: it is not there", id="it-is-empty"),
+        pytest.param("class Link: pass", "lacks what it must have", "it is <class", id="its-class-is-another"),
+        pytest.param("Link = 1", "lacks what it must have", "it is 1", id="its-Link-is-no-class"),
         pytest.param(
-            TOY.replace("def start", "def begin"), "lacks what a link must have", "no start", id="it-starts-nothing"
+            TOY.replace("def start", "def begin"),
+            "lacks what it must have",
+            "the class has no start",
+            id="it-starts-nothing",
         ),
     ],
 )

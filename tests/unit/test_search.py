@@ -554,7 +554,7 @@ def test_making_small_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> Non
     finding = search.run(search.check)
     failing = next(index for index, arrays in enumerate(calls) if size(arrays) == 3)
     assert verdict(finding) is Verdict.FAIL
-    assert len(calls) - failing < 15 + pace.CALL_S / 0.02  # and what was asked in the same call
+    assert len(calls) - failing < 15 + pace.CALL_SETS  # and what was asked in the same call
 
 
 def test_progress_is_reported_and_never_beyond_its_total() -> None:
