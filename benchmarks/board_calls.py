@@ -91,7 +91,7 @@ def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
 
 
 def _opening(loopback: LoopbackBoard) -> float:
-    """Do what a run does once: start a keeper, ask for the facts, take the lock, look at every file of the store."""
+    """Do what a run does once: start a daemon, ask for the facts, take the lock, look at every file of the store."""
     board = loopback.prepared.board
     board.lease._disconnect()  # the connection with it: made before the clock starts
     board.link.start("true").finish(10)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.agent.facts import read_text
-from harness.board.keeper import Keeper
+from harness.board.daemon_client import DaemonClient
 from harness.board.upload import upload
 from harness.host.cache import file_sha256
 
@@ -49,8 +49,8 @@ def run(options: Options) -> Iterator[Row]:
 
         with _PeakGrowth() as grown:
             gcm, ctr, other = interleave(ROUNDS, lambda: own(True), lambda: own(False), scp)
-        for keeper in couriers.values():
-            keeper.close()
+        for daemon in couriers.values():
+            daemon.close()
     against = f"scp, its own cipher, unverified: {_rate(other):.0f} MiB/s"
     for name, blocks in (("AES-GCM (AES in hardware)", gcm), ("AES-CTR (without)", ctr)):
         what = f"256 MiB sent and verified, {name}"
@@ -62,10 +62,10 @@ def run(options: Options) -> Iterator[Row]:
     )
 
 
-def _courier(loopback: LoopbackBoard, aes: bool) -> Keeper:
+def _courier(loopback: LoopbackBoard, aes: bool) -> DaemonClient:
     link = type(loopback.prepared.board.link)(loopback.prepared.board.device)
     link.learn(loopback.prepared.board.facts.model_copy(update={"features": ("aes",) if aes else ()}))
-    return Keeper.start(link, loopback.prepared.board.device, bulk=True)
+    return DaemonClient.start(link, loopback.prepared.board.device, bulk=True)
 
 
 def _rate(blocks: list[Block]) -> float:

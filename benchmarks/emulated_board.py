@@ -129,19 +129,19 @@ def _first_inference(emulated: Emulated) -> Iterator[Row]:
     with_it, without = interleave(
         REPEATS - 1, lambda: [_launch_to_answer(cell, True)], lambda: [_launch_to_answer(cell, False)]
     )
-    what = "launch to torch's first inference, with its resident"
+    what = "launch to torch's first inference, with its forkserver"
     yield Row(what, _best_s(with_it), "s", _spread(with_it), details=_details(with_it))
     against = f"a new process there, its files in memory: {median_of(without) / 1e9:.1f} s"
     yield Row(what, median_ratio(with_it, without), RATIO, against, BETTER, _details(without))
 
 
-def _launch_to_answer(cell: Prepared, resident: bool) -> float:
-    """In nanoseconds; taking the resident away is not counted."""
+def _launch_to_answer(cell: Prepared, forkserver: bool) -> float:
+    """In nanoseconds; taking the forkserver away is not counted."""
     start = time.perf_counter_ns()
     with open_board(cell.board.device) as board:
-        if not resident:
+        if not forkserver:
             before = time.perf_counter_ns()
-            _command(board.link, f"rm {board.resident(cell.bundle)}")
+            _command(board.link, f"rm {board.forkserver(cell.bundle)}")
             start += time.perf_counter_ns() - before
         with replace(cell, board=board).deployed():
             return time.perf_counter_ns() - start

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.bundle.target import Platform
 from harness.bundle.wheels import Wheel, fetch_wheels
-from harness.isa.wheels import outlook, scan_wheel
+from harness.isa.wheels import scan_wheel, scan_wheels
 from tests.support.facts import board_facts
 
 from .support.interleave import Block, interleave, median_of, median_ratio
@@ -52,7 +52,7 @@ def _first(wheels: tuple[Wheel, ...]) -> Block:
 
 def _looked(wheels: tuple[Wheel, ...]) -> Block:
     start = time.perf_counter_ns()
-    outlook([(wheel.path, wheel.sha256) for wheel in wheels], PI4, {})
+    scan_wheels([(wheel.path, wheel.sha256) for wheel in wheels], PI4, {})
     return [time.perf_counter_ns() - start]
 
 

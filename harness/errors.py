@@ -17,7 +17,7 @@
     │   │   └── EmulatorDied   the emulated board is gone, and does not come back
     │   └── DeviceBusy         another run holds the device
     └── DeploymentError        between us and a running agent
-        ├── KeeperFailure      what keeps a device's store could not do what it was asked
+        ├── DaemonFailure      what keeps a device's store could not do what it was asked
         ├── AgentDied          its process ended when it should not have
         ├── AgentTimeout       it did not answer in time
         │   └── AgentSilent    nor did its own watchdog: it may be the link, or the board, and not the model
@@ -150,8 +150,8 @@ class DeploymentError(HilgateError):
     """Trouble between us and a running agent; it says nothing about the model's answers."""
 
 
-class KeeperFailure(DeploymentError):
-    """Our keeper on a device answered that an operation of its own failed; the model did not run."""
+class DaemonFailure(DeploymentError):
+    """Our daemon on a device answered that an operation of its own failed; the model did not run."""
 
 
 class AgentDied(DeploymentError):
@@ -170,7 +170,7 @@ class AgentSilent(AgentTimeout):
 
 
 class ProtocolError(DeploymentError):
-    """The agent or the keeper sent something that is no frame, or not what was asked for; see harness.protocol."""
+    """The agent or the daemon sent something that is no frame, or not what was asked for; see harness.protocol."""
 
 
 class ImpossibleReport(DeploymentError):
@@ -194,5 +194,5 @@ UNDECIDED = (
     ProtocolError,
     ImpossibleReport,
     InputFailure,
-    KeeperFailure,
+    DaemonFailure,
 )

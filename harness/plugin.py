@@ -39,7 +39,7 @@ from .report.pytest_report import InternalErrors, make_printable
 from .report.summary import color_of, summary_lines
 from .report.terminal import render
 from .run.command_line import restart_if_misread
-from .run.completeness import add_unsaid
+from .run.completeness import record_missing_checks
 from .run.options import WITH_VALUES, add_options, read_options
 from .run.outcome import record_error
 from .run.plan import check_baselines, close_processes, plan_cells
@@ -270,7 +270,7 @@ def _finish(run: Run, session: pytest.Session) -> None:
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
     run.devices.settle()
     stopped = session.exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop or session.shouldfail)
-    add_unsaid(counted, run.evidence, narrowed=narrowed, stopped=stopped)
+    record_missing_checks(counted, run.evidence, narrowed=narrowed, stopped=stopped)
     run.evidence.harness = HarnessTime(
         device_s=round(run.device_time.seconds, 2),
         harness_s=round(run.harness_seconds(), 2),

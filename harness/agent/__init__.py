@@ -12,7 +12,7 @@ timing          the closed loop
 telemetry       the state of device and process; facts, what the device is
 wire, frames    the wire format; structure, the nesting of a model's outputs
 illegal         where an illegal instruction was met
-resident        a process that has imported the runtime and forks; resident_agent, join
+forkserver      a process that has imported the runtime and forks; forkserver_agent, that of the agents; attach
 orphans         processes that outlived their run; private, folders that are ours alone; unpack, wheels without pip
-keeper/         the program that holds the device's lock and looks after its store
+daemon/         the program that holds the device's lock and looks after its store
 """

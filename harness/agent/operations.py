@@ -36,7 +36,7 @@ class Operations:
         """Begin with nothing loaded.
 
         Args:
-            before_runtime_kib: the memory peak before the runtime was imported, where a resident has imported it.
+            before_runtime_kib: the memory peak before the runtime was imported, where a forkserver has imported it.
         """
         self.before_runtime_kib = before_runtime_kib
         self.engine: Any = None

@@ -12,7 +12,7 @@ from typing import Any
 from .facts import read_text
 from .orphans import boot_id
 
-# The peak of the resident that this process was forked from (see resident): the kernel starts anew in a child.
+# The peak of the forkserver that this process was forked from (see forkserver): the kernel starts anew in a child.
 inherited_peak_kib = 0
 # Modules that the agent needs, and a deployed model does not: their resident size, and the peak before their import.
 _uncounted = {"resident": 0, "peak_before": 0}

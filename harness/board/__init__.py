@@ -8,7 +8,7 @@ opening         open_board: reach, examine and lock a device
 board           Board: bundles are put there, agents started, results collected
 lease           Lease: the exclusive session that a board has, reconnected when the connection drops
 holder          who holds a board, in words
-keeper          the client of the program on the board that holds the lock and the store
+daemon          the client of the program on the board that holds the lock and the store
 preflight       whether it is the right board, and has room
 trial           whether it does what a run needs: a second session, a transfer, an executable store
 sending         files to the store over a connection that drops; upload, one such transfer
@@ -18,6 +18,6 @@ snapshot_check  the snapshot's files, hashed again
 """
 
 from .board import Board, new_board
-from .opening import looked_at, open_board
+from .opening import examine_board, open_board
 
-__all__ = ["Board", "looked_at", "new_board", "open_board"]
+__all__ = ["Board", "examine_board", "new_board", "open_board"]

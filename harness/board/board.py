@@ -15,13 +15,13 @@ from ..backends import load_backend
 from ..bundle import Bundle
 from ..device.device import Device
 from ..errors import HilgateError
-from ..host.death import Death
+from ..host.exit_cause import ExitCause
 from ..host.manifest import today
 from ..isa.diagnosis import illegal_instruction
 from ..links import Channel, LinkType
 from ..protocol import BoardFacts
-from ..protocol import keeper as answers
-from .keeper import NOT_OURS, removed
+from ..protocol import daemon as answers
+from .daemon_client import NOT_OURS, removed
 from .lease import Lease
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
@@ -30,7 +30,7 @@ from .stored import describe, verify
 from .trial import check_executable
 from .upload import Report
 
-A = TypeVar("A", bound=answers.KeeperAnswer)
+A = TypeVar("A", bound=answers.DaemonAnswer)
 
 # Beyond the block itself: what an agent may take to see that its host has gone, and to write its result down.
 COLLECT_GRACE_S = 15.0
@@ -92,11 +92,11 @@ class Board:
         return self.lease.entries
 
     def request(self, answer: type[A], **arguments: Any) -> A:
-        """Ask the keeper for an operation; see Keeper.request.
+        """Ask the daemon for an operation; see DaemonClient.request.
 
         Args:
             answer: the type of its answer, which names the operation.
-            **arguments: the operation's own, and Keeper.request's ``silence_s`` and ``more_s``.
+            **arguments: the operation's own, and DaemonClient.request's ``silence_s`` and ``more_s``.
         """
         return self.lease.request(answer, **arguments)
 
@@ -180,7 +180,7 @@ class Board:
             unpacking_s = entry.bytes / answers.SLOWEST_BYTES_S
             lease.request(answers.Made, more_s=unpacking_s, entry=entry.name, day=today(), **entry.parts)
             lease.entries.add(entry.name)
-            self.verified.add(entry.name)  # the keeper has hashed it as it wrote it
+            self.verified.add(entry.name)  # the daemon has hashed it as it wrote it
 
     def check_stored(self, bundle: Bundle) -> None:
         """Refuse to judge a run of a bundle whose entries somebody has removed meanwhile.
@@ -225,20 +225,20 @@ class Board:
         if self.link.snapshots is None:
             return self._in_bundle(bundle, f"{{python}} -m {command}", is_agent=True)
         python = shlex.quote(self.facts.executable)
-        join = f"{python} -I -S -B agent/join.py {shlex.quote(self.resident(bundle))} {self.lease.run}"
+        join = f"{python} -I -S -B agent/attach.py {shlex.quote(self.forkserver(bundle))} {self.lease.run}"
         return self._in_bundle(bundle, f"{join} {{python}} -m {command}", is_agent=True)
 
-    def resident(self, bundle: Bundle) -> str:
-        """Return the socket path of a bundle's resident, the process that forks its agents; see agent.resident."""
-        return f"{self.store}/residents/{bundle.foundation[:16]}"
+    def forkserver(self, bundle: Bundle) -> str:
+        """Return the socket path of a bundle's forkserver, the process that forks its agents; see agent.forkserver."""
+        return f"{self.store}/forkservers/{bundle.foundation[:16]}"
 
-    def start_resident(self, bundle: Bundle) -> Channel:
-        """Start a bundle's resident; it writes "ready" and goes on in the background.
+    def start_forkserver(self, bundle: Bundle) -> Channel:
+        """Start a bundle's forkserver; it writes "ready" and goes on in the background.
 
         Raises:
             LinkError: the board cannot be reached.
         """
-        command = f"{{python}} -m agent.resident_agent {shlex.quote(self.resident(bundle))}"
+        command = f"{{python}} -m agent.forkserver_agent {shlex.quote(self.forkserver(bundle))}"
         return self.link.start(self._in_bundle(bundle, command))
 
     def _in_bundle(self, bundle: Bundle, command: str, *, is_agent: bool = False) -> str:
@@ -247,7 +247,7 @@ class Board:
         Args:
             bundle: the bundle, which was put there.
             command: the command; "{python}" in it becomes the board's Python with the bundle's import path.
-            is_agent: mark the process as an agent of this run, so that the keeper can find and end it.
+            is_agent: mark the process as an agent of this run, so that the daemon can find and end it.
         """
         folder = shlex.quote(f"{self.store}/{bundle.name}")
         python = shlex.quote(self.facts.executable)
@@ -267,7 +267,7 @@ class Board:
         with contextlib.suppress(HilgateError):
             self.request(answers.AgentsEnded)
 
-    def cause_of_death(self, pid: int, status: int, said: str, packages: Mapping[str, str]) -> Death | None:
+    def exit_cause(self, pid: int, status: int, said: str, packages: Mapping[str, str]) -> ExitCause | None:
         """Find out why a process was killed; None where nothing is known. Never raises.
 
         Args:
@@ -278,17 +278,17 @@ class Board:
         """
         if status == -signal.SIGILL:
             return illegal_instruction(said, self.facts, packages)
-        return self._obituary(pid) if status == -signal.SIGKILL else None
+        return self._oom(pid) if status == -signal.SIGKILL else None
 
-    def _obituary(self, pid: int) -> Death | None:
+    def _oom(self, pid: int) -> ExitCause | None:
         try:
-            reply = self.request(answers.Obituary, pid=pid)
+            reply = self.request(answers.OomRecord, pid=pid)
         except HilgateError:
             return None
         if not reply.killed:
             return None
         resident_mib = reply.resident_kib / 1024
-        return Death(f"killed by the kernel at {resident_mib:.0f} MiB of {reply.memory_mib} MiB: memory ran out")
+        return ExitCause(f"killed by the kernel at {resident_mib:.0f} MiB of {reply.memory_mib} MiB: memory ran out")
 
     def result_name(self) -> str:
         """Return a new name under which an agent keeps a result that must not be lost."""
@@ -308,7 +308,7 @@ class Board:
 
         def ask() -> bytes | None:
             limit_s = wait_s + COLLECT_GRACE_S
-            reply, content = self.lease.keeper.request_with_payload(
+            reply, content = self.lease.daemon.request_with_payload(
                 answers.Collected, more_s=limit_s, name=name, wait_s=limit_s
             )
             return content if reply.found else None

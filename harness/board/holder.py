@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..device.device import Device
 from ..errors import DeviceBusy
-from ..protocol.keeper import Holder
+from ..protocol.daemon import Holder
 
 # At most this much of what another run says of itself is quoted.
 QUOTED_CHARACTERS = 80

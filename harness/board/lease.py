@@ -17,15 +17,15 @@ from ..errors import DeviceBusy, EmulatorDied, HostKeyError, LinkError, LinkLost
 from ..host.progress_log import progress_logger
 from ..links import LinkType
 from ..protocol import BoardFacts
-from ..protocol import keeper as answers
+from ..protocol import daemon as answers
+from .daemon_client import DaemonClient, Heartbeat
 from .holder import busy_error, describe_holder
-from .keeper import Heartbeat, Keeper
 from .preflight import check_board, check_same
 
 LOG = progress_logger(__name__)
 
 T = TypeVar("T")
-A = TypeVar("A", bound=answers.KeeperAnswer)
+A = TypeVar("A", bound=answers.DaemonAnswer)
 
 # How long reconnecting is tried after a connection has dropped, and the pause between two tries.
 RECONNECT_S = 60.0
@@ -37,10 +37,10 @@ LISTED = 20
 
 @dataclass(kw_only=True)
 class Lease:
-    """An exclusive session with a board: the connection, the keeper behind it, and the board's lock.
+    """An exclusive session with a board: the connection, the daemon behind it, and the board's lock.
 
     ``connect``, then ``acquire``; ``release`` ends it. When the connection drops, ``retry`` and ``reconnect`` make both
-    again: the lock is the keeper's, and is lost with the connection. The entries of the store are what the keeper
+    again: the lock is the daemon's, and is lost with the connection. The entries of the store are what the daemon
     reported when the lock was acquired, kept up to date by whoever adds or removes some.
 
     Attributes:
@@ -68,7 +68,7 @@ class Lease:
     reopened: bool = False
     trusted: frozenset[str] = frozenset()
     executable: bool = True
-    _keeper: Keeper | None = None
+    _daemon: DaemonClient | None = None
     _heartbeat: Heartbeat | None = None
     _has_given_up: bool = False
 
@@ -79,9 +79,9 @@ class Lease:
             LinkError: it cannot be reached.
             DeviceError: it has no usable Python, or is not what its file says.
         """
-        self._keeper = Keeper.start(self.link, self.device)
+        self._daemon = DaemonClient.start(self.link, self.device)
         ships_packages = bool(self.device.runtime.packages)
-        facts = self._keeper.request(answers.Facts, packages=[] if ships_packages else None)
+        facts = self._daemon.request(answers.Facts, packages=[] if ships_packages else None)
         check_board(self.device, facts)
         if self.known is not None:
             check_same(self.device, self.known, facts)
@@ -91,7 +91,7 @@ class Lease:
         self.link.learn(facts)
 
     def acquire(self, wait_s: float) -> None:
-        """Lock the board for this run, and have the keeper clean up after the run before.
+        """Lock the board for this run, and have the daemon clean up after the run before.
 
         Args:
             wait_s: how long to wait while another run holds it.
@@ -100,7 +100,7 @@ class Lease:
             DeviceBusy: another run holds it, also after ``wait_s``.
             StorageError: its store cannot be written.
         """
-        keeper, end, is_waiting = self.keeper, time.monotonic() + wait_s, False
+        daemon, end, is_waiting = self.daemon, time.monotonic() + wait_s, False
         path = self.device.store or self.link.store
         arguments: dict[str, Any] = {
             "use": sorted(self.used),
@@ -108,7 +108,7 @@ class Lease:
             "trusted": [] if self.store else sorted(self.trusted),
         }
         while True:
-            reply = keeper.request(answers.Taking, store=path, holder=self._described_holder(), **arguments)
+            reply = daemon.request(answers.Taking, store=path, holder=self._described_holder(), **arguments)
             if isinstance(reply, answers.Opened):
                 break
             holder = reply.busy if isinstance(reply, answers.Busy) else answers.Holder()
@@ -120,7 +120,7 @@ class Lease:
             time.sleep(BUSY_POLL_S)
         self._note_cleanup(reply, is_renewed=bool(self.store))
         self.store, self.entries, self.executable = reply.store, set(reply.entries), reply.executable
-        self._heartbeat = Heartbeat.start(keeper)
+        self._heartbeat = Heartbeat.start(daemon)
 
     def _described_holder(self) -> dict[str, str]:
         try:
@@ -131,7 +131,7 @@ class Lease:
         return {"run": self.run, "who": f"{who}@{socket.gethostname()}", "since": now}
 
     def _note_cleanup(self, reply: answers.Opened, *, is_renewed: bool) -> None:
-        """Note what the keeper had to clean up, and refuse a board on which something of an earlier run goes on."""
+        """Note what the daemon had to clean up, and refuse a board on which something of an earlier run goes on."""
         if reply.reaped and not is_renewed:  # in a renewed lease these are this run's own uploads
             self.notes.append(f"processes of an earlier run were still there and were ended: [{_listed(reply.reaped)}]")
         if reply.stuck:
@@ -153,7 +153,7 @@ class Lease:
             LinkLost: it dropped again, or could not be made again.
         """
         try:
-            if self._keeper is None:
+            if self._daemon is None:
                 self.reconnect()
             return action()
         except LinkLost:
@@ -194,15 +194,15 @@ class Lease:
                 return
 
     @property
-    def keeper(self) -> Keeper:
-        """The keeper at the other end of the connection.
+    def daemon(self) -> DaemonClient:
+        """The daemon at the other end of the connection.
 
         Raises:
             LinkLost: there is no connection.
         """
-        if self._keeper is None:
+        if self._daemon is None:
             raise LinkLost(f"the connection to {self.device.name} is closed", where=self.link.where)
-        return self._keeper
+        return self._daemon
 
     @property
     def facts(self) -> BoardFacts:
@@ -216,19 +216,19 @@ class Lease:
         return self.known
 
     def request(self, answer: type[A], **arguments: Any) -> A:
-        """Ask the keeper for an operation; see Keeper.request.
+        """Ask the daemon for an operation; see DaemonClient.request.
 
         Args:
             answer: the type of its answer, which names the operation.
-            **arguments: the operation's own, and Keeper.request's ``silence_s`` and ``more_s``.
+            **arguments: the operation's own, and DaemonClient.request's ``silence_s`` and ``more_s``.
         """
-        return self.keeper.request(answer, **arguments)
+        return self.daemon.request(answer, **arguments)
 
     def release(self) -> None:
         """Release the board: nothing of this run goes on there, and the next run may have it. Never raises."""
-        if self._keeper is not None and self._heartbeat is not None:
+        if self._daemon is not None and self._heartbeat is not None:
             try:
-                self._keeper.request(answers.Left, run=self.run, use=sorted(self.used))
+                self._daemon.request(answers.Left, run=self.run, use=sorted(self.used))
             except Exception:  # noqa: BLE001  # it cannot be told; the next run cleans up
                 self.link.abort()
         self._disconnect()
@@ -240,9 +240,9 @@ class Lease:
     def _disconnect(self) -> None:
         if self._heartbeat is not None:
             self._heartbeat.stop()
-        if self._keeper is not None:
-            self._keeper.close()
-        self._keeper = self._heartbeat = None
+        if self._daemon is not None:
+            self._daemon.close()
+        self._daemon = self._heartbeat = None
         with contextlib.suppress(Exception):
             self.link.close()
 

@@ -41,7 +41,7 @@ def open_board(device: Device, *, wait_s: float = 0.0) -> Board:
 
 
 @contextmanager
-def looked_at(device: Device) -> Iterator[Board]:
+def examine_board(device: Device) -> Iterator[Board]:
     """Reach a device and examine it for the time of a block: no lock is taken, and nothing stays there.
 
     Args:

@@ -10,7 +10,7 @@ from ..errors import BackendError, DeviceError, ModelError, StorageError
 from ..model.inputs import describe_sizes, set_bytes
 from ..model.model import Model
 from ..protocol import BoardFacts
-from ..protocol.keeper import Room
+from ..protocol.daemon import Room
 
 MIB = 1 << 20
 # Kept free on a board's disk: other programs of a system fail when its disk is full.
@@ -145,7 +145,7 @@ def check_disk(device: Device, store: str, room: Room) -> None:
     Args:
         device: the device.
         store: the store's path there.
-        room: what the keeper answered when it was told to make room.
+        room: what the daemon answered when it was told to make room.
 
     Raises:
         StorageError: it has not.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 from ..errors import HostKeyError, LinkError
-from ..protocol import keeper as answers
-from .keeper import Keeper
+from ..protocol import daemon as answers
+from .daemon_client import DaemonClient
 from .lease import Lease
 from .upload import Files, Report, WrongArrival, check_arrived, hand_over, upload
 
-# Files of up to this many bytes go with a request to the keeper that is there: another login would take longer.
+# Files of up to this many bytes go with a request to the daemon that is there: another login would take longer.
 LITTLE_BYTES = 1 << 18
 # An upload that makes no progress this many times in a row is given up.
 TRIES = 3
@@ -80,9 +80,9 @@ class _Sending:
 
     def _upload(self) -> None:
         if _bytes_of(self._files) <= LITTLE_BYTES:
-            hand_over(self._lease.keeper, self._lease.store, self._files, self._report)
+            hand_over(self._lease.daemon, self._lease.store, self._files, self._report)
             return
-        courier = Keeper.start(self._lease.link, self._lease.device, bulk=True)
+        courier = DaemonClient.start(self._lease.link, self._lease.device, bulk=True)
         try:
             upload(courier, self._lease.store, self._files, self._report, self._begun)
         finally:

@@ -1,4 +1,4 @@
-"""Switches an emulated board on from its snapshot: runtimes deployed, a resident of each waiting to fork.
+"""Switches an emulated board on from its snapshot: runtimes deployed, a forkserver of each waiting to fork.
 
 Making that takes minutes, and depends on nothing that changes between runs. So it is made once, and saved as a
 snapshot (see snapshot_build); later runs restore it. A snapshot is named by a hash of all that it depends on, so that a
@@ -12,7 +12,7 @@ from ..emulator.machine import machine_of
 from ..emulator.record import describe_damage
 from ..emulator.snapshot_store import Snapshot, find_snapshot, snapshot_folder, store_snapshot
 from ..errors import HilgateError
-from ..host.bounded import making
+from ..host.bounded import build_lock
 from ..host.progress_log import progress_logger
 from ..links import SnapshotPower
 from .board import Board
@@ -44,7 +44,7 @@ def switch_on(board: Board, power: SnapshotPower, wait_s: float) -> None:
     key = snapshot_key(device, image, machine, bundles)
     if (snapshot := find_snapshot(key)) is not None and _try_restore(board, power, image, snapshot, wait_s):
         return
-    with making(snapshot_folder(key)):
+    with build_lock(snapshot_folder(key)):
         other = find_snapshot(key)  # made by another run while this one waited
         if other is not None and other.id != (snapshot.id if snapshot else None):
             if _try_restore(board, power, image, other, wait_s):
@@ -76,5 +76,7 @@ def _restore(board: Board, power: SnapshotPower, image: Image, snapshot: Snapsho
     board.lease.trusted = frozenset(snapshot.record["entries"])
     board.lease.connect()
     board.lease.acquire(wait_s)
-    without = {name: why for name, why in snapshot.record["residents"].items() if why != WAITS}
-    board.lease.notes += [f"no resident of {name} waits on {board.device.name}: {why}" for name, why in without.items()]
+    without = {name: why for name, why in snapshot.record["forkservers"].items() if why != WAITS}
+    board.lease.notes += [
+        f"no forkserver of {name} waits on {board.device.name}: {why}" for name, why in without.items()
+    ]

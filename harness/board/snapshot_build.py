@@ -1,4 +1,4 @@
-"""Builds the snapshot of an emulated board: its disk laid out, booted, runtimes deployed, residents started."""
+"""Builds the snapshot of an emulated board: its disk laid out, booted, runtimes deployed, forkservers started."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..agent.keeper.folders import seal
-from ..agent.keeper.receive import adopt
-from ..agent.keeper.store import Store
+from ..agent.daemon.folders import seal
+from ..agent.daemon.receive import adopt
+from ..agent.daemon.store import Store
 from ..backends import load_backend
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
@@ -28,14 +28,14 @@ from ..emulator.snapshot_store import Snapshot
 from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..host.cache import file_sha256
-from ..host.death import describe_status
+from ..host.exit_cause import describe_status
 from ..host.progress_log import progress_logger
 from ..host.shipped import room_sources
 from ..isa.diagnosis import illegal_instruction
 from ..links import STORE, Channel, ChannelClosed, open_link, stderr_of
 from ..protocol import BoardFacts
 from .board import new_board
-from .keeper import BOOT, packed_sources, python_script, sources
+from .daemon_client import BOOT, packed_sources, python_script, sources
 
 LOG = progress_logger(__name__)
 
@@ -77,14 +77,14 @@ def snapshot_key(device: Device, image: Image, machine: Machine, bundles: Sequen
         "machine": [machine.cpu, machine.memory_mib, machine.cores, machine.counting],
         # How it is laid out, started, prepared and saved.
         "program": [file_sha256(path) for path in room_sources(*ROOMS)],
-        "keeper": [BOOT.read_text(encoding="utf-8"), sources()],
+        "daemon": [BOOT.read_text(encoding="utf-8"), sources()],
         "bundles": [bundle.foundation for bundle in bundles],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def build_snapshot(device: Device, image: Image, bundles: Sequence[Bundle], folder: Path) -> Mapping[str, Any]:
-    """Lay out a board's disk, boot it, start the residents, and save it.
+    """Lay out a board's disk, boot it, start the forkservers, and save it.
 
     Args:
         device: the device to emulate.
@@ -93,7 +93,7 @@ def build_snapshot(device: Device, image: Image, bundles: Sequence[Bundle], fold
         folder: where the snapshot goes; empty.
 
     Returns:
-        What the snapshot's record has beside its files: the device's name, the store's entries, and for each resident
+        What the snapshot's record has beside its files: the device's name, the store's entries, and for each forkserver
         that it waits, or why it does not.
 
     Raises:
@@ -106,7 +106,7 @@ def build_snapshot(device: Device, image: Image, bundles: Sequence[Bundle], fold
     power, board = link.snapshots, new_board(device, link)
     if power is None:
         raise EmulatorError(f"{device.name} has no snapshots", found=f"link = {device.link!r}", where=str(device.path))
-    residents = dict[str, str]()
+    forkservers = dict[str, str]()
     try:
         with _timed("laid out its disk"):
             home = make_home(device.store or STORE, bundles, folder)
@@ -115,27 +115,27 @@ def build_snapshot(device: Device, image: Image, bundles: Sequence[Bundle], fold
         board.lease.connect()
         board.lease.acquire(0.0)
         with _timed("started hilgate's own program there"):
-            channel = link.start(python_script(device, link, resident=True))
+            channel = link.start(python_script(device, link, forkserver=True))
             channel.send(packed_sources(), time.monotonic() + IMPORT_S)
-            residents["keeper"] = _wait_started(channel, board.facts, {})
+            forkservers["daemon"] = _wait_started(channel, board.facts, {})
         for bundle in bundles:
             board.put(bundle)  # entries that its disk lacks, or has with another content
             if bundle.runtime.runner is not None:
                 continue  # a runner starts in no time
-            with _timed(f"started the resident of {bundle.backend}"):
-                channel = board.start_resident(bundle)
-                residents[bundle.backend] = _wait_started(channel, board.facts, bundle.runtime.packages)
+            with _timed(f"started the forkserver of {bundle.backend}"):
+                channel = board.start_forkserver(bundle)
+                forkservers[bundle.backend] = _wait_started(channel, board.facts, bundle.runtime.packages)
         entries = sorted(board.entries)
         board.lease.release()
         with _timed("saved its state"):
             power.save(Snapshot(folder, {}))
     finally:
         board.close()
-    return {"device": device.name, "entries": entries, "residents": residents}
+    return {"device": device.name, "entries": entries, "forkservers": forkservers}
 
 
 def make_home(place: str, bundles: Sequence[Bundle], folder: Path) -> Path:
-    """Make a disk with the user's home folder and the runtimes in its store, on the host, with the keeper's own code.
+    """Make a disk with the user's home folder and the runtimes in its store, on the host, with the daemon's own code.
 
     Unpacked on the emulated board itself, torch's nine thousand files take more than a minute. A store outside of the
     home folder has to be filled there nevertheless.
@@ -172,7 +172,7 @@ def _round_times(entry: Path) -> None:
 
 
 def _wait_started(channel: Channel, facts: BoardFacts, packages: Mapping[str, str]) -> str:
-    """Wait for a resident; return WAITS, or why it does not wait: programs then start without it, and say more.
+    """Wait for a forkserver; return WAITS, or why it does not wait: programs then start without it, and say more.
 
     Raises:
         EmulatorError: it takes too long. At another time it may not, and this snapshot would last.
@@ -185,8 +185,8 @@ def _wait_started(channel: Channel, facts: BoardFacts, packages: Mapping[str, st
         raise EmulatorError(what, wanted=wanted, hint="try again when this machine has less to do") from None
     except (ChannelClosed, LinkError) as error:
         status = channel.finish(1.0)
-        death = illegal_instruction(channel.stderr_tail(), facts, packages) if status == -signal.SIGILL else None
-        why = death.found if death else f"{describe_status(status)}, {type(error).__name__}; {stderr_of(channel)}"
+        cause = illegal_instruction(channel.stderr_tail(), facts, packages) if status == -signal.SIGILL else None
+        why = cause.found if cause else f"{describe_status(status)}, {type(error).__name__}; {stderr_of(channel)}"
         LOG.info(f"    it does not wait: {why}")
         return why
     channel.finish(5.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import StorageError
 from ..host.bounded import discard
-from ..host.manifest import BackgroundCheck, damaged, was_whole_lately
+from ..host.manifest import BackgroundCheck, damaged, was_verified_recently
 
 
 @dataclass
@@ -43,7 +43,7 @@ class SnapshotCheck:
         """
         found = self._check.result() if self._check is not None else {}
         if again:
-            found |= damaged([folder for folder in self.folders if not was_whole_lately(folder)])
+            found |= damaged([folder for folder in self.folders if not was_verified_recently(folder)])
         for folder, wrong in found.items():
             name = f"{folder.parent.name}/{folder.name}"
             if name not in self._damaged:

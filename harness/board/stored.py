@@ -1,6 +1,6 @@
 """Hashes a board's store again: before its first use on a day, and where something went wrong (issue 17).
 
-The other half is harness.agent.keeper.verify. The day is the host's, because the board's clock may be wrong.
+The other half is harness.agent.daemon.verify. The day is the host's, because the board's clock may be wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 from ..errors import ProtocolError
 from ..host.manifest import today
-from ..protocol import keeper as answers
+from ..protocol import daemon as answers
 from .lease import Lease
 
 # The time for 10 GB on the slowest memory card.

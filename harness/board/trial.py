@@ -13,8 +13,8 @@ from ..backends import Backend, load_backend
 from ..device.device import Device
 from ..errors import DeviceError, HilgateError, LinkError
 from ..links import LinkType, stderr_of
-from ..protocol import keeper as answers
-from .keeper import Keeper
+from ..protocol import daemon as answers
+from .daemon_client import DaemonClient
 
 SESSION_S = 30.0
 
@@ -37,8 +37,8 @@ class Trial:
         return [trouble for trouble in (self.sessions, self.store) if trouble is not None]
 
 
-def try_board(link: LinkType, keeper: Keeper, device: Device) -> Trial:
-    """Try everything on a board whose keeper runs; nothing of it stays there."""
+def try_board(link: LinkType, daemon: DaemonClient, device: Device) -> Trial:
+    """Try everything on a board whose daemon runs; nothing of it stays there."""
     sessions = store = None
     try:
         try_session(link)
@@ -46,14 +46,14 @@ def try_board(link: LinkType, keeper: Keeper, device: Device) -> Trial:
     except HilgateError as error:
         sessions = error
     try:
-        try_store(keeper, device, device.store or link.store)
+        try_store(daemon, device, device.store or link.store)
     except HilgateError as error:
         store = error
     return Trial(sessions, store)
 
 
 def try_session(link: LinkType) -> None:
-    """Run a second program beside the keeper.
+    """Run a second program beside the daemon.
 
     Raises:
         LinkError: the board does not allow it.
@@ -75,17 +75,17 @@ def try_transfer(link: LinkType, device: Device) -> None:
     Raises:
         LinkError: the board takes no second connection.
     """
-    Keeper.start(link, device, bulk=True).close()
+    DaemonClient.start(link, device, bulk=True).close()
 
 
-def try_store(keeper: Keeper, device: Device, store: str) -> None:
-    """Have the keeper write a file to the store, read it, and map it as a library is mapped.
+def try_store(daemon: DaemonClient, device: Device, store: str) -> None:
+    """Have the daemon write a file to the store, read it, and map it as a library is mapped.
 
     Raises:
         StorageError: it cannot be written.
         DeviceError: no program can be started from there, and one of the device's backends puts some there.
     """
-    if keeper.request(answers.Tried, store=store).executable:
+    if daemon.request(answers.Tried, store=store).executable:
         return
     for name in device.backends:
         check_executable(device, load_backend(name), store)

@@ -10,9 +10,9 @@ from typing import Any
 from ..agent.wire import pack_head
 from ..errors import DamagedError, DeploymentError, LinkLost, ProtocolError, StorageError
 from ..links import ChannelClosed
-from ..protocol import keeper as answers
+from ..protocol import daemon as answers
 from ..protocol.border import shown
-from .keeper import Keeper
+from .daemon_client import DaemonClient
 
 CHUNK = 1 << 18
 # A memory card that writes out its buffers may make the sender wait this long.
@@ -28,12 +28,12 @@ class WrongArrival(DamagedError, DeploymentError):
 
 
 def upload(
-    keeper: Keeper, store: str, files: Files, report: Report, begun: Callable[[int], None] = lambda count: None
+    daemon: DaemonClient, store: str, files: Files, report: Report, begun: Callable[[int], None] = lambda count: None
 ) -> None:
     """Send files into the store's ``incoming``.
 
     Args:
-        keeper: one that was started for this; it is not the one that holds the lock.
+        daemon: one that was started for this; it is not the one that holds the lock.
         store: the store's path on the device.
         files: what is sent.
         report: called with (bytes that are there or on their way, bytes in all).
@@ -47,8 +47,8 @@ def upload(
     total = sum(size for _, size in files.values())
     hashing_s = total / answers.SLOWEST_BYTES_S
     sizes = {sha256: size for sha256, (_, size) in files.items()}
-    have = keeper.request(answers.Offered, more_s=hashing_s, store=store, files=sizes).have
-    _check_have(have, sizes, keeper.link.where)
+    have = daemon.request(answers.Offered, more_s=hashing_s, store=store, files=sizes).have
+    _check_have(have, sizes, daemon.link.where)
     done = sum(files[sha256][1] if count is None else count for sha256, count in have.items())
     begun(done)
     report(done, total)
@@ -57,26 +57,26 @@ def upload(
             continue
         # A part that has all its bytes already is announced all the same: so it is verified.
         header = {"op": "file", "sha256": sha256, "offset": there, "bytes": size}
-        for sent in _send(keeper, header, path, size - there):
+        for sent in _send(daemon, header, path, size - there):
             done += sent
             report(done, total)
     # Data in flight has to arrive first, and to be written.
-    arrived = keeper.request(answers.Arrived, silence_s=STALL_S, more_s=hashing_s)
+    arrived = daemon.request(answers.Arrived, silence_s=STALL_S, more_s=hashing_s)
     check_arrived(arrived.wrong, files, store)
 
 
-def hand_over(keeper: Keeper, store: str, files: Files, report: Report) -> None:
-    """Send a few small files with one request, to the keeper that holds the lock; see upload.
+def hand_over(daemon: DaemonClient, store: str, files: Files, report: Report) -> None:
+    """Send a few small files with one request, to the daemon that holds the lock; see upload.
 
     Args:
-        keeper: the one that holds the lock.
+        daemon: the one that holds the lock.
         store: the store's path on the device.
         files: what is sent.
         report: called with (bytes that are there, bytes in all).
     """
     content = b"".join(bytes(view) for path, size in files.values() for view in _chunks(path, 0, size))
     sizes = {sha256: size for sha256, (_, size) in files.items()}
-    reply, _ = keeper.request_with_payload(answers.Taken, content, silence_s=STALL_S, files=sizes)
+    reply, _ = daemon.request_with_payload(answers.Taken, content, silence_s=STALL_S, files=sizes)
     check_arrived(reply.wrong, files, store)
     report(len(content), len(content))
 
@@ -110,10 +110,10 @@ def check_arrived(wrong: Mapping[str, str], files: Files, store: str) -> None:
         raise WrongArrival("what arrived on the device is not what was sent", found=found, where=store, hint=hint)
 
 
-def _send(keeper: Keeper, header: dict[str, Any], path: Path, size: int) -> Iterator[int]:
-    _post(keeper, pack_head(header, size))
+def _send(daemon: DaemonClient, header: dict[str, Any], path: Path, size: int) -> Iterator[int]:
+    _post(daemon, pack_head(header, size))
     for view in _chunks(path, header["offset"], size):
-        _post(keeper, view)
+        _post(daemon, view)
         yield len(view)
 
 
@@ -132,16 +132,16 @@ def _chunks(path: Path, offset: int, size: int) -> Iterator[memoryview]:
         raise StorageError("a file that is to be sent cannot be read", found=str(error), where=str(path)) from error
 
 
-def _post(keeper: Keeper, data: Any) -> None:
+def _post(daemon: DaemonClient, data: Any) -> None:
     try:
-        keeper.channel.send(data, time.monotonic() + STALL_S)
+        daemon.channel.send(data, time.monotonic() + STALL_S)
     except ChannelClosed:
         # The device has given up; if its reply says why, request raises that.
-        keeper.request(answers.Arrived)
-        raise LinkLost("the device ended the upload", where=keeper.link.where) from None
+        daemon.request(answers.Arrived)
+        raise LinkLost("the device ended the upload", where=daemon.link.where) from None
     except TimeoutError:
-        what = f"{keeper.device.name} takes nothing in any more"
+        what = f"{daemon.device.name} takes nothing in any more"
         found = f"not a byte in {STALL_S:.0f} s"
         raise LinkLost(
-            what, found=found, where=keeper.link.where, hint="look at the board's network and disk"
+            what, found=found, where=daemon.link.where, hint="look at the board's network and disk"
         ) from None

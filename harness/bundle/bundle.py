@@ -45,7 +45,7 @@ class BundleFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An entry of a device's store (see harness.agent.keeper.store): a folder, and what it is made from.
+    """An entry of a device's store (see harness.agent.daemon.store): a folder, and what it is made from.
 
     Attributes:
         name: KIND/SHA-256.

@@ -6,7 +6,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from ..host.bounded import hold
+from ..host.bounded import pin
 from ..host.cache import file_sha256, make_private, storage_errors
 
 # A new folder is empty and unpinned at first: another run may evict it before this one has pinned it.
@@ -21,7 +21,7 @@ def find_file(root: Path, sha256: str) -> Path | None:
         sha256: the content's hash.
     """
     folder = root / "files" / sha256
-    for path in folder.glob("*") if hold(folder) else ():
+    for path in folder.glob("*") if pin(folder) else ():
         with suppress(OSError):
             if file_sha256(path) == sha256:
                 return path
@@ -45,7 +45,7 @@ def store_file(root: Path, path: Path, sha256: str) -> Path:
     with storage_errors(final.parent):
         for _ in range(TRIES):
             make_private(final.parent)
-            if hold(final.parent):
+            if pin(final.parent):
                 break
         path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
         path.replace(final)

@@ -150,7 +150,7 @@ def is_first_trusted() -> bool:
     return _PROJECT.recorded is None and current_lock() is None
 
 
-def check_taken(files: Sequence[Locked], where: str) -> None:
+def check_locked(files: Sequence[Locked], where: str) -> None:
     """Refuse files that the project's lock file does not name, or record them while a new one is being made.
 
     Args:

@@ -32,7 +32,7 @@ from ..host.bounded import prune_caches
 from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from ..host.progress_log import progress_logger
 from .file_store import find_file, store_file
-from .lock import Locked, check_taken, current_lock, is_first_trusted, target_of
+from .lock import Locked, check_locked, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
 from .pip_run import Request, download, download_again
 from .target import Platform
@@ -146,7 +146,7 @@ def _locked(name: str, version: str, file: str, sha256: str, platform: Platform)
 
 def _checked_by_lock(wheels: tuple[Wheel, ...], platform: Platform, where: str) -> tuple[Wheel, ...]:
     """Return the wheels, after checking that the project's lock file names them all."""
-    check_taken([_locked(item.name, item.version, item.path.name, item.sha256, platform) for item in wheels], where)
+    check_locked([_locked(item.name, item.version, item.path.name, item.sha256, platform) for item in wheels], where)
     return wheels
 
 
@@ -222,7 +222,7 @@ def _store_wheel(path: Path, root: Path, request: Request) -> Wheel:
     # NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl
     name, version = path.name.split("-")[:2]
     name, sha256 = canonicalize_name(name), file_sha256(path)
-    check_taken([_locked(name, version, path.name, sha256, request.platform)], request.where)
+    check_locked([_locked(name, version, path.name, sha256, request.platform)], request.where)
     _check_seen(path, root, sha256, request.where)
     unpacked = check_wheel(path, request.where)
     size = path.stat().st_size

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..board import looked_at
+from ..board import examine_board
 from ..board.preflight import check_board
 from ..board.trial import try_board
 from ..device.device import Device, Runtime
@@ -64,7 +64,7 @@ def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, 
     for key in meet(device, fingerprints):
         pinned = "pinned" if is_pinned(project.known_hosts, key) else f"known to you only; hilgate trust {name} pins it"
         say(f"host key {key.name} {key.key.get_name()} {key.fingerprint} ({pinned})")
-    with looked_at(device) as board:
+    with examine_board(device) as board:
         facts = board.facts
         for line in _shown(facts):
             say(line)
@@ -73,7 +73,7 @@ def add(project: Project, name: str, host: str, fingerprints: Sequence[str], *, 
         text = device_text(name, host, facts, base)
         written = replace(check_text(project, name, text, base), path=path)
         check_board(written, facts)
-        trial = try_board(board.link, board.lease.keeper, written)
+        trial = try_board(board.link, board.lease.daemon, written)
     _refuse_existing(path, name, force)
     write_atomically(path, text)
     _say_written(path, facts, base)

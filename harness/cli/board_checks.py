@@ -11,7 +11,7 @@ from ..device.device import Device
 from ..errors import BackendError
 from ..measure.validity import PI_NOW, PI_SINCE_BOOT
 from ..protocol import BoardFacts, DeviceState
-from ..protocol.keeper import Holder, Look
+from ..protocol.daemon import Holder, Look
 from .doctor_check import FAILED, OK, WARNING, Check, failed
 from .text import PERFORMANCE, size
 

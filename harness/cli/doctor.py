@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from ..board.keeper import Keeper
+from ..board.daemon_client import DaemonClient
 from ..board.trial import Trial, try_board
 from ..device.device import Device
 from ..errors import HilgateError
 from ..links import WayCheck, WayStatus, link_class, open_link
 from ..protocol import BoardFacts
-from ..protocol import keeper as answers
+from ..protocol import daemon as answers
 from . import board_checks, runtime_checks
 from .doctor_check import FAILED, OK, SKIPPED, WARNING, Check, failed, skipped
 
@@ -50,21 +50,21 @@ def examine(device: Device, *, offline: bool) -> Iterator[Check]:
 def _ask(device: Device) -> tuple[BoardFacts, answers.Look, Trial, float]:
     """Ask a device what it is and how it is, try what a run does there, and compare its clock with the host's.
 
-    The keeper is closed before anything else is done, because it ends when it hears nothing for a while.
+    The daemon is closed before anything else is done, because it ends when it hears nothing for a while.
 
     Returns:
         The board's facts; its state; what it refused to do; and how many seconds its clock is behind the host's.
     """
     link = open_link(device)
     try:
-        keeper = Keeper.start(link, device)
+        daemon = DaemonClient.start(link, device)
         try:
-            facts = keeper.request(answers.Facts, packages=[] if device.runtime.packages else None)
-            look = keeper.request(answers.Look, store=device.store or link.store)
+            facts = daemon.request(answers.Facts, packages=[] if device.runtime.packages else None)
+            look = daemon.request(answers.Look, store=device.store or link.store)
             behind_s = time.time() - look.time
-            return facts, look, try_board(link, keeper, device), behind_s
+            return facts, look, try_board(link, daemon, device), behind_s
         finally:
-            keeper.close()
+            daemon.close()
     finally:
         link.close()
         link.power_off()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..backends import load_backend
-from ..board import looked_at
+from ..board import examine_board
 from ..bundle.lock import FILE, Lock, Locked, lock_text, read_lock, recording
 from ..bundle.planning import plan_runtime
 from ..device.device import Device
@@ -89,7 +89,7 @@ def _plan(device: Device, backends: Sequence[str]) -> None:
 
 def _facts(device: Device) -> Target:
     if not device.emulated:
-        with looked_at(device) as board:
+        with examine_board(device) as board:
             return board.facts
     image = find_image()
     if image is None:

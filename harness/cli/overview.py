@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import paramiko
 
-from ..board.keeper import Keeper
+from ..board.daemon_client import DaemonClient
 from ..board.preflight import differences
 from ..device.device import Device, device_names
 from ..errors import DeviceError, HilgateError, HostKeyError, LinkError
 from ..links import link_class, open_link
 from ..links.ssh.hostkeys import Unverified
-from ..protocol import keeper as answers
+from ..protocol import daemon as answers
 from .project import Project
 from .text import table
 
@@ -85,12 +85,12 @@ def _look(device: Device) -> str:
         return described
     link = open_link(device)
     try:
-        keeper = Keeper.start(link, device)
+        daemon = DaemonClient.start(link, device)
         try:
-            facts = keeper.request(answers.Facts, packages=[])
-            holder = keeper.request(answers.Look, store=device.store or link.store).holder
+            facts = daemon.request(answers.Facts, packages=[])
+            holder = daemon.request(answers.Look, store=device.store or link.store).holder
         finally:
-            keeper.close()
+            daemon.close()
     finally:
         link.close()
     if wrong := differences(device, facts):

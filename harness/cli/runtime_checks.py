@@ -9,7 +9,7 @@ from ..backends import load_backend
 from ..bundle.planning import plan_runtime
 from ..device.device import Device
 from ..errors import BuildError, HilgateError
-from ..isa.wheels import outlook
+from ..isa.wheels import scan_wheels
 from ..protocol import BoardFacts
 from .doctor_check import OK, SKIPPED, WARNING, Check, failed
 from .text import progress_lines, size
@@ -50,7 +50,7 @@ def _runtime(device: Device, backend_name: str, name: str, facts: BoardFacts, of
     packages = [name for names in backend.providers for name in names if name in runtime.packages]
     text = ", ".join(f"{name} {runtime.packages[name]}" for name in packages)
     if runtime.archives:
-        if warnings := outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries).warnings:
+        if warnings := scan_wheels(runtime.wheels, facts, runtime.packages, only=runtime.libraries).warnings:
             hint = f"another version of the package in {device.path}: runtime.packages"
             return Check(name, WARNING, "\n".join([text, *warnings]), hint)
         return Check(name, OK, f"{text}: {size(sum(archive.bytes for archive in runtime.archives))}, sent once")

@@ -15,7 +15,7 @@ from ..board import Board
 from ..bundle import Bundle
 from ..cell import Cell
 from ..errors import AgentFailure, DamagedError, DeploymentError, HilgateError, LinkError
-from ..host.death import Death
+from ..host.exit_cause import ExitCause
 from ..model.prepare import prepared_measured_sets
 from ..protocol.asked import KEPT, of_device
 from .call import host_clock
@@ -106,7 +106,7 @@ class Deployer:
                 where,
                 self.timeouts,
                 on_host=self.board.link.shares_files,
-                cause_of_death=self._cause_of_death,
+                exit_cause=self._exit_cause,
                 device_time=self.device_time,
                 binding=self.bundle.binding,
             )
@@ -225,8 +225,8 @@ class Deployer:
         if self.failed is not None:
             raise self.failed
 
-    def _cause_of_death(self, pid: int, status: int, said: str) -> Death | None:
-        return self.board.cause_of_death(pid, status, said, self.bundle.runtime.packages)
+    def _exit_cause(self, pid: int, status: int, said: str) -> ExitCause | None:
+        return self.board.exit_cause(pid, status, said, self.bundle.runtime.packages)
 
     def _note_greeting(self, greeting: str) -> None:
         for note in self.board.notes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..agent.frames import Array, Frame
 from ..export.binding import Binding
-from ..host.death import Death
+from ..host.exit_cause import ExitCause
 from ..links import Channel
 from ..protocol import agent, asked
 from ..protocol.asked import aligned_bytes
@@ -45,7 +45,7 @@ class Deployment:
         timeouts: Timeouts | None = None,
         *,
         on_host: bool = False,
-        cause_of_death: Callable[[int, int, str], Death | None] = nothing_known,
+        exit_cause: Callable[[int, int, str], ExitCause | None] = nothing_known,
         device_time: DeviceTime | None = None,
         binding: Binding | None = None,
     ) -> Deployment:
@@ -56,7 +56,7 @@ class Deployment:
             where: which cell and device it is, for errors.
             timeouts: how long each kind of call may take.
             on_host: whether it is a process of this machine, so that what travels takes no time to speak of.
-            cause_of_death: asked why the process is gone; see Exchange.
+            exit_cause: asked why the process is gone; see Exchange.
             device_time: adds up what the device took; its own without.
             binding: for an artifact whose inputs and outputs are not named and ordered as the model's; see Session.
 
@@ -64,7 +64,7 @@ class Deployment:
             DeploymentError: the agent does not greet.
             LinkLost: the connection dropped.
         """
-        exchange = Exchange.open(channel, where, timeouts or Timeouts(), on_host=on_host, cause_of_death=cause_of_death)
+        exchange = Exchange.open(channel, where, timeouts or Timeouts(), on_host=on_host, exit_cause=exit_cause)
         return cls(Session(exchange=exchange, device_time=device_time or DeviceTime(), binding=binding))
 
     @property

@@ -27,7 +27,7 @@ from ..errors import (
     LinkLost,
     ProtocolError,
 )
-from ..host.death import Death, describe_status
+from ..host.exit_cause import ExitCause, describe_status
 from ..links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
 from ..protocol import agent, asked, parse
 from .call import Call, host_clock
@@ -70,8 +70,8 @@ class Reply:
     tensors: list[Array]
 
 
-def nothing_known(pid: int, status: int, said: str) -> Death | None:
-    """Know no cause of any process's end; see Exchange.cause_of_death."""
+def nothing_known(pid: int, status: int, said: str) -> ExitCause | None:
+    """Know no cause of any process's end; see Exchange.exit_cause."""
     return None
 
 
@@ -87,7 +87,7 @@ class Exchange:
         where: which cell and device it is, for errors.
         timeouts: how long each kind of call may take.
         on_host: whether it is a process of this machine, so that what travels takes no time to speak of.
-        cause_of_death: asked with the agent's process id, its status and the end of its stderr; None where nobody knows
+        exit_cause: asked with the agent's process id, its status and the end of its stderr; None where nobody knows
             more.
         greeting: what a chatty login shell printed before the agent's first frame.
         alive: whether the process can still be asked.
@@ -100,7 +100,7 @@ class Exchange:
     where: str
     timeouts: Timeouts
     on_host: bool = False
-    cause_of_death: Callable[[int, int, str], Death | None] = nothing_known
+    exit_cause: Callable[[int, int, str], ExitCause | None] = nothing_known
     greeting: str = ""
     alive: bool = True
     last_used: float = field(default_factory=time.monotonic)
@@ -116,7 +116,7 @@ class Exchange:
         timeouts: Timeouts,
         *,
         on_host: bool = False,
-        cause_of_death: Callable[[int, int, str], Death | None] = nothing_known,
+        exit_cause: Callable[[int, int, str], ExitCause | None] = nothing_known,
     ) -> Self:
         """Wait for the greeting of an agent that was started on a channel.
 
@@ -125,13 +125,13 @@ class Exchange:
             where: which cell and device it is, for errors.
             timeouts: how long each kind of call may take.
             on_host: whether it is a process of this machine.
-            cause_of_death: see the class.
+            exit_cause: see the class.
 
         Raises:
             DeploymentError: the agent does not greet; it is ended.
             LinkLost: the connection dropped.
         """
-        exchange = cls(channel=channel, where=where, timeouts=timeouts, on_host=on_host, cause_of_death=cause_of_death)
+        exchange = cls(channel=channel, where=where, timeouts=timeouts, on_host=on_host, exit_cause=exit_cause)
         start_s = timeouts.start_s
         deadline = time.monotonic() + start_s
         frame = exchange._receive(start_s, "start", asked.NOTHING, deadline, skip=GREETING_ALLOWED)
@@ -239,11 +239,11 @@ class Exchange:
             return self._timed_out(operation, limit_s, describe_status(status), AgentTimeout)
         cause = None
         if self._hello is not None and status is not None:
-            cause = self.cause_of_death(self._hello.pid, status, self.channel.stderr_tail())
-        death = cause or Death(describe_status(status))
+            cause = self.exit_cause(self._hello.pid, status, self.channel.stderr_tail())
+        cause = cause or ExitCause(describe_status(status))
         # Lines with MARK are for the harness: the cause has said it in other words.
-        found = f"{death.found}; {stderr_of(self.channel, without=MARK)}"
-        return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where, hint=death.hint)
+        found = f"{cause.found}; {stderr_of(self.channel, without=MARK)}"
+        return AgentDied(f"the agent died during {operation!r}", found=found, where=self.where, hint=cause.hint)
 
     def _timed_out(
         self, operation: str, limit_s: float, found: str = "nothing", kind: type[AgentTimeout] = AgentSilent

@@ -101,7 +101,7 @@ def _configure(root: Path, folder: Path) -> None:
     ours = root / "usr" / "lib" / "hilgate"
     for path in (ours, root / "home" / USER, *(root / name for name in ("proc", "sys", "dev", "run", "tmp"))):
         path.mkdir(parents=True, exist_ok=True)
-    for name in ("boot", "caretaker.py"):
+    for name in ("boot", "init.py"):
         shutil.copyfile(GUEST / name, ours / name)
         (ours / name).chmod(0o755)
     masters = root / "usr" / "share" / "base-passwd"

@@ -116,10 +116,10 @@ class Emulator:
         self.ask("resume", clock_ns=time.time_ns(), seed=secrets.token_hex(64))
 
     def ask(self, operation: str, **arguments: Any) -> None:
-        """Ask the guest's caretaker for an operation, and wait until it is done; see guest/caretaker.py.
+        """Ask the guest's init for an operation, and wait until it is done; see guest/init.py.
 
         Args:
-            operation: one of the caretaker's OPERATIONS.
+            operation: one of the init's OPERATIONS.
             **arguments: the operation's own.
 
         Raises:
@@ -132,12 +132,12 @@ class Emulator:
         self._expect("done", ANSWER_S)
 
     def _expect(self, key: str, patience_s: float) -> None:
-        """Wait for a line of the caretaker's that has this key; a line without it comes from a restart meanwhile."""
+        """Wait for a line of the init's that has this key; a line without it comes from a restart meanwhile."""
         end = time.monotonic() + patience_s
         while True:
             line = self._line(key, end)
             if "error" in line:
-                raise EmulatorError("the emulated board's caretaker refused", wanted=repr(key), found=line["error"])
+                raise EmulatorError("the emulated board's init refused", wanted=repr(key), found=line["error"])
             if key in line:
                 return
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmulatorError
-from ..host.bounded import discard, evict, hold, making, prune_caches
+from ..host.bounded import build_lock, discard, evict, pin, prune_caches
 from ..host.cache import cache_folder, new_entry
 from ..host.progress_log import progress_logger
 from ..protocol import Target
@@ -99,14 +99,14 @@ def provide_image(*, anew: bool = False) -> Image:
     if not anew and (image := find_image()) is not None:
         return image
     folder = image_folder()
-    with making(folder):
+    with build_lock(folder):
         if not anew and (image := find_image()) is not None:
             return image
         if folder.exists() and not anew:
             LOG.info(f"the image is not what was built ({describe_damage(folder)}): building it anew")
         with new_entry(folder) as work:
             write_record(work, build(work))
-            hold(work)  # before it is renamed to its place, so that no other process evicts it in between
+            pin(work)  # before it is renamed to its place, so that no other process evicts it in between
             if anew and folder.exists() and not evict(folder):
                 hint = "wait for the run that uses it"
                 raise EmulatorError("the image that is there is in use", where=str(folder), hint=hint)

@@ -97,7 +97,7 @@ class Files:
         memory: path of the guest's memory.
         console: path of what the guest's kernel prints.
         monitor: descriptor of a connected socket, for QEMU's monitor.
-        control: descriptor of a connected socket, for the guest's caretaker.
+        control: descriptor of a connected socket, for the guest's init.
         faults: descriptor of a listening socket, for a person who injects faults.
     """
 

@@ -20,7 +20,7 @@ from .folder import Folder
 
 END_S = 20.0
 
-# QEMU's command line, given the descriptors of its monitor, of the channel to the caretaker, and of the faults' socket.
+# QEMU's command line, given the descriptors of its monitor, of the channel to the init, and of the faults' socket.
 CommandLine = Callable[[int, int, int], Sequence[str]]
 
 
@@ -29,7 +29,7 @@ class Process:
 
     Attributes:
         monitor: our end of the socket to QEMU's monitor.
-        control: our end of the channel to the guest's caretaker.
+        control: our end of the channel to the guest's init.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Process:
 
     @classmethod
     def _launch(cls, folder: Folder, command: CommandLine) -> Self:
-        (monitor, theirs), (control, caretaker) = socket.socketpair(), socket.socketpair()
+        (monitor, theirs), (control, init) = socket.socketpair(), socket.socketpair()
         lifeline, our_lifeline = os.pipe()
-        with theirs, caretaker, folder.listening(SOCKET) as faults:
-            descriptors = theirs.fileno(), caretaker.fileno(), faults.fileno()
+        with theirs, init, folder.listening(SOCKET) as faults:
+            descriptors = theirs.fileno(), init.fileno(), faults.fileno()
             listed = ",".join(map(str, descriptors))
             started = subprocess.Popen(
                 [

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..host.bounded import hold
+from ..host.bounded import pin
 
 RECORD = "record.json"
 SCHEMA = 1
@@ -68,7 +68,7 @@ def pin_whole(folder: Path) -> dict[str, Any] | None:
     """Return a folder's record if it fits, and pin the folder until this process ends; None where it does not."""
     try:
         read_record(folder)  # before it is pinned: a damaged folder has to be evictable
-        return read_record(folder) if hold(folder) else None
+        return read_record(folder) if pin(folder) else None
     except ValueError:
         return None
 

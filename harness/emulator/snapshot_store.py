@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmulatorError
-from ..host.bounded import discard, hold, prune_caches
+from ..host.bounded import discard, pin, prune_caches
 from ..host.cache import cache_folder, new_entry
 from .record import pin_whole, write_record
 
@@ -98,7 +98,7 @@ def store_snapshot(key: str, save: Callable[[Path], Mapping[str, Any]]) -> Snaps
     folder = snapshot_folder(key)
     with new_entry(folder) as work:
         write_record(work, save(work))
-        hold(work)  # before it is renamed to its place, so that no other process evicts it in between
+        pin(work)  # before it is renamed to its place, so that no other process evicts it in between
         discard(folder)
     prune_caches()
     snapshot = find_snapshot(key)

@@ -12,7 +12,7 @@ from ..bundle import Bundle
 from ..checks.check import Check
 from ..errors import InputError
 from ..export import Artifact
-from ..isa.wheels import Outlook
+from ..isa.wheels import IsaReport
 from ..protocol import BoardFacts
 from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, key_of
 
@@ -32,7 +32,7 @@ def describe_bundle(bundle: Bundle) -> BundleFacts:
     return BundleFacts.model_validate({"sha256": bundle.sha256, **bundle.runtime.described})
 
 
-def describe_scan(scan: Outlook) -> InstructionScan:
+def describe_scan(scan: IsaReport) -> InstructionScan:
     """Describe a scan of the shipped libraries for instructions that the CPU lacks."""
     return InstructionScan.model_validate(dict(scan.described))
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelError, StorageError
-from ..host.bounded import hold, locked, prune_caches
+from ..host.bounded import locked, pin, prune_caches
 from ..host.cache import cache_folder, file_sha256, new_entry, storage_errors
 from ..model.build import BuiltModel
 from .artifact import Artifact, read_artifact
@@ -56,8 +56,8 @@ def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:
         with new_entry(folder) as work:
             run_worker(built, artifact_format, work, given)
             exported = read_artifact(work, cached=False)
-            hold(work)  # before the rename makes it visible to other processes
-        if hold(folder):
+            pin(work)  # before the rename makes it visible to other processes
+        if pin(folder):
             break
     artifact = _published(exported, folder, shared=key is not None)
     prune_caches()
@@ -105,7 +105,7 @@ def _given(built: BuiltModel, artifact_format: str) -> dict[str, str] | None:
 
 def _pinned(folder: Path, *, cached: bool) -> Artifact | None:
     """Pin a folder of the cache until this process ends, and read its artifact; None where there is none."""
-    return read_artifact(folder, cached=cached) if hold(folder) else None
+    return read_artifact(folder, cached=cached) if pin(folder) else None
 
 
 def _discard(folder: Path) -> Artifact | None:

@@ -11,5 +11,5 @@ leash      the process between us and a program that starts others
 manifest   folders of the cache whose files are hashed again
 suggestion what a misspelled word was meant to be
 shown_path paths as they are typed from here
-death      an exit status in words
+exit_cause an exit status in words, and its cause
 """

@@ -49,7 +49,7 @@ LEFTOVER_AGE_S = 24 * 3600.0
 _HELD: dict[tuple[int, int], int] = {}
 
 
-def hold(folder: Path) -> bool:
+def pin(folder: Path) -> bool:
     """Pin a cache entry for the life of this process; return False where it does not exist (any more).
 
     The pin is a shared flock that eviction respects; the entry also counts as used now. Pin first, read then. Pin a new
@@ -135,7 +135,7 @@ def _open_lock(path: Path) -> int:
 
 
 @contextmanager
-def making(final: Path) -> Iterator[None]:
+def build_lock(final: Path) -> Iterator[None]:
     """Lock the making of an entry that takes long; a caller that had to wait should look again whether it exists."""
     with storage_errors(final.parent):
         make_private(final.parent)

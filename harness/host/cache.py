@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..agent import private
-from ..agent.keeper.folders import hash_file
+from ..agent.daemon.folders import hash_file
 from ..errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}

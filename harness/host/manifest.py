@@ -48,7 +48,7 @@ def is_due(folder: Path) -> bool:
         return folder.is_dir()
 
 
-def was_whole_lately(folder: Path) -> bool:
+def was_verified_recently(folder: Path) -> bool:
     """Whether a folder was verified within the last hour."""
     try:
         return 0 <= time.time() - (folder / VERIFIED).stat().st_mtime < LATELY_S

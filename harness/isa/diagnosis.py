@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from ..agent.illegal import MARK
-from ..host.death import Death
+from ..host.exit_cause import ExitCause
 from ..protocol import Answer, BoardFacts, parse_text
 from ..protocol.fields import Count, Hex, Text
 from .decoding import Instruction, decode
@@ -20,7 +20,7 @@ SAID = re.compile(rf"^{MARK} (\{{.*\}})$", re.MULTILINE)
 ROOTS = re.compile(r".*/(?:runtimes/[0-9a-f]{64}|site-packages|dist-packages)/")
 
 
-def illegal_instruction(said: str, facts: BoardFacts, packages: Mapping[str, str]) -> Death | None:
+def illegal_instruction(said: str, facts: BoardFacts, packages: Mapping[str, str]) -> ExitCause | None:
     """Explain the death of a process that was killed by SIGILL.
 
     Args:
@@ -41,7 +41,7 @@ def illegal_instruction(said: str, facts: BoardFacts, packages: Mapping[str, str
     where = f"at {path}{offset}" if path else "in code that was made in memory"
     text = instruction.text if instruction else f"{code[:4].hex()} (unknown)"
     found = f"killed by SIGILL: illegal instruction {text} {where}{_reason(instruction, facts)}"
-    return Death(found, _next(path, instruction, packages))
+    return ExitCause(found, _next(path, instruction, packages))
 
 
 class Place(Answer):

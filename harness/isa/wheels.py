@@ -118,7 +118,7 @@ def _from_record(name: str, record: Mapping[str, Any]) -> Scanned:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class IsaReport:
     """A report on a runtime's libraries and one CPU, before anything has run there.
 
     Attributes:
@@ -130,13 +130,13 @@ class Outlook:
     described: Mapping[str, Any]
 
 
-def outlook(
+def scan_wheels(
     wheels: Iterable[tuple[Path, str]],
     facts: BoardFacts,
     packages: Mapping[str, str],
     report: Callable[[], None] = lambda: None,
     only: Collection[str] | None = None,
-) -> Outlook:
+) -> IsaReport:
     """Scan wheels for instructions that a board's CPU lacks.
 
     Args:
@@ -150,9 +150,9 @@ def outlook(
         StorageError: the cache cannot be written.
     """
     if facts.arch != ARCH:
-        return Outlook((), {"not_done": f"only {ARCH}'s instructions are looked at; found {facts.arch}"})
+        return IsaReport((), {"not_done": f"only {ARCH}'s instructions are looked at; found {facts.arch}"})
     if not facts.features:
-        return Outlook((), {"not_done": "the board's kernel lists no features of its CPU"})
+        return IsaReport((), {"not_done": "the board's kernel lists no features of its CPU"})
     libraries = list[Scanned]()
     for path, sha256 in wheels:
         report()
@@ -165,7 +165,7 @@ def outlook(
         warnings += [_warning(library, name, missing[name].words, needed[name], facts, packages) for name in at_load]
         if left := {name: need.sites - need.at_load for name, need in needed.items() if need.sites > need.at_load}:
             untold[library.path] = left
-    return Outlook(tuple(warnings), _description(libraries, warnings, untold))
+    return IsaReport(tuple(warnings), _description(libraries, warnings, untold))
 
 
 def _warning(

@@ -32,9 +32,9 @@ __all__ = [
     "build_model",
     "call_build",
     "check_same_weights",
+    "explain_rejection",
     "one_thread",
     "run_eager",
-    "told_rejection",
 ]
 
 # A key of BuiltModel.kept, set in the model's own process: no other code has changed anything there.
@@ -208,7 +208,7 @@ def _check_declared(model: Model, module: torch.nn.Module, where: str) -> None:
         check_declared(model, lambda arrays: rejection(module, arrays), prepare, where)
 
 
-def told_rejection(built: BuiltModel, arrays: Arrays, said: str) -> ModelError:
+def explain_rejection(built: BuiltModel, arrays: Arrays, said: str) -> ModelError:
     """Make the error about a module that rejects inputs, with what it accepts instead: a question."""
     where = str(built.file.path)
 

@@ -30,7 +30,7 @@ from .rule.reference import Reference
 from .search_finding import EndedSearch, Place, finding_of, finding_without_reference
 from .search_state import SearchState
 from .statefulness import STATE, changing_input, state_at, state_of_fresh
-from .trials.counterexamples import Finds
+from .trials.counterexamples import Counterexamples
 from .trials.generate import Stopped, aim, drawn, search
 from .trials.recipe import Recipe, once
 from .trials.shrink import simplify
@@ -78,7 +78,7 @@ class ParitySearch:
             ``evidence``.
         evidence: the folder of the run's evidence.
         search_s: for how long to search, by the clocks.
-        finds: the counterexamples that are known, and those that this cell adds.
+        counterexamples: the counterexamples that are known, and those that this cell adds.
         locate: where in the model failing inputs go wrong, the simplest first.
         clocks: what is spent on the search, in seconds: the host's CPU time, and what the device says that it took.
         fresh: the outputs of a process on the device that was not asked anything before.
@@ -91,7 +91,7 @@ class ParitySearch:
     report: Report
     keep_replay: Callable[[Recipe, Difference], str] | None = None
     search_s: InitVar[float] = SEARCH_S
-    finds: Finds = field(default_factory=Finds)
+    counterexamples: Counterexamples = field(default_factory=Counterexamples)
     locate: Callable[[Sequence[Recipe]], Place] | None = None
     clocks: Sequence[Clock] = (time.process_time,)
     fresh: Callable[[Recipe], list[Array]] | None = None
@@ -204,7 +204,7 @@ class ParitySearch:
             judging=self.judging,
             budget=self.budget,
             search_seed=self.search_seed,
-            finds=self.finds,
+            counterexamples=self.counterexamples,
             keep_replay=self.keep_replay,
             locate=self.locate,
             evidence=self.evidence,
@@ -240,9 +240,9 @@ class ParitySearch:
 
     def _search(self, prop: Property) -> None:
         """Try what is known, then the list, then what Hypothesis draws, until the time is up or an input fails."""
-        known = self.finds.known(self.space)
-        essential = once([*known, *self.finds.met(self.space), *self.space.essential()])
-        self.state.counterexamples = len(self.finds.remembered(self.space))
+        known = self.counterexamples.known(self.space)
+        essential = once([*known, *self.counterexamples.met(self.space), *self.space.essential()])
+        self.state.counterexamples = len(self.counterexamples.remembered(self.space))
         self.pace.least = len(essential) + LEAST
         self._try_all(prop, essential)
         if self.failing is None:

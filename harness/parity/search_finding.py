@@ -18,7 +18,7 @@ from .replay import how_to_replay
 from .rule.comparison import Difference
 from .search_state import SearchState
 from .statefulness import UNSTEADY
-from .trials.counterexamples import Finds
+from .trials.counterexamples import Counterexamples
 from .trials.recipe import Recipe
 from .trials.space import InputSpace
 
@@ -44,7 +44,7 @@ class EndedSearch:
     judging: Judging
     budget: Budget
     search_seed: int
-    finds: Finds
+    counterexamples: Counterexamples
     keep_replay: Callable[[Recipe, Difference], str] | None
     locate: Callable[[Sequence[Recipe]], Place] | None
     evidence: Path
@@ -82,7 +82,7 @@ def finding_of(ended: EndedSearch) -> Finding:
     state, judging, limit = ended.state, ended.judging, ended.built.model.parity_limit
     details: dict[str, Any] = {"seed": ended.search_seed, "tolerance": limit, **_counts(ended)}
     if state.failing is None and state.furthest is not None and state.worst.ratio > 0:
-        ended.finds.add(state.furthest[1], failed=False)
+        ended.counterexamples.add(state.furthest[1], failed=False)
     failure = _failure(ended, state.failing, details) if state.failing is not None else ""
     value = max(state.worst.ratio, state.furthest[0].ratio if state.furthest else 0.0)
     if state.stateful and value <= limit:
@@ -129,7 +129,7 @@ def _failure(ended: EndedSearch, failing: Recipe, details: dict[str, Any]) -> st
         details: is given "input", "replay" and "location".
     """
     state, limit = ended.state, ended.built.model.parity_limit
-    ended.finds.add(failing, failed=True)
+    ended.counterexamples.add(failing, failed=True)
     details["input"] = ended.space.told(failing)
     if state.stateful and state.worst.ratio <= limit:
         # The answer is right when asked alone: there is nothing to replay.

@@ -5,7 +5,7 @@ type, range and length before anything else sees it, and an error is a ProtocolE
 
     fields         the bounded types that everything is made of
     facts, state   what a board is, and in what state it is
-    keeper, agent  what the two programs answer to each operation; the C++ runners answer as the agent does
+    daemon, agent  what the two programs answer to each operation; the C++ runners answer as the agent does
     border         the function that checks an answer
     asked          how large a reply may be, by what was asked for
 

@@ -14,7 +14,7 @@ from ..measure import known_metrics
 from ..parity import PARITY
 
 
-def add_unsaid(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, stopped: bool) -> None:
+def record_missing_checks(cells: Iterable[Cell], evidence: Evidence, *, narrowed: bool, stopped: bool) -> None:
     """Complete the evidence of cells that were requested but not fully tested: a skipped test must not open a gate.
 
     A cell in which no test came to anything is an error; where the run was stopped before it came to that cell, it

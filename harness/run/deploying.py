@@ -17,7 +17,7 @@ from ..evidence.parts import describe_artifact, describe_bundle, describe_device
 from ..evidence.schema import InstructionScan
 from ..export import Artifact, export_artifact
 from ..host.progress_log import progress_logger
-from ..isa.wheels import outlook
+from ..isa.wheels import scan_wheels
 from ..measure.accuracy import sample_notes
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts
@@ -95,7 +95,7 @@ def _scan_instructions(run: Run, cell: Cell, runtime: Runtime, facts: BoardFacts
         record.instructions = InstructionScan(not_done="the libraries are the board's own, and stay there")
         return
     with run.progress.task(f"looking for instructions that {cell.device.name} lacks"):
-        scan = outlook(runtime.wheels, facts, runtime.packages, only=runtime.libraries)
+        scan = scan_wheels(runtime.wheels, facts, runtime.packages, only=runtime.libraries)
     record.instructions = describe_scan(scan)
     for warning in scan.warnings:
         LOG.warning(f"{cell.id}: {warning}")

@@ -14,7 +14,7 @@ from ..model.model_file import ModelFile
 from ..model.prepare import prepare_sha256, prepared
 from ..model.process import build_hosted
 from ..parity.rule.reference import Reference
-from ..parity.trials.counterexamples import Finds, Memory
+from ..parity.trials.counterexamples import Counterexamples, Memory
 from .plan import close_processes
 
 
@@ -25,7 +25,7 @@ class _Held:
     file: ModelFile
     built: BuiltModel
     reference: Reference
-    finds: Finds
+    counterexamples: Counterexamples
 
 
 class Models:
@@ -56,9 +56,9 @@ class Models:
         """Return what a model should answer, in float32 and float64; it is built first if need be."""
         return self._hold(file).reference
 
-    def finds(self, file: ModelFile) -> Finds:
+    def counterexamples(self, file: ModelFile) -> Counterexamples:
         """Return the inputs of a model that showed something, in this run and in earlier ones."""
-        return self._hold(file).finds
+        return self._hold(file).counterexamples
 
     def _hold(self, file: ModelFile) -> _Held:
         if self._held is None or self._held.file != file:
@@ -69,7 +69,7 @@ class Models:
                 file=file,
                 built=built,
                 reference=Reference(built, lambda: built.ask(searched_samples)),
-                finds=Finds(built.model, file.name, self.memory, file.ask(prepare_sha256)),
+                counterexamples=Counterexamples(built.model, file.name, self.memory, file.ask(prepare_sha256)),
             )
         return self._held
 

@@ -199,19 +199,19 @@ def agent_stopped(scene: Scene) -> None:
     scene.kill(scene.stand.agents, signal.SIGSTOP)
 
 
-@_kind("the keeper is killed")
-def keeper_killed(scene: Scene) -> None:
-    scene.kill(scene.stand.keepers, signal.SIGKILL)
+@_kind("the daemon is killed")
+def daemon_killed(scene: Scene) -> None:
+    scene.kill(scene.stand.daemons, signal.SIGKILL)
 
 
-@_kind("the keeper is stopped")
-def keeper_stopped(scene: Scene) -> None:
-    scene.kill(scene.stand.keepers, signal.SIGSTOP)
+@_kind("the daemon is stopped")
+def daemon_stopped(scene: Scene) -> None:
+    scene.kill(scene.stand.daemons, signal.SIGSTOP)
 
 
-@_kind("the keeper is stopped, and then pytest is killed", statuses=frozenset({0, 1, -signal.SIGKILL}))
-def keeper_stopped_host_killed(scene: Scene) -> None:
-    scene.kill(scene.stand.keepers, signal.SIGSTOP)
+@_kind("the daemon is stopped, and then pytest is killed", statuses=frozenset({0, 1, -signal.SIGKILL}))
+def daemon_stopped_host_killed(scene: Scene) -> None:
+    scene.kill(scene.stand.daemons, signal.SIGSTOP)
     scene.wait(2.0)
     scene.run.signal(signal.SIGKILL)
 

@@ -55,16 +55,16 @@ MODEL = """
         limits={{"artifact_mib": {limit}}},
     )
 """
-# A plugin for the runs: their patience, and the keeper's, is for tests; and they search no longer than they must.
+# A plugin for the runs: their patience, and the daemon's, is for tests; and they search no longer than they must.
 HASTY = """
     import harness.run.interrupts  # first, as in the plugin, which is loaded later than this
-    from harness.board import keeper, lease
+    from harness.board import daemon_client, lease
     from harness.parity import search
 
     search.SEARCH_S = 0.2
-    keeper.SILENCE_S, keeper.PING_S = 5.0, 1.0
+    daemon_client.SILENCE_S, daemon_client.PING_S = 5.0, 1.0
     lease.RECONNECT_S, lease.RETRY_PAUSE_S = 10.0, 0.2
-    keeper.ARGUMENTS = {"silence_s": 6.0}
+    daemon_client.ARGUMENTS = {"silence_s": 6.0}
 """
 
 # The board's Python, which has another clock where there is a file for it.
@@ -278,8 +278,8 @@ class Stand:
         """The agents' and runners' processes, not the shells that started them."""
         return [pid for pid in self.board_processes("--records") if not _is_shell(pid)]
 
-    def keepers(self) -> list[int]:
-        """The keepers', the one with the lock first."""
+    def daemons(self) -> list[int]:
+        """The daemons', the one with the lock first."""
         return sorted(pid for pid in self.board_processes("hilgate: wanted Python") if not _is_shell(pid))
 
     def left_over(self) -> list[str]:

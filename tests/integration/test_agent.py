@@ -24,7 +24,7 @@ from harness.agent.wire import Limits
 from harness.deploy.deployment import Deployment, Timeouts
 from harness.deploy.exchange import Reply
 from harness.errors import AgentDied, AgentFailure, AgentTimeout
-from harness.host.death import Death
+from harness.host.exit_cause import ExitCause
 from harness.isa.diagnosis import illegal_instruction
 from harness.links.local import Process
 from tests.support.facts import own_facts
@@ -168,7 +168,7 @@ def test_a_crash_is_named_with_the_end_of_stderr(start: Start) -> None:
 
 def test_an_illegal_instruction_is_named_with_what_it_needs(bundle: Path) -> None:
     """By the agent's own process, and where it was made in memory."""
-    deployment = Deployment.start(Process.start(command(bundle), str(bundle)), "test", cause_of_death=cause_of_death)
+    deployment = Deployment.start(Process.start(command(bundle), str(bundle)), "test", exit_cause=exit_cause)
     with deployment, pytest.raises(AgentDied) as caught:
         load(deployment, "needs-another-cpu")
     said = "vfrczps xmm0, xmm0" if platform.machine() == "x86_64" else "udf #0"
@@ -177,7 +177,7 @@ def test_an_illegal_instruction_is_named_with_what_it_needs(bundle: Path) -> Non
     assert MARK not in caught.value.found
 
 
-def cause_of_death(pid: int, status: int, said: str) -> Death | None:
+def exit_cause(pid: int, status: int, said: str) -> ExitCause | None:
     assert status == -signal.SIGILL
     return illegal_instruction(said, own_facts(), {})
 

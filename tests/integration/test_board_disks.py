@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.keeper import folders
+from harness.agent.daemon import folders
 from harness.board import open_board
 from harness.device.device import Device
 from harness.errors import DeploymentError, StorageError
-from harness.protocol.keeper import Cleared
+from harness.protocol.daemon import Cleared
 from tests.support.proxy import FlakyProxy
 from tests.support.sshd import Board, BoardServer
 
 from .boards import MIB, make_bundle, nothing_left, read_device, write_device
 
-# What a connection takes beside the files: keys, the keeper's sources, requests.
+# What a connection takes beside the files: keys, the daemon's sources, requests.
 OVERHEAD = MIB
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board as OpenBoard
-from harness.board import keeper, lease, open_board
+from harness.board import daemon_client, lease, open_board
 from harness.bundle import Bundle
 from harness.device.device import Device
 from harness.errors import DeviceBusy, DeviceError, LinkError, LinkLost
 from harness.host.progress_log import showing_progress
-from harness.protocol.keeper import Look, Pong
+from harness.protocol.daemon import Look, Pong
 from tests.support.proxy import FlakyProxy
 from tests.support.sshd import Board, BoardServer
 
@@ -95,12 +95,12 @@ def proxy(project: Path, server: BoardServer) -> Iterator[FlakyProxy]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every patience is a second or two."""
-    monkeypatch.setattr(keeper, "SILENCE_S", 1.5)
-    monkeypatch.setattr(keeper, "PING_S", 0.3)
+    monkeypatch.setattr(daemon_client, "SILENCE_S", 1.5)
+    monkeypatch.setattr(daemon_client, "PING_S", 0.3)
     monkeypatch.setattr(lease, "RECONNECT_S", 8.0)
     monkeypatch.setattr(lease, "RETRY_PAUSE_S", 0.2)
     monkeypatch.setattr(lease, "BUSY_POLL_S", 0.1)
-    monkeypatch.setattr(keeper, "ARGUMENTS", {"silence_s": 2.0, "sign_of_life_s": 0.3})
+    monkeypatch.setattr(daemon_client, "ARGUMENTS", {"silence_s": 2.0, "sign_of_life_s": 0.3})
 
 
 def agent_bundle(folder: Path, agent: str) -> Bundle:
@@ -115,8 +115,8 @@ def started(board: OpenBoard, bundle: Bundle) -> object:
     return channel
 
 
-def keeper_pid(server: BoardServer) -> int:
-    """Of the keeper that has the lock."""
+def daemon_pid(server: BoardServer) -> int:
+    """Of the daemon that has the lock."""
     path = server.home / "store/lock"
     pid = server.outside_pid(json.loads(path.read_text())["pid"])
     assert pid is not None
@@ -177,7 +177,7 @@ def test_a_run_that_was_killed_has_let_go(device: Device, project: Path) -> None
 @pytest.mark.parametrize(
     "interfere",
     [
-        pytest.param(lambda server, proxy: os.kill(keeper_pid(server), signal.SIGKILL), id="its-keeper-was-killed"),
+        pytest.param(lambda server, proxy: os.kill(daemon_pid(server), signal.SIGKILL), id="its-daemon-was-killed"),
         pytest.param(lambda server, proxy: server.kill_sessions(), id="its-session-was-killed"),
         pytest.param(lambda server, proxy: proxy.stall(), id="its-connection-leads-nowhere"),
     ],
@@ -190,7 +190,7 @@ def test_a_holder_that_is_gone_has_let_go(
     interfere: Callable[[BoardServer, FlakyProxy], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "PING_S", 600)  # its host is gone, too
+    monkeypatch.setattr(daemon_client, "PING_S", 600)  # its host is gone, too
     first = open_board(read_device(project))
     interfere(server, proxy)
     write_device(project, server, device=STORE)
@@ -243,7 +243,7 @@ def test_agents_of_a_run_that_was_cut_are_ended_by_the_next(
     started(first, agent_bundle(tmp_path, STAYS))
     (record,) = (server.home / "store/agents").iterdir()
     pid = json.loads(record.read_text())["pid"]
-    left, holder = set(server.processes()), keeper_pid(server)
+    left, holder = set(server.processes()), daemon_pid(server)
     proxy.refuse()
     proxy.cut()
     wait_for(lambda: True if holder not in server.processes() else None)
@@ -316,19 +316,19 @@ def test_another_board_behind_the_same_address_is_an_error(project: Path, proxy:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_runs_own_half_open_keeper_is_taken_over(
+def test_a_runs_own_half_open_daemon_is_taken_over(
     project: Path, server: BoardServer, proxy: FlakyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The old one would wait for long: it is not its own patience that ends it.
-    monkeypatch.setattr(keeper, "ARGUMENTS", {"silence_s": 600.0, "sign_of_life_s": 0.3})
+    monkeypatch.setattr(daemon_client, "ARGUMENTS", {"silence_s": 600.0, "sign_of_life_s": 0.3})
     bundle = agent_bundle(tmp_path, STAYS)
     with open_board(read_device(project)) as board:
         board.put(bundle)
-        old = keeper_pid(server)
+        old = daemon_pid(server)
         proxy.stall()
         write_device(project, server, device=STORE)  # another way
         started(board, bundle)
-        assert keeper_pid(server) != old
+        assert daemon_pid(server) != old
         assert old not in server.processes()
 
 
@@ -377,11 +377,11 @@ def test_a_board_that_stops_answering_is_noticed_and_let_go_of(project: Path, pr
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_keeper_that_is_stopped_does_not_answer_another_request_late(
+def test_a_daemon_that_is_stopped_does_not_answer_another_request_late(
     project: Path, server: BoardServer, device: Device
 ) -> None:
     with open_board(device) as board:
-        pid = keeper_pid(server)
+        pid = daemon_pid(server)
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(LinkLost):
             board.request(Pong)

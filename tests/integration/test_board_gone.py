@@ -38,7 +38,7 @@ def board(project: Project, server: BoardServer, proxy: FlakyProxy) -> Iterator[
     project.write("tiny.py", SLOWER.replace("dims=", f"limits={LIMITS}, dims="))
     project.write(
         "hasty.py",
-        HASTY.format(reconnect=3).replace("SILENCE_S, keeper.PING_S = 2.0", "SILENCE_S, keeper.PING_S = 8.0"),
+        HASTY.format(reconnect=3).replace("SILENCE_S, daemon.PING_S = 2.0", "SILENCE_S, daemon.PING_S = 8.0"),
     )
     made = Board(server, project)
     yield made

@@ -30,10 +30,10 @@ LIMITED = SLOWER.replace("dims=", 'limits={"latency_p99_ms": 1000}, dims=')
 HASTY = """
     from pathlib import Path
 
-    from harness.board import keeper, lease
+    from harness.board import daemon_client, lease
     from harness.deploy.deployment import Deployment
 
-    keeper.SILENCE_S, keeper.PING_S = 2.0, 0.5
+    daemon_client.SILENCE_S, daemon_client.PING_S = 2.0, 0.5
     lease.RECONNECT_S, lease.RETRY_PAUSE_S = {reconnect}, 0.2
     measure = Deployment.measure
 

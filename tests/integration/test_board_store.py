@@ -25,9 +25,9 @@ from tests.support.sshd import BoardServer
 
 from .boards import MIB, make_bundle, nothing_left, read_device, stored, wait_for, write_device
 
-# What a connection takes beside the files: keys, the keeper's sources, requests.
+# What a connection takes beside the files: keys, the daemon's sources, requests.
 OVERHEAD = MIB
-# So many zeros are packed to next to nothing, and take a keeper a second to unpack and hash.
+# So many zeros are packed to next to nothing, and take a daemon a second to unpack and hash.
 LONG = 128 * MIB
 
 
@@ -115,14 +115,14 @@ def test_what_was_damaged_is_sent_anew(
     assert stored(server.home, "store") == whole(bundle)
 
 
-def test_a_keeper_that_is_killed_while_it_makes_an_entry(device: Device, server: BoardServer, tmp_path: Path) -> None:
+def test_a_daemon_that_is_killed_while_it_makes_an_entry(device: Device, server: BoardServer, tmp_path: Path) -> None:
     large = make_bundle(tmp_path / "large", [1000], [{"zeros": bytes(LONG)}])  # little to send, long to unpack
     runtimes = server.home / "store/runtimes"
     with open_board(device) as board:
 
         def interfere() -> None:
             wait_for(lambda: next(runtimes.glob(".*"), None))
-            pid = keeper_pid(server)
+            pid = daemon_pid(server)
             os.kill(pid, signal.SIGSTOP)
             half_made = [path.name for path in runtimes.glob("*")]
             os.kill(pid, signal.SIGKILL)
@@ -136,8 +136,8 @@ def test_a_keeper_that_is_killed_while_it_makes_an_entry(device: Device, server:
     assert stored(server.home, "store") == whole(large)
 
 
-def keeper_pid(server: BoardServer) -> int:
-    """The pid of the keeper that has the lock."""
+def daemon_pid(server: BoardServer) -> int:
+    """The pid of the daemon that has the lock."""
     pid = server.outside_pid(json.loads((server.home / "store/lock").read_text())["pid"])
     assert pid is not None
     return pid

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from harness.agent.keeper.store import Store
+from harness.agent.daemon.store import Store
 from harness.board import open_board
 from harness.cli import cli
 from harness.cli.project import Project
 from harness.device.device import Device
-from harness.protocol.keeper import Pong
+from harness.protocol.daemon import Pong
 from tests.support.sshd import Board, BoardServer
 
 

@@ -116,7 +116,7 @@ def damaged(saved: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             put(folder / "devices", devices)
         if memory:
             spoil(folder / "memory")
-        record.write_record(folder, {name: saved.record[name] for name in ("device", "entries", "residents")})
+        record.write_record(folder, {name: saved.record[name] for name in ("device", "entries", "forkservers")})
         monkeypatch.setenv("HILGATE_CACHE", str(tmp_path))
         return Snapshot(folder, record.read_record(folder))
 
@@ -272,13 +272,13 @@ def test_an_image_that_was_cut_short_is_built_anew_and_why_is_said(built: list[P
         pytest.param("echo Ready", "said b'Ready\\n'", id="something-else"),
     ],
 )
-def test_a_resident_that_does_not_start_is_noted(monkeypatch: pytest.MonkeyPatch, script: str, noted: str) -> None:
+def test_a_forkserver_that_does_not_start_is_noted(monkeypatch: pytest.MonkeyPatch, script: str, noted: str) -> None:
     monkeypatch.setattr(snapshot_build, "IMPORT_S", 0.5)
     found = snapshot_build._wait_started(local.Link(device(name="local")).start(script), own_facts(), {})
     assert found.startswith(noted)
 
 
-def test_a_resident_that_takes_too_long_makes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forkserver_that_takes_too_long_makes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which would last, although another day it may be quicker."""
     monkeypatch.setattr(snapshot_build, "IMPORT_S", 0.2)
     with pytest.raises(EmulatorError, match="takes too long to import a runtime"):

@@ -8,7 +8,7 @@ import pytest
 
 from harness.bundle.target import Platform
 from harness.bundle.wheels import fetch_wheels
-from harness.isa.wheels import Outlook, outlook
+from harness.isa.wheels import IsaReport, scan_wheels
 from tests.support.facts import board_facts
 
 from .conftest import Outcome, Project
@@ -34,10 +34,10 @@ BOARD = """
 RUN_S = 1800.0
 
 
-def foreseen(*packages: str) -> Outlook:
+def foreseen(*packages: str) -> IsaReport:
     wheels = fetch_wheels(packages, [], BOOKWORM, where="test")
     found = [(wheel.path, wheel.sha256) for wheel in wheels]
-    return outlook(found, PI4, {wheel.name: wheel.version for wheel in wheels})
+    return scan_wheels(found, PI4, {wheel.name: wheel.version for wheel in wheels})
 
 
 @pytest.mark.parametrize("package", ["torch==2.9.1", "torch==2.8.0", "onnxruntime==1.32.0"])

@@ -1,4 +1,4 @@
-"""What is said of memory, where an agent is made from a resident: as much as of one that started by itself."""
+"""What is said of memory, where an agent is made from a forkserver: as much as of one that started by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .emulated import Digits, guest, opened
 pytestmark = pytest.mark.slow
 
 INFERENCES = 8
-RESIDENT = "agent.resident_agent"
+FORKSERVER = "agent.forkserver_agent"
 
 
 def measured(digits: Digits) -> tuple[dict[str, int], str]:
@@ -30,13 +30,13 @@ def parent(board: Board, pid: int) -> str:
 
 
 @pytest.mark.parametrize("backend", ["torchscript", "onnxruntime"])
-def test_it_is_the_same_with_a_resident_and_without_at_every_step(users_cache: Path, backend: str) -> None:
+def test_it_is_the_same_with_a_forkserver_and_without_at_every_step(users_cache: Path, backend: str) -> None:
     with opened() as board:
         digits = Digits(board, backend)
         warm, who = measured(digits)
-        assert RESIDENT in who
-        guest(board, f"pkill -9 -f {RESIDENT}")
+        assert FORKSERVER in who
+        guest(board, f"pkill -9 -f {FORKSERVER}")
         cold, who = measured(digits)
-        assert RESIDENT not in who
+        assert FORKSERVER not in who
         assert set(warm) == {"before_runtime", "runtime", "model", "first", "peak"}
         assert warm == pytest.approx(cold, rel=0.05)

@@ -13,7 +13,7 @@ import pytest
 
 from harness.board import open_board
 from harness.errors import DeploymentError, DeviceError, HilgateError, LinkError, ProtocolError
-from harness.protocol import keeper as answers
+from harness.protocol import daemon as answers
 from tests.integration.boards import MIB, make_bundle
 from tests.integration.conftest import Project
 from tests.integration.desk import Desk
@@ -59,7 +59,7 @@ def caught(desk: Desk, folder: Path, kinds: Any) -> HilgateError:
 
 
 def test_an_honest_one_is_believed(hostile: HostileProgram, desk: Desk, tmp_path: Path) -> None:
-    hostile.lie("keeper", "nothing")
+    hostile.lie("daemon", "nothing")
     use(desk, tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_an_honest_one_is_believed(hostile: HostileProgram, desk: Desk, tmp_path
 def test_a_field_that_lies_is_named(
     hostile: HostileProgram, desk: Desk, tmp_path: Path, operation: str, how: dict[str, Any], named: str
 ) -> None:
-    hostile.lie("keeper", operation, **how)
+    hostile.lie("daemon", operation, **how)
     error = caught(desk, tmp_path, ProtocolError)
     assert f"'{named}" in error.what
 
@@ -102,7 +102,7 @@ def test_a_field_that_lies_is_named(
 def test_what_was_not_asked_for_is_not_taken(
     hostile: HostileProgram, desk: Desk, tmp_path: Path, operation: str, how: dict[str, Any], said: str
 ) -> None:
-    hostile.lie("keeper", operation, **how)
+    hostile.lie("daemon", operation, **how)
     assert said in caught(desk, tmp_path, (DeploymentError, DeviceError, LinkError)).found
 
 
@@ -110,12 +110,12 @@ def test_work_that_does_not_end_is_ended(
     hostile: HostileProgram, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers.Facts, "limit_s", LIMIT_S)
-    hostile.lie("keeper", "facts", working=0.2)
+    hostile.lie("daemon", "facts", working=0.2)
     assert "it is at work" in caught(desk, tmp_path, LinkError).found
 
 
 def test_stderr_without_an_end_costs_no_answer(hostile: HostileProgram, desk: Desk, tmp_path: Path) -> None:
-    hostile.lie("keeper", "facts", endless="stderr")
+    hostile.lie("daemon", "facts", endless="stderr")
     with peak_growth() as grown:
         use(desk, tmp_path)
     assert grown() < 300 * MIB
@@ -139,7 +139,7 @@ DEVICE = """
         pytest.param("agent", "measure", {"set": ["before"], "to": {}}, "before.boot", id="state-empty"),
         pytest.param("agent", "load", {"drop": ["load_ns"]}, "load_ns", id="no-load_ns"),
         pytest.param("agent", "measure", {"announce": 64 << 30}, "larger than", id="64-GiB"),
-        pytest.param("keeper", "facts", {"set": ["cpu"], "to": ["\x1b[2J"]}, "cpu", id="cpu-a-list"),
+        pytest.param("daemon", "facts", {"set": ["cpu"], "to": ["\x1b[2J"]}, "cpu", id="cpu-a-list"),
     ],
 )
 def test_a_run_on_it_ends_with_the_field_named_and_without_a_pass(

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import paramiko
 import pytest
 
-from harness.board import keeper as board_keeper
+from harness.board import daemon_client as board_daemon
 from harness.board import open_board
 from harness.errors import LinkError, LinkLost
 from harness.links import ChannelClosed
@@ -189,8 +189,8 @@ def test_what_is_taken_by_nobody_ends_the_connection(
 def test_a_board_is_usable_again_after_its_connection_dropped(
     server: BoardServer, desk: Desk, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(board_keeper, "SILENCE_S", 1.5)
-    monkeypatch.setattr(board_keeper, "PING_S", 0.3)
+    monkeypatch.setattr(board_daemon, "SILENCE_S", 1.5)
+    monkeypatch.setattr(board_daemon, "PING_S", 0.3)
     with FlakyProxy(server.port) as proxy:
         desk.pin(server, proxy.port)
         desk.configure(server, Port=proxy.port)

@@ -1,4 +1,4 @@
-"""What a board is: as one might say it, and this machine as its keeper would."""
+"""What a board is: as one might say it, and this machine as its daemon would."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The program that stands on a hostile board in Python's place: it runs the real one, and changes what that says.
 
 Nothing of harness is imported: it is copied to the board, REAL and PLAN filled in. The plan, a JSON file, names the
-program ("keeper" or "agent"), the operation whose answer is changed ("start" for the first frame), and how:
+program ("daemon" or "agent"), the operation whose answer is changed ("start" for the first frame), and how:
 
     {"set": ["a", 0, "b"], "to": JSON}     a field of the header has another value
     {"drop": ["a", "b"]}                   it is not there
@@ -61,7 +61,7 @@ def packed(header: Any, payload: bytes = b"", announced: int | None = None) -> b
 def pass_up(source: IO[bytes], sink: IO[bytes], program: str, asked: queue.Queue[str]) -> None:
     """Hand the host's requests on, and note what they ask for."""
     with contextlib.suppress(EOFError, OSError):
-        if program == "keeper":
+        if program == "daemon":
             size = exactly(source, 8)
             sink.write(size + exactly(source, int(size)))
             sink.flush()
@@ -148,7 +148,7 @@ def shout() -> None:
 def main() -> None:
     """Be the real program, or stand before it."""
     words = sys.argv[1:]
-    program = "agent" if "agent" in words else "keeper" if "-c" in words else ""
+    program = "agent" if "agent" in words else "daemon" if "-c" in words else ""
     plan = json.loads(Path(PLAN).read_text(encoding="utf-8"))
     if program != plan.get("program"):
         os.execv(REAL, [REAL, *words])  # noqa: S606  # no shell is meant

@@ -21,7 +21,7 @@ import harness.host.cache
 from harness.errors import InputError
 from harness.export import export_artifact, write_record
 from harness.host import bounded
-from harness.host.bounded import GIB, cache_limit_bytes, hold, locked, prune, prune_caches
+from harness.host.bounded import GIB, cache_limit_bytes, locked, pin, prune, prune_caches
 from harness.model.build import BuiltModel
 
 ROOT = str(Path(__file__).parents[2])
@@ -62,7 +62,7 @@ START = """
 import os, sys, time
 from pathlib import Path
 from harness.host import bounded
-from harness.host.bounded import hold, prune
+from harness.host.bounded import pin, prune
 from harness.host.cache import new_entry
 from tests.unit.test_bounded import let_go
 folders = [Path(word) for word in sys.argv[1:]]
@@ -111,7 +111,7 @@ def test_the_least_recently_used_leave_until_the_rest_fits(tmp_path: Path, keep:
 def test_an_entry_that_is_used_again_is_the_last_to_leave(tmp_path: Path) -> None:
     for name, age in {"a": 30, "b": 20, "c": 10}.items():
         entry(tmp_path, name, age_s=age)
-    process = elsewhere("hold(folders[0])", tmp_path / "a")
+    process = elsewhere("pin(folders[0])", tmp_path / "a")
     process.communicate()  # it has ended: "a" is held no more
     prune(tmp_path, 100)
     assert names(tmp_path) == ["a"]
@@ -194,7 +194,7 @@ def test_a_store_that_is_not_there_or_cannot_be_changed_fails_no_run(
 def test_what_another_process_holds_stays_until_that_ends(tmp_path: Path) -> None:
     folder = entry(tmp_path, "a", age_s=30)
     entry(tmp_path, "b", age_s=20)
-    process = elsewhere("hold(folders[0])", folder)
+    process = elsewhere("pin(folders[0])", folder)
     assert [path.name for path in prune(tmp_path, 0)] == ["b"]
     process.kill()
     process.communicate()
@@ -204,7 +204,7 @@ def test_what_another_process_holds_stays_until_that_ends(tmp_path: Path) -> Non
 def test_what_this_process_holds_stays_however_often_it_is_held(tmp_path: Path) -> None:
     folder = entry(tmp_path, "a", age_s=30)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    assert [hold(folder) for _ in range(3)] == [True] * 3
+    assert [pin(folder) for _ in range(3)] == [True] * 3
     assert len(os.listdir("/proc/self/fd")) == before + 1  # noqa: PTH208
     assert prune(tmp_path, 0) == []
     assert time.time() - folder.stat().st_mtime < 10
@@ -212,7 +212,7 @@ def test_what_this_process_holds_stays_however_often_it_is_held(tmp_path: Path) 
 
 def test_a_folder_held_before_it_has_its_name_is_held_under_it(tmp_path: Path) -> None:
     work = entry(tmp_path, ".work")
-    assert hold(work)
+    assert pin(work)
     work.rename(tmp_path / "a")
     assert prune(tmp_path, 0) == []
 
@@ -226,7 +226,7 @@ def test_a_folder_held_before_it_has_its_name_is_held_under_it(tmp_path: Path) -
 )
 def test_what_is_not_there_cannot_be_held(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "a")
-    assert not hold(tmp_path / "a")
+    assert not pin(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -245,15 +245,15 @@ def test_an_entry_that_is_evicted_while_it_is_being_taken_is_not_held(
         real(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", evicted_first)
-    assert not hold(folder)
-    assert hold(folder) is anew
+    assert not pin(folder)
+    assert pin(folder) is anew
 
 
 USER = """
 while not folders[1].exists(): time.sleep(0.01)
 for turn in range(60):
     folder = folders[0] / str((turn + os.getpid()) % 7)
-    while not hold(folder):
+    while not pin(folder):
         with new_entry(folder) as work:
             for name in "xyz":
                 (work / name).write_bytes(bytes(100))
@@ -337,7 +337,7 @@ def test_a_store_is_bounded_from_the_first_hold_on_and_nothing_else(
     for store in stores:
         entry(cache / store, "a")
     for store in stores[:2]:
-        assert hold(cache / store / "a")
+        assert pin(cache / store / "a")
     let_go()
     monkeypatch.setattr(bounded, "cache_limit_bytes", lambda: 0)
     prune_caches()
@@ -346,7 +346,7 @@ def test_a_store_is_bounded_from_the_first_hold_on_and_nothing_else(
 
 def test_neither_the_cache_itself_nor_a_folder_elsewhere_becomes_a_store(cache: Path, tmp_path: Path) -> None:
     for folder in (entry(cache, "a"), entry(tmp_path / "elsewhere", "b"), entry(cache / "wheels/files", "c")):
-        assert hold(folder)
+        assert pin(folder)
     (cache / bounded.REGISTRY / "..%2Felsewhere").touch()
     assert bounded.registered_stores() == [cache / "wheels/files"]
 

@@ -11,7 +11,7 @@ from harness.cli.doctor_check import FAILED, OK, WARNING, Check
 from harness.device.device import Device, Runtime
 from harness.errors import LinkError, StorageError
 from harness.protocol import parse
-from harness.protocol.keeper import Look
+from harness.protocol.daemon import Look
 from tests.support.facts import board_facts, own_state
 
 DEVICE = Device(

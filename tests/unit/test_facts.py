@@ -11,22 +11,22 @@ import pytest
 
 from harness.agent import facts
 from harness.agent.orphans import boot_id
-from harness.board.keeper import BOOT, SHARED, Keeper, sources
+from harness.board.daemon_client import BOOT, SHARED, DaemonClient, sources
 from harness.device.device import Device, Runtime
 from harness.errors import DeviceError
 from harness.links.local import Link
-from harness.protocol.keeper import Facts
+from harness.protocol.daemon import Facts
 from tests.support.pythons import PYTHONS
 
 HARNESS = Path(facts.__file__).parents[1]
 AGENT = sorted((HARNESS / "agent").glob("*.py"))
-KEEPER = sorted((HARNESS / "agent" / "keeper").glob("*.py"))
+DAEMON = sorted((HARNESS / "agent" / "daemon").glob("*.py"))
 # What runs before there is anything but a Python: not even numpy.
-BARE = {*KEEPER, *(HARNESS / "agent" / f"{name}.py" for name in SHARED)}
+BARE = {*DAEMON, *(HARNESS / "agent" / f"{name}.py" for name in SHARED)}
 BACKENDS = {"torchscript": "torch", "onnxruntime": "onnxruntime"}
 SHIPPED = [
     *(pytest.param(path, set() if path in BARE else {"numpy"}, id=f"agent-{path.stem}") for path in AGENT),
-    *(pytest.param(path, set(), id=f"keeper-{path.stem}") for path in KEEPER),
+    *(pytest.param(path, set(), id=f"daemon-{path.stem}") for path in DAEMON),
     *(
         pytest.param(HARNESS / "backends" / f"{name}.py", {"numpy", runtime}, id=f"backend-{name}")
         for name, runtime in BACKENDS.items()
@@ -146,13 +146,13 @@ def board(python: str) -> Device:
 
 
 @pytest.mark.parametrize("python", EACH_PYTHON)
-def test_the_keeper_runs_from_memory(python: str) -> None:
+def test_the_daemon_runs_from_memory(python: str) -> None:
     device = board(python)
-    keeper = Keeper.start(Link(device), device)
+    daemon = DaemonClient.start(Link(device), device)
     try:
-        found = keeper.request(Facts, packages=["numpy", "no-such-package-of-ours"])
+        found = daemon.request(Facts, packages=["numpy", "no-such-package-of-ours"])
     finally:
-        keeper.close()
+        daemon.close()
     here = facts.facts(["numpy"])
     assert set(Facts.model_fields) == {*here, "governor", "boot"}
     assert found.boot == boot_id()
@@ -163,11 +163,11 @@ def test_the_keeper_runs_from_memory(python: str) -> None:
     assert Path(found.executable).samefile(python)
 
 
-def test_the_keepers_sources_are_all_that_it_imports() -> None:
+def test_the_daemons_sources_are_all_that_it_imports() -> None:
     names = {name.removesuffix(".__init__") for name in sources()}
     modules = [path for path in BARE if path != BOOT and path.stem != "__init__"]
-    expected = {f"agent.{'keeper.' if path in KEEPER else ''}{path.stem}" for path in modules}
-    assert names == {"agent", "agent.keeper"} | expected
+    expected = {f"agent.{'daemon.' if path in DAEMON else ''}{path.stem}" for path in modules}
+    assert names == {"agent", "agent.daemon"} | expected
 
 
 def test_a_python_that_is_too_old_is_said_to_be(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_python_that_is_too_old_is_said_to_be(tmp_path: Path) -> None:
     old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}" "$3"\n')
     old.chmod(0o755)
     with pytest.raises(DeviceError, match="too old") as caught:
-        Keeper.start(Link(board(str(old))), board(str(old)))
+        DaemonClient.start(Link(board(str(old))), board(str(old)))
     assert caught.value.found == "Python 3.8.1"
 
 
@@ -196,7 +196,7 @@ def test_a_real_python_compiles_what_is_shipped(python: str, tmp_path: Path) -> 
 def test_a_shipped_file_imports_only_what_is_there(path: Path, packages: set[str]) -> None:
     allowed = packages | sys.stdlib_module_names
     siblings = {file.stem for file in AGENT} | {"backend"}
-    around = [{file.stem for file in KEEPER}, siblings] if path in KEEPER else [siblings if path in AGENT else set()]
+    around = [{file.stem for file in DAEMON}, siblings] if path in DAEMON else [siblings if path in AGENT else set()]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert {alias.name.partition(".")[0] for alias in node.names} <= allowed

@@ -79,7 +79,7 @@ def test_it_says_the_library_and_the_address_there(library: tuple[Path, int, int
 
 
 def test_a_child_says_it_too(library: tuple[Path, int, int]) -> None:
-    """As one of a resident's, which installed the handler before it forked."""
+    """As one of a forkserver's, which installed the handler before it forked."""
     path, position, address = library
     status, found = die(path, position, sys.executable, "in-a-child")
     assert (status, found["offset"]) == (256 - signal.SIGILL, address)

@@ -94,24 +94,24 @@ def said(path: str, offset: int | None, code: str) -> str:
     ],
 )
 def test_it_names_instruction_place_need_and_cpu(path: str, code: str, facts: BoardFacts, found: str) -> None:
-    death = illegal_instruction(said(path, 0x4D0FEC, code), facts, {"torch": "2.10.0"})
-    assert death is not None
-    assert death.found == f"killed by SIGILL: illegal instruction {found}"
+    cause = illegal_instruction(said(path, 0x4D0FEC, code), facts, {"torch": "2.10.0"})
+    assert cause is not None
+    assert cause.found == f"killed by SIGILL: illegal instruction {found}"
 
 
 def test_of_torch_it_says_which_versions_run() -> None:
-    death = illegal_instruction(said(f"{RUNTIME}/torch.libs/libarm.so", 8, LDADDAL), PI4, {"torch": "2.4.0"})
-    assert death is not None
-    assert death.hint == (
+    cause = illegal_instruction(said(f"{RUNTIME}/torch.libs/libarm.so", 8, LDADDAL), PI4, {"torch": "2.4.0"})
+    assert cause is not None
+    assert cause.hint == (
         "Known to run without LSE: torch 2.9.1, 2.8.0, 2.7.1, 2.5.1, 2.4.1; this is 2.4.0. "
         "Pin another version of torch in the device file: [runtime] packages"
     )
 
 
 def test_a_place_without_an_address_is_named_by_its_file() -> None:
-    death = illegal_instruction(said("/tmp/code.bin", None, SDOT), PI4, {})
-    assert death is not None
-    assert "at /tmp/code.bin: it needs DotProd" in death.found
+    cause = illegal_instruction(said("/tmp/code.bin", None, SDOT), PI4, {})
+    assert cause is not None
+    assert "at /tmp/code.bin: it needs DotProd" in cause.found
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from harness.host.cache import cache_folder, file_sha256
 from harness.isa import wheels
-from harness.isa.wheels import Outlook, outlook, scan_wheel
+from harness.isa.wheels import IsaReport, scan_wheel, scan_wheels
 from harness.protocol import BoardFacts
 
 from ..support.assembled import assemble, constructor, function, table
@@ -38,12 +38,12 @@ def wheel(folder: Path, name: str, files: Mapping[str, bytes]) -> tuple[Path, st
     return path, file_sha256(path)
 
 
-def outlook_of(one: tuple[Path, str], facts: BoardFacts) -> Outlook:
-    return outlook([one], facts, {"torch": "1.0"})
+def scan_of(one: tuple[Path, str], facts: BoardFacts) -> IsaReport:
+    return scan_wheels([one], facts, {"torch": "1.0"})
 
 
 def test_what_runs_at_load_and_the_cpu_lacks_is_a_warning(tmp_path: Path) -> None:
-    found = outlook_of(wheel(tmp_path, "torch", {"torch/lib/libc10.so": assemble(tmp_path, AT_LOAD)}), PI4)
+    found = scan_of(wheel(tmp_path, "torch", {"torch/lib/libc10.so": assemble(tmp_path, AT_LOAD)}), PI4)
     (warning,) = found.warnings
     assert warning.startswith("illegal instruction likely: ldaddal x1, x1, [x0] at torch/lib/libc10.so+0x")
     assert "needs LSE (ARMv8.1's atomics), which this cortex-a72 lacks" in warning
@@ -62,7 +62,7 @@ def test_what_runs_at_load_and_the_cpu_lacks_is_a_warning(tmp_path: Path) -> Non
 def test_all_else_is_none_and_what_cannot_be_told_is_said(
     tmp_path: Path, source: str, facts: BoardFacts, untold: Mapping[str, object]
 ) -> None:
-    found = outlook_of(wheel(tmp_path, "a", {"a/b.so.1": assemble(tmp_path, source)}), facts)
+    found = scan_of(wheel(tmp_path, "a", {"a/b.so.1": assemble(tmp_path, source)}), facts)
     assert found.warnings == ()
     assert found.described["libraries"] == 1
     assert found.described["not_told"] == {"why": wheels.NOT_TOLD, "instructions": untold}
@@ -76,11 +76,11 @@ def test_all_else_is_none_and_what_cannot_be_told_is_said(
     ],
 )
 def test_where_nothing_can_be_told_nothing_is(tmp_path: Path, facts: BoardFacts, why: str) -> None:
-    assert outlook([(tmp_path / "no.whl", "")], facts, {}) == Outlook((), {"not_done": why})
+    assert scan_wheels([(tmp_path / "no.whl", "")], facts, {}) == IsaReport((), {"not_done": why})
 
 
 def test_a_library_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
-    found = outlook_of(wheel(tmp_path, "a", {"a/b.so": b"\x7fELF" + bytes(60), "a/c.so": b"no library"}), PI4)
+    found = scan_of(wheel(tmp_path, "a", {"a/b.so": b"\x7fELF" + bytes(60), "a/c.so": b"no library"}), PI4)
     assert found.warnings == ()
     assert list(found.described["not_looked_at"]) == ["a/b.so"]
 

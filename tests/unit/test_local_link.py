@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.agent.orphans import identity
-from harness.board.keeper import Keeper
+from harness.board.daemon_client import DaemonClient
 from harness.device.device import Device
 from harness.links import ChannelClosed
 from harness.links.local import Link, Process
-from harness.protocol.keeper import Facts
+from harness.protocol.daemon import Facts
 
 Start = Callable[[str], Process]
 
@@ -119,7 +119,7 @@ def test_nothing_to_read_is_a_timeout(start: Start) -> None:
         process.receive(1, time.monotonic() + 0.1)
 
 
-def test_a_greeting_in_any_encoding_does_not_stop_the_keeper(tmp_path: Path) -> None:
+def test_a_greeting_in_any_encoding_does_not_stop_the_daemon(tmp_path: Path) -> None:
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_bytes(b'#!/bin/sh\necho "gr\xfc\xdfe"\nexec "%b" "$@"\n' % os.fsencode(sys.executable))
@@ -127,6 +127,6 @@ def test_a_greeting_in_any_encoding_does_not_stop_the_keeper(tmp_path: Path) -> 
     device = Device(name="d", path=Path("d.toml"), description="a board", link="local", backends=("onnxruntime",))
     link = Link(device)
     link.python = str(python)
-    keeper = Keeper.start(link, device)
-    assert keeper.request(Facts, packages=["numpy"]).packages["numpy"]
-    keeper.close()
+    daemon = DaemonClient.start(link, device)
+    assert daemon.request(Facts, packages=["numpy"]).packages["numpy"]
+    daemon.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.bundle import lock
-from harness.bundle.lock import FILE, Lock, Locked, check_taken, lock_text, read_lock, recording, use_project
+from harness.bundle.lock import FILE, Lock, Locked, check_locked, lock_text, read_lock, recording, use_project
 from harness.bundle.target import Platform
 from harness.bundle.wheels import SEEN, fetch_wheels
 from harness.errors import BackendError, InputError
@@ -58,7 +58,7 @@ def test_it_is_read_as_it_was_written_sorted_and_each_file_once(tmp_path: Path) 
 def test_without_a_file_nothing_is_locked(tmp_path: Path) -> None:
     use_project(tmp_path)
     assert read_lock(tmp_path / FILE) is None
-    check_taken([A], "a device")
+    check_locked([A], "a device")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_whatever_differs_is_refused_with_both_hashes_and_what_to_do(tmp_path: P
     write(tmp_path, A, B)
     use_project(tmp_path)
     with pytest.raises(BackendError) as caught:
-        check_taken([B, found], "devices/pi4.toml")
+        check_locked([B, found], "devices/pi4.toml")
     text = " | ".join(" ".join(line.split()) for line in str(caught.value).splitlines())
     assert said in text
     assert "hilgate lock" in caught.value.hint

@@ -13,7 +13,7 @@ from harness.board.snapshot_check import SnapshotCheck
 from harness.emulator import record
 from harness.host import manifest
 from harness.host.cache import file_sha256
-from harness.host.manifest import BackgroundCheck, find_damage, is_due, note_hashes, was_whole_lately
+from harness.host.manifest import BackgroundCheck, find_damage, is_due, note_hashes, was_verified_recently
 
 MEMORY = "0123456789" * 1000
 
@@ -46,10 +46,10 @@ def test_what_is_whole_is_looked_at_once_a_day(folder: Path) -> None:
     assert not is_due(folder)
     yesterday(folder)
     assert is_due(folder)
-    assert not was_whole_lately(folder)
+    assert not was_verified_recently(folder)
     assert find_damage(folder) == ""
     assert not is_due(folder)
-    assert was_whole_lately(folder)
+    assert was_verified_recently(folder)
 
 
 @pytest.mark.parametrize(

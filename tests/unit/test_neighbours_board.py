@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from harness.agent import join, orphans
-from harness.agent.keeper import folders, holder, lock, trial
-from harness.agent.keeper.operations import Operations
-from harness.agent.keeper.serve import _refusal
-from harness.agent.keeper.store import Store
+from harness.agent import attach, orphans
+from harness.agent.daemon import folders, holder, lock, trial
+from harness.agent.daemon.operations import Operations
+from harness.agent.daemon.serve import _refusal
+from harness.agent.daemon.store import Store
 from harness.agent.private import NotOurs
 from harness.board import open_board
 from harness.board.holder import busy_error
 from harness.device.device import Device
 from harness.errors import StorageError
-from harness.protocol.keeper import Holder
+from harness.protocol.daemon import Holder
 from tests.support.namespaces import require_namespaces
 from tests.support.second_user import as_user, process_of, second_uid, shared_folder
 
@@ -125,8 +125,8 @@ def test_a_hold_of_a_process_that_cannot_be_seen_is_told_as_that(path: str) -> N
     require_namespaces()
     program = f"""
 import sys
-sys.path.insert(0, {str(Path(join.__file__).parents[1])!r})
-from agent.keeper import lock
+sys.path.insert(0, {str(Path(attach.__file__).parents[1])!r})
+from agent.daemon import lock
 try:
     lock.take_machine(sys.argv[1], {{}})
 except lock.Busy as busy:
@@ -373,29 +373,29 @@ def test_a_run_on_such_a_store_ends_with_what_repairs_it(shared: Path, them: int
     assert "[device] store" in caught.value.hint
 
 
-# Residents
+# Forkservers
 
 
-RESIDENT = f"""
+FORKSERVER = f"""
 import os, sys
-sys.path.insert(0, {str(Path(join.__file__).parents[1])!r})
-from agent import resident
-resident.wait(sys.argv[1], lambda words: os.write(1, b"%d" % os.getppid()))
+sys.path.insert(0, {str(Path(attach.__file__).parents[1])!r})
+from agent import forkserver
+forkserver.wait(sys.argv[1], lambda words: os.write(1, b"%d" % os.getppid()))
 """
 
 
 def asking(path: Path) -> list[str]:
-    """A program that joins a resident, and says "itself" without one."""
-    return [sys.executable, "-I", "-S", "-B", str(join.__file__), str(path), "", "echo", "itself"]
+    """A program that joins a forkserver, and says "itself" without one."""
+    return [sys.executable, "-I", "-S", "-B", str(attach.__file__), str(path), "", "echo", "itself"]
 
 
 def told(path: Path) -> str:
     return subprocess.run(asking(path), capture_output=True, text=True, check=True, timeout=20).stdout
 
 
-def test_a_resident_is_no_other_users_to_ask(shared: Path, them: int) -> None:
-    path = shared / "residents" / "socket"
-    subprocess.run([sys.executable, "-c", RESIDENT, str(path)], stdout=subprocess.PIPE, check=True, timeout=20)
+def test_a_forkserver_is_no_other_users_to_ask(shared: Path, them: int) -> None:
+    path = shared / "forkservers" / "socket"
+    subprocess.run([sys.executable, "-c", FORKSERVER, str(path)], stdout=subprocess.PIPE, check=True, timeout=20)
     pid = int(told(path))
     path.parent.chmod(0o755)  # as if he had got there
     path.chmod(0o666)
@@ -417,7 +417,7 @@ def test_a_resident_is_no_other_users_to_ask(shared: Path, them: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_another_users_resident_is_not_asked(shared: Path, them: int) -> None:
+def test_another_users_forkserver_is_not_asked(shared: Path, them: int) -> None:
     def listen() -> socket.socket:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(shared / "socket"))

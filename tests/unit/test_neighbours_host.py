@@ -89,7 +89,7 @@ def test_a_link_in_a_files_place_is_replaced_and_not_followed(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("wide")
 def test_the_cache_is_its_users_alone_whatever_the_umask(cache: Path) -> None:
-    with bounded.making(cache_folder() / "exports/aa"), new_entry(cache_folder() / "exports/aa") as work:
+    with bounded.build_lock(cache_folder() / "exports/aa"), new_entry(cache_folder() / "exports/aa") as work:
         (work / "folder").mkdir()
         (work / "folder/model.pt").write_text("weights")
         (work / "program").touch(mode=0o777)
@@ -167,9 +167,9 @@ def test_an_entry_that_another_user_put_there_while_he_could_is_not_used(cache: 
         with new_entry(cache_folder() / name) as work:
             (work / "model.pt").write_text("weights")
     os.chown(cache / "exports/bb", second_uid(), -1)
-    assert bounded.hold(cache / "exports/aa")
+    assert bounded.pin(cache / "exports/aa")
     with pytest.raises(StorageError, match="belongs to another user") as caught:
-        bounded.hold(cache / "exports/bb")
+        bounded.pin(cache / "exports/bb")
     assert f"sudo rm -r {cache}/exports/bb" in caught.value.hint
 
 

@@ -24,7 +24,7 @@ from harness.model.model_file import ModelFile
 from harness.model.prepare import prepared, prepared_measured_sets
 from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
-from harness.parity.trials.counterexamples import Finds
+from harness.parity.trials.counterexamples import Counterexamples
 from harness.parity.trials.generate import drawn
 from harness.parity.trials.recipe import Recipe
 from harness.parity.trials.space import InputSpace
@@ -215,8 +215,8 @@ def test_another_prepare_is_another_model() -> None:
 
     memory, file = Memory(), file_of(valid)
     space = space_of(file)
-    Finds(file.model, "net", memory, "one").add(space.essential()[0], failed=True)
-    found = [len(Finds(file.model, "net", memory, name).remembered(space)) for name in ("one", "another", "")]
+    Counterexamples(file.model, "net", memory, "one").add(space.essential()[0], failed=True)
+    found = [len(Counterexamples(file.model, "net", memory, name).remembered(space)) for name in ("one", "another", "")]
     assert found == [1, 0, 0]
     assert code_sha256(valid) != code_sha256(_remembers)
     contents = [content_of(one.model, prepare=partial(prepared, one)) for one in (file, file_of(dict))]

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.agent import telemetry
+from harness.agent.daemon.operations import Operations
 from harness.agent.frames import encode, read_frame
-from harness.agent.keeper.operations import Operations
 from harness.agent.wire import PREAMBLE, FrameError, pack_head, read_head
 from harness.board.upload import _check_have
 from harness.errors import ProtocolError
-from harness.host.death import describe_status
-from harness.protocol import Answer, agent, keeper, parse
+from harness.host.exit_cause import describe_status
+from harness.protocol import Answer, agent, daemon, parse
 from harness.protocol.asked import NOTHING, SLACK, Outputs, first_limits, of_device
 from tests.support.facts import board_facts
 from tests.support.hostile import VALUES, Mutation, mutations, nested
@@ -55,39 +55,39 @@ AGENT: Mapping[type[Answer], dict[str, Any]] = {
 }
 HOLDER = {"run": "r", "who": "me@here", "since": "now", "age_s": 3.5}
 WRITTEN: Mapping[type[Answer], dict[str, Any]] = {
-    keeper.Hello: {"hello": "hilgate-keeper", "python": "3.11", "executable": "/usr/bin/python3"},
-    keeper.Refusal: {
+    daemon.Hello: {"hello": "hilgate-daemon", "python": "3.11", "executable": "/usr/bin/python3"},
+    daemon.Refusal: {
         "error": "OSError: no", "traceback": "…", "errno": 28, "path": "/x", "free_bytes": 1, "no_home": False
     },
-    keeper.Busy: {"busy": HOLDER},
-    keeper.Obituary: {"killed": True, "resident_kib": 4, "memory_mib": 2},
-    keeper.Collected: {"found": True},
-    keeper.Cleared: {"freed_bytes": 7},
-    keeper.Offered: {"have": {SHA: 3}},
-    keeper.Arrived: {"wrong": {SHA: SHA}},
+    daemon.Busy: {"busy": HOLDER},
+    daemon.OomRecord: {"killed": True, "resident_kib": 4, "memory_mib": 2},
+    daemon.Collected: {"found": True},
+    daemon.Cleared: {"freed_bytes": 7},
+    daemon.Offered: {"have": {SHA: 3}},
+    daemon.Arrived: {"wrong": {SHA: SHA}},
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Answer], dict[str, Any]]:
-    """What the real keeper answers, beside what is written above."""
+    """What the real daemon answers, beside what is written above."""
     store, real = str(tmp_path_factory.mktemp("store")), Operations()
     run = {"run": "r", "who": "me", "since": "now"}
     said: dict[type[Answer], dict[str, Any]] = {
-        keeper.Facts: real.op_facts(["numpy"]),
-        keeper.Opened: real.op_open(store, run, [], whole=False, trusted=[]),
-        keeper.Look: {**real.op_look(store), "holder": HOLDER},
-        keeper.Tried: real.op_try(store),
-        keeper.Room: real.op_room(1, {}, {}, []),
-        keeper.AgentsEnded: real.op_end_agents(),
-        keeper.Pong: real.op_ping(),
+        daemon.Facts: real.op_facts(["numpy"]),
+        daemon.Opened: real.op_open(store, run, [], whole=False, trusted=[]),
+        daemon.Look: {**real.op_look(store), "holder": HOLDER},
+        daemon.Tried: real.op_try(store),
+        daemon.Room: real.op_room(1, {}, {}, []),
+        daemon.AgentsEnded: real.op_end_agents(),
+        daemon.Pong: real.op_ping(),
     }
     for descriptor in real.locks:
         os.close(descriptor)
     return {**AGENT, **WRITTEN, **said}
 
 
-OF_THE_REAL_ONE = (keeper.Facts, keeper.Opened, keeper.Look, keeper.Tried, keeper.Room, keeper.AgentsEnded, keeper.Pong)
+OF_THE_REAL_ONE = (daemon.Facts, daemon.Opened, daemon.Look, daemon.Tried, daemon.Room, daemon.AgentsEnded, daemon.Pong)
 # Of the two that must fit each other the second is named.
 NAMED_BY = {"packages": ("packages", "folders")}
 
@@ -265,5 +265,5 @@ def test_each_operation_of_the_real_programs_has_its_schema() -> None:
 
     ours = {name[3:] for name in dir(AgentOperations) if name.startswith("op_")}
     assert ours == set(agent.ANSWERS)
-    answered = {one.operation for one in vars(keeper).values() if isinstance(getattr(one, "operation", None), str)}
+    answered = {one.operation for one in vars(daemon).values() if isinstance(getattr(one, "operation", None), str)}
     assert answered == {name[3:] for name in dir(Operations) if name.startswith("op_")}

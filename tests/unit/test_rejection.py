@@ -12,7 +12,7 @@ from torch import nn
 
 from harness import Input, Model
 from harness.errors import ModelError
-from harness.model.build import build_model, told_rejection
+from harness.model.build import build_model, explain_rejection
 from harness.model.inputs import Arrays, uniform_set
 from harness.model.model_file import ModelFile
 
@@ -146,7 +146,7 @@ def test_what_prepare_makes_valid_is_not_rejected() -> None:
 
 def test_what_parity_comes_upon_is_told_in_the_same_way() -> None:
     built = build_model(file_of(lambda x: x.shape[1] != 4, [X], {"b": (1, 2), "t": (1, 9)}))
-    error = told_rejection(built, uniform_set(built.model, {"b": 1, "t": 4}, 0), "ValueError: not this one")
+    error = explain_rejection(built, uniform_set(built.model, {"b": 1, "t": 4}, 0), "ValueError: not this one")
     assert "t = 4" in error.wanted
     assert "it passes at b = 1, t = " in error.found
     assert "leave out of dims what it rejects" in error.hint

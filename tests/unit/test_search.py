@@ -1,4 +1,4 @@
-"""The search: it finds a planted difference and makes it small; what is no difference stops it at once."""
+"""The search: it counterexamples a planted difference and makes it small; what is no difference stops it at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from harness.parity.pace import LEAST
 from harness.parity.rule.comparison import Difference
 from harness.parity.rule.reference import Reference
 from harness.parity.search import Mismatch, ParitySearch
-from harness.parity.trials.counterexamples import Finds
+from harness.parity.trials.counterexamples import Counterexamples
 from harness.parity.trials.fills import Fill
 from harness.parity.trials.generate import DRAWN, EXAMPLES
 from harness.parity.trials.recipe import Recipe
@@ -407,23 +407,26 @@ def test_a_call_asks_for_no_more_than_a_small_board_has_room_for(monkeypatch: py
 def test_what_is_known_comes_first_and_what_is_found_is_remembered() -> None:
     known = Recipe({"b": 5}, (Fill("constant", 7.0),))
     cache = Cache()
-    Finds(built().model, "net", cache).add(known, failed=True)
-    finds = Finds(built().model, "net", cache)
-    assert recipes_tried(0, finds=finds)[0].key == known.key
+    Counterexamples(built().model, "net", cache).add(known, failed=True)
+    counterexamples = Counterexamples(built().model, "net", cache)
+    assert recipes_tried(0, counterexamples=counterexamples)[0].key == known.key
 
-    search = searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], finds=finds)
+    search = searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], counterexamples=counterexamples)
     finding = search.run(search.check)
     assert finding.details["known_counterexamples"] == 1
     assert search.failing is not None
-    assert finds.known(search.space)[0].key == search.failing.key
+    assert counterexamples.known(search.space)[0].key == search.failing.key
 
 
 def test_another_cells_counterexample_comes_first_and_is_not_said_to_be_known() -> None:
-    finds = Finds()
-    wrong = [searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], finds=finds) for _ in range(2)]
+    counterexamples = Counterexamples()
+    wrong = [
+        searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], counterexamples=counterexamples)
+        for _ in range(2)
+    ]
     findings = [search.run(search.check) for search in wrong]
     assert wrong[0].failing is not None
-    assert recipes_tried(0, finds=finds)[0].key == wrong[0].failing.key
+    assert recipes_tried(0, counterexamples=counterexamples)[0].key == wrong[0].failing.key
     assert "known_counterexamples" not in findings[1].details
 
 
@@ -449,11 +452,11 @@ def test_a_corner_that_fails_is_made_simpler_too() -> None:
 
 
 def test_what_one_cell_was_furthest_off_on_is_tried_on_the_next() -> None:
-    finds = Finds()
-    search = searching(lambda arrays: [np.nextafter(arrays["x"] * 2, np.float32(0))], finds=finds)
+    counterexamples = Counterexamples()
+    search = searching(lambda arrays: [np.nextafter(arrays["x"] * 2, np.float32(0))], counterexamples=counterexamples)
     search.run(search.check)
-    (met,) = finds.met(search.space)
-    assert met.key == recipes_tried(1, finds=finds)[0].key
+    (met,) = counterexamples.met(search.space)
+    assert met.key == recipes_tried(1, counterexamples=counterexamples)[0].key
 
 
 def hill(arrays: Arrays) -> list[Array]:

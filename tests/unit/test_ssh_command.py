@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.board.keeper import python_script
+from harness.board.daemon_client import python_script
 from harness.device.device import Device, Runtime
 from harness.links.ssh import Link
 from harness.links.ssh.process import STARTED, shell_command

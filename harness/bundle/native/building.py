@@ -17,7 +17,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 
 from ...backends import Native
 from ...errors import BackendError, BuildError
-from ...host.bounded import making
+from ...host.bounded import build_lock
 from ...host.cache import cache_folder, file_sha256
 from ...host.progress_log import progress_logger
 from ...host.shipped import room_sources
@@ -108,7 +108,7 @@ def provide_runner(native: Native, sdk: Sdk, headers: Headers, compiler: Compile
         }
 
     folder = cache_folder() / STORE / key
-    with making(folder):  # so that two runs do not compile the same at once
+    with build_lock(folder):  # so that two runs do not compile the same at once
         return provide_archive(STORE, key, f"{native.engine}-{sdk.version}-{compiler.arch}", fill)
 
 

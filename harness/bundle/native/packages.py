@@ -31,12 +31,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import BuildError
-from ...host.bounded import discard, hold, making, prune_caches
+from ...host.bounded import build_lock, discard, pin, prune_caches
 from ...host.cache import cache_folder, file_sha256, new_entry
 from ...host.debian import KEYRING, MIRROR, apt_options, debian_sources
 from ...host.manifest import find_damage, is_due, note_hashes
 from ...host.progress_log import progress_logger
-from ..lock import Locked, check_taken
+from ..lock import Locked, check_locked
 from .tool import run
 
 LOG = progress_logger(__name__)
@@ -152,22 +152,22 @@ def _provide(suite: str, arch: str, names: Sequence[str]) -> Path:
         LOG.info(f"what was unpacked of Debian's packages is damaged, and is fetched again: {wrong}")
         discard(folder)
     if (there := _packages_in(folder, target)) is None:
-        with making(folder):
+        with build_lock(folder):
             if (there := _packages_in(folder, target)) is None:
                 LOG.info(f"fetching Debian {suite}'s {', '.join(names)} ({arch})")
                 discard(folder)  # of a version of hilgate that did not note the hashes
                 with new_entry(folder) as work:
                     there = _unpack(suite, arch, names, work)
                     note_hashes(work)
-                    hold(work)
+                    pin(work)
                 prune_caches()
-    check_taken(there, f"C++ runners: {', '.join(names)}")
+    check_locked(there, f"C++ runners: {', '.join(names)}")
     return folder / ROOT
 
 
 def _packages_in(folder: Path, target: str) -> list[Locked] | None:
     """Pin a folder of the cache and list the packages that it was made from; None where it does not exist."""
-    if not hold(folder) or not (folder / VERSIONS).is_file():
+    if not pin(folder) or not (folder / VERSIONS).is_file():
         return None
     try:
         return [Locked(target=target, **entry) for entry in json.loads((folder / PACKAGES).read_text(encoding="utf-8"))]
@@ -189,7 +189,7 @@ def _unpack(suite: str, arch: str, names: Sequence[str], work: Path) -> list[Loc
         command = ["apt-get", "-q", step, *(names if step == "download" else ())]
         run(["sh", "-c", 'cd "$0" && exec "$@"', apt, *command], what, hint=hint, environment=_apt_environment(apt))
     packages = [_locked(f"debian-{suite}-{arch}", package) for package in sorted(apt.glob("*.deb"))]
-    check_taken(packages, f"C++ runners: {', '.join(names)}")
+    check_locked(packages, f"C++ runners: {', '.join(names)}")
     for package in packages:
         run(["dpkg-deb", "-x", apt / package.file, work / ROOT], f"{package.file} cannot be unpacked")
     shutil.rmtree(apt)

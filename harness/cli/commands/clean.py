@@ -19,7 +19,7 @@ def command(project: Project, name: str, yes: bool, wait: float) -> None:
     from ...board import open_board
     from ...errors import DeviceError
     from ...printable import printable
-    from ...protocol import keeper as answers
+    from ...protocol import daemon as answers
     from ..text import progress_lines, say, size
 
     device = project.device(name)

@@ -1,6 +1,6 @@
 """The link itself: two connections to a board, and the programs that are started on them.
 
-Two connections: one for the keeper and the agents, which is always open, and one for bulk transfers, opened when there
+Two connections: one for the daemon and the agents, which is always open, and one for bulk transfers, opened when there
 is something to send. A channel that streams gigabytes makes the two ends exchange keys anew, and would delay a
 measurement's calls.
 """

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import paramiko
 
 from ...errors import DeviceError, LinkLost
-from ...host.death import describe_status
+from ...host.exit_cause import describe_status
 from .._link import GREETING_ALLOWED, ChannelClosed, stderr_of
 
 E = TypeVar("E", DeviceError, LinkLost)
@@ -30,7 +30,7 @@ STATUS_PATIENCE_S = 5.0
 # sshd reports how a program ended before it has sent all of its output; and a process left behind may hold stderr open.
 TAIL_PATIENCE_S = 1.0
 # A connection that ends closes its channels first, and counts as ended a moment later.
-DEATH_PATIENCE_S = 0.5
+EXIT_PATIENCE_S = 0.5
 # How long the login shell's files may take: a ROS workspace's take seconds on a small board, and an emulated board may
 # get little of a busy machine. Beyond this they probably wait for input.
 SHELL_S = 60.0
@@ -215,7 +215,7 @@ class Process:
             return LinkLost("the connection hangs", found=str(error), where=self._where)
         self._wait_ended(STATUS_PATIENCE_S)
         if self._status() is None:
-            transport.join(DEATH_PATIENCE_S)
+            transport.join(EXIT_PATIENCE_S)
         if self._status() is None and not transport.is_active():
             cause = transport.get_exception() or transport.saved_exception
             found = f"{type(cause).__name__}: {cause}" if cause else "it was closed"

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...agent.facts import read_text
 from ...errors import HilgateError, ProcessError
-from ...host.death import describe_status
+from ...host.exit_cause import describe_status
 from ...printable import printable, printable_lines
 from ..user_process import LOOK_S, Bounds, environment, kill, used_mib
 from .wire import decode_error, encode, encode_error, receive

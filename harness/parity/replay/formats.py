@@ -1,4 +1,4 @@
-"""Finds what runs a format's artifacts in a replay: the file that is named as the format."""
+"""Find what runs a format's artifacts in a replay: the file that is named as the format."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import HilgateError
-from ...model.build import BuiltModel, told_rejection
+from ...model.build import BuiltModel, explain_rejection
 from ...model.inputs import Arrays, uniform_set
 from ...model.model import Array, Closeness
 from ...model.prepare import prepared
@@ -176,7 +176,7 @@ class Reference:
         except HilgateError:
             raise  # the process that had the module is gone
         except Exception as error:
-            raise self.built.ask(told_rejection, arrays, words(error)) from error
+            raise self.built.ask(explain_rejection, arrays, words(error)) from error
         self._raw = {name: (array.dtype, array.ndim) for name, array in runs.eager.items()}
         eager = self.made_canonical(runs.eager)
         if self.built.model.canonical is not None:

@@ -29,7 +29,7 @@ class Memory(Protocol):
         """Store a value under a key."""
 
 
-class Finds:
+class Counterexamples:
     """The counterexamples of one model.
 
     Args:

@@ -1,8 +1,8 @@
-"""A resident that has imported a backend's runtime, and whose children are agents.
+"""A forkserver that has imported a backend's runtime, and whose children are agents.
 
 The host starts it in a bundle without an artifact, as
 
-    python -m agent.resident_agent SOCKET
+    python -m agent.forkserver_agent SOCKET
 
 What a check needs to know of a fresh process is recorded here: the memory before the runtime was imported, and the peak
 during the import.
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from . import __main__ as agent
 from . import illegal, telemetry
-from .resident import wait
+from .forkserver import wait
 
 # Populate page tables for reading, as if every page had been read (madvise(2), Linux 5.14).
 MADV_POPULATE_READ = 22

@@ -1,8 +1,8 @@
-"""What the keeper can do: each operation is a method ``op_NAME``, found by the name in the request.
+"""What the daemon can do: each operation is a method ``op_NAME``, found by the name in the request.
 
 An operation takes the request's header as keyword arguments, and a payload as ``content``; it returns the reply's
 header, or that and a payload. Whatever it raises travels back as text. To add one, add a method here and its answer in
-harness/protocol/keeper.py.
+harness/protocol/daemon.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import orphans, telemetry
 from ..facts import facts
-from . import lock, look, obituary, stopped, trial, verify
+from . import lock, look, oom, stopped, trial, verify
 from .folders import SEAL
 from .receive import NotAnnounced, Receiver, adopt, can_be_linked, take
 from .store import FULL, Store
@@ -88,7 +88,7 @@ class Operations:
             raise
 
     def op_ping(self) -> dict[str, Any]:
-        """Answer, to show that the keeper is alive."""
+        """Answer, to show that the daemon is alive."""
         return {}
 
     def op_room(self, needed: int, files: dict[str, int], paths: dict[str, str], use: list[str]) -> dict[str, Any]:
@@ -141,9 +141,9 @@ class Operations:
         """End every process that was started from this store."""
         return {"reaped": orphans.reap(self._store.path("agents"))}
 
-    def op_obituary(self, pid: int) -> dict[str, Any]:
-        """Find out whether the kernel killed a process when memory ran out; see obituary."""
-        return obituary.obituary(pid)
+    def op_oom(self, pid: int) -> dict[str, Any]:
+        """Find out whether the kernel killed a process when memory ran out; see oom.find_oom_kill."""
+        return oom.find_oom_kill(pid)
 
     def op_leave(self, run: str, use: list[str]) -> dict[str, Any]:
         """End the run: note which entries it used, end its processes, remove results that it did not collect."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.keeper import trial
-from harness.agent.keeper.serve import _refusal
-from harness.agent.keeper.store import Store
+from harness.agent.daemon import trial
+from harness.agent.daemon.serve import _refusal
+from harness.agent.daemon.store import Store
 
 
 def content(folder: Path) -> list[Path]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.keeper import folders
-from harness.agent.keeper import store as store_module
-from harness.agent.keeper.receive import Receiver, adopt, can_be_linked
-from harness.agent.keeper.store import Store
+from harness.agent.daemon import folders
+from harness.agent.daemon import store as store_module
+from harness.agent.daemon.receive import Receiver, adopt, can_be_linked
+from harness.agent.daemon.store import Store
 
 HARNESS = Path(folders.__file__).parents[2]
 YEAR_S = 365 * 24 * 3600
@@ -162,7 +162,7 @@ def test_whether_it_is_whole_is_not_a_question_of_when_it_was_used(filled: Store
 KILLED = f"""
 import sys, time
 sys.path.insert(0, {str(HARNESS)!r})
-from agent.keeper import store
+from agent.daemon import store
 def stop(*_):
     print("here", flush=True)
     time.sleep(600)
@@ -174,12 +174,12 @@ store.Store.open(sys.argv[1]).make({ARTIFACT!r}, {{"model": sys.argv[2]}}, [], {
 @pytest.mark.parametrize(
     ("module", "function"),
     [
-        pytest.param("agent.keeper.store", "unpack", id="while-it-is-filled"),
-        pytest.param("agent.keeper.store", "seal", id="before-it-is-sealed"),
+        pytest.param("agent.daemon.store", "unpack", id="while-it-is-filled"),
+        pytest.param("agent.daemon.store", "seal", id="before-it-is-sealed"),
         pytest.param("os", "sync", id="before-it-is-on-the-disk"),
     ],
 )
-def test_a_keeper_that_is_killed_leaves_no_entry(store: Store, module: str, function: str) -> None:
+def test_a_daemon_that_is_killed_leaves_no_entry(store: Store, module: str, function: str) -> None:
     command = [sys.executable, "-c", KILLED, store.root, arrived(store, b"model"), module, function]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -203,7 +203,7 @@ def test_a_full_disk_is_not_left_full(store: Store, monkeypatch: pytest.MonkeyPa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.agent.keeper.store.unpack", full)
+    monkeypatch.setattr("harness.agent.daemon.store.unpack", full)
     with pytest.raises(OSError, match="No space"):
         store.make(RUNTIME, {}, [archive(store, module=b"")], {}, {})
     assert store.entries() == leftovers(store) == []
@@ -295,7 +295,7 @@ def test_nothing_leaves_while_there_is_room(filled: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "used", "looked_at"),
+    ("free", "used", "examine_board"),
     [
         pytest.param(12_000, 5_000, False, id="within-half-of-what-is-free"),
         pytest.param(12_000, 5_001, True, id="beyond-half-of-what-is-free"),
@@ -305,7 +305,7 @@ def test_nothing_leaves_while_there_is_room(filled: Store) -> None:
     ],
 )
 def test_where_all_that_is_on_the_disk_is_little_no_entry_is_looked_at(
-    filled: Store, monkeypatch: pytest.MonkeyPatch, free: int, used: int, looked_at: bool
+    filled: Store, monkeypatch: pytest.MonkeyPatch, free: int, used: int, examine_board: bool
 ) -> None:
     looked = set[str]()
 
@@ -317,7 +317,7 @@ def test_where_all_that_is_on_the_disk_is_little_no_entry_is_looked_at(
     monkeypatch.setattr(store_module, "size_of", size_of)
     filled.limit_bytes = 10_000
     assert filled.make_room(1000)["removed"] == []
-    assert looked == {filled.path("incoming"), *(map(filled.folder, filled.entries()) if looked_at else ())}
+    assert looked == {filled.path("incoming"), *(map(filled.folder, filled.entries()) if examine_board else ())}
 
 
 def test_what_has_come_already_need_not_come_again(store: Store) -> None:
@@ -397,7 +397,7 @@ def test_a_part_that_fills_the_disk_is_removed(store: Store, monkeypatch: pytest
 
     receiver = Receiver(store.root)
     receiver.offer({SHA: len(CONTENT)})
-    monkeypatch.setattr("harness.agent.keeper.receive.os.pwrite", full)
+    monkeypatch.setattr("harness.agent.daemon.receive.os.pwrite", full)
     with pytest.raises(OSError, match="No space"):
         send(receiver, CONTENT, SHA)
     assert leftovers(store) == []

@@ -1,4 +1,4 @@
-"""A keeper that somebody stopped: it cannot see its run go, and must not hold its board for ever (issue 17)."""
+"""A daemon that somebody stopped: it cannot see its run go, and must not hold its board for ever (issue 17)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from harness.agent.facts import read_text
-from harness.board import keeper, open_board
-from harness.protocol import keeper as answers
+from harness.board import daemon_client, open_board
+from harness.protocol import daemon as answers
 from tests.support.sshd import BoardServer
 
 from .boards import nothing_left, read_device, write_device
 from .desk import linked
 
 
-def test_a_keeper_that_was_stopped_before_it_had_the_lock_goes_with_the_next_run(
+def test_a_daemon_that_was_stopped_before_it_had_the_lock_goes_with_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -26,7 +26,7 @@ def test_a_keeper_that_was_stopped_before_it_had_the_lock_goes_with_the_next_run
         write_device(tmp_path, server)
         device = read_device(tmp_path)
         with linked(device) as link:
-            keeper.Keeper.start(link, device)
+            daemon_client.DaemonClient.start(link, device)
             (pid,) = (one for one in server.processes() if read_text(f"/proc/{one}/comm").startswith("python"))
             os.kill(pid, signal.SIGSTOP)
             link.abort()
@@ -35,7 +35,7 @@ def test_a_keeper_that_was_stopped_before_it_had_the_lock_goes_with_the_next_run
             assert "were still there and were ended" in " ".join(board.notes)
 
 
-def test_a_board_whose_keeper_was_stopped_is_free_for_the_next_run(
+def test_a_board_whose_daemon_was_stopped_is_free_for_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -46,7 +46,7 @@ def test_a_board_whose_keeper_was_stopped_is_free_for_the_next_run(
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         with monkeypatch.context() as hasty:
-            hasty.setattr(keeper, "SILENCE_S", 1.0)
+            hasty.setattr(daemon_client, "SILENCE_S", 1.0)
             first.close()
         assert pid in server.processes()
         with open_board(read_device(tmp_path)) as second:

@@ -1,4 +1,4 @@
-"""The keeper's connection to the host: frames (see wire) over two descriptors, and a limit to the host's silence."""
+"""The daemon's connection to the host: frames (see wire) over two descriptors, and a limit to the host's silence."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Death:
+class ExitCause:
     """Why a program ended unexpectedly; ``hint`` is what to do about it, "" where nothing is known."""
 
     found: str

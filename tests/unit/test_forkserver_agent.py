@@ -1,4 +1,4 @@
-"""What a resident of an agent hands to its children: which stretches of a mapping are in memory."""
+"""What a forkserver of an agent hands to its children: which stretches of a mapping are in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from harness.agent.resident_agent import mapped_files, stretches
+from harness.agent.forkserver_agent import mapped_files, stretches
 
 
 @pytest.mark.parametrize(

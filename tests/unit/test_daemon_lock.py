@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from harness.agent import orphans
-from harness.agent.keeper import lock
+from harness.agent.daemon import lock
 
 HARNESS = Path(orphans.__file__).parents[1]
 PROGRAM = f"""
 import sys, time
 sys.path.insert(0, {str(HARNESS)!r})
-from agent.keeper import lock
+from agent.daemon import lock
 held = lock.take(sys.argv[1], {{"run": sys.argv[2], "who": "pi@host", "since": "today"}})
 print("held", flush=True)
 time.sleep(600)
@@ -114,7 +114,7 @@ def test_a_full_disk_does_not_keep_anybody_out(path: str, monkeypatch: pytest.Mo
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.agent.keeper.lock.os.pwrite", full)
+    monkeypatch.setattr("harness.agent.daemon.lock.os.pwrite", full)
     descriptor = lock.take(path, OURS)
     with pytest.raises(lock.Busy):
         taken(path)

@@ -1,12 +1,12 @@
 """A process that has imported what takes long to import, and forks a copy of itself for whoever connects.
 
-Importing torch takes an emulated board half a minute; a saved state of the board includes residents, so that each
-program there begins where that half minute ends. On a Unix socket a resident takes one message per connection:
+Importing torch takes an emulated board half a minute; a saved state of the board includes forkservers, so that each
+program there begins where that half minute ends. On a Unix socket a forkserver takes one message per connection:
 
     CWD NUL RUN NUL WORD NUL WORD …     with stdin, stdout and stderr of the process that asks (SCM_RIGHTS)
 
 where the words are the command that would start the program without it. It forks, lets the child be the program, and
-answers with the child's wait status, a 32-bit integer, when that has ended. See join for the other end.
+answers with the child's wait status, a 32-bit integer, when that has ended. See attach for the other end.
 
 It prints "ready" when it is, and goes on in the background. When memory runs out the kernel kills it first, as long as
 it has no child: it is no part of what is measured, and programs then start without it. With a child it shares nearly

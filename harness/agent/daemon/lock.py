@@ -64,7 +64,7 @@ def take_all(path: str, holder: dict[str, Any], *, whole: bool) -> list[int]:
 def take(path: str, holder: dict[str, Any]) -> int:
     """Take a store's lock and write down who holds it; return its descriptor, to be kept open.
 
-    A keeper of the same run (``holder["run"]``) that still holds it lost its host when the connection dropped: it is
+    A daemon of the same run (``holder["run"]``) that still holds it lost its host when the connection dropped: it is
     ended first. So is a stopped one (SIGSTOP): it serves nobody, and cannot notice that its host is gone (issue 17).
 
     Raises:
@@ -187,7 +187,7 @@ def _try(descriptor: int) -> bool:
 
 
 def _may_end(found: dict[str, Any], holder: dict[str, Any], descriptor: int) -> bool:
-    """Whether a store's holder serves nobody: an earlier keeper of the same run, or a stopped one.
+    """Whether a store's holder serves nobody: an earlier daemon of the same run, or a stopped one.
 
     Both its own record and the kernel must say so: nothing else is ended.
     """

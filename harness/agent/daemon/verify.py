@@ -78,10 +78,10 @@ class Verification:
     def slice(self, limit_s: float = SLICE_S) -> dict[str, str]:
         """Go on for a while; remove damaged entries, and return them with what is wrong.
 
-        It runs in a thread of its own at the lowest priority: only root could raise it again, and the keeper itself has
+        It runs in a thread of its own at the lowest priority: only root could raise it again, and the daemon itself has
         to answer in time.
         """
-        from concurrent.futures import ThreadPoolExecutor  # not at each start of a keeper
+        from concurrent.futures import ThreadPoolExecutor  # not at each start of a daemon
 
         with ThreadPoolExecutor(1) as worker:
             return worker.submit(self._slice, limit_s).result()

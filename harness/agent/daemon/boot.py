@@ -1,7 +1,7 @@
 # mypy: ignore-errors
 """The first program that runs on a device, as ``python -c``.
 
-It reads two JSON documents from stdin, each preceded by its length in eight digits: the sources of the keeper's
+It reads two JSON documents from stdin, each preceded by its length in eight digits: the sources of the daemon's
 modules, which it imports from memory, and the arguments of serve.main. Until the version has been checked, the code
 must be valid in any Python that a board may have.
 """
@@ -54,6 +54,6 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 sys.meta_path.insert(0, Sources(json.loads(read(int(read(8))))))
 arguments = json.loads(read(int(read(8))))
 if sys.argv[1:]:
-    importlib.import_module("agent.keeper.resident").main(sys.argv[1], read)
+    importlib.import_module("agent.daemon.preloaded").main(sys.argv[1], read)
 else:
-    importlib.import_module("agent.keeper.serve").main(**arguments)
+    importlib.import_module("agent.daemon.serve").main(**arguments)

@@ -1,4 +1,4 @@
-"""The host's client of the keeper (see harness.agent.keeper): starts it, asks it, notices when it does not answer."""
+"""The host's client of the daemon (see harness.agent.daemon): starts it, asks it, notices when it does not answer."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from ..agent.private import WANTED
 from ..agent.wire import FrameError, Limits, pack_head, read_head
 from ..device.device import Device
 from ..errors import (
+    DaemonFailure,
     DeploymentError,
     DeviceError,
     DeviceStorageError,
-    KeeperFailure,
     LinkError,
     LinkLost,
     ProtocolError,
     StorageError,
 )
 from ..links import GREETING_ALLOWED, Channel, ChannelClosed, LinkType, stderr_of
-from ..protocol import keeper as answers
+from ..protocol import daemon as answers
 from ..protocol import parse
 from ..protocol.asked import NOTHING, of_device
 
-A = TypeVar("A", bound=answers.KeeperAnswer)
+A = TypeVar("A", bound=answers.DaemonAnswer)
 
 AGENT = Path(__file__).parents[1] / "agent"
-BOOT = AGENT / "keeper" / "boot.py"
-# What the keeper imports: all of it standard library.
-SHARED = ("__init__", "facts", "join", "orphans", "private", "resident", "telemetry", "unpack", "wire")
+BOOT = AGENT / "daemon" / "boot.py"
+# What the daemon imports: all of it standard library.
+SHARED = ("__init__", "facts", "attach", "orphans", "private", "resident", "telemetry", "unpack", "wire")
 START_S = 60.0
-# The keeper shows every 2 s that it is at work; a board that swaps may need longer. After this it counts as gone.
+# The daemon shows every 2 s that it is at work; a board that swaps may need longer. After this it counts as gone.
 SILENCE_S = 20.0
-# What it is started with, where that is not its default; see harness.agent.keeper.serve.main.
+# What it is started with, where that is not its default; see harness.agent.daemon.serve.main.
 ARGUMENTS: Mapping[str, float] = {}
 PING_S = 3.0
 NO_PYTHON = 127
@@ -62,24 +62,24 @@ UNWRITABLE = {
 
 
 def sources() -> dict[str, str]:
-    """Read the sources of the keeper's modules: name on the device -> text."""
+    """Read the sources of the daemon's modules: name on the device -> text."""
     paths = {f"agent.{name}": AGENT / f"{name}.py" for name in SHARED}
-    paths |= {f"agent.keeper.{path.stem}": path for path in AGENT.joinpath("keeper").glob("*.py") if path != BOOT}
+    paths |= {f"agent.daemon.{path.stem}": path for path in AGENT.joinpath("daemon").glob("*.py") if path != BOOT}
     return {name: path.read_text(encoding="utf-8") for name, path in sorted(paths.items())}
 
 
-def resident_name() -> str:
-    """Return the name of the keeper's resident on a board that has one; it depends on the sources that it runs."""
-    return "keeper-" + hashlib.sha256(json.dumps(sources()).encode()).hexdigest()[:16]
+def forkserver_name() -> str:
+    """Return the name of the daemon's forkserver on a board that has one; it depends on the sources that it runs."""
+    return "daemon-" + hashlib.sha256(json.dumps(sources()).encode()).hexdigest()[:16]
 
 
-def python_script(device: Device, link: LinkType, *, resident: bool = False) -> str:
-    """Build a shell script that runs the device's Python with the keeper's first lines.
+def python_script(device: Device, link: LinkType, *, forkserver: bool = False) -> str:
+    """Build a shell script that runs the device's Python with the daemon's first lines.
 
     Args:
         device: the device, as its file describes it.
         link: the way to it.
-        resident: start the resident that forks keepers, in place of a keeper (on an emulated board).
+        forkserver: start the forkserver that forks daemons, in place of a daemon (on an emulated board).
     """
     version = device.runtime.python
     if program := link.python or device.runtime.program:
@@ -90,14 +90,14 @@ def python_script(device: Device, link: LinkType, *, resident: bool = False) -> 
     flags = "-I -S -B" if device.runtime.packages else "-B"
     listed = " ".join(shlex.quote(candidate) for candidate in candidates)
     run = f'exec "$HILGATE_PYTHON" {flags} -c {shlex.quote(BOOT.read_text(encoding="utf-8"))}'
-    residents = f"{device.store or link.store}/residents"
-    socket, join = (_quoted(f"{residents}/{name}") for name in (resident_name(), "join.py"))
-    if resident:
+    forkservers = f"{device.store or link.store}/forkservers"
+    socket, join = (_quoted(f"{forkservers}/{name}") for name in (forkserver_name(), "attach.py"))
+    if forkserver:
         run += f" {socket}"
     elif link.snapshots is not None:
         joined = f'exec "$HILGATE_PYTHON" -I -S -B {join} {socket} ""'
         # Nothing that another user could have put in its place is run.
-        ours = f"[ -O {_quoted(residents)} ] && [ -O {join} ]"
+        ours = f"[ -O {_quoted(forkservers)} ] && [ -O {join} ]"
         run = f"if {ours} && [ -S {socket} ]; then {run.replace('exec', joined, 1)}; fi; {run}"
     return (
         # The agent is started by the same name, too: it may be a wrapper that sets what the runtime needs.
@@ -125,23 +125,23 @@ def removed(name: str, *, found: str, where: str) -> DeviceError:
 
 
 def packed_sources() -> bytes:
-    """Pack the sources and the arguments of harness.agent.keeper.serve.main, as boot reads them."""
+    """Pack the sources and the arguments of harness.agent.daemon.serve.main, as boot reads them."""
     packed = (json.dumps(document).encode() for document in (sources(), ARGUMENTS))
     return b"".join(b"%8d" % len(document) + document for document in packed)
 
 
-class Keeper:
-    """A client of one keeper process. Requests from several threads go one after the other."""
+class DaemonClient:
+    """A client of one daemon process. Requests from several threads go one after the other."""
 
     def __init__(self, link: LinkType, device: Device, channel: Channel) -> None:
-        """Talk to a keeper that was started on a channel; ``start`` starts one."""
+        """Talk to a daemon that was started on a channel; ``start`` starts one."""
         self.link, self.device, self.channel = link, device, channel
         self._turn = threading.Lock()
         self._lost = False
 
     @classmethod
     def start(cls, link: LinkType, device: Device, *, bulk: bool = False) -> Self:
-        """Start a keeper on a device, and wait for its greeting.
+        """Start a daemon on a device, and wait for its greeting.
 
         Args:
             link: the way to the device.
@@ -152,13 +152,13 @@ class Keeper:
             LinkError: the device cannot be reached.
             DeviceError: it has no Python, or one that is too old.
         """
-        keeper = cls(link, device, link.start(python_script(device, link), bulk=bulk))
+        daemon = cls(link, device, link.start(python_script(device, link), bulk=bulk))
         try:
-            keeper._greet()
+            daemon._greet()
         except BaseException:
-            keeper.channel.finish(0)
+            daemon.channel.finish(0)
             raise
-        return keeper
+        return daemon
 
     def _greet(self) -> None:
         deadline = time.monotonic() + START_S
@@ -172,16 +172,16 @@ class Keeper:
         parse(answers.Hello, hello, to="start", where=self.link.where)
 
     def request(self, answer: type[A], *, silence_s: float | None = None, more_s: float = 0.0, **arguments: Any) -> A:
-        """Ask for an operation; see harness.agent.keeper.operations.
+        """Ask for an operation; see harness.agent.daemon.operations.
 
         Args:
             answer: the type of its answer, which names the operation.
-            silence_s: how long the keeper may be silent, where that is more than SILENCE_S.
+            silence_s: how long the daemon may be silent, where that is more than SILENCE_S.
             more_s: how much longer than the answer's ``limit_s`` the operation may take, for what is large.
             **arguments: the operation's own.
 
         Raises:
-            LinkLost: the keeper no longer answers, or does not come to an end.
+            LinkLost: the daemon no longer answers, or does not come to an end.
             StorageError: the device's disk is full, or its store cannot be written.
             ProtocolError: its answer does not have the answer's schema.
             DeploymentError: it answered that the operation failed.
@@ -212,13 +212,13 @@ class Keeper:
         return checked, returned  # type: ignore[return-value]  # of what is asked for, that or a kind of it
 
     def _ask(
-        self, request: bytes, answer: type[answers.KeeperAnswer], silence_s: float, limit_s: float
+        self, request: bytes, answer: type[answers.DaemonAnswer], silence_s: float, limit_s: float
     ) -> tuple[dict[str, Any], bytes]:
         if self._lost:  # the reply that did not come may still come, and be taken for this request's
             raise LinkLost(f"{self.device.name} no longer answers", where=self.link.where)
         self._lost = True
         end = time.monotonic() + limit_s
-        with contextlib.suppress(ChannelClosed):  # what ended the keeper is said by the reply
+        with contextlib.suppress(ChannelClosed):  # what ended the daemon is said by the reply
             try:
                 self.channel.send(request, time.monotonic() + silence_s)
             except TimeoutError:
@@ -239,7 +239,7 @@ class Keeper:
             finally:
                 self._turn.release()
 
-    def _reply(self, answer: type[answers.KeeperAnswer], silence_s: float, end: float) -> tuple[dict[str, Any], bytes]:
+    def _reply(self, answer: type[answers.DaemonAnswer], silence_s: float, end: float) -> tuple[dict[str, Any], bytes]:
         """Wait for a reply until a deadline that signs of life do not put off (issue 17)."""
         limits, is_working = of_device(answer.payload), False
         while True:
@@ -301,7 +301,7 @@ class Keeper:
             what = f"the device's Python cannot be started on {self.device.name}"
             hint = "look at what the login shell's files (.bashrc, .profile) do, and whether that Python runs by hand"
             return DeviceError(what, wanted="a shell that runs a command", found=found, where=where, hint=hint)
-        return LinkLost(f"our keeper on {self.device.name} ended", found=found, where=where)
+        return LinkLost(f"our daemon on {self.device.name} ended", found=found, where=where)
 
     def _no_python(self, said: str, where: str) -> DeviceError:
         runtime = self.device.runtime
@@ -321,7 +321,7 @@ class Keeper:
 
         Args:
             operation: what was asked for.
-            reply: how the keeper refused it.
+            reply: how the daemon refused it.
         """
         what = UNWRITABLE.get(reply.errno or 0)
         where = f"{reply.path or 'its store'} on {self.device.name} ({self.link.where})"
@@ -340,39 +340,39 @@ class Keeper:
                 hint = f"hilgate clean {self.device.name} frees what hilgate keeps there; or {hint}"
                 found += f"; {free / 2**20:.0f} MiB free" if free is not None else ""
             return DeviceStorageError(what, wanted="a folder that can be written", found=found, where=where, hint=hint)
-        error = KeeperFailure(f"{operation} failed on the device", found=reply.error, where=where)
+        error = DaemonFailure(f"{operation} failed on the device", found=reply.error, where=where)
         error.add_note("on the device:\n" + reply.traceback)
         return error
 
     def close(self) -> None:
-        """End the keeper, so that the device is free for the next run. Never raises."""
+        """End the daemon, so that the device is free for the next run. Never raises."""
         with contextlib.suppress(LinkError):
             self.channel.finish(5.0)
 
 
 class Heartbeat:
-    """Pings a keeper; when one fails, everything that waits for the device is made to fail, too."""
+    """Pings a daemon; when one fails, everything that waits for the device is made to fail, too."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, daemon: DaemonClient) -> None:
         """Make a heartbeat that does not beat yet; ``start`` makes one that does."""
-        self._keeper = keeper
+        self._daemon = daemon
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     @classmethod
-    def start(cls, keeper: Keeper) -> Self:
-        """Ping a keeper from now on, in a thread of its own."""
-        heartbeat = cls(keeper)
+    def start(cls, daemon: DaemonClient) -> Self:
+        """Ping a daemon from now on, in a thread of its own."""
+        heartbeat = cls(daemon)
         heartbeat._thread.start()
         return heartbeat
 
     def _beat(self) -> None:
         while not self._stop.wait(PING_S):
             try:
-                self._keeper.ping()
+                self._daemon.ping()
             except (LinkError, DeploymentError, DeviceError):
                 if not self._stop.is_set():
-                    self._keeper.link.abort()
+                    self._daemon.link.abort()
                 return
 
     def stop(self) -> None:

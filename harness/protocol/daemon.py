@@ -1,6 +1,6 @@
-"""The keeper's answers, operation by operation (see harness.agent.keeper.operations), and how long each may take.
+"""The daemon's answers, operation by operation (see harness.agent.daemon.operations), and how long each may take.
 
-``limit_s`` bounds an operation by the host's clock, also if the keeper says again and again that it is still at work.
+``limit_s`` bounds an operation by the host's clock, also if the daemon says again and again that it is still at work.
 An operation on many bytes is given more, by their number.
 """
 
@@ -43,8 +43,8 @@ SLOWEST_BYTES_S = 1 << 18
 STORE_S = 900.0
 
 
-class KeeperAnswer(Answer):
-    """An answer of the keeper's.
+class DaemonAnswer(Answer):
+    """An answer of the daemon's.
 
     Attributes:
         operation: the operation's name.
@@ -57,19 +57,19 @@ class KeeperAnswer(Answer):
     payload: ClassVar[int] = 0
 
     @classmethod
-    def kind(cls, said: Mapping[str, Any]) -> type[KeeperAnswer]:
+    def kind(cls, said: Mapping[str, Any]) -> type[DaemonAnswer]:
         """Choose the schema of an answer, for an operation that has several."""
         return cls
 
 
 class Hello(Answer):
-    """The first frame: the keeper's greeting."""
+    """The first frame: the daemon's greeting."""
 
-    hello: Annotated[Literal["hilgate-keeper"], Field(description='the greeting of our keeper, "hilgate-keeper"')]
+    hello: Annotated[Literal["hilgate-daemon"], Field(description='the greeting of our daemon, "hilgate-daemon"')]
 
 
 class Working(Answer):
-    """A sign that the keeper is still at work; the answer follows."""
+    """A sign that the daemon is still at work; the answer follows."""
 
     working: Literal[True] = Field(description="true")
 
@@ -87,7 +87,7 @@ class Refusal(Answer):
     wanted: Text = ""
 
 
-class Facts(BoardFacts, KeeperAnswer):
+class Facts(BoardFacts, DaemonAnswer):
     """The answer to "facts"; see op_facts."""
 
     operation = "facts"
@@ -116,8 +116,8 @@ class Holder(Answer):
     pid: Pid | None = Field(None, description="a process id, or null")
 
 
-class Look(KeeperAnswer):
-    """The answer to "look"; see harness.agent.keeper.look."""
+class Look(DaemonAnswer):
+    """The answer to "look"; see harness.agent.daemon.look."""
 
     operation = "look"
     limit_s = STORE_S
@@ -133,7 +133,7 @@ class Look(KeeperAnswer):
     swap_used_kib: Kib
 
 
-class Tried(KeeperAnswer):
+class Tried(DaemonAnswer):
     """The answer to "try"; see op_try."""
 
     operation = "try"
@@ -141,7 +141,7 @@ class Tried(KeeperAnswer):
     executable: Truth
 
 
-class Taking(KeeperAnswer):
+class Taking(DaemonAnswer):
     """The answer to "open": whether the device was acquired; see op_open."""
 
     operation = "open"
@@ -170,14 +170,14 @@ class Opened(Taking):
     executable: Truth
 
 
-class Pong(KeeperAnswer):
+class Pong(DaemonAnswer):
     """The answer to "ping"."""
 
     operation = "ping"
     limit_s = 20.0
 
 
-class Room(KeeperAnswer):
+class Room(DaemonAnswer):
     """The answer to "room"; see Store.make_room."""
 
     operation = "room"
@@ -187,14 +187,14 @@ class Room(KeeperAnswer):
     removed: Few[Entry]
 
 
-class Made(KeeperAnswer):
+class Made(DaemonAnswer):
     """The answer to "make"; see op_make."""
 
     operation = "make"
     limit_s = STORE_S
 
 
-class AgentsEnded(KeeperAnswer):
+class AgentsEnded(DaemonAnswer):
     """The answer to "end_agents"; see op_end_agents."""
 
     operation = "end_agents"
@@ -202,23 +202,23 @@ class AgentsEnded(KeeperAnswer):
     reaped: Few[Pid]
 
 
-class Obituary(KeeperAnswer):
-    """The answer to "obituary"; see harness.agent.keeper.obituary."""
+class OomRecord(DaemonAnswer):
+    """The answer to "oom"; see harness.agent.daemon.oom."""
 
-    operation = "obituary"
+    operation = "oom"
     killed: bool | None = Field(description="true, false or null")
     resident_kib: Kib = 0
     memory_mib: Mib = 0
 
 
-class Left(KeeperAnswer):
+class Left(DaemonAnswer):
     """The answer to "leave"; see op_leave."""
 
     operation = "leave"
     limit_s = 120.0
 
 
-class Collected(KeeperAnswer):
+class Collected(DaemonAnswer):
     """The answer to "collect", followed by what was found; see op_collect."""
 
     operation = "collect"
@@ -227,7 +227,7 @@ class Collected(KeeperAnswer):
     found: Truth
 
 
-class Cleared(KeeperAnswer):
+class Cleared(DaemonAnswer):
     """The answer to "clear"; see op_clear."""
 
     operation = "clear"
@@ -235,7 +235,7 @@ class Cleared(KeeperAnswer):
     freed_bytes: Bytes
 
 
-class Offered(KeeperAnswer):
+class Offered(DaemonAnswer):
     """The answer to "offer": how many bytes of each file are there, null for a complete one; see Receiver.offer."""
 
     operation = "offer"
@@ -243,7 +243,7 @@ class Offered(KeeperAnswer):
     have: Annotated[dict[Sha256, Bytes | None], *bounded_table(FILES)]
 
 
-class Arrived(KeeperAnswer):
+class Arrived(DaemonAnswer):
     """The answer to "done", the end of an upload: SHA-256 announced -> what the file has, for those that differ."""
 
     operation = "done"
@@ -264,14 +264,14 @@ class Adopted(Arrived):
     limit_s = STORE_S
 
 
-class Missing(KeeperAnswer):
+class Missing(DaemonAnswer):
     """The answer to "missing"; see op_missing."""
 
     operation = "missing"
     missing: Few[Entry]
 
 
-class Verified(KeeperAnswer):
+class Verified(DaemonAnswer):
     """The answer to "verify": damaged entries, now removed, and how many are still to be hashed; see op_verify."""
 
     operation = "verify"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.keeper.folders import HASHES, SEAL, VERIFIED, hash_file, remove
-from harness.agent.keeper.store import Store
-from harness.agent.keeper.verify import Verification, note_day, verify
+from harness.agent.daemon.folders import HASHES, SEAL, VERIFIED, hash_file, remove
+from harness.agent.daemon.store import Store
+from harness.agent.daemon.verify import Verification, note_day, verify
 
 ARTIFACT, RUNTIME, BUNDLE = "artifacts/aa", "runtimes/bb", "bundles/cc"
 EVERYTHING = [ARTIFACT, RUNTIME, BUNDLE]
@@ -118,7 +118,7 @@ def test_the_day_is_no_part_of_what_was_sealed(store: Store) -> None:
 
 def test_it_goes_on_where_its_time_was_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr("harness.agent.keeper.verify.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("harness.agent.daemon.verify.time.monotonic", lambda: float(next(clock)))
     flip(Path(store.folder(BUNDLE), "agent/a.py"))
     verification, read = Verification(store, EVERYTHING, TOMORROW, again=False), list[int]()
     damaged = dict[str, str]()

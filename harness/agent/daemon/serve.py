@@ -1,4 +1,4 @@
-"""The keeper's process: requests in on stdin, replies out on stdout, as frames (see wire).
+"""The daemon's process: requests in on stdin, replies out on stdout, as frames (see wire).
 
 A request's header names the operation ("op", see Operations); a reply holds what that returns, or "error" (and "errno",
 "path") where it raised. The process ends when the host goes, or when nothing was heard of the host for a while: the
@@ -112,11 +112,11 @@ def main(silence_s: float = SILENCE_S, sign_of_life_s: float = SIGN_OF_LIFE_S) -
     operations = Operations()
     try:
         host = Host.from_stdio(silence_s)
-        host.send({"hello": "hilgate-keeper", "python": platform.python_version(), "executable": sys.executable})
+        host.send({"hello": "hilgate-daemon", "python": platform.python_version(), "executable": sys.executable})
         serve(host, operations, sign_of_life_s)
     except Gone:
         pass
     except Silent:
-        print(f"keeper: nothing was heard of the host for {silence_s:g} s: ending", file=sys.stderr)
+        print(f"daemon: nothing was heard of the host for {silence_s:g} s: ending", file=sys.stderr)
     finally:
         operations.close()

@@ -21,7 +21,7 @@ KILLED = re.compile(
 BEGAN_US = time.monotonic_ns() // 1000
 
 
-def obituary(pid: int) -> dict[str, Any]:
+def find_oom_kill(pid: int) -> dict[str, Any]:
     """Look a process up in the kernel's log.
 
     Returns:
