@@ -36,7 +36,7 @@ A = TypeVar("A", bound=answers.DaemonAnswer)
 AGENT = Path(__file__).parents[1] / "agent"
 BOOT = AGENT / "daemon" / "boot.py"
 # What the daemon imports: all of it standard library.
-SHARED = ("__init__", "facts", "attach", "orphans", "private", "resident", "telemetry", "unpack", "wire")
+SHARED = ("__init__", "facts", "attach", "orphans", "private", "forkserver", "telemetry", "unpack", "wire")
 START_S = 60.0
 # The daemon shows every 2 s that it is at work; a board that swaps may need longer. After this it counts as gone.
 SILENCE_S = 20.0
