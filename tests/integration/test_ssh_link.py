@@ -174,7 +174,9 @@ from harness.device import Device
 from harness.links.ssh import Link
 for host in ("loop", "board@127.0.0.1:1"):
     pinned = Path({str(desk.pinned)!r})
-    link = Link(Device("loop", Path("x"), "", "ssh", host, None, None, None, (), known_hosts=pinned))
+    link = Link(Device(
+        name="loop", path=Path("x"), description="", link="ssh", host=host, backends=(), known_hosts=pinned
+    ))
     try:
         link.start("true").finish(9)
     except Exception as error:

@@ -62,8 +62,9 @@ def pass_up(source: IO[bytes], sink: IO[bytes], program: str, asked: queue.Queue
     """Hand the host's requests on, and note what they ask for."""
     with contextlib.suppress(EOFError, OSError):
         if program == "daemon":
-            size = exactly(source, 8)
-            sink.write(size + exactly(source, int(size)))
+            for _ in range(2):  # the sources, then the arguments: see harness.agent.daemon.boot
+                size = exactly(source, 8)
+                sink.write(size + exactly(source, int(size)))
             sink.flush()
         while True:
             header, payload = frame_of(source)
