@@ -32,6 +32,8 @@ from .evidence.writer import Evidence
 from .host.bounded import asked_limit_bytes
 from .host.cache import cache_folder, forbid_writing_by_others, storage_errors
 from .host.plugins import use_plugins
+from .host.progress import ProgressBars
+from .host.progress_log import ROOT as PROGRESS
 from .host.progress_log import showing_progress
 from .host.shipped import DEVICES, FIXTURES, PACKAGE, SUITE
 from .printable import printable, printable_lines
@@ -112,7 +114,7 @@ def pytest_configure(config: pytest.Config) -> None:
         selected=config.option.keyword if config.stash[NARROWED] else None,
         narrowed=config.stash[NARROWED],
     )
-    config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence)
+    config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence, progress=ProgressBars.open())
     _show_progress(config, config.stash[RUN])
     config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
@@ -130,6 +132,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
     session.config.add_cleanup(run.evidence.release)
+    _leave_out_progress(session.config)
 
 
 def _show_progress(config: pytest.Config, run: Run) -> None:
@@ -138,23 +141,29 @@ def _show_progress(config: pytest.Config, run: Run) -> None:
     def show(line: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         capture = config.pluginmanager.get_plugin("capturemanager")
-        if _is_shown_by_pytest(config) or run.progress.say(line) or reporter is None or capture is None:
+        if run.progress.say(line) or reporter is None or capture is None:
             return
         with capture.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(printable_lines(line, indent="  "))
 
     shown = contextlib.ExitStack()
-    shown.enter_context(showing_progress(show))
+    shown.enter_context(showing_progress(show, lambda record: _is_shown_by_pytest(config, record)))
     config.add_cleanup(shown.close)
 
 
-def _is_shown_by_pytest(config: pytest.Config) -> bool:
-    """Tell whether pytest itself prints logged lines of level INFO, as with ``--log-cli-level``."""
+def _is_shown_by_pytest(config: pytest.Config, record: logging.LogRecord) -> bool:
+    """Tell whether pytest itself prints a logged line at once, as with ``--log-cli-level``."""
     live = config.pluginmanager.get_plugin("logging-plugin")
     if live is None or (config.option.log_cli_level is None and not config.getini("log_cli")):
         return False
-    return (live.log_cli_level or logging.NOTSET) <= logging.INFO
+    return record.levelno >= (live.log_cli_level or logging.NOTSET)
+
+
+def _leave_out_progress(config: pytest.Config) -> None:
+    """Have pytest leave progress lines out where it repeats what a failed test has logged: they were shown."""
+    if (repeating := config.pluginmanager.get_plugin("logging-plugin")) is not None:
+        repeating.report_handler.addFilter(lambda record: not record.name.startswith(f"{PROGRESS}."))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -215,7 +224,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     if cell.device.name not in run.devices.unavailable:
         return None
-    runtestprotocol(item, nextitem=nextitem, log=False)  # skipped in its setup; ends what earlier tests have set up
+    for report in runtestprotocol(item, nextitem=nextitem, log=False):  # skipped in its setup
+        if report.failed:  # it ends what earlier tests have set up, which may raise
+            item.ihook.pytest_runtest_logreport(report=report)
     item.config.hook.pytest_deselected(items=[item])
     return True
 

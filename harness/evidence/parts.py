@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from ..errors import InputError
 from ..export import Artifact
 from ..isa.wheels import IsaReport
 from ..protocol import BoardFacts
-from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, key_of
+from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, Misfit, first_misfit
 
 # What a board says of itself that two runs must have in common for their figures to be compared.
 _OF_THE_BOARD = {"arch", "python", "cpu", "cores", "memory_mib", "board", "serial", "kernel"}
@@ -86,17 +87,32 @@ def describe_check(check: Check) -> CheckEntry:
         "verdict": check.verdict,
         "reason": check.reason,
     }
+    content = {**entry, **finding.details}
     try:
-        return CheckEntry.model_validate({**entry, **finding.details})
+        described = CheckEntry.model_validate(content)
+        misfit = _first_unwritable(described)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        misfit = first_misfit(error, content)
+    if misfit is None:
+        return described
     raise InputError(
         "a finding has a value that the evidence does not take",
-        wanted=first["msg"],
-        found=repr(first["input"])[:200],
-        where=f"{finding.metric.name}: {key_of(first['loc'])}",
+        wanted=misfit.wanted,
+        found=misfit.found,
+        where=f"{finding.metric.name}: {misfit.key}",
         hint="see docs/evidence.md for what a check's keys hold",
     )
+
+
+def _first_unwritable(described: CheckEntry) -> Misfit | None:
+    """Find the first key that JSON cannot hold: the schema takes any details, and a finding's may be anything."""
+    for key, value in described.as_json().items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            wanted = "what JSON has: finite numbers, texts, booleans, null; lists and dicts with text keys of these"
+            return Misfit(key, wanted, f"{value!r:.150} ({error})")
+    return None
 
 
 def _figure(value: float | None) -> float | str | None:

@@ -11,13 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
-from .schema import SCHEMA, RunEntry, key_of
+from .schema import SCHEMA, Misfit, RunEntry, first_misfit
 
 # An evidence file has some 10 KB a cell.
 LARGEST_BYTES = 64 << 20
-# What was expected, in JSON's words: pydantic names Python's types, for the text cannot be given to it: its own parser
-# refuses the lone surrogates of a folder's name that is not UTF-8, which the writer writes.
-_JSON_TYPES = {"list_type": "an array", "dict_type": "an object", "model_type": "an object"}
 # Keys of a check whose values are paths in the evidence's folder.
 FILE_KEYS = ("raw", "replay")
 HINT = "run the tests again: a run writes it anew"
@@ -57,12 +54,11 @@ def read_evidence(path: Path) -> ReadEvidence:
         )
     if type(number) is not int:  # true counts as 1 for JSON's readers
         raise _refusal("schema", f"the number {SCHEMA}", repr(number)[:200], where)
-    problem: tuple[str, str, str] | None = None
+    problem: Misfit | None = None
     try:
         run = RunEntry.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        problem = (key_of(first["loc"]), _JSON_TYPES.get(first["type"], first["msg"]), repr(first["input"])[:200])
+        problem = first_misfit(error, content)
     if problem is not None:  # not in the except block, to keep pydantic's own text out of the traceback
         raise _refusal(*problem, where)
     return ReadEvidence(run, tuple(_lacking(run, "")))

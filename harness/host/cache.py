@@ -10,9 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +91,8 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 def _whose(folder: Path) -> tuple[str, str]:
     """Say what a folder is for, and how to choose another, for a reader who does not know our folders (issue 16)."""
+    import tempfile  # here, and secrets below: `hilgate --help` waits for neither
+
     cache, temporary = cache_folder(), Path(tempfile.gettempdir())
     if folder.absolute().is_relative_to(cache):
         return f"hilgate's cache, {cache}", "HILGATE_CACHE=DIR in the environment"
@@ -113,6 +113,8 @@ def new_entry(final: Path) -> Iterator[Path]:
     """
     with storage_errors(final.parent):
         make_private(final.parent)
+        import tempfile
+
         work = Path(tempfile.mkdtemp(prefix=f".{final.name[:16]}-", dir=final.parent))
         try:
             yield work
@@ -189,6 +191,8 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> 
 
 def _new_beside(path: Path, mode: int) -> tuple[Path, int]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    import secrets
+
     work = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}")
     return work, os.open(work, flags, mode)
 

@@ -62,9 +62,17 @@ class ProgressHandler(logging.Handler):
 
 
 @contextmanager
-def showing_progress(show: Callable[[str], None]) -> Iterator[None]:
-    """Have progress lines shown by a function, until the end of the block."""
+def showing_progress(
+    show: Callable[[str], None], is_left_out: Callable[[logging.LogRecord], bool] = lambda record: False
+) -> Iterator[None]:
+    """Have progress lines shown by a function, until the end of the block.
+
+    Args:
+        show: shows a line.
+        is_left_out: tells whether a record is none of those that are shown.
+    """
     logger, handler = logging.getLogger(ROOT), ProgressHandler(show)
+    handler.addFilter(lambda record: not is_left_out(record))
     level = logger.level
     if logger.getEffectiveLevel() > logging.INFO:
         logger.setLevel(logging.INFO)
@@ -74,6 +82,7 @@ def showing_progress(show: Callable[[str], None]) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        handler.show_waiting()
 
 
 def show_waiting() -> None:

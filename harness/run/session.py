@@ -31,7 +31,7 @@ class Run:
     options: Options
     cells: Sequence[Cell]
     evidence: Evidence
-    progress: ProgressBars = field(default_factory=ProgressBars.open)
+    progress: ProgressBars
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     damage_watch: DamageWatch = field(init=False)

@@ -20,6 +20,7 @@ from harness.errors import ExportError, ModelError
 from harness.evidence.writer import Evidence
 from harness.export import export_artifact, export_key
 from harness.host.cache import file_sha256
+from harness.host.progress import ProgressBars
 from harness.measure import known_metrics
 from harness.model.build import BuiltModel, build_model
 from harness.model.inputs import measured_sets
@@ -128,7 +129,9 @@ def test_outputs_of_every_nesting_come_back_from_the_device(
         allow_inconclusive=False,
     )
     (cell,) = plan_cells(options)
-    with closing(Run(options=options, cells=[cell], evidence=Evidence(options.evidence, [cell]))) as run:
+    with closing(
+        Run(options=options, cells=[cell], evidence=Evidence(options.evidence, [cell]), progress=ProgressBars.open())
+    ) as run:
         artifact = export_cell(run, cell)
         assert artifact.exporter == (torchscript if backend == "torchscript" else onnx)
         deployer = make_deployer(run, cell, artifact, put_bundle(run, cell, artifact))

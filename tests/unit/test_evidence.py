@@ -190,7 +190,18 @@ def test_the_parts_of_a_fingerprint_may_come_in_any_order(evidence: Evidence) ->
     }
 
 
-@pytest.mark.parametrize("details", [{"samples": "many"}, {"processes": [np.int64(3)]}, {"verdict": "PASSED"}])
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"samples": "many"},
+        {"processes": [np.int64(3)]},
+        {"verdict": "PASSED"},
+        {"spread": np.float32(2)},
+        {"each_ms": np.zeros(3)},
+        {"nested": {"deep": [1.0, float("inf")]}},
+        {"what": object()},
+    ],
+)
 def test_a_finding_that_the_evidence_does_not_take_is_refused_and_keeps_no_other_from_it(
     evidence: Evidence, details: dict[str, Any]
 ) -> None:

@@ -71,7 +71,7 @@ def test_a_value_of_a_wrong_type_is_named_with_its_key(
     path = written(tmp_path, changed(place, value))
     with pytest.raises(InputError) as caught:
         read_evidence(path)
-    assert caught.value.where.startswith(f"{path}: {key}")
+    assert caught.value.where == f"{path}: {key}"
     assert wanted in caught.value.wanted
 
 

@@ -46,6 +46,13 @@ def test_lines_of_another_thread_wait_for_the_one_that_shows(caplog: pytest.LogC
     assert len(caplog.records) == 3
 
 
+def test_what_another_thread_has_logged_is_shown_at_the_end() -> None:
+    shown: list[str] = []
+    with showing_progress(shown.append):
+        log_elsewhere("booted")
+    assert shown == ["booted"]
+
+
 def test_no_handler_is_given_what_a_terminal_obeys(caplog: pytest.LogCaptureFixture) -> None:
     with showing_progress(lambda line: None):
         LOG.warning("\x1b[2Jall is well")
