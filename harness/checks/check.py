@@ -67,6 +67,27 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
     return Check(finding, limit, verdict, reason)
 
 
+def refuse_no_finding(found: object) -> None:
+    """Refuse what a test of a user's hands on in place of a finding, before it is judged.
+
+    Raises:
+        InputError: it is no Finding, or its value or bound is no number.
+    """
+    hint = "see docs/fixtures.md for what a finding says"
+    if not isinstance(found, Finding):
+        raise InputError("a test recorded no finding", wanted="a Finding", found=f"{found!r:.200}", hint=hint)
+    for name in ("value", "bound"):
+        number = getattr(found, name)
+        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float))):
+            raise InputError(
+                f"a finding's {name} is no number",
+                wanted="a number of Python's, or None",
+                found=f"{number!r:.200}, of type {type(number).__name__}",
+                where=str(found.metric.name),
+                hint=hint,
+            )
+
+
 def _verdict(finding: Finding, limit: Limit | None) -> tuple[Verdict, str]:
     if finding.not_applicable:
         return Verdict.NOT_APPLICABLE, finding.not_applicable

@@ -9,8 +9,8 @@ whose lock it does not get. On a file system without locks on folders (NFS) noth
     STORE/.evicted-…    an entry that is being removed, or that a killed run was removing
     .bounded/STORE      in the cache folder, an empty file: the store is bounded ("/" in its name is written "%2F")
 
-No list of stores is kept in the code: a store is bounded from the first ``hold`` of one of its entries on, and nothing
-may be read from an entry that is not held. All stores share one limit. The store of the link ``local`` is bounded by
+No list of stores is kept in the code: a store is bounded from the first ``pin`` of one of its entries on, and nothing
+may be read from an entry that is not pinned. All stores share one limit. The store of the link ``local`` is bounded by
 the device's side, as any device's is.
 """
 

@@ -68,12 +68,6 @@ class Hello(Answer):
     hello: Annotated[Literal["hilgate-daemon"], Field(description='the greeting of our daemon, "hilgate-daemon"')]
 
 
-class Working(Answer):
-    """A sign that the daemon is still at work; the answer follows."""
-
-    working: Literal[True] = Field(description="true")
-
-
 class Refusal(Answer):
     """An operation failed; if the file system refused something, with its error."""
 

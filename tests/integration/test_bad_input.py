@@ -193,6 +193,28 @@ def test_beside_a_device_that_cannot_be_used_the_others_are_measured(project: Pr
     assert len(done.evidence["cells"][1]["checks"]) == 2
 
 
+def test_what_earlier_tests_set_up_is_ended_in_a_test_that_is_left_out_and_its_error_is_shown(project: Project) -> None:
+    """It is no fault of the model in whose cell it comes to light."""
+    project.write("devices/d.toml", DEVICE + '    arch = "aarch64"\n')
+    project.write(
+        "raising.py",
+        """
+        import pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def ended_badly():
+            yield
+            raise RuntimeError("the robot's arm is stuck")
+        """,
+    )
+    project.environment["PYTHONPATH"] = str(project.folder)
+    done = project.run("-p", "raising", "--device", "local", "--device", "d", *ONNX, "-k", "artifact or memory_peak")
+    assert done.status == 1, done.output
+    assert "RuntimeError: the robot's arm is stuck" in done.output
+    found = {cell["device"]: cell["verdict"] for cell in done.evidence["cells"]}
+    assert (found, done.evidence["verdict"]) == ({"local": "MEASURED", "d": "INCONCLUSIVE"}, "INCONCLUSIVE")
+
+
 def test_a_backend_that_is_not_installed_there_fails_its_cell(project: Project) -> None:
     environment = project.folder / "bare"
     done = project.run_command([shutil.which("python3") or "python3", "-m", "venv", "--without-pip", str(environment)])
