@@ -12,7 +12,7 @@ daemon          the client of the program on the board that holds the lock and t
 preflight       whether it is the right board, and has room
 trial           whether it does what a run needs: a second session, a transfer, an executable store
 sending         files to the store over a connection that drops; upload, one such transfer
-stored          the store's entries, hashed again
+store_check     the store's entries, hashed again
 snapshot_boot   switches an emulated board on from its snapshot; snapshot_build makes the snapshot
 snapshot_check  the snapshot's files, hashed again
 """

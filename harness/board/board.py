@@ -26,7 +26,7 @@ from .lease import Lease
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
 from .snapshot_check import SnapshotCheck
-from .stored import describe, verify
+from .store_check import describe, verify
 from .trial import check_executable
 from .upload import Report
 
@@ -143,7 +143,7 @@ class Board:
         self.verified |= due
 
     def verify(self, bundle: Bundle) -> dict[str, str]:
-        """Hash a bundle's entries again, because something went wrong with it; see stored.
+        """Hash a bundle's entries again, because something went wrong with it; see store_check.
 
         Damaged ones have been removed, and a note says so; the next ``put`` sends them again.
 

@@ -20,7 +20,7 @@ from ..backends import load_backend
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
 from ..device.device import Device
-from ..emulator import host
+from ..emulator import host_programs
 from ..emulator.disk import make_disk
 from ..emulator.image import Image
 from ..emulator.machine import Machine
@@ -73,7 +73,7 @@ def snapshot_key(device: Device, image: Image, machine: Machine, bundles: Sequen
     parts = {
         "device": [device.store, device.runtime.python],
         "image": [image.name, str(image.folder.resolve())],  # the disks refer to the image's by its path
-        "qemu": host.qemu_version(),
+        "qemu": host_programs.qemu_version(),
         "machine": [machine.cpu, machine.memory_mib, machine.cores, machine.counting],
         # How it is laid out, started, prepared and saved.
         "program": [file_sha256(path) for path in room_sources(*ROOMS)],

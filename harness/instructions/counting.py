@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from ..board import Board, open_board
-from ..board.stored import describe
+from ..board.store_check import describe
 from ..bundle import Bundle
 from ..cell import Cell
 from ..deploy import plausibility

@@ -13,7 +13,7 @@ from ..host.exit_cause import ExitCause
 from ..protocol import Answer, BoardFacts, parse_text
 from ..protocol.fields import Count, Hex, Text
 from .decoding import Instruction, decode
-from .wheels import known_to_run
+from .wheel_scans import known_to_run
 
 SAID = re.compile(rf"^{MARK} (\{{.*\}})$", re.MULTILINE)
 # The part of a path before the package's own.
