@@ -267,17 +267,17 @@ class Board:
         with contextlib.suppress(HilgateError):
             self.request(answers.AgentsEnded)
 
-    def exit_cause(self, pid: int, status: int, said: str, packages: Mapping[str, str]) -> ExitCause | None:
+    def exit_cause(self, pid: int, status: int, stderr_tail: str, packages: Mapping[str, str]) -> ExitCause | None:
         """Find out why a process was killed; None where nothing is known. Never raises.
 
         Args:
             pid: its process id on the board.
             status: its exit status: negative for a signal.
-            said: the end of what it wrote to stderr.
+            stderr_tail: the end of what it wrote to stderr.
             packages: its runtime's, NAME: VERSION.
         """
         if status == -signal.SIGILL:
-            return illegal_instruction(said, self.facts, packages)
+            return illegal_instruction(stderr_tail, self.facts, packages)
         return self._oom(pid) if status == -signal.SIGKILL else None
 
     def _oom(self, pid: int) -> ExitCause | None:
