@@ -380,7 +380,7 @@ FORKSERVER = f"""
 import os, sys
 sys.path.insert(0, {str(Path(attach.__file__).parents[1])!r})
 from agent import forkserver
-forkserver.wait(sys.argv[1], lambda words: os.write(1, b"%d" % os.getppid()))
+forkserver.run_forkserver(sys.argv[1], lambda words: os.write(1, b"%d" % os.getppid()))
 """
 
 
