@@ -125,7 +125,7 @@ def test_large_values_are_asked_for_in_parts(tmp_path: Path, monkeypatch: pytest
     graph = Graph(saved(tmp_path, line(), "y"), [])
     (folder := tmp_path / "probes").mkdir()
     prober = Prober(graph, onnx_runtime(), clock=clock(), folder=folder, arrays={"x": X})
-    ((values,), (outputs,)) = prober.kept(["product", "positive"], [{"x": X}])
+    ((values,), (outputs,)) = prober.inner_values(["product", "positive"], [{"x": X}])
     assert set(values) == {"product", "positive", "y"}
     assert len(outputs) == 2
     assert not list(folder.iterdir())

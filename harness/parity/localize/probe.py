@@ -88,11 +88,11 @@ class Prober:
         self._types = graph.types(arrays)
         self._count = 0
 
-    def kept(self, values: Sequence[str], sets: Sequence[Arrays]) -> tuple[list[Values], list[list[Values]]]:
-        """Ask the device for values beside the model's own outputs.
+    def inner_values(self, values: Sequence[str], sets: Sequence[Arrays]) -> tuple[list[Values], list[list[Values]]]:
+        """Ask the device for inner values of the graph, beside the model's own outputs.
 
         Returns:
-            For each set of inputs the values, and the outputs of the model in each artifact that was needed for them.
+            For each set of inputs the values, and the model's outputs of each probe artifact that was needed for them.
 
         Raises:
             AgentFailure: the backend refuses.
