@@ -1,6 +1,6 @@
 """Fault localization: the first node, and its module, at which a backend leaves the reference, and who is at fault.
 
-    dispatch         finds the file of a format by its name, and calls its ``find_fault`` with a task
+    dispatch         finds the file of a format by its name, and calls its ``find_fault``; task, what it is given
     onnx             ONNX graphs; torchscript, TorchScript modules. A format without a file is not located
     graph_case       an ONNX mismatch as all steps see it
     runtime_fault    such a step, as are exporter_fault, optimizer_fault and refusal

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # name for each set of inputs. Raises AgentFailure where the backend refuses the artifact or an input.
 Probe = Callable[[Artifact, Sequence[Arrays]], list[dict[str, Array]]]
 
-# What one artifact may return for one set of inputs, beside the outputs of the model: a first reply may have that much
-# whatever went in (SLACK of harness.protocol.asked).
+# Most bytes of inner values per artifact and input set, beside the model's outputs; a first reply is always allowed
+# that much (SLACK of harness.protocol.asked).
 CHUNK_BYTES = 128 << 20
 # Weights of a larger artifact are kept apart from the graph.
 APART_ABOVE = 32 << 20
