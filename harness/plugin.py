@@ -101,7 +101,7 @@ def pytest_configure(config: pytest.Config) -> None:
         use_project(options.root)
         current_lock()  # a damaged one would be met only at the first wheel
         cells = plan_cells(options)
-        config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # also where the run never begins
+        config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # runs even if the run never starts
         check_baselines(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error

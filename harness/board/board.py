@@ -48,7 +48,7 @@ def new_board(device: Device, link: LinkType) -> Board:
 
 @dataclass(kw_only=True)
 class Board:
-    """A board that a run holds a lease of; see the package. Made by open_board, ended by ``close``.
+    """A board; see the package. Made by open_board, which takes its lock, or examine_board; ended by ``close``.
 
     Attributes:
         lease: the exclusive session: connection, lock, what the store has.

@@ -43,7 +43,7 @@ LOG = progress_logger(__name__)
 IMPORT_S = 300.0
 READY = b"ready\n"
 WAITS = "waits"
-# What the board's memory and disks, and the copies of them that are made on the way, may take beside its memory.
+# Free disk space that a snapshot needs: the board's saved memory, its disks, and temporary copies of them.
 NEEDED_BYTES = 4 << 30
 # The rooms whose code decides what a snapshot holds.
 ROOMS = ("board", "emulator", "links")

@@ -182,7 +182,7 @@ class Deployer:
             self.board.check_stored(self.bundle)
 
     def result_name(self) -> str:
-        """Return a new name under which an agent keeps a reply that may be lost."""
+        """Return a fresh name under which the agent saves a reply, in case the connection drops."""
         return self.board.result_name()
 
     def collect(self, name: str) -> Frame | None:

@@ -45,7 +45,7 @@ TURNS, TURN_S = 3, 0.75
 LINK_BYTES_S = 100_000.0
 # The number of durations that cannot all be equal, or one or two ticks of a clock, by chance.
 MANY = 20
-# The agent accounts for all of loading but the collecting of its reply (comparing inputs, asking for versions).
+# The agent's load time covers all of the load call except building its reply (comparing inputs, asking for versions).
 LOAD_SHARE, LOAD_S = 0.75, 0.2
 # The kernel counts resident pages for each CPU and adds them up now and then: its sum is off by up to 64 pages a CPU.
 PAGES_KIB, PAGES_SHARE = 2048, 0.02

@@ -153,7 +153,7 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     bound_by_input = bound if is_of_file else rule.statistic.bound(timed.medians())
     higher = None if bound is None or bound_by_input is None else max(bound, bound_by_input)
     is_kept = rule.limit is not None and value <= rule.limit
-    # More inferences would bound the disturbances of single ones; more samples the file does not have.
+    # Noise in single inferences can be bounded by running more; a whole file has no more samples to add.
     has_too_few = (
         timed.is_whole and rule.limit is not None and bound_by_input is not None and bound_by_input > rule.limit
     )

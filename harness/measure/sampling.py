@@ -32,8 +32,8 @@ MANY_SAMPLES, MANY_SAMPLES_S = 5_000, 1.0
 TIMES = 3
 # The share of the time that warm-ups may take.
 WARM_UP_SHARE = 0.1
-# Inferences for the memory on an emulated board, where one takes a hundred times as long as on a real board. Nothing is
-# allocated any more after the second or third.
+# Inferences run to measure memory on an emulated board, where one takes a hundred times as long as on a real board;
+# allocation stops after the second or third.
 EMULATED_INFERENCES = 8
 
 # How many dropped connections are made up for by another process.
