@@ -88,13 +88,13 @@ def _change_along(came: Mapping[int, int], last: int, start: int, partners: Arra
         giver, other = came[before], before
 
 
-def pairwise(one: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
+def pairwise(expected: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
     """Return how far each row of an answer is from each of the reference's: float64[m, n].
 
     It is at most 1 where the one may be the other.
 
     Args:
-        one: what the whole output should be, which says what error counts as 1.
+        expected: what the whole output should be, which says what error counts as 1.
         found: [m, f], the answer's rows.
         eager: [n, f], the reference's.
         exact: [n, f], float64's.
@@ -103,7 +103,7 @@ def pairwise(one: Expected, found: Array, eager: Array, exact: Array, limit: flo
     largest = np.zeros((len(found), len(eager)))
     for column in range(found.shape[1]):
         columns = (found[:, column, None], eager[None, :, column], exact[None, :, column])
-        np.maximum(largest, tolerance_ratios(one, *columns, limit), out=largest)
+        np.maximum(largest, tolerance_ratios(expected, *columns, limit), out=largest)
     return largest
 
 
