@@ -62,8 +62,8 @@ def _unchecked(block: Callable[[], Block]) -> Block:
 def _without_validation() -> Iterator[None]:
     """Answers become records as they are; neither their fields nor their brackets are looked at."""
 
-    def built(schema: type[Answer], said: Mapping[str, Any], *, to: str, where: str) -> Any:
-        return SimpleNamespace(**{"written": None, **said})
+    def built(schema: type[Answer], header: Mapping[str, Any], *, to: str, where: str) -> Any:
+        return SimpleNamespace(**{"written": None, **header})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exchange, "parse", built)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.emulator.recipe import ARCH, PACKAGES, SUITE
+from harness.emulator.image_recipe import ARCH, PACKAGES, SUITE
 from harness.host.debian import apt_options, debian_sources
 
 from .support.deploy import ROOT

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.bundle.target import Platform
 from harness.bundle.wheels import Wheel, fetch_wheels
-from harness.isa.wheels import scan_wheel, scan_wheels
+from harness.isa.wheel_scans import scan_wheel, scan_wheels
 from tests.support.facts import board_facts
 
 from .support.interleave import Block, interleave, median_of, median_ratio

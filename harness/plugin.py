@@ -19,7 +19,7 @@ from _pytest.runner import runtestprotocol
 from .run import interrupts  # first: it watches while the others are loaded
 
 # isort: split
-from .bundle.lock import current_lock, use_project
+from .bundle.lock_file import current_lock, use_project
 from .checks.check import Verdict
 from .errors import (
     HilgateError,
@@ -45,8 +45,8 @@ from .run.completeness import record_missing_checks
 from .run.options import WITH_VALUES, add_options, read_options
 from .run.outcome import record_error
 from .run.plan import check_baselines, close_processes, plan_cells
+from .run.run import Run
 from .run.selection import MARKER, asks_for_hil, cell_of, sort_tests
-from .run.session import Run
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
 
@@ -103,7 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
         use_project(options.root)
         current_lock()  # a damaged one would be met only at the first wheel
         cells = plan_cells(options)
-        config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # also where the run never begins
+        config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # runs even if the run never starts
         check_baselines(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error

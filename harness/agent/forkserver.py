@@ -23,6 +23,7 @@ import socket
 import struct
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from .orphans import MARK
 from .private import make_folder
@@ -35,19 +36,19 @@ FIRST_KILLED, AS_USUAL = 1000, 0
 Program = Callable[[list[str]], None]
 
 
-def wait(path: str, program: Program) -> None:
-    """Print "ready", go to the background, and fork a child for each connection until killed.
+def run_forkserver(socket_path: str, program: Program) -> NoReturn:
+    """Daemonize, print "ready", and fork a child per connection; never returns.
 
     Args:
-        path: the socket's; its folder is made.
+        socket_path: where the socket goes; its folder is made.
         program: what a child runs, with the words of the request.
     """
     os.umask(0o077)  # for the socket, and for whatever a child makes
-    make_folder(os.path.dirname(path))
+    make_folder(os.path.dirname(socket_path))
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        os.unlink(socket_path)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(socket_path)
     listener.listen(8)
     if os.fork():
         os.write(1, b"ready\n")
@@ -62,7 +63,7 @@ def wait(path: str, program: Program) -> None:
     _serve(listener, program)
 
 
-def _serve(listener: socket.socket, program: Program) -> None:
+def _serve(listener: socket.socket, program: Program) -> NoReturn:
     children: dict[int, tuple[int, socket.socket]] = {}
     poll = select.poll()
     poll.register(listener, select.POLLIN)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from . import __main__ as agent
 from . import illegal, telemetry
-from .forkserver import wait
+from .forkserver import run_forkserver
 
 # Populate page tables for reading, as if every page had been read (madvise(2), Linux 5.14).
 MADV_POPULATE_READ = 22
@@ -48,7 +48,7 @@ def main() -> None:
             sys.modules["numpy.random"].seed()
         agent.main(words[words.index("agent") + 1 :], before)
 
-    wait(sys.argv[1], be_agent)
+    run_forkserver(sys.argv[1], be_agent)
 
 
 def map_whole_windows() -> list[tuple[int, int]]:

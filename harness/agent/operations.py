@@ -220,7 +220,7 @@ class Operations:
 
     def _spread(self, header: Mapping[str, Any]) -> Spread:
         self._check_fills(header["fills"])
-        telemetry.import_uncounted("numpy.random")  # 7 MiB, which a deployed model does not need
+        telemetry.import_uncounted("numpy.random")  # 7 MiB that a deployed model would not use
         return Spread(header["fills"], header.get("first", 0), self.kept)
 
     def _check_fills(self, fills: Any) -> None:

@@ -26,7 +26,7 @@ from .lease import Lease
 from .preflight import SPARE_BYTES, check_disk, check_memory
 from .sending import send
 from .snapshot_check import SnapshotCheck
-from .stored import describe, verify
+from .store_check import describe, verify
 from .trial import check_executable
 from .upload import Report
 
@@ -48,7 +48,7 @@ def new_board(device: Device, link: LinkType) -> Board:
 
 @dataclass(kw_only=True)
 class Board:
-    """A board that a run holds a lease of; see the package. Made by open_board, ended by ``close``.
+    """A board; see the package. Made by open_board, which takes its lock, or examine_board; ended by ``close``.
 
     Attributes:
         lease: the exclusive session: connection, lock, what the store has.
@@ -143,7 +143,7 @@ class Board:
         self.verified |= due
 
     def verify(self, bundle: Bundle) -> dict[str, str]:
-        """Hash a bundle's entries again, because something went wrong with it; see stored.
+        """Hash a bundle's entries again, because something went wrong with it; see store_check.
 
         Damaged ones have been removed, and a note says so; the next ``put`` sends them again.
 
@@ -267,17 +267,17 @@ class Board:
         with contextlib.suppress(HilgateError):
             self.request(answers.AgentsEnded)
 
-    def exit_cause(self, pid: int, status: int, said: str, packages: Mapping[str, str]) -> ExitCause | None:
+    def exit_cause(self, pid: int, status: int, stderr_tail: str, packages: Mapping[str, str]) -> ExitCause | None:
         """Find out why a process was killed; None where nothing is known. Never raises.
 
         Args:
             pid: its process id on the board.
             status: its exit status: negative for a signal.
-            said: the end of what it wrote to stderr.
+            stderr_tail: the end of what it wrote to stderr.
             packages: its runtime's, NAME: VERSION.
         """
         if status == -signal.SIGILL:
-            return illegal_instruction(said, self.facts, packages)
+            return illegal_instruction(stderr_tail, self.facts, packages)
         return self._oom(pid) if status == -signal.SIGKILL else None
 
     def _oom(self, pid: int) -> ExitCause | None:

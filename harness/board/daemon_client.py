@@ -109,7 +109,7 @@ def python_script(device: Device, link: LinkType, *, forkserver: bool = False) -
 
 
 def _quoted(path: str) -> str:
-    """Quote a path for a shell on the device; "~" at its begin is the device's home folder."""
+    """Quote a path for a shell on the device; "~" at its start is the device's home folder."""
     return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 

@@ -9,7 +9,7 @@ from ..device.device import Device
 from ..links import open_link
 from .board import Board, new_board
 from .snapshot_boot import switch_on
-from .trial import try_session
+from .trial import check_second_program
 
 
 def open_board(device: Device, *, wait_s: float = 0.0) -> Board:
@@ -32,7 +32,7 @@ def open_board(device: Device, *, wait_s: float = 0.0) -> Board:
         else:
             board.lease.connect()
             if not board.link.shares_files:
-                try_session(board.link)
+                check_second_program(board.link)
             board.lease.acquire(wait_s)
     except BaseException:
         board.close()

@@ -20,7 +20,7 @@ from ..backends import load_backend
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
 from ..device.device import Device
-from ..emulator import host
+from ..emulator import host_programs
 from ..emulator.disk import make_disk
 from ..emulator.image import Image
 from ..emulator.machine import Machine
@@ -43,7 +43,7 @@ LOG = progress_logger(__name__)
 IMPORT_S = 300.0
 READY = b"ready\n"
 WAITS = "waits"
-# What the board's memory and disks, and the copies of them that are made on the way, may take beside its memory.
+# Free disk space that a snapshot needs: the board's saved memory, its disks, and temporary copies of them.
 NEEDED_BYTES = 4 << 30
 # The rooms whose code decides what a snapshot holds.
 ROOMS = ("board", "emulator", "links")
@@ -73,7 +73,7 @@ def snapshot_key(device: Device, image: Image, machine: Machine, bundles: Sequen
     parts = {
         "device": [device.store, device.runtime.python],
         "image": [image.name, str(image.folder.resolve())],  # the disks refer to the image's by its path
-        "qemu": host.qemu_version(),
+        "qemu": host_programs.qemu_version(),
         "machine": [machine.cpu, machine.memory_mib, machine.cores, machine.counting],
         # How it is laid out, started, prepared and saved.
         "program": [file_sha256(path) for path in room_sources(*ROOMS)],

@@ -41,7 +41,7 @@ def try_board(link: LinkType, daemon: DaemonClient, device: Device) -> Trial:
     """Try everything on a board whose daemon runs; nothing of it stays there."""
     sessions = store = None
     try:
-        try_session(link)
+        check_second_program(link)
         try_transfer(link, device)
     except HilgateError as error:
         sessions = error
@@ -52,8 +52,8 @@ def try_board(link: LinkType, daemon: DaemonClient, device: Device) -> Trial:
     return Trial(sessions, store)
 
 
-def try_session(link: LinkType) -> None:
-    """Run a second program beside the daemon.
+def check_second_program(link: LinkType) -> None:
+    """Check that the board allows a second program beside the daemon.
 
     Raises:
         LinkError: the board does not allow it.

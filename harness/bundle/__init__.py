@@ -6,7 +6,7 @@ runtime      what is planned
 target       the device as pip sees it
 wheels       fetch_wheels: a runtime's wheels, from the cache or by pip; wheel_check looks at each one
 pip_run      pip in a process of its own, with pip_with_markers; pip_errors says why it found nothing
-lock         hilgate.lock: the files that a project takes from outside
+lock_file    hilgate.lock: the files that a project takes from outside
 file_store   files in the cache, named by their content
 archive      archives that are made here; bytecode, imports: of wheels
 native/      C++ backends: runners and their libraries

@@ -14,7 +14,7 @@ TRIES = 3
 
 
 def find_file(root: Path, sha256: str) -> Path | None:
-    """Find the file with a content, verify its hash, and pin it until this process ends; None where there is none.
+    """Find and pin the file with this hash; None if it is missing or damaged.
 
     Args:
         root: the store.

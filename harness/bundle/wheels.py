@@ -32,7 +32,7 @@ from ..host.bounded import prune_caches
 from ..host.cache import cache_folder, file_sha256, make_private, storage_errors, write_atomically
 from ..host.progress_log import progress_logger
 from .file_store import find_file, store_file
-from .lock import Locked, check_locked, current_lock, is_first_trusted, target_of
+from .lock_file import Locked, check_locked, current_lock, is_first_trusted, target_of
 from .pip_errors import explain
 from .pip_run import Request, download, download_again
 from .target import Platform

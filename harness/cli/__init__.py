@@ -9,7 +9,7 @@ overview        hilgate devices
 trust_host      hilgate trust; how a person confirms a host key
 lock_project    hilgate lock
 images          what hilgate image lists
-fingerprint     an option that several commands have
+host_key_option an option that several commands have
 text            how all of them print
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..backends import load_backend
 from ..board import examine_board
-from ..bundle.lock import FILE, Lock, Locked, lock_text, read_lock, recording
+from ..bundle.lock_file import FILE, Lock, Locked, lock_text, read_lock, recording
 from ..bundle.planning import plan_runtime
 from ..device.device import Device
 from ..emulator.image import find_image

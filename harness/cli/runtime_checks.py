@@ -9,7 +9,7 @@ from ..backends import load_backend
 from ..bundle.planning import plan_runtime
 from ..device.device import Device
 from ..errors import BuildError, HilgateError
-from ..isa.wheels import scan_wheels
+from ..isa.wheel_scans import scan_wheels
 from ..protocol import BoardFacts
 from .doctor_check import OK, SKIPPED, WARNING, Check, failed
 from .text import progress_lines, size

@@ -25,7 +25,7 @@ def say(line: str = "", *, err: bool = False, **style: Any) -> None:
         err: print to stderr.
         style: as click.style takes it.
     """
-    above = len(line) - len(line.lstrip("\n"))  # empty lines of ours
+    above = len(line) - len(line.lstrip("\n"))  # leading blank lines that we added
     line = "\n" * above + printable_lines(line[above:], indent="  ")
     try:
         line.encode((sys.stderr if err else sys.stdout).encoding or "ascii")

@@ -1,6 +1,6 @@
 """A bundle running somewhere: started, asked, ended.
 
-exchange      one agent process and its frames: a request, its reply, both clocks (call)
+exchange      one agent process and its frames: a request, its reply; call, both clocks
 session       the state of a deployment: its exchange, and what is known of its artifact
 loading, inference, timing   the steps: each a function of a session
 deployment    Deployment: what a run asks of it, by these steps
@@ -9,5 +9,5 @@ explaining    what is added to the errors of a cell; refusals, what to do where 
 messages      what a cell's processes wrote to stderr, in few lines
 plausibility  whether what a device reports can be true
 feed          where the inputs of a timed loop come from
-content       what is timed: noise over the declared range, and the file's own samples (timed)
+content       what is timed: noise over the declared range, and the file's own samples
 """

@@ -182,7 +182,7 @@ class Deployer:
             self.board.check_stored(self.bundle)
 
     def result_name(self) -> str:
-        """Return a new name under which an agent keeps a reply that may be lost."""
+        """Return a fresh name under which the agent saves a reply, in case the connection drops."""
         return self.board.result_name()
 
     def collect(self, name: str) -> Frame | None:
@@ -225,8 +225,8 @@ class Deployer:
         if self.failed is not None:
             raise self.failed
 
-    def _exit_cause(self, pid: int, status: int, said: str) -> ExitCause | None:
-        return self.board.exit_cause(pid, status, said, self.bundle.runtime.packages)
+    def _exit_cause(self, pid: int, status: int, stderr_tail: str) -> ExitCause | None:
+        return self.board.exit_cause(pid, status, stderr_tail, self.bundle.runtime.packages)
 
     def _note_greeting(self, greeting: str) -> None:
         for note in self.board.notes:

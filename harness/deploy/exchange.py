@@ -70,7 +70,7 @@ class Reply:
     tensors: list[Array]
 
 
-def nothing_known(pid: int, status: int, said: str) -> ExitCause | None:
+def nothing_known(pid: int, status: int, stderr_tail: str) -> ExitCause | None:
     """Know no cause of any process's end; see Exchange.exit_cause."""
     return None
 
@@ -219,12 +219,12 @@ class Exchange:
             self._end()
             raise error from None
 
-    def _refusal(self, operation: str, said: agent.Refusal) -> DeploymentError:
-        if said.input:
+    def _refusal(self, operation: str, refusal: agent.Refusal) -> DeploymentError:
+        if refusal.input:
             what = "the device cannot make an input that was asked for"
-            return InputFailure(what, found=said.error, where=self.where)
-        error = AgentFailure(f"{operation} failed on the device", found=said.error, where=self.where)
-        error.add_note("on the device:\n" + said.traceback)
+            return InputFailure(what, found=refusal.error, where=self.where)
+        error = AgentFailure(f"{operation} failed on the device", found=refusal.error, where=self.where)
+        error.add_note("on the device:\n" + refusal.traceback)
         return error
 
     def _lost(self, operation: str, error: LinkLost) -> LinkLost:

@@ -12,13 +12,11 @@ from ..agent.frames import ITEM_SIZES, Array
 Inputs = Mapping[str, Array]
 Fills = Sequence[Mapping[str, Any]]
 
-# The device prepares at most this much at a time, each set counted with what it is a copy of: resident inputs count in
-# the peak of memory that is measured. It is no more than what four sets took before there was a ring …
+# The device prepares as many sets at a time as fit in RING_BYTES (each counted twice, with its copy), at most
+# MOST_SETS; but at least LEAST_SETS if they fit in LIMIT_BYTES, and always one. Few, because resident inputs count in
+# the peak of memory that is measured, and each set is an object or two.
 RING_BYTES = 1 << 22
-RING_SETS = 4
-# … no more sets than this of small inputs, because each is an object or two …
-MOST_SETS = 128
-# … and never more bytes than this, except for a single set that is larger by itself.
+MOST_SETS, LEAST_SETS = 128, 2
 LIMIT_BYTES = 1 << 25
 
 
@@ -42,7 +40,7 @@ def ring_size(set_bytes: int) -> int:
         set_bytes: what one set takes.
     """
     with_copy = 2 * max(set_bytes, 1)
-    return max(min(MOST_SETS, RING_BYTES // with_copy), min(RING_SETS // 2, LIMIT_BYTES // with_copy), 1)
+    return max(min(MOST_SETS, RING_BYTES // with_copy), min(LEAST_SETS, LIMIT_BYTES // with_copy), 1)
 
 
 def sent(sets: Sequence[Inputs]) -> Feed:

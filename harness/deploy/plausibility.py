@@ -45,7 +45,7 @@ TURNS, TURN_S = 3, 0.75
 LINK_BYTES_S = 100_000.0
 # The number of durations that cannot all be equal, or one or two ticks of a clock, by chance.
 MANY = 20
-# The agent accounts for all of loading but the collecting of its reply (comparing inputs, asking for versions).
+# The agent's load time covers all of the load call except building its reply (comparing inputs, asking for versions).
 LOAD_SHARE, LOAD_S = 0.75, 0.2
 # The kernel counts resident pages for each CPU and adds them up now and then: its sum is off by up to 64 pages a CPU.
 PAGES_KIB, PAGES_SHARE = 2048, 0.02
@@ -68,29 +68,28 @@ def impossible(wanted: str, found: str) -> str:
     return f"the device's report is impossible: wanted {wanted}; found {found}"
 
 
-def of_durations(durations: Array, said: Mapping[str, Any], call: Call, *, asked: int, budget_s: float) -> str:
-    """Check a call that timed inferences.
+def why_durations_impossible(
+    durations: Array, header: Mapping[str, Any], call: Call, *, asked: int, budget_s: float
+) -> str:
+    """Return why the reported durations cannot be true; "" if they can.
 
     Args:
         durations: as they came, of whatever type and shape.
-        said: the reply's header; see Operations.op_measure.
+        header: the reply's header; see Operations.op_measure.
         call: by both clocks; its host_s is infinite where the host's clock says nothing.
         asked: how many durations were asked for.
         budget_s: how long the device was allowed to take for them, in seconds.
-
-    Returns:
-        Why the report is impossible; "" where it is possible.
     """
     return (
-        _of_numbers(durations, asked)
-        or _of_whole(said, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
-        or _of_elapsed(call)
-        or _of_budget(durations, call, asked, budget_s)
-        or _of_account(durations, said, call)
+        _why_numbers_impossible(durations, asked)
+        or _why_not_whole(header, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
+        or _why_elapsed_impossible(call)
+        or _why_budget_impossible(durations, call, asked, budget_s)
+        or _why_account_impossible(durations, header, call)
     )
 
 
-def _of_numbers(durations: Array, asked: int) -> str:
+def _why_numbers_impossible(durations: Array, asked: int) -> str:
     if durations.ndim != 1 or durations.dtype.kind not in "iu":
         odd = durations.dtype.kind == "f" and np.count_nonzero(~np.isfinite(durations))
         found = f"{durations.dtype}{list(durations.shape)}" + (f", {odd} of them not finite" if odd else "")
@@ -111,16 +110,16 @@ def _of_numbers(durations: Array, asked: int) -> str:
     return ""
 
 
-def _of_whole(said: Mapping[str, Any], names: Sequence[str], least: int = 0) -> str:
+def _why_not_whole(header: Mapping[str, Any], names: Sequence[str], least: int = 0) -> str:
     for name in names:
-        value = said.get(name)
+        value = header.get(name)
         if type(value) is not int or value < least:
             return impossible(f"{name}, a whole number of at least {least}", repr(value)[:40])
     return ""
 
 
-def _of_elapsed(call: Call) -> str:
-    if wrong := _of_whole({"elapsed_ns": call.device_ns}, ("elapsed_ns",)):
+def _why_elapsed_impossible(call: Call) -> str:
+    if wrong := _why_not_whole({"elapsed_ns": call.device_ns}, ("elapsed_ns",)):
         return wrong
     if call.device_ns / 1e9 > call.host_s * DRIFT + READING_S:
         wanted = f"at most {call.host_s:.4g} s, what the call took by the host's clock"
@@ -128,7 +127,7 @@ def _of_elapsed(call: Call) -> str:
     return ""
 
 
-def _of_budget(durations: Array, call: Call, asked: int, budget_s: float) -> str:
+def _why_budget_impossible(durations: Array, call: Call, asked: int, budget_s: float) -> str:
     # Both are by the device's clock: its loop ends early only where the budget is used up.
     if len(durations) < asked and call.device_ns < int(budget_s * 1e9):
         wanted = f"{asked} durations, or the {budget_s:.4g} s used up that there were for them"
@@ -136,10 +135,10 @@ def _of_budget(durations: Array, call: Call, asked: int, budget_s: float) -> str
     return ""
 
 
-def _of_account(durations: Array, said: Mapping[str, Any], call: Call) -> str:
-    """Check that the durations fit into the loop's time; both are by the device's clock, so without any tolerance."""
+def _why_account_impossible(durations: Array, header: Mapping[str, Any], call: Call) -> str:
+    """Return why the durations do not fit into the loop's time; both are by the device's clock: no tolerance."""
     timed = float(durations.sum(dtype=np.float64))
-    loop, beside = said["loop_ns"], said["making_ns"] + said["untimed_ns"]
+    loop, beside = header["loop_ns"], header["making_ns"] + header["untimed_ns"]
     parts = f"{timed / 1e9:.4g} s in {len(durations)} durations"
     if loop > call.device_ns:
         return impossible(f"a loop of at most the call's {call.device_ns / 1e9:.4g} s", f"{loop / 1e9:.4g} s")
@@ -147,7 +146,7 @@ def _of_account(durations: Array, said: Mapping[str, Any], call: Call) -> str:
         wanted = f"durations of at most {max(loop - beside, 0) / 1e9:.4g} s in all, the loop's time without its inputs"
         return impossible(wanted, parts)
     left = loop - beside - timed
-    allowed = GAP_NS * len(durations) + GAP_SHARE * (loop - said["making_ns"]) + GAP_ONCE_NS
+    allowed = GAP_NS * len(durations) + GAP_SHARE * (loop - header["making_ns"]) + GAP_ONCE_NS
     if left > allowed:
         wanted = (
             f"durations of {(loop - beside) / 1e9:.4g} s in all, the loop's time without its inputs, or little less"
@@ -156,37 +155,41 @@ def _of_account(durations: Array, said: Mapping[str, Any], call: Call) -> str:
     return ""
 
 
-def of_warm_up(said: Mapping[str, Any], call: Call, budget_s: float) -> str:
-    """Check a warm-up's report; see timing.warm_up of the agent.
+def why_warm_up_impossible(header: Mapping[str, Any], call: Call, budget_s: float) -> str:
+    """Return why a warm-up's report cannot be true; "" if it can. See timing.warm_up of the agent.
 
     Args:
-        said: the reply's header.
+        header: the reply's header.
         call: by both clocks.
         budget_s: how long the device was allowed to take, in seconds.
     """
-    if wrong := _of_whole(said, ("iterations", "median_ns"), 1) or _of_whole(said, ("making_ns",)) or _of_elapsed(call):
+    if (
+        wrong := _why_not_whole(header, ("iterations", "median_ns"), 1)
+        or _why_not_whole(header, ("making_ns",))
+        or _why_elapsed_impossible(call)
+    ):
         return wrong
-    if said["median_ns"] > call.device_ns:
+    if header["median_ns"] > call.device_ns:
         wanted = f"inferences of at most {call.device_ns / 1e9:.4g} s, what all of them took"
-        return impossible(wanted, f"{said['median_ns'] / 1e9:.4g} s")
-    if not isinstance(said.get("settled"), bool):
-        return impossible("settled, true or false", repr(said.get("settled"))[:40])
-    if said["settled"] and said["iterations"] < WARM_ITERATIONS:
+        return impossible(wanted, f"{header['median_ns'] / 1e9:.4g} s")
+    if not isinstance(header.get("settled"), bool):
+        return impossible("settled, true or false", repr(header.get("settled"))[:40])
+    if header["settled"] and header["iterations"] < WARM_ITERATIONS:
         wanted = f"a warm-up of at least {WARM_ITERATIONS} inferences that settled"
-        return impossible(wanted, str(said["iterations"]))
-    if not said["settled"] and call.device_ns < int(budget_s * 1e9):
+        return impossible(wanted, str(header["iterations"]))
+    if not header["settled"] and call.device_ns < int(budget_s * 1e9):
         wanted = f"a warm-up that settled, or used up the {budget_s:.4g} s that there were for it"
         return impossible(wanted, f"neither, after {call.device_ns / 1e9:.4g} s")
     return ""
 
 
-def of_clock(durations: Array) -> str:
-    """Check over all the durations of one process that the clock runs, in steps that are fine enough for this model.
+def why_clock_impossible(durations: Array) -> str:
+    """Return why a process's clock cannot be believed: it stands still, or is too coarse for this model; "" if it can.
 
     This is not for counted instructions, which are the same number again and again if all is well.
 
     Args:
-        durations: in nanoseconds, int64[n].
+        durations: all of the process's, in nanoseconds, int64[n].
     """
     if len(durations) < MANY:
         return ""
@@ -203,8 +206,10 @@ def of_clock(durations: Array) -> str:
     return ""
 
 
-def of_rate(calls: Sequence[Call], idle_s: float) -> str:
-    """Check over several calls that the device accounts for most of the time that the host waited.
+def why_rate_impossible(calls: Sequence[Call], idle_s: float) -> str:
+    """Return why the device's times of several calls cannot be true; "" if they can.
+
+    They must account for most of the time that the host waited.
 
     Args:
         calls: only such as went over a link that was not lost meanwhile.
@@ -235,8 +240,8 @@ def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
     return max(values)
 
 
-def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> str:
-    """Check a load report.
+def why_load_impossible(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> str:
+    """Return why a load report cannot be true; "" if it can.
 
     Args:
         load_ns: from the process's start to the end of the first inference, as reported.
@@ -244,7 +249,7 @@ def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> st
         call: the call that loaded; None where it is not known.
         host_s: from before the process was started until the report came, by the host's clock, in seconds.
     """
-    if wrong := _of_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
+    if wrong := _why_not_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
         return wrong
     load_s, first_s = load_ns / 1e9, first_ns / 1e9
     if load_s > host_s * DRIFT + TICK_S:
@@ -254,7 +259,7 @@ def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> st
         return impossible(f"a first inference within the load time of {load_s:.4g} s", f"{first_s:.4g} s")
     if call is None:
         return ""
-    if wrong := _of_elapsed(call):
+    if wrong := _why_elapsed_impossible(call):
         return wrong
     if load_s < LOAD_SHARE * call.device_ns / 1e9 - LOAD_S:
         wanted = f"a load time of at least {call.device_ns / 1e9:.4g} s, what the call took that loaded"
@@ -262,8 +267,8 @@ def of_load(load_ns: Any, first_ns: Any, call: Call | None, host_s: float) -> st
     return ""
 
 
-def of_memory(steps: Mapping[str, Any], peak: Any, board_mib: float | None) -> str:
-    """Check the peaks of a process's memory.
+def why_memory_impossible(steps: Mapping[str, Any], peak: Any, board_mib: float | None) -> str:
+    """Return why the reported peaks of a process's memory cannot be true; "" if they can.
 
     Args:
         steps: the peak after each step of loading, in KiB; see LoadReport.

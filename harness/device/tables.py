@@ -37,7 +37,7 @@ class Runtime(_Table):
 
 
 class Rules(_Table):
-    """The table [rules]: what the competition allows."""
+    """The table [rules]: what is allowed where the device is used."""
 
     offline: bool = Field(False, description="true or false: offline = true")
 

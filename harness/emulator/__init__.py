@@ -1,7 +1,7 @@
 """Emulated boards: builds their image, boots them in QEMU, saves and restores their state.
 
-    host        the programs that the host must have
-    recipe      what an image is made from, and the name that follows from it
+    host_programs   the programs that the host must have
+    image_recipe    what an image is made from, and the name that follows from it
     image       images in the cache: built once, checked before each use
     machine     what QEMU emulates: a CPU, its memory, and the devices of every board of ours
     emulator    one board: booted or restored, asked, saved, ended

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..errors import EmulatorError
 from ..host.debian import KEYRING, apt_options, debian_sources
 from ..host.progress_log import progress_logger
-from . import host
+from . import host_programs
 from .disk import make_disk
-from .recipe import ARCH, GUEST, MODULES, PACKAGES, SUITE, UID, USER
+from .image_recipe import ARCH, GUEST, MODULES, PACKAGES, SUITE, UID, USER
 from .step import check_disk, run
 
 LOG = progress_logger(__name__)
@@ -48,7 +48,7 @@ def build(folder: Path) -> dict[str, Any]:
         EmulatorError: programs are missing, Debian's packages cannot be had, a step failed or took too long.
         StorageError: the disk is full.
     """
-    host.require({**host.TO_RUN, **host.TO_BUILD})
+    host_programs.require({**host_programs.TO_RUN, **host_programs.TO_BUILD})
     _check_keyring()
     check_disk(folder, NEEDED_BYTES, "build an image")
     work = folder / "work"
@@ -150,7 +150,7 @@ def _compile(root: Path, python: str, work: Path) -> None:
     """
     minor = python.rpartition(".")[0]
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    compiler = sys.executable if own == minor else shutil.which(f"python{minor}", path=host.PATH)
+    compiler = sys.executable if own == minor else shutil.which(f"python{minor}", path=host_programs.PATH)
     if compiler is not None:
         library = root / "usr" / "lib" / f"python{minor}"
         command = [compiler, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]

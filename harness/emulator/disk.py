@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from .recipe import DISK_GIB, UID
+from .image_recipe import DISK_GIB, UID
 from .step import run
 
 # All of the file system's tables are made here: otherwise the guest's kernel makes them in its first minutes.

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from ..errors import EmulatorDied, EmulatorError
 from ..host.cache import storage_errors
-from . import host
+from . import host_programs
 from .faults import inject
 from .folder import Folder, new_folder
 from .image import Image
@@ -272,6 +272,8 @@ def _command_line(folder: Folder, image: Image, machine: Machine, snapshot: Snap
 
 def _make_overlay(base: Path, overlay: Path) -> None:
     command = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(overlay)]
-    done = subprocess.run([host.program("qemu-img"), *command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [host_programs.program("qemu-img"), *command], capture_output=True, text=True, timeout=60, check=False
+    )
     if done.returncode:
         raise EmulatorError("a disk of the board cannot be made", found=done.stderr.strip(), where=str(base))

@@ -29,7 +29,7 @@ from typing import Any
 from ..host.bounded import locked
 from ..host.cache import cache_folder, make_private, storage_errors
 from .image import Image
-from .recipe import USER
+from .image_recipe import USER
 
 EMULATORS = "emulators"
 TAIL_LINES = 20

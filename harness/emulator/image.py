@@ -23,7 +23,7 @@ from ..host.cache import cache_folder, new_entry
 from ..host.progress_log import progress_logger
 from ..protocol import Target
 from .building import DISK, HOST_KEY, INITRD, KERNEL, KEY, build
-from .recipe import recipe_key
+from .image_recipe import recipe_key
 from .record import describe_damage, pin_whole, write_record
 
 LOG = progress_logger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..device.device import Device
 from ..errors import DeviceError
-from . import host
+from . import host_programs
 from .image import Image
 
 ARCH = "aarch64"
@@ -53,7 +53,7 @@ class Machine:
         """
         memory = f"memory-backend-file,id=ram,size={self.memory_mib}M,mem-path={_quoted(files.memory)}"
         return [
-            *(host.program(host.QEMU), "-nodefaults", "-no-user-config", "-display", "none"),
+            *(host_programs.program(host_programs.QEMU), "-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", "virt,gic-version=3,memory-backend=ram", "-cpu", self.cpu, "-smp", str(self.cores)),
             *("-accel", f"tcg,thread={'single' if self.counting else 'multi'},tb-size={TRANSLATED_MIB}"),
             *(("-icount", f"shift={ICOUNT_SHIFT}") if self.counting else ()),
@@ -144,7 +144,7 @@ def machine_of(device: Device) -> Machine:
             wanted="one of " + ", ".join(known_cpus()),
             found=repr(device.cpu),
             where=f"{device.path}: device.cpu",
-            hint=f"{host.qemu_version()}; a newer one may know it",
+            hint=f"{host_programs.qemu_version()}; a newer one may know it",
         )
     if device.counting:  # another CPU's instructions would move the clock, too
         return Machine(device.cpu, device.memory_mib, 1, counting=True)
@@ -154,9 +154,9 @@ def machine_of(device: Device) -> Machine:
 @functools.cache
 def known_cpus() -> tuple[str, ...]:
     """List the 64-bit CPUs of Arm that this QEMU knows."""
-    host.qemu_version()
-    command = [host.program(host.QEMU), "-machine", "virt", "-cpu", "help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=host.VERSION_S, check=False)
+    host_programs.qemu_version()
+    command = [host_programs.program(host_programs.QEMU), "-machine", "virt", "-cpu", "help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=host_programs.VERSION_S, check=False)
     names = (line.strip() for line in done.stdout.splitlines())
     return tuple(name for name in names if SIXTY_FOUR_BITS.match(name))
 

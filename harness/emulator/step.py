@@ -18,7 +18,7 @@ from pathlib import Path
 from ..errors import EmulatorError, StorageError
 from ..host.debian import MIRROR
 from ..host.progress_log import progress_logger
-from . import host
+from . import host_programs
 
 LOG = progress_logger(__name__)
 
@@ -85,7 +85,11 @@ def run(command: Sequence[str], folder: Path) -> None:
 @contextmanager
 def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a program for the time of a block; it and all that it has started are ended with the block."""
-    resolved = [host.program(command[0]) if command[0] in {**host.TO_RUN, **host.TO_BUILD} else command[0]]
+    resolved = [
+        host_programs.program(command[0])
+        if command[0] in {**host_programs.TO_RUN, **host_programs.TO_BUILD}
+        else command[0]
+    ]
     process = subprocess.Popen(
         [*resolved, *command[1:]],
         cwd=folder,
@@ -97,7 +101,7 @@ def _started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
         start_new_session=True,
         umask=0o022,  # the files are the board's, for all its users to read
         # Not in the user's language, because the output is searched for English words.
-        env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": host.PATH},
+        env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": host_programs.PATH},
     )
     # A timer, because whoever reads the program's output waits for it without limit.
     end = threading.Timer(STEP_S, lambda: os.killpg(process.pid, signal.SIGKILL))

@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 def main(parent: int, lifeline: int, descriptors: list[int], folder: str, command: list[str]) -> None:
     """Run QEMU until it ends or nobody needs it any more, then remove its folder."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # ours to end is when the run does not need it any more
+        signal.signal(number, signal.SIG_IGN)  # we end when the run no longer needs us, not on a signal
     needed = select.poll()
     needed.register(lifeline, select.POLLIN)
     # Not the lifeline alone: what was forked from the run, and outlives it, has the other end too.

@@ -49,9 +49,10 @@ class CellRecord:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL with an error; else the worst of its checks, and INCONCLUSIVE while a selected one is still to come.
+        """Combine errors, checks and open ends.
 
-        A backend that was not built is never a PASS, whatever was checked without it.
+        FAIL, INCONCLUSIVE, NOT_APPLICABLE (its backend could not be built), or the worst check: the first that applies.
+        So a backend that was not built is never a PASS, whatever was checked without it.
         """
         is_unfinished = self.pending or self.interruptions or self.unavailable
         open_ends = [Verdict.INCONCLUSIVE] if is_unfinished else []

@@ -13,7 +13,7 @@ from ..bundle import Bundle
 from ..checks.check import Check
 from ..errors import InputError
 from ..export import Artifact
-from ..isa.wheels import IsaReport
+from ..isa.wheel_scans import IsaReport
 from ..protocol import BoardFacts
 from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, Misfit, first_misfit
 

@@ -1,10 +1,11 @@
 """From a module to an artifact: one file per format, found by its name.
 
 artifact        an artifact and its record
+formats         the formats, found by their files
 artifact_cache  export_artifact: from the cache, or exported now; key, what a cached export depends on
 process         starts the export process; worker, what runs in it
 settings        torch's settings, which the export process takes over
-onnx            the format ONNX; onnx_file, what a file says of itself
+onnx            the format ONNX; onnx_file, what a file says of itself; onnx_graph, the graph in it
 torchscript     the format TorchScript
 example         inputs to trace with; sizes and shapes, what the exported file then takes and declares
 fixing          which fixed dimension would help where every exporter refuses; refusal, what they said

@@ -117,7 +117,7 @@ class _Job:
             notes = [f"refused by {refusal}" for refusal in _grouped(refusals)]
             write_record(self.folder, self.request["format"], list(names), label, [*notes, *warned], shapes)
             return
-        fixed = "" if scripted or compiled else self._exports_fixed(exporters)
+        fixed = "" if scripted or compiled else self._find_exportable_sizes(exporters)
         reasons = [*_grouped(refusals), *dict.fromkeys(besides)]
         raise refused(self.request["format"], reasons, scripted, compiled, self.request["model"], fixed)
 
@@ -162,15 +162,15 @@ class _Job:
             raise Refused(inside, warned)
         return names, shapes, warned
 
-    def _exports_fixed(self, exporters: Mapping[str, Exporter]) -> str:
-        """Describe the fixed dimensions with which it can be exported; "" where none help, or none are free."""
+    def _find_exportable_sizes(self, exporters: Mapping[str, Exporter]) -> str:
+        """Re-export with free dimensions fixed until one export succeeds; describe that fixing, or return ""."""
         for model, fixed in fixed_models(self.model):
             for label, exporter in exporters.items():
                 try:
                     self.run(label, exporter, model)
                 except OSError:
                     raise
-                except Exception:  # noqa: BLE001, S112  # as above; the refusals that count were of the model as it is
+                except Exception:  # noqa: BLE001, S112  # exporters raise whatever they like; this was only a trial
                     continue
                 return describe_fixed(fixed)
         return ""

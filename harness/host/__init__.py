@@ -5,7 +5,7 @@ bounded    what goes when the cache is full, and what stays because a run uses i
 debian     the mirrors that this machine's apt knows
 plugins    files of a project's own that become modules of our packages
 shipped    data files of ours, in a checkout or a wheel
-progress   lines that say what takes long
+progress   progress bars on a terminal; progress_log, log lines that say what is going on
 work       temporary folders, cleared after a run that was killed
 leash      the process between us and a program that starts others
 manifest   folders of the cache whose files are hashed again

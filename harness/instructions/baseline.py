@@ -171,7 +171,7 @@ class Comparison:
 
 
 def _changes(before: Entry, now: Entry, names: Mapping[str, str]) -> str:
-    """List which of these keys differ, under their names for a person, and how; "" if none does."""
+    """List which of the keys of `names` differ, under their names for a person, and how; "" if none does."""
     changes = {name: _change(before, now, key) for key, name in names.items()}
     return "; ".join(f"{name}: {change}" for name, change in changes.items() if change)
 

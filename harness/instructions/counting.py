@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from ..board import Board, open_board
-from ..board.stored import describe
+from ..board.store_check import describe
 from ..bundle import Bundle
 from ..cell import Cell
 from ..deploy import plausibility
@@ -226,7 +226,7 @@ class CountingGuest:
         # The guest's clock runs by instructions, not by time, so it cannot be checked against the host's.
         call = replace(live.last_call, host_s=math.inf)
         budget_s = self._time_limit_s
-        if reason := plausibility.of_durations(durations, reply, call, asked=count, budget_s=budget_s):
+        if reason := plausibility.why_durations_impossible(durations, reply, call, asked=count, budget_s=budget_s):
             raise ImpossibleReport(reason, where=live.where)
         return durations
 

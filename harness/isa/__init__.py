@@ -4,7 +4,7 @@
     decoding     one instruction, disassembled
     library      a shared library as the scan needs it: its code, its functions, and which calls which
     scan         which instructions of a library need an extension, and which of these run when it is loaded
-    wheels       the scans of a runtime's wheels, from the cache; the warnings for one CPU
+    wheel_scans  the scans of a runtime's wheels, from the cache; the warnings for one CPU
     diagnosis    the explanation for a process that died of an illegal instruction
 
 The room knows no device and no bundle: the caller passes the CPU's features.

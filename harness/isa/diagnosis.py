@@ -13,25 +13,25 @@ from ..host.exit_cause import ExitCause
 from ..protocol import Answer, BoardFacts, parse_text
 from ..protocol.fields import Count, Hex, Text
 from .decoding import Instruction, decode
-from .wheels import known_to_run
+from .wheel_scans import known_to_run
 
-SAID = re.compile(rf"^{MARK} (\{{.*\}})$", re.MULTILINE)
+REPORT = re.compile(rf"^{MARK} (\{{.*\}})$", re.MULTILINE)
 # The part of a path before the package's own.
 ROOTS = re.compile(r".*/(?:runtimes/[0-9a-f]{64}|site-packages|dist-packages)/")
 
 
-def illegal_instruction(said: str, facts: BoardFacts, packages: Mapping[str, str]) -> ExitCause | None:
+def illegal_instruction(stderr_tail: str, facts: BoardFacts, packages: Mapping[str, str]) -> ExitCause | None:
     """Explain the death of a process that was killed by SIGILL.
 
     Args:
-        said: the end of what it wrote to stderr.
+        stderr_tail: the end of what it wrote to stderr.
         facts: what its board is.
         packages: those of the runtime, NAME: VERSION.
 
     Returns:
         None where the process did not report the instruction.
     """
-    place = _place(said)
+    place = _place(stderr_tail)
     if place is None:
         return None
     path = ROOTS.sub("", place.path)
@@ -52,8 +52,8 @@ class Place(Answer):
     code: Hex
 
 
-def _place(said: str) -> Place | None:
-    lines = SAID.findall(said)
+def _place(stderr_tail: str) -> Place | None:
+    lines = REPORT.findall(stderr_tail)
     return parse_text(Place, lines[-1]) if lines else None
 
 

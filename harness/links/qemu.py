@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ..device.device import Device
-from ..emulator import host
+from ..emulator import host_programs
 from ..emulator.emulator import Emulator
 from ..emulator.image import Image, find_image, image_folder
 from ..emulator.machine import machine_of
@@ -50,7 +50,7 @@ class Link(LinkType):
             yield WayCheck(name="QEMU", status=WayStatus.FAILED, error=error)
             yield from skip_checks(("image",), "QEMU")
             return
-        yield WayCheck(name="QEMU", found=f"{host.qemu_version()}: {machine.cpu}, {machine.memory_mib} MiB")
+        yield WayCheck(name="QEMU", found=f"{host_programs.qemu_version()}: {machine.cpu}, {machine.memory_mib} MiB")
         image = find_image()
         if image is None:
             yield _missing_image(device)
@@ -96,7 +96,7 @@ class Link(LinkType):
         self._ssh = ssh.Link(board, self.emulator.folder.ssh_config)
         self.where = f"QEMU ({self.device.name}, port {self.emulator.port})"
         state = snapshot.folder.name if snapshot else None
-        self._described = {"emulator": {"qemu": host.qemu_version(), "image": image.name, "state": state}}
+        self._described = {"emulator": {"qemu": host_programs.qemu_version(), "image": image.name, "state": state}}
 
     def save(self, snapshot: Snapshot) -> None:
         """Save the board as it is now into a snapshot's empty folder, and end it.
@@ -169,9 +169,9 @@ def _built_image() -> Image:
 
 
 def _missing_image(device: Device) -> WayCheck:
-    if missing := host.missing({**host.TO_RUN, **host.TO_BUILD}):
+    if missing := host_programs.missing({**host_programs.TO_RUN, **host_programs.TO_BUILD}):
         found = f"not built yet, and cannot be: not installed: {', '.join(missing)}"
-        hint = f"sudo apt-get install {' '.join(host.install_line(missing))}"
+        hint = f"sudo apt-get install {' '.join(host_programs.install_line(missing))}"
         return WayCheck(name="image", status=WayStatus.FAILED, found=found, hint=hint)
     folder = image_folder()
     why = f"damaged: {describe_damage(folder)}" if folder.exists() else "not built yet"

@@ -4,6 +4,9 @@ latency, load_time, memory, accuracy, artifact_size, instructions    the metrics
 sampling, closed_loop, measurement, figures, validity    how durations are taken, kept, bounded, believed
 sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
 
+Who times, from the cell down to the device: run.measuring → sampling (fresh processes, which fill a measurement) →
+closed_loop (one process, call after call) → deploy.timing (one call) → agent.timing (the loop on the device).
+
 What is measured becomes a Finding (see harness.checks.finding); harness.checks.check judges it.
 """
 

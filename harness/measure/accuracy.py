@@ -29,7 +29,7 @@ __all__ = [
 ACCURACY = Metric("accuracy", "", "the score over the model file's samples, on the device", bound="min")
 METRICS = (ACCURACY,)
 
-# How many samples go into one call, at least: few enough to show progress, enough to share the link's cost.
+# About how many samples go into one call: few enough to show progress, enough to spread the link's cost.
 BATCH = 64
 # How many samples, spread over all, are taken on an emulated board, where an inference takes a hundred times as long:
 # too few to judge a limit.

@@ -89,7 +89,7 @@ class ClosedLoop:
             feed, share = self._spread_warm_up(), self.content.ring_share()
         sending_s = self._sent_s / max(self._sent, 1) if not timed.given else 0.0
         warm_up = self.deployment.warm_up(feed, budget_s)
-        self._refuse(plausibility.of_warm_up(warm_up, self.deployment.last_call, budget_s))
+        self._refuse(plausibility.why_warm_up_impossible(warm_up, self.deployment.last_call, budget_s))
         median_s = warm_up["median_ns"] / 1e9
         untimed_s = median_s * share if median_s < SHORT_S else 0.0
         self._median_s = self._median_s if timed.given else median_s
@@ -205,7 +205,7 @@ class ClosedLoop:
     ) -> None:
         """Check the durations of one call, and add them to the content."""
         asked = len(numbers)
-        self._refuse(plausibility.of_durations(durations, reply, call, asked=asked, budget_s=budget_s))
+        self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
         timed.blocks[-1] = np.concatenate([timed.blocks[-1], durations])
         timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
         timed.spent_s += reply["elapsed_ns"] / 1e9

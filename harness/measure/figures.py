@@ -26,7 +26,7 @@ from ..model.inputs import at_sizes
 from ..model.model import Array
 
 FILE = "all samples of the file, and no others"
-ALIKE = "inputs like these"
+LIKE_THESE = "inputs like these"
 
 
 class Statistic(Protocol):
@@ -100,14 +100,14 @@ class Figures:
         value: The estimate; None without durations.
         bound: Its upper bound; None if there are too few inputs.
         open: Why there is no bound, or why the bound does not settle whether the limit is kept; "" if it does.
-        over: What the bound holds for: FILE or ALIKE.
+        over: What the bound holds for: FILE or LIKE_THESE.
     """
 
     timed: Timed
     value: float | None
     bound: float | None
     open: str = ""
-    over: str = ALIKE
+    over: str = LIKE_THESE
 
     def breaks(self, limit: float | None) -> bool:
         """Tell whether the bound is settled and above the limit."""
@@ -144,7 +144,7 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     is_of_file = timed.is_whole and inputs < rule.needed
     count = timed.count if is_of_file else inputs
     is_known_broken = isinstance(rule.statistic, Misses) and rule.limit is not None and value > rule.limit
-    over = FILE if is_of_file else ALIKE
+    over = FILE if is_of_file else LIKE_THESE
     if count < rule.needed and not is_known_broken:
         what_was_timed = f"{count} of {timed.given_words}" if timed.given and not is_of_file else f"{count} samples"
         too_few = rule.too_few(what_was_timed, rule.needed, rule.what)
@@ -153,7 +153,7 @@ def figures(timed: Timed, rule: Rule) -> Figures:
     bound_by_input = bound if is_of_file else rule.statistic.bound(timed.medians())
     higher = None if bound is None or bound_by_input is None else max(bound, bound_by_input)
     is_kept = rule.limit is not None and value <= rule.limit
-    # More inferences would bound the disturbances of single ones; more samples the file does not have.
+    # Noise in single inferences can be bounded by running more; a whole file has no more samples to add.
     has_too_few = (
         timed.is_whole and rule.limit is not None and bound_by_input is not None and bound_by_input > rule.limit
     )

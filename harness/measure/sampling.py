@@ -32,8 +32,8 @@ MANY_SAMPLES, MANY_SAMPLES_S = 5_000, 1.0
 TIMES = 3
 # The share of the time that warm-ups may take.
 WARM_UP_SHARE = 0.1
-# Inferences for the memory on an emulated board, where one takes a hundred times as long as on a real board. Nothing is
-# allocated any more after the second or third.
+# Inferences run to measure memory on an emulated board, where one takes a hundred times as long as on a real board;
+# allocation stops after the second or third.
 EMULATED_INFERENCES = 8
 
 # How many dropped connections are made up for by another process.
@@ -92,17 +92,17 @@ def _look_back(measured: Measurement, board_mib: float | None) -> None:
     """Check all processes together for what cannot be true: a single call does not show it."""
     for timed in measured.contents:
         for durations in timed.blocks:
-            measured.refuse(DURATIONS, plausibility.of_clock(durations))
+            measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     # The median: a board that was slow in one idle call must not have that credited to all other calls.
     idle_s = statistics.median(measured.idle_s) if measured.idle_s else math.inf
-    measured.refuse(DURATIONS, plausibility.of_rate(measured.calls, idle_s))
+    measured.refuse(DURATIONS, plausibility.why_rate_impossible(measured.calls, idle_s))
     for load in measured.loads:
-        measured.refuse(LOAD, plausibility.of_load(load.load_ns, load.first_ns, load.call, load.host_s))
+        measured.refuse(LOAD, plausibility.why_load_impossible(load.load_ns, load.first_ns, load.call, load.host_s))
     if LOAD not in measured.impossible:
         loads = [load.call for load in measured.loads if load.call is not None]
-        measured.refuse(LOAD, plausibility.of_rate(loads, idle_s))
+        measured.refuse(LOAD, plausibility.why_rate_impossible(loads, idle_s))
     for steps, peak in zip(measured.memory_steps_kib, measured.memory_peak_kib, strict=True):
-        measured.refuse(MEMORY, plausibility.of_memory(steps, peak, board_mib))
+        measured.refuse(MEMORY, plausibility.why_memory_impossible(steps, peak, board_mib))
 
 
 def take_memory(source: Source, sets: list[Arrays], board_mib: float | None = None) -> Measurement:
@@ -125,7 +125,7 @@ def take_memory(source: Source, sets: list[Arrays], board_mib: float | None = No
         measured.lost.append(error.what)
     for steps, peak in zip(measured.memory_steps_kib, measured.memory_peak_kib, strict=True):
         measured.refuse(
-            MEMORY, plausibility.of_memory(steps, peak, board_mib)
+            MEMORY, plausibility.why_memory_impossible(steps, peak, board_mib)
         )  # durations are not checked: the clock is emulated
     return measured
 

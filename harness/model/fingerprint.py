@@ -194,7 +194,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _StandIn, (type(obj).__name__,), (obj.__func__, vars(obj))
         if isinstance(obj, MappingProxyType):
             return _StandIn, ("mapping",), dict(obj)
-        if isinstance(obj, functools.cached_property):  # before Python 3.12 it has a lock
+        if isinstance(obj, functools.cached_property):  # before Python 3.12 it holds a lock, which cannot be pickled
             return _StandIn, ("cached_property",), obj.func
         return self._by_name(obj) or super().reducer_override(obj)
 

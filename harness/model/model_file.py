@@ -118,13 +118,13 @@ def checked_limits(path: Path, model: Model, metrics: Iterable[Metric]) -> tuple
     """
     where = f"{path.name}: limits"
     limits = parse_limits(model.limits, metrics=metrics, owner="model", where=where, error=ModelError)
-    _refuse_percent(model, where)
+    _refuse_unreachable_share(model, where)
     _refuse_idle_limits(model, where)
     return limits
 
 
-def _refuse_percent(model: Model, where: str) -> None:
-    """Refuse a percentage in place of a share: no top-1 reaches 95, and no rate of missed deadlines exceeds 5."""
+def _refuse_unreachable_share(model: Model, where: str) -> None:
+    """Refuse a limit above 1 where a share is meant (95 for 0.95), and a miss rate of 1, which nothing can break."""
     shares = {"deadline_miss_rate": "the share of deadlines missed"}
     if model.score is None:  # a score of the user's own may have any unit
         shares["accuracy_min"] = "top-1, the share that is right"

@@ -81,17 +81,21 @@ def prepared_here(model: Model, sets: Sequence[Arrays], where: str = "") -> list
         return list(sets)
     results = []
     for arrays in sets:
-        result = _call(model, arrays, where)
-        _check_same(result, _call(model, arrays, where), "called twice on the same inputs", arrays, where)
+        result = _call_prepare(model, arrays, where)
+        _check_same(result, _call_prepare(model, arrays, where), "called twice on the same inputs", arrays, where)
         results.append(result)
     if len(sets) > 1:
         what = "called on the same inputs before and after others"
-        _check_same(results[0], _call(model, sets[0], where), what, sets[0], where)
+        _check_same(results[0], _call_prepare(model, sets[0], where), what, sets[0], where)
     return results
 
 
-def _call(model: Model, arrays: Arrays, where: str) -> Arrays:
-    """Call prepare() once, on copies, to which it may write; return copies, because it may keep what it returns."""
+def _call_prepare(model: Model, arrays: Arrays, where: str) -> Arrays:
+    """Call prepare() once, on copies, to which it may write; return copies, because it may keep what it returns.
+
+    Raises:
+        ModelError: It raises, or returns something else than inputs like those that it was given.
+    """
     assert model.prepare is not None
     wanted = f"the same inputs, valid: {describe(arrays)}"
     try:

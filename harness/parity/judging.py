@@ -106,7 +106,10 @@ class Judging:
         arrays, aside = self.reference.space.make(recipe), Judging(self.reference, self.infer, self.names)
         try:
             expected = self.reference(arrays, recipe.key)
-            if all(aside._answered(recipe, arrays, expected, each)[0].ratio <= self.limit for each in (first, second)):
+            if all(
+                aside._compare_answers(recipe, arrays, expected, each)[0].ratio <= self.limit
+                for each in (first, second)
+            ):
                 return False
             expected = self.reference.widened(arrays, recipe.key)
         except AtThreshold:
@@ -162,7 +165,7 @@ class Judging:
             what = f"the model takes this input, the backend does not: {answers.found}"
             difference = Difference(float("inf"), what=what)
         else:
-            difference, expected = self._answered(recipe, arrays, expected, answers)
+            difference, expected = self._compare_answers(recipe, arrays, expected, answers)
         self.tally.tried += 1
         if climbed:  # to where float32 is at its worst
             self.tally.hidden = hidden
@@ -175,16 +178,16 @@ class Judging:
         self.expansion = max(self.expansion, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
 
-    def _answered(
+    def _compare_answers(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
-        """Compare an answer, made canonical where the model file says how.
+        """Compare one recipe's outputs, made canonical if the model file says how.
 
         Returns:
-            (difference, what it was compared with).
+            The difference, and the expectation that was finally applied.
         """
         if self.reference.built.model.canonical is None:
-            return self._compared(recipe, arrays, expected, self.names, answers)
+            return self._compare_by_rules(recipe, arrays, expected, self.names, answers)
         if (form := self.reference.form_difference(self.names, answers)) is not None:
             return form, expected
         try:
@@ -194,9 +197,9 @@ class Judging:
         except ModelError as error:
             what = f"canonical() takes PyTorch's outputs, and not the backend's: {error.found}"
             return Difference(float("inf"), what=what), expected
-        return self._compared(recipe, arrays, expected, list(made), list(made.values()))
+        return self._compare_by_rules(recipe, arrays, expected, list(made), list(made.values()))
 
-    def _compared(
+    def _compare_by_rules(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], names: Sequence[str], answers: list[Array]
     ) -> tuple[Difference, list[Expected]]:
         """Compare by the plain rule; where that finds too large an error, by rules that take more runs of the model."""

@@ -22,12 +22,12 @@ _short.maxlevel, _short.maxlong = 3, 60
 _short.maxstring = _short.maxother = FOUND_CHARACTERS
 
 
-def parse(schema: type[A], said: Mapping[str, Any], *, to: str, where: str) -> A:
+def parse(schema: type[A], header: Mapping[str, Any], *, to: str, where: str) -> A:
     """Check an answer, and return it as a record.
 
     Args:
         schema: the record's type.
-        said: the answer's header, as it came.
+        header: the answer's, as it came.
         to: the operation that was asked for.
         where: who answered.
 
@@ -37,7 +37,7 @@ def parse(schema: type[A], said: Mapping[str, Any], *, to: str, where: str) -> A
     problem: ProtocolError
     try:
         # The same as model_validate, without that call: this runs for every reply.
-        return schema.__pydantic_validator__.validate_python(said)  # type: ignore[no-any-return]
+        return schema.__pydantic_validator__.validate_python(header)  # type: ignore[no-any-return]
     except ValidationError as error:
         problem = _problem(schema, error, to, where)
     # Not in the except block, to keep pydantic's own text and URLs out of the traceback.

@@ -2,7 +2,7 @@
 
 options.py        what was asked for            plan.py          the cells that follow from it
 selection.py      which tests, in which order   command_line.py  pytest started again where it misread a word
-session.py        Run: what the cells share     models.py, devices.py   one of each held at a time
+run.py            Run: what the cells share     models.py, devices.py   one of each held at a time
 deploying.py      from a model to a process     measuring.py     samples, memory, what takes long
 counter.py        counted instructions          investigation.py mismatches saved and located
 outcome.py        what an error says of a cell  damage_watch.py  cells that ran on damaged files

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..board import Board
-from ..board.stored import describe
+from ..board.store_check import describe
 from ..cell import Cell
 from ..checks.check import Check, Verdict
 from ..deploy.deployer import Deployer

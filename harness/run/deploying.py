@@ -17,12 +17,12 @@ from ..evidence.parts import describe_artifact, describe_bundle, describe_device
 from ..evidence.schema import InstructionScan
 from ..export import Artifact, export_artifact
 from ..host.progress_log import progress_logger
-from ..isa.wheels import scan_wheels
+from ..isa.wheel_scans import scan_wheels
 from ..measure.accuracy import sample_notes
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts
 from .measuring import MEMORY_SETS
-from .session import Run
+from .run import Run
 
 LOG = progress_logger(__name__)
 

@@ -28,7 +28,7 @@ import pytest
 
 # How long a run that ends may take to let go of its board in order.
 PATIENCE_S = 5.0
-# The process's own stderr while plugins are loaded: pytest captures what the imports of a conftest.py print.
+# A duplicate of the real stderr (at most one), because pytest captures fd 2 while it loads plugins.
 STDERR: list[int] = []
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -22,7 +22,7 @@ from ..parity.localize import OFF_ULPS, Location, NotLocated, locate
 from ..parity.replay.write import write_replay
 from ..parity.rule.comparison import Difference
 from ..parity.trials.recipe import Recipe
-from .session import Run
+from .run import Run
 
 # For how long to look for where a mismatch begins.
 LOCATE_S = 60.0

@@ -16,7 +16,7 @@ from ..host.progress_log import progress_logger
 from ..measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from ..model.inputs import describe_sizes
 from ..model.prepare import prepared_measured_sets
-from .session import Run
+from .run import Run
 
 LOG = progress_logger(__name__)
 

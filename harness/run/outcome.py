@@ -19,7 +19,7 @@ from ..errors import (
     StorageError,
 )
 from ..printable import printable, printable_lines
-from .session import Run
+from .run import Run
 
 
 def record_error(report: pytest.TestReport, item: pytest.Item, error: BaseException, run: Run, cell: Cell) -> None:

@@ -177,9 +177,9 @@ def test_an_illegal_instruction_is_named_with_what_it_needs(bundle: Path) -> Non
     assert MARK not in caught.value.found
 
 
-def exit_cause(pid: int, status: int, said: str) -> ExitCause | None:
+def exit_cause(pid: int, status: int, stderr_tail: str) -> ExitCause | None:
     assert status == -signal.SIGILL
-    return illegal_instruction(said, own_facts(), {})
+    return illegal_instruction(stderr_tail, own_facts(), {})
 
 
 def test_a_reply_is_kept_until_the_next_request_shows_that_it_arrived(start: Start, bundle: Path) -> None:

@@ -14,12 +14,12 @@ import pytest
 
 from harness.board import new_board, snapshot_boot, snapshot_build
 from harness.board.snapshot_build import foundations, snapshot_key
-from harness.emulator import emulator, host, record
+from harness.emulator import emulator, host_programs, record
 from harness.emulator import image as images
 from harness.emulator.building import HOST_KEY, INITRD
 from harness.emulator.image import Image, find_image, provide_image
+from harness.emulator.image_recipe import recipe_key
 from harness.emulator.machine import Machine, machine_of
-from harness.emulator.recipe import recipe_key
 from harness.emulator.snapshot_store import Snapshot, find_snapshot
 from harness.errors import EmulatorError, HostKeyError
 from harness.host.cache import link_or_copy
@@ -221,7 +221,7 @@ def test_a_state_is_of_one_qemu_one_image_one_machine_and_one_store(
         machine: Machine = PI4,
         store: str | None = None,
     ) -> str:
-        monkeypatch.setattr(host, "qemu_version", lambda: qemu)
+        monkeypatch.setattr(host_programs, "qemu_version", lambda: qemu)
         (tmp_path / HOST_KEY).write_text(host_key)
         return snapshot_key(replace(device(), store=store), Image(tmp_path, {}), machine, [])
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.bundle.target import Platform
 from harness.bundle.wheels import fetch_wheels
-from harness.isa.wheels import IsaReport, scan_wheels
+from harness.isa.wheel_scans import IsaReport, scan_wheels
 from tests.support.facts import board_facts
 
 from .conftest import Outcome, Project

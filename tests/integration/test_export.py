@@ -31,7 +31,7 @@ from harness.parity.rule.reference import Reference
 from harness.run.deploying import export_cell, make_deployer, put_bundle
 from harness.run.options import Options
 from harness.run.plan import plan_cells
-from harness.run.session import Run
+from harness.run.run import Run
 
 from .conftest import MODEL
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from harness.bundle import lock, pip_errors
-from harness.bundle.lock import FILE, read_lock
+from harness.bundle import lock_file, pip_errors
+from harness.bundle.lock_file import FILE, read_lock
 from harness.cli import cli
 from harness.host.cache import file_sha256
 from tests.support.sshd import BoardServer
@@ -32,7 +32,7 @@ def as_before() -> Iterator[None]:
             patch.setenv(name, "")  # put back in the end, whatever was made of it meanwhile
             patch.delenv(name)
         yield
-    lock._PROJECT.root = None
+    lock_file._PROJECT.root = None
 
 
 PACKAGES = 'packages = ["onnxruntime==1.0", "numpy==1.0"]'

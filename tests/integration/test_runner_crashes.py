@@ -131,7 +131,9 @@ def test_an_illegal_instruction_says_where_it_is(
 ) -> None:
     engine = compiled(tmp_path, ENGINE.replace("MAKE", make).replace("AT_START", at_start))
     deployment = runners.start(ONNX, engine=engine)
-    deployment.session.exchange.exit_cause = lambda pid, status, said: illegal_instruction(said, own_facts(), {})
+    deployment.session.exchange.exit_cause = lambda pid, status, stderr_tail: illegal_instruction(
+        stderr_tail, own_facts(), {}
+    )
     with pytest.raises(AgentDied) as caught:
         load(deployment, tmp_path)
     where = f"at {engine}+{address(engine, 'here'):#x}" if place == "library" else "in code that was made in memory"

@@ -62,7 +62,7 @@ def test_a_day_later_it_is_found_said_and_sent_again(
     store = server.home / "store"
     with open_board(device) as board:
         board.put(bundle)
-    monkeypatch.setattr("harness.board.stored.today", lambda: "2126-01-01")
+    monkeypatch.setattr("harness.board.store_check.today", lambda: "2126-01-01")
     (damaged,) = store.glob(path)
     flip(damaged)
     with open_board(device) as board:

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from harness.agent import orphans
-from harness.agent.daemon import lock
+from harness.agent.daemon import device_lock
 
 HARNESS = Path(orphans.__file__).parents[1]
 PROGRAM = f"""
 import sys, time
 sys.path.insert(0, {str(HARNESS)!r})
-from agent.daemon import lock
-held = lock.take(sys.argv[1], {{"run": sys.argv[2], "who": "pi@host", "since": "today"}})
+from agent.daemon import device_lock
+held = device_lock.take(sys.argv[1], {{"run": sys.argv[2], "who": "pi@host", "since": "today"}})
 print("held", flush=True)
 time.sleep(600)
 """
@@ -45,17 +45,17 @@ def holder(path: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def taken(path: str, run: str = "ours") -> None:
-    os.close(lock.take(path, {**OURS, "run": run}))
+    os.close(device_lock.take(path, {**OURS, "run": run}))
 
 
 def test_a_second_run_is_told_who_has_it_and_for_how_long(path: str, holder: subprocess.Popen[str]) -> None:
-    with pytest.raises(lock.Busy) as caught:
+    with pytest.raises(device_lock.Busy) as caught:
         taken(path)
     found = caught.value.holder
     assert {key: found[key] for key in ("run", "who", "since")} == {"run": "other", "who": "pi@host", "since": "today"}
     assert 0 <= found["age_s"] < 60
     assert holder.poll() is None
-    assert lock.held_by(path)["pid"] == holder.pid
+    assert device_lock.held_by(path)["pid"] == holder.pid
 
 
 def test_a_dead_holder_has_let_go(path: str, holder: subprocess.Popen[str]) -> None:
@@ -80,7 +80,7 @@ def test_a_process_that_has_the_holders_pid_by_chance_is_left_alone(path: str) -
         fcntl.flock(file, fcntl.LOCK_EX)  # of somebody who has not yet said so: what stands there is an older run's
         json.dump({**OURS, "pid": innocent.pid, "start": 1, "boot": orphans.boot_id(), "uptime_s": 0.0}, file)
         file.flush()
-        with pytest.raises(lock.Busy) as caught:
+        with pytest.raises(device_lock.Busy) as caught:
             taken(path)
         assert caught.value.holder == {}
         assert innocent.poll() is None
@@ -98,25 +98,25 @@ def test_a_process_that_has_the_holders_pid_by_chance_is_left_alone(path: str) -
 )
 def test_a_damaged_file_names_nobody_and_disturbs_nobody(path: str, text: str) -> None:
     Path(path).write_text(text)
-    assert lock.held_by(path) == {}
+    assert device_lock.held_by(path) == {}
     with Path(path).open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(lock.Busy):
+        with pytest.raises(device_lock.Busy):
             taken(path)
     taken(path)
 
 
 def test_nobody_holds_what_is_not_there(path: str) -> None:
-    assert lock.held_by(path) == {}
+    assert device_lock.held_by(path) == {}
 
 
 def test_a_full_disk_does_not_keep_anybody_out(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.agent.daemon.lock.os.pwrite", full)
-    descriptor = lock.take(path, OURS)
-    with pytest.raises(lock.Busy):
+    monkeypatch.setattr("harness.agent.daemon.device_lock.os.pwrite", full)
+    descriptor = device_lock.take(path, OURS)
+    with pytest.raises(device_lock.Busy):
         taken(path)
     os.close(descriptor)
 

@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import cli
-from harness.emulator import host, machine
+from harness.emulator import host_programs, machine
 from harness.emulator.step import run
 from harness.errors import EmulatorError, StorageError
 
 NEW = 'echo "QEMU emulator version 8.2.0"; echo "  cortex-a72"'
 OLD = 'echo "QEMU emulator version 5.2.0 (Debian 1:5.2+dfsg-11+deb11u1)"'
-TO_RUN = {"qemu-img": "", host.QEMU: NEW}
+TO_RUN = {"qemu-img": "", host_programs.QEMU: NEW}
 
 Build = Callable[..., Result]
 
@@ -25,10 +25,10 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
     """`hilgate image build qemu-pi4` on a machine that has these programs, and no others."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setattr(host, "PATH", str(folder))
+    monkeypatch.setattr(host_programs, "PATH", str(folder))
     monkeypatch.setenv("HILGATE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    cached = (host.qemu_version, machine.known_cpus)
+    cached = (host_programs.qemu_version, machine.known_cpus)
 
     def build(programs: Mapping[str, str]) -> Result:
         for name, script in programs.items():
@@ -46,8 +46,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
 @pytest.mark.parametrize(
     ("programs", "missing", "packages"),
     [
-        pytest.param({}, f"{host.QEMU}, qemu-img", "qemu-system-arm qemu-utils", id="no-qemu"),
-        pytest.param({host.QEMU: NEW}, "qemu-img", "qemu-utils", id="no-qemu-img"),
+        pytest.param({}, f"{host_programs.QEMU}, qemu-img", "qemu-system-arm qemu-utils", id="no-qemu"),
+        pytest.param({host_programs.QEMU: NEW}, "qemu-img", "qemu-utils", id="no-qemu-img"),
         pytest.param(
             TO_RUN,
             "mmdebstrap, fakeroot, mke2fs, depmod, cpio, apt-get",
@@ -78,8 +78,8 @@ def test_what_is_missing_is_named_with_the_line_that_installs_it(
 def test_a_qemu_that_is_of_no_use_is_an_error_that_says_which_is_wanted(
     build: Build, monkeypatch: pytest.MonkeyPatch, script: str, said: list[str]
 ) -> None:
-    monkeypatch.setattr(host, "VERSION_S", 0.2)
-    done = build({**TO_RUN, host.QEMU: script})
+    monkeypatch.setattr(host_programs, "VERSION_S", 0.2)
+    done = build({**TO_RUN, host_programs.QEMU: script})
     assert done.exit_code == 1
     for text in [*said, "version 7.2 or newer", "sudo apt-get install qemu-system-arm"]:
         assert text in done.stderr

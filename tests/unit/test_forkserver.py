@@ -22,7 +22,7 @@ AGENT = Path(attach.__file__).parents[1]
 FORKSERVER = f"""
 import os, random, sys, time
 sys.path.insert(0, {str(AGENT)!r})
-from agent.forkserver import wait
+from agent.forkserver import run_forkserver
 
 def program(words):
     _, what, *rest = words
@@ -42,7 +42,7 @@ def program(words):
         os.close(1)
         sys.stdin.read()
 
-wait(sys.argv[1], program)
+run_forkserver(sys.argv[1], program)
 """
 IN_ITS_PLACE = ["sh", "-c", 'read line; echo "$0 $line"; exit 5', "itself"]
 

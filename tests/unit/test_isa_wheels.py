@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.host.cache import cache_folder, file_sha256
-from harness.isa import wheels
-from harness.isa.wheels import IsaReport, scan_wheel, scan_wheels
+from harness.isa import wheel_scans
+from harness.isa.wheel_scans import IsaReport, scan_wheel, scan_wheels
 from harness.protocol import BoardFacts
 
 from ..support.assembled import assemble, constructor, function, table
@@ -65,7 +65,7 @@ def test_all_else_is_none_and_what_cannot_be_told_is_said(
     found = scan_of(wheel(tmp_path, "a", {"a/b.so.1": assemble(tmp_path, source)}), facts)
     assert found.warnings == ()
     assert found.described["libraries"] == 1
-    assert found.described["not_told"] == {"why": wheels.NOT_TOLD, "instructions": untold}
+    assert found.described["not_told"] == {"why": wheel_scans.NOT_TOLD, "instructions": untold}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_scan_is_kept_by_the_librarys_content(tmp_path: Path, monkeypatch: pyt
     """So that a library that two wheels have is scanned once."""
     content = assemble(tmp_path, AT_LOAD)
     first = scan_wheel(*wheel(tmp_path, "a", {"a/b.so": content}))
-    monkeypatch.setattr(wheels, "scan", lambda library: pytest.fail("scanned again"))
+    monkeypatch.setattr(wheel_scans, "scan", lambda library: pytest.fail("scanned again"))
     again = scan_wheel(*wheel(tmp_path, "a", {"a/b.so": content}))
     (other,) = scan_wheel(*wheel(tmp_path, "other", {"other/c.so": content}))
     assert again == first

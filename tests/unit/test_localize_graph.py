@@ -18,9 +18,9 @@ from harness.parity.localize.bisection import bisect_first
 from harness.parity.localize.evaluate import Evaluator, widen
 from harness.parity.localize.graph import Graph
 from harness.parity.localize.location import Clock, Unlocated
+from harness.parity.localize.node_error import node_error
 from harness.parity.localize.probe import Prober, weights_apart, with_outputs
 from harness.parity.localize.scopes import node_scopes
-from harness.parity.localize.verdict import node_error
 from tests.support.broken import onnx_runtime
 
 X = np.arange(-3, 5, dtype=np.float32).reshape(2, 4)
@@ -125,7 +125,7 @@ def test_large_values_are_asked_for_in_parts(tmp_path: Path, monkeypatch: pytest
     graph = Graph(saved(tmp_path, line(), "y"), [])
     (folder := tmp_path / "probes").mkdir()
     prober = Prober(graph, onnx_runtime(), clock=clock(), folder=folder, arrays={"x": X})
-    ((values,), (outputs,)) = prober.kept(["product", "positive"], [{"x": X}])
+    ((values,), (outputs,)) = prober.inner_values(["product", "positive"], [{"x": X}])
     assert set(values) == {"product", "positive", "y"}
     assert len(outputs) == 2
     assert not list(folder.iterdir())

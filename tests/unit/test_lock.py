@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.bundle import lock
-from harness.bundle.lock import FILE, Lock, Locked, check_locked, lock_text, read_lock, recording, use_project
+from harness.bundle import lock_file
+from harness.bundle.lock_file import FILE, Lock, Locked, check_locked, lock_text, read_lock, recording, use_project
 from harness.bundle.target import Platform
 from harness.bundle.wheels import SEEN, fetch_wheels
 from harness.errors import BackendError, InputError
@@ -27,9 +27,9 @@ OTHER = Locked(target=TARGET, name="a", version="1.0", file=A.file, sha256="2" *
 @pytest.fixture(autouse=True)
 def no_project() -> Iterator[None]:
     """Neither before nor after a test."""
-    lock._PROJECT.root = None
+    lock_file._PROJECT.root = None
     yield
-    lock._PROJECT.root = None
+    lock_file._PROJECT.root = None
 
 
 @pytest.fixture

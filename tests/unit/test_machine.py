@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from harness.device import Device, load_device
-from harness.emulator import host
+from harness.emulator import host_programs
 from harness.emulator.machine import Machine, machine_of
 from harness.errors import DeviceError
 
 ALL = {"arch": '"aarch64"', "cpu": '"cortex-a72"', "memory_mib": "512"}
 
-asks_qemu = pytest.mark.skipif(shutil.which(host.QEMU, path=host.PATH) is None, reason=f"no {host.QEMU} here")
+asks_qemu = pytest.mark.skipif(
+    shutil.which(host_programs.QEMU, path=host_programs.PATH) is None, reason=f"no {host_programs.QEMU} here"
+)
 
 
 def device(folder: Path, **keys: str | None) -> Device:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.agent import attach, orphans
-from harness.agent.daemon import folders, holder, lock, trial
+from harness.agent.daemon import device_lock, folders, holder, trial
 from harness.agent.daemon.operations import Operations
 from harness.agent.daemon.serve import _refusal
 from harness.agent.daemon.store import Store
@@ -46,8 +46,8 @@ def shared() -> Iterator[Path]:
 @pytest.fixture
 def path(shared: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The machine's lock."""
-    monkeypatch.setattr(lock, "DEVICE", str(shared / "hilgate"))
-    return lock.DEVICE
+    monkeypatch.setattr(device_lock, "DEVICE", str(shared / "hilgate"))
+    return device_lock.DEVICE
 
 
 def is_alive(pid: int) -> bool:
@@ -62,12 +62,12 @@ def record_of(pid: int, run: str = "ours") -> dict[str, Any]:
 
 
 def taken(path: str) -> None:
-    for descriptor in lock.take_machine(path, OURS):
+    for descriptor in device_lock.take_machine(path, OURS):
         os.close(descriptor)
 
 
 def busy(path: str) -> dict[str, Any]:
-    with pytest.raises(lock.Busy) as caught:
+    with pytest.raises(device_lock.Busy) as caught:
         taken(path)
     return caught.value.holder
 
@@ -76,7 +76,7 @@ def busy(path: str) -> dict[str, Any]:
 
 
 def test_another_users_hold_is_told_by_the_kernels_word_and_his_own(path: str, them: int) -> None:
-    with process_of(them, lambda: lock.take_machine(path, {**OURS, "who": "them", "run": "theirs"})) as pid:
+    with process_of(them, lambda: device_lock.take_machine(path, {**OURS, "who": "them", "run": "theirs"})) as pid:
         found = busy(path)
         assert found.pop("age_s") < 60
         assert found == {
@@ -116,7 +116,7 @@ def test_a_name_that_another_user_gives_himself_is_not_believed(path: str, them:
 def test_what_another_user_says_of_our_hold_is_not_believed(path: str, them: int) -> None:
     us = them + 1
     as_user(them, lambda: Path(holder.record_path(path, us)).write_text(json.dumps({**OURS, **record_of(1)})))
-    with process_of(us, lambda: lock.take_machine(path, OURS)) as pid:  # though his file is where ours belongs
+    with process_of(us, lambda: device_lock.take_machine(path, OURS)) as pid:  # though his file is where ours belongs
         assert busy(path) == {"lock": path, "user": f"uid {us}", "pid": pid}
 
 
@@ -126,13 +126,13 @@ def test_a_hold_of_a_process_that_cannot_be_seen_is_told_as_that(path: str) -> N
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(attach.__file__).parents[1])!r})
-from agent.daemon import lock
+from agent.daemon import device_lock
 try:
-    lock.take_machine(sys.argv[1], {{}})
-except lock.Busy as busy:
+    device_lock.take_machine(sys.argv[1], {{}})
+except device_lock.Busy as busy:
     print(busy.holder["user"], "pid" in busy.holder)
 """
-    descriptors = lock.take_machine(path, OURS)
+    descriptors = device_lock.take_machine(path, OURS)
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     command = ["unshare", *user, "--mount", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program, path]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
@@ -166,7 +166,7 @@ def test_every_user_can_lock_what_another_made_and_read_who_has_it(path: str, th
     before = os.umask(0o077)
     taken(path)
     os.umask(before)
-    descriptors = lock.take_machine(path, OURS)
+    descriptors = device_lock.take_machine(path, OURS)
     assert as_user(them, lambda: busy(path))["who"] == OURS["who"]
     os.close(descriptors[0])
     as_user(them, lambda: taken(path))
@@ -174,15 +174,15 @@ def test_every_user_can_lock_what_another_made_and_read_who_has_it(path: str, th
 
 def test_a_lock_that_is_removed_while_it_is_taken_is_taken_anew(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(path).touch()
-    attempt = lock._try
+    attempt = device_lock._try
 
     def remove_first(descriptor: int) -> bool:
-        monkeypatch.setattr(lock, "_try", attempt)
+        monkeypatch.setattr(device_lock, "_try", attempt)
         Path(path).unlink()
         return attempt(descriptor)
 
-    monkeypatch.setattr(lock, "_try", remove_first)
-    (descriptor,) = lock.take_machine(path, OURS)
+    monkeypatch.setattr(device_lock, "_try", remove_first)
+    (descriptor,) = device_lock.take_machine(path, OURS)
     assert busy(path)["pid"] == os.getpid()
     os.close(descriptor)
 
@@ -229,7 +229,7 @@ def test_a_lock_of_any_size_is_not_read(path: str, them: int) -> None:
 
 @pytest.mark.parametrize("where", ["missing/hilgate", "/proc/hilgate"])
 def test_a_machine_without_a_folder_for_locks_has_none(tmp_path: Path, where: str) -> None:
-    assert lock.take_machine(str(tmp_path / where), OURS) == []
+    assert device_lock.take_machine(str(tmp_path / where), OURS) == []
 
 
 def test_a_run_is_told_whose_process_holds_the_board(shared: Path, path: str, them: int) -> None:
@@ -354,7 +354,7 @@ def test_all_that_is_in_a_store_is_for_our_eyes_only(tmp_path: Path) -> None:
     try:
         store = Store.open(str(tmp_path / "store"))
         store.make("bundles/aa", {}, [], {"agent/__main__.py": "", "manifest.json": "{}"}, {})
-        os.close(lock.take(store.path("lock"), OURS))
+        os.close(device_lock.take(store.path("lock"), OURS))
         orphans.write_record(store.path("agents"))
     finally:
         os.umask(before)
@@ -380,7 +380,7 @@ FORKSERVER = f"""
 import os, sys
 sys.path.insert(0, {str(Path(attach.__file__).parents[1])!r})
 from agent import forkserver
-forkserver.wait(sys.argv[1], lambda words: os.write(1, b"%d" % os.getppid()))
+forkserver.run_forkserver(sys.argv[1], lambda words: os.write(1, b"%d" % os.getppid()))
 """
 
 

@@ -33,11 +33,13 @@ class Report:
         self.asked, self.budget_s = count, 60.0
         self.durations: Array = each + np.random.default_rng(5).integers(0, max(each // 20, 2), count)
         loop = int(self.durations.sum()) + making + each + count * 400
-        self.said = {"making_ns": making, "untimed": 1, "untimed_ns": each, "loop_ns": loop}
+        self.header = {"making_ns": making, "untimed": 1, "untimed_ns": each, "loop_ns": loop}
         self.call = Call((loop + beside) / 1e9 + 0.01, loop + beside)
 
     def reason(self) -> str:
-        return plausibility.of_durations(self.durations, self.said, self.call, asked=self.asked, budget_s=self.budget_s)
+        return plausibility.why_durations_impossible(
+            self.durations, self.header, self.call, asked=self.asked, budget_s=self.budget_s
+        )
 
 
 def with_durations(change: Callable[[Array], Any]) -> Callable[[Report], None]:
@@ -49,8 +51,8 @@ def with_durations(change: Callable[[Array], Any]) -> Callable[[Report], None]:
 
 def with_header(key: str, value: Any) -> Callable[[Report], None]:
     def lie(report: Report) -> None:
-        report.said = {name: kept for name, kept in report.said.items() if name != key}
-        report.said |= {} if value is None else {key: value}
+        report.header = {name: kept for name, kept in report.header.items() if name != key}
+        report.header |= {} if value is None else {key: value}
 
     return lie
 
@@ -112,7 +114,7 @@ def ended_early(count: int) -> Report:
     report = Report()
     report.asked, report.durations = 1000, report.durations[:count]
     taken = int(report.durations.sum()) + 20 * MS + MS + 400 * count
-    report.said = {**report.said, "loop_ns": taken}
+    report.header = {**report.header, "loop_ns": taken}
     report.call, report.budget_s = Call(taken / 1e9 + 0.06, taken + 50 * MS), (taken - MS) / 1e9
     return report
 
@@ -138,7 +140,7 @@ def changed(lie: Callable[[Report], None], report: Report | None = None) -> Repo
         pytest.param(changed(with_call(host_s=INFINITE)), id="counted-instructions"),
         pytest.param(Report(beside=3 * S), id="a-device-that-is-slow-to-say-its-state"),
         pytest.param(
-            changed(with_header("loop_ns", Report().said["loop_ns"] + 90 * MS), Report(beside=S)), id="busy-in-a-gap"
+            changed(with_header("loop_ns", Report().header["loop_ns"] + 90 * MS), Report(beside=S)), id="busy-in-a-gap"
         ),
     ],
 )
@@ -158,7 +160,7 @@ def test_an_honest_call_is_believed(report: Report) -> None:
     ],
 )
 def test_a_clock_that_stands_still_or_is_too_coarse_times_nothing(durations: Array, said: str) -> None:
-    reason = plausibility.of_clock(durations)
+    reason = plausibility.why_clock_impossible(durations)
     assert (said in reason) if said else (reason == "")
 
 
@@ -181,7 +183,7 @@ def test_a_clock_that_stands_still_or_is_too_coarse_times_nothing(durations: Arr
     ],
 )
 def test_what_the_host_waited_for_is_what_the_device_accounts_for(calls: list[Call], idle_s: float, said: str) -> None:
-    reason = plausibility.of_rate(calls, idle_s)
+    reason = plausibility.why_rate_impossible(calls, idle_s)
     assert (said in reason) if said else (reason == "")
 
 
@@ -204,9 +206,11 @@ WARM = {"iterations": 300, "median_ns": MS, "making_ns": 9, "settled": True}
     ],
 )
 def test_a_warm_up_that_cannot_be_is_named(more: dict[str, Any], said: str) -> None:
-    reason = plausibility.of_warm_up({**WARM, **more}, Call(0.41, 400 * MS), 3.0)
+    reason = plausibility.why_warm_up_impossible({**WARM, **more}, Call(0.41, 400 * MS), 3.0)
     assert (said in reason) if said else (reason == "")
-    assert "by the host's clock" in plausibility.of_warm_up({**WARM, **more}, Call(0.1, 400 * MS), 3.0) or said
+    assert (
+        "by the host's clock" in plausibility.why_warm_up_impossible({**WARM, **more}, Call(0.1, 400 * MS), 3.0) or said
+    )
 
 
 LOADED = Call(1.0, 990 * MS)
@@ -230,7 +234,7 @@ LOADED = Call(1.0, 990 * MS)
     ],
 )
 def test_a_load_time_that_cannot_be_is_named(load_ns: Any, first_ns: Any, host_s: float, said: str) -> None:
-    reason = plausibility.of_load(load_ns, first_ns, LOADED, host_s)
+    reason = plausibility.why_load_impossible(load_ns, first_ns, LOADED, host_s)
     assert (said in reason) if said else (reason == "")
 
 
@@ -256,7 +260,7 @@ PEAKS = {"before_runtime": 32_000, "runtime": 52_000, "model": 62_000, "first": 
     ],
 )
 def test_a_peak_of_memory_that_cannot_be_is_named(more: dict[str, Any], peak: Any, said: str) -> None:
-    reason = plausibility.of_memory({**PEAKS, **more}, peak, 1000)
+    reason = plausibility.why_memory_impossible({**PEAKS, **more}, peak, 1000)
     assert (said in reason) if said else (reason == "")
 
 

@@ -6,7 +6,7 @@ run from memory (see boot), so that a board is examined, and perhaps refused, be
 boot            what ``python -c`` runs: imports the sources
 serve           the process: requests in, replies out; host, its connection
 operations      what it can do
-lock, holder    the device's lock; who holds it
+device_lock     the device's lock; holder, who holds it
 store, folders  the store, and the folders in it; receive, uploads; verify, hashing again; trial, whether it can be used
 look            a device described without touching it
 oom             whether the kernel killed a process when memory ran out

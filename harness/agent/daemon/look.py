@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import telemetry
 from ..facts import read_text
-from . import lock
+from . import device_lock
 from .folders import free_bytes, is_sealed, size_of
 from .store import FOLDERS, KINDS
 from .trial import root_of
@@ -37,7 +37,7 @@ def look(store: str) -> dict[str, Any]:
     total, free = (_meminfo_kib(name) for name in ("SwapTotal", "SwapFree"))
     return {
         "store": root,
-        "holder": lock.held_by(os.path.join(root, "lock")) or None,
+        "holder": device_lock.held_by(os.path.join(root, "lock")) or None,
         "entries": len(entries),
         "damaged": damaged,
         "used_bytes": sum(size_of(os.path.join(root, name)) for name in FOLDERS),

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import orphans, telemetry
 from ..facts import facts
-from . import lock, look, oom, stopped, trial, verify
+from . import device_lock, look, oom, stopped, trial, verify
 from .folders import SEAL
 from .receive import NotAnnounced, Receiver, adopt, can_be_linked, take
 from .store import FULL, Store
@@ -64,8 +64,8 @@ class Operations:
         root = trial.root_of(store)
         trial.make_root(store)
         try:
-            self.locks = lock.take_all(os.path.join(root, "lock"), holder, whole=whole)
-        except lock.Busy as busy:
+            self.locks = device_lock.take_all(os.path.join(root, "lock"), holder, whole=whole)
+        except device_lock.Busy as busy:
             return {"busy": busy.holder}
         self.store = Store.open(root)
         executable = self._is_executable()

@@ -35,4 +35,4 @@ def main(path: str, read: Read) -> None:
         read(int(read(8)))  # the sources, as boot reads them: the same as those that are imported here already
         serve.main(**json.loads(read(int(read(8)))))
 
-    forkserver.wait(path, be_daemon)
+    forkserver.run_forkserver(path, be_daemon)

@@ -36,7 +36,7 @@ from ...host.cache import cache_folder, file_sha256, new_entry
 from ...host.debian import KEYRING, MIRROR, apt_options, debian_sources
 from ...host.manifest import find_damage, is_due, note_hashes
 from ...host.progress_log import progress_logger
-from ..lock import Locked, check_locked
+from ..lock_file import Locked, check_locked
 from .tool import run
 
 LOG = progress_logger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..fingerprint import fingerprint_option
+from ..host_key_option import fingerprint_option
 from ..project import Project
 
 

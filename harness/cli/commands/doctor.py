@@ -18,7 +18,7 @@ def command(ctx: click.Context, name: str, offline: bool) -> None:
     not locked: a run that is going on there goes on. Wheels that a runtime needs are downloaded to the host's cache,
     where the next run finds them.
     """
-    from ...bundle.lock import use_project
+    from ...bundle.lock_file import use_project
     from ..doctor import examine
     from ..doctor_check import FAILED, SKIPPED, shown
     from ..text import say

@@ -98,7 +98,7 @@ def ask(ssh: str, arguments: Sequence[str], config: Path | None) -> Lines:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and all that it started. It was not waited for yet, so that its number is still its own."""
+    """Kill a process group; the leader is not yet reaped, so its PID cannot have been reused."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

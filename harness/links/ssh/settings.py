@@ -239,7 +239,7 @@ def _path(text: str, tokens: Mapping[str, str]) -> Path:
 
 
 def _at_home(text: str) -> str:
-    """Expand ~ at the begin of a path."""
+    """Expand ~ at the start of a path."""
     if text.startswith("~/"):
         return str(home() / text[2:])
     return os.path.expanduser(text)  # noqa: PTH111  # ~NAME/

@@ -78,7 +78,7 @@ class GraphCase:
         """
         names = [*self.graph.entering(nodes), *self.graph.made_by(nodes)]
         try:
-            values, _ = self.prober.kept(names, [arrays])
+            values, _ = self.prober.inner_values(names, [arrays])
         except AgentFailure as error:
             raise Unlocated(f"the backend refuses to keep values: {error.found or error}") from error
         return values[0] | arrays

@@ -50,7 +50,7 @@ def locate_in_graph(case: GraphCase) -> Location:
     for modules in _groups(case):
         names = {name for module in modules for name in case.matching.candidates[module]}
         try:
-            values, more = case.prober.kept([name for name in case.graph.producers if name in names], case.sets)
+            values, more = case.prober.inner_values([name for name in case.graph.producers if name in names], case.sets)
         except AgentFailure as error:
             return locate_refusal(case, error)
         outputs = [before + others for before, others in zip(outputs, more, strict=True)]

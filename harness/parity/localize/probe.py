@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # name for each set of inputs. Raises AgentFailure where the backend refuses the artifact or an input.
 Probe = Callable[[Artifact, Sequence[Arrays]], list[dict[str, Array]]]
 
-# What one artifact may return for one set of inputs, beside the outputs of the model: a first reply may have that much
-# whatever went in (SLACK of harness.protocol.asked).
+# Most bytes of inner values per artifact and input set, beside the model's outputs; a first reply is always allowed
+# that much (SLACK of harness.protocol.asked).
 CHUNK_BYTES = 128 << 20
 # Weights of a larger artifact are kept apart from the graph.
 APART_ABOVE = 32 << 20
@@ -88,11 +88,11 @@ class Prober:
         self._types = graph.types(arrays)
         self._count = 0
 
-    def kept(self, values: Sequence[str], sets: Sequence[Arrays]) -> tuple[list[Values], list[list[Values]]]:
-        """Ask the device for values beside the model's own outputs.
+    def inner_values(self, values: Sequence[str], sets: Sequence[Arrays]) -> tuple[list[Values], list[list[Values]]]:
+        """Ask the device for inner values of the graph, beside the model's own outputs.
 
         Returns:
-            For each set of inputs the values, and the outputs of the model in each artifact that was needed for them.
+            For each set of inputs the values, and the model's outputs of each probe artifact that was needed for them.
 
         Raises:
             AgentFailure: the backend refuses.

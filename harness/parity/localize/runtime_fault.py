@@ -11,9 +11,9 @@ from .evaluate import Evaluator
 from .graph_case import GraphCase
 from .location import EXPORTER, RUNTIME, Location
 from .match import Suspect
+from .node_error import OFF_ULPS, NodeError, node_error
 from .node_repro import node_case
 from .probe import Values
-from .verdict import OFF_ULPS, NodeError, node_error
 
 
 def locate_wrong_node(

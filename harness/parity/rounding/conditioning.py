@@ -41,8 +41,8 @@ TRIES = 3
 LONGER, MORE = 10, 1000
 # How many inputs beside one are run to see whether the model keeps as many rows there.
 BESIDE = 12
-# Besides these, inputs with all elements moved the same way.
-ALIKE = (1.0, -1.0)
+# Besides these, inputs with all elements moved up, and with all moved down.
+SIGNS = (1.0, -1.0)
 
 
 def input_perturbation(
@@ -84,8 +84,8 @@ def moved(inputs: Sequence[Input], arrays: Arrays) -> Iterator[Arrays]:
     threshold, random moves always leave some on either side of it. Then each at random, by at most one, four and
     sixteen units, four times each.
     """
-    for seed in range(-len(ALIKE), BESIDE):
-        directions = _directions(inputs, arrays, seed) if seed >= 0 else _directions(inputs, arrays, 0, ALIKE[seed])
+    for seed in range(-len(SIGNS), BESIDE):
+        directions = _directions(inputs, arrays, seed) if seed >= 0 else _directions(inputs, arrays, 0, SIGNS[seed])
         if not directions:
             return
         step = STEPS[0] * 4 ** (max(seed, 0) // (BESIDE // 3))
@@ -106,31 +106,31 @@ def patience(operators: int) -> int:
 
 
 def _directions(
-    inputs: Sequence[Input], arrays: Arrays, seed: int, alike: float = 0.0
+    inputs: Sequence[Input], arrays: Arrays, seed: int, sign: float = 0.0
 ) -> dict[str, Callable[[float], Array]]:
-    """Return, for each float input, a function from a step relative to each element to the moved input in float64.
+    """Map each float input's name to a function: relative step -> perturbed input (float64).
 
     Args:
         inputs: the model's declared inputs.
         arrays: their arrays, by name.
         seed: of the random directions.
-        alike: 1 and −1 move all elements up or down; 0 each at random.
+        sign: +1 moves all elements up, −1 all down, 0 each at random.
     """
     result = {}
     sizes = sizes_of(inputs, arrays)
     for index, item in enumerate(inputs):
         if item.dtype in FLOAT_TYPES:
             random = np.random.Generator(np.random.Philox([seed, index]))
-            result[item.name] = _direction(item.at(sizes), arrays[item.name], random, alike)
+            result[item.name] = _direction(item.at(sizes), arrays[item.name], random, sign)
     return result
 
 
-def _direction(item: Input, array: Array, random: np.random.Generator, alike: float = 0.0) -> Callable[[float], Array]:
+def _direction(item: Input, array: Array, random: np.random.Generator, sign: float = 0.0) -> Callable[[float], Array]:
     wide = array.astype(np.float64)
     finite = np.isfinite(wide)
     largest = float(np.abs(wide).max(initial=0.0, where=finite)) or max(map(abs, item.range))
     sizes = np.where(wide == 0, largest, np.abs(wide))
-    delta = np.where(finite, (alike or random.uniform(-1, 1, array.shape)) * sizes, 0.0)
+    delta = np.where(finite, (sign or random.uniform(-1, 1, array.shape)) * sizes, 0.0)
 
     # A real sample may lie outside the declared range.
     low = float(wide.min(initial=item.range[0], where=finite))

@@ -2,6 +2,7 @@
 
 reference    the expected outputs of any input, computed once for all cells; expected, made of two runs
 wider_rule   what explains an error that the plain rule finds too large
+no_reference why an input has no expected outputs: no run in float64, two answers, or a threshold
 comparison   the error ratio of an answer; ulp, units in the last place
 module_runs  runs of the module, as questions to the process that has it; model_runs, the same with ties broken
 float64      the run in float64 of a model that was written for float32

@@ -18,7 +18,7 @@ KINDS = "fiub"
 def canonical(
     function: Callable[[Any], Any], structure: Any, outputs: Mapping[str, Array], where: str
 ) -> dict[str, Array]:
-    """Apply the model file's function to outputs: by name, as the model's own outputs have them.
+    """Apply the model file's ``canonical`` to outputs given by name.
 
     Args:
         function: the model file's ``canonical``.

@@ -88,13 +88,13 @@ def _change_along(came: Mapping[int, int], last: int, start: int, partners: Arra
         giver, other = came[before], before
 
 
-def pairwise(one: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
+def pairwise(expected: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
     """Return how far each row of an answer is from each of the reference's: float64[m, n].
 
     It is at most 1 where the one may be the other.
 
     Args:
-        one: what the whole output should be, which says what error counts as 1.
+        expected: what the whole output should be, which says what error counts as 1.
         found: [m, f], the answer's rows.
         eager: [n, f], the reference's.
         exact: [n, f], float64's.
@@ -103,12 +103,12 @@ def pairwise(one: Expected, found: Array, eager: Array, exact: Array, limit: flo
     largest = np.zeros((len(found), len(eager)))
     for column in range(found.shape[1]):
         columns = (found[:, column, None], eager[None, :, column], exact[None, :, column])
-        np.maximum(largest, errors(one, *columns, limit), out=largest)
+        np.maximum(largest, tolerance_ratios(expected, *columns, limit), out=largest)
     return largest
 
 
-def errors(one: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
-    """Return how far elements are off, as a part of what they may be; infinity where there is no finite error.
+def tolerance_ratios(expected: Expected, found: Array, eager: Array, exact: Array, limit: float) -> Array:
+    """Return each element's error divided by its tolerance (at most 1 passes); infinity where that is not finite.
 
     The arguments are those of ``pairwise``, of any shapes that broadcast.
     """
@@ -116,7 +116,7 @@ def errors(one: Expected, found: Array, eager: Array, exact: Array, limit: float
         return np.where((found == eager) | (found == exact), 0.0, np.inf)
     with np.errstate(all="ignore"):
         rounded = exact.astype(eager.dtype)
-        scale = one.closeness.allowed(eager) if one.closeness is not None else one.scale
+        scale = expected.closeness.allowed(eager) if expected.closeness is not None else expected.scale
         ratios = np.abs(found.astype(np.float64) - exact) / (scale * limit)
         same = (found == eager) | (found == rounded) | (np.isnan(found) & (np.isnan(eager) | np.isnan(rounded)))
         return np.where(same, 0.0, np.where(np.isfinite(ratios), ratios, np.inf))

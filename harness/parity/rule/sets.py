@@ -9,7 +9,7 @@ import numpy as np
 from ...model.model import Array
 from ...model.unordered import RowSet
 from .comparison import SAME_ULPS, Expected
-from .rows import MOST_ROWS, bottleneck, errors, pairwise
+from .rows import MOST_ROWS, bottleneck, pairwise, tolerance_ratios
 
 # Where more rows are not quite in place, those that are within the limit stay where they are.
 MANY_ROWS = 512
@@ -90,7 +90,7 @@ def _partners(each: Sequence[tuple[Expected, Array, Array, Array]], limit: float
         leave: as in ``arranged``.
     """
     count = len(each[0][1])
-    places = [errors(*one, 1.0).reshape(count, -1).max(axis=1, initial=0.0) for one in each]
+    places = [tolerance_ratios(*one, 1.0).reshape(count, -1).max(axis=1, initial=0.0) for one in each]
     place = np.max(places, axis=0)
     moved = np.flatnonzero(place > leave)
     if len(moved) > MANY_ROWS:  # right is right: the nearest would take too long

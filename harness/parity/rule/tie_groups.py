@@ -12,7 +12,7 @@ from ...model.model import Array
 from .comparison import Expected
 from .indices import Picked
 from .picks import NMS, Call, slices, unsliced
-from .rows import MOST_ROWS, errors, matching, pairwise
+from .rows import MOST_ROWS, matching, pairwise, tolerance_ratios
 
 # Up to so many keys of one group are tried in every order.
 FEW = 3
@@ -148,7 +148,9 @@ def _slice_order(
 def _in_place(pair: tuple[Expected, Array], rows: Sequence[Array], limit: float) -> Array:
     """Return how far each row is from the one at its own place."""
     found, eager, exact = rows
-    largest: Array = errors(pair[0], found, eager, exact, limit).reshape(len(found), -1).max(axis=1, initial=0.0)
+    largest: Array = (
+        tolerance_ratios(pair[0], found, eager, exact, limit).reshape(len(found), -1).max(axis=1, initial=0.0)
+    )
     return largest
 
 

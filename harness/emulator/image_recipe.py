@@ -51,6 +51,7 @@ def recipe_key() -> str:
     """Hash the recipe into the image's name, 64 hexadecimal digits."""
     files = {path.name: path.read_text(encoding="utf-8") for path in sorted(GUEST.iterdir()) if path.is_file()}
     builder = (
-        Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in ("recipe", "building", "disk")
+        Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+        for name in ("image_recipe", "building", "disk")
     )
     return hashlib.sha256(json.dumps([files, *builder], sort_keys=True).encode()).hexdigest()

@@ -22,7 +22,7 @@ TO_BUILD = {
     "cpio": "cpio",
     "apt-get": "apt",
 }
-# The oldest that was tried; Cortex-A76 came with 7.1.
+# The oldest version tested; Cortex-A76 came with 7.1.
 OLDEST_QEMU = (7, 2)
 VERSION_S = 20.0
 # Debian keeps mke2fs and depmod in /usr/sbin, which an ordinary user's PATH leaves out.
