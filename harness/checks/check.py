@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..errors import InputError
 from .finding import Finding
 from .limits import Limit
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from harness.checks.check import EMULATED, Check, Verdict, judge, overall
+from harness.checks.check import EMULATED, Check, Verdict, judge, overall, refuse_no_finding
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit, Metric
+from harness.errors import InputError
 from harness.evidence.parts import describe_check
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
@@ -178,3 +179,23 @@ def test_evidence_is_json_that_every_reader_takes(value: float | None, written: 
     entry = describe_check(Check(Finding(PARITY, value, value), None, FAIL, "")).as_json()
     assert f'"value": {written}, "unit": ""' in json.dumps(entry, allow_nan=False)
     assert f'"bound": {written}, ' in json.dumps(entry, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        pytest.param(None, "a test recorded no finding", id="nothing"),
+        pytest.param(
+            Finding(Metric("growth_mib", "MiB", ""), value="3"), "a finding's value is no number", id="a-text"
+        ),  # type: ignore[arg-type]
+        pytest.param(Finding(Metric("growth_mib", "MiB", ""), bound=True), "a finding's bound is no number", id="true"),
+    ],
+)
+def test_what_is_no_finding_is_refused_before_it_is_judged(found: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        refuse_no_finding(found)
+
+
+def test_a_finding_is_a_finding() -> None:
+    refuse_no_finding(Finding(Metric("growth_mib", "MiB", ""), value=1, bound=1.5))
+    refuse_no_finding(Finding(Metric("growth_mib", "MiB", ""), no_bound_reason="no sample"))
