@@ -181,14 +181,16 @@ def test_evidence_is_json_that_every_reader_takes(value: float | None, written: 
     assert f'"bound": {written}, ' in json.dumps(entry, allow_nan=False)
 
 
+GROWTH = Metric("growth_mib", "MiB", "")
+TEXT: Any = "3"
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [
         pytest.param(None, "a test recorded no finding", id="nothing"),
-        pytest.param(
-            Finding(Metric("growth_mib", "MiB", ""), value="3"), "a finding's value is no number", id="a-text"
-        ),  # type: ignore[arg-type]
-        pytest.param(Finding(Metric("growth_mib", "MiB", ""), bound=True), "a finding's bound is no number", id="true"),
+        pytest.param(Finding(GROWTH, value=TEXT), "a finding's value is no number", id="a-text"),
+        pytest.param(Finding(GROWTH, bound=True), "a finding's bound is no number", id="true"),
     ],
 )
 def test_what_is_no_finding_is_refused_before_it_is_judged(found: object, said: str) -> None:
@@ -197,5 +199,5 @@ def test_what_is_no_finding_is_refused_before_it_is_judged(found: object, said: 
 
 
 def test_a_finding_is_a_finding() -> None:
-    refuse_no_finding(Finding(Metric("growth_mib", "MiB", ""), value=1, bound=1.5))
-    refuse_no_finding(Finding(Metric("growth_mib", "MiB", ""), no_bound_reason="no sample"))
+    refuse_no_finding(Finding(GROWTH, value=1, bound=1.5))
+    refuse_no_finding(Finding(GROWTH, no_bound_reason="no sample"))
