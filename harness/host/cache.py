@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..agent import private
-from ..agent.daemon.folders import hash_file
 from ..errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -216,4 +215,6 @@ def file_sha256(path: Path, *, from_disk: bool = False) -> str:
     Raises:
         OSError: it is not there, or cannot be read.
     """
+    from ..agent.daemon.folders import hash_file  # here: `hilgate --help` does not wait for OpenSSL
+
     return str(hash_file(str(path), from_disk=from_disk)[0].hexdigest())
