@@ -2,8 +2,8 @@
 
 The writer (``writer``) and the reader (``reading``) share them, and ``hilgate schema`` prints the JSON Schema made of
 them. Keys are written in the order in which they stand here (those of a check as they are
-given), and only those that were set. Keys that are not named here
-are kept: a newer hilgate may write more under the same schema number, and never another meaning under an old key.
+given), and only those that were set. Keys that are not named here are kept: a newer hilgate may write more under the
+same schema number, and never another meaning under an old key.
 
 To add a key: a field with a default here, its name in ``ALWAYS`` if it is written every time, its value in ``parts``
 or ``cell_record``, and a row in docs/evidence.md.
@@ -57,7 +57,7 @@ class Asked(_Entry):
     """What was asked for on the command line; empty of a run that ended before that was known."""
 
     time_limit_s: Annotated[float | None, Field(gt=0, description="--time-limit, in seconds")] = None
-    seed: Annotated[int | None, Field(description="--seed")] = None
+    seed: Annotated[int | None, Field(description="--hypothesis-seed")] = None
     selected: Annotated[str | None, Field(description="-k's expression; null without")] = None
     narrowed: Annotated[bool, Field(description="whether a test's own path or the like chose some tests only")] = False
 

@@ -10,7 +10,7 @@ from ..evidence.schema import HarnessTime
 from ..evidence.writer import Evidence
 from ..host.shipped import DEVICES
 from ..host.shown_path import shown_path
-from .terminal import STYLES, remark_on_local, unjudged
+from .terminal import STYLES, limits_not_judged, remark_on_local
 
 
 def summary_lines(evidence: Evidence, remarks: Sequence[str]) -> Iterator[str]:
@@ -26,7 +26,7 @@ def summary_lines(evidence: Evidence, remarks: Sequence[str]) -> Iterator[str]:
     records = list(evidence.records.values())
     if remark := remark_on_local(records, DEVICES):
         yield remark
-    if left := unjudged(records):
+    if left := limits_not_judged(records):
         yield f"limits that were not judged: {left}"
 
 

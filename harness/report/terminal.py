@@ -98,7 +98,7 @@ def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
     return f"times of this {machine} machine; {other}hilgate add for your board"
 
 
-def unjudged(records: Iterable[CellRecord]) -> str:
+def limits_not_judged(records: Iterable[CellRecord]) -> str:
     """List the limits that were set and could not be judged on their device; "" without any."""
     limits = [
         f"{check.finding.metric.name} on {record.cell.device.name}"
