@@ -34,6 +34,7 @@ HASTY = """
     from harness.deploy.deployment import Deployment
 
     daemon_client.SILENCE_S, daemon_client.PING_S = 2.0, 0.5
+    daemon_client.ARGUMENTS = dict(sign_of_life_s=0.5)  # by default it is every 2 s, too late for this patience
     lease.RECONNECT_S, lease.RETRY_PAUSE_S = {reconnect}, 0.2
     measure = Deployment.measure
 
