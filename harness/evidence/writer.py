@@ -21,7 +21,7 @@ from ..printable import printable_json
 from .cell_record import CellRecord
 from .folder import FILE, ResultsFolder
 from .parts import describe_check
-from .schema import SCHEMA, Asked, HarnessTime, RunEntry
+from .schema import SCHEMA, Asked, CheckEntry, HarnessTime, RunEntry
 
 
 class Evidence:
@@ -83,18 +83,19 @@ class Evidence:
         self.write()
         self.begun = True
 
-    def add_check(self, cell: Cell, check: Check) -> None:
-        """Record a check and write the evidence.
+    def add_check(self, cell: Cell, check: Check) -> CheckEntry:
+        """Record a check and write the evidence; return the check's entry there.
 
         Raises:
             InputError: its finding has a value that the evidence does not take; the check is not recorded.
             StorageError: the evidence cannot be written.
         """
-        describe_check(check)  # before it is recorded: one that cannot be written would keep all others from it
+        entry = describe_check(check)  # before it is recorded: one that cannot be written would keep all others from it
         record = self[cell]
         record.checks.append(check)
         record.add_notes(check.finding.notes)
         self.write()
+        return entry
 
     def add_error(self, cell: Cell, error: str) -> None:
         """Record why a cell cannot run, once, and write the evidence."""
