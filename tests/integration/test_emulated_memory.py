@@ -13,6 +13,9 @@ from .emulated import Digits, guest, opened
 pytestmark = pytest.mark.slow
 
 INFERENCES = 8
+# How much the memory of one program differs between its processes, where the kernel maps more or less of a file at
+# once: an interpreter alone had 30.7 to 32.7 MiB here.
+MAPPED_KIB = 4096
 FORKSERVER = "agent.forkserver_agent"
 
 
@@ -39,4 +42,4 @@ def test_it_is_the_same_with_a_forkserver_and_without_at_every_step(users_cache:
         cold, who = measured(digits)
         assert FORKSERVER not in who
         assert set(warm) == {"before_runtime", "runtime", "model", "first", "peak"}
-        assert warm == pytest.approx(cold, rel=0.05)
+        assert warm == pytest.approx(cold, rel=0.05, abs=MAPPED_KIB)
