@@ -38,9 +38,9 @@ BOARD = Target(arch="aarch64", python="3.11.2", libc="glibc-2.36")
 
 @dataclass(frozen=True)
 class Side:
-    """What one backend showed: blocks of durations in nanoseconds, peaks in MiB, load times in seconds."""
+    """What one backend showed: its processes' durations in nanoseconds, peaks in MiB, load times in seconds."""
 
-    blocks: Sequence[Block]
+    processes: Sequence[Block]
     peak_mib: float
     load_s: float
 
@@ -61,14 +61,14 @@ def _with_heap_kept(prepared: Prepared) -> Prepared:
 def _rows(plan: Plan, prepared: Mapping[str, Prepared]) -> Iterator[Row]:
     groups = [_measured(plan, prepared) for _ in range(min(plan.groups, GROUPS))]
     for native, python in PYTHON.items():
-        each = [median_ratio(group[native].blocks, group[python].blocks) for group in groups]
+        each = [median_ratio(group[native].processes, group[python].processes) for group in groups]
         aim = LATENCY_AIM if python == "torchscript" else None
         against = f"{python}'s; {len(each)} groups: {min(each):.3f} … {max(each):.3f}"
         yield Row(f"{plan.example}: {native}: p50", statistics.median(each), RATIO, against, aim, {"groups": each})
         memory = statistics.median(group[native].peak_mib / group[python].peak_mib for group in groups)
         yield Row(f"{plan.example}: {native}: peak memory", memory, RATIO, f"{python}'s", MEMORY_AIMS[native])
     for name, one in prepared.items():
-        durations = np.concatenate([np.concatenate(list(group[name].blocks)) for group in groups]) / 1e6
+        durations = np.concatenate([np.concatenate(list(group[name].processes)) for group in groups]) / 1e6
         load_s = min(group[name].load_s for group in groups)
         peak = max(group[name].peak_mib for group in groups)
         figures = f"p50 {np.quantile(durations, 0.5):.4g} ms, load {load_s:.3g} s, peak {peak:.0f} MiB"

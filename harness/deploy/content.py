@@ -228,7 +228,7 @@ class Timed:
     Attributes:
         name: UNIFORM or SAMPLES.
         given: how many sets of samples there are; 0 where inputs are made, as many as are needed.
-        blocks: durations in nanoseconds, or counted instructions; int64[n] for each process.
+        processes: durations in nanoseconds, or counted instructions; int64[n] for each process.
         numbers: which input each of them had; int64[n] for each process.
         wanted: how many inferences are aimed at.
         pace_s: what one takes, with the making of its input, in seconds.
@@ -241,7 +241,7 @@ class Timed:
 
     name: str
     given: int = 0
-    blocks: list[Array] = field(default_factory=list)
+    processes: list[Array] = field(default_factory=list)
     numbers: list[Array] = field(default_factory=list)
     wanted: int = 0
     pace_s: float = 0.0
@@ -261,12 +261,12 @@ class Timed:
     @property
     def count(self) -> int:
         """How many inferences were timed."""
-        return sum(map(len, self.blocks))
+        return sum(map(len, self.processes))
 
     @property
     def values(self) -> Array:
         """All durations in milliseconds, float64[n]; or counted instructions."""
-        return np.concatenate([*self.blocks, np.empty(0, np.int64)]) / self.unit
+        return np.concatenate([*self.processes, np.empty(0, np.int64)]) / self.unit
 
     @property
     def inputs(self) -> int:

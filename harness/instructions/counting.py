@@ -256,8 +256,8 @@ class CountingGuest:
 
 
 def _as_timed(empty: Timed, durations: Array, numbers: Array) -> Timed:
-    blocks, wanted = [durations // 2**ICOUNT_SHIFT], len(durations)
-    return replace(empty, blocks=blocks, numbers=[numbers], wanted=wanted, unit=1)
+    processes, wanted = [durations // 2**ICOUNT_SHIFT], len(durations)
+    return replace(empty, processes=processes, numbers=[numbers], wanted=wanted, unit=1)
 
 
 def _shares(operators: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

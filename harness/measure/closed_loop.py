@@ -65,7 +65,7 @@ class ClosedLoop:
     def begin(self, contents: Sequence[Timed]) -> None:
         """Start a new, empty block of durations in each content."""
         for timed in contents:
-            timed.blocks.append(np.empty(0, np.int64))
+            timed.processes.append(np.empty(0, np.int64))
             timed.numbers.append(np.empty(0, np.int64))
 
     def warm_up(self, timed: Timed, budget_s: float) -> Mapping[str, Any]:
@@ -206,7 +206,7 @@ class ClosedLoop:
         """Check the durations of one call, and add them to the content."""
         asked = len(numbers)
         self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
-        timed.blocks[-1] = np.concatenate([timed.blocks[-1], durations])
+        timed.processes[-1] = np.concatenate([timed.processes[-1], durations])
         timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
         timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)

@@ -125,7 +125,7 @@ class Figures:
         """Describe the figures for the evidence: an entry of a check's ``by_content``."""
         timed = self.timed
         entry: dict[str, Any] = {"value": self.value, "bound": self.bound, "samples": timed.count}
-        entry |= {"inputs": timed.inputs, "processes": [len(block) for block in timed.blocks]}
+        entry |= {"inputs": timed.inputs, "processes": [len(durations) for durations in timed.processes]}
         if timed.sizes:
             entry["sizes"] = dict(timed.sizes)
         if self.open:

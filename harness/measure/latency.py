@@ -134,7 +134,7 @@ def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Fin
 
 def _details(each: Sequence[Figures], judged: Figures, rule: Rule) -> dict[str, Any]:
     timed = judged.timed
-    details: dict[str, Any] = {"processes": [len(block) for block in timed.blocks], "inputs": timed.inputs}
+    details: dict[str, Any] = {"processes": [len(durations) for durations in timed.processes], "inputs": timed.inputs}
     if isinstance(rule.statistic, Misses):
         missed = int(np.count_nonzero(timed.values > rule.statistic.deadline_ms))
         details = {"deadline_ms": rule.statistic.deadline_ms, "missed": missed, **details}

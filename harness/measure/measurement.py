@@ -78,9 +78,9 @@ class Measurement:
         return sum(timed.count for timed in self.contents)
 
     @property
-    def blocks(self) -> list[Array]:
+    def processes(self) -> list[Array]:
         """The durations of each process in nanoseconds, int64[n], in the order in which they were taken."""
-        return [np.concatenate(each) for each in zip(*(timed.blocks for timed in self.contents), strict=True)]
+        return [np.concatenate(each) for each in zip(*(timed.processes for timed in self.contents), strict=True)]
 
     @property
     def interruption(self) -> str:
@@ -92,7 +92,7 @@ class Measurement:
     @property
     def durations_ms(self) -> Array:
         """All durations in milliseconds, float64[n]."""
-        return np.concatenate([*self.blocks, np.empty(0, np.int64)]) / 1e6
+        return np.concatenate([*self.processes, np.empty(0, np.int64)]) / 1e6
 
     @property
     def state_doubt(self) -> str:

@@ -91,7 +91,7 @@ def take_samples(
 def _look_back(measured: Measurement, board_mib: float | None) -> None:
     """Check all processes together for what cannot be true: a single call does not show it."""
     for timed in measured.contents:
-        for durations in timed.blocks:
+        for durations in timed.processes:
             measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     # The median: a board that was slow in one idle call must not have that credited to all other calls.
     idle_s = statistics.median(measured.idle_s) if measured.idle_s else math.inf

@@ -115,7 +115,7 @@ class Counter:
         record.add_notes(count.notes)
         artifact_format = load_format(cell.backend.artifact)
         count = replace(count, operators=_with_modules(count.operators, self._begun[cell.id].bundle, artifact_format))
-        raw = self.evidence.save_samples(cell, np.concatenate([each.blocks[0] for each in count.contents]), RAW)
+        raw = self.evidence.save_samples(cell, np.concatenate([each.processes[0] for each in count.contents]), RAW)
         now = self._entry(cell, count)
         comparison = self._comparison(cell, now)
         finding = instructions.instructions(count, raw, comparison)

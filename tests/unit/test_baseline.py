@@ -38,7 +38,7 @@ LOAD = cast(Any, None)
 
 
 def counted(value: int, samples: int = 300) -> Count:
-    timed = Timed(name="uniform", given=0, blocks=[np.full(samples, value)], numbers=[np.arange(samples)], unit=1)
+    timed = Timed(name="uniform", given=0, processes=[np.full(samples, value)], numbers=[np.arange(samples)], unit=1)
     return Count(contents=[timed], load=LOAD, described={"icount_shift": 0})
 
 
@@ -156,7 +156,7 @@ def test_each_content_is_compared_with_its_own_count(noise: int, samples: int, v
     comparison = Comparison(BOTH, BOTH, 2.0, "baselines/qemu-pi4.json")
     each = (
         counted(noise).contents[0],
-        Timed(name="samples", given=9, blocks=[np.full(9, samples)], numbers=[np.arange(9)], unit=1),
+        Timed(name="samples", given=9, processes=[np.full(9, samples)], numbers=[np.arange(9)], unit=1),
     )
     check = judge(instructions(Count(contents=each, load=LOAD, described={}), "", comparison), [])
     assert check.verdict is verdict
@@ -172,8 +172,8 @@ def test_a_baseline_of_other_samples_is_refused() -> None:
 
 
 def test_a_content_of_which_too_few_were_counted_is_not_passed_over() -> None:
-    noise = Timed(name="uniform", given=0, blocks=[np.full(9, 1_000_000)], numbers=[np.arange(9)], unit=1)
-    samples = Timed(name="samples", given=30, blocks=[np.full(3, 10)], numbers=[np.arange(3)], unit=1)
+    noise = Timed(name="uniform", given=0, processes=[np.full(9, 1_000_000)], numbers=[np.arange(9)], unit=1)
+    samples = Timed(name="samples", given=30, processes=[np.full(3, 10)], numbers=[np.arange(3)], unit=1)
     check = judge(instructions(Count(contents=[noise, samples], load=LOAD, described={}), "", compared()), [])
     assert check.verdict is Verdict.INCONCLUSIVE
     assert "3 of the model file's 30 samples" in check.reason

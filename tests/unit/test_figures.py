@@ -24,7 +24,7 @@ def timed(durations: Any, numbers: Any = None, given: int = 0) -> Timed:
     durations = np.asarray(durations)
     numbers = np.arange(len(durations)) if numbers is None else np.asarray(numbers)
     return Timed(
-        name=SAMPLES if given else UNIFORM, given=given, blocks=[durations], numbers=[numbers], wanted=len(durations)
+        name=SAMPLES if given else UNIFORM, given=given, processes=[durations], numbers=[numbers], wanted=len(durations)
     )
 
 
@@ -255,8 +255,8 @@ def test_samples_of_other_sizes_than_measured_are_no_word_on_those(size: int, sa
 def test_a_judged_content_is_named_with_its_sizes_and_so_is_each_in_the_evidence() -> None:
     of = pictures(6, 16, 1080)
     uniform, samples = of.spread_timed(), of.samples_timed()
-    uniform.blocks, uniform.numbers = [np.full(1000, QUICK)], [np.arange(1000)]
-    samples.blocks, samples.numbers = [np.full(600, SLOW)], [np.tile(np.arange(6), 100)]
+    uniform.processes, uniform.numbers = [np.full(1000, QUICK)], [np.arange(1000)]
+    samples.processes, samples.numbers = [np.full(600, SLOW)], [np.tile(np.arange(6), 100)]
     check = judge(latency(Measurement(uniform=uniform, samples=samples), P99, ""), [Limit(P99.name, 20.0, "here")])
     assert "600 samples on 6 of the model file's 6 samples at height = 16)" in check.reason
     by_content = describe_check(check).as_json()["by_content"]
@@ -266,7 +266,7 @@ def test_a_judged_content_is_named_with_its_sizes_and_so_is_each_in_the_evidence
 def test_a_call_of_several_samples_is_not_called_a_sample() -> None:
     of = pictures(2, 16, 16, step=4)
     samples = of.samples_timed()
-    samples.blocks, samples.numbers = [np.tile([QUICK, SLOW], 300)], [np.tile([0, 1], 300)]
+    samples.processes, samples.numbers = [np.tile([QUICK, SLOW], 300)], [np.tile([0, 1], 300)]
     check = judged(samples, metric=P50)
     assert "1 of the 2 calls of 4 of the model file's samples each took longer than 20 ms" in check.reason
     assert "(call 1); 2 calls are too few" in check.reason

@@ -295,7 +295,7 @@ def test_where_the_link_was_lost_before_anything_was_timed_the_reason_is_the_lin
     name: str, limit: float | None
 ) -> None:
     measured = replace(Measurement(loads=honest().loads[:1]), lost=["the connection dropped: no route to host"])
-    measured.uniform.blocks, measured.uniform.numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    measured.uniform.processes, measured.uniform.numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     finding = FINDINGS[name][1](measured)
     check = judge(finding, [] if limit is None else [Limit(finding.metric.limit_key, limit, "here")])
     assert check.verdict is Verdict.INCONCLUSIVE
@@ -332,5 +332,5 @@ def honest() -> Measurement:
         host_s=1.5,
     )
     measured = Measurement(loads=[load] * 3, memory_peak_kib=[64_000] * 3, memory_steps_kib=[PEAKS] * 3)
-    measured.uniform.blocks, measured.uniform.numbers = [Report().durations], [np.arange(1000)]
+    measured.uniform.processes, measured.uniform.numbers = [Report().durations], [np.arange(1000)]
     return measured
