@@ -57,7 +57,7 @@ def explain_refusal(cell: Cell, bundle: Bundle, inputs: Inputs) -> Iterator[None
         yield
     except AgentFailure as error:
         model = cell.file.model
-        measured, traced = at_sizes(model.measure), at_sizes(traced_sizes(model))
+        measured, traced = at_sizes(model.measured_sizes), at_sizes(traced_sizes(model))
         given = model.files.get(cell.backend.artifact, "")
         loaded = f"{given}, which is given," if given else "the artifact"
         error.wanted = f"{loaded} loaded, and one inference{measured} ({describe(inputs)})"
@@ -76,7 +76,7 @@ def explain_refusal(cell: Cell, bundle: Bundle, inputs: Inputs) -> Iterator[None
 
 def add_sizes(error: DeploymentError, model: Model) -> None:
     """Add the measured sizes to an error, and, where memory or time ran out, that others can be chosen."""
-    sizes = describe_sizes(model.measure)
+    sizes = describe_sizes(model.described_sizes)
     if not sizes or sizes in error.where or sizes in error.wanted:
         return
     error.where = f"{error.where}, at {sizes}" if error.where else f"at {sizes}"

@@ -95,7 +95,7 @@ class CellRecord:
             artifact=self.artifact,
             bundle=self.bundle,
             instructions=self.instructions,
-            measure=dict(self.cell.file.model.measure),
+            measure=self.cell.file.model.described_sizes,
             unfinished=sorted(self.pending),
             notes=list(self.notes),
             checks=[describe_check(check) for check in self.checks],

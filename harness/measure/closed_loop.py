@@ -12,7 +12,7 @@ import numpy as np
 from ..agent.frames import Frame
 from ..deploy import plausibility
 from ..deploy.call import Call, host_clock
-from ..deploy.content import Content, Timed
+from ..deploy.content import BLOCK, Content, Timed
 from ..deploy.deployment import Deployment, LoadReport
 from ..deploy.feed import Feed, fill_bytes, kept, spread
 from ..errors import ImpossibleReport, LinkLost
@@ -97,16 +97,16 @@ class ClosedLoop:
         return warm_up
 
     def _spread_warm_up(self) -> Feed:
-        if self.content.prepare is None:
+        if not self.content.is_made:
             return spread(self.content.fills, 0)
         count = min(self.content.made_at_a_time, WARM_UP_SETS)
         self._send_made(0, count)
         return kept(range(count), fill_bytes(self.content.fills))
 
-    def _send_made(self, block: int, count: int) -> float:
+    def _send_made(self, first: int, count: int) -> float:
         """Make inputs on the host and have the device keep them; return how long that took, in seconds."""
         start = time.monotonic()
-        self.deployment.keep(self.content.made(block, count))
+        self.deployment.keep(self.content.made(first, count))
         elapsed_s = time.monotonic() - start
         self._sent, self._sent_s = self._sent + count, self._sent_s + elapsed_s
         return elapsed_s
@@ -126,7 +126,7 @@ class ClosedLoop:
         end = time.monotonic() + budget_s
         if quota and timed.given:
             self._take_samples(timed, quota, end)
-        elif quota and self.content.prepare is not None:
+        elif quota and self.content.is_made:
             self._take_made(timed, quota, end)
         elif quota:
             self._take_spread(timed, quota, end)
@@ -144,14 +144,13 @@ class ClosedLoop:
         """Time inferences on inputs that the host makes; making and sending them counts in the pace."""
         taken = 0
         while taken < quota and (not taken or time.monotonic() < end):
-            done = timed.count
             # As many as the device infers in BLOCK_S: they share a call's cost, to the model's process and back.
             step = max(int(BLOCK_S / max(self._median_s, 1e-9)), 1)
             count = min(step, quota - taken, self.content.made_at_a_time)
-            timed.spent_s += self._send_made(timed.next_block, count)
-            timed.next_block += 1
+            first = BLOCK + timed.count  # the same inputs for all backends, however many go into a call
+            timed.spent_s += self._send_made(first, count)
             feed = kept(range(count), fill_bytes(self.content.fills))
-            taken += self._call(timed, feed, np.arange(done, done + count), end)
+            taken += self._call(timed, feed, np.arange(first, first + count), end)
 
     def _take_samples(self, timed: Timed, quota: int, end: float) -> None:
         first = timed.count

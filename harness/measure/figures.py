@@ -127,7 +127,7 @@ class Figures:
         entry: dict[str, Any] = {"value": self.value, "bound": self.bound, "samples": timed.count}
         entry |= {"inputs": timed.inputs, "processes": [len(durations) for durations in timed.processes]}
         if timed.sizes:
-            entry["sizes"] = dict(timed.sizes)
+            entry["sizes"] = timed.drawn_sizes or dict(timed.sizes)
         if self.open:
             entry["open"] = self.open
         if timed.given:

@@ -138,6 +138,8 @@ def _details(each: Sequence[Figures], judged: Figures, rule: Rule) -> dict[str, 
     if isinstance(rule.statistic, Misses):
         missed = int(np.count_nonzero(timed.values > rule.statistic.deadline_ms))
         details = {"deadline_ms": rule.statistic.deadline_ms, "missed": missed, **details}
+    if drawn := timed.drawn_sizes:
+        details["sizes"] = drawn
     if len(each) > 1:
         details |= {"content": timed.name, "by_content": {content.timed.name: content.described() for content in each}}
     return details

@@ -58,8 +58,8 @@ def traced_sizes(model: Model) -> dict[str, int]:
 
 
 def measured_sets(model: Model, count: int) -> list[Arrays]:
-    """Draw sets of inputs for the closed loop, at the measured sizes."""
-    return [uniform_set(model, model.measure, 1 + index) for index in range(count)]
+    """Draw sets of inputs at the sizes that are measured; where those are drawn, at the largest."""
+    return [uniform_set(model, model.measured_sizes, 1 + index) for index in range(count)]
 
 
 def sizes_of(inputs: Sequence[Input], arrays: Mapping[str, Array]) -> dict[str, int]:
