@@ -14,7 +14,7 @@ from ..deploy import plausibility
 from ..deploy.call import Call, host_clock
 from ..deploy.content import BLOCK, Content, Timed
 from ..deploy.deployment import Deployment, LoadReport
-from ..deploy.feed import Feed, fill_bytes, kept, spread
+from ..deploy.feed import Feed, fill_bytes, kept, kept_with_spare, spread
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
 
@@ -24,6 +24,8 @@ BLOCK_S = 2.0
 SHORT_S = 0.25
 # How many inputs the host makes for the warm-up, at most; they are taken in turn.
 WARM_UP_SETS = 64
+# In place of the number of an input whose duration does not count (see kept_with_spare).
+SPARE = -1
 
 
 class Source(Protocol):
@@ -107,7 +109,8 @@ class ClosedLoop:
     def _send_made(self, first: int, count: int) -> float:
         """Make inputs on the host and have the device keep them; return how long that took, in seconds."""
         start = time.monotonic()
-        self.deployment.keep(self.content.made(first, count))
+        spare = self.content.made(self._sent % BLOCK, 1) if self.content.drawn is not None else []
+        self.deployment.keep([*self.content.made(first, count), *spare])
         elapsed_s = time.monotonic() - start
         self._sent, self._sent_s = self._sent + count, self._sent_s + elapsed_s
         return elapsed_s
@@ -155,8 +158,16 @@ class ClosedLoop:
             count = min(step, quota - taken, self.content.made_at_a_time)
             first = BLOCK + timed.count  # the same inputs for all backends, however many go into a call
             timed.spent_s += self._send_made(first, count)
-            feed = kept(range(count), fill_bytes(self.content.fills))
-            taken += self._call(timed, feed, np.arange(first, first + count), end)
+            feed = self._made_feed(count)
+            order = np.array(feed.header["kept"], np.int64)
+            taken += self._call(timed, feed, np.where(order < count, first + order, SPARE), end)
+
+    def _made_feed(self, count: int) -> Feed:
+        """Make the feed of ``count`` inputs that were made and sent; of drawn sizes there is one more."""
+        size = fill_bytes(self.content.fills)
+        if self.content.drawn is None:
+            return kept(range(count), size)
+        return kept_with_spare(count, size, each=self._median_s < SHORT_S)
 
     def _take_samples(self, timed: Timed, quota: int, end: float, goes_on: Callable[[], bool]) -> None:
         first = timed.count
@@ -179,12 +190,12 @@ class ClosedLoop:
         return max(int(BLOCK_S / timed.pace_s), 1)
 
     def _call(self, timed: Timed, feed: Feed, numbers: Array, end: float) -> int:
-        """Make one call to the device; return how many inferences it timed.
+        """Make one call to the device; return how many inferences it timed that count.
 
         Args:
             timed: The content that gains the durations.
             feed: The inputs.
-            numbers: The inputs' numbers in the content, int64[n].
+            numbers: The inputs' numbers in the content, int64[n]; SPARE of those that do not count.
             end: When to stop, by the monotonic clock.
         """
         name = self.source.result_name()
@@ -199,7 +210,7 @@ class ClosedLoop:
             raise
         self._record(timed, durations, reply, numbers, call=self.deployment.last_call, budget_s=budget_s)
         self.calls.append(self.deployment.last_call)
-        return len(durations)
+        return int(np.count_nonzero(numbers[: len(durations)] != SPARE))
 
     def _refuse(self, reason: str) -> None:
         if reason:
@@ -211,8 +222,9 @@ class ClosedLoop:
         """Check the durations of one call, and add them to the content."""
         asked = len(numbers)
         self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
-        timed.processes[-1] = np.concatenate([timed.processes[-1], durations])
-        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
+        numbers = numbers[: len(durations)]
+        timed.processes[-1] = np.concatenate([timed.processes[-1], durations[numbers != SPARE]])
+        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[numbers != SPARE]])
         timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
         self.states.append(reply)

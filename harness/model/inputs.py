@@ -83,6 +83,12 @@ def describe_sizes(sizes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
 
 
+def describe_measured(model: Model) -> str:
+    """Describe the sizes that are measured: "batch = 1", "side = 60…68, drawn"; "" without dimensions."""
+    sizes = describe_sizes(model.described_sizes)
+    return f"{sizes}, drawn" if model.measured_sizes.drawn else sizes
+
+
 def describe_span(low: Any, high: Any) -> str:
     """Describe the span of values: "0 … 255"; of a single value, "100"."""
     return f"{low}" if low == high else f"{low} … {high}"

@@ -24,7 +24,7 @@ from ..checks.check import Check, Verdict
 from ..checks.limits import Metric
 from ..evidence.cell_record import CellRecord
 from ..host.progress import INDENT, folded
-from ..model.inputs import describe_sizes
+from ..model.inputs import describe_measured, describe_sizes
 from ..printable import printable, printable_lines
 
 STYLES = {
@@ -61,9 +61,8 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         emulated = ", emulated" if device.emulated else ""
         title = printable(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}")
         _print(console, Text(title, "bold"))
-        if (sizes := describe_sizes(cells[0].cell.file.model.described_sizes)) and any(map(_is_sized, _checks(cells))):
-            drawn = ", drawn" if cells[0].cell.file.model.measured_sizes.drawn else ""
-            _print(console, Text(f"timed, and memory taken, at {sizes}{drawn}{_sample_sizes(cells)}"))
+        if (sizes := describe_measured(cells[0].cell.file.model)) and any(map(_is_sized, _checks(cells))):
+            _print(console, Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
         if _metrics(cells) or not all(record.unavailable for record in cells):
             _print(console, _fitting(cells, console))
         for line in (*_reasons(cells), *_not_built(everything), *_operators(cells)):

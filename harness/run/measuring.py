@@ -15,7 +15,7 @@ from ..host.progress_log import progress_logger
 from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
 from ..measure.sampling import Measurement, Progress, Report, take_memory, take_samples
 from ..measure.tails import Tail
-from ..model.inputs import Arrays, describe_sizes
+from ..model.inputs import Arrays, describe_measured
 from ..model.prepare import prepared_measured_sets
 from .run import Run
 
@@ -132,7 +132,7 @@ def _needed(cell: Cell, progress: Progress) -> str:
 
 def _too_long(cell: Cell, progress: Progress, limit_s: float) -> str:
     """Word the warning that the time will not do for the samples that the limits need."""
-    sizes = describe_sizes(cell.file.model.described_sizes)
+    sizes = describe_measured(cell.file.model)
     at = f" at {sizes}" if sizes else ""
     other = "; Model(measure={…}) chooses other sizes" if sizes else ""
     return (

@@ -14,8 +14,9 @@ import pytest
 
 from harness import Input, Model
 from harness.deploy.content import BLOCK, Content, Timed, content_of, noise_notes
+from harness.deploy.explaining import add_sizes
 from harness.deploy.feed import bytes_of, fill_bytes
-from harness.errors import ModelError
+from harness.errors import DeploymentError, ModelError
 from harness.export.fixing import fixed_models
 from harness.model.dimension import drawn_sizes
 from harness.model.inputs import Arrays, sizes_of
@@ -125,6 +126,19 @@ def test_samples_keep_their_own_sizes_and_a_note_says_so() -> None:
     content = content_of(model(), [sample])
     (note,) = noise_notes([content.spread_timed(), content.samples_timed()])
     assert "at h = 32…128, w = 20…70, n = 1…5 is noise" in note
+
+
+@pytest.mark.parametrize(
+    ("wanted", "where"),
+    [
+        pytest.param("", "at h = 32…128, w = 20…70, n = 1…5, drawn", id="while-timed"),
+        pytest.param("it loaded, and one inference at h = 128, w = 70, n = 5", "", id="at-load"),
+    ],
+)
+def test_an_error_says_at_which_sizes_it_came(wanted: str, where: str) -> None:
+    error = DeploymentError("the agent died", wanted=wanted)
+    add_sizes(error, model())
+    assert error.where == where
 
 
 def copies(declared: Model) -> list[Model]:
