@@ -110,7 +110,7 @@ def blocks_to_keep(shares: Array, allowed: float, risk: float = RISK) -> float:
 def blocks_to_break(shares: Array, allowed: float, risk: float = RISK) -> float:
     """Estimate how many more blocks would show that the limit is broken; see blocks_to_keep and is_broken."""
     if not 0 < allowed < 1:
-        return math.inf
+        return 0.0 if is_broken(shares, allowed, risk) else math.inf
     weights, stakes = _breaking_bets(allowed)
     return _blocks_to_come(weights, _growth(stakes, _or(shares, 1.0) - allowed), len(shares), risk)
 
