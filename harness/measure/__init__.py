@@ -6,7 +6,8 @@ tails, figures, validity                                 how they are bounded an
 sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
 
 Who times, from the cell down to the device: run.measuring → sampling and schedule (fresh processes, which fill a
-measurement, until every limit is decided) → closed_loop (one process, call after call) → deploy.timing (one call) → agent.timing (the loop on the device).
+measurement, until every limit is decided) → closed_loop (one process, call after call) → deploy.timing (one call) →
+agent.timing (the loop on the device).
 
 What is measured becomes a Finding (see harness.checks.finding); harness.checks.check judges it.
 """
