@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from harness.model.inputs import Arrays, sizes_of
 from harness.model.model_file import ModelFile
 from harness.model.prepare import prepared, prepared_measured_sets
 from harness.model.process.hosted import read_hosted
+from harness.run.measuring import _memory_sets
 
 NOTHING: Any = None
 # A picture, and a range that depends on how many points there are: the index of each is one of them.
@@ -105,6 +107,16 @@ def test_a_model_is_loaded_and_counted_at_the_largest_sizes() -> None:
     assert not counted.is_made
     assert fill_bytes(counted.fills) == bytes_of(loaded)
     assert content_of(model(measure={})).at_largest().measure == largest
+
+
+@pytest.mark.parametrize(("measure", "others"), [("drawn", 3), ({"h": 32}, 0)])
+def test_memory_alone_is_taken_at_the_largest_sizes_and_at_drawn_ones(measure: Any, others: int) -> None:
+    file = ModelFile(Path("net.py"), model(measure=measure), ())
+    run: Any = SimpleNamespace(models=SimpleNamespace(content=lambda file: content_of(file.model)))
+    cell: Any = SimpleNamespace(file=file)
+    first, *more = [sizes_of(INPUTS, arrays) for arrays in _memory_sets(run, cell)]
+    assert first == file.model.measured_sizes
+    assert (len(more), sum(sizes != first for sizes in more)) == (3, others)
 
 
 def test_the_evidence_says_which_sizes_came() -> None:
