@@ -31,7 +31,7 @@ from .conftest import Outcome, Project
 pytestmark = pytest.mark.slow
 
 # Milliseconds of what is quick, and of what is slow. A sleep is never shorter, and on a busy machine may end late.
-QUICK, SLOW = 1.8, 6.0
+QUICK, SLOW = 1.8, 10.0
 BURST_QUICK, BURST_SLOW = 2.0, 5.0
 BACKENDS = ("torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp")
 # The share of inputs that are slow.
