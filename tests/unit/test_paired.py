@@ -50,12 +50,14 @@ def test_an_interval_by_hand() -> None:
     found = paired_ratio([0.01, 0.02, 0.03, 0.04, 0.05], grain=0.001)
     half = 4.604 * math.sqrt(0.00025) / math.sqrt(5) + 0.001
     assert found.mean == pytest.approx(0.03)
-    assert (found.low, found.high) == (pytest.approx(0.03 - half, abs=1e-5), pytest.approx(0.03 + half, abs=1e-5))
+    assert found.low == pytest.approx(0.03 - half, abs=1e-5)
+    assert found.high == pytest.approx(0.03 + half, abs=1e-5)
 
 
 def test_twice_as_long_and_half_as_long_are_equally_far_from_the_same() -> None:
     assert paired_ratio([math.log(2), math.log(0.5)]).mean == 0
-    assert (as_percent(math.log(2)), as_log_ratio(as_percent(0.0123))) == (pytest.approx(100), pytest.approx(0.0123))
+    assert as_percent(math.log(2)) == pytest.approx(100)
+    assert as_log_ratio(as_percent(0.0123)) == pytest.approx(0.0123)
 
 
 @pytest.mark.parametrize(
