@@ -23,7 +23,7 @@ LAYERS = """
         name="tiny",
     )
 """
-ASKED = ("--backend", "onnxruntime", "-k", "over_other or artifact", "--time-limit", "30")
+ASKED = ("--backend", "onnxruntime", "-k", "over_other or artifact", "--time-limit")
 
 
 def layers(count: int) -> str:
@@ -34,7 +34,7 @@ def layers(count: int) -> str:
 def test_equal_builds_do_not_fail_and_one_with_four_times_the_layers_does(project: Project) -> None:
     old = project.write("old/tiny.py", layers(10))
     project.write("tiny.py", layers(10))
-    equal = project.run(*ASKED, "--against", str(old))
+    equal = project.run(*ASKED, "20", "--against", str(old))
     check = equal.check("latency_over_other_percent")
     assert check["verdict"] in ("PASS", "INCONCLUSIVE"), equal.output  # the machine's noise may leave it open
     assert check["other"]["sha256"] == equal.evidence["cells"][0]["artifact"]["sha256"]
@@ -44,7 +44,7 @@ def test_equal_builds_do_not_fail_and_one_with_four_times_the_layers_does(projec
 
     before = (equal.folder / "build/hil/evidence.json").rename(equal.folder / "before.json")
     project.write("tiny.py", layers(40))
-    slower = project.run(*ASKED, "--against", str(before))
+    slower = project.run(*ASKED, "30", "--against", str(before))
     check = slower.check("latency_over_other_percent")
     assert (slower.status, check["verdict"]) == (1, "FAIL"), slower.output
     assert check["other"]["sha256"] == json.loads(before.read_text())["cells"][0]["artifact"]["sha256"]
