@@ -9,10 +9,11 @@ from ..bundle import make_bundle
 from ..cell import Cell
 from ..checks.finding import Finding
 from ..deploy.deployer import Deployer
-from ..errors import ExportError, HilgateError, ModelError, StorageError
+from ..errors import ExportError, HilgateError, InputError, StorageError
 from ..export import Artifact
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
+from ..host.shown_path import shown_path
 from ..measure.against import OVER_OTHER, against, raw_durations, undecided
 from ..measure.pairs import Plan, take_pairs
 from .other_build import OtherBuild
@@ -23,6 +24,7 @@ LOG = progress_logger(__name__)
 # What takes longer than this is announced.
 ANNOUNCE_ABOVE_S = 10.0
 RAW = "against"
+SAME = "both builds have the same artifact, to the byte: what differs between them is not in what is deployed"
 
 
 def compare_builds(run: Run, cell: Cell, other: OtherBuild, artifact: Artifact, deployer: Deployer) -> Finding:
@@ -44,7 +46,7 @@ def compare_builds(run: Run, cell: Cell, other: OtherBuild, artifact: Artifact, 
     try:
         with run.progress.task(f"the other build of {cell.id}"):
             compared = other.artifact(cell)
-    except (ModelError, ExportError, StorageError) as error:
+    except (InputError, ExportError, StorageError) as error:
         return undecided(f"the other build cannot be exported: {_said(error)}", limit, details)
     details = _described(other, cell, compared)
     if compared.exporter != artifact.exporter:
@@ -60,13 +62,15 @@ def compare_builds(run: Run, cell: Cell, other: OtherBuild, artifact: Artifact, 
     with run.progress.task(f"comparing {cell.id}") as update:
         pairs = take_pairs(beside, deployer, content, run.options.time_limit_s, _reporting(cell, other, update))
     record = run.evidence[cell]
-    record.add_notes(f"the other build: {note}" for note in beside.notes)
+    record.add_notes(f"the other build: {note}" for note in beside.notes if note not in record.notes)
+    if compared.sha256 == artifact.sha256:
+        record.add_notes([SAME])
     raw = run.evidence.save_samples(cell, raw_durations(pairs), RAW) if pairs.done else ""
     return against(
         pairs,
         limit,
         raw=raw,
-        label=other.path.name,
+        label=shown_path(other.path),
         artifact_bytes=(compared.bytes, artifact.bytes),
         board_mib=deployer.board.facts.memory_mib or None,
         details=details,
@@ -92,7 +96,7 @@ def _described(other: OtherBuild, cell: Cell, artifact: Artifact | None) -> dict
 def _reporting(cell: Cell, other: OtherBuild, update: Update) -> Callable[[int, Plan], None]:
     def report(done: int, plan: Plan) -> None:
         if done == 0 and plan.expected_s > ANNOUNCE_ABOVE_S:
-            LOG.info(f"{cell.id}: {plan.pairs} pairs with {other.path.name}, about {plan.expected_s:.0f} s")
+            LOG.info(f"{cell.id}: {plan.pairs} pairs with {shown_path(other.path)}, about {plan.expected_s:.0f} s")
         update(done, plan.pairs, "pairs")
 
     return report

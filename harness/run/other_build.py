@@ -18,6 +18,7 @@ from ..evidence.schema import ArtifactFacts, CellEntry, RunEntry
 from ..export import Artifact, export_artifact, find_artifact
 from ..measure import known_metrics
 from ..model.dimension import declared_dims
+from ..model.imported import imported_from, tree_of
 from ..model.input_spec import Input
 from ..model.model import Model
 from ..model.process import HostedFile, build_hosted, read_hosted
@@ -36,12 +37,14 @@ class OtherBuild:
 
     Attributes:
         path: what the option names.
+        tree: the repository or worktree that this run's model file is in; None where it is in none.
         file: the model file; None of an evidence.json.
         artifacts: those of an evidence.json, by this run's backends' names.
         described: what an evidence.json says of each, for the evidence of this run.
     """
 
     path: Path
+    tree: Path | None = None
     file: HostedFile | None = None
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class OtherBuild:
         """Return the artifact to compare a cell's with: from the cache, or exported now.
 
         Raises:
-            ModelError: the other model cannot be built.
+            InputError: the other model cannot be built, or is built of this run's own code.
             ExportError: no exporter takes it.
             StorageError: the cache cannot be written.
         """
@@ -60,7 +63,9 @@ class OtherBuild:
         name = cell.backend.artifact
         if name not in self._exported:
             try:
-                self._exported[name] = export_artifact(build_hosted(self.file), name)
+                built = build_hosted(self.file)
+                _refuse_borrowed(self.file, self.tree)  # some import where they build
+                self._exported[name] = export_artifact(built, name)
             finally:
                 self.close()  # this run's own model is in memory, too
         return self._exported[name]
@@ -120,9 +125,10 @@ def _check_cells(cells: Sequence[Cell]) -> None:
 
 
 def _of_file(path: Path, cells: Sequence[Cell]) -> OtherBuild:
-    file = read_hosted(path, list(known_metrics().values()))
+    file, tree = read_hosted(path, list(known_metrics().values())), tree_of(cells[0].file.path)
     try:
         check_artifacts(file)
+        _refuse_borrowed(file, tree)
         formats = {cell.backend.artifact for cell in cells}
         for what, this, other in differences(cells[0].file.model, file.model, formats):
             raise InputError(
@@ -134,7 +140,24 @@ def _of_file(path: Path, cells: Sequence[Cell]) -> OtherBuild:
             )
     finally:
         file.process.close()
-    return OtherBuild(path=path, file=file)
+    return OtherBuild(path=path, tree=tree, file=file)
+
+
+def _refuse_borrowed(file: HostedFile, tree: Path | None) -> None:
+    """Refuse a worktree's model file that imports modules of this run's tree: the build would be compared with itself.
+
+    So it is where the tree is installed editable, or is on PYTHONPATH.
+    """
+    if tree is not None and (borrowed := file.ask(imported_from, str(tree))):
+        name, path = next(iter(borrowed.items()))
+        raise InputError(
+            "the other build's model file imports this build's code, and would be compared with itself",
+            wanted=f"modules of {tree_of(file.path)}",
+            found=f"{name}: {path}" + f", and {len(borrowed) - 1} more" * (len(borrowed) > 1),
+            where=str(file.path),
+            hint=f"run the other tree by itself, in an environment of its own, and name its evidence: {OPTION} "
+            "…/build/hil/evidence.json",
+        )
 
 
 def differences(this: Model, other: Model, formats: Collection[str]) -> Iterator[tuple[str, str, str]]:

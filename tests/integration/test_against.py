@@ -40,7 +40,8 @@ def test_equal_builds_do_not_fail_and_one_with_four_times_the_layers_does(projec
     assert check["other"]["sha256"] == equal.evidence["cells"][0]["artifact"]["sha256"]
     assert 5 <= check["pairs"] == check["samples"] == len(check["each_percent"]) <= 20
     assert check["bound_low"] < check["value"] < check["bound"]
-    assert "against tiny.py: p50" in equal.output
+    assert "against old/tiny.py: p50" in equal.output
+    assert "the same artifact, to the byte" in equal.output
 
     before = (equal.folder / "build/hil/evidence.json").rename(equal.folder / "before.json")
     project.write("tiny.py", layers(40))

@@ -245,3 +245,31 @@ def test_a_model_file_is_read_and_compared_before_anything_is_built(tmp_path: Pa
     with pytest.raises(InputError, match="dtype of input 'x'") as caught:
         read(path, cell(tmp_path))
     assert (caught.value.found, caught.value.where) == ("'float16'", str(path))
+
+
+@pytest.mark.parametrize(
+    ("at", "is_tree", "refused"),
+    [
+        pytest.param("old/model.py", True, True, id="a-worktree-that-imports-this-trees-code"),
+        pytest.param("new/old/model.py", True, True, id="a-worktree-inside-of-this-tree"),
+        pytest.param("new/old/model.py", False, False, id="a-variant-in-this-tree-that-shares-code"),
+        pytest.param("copy/model.py", False, False, id="a-copy-that-is-in-no-tree"),
+    ],
+)
+def test_a_worktree_that_is_built_of_this_trees_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, is_tree: bool, refused: bool
+) -> None:
+    path, new = tmp_path / at, tmp_path / "new"
+    path.parent.mkdir(parents=True)
+    for folder in (new, *([path.parent] if is_tree else [])):
+        (folder / ".git").mkdir(parents=True)
+    (new / "src").mkdir()
+    (new / "src" / "mynet_of_new.py").write_text("WIDTH = 4\n")
+    monkeypatch.syspath_prepend(str(new / "src"))  # as one that is installed editable
+    path.write_text("import mynet_of_new\n" + OTHERS.replace("DTYPE", "float32"))
+    if not refused:
+        assert read(path, cell(new)).file is not None
+        return
+    with pytest.raises(InputError, match="would be compared with itself") as caught:
+        read(path, cell(new))
+    assert caught.value.found == f"mynet_of_new: {new / 'src' / 'mynet_of_new.py'}"
