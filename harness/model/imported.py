@@ -32,7 +32,10 @@ def imported_from(file: ModelFile, tree: str) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for name, module in sorted(sys.modules.items()):
-        path = Path(getattr(module, "__file__", None) or "/").resolve()
+        path = Path(getattr(module, "__file__", None) or "/")
+        if not path.is_absolute():  # some that no file has: torch.classes says "_classes.py"
+            continue
+        path = path.resolve()
         is_below = path.is_relative_to(tree) and not path.is_relative_to(own) and INSTALLED not in path.parts
         if is_below and name.partition(".")[0] not in (OURS, *found):
             found[name] = str(path)

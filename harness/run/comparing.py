@@ -13,7 +13,6 @@ from ..errors import ExportError, HilgateError, InputError, StorageError
 from ..export import Artifact
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
-from ..host.shown_path import shown_path
 from ..measure.against import OVER_OTHER, against, raw_durations, undecided
 from ..measure.pairs import Plan, take_pairs
 from .other_build import OtherBuild
@@ -70,7 +69,7 @@ def compare_builds(run: Run, cell: Cell, other: OtherBuild, artifact: Artifact, 
         pairs,
         limit,
         raw=raw,
-        label=shown_path(other.path),
+        label=other.label,
         artifact_bytes=(compared.bytes, artifact.bytes),
         board_mib=deployer.board.facts.memory_mib or None,
         details=details,
@@ -96,7 +95,7 @@ def _described(other: OtherBuild, cell: Cell, artifact: Artifact | None) -> dict
 def _reporting(cell: Cell, other: OtherBuild, update: Update) -> Callable[[int, Plan], None]:
     def report(done: int, plan: Plan) -> None:
         if done == 0 and plan.expected_s > ANNOUNCE_ABOVE_S:
-            LOG.info(f"{cell.id}: {plan.pairs} pairs with {shown_path(other.path)}, about {plan.expected_s:.0f} s")
+            LOG.info(f"{cell.id}: {plan.pairs} pairs with {other.label}, about {plan.expected_s:.0f} s")
         update(done, plan.pairs, "pairs")
 
     return report

@@ -6,6 +6,7 @@ the cache of exports may still have. Both builds get this one's inputs, so what 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -50,6 +51,14 @@ class OtherBuild:
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
     _exported: dict[str, Artifact] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """The path as a person may write it."""
+        try:
+            return os.path.relpath(self.path)
+        except OSError:  # the current folder is gone
+            return str(self.path)
+
     def artifact(self, cell: Cell) -> Artifact:
         """Return the artifact to compare a cell's with: from the cache, or exported now.
 
@@ -93,9 +102,10 @@ def read_other_build(options: Options, cells: Sequence[Cell]) -> OtherBuild | No
             where=str(path),
             hint="git worktree add ../old COMMIT, and name the model file there",
         )
+    path = path.resolve()
     if path.suffix == EVIDENCE:
         return _of_evidence(path, cells)
-    if path.resolve() == cells[0].file.path:
+    if path == cells[0].file.path:
         raise InputError(
             f"{OPTION} names the model itself",
             wanted="another build's model file",

@@ -250,6 +250,7 @@ def test_a_model_file_is_read_and_compared_before_anything_is_built(tmp_path: Pa
 @pytest.mark.parametrize(
     ("at", "is_tree", "refused"),
     [
+        pytest.param("apart/model.py", True, False, id="a-worktree-with-code-of-its-own"),
         pytest.param("old/model.py", True, True, id="a-worktree-that-imports-this-trees-code"),
         pytest.param("new/old/model.py", True, True, id="a-worktree-inside-of-this-tree"),
         pytest.param("new/old/model.py", False, False, id="a-variant-in-this-tree-that-shares-code"),
@@ -266,7 +267,12 @@ def test_a_worktree_that_is_built_of_this_trees_code_is_refused(
     (new / "src").mkdir()
     (new / "src" / "mynet_of_new.py").write_text("WIDTH = 4\n")
     monkeypatch.syspath_prepend(str(new / "src"))  # as one that is installed editable
-    path.write_text("import mynet_of_new\n" + OTHERS.replace("DTYPE", "float32"))
+    monkeypatch.chdir(new)  # as modules say that have no file
+    text = (
+        "import sys\nsys.modules['no_file'] = type(sys)('no_file')\nsys.modules['no_file'].__file__ = '_no_file.py'\n"
+    )
+    imports = "" if at.startswith("apart") else "import mynet_of_new\n"
+    path.write_text(text + imports + OTHERS.replace("DTYPE", "float32"))
     if not refused:
         assert read(path, cell(new)).file is not None
         return
