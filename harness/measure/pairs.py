@@ -135,10 +135,10 @@ class _Taking:
 
     def take(self, pairs: Pairs, report: Report) -> None:
         """Take two processes that do not count, fix the plan, and take its pairs."""
-        start = time.monotonic()
-        trials = self._counted(pairs, 0, 1, 1)
-        spent_s = time.monotonic() - start
-        plan = pairs.plan = make_plan(trials, spent_s=spent_s, left_s=self.end - time.monotonic())
+        plan = self._plan(pairs)
+        if plan.pairs < MOST:  # it may be the first start alone that is slow: files that were read from a card
+            plan = max(plan, self._plan(pairs), key=lambda each: (each.pairs, -each.expected_s))
+        pairs.plan = plan
         if not plan.pairs:
             pairs.open = (
                 f"the time does not do for {FEWEST} pairs of processes, the fewest: --time-limit {plan.expected_s:.0f}"
@@ -156,6 +156,12 @@ class _Taking:
                 return
             pairs.done.append(pair)
             report(len(pairs.done), plan)
+
+    def _plan(self, pairs: Pairs) -> Plan:
+        start = time.monotonic()
+        trials = self._counted(pairs, 0, 1, 1)
+        now = time.monotonic()
+        return make_plan(trials, spent_s=now - start, left_s=self.end - now, limit_s=self.limit_s)
 
     def _counted(self, pairs: Pairs, number: int, inferences: int, step: int) -> tuple[Measurement, Measurement]:
         """Take a pair; one that does not count is taken again, LOST_ALLOWED times in all."""
@@ -232,13 +238,14 @@ class _Taking:
             timed.pace_s = pace_s
 
 
-def make_plan(trials: Sequence[Measurement], *, spent_s: float, left_s: float) -> Plan:
+def make_plan(trials: Sequence[Measurement], *, spent_s: float, left_s: float, limit_s: float) -> Plan:
     """Fix how many pairs there are and how long each process is timed, from two processes that do not count.
 
     Args:
         trials: One process of each build, which timed one inference on each content.
         spent_s: How long the two took, from before they were started, in seconds.
         left_s: The time that is left, in seconds.
+        limit_s: The time that there was for all of it, in seconds.
     """
     each_s = sum(timed.pace_s for one in trials for timed in one.contents)
     slowest_s = max(timed.pace_s for one in trials for timed in one.contents)
@@ -250,6 +257,6 @@ def make_plan(trials: Sequence[Measurement], *, spent_s: float, left_s: float) -
     # Half of what a call would have by itself: a process that is slower than the trial still makes one call of it.
     step = max(int(BLOCK_S / 2 / slowest_s), 1)
     if inferences < TIMED_LEAST:
-        least_s = FEWEST * (spent_s + TIMED_LEAST * each_s) / PLANNED_SHARE + spent_s
+        least_s = FEWEST * (spent_s + TIMED_LEAST * each_s) / PLANNED_SHARE + limit_s - left_s
         return Plan(pairs=0, inferences=TIMED_LEAST, step=step, expected_s=1.25 * least_s + 1)
     return Plan(pairs=pairs, inferences=inferences, step=step, expected_s=pairs * (spent_s + inferences * each_s))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -260,12 +261,13 @@ def test_what_is_done_is_fixed_by_the_time(
     paces: tuple[float, float], spent_s: float, left_s: float, pairs: int, inferences: int
 ) -> None:
     trials = [trial(pace) for pace in paces]
-    plan = make_plan(trials, spent_s=spent_s, left_s=left_s)
+    plan = make_plan(trials, spent_s=spent_s, left_s=left_s, limit_s=left_s + spent_s)
     assert (plan.pairs, plan.inferences) == (pairs, inferences)
     if pairs:
         assert plan.expected_s <= left_s
     else:  # the time that it says would do
-        assert make_plan(trials, spent_s=spent_s, left_s=plan.expected_s - spent_s).pairs >= FEWEST
+        enough_s = plan.expected_s
+        assert make_plan(trials, spent_s=spent_s, left_s=enough_s - spent_s, limit_s=enough_s).pairs >= FEWEST
 
 
 def test_where_five_pairs_are_too_many_it_is_said_what_they_take() -> None:
@@ -276,3 +278,21 @@ def test_where_five_pairs_are_too_many_it_is_said_what_they_take() -> None:
     )
     assert "the time does not do for 5 pairs" in pairs.open
     assert "--time-limit 4" in pairs.open  # 5 × 5 × 10 s, and the room that is left beside it
+
+
+def test_where_the_first_starts_leave_little_time_it_is_fixed_by_the_second_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench, old, new = builds(duration_ns=100 * MS)
+    now = [0.0]
+
+    def start(number: int) -> None:
+        now[0] += 10.0 if number == 1 else 0.5  # as from a card
+
+    old.duration_ns, old.step, new.step = 100 * MS, start, start
+    monkeypatch.setattr("harness.measure.pairs.time", SimpleNamespace(monotonic=lambda: now[0]))
+    pairs = taken(old, new, limit_s=60.0)
+    assert pairs.plan is not None
+    assert pairs.plan.pairs == len(pairs.done) == int(0.75 * 39 / 2)
+    assert bench.started[:5] == ["old", "new", "old", "new", "old"]
+    assert make_plan([trial(0.1)] * 2, spent_s=20.0, left_s=40.0, limit_s=60.0).pairs == 0  # by the first ones
