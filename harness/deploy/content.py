@@ -244,7 +244,8 @@ class Timed:
         pace_s: what one takes, with the making of its input, in seconds.
         spent_s: what all of them took, in seconds.
         unit: by what durations are divided to be judged: the nanoseconds in a millisecond.
-        next_block: the number of the next block of inputs that are made; the first is for warming up.
+        next_block: the number of the next block of inputs that are made; the first is for warming up. Of inputs that
+            the host makes it is that of the first one, and stays.
         step: how many samples a set has.
         sizes: sizes of the model's dimensions.
         drawn: the sizes of each input, by its number, where they differ.

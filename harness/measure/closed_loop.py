@@ -156,7 +156,8 @@ class ClosedLoop:
             # As many as the device infers in BLOCK_S: they share a call's cost, to the model's process and back.
             step = max(int(BLOCK_S / max(self._median_s, 1e-9)), 1)
             count = min(step, quota - taken, self.content.made_at_a_time)
-            first = BLOCK + timed.count  # the same inputs for all backends, however many go into a call
+            # The same inputs for all backends, however many go into a call.
+            first = timed.next_block * BLOCK + timed.count
             timed.spent_s += self._send_made(first, count)
             feed = self._made_feed(count)
             order = np.array(feed.header["kept"], np.int64)
