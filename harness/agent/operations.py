@@ -16,6 +16,7 @@ import numpy as np
 from . import telemetry, timing
 from .expand import expand
 from .frames import Array
+from .growth import Growth
 from .ring import InputError, InTurn, Ring, Spread, written
 from .structure import flatten
 
@@ -154,17 +155,20 @@ class Operations:
         which in a closed loop they never do. Reply: int64[n] nanoseconds; "before" and "after", the device's state;
         "loop_ns", how long the loop took from its first inputs on. That is little more than the sum of the durations,
         of "making_ns" (making the inputs) and of "untimed_ns" (the "untimed" inferences), which
-        harness.deploy.plausibility checks.
+        harness.deploy.plausibility checks. "anonymous_kib", the memory, read after so many "inferences" (see growth).
         """
         engine = self._loaded()
         ring = self._ring(engine, header, tensors)
         before = telemetry.state()
-        durations = timing.timed_loop(engine.run, ring.renew, header["samples"], header["budget_ns"])
-        loop_ns = time.perf_counter_ns() - ring.began_ns
+        with Growth(ring, header["samples"]) as growth:
+            durations = timing.timed_loop(engine.run, growth.renew, header["samples"], header["budget_ns"])
+            loop_ns = time.perf_counter_ns() - ring.began_ns
+            account = {"loop_ns": loop_ns, "making_ns": ring.making_ns, "untimed_ns": ring.untimed_ns}
+            growth.end(len(durations))
+        readings = {"inferences": growth.inferences, "anonymous_kib": growth.anonymous_kib}
         after = telemetry.state()
         self.written |= ring.close()
-        account = {"loop_ns": loop_ns, "making_ns": ring.making_ns, "untimed_ns": ring.untimed_ns}
-        return {"before": before, "after": after, **account, "untimed": ring.untimed}, [durations]
+        return {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}, [durations]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Find out how long each operator takes, with the runtime's own profiler, which takes some time itself.

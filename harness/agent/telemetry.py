@@ -33,6 +33,17 @@ def memory_kib() -> dict[str, int]:
     return found
 
 
+def anonymous_kib() -> int | None:
+    """Return how much of this process's memory belongs to no file, in KiB: RssAnon, and VmSwap, as that was it once.
+
+    Pages of files, which the kernel maps and drops as it likes, are not in it; a page that was freed lazily (MADV_FREE)
+    is, until the kernel takes it. None where the kernel does not say (before Linux 4.5).
+    """
+    status = read_text("/proc/self/status")
+    found = [re.search(rf"^{key}:\s*(\d+) kB", status, re.MULTILINE) for key in ("RssAnon", "VmSwap")]
+    return None if found[0] is None else sum(int(line.group(1)) for line in found if line)
+
+
 def import_uncounted(name: str) -> None:
     """Import a module that only the agent needs, and subtract its memory from what is reported from now on."""
     if name in sys.modules:

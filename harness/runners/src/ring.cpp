@@ -71,11 +71,9 @@ Ring::Ring(Engine& engine, std::vector<std::string> names, Source source, std::s
 }
 
 const Sets& Ring::renew(std::size_t wanted) {
+    if (began_ == 0) began_ = now_ns();
+    release();  // the old ones first: there may be no room for both
     const auto start = now_ns();
-    if (began_ == 0) began_ = start;
-    compare();
-    slots_.clear();  // let go of them first: there may be no room for both
-    made_.clear();
     const auto count = std::min(wanted, size_);
     const auto columns = source_(count);
     for (std::size_t index = 0; index < count; ++index) {
@@ -89,10 +87,16 @@ const Sets& Ring::renew(std::size_t wanted) {
     return slots_;
 }
 
-std::set<std::string> Ring::close() {
+void Ring::release() {
+    const auto start = now_ns();
     compare();
     slots_.clear();
     made_.clear();
+    making_ += now_ns() - start;
+}
+
+std::set<std::string> Ring::close() {
+    release();
     return written_;
 }
 
