@@ -1,9 +1,10 @@
 """The anonymous memory of this process while it infers: does what runs the model keep something of each inference?
 
 It is read between two blocks of the ring and never inside a timed inference, at PLACES moments of a loop that are
-spread evenly. At each of them the same things are alive: the block's inputs are freed before, and Python's garbage is
-collected, for the loop itself keeps the collector from doing so. What was alive before the loop is not looked through
-for it (gc.freeze), which takes some microseconds instead of a tenth of a second.
+spread evenly. The block's inputs are still there, and what they take is subtracted: once they are freed, it is chance
+whether the allocator gives their pages back (seen: 4 MiB more or less). Python's garbage is collected first, for the
+loop itself keeps the collector from doing so. What was alive before the loop is not looked through for it (gc.freeze),
+which takes some microseconds instead of a tenth of a second.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Growth:
 
     Attributes:
         inferences: how many inferences there were before each reading, the untimed ones included.
-        anonymous_kib: what was read then; see telemetry.anonymous_kib.
+        anonymous_kib: what was read then (telemetry.anonymous_kib), without the ring's inputs.
     """
 
     def __init__(self, ring: Ring, samples: int) -> None:
@@ -65,11 +66,10 @@ class Growth:
 
     def _read(self) -> None:
         self._place = self._timed * PLACES // self.samples + 1
-        self.ring.release()
         start = time.perf_counter_ns()
         gc.collect()
         kib = telemetry.anonymous_kib()
         if kib is not None:
             self.inferences.append(self._timed + self.ring.untimed)
-            self.anonymous_kib.append(kib)
+            self.anonymous_kib.append(kib - self.ring.held_bytes // 1024)
         self.ring.making_ns += time.perf_counter_ns() - start

@@ -123,9 +123,10 @@ class Ring:
 
     def renew(self, wanted: int) -> list[Any]:
         """Return prepared inputs for the next inferences, at most as many as wanted, each to be run once."""
-        self.began_ns = self.began_ns or time.perf_counter_ns()
-        self.release()  # the old ones first: there may be no room for both
         start = time.perf_counter_ns()
+        self.began_ns = self.began_ns or start
+        self._compare()
+        self._slots, self._made = [], []  # free the old ones first: there may be no room for both
         count = min(wanted, self.size)
         columns = self.source.columns(count)
         for index in range(count):
@@ -137,16 +138,16 @@ class Ring:
             self._warm()
         return self._slots
 
-    def release(self) -> None:
-        """Free what is prepared, once it was compared with what was asked for."""
-        start = time.perf_counter_ns()
-        self._compare()
-        self._slots, self._made = [], []
-        self.making_ns += time.perf_counter_ns() - start
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes the inputs of this block take: the copies; and the originals, where they were made for it."""
+        copies = sum(array.nbytes for _, arrays in self._made for array in arrays)
+        return 2 * copies if isinstance(self.source, Spread) else copies
 
     def close(self) -> set[str]:
         """Free what is prepared; return the names of the inputs that the model wrote into, the last block included."""
-        self.release()
+        self._compare()
+        self._slots, self._made = [], []
         return self.written
 
     def _prepared(self, index: int) -> Any:

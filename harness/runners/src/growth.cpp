@@ -24,11 +24,10 @@ void Growth::end(std::size_t timed) {
 
 void Growth::read() {
     place_ = timed_ * places / samples_ + 1;
-    ring_.release();
     const auto start = now_ns();
     if (const auto kib = hilgate::anonymous_kib()) {
         inferences_.push_back(timed_ + ring_.untimed());
-        anonymous_kib_.push_back(*kib);
+        anonymous_kib_.push_back(*kib - static_cast<std::int64_t>(ring_.held_bytes(spread_) / 1024));
     }
     ring_.add_making(now_ns() - start);
 }

@@ -12,8 +12,8 @@ namespace hilgate {
 // Hands on what a ring prepares, and reads the memory in between.
 class Growth {
 public:
-    // `samples` inferences are timed at most.
-    Growth(Ring& ring, std::int64_t samples) : ring_(ring), samples_(samples) {}
+    // `samples` inferences are timed at most; `spread`: whether inputs are made anew for each block.
+    Growth(Ring& ring, std::int64_t samples, bool spread) : ring_(ring), samples_(samples), spread_(spread) {}
 
     // Returns what Ring::renew does. Where a place was reached, the memory is read before.
     const Sets& renew(std::size_t wanted);
@@ -29,6 +29,7 @@ private:
 
     Ring& ring_;
     std::int64_t samples_;
+    bool spread_;
     std::int64_t timed_ = 0;
     std::int64_t place_ = 1;  // the number of the next, from 1 on
     std::vector<std::int64_t> inferences_;

@@ -157,7 +157,7 @@ Reply measure(Session& session, const Frame& request) {
     const auto& header = request.header;
     std::shared_ptr<Spread> spread;
     Ring ring(engine, session.input_names, session.source(request, spread), header.value("ring", std::size_t{1}), true);
-    Growth growth(ring, header.at("samples"));
+    Growth growth(ring, header.at("samples"), spread != nullptr);
     auto before = device_state();
     auto durations = timed_loop([&](Prepared& set) { engine.run(set); },
                                 [&](std::size_t wanted) -> const Sets& { return growth.renew(wanted); },

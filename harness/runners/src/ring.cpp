@@ -71,9 +71,11 @@ Ring::Ring(Engine& engine, std::vector<std::string> names, Source source, std::s
 }
 
 const Sets& Ring::renew(std::size_t wanted) {
-    if (began_ == 0) began_ = now_ns();
-    release();  // the old ones first: there may be no room for both
     const auto start = now_ns();
+    if (began_ == 0) began_ = start;
+    compare();
+    slots_.clear();  // let go of them first: there may be no room for both
+    made_.clear();
     const auto count = std::min(wanted, size_);
     const auto columns = source_(count);
     for (std::size_t index = 0; index < count; ++index) {
@@ -87,16 +89,18 @@ const Sets& Ring::renew(std::size_t wanted) {
     return slots_;
 }
 
-void Ring::release() {
-    const auto start = now_ns();
-    compare();
-    slots_.clear();
-    made_.clear();
-    making_ += now_ns() - start;
+std::size_t Ring::held_bytes(bool with_originals) const {
+    std::size_t copies = 0;
+    for (const auto& made : made_) {
+        for (const auto& copy : made.copies) copies += copy.bytes();
+    }
+    return with_originals ? 2 * copies : copies;
 }
 
 std::set<std::string> Ring::close() {
-    release();
+    compare();
+    slots_.clear();
+    made_.clear();
     return written_;
 }
 

@@ -63,8 +63,8 @@ public:
 
     // Returns prepared inputs for the next inferences, at most as many as wanted, each to be run once.
     const Sets& renew(std::size_t wanted);
-    // Frees what is prepared, once it was compared with what was asked for.
-    void release();
+    // How many bytes the inputs of this block take: the copies; and the originals, where they were made for it.
+    [[nodiscard]] std::size_t held_bytes(bool with_originals) const;
     // Frees what is prepared. Returns the names of the inputs that the model wrote into, the last block included.
     std::set<std::string> close();
 
