@@ -95,36 +95,34 @@ def blocks_to_keep(shares: Array, allowed: float, risk: float = RISK) -> float:
 
     Args:
         shares: Each block's share over the limit, float64[n]; if there is none, further ones are taken to be clean.
-        allowed: The share that is allowed, 0 < q < 1.
+        allowed: The share that is allowed. At 0 nothing shows it, at 1 and more any block does.
         risk: The risk that is taken.
 
     Returns:
         A whole number; infinite if blocks like these would never show it.
     """
+    if not 0 < allowed < 1:
+        return math.inf if allowed <= 0 else float(not len(shares))
     weights, stakes = _keeping_bets(allowed)
     return _blocks_to_come(weights, _growth(stakes, allowed - _or(shares, 0.0)), len(shares), risk)
 
 
 def blocks_to_break(shares: Array, allowed: float, risk: float = RISK) -> float:
-    """Estimate how many more blocks would show that the limit is broken; see blocks_to_keep."""
+    """Estimate how many more blocks would show that the limit is broken; see blocks_to_keep and is_broken."""
+    if not 0 < allowed < 1:
+        return math.inf
     weights, stakes = _breaking_bets(allowed)
     return _blocks_to_come(weights, _growth(stakes, _or(shares, 1.0) - allowed), len(shares), risk)
 
 
-def rate_bounds(shares: Array, risk: float = RISK, risk_below: float = RISK) -> tuple[float, float]:
-    """Compute the smallest allowed share that would be kept, and the largest that would be broken.
+def upper_rate(shares: Array, risk: float = RISK) -> float:
+    """Compute the smallest allowed share that would be kept, to 1e-9; 1 where the blocks show nothing."""
+    return _bisect(lambda allowed: is_kept(shares, allowed, risk), fails=0.0, holds=1.0)
 
-    Args:
-        shares: Each block's share, float64[n].
-        risk: That of the upper bound.
-        risk_below: That of the lower bound.
 
-    Returns:
-        (upper, lower): 1 and 0 where the blocks show nothing.
-    """
-    upper = _bisect(lambda allowed: is_kept(shares, allowed, risk), fails=0.0, holds=1.0)
-    lower = _bisect(lambda allowed: is_broken(shares, allowed, risk_below), fails=1.0, holds=0.0)
-    return upper, lower
+def lower_rate(shares: Array, risk: float = RISK) -> float:
+    """Compute the largest allowed share that would be broken, to 1e-9; 0 where the blocks show nothing."""
+    return _bisect(lambda allowed: is_broken(shares, allowed, risk), fails=1.0, holds=0.0)
 
 
 def _bisect(holds_at: Callable[[float], bool], *, fails: float, holds: float) -> float:
