@@ -33,12 +33,14 @@ class Trend:
         low: The lower end of its interval; minus infinity if there are too few points for one.
         high: The upper end; infinity if there are too few points.
         gained: The difference between the medians of the last and of the first points, for each unit of x between them.
+        late: The estimate over the second half of the points alone: what settles slowly has a slope that ends.
     """
 
     slope: float
     low: float
     high: float
     gained: float
+    late: float
 
 
 def trend(x: Array, y: Array, confidence: float = CONFIDENCE) -> Trend:
@@ -60,11 +62,19 @@ def trend(x: Array, y: Array, confidence: float = CONFIDENCE) -> Trend:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if len(x) < 2 or len(x) != len(y) or not (np.diff(x) > 0).all():
         raise ValueError("wanted at least two points, each further than the one before")
-    first, second = np.triu_indices(len(x), 1)
-    slopes = np.sort((y[second] - y[first]) / (x[second] - x[first]))
+    slopes, half = _slopes(x, y), len(x) // 2
     out = _left_out(len(x), confidence)
     low, high = (slopes[out - 1], slopes[len(slopes) - out]) if out else (-math.inf, math.inf)
-    return Trend(slope=float(np.median(slopes)), low=float(low), high=float(high), gained=_gained(x, y))
+    late = np.median(_slopes(x[half:], y[half:])) if len(x) - half > 1 else slopes[0]
+    return Trend(
+        slope=float(np.median(slopes)), low=float(low), high=float(high), gained=_gained(x, y), late=float(late)
+    )
+
+
+def _slopes(x: Array, y: Array) -> Array:
+    """Return the slopes between all pairs of points, ascending: float64[n (n - 1) / 2]."""
+    first, second = np.triu_indices(len(x), 1)
+    return np.sort((y[second] - y[first]) / (x[second] - x[first]))
 
 
 def _left_out(points: int, confidence: float) -> int:

@@ -43,6 +43,12 @@ def test_a_line_has_an_interval_of_no_width() -> None:
     assert (found.low, found.high) == (0.25, 0.25)
 
 
+def test_what_settles_has_a_slope_that_ends() -> None:
+    found = trend(X, np.minimum(X, 2000))
+    assert found.slope > 0.3
+    assert found.late == 0
+
+
 def test_a_step_in_the_middle_leaves_open_whether_it_grows() -> None:
     found = trend(X, stepped(24, 2048))
     assert found.low == 0
