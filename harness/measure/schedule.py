@@ -227,7 +227,8 @@ class Schedule:
         target = max(timed.wanted, timed.count + to_come) - started
         if len(self.measured.memory_peak_kib) < PROCESSES:
             least = ALIKE * mean if self._may_be_kept(timed) else 0.0
-            return max(target / self._to_come, least, 1.0)
+            part = max(target / self._to_come, least, 1.0)
+            return min(part, GROWS * mean) if mean and self._is_open(timed) else part
         if not self._is_open(timed):
             return 0.0
         return min(target if to_come else mean, GROWS * mean)
