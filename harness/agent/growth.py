@@ -36,7 +36,7 @@ class Growth:
             ring: prepares the inputs.
             samples: how many inferences are timed, at most.
         """
-        self.ring, self.samples = ring, samples
+        self.ring, self.samples = ring, max(samples, 1)
         self.inferences: list[int] = []
         self.anonymous_kib: list[int] = []
         self._timed = 0
@@ -52,7 +52,7 @@ class Growth:
 
     def renew(self, wanted: int) -> Sequence[Any]:
         """Return what Ring.renew does. Where a place was reached, the memory is read before."""
-        if self._timed * PLACES >= self._place * self.samples > 0:
+        if self._timed * PLACES >= self._place * self.samples:
             self._read()
         slots = self.ring.renew(wanted)
         self._timed += len(slots)

@@ -132,7 +132,8 @@ class Operations:
     def op_warm_up(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Infer until it no longer gets faster. Header: "budget_ns", and the source of the inputs (see _ring).
 
-        Inputs are made from fills once, and taken in turn. Reply: see timing.warm_up; and "making_ns", for one set.
+        Inputs are made from fills once, and taken in turn. Free memory is given back in the end, so that growth shows.
+        Reply: see timing.warm_up; and "making_ns", for one set.
         """
         engine = self._loaded()
         made_ns = 0
@@ -146,6 +147,7 @@ class Operations:
             ring = self._ring(engine, header, tensors, untimed=False)
         reply = timing.warm_up(engine.run, ring.renew, header["budget_ns"])
         self.written |= ring.close()
+        telemetry.give_back()
         return {**reply, "making_ns": made_ns + ring.making_ns // max(reply["iterations"], 1)}, []
 
     def op_measure(self, header: dict[str, Any], tensors: list[Array]) -> Reply:

@@ -11,7 +11,7 @@ constexpr std::int64_t places = 60;
 }  // namespace
 
 const Sets& Growth::renew(std::size_t wanted) {
-    if (samples_ > 0 && timed_ * places >= place_ * samples_) read();
+    if (timed_ * places >= place_ * samples_) read();
     const auto& sets = ring_.renew(wanted);
     timed_ += static_cast<std::int64_t>(sets.size());
     return sets;

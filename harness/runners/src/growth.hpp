@@ -13,7 +13,7 @@ namespace hilgate {
 class Growth {
 public:
     // `samples` inferences are timed at most; `spread`: whether inputs are made anew for each block.
-    Growth(Ring& ring, std::int64_t samples, bool spread) : ring_(ring), samples_(samples), spread_(spread) {}
+    Growth(Ring& ring, std::int64_t samples, bool spread) : ring_(ring), samples_(samples < 1 ? 1 : samples), spread_(spread) {}
 
     // Returns what Ring::renew does. Where a place was reached, the memory is read before.
     const Sets& renew(std::size_t wanted);

@@ -143,6 +143,7 @@ Reply warm_up(Session& session, const Frame& request) {
                                          [&](std::size_t wanted) -> const Sets& { return ring.renew(wanted); },
                                          header.at("budget_ns"));
     session.note(ring.close());
+    give_back();
     return {{{"iterations", result.iterations},
              {"elapsed_ns", result.elapsed},
              {"settled", result.settled},

@@ -1,6 +1,7 @@
 #include "telemetry.hpp"
 
 #include <glob.h>
+#include <malloc.h>
 
 #include <charconv>
 #include <cstdio>
@@ -105,6 +106,12 @@ std::optional<std::int64_t> anonymous_kib() {
     auto anonymous = status_kib(status, "RssAnon");
     if (anonymous) *anonymous += status_kib(status, "VmSwap").value_or(0);
     return anonymous;
+}
+
+void give_back() {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 Json device_state() {

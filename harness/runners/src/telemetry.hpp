@@ -15,6 +15,9 @@ Json memory_kib();
 // kernel does not say (before Linux 4.5). See anonymous_kib of harness/agent/telemetry.py.
 std::optional<std::int64_t> anonymous_kib();
 
+// Has the allocator give its free pages back, where it is one that can; see give_back of harness/agent/telemetry.py.
+void give_back();
+
 // What tells whether a measurement is valid; the states before and after it are to be compared.
 Json device_state();
 
