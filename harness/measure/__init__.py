@@ -3,7 +3,7 @@
 latency, load_time, memory, growth, accuracy, artifact_size, instructions, against    the metrics
 sampling, schedule, closed_loop, measurement             how durations are taken and kept
 tails, figures, validity                                 how they are bounded and believed
-memory_series, growth_process                            a process's memory while it infers, and where it infers for that
+memory_series, growth_process                            a process's memory while it infers, or infers for it
 pairs                                                    two builds' processes in turn, for against
 sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
 
