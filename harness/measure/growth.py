@@ -24,7 +24,7 @@ from ..checks.finding import Finding
 from ..checks.limits import Metric
 from ..checks.trend import CONFIDENCE, Trend
 from .measurement import DURATIONS, GROWTH, Measurement
-from .memory_series import NEEDED, MemorySeries
+from .memory_series import LEAST_READINGS, NEEDED, MemorySeries
 from .schedule import LOST_ALLOWED
 
 MEMORY_GROWTH = Metric(
@@ -130,8 +130,11 @@ def _ends(series: MemorySeries) -> list[int]:
 def _too_few(measured: Measurement) -> str:
     """Explain that no process did enough inferences, and what it would take."""
     most = max(measured.memory_series, key=lambda each: each.count, default=MemorySeries())
-    if most.count >= NEEDED and not most.kib:
-        return UNKNOWN
+    if most.count >= NEEDED:
+        few = (
+            f"memory was read {len(most.kib)} times in {most.count} inferences: a trend takes {LEAST_READINGS} readings"
+        )
+        return f"{few} after the first fifth" if most.kib else UNKNOWN
     if measured.interruption and not measured.growth_pace_s:
         return f"{measured.interruption}; no process did {NEEDED} inferences until then"
     pace_s = _pace_s(measured)

@@ -82,7 +82,7 @@ def test_without_a_limit_it_is_measured_where_there_are_enough_inferences() -> N
     ("count", "readings", "said"),
     [
         pytest.param(NEEDED - 1, 60, "a trend takes 5000", id="one-inference-less"),
-        pytest.param(NEEDED, 20, "a trend takes 5000", id="few-readings"),
+        pytest.param(NEEDED, 20, "read 20 times in 5000 inferences: a trend takes 20", id="few-readings"),
         pytest.param(NEEDED, 0, "does not say how much of a process's memory is anonymous", id="an-old-kernel"),
     ],
 )
