@@ -13,6 +13,8 @@ from ..deploy.deployer import Deployer
 from ..evidence.schema import Fingerprint
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
+from ..measure.first_start import FIRST_START, first_start, take_first_starts, unasked
+from ..measure.measurement import PROCESSES
 from ..measure.sampling import ENOUGH, Measurement, take_memory, take_samples
 from ..model.inputs import describe_sizes
 from ..model.prepare import prepared_measured_sets
@@ -65,6 +67,22 @@ def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measure
         at_least=max(ENOUGH, needed),
         board_mib=_memory_mib(deployer),
     )
+
+
+def measure_first_start(run: Run, cell: Cell, deployer: Deployer) -> Finding:
+    """Measure the first start after power-on, where a limit is set on it and the device's clock can be believed.
+
+    Raises:
+        DeploymentError: the model cannot be run there.
+        LinkError: the device cannot be reached any more.
+    """
+    if cell.limit_value(FIRST_START.limit_key) is None or cell.device.emulated:
+        return unasked()
+    sets = prepared_measured_sets(cell.file, 1)
+    with run.progress.task(f"first starts of {cell.id}") as update, deployer.failures_kept(at_measured_sizes=True):
+        starts = take_first_starts(deployer, sets, run.options.time_limit_s, lambda done: update(done, PROCESSES, ""))
+    deployer.close()
+    return first_start(starts)
 
 
 def _announcing(cell: Cell, limit_s: float, update: Update) -> Callable[[int, int, float], None]:

@@ -1,0 +1,146 @@
+"""Pages of real files are dropped from this machine's page cache, as mincore tells; those that are mapped stay."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.agent.cold import page_cache
+from harness.agent.cold.mappings import holders, mapped_kib
+from harness.agent.cold.residency import PAGE, drop_file, resident_pages
+from harness.deploy.page_cache import LOADER, MODULES, _source
+
+PAGES = 64
+CONTENT = bytes(range(256)) * (PAGES * PAGE // 256)
+
+
+def pages_in_cache(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return resident_pages(descriptor, path.stat().st_size)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path) -> Path:
+    path.write_bytes(CONTENT)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder on a file system whose pages can be dropped, found out by the plain system call."""
+    path = write(tmp_path / "tried")
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if pages_in_cache(path):
+        pytest.skip("the temporary folder's file system keeps its files in memory alone, such as tmpfs")
+    path.unlink()
+    return tmp_path
+
+
+@pytest.fixture
+def mapping(folder: Path) -> Iterator[Path]:
+    """A file that this process has mapped, every page of it touched."""
+    path = write(folder / "mapped")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as held:
+        assert sum(held[::PAGE]) >= 0
+        yield path
+
+
+def test_written_pages_are_dropped(folder: Path) -> None:
+    path = write(folder / "file")
+    assert path.read_bytes() == CONTENT
+    assert drop_file(str(path)) == (PAGES, PAGES, 0)
+    assert pages_in_cache(path) == 0
+    assert drop_file(str(path)) == (PAGES, 0, 0)
+    assert path.read_bytes() == CONTENT  # from the disk
+
+
+def test_pages_that_are_not_written_yet_are_written_and_dropped(folder: Path) -> None:
+    path = folder / "dirty"
+    path.write_bytes(CONTENT)
+    assert drop_file(str(path)) == (PAGES, PAGES, 0)
+    assert path.read_bytes() == CONTENT
+
+
+def test_pages_that_a_process_has_mapped_stay_and_it_is_named(mapping: Path) -> None:
+    assert drop_file(str(mapping)) == (PAGES, PAGES, PAGES)
+    found, _ = holders({str(mapping): PAGES})
+    assert [each["pid"] for each in found] == [os.getpid()]
+    assert mapped_kib(os.getpid())[str(mapping)] == PAGES * PAGE // 1024
+
+
+def test_an_empty_file_has_no_pages(folder: Path) -> None:
+    path = folder / "empty"
+    path.touch()
+    assert drop_file(str(path)) == (0, 0, 0)
+
+
+def test_a_report_counts_each_file_once_and_names_what_stayed(folder: Path, mapping: Path) -> None:
+    plain = write(folder / "plain")
+    (folder / "link").symlink_to(plain)
+    (folder / "twin").hardlink_to(plain)
+    os.mkfifo(folder / "fifo")  # opening it would wait
+    asked = {"folders": [str(folder)], "packages": [], "standard_library": False}
+    used = {str(mapping): PAGES * PAGE // 1024}
+    report = page_cache.drop(page_cache._paths(asked, used), used)
+    counted = {key: report[key] for key in ("page_bytes", "files", "pages", "before", "after", "untold")}
+    assert counted == {
+        "page_bytes": PAGE,
+        "files": 2,
+        "pages": 2 * PAGES,
+        "before": 2 * PAGES,
+        "after": PAGES,
+        "untold": 0,
+    }
+    assert report["kept"] == [{"path": str(mapping), "pages": PAGES}]
+    assert [each["pid"] for each in report["holders"]] == [os.getpid()]
+
+
+def test_of_a_file_that_cannot_be_opened_what_the_process_used_counts_as_not_told(folder: Path) -> None:
+    report = page_cache.drop([str(folder / "gone")], {str(folder / "gone"): 8 * PAGE // 1024})
+    assert (report["files"], report["unreadable"], report["before"], report["untold"]) == (0, 1, 0, 8)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_told_of_a_file_that_is_not_theirs() -> None:
+    """mincore would say that every page stayed, whether it did or not."""
+    program = (
+        "import os; from harness.agent.cold.residency import drop_file\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(drop_file('/etc/passwd'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert done.stdout == "Dropped(pages=1, before=None, after=None)\n", done.stderr
+
+
+def test_modules_are_those_that_an_import_reads(tmp_path: Path) -> None:
+    for name in ("a.py", "__pycache__/a.cpython-39.pyc", "data.bin", "source/b.py", "test/c.py", "lib.so"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    listed = {str(Path(path).relative_to(tmp_path)) for path in page_cache._modules(str(tmp_path), ["test"])}
+    assert listed == {"__pycache__/a.cpython-39.pyc", "source/b.py"}
+
+
+def test_the_program_runs_from_its_sources_alone(tmp_path: Path) -> None:
+    """With nothing of harness to be imported, as on a board; it ends without a report where its host goes."""
+    texts = json.dumps([(f"agent.{name}", _source(name)) for name in MODULES])
+    asked = json.dumps({"folders": [], "packages": [], "standard_library": False, "pid": os.getpid()})
+    command = [sys.executable, "-I", "-S", "-B", "-c", LOADER, texts, asked]
+    done = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b'{"seen":true}')
+    assert done.stdout.count(b"\x89HIL") == 1
