@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +15,8 @@ from harness.checks.limits import Limit
 from harness.deploy import plausibility
 from harness.deploy.call import Call
 from harness.deploy.deployment import LoadReport
-from harness.measure.first_start import FIRST_START, FirstStarts, first_start, unasked
+from harness.errors import AgentDied, DaemonFailure, HilgateError, ImpossibleReport, LinkLost, ProtocolError
+from harness.measure.first_start import FIRST_START, FirstStarts, first_start, take_first_starts, unasked
 from harness.protocol.page_cache import Dropped
 
 MS, S = 1_000_000, 1_000_000_000
@@ -209,3 +211,51 @@ def test_a_report_of_another_form_is_refused(name: str) -> None:
     assert Dropped.model_validate(plain) == report()
     with pytest.raises(ValueError, match="validation error"):
         Dropped.model_validate(BROKEN[name](plain))
+
+
+class Deployer:
+    """Starts processes that say what the table has; the page cache of none is dropped."""
+
+    def __init__(self) -> None:
+        self.seconds = [3.0, 2.0, 4.0]
+
+    def shared(self) -> tuple[Any, LoadReport]:
+        answers = {"measure": lambda *_: (None, {"after": STATE}), "memory_kib": dict, "last_call": Call(0.01, 1)}
+        return SimpleNamespace(**answers), load(1.0)
+
+    def fresh(self) -> tuple[Any, LoadReport]:
+        return self.shared()[0], load(self.seconds.pop(0))
+
+
+def take(monkeypatch: pytest.MonkeyPatch, errors: list[Exception | None], time_limit_s: float = 60.0) -> FirstStarts:
+    def drop(_: object) -> Dropped:
+        if (error := errors.pop(0)) is not None:
+            raise error
+        return report()
+
+    monkeypatch.setattr("harness.measure.first_start.drop_pages", drop)
+    return take_first_starts(cast(Any, Deployer()), [], time_limit_s, lambda done: None)
+
+
+def test_three_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = take(monkeypatch, [None] * 3)
+    assert (found.seconds, found.interruption, len(found.states)) == ([3.0, 2.0, 4.0], "", 4)
+
+
+def test_one_is_started_where_there_is_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert take(monkeypatch, [None] * 3, 0.0).seconds == [3.0]
+
+
+@pytest.mark.parametrize("kind", [LinkLost, DaemonFailure, ProtocolError, ImpossibleReport])
+def test_what_says_nothing_of_the_model_leaves_it_open(
+    monkeypatch: pytest.MonkeyPatch, kind: type[HilgateError]
+) -> None:
+    found = take(monkeypatch, [None, kind("no luck", found="it stalled\nmore")])
+    assert (found.seconds, found.interruption) == ([3.0], "no luck it stalled")
+    check = judged(found, 1e9)
+    assert (check.verdict, check.reason) == (Verdict.INCONCLUSIVE, "no luck it stalled")
+
+
+def test_a_process_that_dies_ends_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AgentDied):
+        take(monkeypatch, [None, AgentDied("the agent died")])
