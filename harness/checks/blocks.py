@@ -1,8 +1,9 @@
 """Blocks: consecutive inferences that are judged together, because what slows one down often slows its neighbours, too.
 
-A block has a fixed number of inferences, which is decided before the first of them is timed: as many as last about
-``block_ms`` together. Blocks that ended by the clock would be shorter where an inference is slow, so that the mean of
-their shares exceeded the share of inferences, and a model that keeps its limit could FAIL (issue 19).
+A block has a fixed number of inferences, which is decided before the first of them is timed: as many as take about
+``block_ms``, by the clock, with the making of their inputs. Blocks that ended by the clock would be shorter where an
+inference is slow, so that the mean of their shares exceeded the share of inferences, and a model that keeps its limit
+could FAIL (issue 19).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ KEPT_PROCESSES, BROKEN_PROCESSES = 3, 2
 # … three of which have at least this share of an equal part each, …
 PART = 0.75
 # … and broken no sooner than with so many blocks.
-BROKEN_BLOCKS = 10
+BROKEN_BLOCKS = sequential.BROKEN_BLOCKS
 
 
 @dataclass(frozen=True)
@@ -105,27 +106,22 @@ class Blocks:
         needed = PART * self.count / max(len(self.counts), 1)
         return len(most) == KEPT_PROCESSES and most[-1] > 0 and most[-1] >= needed
 
-    def quantile_bounds(
-        self, allowed: float, risk: float = RISK, risk_below: float = RISK
-    ) -> tuple[float | None, float | None]:
-        """Compute the smallest limit that would be kept, and the one below which every limit would be broken.
+    def quantile_upper(self, allowed: float, risk: float = RISK) -> float | None:
+        """Compute the smallest limit that would be kept, in the durations' unit; None if none would be.
 
         Args:
             allowed: The share that may exceed the limit, 0.01 for p99.
-            risk: That of the upper bound.
-            risk_below: That of the lower bound.
-
-        Returns:
-            (upper, lower), in the durations' unit: a limit is kept from ``upper`` on, and broken below ``lower``; None
-            where the blocks are too few for such a limit.
+            risk: The probability that a bound is too low, at most.
         """
         candidates = np.unique(self.values)
-        upper = _first(len(candidates), lambda index: self._is_kept(candidates[index], allowed, risk))
-        above = _first(len(candidates), lambda index: not self._is_broken(candidates[index], allowed, risk_below))
-        return (
-            float(candidates[upper]) if upper < len(candidates) else None,
-            float(candidates[above - 1]) if above else None,
-        )
+        first = _first(len(candidates), lambda index: self._is_kept(candidates[index], allowed, risk))
+        return float(candidates[first]) if first < len(candidates) else None
+
+    def quantile_lower(self, allowed: float, risk: float = RISK) -> float | None:
+        """Compute the value below which every limit would be broken; None if none would be. See quantile_upper."""
+        candidates = np.unique(self.values)
+        above = _first(len(candidates), lambda index: not self._is_broken(candidates[index], allowed, risk))
+        return float(candidates[above - 1]) if above else None
 
     def _is_kept(self, limit: float, allowed: float, risk: float) -> bool:
         return sequential.is_kept(self.shares_over(limit), allowed, risk)
@@ -136,11 +132,12 @@ class Blocks:
 
 
 def block_size(block_ms: float, inference_ms: float) -> int:
-    """Return how many inferences a block has, so that they last ``block_ms`` together; one at least.
+    """Return how many inferences a block has, so that it lasts ``block_ms``; one at least.
 
     Args:
         block_ms: How long a block lasts.
-        inference_ms: How long an inference takes, above 0; known before the first one that is timed.
+        inference_ms: How long an inference and the making of its input take, above 0; known before the first one that
+            is timed.
     """
     return max(math.ceil(block_ms / inference_ms - 1e-9), 1)
 

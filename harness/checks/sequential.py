@@ -44,6 +44,9 @@ RISK = 1 - CONFIDENCE
 KEEPING = ((0.5, 1.0), (0.2, 0.75), (0.15, 0.5), (0.1, 0.25), (0.05, 0.1))
 # Shares, as multiples of q, that each bet is best against; and the largest share that any is for.
 BREAKING, LARGEST = (1.2, 1.5, 2.0, 4.0, 10.0, 30.0), 0.95
+# A limit is broken no sooner than with so many blocks: before them one or two slow inferences would do it, and the
+# first ones of a process are the likeliest to be slow for a reason of their own.
+BROKEN_BLOCKS = 10
 # What can be asked for: the next blocks are never more than this.
 MOST_BLOCKS = 10**9
 
@@ -82,12 +85,16 @@ def is_kept(shares: Array, allowed: float, risk: float = RISK) -> bool:
 
 
 def is_broken(shares: Array, allowed: float, risk: float = RISK) -> bool:
-    """Tell whether the blocks show that the share is above what is allowed; at 0, one inference does. See is_kept."""
+    """Tell whether the blocks show that the share is above what is allowed. See is_kept.
+
+    At 0, one inference shows it. Otherwise the wealth counts from the tenth block on: to leave looks out adds no risk.
+    """
     if not len(shares) or allowed >= 1:
         return False
     if allowed <= 0:
         return bool(shares.max() > 0)
-    return bool(breaking_wealth(shares, allowed).max() >= -math.log(risk))
+    wealth = breaking_wealth(shares, allowed)[BROKEN_BLOCKS - 1 :]
+    return bool(wealth.max(initial=-math.inf) >= -math.log(risk))
 
 
 def blocks_to_keep(shares: Array, allowed: float, risk: float = RISK) -> float:
@@ -95,36 +102,34 @@ def blocks_to_keep(shares: Array, allowed: float, risk: float = RISK) -> float:
 
     Args:
         shares: Each block's share over the limit, float64[n]; if there is none, further ones are taken to be clean.
-        allowed: The share that is allowed, 0 < q < 1.
+        allowed: The share that is allowed. At 0 nothing shows it, at 1 and more any block does.
         risk: The risk that is taken.
 
     Returns:
         A whole number; infinite if blocks like these would never show it.
     """
+    if not 0 < allowed < 1:
+        return math.inf if allowed <= 0 else float(not len(shares))
     weights, stakes = _keeping_bets(allowed)
     return _blocks_to_come(weights, _growth(stakes, allowed - _or(shares, 0.0)), len(shares), risk)
 
 
 def blocks_to_break(shares: Array, allowed: float, risk: float = RISK) -> float:
-    """Estimate how many more blocks would show that the limit is broken; see blocks_to_keep."""
+    """Estimate how many more blocks would show that the limit is broken; see blocks_to_keep and is_broken."""
+    if not 0 < allowed < 1:
+        return 0.0 if is_broken(shares, allowed, risk) else math.inf
     weights, stakes = _breaking_bets(allowed)
     return _blocks_to_come(weights, _growth(stakes, _or(shares, 1.0) - allowed), len(shares), risk)
 
 
-def rate_bounds(shares: Array, risk: float = RISK, risk_below: float = RISK) -> tuple[float, float]:
-    """Compute the smallest allowed share that would be kept, and the largest that would be broken.
+def upper_rate(shares: Array, risk: float = RISK) -> float:
+    """Compute the smallest allowed share that would be kept, to 1e-9; 1 where the blocks show nothing."""
+    return _bisect(lambda allowed: is_kept(shares, allowed, risk), fails=0.0, holds=1.0)
 
-    Args:
-        shares: Each block's share, float64[n].
-        risk: That of the upper bound.
-        risk_below: That of the lower bound.
 
-    Returns:
-        (upper, lower): 1 and 0 where the blocks show nothing.
-    """
-    upper = _bisect(lambda allowed: is_kept(shares, allowed, risk), fails=0.0, holds=1.0)
-    lower = _bisect(lambda allowed: is_broken(shares, allowed, risk_below), fails=1.0, holds=0.0)
-    return upper, lower
+def lower_rate(shares: Array, risk: float = RISK) -> float:
+    """Compute the largest allowed share that would be broken, to 1e-9; 0 where the blocks show nothing."""
+    return _bisect(lambda allowed: is_broken(shares, allowed, risk), fails=1.0, holds=0.0)
 
 
 def _bisect(holds_at: Callable[[float], bool], *, fails: float, holds: float) -> float:

@@ -1,6 +1,6 @@
-"""Sampling: several fresh processes one after the other, each loaded, warmed up and then timed in a closed loop.
+"""Sampling: fresh processes one after the other, each loaded, warmed up and then timed in a closed loop.
 
-Load time, memory and latency, which all need fresh processes, come from the same ones.
+Load time, memory and latency, which all need fresh processes, come from the same ones; ``schedule`` says which is next.
 """
 
 from __future__ import annotations
@@ -8,38 +8,22 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from ..checks.quantiles import samples_needed
 from ..deploy import plausibility
-from ..deploy.content import Content, Timed
-from ..errors import ImpossibleReport, LinkLost
+from ..deploy.content import Content
+from ..errors import LinkLost
 from ..model.inputs import Arrays
-from .closed_loop import ClosedLoop, Source
-from .measurement import DURATIONS, LOAD, MEMORY, PROCESSES, Measurement
+from .closed_loop import Source
+from .measurement import DURATIONS, LOAD, MEMORY, Measurement
+from .schedule import ENOUGH, Progress, Report, Schedule
+from .tails import Tail
 
-__all__ = ["ENOUGH", "Measurement", "Report", "take_memory", "take_samples"]
+__all__ = ["ENOUGH", "Measurement", "Progress", "Report", "take_memory", "take_samples"]
 
-# How many inferences are timed (docs/measuring.md, "How many samples"): enough for a bound of p99; …
-ENOUGH = samples_needed(0.99)
-# … within ten seconds, enough for a bound above which some slow ones may lie; …
-GOOD, GOOD_S = 1000, 10.0
-# … of a fast model as many as three seconds allow: disturbances come by time, not by count; …
-MANY, MANY_S = 20_000, 3.0
-# … on the model file's samples as many as one second allows: each a few times, so that the median of a sample's
-# durations ignores single disturbances.
-MANY_SAMPLES, MANY_SAMPLES_S = 5_000, 1.0
-TIMES = 3
-# The share of the time that warm-ups may take.
-WARM_UP_SHARE = 0.1
 # Inferences run to measure memory on an emulated board, where one takes a hundred times as long as on a real board;
 # allocation stops after the second or third.
 EMULATED_INFERENCES = 8
-
-# How many dropped connections are made up for by another process.
-LOST_ALLOWED = 2
-
-Report = Callable[[int, int, float], None]
 
 
 def take_samples(
@@ -48,10 +32,12 @@ def take_samples(
     time_limit_s: float,
     report: Report,
     *,
-    at_least: int = ENOUGH,
+    tails: Sequence[Tail] = (),
+    block_ms: float = 100.0,
+    at_least: int | None = None,
     board_mib: float | None = None,
 ) -> Measurement:
-    """Measure load time, memory and durations of one cell, over several fresh processes.
+    """Measure load time, memory and durations of one cell, over fresh processes, until every limit is decided.
 
     When the connection drops, the reply that the agent kept is collected, and another process replaces the lost one, up
     to LOST_ALLOWED times; what was timed until then counts in any case. Durations that cannot be true end the
@@ -61,29 +47,39 @@ def take_samples(
         source: Starts and loads fresh processes.
         content: The inputs.
         time_limit_s: The time for all of it, loading included, in seconds; at least one inference is timed.
-        report: Called with (inferences timed, inferences wanted, seconds left) as the measurement goes on. It is first
-            called twice with no inference timed and the seconds that ``at_least`` inferences will take in all,
-            estimated from the first inference and then from warm ones.
-        at_least: How many inferences the limits need, however long they take.
+        report: Called as the measurement goes on. It is first called twice with no inference timed, and the seconds
+            that the limits will take if no inference is slow, estimated from the first inference and then from warm
+            ones.
+        tails: The limits on durations; without any, as many inferences are timed as a figure needs.
+        block_ms: How long a block of inferences lasts, in milliseconds.
+        at_least: How many inferences are timed on each content, as far as the time allows, even if no limit takes
+            them; None for ENOUGH where there is no limit, and for one where there is.
         board_mib: The device's memory in MiB, if it is known.
 
     Raises:
         LinkError: The device could not be reached, and nothing was timed.
     """
-    measured = Measurement(uniform=content.spread_timed(), samples=content.samples_timed())
-    end = time.monotonic() + time_limit_s
-    while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
-        try:
-            _use_process(measured, source, content, report, end=end, to_come=to_come, at_least=at_least)
-        except ImpossibleReport as error:
-            measured.refuse(DURATIONS, error.what)
-            break
-        except LinkLost as error:
-            measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
-            if len(measured.lost) > LOST_ALLOWED:
-                if not measured.count:
-                    raise
-                break
+    measured = Measurement(
+        uniform=content.spread_timed(),
+        samples=content.samples_timed(),
+        block_ms=block_ms,
+        tails=tuple(tails),
+        is_over=False,
+    )
+    if at_least is None:
+        at_least = 1 if tails else ENOUGH
+    schedule = Schedule(
+        measured=measured,
+        source=source,
+        content=content,
+        report=report,
+        end=time.monotonic() + time_limit_s,
+        at_least=at_least,
+    )
+    try:
+        schedule.run()
+    finally:
+        measured.is_over, measured.took_s = True, time.monotonic() - measured.began
     _look_back(measured, board_mib)
     return measured
 
@@ -139,72 +135,3 @@ def _memory(source: Source, sets: list[Arrays]) -> Measurement:
         return Measurement(
             memory_peak_kib=[deployment.memory_kib()["peak"]], memory_steps_kib=[load.memory_kib], loads=[load]
         )
-
-
-def _use_process(
-    measured: Measurement,
-    source: Source,
-    content: Content,
-    report: Report,
-    *,
-    end: float,
-    to_come: int,
-    at_least: int,
-) -> None:
-    """Start one process, and measure with it.
-
-    Args:
-        measured: Gains what the process shows.
-        source: Starts and loads it.
-        content: The inputs.
-        report: See take_samples.
-        end: When to stop, by the monotonic clock.
-        to_come: How many processes are still to come, this one included; they share the time that is left.
-        at_least: How many inferences the limits need.
-    """
-    deployment, load = source.fresh()
-    with deployment:
-        measured.loads.append(load)
-        if len(measured.loads) == 1:  # announce beforehand how long it will take
-            report(0, at_least, at_least * load.first_ns / 1e9)
-        loop = ClosedLoop(
-            deployment=deployment,
-            source=source,
-            content=content,
-            report=lambda: report(measured.count, measured.wanted, measured.left_s),
-        )
-        loop.begin(measured.contents)
-        try:
-            share = max(end - time.monotonic(), 0.1) / to_come
-            for timed in measured.contents:
-                warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES)
-                measured.warm_ups.append(warm_up)
-                timed.wanted = timed.wanted or _wanted(timed, at_least)
-            if len(measured.loads) == 1:
-                report(0, at_least, measured.expected_s(at_least))
-            quotas = [max(-(-(timed.wanted - timed.count) // to_come), 0) for timed in measured.contents]
-            needed_s = [quota * timed.pace_s for quota, timed in zip(quotas, measured.contents, strict=True)]
-            left_s = max((end - time.monotonic()) / to_come, 0.0)
-            for index, timed in enumerate(measured.contents):
-                # The contents that are left share the time that is left, in proportion to what each needs.
-                share_of_left = needed_s[index] / max(sum(needed_s[index:]), 1e-9)
-                start = time.monotonic()
-                loop.take(timed, quotas[index], left_s * share_of_left)
-                left_s = max(left_s - (time.monotonic() - start), 0.0)
-        finally:
-            if loop.states:
-                measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
-            measured.written = tuple(dict.fromkeys([*measured.written, *deployment.written]))
-            measured.calls += loop.calls
-        measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
-        measured.idle_s.append(deployment.last_call.host_s)
-        measured.memory_steps_kib.append(load.memory_kib)
-
-
-def _wanted(timed: Timed, at_least: int) -> int:
-    """Decide how many inferences to time on a content, from what one takes."""
-    pace_s = max(timed.pace_s, 1e-9)
-    if timed.given:  # each of the file's samples TIMES times, if GOOD_S allows it
-        repeated = max(GOOD, TIMES * timed.given)
-        return max(at_least, min(repeated, int(GOOD_S / pace_s)), min(MANY_SAMPLES, int(MANY_SAMPLES_S / pace_s)))
-    return max(at_least, min(GOOD, int(GOOD_S / pace_s)), min(MANY, int(MANY_S / pace_s)))

@@ -33,7 +33,7 @@ def test_shares_are_those_of_whole_blocks_and_no_block_spans_two_processes() -> 
 
 def test_without_a_whole_block_there_is_no_share_and_no_bound() -> None:
     blocks = Blocks((np.array([1.0]), np.empty(0)), (2, 2))
-    assert (blocks.count, blocks.shares_over(0).tolist(), blocks.quantile_bounds(P99)) == (0, [], (None, None))
+    assert (blocks.count, blocks.shares_over(0).tolist(), blocks.quantile_upper(P99)) == (0, [], None)
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,18 @@ def test_a_limit_is_kept_by_three_processes_each_of_weight(counts: tuple[int, ..
 
 def test_clean_blocks_bound_the_quantile_by_the_slowest_and_too_few_do_not() -> None:
     values = np.arange(515.0)
-    assert one(values).quantile_bounds(P99)[0] == 514
-    assert one(values[:514]).quantile_bounds(P99)[0] is None
+    assert one(values).quantile_upper(P99) == 514
+    assert one(values[:514]).quantile_upper(P99) is None
 
 
 def test_slow_blocks_bound_the_quantile_from_below() -> None:
     values = np.array([5.0, 6, 7, 8] * 5)
-    upper, lower = one(values).quantile_bounds(P99)
-    assert (upper, lower) == (None, 8.0)  # a quarter of them is 8: each limit below is broken
+    assert one(values).quantile_upper(P99) is None
+    assert one(values).quantile_lower(P99) == 8.0  # a quarter of them is 8: each limit below is broken
 
 
 def test_dropped_ones_are_infinitely_late() -> None:
     values = np.full(20, np.inf)
-    assert one(values).quantile_bounds(P99) == (None, np.inf)
+    assert one(values).quantile_upper(P99) is None
+    assert one(values).quantile_lower(P99) == np.inf
     assert one(values).shares_over(1e9).tolist() == [1.0] * 20
