@@ -13,7 +13,7 @@ from ..agent.wire import FrameError, read_head
 from ..board import Board
 from ..board.daemon_client import NOT_OURS
 from ..bundle import Bundle
-from ..errors import DaemonFailure, ImpossibleReport, ProtocolError
+from ..errors import DaemonFailure, ImpossibleReport, LinkLost, ProtocolError
 from ..links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
 from ..protocol import Answer, parse
 from ..protocol.asked import NOTHING
@@ -38,6 +38,7 @@ module.main(sys.argv[2:])
 START_S = 60.0
 # Tens of thousands of small files of an environment, their folders read from a slow card.
 DROP_S = 300.0
+END_S = 1.0
 OPERATION = "drop the page cache"
 
 
@@ -69,7 +70,8 @@ def drop_pages(deployer: Deployer) -> Dropped:
             channel.send(b"\n", time.monotonic() + START_S)
         report = _read(channel, Dropped, DROP_S, deployment.where)
     finally:
-        channel.finish(1.0)
+        with contextlib.suppress(LinkLost):
+            channel.finish(END_S)
     artifact_bytes = sum(file.bytes for file in bundle.artifact.values())
     if impossible := plausibility.why_dropped_impossible(report, artifact_bytes):
         raise ImpossibleReport(impossible, where=deployment.where)
@@ -115,6 +117,7 @@ def _read(channel: Channel, schema: type[A], limit_s: float, where: str, *, skip
         raise ProtocolError(f"{what} sent no frame", found=f"{error}; {stderr_of(channel)}", where=where) from error
     except (ChannelClosed, TimeoutError) as error:
         ended = "ended" if isinstance(error, ChannelClosed) else f"did not answer in {limit_s:.0f} s"
+        channel.finish(END_S)  # all that it wrote to stderr is there then
         raise DaemonFailure(f"{what} {ended}", found=stderr_of(channel), where=where) from None
     if "error" in header:
         refusal = parse(DropRefusal, header, to=OPERATION, where=where)

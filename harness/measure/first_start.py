@@ -131,7 +131,7 @@ def take_first_starts(
             starts.states.append(_state(deployment, inputs))
             report(len(starts.loads))
     except (LinkLost, DaemonFailure, ProtocolError, ImpossibleReport) as error:
-        starts.interruption = " ".join(filter(None, [error.what, error.found.partition("\n")[0]]))
+        starts.interruption = ": ".join(filter(None, [error.what, " ".join(error.found.split())]))
     return starts
 
 
@@ -180,18 +180,22 @@ def first_start(starts: FirstStarts) -> Finding:
 
 def _why_undecided(starts: FirstStarts, share: float, bound: float | None) -> str:
     """Word why a limit above the worst start cannot be shown to be kept."""
-    by = f", mapped by {held}" if (held := ", ".join(_holders(starts)[:NAMED])) else ""
-    stayed = f"{share:.0%} of the pages that the start reads stayed in the device's page cache{by}"
+    of = f"{share:.0%} of the pages that the start reads"
+    if named := _holders(starts)[:NAMED]:
+        stayed = f"{of} stayed in the device's page cache, where they are mapped by {', '.join(named)}"
+    elif any(report.after for report in starts.dropped):
+        stayed = f"{of} stayed in the device's page cache, mapped by nobody whom its user is shown"
+    else:
+        stayed = f"{of} may have stayed in the device's page cache: its user is not told of files that are another's"
     if bound is None:
-        return f"{stayed}: a robot has none of them after power-on, so its first start takes longer than this one"
-    return f"{stayed}: had they to be read like all others, the start could take {bound:.4g} s"
+        return f"{stayed}. A robot has none of them after power-on: its first start takes longer than this one"
+    return f"{stayed}. Had they to be read like all others, the start could take {bound:.4g} s"
 
 
 def _holders(starts: FirstStarts) -> list[str]:
-    """Return the processes that have mapped what stayed, "NAME (PID)"; in the report's order, each once."""
-    named = [f"{each.name} ({each.pid})" for report in starts.dropped for each in report.holders]
-    untold = ["what other users' processes may have mapped"] if any(each.untold for each in starts.dropped) else []
-    return list(dict.fromkeys([*named, *untold]))
+    """Return the processes that have mapped what stayed, "NAME (PID)"; in the reports' order, each once."""
+    named = (f"{each.name} ({each.pid})" for report in starts.dropped for each in report.holders)
+    return list(dict.fromkeys(named))
 
 
 def _details(starts: FirstStarts) -> dict[str, Any]:

@@ -69,24 +69,32 @@ THREE = (2.0, 4.0, 3.0)
             starts(*THREE, dropped=report(after=200)),
             4.9,
             Verdict.INCONCLUSIVE,
-            "20% of the pages that the start reads stayed in the device's page cache, mapped by python3 (7): had they "
-            "to be read like all others, the start could take 5 s",
+            "20% of the pages that the start reads stayed in the device's page cache, where they are mapped by "
+            "python3 (7). Had they to be read like all others, the start could take 5 s",
             id="a-fifth-stayed",
         ),
         pytest.param(
             starts(*THREE, dropped=report(after=300)),
             1e9,
             Verdict.INCONCLUSIVE,
-            "30% of the pages that the start reads stayed in the device's page cache, mapped by python3 (7): a robot",
+            "30% of the pages that the start reads stayed in the device's page cache, where they are mapped by "
+            "python3 (7). A robot has none of them",
             id="too-much-stayed",
         ),
         pytest.param(starts(*THREE, dropped=report(after=1000)), 1e9, Verdict.INCONCLUSIVE, "100%", id="all-stayed"),
+        pytest.param(
+            starts(*THREE, dropped=report(after=1000, holders=[])),
+            1e9,
+            Verdict.INCONCLUSIVE,
+            "stayed in the device's page cache, mapped by nobody whom its user is shown. A robot",
+            id="in-memory-alone",
+        ),
         pytest.param(starts(*THREE, dropped=report(after=1000)), 3.9, Verdict.FAIL, "at least 4 s", id="fails-warm"),
         pytest.param(
             starts(*THREE, dropped=report(before=600, untold=400)),
             1e9,
             Verdict.INCONCLUSIVE,
-            "40% of the pages that the start reads stayed in the device's page cache, mapped by what other users'",
+            "40% of the pages that the start reads may have stayed in the device's page cache: its user is not told",
             id="not-told",
         ),
         pytest.param(starts(*THREE, dropped=report(before=900, untold=100)), 4.5, Verdict.PASS, "", id="few-not-told"),
@@ -251,9 +259,9 @@ def test_what_says_nothing_of_the_model_leaves_it_open(
     monkeypatch: pytest.MonkeyPatch, kind: type[HilgateError]
 ) -> None:
     found = take(monkeypatch, [None, kind("no luck", found="it stalled\nmore")])
-    assert (found.seconds, found.interruption) == ([3.0], "no luck it stalled")
+    assert (found.seconds, found.interruption) == ([3.0], "no luck: it stalled more")
     check = judged(found, 1e9)
-    assert (check.verdict, check.reason) == (Verdict.INCONCLUSIVE, "no luck it stalled")
+    assert (check.verdict, check.reason) == (Verdict.INCONCLUSIVE, "no luck: it stalled more")
 
 
 def test_a_process_that_dies_ends_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:

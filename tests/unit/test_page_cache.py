@@ -15,10 +15,20 @@ import pytest
 from harness.agent.cold import page_cache
 from harness.agent.cold.mappings import holders, mapped_kib
 from harness.agent.cold.residency import PAGE, drop_file, resident_pages
-from harness.deploy.page_cache import LOADER, MODULES, _source
+from harness.agent.wire import pack_head
+from harness.deploy.page_cache import LOADER, MODULES, _read, _source
+from harness.errors import DaemonFailure, HilgateError, ProtocolError
+from harness.links.local import Process
+from harness.protocol.page_cache import Seen
 
 PAGES = 64
 CONTENT = bytes(range(256)) * (PAGES * PAGE // 256)
+
+
+def frame(header: dict[str, object]) -> str:
+    """Return a shell command that writes a frame, behind what a chatty shell writes."""
+    octal = "".join(f"\\{byte:03o}" for byte in pack_head(header))
+    return f"echo Welcome; printf '{octal}'"
 
 
 def pages_in_cache(path: Path) -> int:
@@ -144,3 +154,26 @@ def test_the_program_runs_from_its_sources_alone(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.endswith(b'{"seen":true}')
     assert done.stdout.count(b"\x89HIL") == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "said"),
+    [
+        pytest.param("printf ''", DaemonFailure, "the program that drops the page cache ended", id="ends"),
+        pytest.param("echo no Python >&2; exit 127", DaemonFailure, "no Python", id="is-not-there"),
+        pytest.param("sleep 9", DaemonFailure, "did not answer in 1 s", id="is-silent"),
+        pytest.param("head -c 100000 /dev/zero", ProtocolError, "sent no frame", id="is-no-frame"),
+        pytest.param(frame({"error": "OSError: no"}), DaemonFailure, "OSError: no", id="refuses"),
+        pytest.param(frame({"error": 1}), ProtocolError, "'error'", id="refuses-oddly"),
+        pytest.param(frame({}), ProtocolError, "'seen' is missing", id="leaves-out"),
+        pytest.param(frame({"seen": 1}), ProtocolError, "'seen'", id="is-of-another-type"),
+    ],
+)
+def test_an_answer_that_is_none_is_named(program: str, kind: type[HilgateError], said: str) -> None:
+    channel = Process.start(["/bin/sh", "-c", program])
+    try:
+        with pytest.raises(kind) as raised:
+            _read(channel, Seen, 1.0, "here", skip=1000)
+    finally:
+        channel.finish(0)
+    assert said in str(raised.value)
