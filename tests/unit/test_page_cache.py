@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import mmap
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,11 +17,12 @@ import pytest
 from harness.agent.cold import page_cache
 from harness.agent.cold.mappings import holders, mapped_kib
 from harness.agent.cold.residency import PAGE, drop_file, resident_pages
-from harness.agent.wire import pack_head
+from harness.agent.wire import pack_head, read_head
 from harness.deploy.page_cache import LOADER, MODULES, _read, _source
 from harness.errors import DaemonFailure, HilgateError, ProtocolError
 from harness.links.local import Process
-from harness.protocol.page_cache import Seen
+from harness.protocol.page_cache import Dropped, Seen
+from tests.support.pythons import PYTHONS
 
 PAGES = 64
 CONTENT = bytes(range(256)) * (PAGES * PAGE // 256)
@@ -74,6 +77,20 @@ def test_written_pages_are_dropped(folder: Path) -> None:
     assert pages_in_cache(path) == 0
     assert drop_file(str(path)) == (PAGES, 0, 0)
     assert path.read_bytes() == CONTENT  # from the disk
+
+
+def test_what_was_dropped_is_read_from_the_disk_by_the_next_process(folder: Path) -> None:
+    """As the kernel accounts for it, in blocks of 512 bytes: nothing where it was not dropped."""
+
+    def blocks_read() -> int:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock
+        subprocess.run(["cat", path], stdout=subprocess.DEVNULL, check=True)
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock - before
+
+    path = write(folder / "file")
+    drop_file(str(path))
+    first, second = blocks_read(), blocks_read()
+    assert first >= len(CONTENT) // 512 > second
 
 
 def test_pages_that_are_not_written_yet_are_written_and_dropped(folder: Path) -> None:
@@ -145,15 +162,25 @@ def test_modules_are_those_that_an_import_reads(tmp_path: Path) -> None:
     assert listed == {"__pycache__/a.cpython-39.pyc", "source/b.py"}
 
 
-def test_the_program_runs_from_its_sources_alone(tmp_path: Path) -> None:
-    """With nothing of harness to be imported, as on a board; it ends without a report where its host goes."""
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_the_program_runs_from_its_sources_alone(folder: Path, python: str, goes_on: bool) -> None:
+    """With nothing of harness to be imported, as on a board; it drops nothing where its host goes before it says so."""
+    path = write(folder / "file")
     texts = json.dumps([(f"agent.{name}", _source(name)) for name in MODULES])
-    asked = json.dumps({"folders": [], "packages": [], "standard_library": False, "pid": os.getpid()})
-    command = [sys.executable, "-I", "-S", "-B", "-c", LOADER, texts, asked]
-    done = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=tmp_path)
+    asked = json.dumps({"folders": [str(folder)], "packages": [], "standard_library": False, "pid": os.getpid()})
+    command = [PYTHONS[python], "-I", "-S", "-B", "-c", LOADER, texts, asked]
+    said = b"\n" if goes_on else b""
+    done = subprocess.run(command, input=said, capture_output=True, check=False, cwd=folder)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.endswith(b'{"seen":true}')
-    assert done.stdout.count(b"\x89HIL") == 1
+    stream = io.BytesIO(done.stdout)
+    assert read_head(stream.read).header == {"seen": True}
+    assert (pages_in_cache(path) == 0) is goes_on
+    if goes_on:
+        report = Dropped.model_validate(read_head(stream.read).header)
+        assert report.pages >= report.before
+        assert report.after + report.untold > 0  # this process has its libraries mapped
+    assert stream.read() == b""
 
 
 @pytest.mark.parametrize(
