@@ -6,8 +6,9 @@ import contextlib
 import json
 import shlex
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ..agent.wire import FrameError, read_head
 from ..board import Board
@@ -42,40 +43,77 @@ END_S = 1.0
 OPERATION = "drop the page cache"
 
 
-def drop_pages(deployer: Deployer) -> Dropped:
-    """End a cell's process, and drop what it and its like read from the device's page cache.
+@dataclass(frozen=True, kw_only=True)
+class Dropper:
+    """The program on the device, beside a cell's process. Made by ``start``; ended by ``drop``, or by ``close``.
 
-    That is artifact, runtime and agent as they lie in the store; whatever else the process has mapped; and of an agent
-    in Python the modules of the standard library, and of an environment. It takes no root (posix_fadvise(2)).
-
-    Args:
-        deployer: the cell's; a process is loaded if none is.
-
-    Raises:
-        DaemonFailure: it cannot be done there, or not be told what the process has mapped.
-        ProtocolError, ImpossibleReport: the device's report is none, or cannot be true.
-        DeploymentError: the process cannot be loaded.
-        LinkError: the device cannot be reached.
+    Attributes:
+        deployer: the cell's.
+        channel: the program.
+        where: which cell and device it is, for errors.
+        read_bytes: what the process has had read from disks since its start; None where the device does not know.
     """
-    deployment, _ = deployer.shared()
-    board, bundle = deployer.board, deployer.bundle
-    script = _script(board, bundle, deployment.hello.pid)
-    channel = board.lease.retry(lambda: board.link.start(script))
-    try:
-        if not _read(channel, Seen, START_S, deployment.where, skip=GREETING_ALLOWED).seen:
-            found = "no mapping of it can be seen"
-            raise DaemonFailure("which files the model's process maps is hidden", found=found, where=deployment.where)
-        deployer.close()
-        with contextlib.suppress(ChannelClosed):  # why is read next
-            channel.send(b"\n", time.monotonic() + START_S)
-        report = _read(channel, Dropped, DROP_S, deployment.where)
-    finally:
-        with contextlib.suppress(LinkLost):
-            channel.finish(END_S)
-    artifact_bytes = sum(file.bytes for file in bundle.artifact.values())
-    if impossible := plausibility.why_dropped_impossible(report, artifact_bytes):
-        raise ImpossibleReport(impossible, where=deployment.where)
-    return report
+
+    deployer: Deployer
+    channel: Channel
+    where: str
+    read_bytes: int | None
+
+    @classmethod
+    def start(cls, deployer: Deployer) -> Self:
+        """Start the program beside a cell's process, at which it looks; the process is loaded if none is.
+
+        Raises:
+            DaemonFailure: it cannot be run there, or is not shown what the process has mapped.
+            ProtocolError: what it answers is no answer.
+            DeploymentError: the process cannot be loaded.
+            LinkError: the device cannot be reached.
+        """
+        deployment, _ = deployer.shared()
+        board, where = deployer.board, deployment.where
+        script = _script(board, deployer.bundle, deployment.hello.pid)
+        channel = board.lease.retry(lambda: board.link.start(script))
+        try:
+            answer = _read(channel, Seen, START_S, where, skip=GREETING_ALLOWED)
+            if not answer.seen:
+                what, found = "which files the model's process maps is hidden", "nothing in /proc/PID/smaps"
+                raise DaemonFailure(what, found=found, where=where)
+        except BaseException:
+            _finish(channel)
+            raise
+        return cls(deployer=deployer, channel=channel, where=where, read_bytes=answer.read_bytes)
+
+    def drop(self) -> Dropped:
+        """End the cell's process, and drop what it and its like read from the device's page cache.
+
+        That is artifact, runtime and agent as they lie in the store; whatever else the process has mapped; and of an
+        agent in Python the modules of the standard library, and of an environment. It takes no root (posix_fadvise(2)).
+
+        Raises:
+            DaemonFailure: it cannot be done there.
+            ProtocolError, ImpossibleReport: the device's report is none, or cannot be true.
+            LinkLost: the connection dropped.
+        """
+        self.deployer.close()
+        try:
+            with contextlib.suppress(ChannelClosed):  # why is read next
+                self.channel.send(b"\n", time.monotonic() + START_S)
+            report = _read(self.channel, Dropped, DROP_S, self.where)
+        finally:
+            self.close()
+        artifact_bytes = sum(file.bytes for file in self.deployer.bundle.artifact.values())
+        if impossible := plausibility.why_dropped_impossible(report, artifact_bytes):
+            raise ImpossibleReport(impossible, where=self.where)
+        return report
+
+    def close(self) -> None:
+        """End the program; unless it was told to, it drops nothing. Never raises."""
+        _finish(self.channel)
+
+
+def _finish(channel: Channel) -> None:
+    with contextlib.suppress(LinkLost):
+        channel.finish(END_S)
 
 
 def _script(board: Board, bundle: Bundle, pid: int) -> str:

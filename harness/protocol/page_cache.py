@@ -6,15 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .fields import Answer, Count, Few, Path, Pid, Reason, Text, Truth
+from .fields import Answer, Bytes, Count, Few, Path, Pid, Reason, Text, Truth
 
 PageBytes = Annotated[int, Field(ge=1 << 10, le=1 << 21, description="bytes of a page, from 2¹⁰ to 2²¹")]
 
 
 class Seen(Answer):
-    """Whether it has found what the process that runs the model has mapped."""
+    """Whether it is shown what the process that runs the model has mapped; and what that has had read from disks."""
 
     seen: Truth
+    read_bytes: Bytes | None = Field(description="bytes, a whole number from 0 to 2⁶³ - 1, or null")
 
 
 class DropRefusal(Answer):

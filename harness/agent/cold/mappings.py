@@ -1,6 +1,6 @@
-"""Which files a process has mapped, and which processes have a file mapped: /proc/PID/smaps and maps (proc(5)).
+"""Which files a process has mapped, what it read, and who else has a file mapped: /proc/PID/smaps, io, maps (proc(5)).
 
-Both are hidden of other users' processes, unless one is root.
+All are hidden of other users' processes, unless one is root.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import Optional
 
 # 7f0c8d000000-7f0c8d02a000 r-xp 00028000 08:02 131 /usr/lib/…/libc.so.6
 MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ (?:[1-9]\d* +(/.*)|.*)$")
@@ -24,6 +25,15 @@ def mapped_kib(pid: int) -> dict[str, int]:
         elif path and (resident := RESIDENT.match(line)) is not None:
             found[path] = found.get(path, 0) + int(resident[1])
     return found
+
+
+def read_bytes(pid: int) -> Optional[int]:  # noqa: UP045  # Python 3.9
+    """Return how many bytes a process has had read from disks so far; None where the kernel does not account for it.
+
+    Reading ahead for it counts, what others have read before does not (read_bytes in /proc/PID/io).
+    """
+    found = [line.rpartition(" ")[2] for line in _lines(f"/proc/{pid}/io") if line.startswith("read_bytes: ")]
+    return int(found[0]) if found else None
 
 
 def holders(pages: Mapping[str, int]) -> tuple[list[dict[str, object]], int]:

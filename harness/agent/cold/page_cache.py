@@ -1,8 +1,8 @@
 """Drops what a start reads from the page cache, and reports how much stayed.
 
-It sends two frames (see wire). The first is {"seen": true or false}: it has looked at the process that runs the model,
-and found what that has mapped, or not. The host then ends that process, for what it has mapped would stay, and sends a
-byte; the second frame is the report.
+It sends two frames (see wire). With the first it has looked at the process that runs the model: "seen", whether it was
+shown what that has mapped; "read_bytes", what that has had read from disks, or null. The host then ends that process,
+for what it has mapped would stay, and sends a byte; the second frame is the report.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..wire import pack_head
-from .mappings import holders, mapped_kib
+from .mappings import holders, mapped_kib, read_bytes
 from .residency import PAGE, Dropped, drop_file
 
 # How many files and processes a report names at most.
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     """
     asked = json.loads(arguments[0])
     mapped = mapped_kib(asked["pid"])
-    _send({"seen": bool(mapped)})
+    _send({"seen": bool(mapped), "read_bytes": read_bytes(asked["pid"])})
     if not os.read(0, 1):
         return
     try:
