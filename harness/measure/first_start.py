@@ -1,8 +1,7 @@
 """First start: from a process's start to its first answer where nothing of it is in the page cache, as after power-on.
 
 How pages are dropped, and how many stayed: see harness.deploy.page_cache. That it worked is seen twice: pages are
-counted when they have been dropped, and each process must have read from the disk what it needs (tried on a machine
-where other programs use the same files: after 39 MiB of an interpreter's start were dropped, it read 2 of them).
+counted when they have been dropped, and each process must have read from the disk what it needs.
 """
 
 from __future__ import annotations
@@ -75,7 +74,11 @@ class FirstStarts:
 
     @property
     def needed_pages(self) -> int:
-        """How many pages a start reads: those that were resident after one; more are where they were read otherwise."""
+        """How many pages a start needs: those that were resident after one.
+
+        More are resident where others have read the same files, or hilgate itself has, when it stored and hashed them:
+        the fewest count. What is too many all the same is missing in what the process reads; see ``spared``.
+        """
         return min((report.before for report in self.dropped), default=0)
 
     @property
