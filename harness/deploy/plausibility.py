@@ -18,6 +18,7 @@ import numpy as np
 
 from ..agent.growth import PLACES
 from ..model.model import Array
+from ..protocol.page_cache import Dropped
 from .call import Call
 
 # A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, and a virtual machine's clock may
@@ -315,4 +316,27 @@ def why_growth_impossible(header: Mapping[str, Any], timed: int, board_mib: floa
             return impossible("anonymous memory above 0 KiB", f"{kib} KiB")
         if kib > most_kib:
             return impossible(f"anonymous memory within the board's {board_mib:g} MiB", f"{kib} KiB")
+    return ""
+
+
+def why_dropped_impossible(report: Dropped, artifact_bytes: int) -> str:
+    """Return why the report of dropped pages cannot be true; "" if it can.
+
+    Args:
+        report: the device's.
+        artifact_bytes: what the artifact takes, which is among what was dropped.
+    """
+    least = -(-artifact_bytes // report.page_bytes)
+    if report.pages < least:
+        wanted = f"pages of at least the artifact, {least} of {report.page_bytes} bytes"
+        return impossible(wanted, f"{report.pages} in {report.files} files")
+    if report.before + report.untold < 1:  # the process has just inferred: what it has read may not all be gone
+        return impossible("resident pages of what the model's process has just used", "none")
+    for name in ("before", "after"):
+        if (found := getattr(report, name)) > report.pages:
+            return impossible(
+                f"at most {report.pages} resident pages, as many as there are, {name} dropping", str(found)
+            )
+    if (named := sum(file.pages for file in report.kept)) > report.after:
+        return impossible(f"at most {report.after} pages in the files that stayed, as many as stayed", str(named))
     return ""
