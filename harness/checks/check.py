@@ -77,7 +77,7 @@ def refuse_no_finding(found: object) -> None:
     hint = "see docs/fixtures.md for what a finding says"
     if not isinstance(found, Finding):
         raise InputError("a test recorded no finding", wanted="a Finding", found=f"{found!r:.200}", hint=hint)
-    for name in ("value", "bound"):
+    for name in ("value", "bound", "bound_low"):
         number = getattr(found, name)
         if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float))):
             raise InputError(
@@ -105,17 +105,25 @@ def _verdict(finding: Finding, limit: Limit | None) -> tuple[Verdict, str]:
         return Verdict.NOT_APPLICABLE, finding.not_judged_reason
     if finding.invalid_reason:
         return Verdict.INCONCLUSIVE, finding.invalid_reason
-    if finding.bound is None:
+    is_upper = finding.metric.bound == "max"
+    if (low := finding.bound_low) is not None and (limit.value < low if is_upper else limit.value > low):
+        return Verdict.FAIL, _explain_broken(finding, limit, low)
+    if finding.bound is not None and (finding.bound <= limit.value if is_upper else finding.bound >= limit.value):
+        return Verdict.PASS, ""
+    if finding.undecided_reason:
+        return Verdict.INCONCLUSIVE, finding.undecided_reason
+    if finding.bound is None or finding.bound_low is not None:
         return Verdict.INCONCLUSIVE, finding.no_bound_reason or NOTHING
-    is_kept = finding.bound <= limit.value if finding.metric.bound == "max" else finding.bound >= limit.value
-    return (Verdict.PASS, "") if is_kept else (Verdict.FAIL, _explain_broken(finding, limit))
+    return Verdict.FAIL, _explain_broken(finding, limit, finding.bound)
 
 
-def _explain_broken(finding: Finding, limit: Limit) -> str:
+def _explain_broken(finding: Finding, limit: Limit, beyond: float) -> str:
+    """Word why a limit is broken by a bound: the only one, or the lower one of two."""
     metric = finding.metric
     sign = "≤" if metric.bound == "max" else "≥"
     unit = f" {metric.unit}" if metric.unit else ""
-    bound = f"{metric.shown(finding.bound or 0.0, 4)}{unit}"
+    least = "at least " if finding.bound_low is not None else ""
+    bound = f"{least}{metric.shown(beyond, 4)}{unit}"
     if finding.confidence is not None and finding.value is not None:
         estimate = metric.shown(finding.value, 4)
         on = f" on {finding.taken_on}" if finding.taken_on else ""

@@ -18,6 +18,9 @@ class Finding:
         value: The estimate, in the metric's unit; None if nothing was measured.
         bound: What the true value does not exceed (for a metric with ``bound="min"``: does not fall below) at
             ``confidence``, in the metric's unit; None if there is no bound yet. Only a bound passes a limit.
+        bound_low: What the true value does not fall below (exceed), at the same confidence. A finding that has two
+            bounds, or ``undecided_reason``, fails a limit only where the limit is beyond this one.
+        undecided_reason: Why neither bound settles the limit, and what it would take. Leads to INCONCLUSIVE.
         confidence: The bound's confidence, 0 to 1; None for a value that is exact, such as a file's size.
         samples: The number of inferences, inputs or processes that the value rests on.
         raw: The path of the raw samples, relative to the evidence; "" if there are none.
@@ -42,6 +45,8 @@ class Finding:
     value: float | None = None
     bound: float | None = None
     _: KW_ONLY
+    bound_low: float | None = None
+    undecided_reason: str = ""
     confidence: float | None = None
     samples: int = 0
     raw: str = ""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..agent.expand import expand
+from ..checks.blocks import Blocks
 from ..model.inputs import Arrays, at_sizes, describe_sizes, sizes_of
 from ..model.model import Array, Model
 from ..model.ragged import described_sizes
@@ -237,6 +238,7 @@ class Timed:
         next_block: the number of the next block of inputs that are made; the first is for warming up.
         step: how many samples a set has.
         sizes: sizes of the model's dimensions.
+        block_sizes: how many inferences a block of time has, for each process; decided before the first is timed.
     """
 
     name: str
@@ -250,6 +252,13 @@ class Timed:
     next_block: int = 1
     step: int = 1
     sizes: Mapping[str, int | str] = field(default_factory=dict)
+    block_sizes: list[int] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> Blocks:
+        """The durations in milliseconds, cut into blocks of time; one inference each where no size was decided."""
+        sizes = [*self.block_sizes, *[1] * (len(self.processes) - len(self.block_sizes))]
+        return Blocks(tuple(durations / self.unit for durations in self.processes), tuple(sizes))
 
     @property
     def given_words(self) -> str:

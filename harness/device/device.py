@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..checks.limits import Limit
 from .link_facts import link_class
-from .tables import Rules, Runtime
+from .tables import Measure, Rules, Runtime
 
-__all__ = ["KNOWN_HOSTS", "Device", "Rules", "Runtime", "device_names"]
+__all__ = ["KNOWN_HOSTS", "Device", "Measure", "Rules", "Runtime", "device_names"]
 
 KNOWN_HOSTS = "known_hosts"  # in the user's folder of devices
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -60,6 +60,7 @@ class Device:
     backend_limits: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict, hash=False)
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict, hash=False)
     rules: Rules = field(default_factory=Rules)
+    measure: Measure = field(default_factory=Measure)
     counting: bool = False
 
     @cached_property

@@ -10,6 +10,7 @@ A device NAME is the file NAME.toml in the first folder that has one: the user's
     [limits.BACKEND]         further limits with one backend, which the device need not list
     [options.BACKEND]        options that the backend defines and checks
     [rules]                  offline = true: the cloud is not allowed
+    [measure]                block_ms: how long the inferences that are judged together last
 
 Along a chain of ``extends`` tables are merged key by key; lists and single values are replaced (``packages = []`` means
 none). Only ``optional`` is not inherited: a file itself must say which backends a gate may leave out (issue 16). The
@@ -64,7 +65,12 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
     if file is None or problems:
         text = "\n".join(map(str, problems))
         raise problems[0] if len(problems) == 1 else DeviceError(f"device {name!r}: {len(problems)} errors", found=text)
-    tables: dict[str, Any] = {"runtime": file.runtime, "options": file.options, "rules": file.rules}
+    tables: dict[str, Any] = {
+        "runtime": file.runtime,
+        "options": file.options,
+        "rules": file.rules,
+        "measure": file.measure,
+    }
     tables["known_hosts"] = folders[0] / KNOWN_HOSTS
     machine = dict(file.device)
     if (link := link_class(file.device.link)) is not None and link.emulated:

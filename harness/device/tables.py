@@ -42,6 +42,17 @@ class Rules(_Table):
     offline: bool = Field(False, description="true or false: offline = true")
 
 
+class Measure(_Table):
+    """The table [measure]: how durations are taken there."""
+
+    block_ms: float = Field(
+        100.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="milliseconds, above 0, that inferences judged together last: block_ms = 100",
+    )
+
+
 class Machine(_Table):
     """The table [device]: the machine."""
 
@@ -68,6 +79,7 @@ class File(_Table):
     limits: dict[str, object] = Field({}, description="a table of metrics and numbers: [limits]")
     options: dict[_Backend, dict[str, object]] = Field({}, description="tables, one a backend: [options.onnxruntime]")
     rules: Rules = Field(Rules(), description="a table: [rules]")
+    measure: Measure = Field(Measure(), description="a table: [measure]")
     extends: None = Field(
         None, description="a device: extends = 'pi4'"
     )  # declared only for its name in messages: it is removed before validation
@@ -76,6 +88,12 @@ class File(_Table):
 # All keys with their descriptions: "device.host".
 KEYS: dict[str, str] = {
     prefix + key: info.description or ""
-    for prefix, table in (("", File), ("device.", Machine), ("runtime.", Runtime), ("rules.", Rules))
+    for prefix, table in (
+        ("", File),
+        ("device.", Machine),
+        ("runtime.", Runtime),
+        ("rules.", Rules),
+        ("measure.", Measure),
+    )
     for key, info in table.model_fields.items()
 }

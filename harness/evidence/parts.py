@@ -82,6 +82,7 @@ def describe_check(check: Check) -> CheckEntry:
         "limit_source": check.limit.source if check.limit else None,
         "confidence": finding.confidence,
         "bound": _figure(finding.bound),
+        **({} if finding.bound_low is None else {"bound_low": _figure(finding.bound_low)}),
         "samples": finding.samples,
         "raw": finding.raw or None,
         "verdict": check.verdict,

@@ -186,6 +186,9 @@ class CheckEntry(_Entry):
     limit_source: Annotated[str | None, Field(description="in which file")] = None
     confidence: Annotated[float | None, Field(ge=0, le=1, description="of the bound; null where it is exact")] = None
     bound: Annotated[Figure | None, Field(description="what was judged, in the same unit")] = None
+    bound_low: Annotated[Figure | None, Field(description="beyond this a limit is broken; null without one")] = None
+    blocks: Annotated[Count | None, Field(description="of time, that the bounds rest on")] = None
+    block_ms: Annotated[float | None, Field(gt=0, description="how long a block lasts, milliseconds")] = None
     samples: Annotated[Count, Field(description="how many")] = 0
     raw: Annotated[str | None, Field(description="the path of the raw samples, in the evidence's folder")] = None
     verdict: VerdictText

@@ -66,6 +66,7 @@ class ClosedLoop:
         """Start a new, empty block of durations in each content."""
         for timed in contents:
             timed.processes.append(np.empty(0, np.int64))
+            timed.block_sizes.append(1)
             timed.numbers.append(np.empty(0, np.int64))
 
     def warm_up(self, timed: Timed, budget_s: float) -> Mapping[str, Any]:
@@ -111,39 +112,44 @@ class ClosedLoop:
         self._sent, self._sent_s = self._sent + count, self._sent_s + elapsed_s
         return elapsed_s
 
-    def take(self, timed: Timed, quota: int, budget_s: float) -> None:
+    def take(self, timed: Timed, quota: int, budget_s: float, is_enough: Callable[[], bool] = lambda: False) -> None:
         """Time ``quota`` inferences, or as many as the budget allows, and at least one.
 
         Args:
             timed: The content on whose inputs to infer; its last block gains the durations.
             quota: How many inferences to time.
             budget_s: How long they may take, in seconds.
+            is_enough: Asked between two calls to the device: whether what was timed will do, before the quota is full.
 
         Raises:
             LinkLost: The connection dropped; what the device had timed until then has been collected.
             ImpossibleReport: What the device reports cannot be true.
         """
         end = time.monotonic() + budget_s
-        if quota and timed.given:
-            self._take_samples(timed, quota, end)
-        elif quota and self.content.prepare is not None:
-            self._take_made(timed, quota, end)
-        elif quota:
-            self._take_spread(timed, quota, end)
 
-    def _take_spread(self, timed: Timed, quota: int, end: float) -> None:
+        def goes_on() -> bool:
+            return time.monotonic() < end and not is_enough()
+
+        if quota and timed.given:
+            self._take_samples(timed, quota, end, goes_on)
+        elif quota and self.content.prepare is not None:
+            self._take_made(timed, quota, end, goes_on)
+        elif quota:
+            self._take_spread(timed, quota, end, goes_on)
+
+    def _take_spread(self, timed: Timed, quota: int, end: float, goes_on: Callable[[], bool]) -> None:
         taken = 0
-        while taken < quota and (not taken or time.monotonic() < end):
+        while taken < quota and (not taken or goes_on()):
             done = timed.count
             count = min(self._step(timed), quota - taken)
             feed = spread(self.content.fills, timed.next_block)
             timed.next_block += self.content.blocks_of(count)  # where the call ends early, some are never used
             taken += self._call(timed, feed, np.arange(done, done + count), end)
 
-    def _take_made(self, timed: Timed, quota: int, end: float) -> None:
+    def _take_made(self, timed: Timed, quota: int, end: float, goes_on: Callable[[], bool]) -> None:
         """Time inferences on inputs that the host makes; making and sending them counts in the pace."""
         taken = 0
-        while taken < quota and (not taken or time.monotonic() < end):
+        while taken < quota and (not taken or goes_on()):
             done = timed.count
             # As many as the device infers in BLOCK_S: they share a call's cost, to the model's process and back.
             step = max(int(BLOCK_S / max(self._median_s, 1e-9)), 1)
@@ -153,15 +159,15 @@ class ClosedLoop:
             feed = kept(range(count), fill_bytes(self.content.fills))
             taken += self._call(timed, feed, np.arange(done, done + count), end)
 
-    def _take_samples(self, timed: Timed, quota: int, end: float) -> None:
+    def _take_samples(self, timed: Timed, quota: int, end: float, goes_on: Callable[[], bool]) -> None:
         first = timed.count
         for chosen, order in self.content.portions(self.content.sequence(first, quota)):
-            if timed.count > first and time.monotonic() >= end:
+            if timed.count > first and not goes_on():
                 return
             self._keep(chosen)
             numbers = np.array(chosen, np.int64)[order]
             taken = 0
-            while taken < len(order) and (timed.count == first or time.monotonic() < end):
+            while taken < len(order) and (timed.count == first or goes_on()):
                 part = order[taken : taken + self._step(timed)]
                 feed = kept(part, self.content.set_bytes)
                 taken += self._call(timed, feed, numbers[taken : taken + len(part)], end)

@@ -14,7 +14,7 @@ from ..checks.finding import Finding
 from ..checks.limits import Limit, Metric
 from ..instructions.baseline import Comparison
 from ..instructions.counting import Count
-from .figures import Figures, Quantile, Rule, figures, worse
+from .figures import Figures, figures, worse
 
 ALLOWANCE = "instructions_over_baseline_percent"
 # Counts of one prepared board differ by 0.02 %, of boards that were prepared separately by 0.3 %
@@ -44,15 +44,7 @@ def instructions(count: Count, raw: str, comparison: Comparison | None = None) -
         raw: The path of the counts, for the evidence.
         comparison: The count beside the baseline's; None without a baseline.
     """
-    rule = Rule(
-        statistic=Quantile(0.5),
-        needed=quantiles.samples_needed(0.5),
-        what="an upper bound of the median",
-        limit=None,
-        slow_above_ms=None,
-        too_few=_too_few,
-    )
-    each = [figures(timed, rule) for timed in count.contents]
+    each = [figures(timed, 0.5, _too_few) for timed in count.contents]
     judged = _judged(each, comparison)
     value, bound = judged.value or 0.0, judged.bound
     details: dict[str, Any] = {"counted_by": dict(count.described), "inputs": judged.timed.inputs}
@@ -96,11 +88,12 @@ def _judged(each: list[Figures], comparison: Comparison | None) -> Figures:
         return content.bound / comparison.of(content.timed.name).limit(INSTRUCTIONS.limit_key, content.bound).value
 
     highest = max(each, key=share_of_limit)
-    return highest if share_of_limit(highest) > 1 else worse(each, None)
+    return highest if share_of_limit(highest) > 1 else worse(each, is_limited=False)
 
 
-def _too_few(found: str, needed: int, what: str) -> str:
-    return f"too few inferences were counted in the time: {found}; {what} takes {needed}: --time-limit"
+def _too_few(found: str, needed: int) -> str:
+    bound = "an upper bound of the median"
+    return f"too few inferences were counted in the time: {found}; {bound} takes {needed}: --time-limit"
 
 
 def unreachable(reason: str) -> Finding:

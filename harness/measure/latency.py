@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,20 @@ from ..checks.finding import Finding
 from ..checks.limits import Metric
 from ..deploy.content import UNIFORM
 from ..model.model import Array
-from .figures import Figures, Misses, Quantile, Rule, figures, worse
+from .figures import Figures, worse
 from .measurement import DURATIONS, Measurement
+from .tails import Tail, tail_figures
 
 P50 = Metric("latency_p50_ms", "ms", "half of all inferences are faster", wall_clock=True)
 P90 = Metric("latency_p90_ms", "ms", "nine of ten inferences are faster", wall_clock=True)
 P99 = Metric("latency_p99_ms", "ms", "99 of 100 inferences are faster", wall_clock=True)
+P999 = Metric("latency_p999_ms", "ms", "999 of 1000 inferences are faster", wall_clock=True)
+MAX = Metric(
+    "latency_max_ms",
+    "ms",
+    "the slowest inference seen, no quantile: it can break a limit, never keep one",
+    wall_clock=True,
+)
 DEADLINE_MISS_RATE = Metric(
     "deadline_miss_rate",
     "",
@@ -26,33 +34,57 @@ DEADLINE_MISS_RATE = Metric(
     wall_clock=True,
     parameters=("deadline_ms",),
 )
-METRICS = (P50, P90, P99, DEADLINE_MISS_RATE)
+METRICS = (P50, P90, P99, P999, MAX, DEADLINE_MISS_RATE)
 
-QUANTILES = {P50: 0.5, P90: 0.9, P99: 0.99}
+QUANTILES = {P50: 0.5, P90: 0.9, P99: 0.99, P999: 0.999}
 
 
 def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None = None) -> Finding:
-    """Report one quantile of the latency and its upper bound, on the spread inputs or the samples, whichever is worse.
+    """Report one quantile of the latency and its bounds, on the spread inputs or the samples, whichever is worse.
 
     Args:
         measured: The durations.
-        metric: P50, P90 or P99.
+        metric: P50, P90, P99 or P999.
         raw: The path of the raw samples, for the evidence.
         limit: The limit in milliseconds, if there is one; ``judge`` replaces it by the one that it judges.
     """
-    quantile = QUANTILES[metric]
-    needed = quantiles.samples_needed(quantile)
-    what = f"an upper bound of p{quantile * 100:g} at {quantiles.CONFIDENCE:.0%} confidence"
-    rule = Rule(
-        statistic=Quantile(quantile),
-        needed=needed,
-        what=what,
-        limit=limit,
-        slow_above_ms=limit,
-        too_few=_too_few(measured),
-    )
-    finding = _finding(metric, measured, rule, raw)
+    if metric is P999 and limit is None:
+        why = "nothing limits it: limits={'latency_p999_ms': …}, and of the samples that others take it says little"
+        finding = Finding(metric, not_applicable=why, unasked=True)
+    else:
+        finding = _finding(metric, measured, Tail.of_quantile(QUANTILES[metric], limit), raw)
     return replace(finding, at=lambda value: latency(measured, metric, raw, value))
+
+
+def latency_max(measured: Measurement, limit: float | None, raw: str) -> Finding:
+    """Report the slowest inference that was seen, on all contents. It can break a limit, and never keeps one.
+
+    Args:
+        measured: The durations.
+        limit: The limit in milliseconds; without one nobody asked.
+        raw: The path of the raw samples, for the evidence.
+    """
+    if limit is None:
+        why = "nothing limits it: limits={'latency_max_ms': …}"
+        return Finding(MAX, not_applicable=why, unasked=True, at=lambda value: latency_max(measured, value, raw))
+    if impossible := measured.impossible.get(DURATIONS):
+        return Finding(MAX, samples=measured.count, raw=raw, no_bound_reason=impossible)
+    if not measured.count:
+        return Finding(MAX, no_bound_reason=measured.interruption or "no sample was taken")
+    slowest = float(measured.durations_ms.max())
+    why = (
+        f"the slowest of {measured.count} inferences took {slowest:.4g} ms, which says nothing of the slowest to come: "
+        "latency_p999_ms and deadline_miss_rate can be shown to be kept"
+    )
+    return Finding(
+        MAX,
+        slowest,
+        bound_low=slowest,
+        undecided_reason=why,
+        samples=measured.count,
+        raw=raw,
+        invalid_reason=measured.doubt,
+    )
 
 
 def published(measured: Measurement, limit: float | None) -> tuple[Array, dict[str, Any]]:
@@ -83,25 +115,14 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
     Args:
         measured: The durations.
         deadline_ms: From when on an answer is late, in milliseconds; None if the model file sets no deadline.
-        limit: The rate that may not be exceeded, 0 to 1, if there is a limit. If the samples are so few that not even a
-            run without a miss could show it, there is no bound.
+        limit: The rate that may not be exceeded, 0 to 1, if there is a limit.
         raw: The path of the raw samples, for the evidence.
     """
     metric = DEADLINE_MISS_RATE
     if deadline_ms is None:
         why = "the model file sets no deadline: limits={'deadline_ms': …}"
         return Finding(metric, not_applicable=why, unasked=limit is None)
-    needed = quantiles.samples_for_proportion(limit) if limit is not None and 0 < limit < 1 else 1
-    what = "" if limit is None else f"showing a rate of {limit:g}"
-    rule = Rule(
-        statistic=Misses(deadline_ms),
-        needed=needed,
-        what=what,
-        limit=limit,
-        slow_above_ms=deadline_ms,
-        too_few=_too_few(measured),
-    )
-    finding = _finding(metric, measured, rule, raw)
+    finding = _finding(metric, measured, Tail.of_misses(deadline_ms, limit), raw)
     if limit is None and (missed := finding.details.get("missed")):
         # A deadline alone sets no limit: without this note, a model that always misses it would pass silently.
         what = (
@@ -111,52 +132,53 @@ def deadline_miss_rate(measured: Measurement, deadline_ms: float | None, limit: 
     return replace(finding, at=lambda value: deadline_miss_rate(measured, deadline_ms, value, raw))
 
 
-def _finding(metric: Metric, measured: Measurement, rule: Rule, raw: str) -> Finding:
-    each = [figures(timed, rule) for timed in measured.contents]
+def _finding(metric: Metric, measured: Measurement, tail: Tail, raw: str) -> Finding:
     if impossible := measured.impossible.get(DURATIONS):  # the raw durations stay in the evidence, without any figure
         return Finding(metric, samples=measured.count, raw=raw, no_bound_reason=impossible)
     if not measured.count:
         return Finding(metric, no_bound_reason=measured.interruption or "no sample was taken")
-    judged = worse(each, rule.limit)
+    each = [tail_figures(standing, measured.explain_open) for standing in measured.standings(tail)]
+    judged = worse(each, is_limited=tail.limit is not None)
     return Finding(
         metric,
         judged.value,
-        None if judged.open else judged.bound,
+        judged.bound,
+        bound_low=judged.bound_low,
+        undecided_reason=judged.open,
         confidence=quantiles.CONFIDENCE,
         samples=judged.timed.count,
         raw=raw,
         no_bound_reason=judged.open,
         invalid_reason=_join_reasons(judged.open, measured.doubt),
         taken_on=judged.taken_on if len(each) > 1 else "",
-        details=_details(each, judged, rule),
+        details=_details(measured, each, judged, tail),
+        compared=_name_processes(judged),
     )
 
 
-def _details(each: Sequence[Figures], judged: Figures, rule: Rule) -> dict[str, Any]:
+def _name_processes(judged: Figures) -> str:
+    """Name the processes that break the limit by themselves, where all together do not."""
+    numbers = [str(index + 1) for index in judged.broken_by]
+    if not numbers:
+        return ""
+    each = " and ".join(numbers)
+    return f"in process {each} of {len(judged.timed.processes)} alone: the verdict is about the processes that ran"
+
+
+def _details(measured: Measurement, each: Sequence[Figures], judged: Figures, tail: Tail) -> dict[str, Any]:
     timed = judged.timed
-    details: dict[str, Any] = {"processes": [len(durations) for durations in timed.processes], "inputs": timed.inputs}
-    if isinstance(rule.statistic, Misses):
-        missed = int(np.count_nonzero(timed.values > rule.statistic.deadline_ms))
-        details = {"deadline_ms": rule.statistic.deadline_ms, "missed": missed, **details}
+    details: dict[str, Any] = {}
+    if judged.blocks is not None:
+        sizes = judged.blocks.sizes
+        details = {"blocks": judged.blocks.count, "block_ms": measured.block_ms}
+        details |= {"inferences_per_block": list(sizes), "blocks_by_process": list(judged.blocks.counts)}
+    details |= {"processes": [len(durations) for durations in timed.processes], "inputs": timed.inputs}
+    if tail.is_rate:
+        missed = int(np.count_nonzero(timed.values > tail.threshold_ms))
+        details = {"deadline_ms": tail.threshold_ms, "missed": missed, **details}
     if len(each) > 1:
         details |= {"content": timed.name, "by_content": {content.timed.name: content.described() for content in each}}
     return details
-
-
-def _too_few(measured: Measurement) -> Callable[[str, int, str], str]:
-    """Return a function that explains too few samples, and says how long enough of them would take."""
-
-    def explain(found: str, needed: int, what: str) -> str:
-        if measured.interruption:
-            return f"{measured.interruption}; {found} were taken until then, {what} takes {needed}"
-        seconds = measured.seconds_for(needed)
-        wanted = max(needed, *(timed.wanted for timed in measured.contents))
-        return (
-            f"{found} in the time; {what} takes {needed}, each of another input. {wanted} would take about "
-            f"{seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"
-        )
-
-    return explain
 
 
 def _join_reasons(no_bound_reason: str, invalid_reason: str) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ..checks import sequential
 from ..deploy.call import Call
 from ..deploy.content import SAMPLES, UNIFORM, Timed
 from ..deploy.deployment import LoadReport
 from ..model.model import Array
 from . import validity
+from .tails import Standing, Tail
 
 # How many fresh processes a measurement takes: one may be lucky, for instance in where its memory lies.
 PROCESSES = 3
@@ -41,6 +44,10 @@ class Measurement:
         idle_s: How long a call that does nothing took, by the host's clock; one per process.
         impossible: Why the device's report of DURATIONS, LOAD or MEMORY cannot be true; it then counts as not measured.
         began: When the measurement began, by the monotonic clock.
+        took_s: How long it took; 0 while it goes on.
+        block_ms: How long a block of time lasts, in milliseconds; see harness.checks.blocks.
+        tails: The limits on durations, which are to be decided.
+        is_over: Whether no more is to come.
     """
 
     uniform: Timed = field(default_factory=lambda: Timed(name=UNIFORM))
@@ -56,6 +63,10 @@ class Measurement:
     idle_s: list[float] = field(default_factory=list)
     impossible: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    took_s: float = 0.0
+    block_ms: float = 100.0
+    tails: tuple[Tail, ...] = ()
+    is_over: bool = True
 
     def refuse(self, quantity: str, reason: str) -> None:
         """Record why a quantity cannot be true, if there is a reason; the first reason stays."""
@@ -67,10 +78,10 @@ class Measurement:
         """The contents to be timed: the spread inputs, and the samples if there are any."""
         return [self.uniform, self.samples] if self.samples.given else [self.uniform]
 
-    @property
-    def wanted(self) -> int:
-        """How many inferences are to be timed; 0 before the first warm-up."""
-        return sum(timed.wanted for timed in self.contents)
+    def standings(self, tail: Tail) -> list[Standing]:
+        """Say of each content where a question about its tail stands."""
+        contents = self.contents
+        return [Standing(timed=each, tail=tail, contents=len(contents), is_over=self.is_over) for each in contents]
 
     @property
     def count(self) -> int:
@@ -115,27 +126,61 @@ class Measurement:
         not_warm = "inference was still getting faster after a tenth of the time: give it more with --time-limit"
         return "; ".join(filter(None, [self.state_doubt, "" if is_warm else not_warm]))
 
-    def expected_s(self, samples: int) -> float:
-        """Estimate how long ``samples`` inferences on each content take in all, in seconds, after the first warm-up.
+    def expected_s(self, inferences: Mapping[str, float]) -> float:
+        """Estimate how long so many inferences on each content take in all, in seconds, after the first warm-up.
 
         Assumes that each process starts, loads and warms up as long as the first one did.
+
+        Args:
+            inferences: How many, by the content's name.
         """
         start_s = time.monotonic() - self.began
-        return PROCESSES * start_s + sum(samples * each.pace_s for each in self.contents)
+        return PROCESSES * start_s + sum(inferences[each.name] * each.pace_s for each in self.contents)
 
-    def seconds_for(self, samples: int) -> float:
-        """Estimate how long ``samples`` inferences or more on each content take, with all processes' start, in s."""
-        if not self.warm_ups:
-            return 0.0
-        start_s = self.loads[0].load_ns / 1e9 + sum(warm_up["elapsed_ns"] for warm_up in self.warm_ups_each) / 1e9
-        return float(PROCESSES * start_s + sum(max(samples, each.wanted) * each.pace_s for each in self.contents))
+    def explain_open(self, standing: Standing) -> str:
+        """Explain why a question about a content's tail is open, and what would answer it."""
+        timed, tail, blocks = standing.timed, standing.tail, standing.blocks
+        length = f"{blocks.count} blocks of {self._lasting(standing)}"
+        if self.interruption:
+            return f"{self.interruption}; {length} were timed until then, {tail.name} takes more"
+        if missing := standing.inputs_missing:
+            found = f"{timed.inputs} of {timed.given_words}"
+            takes = f"{found} in the time; {tail.name} takes {timed.inputs + missing}, each of another input"
+            return f"{takes}. {self._suggest(missing * timed.pace_s)}"
+        seen = self._seen(standing)
+        more = standing.blocks_to_come()
+        if math.isinf(more):
+            return f"{length} in the time{seen}: no number of blocks like these shows {tail.name}"
+        if not more and not blocks.has_processes:
+            return (
+                f"{length} in {len(blocks.counts)} processes in the time; {tail.name} takes {PROCESSES} of some weight"
+            )
+        if tail.limit is None:
+            more = self._blocks_for_bound(tail) - blocks.count
+        takes = f"{length} in the time{seen}; {tail.name} takes about {blocks.count + more:.0f} like these"
+        return f"{takes}. {self._suggest(more * blocks.sizes[-1] * timed.pace_s)}"
 
-    @property
-    def warm_ups_each(self) -> Sequence[Mapping[str, Any]]:
-        """The warm-ups of the first process."""
-        return self.warm_ups[: len(self.contents)]
+    def _blocks_for_bound(self, tail: Tail) -> float:
+        return sequential.blocks_to_keep(np.empty(0), tail.allowed) if tail.allowed else 1.0
 
-    @property
-    def left_s(self) -> float:
-        """How long the inferences that are still to be timed take, in seconds."""
-        return sum(max(each.wanted - each.count, 0) * each.pace_s for each in self.contents)
+    def _lasting(self, standing: Standing) -> str:
+        """Say how long a block lasts: longer, where slow inferences come in bursts."""
+        times = max(
+            (judged / size for judged, size in zip(standing.blocks.sizes, standing.timed.blocks.sizes, strict=True)),
+            default=1.0,
+        )
+        lasting = f"{self.block_ms * times:.3g} ms"
+        return f"{lasting} (slow ones come in bursts)" if times > 1 else lasting
+
+    def _seen(self, standing: Standing) -> str:
+        """Say how many inferences exceed the threshold, where there is one."""
+        tail, values = standing.tail, standing.timed.values
+        if tail.threshold_ms is None or tail.allowed is None or not len(values):
+            return ""
+        share = float(np.mean(values > tail.threshold_ms))
+        return f", {share:.3%} of the inferences over {tail.threshold_ms:g} ms, where {tail.allowed:.3g} may be"
+
+    def _suggest(self, more_s: float) -> str:
+        """Suggest the time limit for so many seconds more."""
+        seconds = max(self.took_s, time.monotonic() - self.began if not self.is_over else 0.0) + more_s
+        return f"That would take about {seconds:.0f} s: --time-limit {int(seconds * 1.25) + 10}"

@@ -1,6 +1,7 @@
-"""Sampling: several fresh processes one after the other, each loaded, warmed up and then timed in a closed loop.
+"""Sampling: fresh processes one after the other, each loaded, warmed up and then timed in a closed loop.
 
-Load time, memory and latency, which all need fresh processes, come from the same ones.
+Load time, memory and latency, which all need fresh processes, come from the same ones. There are three, and more where
+a limit is not decided by then: until every limit is, or the time is up.
 """
 
 from __future__ import annotations
@@ -8,21 +9,26 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
+from ..checks.blocks import block_size
 from ..checks.quantiles import samples_needed
 from ..deploy import plausibility
 from ..deploy.content import Content, Timed
+from ..deploy.deployment import Deployment
 from ..errors import ImpossibleReport, LinkLost
 from ..model.inputs import Arrays
 from .closed_loop import ClosedLoop, Source
 from .measurement import DURATIONS, LOAD, MEMORY, PROCESSES, Measurement
+from .tails import Standing, Tail
 
-__all__ = ["ENOUGH", "Measurement", "Report", "take_memory", "take_samples"]
+__all__ = ["ENOUGH", "Measurement", "Progress", "Report", "take_memory", "take_samples"]
 
-# How many inferences are timed (docs/measuring.md, "How many samples"): enough for a bound of p99; …
+# How many inferences are timed where no limit asks for more (docs/measuring.md, "How many samples"): …
 ENOUGH = samples_needed(0.99)
-# … within ten seconds, enough for a bound above which some slow ones may lie; …
+# … within ten seconds, …
 GOOD, GOOD_S = 1000, 10.0
 # … of a fast model as many as three seconds allow: disturbances come by time, not by count; …
 MANY, MANY_S = 20_000, 3.0
@@ -32,6 +38,13 @@ MANY_SAMPLES, MANY_SAMPLES_S = 5_000, 1.0
 TIMES = 3
 # The share of the time that warm-ups may take.
 WARM_UP_SHARE = 0.1
+# Each of the first processes takes at least this share of what those before it took: a limit is kept by three
+# processes, each with a quarter of the blocks (harness.checks.blocks) …
+ALIKE = 0.7
+# … and each later one at most so many times the mean of those before it, for the same reason.
+GROWS = 2.0
+# A process that is begun late may take so much longer to start than the others on average.
+START_SPARE = 1.25
 # Inferences run to measure memory on an emulated board, where one takes a hundred times as long as on a real board;
 # allocation stops after the second or third.
 EMULATED_INFERENCES = 8
@@ -39,7 +52,25 @@ EMULATED_INFERENCES = 8
 # How many dropped connections are made up for by another process.
 LOST_ALLOWED = 2
 
-Report = Callable[[int, int, float], None]
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far sampling has come.
+
+    Attributes:
+        done: Inferences timed.
+        wanted: Inferences that will be timed, at the share of slow ones seen so far.
+        left_s: How long those that are left take, in seconds; infinite if they would decide nothing.
+        still_open: What is not decided yet: "p99: 212 of about 515 blocks"; "" if everything is, or nothing is asked.
+    """
+
+    done: int
+    wanted: int
+    left_s: float
+    still_open: str = ""
+
+
+Report = Callable[[Progress], None]
 
 
 def take_samples(
@@ -48,10 +79,12 @@ def take_samples(
     time_limit_s: float,
     report: Report,
     *,
-    at_least: int = ENOUGH,
+    tails: Sequence[Tail] = (),
+    block_ms: float = 100.0,
+    at_least: int | None = None,
     board_mib: float | None = None,
 ) -> Measurement:
-    """Measure load time, memory and durations of one cell, over several fresh processes.
+    """Measure load time, memory and durations of one cell, over fresh processes, until every limit is decided.
 
     When the connection drops, the reply that the agent kept is collected, and another process replaces the lost one, up
     to LOST_ALLOWED times; what was timed until then counts in any case. Durations that cannot be true end the
@@ -61,29 +94,39 @@ def take_samples(
         source: Starts and loads fresh processes.
         content: The inputs.
         time_limit_s: The time for all of it, loading included, in seconds; at least one inference is timed.
-        report: Called with (inferences timed, inferences wanted, seconds left) as the measurement goes on. It is first
-            called twice with no inference timed and the seconds that ``at_least`` inferences will take in all,
-            estimated from the first inference and then from warm ones.
-        at_least: How many inferences the limits need, however long they take.
+        report: Called as the measurement goes on. It is first called twice with no inference timed, and the seconds
+            that the limits will take if no inference is slow, estimated from the first inference and then from warm
+            ones.
+        tails: The limits on durations; without any, as many inferences are timed as a figure needs.
+        block_ms: How long a block of inferences lasts, in milliseconds.
+        at_least: How many inferences are timed on each content, as far as the time allows, even if no limit takes
+            them; None for ENOUGH where there is no limit, and for one where there is.
         board_mib: The device's memory in MiB, if it is known.
 
     Raises:
         LinkError: The device could not be reached, and nothing was timed.
     """
-    measured = Measurement(uniform=content.spread_timed(), samples=content.samples_timed())
-    end = time.monotonic() + time_limit_s
-    while (to_come := PROCESSES - len(measured.memory_peak_kib)) and (not measured.loads or time.monotonic() < end):
-        try:
-            _use_process(measured, source, content, report, end=end, to_come=to_come, at_least=at_least)
-        except ImpossibleReport as error:
-            measured.refuse(DURATIONS, error.what)
-            break
-        except LinkLost as error:
-            measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
-            if len(measured.lost) > LOST_ALLOWED:
-                if not measured.count:
-                    raise
-                break
+    measured = Measurement(
+        uniform=content.spread_timed(),
+        samples=content.samples_timed(),
+        block_ms=block_ms,
+        tails=tuple(tails),
+        is_over=False,
+    )
+    if at_least is None:
+        at_least = 1 if tails else ENOUGH
+    sampling = _Sampling(
+        measured=measured,
+        source=source,
+        content=content,
+        report=report,
+        end=time.monotonic() + time_limit_s,
+        at_least=at_least,
+    )
+    try:
+        sampling.run()
+    finally:
+        measured.is_over, measured.took_s = True, time.monotonic() - measured.began
     _look_back(measured, board_mib)
     return measured
 
@@ -141,68 +184,204 @@ def _memory(source: Source, sets: list[Arrays]) -> Measurement:
         )
 
 
-def _use_process(
-    measured: Measurement,
-    source: Source,
-    content: Content,
-    report: Report,
-    *,
-    end: float,
-    to_come: int,
-    at_least: int,
-) -> None:
-    """Start one process, and measure with it.
+@dataclass(kw_only=True)
+class _Sampling:
+    """The sampling of one cell: which process is next, and how much it takes.
 
-    Args:
-        measured: Gains what the process shows.
-        source: Starts and loads it.
+    Attributes:
+        measured: Gains what the processes show.
+        source: Starts and loads them.
         content: The inputs.
         report: See take_samples.
         end: When to stop, by the monotonic clock.
-        to_come: How many processes are still to come, this one included; they share the time that is left.
-        at_least: How many inferences the limits need.
+        at_least: How many inferences are timed on each content whatever the limits take.
+        starts_s: How long each process took to start, load and warm up.
     """
-    deployment, load = source.fresh()
-    with deployment:
-        measured.loads.append(load)
-        if len(measured.loads) == 1:  # announce beforehand how long it will take
-            report(0, at_least, at_least * load.first_ns / 1e9)
-        loop = ClosedLoop(
-            deployment=deployment,
-            source=source,
-            content=content,
-            report=lambda: report(measured.count, measured.wanted, measured.left_s),
+
+    measured: Measurement
+    source: Source
+    content: Content
+    report: Report
+    end: float
+    at_least: int
+    starts_s: list[float] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Use one process after the other, until nothing is open or the time is up."""
+        measured = self.measured
+        while self._takes_another():
+            try:
+                self._use_process()
+            except ImpossibleReport as error:
+                measured.refuse(DURATIONS, error.what)
+                return
+            except LinkLost as error:
+                measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
+                if len(measured.lost) > LOST_ALLOWED:
+                    if not measured.count:
+                        raise
+                    return
+
+    def _takes_another(self) -> bool:
+        measured, left_s = self.measured, self.end - time.monotonic()
+        if not measured.loads:
+            return True
+        if len(measured.memory_peak_kib) < PROCESSES:
+            return left_s > 0
+        start_s = START_SPARE * statistics.mean(self.starts_s) if self.starts_s else 0.0
+        return left_s > start_s and any(map(self._is_open, measured.contents))
+
+    @property
+    def _to_come(self) -> int:
+        """How many processes share the time that is left, this one included."""
+        return max(PROCESSES - len(self.measured.memory_peak_kib), 1)
+
+    def _use_process(self) -> None:
+        """Start one process, and measure with it."""
+        measured, began = self.measured, time.monotonic()
+        deployment, load = self.source.fresh()
+        with deployment:
+            measured.loads.append(load)
+            is_first = len(measured.loads) == 1
+            if is_first:  # announce beforehand how long it will take
+                first_s = load.first_ns / 1e9
+                needed = self._least_inferences({timed.name: first_s for timed in measured.contents})
+                self._announce(needed, needed[measured.uniform.name] * first_s)
+            loop = ClosedLoop(
+                deployment=deployment, source=self.source, content=self.content, report=self._report_progress
+            )
+            loop.begin(measured.contents)
+            try:
+                self._warm_up(loop, is_first=is_first)
+                self.starts_s.append(time.monotonic() - began)
+                self._time_contents(loop)
+            finally:
+                self._keep_account(loop, deployment)
+            measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
+            measured.idle_s.append(deployment.last_call.host_s)
+            measured.memory_steps_kib.append(load.memory_kib)
+
+    def _keep_account(self, loop: ClosedLoop, deployment: Deployment) -> None:
+        measured = self.measured
+        if loop.states:
+            measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
+        measured.written = tuple(dict.fromkeys([*measured.written, *deployment.written]))
+        measured.calls += loop.calls
+
+    def _warm_up(self, loop: ClosedLoop, *, is_first: bool) -> None:
+        measured = self.measured
+        share_s = max(self.end - time.monotonic(), 0.1) / self._to_come
+        for timed in measured.contents:
+            warm_up = loop.warm_up(timed, min(share_s * PROCESSES * WARM_UP_SHARE, share_s))
+            measured.warm_ups.append(warm_up)
+            # By the clock: what disturbs inferences goes on while inputs are made.
+            timed.block_sizes[-1] = block_size(measured.block_ms, (warm_up["median_ns"] + warm_up["making_ns"]) / 1e6)
+            timed.wanted = timed.wanted or _wanted(timed, self.at_least)
+        if is_first:
+            needed = self._least_inferences({timed.name: timed.pace_s for timed in measured.contents})
+            self._announce(needed, measured.expected_s(needed))
+
+    def _least_inferences(self, inference_s: dict[str, float]) -> dict[str, float]:
+        """Count the inferences on each content that decide every limit if none is slow, by what one takes."""
+        tails = self.measured.tails
+
+        def needed(seconds: float) -> float:
+            size = block_size(self.measured.block_ms, max(seconds, 1e-9) * 1e3)
+            blocks = [Standing(timed=Timed(name=""), tail=tail).blocks_to_come() for tail in tails]
+            return max([each * size for each in blocks if math.isfinite(each)], default=self.at_least)
+
+        return {name: needed(seconds) for name, seconds in inference_s.items()}
+
+    def _announce(self, needed: dict[str, float], seconds: float) -> None:
+        names = ", ".join(tail.name for tail in self.measured.tails)
+        self.report(Progress(done=0, wanted=int(sum(needed.values())), left_s=seconds, still_open=names))
+
+    def _time_contents(self, loop: ClosedLoop) -> None:
+        """Time this process's part of each content; the contents share its time in proportion to what each needs."""
+        contents = self.measured.contents
+        started = {timed.name: timed.count for timed in contents}
+        end = time.monotonic() + max((self.end - time.monotonic()) / self._to_come, 0.0)
+        for index, timed in enumerate(contents):
+            parts = [self._part(each, started[each.name]) for each in contents[index:]]
+            left_s = max(end - time.monotonic(), 0.0)
+            needed_s = [min(part * each.pace_s, left_s) for part, each in zip(parts, contents[index:], strict=True)]
+            stop = time.monotonic() + left_s * needed_s[0] / max(sum(needed_s), 1e-9)
+            while (quota := self._missing(timed, started[timed.name])) and (
+                timed.count == started[timed.name] or time.monotonic() < stop
+            ):
+                loop.take(
+                    timed,
+                    quota,
+                    max(stop - time.monotonic(), 0.0),
+                    is_enough=partial(self._has_part, timed, started[timed.name]),
+                )
+
+    def _missing(self, timed: Timed, started: int) -> int:
+        """Return how many more inferences this process takes on a content; as many as fit, where no number decides."""
+        part = self._part(timed, started) - (timed.count - started)
+        fitting = max(self.end - time.monotonic(), 0.0) / timed.pace_s + 1
+        return max(math.ceil(min(part, fitting)), 0)
+
+    def _has_part(self, timed: Timed, started: int) -> bool:
+        return not self._missing(timed, started)
+
+    def _part(self, timed: Timed, started: int) -> float:
+        """Return how many inferences this process takes of a content: its part of what would decide every limit.
+
+        Args:
+            timed: The content.
+            started: How many were timed before this process.
+        """
+        earlier = [len(durations) for durations in timed.processes[:-1] if len(durations)]
+        mean = statistics.mean(earlier) if earlier else 0.0
+        to_come = (
+            max(standing.inferences_to_come() for standing in self._standings(timed)) if self.measured.tails else 0
         )
-        loop.begin(measured.contents)
-        try:
-            share = max(end - time.monotonic(), 0.1) / to_come
-            for timed in measured.contents:
-                warm_up = loop.warm_up(timed, share * WARM_UP_SHARE * PROCESSES)
-                measured.warm_ups.append(warm_up)
-                timed.wanted = timed.wanted or _wanted(timed, at_least)
-            if len(measured.loads) == 1:
-                report(0, at_least, measured.expected_s(at_least))
-            quotas = [max(-(-(timed.wanted - timed.count) // to_come), 0) for timed in measured.contents]
-            needed_s = [quota * timed.pace_s for quota, timed in zip(quotas, measured.contents, strict=True)]
-            left_s = max((end - time.monotonic()) / to_come, 0.0)
-            for index, timed in enumerate(measured.contents):
-                # The contents that are left share the time that is left, in proportion to what each needs.
-                share_of_left = needed_s[index] / max(sum(needed_s[index:]), 1e-9)
-                start = time.monotonic()
-                loop.take(timed, quotas[index], left_s * share_of_left)
-                left_s = max(left_s - (time.monotonic() - start), 0.0)
-        finally:
-            if loop.states:
-                measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
-            measured.written = tuple(dict.fromkeys([*measured.written, *deployment.written]))
-            measured.calls += loop.calls
-        measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
-        measured.idle_s.append(deployment.last_call.host_s)
-        measured.memory_steps_kib.append(load.memory_kib)
+        target = max(timed.wanted, timed.count + to_come) - started
+        if len(self.measured.memory_peak_kib) < PROCESSES:
+            least = ALIKE * mean if self._may_be_kept(timed) else 0.0
+            return max(target / self._to_come, least, 1.0)
+        if not self._is_open(timed):
+            return 0.0
+        return min(target if to_come else mean, GROWS * mean)
+
+    def _standings(self, timed: Timed) -> list[Standing]:
+        contents = len(self.measured.contents)
+        return [Standing(timed=timed, tail=tail, contents=contents) for tail in self.measured.tails]
+
+    def _is_open(self, timed: Timed) -> bool:
+        return any(not standing.is_settled for standing in self._standings(timed))
+
+    def _may_be_kept(self, timed: Timed) -> bool:
+        return any(not standing.is_broken for standing in self._standings(timed))
+
+    def _report_progress(self) -> None:
+        measured = self.measured
+        to_come, still_open = {timed.name: 0.0 for timed in measured.contents}, list[str]()
+        for timed in measured.contents:
+            to_come[timed.name] = max(timed.wanted - timed.count, 0)
+            for standing in self._standings(timed):
+                more = standing.inferences_to_come()
+                to_come[timed.name] = max(to_come[timed.name], more)
+                if not standing.is_settled:
+                    still_open.append(_describe_open(standing))
+        left_s = sum(to_come[timed.name] * timed.pace_s for timed in measured.contents)
+        wanted = measured.count + sum(int(more) for more in to_come.values() if math.isfinite(more))
+        self.report(
+            Progress(done=measured.count, wanted=wanted, left_s=left_s, still_open=", ".join(dict.fromkeys(still_open)))
+        )
+
+
+def _describe_open(standing: Standing) -> str:
+    """Describe what is not decided yet: "p99: 212 of about 515 blocks"."""
+    more = standing.blocks_to_come()
+    if math.isinf(more):
+        return f"{standing.tail.name}: {standing.blocks.count} blocks, too near to the limit to say how many it takes"
+    return f"{standing.tail.name}: {standing.blocks.count} of about {standing.blocks.count + more:.0f} blocks"
 
 
 def _wanted(timed: Timed, at_least: int) -> int:
-    """Decide how many inferences to time on a content, from what one takes."""
+    """Decide how many inferences to time on a content whatever the limits take, from what one takes."""
     pace_s = max(timed.pace_s, 1e-9)
     if timed.given:  # each of the file's samples TIMES times, if GOOD_S allows it
         repeated = max(GOOD, TIMES * timed.given)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..cell import Cell
 from ..checks.finding import Finding
-from ..checks.quantiles import samples_for_proportion
 from ..deploy.content import noise_notes, written_note
 from ..deploy.deployer import Deployer
 from ..evidence.schema import Fingerprint
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
-from ..measure.sampling import ENOUGH, Measurement, take_memory, take_samples
+from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
+from ..measure.sampling import Measurement, Progress, Report, take_memory, take_samples
+from ..measure.tails import Tail
 from ..model.inputs import describe_sizes
 from ..model.prepare import prepared_measured_sets
 from .run import Run
@@ -54,62 +55,92 @@ def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
 
 
 def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measurement:
-    limit_s = run.options.time_limit_s
-    rate = cell.limit_value("deadline_miss_rate")
-    needed = samples_for_proportion(rate) if rate is not None and 0 < rate < 1 else 0
+    limit_s, block_ms = run.options.time_limit_s, cell.device.measure.block_ms
+    tails = tails_of(cell)
+    for remark in _remarks(tails):
+        LOG.warning("%s: %s", cell.id, remark)
     return take_samples(
         deployer,
         run.models.content(cell.file),
         limit_s,
         _announcing(cell, limit_s, update),
-        at_least=max(ENOUGH, needed),
+        tails=tails,
+        block_ms=block_ms,
         board_mib=_memory_mib(deployer),
     )
 
 
-def _announcing(cell: Cell, limit_s: float, update: Update) -> Callable[[int, int, float], None]:
-    """Make what sampling reports to, as (samples done, samples in all, seconds left): it logs once that they take long.
+def tails_of(cell: Cell) -> list[Tail]:
+    """Return the limits of a cell that are decided on blocks of time: on quantiles of the latency, and on misses."""
+    limited = ((QUANTILES[metric], cell.limit_value(metric.limit_key)) for metric in QUANTILES)
+    tails = [Tail.of_quantile(quantile, limit) for quantile, limit in limited if limit is not None]
+    deadline, rate = cell.limit_value("deadline_ms"), cell.limit_value(DEADLINE_MISS_RATE.limit_key)
+    return tails if deadline is None or rate is None else [*tails, Tail.of_misses(deadline, rate)]
+
+
+def _remarks(tails: Sequence[Tail]) -> Iterator[str]:
+    """Word what is known of limits before anything is measured."""
+    for tail in tails:
+        if tail.is_rate and tail.allowed is not None and tail.allowed <= 0:
+            yield "a deadline_miss_rate of 0 can be broken, and never be shown to be kept: choose 0.001, for instance"
+        if tail.is_rate and tail.allowed is not None and tail.allowed >= 1:
+            yield f"a deadline_miss_rate of {tail.allowed:g} allows every inference to be late: it limits nothing"
+
+
+def _announcing(cell: Cell, limit_s: float, update: Update) -> Report:
+    """Make what sampling reports to: it logs once that the samples take long.
 
     While none is done it is called twice: by the first inference, which may be slower than the others, then by a warm
     one.
     """
     announced, estimates = False, 0
 
-    def report(done: int, samples: int, left_s: float) -> None:
+    def report(progress: Progress) -> None:
         nonlocal announced, estimates
-        if done == 0:
+        left_s = progress.left_s
+        if progress.done == 0:
             estimates += 1
             is_far = left_s > (FAR if estimates == 1 else 1.0) * limit_s
             if is_far and not announced:
-                LOG.warning(_too_long(cell, samples, left_s, limit_s))
+                LOG.warning(_too_long(cell, progress, limit_s))
             announced = announced or is_far
+            if estimates > 1 and progress.still_open and not announced:
+                LOG.info(_duration(cell, progress, limit_s))
+                announced = True
             return
         if not announced and left_s > ANNOUNCE_ABOVE_S:
-            LOG.info(_duration(cell, samples, left_s, limit_s))
+            LOG.info(_duration(cell, progress, limit_s))
         announced = True
-        update(done, samples, f"about {left_s:.0f} s left")
+        left = f"about {left_s:.0f} s left" if left_s <= limit_s else f"until {limit_s:g} s are over"
+        update(progress.done, progress.wanted, ", ".join(filter(None, [progress.still_open, left])))
 
     return report
 
 
-def _too_long(cell: Cell, samples: int, seconds: float, limit_s: float) -> str:
+def _needed(cell: Cell, progress: Progress) -> str:
+    """Word what takes so long: the blocks of time of a limit, or the samples of a figure."""
+    if not progress.still_open:
+        return f"{progress.wanted} samples"
+    return f"{progress.wanted} inferences, in blocks of {cell.device.measure.block_ms:g} ms, for {progress.still_open}"
+
+
+def _too_long(cell: Cell, progress: Progress, limit_s: float) -> str:
     """Word the warning that the time will not do for the samples that the limits need."""
     sizes = describe_sizes(cell.file.model.measure)
     at = f" at {sizes}" if sizes else ""
     other = "; Model(measure={…}) chooses other sizes" if sizes else ""
     return (
-        f"{cell.id}: the {samples} samples that a p99 or a limit needs would take about {seconds:.0f} s{at}, and "
-        f"{limit_s:g} s are allowed: {suggest_time_limit(seconds)}{other}"
+        f"{cell.id}: {_needed(cell, progress)} would take about {progress.left_s:.0f} s{at}, and "
+        f"{limit_s:g} s are allowed: {suggest_time_limit(progress.left_s)}{other}"
     )
 
 
-def _duration(cell: Cell, samples: int, seconds: float, limit_s: float) -> str:
+def _duration(cell: Cell, progress: Progress, limit_s: float) -> str:
+    needed, seconds = _needed(cell, progress), progress.left_s
     if seconds <= limit_s:
-        return f"{cell.id}: {samples} samples, about {seconds:.0f} s"
-    return (
-        f"{cell.id}: {samples} samples would take {seconds:.0f} s, {limit_s:g} s are allowed: "
-        f"{suggest_time_limit(seconds)}"
-    )
+        longest = f"; {limit_s:g} s at most, where some are slow" if progress.still_open else ""
+        return f"{cell.id}: {needed}, about {seconds:.0f} s{longest}"
+    return f"{cell.id}: {needed} would take {seconds:.0f} s, {limit_s:g} s are allowed: {suggest_time_limit(seconds)}"
 
 
 def suggest_time_limit(seconds: float) -> str:
@@ -141,7 +172,14 @@ def describe_measurement(measured: Measurement) -> Fingerprint:
 
 def _notes_on_content(measured: Measurement) -> list[str]:
     noise = noise_notes(measured.contents) if measured.uniform.count else []
-    return [*noise, *(written_note(name) for name in measured.written)]
+    assumed = [_assumption(measured)] if measured.tails and measured.count else []
+    return [*noise, *assumed, *(written_note(name) for name in measured.written)]
+
+
+def _assumption(measured: Measurement) -> str:
+    """Word what verdicts on the limits assume."""
+    names = ", ".join(tail.name for tail in measured.tails)
+    return f"{names}: slow inferences in bursts up to {measured.block_ms:g} ms; rarer or longer ones take a longer run"
 
 
 def _memory_mib(deployer: Deployer) -> float | None:

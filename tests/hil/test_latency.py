@@ -32,6 +32,16 @@ def test_latency_p99(cell: Cell, measurement: Measurement, raw: str, record_chec
     record_check(latency.latency(measurement, latency.P99, raw, cell.limit_value("latency_p99_ms")))
 
 
+def test_latency_p999(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+    """999 of 1000 inferences are faster, if there is a limit on that."""
+    record_check(latency.latency(measurement, latency.P999, raw, cell.limit_value("latency_p999_ms")))
+
+
+def test_latency_max(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+    """The slowest inference seen breaks no limit, if there is one."""
+    record_check(latency.latency_max(measurement, cell.limit_value("latency_max_ms"), raw))
+
+
 def test_deadline_miss_rate(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
     """The share of inferences that take longer than the robot can wait."""
     deadline, limit = cell.limit_value("deadline_ms"), cell.limit_value("deadline_miss_rate")

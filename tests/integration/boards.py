@@ -58,7 +58,7 @@ def write_device(
     known = [f"[{server.host}]:{port} {kind} {key}\n" for port in (*ports, server.port)]
     (devices / "known_hosts").write_text("".join(known))
     lines = f'[device]\ndescription = "loopback"\nlink = "ssh"\nhost = "board"\nbackends = ["onnxruntime"]\n{device}\n'
-    (devices / "board.toml").write_text(f"{lines}[runtime]\n{runtime}\n")
+    (devices / "board.toml").write_text(f"{lines}[measure]\nblock_ms = 1\n[runtime]\n{runtime}\n")
 
 
 def read_device(folder: Path) -> Device:

@@ -91,7 +91,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     project.write("lying.py", PLUGIN)
     for device, lie in LIES.items():
         agent(project.folder / "agents" / device, lie)
-        lines = f'[device]\ndescription = "{device}"\nlink = "local"\nbackends = ["onnxruntime"]\n'
+        lines = (
+            f'[device]\ndescription = "{device}"\nlink = "local"\nbackends = ["onnxruntime"]\n[measure]\nblock_ms = 1\n'
+        )
         project.write(f"devices/{device}.toml", lines)
     devices = [word for device in LIES for word in ("--device", device)]
     chosen = "latency_p99 or memory_peak or load_time"

@@ -93,7 +93,7 @@ def agents(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agents]:
 
 def test_what_is_timed_is_prepared_and_each_inference_has_its_own(agents: Agents) -> None:
     content = content_of(agents.file.model, prepare=partial(prepared, agents.file))
-    measured = take_samples(agents, content, 20, lambda done, of, left: None, at_least=200)
+    measured = take_samples(agents, content, 20, lambda progress: None, at_least=200)
     timed = measured.uniform
     assert timed.count >= 200
     assert timed.inputs == timed.count
@@ -103,7 +103,7 @@ def test_what_is_timed_is_prepared_and_each_inference_has_its_own(agents: Agents
 def test_without_it_the_model_would_have_refused_one(agents: Agents) -> None:
     content = content_of(agents.file.model)
     with pytest.raises(AgentFailure, match="an empty mask"):
-        take_samples(agents, content, 20, lambda done, of, left: None, at_least=200)
+        take_samples(agents, content, 20, lambda progress: None, at_least=200)
 
 
 def test_what_is_counted_is_prepared_too(agents: Agents) -> None:

@@ -43,7 +43,11 @@ def test_fewer_samples_than_needed_come_only_where_it_was_said_beforehand(
     told: list[tuple[int, float]] = []
     try:
         measured = take_samples(
-            agents, content_of(file.model), allowed_s, lambda done, of, left: told.append((done, left)), at_least=needed
+            agents,
+            content_of(file.model),
+            allowed_s,
+            lambda progress: told.append((progress.done, progress.left_s)),
+            at_least=needed,
         )
     finally:
         for deployment in agents.started:

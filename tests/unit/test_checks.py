@@ -61,6 +61,29 @@ def found(value: float | None = None, bound: float | None = None, **more: Any) -
             found(20, 40, invalid_reason="throttled"), [33], INCONCLUSIVE, "throttled", id="in-doubt-and-broken"
         ),
         pytest.param(found(), [33], INCONCLUSIVE, "nothing was measured", id="nothing"),
+        pytest.param(found(20, 30, bound_low=10), [33], PASS, "", id="two-bounds-kept"),
+        pytest.param(
+            found(50, 60, bound_low=40), [33], FAIL, "wanted ≤ 33 ms (file 1); found at least 40 ms", id="two-broken"
+        ),
+        pytest.param(
+            found(50, bound_low=40), [33], FAIL, "wanted ≤ 33 ms (file 1); found at least 40 ms", id="lower-bound-alone"
+        ),
+        pytest.param(
+            found(30, 40, bound_low=33, undecided_reason="it would take 900 blocks"),
+            [33],
+            INCONCLUSIVE,
+            "it would take 900 blocks",
+            id="between-two-bounds",
+        ),
+        pytest.param(
+            found(30, 40, undecided_reason="900 blocks"), [33], INCONCLUSIVE, "900 blocks", id="no-lower-bound"
+        ),
+        pytest.param(
+            found(30, 40, bound_low=20), [33], INCONCLUSIVE, "nothing was measured", id="between-without-reason"
+        ),
+        pytest.param(
+            found(50, 60, bound_low=40, invalid_reason="throttled"), [33], INCONCLUSIVE, "throttled", id="two-in-doubt"
+        ),
         pytest.param(found(not_applicable="emulated"), [33], NOT_APPLICABLE, "emulated", id="not-applicable"),
         pytest.param(found(not_applicable="emulated"), [], NOT_APPLICABLE, "emulated", id="not-applicable-no-limit"),
     ],
