@@ -1,7 +1,7 @@
 """Measuring: one file a kind of metric, each with its ``METRICS``, found without a list.
 
-latency, load_time, memory, accuracy, artifact_size, instructions    the metrics
-sampling, closed_loop, measurement, figures, validity    how durations are taken, kept, bounded, believed
+latency, start_jitter, load_time, memory, accuracy, artifact_size, instructions    the metrics
+sampling, closed_loop, paced_loop, measurement, figures, validity    how durations are taken, kept, bounded, believed
 sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
 
 Who times, from the cell down to the device: run.measuring → sampling (fresh processes, which fill a measurement) →

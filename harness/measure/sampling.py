@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ..checks.blocks import block_size
 from ..checks.quantiles import samples_needed
@@ -20,8 +21,10 @@ from ..deploy.content import Content, Timed
 from ..deploy.deployment import Deployment
 from ..errors import ImpossibleReport, LinkLost
 from ..model.inputs import Arrays
+from ..model.sensor_clock import SensorClock
 from .closed_loop import ClosedLoop, Source
 from .measurement import DURATIONS, LOAD, MEMORY, PROCESSES, Measurement
+from .paced_loop import PacedLoop
 from .tails import Standing, Tail
 
 __all__ = ["ENOUGH", "Measurement", "Progress", "Report", "take_memory", "take_samples"]
@@ -81,6 +84,7 @@ def take_samples(
     *,
     tails: Sequence[Tail] = (),
     block_ms: float = 100.0,
+    clock: SensorClock | None = None,
     at_least: int | None = None,
     board_mib: float | None = None,
 ) -> Measurement:
@@ -99,6 +103,7 @@ def take_samples(
             ones.
         tails: The limits on durations; without any, as many inferences are timed as a figure needs.
         block_ms: How long a block of inferences lasts, in milliseconds.
+        clock: The sensor's clock that releases inferences; None for a closed loop.
         at_least: How many inferences are timed on each content, as far as the time allows, even if no limit takes
             them; None for ENOUGH where there is no limit, and for one where there is.
         board_mib: The device's memory in MiB, if it is known.
@@ -112,6 +117,7 @@ def take_samples(
         block_ms=block_ms,
         tails=tuple(tails),
         is_over=False,
+        clock=clock,
     )
     if at_least is None:
         at_least = 1 if tails else ENOUGH
@@ -134,7 +140,7 @@ def take_samples(
 def _look_back(measured: Measurement, board_mib: float | None) -> None:
     """Check all processes together for what cannot be true: a single call does not show it."""
     for timed in measured.contents:
-        for durations in timed.processes:
+        for durations in timed.ran:
             measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     # The median: a board that was slow in one idle call must not have that credited to all other calls.
     idle_s = statistics.median(measured.idle_s) if measured.idle_s else math.inf
@@ -244,15 +250,15 @@ class _Sampling:
             measured.loads.append(load)
             is_first = len(measured.loads) == 1
             if is_first:  # announce beforehand how long it will take
-                first_s = load.first_ns / 1e9
+                first_s = self._release_s(load.first_ns / 1e9)
                 needed = self._least_inferences({timed.name: first_s for timed in measured.contents})
                 self._announce(needed, needed[measured.uniform.name] * first_s)
-            loop = ClosedLoop(
-                deployment=deployment, source=self.source, content=self.content, report=self._report_progress
-            )
+            loop = self._loop(deployment)
             loop.begin(measured.contents)
             try:
                 self._warm_up(loop, is_first=is_first)
+                if isinstance(loop, PacedLoop) and measured.closed_p50_ms is None:
+                    measured.closed_p50_ms = loop.closed_p50_ms(measured.uniform)
                 self.starts_s.append(time.monotonic() - began)
                 self._time_contents(loop)
             finally:
@@ -260,6 +266,16 @@ class _Sampling:
             measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
             measured.idle_s.append(deployment.last_call.host_s)
             measured.memory_steps_kib.append(load.memory_kib)
+
+    def _loop(self, deployment: Deployment) -> ClosedLoop:
+        each: dict[str, Any] = {"deployment": deployment, "source": self.source, "content": self.content}
+        each["report"], clock = self._report_progress, self.measured.clock
+        return ClosedLoop(**each) if clock is None else PacedLoop(**each, clock=clock)
+
+    def _release_s(self, inference_s: float) -> float:
+        """Return the time from one inference to the next, where one takes so many seconds."""
+        clock = self.measured.clock
+        return inference_s if clock is None else clock.paced_s(inference_s)
 
     def _keep_account(self, loop: ClosedLoop, deployment: Deployment) -> None:
         measured = self.measured
@@ -275,7 +291,7 @@ class _Sampling:
             warm_up = loop.warm_up(timed, min(share_s * PROCESSES * WARM_UP_SHARE, share_s))
             measured.warm_ups.append(warm_up)
             # By the clock: what disturbs inferences goes on while inputs are made.
-            timed.block_sizes[-1] = block_size(measured.block_ms, (warm_up["median_ns"] + warm_up["making_ns"]) / 1e6)
+            timed.block_sizes[-1] = self._block_size((warm_up["median_ns"] + warm_up["making_ns"]) / 1e9)
             timed.wanted = timed.wanted or _wanted(timed, self.at_least)
         if is_first:
             needed = self._least_inferences({timed.name: timed.pace_s for timed in measured.contents})
@@ -286,11 +302,17 @@ class _Sampling:
         tails = self.measured.tails
 
         def needed(seconds: float) -> float:
-            size = block_size(self.measured.block_ms, max(seconds, 1e-9) * 1e3)
+            size = self._block_size(seconds)
             blocks = [Standing(timed=Timed(name=""), tail=tail).blocks_to_come() for tail in tails]
             return max([each * size for each in blocks if math.isfinite(each)], default=self.at_least)
 
         return {name: needed(seconds) for name, seconds in inference_s.items()}
+
+    def _block_size(self, inference_s: float) -> int:
+        """Return how many inferences a block has, or releases: as many as come in a block's time."""
+        clock = self.measured.clock
+        each_ms = inference_s * 1e3 if clock is None else clock.period_ms
+        return block_size(self.measured.block_ms, max(each_ms, 1e-6))
 
     def _announce(self, needed: dict[str, float], seconds: float) -> None:
         names = ", ".join(tail.name for tail in self.measured.tails)
