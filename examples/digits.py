@@ -48,6 +48,7 @@ model = Model(
     inputs=[Input("image", shape=("batch", 1, 8, 8), dtype="float32", min_value=0.0, max_value=1.0)],
     dims={"batch": (1, 8)},
     measure={"batch": 1},
-    limits={"deadline_ms": 10, "latency_p99_ms": 10, "accuracy_min": 0.95},
+    # A limit on latency_p99_ms takes ten times as long to decide: docs/measuring.md.
+    limits={"deadline_ms": 10, "latency_p90_ms": 10, "accuracy_min": 0.95},
     samples=load_samples,
 )

@@ -29,7 +29,7 @@ KEPT_PROCESSES, BROKEN_PROCESSES = 3, 2
 # … three of which have at least this share of an equal part each, …
 PART = 0.75
 # … and broken no sooner than with so many blocks.
-BROKEN_BLOCKS = 10
+BROKEN_BLOCKS = sequential.BROKEN_BLOCKS
 
 
 @dataclass(frozen=True)

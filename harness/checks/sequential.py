@@ -44,6 +44,9 @@ RISK = 1 - CONFIDENCE
 KEEPING = ((0.5, 1.0), (0.2, 0.75), (0.15, 0.5), (0.1, 0.25), (0.05, 0.1))
 # Shares, as multiples of q, that each bet is best against; and the largest share that any is for.
 BREAKING, LARGEST = (1.2, 1.5, 2.0, 4.0, 10.0, 30.0), 0.95
+# A limit is broken no sooner than with so many blocks: before them one or two slow inferences would do it, and the
+# first ones of a process are the likeliest to be slow for a reason of their own.
+BROKEN_BLOCKS = 10
 # What can be asked for: the next blocks are never more than this.
 MOST_BLOCKS = 10**9
 
@@ -82,12 +85,16 @@ def is_kept(shares: Array, allowed: float, risk: float = RISK) -> bool:
 
 
 def is_broken(shares: Array, allowed: float, risk: float = RISK) -> bool:
-    """Tell whether the blocks show that the share is above what is allowed; at 0, one inference does. See is_kept."""
+    """Tell whether the blocks show that the share is above what is allowed. See is_kept.
+
+    At 0, one inference shows it. Otherwise the wealth counts from the tenth block on: to leave looks out adds no risk.
+    """
     if not len(shares) or allowed >= 1:
         return False
     if allowed <= 0:
         return bool(shares.max() > 0)
-    return bool(breaking_wealth(shares, allowed).max() >= -math.log(risk))
+    wealth = breaking_wealth(shares, allowed)[BROKEN_BLOCKS - 1 :]
+    return bool(wealth.max(initial=-math.inf) >= -math.log(risk))
 
 
 def blocks_to_keep(shares: Array, allowed: float, risk: float = RISK) -> float:
@@ -110,7 +117,7 @@ def blocks_to_keep(shares: Array, allowed: float, risk: float = RISK) -> float:
 def blocks_to_break(shares: Array, allowed: float, risk: float = RISK) -> float:
     """Estimate how many more blocks would show that the limit is broken; see blocks_to_keep and is_broken."""
     if not 0 < allowed < 1:
-        return math.inf
+        return 0.0 if is_broken(shares, allowed, risk) else math.inf
     weights, stakes = _breaking_bets(allowed)
     return _blocks_to_come(weights, _growth(stakes, _or(shares, 1.0) - allowed), len(shares), risk)
 

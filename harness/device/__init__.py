@@ -6,7 +6,7 @@ link_facts  what a device's link says of it, found by the link's name
 load    load_device: finds a device's file and those that it extends, checks and merges them
 """
 
-from .device import KNOWN_HOSTS, Device, Rules, Runtime, device_names
+from .device import KNOWN_HOSTS, Device, Measure, Rules, Runtime, device_names
 from .load import load_device
 
-__all__ = ["KNOWN_HOSTS", "Device", "Rules", "Runtime", "device_names", "load_device"]
+__all__ = ["KNOWN_HOSTS", "Device", "Measure", "Rules", "Runtime", "device_names", "load_device"]

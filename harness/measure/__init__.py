@@ -1,11 +1,13 @@
 """Measuring: one file a kind of metric, each with its ``METRICS``, found without a list.
 
 latency, start_jitter, load_time, memory, accuracy, artifact_size, instructions    the metrics
-sampling, closed_loop, paced_loop, measurement, figures, validity    how durations are taken, kept, bounded, believed
+sampling, schedule, closed_loop, paced_loop, measurement    how durations are taken and kept
+tails, figures, validity                                 how they are bounded and believed
 sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
 
-Who times, from the cell down to the device: run.measuring → sampling (fresh processes, which fill a measurement) →
-closed_loop (one process, call after call) → deploy.timing (one call) → agent.timing (the loop on the device).
+Who times, from the cell down to the device: run.measuring → sampling and schedule (fresh processes, which fill a
+measurement, until every limit is decided) → closed_loop (one process, call after call) → deploy.timing (one call) →
+agent.timing (the loop on the device).
 
 What is measured becomes a Finding (see harness.checks.finding); harness.checks.check judges it.
 """

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..checks import quantiles
+from ..checks.check import judge
 from ..checks.finding import Finding
-from ..checks.limits import Metric
+from ..checks.limits import Limit, Metric
 from ..deploy.content import UNIFORM
 from ..evidence.parts import as_figure
 from ..model.model import Array
@@ -93,26 +94,39 @@ def latency_max(measured: Measurement, limit: float | None, raw: str) -> Finding
     )
 
 
-def published(measured: Measurement, limit: float | None) -> tuple[Array, dict[str, Any]]:
+def published(measured: Measurement, limits: Sequence[Limit]) -> tuple[Array, dict[str, Any]]:
     """Return what pytest-benchmark reports: the durations of the content whose p99 is judged, and further figures.
 
     Never the spread inputs and the samples together: quantiles of such a mixture describe neither.
 
+    Args:
+        measured: The durations.
+        limits: The cell's, on any metric.
+
     Returns:
         The durations in milliseconds, float64[n], empty if they could not be believed; and the content's name, its
-        ``p99_ms`` and the ``memory_peak_mib``, as far as they are known.
+        ``p99_ms`` and ``p999_ms``, p99's ``bound_ms``, ``bound_low_ms``, ``blocks`` and ``block_ms``, the verdict on
+        each metric (``verdicts``) and the ``memory_peak_mib``, as far as they are known.
     """
     if DURATIONS in measured.impossible:
         return np.empty(0), {}
-    finding = latency(measured, P99, "", limit)
+    checks = {metric: judge(latency(measured, metric, ""), limits) for metric in QUANTILES}
+    finding = checks[P99].finding
     name = finding.details.get("content", UNIFORM)
     (durations,) = (timed.values for timed in measured.contents if timed.name == name)
     more: dict[str, Any] = {"content": name}
+    if finding.value is not None:
+        figures: dict[str, float | None] = {
+            "p99_ms": finding.value,
+            "p999_ms": quantiles.estimate(durations, QUANTILES[P999]),
+        }
+        figures |= {"bound_ms": finding.bound, "bound_low_ms": finding.bound_low}
+        more |= {name: as_figure(figure) for name, figure in figures.items()}
+        more |= {key: finding.details[key] for key in ("blocks", "block_ms")}
+        more["verdicts"] = {metric.name: str(check.verdict) for metric, check in checks.items()}
     if measured.clock is not None:  # pytest-benchmark cannot calculate with infinity
         more["dropped"] = int(np.count_nonzero(np.isinf(durations)))
         durations = durations[np.isfinite(durations)]
-    if finding.value is not None:
-        more["p99_ms"] = as_figure(finding.value)
     if measured.memory_peak_kib:  # a process that does not come to its end has no peak
         more["memory_peak_mib"] = max(measured.memory_peak_kib) / 1024
     return durations, more

@@ -10,7 +10,7 @@ from ..backends import Backend, backend_names, load_backend
 from ..cell import Cell
 from ..checks.limits import Metric
 from ..device import Device, load_device
-from ..errors import BackendError, InputError, ModelError
+from ..errors import BackendError, DeviceError, InputError, ModelError
 from ..export import exporter_labels
 from ..host.suggestion import did_you_mean
 from ..instructions.baseline import read_baseline
@@ -60,6 +60,8 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
     for file in files:
         check_artifacts(file)
     devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
+    for device in devices:
+        check_block(device, options.time_limit_s)
     named = [load_backend(name) for name in dict.fromkeys(options.backends)]
     cells = [
         Cell(file, device, backend, optional=backend.name in device.optional and backend not in named)
@@ -74,6 +76,22 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
             wanted = "names that tell them apart"
             raise ModelError("two cells have one name", wanted=wanted, found=name, where=where, hint=hint)
     return cells
+
+
+def check_block(device: Device, time_limit_s: float) -> None:
+    """Refuse a device whose blocks of time last longer than all of the measurement may.
+
+    Raises:
+        DeviceError: with both.
+    """
+    if device.measure.block_ms / 1e3 > time_limit_s:
+        raise DeviceError(
+            "a block of time is longer than the time limit",
+            wanted=f"at most --time-limit's {time_limit_s * 1e3:g} ms, and many blocks: a p99 takes 515",
+            found=f"block_ms = {device.measure.block_ms:g}",
+            where=f"{device.path}: measure.block_ms",
+            hint="shorten it there, or give more time with --time-limit",
+        )
 
 
 def check_artifacts(file: ModelFile) -> None:

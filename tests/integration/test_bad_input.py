@@ -67,6 +67,12 @@ DEVICE = """
             id="unknown option of a backend",
         ),
         pytest.param({}, ("--time-limit", "0"), ["--time-limit"], id="no time at all"),
+        pytest.param(
+            {"devices/d.toml": DEVICE + "    [measure]\n    block_ms = 9000\n"},
+            ("--device", "d", "--time-limit", "8"),
+            ["a block of time is longer than the time limit", "block_ms = 9000", "d.toml: measure.block_ms"],
+            id="a block longer than the time",
+        ),
         pytest.param({}, ("--time-limit", "inf"), ["--time-limit"], id="all the time there is"),
         pytest.param({}, ("--hypothesis-seed", "random"), ["--hypothesis-seed"], id="a seed that is no number"),
         pytest.param(

@@ -64,5 +64,5 @@ def test_nothing_measured_is_inconclusive_with_the_links_reason(
     assert (done.status, cell["verdict"]) == (1, "INCONCLUSIVE"), done.output
     assert "could not be made again" in cell["error"], done.output
     assert cell["checks"] == []
-    assert len(cell["unfinished"]) == 6
+    assert len(cell["unfinished"]) == 8
     assert "IndexError" not in done.output  # it was what came of no samples (issue 17)

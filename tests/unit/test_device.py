@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.checks.limits import Limit, Metric
-from harness.device import Device, Rules, Runtime, device_names, load_device
+from harness.device import Device, Measure, Rules, Runtime, device_names, load_device
 from harness.device.tables import KEYS
 from harness.errors import DeviceError
 
@@ -64,6 +64,9 @@ session = { arena = true }
 
 [rules]
 offline = true
+
+[measure]
+block_ms = 50
 """
 )
 
@@ -139,6 +142,7 @@ def board(line: str) -> str:
             id="options",
         ),
         pytest.param("rules", Rules(offline=True), id="rules"),
+        pytest.param("measure", Measure(block_ms=50), id="measure"),
     ],
 )
 def test_a_full_file_is_read(write: Write, name: str, value: object) -> None:
@@ -161,6 +165,7 @@ def test_a_full_file_is_read(write: Write, name: str, value: object) -> None:
         pytest.param("backend_limits", {}, id="backend-limits"),
         pytest.param("options", {}, id="options"),
         pytest.param("rules", Rules(offline=False), id="rules"),
+        pytest.param("measure", Measure(block_ms=100), id="measure"),
     ],
 )
 def test_what_a_file_leaves_out_has_a_default(write: Write, name: str, value: object) -> None:
@@ -552,6 +557,12 @@ def test_what_extends_names_must_be_a_devices_name(write: Write, value: str) -> 
         pytest.param(BOARD + "[runtime]\nenvironment = '~/v'", "runtime.environment", "'~/v'", id="environment-home"),
         pytest.param(BOARD + "[rules]\noffline = 'yes'", "rules.offline", "'yes'", id="offline-text"),
         pytest.param(BOARD + "[rules]\noffline = 1", "rules.offline", "1", id="offline-number"),
+        pytest.param(BOARD + "[measure]\nblock_ms = 0", "measure.block_ms", "0", id="block-of-nothing"),
+        pytest.param(BOARD + "[measure]\nblock_ms = -1", "measure.block_ms", "-1", id="block-negative"),
+        pytest.param(BOARD + "[measure]\nblock_ms = nan", "measure.block_ms", "nan", id="block-nan"),
+        pytest.param(BOARD + "[measure]\nblock_ms = inf", "measure.block_ms", "inf", id="block-infinite"),
+        pytest.param(BOARD + "[measure]\nblock_ms = true", "measure.block_ms", "True", id="block-true"),
+        pytest.param(BOARD + "[measure]\nblock_ms = '20'", "measure.block_ms", "'20'", id="block-text"),
         pytest.param(BOARD + "[options]\nproviders = 3", "options.providers", "3", id="options-without-a-backend"),
         pytest.param(BOARD + "[options.'A B']", "options.A B", "'A B'", id="options-style"),
         pytest.param("options = 3\n" + BOARD, "options", "3", id="options-no-table"),

@@ -276,6 +276,14 @@ def test_a_call_of_several_samples_is_not_called_a_sample() -> None:
 )
 def test_what_is_published_is_the_content_that_is_judged(slow: int, content: str) -> None:
     measured = Measurement(uniform=timed(np.full(1000, 2 * MS)), samples=of_file(6, slow, 90))
-    durations, more = published(measured, 20.0)
-    assert more == {"content": content, "p99_ms": 65.0 if slow else 2.0}  # no process came to its end
+    durations, more = published(measured, [Limit(P99.name, 20.0, "here")])
+    assert (more["content"], more["p99_ms"]) == (content, 65.0 if slow else 2.0)
+    assert "memory_peak_mib" not in more  # no process came to its end
     assert set(durations) == {more["p99_ms"]}
+    assert more["verdicts"] == {
+        "latency_p50_ms": "MEASURED",
+        "latency_p90_ms": "MEASURED",
+        "latency_p99_ms": "FAIL" if slow else "PASS",
+        "latency_p999_ms": "NOT_APPLICABLE",
+    }
+    assert (more["blocks"], more["bound_ms"]) == ((540, 65.0) if slow else (1000, 2.0))

@@ -177,7 +177,7 @@ def test_the_evidence_says_what_was_dropped_and_how_busy_the_model_was() -> None
     assert entry["utilisation"] == pytest.approx((49 * 4 + 25) / 520, rel=0.03)
     assert "closed_loop_p50_ms" not in entry
     assert describe_check(judged(found, P50, None)).as_json()["closed_loop_p50_ms"] == 1.5
-    durations_ms, more = published(found, 20.0)
+    durations_ms, more = published(found, [Limit(P99.name, 20.0, "here")])
     assert (len(durations_ms) + more["dropped"], more["p99_ms"]) == (1500, "inf")
     assert np.isfinite(durations_ms).all()
 
