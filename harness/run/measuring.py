@@ -105,7 +105,7 @@ def _announcing(cell: Cell, limit_s: float, update: Update) -> Report:
             if is_far and not announced:
                 LOG.warning(_too_long(cell, progress, limit_s))
             announced = announced or is_far
-            if estimates > 1 and progress.still_open and not announced:
+            if estimates > 1 and left_s > ANNOUNCE_ABOVE_S and not announced:
                 LOG.info(_duration(cell, progress, limit_s))
                 announced = True
             return

@@ -9,7 +9,7 @@ import pytest
 
 from harness.agent.frames import Array
 from harness.checks.blocks import Blocks
-from harness.checks.sequential import BROKEN_BLOCKS, RISK, is_broken, is_kept, keeping_wealth, rate_bounds
+from harness.checks.sequential import BROKEN_BLOCKS, RISK, is_broken, is_kept, keeping_wealth, lower_rate, upper_rate
 from tests.support.verdict_chances import TARGET, broken_until, chances, kept_from
 
 INFINITE = math.inf
@@ -136,7 +136,7 @@ def test_the_bounds_of_a_quantile_are_the_limits_at_which_the_verdict_changes(al
     seen = {"kept": 0, "broken": 0, "neither": 0}
     for _ in range(120):
         blocks = drawn(random)
-        upper, lower = blocks.quantile_bounds(allowed)
+        upper, lower = blocks.quantile_upper(allowed), blocks.quantile_lower(allowed)
         for limit in (*limits_around(blocks, random), *(each for each in (upper, lower) if each is not None)):
             shares = blocks.shares_over(limit)
             kept, broken = is_kept(shares, allowed), is_broken(shares, allowed)
@@ -163,7 +163,8 @@ def test_the_bounds_of_a_quantile_are_the_limits_at_which_the_verdict_changes(al
     ],
 )
 def test_the_bounds_of_a_median_of_ties(values: list[float], expected: tuple[float | None, float | None]) -> None:
-    assert Blocks((np.array(values),), (1,)).quantile_bounds(0.5) == expected
+    blocks = Blocks((np.array(values),), (1,))
+    assert (blocks.quantile_upper(0.5), blocks.quantile_lower(0.5)) == expected
 
 
 @pytest.mark.parametrize("kind", ["clean", "all", "rare", "half", "one", "parts"])
@@ -178,7 +179,7 @@ def test_the_bounds_of_a_rate_are_the_limits_at_which_the_verdict_changes(kind: 
         "one": np.eye(1, count)[0],
         "parts": random.integers(0, 4, count) / 3,
     }[kind]
-    upper, lower = rate_bounds(shares)
+    upper, lower = upper_rate(shares), lower_rate(shares)
     assert 0 <= lower <= shares.mean() <= upper <= 1
     near = [each + apart for each in (upper, lower) for apart in (-1e-8, 1e-8)]  # bounds are good to 1e-9
     grid = [*np.geomspace(1e-5, 0.999, 60), *near]
@@ -189,7 +190,7 @@ def test_the_bounds_of_a_rate_are_the_limits_at_which_the_verdict_changes(kind: 
 
 def test_bounds_close_in_on_the_share() -> None:
     shares = (np.random.default_rng(19).random(20_000) < 0.02).astype(float)
-    upper, lower = rate_bounds(shares)
+    upper, lower = upper_rate(shares), lower_rate(shares)
     assert 0.015 < lower < shares.mean() < upper < 0.03
 
 
