@@ -25,6 +25,8 @@ from ..model.model import Array
 from ..model.sensor_clock import SensorClock
 from .closed_loop import ClosedLoop
 
+# The risk of calling a queue growing that does not: small beside that at which a limit is judged, for it adds to it.
+GROWING_RISK = sequential.RISK / 10
 # The closed loop that stands beside the paced one lasts about this long, within this count.
 CLOSED_S, CLOSED_MOST = 0.5, 1000
 
@@ -98,7 +100,7 @@ class PacedLoop(ClosedLoop):
 
 
 def _is_growing(timed: Timed, clock: SensorClock) -> bool:
-    """Tell whether it is shown that releases come faster than they are served, at the risk that limits are judged with.
+    """Tell whether it is shown that releases come faster than they are served.
 
     The mean of inferences, each counted at most twice the period, is above the period: then so is the mean itself.
     """
@@ -110,7 +112,7 @@ def _is_growing(timed: Timed, clock: SensorClock) -> bool:
         whole = np.minimum(ran[: len(ran) // size * size], most)
         shares.append(whole.reshape(-1, size).mean(axis=1) / most)
     together = np.concatenate(shares)
-    return len(together) >= BROKEN_BLOCKS and sequential.is_broken(together, clock.period_ns / most)
+    return len(together) >= BROKEN_BLOCKS and sequential.is_broken(together, clock.period_ns / most, GROWING_RISK)
 
 
 def why_growing(timed: Timed, clock: SensorClock | None) -> str:
