@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,10 +13,12 @@ import pytest
 from harness.checks.check import Check, Verdict, judge
 from harness.checks.limits import Limit
 from harness.deploy.call import Call
-from harness.deploy.content import Content
+from harness.deploy.content import Content, Timed
 from harness.deploy.deployment import Deployment
 from harness.deploy.feed import Feed
+from harness.errors import ImpossibleReport, LinkLost
 from harness.evidence.parts import describe_check
+from harness.measure import closed_loop
 from harness.measure.closed_loop import Source
 from harness.measure.latency import (
     DEADLINE_MISS_RATE,
@@ -226,3 +229,64 @@ def test_without_a_clock_there_is_no_jitter_to_speak_of() -> None:
     finding = start_jitter(Measurement(), None, "raw")
     assert finding.unasked
     assert judge(finding, []).verdict is Verdict.NOT_APPLICABLE
+
+
+class LosesTheLink(Device):
+    """A device whose answer does not arrive, and is kept there."""
+
+    def measure(self, *asked: Any, pace: Any, **more: Any) -> Any:
+        self.answer = super().measure(*asked, pace=pace, **more)
+        raise LinkLost("the connection dropped")
+
+    def measured(self, frame: Any) -> Any:
+        return self.answer
+
+
+class Lies(Device):
+    """A device that answers what it has dropped."""
+
+    def measure(self, *asked: Any, pace: Any, **more: Any) -> Any:
+        found, reply = super().measure(*asked, pace=pace, **more)
+        dropped = found[:, 2] < 0
+        found[dropped, 1], found[dropped, 2] = found[dropped, 0] + 1, found[dropped, 0] + 4 * MS
+        return found, reply
+
+
+class Keeps:
+    """A source that has kept every reply."""
+
+    def result_name(self) -> str:
+        return "x"
+
+    def collect(self, name: str) -> Any:
+        return "a frame"
+
+
+def begun(device: Device) -> tuple[PacedLoop, Timed]:
+    clock, content = SensorClock(100.0, "drop"), Content(fills=[FILL])
+    loop = PacedLoop(
+        deployment=cast(Deployment, device),
+        source=cast(Source, Keeps()),
+        content=content,
+        report=lambda: None,
+        clock=clock,
+    )
+    timed = content.spread_timed()
+    loop.begin([timed])
+    loop.warm_up(timed, 1.0)
+    return loop, timed
+
+
+def test_what_a_dropped_connection_had_timed_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closed_loop, "host_clock", itertools.count(0.0, 60.0).__next__)
+    loop, timed = begun(LosesTheLink(SLOW))
+    with pytest.raises(LinkLost):
+        loop.take(timed, 100, 60.0)
+    assert (timed.count, len(timed.ran[0])) == (100, 25)
+
+
+def test_a_report_that_cannot_be_ends_the_measurement() -> None:
+    loop, timed = begun(Lies(SLOW))
+    with pytest.raises(ImpossibleReport, match="wanted inferences one after the other"):
+        loop.take(timed, 100, 60.0)
+    assert timed.count == 0
