@@ -32,6 +32,12 @@ HEAVY = """
 """
 CALM = 'rate_hz=100, limits={"latency_p50_ms": 1000, "deadline_miss_rate": 0.9}, dims='
 
+CLOCKS = {
+    "calm": {"rate_hz": 100, "late": "drop"},
+    "drops": {"rate_hz": 1000, "late": "drop"},
+    "queues": {"rate_hz": 1000, "late": "queue"},
+}
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
@@ -48,6 +54,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def checks(done: Outcome, model: str) -> dict[str, dict[str, Any]]:
     (cell,) = (one for one in done.evidence["cells"] if one["model"] == model)
     assert cell["error"] is None, done.output
+    assert cell["clock"] == CLOCKS[model]
     return {check["metric"]: check for check in cell["checks"]}
 
 
