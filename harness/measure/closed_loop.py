@@ -168,17 +168,18 @@ class ClosedLoop:
             taken += self._call(timed, feed, np.arange(done, done + count), end)
 
     def _take_samples(self, timed: Timed, quota: int, end: float, goes_on: Callable[[], bool]) -> None:
-        first = timed.count
-        for chosen, order in self.content.portions(self.content.sequence(first, quota)):
+        first, ran = timed.count, sum(map(len, timed.ran))
+        for chosen, order in self.content.portions(self.content.sequence(ran, quota)):
             if timed.count > first and not goes_on():
                 return
             self._keep(chosen)
             numbers = np.array(chosen, np.int64)[order]
             taken = 0
             while taken < len(order) and (timed.count == first or goes_on()):
-                part = order[taken : taken + self._step(timed)]
+                part, before = order[taken : taken + self._step(timed)], len(timed.ran[-1])
                 feed = kept(part, self.content.set_bytes)
-                taken += self._call(timed, feed, numbers[taken : taken + len(part)], end)
+                self._call(timed, feed, numbers[taken : taken + len(part)], end)
+                taken += len(timed.ran[-1]) - before  # a release that was dropped has taken no sample
 
     def _keep(self, chosen: Sequence[int]) -> None:
         self.deployment.keep([self.content.samples[number] for number in chosen])
@@ -199,7 +200,7 @@ class ClosedLoop:
         name = self.source.result_name()
         budget_s, start = max(end - time.monotonic(), 0.0), host_clock()
         try:
-            durations, reply = self.deployment.measure(feed, len(numbers), budget_s, name)
+            durations, reply = self._ask(timed, feed, len(numbers), budget_s, name)
         except LinkLost:
             if (frame := self.source.collect(name)) is not None:
                 durations, reply = self.deployment.measured(frame)
@@ -209,6 +210,9 @@ class ClosedLoop:
         self._record(timed, durations, reply, numbers, call=self.deployment.last_call, budget_s=budget_s)
         self.calls.append(self.deployment.last_call)
         return len(durations)
+
+    def _ask(self, timed: Timed, feed: Feed, count: int, budget_s: float, name: str) -> tuple[Array, dict[str, Any]]:
+        return self.deployment.measure(feed, count, budget_s, name)
 
     def _refuse(self, reason: str) -> None:
         if reason and self.is_timed:
@@ -220,11 +224,14 @@ class ClosedLoop:
         """Check the durations of one call, and add them to the content."""
         asked = len(numbers)
         self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
-        timed.processes[-1] = np.concatenate([timed.processes[-1], durations])
-        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
+        self._add(timed, durations, numbers[: len(durations)], reply, inferences=len(durations))
+
+    def _add(self, timed: Timed, values: Array, numbers: Array, reply: Mapping[str, Any], *, inferences: int) -> None:
+        timed.processes[-1] = np.concatenate([timed.processes[-1], values])
+        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers])
         timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
         self.states.append(reply)
         # The model file's samples come again and again; their inferences count, but show nothing of new inputs.
-        self.series.add(reply, len(durations), are_new=not timed.given, board_mib=self.board_mib)
+        self.series.add(reply, inferences, are_new=not timed.given, board_mib=self.board_mib)
         self.report()

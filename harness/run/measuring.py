@@ -70,6 +70,7 @@ def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measure
         _announcing(cell, limit_s, update),
         tails=tails,
         block_ms=block_ms,
+        clock=cell.file.model.clock,
         board_mib=_memory_mib(deployer),
     )
 
