@@ -8,7 +8,7 @@ sides share one definition.
 __main__        the process: frames in, frames out
 operations      what it can do
 ring            the inputs of a loop; expand makes them from a few numbers
-timing          the closed loop
+timing          the closed loop; pacing, the sensor's clock
 telemetry       the state of device and process; facts, what the device is
 wire, frames    the wire format; structure, the nesting of a model's outputs
 illegal         where an illegal instruction was met

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..agent.expand import expand
+from ..agent.pacing import NEVER
 from ..checks.blocks import Blocks
 from ..model.inputs import Arrays, at_sizes, describe_sizes, sizes_of
 from ..model.model import Array, Model
@@ -250,6 +251,11 @@ class Timed:
         sizes: sizes of the model's dimensions.
         drawn: the sizes of each input, by its number, where they differ.
         block_sizes: how many inferences a block of time has, for each process; decided before the first is timed.
+        releases: on a sensor's clock, what became of each release: when it was due, started and ended, in nanoseconds;
+            int64[n, 3] for each process. ``processes`` are then response times, infinite where one was dropped, and
+            ``numbers`` has for a dropped one the input that kept the model busy.
+        is_growing: whether releases queue, and come faster than they are served: then a response takes longer than any
+            limit, if one only waits, and counts as infinite.
     """
 
     name: str
@@ -265,12 +271,19 @@ class Timed:
     sizes: Mapping[str, int | str] = field(default_factory=dict)
     drawn: DrawnSizes | None = None
     block_sizes: list[int] = field(default_factory=list)
+    releases: list[Array] = field(default_factory=list)
+    is_growing: bool = False
 
     @property
     def blocks(self) -> Blocks:
         """The durations in milliseconds, cut into blocks of time; one inference each where no size was decided."""
         sizes = [*self.block_sizes, *[1] * (len(self.processes) - len(self.block_sizes))]
-        return Blocks(tuple(durations / self.unit for durations in self.processes), tuple(sizes))
+        return Blocks(tuple(durations / self.unit for durations in self._judged), tuple(sizes))
+
+    @property
+    def _judged(self) -> list[Array]:
+        """What is judged of each process, in nanoseconds."""
+        return [np.full(len(each), np.inf) for each in self.processes] if self.is_growing else self.processes
 
     @property
     def given_words(self) -> str:
@@ -291,9 +304,16 @@ class Timed:
         return sum(map(len, self.processes))
 
     @property
+    def ran(self) -> list[Array]:
+        """How long each inference took that was run, in nanoseconds: int64[n] for each process."""
+        if not self.releases:
+            return self.processes
+        return [each[each[:, 2] != NEVER] @ [0, -1, 1] for each in self.releases]
+
+    @property
     def values(self) -> Array:
         """All durations in milliseconds, float64[n]; or counted instructions."""
-        return np.concatenate([*self.processes, np.empty(0, np.int64)]) / self.unit
+        return np.concatenate([*self._judged, np.empty(0, np.int64)]) / self.unit
 
     @property
     def inputs(self) -> int:

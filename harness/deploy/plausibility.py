@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ..agent.growth import PLACES
 from ..model.model import Array
+from ..protocol.page_cache import Dropped
 from .call import Call
 
 # A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, and a virtual machine's clock may
@@ -82,8 +85,8 @@ def why_durations_impossible(
     """
     return (
         _why_numbers_impossible(durations, asked)
-        or _why_not_whole(header, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
-        or _why_elapsed_impossible(call)
+        or why_not_whole(header, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
+        or why_elapsed_impossible(call)
         or _why_budget_impossible(durations, call, asked, budget_s)
         or _why_account_impossible(durations, header, call)
     )
@@ -110,7 +113,8 @@ def _why_numbers_impossible(durations: Array, asked: int) -> str:
     return ""
 
 
-def _why_not_whole(header: Mapping[str, Any], names: Sequence[str], least: int = 0) -> str:
+def why_not_whole(header: Mapping[str, Any], names: Sequence[str], least: int = 0) -> str:
+    """Return which of these entries is no whole number of at least ``least``; "" if all are."""
     for name in names:
         value = header.get(name)
         if type(value) is not int or value < least:
@@ -118,8 +122,9 @@ def _why_not_whole(header: Mapping[str, Any], names: Sequence[str], least: int =
     return ""
 
 
-def _why_elapsed_impossible(call: Call) -> str:
-    if wrong := _why_not_whole({"elapsed_ns": call.device_ns}, ("elapsed_ns",)):
+def why_elapsed_impossible(call: Call) -> str:
+    """Return why a call's time by the device's clock does not fit into the host's; "" if it does."""
+    if wrong := why_not_whole({"elapsed_ns": call.device_ns}, ("elapsed_ns",)):
         return wrong
     if call.device_ns / 1e9 > call.host_s * DRIFT + READING_S:
         wanted = f"at most {call.host_s:.4g} s, what the call took by the host's clock"
@@ -138,15 +143,28 @@ def _why_budget_impossible(durations: Array, call: Call, asked: int, budget_s: f
 def _why_account_impossible(durations: Array, header: Mapping[str, Any], call: Call) -> str:
     """Return why the durations do not fit into the loop's time; both are by the device's clock: no tolerance."""
     timed = float(durations.sum(dtype=np.float64))
+    return why_loop_impossible(timed, len(durations), f"{len(durations)} durations", header, call)
+
+
+def why_loop_impossible(timed: float, count: int, what: str, header: Mapping[str, Any], call: Call) -> str:
+    """Return why what a loop did, one after the other, does not fill its time; "" if it does.
+
+    Args:
+        timed: how long all of it took, in nanoseconds.
+        count: how many parts it had, between each of which the loop reads the clock.
+        what: these parts, for the message.
+        header: the loop's account.
+        call: the call that it is a part of.
+    """
     loop, beside = header["loop_ns"], header["making_ns"] + header["untimed_ns"]
-    parts = f"{timed / 1e9:.4g} s in {len(durations)} durations"
+    parts = f"{timed / 1e9:.4g} s in {what}"
     if loop > call.device_ns:
         return impossible(f"a loop of at most the call's {call.device_ns / 1e9:.4g} s", f"{loop / 1e9:.4g} s")
     if timed + beside > loop:
         wanted = f"durations of at most {max(loop - beside, 0) / 1e9:.4g} s in all, the loop's time without its inputs"
         return impossible(wanted, parts)
     left = loop - beside - timed
-    allowed = GAP_NS * len(durations) + GAP_SHARE * (loop - header["making_ns"]) + GAP_ONCE_NS
+    allowed = GAP_NS * count + GAP_SHARE * (loop - header["making_ns"]) + GAP_ONCE_NS
     if left > allowed:
         wanted = (
             f"durations of {(loop - beside) / 1e9:.4g} s in all, the loop's time without its inputs, or little less"
@@ -164,9 +182,9 @@ def why_warm_up_impossible(header: Mapping[str, Any], call: Call, budget_s: floa
         budget_s: how long the device was allowed to take, in seconds.
     """
     if (
-        wrong := _why_not_whole(header, ("iterations", "median_ns"), 1)
-        or _why_not_whole(header, ("making_ns",))
-        or _why_elapsed_impossible(call)
+        wrong := why_not_whole(header, ("iterations", "median_ns"), 1)
+        or why_not_whole(header, ("making_ns",))
+        or why_elapsed_impossible(call)
     ):
         return wrong
     if header["median_ns"] > call.device_ns:
@@ -249,7 +267,7 @@ def why_load_impossible(load_ns: Any, first_ns: Any, call: Call | None, host_s: 
         call: the call that loaded; None where it is not known.
         host_s: from before the process was started until the report came, by the host's clock, in seconds.
     """
-    if wrong := _why_not_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
+    if wrong := why_not_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
         return wrong
     load_s, first_s = load_ns / 1e9, first_ns / 1e9
     if load_s > host_s * DRIFT + TICK_S:
@@ -259,7 +277,7 @@ def why_load_impossible(load_ns: Any, first_ns: Any, call: Call | None, host_s: 
         return impossible(f"a first inference within the load time of {load_s:.4g} s", f"{first_s:.4g} s")
     if call is None:
         return ""
-    if wrong := _why_elapsed_impossible(call):
+    if wrong := why_elapsed_impossible(call):
         return wrong
     if load_s < LOAD_SHARE * call.device_ns / 1e9 - LOAD_S:
         wanted = f"a load time of at least {call.device_ns / 1e9:.4g} s, what the call took that loaded"
@@ -287,4 +305,53 @@ def why_memory_impossible(steps: Mapping[str, Any], peak: Any, board_mib: float 
             wanted = f"a peak of memory that never falls, {peaks[before]} KiB at {before}"
             return impossible(wanted, f"{kib} KiB at {step}")
         before = step
+    return ""
+
+
+def why_growth_impossible(header: Mapping[str, Any], timed: int, board_mib: float | None = None) -> str:
+    """Return why the readings of memory between a call's inferences cannot be true; "" if they can.
+
+    Args:
+        header: the reply's header; see Operations.op_measure.
+        timed: how many durations came with it.
+        board_mib: the board's memory, in MiB; None where it is not known.
+    """
+    places, readings = header["inferences"], header["anonymous_kib"]
+    if len(places) != len(readings) or len(places) > PLACES:
+        wanted = f"at most {PLACES} readings of memory, each with the inferences before it"
+        return impossible(wanted, f"{len(readings)} readings, {len(places)} numbers of inferences")
+    most = timed + header["untimed"]
+    if any(not first < second for first, second in pairwise([0, *places])) or (places and places[-1] > most):
+        return impossible(f"readings after 1 … {most} inferences, each later than the one before", f"{places}"[:80])
+    # What is swapped is in a reading, and not in the board's memory.
+    is_swapped = header["before"]["swapped_kib"] or header["after"]["swapped_kib"]
+    most_kib = board_mib * 1024 * MOST_SHARE if board_mib and not is_swapped else math.inf
+    for kib in readings:
+        if kib <= 0:
+            return impossible("anonymous memory above 0 KiB", f"{kib} KiB")
+        if kib > most_kib:
+            return impossible(f"anonymous memory within the board's {board_mib:g} MiB", f"{kib} KiB")
+    return ""
+
+
+def why_dropped_impossible(report: Dropped, artifact_bytes: int) -> str:
+    """Return why the report of dropped pages cannot be true; "" if it can.
+
+    Args:
+        report: the device's.
+        artifact_bytes: what the artifact takes, which is among what was dropped.
+    """
+    least = -(-artifact_bytes // report.page_bytes)
+    if report.pages < least:
+        wanted = f"pages of at least the artifact, {least} of {report.page_bytes} bytes"
+        return impossible(wanted, f"{report.pages} in {report.files} files")
+    if report.before + report.untold < 1:  # the process has just inferred: what it has read may not all be gone
+        return impossible("resident pages of what the model's process has just used", "none")
+    for name in ("before", "after"):
+        if (found := getattr(report, name)) > report.pages:
+            return impossible(
+                f"at most {report.pages} resident pages, as many as there are, {name} dropping", str(found)
+            )
+    if (named := sum(file.pages for file in report.kept)) > report.after:
+        return impossible(f"at most {report.after} pages in the files that stayed, as many as stayed", str(named))
     return ""

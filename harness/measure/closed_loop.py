@@ -17,6 +17,7 @@ from ..deploy.deployment import Deployment, LoadReport
 from ..deploy.feed import Feed, fill_bytes, kept, kept_with_spare, spread
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
+from .memory_series import MemorySeries
 
 # How long a call to the agent lasts: short enough to show progress, and to lose little when the link drops.
 BLOCK_S = 2.0
@@ -52,6 +53,10 @@ class ClosedLoop:
         report: Called after each call to the device.
         states: The device's state "before" and "after" each call.
         calls: The calls that timed inferences, by both clocks; without those whose link was lost.
+        series: The process's anonymous memory between inferences.
+        board_mib: The device's memory in MiB, if it is known.
+        is_timed: Whether durations are to be believed, and so must be possible; else the device infers for its memory,
+            and its clock may be an emulated one.
     """
 
     deployment: Deployment
@@ -60,6 +65,9 @@ class ClosedLoop:
     report: Callable[[], None]
     states: list[Mapping[str, Any]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    series: MemorySeries = field(default_factory=MemorySeries)
+    board_mib: float | None = None
+    is_timed: bool = True
     _sent: int = 0  # how many inputs the host made and sent
     _sent_s: float = 0.0  # how long that took
     _median_s: float = 0.0  # of a warm inference on the spread inputs
@@ -171,17 +179,18 @@ class ClosedLoop:
         return kept_with_spare(count, size, each=self._median_s < SHORT_S)
 
     def _take_samples(self, timed: Timed, quota: int, end: float, goes_on: Callable[[], bool]) -> None:
-        first = timed.count
-        for chosen, order in self.content.portions(self.content.sequence(first, quota)):
+        first, ran = timed.count, sum(map(len, timed.ran))
+        for chosen, order in self.content.portions(self.content.sequence(ran, quota)):
             if timed.count > first and not goes_on():
                 return
             self._keep(chosen)
             numbers = np.array(chosen, np.int64)[order]
             taken = 0
             while taken < len(order) and (timed.count == first or goes_on()):
-                part = order[taken : taken + self._step(timed)]
+                part, before = order[taken : taken + self._step(timed)], len(timed.ran[-1])
                 feed = kept(part, self.content.set_bytes)
-                taken += self._call(timed, feed, numbers[taken : taken + len(part)], end)
+                self._call(timed, feed, numbers[taken : taken + len(part)], end)
+                taken += len(timed.ran[-1]) - before  # a release that was dropped has taken no sample
 
     def _keep(self, chosen: Sequence[int]) -> None:
         self.deployment.keep([self.content.samples[number] for number in chosen])
@@ -202,7 +211,7 @@ class ClosedLoop:
         name = self.source.result_name()
         budget_s, start = max(end - time.monotonic(), 0.0), host_clock()
         try:
-            durations, reply = self.deployment.measure(feed, len(numbers), budget_s, name)
+            durations, reply = self._ask(timed, feed, len(numbers), budget_s, name)
         except LinkLost:
             if (frame := self.source.collect(name)) is not None:
                 durations, reply = self.deployment.measured(frame)
@@ -213,8 +222,11 @@ class ClosedLoop:
         self.calls.append(self.deployment.last_call)
         return int(np.count_nonzero(numbers[: len(durations)] != SPARE))
 
+    def _ask(self, timed: Timed, feed: Feed, count: int, budget_s: float, name: str) -> tuple[Array, dict[str, Any]]:
+        return self.deployment.measure(feed, count, budget_s, name)
+
     def _refuse(self, reason: str) -> None:
-        if reason:
+        if reason and self.is_timed:
             raise ImpossibleReport(reason, where=self.deployment.where)
 
     def _record(
@@ -224,9 +236,15 @@ class ClosedLoop:
         asked = len(numbers)
         self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
         numbers = numbers[: len(durations)]
-        timed.processes[-1] = np.concatenate([timed.processes[-1], durations[numbers != SPARE]])
-        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[numbers != SPARE]])
+        counts = numbers != SPARE
+        self._add(timed, durations[counts], numbers[counts], reply, inferences=len(durations))
+
+    def _add(self, timed: Timed, values: Array, numbers: Array, reply: Mapping[str, Any], *, inferences: int) -> None:
+        timed.processes[-1] = np.concatenate([timed.processes[-1], values])
+        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers])
         timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
         self.states.append(reply)
+        # The model file's samples come again and again; their inferences count, but show nothing of new inputs.
+        self.series.add(reply, inferences, are_new=not timed.given, board_mib=self.board_mib)
         self.report()

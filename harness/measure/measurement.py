@@ -16,14 +16,16 @@ from ..deploy.call import Call
 from ..deploy.content import SAMPLES, UNIFORM, Timed
 from ..deploy.deployment import LoadReport
 from ..model.model import Array
+from ..model.sensor_clock import SensorClock
 from . import validity
+from .memory_series import MemorySeries
 from .tails import Standing, Tail
 
 # How many fresh processes a measurement takes: one may be lucky, for instance in where its memory lies.
 PROCESSES = 3
 
 # The quantities of a device's report that may be impossible; keys of Measurement.impossible.
-DURATIONS, LOAD, MEMORY = "durations", "load", "memory"
+DURATIONS, LOAD, MEMORY, GROWTH = "durations", "load", "memory", "growth"
 
 
 @dataclass(kw_only=True)
@@ -42,12 +44,17 @@ class Measurement:
         written: The names of inputs that the model wrote into.
         calls: The calls that timed inferences, by both clocks.
         idle_s: How long a call that does nothing took, by the host's clock; one per process.
-        impossible: Why the device's report of DURATIONS, LOAD or MEMORY cannot be true; it then counts as not measured.
+        memory_series: The anonymous memory of each process while it inferred; growth's own processes among them.
+        growth_pace_s: What an inference took in growth's own processes, in seconds; 0 where there were none.
+        impossible: Why the device's report of DURATIONS, LOAD, MEMORY or GROWTH cannot be true; it then counts as not
+            measured.
         began: When the measurement began, by the monotonic clock.
         took_s: How long it took; 0 while it goes on.
         block_ms: How long a block of time lasts, in milliseconds; see harness.checks.blocks.
         tails: The limits on durations, which are to be decided.
         is_over: Whether no more is to come.
+        clock: The sensor's clock on which inferences were released; None in a closed loop.
+        closed_p50_ms: The median of a short closed loop beside the sensor's clock; None where there was none.
     """
 
     uniform: Timed = field(default_factory=lambda: Timed(name=UNIFORM))
@@ -61,17 +68,26 @@ class Measurement:
     written: tuple[str, ...] = ()
     calls: list[Call] = field(default_factory=list)
     idle_s: list[float] = field(default_factory=list)
+    memory_series: list[MemorySeries] = field(default_factory=list)
+    growth_pace_s: float = 0.0
     impossible: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     took_s: float = 0.0
     block_ms: float = 100.0
     tails: tuple[Tail, ...] = ()
     is_over: bool = True
+    clock: SensorClock | None = None
+    closed_p50_ms: float | None = None
 
     def refuse(self, quantity: str, reason: str) -> None:
         """Record why a quantity cannot be true, if there is a reason; the first reason stays."""
         if reason:
             self.impossible.setdefault(quantity, reason)
+
+    def add_series(self, series: MemorySeries) -> None:
+        """Add what a process's memory showed, and what of it cannot be true."""
+        self.memory_series.append(series)
+        self.refuse(GROWTH, series.impossible)
 
     @property
     def contents(self) -> list[Timed]:
@@ -90,8 +106,19 @@ class Measurement:
 
     @property
     def processes(self) -> list[Array]:
-        """The durations of each process in nanoseconds, int64[n], in the order in which they were taken."""
+        """The durations of each process in nanoseconds, int64[n], in the order in which they were taken.
+
+        On a sensor's clock they are response times, float64[n], infinite where a release was dropped.
+        """
         return [np.concatenate(each) for each in zip(*(timed.processes for timed in self.contents), strict=True)]
+
+    @property
+    def raw(self) -> Array:
+        """What was timed, in nanoseconds, as it came: int64[n]; on a sensor's clock int64[n, 3], see Timed.releases."""
+        if self.clock is None:
+            return np.concatenate([*self.processes, np.empty(0, np.int64)])
+        parts = [part for each in zip(*(timed.releases for timed in self.contents), strict=True) for part in each]
+        return np.concatenate([*parts, np.empty((0, 3), np.int64)])
 
     @property
     def interruption(self) -> str:

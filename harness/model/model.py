@@ -20,6 +20,7 @@ from .artifacts import check_export, read_files, read_imports
 from .dimension import DRAWN, Sizes, describe_dimension, read_sizes, span_of
 from .input_spec import FLOAT_TYPES, Input
 from .output_spec import Closeness, Output
+from .sensor_clock import SensorClock, read_clock
 from .unordered import RowSet, Unordered, read_unordered, row_sets
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class Model:
             x1 < x2, unit quaternions): it takes a dict of arrays by input name, to which it may write, and returns a
             dict with the same names, shapes and dtypes, and the same elements for the same inputs. It is applied to all
             that hilgate draws, and never to ``samples`` (docs/inputs.md). Default: none.
+        rate_hz: How many inputs the sensor delivers in a second, 0.01 to 10 000. Latencies are then response times,
+            from an input's arrival to its answer (docs/measuring.md), and ``deadline_ms`` is the sensor's period if
+            ``limits`` has none. Default: none, and one inference follows the other.
+        late: What becomes of an input that finds the model busy: ``"drop"``, it is never answered; ``"queue"``, it
+            waits its turn. Only with ``rate_hz``. Default: ``"drop"``.
 
     Raises:
         ModelError: An argument is not as described, two inputs or outputs have one name, a dimension has no sizes or is
@@ -128,6 +134,13 @@ class Model:
     opset: int | None = None
     imports: Sequence[str] = ()
     prepare: Prepare | None = None
+    rate_hz: float | None = None
+    late: str | None = None
+
+    @property
+    def clock(self) -> SensorClock | None:
+        """The sensor's clock; None where one inference follows the other."""
+        return read_clock(self.rate_hz, self.late)
 
     @property
     def parity_limit(self) -> float:
@@ -165,6 +178,7 @@ class Model:
         object.__setattr__(self, "files", read_files(self.files))
         object.__setattr__(self, "imports", read_imports(self.imports))
         check_export(self.exporter, self.opset, read_files(self.files))
+        self._check_clock()
         self._check_dims()
         object.__setattr__(self, "measure", Sizes.of(self.measure, self.dims))
 
@@ -195,6 +209,12 @@ class Model:
             ModelError: A name fits no output, or several.
         """
         return row_sets(read_unordered(self.unordered), outputs)
+
+    def _check_clock(self) -> None:
+        clock = self.clock
+        if clock is not None:
+            object.__setattr__(self, "late", clock.late)
+            object.__setattr__(self, "limits", {"deadline_ms": clock.period_ms, **self.limits})
 
     def _check_types(self) -> None:
         mapping = ("a dict", Mapping)
