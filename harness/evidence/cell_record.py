@@ -97,7 +97,7 @@ class CellRecord:
             artifact=self.artifact,
             bundle=self.bundle,
             instructions=self.instructions,
-            measure=dict(self.cell.file.model.measure),
+            measure=self.cell.file.model.described_sizes,
             **declared,
             unfinished=sorted(self.pending),
             notes=list(self.notes),

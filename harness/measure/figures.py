@@ -71,7 +71,7 @@ class Figures:
             entry |= {"blocks": self.blocks.count, "inferences_per_block": max(self.blocks.sizes, default=1)}
         entry |= {"inputs": timed.inputs, "processes": [len(durations) for durations in timed.processes]}
         if timed.sizes:
-            entry["sizes"] = dict(timed.sizes)
+            entry["sizes"] = timed.drawn_sizes or dict(timed.sizes)
         if self.open:
             entry["open"] = self.open
         if timed.given:

@@ -210,6 +210,8 @@ def _details(measured: Measurement, each: Sequence[Figures], judged: Figures, ta
     if tail.is_rate:
         missed = int(np.count_nonzero(timed.values > tail.threshold_ms))
         details = {"deadline_ms": tail.threshold_ms, "missed": missed, **details}
+    if drawn := timed.drawn_sizes:
+        details["sizes"] = drawn
     if len(each) > 1:
         details |= {"content": timed.name, "by_content": {content.timed.name: content.described() for content in each}}
     return details

@@ -24,7 +24,7 @@ from ..checks.check import Check, Verdict
 from ..checks.limits import Metric
 from ..evidence.cell_record import CellRecord
 from ..host.progress import INDENT, folded
-from ..model.inputs import describe_sizes
+from ..model.inputs import describe_measured, describe_sizes
 from ..printable import printable, printable_lines
 
 STYLES = {
@@ -61,7 +61,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         emulated = ", emulated" if device.emulated else ""
         title = printable(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}")
         _print(console, Text(title, "bold"))
-        if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
+        if (sizes := describe_measured(cells[0].cell.file.model)) and any(map(_is_sized, _checks(cells))):
             _print(console, Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
         if _metrics(cells) or not all(record.unavailable for record in cells):
             _print(console, _fitting(cells, console))
@@ -185,7 +185,7 @@ def _is_sized(check: Check) -> bool:
 def _sample_sizes(cells: Sequence[CellRecord]) -> str:
     """Name the sizes at which the model file's samples were run; "" where they are those that were asked for."""
     contents = [check.finding.details.get("by_content", {}).get("samples", {}) for check in _checks(cells)]
-    measure = cells[0].cell.file.model.measure
+    measure = cells[0].cell.file.model.described_sizes
     found = [describe_sizes(one["sizes"]) for one in contents if one.get("sizes", measure) != measure]
     return f"; the model file's samples at {found[0]}" if found else ""
 
