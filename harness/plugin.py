@@ -43,6 +43,7 @@ from .report.terminal import render
 from .run.command_line import restart_if_misread
 from .run.completeness import record_missing_checks
 from .run.options import WITH_VALUES, add_options, read_options
+from .run.other_build import read_other_build
 from .run.outcome import record_error
 from .run.plan import check_baselines, close_processes, plan_cells
 from .run.run import Run
@@ -105,6 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # runs even if the run never starts
         check_baselines(options, cells)
+        other = read_other_build(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
     evidence = Evidence(options.evidence, cells, find_commit(options.root))
@@ -114,7 +116,8 @@ def pytest_configure(config: pytest.Config) -> None:
         selected=config.option.keyword if config.stash[NARROWED] else None,
         narrowed=config.stash[NARROWED],
     )
-    config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence, progress=ProgressBars.open())
+    progress = ProgressBars.open()
+    config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence, progress=progress, other=other)
     _show_progress(config, config.stash[RUN])
     config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):

@@ -127,7 +127,8 @@ def _explain_broken(finding: Finding, limit: Limit, beyond: float) -> str:
     if finding.confidence is not None and finding.value is not None:
         estimate = metric.shown(finding.value, 4)
         on = f" on {finding.taken_on}" if finding.taken_on else ""
-        bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {finding.samples} samples{on})"
+        count = f"{finding.samples} {metric.counts or 'samples'}"
+        bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {count}{on})"
     bound += f" ({finding.compared})" if finding.compared else ""
     reason = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
     return f"{reason}. {limit.remark}" if limit.remark else reason

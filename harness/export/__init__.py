@@ -2,7 +2,8 @@
 
 artifact        an artifact and its record
 formats         the formats, found by their files
-artifact_cache  export_artifact: from the cache, or exported now; key, what a cached export depends on
+artifact_cache  export_artifact: from the cache, or exported now; find_artifact: by its hash
+key             what a cached export depends on
 process         starts the export process; worker, what runs in it
 settings        torch's settings, which the export process takes over
 onnx            the format ONNX; onnx_file, what a file says of itself; onnx_graph, the graph in it
@@ -13,7 +14,7 @@ given           a file of the team's own in place of an export; ports and bindin
 """
 
 from .artifact import Artifact, ArtifactFile, write_record
-from .artifact_cache import UNKEYED, export_artifact
+from .artifact_cache import UNKEYED, export_artifact, find_artifact
 from .formats import Format, exporter_labels, load_format
 from .key import export_key
 
@@ -25,6 +26,7 @@ __all__ = [
     "export_artifact",
     "export_key",
     "exporter_labels",
+    "find_artifact",
     "load_format",
     "write_record",
 ]

@@ -106,14 +106,29 @@ def read_artifact(folder: Path, *, cached: bool) -> Artifact | None:
         folder: holds the record and the files.
         cached: see Artifact.
     """
+    artifact = read_recorded(folder, cached=cached)
+    if artifact is None:
+        return None
+    try:
+        is_whole = all(file_sha256(folder / file.name) == file.sha256 for file in artifact.files)
+    except OSError:
+        return None
+    return artifact if is_whole else None
+
+
+def read_recorded(folder: Path, *, cached: bool) -> Artifact | None:
+    """Read what a folder's record says, without a look at the files; None where there is no record of any.
+
+    Args:
+        folder: holds the record and the files.
+        cached: see Artifact.
+    """
     try:
         record: Mapping[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        files = tuple(ArtifactFile(**file) for file in record["files"])
-        is_whole = all(file_sha256(folder / file.name) == file.sha256 for file in files)
         artifact = Artifact(
             folder=folder,
             format=record["format"],
-            files=files,
+            files=tuple(ArtifactFile(**file) for file in record["files"]),
             exporter=record["exporter"],
             warnings=tuple(record["warnings"]),
             cached=cached,
@@ -122,4 +137,4 @@ def read_artifact(folder: Path, *, cached: bool) -> Artifact | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return artifact if is_whole and files else None
+    return artifact if artifact.files else None

@@ -17,7 +17,7 @@ from ..errors import ModelError, StorageError
 from ..host.bounded import locked, pin, prune_caches
 from ..host.cache import cache_folder, file_sha256, new_entry, storage_errors
 from ..model.build import BuiltModel
-from .artifact import Artifact, read_artifact
+from .artifact import Artifact, read_artifact, read_recorded
 from .given import given_path
 from .key import export_key
 from .process import run_worker
@@ -62,6 +62,27 @@ def export_artifact(built: BuiltModel, artifact_format: str) -> Artifact:
     artifact = _published(exported, folder, shared=key is not None)
     prune_caches()
     return artifact
+
+
+def find_artifact(sha256: str, artifact_format: str) -> Artifact | None:
+    """Find the artifact of an earlier export by its hash, and pin it; None where the cache has it no more.
+
+    Args:
+        sha256: the artifact's, as the evidence has it.
+        artifact_format: the format's name.
+
+    Raises:
+        StorageError: the cache cannot be read.
+    """
+    exports = cache_folder() / "exports"
+    for folder in sorted(exports.glob("[!.]*")):
+        # Of a record alone before it is pinned: pinning all entries would keep them all from being evicted.
+        recorded = read_recorded(folder, cached=True)
+        if recorded is None or (recorded.sha256, recorded.format) != (sha256, artifact_format):
+            continue
+        if (artifact := _pinned(folder, cached=True)) is not None and artifact.sha256 == sha256:
+            return artifact
+    return None
 
 
 def _published(exported: Artifact | None, folder: Path, *, shared: bool) -> Artifact:

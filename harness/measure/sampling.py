@@ -80,11 +80,11 @@ def take_samples(
         schedule.run()
     finally:
         measured.is_over, measured.took_s = True, time.monotonic() - measured.began
-    _look_back(measured, board_mib)
+    look_back(measured, board_mib)
     return measured
 
 
-def _look_back(measured: Measurement, board_mib: float | None) -> None:
+def look_back(measured: Measurement, board_mib: float | None) -> None:
     """Check all processes together for what cannot be true: a single call does not show it."""
     for timed in measured.contents:
         for durations in timed.processes:

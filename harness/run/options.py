@@ -10,7 +10,7 @@ import pytest
 
 DAY_S = 86_400.0
 # The options that have a value.
-WITH_VALUES = ("--device", "--model", "--backend", "--time-limit", "--evidence", "--wait")
+WITH_VALUES = ("--device", "--model", "--backend", "--time-limit", "--evidence", "--wait", "--against")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class Options:
         evidence: the folder of the results.
         root: the folder of the project, where pytest.ini is.
         wait_s: for how long to wait for a device that another run holds.
+        against: the model file or evidence.json of the build to compare with; None without.
     """
 
     models: tuple[Path, ...]
@@ -37,6 +38,7 @@ class Options:
     write_baseline: bool = False
     profile: bool = False
     plugins: Path | None = None
+    against: Path | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -54,6 +56,11 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--allow-inconclusive", action="store_true", help="skip inconclusive checks instead of failing")
     group.addoption(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="for a device that another run holds (default: 0)"
+    )
+    group.addoption(
+        "--against",
+        metavar="OLD",
+        help="another build's model file, or its evidence.json: fail where this one is slower, both on the device now",
     )
     group.addoption(
         "--write-baseline",
@@ -105,6 +112,7 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         write_baseline=option.write_baseline,
         profile=option.profile,
         plugins=root / ini_plugins if ini_plugins else None,
+        against=here / option.against if option.against is not None else None,
     )
 
 

@@ -15,6 +15,7 @@ from .damage_watch import DamageWatch
 from .devices import Devices
 from .models import Models
 from .options import Options
+from .other_build import OtherBuild
 
 
 @dataclass(kw_only=True)
@@ -25,6 +26,7 @@ class Run:
         cells: what was asked for, model by model and device by device.
         device_time: what loading and inferring on devices took so far.
         export_s: what exports took so far, in seconds.
+        other: the build that the cells are compared with; None where none was named.
         damage_watch: what the cells ran on, in case some of it proves to be damaged.
     """
 
@@ -32,6 +34,7 @@ class Run:
     cells: Sequence[Cell]
     evidence: Evidence
     progress: ProgressBars
+    other: OtherBuild | None = None
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     damage_watch: DamageWatch = field(init=False)

@@ -96,6 +96,14 @@ def test_for_a_pass_nothing_is_read() -> None:
     assert board.asked == 0
 
 
+def test_what_a_cell_is_compared_with_is_hashed_too() -> None:
+    watch, evidence, board, (one, *_) = watched({})
+    watch.add(deployer(Board(RUNTIME), "one", "runtimes/torch"))
+    assert watch.confirm(one.cell, FAILED).verdict is Verdict.INCONCLUSIVE
+    assert isinstance(watch.explain(one.cell, AgentDied("the agent died")), DamagedError)
+    assert (board.asked, evidence.interrupted) == (1, ["one"])
+
+
 def test_a_cell_that_has_not_begun_is_not_left_open() -> None:
     watch, evidence, _, (one, two, _) = watched(RUNTIME)
     two.begun = False
