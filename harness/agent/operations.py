@@ -16,6 +16,7 @@ import numpy as np
 from . import telemetry, timing
 from .expand import expand
 from .frames import Array
+from .growth import Growth
 from .ring import InputError, InTurn, Ring, Spread, written
 from .structure import flatten
 
@@ -131,7 +132,8 @@ class Operations:
     def op_warm_up(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Infer until it no longer gets faster. Header: "budget_ns", and the source of the inputs (see _ring).
 
-        Inputs are made from fills once, and taken in turn. Reply: see timing.warm_up; and "making_ns", for one set.
+        Inputs are made from fills once, and taken in turn. Free memory is given back in the end, so that growth shows.
+        Reply: see timing.warm_up; and "making_ns", for one set.
         """
         engine = self._loaded()
         made_ns = 0
@@ -145,6 +147,7 @@ class Operations:
             ring = self._ring(engine, header, tensors, untimed=False)
         reply = timing.warm_up(engine.run, ring.renew, header["budget_ns"])
         self.written |= ring.close()
+        telemetry.give_back()
         return {**reply, "making_ns": made_ns + ring.making_ns // max(reply["iterations"], 1)}, []
 
     def op_measure(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
@@ -154,17 +157,20 @@ class Operations:
         which in a closed loop they never do. Reply: int64[n] nanoseconds; "before" and "after", the device's state;
         "loop_ns", how long the loop took from its first inputs on. That is little more than the sum of the durations,
         of "making_ns" (making the inputs) and of "untimed_ns" (the "untimed" inferences), which
-        harness.deploy.plausibility checks.
+        harness.deploy.plausibility checks. "anonymous_kib", the memory, read after so many "inferences" (see growth).
         """
         engine = self._loaded()
         ring = self._ring(engine, header, tensors)
         before = telemetry.state()
-        durations = timing.timed_loop(engine.run, ring.renew, header["samples"], header["budget_ns"])
-        loop_ns = time.perf_counter_ns() - ring.began_ns
+        with Growth(ring, header["samples"]) as growth:
+            durations = timing.timed_loop(engine.run, growth.renew, header["samples"], header["budget_ns"])
+            loop_ns = time.perf_counter_ns() - ring.began_ns
+            account = {"loop_ns": loop_ns, "making_ns": ring.making_ns, "untimed_ns": ring.untimed_ns}
+            growth.end(len(durations))
+        readings = {"inferences": growth.inferences, "anonymous_kib": growth.anonymous_kib}
         after = telemetry.state()
         self.written |= ring.close()
-        account = {"loop_ns": loop_ns, "making_ns": ring.making_ns, "untimed_ns": ring.untimed_ns}
-        return {"before": before, "after": after, **account, "untimed": ring.untimed}, [durations]
+        return {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}, [durations]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Find out how long each operator takes, with the runtime's own profiler, which takes some time itself.

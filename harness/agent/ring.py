@@ -138,6 +138,12 @@ class Ring:
             self._warm()
         return self._slots
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes the inputs of this block take: the copies; and the originals, where they were made for it."""
+        copies = sum(array.nbytes for _, arrays in self._made for array in arrays)
+        return 2 * copies if isinstance(self.source, Spread) else copies
+
     def close(self) -> set[str]:
         """Free what is prepared; return the names of the inputs that the model wrote into, the last block included."""
         self._compare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import re
 import subprocess
@@ -31,6 +32,27 @@ def memory_kib() -> dict[str, int]:
     found["peak"] = max(found["peak"] - _uncounted["resident"], _uncounted["peak_before"], inherited_peak_kib)
     found["resident"] -= _uncounted["resident"]
     return found
+
+
+def anonymous_kib() -> int | None:
+    """Return how much of this process's memory belongs to no file, in KiB: RssAnon, and VmSwap, as that was it once.
+
+    Pages of files, which the kernel maps and drops as it likes, are not in it; a page that was freed lazily (MADV_FREE)
+    is, until the kernel takes it. None where the kernel does not say (before Linux 4.5).
+    """
+    status = read_text("/proc/self/status")
+    found = [re.search(rf"^{key}:\s*(\d+) kB", status, re.MULTILINE) for key in ("RssAnon", "VmSwap")]
+    return None if found[0] is None else sum(int(line.group(1)) for line in found if line)
+
+
+def give_back() -> None:
+    """Have the allocator give its free pages back to the kernel, where it is one that can (glibc's).
+
+    What it keeps of the loading, up to tens of MiB, would take in what inferences leave behind, and hide it.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def import_uncounted(name: str) -> None:

@@ -34,7 +34,7 @@ def timed_loop(run: Run, renew: Renew, samples: int, budget_ns: int) -> Array:
     and not during the loop: the collector's pauses are Python's, not the model's.
     """
     clock = time.perf_counter_ns
-    durations = np.empty(samples, dtype=np.int64)
+    durations = np.full(samples, -1, dtype=np.int64)  # written to, so that it does not grow with the inferences
     index = 0
     gc.collect()
     gc.disable()

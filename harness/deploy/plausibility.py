@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ..agent.growth import PLACES
 from ..model.model import Array
 from ..protocol.page_cache import Dropped
 from .call import Call
@@ -288,6 +290,32 @@ def why_memory_impossible(steps: Mapping[str, Any], peak: Any, board_mib: float 
             wanted = f"a peak of memory that never falls, {peaks[before]} KiB at {before}"
             return impossible(wanted, f"{kib} KiB at {step}")
         before = step
+    return ""
+
+
+def why_growth_impossible(header: Mapping[str, Any], timed: int, board_mib: float | None = None) -> str:
+    """Return why the readings of memory between a call's inferences cannot be true; "" if they can.
+
+    Args:
+        header: the reply's header; see Operations.op_measure.
+        timed: how many durations came with it.
+        board_mib: the board's memory, in MiB; None where it is not known.
+    """
+    places, readings = header["inferences"], header["anonymous_kib"]
+    if len(places) != len(readings) or len(places) > PLACES:
+        wanted = f"at most {PLACES} readings of memory, each with the inferences before it"
+        return impossible(wanted, f"{len(readings)} readings, {len(places)} numbers of inferences")
+    most = timed + header["untimed"]
+    if any(not first < second for first, second in pairwise([0, *places])) or (places and places[-1] > most):
+        return impossible(f"readings after 1 … {most} inferences, each later than the one before", f"{places}"[:80])
+    # What is swapped is in a reading, and not in the board's memory.
+    is_swapped = header["before"]["swapped_kib"] or header["after"]["swapped_kib"]
+    most_kib = board_mib * 1024 * MOST_SHARE if board_mib and not is_swapped else math.inf
+    for kib in readings:
+        if kib <= 0:
+            return impossible("anonymous memory above 0 KiB", f"{kib} KiB")
+        if kib > most_kib:
+            return impossible(f"anonymous memory within the board's {board_mib:g} MiB", f"{kib} KiB")
     return ""
 
 

@@ -1,8 +1,9 @@
 """Measuring: one file a kind of metric, each with its ``METRICS``, found without a list.
 
-latency, load_time, first_start, memory, accuracy, artifact_size, instructions, against    the metrics
+latency, load_time, first_start, memory, growth, accuracy, artifact_size, instructions, against    the metrics
 sampling, schedule, closed_loop, measurement             how durations are taken and kept
 tails, figures, validity                                 how they are bounded and believed
+memory_series, growth_process                            a process's memory while it infers, or infers for it
 pairs                                                    two builds' processes in turn, for against
 sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
 

@@ -17,6 +17,7 @@ from ..deploy.deployment import Deployment, LoadReport
 from ..deploy.feed import Feed, fill_bytes, kept, spread
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
+from .memory_series import MemorySeries
 
 # How long a call to the agent lasts: short enough to show progress, and to lose little when the link drops.
 BLOCK_S = 2.0
@@ -50,6 +51,10 @@ class ClosedLoop:
         report: Called after each call to the device.
         states: The device's state "before" and "after" each call.
         calls: The calls that timed inferences, by both clocks; without those whose link was lost.
+        series: The process's anonymous memory between inferences.
+        board_mib: The device's memory in MiB, if it is known.
+        is_timed: Whether durations are to be believed, and so must be possible; else the device infers for its memory,
+            and its clock may be an emulated one.
     """
 
     deployment: Deployment
@@ -58,6 +63,9 @@ class ClosedLoop:
     report: Callable[[], None]
     states: list[Mapping[str, Any]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    series: MemorySeries = field(default_factory=MemorySeries)
+    board_mib: float | None = None
+    is_timed: bool = True
     _sent: int = 0  # how many inputs the host made and sent
     _sent_s: float = 0.0  # how long that took
     _median_s: float = 0.0  # of a warm inference on the spread inputs
@@ -203,7 +211,7 @@ class ClosedLoop:
         return len(durations)
 
     def _refuse(self, reason: str) -> None:
-        if reason:
+        if reason and self.is_timed:
             raise ImpossibleReport(reason, where=self.deployment.where)
 
     def _record(
@@ -217,4 +225,6 @@ class ClosedLoop:
         timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
         self.states.append(reply)
+        # The model file's samples come again and again; their inferences count, but show nothing of new inputs.
+        self.series.add(reply, len(durations), are_new=not timed.given, board_mib=self.board_mib)
         self.report()

@@ -17,13 +17,14 @@ from ..deploy.content import SAMPLES, UNIFORM, Timed
 from ..deploy.deployment import LoadReport
 from ..model.model import Array
 from . import validity
+from .memory_series import MemorySeries
 from .tails import Standing, Tail
 
 # How many fresh processes a measurement takes: one may be lucky, for instance in where its memory lies.
 PROCESSES = 3
 
 # The quantities of a device's report that may be impossible; keys of Measurement.impossible.
-DURATIONS, LOAD, MEMORY = "durations", "load", "memory"
+DURATIONS, LOAD, MEMORY, GROWTH = "durations", "load", "memory", "growth"
 
 
 @dataclass(kw_only=True)
@@ -42,7 +43,10 @@ class Measurement:
         written: The names of inputs that the model wrote into.
         calls: The calls that timed inferences, by both clocks.
         idle_s: How long a call that does nothing took, by the host's clock; one per process.
-        impossible: Why the device's report of DURATIONS, LOAD or MEMORY cannot be true; it then counts as not measured.
+        memory_series: The anonymous memory of each process while it inferred; growth's own processes among them.
+        growth_pace_s: What an inference took in growth's own processes, in seconds; 0 where there were none.
+        impossible: Why the device's report of DURATIONS, LOAD, MEMORY or GROWTH cannot be true; it then counts as not
+            measured.
         began: When the measurement began, by the monotonic clock.
         took_s: How long it took; 0 while it goes on.
         block_ms: How long a block of time lasts, in milliseconds; see harness.checks.blocks.
@@ -61,6 +65,8 @@ class Measurement:
     written: tuple[str, ...] = ()
     calls: list[Call] = field(default_factory=list)
     idle_s: list[float] = field(default_factory=list)
+    memory_series: list[MemorySeries] = field(default_factory=list)
+    growth_pace_s: float = 0.0
     impossible: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     took_s: float = 0.0
@@ -72,6 +78,11 @@ class Measurement:
         """Record why a quantity cannot be true, if there is a reason; the first reason stays."""
         if reason:
             self.impossible.setdefault(quantity, reason)
+
+    def add_series(self, series: MemorySeries) -> None:
+        """Add what a process's memory showed, and what of it cannot be true."""
+        self.memory_series.append(series)
+        self.refuse(GROWTH, series.impossible)
 
     @property
     def contents(self) -> list[Timed]:

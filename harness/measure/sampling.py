@@ -75,6 +75,7 @@ def take_samples(
         report=report,
         end=time.monotonic() + time_limit_s,
         at_least=at_least,
+        board_mib=board_mib,
     )
     try:
         schedule.run()

@@ -75,6 +75,7 @@ class Schedule:
         report: See take_samples.
         end: When to stop, by the monotonic clock.
         at_least: How many inferences are timed on each content whatever the limits take.
+        board_mib: The device's memory in MiB, if it is known.
         starts_s: How long each process took to start, load and warm up.
     """
 
@@ -84,6 +85,7 @@ class Schedule:
     report: Report
     end: float
     at_least: int
+    board_mib: float | None = None
     starts_s: list[float] = field(default_factory=list)
 
     def run(self) -> None:
@@ -128,7 +130,11 @@ class Schedule:
                 needed = self._least_inferences({timed.name: first_s for timed in measured.contents})
                 self._announce(needed, needed[measured.uniform.name] * first_s)
             loop = ClosedLoop(
-                deployment=deployment, source=self.source, content=self.content, report=self._report_progress
+                deployment=deployment,
+                source=self.source,
+                content=self.content,
+                report=self._report_progress,
+                board_mib=self.board_mib,
             )
             loop.begin(measured.contents)
             try:
@@ -147,6 +153,7 @@ class Schedule:
             measured.states.append((loop.states[0]["before"], loop.states[-1]["after"]))
         measured.written = tuple(dict.fromkeys([*measured.written, *deployment.written]))
         measured.calls += loop.calls
+        measured.add_series(loop.series)
 
     def _warm_up(self, loop: ClosedLoop, *, is_first: bool) -> None:
         measured = self.measured

@@ -11,7 +11,23 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from .fields import Answer, Count, Kib, Many, Name, Names, Nanoseconds, Number, Pid, Reason, Story, Table, Text, Whole
+from .fields import (
+    Answer,
+    Count,
+    Few,
+    Kib,
+    Many,
+    Name,
+    Names,
+    Nanoseconds,
+    Number,
+    Pid,
+    Reason,
+    Story,
+    Table,
+    Text,
+    Whole,
+)
 from .state import DeviceState
 
 A = TypeVar("A", bound=Answer)
@@ -85,6 +101,8 @@ class Measured(Done):
     making_ns: Nanoseconds
     untimed_ns: Nanoseconds
     untimed: Count
+    inferences: Few[Count]
+    anonymous_kib: Few[Kib]
 
 
 class Operator(Answer):

@@ -12,6 +12,8 @@ from ..deploy.deployer import Deployer
 from ..evidence.schema import Fingerprint
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
+from ..measure.growth import MEMORY_GROWTH, cannot_go_on, is_settled
+from ..measure.growth_process import GrowthProcesses
 from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
 from ..measure.sampling import Measurement, Progress, Report, take_memory, take_samples
 from ..measure.tails import Tail
@@ -35,7 +37,8 @@ SPARE = 1.25
 def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
     """Measure load times, memory and latencies of a cell in fresh processes.
 
-    On an emulated device only memory is measured, which needs no clock.
+    On an emulated device only memory is measured, which needs no clock. Where a limit on its growth takes more
+    inferences than there were, it has processes of its own, and the time limit once more.
 
     Raises:
         DeploymentError: the model cannot be run there.
@@ -47,9 +50,10 @@ def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
             measured = take_memory(deployer, sets, _memory_mib(deployer))
         else:
             measured = _sample(run, cell, deployer, update)
+        notes = _settle_growth(run, cell, deployer, measured, update)
     deployer.close()
     record = run.evidence[cell]
-    record.add_notes([*measured.lost, *_notes_on_content(measured)])
+    record.add_notes([*measured.lost, *notes, *_notes_on_content(measured)])
     record.measured_facts = describe_measurement(measured)
     return measured
 
@@ -68,6 +72,33 @@ def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measure
         block_ms=block_ms,
         board_mib=_memory_mib(deployer),
     )
+
+
+def _settle_growth(run: Run, cell: Cell, deployer: Deployer, measured: Measurement, update: Update) -> list[str]:
+    """Infer on until a limit on the growth of memory is decided, if there is one; return notes on it."""
+    limit = cell.limit_value(MEMORY_GROWTH.limit_key)
+    if limit is None or is_settled(measured, limit) or cannot_go_on(measured):
+        return []
+    announced = False
+
+    def report(done: int, wanted: int, left_s: float) -> None:
+        nonlocal announced
+        if not announced and left_s > ANNOUNCE_ABOVE_S:
+            LOG.info("%s: %d inferences for the growth of memory, about %.0f s", cell.id, wanted, left_s)
+            announced = True
+        update(done, wanted, f"growth of memory, about {left_s:.0f} s left")
+
+    processes = GrowthProcesses(
+        measured=measured,
+        source=deployer,
+        content=run.models.content(cell.file),
+        limit=limit,
+        time_limit_s=run.options.time_limit_s,
+        report=report,
+        board_mib=_memory_mib(deployer),
+    )
+    processes.run()
+    return processes.notes
 
 
 def tails_of(cell: Cell) -> list[Tail]:

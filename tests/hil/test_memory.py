@@ -7,6 +7,7 @@ import pytest
 from harness.checks.finding import RecordCheck
 from harness.export import Artifact
 from harness.measure.artifact_size import artifact_size
+from harness.measure.growth import memory_growth
 from harness.measure.memory import memory_peak
 from harness.measure.sampling import Measurement
 
@@ -16,6 +17,11 @@ pytestmark = pytest.mark.hil
 def test_memory_peak(measurement: Measurement, record_check: RecordCheck) -> None:
     """The largest resident set of the process that serves the model."""
     record_check(memory_peak(measurement))
+
+
+def test_memory_growth(measurement: Measurement, record_check: RecordCheck) -> None:
+    """What inferences leave behind in it."""
+    record_check(memory_growth(measurement))
 
 
 def test_artifact_size(artifact: Artifact, record_check: RecordCheck) -> None:

@@ -334,3 +334,32 @@ def honest() -> Measurement:
     measured = Measurement(loads=[load] * 3, memory_peak_kib=[64_000] * 3, memory_steps_kib=[PEAKS] * 3)
     measured.uniform.processes, measured.uniform.numbers = [Report().durations] * 3, [np.arange(1000)] * 3
     return measured
+
+
+SWAPPED = {"swapped_kib": 5}
+READ = {"inferences": [10, 20], "anonymous_kib": [90_000, 91_000], "untimed": 5, "before": {"swapped_kib": 0}}
+READ["after"] = READ["before"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param({}, "", id="honest"),
+        pytest.param({"inferences": [], "anonymous_kib": []}, "", id="a-kernel-that-does-not-say"),
+        pytest.param({"inferences": [10, 25]}, "", id="after-the-last"),
+        pytest.param({"inferences": [10]}, "2 readings, 1 numbers of inferences", id="fewer"),
+        pytest.param({"inferences": [*range(1, 62)], "anonymous_kib": [1] * 61}, "at most 60 readings", id="more"),
+        pytest.param({"inferences": [20, 10]}, "later than the one before; found [20, 10]", id="backwards"),
+        pytest.param({"inferences": [10, 10]}, "found [10, 10]", id="twice"),
+        pytest.param({"inferences": [0, 10]}, "found [0, 10]", id="before-the-first"),
+        pytest.param({"inferences": [10, 26]}, "after 1 … 25 inferences", id="after-the-end"),
+        pytest.param({"anonymous_kib": [0, 1]}, "above 0 KiB; found 0 KiB", id="nothing"),
+        pytest.param({"anonymous_kib": [1, -1]}, "found -1 KiB", id="less-than-nothing"),
+        pytest.param({"anonymous_kib": [1, 1 << 40]}, "within the board's 512 MiB", id="more-than-there-is"),
+        pytest.param({"anonymous_kib": [1, 1 << 40], "after": SWAPPED}, "", id="what-was-swapped-lies-elsewhere"),
+    ],
+)
+def test_readings_of_memory_that_cannot_be_are_named(change: dict[str, Any], said: str) -> None:
+    reason = plausibility.why_growth_impossible(READ | change, 20, 512.0)
+    assert said in reason
+    assert bool(said) == bool(reason)

@@ -49,6 +49,8 @@ AGENT: Mapping[type[Answer], dict[str, Any]] = {
         "making_ns": 3,
         "untimed_ns": 2,
         "untimed": 1,
+        "inferences": [1],
+        "anonymous_kib": [4096],
     },
     agent.Profiled: {**DONE, "operators": [{"operator": "Gemm", "name": "n", "calls": 1.0, "ns": 3.5}]},
     agent.Memory: {**DONE, "memory_kib": {"peak": 3, "resident": 2, "swapped": 0}},

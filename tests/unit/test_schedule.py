@@ -14,6 +14,7 @@ from harness.deploy.content import UNIFORM, Timed
 from harness.measure import measurement, schedule
 from harness.measure.latency import DEADLINE_MISS_RATE, P99, P999, deadline_miss_rate, latency
 from harness.measure.measurement import Measurement
+from harness.measure.memory_series import MemorySeries
 from harness.measure.schedule import Progress, Schedule
 from harness.measure.tails import Tail
 from harness.model.model import Array
@@ -57,6 +58,7 @@ class Simulated:
         self.random = np.random.default_rng(7)
         self.states: list[Any] = []
         self.calls: list[Any] = []
+        self.series = MemorySeries()
         self.last_call = self
         self.host_s = 0.001
         self.memory_kib: Any = lambda: {"peak": 1}

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "growth.hpp"
 #include "telemetry.hpp"
 
 namespace hilgate {
@@ -142,6 +143,7 @@ Reply warm_up(Session& session, const Frame& request) {
                                          [&](std::size_t wanted) -> const Sets& { return ring.renew(wanted); },
                                          header.at("budget_ns"));
     session.note(ring.close());
+    give_back();
     return {{{"iterations", result.iterations},
              {"elapsed_ns", result.elapsed},
              {"settled", result.settled},
@@ -156,19 +158,24 @@ Reply measure(Session& session, const Frame& request) {
     const auto& header = request.header;
     std::shared_ptr<Spread> spread;
     Ring ring(engine, session.input_names, session.source(request, spread), header.value("ring", std::size_t{1}), true);
+    Growth growth(ring, header.at("samples"), spread != nullptr);
     auto before = device_state();
     auto durations = timed_loop([&](Prepared& set) { engine.run(set); },
-                                [&](std::size_t wanted) -> const Sets& { return ring.renew(wanted); },
+                                [&](std::size_t wanted) -> const Sets& { return growth.renew(wanted); },
                                 header.at("samples"), header.at("budget_ns"));
     const auto loop_ns = now_ns() - ring.began();
+    const auto making_ns = ring.making();
+    growth.end(durations.size());
     auto after = device_state();
     session.note(ring.close());
     return {{{"before", std::move(before)},
              {"after", std::move(after)},
              {"loop_ns", loop_ns},
-             {"making_ns", ring.making()},
+             {"making_ns", making_ns},
              {"untimed_ns", ring.untimed_ns()},
-             {"untimed", ring.untimed()}},
+             {"untimed", ring.untimed()},
+             {"inferences", growth.inferences()},
+             {"anonymous_kib", growth.anonymous_kib()}},
             {int64_tensor(std::move(durations))}};
 }
 const bool has_measure = define("measure", measure);

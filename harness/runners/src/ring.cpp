@@ -89,6 +89,14 @@ const Sets& Ring::renew(std::size_t wanted) {
     return slots_;
 }
 
+std::size_t Ring::held_bytes(bool with_originals) const {
+    std::size_t copies = 0;
+    for (const auto& made : made_) {
+        for (const auto& copy : made.copies) copies += copy.bytes();
+    }
+    return with_originals ? 2 * copies : copies;
+}
+
 std::set<std::string> Ring::close() {
     compare();
     slots_.clear();

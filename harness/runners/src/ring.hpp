@@ -63,10 +63,14 @@ public:
 
     // Returns prepared inputs for the next inferences, at most as many as wanted, each to be run once.
     const Sets& renew(std::size_t wanted);
+    // How many bytes the inputs of this block take: the copies; and the originals, where they were made for it.
+    [[nodiscard]] std::size_t held_bytes(bool with_originals) const;
     // Frees what is prepared. Returns the names of the inputs that the model wrote into, the last block included.
     std::set<std::string> close();
 
     [[nodiscard]] Nanoseconds making() const { return making_; }
+    // Counts time beside the inferences as the making of inputs.
+    void add_making(Nanoseconds time) { making_ += time; }
     // How many inferences were run to warm the caches, and how long they took.
     [[nodiscard]] std::int64_t untimed() const { return untimed_; }
     [[nodiscard]] Nanoseconds untimed_ns() const { return untimed_ns_; }

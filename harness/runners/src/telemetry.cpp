@@ -1,6 +1,7 @@
 #include "telemetry.hpp"
 
 #include <glob.h>
+#include <malloc.h>
 
 #include <charconv>
 #include <cstdio>
@@ -85,15 +86,32 @@ std::int64_t swapped_pages() {
     return total;
 }
 
+// A number of /proc/self/status, in KiB.
+std::optional<std::int64_t> status_kib(const std::string& status, const std::string& key) {
+    const auto place = status.find("\n" + key + ":");
+    if (place == std::string::npos) return std::nullopt;
+    return std::stoll(status.substr(place + key.size() + 2));
+}
+
 }  // namespace
 
 Json memory_kib() {
     const auto status = read_text("/proc/self/status");
-    const auto value = [&](const std::string& key) -> std::int64_t {
-        const auto place = status.find("\n" + key + ":");
-        return place == std::string::npos ? 0 : std::stoll(status.substr(place + key.size() + 2));
-    };
+    const auto value = [&](const char* key) { return status_kib(status, key).value_or(0); };
     return {{"peak", value("VmHWM")}, {"resident", value("VmRSS")}, {"swapped", value("VmSwap")}};
+}
+
+std::optional<std::int64_t> anonymous_kib() {
+    const auto status = read_text("/proc/self/status");
+    auto anonymous = status_kib(status, "RssAnon");
+    if (anonymous) *anonymous += status_kib(status, "VmSwap").value_or(0);
+    return anonymous;
+}
+
+void give_back() {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 Json device_state() {
