@@ -8,23 +8,16 @@ compared, and beside each agent runs not one bare loop but two: what differs bet
 
 from __future__ import annotations
 
-import contextlib
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-
-import numpy as np
 
 from .support import bare_loop
 from .support.deploy import BACKENDS, IN_PLACE, Prepared, prepare
 from .support.interleave import Block, interleave, median_of, one_cpu, ratios
 from .support.row import RATIO, Aim, Options, Row
+from .support.served import served_blocks
 
 AIM = Aim(low=0.98, high=1.02)
 
@@ -111,25 +104,7 @@ def _group(plan: Plan, prepared: Prepared, bare_loop: Bare) -> Group:
     )
 
 
-@contextlib.contextmanager
-def _bare(prepared: Prepared) -> Iterator[Callable[[int], Block]]:
-    """Start a bare loop in a process of its own; what is handed out takes a number of inferences."""
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder, "inputs.npz")
-        arrays = {f"{index}/{name}": array for index, one in enumerate(prepared.sets) for name, array in one.items()}
-        np.savez(inputs, allow_pickle=False, **arrays)
-        program = [sys.executable, "-B", bare_loop.__file__]
-        command = [*program, prepared.cell.backend.name, str(prepared.artifact), str(inputs)]
-        command += ["restore"] * (prepared.cell.file.name in IN_PLACE)
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-
-            def block(count: int) -> Block:
-                if process.stdin is None or process.stdout is None:
-                    raise AssertionError("started with pipes")
-                print(count, file=process.stdin, flush=True)
-                durations: Block = json.loads(process.stdout.readline())
-                return durations
-
-            block(10)
-            # The agent's blocks, too, begin with one that is not timed.
-            yield lambda count: block(count + 1)[1:]
+def _bare(prepared: Prepared) -> AbstractContextManager[Callable[[int], Block]]:
+    """Start a bare loop in a process of its own."""
+    restore = ["restore"] * (prepared.cell.file.name in IN_PLACE)
+    return served_blocks(prepared, [bare_loop.__file__, prepared.cell.backend.name], restore)

@@ -24,6 +24,9 @@ from .sequential import RISK
 BLOCKS_PER_BURST = 10
 # Runs of slow inferences that are so much longer than those of independent ones are bursts.
 LONGER = 1.2
+# Blocks of two or three inferences are too short to tell bursts of as many from single slow ones in time: bursts of two
+# in blocks of two passed 3.2 % of models at the limit, in blocks of four 0.8 % (docs/decisions/0019-bets-on-blocks.md).
+FEWEST = 4
 # A limit is kept, or broken, no sooner than with so many processes, …
 KEPT_PROCESSES, BROKEN_PROCESSES = 3, 2
 # … three of which have at least this share of an equal part each, …
@@ -89,13 +92,16 @@ class Blocks:
     def for_bursts(self, limit: float) -> Blocks:
         """Return blocks that are long beside the bursts in which durations over a limit come; these, if they are.
 
-        Independent slow inferences come in runs, too, of a mean length of 1 / (1 - share).
+        Independent slow inferences come in runs, too, of a mean length of 1 / (1 - share). Where slow ones seem to be
+        independent, blocks of two or three inferences become blocks of four; an inference that is a block stays one.
         """
         run = self.mean_run(limit)
         total = sum(map(len, self.processes))
         share = sum(int(np.count_nonzero(values > limit)) for values in self.processes) / max(total, 1)
-        if share >= 1 or run <= LONGER / (1 - share):
+        if not run or share >= 1:
             return self
+        if run <= LONGER / (1 - share):
+            return Blocks(self.processes, tuple(max(each, FEWEST) if each > 1 else 1 for each in self.sizes))
         size = math.ceil(BLOCKS_PER_BURST * run)
         return Blocks(self.processes, tuple(max(each, size) for each in self.sizes))
 
