@@ -151,7 +151,7 @@ class DeploymentError(HilgateError):
 
 
 class DaemonFailure(DeploymentError):
-    """Our daemon on a device answered that an operation of its own failed; the model did not run."""
+    """Our daemon on a device, or another program of ours that serves the run there, failed; the model did not run."""
 
 
 class AgentDied(DeploymentError):

@@ -8,6 +8,7 @@ deployer      Deployer: brings a cell's bundle to its device and starts it, agai
 explaining    what is added to the errors of a cell; refusals, what to do where a runtime refuses an artifact
 messages      what a cell's processes wrote to stderr, in few lines
 plausibility  whether what a device reports can be true
+page_cache    drops what a start reads from the device's page cache
 feed          where the inputs of a timed loop come from
 content       what is timed: noise over the declared range, and the file's own samples
 """

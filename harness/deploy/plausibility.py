@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..model.model import Array
+from ..protocol.page_cache import Dropped
 from .call import Call
 
 # A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, and a virtual machine's clock may
@@ -287,4 +288,27 @@ def why_memory_impossible(steps: Mapping[str, Any], peak: Any, board_mib: float 
             wanted = f"a peak of memory that never falls, {peaks[before]} KiB at {before}"
             return impossible(wanted, f"{kib} KiB at {step}")
         before = step
+    return ""
+
+
+def why_dropped_impossible(report: Dropped, artifact_bytes: int) -> str:
+    """Return why the report of dropped pages cannot be true; "" if it can.
+
+    Args:
+        report: the device's.
+        artifact_bytes: what the artifact takes, which is among what was dropped.
+    """
+    least = -(-artifact_bytes // report.page_bytes)
+    if report.pages < least:
+        wanted = f"pages of at least the artifact, {least} of {report.page_bytes} bytes"
+        return impossible(wanted, f"{report.pages} in {report.files} files")
+    if report.before + report.untold < 1:  # the process has just inferred: what it has read may not all be gone
+        return impossible("resident pages of what the model's process has just used", "none")
+    for name in ("before", "after"):
+        if (found := getattr(report, name)) > report.pages:
+            return impossible(
+                f"at most {report.pages} resident pages, as many as there are, {name} dropping", str(found)
+            )
+    if (named := sum(file.pages for file in report.kept)) > report.after:
+        return impossible(f"at most {report.after} pages in the files that stayed, as many as stayed", str(named))
     return ""

@@ -1,6 +1,6 @@
 """Measuring: one file a kind of metric, each with its ``METRICS``, found without a list.
 
-latency, load_time, memory, accuracy, artifact_size, instructions, against    the metrics
+latency, load_time, first_start, memory, accuracy, artifact_size, instructions, against    the metrics
 sampling, schedule, closed_loop, measurement             how durations are taken and kept
 tails, figures, validity                                 how they are bounded and believed
 pairs                                                    two builds' processes in turn, for against

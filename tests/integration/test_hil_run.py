@@ -41,7 +41,7 @@ def test_a_good_model_passes_on_all_backends_and_leaves_its_evidence(project: Pr
         assert {check["metric"] for check in cell["checks"]} == METRICS
         assert done.check("parity", index)["verdict"] == "PASS"
         p99 = done.check("latency_p99_ms", index)
-        assert (p99["verdict"], sum(p99["processes"]), len(p99["processes"])) == ("PASS", p99["samples"], 3)
+        assert (p99["verdict"], sum(p99["processes"]), len(p99["processes"]) >= 3) == ("PASS", p99["samples"], True)
         assert p99["samples"] >= 1000
         assert (p99["blocks"] >= 515, p99["block_ms"]) == (True, 1)
         raw = np.load(done.folder / "build/hil" / p99["raw"])
