@@ -23,7 +23,7 @@ LAYERS = """
         name="tiny",
     )
 """
-ASKED = ("--backend", "onnxruntime", "-k", "over_other or artifact", "--time-limit")
+ASKED = ("--backend", "onnxruntime", "-k", "against or artifact", "--time-limit")
 
 
 def layers(count: int) -> str:
@@ -57,7 +57,7 @@ def test_equal_builds_do_not_fail_and_one_with_four_times_the_layers_does(projec
 def test_an_old_build_that_cannot_be_had_leaves_it_open_and_is_no_failure_of_this_one(project: Project) -> None:
     project.write("tiny.py", layers(1))
     old = project.write("old/tiny.py", layers(1).replace("torch.manual_seed(0)", "raise RuntimeError('no weights')"))
-    done = project.run("--backend", "onnxruntime", "-k", "over_other", "--against", str(old))
+    done = project.run("--backend", "onnxruntime", "-k", "against", "--against", str(old))
     assert done.status == 1, done.output
     check = done.check("latency_over_other_percent")
     assert check["verdict"] == done.evidence["verdict"] == "INCONCLUSIVE"
