@@ -236,8 +236,8 @@ class ClosedLoop:
         asked = len(numbers)
         self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
         numbers = numbers[: len(durations)]
-        counts = numbers != SPARE
-        self._add(timed, durations[counts], numbers[counts], reply, inferences=len(durations))
+        is_timed = numbers != SPARE
+        self._add(timed, durations[is_timed], numbers[is_timed], reply, inferences=len(durations))
 
     def _add(self, timed: Timed, values: Array, numbers: Array, reply: Mapping[str, Any], *, inferences: int) -> None:
         timed.processes[-1] = np.concatenate([timed.processes[-1], values])

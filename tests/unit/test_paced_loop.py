@@ -40,7 +40,7 @@ from tests.support.fake_sensor import FakeSensor
 
 MS = 1_000_000
 FILL = {"dtype": "float32", "shape": [3], "first": 0, "last": 9, "scale": 0, "order": "random", "key": 7, "set": []}
-IDLE: dict[str, Any] = {"before": {}, "after": {}}
+IDLE: dict[str, Any] = {"before": {"swapped_kib": 0}, "after": {"swapped_kib": 0}}
 INFINITE = float("inf")
 
 
@@ -71,7 +71,8 @@ class Device:
         if "kept" in feed.header:
             self.order += [self.samples[number] for number in feed.header["kept"][: sensor.runs - first]]
         self.last_call = Call(loop / 1e9 + 0.01, loop)
-        return found, {**IDLE, "making_ns": making, "untimed": 0, "untimed_ns": 0, "loop_ns": loop, "elapsed_ns": loop}
+        account = {"making_ns": making, "untimed": 0, "untimed_ns": 0, "loop_ns": loop, "elapsed_ns": loop}
+        return found, {**IDLE, **account, "inferences": [], "anonymous_kib": []}
 
 
 class NoSource:
