@@ -139,6 +139,8 @@ class Process:
             "making_ns": 0,
             "untimed_ns": 0,
             "untimed": 0,
+            "inferences": [],
+            "anonymous_kib": [],
             "elapsed_ns": total,
             "before": STATE,
             "after": STATE,
