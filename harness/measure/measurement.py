@@ -179,9 +179,8 @@ class Measurement:
         if math.isinf(more):
             return f"{length} in the time{seen}: no number of blocks like these shows {tail.name}"
         if not more and not blocks.has_processes:
-            return (
-                f"{length} in {len(blocks.counts)} processes in the time; {tail.name} takes {PROCESSES} of some weight"
-            )
+            takes = f"{tail.name} takes {PROCESSES}, each with a quarter of the blocks"
+            return f"{length} in {len(blocks.counts)} processes in the time; {takes}"
         if tail.limit is None:
             more = self._blocks_for_bound(tail) - blocks.count
         takes = f"{length} in the time{seen}; {tail.name} takes about {blocks.count + more:.0f} like these"
