@@ -178,7 +178,7 @@ def _finding(metric: Metric, measured: Measurement, tail: Tail, raw: str) -> Fin
         invalid_reason=_join_reasons(judged.open, measured.doubt),
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=_details(measured, each, judged, tail),
-        compared=why_growing(judged.timed, measured.clock) or _name_processes(judged),
+        remark=why_growing(judged.timed, measured.clock) or _name_processes(judged),
     )
 
 
@@ -194,7 +194,8 @@ def _name_processes(judged: Figures) -> str:
     if not numbers:
         return ""
     each = " and ".join(numbers)
-    return f"in process {each} of {len(judged.timed.processes)} alone: the verdict is about the processes that ran"
+    processes = f"{each} of {len(judged.timed.processes)}"
+    return f"process {processes} breaks it alone, and the verdict is about the processes that ran"
 
 
 def _details(measured: Measurement, each: Sequence[Figures], judged: Figures, tail: Tail) -> dict[str, Any]:

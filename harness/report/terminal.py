@@ -199,7 +199,9 @@ def _shown(check: Check | None) -> Text:
         return Text("–", "dim")
     finding = check.finding
     value = "" if finding.value is None else finding.metric.shown(finding.value, 3)
-    if finding.confidence is not None and finding.bound is not None:
+    if check.verdict is Verdict.FAIL and finding.bound_low is not None:  # this one broke the limit
+        value += f" ({'≥' if finding.metric.bound == 'max' else '≤'} {finding.metric.shown(finding.bound_low, 3)})"
+    elif finding.confidence is not None and finding.bound is not None:
         value += f" ({_sign(finding.metric)} {finding.metric.shown(finding.bound, 3)})"
     tried = f" ({finding.samples} {finding.metric.counts})" if finding.metric.counts and finding.samples else ""
     beside = f" ({finding.compared})" if finding.compared and value else ""
