@@ -41,6 +41,8 @@ STYLES = {
 NOTE_WIDTH = 240
 # The width of a column where many share a narrow terminal: the longest verdict fits in one piece.
 NARROW = len(Verdict.INCONCLUSIVE)
+# The width of a metric's name there: the longest of those that have a figure in most runs.
+NAME = len("deadline_miss_rate")
 # Architectures, as a buyer of boards calls them.
 MACHINES = {"x86_64": "x86-64", "aarch64": "arm64"}
 # How many of a profile's operators are shown, the most costly ones.
@@ -126,7 +128,7 @@ def _table(
         table.add_column(laid_out(Text(heading)), overflow="fold")
     for name in _metrics(cells):
         checks = [_find(record, name) for record in cells]
-        table.add_row(name, *(laid_out(_shown(check)) for check in checks), _limits(checks))
+        table.add_row(laid_out(Text(name)), *(laid_out(_shown(check)) for check in checks), _limits(checks))
     table.add_section()
     table.add_row("verdict", *(Text(record.verdict, STYLES[record.verdict]) for record in cells), "")
     return table
@@ -149,10 +151,15 @@ def _listed(cells: Sequence[CellRecord]) -> Table:
 
 
 def _packed(text: Text) -> Text:
-    """Break a cell into lines of about NARROW: at blanks, and behind a name's hyphen; a sign stays with its number."""
+    """Break a cell into lines of about NARROW: at blanks, and behind a name's hyphen; a sign stays with its number.
+
+    A metric's name is broken behind its underscores where it is longer than NAME.
+    """
     lines = [Text()]
-    for piece in text.divide([found.end() for found in re.finditer(r"(?<![≤≥]) |-", text.plain)]):
-        if lines[-1] and len(lines[-1].plain + piece.plain.rstrip()) > NARROW:
+    is_name = "_" in text.plain and text.plain.islower() and " " not in text.plain
+    places, width = (r"_", NAME) if is_name else (r"(?<![≤≥]) |-", NARROW)
+    for piece in text.divide([found.end() for found in re.finditer(places, text.plain)]):
+        if lines[-1] and len(lines[-1].plain + piece.plain.rstrip()) > width:
             lines.append(Text())
         lines[-1].append_text(piece)
     for line in lines:
@@ -195,7 +202,7 @@ def _find(record: CellRecord, name: str) -> Check | None:
 
 
 def _shown(check: Check | None) -> Text:
-    if check is None:
+    if check is None or (check.verdict is Verdict.NOT_APPLICABLE and check.finding.unasked):
         return Text("–", "dim")
     finding = check.finding
     value = "" if finding.value is None else finding.metric.shown(finding.value, 3)
