@@ -142,7 +142,9 @@ def _listed(cells: Sequence[CellRecord]) -> Table:
     for name in _metrics(cells):
         for index, record in enumerate(cells):
             check = _find(record, name)
-            table.add_row("" if index else name, record.cell.backend.name, _shown(check), _limits([check]))
+            table.add_row(
+                "" if index else _packed(Text(name)), record.cell.backend.name, _shown(check), _limits([check])
+            )
         table.add_section()
     for index, record in enumerate(cells):
         verdict = Text(record.verdict, STYLES[record.verdict])
