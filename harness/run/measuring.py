@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..cell import Cell
 from ..checks.finding import Finding
+from ..checks.limits import Metric
 from ..deploy.content import BLOCK, noise_notes, written_note
 from ..deploy.deployer import Deployer
 from ..evidence.schema import Fingerprint
@@ -15,6 +16,7 @@ from ..host.progress_log import progress_logger
 from ..measure.growth import MEMORY_GROWTH, cannot_go_on, is_settled
 from ..measure.growth_process import GrowthProcesses
 from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
+from ..measure.latency import METRICS as LATENCY_METRICS
 from ..measure.sampling import Measurement, Progress, Report, take_memory, take_samples
 from ..measure.tails import Tail
 from ..model.inputs import Arrays, describe_measured
@@ -23,6 +25,21 @@ from .run import Run
 
 LOG = progress_logger(__name__)
 
+# hilgate's own tests that judge no limit on durations: where only these are selected, nobody waits for such a limit.
+UNTIMED_TESTS = frozenset(
+    {
+        "test_accuracy",
+        "test_artifact_size",
+        "test_first_start",
+        "test_instructions",
+        "test_load_time",
+        "test_memory_growth",
+        "test_memory_peak",
+        "test_no_slower_than_other",
+        "test_parity",
+        "test_start_jitter",
+    }
+)
 # Sets of inputs for what needs no clock: memory on an emulated board.
 MEMORY_SETS = 4
 # What takes longer than this is announced.
@@ -66,7 +83,7 @@ def _memory_sets(run: Run, cell: Cell) -> list[Arrays]:
 
 def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measurement:
     limit_s, block_ms = run.options.time_limit_s, cell.device.measure.block_ms
-    tails = tails_of(cell)
+    tails = tails_of(cell, run.evidence[cell].pending)
     for remark in _remarks(tails):
         LOG.warning("%s: %s", cell.id, remark)
     return take_samples(
@@ -108,12 +125,29 @@ def _settle_growth(run: Run, cell: Cell, deployer: Deployer, measured: Measureme
     return processes.notes
 
 
-def tails_of(cell: Cell) -> list[Tail]:
-    """Return the limits of a cell that are decided on blocks of time: on quantiles of the latency, and on misses."""
-    limited = ((QUANTILES[metric], cell.limit_value(metric.limit_key)) for metric in QUANTILES)
-    tails = [Tail.of_quantile(quantile, limit) for quantile, limit in limited if limit is not None]
-    deadline, rate = cell.limit_value("deadline_ms"), cell.limit_value(DEADLINE_MISS_RATE.limit_key)
-    return tails if deadline is None or rate is None else [*tails, Tail.of_misses(deadline, rate)]
+def tails_of(cell: Cell, pending: Collection[str]) -> list[Tail]:
+    """Return the limits of a cell that are decided on blocks of time, as far as a test that was selected judges them.
+
+    Args:
+        cell: The cell.
+        pending: The node ids of its selected tests that have come to no check yet. A test that is none of hilgate's own
+            may judge any limit.
+    """
+    functions = {node.rpartition("::")[2].partition("[")[0] for node in pending}
+    others = functions - UNTIMED_TESTS
+    limited = {metric: Tail.of_quantile(QUANTILES[metric], _limit(cell, metric)) for metric in QUANTILES}
+    deadline, rate = cell.limit_value("deadline_ms"), _limit(cell, DEADLINE_MISS_RATE)
+    if deadline is not None and rate is not None:
+        limited[DEADLINE_MISS_RATE] = Tail.of_misses(deadline, rate)
+    tests = {metric: f"test_{metric.name.removesuffix('_ms')}" for metric in LATENCY_METRICS}
+    is_own = others <= set(tests.values())
+    return [
+        tail for metric, tail in limited.items() if tail.limit is not None and (not is_own or tests[metric] in others)
+    ]
+
+
+def _limit(cell: Cell, metric: Metric) -> float | None:
+    return cell.limit_value(metric.limit_key)
 
 
 def _remarks(tails: Sequence[Tail]) -> Iterator[str]:
