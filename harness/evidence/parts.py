@@ -82,7 +82,7 @@ def describe_check(check: Check) -> CheckEntry:
         "limit_source": check.limit.source if check.limit else None,
         "confidence": finding.confidence,
         "bound": as_figure(finding.bound),
-        **({} if finding.bound_low is None else {"bound_low": as_figure(finding.bound_low)}),
+        "bound_low": as_figure(finding.bound_low),
         "samples": finding.samples,
         "raw": finding.raw or None,
         "verdict": check.verdict,

@@ -180,6 +180,7 @@ def test_a_checks_evidence_has_the_keys_of_the_design() -> None:
         "limit_source": "file 1",
         "confidence": 0.99,
         "bound": 2.1,
+        "bound_low": None,
         "samples": 1000,
         "raw": "samples/x.npy",
         "verdict": "PASS",
