@@ -110,7 +110,7 @@ def try_cap(deployer: Deployer, inputs: Sequence[Arrays], limit_mib: float, budg
     deployer.close()
     if why := why_not(deployer.board, limit_bytes, deployer.cell.id):
         return MemoryCap(limit_mib=limit_mib, unavailable=why)
-    outside_ns, page_cache = (0.0, WARM)
+    outside_ns, page_cache = 0.0, WARM
     if not deployer.cell.device.emulated:
         outside_ns = _infer(deployer.shared()[0], inputs, budget_s)[0]
         page_cache = _drop(deployer)

@@ -35,6 +35,7 @@ V1 = "31 24 0:27 / /sys/fs/cgroup/memory rw shared:5 - cgroup cgroup rw,memory"
 NOWHERE = {
     "no mount": ("", "no_cgroup2", "no cgroup2 among the mounts"),
     "version 1 alone": (V1, "no_cgroup2", "with version 1"),
+    "both versions": (f"{V2}\n{V1}", "no_cgroup2", "has cpuset cpu io: the memory controller is version 1's"),
     "a folder named so": (V2.replace("- cgroup2 cgroup2", "- tmpfs cgroup2"), "no_cgroup2", "no cgroup2"),
     "switched off": (V2, "no_controller", "cgroup.controllers has cpuset cpu io, and cgroup_disable=memory"),
 }

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, Optional
 # A group's name, with the process id of who made it; and what it ends with where the controller was switched on for it.
 NAME, SWITCHED = "hilgate-cap-", "-switched"
 LAUNCHER = "hilgate-launcher"
+# The memory controller, in a mount of version 1.
+VERSION_1 = re.compile(r" - cgroup \S+ (\S+,)?memory(,|$)", re.MULTILINE)
 # The kernel counts in pages, in a long.
 MOST_BYTES = 1 << 62
 # How long processes that were killed may take to leave a group.
@@ -94,9 +96,11 @@ def make_group(limit_bytes: int, *, scoped: bool) -> Group:
     top, root = mount
     controllers = _read(f"{top}/cgroup.controllers").split()
     if "memory" not in controllers:
+        has = f"{top}/cgroup.controllers has {' '.join(controllers) or 'nothing'}"
+        if VERSION_1.search(mounts):
+            raise Unavailable("no_cgroup2", f"{has}: the memory controller is version 1's")
         off = ", and cgroup_disable=memory in /proc/cmdline" if _is_switched_off() else ""
-        has = " ".join(controllers) or "nothing"
-        raise Unavailable("no_controller", f"{top}/cgroup.controllers has {has}{off}")
+        raise Unavailable("no_controller", has + off)
     own = own_path(_read("/proc/self/cgroup"), root)
     if own is None:
         raise Unavailable("no_place", f"this process's group does not lie below {top}")
