@@ -7,6 +7,7 @@ the user's. It boots without a snapshot, for a saved one has no such group.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -85,12 +86,11 @@ def left(board: Board) -> list[str]:
     return found.split()
 
 
-def capped(board: Board, mib: int, *, then: str = "") -> Channel:
+def capped(board: Board, mib: int, *, then: str = "", before: str = "") -> Channel:
     """A Python that fills so many MiB, in a group of 100."""
     program = f"held = b'1' * ({mib} << 20); print('held', flush=True); {then}"
-    return board.link.start(
-        handed_script(board, MODULES, json.dumps({"limit_bytes": LIMIT, "script": f"exec {python(program)}"}))
-    )
+    asked = {"limit_bytes": LIMIT, "script": f"exec {python(program)}"}
+    return board.link.start(before + handed_script(board, MODULES, json.dumps(asked)))
 
 
 def end_of(board: Board, channel: Channel) -> tuple[int | None, Counted]:
@@ -131,6 +131,40 @@ def test_where_the_launcher_is_killed_the_process_ends_and_the_next_try_removes_
     channel.finish(1.0)
     assert why_not(board, LIMIT, "here") == ""
     assert "hilgate-cap-" not in guest(board, f"ls {TOP}")
+
+
+# What systemd-run does for a user, as far as groups go: one that is delegated, and the command inside it. The user may
+# move processes there, and not from where he logged in.
+SCOPE = f"""\
+#!/bin/sh
+echo "$@" > ~/asked
+while [ "$1" != -- ]; do shift; done
+shift
+chmod u+w {TOP}/cgroup.procs
+echo +memory > {TOP}/cgroup.subtree_control
+mkdir {TOP}/scope
+echo $$ > {TOP}/scope/cgroup.procs
+exec "$@"
+"""
+
+
+@pytest.fixture
+def scopes(board: Board) -> Iterator[str]:
+    """A session that may make no group, beside a systemd that makes scopes; what its commands begin with."""
+    guest(board, f"mkdir -p ~/bin ~/run/systemd; echo {shlex.quote(SCOPE)} > ~/bin/systemd-run; chmod +x ~/bin/*")
+    guest(board, f"touch ~/run/systemd/private; chmod a-w {TOP}/cgroup.procs")
+    yield "export PATH=~/bin:$PATH XDG_RUNTIME_DIR=$HOME/run; "
+    guest(board, f"chmod u+w {TOP}/cgroup.procs; rmdir {TOP}/scope/hilgate-launcher {TOP}/scope; rm -r ~/bin ~/run")
+    guest(board, f"echo -memory > {TOP}/cgroup.subtree_control")
+
+
+def test_where_the_session_may_make_no_group_a_scope_of_the_users_systemd_does(board: Board, scopes: str) -> None:
+    assert "there is no systemd-run" in why_not(board, LIMIT, "here")
+    status, counted = end_of(board, capped(board, 140, before=scopes))
+    assert status == -signal.SIGKILL
+    assert (counted.limit_bytes, counted.events["oom_kill"]) == (LIMIT, 1)
+    assert "--user --scope" in guest(board, "cat ~/asked")
+    assert guest(board, f"ls -d {TOP}/scope/hilgate-*") == f"{TOP}/scope/hilgate-launcher"  # systemd removes it
 
 
 def test_a_model_lives_under_a_limit_that_it_fits_in_and_dies_under_another(board: Board) -> None:
