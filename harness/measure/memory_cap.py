@@ -20,7 +20,6 @@ from ..deploy.memory_cap import capped_board, capped_deployer, is_limit, why_not
 from ..deploy.page_cache import Dropper
 from ..errors import (
     DaemonFailure,
-    DamagedError,
     DeploymentError,
     HilgateError,
     ImpossibleReport,
@@ -120,8 +119,6 @@ def try_cap(deployer: Deployer, inputs: Sequence[Arrays], limit_mib: float, budg
     inside_ns, inferences, lost = 0.0, 0, ""
     try:
         inside_ns, inferences = _infer(capped.fresh()[0], inputs, budget_s)
-    except DamagedError:
-        raise
     except (DeploymentError, LinkLost) as error:
         lost = _worded(error)
     finally:
