@@ -22,8 +22,8 @@ def served_blocks(
 ) -> Iterator[Callable[[int], Block]]:
     """Start ``python PROGRAM… ARTIFACT INPUTS.npz BEHIND…``; what is handed out takes a number of inferences.
 
-    For each line with a number on its stdin the program infers as often and writes the durations in nanoseconds, a JSON
-    list, on a line of stdout. INPUTS.npz holds the arrays of several sets, SET/NAME each.
+    For each line with a number on its stdin the program infers as often and writes nanoseconds, a JSON list, on a line
+    of stdout. INPUTS.npz holds the arrays of several sets, SET/NAME each.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder, "inputs.npz")
@@ -40,5 +40,4 @@ def served_blocks(
                 return durations
 
             block(10)
-            # The agent's blocks, too, begin with one that is not timed.
-            yield lambda count: block(count + 1)[1:]
+            yield block

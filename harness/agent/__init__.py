@@ -8,11 +8,13 @@ sides share one definition.
 __main__        the process: frames in, frames out
 operations      what it can do
 ring            the inputs of a loop; expand makes them from a few numbers
-timing          the closed loop
+timing          the closed loop; pacing, the sensor's clock
+growth          the memory between inferences
 telemetry       the state of device and process; facts, what the device is
 wire, frames    the wire format; structure, the nesting of a model's outputs
 illegal         where an illegal instruction was met
 forkserver      a process that has imported the runtime and forks; forkserver_agent, that of the agents; attach
 orphans         processes that outlived their run; private, folders that are ours alone; unpack, wheels without pip
+cold/           a program by itself: drops what a start reads from the page cache
 daemon/         the program that holds the device's lock and looks after its store
 """

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import telemetry, timing
+from . import pacing, telemetry, timing
 from .expand import expand
 from .frames import Array
 from .growth import Growth
@@ -158,19 +158,27 @@ class Operations:
         "loop_ns", how long the loop took from its first inputs on. That is little more than the sum of the durations,
         of "making_ns" (making the inputs) and of "untimed_ns" (the "untimed" inferences), which
         harness.deploy.plausibility checks. "anonymous_kib", the memory, read after so many "inferences" (see growth).
+
+        With "period_ns", "late" and "behind_ns" (see pacing) inferences are released by a clock; "samples" counts
+        releases, and the reply is int64[n, 3]: when each was due, started and ended.
         """
         engine = self._loaded()
         ring = self._ring(engine, header, tensors)
+        samples, budget_ns = header["samples"], header["budget_ns"]
         before = telemetry.state()
-        with Growth(ring, header["samples"]) as growth:
-            durations = timing.timed_loop(engine.run, growth.renew, header["samples"], header["budget_ns"])
+        with Growth(ring, samples) as growth:
+            if "period_ns" in header:
+                pace = pacing.Pace.read(header)
+                measured = pacing.paced_loop(engine.run, growth.renew, pace, samples, budget_ns)
+            else:
+                measured = timing.timed_loop(engine.run, growth.renew, samples, budget_ns)
             loop_ns = time.perf_counter_ns() - ring.began_ns
             account = {"loop_ns": loop_ns, "making_ns": ring.making_ns, "untimed_ns": ring.untimed_ns}
-            growth.end(len(durations))
+            growth.end(pacing.inferences_in(measured) if "period_ns" in header else len(measured))
         readings = {"inferences": growth.inferences, "anonymous_kib": growth.anonymous_kib}
         after = telemetry.state()
         self.written |= ring.close()
-        return {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}, [durations]
+        return {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}, [measured]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Find out how long each operator takes, with the runtime's own profiler, which takes some time itself.

@@ -126,14 +126,14 @@ def check_inputs(device: Device, model: Model, facts: BoardFacts, sets: int) -> 
     Raises:
         ModelError: they exceed the memory of the device or of this machine.
     """
-    size = set_bytes(model, model.measure)
+    size = set_bytes(model, model.measured_sizes)
     own_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
     for where, memory_mib, copies in ((device.name, facts.memory_mib, 2), ("this machine", own_mib, sets + 1)):
         if memory_mib and copies * size > memory_mib * MIB:
             raise ModelError(
                 f"the inputs do not fit into the memory of {where} at the sizes that are measured",
                 wanted=f"at most {memory_mib} MiB for {copies} sets of inputs",
-                found=f"{size / MIB:,.0f} MiB each, at {describe_sizes(model.measure) or 'their fixed sizes'}",
+                found=f"{size / MIB:,.0f} MiB each, at {describe_sizes(model.measured_sizes) or 'their fixed sizes'}",
                 where=model.name,
                 hint="Model(measure={…}) chooses other sizes; dims says how large an input may be",
             )

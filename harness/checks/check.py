@@ -131,7 +131,7 @@ def _explain_broken(finding: Finding, limit: Limit, beyond: float) -> str:
         bound += f" at {finding.confidence:.0%} confidence (estimate {estimate}, {count}{on})"
     bound += f" ({finding.compared})" if finding.compared else ""
     reason = f"wanted {sign} {metric.shown(limit.value)}{unit} ({limit.source}); found {bound}"
-    return f"{reason}. {limit.remark}" if limit.remark else reason
+    return ". ".join(filter(None, ["; ".join(filter(None, [reason, finding.remark])), limit.remark]))
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:

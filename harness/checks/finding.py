@@ -36,6 +36,7 @@ class Finding:
         details: Further keys of the check's entry in the evidence.
         notes: What a reader should know beside the verdict, whatever it is.
         compared: What to compare the value with, in a few words: "eager 0.991" for a device's accuracy.
+        remark: What a reader should know if a limit is broken, such as by which process.
         at: Given a limit's value, returns the finding as that limit judges it, where it depends on the limit which
             inputs are judged and whether there are enough of them. So whoever measures need not know the limit
             (issue 15).
@@ -61,6 +62,7 @@ class Finding:
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     compared: str = ""
+    remark: str = ""
     at: Callable[[float], Finding] | None = field(default=None, compare=False, repr=False)
 
 

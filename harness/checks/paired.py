@@ -2,8 +2,8 @@
 
 The unit of replication is the pair of fresh processes and never the inference: thousands of inferences in one process
 share its memory's layout, the machine's mood and its heat. With an effect of the process of 1.5 %, a bootstrap of the
-pooled inferences holds at 99 % in a third of all cases and calls equal builds slower in another third; a bootstrap of
-five pairs holds in 86 %. The t interval of the pairs' log ratios holds in 98 to 100 %, for 5 to 20 pairs.
+pooled inferences holds at 99 % in a third of all cases and fails what is slower by just the limit in another third; one
+of five pairs holds in 86 %. The t interval of the pairs' log ratios holds in 98 to 100 %, for 5 to 20 pairs.
 
 Logarithms, so that "twice as long" and "half as long" lie equally far from "the same". The number of pairs must not
 depend on the ratios: whoever looks after each pair and stops where it suits has no interval.

@@ -7,7 +7,7 @@ deployment    Deployment: what a run asks of it, by these steps
 deployer      Deployer: brings a cell's bundle to its device and starts it, again where it died
 explaining    what is added to the errors of a cell; refusals, what to do where a runtime refuses an artifact
 messages      what a cell's processes wrote to stderr, in few lines
-plausibility  whether what a device reports can be true
+plausibility  whether what a device reports can be true; paced_plausibility, of a loop on a sensor's clock
 page_cache    drops what a start reads from the device's page cache
 feed          where the inputs of a timed loop come from
 content       what is timed: noise over the declared range, and the file's own samples

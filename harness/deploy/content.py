@@ -8,27 +8,26 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..agent.expand import expand
+from ..agent.pacing import NEVER
 from ..checks.blocks import Blocks
 from ..model.inputs import Arrays, at_sizes, describe_sizes, sizes_of
 from ..model.model import Array, Model
 from ..model.ragged import described_sizes
-from ..parity.trials.fills import Fill
+from .drawn import DrawnSizes, drawn_of, uniform_fills
 from .feed import RING_BYTES, bytes_of, fill_bytes, ring_size, spread
 
 Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
 
 UNIFORM = "uniform"
 SAMPLES = "samples"
-# The keys of two inputs of a model lie so far apart that their blocks never share a key.
-KEYS_APART = 1 << 40
 SEED = 15
-# The numbers of two blocks of inputs that the host makes lie this far apart.
+# The inputs that the host makes for warming up are numbered from 0 on, those that are timed from here on.
 BLOCK = 1 << 20
 # As many prepared sets are hashed to see whether the model file's prepare still makes the same.
 COMPARED = 3
@@ -69,19 +68,33 @@ class Content:
         names: the inputs' names, in the order of the fills.
         prepare: makes drawn sets valid, where the model file has a function for it: then the host makes the spread
             inputs.
+        drawn: the sizes of each of them, where they differ: then the host makes them, too, and ``fills`` are of the
+            largest sizes.
     """
 
     fills: Sequence[Mapping[str, Any]]
     samples: Sequence[Arrays] = ()
     step: int = 1
-    measure: Mapping[str, int] = field(default_factory=dict)
+    measure: Mapping[str, int | str] = field(default_factory=dict)
     sizes: Mapping[str, int | str] = field(default_factory=dict)
     names: Sequence[str] = ()
     prepare: Prepare | None = None
+    drawn: DrawnSizes | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the host makes the spread inputs, which alone can prepare them, and draws their sizes."""
+        return self.prepare is not None or self.drawn is not None
+
+    def at_largest(self) -> Content:
+        """Return the same at the largest sizes, where they are drawn; of a model at fixed sizes, this."""
+        if self.drawn is None:
+            return self
+        return replace(self, drawn=None, measure={name: sizes[-1] for name, sizes in self.drawn.dims.items()})
 
     def spread_timed(self) -> Timed:
         """Make the account of the spread inputs, empty yet."""
-        return Timed(name=UNIFORM, sizes=self.measure)
+        return Timed(name=UNIFORM, sizes=self.measure, drawn=self.drawn)
 
     def samples_timed(self) -> Timed:
         """Make the account of the samples, empty yet."""
@@ -101,22 +114,22 @@ class Content:
             hashes["prepared_sha256"] = _sets_sha256(self.made(0, COMPARED))
         return hashes
 
-    def made(self, block: int, count: int) -> list[Arrays]:
-        """Make spread inputs on the host, which alone can prepare them; each block has others.
+    def made(self, first: int, count: int) -> list[Arrays]:
+        """Make spread inputs on the host: the same for all backends.
 
         Args:
-            block: the block's number.
+            first: the number of the first; those that are timed begin with BLOCK.
             count: how many sets.
 
         Raises:
             ModelError: the model file's prepare cannot be used.
         """
-        assert self.prepare is not None, "else the device makes them"
-        drawn = []
-        for number in range(block * BLOCK, block * BLOCK + count):
-            fills = [{**fill, "key": fill["key"] + number} for fill in self.fills]
-            drawn.append({name: expand(fill, ()) for name, fill in zip(self.names, fills, strict=True)})
-        return self.prepare(drawn)
+        made = []
+        for number in range(first, first + count):
+            fills = self.fills if self.drawn is None else self.drawn.fills(number)
+            own = [{**fill, "key": fill["key"] + number} for fill in fills]
+            made.append({name: expand(fill, ()) for name, fill in zip(self.names, own, strict=True)})
+        return made if self.prepare is None else self.prepare(made)
 
     @property
     def made_at_a_time(self) -> int:
@@ -188,19 +201,16 @@ def content_of(model: Model, samples: Sequence[Arrays] = (), step: int = 1, prep
         step: how many samples a set has.
         prepare: applies the model file's prepare to drawn sets; not used where it has none.
     """
-    fills = [
-        Fill("uniform", seed=(1 + index) * KEYS_APART).described(item, model.measure)
-        for index, item in enumerate(model.inputs)
-    ]
     ordered = [{item.name: np.ascontiguousarray(arrays[item.name]) for item in model.inputs} for arrays in samples]
     return Content(
-        fills=fills,
+        fills=uniform_fills(model.inputs, model.measured_sizes),
         samples=ordered,
         step=step,
-        measure=model.measure,
+        measure=model.described_sizes,
         sizes=described_sizes([_sizes(model, arrays) for arrays in ordered]),
         names=[item.name for item in model.inputs],
         prepare=prepare if model.prepare is not None else None,
+        drawn=drawn_of(model),
     )
 
 
@@ -235,10 +245,17 @@ class Timed:
         pace_s: what one takes, with the making of its input, in seconds.
         spent_s: what all of them took, in seconds.
         unit: by what durations are divided to be judged: the nanoseconds in a millisecond.
-        next_block: the number of the next block of inputs that are made; the first is for warming up.
+        next_block: the number of the next block of inputs that are made; the first is for warming up. Of inputs that
+            the host makes it is that of the first one, and stays.
         step: how many samples a set has.
         sizes: sizes of the model's dimensions.
+        drawn: the sizes of each input, by its number, where they differ.
         block_sizes: how many inferences a block of time has, for each process; decided before the first is timed.
+        releases: on a sensor's clock, what became of each release: when it was due, started and ended, in nanoseconds;
+            int64[n, 3] for each process. ``processes`` are then response times, infinite where one was dropped, and
+            ``numbers`` has for a dropped one the input that kept the model busy.
+        is_growing: whether releases queue, and come faster than they are served: then a response takes longer than any
+            limit, if one only waits, and counts as infinite.
     """
 
     name: str
@@ -252,13 +269,21 @@ class Timed:
     next_block: int = 1
     step: int = 1
     sizes: Mapping[str, int | str] = field(default_factory=dict)
+    drawn: DrawnSizes | None = None
     block_sizes: list[int] = field(default_factory=list)
+    releases: list[Array] = field(default_factory=list)
+    is_growing: bool = False
 
     @property
     def blocks(self) -> Blocks:
         """The durations in milliseconds, cut into blocks of time; one inference each where no size was decided."""
         sizes = [*self.block_sizes, *[1] * (len(self.processes) - len(self.block_sizes))]
-        return Blocks(tuple(durations / self.unit for durations in self.processes), tuple(sizes))
+        return Blocks(tuple(durations / self.unit for durations in self._judged), tuple(sizes))
+
+    @property
+    def _judged(self) -> list[Array]:
+        """What is judged of each process, in nanoseconds."""
+        return [np.full(len(each), np.inf) for each in self.processes] if self.is_growing else self.processes
 
     @property
     def given_words(self) -> str:
@@ -268,14 +293,27 @@ class Timed:
         return f"the {self.given} calls of {self.step} of the model file's samples each"
 
     @property
+    def drawn_sizes(self) -> dict[str, dict[str, int]]:
+        """Of each dimension: how many different sizes came, the smallest and the largest; empty if none is drawn."""
+        numbers = np.concatenate([*self.numbers, np.empty(0, np.int64)])
+        return {} if self.drawn is None else self.drawn.seen(numbers.tolist())
+
+    @property
     def count(self) -> int:
         """How many inferences were timed."""
         return sum(map(len, self.processes))
 
     @property
+    def ran(self) -> list[Array]:
+        """How long each inference took that was run, in nanoseconds: int64[n] for each process."""
+        if not self.releases:
+            return self.processes
+        return [each[each[:, 2] != NEVER] @ [0, -1, 1] for each in self.releases]
+
+    @property
     def values(self) -> Array:
         """All durations in milliseconds, float64[n]; or counted instructions."""
-        return np.concatenate([*self.processes, np.empty(0, np.int64)]) / self.unit
+        return np.concatenate([*self._judged, np.empty(0, np.int64)]) / self.unit
 
     @property
     def inputs(self) -> int:

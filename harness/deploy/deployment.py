@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..agent.frames import Array, Frame
+from ..agent.pacing import Pace
 from ..export.binding import Binding
 from ..host.exit_cause import ExitCause
 from ..links import Channel
@@ -184,24 +185,32 @@ class Deployment:
         return timing.warm_up(self.session, feed, budget_s)
 
     def measure(
-        self, feed: Feed | Sequence[Inputs], samples: int, budget_s: float, keep: str = ""
+        self,
+        feed: Feed | Sequence[Inputs],
+        samples: int,
+        budget_s: float,
+        keep: str = "",
+        *,
+        pace: Pace | None = None,
     ) -> tuple[Array, dict[str, Any]]:
-        """Time inferences one by one, by the device's clock.
+        """Time inferences one by one, by the device's clock: in a closed loop, or as a sensor's clock releases them.
 
         The durations are what the device reports: whoever uses them checks whether they can be true
         (harness.deploy.plausibility).
 
         Args:
             feed: where its inputs come from; or sets of them, which are taken in turn.
-            samples: how many inferences are timed at most.
+            samples: how many inferences are timed at most; with a pace, how many releases there are.
             budget_s: how long they may take, by the device's clock, in seconds.
             keep: under this name the agent keeps the reply, until the next request shows that it has arrived.
+            pace: the sensor's clock.
 
         Returns:
-            Durations in nanoseconds, int64[1 to samples]; and the agent's account of the call, with the device's state
+            Durations in nanoseconds, int64[1 to samples]; with a pace what became of each release, int64[1 to samples,
+            3] (see harness.agent.pacing.paced_loop); and the agent's account of the call, with the device's state
             before and after.
         """
-        return timing.measure(self.session, feed, samples, budget_s, keep)
+        return timing.measure(self.session, feed, samples, budget_s, keep, pace)
 
     def measured(self, frame: Frame) -> tuple[Array, dict[str, Any]]:
         """Read a reply to its last ``measure`` that was kept on the device, and collected from there.

@@ -9,7 +9,7 @@ from typing import Any
 from ..bundle import Bundle
 from ..cell import Cell
 from ..errors import AgentFailure, AgentTimeout, DamagedError, DeploymentError
-from ..model.inputs import at_sizes, describe, describe_sizes, traced_sizes
+from ..model.inputs import at_sizes, describe, describe_measured, describe_sizes, traced_sizes
 from ..model.model import Model
 from .feed import Inputs
 from .refusals import next_step
@@ -57,7 +57,7 @@ def explain_refusal(cell: Cell, bundle: Bundle, inputs: Inputs) -> Iterator[None
         yield
     except AgentFailure as error:
         model = cell.file.model
-        measured, traced = at_sizes(model.measure), at_sizes(traced_sizes(model))
+        measured, traced = at_sizes(model.measured_sizes), at_sizes(traced_sizes(model))
         given = model.files.get(cell.backend.artifact, "")
         loaded = f"{given}, which is given," if given else "the artifact"
         error.wanted = f"{loaded} loaded, and one inference{measured} ({describe(inputs)})"
@@ -76,8 +76,9 @@ def explain_refusal(cell: Cell, bundle: Bundle, inputs: Inputs) -> Iterator[None
 
 def add_sizes(error: DeploymentError, model: Model) -> None:
     """Add the measured sizes to an error, and, where memory or time ran out, that others can be chosen."""
-    sizes = describe_sizes(model.measure)
-    if not sizes or sizes in error.where or sizes in error.wanted:
+    sizes = describe_measured(model)
+    known = (sizes, describe_sizes(model.measured_sizes))  # a model is loaded at the largest
+    if not sizes or any(each in error.where or each in error.wanted for each in known):
         return
     error.where = f"{error.where}, at {sizes}" if error.where else f"at {sizes}"
     ran_out = isinstance(error, AgentTimeout) or any(sign in error.found for sign in OUT_OF_MEMORY)

@@ -68,6 +68,26 @@ def kept(order: Sequence[int], set_bytes: int) -> Feed:
     return Feed({"ring": ring_size(set_bytes), "kept": [int(number) for number in order]})
 
 
+def kept_with_spare(count: int, set_bytes: int, *, each: bool) -> Feed:
+    """Make a feed of sets of different sizes that the device keeps, and of a spare one behind them.
+
+    A block of the ring begins with an inference that is not timed, on the block's last set. So that it prepares the
+    runtime for the size of none that counts, the last set is the spare one, whose number is ``count``.
+
+    Args:
+        count: how many sets count.
+        set_bytes: what the largest takes.
+        each: whether each block begins so, or only the first of a call (see Ring in harness.agent.ring).
+    """
+    ring = max(ring_size(set_bytes), 2)
+    order: list[int] = []
+    for start in range(0, count, ring - 1):
+        order += range(start, min(start + ring - 1, count))
+        if each or not start:
+            order.append(count)
+    return Feed({"ring": ring, "kept": order})
+
+
 def bytes_of(inputs: Inputs) -> int:
     """Return how many bytes a set of inputs takes."""
     return sum(array.nbytes for array in inputs.values())

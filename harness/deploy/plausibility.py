@@ -85,8 +85,8 @@ def why_durations_impossible(
     """
     return (
         _why_numbers_impossible(durations, asked)
-        or _why_not_whole(header, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
-        or _why_elapsed_impossible(call)
+        or why_not_whole(header, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
+        or why_elapsed_impossible(call)
         or _why_budget_impossible(durations, call, asked, budget_s)
         or _why_account_impossible(durations, header, call)
     )
@@ -113,7 +113,8 @@ def _why_numbers_impossible(durations: Array, asked: int) -> str:
     return ""
 
 
-def _why_not_whole(header: Mapping[str, Any], names: Sequence[str], least: int = 0) -> str:
+def why_not_whole(header: Mapping[str, Any], names: Sequence[str], least: int = 0) -> str:
+    """Return which of these entries is no whole number of at least ``least``; "" if all are."""
     for name in names:
         value = header.get(name)
         if type(value) is not int or value < least:
@@ -121,8 +122,9 @@ def _why_not_whole(header: Mapping[str, Any], names: Sequence[str], least: int =
     return ""
 
 
-def _why_elapsed_impossible(call: Call) -> str:
-    if wrong := _why_not_whole({"elapsed_ns": call.device_ns}, ("elapsed_ns",)):
+def why_elapsed_impossible(call: Call) -> str:
+    """Return why a call's time by the device's clock does not fit into the host's; "" if it does."""
+    if wrong := why_not_whole({"elapsed_ns": call.device_ns}, ("elapsed_ns",)):
         return wrong
     if call.device_ns / 1e9 > call.host_s * DRIFT + READING_S:
         wanted = f"at most {call.host_s:.4g} s, what the call took by the host's clock"
@@ -141,15 +143,28 @@ def _why_budget_impossible(durations: Array, call: Call, asked: int, budget_s: f
 def _why_account_impossible(durations: Array, header: Mapping[str, Any], call: Call) -> str:
     """Return why the durations do not fit into the loop's time; both are by the device's clock: no tolerance."""
     timed = float(durations.sum(dtype=np.float64))
+    return why_loop_impossible(timed, len(durations), f"{len(durations)} durations", header, call)
+
+
+def why_loop_impossible(timed: float, count: int, what: str, header: Mapping[str, Any], call: Call) -> str:
+    """Return why what a loop did, one after the other, does not fill its time; "" if it does.
+
+    Args:
+        timed: how long all of it took, in nanoseconds.
+        count: how many parts it had, between each of which the loop reads the clock.
+        what: these parts, for the message.
+        header: the loop's account.
+        call: the call that it is a part of.
+    """
     loop, beside = header["loop_ns"], header["making_ns"] + header["untimed_ns"]
-    parts = f"{timed / 1e9:.4g} s in {len(durations)} durations"
+    parts = f"{timed / 1e9:.4g} s in {what}"
     if loop > call.device_ns:
         return impossible(f"a loop of at most the call's {call.device_ns / 1e9:.4g} s", f"{loop / 1e9:.4g} s")
     if timed + beside > loop:
         wanted = f"durations of at most {max(loop - beside, 0) / 1e9:.4g} s in all, the loop's time without its inputs"
         return impossible(wanted, parts)
     left = loop - beside - timed
-    allowed = GAP_NS * len(durations) + GAP_SHARE * (loop - header["making_ns"]) + GAP_ONCE_NS
+    allowed = GAP_NS * count + GAP_SHARE * (loop - header["making_ns"]) + GAP_ONCE_NS
     if left > allowed:
         wanted = (
             f"durations of {(loop - beside) / 1e9:.4g} s in all, the loop's time without its inputs, or little less"
@@ -167,9 +182,9 @@ def why_warm_up_impossible(header: Mapping[str, Any], call: Call, budget_s: floa
         budget_s: how long the device was allowed to take, in seconds.
     """
     if (
-        wrong := _why_not_whole(header, ("iterations", "median_ns"), 1)
-        or _why_not_whole(header, ("making_ns",))
-        or _why_elapsed_impossible(call)
+        wrong := why_not_whole(header, ("iterations", "median_ns"), 1)
+        or why_not_whole(header, ("making_ns",))
+        or why_elapsed_impossible(call)
     ):
         return wrong
     if header["median_ns"] > call.device_ns:
@@ -252,7 +267,7 @@ def why_load_impossible(load_ns: Any, first_ns: Any, call: Call | None, host_s: 
         call: the call that loaded; None where it is not known.
         host_s: from before the process was started until the report came, by the host's clock, in seconds.
     """
-    if wrong := _why_not_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
+    if wrong := why_not_whole({"load_ns": load_ns, "first_ns": first_ns}, ("load_ns", "first_ns"), 1):
         return wrong
     load_s, first_s = load_ns / 1e9, first_ns / 1e9
     if load_s > host_s * DRIFT + TICK_S:
@@ -262,7 +277,7 @@ def why_load_impossible(load_ns: Any, first_ns: Any, call: Call | None, host_s: 
         return impossible(f"a first inference within the load time of {load_s:.4g} s", f"{first_s:.4g} s")
     if call is None:
         return ""
-    if wrong := _why_elapsed_impossible(call):
+    if wrong := why_elapsed_impossible(call):
         return wrong
     if load_s < LOAD_SHARE * call.device_ns / 1e9 - LOAD_S:
         wanted = f"a load time of at least {call.device_ns / 1e9:.4g} s, what the call took that loaded"

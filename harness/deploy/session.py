@@ -40,7 +40,8 @@ class Session:
             translated to the artifact's names, replies to the model's.
         outputs: how much the first inference returned, once something is loaded.
         pace: shapes of one set of inputs, and what one such set took the device in the last call, in seconds.
-        samples: how many durations the last measuring call asked for.
+        samples: how many durations, or releases, the last measuring call asked for.
+        is_paced: whether that was by a sensor's clock.
     """
 
     exchange: Exchange
@@ -49,6 +50,7 @@ class Session:
     outputs: Outputs | None = None
     pace: tuple[list[tuple[int, ...]], float] | None = None
     samples: int = 0
+    is_paced: bool = False
 
     @property
     def timeouts(self) -> Timeouts:

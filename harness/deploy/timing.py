@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..agent.frames import Array, Frame
+from ..agent.pacing import Pace
 from ..protocol import agent, asked, parse
 from .exchange import Reply
 from .feed import Feed, Inputs, sent
@@ -26,14 +27,17 @@ def warm_up(session: Session, feed: Feed | Sequence[Inputs], budget_s: float) ->
 
 
 def measure(
-    session: Session, feed: Feed | Sequence[Inputs], samples: int, budget_s: float, keep: str
+    session: Session, feed: Feed | Sequence[Inputs], samples: int, budget_s: float, keep: str, pace: Pace | None
 ) -> tuple[Array, dict[str, Any]]:
     """Time inferences one by one; see Deployment.measure."""
     feed = feed if isinstance(feed, Feed) else sent(feed)
     header = {"op": "measure", "samples": samples, "budget_ns": int(budget_s * 1e9), "keep": keep, **feed.header}
-    session.samples = samples
-    limits = asked.of_device(8 * samples, tensors=1)
-    return _durations_of(session, session.ask(header, feed.tensors, budget_s + session.timeouts.call_s, limits))
+    limit_s, columns = budget_s + session.timeouts.call_s, 1
+    if pace is not None:  # the wait for the first release may exceed the budget
+        header, limit_s, columns = {**header, **pace.header()}, limit_s + max(-pace.behind_ns, 0) / 1e9, 3
+    session.samples, session.is_paced = samples, pace is not None
+    limits = asked.of_device(8 * columns * samples, tensors=1)
+    return _durations_of(session, session.ask(header, feed.tensors, limit_s, limits))
 
 
 def read_kept(session: Session, frame: Frame) -> tuple[Array, dict[str, Any]]:
@@ -46,8 +50,10 @@ def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]
     """Check a reply's durations. None at all is refused, too: whoever asks until it has them all would never end."""
     found = [f"{array.dtype} {list(array.shape)}" for array in reply.tensors]
     (durations,) = reply.tensors if len(reply.tensors) == 1 else [np.empty(0)]
-    if durations.dtype != np.dtype("<i8") or durations.ndim != 1 or not 1 <= durations.size <= session.samples:
-        wanted = f"1 to {session.samples} durations, int64"
+    row, what = ((3,), "releases, int64[n, 3],") if session.is_paced else ((), "durations, int64")
+    has_shape = durations.ndim == 1 + len(row) and durations.shape[1:] == row
+    if durations.dtype != np.dtype("<i8") or not has_shape or not 1 <= len(durations) <= session.samples:
+        wanted = f"1 to {session.samples} {what}"
         raise session.refuse_tensors("measure", f"{', '.join(found) or 'none'}, where {wanted} were asked for")
     answer: agent.Measured = reply.answer
     session.device_time.seconds += max(answer.elapsed_ns - answer.making_ns, 0) / 1e9

@@ -9,7 +9,7 @@ from ..cell import Cell
 from ..checks.check import Check, Verdict, overall
 from ..errors import HilgateError
 from .parts import describe_check, merge_fingerprints
-from .schema import ArtifactFacts, BundleFacts, CellEntry, Fingerprint, InstructionScan
+from .schema import ArtifactFacts, BundleFacts, CellEntry, ClockEntry, Fingerprint, InstructionScan
 
 
 @dataclass(kw_only=True)
@@ -83,6 +83,8 @@ class CellRecord:
     def make_entry(self) -> CellEntry:
         """Make the cell's entry in evidence.json."""
         model, device, backend = self.cell.key
+        clock = self.cell.file.model.clock
+        declared = {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
         return CellEntry(
             model=model,
             device=device,
@@ -95,7 +97,8 @@ class CellRecord:
             artifact=self.artifact,
             bundle=self.bundle,
             instructions=self.instructions,
-            measure=dict(self.cell.file.model.measure),
+            measure=self.cell.file.model.described_sizes,
+            **declared,
             unfinished=sorted(self.pending),
             notes=list(self.notes),
             checks=[describe_check(check) for check in self.checks],

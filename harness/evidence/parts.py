@@ -76,13 +76,13 @@ def describe_check(check: Check) -> CheckEntry:
     finding = check.finding
     entry: dict[str, Any] = {
         "metric": finding.metric.name,
-        "value": _figure(finding.value),
+        "value": as_figure(finding.value),
         "unit": finding.metric.unit,
-        "limit": _figure(check.limit.value) if check.limit else None,
+        "limit": as_figure(check.limit.value) if check.limit else None,
         "limit_source": check.limit.source if check.limit else None,
         "confidence": finding.confidence,
-        "bound": _figure(finding.bound),
-        **({} if finding.bound_low is None else {"bound_low": _figure(finding.bound_low)}),
+        "bound": as_figure(finding.bound),
+        **({} if finding.bound_low is None else {"bound_low": as_figure(finding.bound_low)}),
         "samples": finding.samples,
         "raw": finding.raw or None,
         "verdict": check.verdict,
@@ -116,6 +116,6 @@ def _first_unwritable(described: CheckEntry) -> Misfit | None:
     return None
 
 
-def _figure(value: float | None) -> float | str | None:
+def as_figure(value: float | None) -> float | str | None:
     """Write infinity and NaN as texts: JSON has neither, and other readers than Python's refuse them."""
     return str(value) if value is not None and not math.isfinite(value) else value

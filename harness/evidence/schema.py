@@ -215,6 +215,13 @@ class CheckEntry(_Entry):
         return {**{key: content[key] for key in self._order if key in content}, **content}
 
 
+class ClockEntry(_Entry):
+    """The sensor's clock that the model file declares."""
+
+    rate_hz: Annotated[float, Field(gt=0, description="how many inputs come in a second")]
+    late: Annotated[str, Field(description="what becomes of one that finds the model busy")]
+
+
 class CellEntry(_Entry):
     """One model on one device with one backend."""
 
@@ -230,6 +237,7 @@ class CellEntry(_Entry):
     bundle: BundleFacts | None = None
     instructions: InstructionScan | None = None
     measure: Annotated[dict[str, Size], Field(description="the sizes that were timed")] = {}
+    clock: Annotated[ClockEntry | None, Field(description="the sensor's clock, of a model file with rate_hz")] = None
     unfinished: Annotated[list[str], Field(description="tests that were selected and came to no check")] = []
     notes: Annotated[list[str], Field(description="what a person should read it with")] = []
     checks: list[CheckEntry]

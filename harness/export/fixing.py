@@ -16,7 +16,7 @@ def fixed_models(model: Model) -> Iterator[tuple[Model, Mapping[str, int]]]:
 
     Each free dimension is fixed alone, then all of them together.
     """
-    free = {name: model.measure[name] for name, sizes in model.dims.items() if len(sizes) > 1}
+    free = {name: model.measured_sizes[name] for name, sizes in model.dims.items() if len(sizes) > 1}
     choices = [{name: size} for name, size in free.items()] if len(free) <= MOST_ALONE else []
     if len(free) > 1:
         choices.append(free)

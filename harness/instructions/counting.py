@@ -33,7 +33,7 @@ from ..board.store_check import describe
 from ..bundle import Bundle
 from ..cell import Cell
 from ..deploy import plausibility
-from ..deploy.content import Content, Timed, written_note
+from ..deploy.content import BLOCK, Content, Timed, written_note
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from ..deploy.feed import Feed, fill_bytes, kept, spread
@@ -202,7 +202,7 @@ class CountingGuest:
         """Count inferences on inputs that the host makes, in portions for which the guest has memory."""
         durations: list[Array] = []
         for start in range(0, count, content.made_at_a_time):
-            sets = content.made(1 + start, min(content.made_at_a_time, count - start))
+            sets = content.made((1 + start) * BLOCK, min(content.made_at_a_time, count - start))
             live.keep(sets)
             feed = kept(range(len(sets)), fill_bytes(content.fills))
             durations.append(self._measure(live, feed, len(sets)))

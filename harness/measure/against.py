@@ -68,9 +68,9 @@ def not_asked(limit: float | None) -> Finding:
     )
 
 
-def undecided(reason: str, limit: float | None, details: Mapping[str, Any] | None = None) -> Finding:
+def undecided(reason: str, limit: float | None, details: Mapping[str, Any] | None = None, *, raw: str = "") -> Finding:
     """Report that the comparison came to no figure, and why."""
-    return Finding(OVER_OTHER, no_bound_reason=reason, limits=_default(limit), details=details or {})
+    return Finding(OVER_OTHER, no_bound_reason=reason, raw=raw, limits=_default(limit), details=details or {})
 
 
 def against(
@@ -102,7 +102,7 @@ def against(
     )
     found = {**(details or {}), "lost": pairs.lost}
     if impossible or pairs.open or not pairs.done or pairs.plan is None:
-        return undecided(impossible or pairs.open or "no pair was taken", limit, found)
+        return undecided(impossible or pairs.open or "no pair was taken", limit, found, raw=raw)
     ratios = [ratio_of(*(side.contents[index] for side in sides)) for index in range(len(sides[0].contents))]
     judged = max(ratios, key=lambda one: one.interval.high)
     memory = _memory_mib(sides)

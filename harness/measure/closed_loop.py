@@ -12,9 +12,9 @@ import numpy as np
 from ..agent.frames import Frame
 from ..deploy import plausibility
 from ..deploy.call import Call, host_clock
-from ..deploy.content import Content, Timed
+from ..deploy.content import BLOCK, Content, Timed
 from ..deploy.deployment import Deployment, LoadReport
-from ..deploy.feed import Feed, fill_bytes, kept, spread
+from ..deploy.feed import Feed, fill_bytes, kept, kept_with_spare, spread
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
 from .memory_series import MemorySeries
@@ -25,6 +25,8 @@ BLOCK_S = 2.0
 SHORT_S = 0.25
 # How many inputs the host makes for the warm-up, at most; they are taken in turn.
 WARM_UP_SETS = 64
+# In place of the number of an input whose duration does not count (see kept_with_spare).
+SPARE = -1
 
 
 class Source(Protocol):
@@ -106,16 +108,17 @@ class ClosedLoop:
         return warm_up
 
     def _spread_warm_up(self) -> Feed:
-        if self.content.prepare is None:
+        if not self.content.is_made:
             return spread(self.content.fills, 0)
         count = min(self.content.made_at_a_time, WARM_UP_SETS)
         self._send_made(0, count)
         return kept(range(count), fill_bytes(self.content.fills))
 
-    def _send_made(self, block: int, count: int) -> float:
+    def _send_made(self, first: int, count: int) -> float:
         """Make inputs on the host and have the device keep them; return how long that took, in seconds."""
         start = time.monotonic()
-        self.deployment.keep(self.content.made(block, count))
+        spare = self.content.made(self._sent % BLOCK, 1) if self.content.drawn is not None else []
+        self.deployment.keep([*self.content.made(first, count), *spare])
         elapsed_s = time.monotonic() - start
         self._sent, self._sent_s = self._sent + count, self._sent_s + elapsed_s
         return elapsed_s
@@ -140,7 +143,7 @@ class ClosedLoop:
 
         if quota and timed.given:
             self._take_samples(timed, quota, end, goes_on)
-        elif quota and self.content.prepare is not None:
+        elif quota and self.content.is_made:
             self._take_made(timed, quota, end, goes_on)
         elif quota:
             self._take_spread(timed, quota, end, goes_on)
@@ -158,27 +161,36 @@ class ClosedLoop:
         """Time inferences on inputs that the host makes; making and sending them counts in the pace."""
         taken = 0
         while taken < quota and (not taken or goes_on()):
-            done = timed.count
             # As many as the device infers in BLOCK_S: they share a call's cost, to the model's process and back.
             step = max(int(BLOCK_S / max(self._median_s, 1e-9)), 1)
             count = min(step, quota - taken, self.content.made_at_a_time)
-            timed.spent_s += self._send_made(timed.next_block, count)
-            timed.next_block += 1
-            feed = kept(range(count), fill_bytes(self.content.fills))
-            taken += self._call(timed, feed, np.arange(done, done + count), end)
+            # The same inputs for all backends, however many go into a call.
+            first = timed.next_block * BLOCK + timed.count
+            timed.spent_s += self._send_made(first, count)
+            feed = self._made_feed(count)
+            order = np.array(feed.header["kept"], np.int64)
+            taken += self._call(timed, feed, np.where(order < count, first + order, SPARE), end)
+
+    def _made_feed(self, count: int) -> Feed:
+        """Make the feed of ``count`` inputs that were made and sent; of drawn sizes there is one more."""
+        size = fill_bytes(self.content.fills)
+        if self.content.drawn is None:
+            return kept(range(count), size)
+        return kept_with_spare(count, size, each=self._median_s < SHORT_S)
 
     def _take_samples(self, timed: Timed, quota: int, end: float, goes_on: Callable[[], bool]) -> None:
-        first = timed.count
-        for chosen, order in self.content.portions(self.content.sequence(first, quota)):
+        first, ran = timed.count, sum(map(len, timed.ran))
+        for chosen, order in self.content.portions(self.content.sequence(ran, quota)):
             if timed.count > first and not goes_on():
                 return
             self._keep(chosen)
             numbers = np.array(chosen, np.int64)[order]
             taken = 0
             while taken < len(order) and (timed.count == first or goes_on()):
-                part = order[taken : taken + self._step(timed)]
+                part, before = order[taken : taken + self._step(timed)], len(timed.ran[-1])
                 feed = kept(part, self.content.set_bytes)
-                taken += self._call(timed, feed, numbers[taken : taken + len(part)], end)
+                self._call(timed, feed, numbers[taken : taken + len(part)], end)
+                taken += len(timed.ran[-1]) - before  # a release that was dropped has taken no sample
 
     def _keep(self, chosen: Sequence[int]) -> None:
         self.deployment.keep([self.content.samples[number] for number in chosen])
@@ -188,18 +200,18 @@ class ClosedLoop:
         return max(int(BLOCK_S / timed.pace_s), 1)
 
     def _call(self, timed: Timed, feed: Feed, numbers: Array, end: float) -> int:
-        """Make one call to the device; return how many inferences it timed.
+        """Make one call to the device; return how many inferences it timed that count.
 
         Args:
             timed: The content that gains the durations.
             feed: The inputs.
-            numbers: The inputs' numbers in the content, int64[n].
+            numbers: The inputs' numbers in the content, int64[n]; SPARE of those that do not count.
             end: When to stop, by the monotonic clock.
         """
         name = self.source.result_name()
         budget_s, start = max(end - time.monotonic(), 0.0), host_clock()
         try:
-            durations, reply = self.deployment.measure(feed, len(numbers), budget_s, name)
+            durations, reply = self._ask(timed, feed, len(numbers), budget_s, name)
         except LinkLost:
             if (frame := self.source.collect(name)) is not None:
                 durations, reply = self.deployment.measured(frame)
@@ -208,7 +220,10 @@ class ClosedLoop:
             raise
         self._record(timed, durations, reply, numbers, call=self.deployment.last_call, budget_s=budget_s)
         self.calls.append(self.deployment.last_call)
-        return len(durations)
+        return int(np.count_nonzero(numbers[: len(durations)] != SPARE))
+
+    def _ask(self, timed: Timed, feed: Feed, count: int, budget_s: float, name: str) -> tuple[Array, dict[str, Any]]:
+        return self.deployment.measure(feed, count, budget_s, name)
 
     def _refuse(self, reason: str) -> None:
         if reason and self.is_timed:
@@ -220,11 +235,16 @@ class ClosedLoop:
         """Check the durations of one call, and add them to the content."""
         asked = len(numbers)
         self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
-        timed.processes[-1] = np.concatenate([timed.processes[-1], durations])
-        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers[: len(durations)]])
+        numbers = numbers[: len(durations)]
+        is_timed = numbers != SPARE
+        self._add(timed, durations[is_timed], numbers[is_timed], reply, inferences=len(durations))
+
+    def _add(self, timed: Timed, values: Array, numbers: Array, reply: Mapping[str, Any], *, inferences: int) -> None:
+        timed.processes[-1] = np.concatenate([timed.processes[-1], values])
+        timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers])
         timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
         self.states.append(reply)
         # The model file's samples come again and again; their inferences count, but show nothing of new inputs.
-        self.series.add(reply, len(durations), are_new=not timed.given, board_mib=self.board_mib)
+        self.series.add(reply, inferences, are_new=not timed.given, board_mib=self.board_mib)
         self.report()

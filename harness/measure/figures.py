@@ -19,6 +19,7 @@ import numpy as np
 from ..checks import quantiles
 from ..checks.blocks import Blocks
 from ..deploy.content import Timed
+from ..evidence.parts import as_figure
 from ..model.inputs import at_sizes
 
 FILE = "all samples of the file, and no others"
@@ -62,15 +63,15 @@ class Figures:
     def described(self) -> dict[str, Any]:
         """Describe the figures for the evidence: an entry of a check's ``by_content``."""
         timed = self.timed
-        entry: dict[str, Any] = {"value": self.value, "bound": self.bound}
+        entry: dict[str, Any] = {"value": as_figure(self.value), "bound": as_figure(self.bound)}
         if self.bound_low is not None:
-            entry["bound_low"] = self.bound_low
+            entry["bound_low"] = as_figure(self.bound_low)
         entry["samples"] = timed.count
         if self.blocks is not None:
             entry |= {"blocks": self.blocks.count, "inferences_per_block": max(self.blocks.sizes, default=1)}
         entry |= {"inputs": timed.inputs, "processes": [len(durations) for durations in timed.processes]}
         if timed.sizes:
-            entry["sizes"] = dict(timed.sizes)
+            entry["sizes"] = timed.drawn_sizes or dict(timed.sizes)
         if self.open:
             entry["open"] = self.open
         if timed.given:

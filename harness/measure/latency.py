@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,11 @@ from ..checks.check import judge
 from ..checks.finding import Finding
 from ..checks.limits import Limit, Metric
 from ..deploy.content import UNIFORM
+from ..evidence.parts import as_figure
 from ..model.model import Array
 from .figures import Figures, worse
 from .measurement import DURATIONS, Measurement
+from .paced_loop import describe_releases, why_growing
 from .tails import Tail, tail_figures
 
 P50 = Metric("latency_p50_ms", "ms", "half of all inferences are faster", wall_clock=True)
@@ -54,6 +57,8 @@ def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None
         finding = Finding(metric, not_applicable=why, unasked=True)
     else:
         finding = _finding(metric, measured, Tail.of_quantile(QUANTILES[metric], limit), raw)
+    if metric is P50 and measured.closed_p50_ms is not None and finding.details:
+        finding = replace(finding, details={**finding.details, "closed_loop_p50_ms": measured.closed_p50_ms})
     return replace(finding, at=lambda value: latency(measured, metric, raw, value))
 
 
@@ -73,8 +78,9 @@ def latency_max(measured: Measurement, limit: float | None, raw: str) -> Finding
     if not measured.count:
         return Finding(MAX, no_bound_reason=measured.interruption or "no sample was taken")
     slowest = float(measured.durations_ms.max())
+    took = f"took {slowest:.4g} ms" if math.isfinite(slowest) else "was dropped"
     why = (
-        f"the slowest of {measured.count} inferences took {slowest:.4g} ms, which says nothing of the slowest to come: "
+        f"the slowest of {measured.count} inferences {took}, which says nothing of the slowest to come: "
         "latency_p999_ms and deadline_miss_rate can be shown to be kept"
     )
     return Finding(
@@ -110,10 +116,17 @@ def published(measured: Measurement, limits: Sequence[Limit]) -> tuple[Array, di
     (durations,) = (timed.values for timed in measured.contents if timed.name == name)
     more: dict[str, Any] = {"content": name}
     if finding.value is not None:
-        more |= {"p99_ms": finding.value, "p999_ms": quantiles.estimate(durations, QUANTILES[P999])}
-        more |= {"bound_ms": finding.bound, "bound_low_ms": finding.bound_low}
+        figures: dict[str, float | None] = {
+            "p99_ms": finding.value,
+            "p999_ms": quantiles.estimate(durations, QUANTILES[P999]),
+        }
+        figures |= {"bound_ms": finding.bound, "bound_low_ms": finding.bound_low}
+        more |= {name: as_figure(figure) for name, figure in figures.items()}
         more |= {key: finding.details[key] for key in ("blocks", "block_ms")}
         more["verdicts"] = {metric.name: str(check.verdict) for metric, check in checks.items()}
+    if measured.clock is not None:  # pytest-benchmark cannot calculate with infinity
+        more["dropped"] = int(np.count_nonzero(np.isinf(durations)))
+        durations = durations[np.isfinite(durations)]
     if measured.memory_peak_kib:  # a process that does not come to its end has no peak
         more["memory_peak_mib"] = max(measured.memory_peak_kib) / 1024
     return durations, more
@@ -147,7 +160,10 @@ def _finding(metric: Metric, measured: Measurement, tail: Tail, raw: str) -> Fin
         return Finding(metric, samples=measured.count, raw=raw, no_bound_reason=impossible)
     if not measured.count:
         return Finding(metric, no_bound_reason=measured.interruption or "no sample was taken")
-    each = [tail_figures(standing, measured.explain_open) for standing in measured.standings(tail)]
+    each = [
+        _without_growing(tail_figures(standing, measured.explain_open), measured)
+        for standing in measured.standings(tail)
+    ]
     judged = worse(each, is_limited=tail.limit is not None)
     return Finding(
         metric,
@@ -162,8 +178,14 @@ def _finding(metric: Metric, measured: Measurement, tail: Tail, raw: str) -> Fin
         invalid_reason=_join_reasons(judged.open, measured.doubt),
         taken_on=judged.taken_on if len(each) > 1 else "",
         details=_details(measured, each, judged, tail),
-        compared=_name_processes(judged),
+        remark=why_growing(judged.timed, measured.clock) or _name_processes(judged),
     )
+
+
+def _without_growing(figures: Figures, measured: Measurement) -> Figures:
+    """Take its upper bound from the figures of a content whose queue grows, unless the limit is broken anyway."""
+    growing = "" if figures.is_broken else why_growing(figures.timed, measured.clock)
+    return replace(figures, bound=None, open=growing) if growing else figures
 
 
 def _name_processes(judged: Figures) -> str:
@@ -172,7 +194,8 @@ def _name_processes(judged: Figures) -> str:
     if not numbers:
         return ""
     each = " and ".join(numbers)
-    return f"in process {each} of {len(judged.timed.processes)} alone: the verdict is about the processes that ran"
+    processes = f"{each} of {len(judged.timed.processes)}"
+    return f"process {processes} breaks it alone, and the verdict is about the processes that ran"
 
 
 def _details(measured: Measurement, each: Sequence[Figures], judged: Figures, tail: Tail) -> dict[str, Any]:
@@ -182,10 +205,14 @@ def _details(measured: Measurement, each: Sequence[Figures], judged: Figures, ta
         sizes = judged.blocks.sizes
         details = {"blocks": judged.blocks.count, "block_ms": measured.block_ms}
         details |= {"inferences_per_block": list(sizes), "blocks_by_process": list(judged.blocks.counts)}
+    if measured.clock is not None:
+        details |= describe_releases(timed, measured.clock)
     details |= {"processes": [len(durations) for durations in timed.processes], "inputs": timed.inputs}
     if tail.is_rate:
         missed = int(np.count_nonzero(timed.values > tail.threshold_ms))
         details = {"deadline_ms": tail.threshold_ms, "missed": missed, **details}
+    if drawn := timed.drawn_sizes:
+        details["sizes"] = drawn
     if len(each) > 1:
         details |= {"content": timed.name, "by_content": {content.timed.name: content.described() for content in each}}
     return details

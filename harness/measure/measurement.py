@@ -16,6 +16,7 @@ from ..deploy.call import Call
 from ..deploy.content import SAMPLES, UNIFORM, Timed
 from ..deploy.deployment import LoadReport
 from ..model.model import Array
+from ..model.sensor_clock import SensorClock
 from . import validity
 from .memory_series import MemorySeries
 from .tails import Standing, Tail
@@ -52,6 +53,8 @@ class Measurement:
         block_ms: How long a block of time lasts, in milliseconds; see harness.checks.blocks.
         tails: The limits on durations, which are to be decided.
         is_over: Whether no more is to come.
+        clock: The sensor's clock on which inferences were released; None in a closed loop.
+        closed_p50_ms: The median of a short closed loop beside the sensor's clock; None where there was none.
     """
 
     uniform: Timed = field(default_factory=lambda: Timed(name=UNIFORM))
@@ -73,6 +76,8 @@ class Measurement:
     block_ms: float = 100.0
     tails: tuple[Tail, ...] = ()
     is_over: bool = True
+    clock: SensorClock | None = None
+    closed_p50_ms: float | None = None
 
     def refuse(self, quantity: str, reason: str) -> None:
         """Record why a quantity cannot be true, if there is a reason; the first reason stays."""
@@ -101,8 +106,19 @@ class Measurement:
 
     @property
     def processes(self) -> list[Array]:
-        """The durations of each process in nanoseconds, int64[n], in the order in which they were taken."""
+        """The durations of each process in nanoseconds, int64[n], in the order in which they were taken.
+
+        On a sensor's clock they are response times, float64[n], infinite where a release was dropped.
+        """
         return [np.concatenate(each) for each in zip(*(timed.processes for timed in self.contents), strict=True)]
+
+    @property
+    def raw(self) -> Array:
+        """What was timed, in nanoseconds, as it came: int64[n]; on a sensor's clock int64[n, 3], see Timed.releases."""
+        if self.clock is None:
+            return np.concatenate([*self.processes, np.empty(0, np.int64)])
+        parts = [part for each in zip(*(timed.releases for timed in self.contents), strict=True) for part in each]
+        return np.concatenate([*parts, np.empty((0, 3), np.int64)])
 
     @property
     def interruption(self) -> str:
@@ -163,9 +179,8 @@ class Measurement:
         if math.isinf(more):
             return f"{length} in the time{seen}: no number of blocks like these shows {tail.name}"
         if not more and not blocks.has_processes:
-            return (
-                f"{length} in {len(blocks.counts)} processes in the time; {tail.name} takes {PROCESSES} of some weight"
-            )
+            takes = f"{tail.name} takes {PROCESSES}, each with a quarter of the blocks"
+            return f"{length} in {len(blocks.counts)} processes in the time; {takes}"
         if tail.limit is None:
             more = self._blocks_for_bound(tail) - blocks.count
         takes = f"{length} in the time{seen}; {tail.name} takes about {blocks.count + more:.0f} like these"

@@ -22,8 +22,9 @@ FEWEST, MOST = 5, 20
 # For so long each content is timed in a process, by the pace of the slower build, and at least and at most so often:
 # two processes of one program differ by more than a longer look at each would tell. The interval holds for any number.
 TIMED_S, TIMED_LEAST, TIMED_MOST = 0.5, 5, 5000
-# The share of the time that is planned for: processes start slower at times, and pairs are repeated.
-PLANNED_SHARE = 0.75
+# The share of the time that is planned for: processes start slower at times, and pairs are repeated. A run of too few
+# pairs is thrown away, for the clock may not decide how many count.
+PLANNED_SHARE = 0.6
 # The share of the time that the warm-up of one process may take at most: there are ten of them or more.
 WARM_UP_SHARE = 0.05
 # How many pairs are repeated because the connection dropped.

@@ -195,7 +195,7 @@ def _step(first: int | str, model: Model, sizes: Mapping[str, int], count: int) 
     if not isinstance(first, str):
         return first
     allowed = model.dims[first]
-    most = min(model.measure[first], count)
+    most = min(model.measured_sizes[first], count)
     return sizes.get(first, allowed[max(bisect_right(allowed, most) - 1, 0)])
 
 

@@ -14,6 +14,7 @@ from ..deploy import plausibility
 from ..deploy.content import Content
 from ..errors import LinkLost
 from ..model.inputs import Arrays
+from ..model.sensor_clock import SensorClock
 from .closed_loop import Source
 from .measurement import DURATIONS, LOAD, MEMORY, Measurement
 from .schedule import ENOUGH, Progress, Report, Schedule
@@ -34,6 +35,7 @@ def take_samples(
     *,
     tails: Sequence[Tail] = (),
     block_ms: float = 100.0,
+    clock: SensorClock | None = None,
     at_least: int | None = None,
     board_mib: float | None = None,
 ) -> Measurement:
@@ -52,6 +54,7 @@ def take_samples(
             ones.
         tails: The limits on durations; without any, as many inferences are timed as a figure needs.
         block_ms: How long a block of inferences lasts, in milliseconds.
+        clock: The sensor's clock that releases inferences; None for a closed loop.
         at_least: How many inferences are timed on each content, as far as the time allows, even if no limit takes
             them; None for ENOUGH where there is no limit, and for one where there is.
         board_mib: The device's memory in MiB, if it is known.
@@ -65,6 +68,7 @@ def take_samples(
         block_ms=block_ms,
         tails=tuple(tails),
         is_over=False,
+        clock=clock,
     )
     if at_least is None:
         at_least = 1 if tails else ENOUGH
@@ -88,7 +92,7 @@ def take_samples(
 def look_back(measured: Measurement, board_mib: float | None) -> None:
     """Check all processes together for what cannot be true: a single call does not show it."""
     for timed in measured.contents:
-        for durations in timed.processes:
+        for durations in timed.ran:
             measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     # The median: a board that was slow in one idle call must not have that credited to all other calls.
     idle_s = statistics.median(measured.idle_s) if measured.idle_s else math.inf

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ..checks.blocks import block_size
 from ..checks.quantiles import samples_needed
@@ -19,6 +20,7 @@ from ..deploy.deployment import Deployment
 from ..errors import ImpossibleReport, LinkLost
 from .closed_loop import ClosedLoop, Source
 from .measurement import DURATIONS, PROCESSES, Measurement
+from .paced_loop import PacedLoop
 from .tails import Standing
 
 # How many inferences are timed where no limit asks for more (docs/measuring.md, "How many samples"): …
@@ -126,19 +128,15 @@ class Schedule:
             measured.loads.append(load)
             is_first = len(measured.loads) == 1
             if is_first:  # announce beforehand how long it will take
-                first_s = load.first_ns / 1e9
+                first_s = self._release_s(load.first_ns / 1e9)
                 needed = self._least_inferences({timed.name: first_s for timed in measured.contents})
                 self._announce(needed, needed[measured.uniform.name] * first_s)
-            loop = ClosedLoop(
-                deployment=deployment,
-                source=self.source,
-                content=self.content,
-                report=self._report_progress,
-                board_mib=self.board_mib,
-            )
+            loop = self._loop(deployment)
             loop.begin(measured.contents)
             try:
                 self._warm_up(loop, is_first=is_first)
+                if isinstance(loop, PacedLoop) and measured.closed_p50_ms is None:
+                    measured.closed_p50_ms = loop.closed_p50_ms(measured.uniform)
                 self.starts_s.append(time.monotonic() - began)
                 self._time_contents(loop)
             finally:
@@ -146,6 +144,17 @@ class Schedule:
             measured.memory_peak_kib.append(deployment.memory_kib()["peak"])
             measured.idle_s.append(deployment.last_call.host_s)
             measured.memory_steps_kib.append(load.memory_kib)
+
+    def _loop(self, deployment: Deployment) -> ClosedLoop:
+        each: dict[str, Any] = {"deployment": deployment, "source": self.source, "content": self.content}
+        each |= {"report": self._report_progress, "board_mib": self.board_mib}
+        clock = self.measured.clock
+        return ClosedLoop(**each) if clock is None else PacedLoop(**each, clock=clock)
+
+    def _release_s(self, inference_s: float) -> float:
+        """Return the time from one inference to the next, where one takes so many seconds."""
+        clock = self.measured.clock
+        return inference_s if clock is None else clock.paced_s(inference_s)
 
     def _keep_account(self, loop: ClosedLoop, deployment: Deployment) -> None:
         measured = self.measured
@@ -162,7 +171,7 @@ class Schedule:
             warm_up = loop.warm_up(timed, min(share_s * PROCESSES * WARM_UP_SHARE, share_s))
             measured.warm_ups.append(warm_up)
             # By the clock: what disturbs inferences goes on while inputs are made.
-            timed.block_sizes[-1] = block_size(measured.block_ms, (warm_up["median_ns"] + warm_up["making_ns"]) / 1e6)
+            timed.block_sizes[-1] = self._block_size((warm_up["median_ns"] + warm_up["making_ns"]) / 1e9)
             timed.wanted = timed.wanted or _wanted(timed, self.at_least)
         if is_first:
             needed = self._least_inferences({timed.name: timed.pace_s for timed in measured.contents})
@@ -173,11 +182,17 @@ class Schedule:
         tails = self.measured.tails
 
         def needed(seconds: float) -> float:
-            size = block_size(self.measured.block_ms, max(seconds, 1e-9) * 1e3)
+            size = self._block_size(seconds)
             blocks = [Standing(timed=Timed(name=""), tail=tail).blocks_to_come() for tail in tails]
             return max([each * size for each in blocks if math.isfinite(each)], default=self.at_least)
 
         return {name: needed(seconds) for name, seconds in inference_s.items()}
+
+    def _block_size(self, inference_s: float) -> int:
+        """Return how many inferences a block has, or releases: as many as come in a block's time."""
+        clock = self.measured.clock
+        each_ms = inference_s * 1e3 if clock is None else clock.period_ms
+        return block_size(self.measured.block_ms, max(each_ms, 1e-6))
 
     def _announce(self, needed: dict[str, float], seconds: float) -> None:
         names = ", ".join(tail.name for tail in self.measured.tails)

@@ -148,7 +148,10 @@ class Standing:
 
     @cached_property
     def is_kept(self) -> bool:
-        """Whether blocks, processes and inputs show that the limit is kept."""
+        """Whether blocks, processes and inputs show that the limit is kept, and the estimate does not contradict it.
+
+        Where other limits take longer, a limit that was kept may be exceeded later: then it stays open, or is broken.
+        """
         limit = self.tail.limit
         if limit is None or not self._keeps_by_blocks or self.is_broken:
             return False
@@ -192,10 +195,23 @@ class Standing:
         if not self.blocks.has_processes or self.inputs_missing:
             return None
         upper = self._upper_by_blocks
-        if upper is None or not self.timed.given or self.covers_file_only:
+        if upper is None:
+            return None
+        upper = max(upper, self.value)  # the bound of some moment before; what was slower since then counts
+        if not self.timed.given or self.covers_file_only:
             return upper
         by_input = self._bound_by_input
         return None if by_input is None else max(upper, by_input)
+
+    @cached_property
+    def value(self) -> float:
+        """The estimate, from all durations."""
+        values, tail = self.timed.values, self.tail
+        if tail.is_rate:
+            assert tail.threshold_ms is not None
+            return float(np.count_nonzero(values > tail.threshold_ms) / len(values))
+        assert tail.allowed is not None
+        return quantiles.estimate(values, 1 - tail.allowed)
 
     @cached_property
     def _upper_by_blocks(self) -> float | None:
@@ -276,7 +292,7 @@ def tail_figures(standing: Standing, explain_open: Callable[[Standing], str]) ->
         upper = None  # what keeps it open is no matter of this bound
     return Figures(
         timed=timed,
-        value=_value(timed, tail),
+        value=standing.value,
         bound=upper,
         bound_low=standing.lower,
         open=(standing.exhausted or explain_open(standing)) if is_open else "",
@@ -285,15 +301,6 @@ def tail_figures(standing: Standing, explain_open: Callable[[Standing], str]) ->
         blocks=standing.blocks,
         broken_by=() if standing.is_broken_by_all else standing.broken_by,
     )
-
-
-def _value(timed: Timed, tail: Tail) -> float:
-    values = timed.values
-    if tail.is_rate:
-        assert tail.threshold_ms is not None
-        return float(np.count_nonzero(values > tail.threshold_ms) / len(values))
-    assert tail.allowed is not None
-    return quantiles.estimate(values, 1 - tail.allowed)
 
 
 def _above(value: float) -> float:

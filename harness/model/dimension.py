@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from ..errors import ModelError
 
 WANTED = "(smallest, largest), (smallest, largest, step), a range, or a list of sizes; ints ≥ 0"
 # A dimension's name, with a number added or subtracted: the last index of an axis is its size less 1.
 TIED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:([+-])\s*(\d+))?\s*\Z")
+
+# What a model file has in place of sizes where each timed inference shall have others.
+DRAWN = "drawn"
+# The random numbers of sizes are none of an input's; so many sizes are drawn at a time.
+SIZES_KEY, PORTION = 0x517E << 32, 1024
 
 
 def read_sizes(name: str, declared: Any) -> range | list[int]:
@@ -93,15 +101,55 @@ def number_at(end: Any, sizes: Mapping[str, int]) -> Any:
 
 
 class Sizes(dict[str, int]):
-    """A size for each dimension; ``declared`` has only those that the model file itself gives."""
+    """The sizes that are measured, one for each dimension; the largest of each where they are drawn.
+
+    Attributes:
+        declared: Only those that the model file itself gives.
+        drawn: Whether each timed inference has sizes of its own, drawn from all that are declared.
+    """
 
     declared: Mapping[str, int] = {}
+    drawn: bool = False
 
     @classmethod
-    def of(cls, declared: Mapping[str, int], dims: Mapping[str, Sequence[int]]) -> Sizes:
-        """Complete the sizes that a model file gives with the largest size of each other dimension."""
+    def of(cls, declared: Mapping[str, int] | str, dims: Mapping[str, Sequence[int]]) -> Sizes:
+        """Complete the sizes that a model file gives with the largest size of each other dimension.
+
+        Args:
+            declared: Sizes by dimension, or DRAWN; Sizes, if a model is copied.
+            dims: All sizes of each dimension.
+        """
+        if isinstance(declared, str):
+            complete = cls.of({}, dims)
+            complete.drawn = True
+            return complete
         complete = cls({name: sizes[-1] for name, sizes in dims.items()} | dict(declared))
-        complete.declared = (
-            declared.declared if isinstance(declared, Sizes) else dict(declared)
-        )  # Sizes, if a model is copied
+        if isinstance(declared, Sizes):
+            complete.declared, complete.drawn = declared.declared, declared.drawn
+        else:
+            complete.declared = dict(declared)
         return complete
+
+
+def drawn_sizes(dims: Mapping[str, Sequence[int]], number: int) -> dict[str, int]:
+    """Draw a size of each dimension, each independently and evenly from all that are declared.
+
+    Args:
+        dims: All sizes of each dimension.
+        number: Which draw; equal numbers give equal sizes, on every machine.
+    """
+    portion, place = divmod(number, PORTION)
+    return {name: sizes[_places(len(sizes), index, portion)[place]] for index, (name, sizes) in enumerate(dims.items())}
+
+
+@lru_cache(maxsize=64)
+def _places(count: int, index: int, portion: int) -> tuple[int, ...]:
+    """Draw a portion of places among so many sizes of a dimension; Philox gives the same words on every machine."""
+    random = np.random.Generator(np.random.Philox(key=[SIZES_KEY + index, portion]))
+    return tuple(random.integers(count, size=PORTION).tolist())
+
+
+def span_of(sizes: Sequence[int]) -> int | str:
+    """Describe the sizes of a dimension for the evidence: the size, or "SMALLEST…LARGEST"."""
+    low, high = min(sizes), max(sizes)
+    return low if low == high else f"{low}…{high}"

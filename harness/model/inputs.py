@@ -58,8 +58,8 @@ def traced_sizes(model: Model) -> dict[str, int]:
 
 
 def measured_sets(model: Model, count: int) -> list[Arrays]:
-    """Draw sets of inputs for the closed loop, at the measured sizes."""
-    return [uniform_set(model, model.measure, 1 + index) for index in range(count)]
+    """Draw sets of inputs at the sizes that are measured; where those are drawn, at the largest."""
+    return [uniform_set(model, model.measured_sizes, 1 + index) for index in range(count)]
 
 
 def sizes_of(inputs: Sequence[Input], arrays: Mapping[str, Array]) -> dict[str, int]:
@@ -81,6 +81,12 @@ def set_bytes(model: Model, sizes: Mapping[str, int]) -> int:
 def describe_sizes(sizes: Mapping[str, Any]) -> str:
     """Describe sizes: "batch = 1, height = 1080"; "" without dimensions."""
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
+
+
+def describe_measured(model: Model) -> str:
+    """Describe the sizes that are measured: "batch = 1", "side = 60…68, drawn"; "" without dimensions."""
+    sizes = describe_sizes(model.described_sizes)
+    return f"{sizes}, drawn" if model.measured_sizes.drawn else sizes
 
 
 def describe_span(low: Any, high: Any) -> str:

@@ -17,9 +17,10 @@ from ..checks.limits import is_finite_number
 from ..errors import ModelError
 from ..host.suggestion import did_you_mean, nearest
 from .artifacts import check_export, read_files, read_imports
-from .dimension import Sizes, describe_dimension, read_sizes
+from .dimension import DRAWN, Sizes, describe_dimension, read_sizes, span_of
 from .input_spec import FLOAT_TYPES, Input
 from .output_spec import Closeness, Output
+from .sensor_clock import SensorClock, read_clock
 from .unordered import RowSet, Unordered, read_unordered, row_sets
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Model:
             ``(smallest, largest, step)``, a ``range``, or a list of all sizes; ints ≥ 0. Default: none.
         measure: The size of each dimension at which the model is timed and its memory taken. Default, also for a
             dimension that is not named: the largest, for limits must hold for all that is declared
-            (docs/decisions/0011-largest-sizes.md).
+            (docs/decisions/0011-largest-sizes.md). ``"drawn"``: each timed inference has sizes of its own, drawn evenly
+            from ``dims``, as a robot's crops and detections have (docs/measuring.md, "At which sizes").
         limits: What the robot needs: a metric's name, which includes its unit, to the number that it may not exceed;
             with ``_min`` behind the name, that it may not fall below. Also ``deadline_ms``, from which on an answer is
             late. docs/metrics.md lists the keys. Default: none, and metrics are MEASURED only.
@@ -82,6 +84,11 @@ class Model:
             x1 < x2, unit quaternions): it takes a dict of arrays by input name, to which it may write, and returns a
             dict with the same names, shapes and dtypes, and the same elements for the same inputs. It is applied to all
             that hilgate draws, and never to ``samples`` (docs/inputs.md). Default: none.
+        rate_hz: How many inputs the sensor delivers in a second, 0.01 to 10 000. Latencies are then response times,
+            from an input's arrival to its answer (docs/measuring.md), and ``deadline_ms`` is the sensor's period if
+            ``limits`` has none. Default: none, and one inference follows the other.
+        late: What becomes of an input that finds the model busy: ``"drop"``, it is never answered; ``"queue"``, it
+            waits its turn. Only with ``rate_hz``. Default: ``"drop"``.
 
     Raises:
         ModelError: An argument is not as described, two inputs or outputs have one name, a dimension has no sizes or is
@@ -113,7 +120,7 @@ class Model:
     build: Callable[[], torch.nn.Module]
     inputs: Sequence[Input]
     dims: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    measure: Mapping[str, int] = field(default_factory=dict)
+    measure: Mapping[str, int] | str = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     samples: Callable[[], Samples] | None = None
     score: Score | None = None
@@ -127,6 +134,13 @@ class Model:
     opset: int | None = None
     imports: Sequence[str] = ()
     prepare: Prepare | None = None
+    rate_hz: float | None = None
+    late: str | None = None
+
+    @property
+    def clock(self) -> SensorClock | None:
+        """The sensor's clock; None where one inference follows the other."""
+        return read_clock(self.rate_hz, self.late)
 
     @property
     def parity_limit(self) -> float:
@@ -164,8 +178,20 @@ class Model:
         object.__setattr__(self, "files", read_files(self.files))
         object.__setattr__(self, "imports", read_imports(self.imports))
         check_export(self.exporter, self.opset, read_files(self.files))
+        self._check_clock()
         self._check_dims()
         object.__setattr__(self, "measure", Sizes.of(self.measure, self.dims))
+
+    @property
+    def measured_sizes(self) -> Sizes:
+        """The sizes that are measured; where they are drawn, the largest, at which a model is loaded and counted."""
+        return self.measure if isinstance(self.measure, Sizes) else Sizes.of(self.measure, self.dims)
+
+    @property
+    def described_sizes(self) -> dict[str, int | str]:
+        """The sizes that are measured, for people and the evidence: of those that are drawn "SMALLEST…LARGEST"."""
+        sizes = self.measured_sizes
+        return {name: span_of(self.dims[name]) if sizes.drawn else size for name, size in sizes.items()}
 
     @property
     def usual_sizes(self) -> dict[str, int]:
@@ -173,7 +199,7 @@ class Model:
 
         The largest are tried too, but inputs of the largest sizes alone would be few in the same time.
         """
-        declared = self.measure.declared if isinstance(self.measure, Sizes) else self.measure
+        declared = self.measured_sizes.declared
         return {name: declared.get(name, sizes[0]) for name, sizes in self.dims.items()}
 
     def row_sets(self, outputs: Sequence[str]) -> tuple[RowSet, ...]:
@@ -184,6 +210,12 @@ class Model:
         """
         return row_sets(read_unordered(self.unordered), outputs)
 
+    def _check_clock(self) -> None:
+        clock = self.clock
+        if clock is not None:
+            object.__setattr__(self, "late", clock.late)
+            object.__setattr__(self, "limits", {"deadline_ms": clock.period_ms, **self.limits})
+
     def _check_types(self) -> None:
         mapping = ("a dict", Mapping)
         kinds: dict[str, tuple[str, Any]] = {
@@ -191,7 +223,7 @@ class Model:
             "outputs": ("a list", Sequence),
             "name": ("a text", str),
         }
-        for key, (wanted, kind) in (kinds | dict.fromkeys(("dims", "measure", "limits"), mapping)).items():
+        for key, (wanted, kind) in (kinds | dict.fromkeys(("dims", "limits"), mapping)).items():
             if not isinstance(value := getattr(self, key), kind):
                 raise ModelError(f"{key} is not usable", wanted=wanted, found=repr(value), where=f"Model({key}=…)")
 
@@ -205,6 +237,24 @@ class Model:
             what = "has no range" if name in used else "is in no input's shape"
             raise ModelError(f"dimension {name!r} {what}", where="Model(dims=…)", hint=hint)
         object.__setattr__(self, "dims", {name: read_sizes(name, declared) for name, declared in self.dims.items()})
+        self._check_measure()
+        for item in self.inputs:
+            self._check_tied(item)
+
+    def _check_measure(self) -> None:
+        where = "Model(measure=…)"
+        if self.measure == DRAWN:
+            if all(len(sizes) == 1 for sizes in self.dims.values()):
+                what, wanted = f"measure={DRAWN!r} has nothing to draw", "a dimension of several sizes in dims"
+                found = ", ".join(f"{name} = {sizes[0]}" for name, sizes in self.dims.items()) or "no dims"
+                hint = "leave measure out: the sizes are always the same"
+                raise ModelError(what, wanted=wanted, found=found, where=where, hint=hint)
+            return
+        if not isinstance(self.measure, Mapping):
+            wanted, hint = f"a dict of sizes, or {DRAWN!r}", ""
+            if isinstance(self.measure, str):
+                hint = did_you_mean(self.measure, [DRAWN, *self.dims])
+            raise ModelError("measure is not usable", wanted=wanted, found=repr(self.measure), where=where, hint=hint)
         for name, size in self.measure.items():
             if name not in self.dims:
                 what, wanted = f"measure names an unknown dimension {name!r}", ", ".join(self.dims) or "none"
@@ -212,8 +262,6 @@ class Model:
             if type(size) is not int or size not in self.dims[name]:
                 what, wanted = f"measure[{name!r}] is out of range", describe_dimension(self.dims[name])
                 raise ModelError(what, wanted=wanted, found=repr(size))
-        for item in self.inputs:
-            self._check_tied(item)
 
     def _check_tied(self, item: Input) -> None:
         """Refuse a range that is empty or too large for its type at some sizes.

@@ -141,6 +141,9 @@ def _refuse_idle_limits(model: Model, where: str) -> None:
     if "accuracy_min" in model.limits and model.samples is None:
         hint = "give the model samples=…, or take the limit out"
         raise ModelError("accuracy_min without samples", wanted="labelled samples", where=where, hint=hint)
+    if "start_jitter_p99_ms" in model.limits and model.clock is None:
+        hint = "give the model rate_hz=…, or take the limit out"
+        raise ModelError("start_jitter_p99_ms without rate_hz", wanted="a sensor's clock", where=where, hint=hint)
     if "deadline_miss_rate" in model.limits:
         if "deadline_ms" not in model.limits:
             hint = "add deadline_ms, or take the limit out"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .dimension import span_of
 from .model import Array, Model
 
 # An input's samples: one array whose first axis counts them, or a list with an array for each.
@@ -108,8 +109,4 @@ def as_list(outputs: Sequence[Array], step: int, stacked: bool, repeated: int) -
 
 def described_sizes(each: Sequence[Mapping[str, int]]) -> dict[str, int | str]:
     """Describe the sizes of several sets of inputs: a number, or both ends where they differ, as in "40…120"."""
-    described: dict[str, int | str] = {}
-    for name in each[0] if each else ():
-        low, high = min(sizes[name] for sizes in each), max(sizes[name] for sizes in each)
-        described[name] = low if low == high else f"{low}…{high}"
-    return described
+    return {name: span_of([sizes[name] for sizes in each]) for name in (each[0] if each else ())}

@@ -24,7 +24,7 @@ from ..checks.check import Check, Verdict
 from ..checks.limits import Metric
 from ..evidence.cell_record import CellRecord
 from ..host.progress import INDENT, folded
-from ..model.inputs import describe_sizes
+from ..model.inputs import describe_measured, describe_sizes
 from ..printable import printable, printable_lines
 
 STYLES = {
@@ -41,6 +41,8 @@ STYLES = {
 NOTE_WIDTH = 240
 # The width of a column where many share a narrow terminal: the longest verdict fits in one piece.
 NARROW = len(Verdict.INCONCLUSIVE)
+# The width of a metric's name there: the longest of those that have a figure in most runs.
+NAME = len("deadline_miss_rate")
 # Architectures, as a buyer of boards calls them.
 MACHINES = {"x86_64": "x86-64", "aarch64": "arm64"}
 # How many of a profile's operators are shown, the most costly ones.
@@ -61,7 +63,7 @@ def render(records: Sequence[CellRecord], *, width: int, color: bool) -> str:
         emulated = ", emulated" if device.emulated else ""
         title = printable(f"{cells[0].cell.file.name} on {device.name}: {device.description}{emulated}")
         _print(console, Text(title, "bold"))
-        if (sizes := describe_sizes(cells[0].cell.file.model.measure)) and any(map(_is_sized, _checks(cells))):
+        if (sizes := describe_measured(cells[0].cell.file.model)) and any(map(_is_sized, _checks(cells))):
             _print(console, Text(f"timed, and memory taken, at {sizes}{_sample_sizes(cells)}"))
         if _metrics(cells) or not all(record.unavailable for record in cells):
             _print(console, _fitting(cells, console))
@@ -126,7 +128,7 @@ def _table(
         table.add_column(laid_out(Text(heading)), overflow="fold")
     for name in _metrics(cells):
         checks = [_find(record, name) for record in cells]
-        table.add_row(name, *(laid_out(_shown(check)) for check in checks), _limits(checks))
+        table.add_row(laid_out(Text(name)), *(laid_out(_shown(check)) for check in checks), _limits(checks))
     table.add_section()
     table.add_row("verdict", *(Text(record.verdict, STYLES[record.verdict]) for record in cells), "")
     return table
@@ -140,7 +142,9 @@ def _listed(cells: Sequence[CellRecord]) -> Table:
     for name in _metrics(cells):
         for index, record in enumerate(cells):
             check = _find(record, name)
-            table.add_row("" if index else name, record.cell.backend.name, _shown(check), _limits([check]))
+            table.add_row(
+                "" if index else _packed(Text(name)), record.cell.backend.name, _shown(check), _limits([check])
+            )
         table.add_section()
     for index, record in enumerate(cells):
         verdict = Text(record.verdict, STYLES[record.verdict])
@@ -149,10 +153,15 @@ def _listed(cells: Sequence[CellRecord]) -> Table:
 
 
 def _packed(text: Text) -> Text:
-    """Break a cell into lines of about NARROW: at blanks, and behind a name's hyphen; a sign stays with its number."""
+    """Break a cell into lines of about NARROW: at blanks, and behind a name's hyphen; a sign stays with its number.
+
+    A metric's name is broken behind its underscores where it is longer than NAME.
+    """
     lines = [Text()]
-    for piece in text.divide([found.end() for found in re.finditer(r"(?<![≤≥]) |-", text.plain)]):
-        if lines[-1] and len(lines[-1].plain + piece.plain.rstrip()) > NARROW:
+    is_name = "_" in text.plain and text.plain.islower() and " " not in text.plain
+    places, width = (r"_", NAME) if is_name else (r"(?<![≤≥]) |-", NARROW)
+    for piece in text.divide([found.end() for found in re.finditer(places, text.plain)]):
+        if lines[-1] and len(lines[-1].plain + piece.plain.rstrip()) > width:
             lines.append(Text())
         lines[-1].append_text(piece)
     for line in lines:
@@ -185,7 +194,7 @@ def _is_sized(check: Check) -> bool:
 def _sample_sizes(cells: Sequence[CellRecord]) -> str:
     """Name the sizes at which the model file's samples were run; "" where they are those that were asked for."""
     contents = [check.finding.details.get("by_content", {}).get("samples", {}) for check in _checks(cells)]
-    measure = cells[0].cell.file.model.measure
+    measure = cells[0].cell.file.model.described_sizes
     found = [describe_sizes(one["sizes"]) for one in contents if one.get("sizes", measure) != measure]
     return f"; the model file's samples at {found[0]}" if found else ""
 
@@ -195,11 +204,13 @@ def _find(record: CellRecord, name: str) -> Check | None:
 
 
 def _shown(check: Check | None) -> Text:
-    if check is None:
+    if check is None or (check.verdict is Verdict.NOT_APPLICABLE and check.finding.unasked):
         return Text("–", "dim")
     finding = check.finding
     value = "" if finding.value is None else finding.metric.shown(finding.value, 3)
-    if finding.confidence is not None and finding.bound is not None:
+    if check.verdict is Verdict.FAIL and finding.bound_low is not None:  # this one broke the limit
+        value += f" ({'≥' if finding.metric.bound == 'max' else '≤'} {finding.metric.shown(finding.bound_low, 3)})"
+    elif finding.confidence is not None and finding.bound is not None:
         value += f" ({_sign(finding.metric)} {finding.metric.shown(finding.bound, 3)})"
     tried = f" ({finding.samples} {finding.metric.counts})" if finding.metric.counts and finding.samples else ""
     beside = f" ({finding.compared})" if finding.compared and value else ""

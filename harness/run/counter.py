@@ -13,6 +13,7 @@ from ..cell import Cell
 from ..checks.check import Verdict
 from ..checks.finding import Finding
 from ..deploy.content import Content
+from ..deploy.drawn import COUNTED_AT_LARGEST
 from ..errors import AgentTimeout, DeviceError, EmulatorError, ImpossibleReport, LinkError, StorageError
 from ..evidence.schema import Fingerprint
 from ..evidence.writer import Evidence
@@ -89,7 +90,10 @@ class Counter:
             self.close()
             options = self.options
             self._guest = CountingGuest(cell.device, profile=options.profile, time_limit_s=options.time_limit_s)
-        counted = content(cell.file)
+        timed = content(cell.file)
+        counted = timed.at_largest()
+        if timed.drawn is not None:
+            self.evidence[cell].add_notes([COUNTED_AT_LARGEST])
         self._begun[cell.id] = _Begun(
             bundle=bundle, samples=counted.identity(), fingerprint=fingerprint, exporter=exporter
         )
@@ -146,7 +150,7 @@ class Counter:
         return {
             "model": cell.file.name,
             "backend": cell.backend.name,
-            "inputs": {item.name: [item.dtype, list(item.sizes(model.measure))] for item in model.inputs},
+            "inputs": {item.name: [item.dtype, list(item.sizes(model.measured_sizes))] for item in model.inputs},
             "cpu": fingerprint.cpu,
             "python": fingerprint.python,
             "runtime": {**fingerprint.runtime, **count.load.runtime},

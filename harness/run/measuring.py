@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cell import Cell
 from ..checks.finding import Finding
-from ..deploy.content import noise_notes, written_note
+from ..deploy.content import BLOCK, noise_notes, written_note
 from ..deploy.deployer import Deployer
 from ..evidence.schema import Fingerprint
 from ..host.progress import Update
@@ -17,7 +17,7 @@ from ..measure.growth_process import GrowthProcesses
 from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
 from ..measure.sampling import Measurement, Progress, Report, take_memory, take_samples
 from ..measure.tails import Tail
-from ..model.inputs import describe_sizes
+from ..model.inputs import Arrays, describe_measured
 from ..model.prepare import prepared_measured_sets
 from .run import Run
 
@@ -46,8 +46,7 @@ def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
     """
     with run.progress.task(f"measuring {cell.id}") as update, deployer.failures_kept(at_measured_sizes=True):
         if cell.device.emulated:
-            sets = prepared_measured_sets(cell.file, MEMORY_SETS)
-            measured = take_memory(deployer, sets, _memory_mib(deployer))
+            measured = take_memory(deployer, _memory_sets(run, cell), _memory_mib(deployer))
         else:
             measured = _sample(run, cell, deployer, update)
         notes = _settle_growth(run, cell, deployer, measured, update)
@@ -56,6 +55,13 @@ def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
     record.add_notes([*measured.lost, *notes, *_notes_on_content(measured)])
     record.measured_facts = describe_measurement(measured)
     return measured
+
+
+def _memory_sets(run: Run, cell: Cell) -> list[Arrays]:
+    """Make the sets of inputs for memory alone; where sizes are drawn, the first has the largest."""
+    if not cell.file.model.measured_sizes.drawn:
+        return prepared_measured_sets(cell.file, MEMORY_SETS)
+    return [*prepared_measured_sets(cell.file, 1), *run.models.content(cell.file).made(BLOCK, MEMORY_SETS - 1)]
 
 
 def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measurement:
@@ -70,6 +76,7 @@ def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measure
         _announcing(cell, limit_s, update),
         tails=tails,
         block_ms=block_ms,
+        clock=cell.file.model.clock,
         board_mib=_memory_mib(deployer),
     )
 
@@ -157,7 +164,7 @@ def _needed(cell: Cell, progress: Progress) -> str:
 
 def _too_long(cell: Cell, progress: Progress, limit_s: float) -> str:
     """Word the warning that the time will not do for the samples that the limits need."""
-    sizes = describe_sizes(cell.file.model.measure)
+    sizes = describe_measured(cell.file.model)
     at = f" at {sizes}" if sizes else ""
     other = "; Model(measure={…}) chooses other sizes" if sizes else ""
     return (

@@ -189,7 +189,7 @@ def differences(this: Model, other: Model, formats: Collection[str]) -> Iterator
                 yield f"{each.name} of input {mine.name!r}", repr(values[0]), repr(values[1])
     declared: dict[str, tuple[Any, Any]] = {
         "dims": (declared_dims(this.dims), declared_dims(other.dims)),
-        "measure": (dict(this.measure), dict(other.measure)),
+        "measure": (this.described_sizes, other.described_sizes),
         "exporter": (this.exporter, other.exporter),
         "imports": (list(this.imports), list(other.imports)),
     }
@@ -247,7 +247,7 @@ def _chosen(run: RunEntry, cell: Cell, path: Path) -> tuple[CellEntry, ArtifactF
 def _check_entry(entry: CellEntry, facts: ArtifactFacts, cell: Cell, path: Path) -> None:
     """Refuse an artifact of other sizes or of another exporter, as far as that is known before this one is exported."""
     model = cell.file.model
-    mine, theirs = {**model.measure}, {**entry.measure}
+    mine, theirs = model.described_sizes, {**entry.measure}
     exporter = "given" if cell.backend.artifact in model.files else model.exporter
     for what, wanted, found in (("measure", mine, theirs), ("exporter", exporter, facts.exporter)):
         if wanted != found and (wanted or what == "measure"):

@@ -10,6 +10,6 @@ from harness.checks.finding import Finding, RecordCheck
 pytestmark = pytest.mark.hil(order=0.5)
 
 
-def test_latency_over_other(against: Finding, record_check: RecordCheck) -> None:
+def test_no_slower_than_other(against: Finding, record_check: RecordCheck) -> None:
     """The median inference beside that of the build that --against names, in pairs of fresh processes."""
     record_check(against)

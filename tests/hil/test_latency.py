@@ -8,7 +8,7 @@ import pytest
 
 from harness.cell import Cell
 from harness.checks.finding import RecordCheck
-from harness.measure import latency
+from harness.measure import latency, start_jitter
 from harness.measure.sampling import Measurement
 
 pytestmark = pytest.mark.hil
@@ -40,6 +40,11 @@ def test_latency_p999(cell: Cell, measurement: Measurement, raw: str, record_che
 def test_latency_max(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
     """The slowest inference seen breaks no limit, if there is one."""
     record_check(latency.latency_max(measurement, cell.limit_value("latency_max_ms"), raw))
+
+
+def test_start_jitter(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:
+    """99 of 100 inferences start soon behind their release, if the model file declares a sensor's clock."""
+    record_check(start_jitter.start_jitter(measurement, cell.limit_value("start_jitter_p99_ms"), raw))
 
 
 def test_deadline_miss_rate(cell: Cell, measurement: Measurement, raw: str, record_check: RecordCheck) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import platform
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +21,7 @@ import onnxruntime
 import pytest
 import torch
 
+import harness.agent
 from harness.agent.frames import Array
 from harness.agent.structure import flatten
 from harness.agent.unpack import unpack
@@ -145,6 +149,15 @@ def load(deployment: Deployment, artifact: Path, inputs: Mapping[str, Any] = INP
     """Load an artifact; settings are the common ones, and "options"."""
     options = settings.pop("options", {})
     return deployment.load(str(artifact), inputs, settings={**SETTINGS, **settings}, options=options)
+
+
+def start_agent(folder: Path, backend: str) -> Deployment:
+    """The agent with a backend of Python's, in a folder of its own; nothing is loaded into it."""
+    shutil.copytree(Path(harness.agent.__file__).parent, folder / "agent", ignore=shutil.ignore_patterns("__p*__"))
+    source = importlib.import_module(f"harness.backends.{backend}").__file__
+    shutil.copyfile(str(source), folder / "agent" / "backend.py")
+    folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
+    return Deployment.start(Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
 
 
 def scripted(folder: Path, forward: str, **files: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.agent.pacing import Pace
 from harness.deploy.deployment import Deployment, Timeouts
 from harness.errors import AgentTimeout, HilgateError, ProtocolError
 from harness.links.local import Process
@@ -157,6 +158,27 @@ def test_what_was_not_asked_for_is_not_taken(
     error = caught(start)
     assert said in error.found
     assert len(str(error)) < 5000
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        pytest.param([5], "int64 [5], where 1 to 5 releases, int64[n, 3], were asked for", id="durations"),
+        pytest.param([3, 5], "int64 [3, 5]", id="turned-around"),
+        pytest.param([0, 3], "int64 [0, 3]", id="none"),
+        pytest.param([6, 3], "larger than", id="more-than-asked-for"),
+        pytest.param([1, 3, 1], "int64 [1, 3, 1]", id="three-axes"),
+    ],
+)
+def test_releases_of_another_shape_are_not_taken(
+    start: Callable[[], Deployment], hostile: HostileProgram, shape: list[int], said: str
+) -> None:
+    hostile.lie("agent", "measure", samples=shape)
+    deployment = start()
+    load(deployment)
+    with pytest.raises(ProtocolError) as error:
+        deployment.measure([INPUTS], 5, 1.0, pace=Pace(1_000_000, "drop", 0))
+    assert said in error.value.found
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-import harness.agent
 from harness.agent.frames import Array
 from harness.agent.ring import Spread
 from harness.deploy.deployment import Deployment
 from harness.deploy.feed import Feed, kept
-from harness.links.local import Process
 
-from .runners import BACKENDS, Runners, jit, load, scripted
+from .runners import BACKENDS, Runners, jit, load, scripted, start_agent
 
 TORCH = ("torchscript", "libtorch")
 # Of fifty inputs it writes into one, and refuses what it has written.
@@ -45,14 +40,7 @@ def start(runners: Runners, tmp_path: Path) -> Iterator[Start]:
     def start(backend: str, artifact: Path, inputs: dict[str, Array]) -> Deployment:
         if backend in BACKENDS:
             return runners.loaded(backend, artifact, inputs)
-        folder = tmp_path / "agent-of" / str(len(started))
-        shutil.copytree(Path(harness.agent.__file__).parent, folder / "agent", ignore=shutil.ignore_patterns("__p*__"))
-        source = importlib.import_module(f"harness.backends.{backend}").__file__
-        shutil.copyfile(str(source), folder / "agent" / "backend.py")
-        folders = ["--records", str(folder / "records"), "--results", str(folder / "results")]
-        started.append(
-            Deployment.start(Process.start([sys.executable, "-B", "-m", "agent", *folders], str(folder)), "test")
-        )
+        started.append(start_agent(tmp_path / "agent-of" / str(len(started)), backend))
         load(started[-1], artifact, inputs)
         return started[-1]
 

@@ -229,6 +229,7 @@ def test_a_stdin_that_ends_between_two_frames_is_a_good_end(sanitized: Path, tmp
 
 
 FILL = {"dtype": "float32", "shape": [6], "first": -9, "last": 18, "scale": -3, "order": "random", "key": 1}
+PACE = {"period_ns": 10**6, "late": "drop", "behind_ns": 0}
 FILL = {**FILL, "changed": 1 << 31, "set": [[5, 0]]}
 
 
@@ -244,6 +245,8 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(
         ({"op": "infer"}, sets),
         ({"op": "warm_up", "budget_ns": 10**7}, sets),
         ({"op": "measure", "samples": 5, "budget_ns": 10**9}, sets),
+        ({"op": "measure", "samples": 40, "budget_ns": 10**9, **PACE}, sets),
+        ({"op": "measure", "samples": 40, "budget_ns": 10**9, **PACE, "late": "skip"}, sets),
         ({"op": "profile", "count": 4}, sets),
         ({"op": "profile", "count": 0}, sets),
         ({"op": "memory"}, []),
@@ -260,11 +263,19 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(
     given = b"".join(joined(*request) for request in requests)
     status, found, said = run_runner(sanitized, tmp_path, given, sanitized_engine)
     assert (status, said) == (0, "")
-    early, loaded, inferred, warm, measured, profiled, none, memory, unknown, shape, lost, again, kept, *filled = found
-    errors = [reply.header.get("error", "") for reply in (early, none, unknown, shape, lost, *filled[2:])]
-    wanted = ["load comes first", "wanted a count", "unknown operation 'fly'", "invalid dimensions", "none.onnx"]
+    early, loaded, inferred, warm, measured, paced, pace, *found = found
+    profiled, none, memory, unknown, shape, lost, again, kept, *filled = found
+    errors = [reply.header.get("error", "") for reply in (early, pace, none, unknown, shape, lost, *filled[2:])]
+    wanted = [
+        "load comes first",
+        "wanted late to be one of drop, queue",
+        "wanted a count",
+        "unknown operation 'fly'",
+        "invalid dimensions",
+        "none.onnx",
+    ]
     wanted += ["wanted a fill's 'base'", "wanted fills"]
-    assert [word in error for word, error in zip(wanted, errors, strict=True)] == [True] * 7, errors
+    assert [word in error for word, error in zip(wanted, errors, strict=True)] == [True] * 8, errors
     answers = [in_python(artifact, {"x": one})[0] for one in sets]
     expanded = [expand(FILL), expand({**FILL, "base": 1}, sets)]
     of_fills = [in_python(artifact, {"x": one})[0] for one in expanded]
@@ -278,6 +289,8 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(
         np.testing.assert_allclose(reply.tensors, wanted_answers, rtol=1e-5)
     assert warm.header["iterations"] > 0
     assert measured.tensors[0].shape == (5,)
+    assert paced.tensors[0][:, 0].tolist() == [number * 10**6 for number in range(40)]
+    assert (paced.tensors[0] @ [0, -1, 1] > 0).any()
     assert {one["operator"] for one in profiled.header["operators"]} >= {"MatMul", "Tanh", "Softmax"}
     assert memory.header["memory_kib"]["peak"] > 0
 

@@ -9,7 +9,7 @@ program ("daemon" or "agent"), the operation whose answer is changed ("start" fo
     {"header": "TEXT", "times": N}         the header is this text so many times
     {"working": SECONDS}                   it says that it is at work, every so many seconds, for ever
     {"endless": "stdout" | "stderr"}       text without end; on stderr, the answer comes all the same
-    {"samples": N}                         int64[N] in place of the tensors
+    {"samples": N}                         int64[N] in place of the tensors; int64[N, …] of {"samples": [N, …]}
     {"twice": true}                        its tensors come twice
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -112,7 +113,8 @@ def lie(plan: Plan, header: dict[str, Any], payload: bytes) -> None:
         say(packed(plan["header"].encode() * plan["times"], payload))
         return
     if "samples" in plan:
-        header["tensors"], payload = [["int64", [plan["samples"]]]], bytes(8 * plan["samples"])
+        shape = plan["samples"] if isinstance(plan["samples"], list) else [plan["samples"]]
+        header["tensors"], payload = [["int64", shape]], bytes(8 * math.prod(shape))
     if "twice" in plan:
         payload += bytes(-len(payload) % 64) + payload
         header["tensors"] *= 2

@@ -77,15 +77,29 @@ def chances(share: float, kept: list[int], broken: list[int], cap: int) -> Chanc
     # Where only one verdict is asked for, more slow ones than ever matter are no longer told apart.
     size = (len(broken) if broken else len(kept)) + BROKEN_BLOCKS
     many[: BROKEN_BLOCKS - 1] = size  # a limit is broken no sooner
+    if not broken:
+        many[:] = size
+    return walk(share, few, many, size)
+
+
+def walk(share: float, few: Array, many: Array, size: int) -> Chances:
+    """Compute how likely each verdict of any rule is that counts slow ones.
+
+    Args:
+        share: How likely a block is slow.
+        few: After each block, fewer slow ones than so many keep the limit; 0 where nobody looks.
+        many: As many slow ones, or more, break it, at most ``size - 1``; ``size`` where nobody looks.
+        size: How many counts of slow ones are told apart; the last stands for all that are larger.
+    """
     alive = np.zeros(size)
     alive[0] = 1.0
-    result = Chances(np.zeros(cap), np.zeros(cap))
-    for index in range(cap):
-        alive[1:] = alive[1:] * (1 - share) + alive[:-1] * share
-        alive[0] *= 1 - share
-        result.kept[index] = alive[: few[index]].sum()
-        alive[: few[index]] = 0
-        if broken:
-            result.broken[index] = alive[many[index] :].sum()
-            alive[many[index] :] = 0
+    result = Chances(np.zeros(len(few)), np.zeros(len(few)))
+    for index, (low, high) in enumerate(zip(few, many, strict=True)):
+        slower = alive * share
+        alive[:-1] -= slower[:-1]
+        alive[1:] += slower[:-1]
+        result.kept[index] = alive[:low].sum()
+        alive[:low] = 0
+        result.broken[index] = alive[high:].sum()
+        alive[high:] = 0
     return result

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness import Input, Model
 from harness.agent.frames import encode
 from harness.deploy.deployer import IDLE_S, Deployer
 from harness.deploy.deployment import DeviceTime, Timeouts
@@ -61,7 +62,8 @@ def test_a_process_is_shared_unless_it_was_idle_for_long(
 def test_what_goes_wrong_while_measuring_says_at_which_sizes(
     deployer: Deployer, error: DeploymentError, chooses: bool, measured: bool
 ) -> None:
-    model = SimpleNamespace(measure={"batch": 2, "height": 1080})
+    dims = {"batch": (1, 2), "height": (480, 1080)}
+    model = Model(build=lambda: NOTHING, inputs=[Input("image", tuple(dims))], dims=dims)
     deployer.cell = cast(Any, SimpleNamespace(file=SimpleNamespace(model=model)))
     fresh = copy.copy(error)
     with pytest.raises(type(error)), deployer.failures_kept(at_measured_sizes=measured):

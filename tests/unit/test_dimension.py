@@ -66,7 +66,7 @@ def test_every_size_that_is_chosen_is_one_of_them(said: Any, sizes: list[int], w
 )
 def test_the_largest_is_measured_and_the_smallest_is_usual(said: Any, largest: int, least: int) -> None:
     declared = model({"t": said})
-    assert (declared.measure["t"], declared.usual_sizes["t"]) == (largest, least)
+    assert (declared.measured_sizes["t"], declared.usual_sizes["t"]) == (largest, least)
     with pytest.raises(ModelError, match="out of range"):
         model({"t": said}, measure={"t": 3})
 

@@ -136,6 +136,13 @@ def test_what_disturbs_single_inferences_fails_as_it_does_on_noise() -> None:
     assert judged(timed(np.where(numbers == 0, SLOW, disturbed), numbers, 1000)).verdict is Verdict.FAIL
 
 
+def test_a_limit_that_was_kept_for_a_while_is_not_passed_by_what_exceeds_it_in_the_end() -> None:
+    process = [QUICK] * 59 + [QUICK, SLOW] * 8  # after 49 blocks p90 is kept; in the end 10.7 % are slow
+    check = judged(None, uniform=np.array(process * 3), metric=P90)
+    assert check.verdict is Verdict.INCONCLUSIVE, check
+    assert check.finding.bound == check.finding.value == 65.0
+
+
 @pytest.mark.parametrize(
     ("inputs", "times", "bounded"),
     [

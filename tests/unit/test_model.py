@@ -233,6 +233,14 @@ def test_parity_tries_most_inputs_at_the_smallest_sizes_unless_told(
         pytest.param({"limits": [1]}, "limits is not usable", id="limits-no-dict"),
         pytest.param({"name": 5}, "name is not usable", id="name-no-text"),
         *(
+            pytest.param({"rate_hz": value}, "rate_hz is not usable", id=f"rate-{value!s:.12}")
+            for value in (0, -30, float("nan"), float("inf"), True, "30", 10**9, 10_001, 0.009, 10**400, [30])
+        ),
+        pytest.param({"rate_hz": 30, "late": "skip"}, "late is not usable", id="late-unknown"),
+        pytest.param({"rate_hz": 30, "late": ["drop"]}, "late is not usable", id="late-no-text"),
+        pytest.param({"rate_hz": 30, "late": ""}, "late is not usable", id="late-empty"),
+        pytest.param({"late": "drop"}, "late without rate_hz", id="late-without-a-rate"),
+        *(
             pytest.param({"tolerance": value}, "tolerance is not usable", id=f"tolerance-{value!s:.5}")
             for value in (0, -1, float("nan"), float("inf"), True, "x", 10**400)
         ),
@@ -257,6 +265,29 @@ def test_a_model_that_is_wrong_is_refused(arguments: dict[str, Any], what: str) 
 def test_a_closeness_that_is_none_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="a closeness is not usable"):
         Closeness(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "late", "deadline", "period_ns"),
+    [
+        pytest.param({"rate_hz": 30}, "drop", 1000 / 30, 33_333_333, id="its-period"),
+        pytest.param({"rate_hz": 0.5, "late": "queue"}, "queue", 2000, 2_000_000_000, id="slow"),
+        pytest.param({"rate_hz": 10_000, "late": "drop"}, "drop", 0.1, 100_000, id="fast"),
+        pytest.param({"rate_hz": 30, "limits": {"deadline_ms": 50}}, "drop", 50, 33_333_333, id="its-own"),
+    ],
+)
+def test_a_sensors_clock_and_the_deadline_that_goes_with_it(
+    arguments: dict[str, Any], late: str, deadline: float, period_ns: int
+) -> None:
+    model = Model(build=build, inputs=[IMAGE], dims=DIMS, **arguments)
+    assert model.clock is not None
+    assert (model.clock.late, model.clock.period_ns, model.limits["deadline_ms"]) == (late, period_ns, deadline)
+    assert replace(model, name="another").limits == model.limits
+
+
+def test_without_a_rate_there_is_no_clock_and_no_deadline() -> None:
+    model = Model(build=build, inputs=[IMAGE], dims=DIMS)
+    assert (model.clock, model.late, model.limits) == (None, None, {})
 
 
 def test_a_closeness_is_its_own_measure() -> None:

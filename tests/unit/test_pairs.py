@@ -22,6 +22,7 @@ from harness.measure.pairs import (
     FEWEST,
     LOST_ALLOWED,
     MOST,
+    PLANNED_SHARE,
     TIMED_LEAST,
     TIMED_MOST,
     Pairs,
@@ -138,6 +139,8 @@ class Process:
             "making_ns": 0,
             "untimed_ns": 0,
             "untimed": 0,
+            "inferences": [],
+            "anonymous_kib": [],
             "elapsed_ns": total,
             "before": STATE,
             "after": STATE,
@@ -249,9 +252,9 @@ def trial(pace_s: float) -> Measurement:
         pytest.param((1e-4, 1e-4), 1.0, 300, MOST, TIMED_MOST, id="fast"),
         pytest.param((0.01, 0.01), 2.0, 300, MOST, 50, id="half-a-second-each"),
         pytest.param((0.01, 0.05), 2.0, 300, MOST, 10, id="by-the-slower"),
-        pytest.param((0.01, 0.01), 8.0, 100, 8, 50, id="as-many-as-there-is-time-for"),
-        pytest.param((0.01, 0.01), 8.0, 55, FEWEST, 12, id="fewer-inferences-for-five-pairs"),
-        pytest.param((1.0, 1.0), 2.0, 300, 18, TIMED_LEAST, id="slow"),
+        pytest.param((0.01, 0.01), 8.0, 100, 6, 50, id="as-many-as-there-is-time-for"),
+        pytest.param((0.01, 0.01), 8.0, 72, FEWEST, 31, id="fewer-inferences-for-five-pairs"),
+        pytest.param((1.0, 1.0), 2.0, 300, 15, TIMED_LEAST, id="slow"),
         pytest.param((1.0, 1.0), 8.0, 100, 0, TIMED_LEAST, id="too-slow"),
         pytest.param((0.01, 0.01), 30.0, 100, 0, TIMED_LEAST, id="too-slow-to-start"),
         pytest.param((0.01, 0.01), 1.0, -5, 0, TIMED_LEAST, id="the-time-was-up-before"),
@@ -277,7 +280,7 @@ def test_where_five_pairs_are_too_many_it_is_said_what_they_take() -> None:
         pairs=0, inferences=TIMED_LEAST, step=1, expected_s=pairs.plan.expected_s if pairs.plan else 0
     )
     assert "the time does not do for 5 pairs" in pairs.open
-    assert "--time-limit 4" in pairs.open  # 5 × 5 × 10 s, and the room that is left beside it
+    assert "--time-limit 52" in pairs.open  # 5 × 5 × 10 s, and the room that is left beside it
 
 
 def test_where_the_first_starts_leave_little_time_it_is_fixed_by_the_second_ones(
@@ -293,6 +296,6 @@ def test_where_the_first_starts_leave_little_time_it_is_fixed_by_the_second_ones
     monkeypatch.setattr("harness.measure.pairs.time", SimpleNamespace(monotonic=lambda: now[0]))
     pairs = taken(old, new, limit_s=60.0)
     assert pairs.plan is not None
-    assert pairs.plan.pairs == len(pairs.done) == int(0.75 * 39 / 2)
+    assert pairs.plan.pairs == len(pairs.done) == int(PLANNED_SHARE * 39 / 2)
     assert bench.started[:5] == ["old", "new", "old", "new", "old"]
     assert make_plan([trial(0.1)] * 2, spent_s=20.0, left_s=40.0, limit_s=60.0).pairs == 0  # by the first ones

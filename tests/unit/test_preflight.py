@@ -46,5 +46,5 @@ def test_inputs_without_room_are_refused_before_they_are_made(
     with pytest.raises(ModelError) as caught:
         check_inputs(DEVICE, one, board_facts(memory_mib=memory_mib), 4)
     assert said in caught.value.what
-    assert f"at rows = {one.measure['rows']}" in caught.value.found
+    assert f"at rows = {one.measured_sizes['rows']}" in caught.value.found
     assert "measure={…}" in caught.value.hint

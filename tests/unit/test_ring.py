@@ -14,7 +14,7 @@ from harness.agent.expand import expand
 from harness.agent.frames import Array
 from harness.agent.operations import Operations
 from harness.agent.ring import InputError, InTurn, Ring, Spread
-from harness.deploy.feed import LIMIT_BYTES, RING_BYTES, ring_size, spread
+from harness.deploy.feed import LIMIT_BYTES, RING_BYTES, kept_with_spare, ring_size, spread
 
 FILL = {"dtype": "float32", "shape": [3], "first": 0, "last": 1 << 24, "scale": -24, "order": "random", "key": 7}
 FILL |= {"set": []}
@@ -188,3 +188,30 @@ def test_what_makes_inputs_is_not_said_to_be_the_models_memory() -> None:
     of_import, of_use = map(int, done.stdout.split())
     assert of_import <= 512
     assert of_use > 60 << 10
+
+
+@pytest.mark.parametrize(
+    ("set_bytes", "count"),
+    [
+        pytest.param(12, 300, id="many-in-a-block"),
+        pytest.param(RING_BYTES // 8, 50, id="four-in-a-block"),
+        pytest.param(RING_BYTES // 8, 1, id="one"),
+        pytest.param(LIMIT_BYTES, 9, id="too-large-for-two"),
+    ],
+)
+def test_no_timed_inference_finds_a_runtime_that_was_prepared_for_its_size(set_bytes: int, count: int) -> None:
+    engine = Engine()
+    operations = loaded(engine)
+    operations({"op": "keep"}, [np.full(1 + index, index, np.float32) for index in range(count + 1)])
+    feed = kept_with_spare(count, set_bytes, each=True)
+    order = feed.header["kept"]
+    reply, (durations,) = operations({"op": "measure", "samples": len(order), "budget_ns": 10**12, **feed.header}, [])
+    lengths = [len(values) - 1 for values in engine.seen]
+    assert len(durations) == len(order)
+    assert [length for length in lengths if length != count] == list(range(count))  # each once, and it was timed
+    assert lengths.count(count) == reply["untimed"] + order.count(count) > 1
+
+
+def test_where_only_a_calls_first_inference_is_not_timed_there_is_one_spare_set() -> None:
+    order = kept_with_spare(10, RING_BYTES // 8, each=False).header["kept"]
+    assert order == [0, 1, 2, 10, *range(3, 10)]

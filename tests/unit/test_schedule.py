@@ -173,7 +173,7 @@ def test_a_pass_rests_on_three_processes_each_with_a_quarter_of_the_blocks(monke
 def test_a_process_that_breaks_the_limit_by_itself_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     check = judged(sampled(monkeypatch, slow(0.03, process=1), TAIL)[0], TAIL)
     assert check.verdict is Verdict.FAIL
-    assert "in process 2 of 3 alone: the verdict is about the processes that ran" in check.reason
+    assert "process 2 of 3 breaks it alone, and the verdict is about the processes that ran" in check.reason
 
 
 def test_too_little_time_is_undecided_and_says_what_it_would_take(monkeypatch: pytest.MonkeyPatch) -> None:

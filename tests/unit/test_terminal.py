@@ -109,11 +109,25 @@ def test_with_four_backends_no_word_is_broken_at_80_columns() -> None:
     assert {"onnxruntime-", "cpp"} <= words(text)
 
 
+def test_a_long_name_is_broken_behind_an_underscore_where_many_backends_share_a_line() -> None:
+    grown = check(METRICS["memory_growth_kib_per_1000"], value=0.944, bound=1.55, confidence=0.99)
+    text = shown(*(record(name, grown) for name in FOUR), width=80)
+    lines = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
+    assert lines[:2] == ["memory_growth_kib_", "per_1000"]
+
+
+def test_a_metric_that_nobody_asked_of_a_backend_is_a_dash_there() -> None:
+    unasked = replace(check(verdict=Verdict.NOT_APPLICABLE), finding=Finding(P99, not_applicable="no", unasked=True))
+    text = shown(record("torchscript", check()), record("onnxruntime", unasked))
+    assert row(text, "latency_p99_ms") == ["latency_p99_ms", "1.5 PASS", "–", ""]
+
+
 def test_where_the_backends_do_not_fit_side_by_side_each_has_a_line() -> None:
-    counted = check(METRICS["instructions_per_inference"], value=1649908.0, limit=2e6)
+    counted = check(METRICS["instructions_per_inference"], value=1649908000.0, limit=2e6)
     text = shown(*(record(name, counted) for name in FOUR), width=80)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
-    assert rows[0] == ["instructions_per_inference", "torchscript", "1,649,908 PASS", "≤ 2,000,000"]
+    assert rows[0] == ["instructions_per_", "torchscript", "1,649,908,000 PASS", "≤ 2,000,000"]
+    assert rows[1] == ["inference", "", "", ""]
     assert [row[1:3] for row in rows[-2:]] == [["onnxruntime", "PASS"], ["onnxruntime-cpp", "PASS"]]
 
 

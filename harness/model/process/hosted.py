@@ -200,9 +200,11 @@ def _without_code(path: Path, value: Any, kind: type[Any]) -> Any:
 def _plain(path: Path, name: str, value: Any) -> Any:
     """Convert a declared value to Python's and harness's own types."""
     if isinstance(value, Sizes):  # keep which sizes the file itself gives: they decide what parity tries most
-        return Sizes.of(
+        sizes = Sizes.of(
             _plain(path, name, value.declared), _plain(path, name, {size: (0, value[size]) for size in value})
         )
+        sizes.drawn = value.drawn
+        return sizes
     if isinstance(value, Mapping):
         return {_plain(path, name, key): _plain(path, name, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

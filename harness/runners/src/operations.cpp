@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "growth.hpp"
+#include "pacing.hpp"
 #include "telemetry.hpp"
 
 namespace hilgate {
@@ -38,13 +39,15 @@ std::unique_ptr<Engine> make_engine(const std::string& runtime, const std::strin
     return std::unique_ptr<Engine>(reinterpret_cast<MakeEngine>(symbol)(settings));  // NOLINT(*-reinterpret-cast)
 }
 
+// Of int64, or of arrays of them; `row`: how many such an array has.
 template <typename Values>
-Tensor int64_tensor(Values values) {
+Tensor int64_tensor(Values values, const std::vector<std::int64_t>& row = {}) {
     const auto kept = std::make_shared<Values>(std::move(values));
-    const auto size = static_cast<std::int64_t>(kept->size());
+    std::vector<std::int64_t> shape{static_cast<std::int64_t>(kept->size())};
+    shape.insert(shape.end(), row.begin(), row.end());
     // Any object may be accessed as bytes.
     const auto* bytes = reinterpret_cast<const std::byte*>(kept->data());  // NOLINT(*-reinterpret-cast)
-    return {DType::int64, {size}, bytes, kept};
+    return {DType::int64, shape, bytes, kept};
 }
 
 std::vector<Tensor> without_names(std::vector<NamedTensor> named) {
@@ -158,14 +161,27 @@ Reply measure(Session& session, const Frame& request) {
     const auto& header = request.header;
     std::shared_ptr<Spread> spread;
     Ring ring(engine, session.input_names, session.source(request, spread), header.value("ring", std::size_t{1}), true);
-    Growth growth(ring, header.at("samples"), spread != nullptr);
+    const std::int64_t samples = header.at("samples");
+    const Nanoseconds budget = header.at("budget_ns");
+    Growth growth(ring, samples, spread != nullptr);
+    const auto run = [&](Prepared& set) { engine.run(set); };
+    const auto renew = [&](std::size_t wanted) -> const Sets& { return growth.renew(wanted); };
     auto before = device_state();
-    auto durations = timed_loop([&](Prepared& set) { engine.run(set); },
-                                [&](std::size_t wanted) -> const Sets& { return growth.renew(wanted); },
-                                header.at("samples"), header.at("budget_ns"));
+    Tensor measured;
+    std::size_t timed = 0;
+    if (header.contains("period_ns")) {
+        const Pace pace(header.at("period_ns"), header.at("late"), header.at("behind_ns"));
+        auto rows = paced_loop(run, renew, pace, samples, budget);
+        timed = inferences_in(rows);
+        measured = int64_tensor(std::move(rows), {3});
+    } else {
+        auto durations = timed_loop(run, renew, samples, budget);
+        timed = durations.size();
+        measured = int64_tensor(std::move(durations));
+    }
     const auto loop_ns = now_ns() - ring.began();
     const auto making_ns = ring.making();
-    growth.end(durations.size());
+    growth.end(timed);
     auto after = device_state();
     session.note(ring.close());
     return {{{"before", std::move(before)},
@@ -176,7 +192,7 @@ Reply measure(Session& session, const Frame& request) {
              {"untimed", ring.untimed()},
              {"inferences", growth.inferences()},
              {"anonymous_kib", growth.anonymous_kib()}},
-            {int64_tensor(std::move(durations))}};
+            {std::move(measured)}};
 }
 const bool has_measure = define("measure", measure);
 
