@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self, TypeVar
 
-from ..agent.wire import FrameError, read_head
 from ..board import Board
-from ..board.daemon_client import NOT_OURS
 from ..bundle import Bundle
-from ..errors import DaemonFailure, ImpossibleReport, LinkLost, ProtocolError
-from ..links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
+from ..errors import DaemonFailure, ImpossibleReport, LinkLost
+from ..links import GREETING_ALLOWED, Channel, ChannelClosed
 from ..protocol import Answer, parse
-from ..protocol.asked import NOTHING
 from ..protocol.page_cache import Dropped, DropRefusal, Seen
 from . import plausibility
 from .deployer import Deployer
+from .handed import END_S, handed_script, read_header
 
 A = TypeVar("A", bound=Answer)
 
-AGENT = Path(__file__).parents[1] / "agent"
 # The program's modules, in the order in which they import each other.
 MODULES = ("wire", "cold.residency", "cold.mappings", "cold.page_cache")
-# Makes modules of texts, and runs the last one: the program is no part of a bundle, and a C++ backend's has no Python.
-LOADER = """
-import json, sys, types
-for name, text in json.loads(sys.argv[1]):
-    module = sys.modules[name] = types.ModuleType(name)
-    module.__package__ = name.rpartition(".")[0]
-    exec(compile(text, "<hilgate " + name + ">", "exec"), module.__dict__)
-module.main(sys.argv[2:])
-"""
 START_S = 60.0
 # Tens of thousands of small files of an environment, their folders read from a slow card.
 DROP_S = 300.0
-END_S = 1.0
 OPERATION = "drop the page cache"
+WHAT = "the program that drops the page cache"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,14 +115,7 @@ def _script(board: Board, bundle: Bundle, pid: int) -> str:
         "standard_library": bundle.runtime.runner is None,
         "pid": pid,
     }
-    texts = [(f"agent.{name}", _source(name)) for name in MODULES]
-    arguments = " ".join(shlex.quote(text) for text in (LOADER, json.dumps(texts), json.dumps(asked)))
-    without = " ".join(f"-u {name}" for name in NOT_OURS)
-    return f"exec env {without} {shlex.quote(board.facts.executable)} -I -S -B -c {arguments}"
-
-
-def _source(name: str) -> str:
-    return AGENT.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    return handed_script(board, MODULES, json.dumps(asked))
 
 
 def _read(channel: Channel, schema: type[A], limit_s: float, where: str, *, skip: int = 0) -> A:
@@ -147,17 +126,8 @@ def _read(channel: Channel, schema: type[A], limit_s: float, where: str, *, skip
         DaemonFailure: the program refused, ended, or did not answer in time.
         LinkLost: the connection dropped.
     """
-    deadline = time.monotonic() + limit_s
-    what = "the program that drops the page cache"
-    try:
-        header = read_head(lambda size: channel.receive(size, deadline), skip=skip, limits=NOTHING).header
-    except FrameError as error:
-        raise ProtocolError(f"{what} sent no frame", found=f"{error}; {stderr_of(channel)}", where=where) from error
-    except (ChannelClosed, TimeoutError) as error:
-        ended = "ended" if isinstance(error, ChannelClosed) else f"did not answer in {limit_s:.0f} s"
-        channel.finish(END_S)  # all that it wrote to stderr is there then
-        raise DaemonFailure(f"{what} {ended}", found=stderr_of(channel), where=where) from None
+    header = read_header(channel, limit_s, where, WHAT, skip=skip)
     if "error" in header:
         refusal = parse(DropRefusal, header, to=OPERATION, where=where)
-        raise DaemonFailure(f"{what} failed", found=refusal.error, where=where)
+        raise DaemonFailure(f"{WHAT} failed", found=refusal.error, where=where)
     return parse(schema, header, to=OPERATION, where=where)

@@ -4,6 +4,7 @@ latency, start_jitter, load_time, first_start, memory, growth, accuracy, artifac
 sampling, schedule, closed_loop, paced_loop, measurement    how durations are taken and kept
 tails, figures, validity                                 how they are bounded and believed
 memory_series, growth_process                            a process's memory while it infers, or infers for it
+memory_cap                                               a process under its limit on memory
 pairs                                                    two builds' processes in turn, for against
 sample_set, sample_range, score, top1, nesting           the file's samples, and the score of outputs on them
 

@@ -7,6 +7,7 @@ type, range and length before anything else sees it, and an error is a ProtocolE
     facts, state   what a board is, and in what state it is
     daemon, agent  what the two programs answer to each operation; the C++ runners answer as the agent does
     page_cache     what the program answers that drops pages from the page cache
+    memory_cap     what the program answers that makes a memory cgroup
     border         the function that checks an answer
     asked          how large a reply may be, by what was asked for
 

@@ -9,14 +9,15 @@ from harness.export import Artifact
 from harness.measure.artifact_size import artifact_size
 from harness.measure.growth import memory_growth
 from harness.measure.memory import memory_peak
+from harness.measure.memory_cap import MemoryCap
 from harness.measure.sampling import Measurement
 
 pytestmark = pytest.mark.hil
 
 
-def test_memory_peak(measurement: Measurement, record_check: RecordCheck) -> None:
-    """The largest resident set of the process that serves the model."""
-    record_check(memory_peak(measurement))
+def test_memory_peak(measurement: Measurement, memory_cap: MemoryCap | None, record_check: RecordCheck) -> None:
+    """The largest resident set of the process that serves the model; and whether it lives under the limit."""
+    record_check(memory_peak(measurement, memory_cap))
 
 
 def test_memory_growth(measurement: Measurement, record_check: RecordCheck) -> None:

@@ -17,7 +17,8 @@ from harness.agent.cold import page_cache
 from harness.agent.cold.mappings import holders, mapped_kib, read_bytes
 from harness.agent.cold.residency import PAGE, drop_file, resident_pages
 from harness.agent.wire import pack_head, read_head
-from harness.deploy.page_cache import LOADER, MODULES, _read, _source
+from harness.deploy.handed import LOADER, source
+from harness.deploy.page_cache import MODULES, _read
 from harness.errors import DaemonFailure, HilgateError, ProtocolError
 from harness.links.local import Process
 from harness.protocol.page_cache import Dropped, Seen
@@ -169,7 +170,7 @@ def test_modules_are_those_that_an_import_reads(tmp_path: Path) -> None:
 def test_the_program_runs_from_its_sources_alone(folder: Path, python: str, goes_on: bool) -> None:
     """With nothing of harness to be imported, as on a board; it drops nothing where its host goes before it says so."""
     path = write(folder / "file")
-    texts = json.dumps([(f"agent.{name}", _source(name)) for name in MODULES])
+    texts = json.dumps([(f"agent.{name}", source(name)) for name in MODULES])
     asked = json.dumps({"folders": [str(folder)], "packages": [], "standard_library": False, "pid": os.getpid()})
     command = [PYTHONS[python], "-I", "-S", "-B", "-c", LOADER, texts, asked]
     said = b"\n" if goes_on else b""
