@@ -54,7 +54,8 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
     """
     metric = finding.metric
     if emulated and metric.wall_clock:
-        finding = Finding(metric, not_applicable=EMULATED)  # drop the figure: somebody might believe it
+        # Drop the figure: somebody might believe it.
+        finding = Finding(metric, not_applicable=EMULATED, unasked=finding.unasked)
     own = [limit for limit in (*limits, *finding.limits) if limit.key == metric.limit_key]
     strictest = min if metric.bound == "max" else max
     valid = [limit for limit in own if not limit.invalid_reason]
