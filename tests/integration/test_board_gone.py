@@ -64,5 +64,7 @@ def test_nothing_measured_is_inconclusive_with_the_links_reason(
     assert (done.status, cell["verdict"]) == (1, "INCONCLUSIVE"), done.output
     assert "could not be made again" in cell["error"], done.output
     assert cell["checks"] == []
-    assert len(cell["unfinished"]) == 8
+    unfinished = {node.rpartition("::")[2].partition("[")[0] for node in cell["unfinished"]}
+    durations = {"test_latency_p50", "test_latency_p90", "test_latency_p99", "test_deadline_miss_rate"}
+    assert {*durations, "test_memory_peak", "test_load_time"} <= unfinished
     assert "IndexError" not in done.output  # it was what came of no samples (issue 17)
