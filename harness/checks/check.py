@@ -53,10 +53,10 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
         The check, with the strictest limit that could be judged.
     """
     metric = finding.metric
+    own = [limit for limit in (*limits, *finding.limits) if limit.key == metric.limit_key]
     if emulated and metric.wall_clock:
         # Drop the figure: somebody might believe it.
-        finding = Finding(metric, not_applicable=EMULATED, unasked=finding.unasked)
-    own = [limit for limit in (*limits, *finding.limits) if limit.key == metric.limit_key]
+        finding = Finding(metric, not_applicable=EMULATED, unasked=finding.unasked and not own)
     strictest = min if metric.bound == "max" else max
     valid = [limit for limit in own if not limit.invalid_reason]
     invalid = [limit for limit in own if limit.invalid_reason]
