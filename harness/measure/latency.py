@@ -19,7 +19,7 @@ from ..model.model import Array
 from .figures import Figures, worse
 from .measurement import DURATIONS, Measurement
 from .paced_loop import describe_releases, why_growing
-from .tails import Tail, tail_figures
+from .tails import Standing, Tail, tail_figures
 
 P50 = Metric("latency_p50_ms", "ms", "half of all inferences are faster", wall_clock=True)
 P90 = Metric("latency_p90_ms", "ms", "nine of ten inferences are faster", wall_clock=True)
@@ -160,11 +160,23 @@ def _finding(metric: Metric, measured: Measurement, tail: Tail, raw: str) -> Fin
         return Finding(metric, samples=measured.count, raw=raw, no_bound_reason=impossible)
     if not measured.count:
         return Finding(metric, no_bound_reason=measured.interruption or "no sample was taken")
-    each = [
-        _without_growing(tail_figures(standing, measured.explain_open), measured)
-        for standing in measured.standings(tail)
-    ]
-    judged = worse(each, is_limited=tail.limit is not None)
+    each, judged = compare_contents(measured, measured.standings(tail))
+    return replace(
+        finding_on(metric, measured, judged, raw),
+        invalid_reason=_join_reasons(judged.open, measured.doubt),
+        taken_on=judged.taken_on if len(each) > 1 else "",
+        details=_details(measured, each, judged, tail),
+    )
+
+
+def compare_contents(measured: Measurement, standings: Sequence[Standing]) -> tuple[list[Figures], Figures]:
+    """Compute the figures of each content, and choose those that are judged."""
+    each = [_without_growing(tail_figures(standing, measured.explain_open), measured) for standing in standings]
+    return each, worse(each, is_limited=standings[0].tail.limit is not None)
+
+
+def finding_on(metric: Metric, measured: Measurement, judged: Figures, raw: str) -> Finding:
+    """Make a finding of the figures that are judged; doubts and details are its metric's own."""
     return Finding(
         metric,
         judged.value,
@@ -175,9 +187,6 @@ def _finding(metric: Metric, measured: Measurement, tail: Tail, raw: str) -> Fin
         samples=judged.timed.count,
         raw=raw,
         no_bound_reason=judged.open,
-        invalid_reason=_join_reasons(judged.open, measured.doubt),
-        taken_on=judged.taken_on if len(each) > 1 else "",
-        details=_details(measured, each, judged, tail),
         remark=why_growing(judged.timed, measured.clock) or _name_processes(judged),
     )
 

@@ -168,7 +168,7 @@ class Schedule:
         measured = self.measured
         share_s = max(self.end - time.monotonic(), 0.1) / self._to_come
         for timed in measured.contents:
-            warm_up = loop.warm_up(timed, min(share_s * PROCESSES * WARM_UP_SHARE, share_s))
+            warm_up = loop.warm_up(timed, share_s * PROCESSES * WARM_UP_SHARE)
             measured.warm_ups.append(warm_up)
             # By the clock: what disturbs inferences goes on while inputs are made.
             timed.block_sizes[-1] = self._block_size((warm_up["median_ns"] + warm_up["making_ns"]) / 1e9)

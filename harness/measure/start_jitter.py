@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..agent.pacing import NEVER
-from ..checks import quantiles
 from ..checks.finding import Finding
 from ..checks.limits import Metric
 from ..deploy.content import Timed
-from .figures import worse
+from .latency import compare_contents, finding_on
 from .measurement import DURATIONS, Measurement
-from .paced_loop import describe_releases, why_growing
-from .tails import Standing, Tail, tail_figures
+from .paced_loop import describe_releases
+from .tails import Standing, Tail
 
 START_JITTER = Metric(
     "start_jitter_p99_ms",
@@ -42,26 +41,13 @@ def start_jitter(measured: Measurement, limit: float | None, raw: str) -> Findin
     contents = [_starts(timed) for timed in measured.contents]
     if not any(timed.count for timed in contents):
         return Finding(START_JITTER, no_bound_reason=measured.interruption or "no sample was taken")
-    tail, each = Tail.of_quantile(0.99, limit), []
-    for timed in contents:
-        standing = Standing(timed=timed, tail=tail, contents=len(contents), is_over=measured.is_over)
-        found = tail_figures(standing, measured.explain_open)
-        growing = "" if found.is_broken else why_growing(timed, clock)
-        each.append(replace(found, bound=None, open=growing) if growing else found)
-    judged = worse(each, is_limited=limit is not None)
-    return Finding(
-        START_JITTER,
-        judged.value,
-        judged.bound,
-        bound_low=judged.bound_low,
-        undecided_reason=judged.open,
-        confidence=quantiles.CONFIDENCE,
-        samples=judged.timed.count,
-        raw=raw,
-        no_bound_reason=judged.open,
+    tail, count = Tail.of_quantile(0.99, limit), len(contents)
+    standings = [Standing(timed=timed, tail=tail, contents=count, is_over=measured.is_over) for timed in contents]
+    _, judged = compare_contents(measured, standings)
+    return replace(
+        finding_on(START_JITTER, measured, judged, raw),
         invalid_reason=measured.state_doubt,
-        taken_on=judged.taken_on if len(each) > 1 else "",
-        compared=why_growing(judged.timed, clock),
+        taken_on=judged.taken_on if count > 1 else "",
         details={**describe_releases(judged.timed, clock), "inputs": judged.timed.inputs},
         at=lambda value: start_jitter(measured, value, raw),
     )
