@@ -21,6 +21,7 @@ class CellRecord:
         interruptions: why a check stayed open, such as a connection that dropped; says nothing about the model.
         unavailable: why the cell's device cannot be used, "" where it can; says nothing about the model.
         not_built: why this host cannot build the cell's backend, where that is an optional one.
+        model_sha256: the hash of the model's weights and code; None where it is not known, or they have none.
         device_facts: the fingerprint's part that is known once the device was reached.
         measured_facts: the fingerprint's part that is known once something was measured.
         selected: whether a test of this cell was selected.
@@ -34,6 +35,7 @@ class CellRecord:
     interruptions: list[str] = field(default_factory=list)
     unavailable: str = ""
     not_built: HilgateError | None = None
+    model_sha256: str | None = None
     device_facts: Fingerprint | None = None
     measured_facts: Fingerprint | None = None
     artifact: ArtifactFacts | None = None
@@ -90,6 +92,7 @@ class CellRecord:
             device=device,
             backend=backend,
             emulated=self.cell.device.emulated,
+            model_sha256=self.model_sha256,
             verdict=self.verdict,
             error="\n".join([*self.errors, *self.interruptions, *filter(None, [self.unavailable])]) or None,
             not_built=str(self.not_built) if self.not_built is not None else None,

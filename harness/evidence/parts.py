@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 from ..bundle import Bundle
 from ..checks.check import Check
+from ..checks.finding import Finding
 from ..errors import InputError
 from ..export import Artifact
 from ..isa.wheel_scans import IsaReport
 from ..protocol import BoardFacts
-from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, Misfit, first_misfit
+from .misfit import Misfit, first_misfit
+from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan
 
 # What a board says of itself that two runs must have in common for their figures to be compared.
 _OF_THE_BOARD = {"arch", "python", "cpu", "cores", "memory_mib", "board", "serial", "kernel"}
@@ -85,8 +87,10 @@ def describe_check(check: Check) -> CheckEntry:
         "bound_low": as_figure(finding.bound_low),
         "samples": finding.samples,
         "raw": finding.raw or None,
+        "better": "lower" if finding.metric.bound == "max" else "higher",
         "verdict": check.verdict,
         "reason": check.reason,
+        **_for_tables(finding),
     }
     content = {**entry, **finding.details}
     try:
@@ -103,6 +107,14 @@ def describe_check(check: Check) -> CheckEntry:
         where=f"{finding.metric.name}: {misfit.key}",
         hint="see docs/evidence.md for what a check's keys hold",
     )
+
+
+def _for_tables(finding: Finding) -> dict[str, Any]:
+    """Return the keys that only tables need, where they are not what the schema assumes."""
+    keys: dict[str, Any] = {"asked": False} if finding.unasked else {}
+    keys |= {"whole": True} if finding.metric.whole else {}
+    keys |= {"counts": finding.metric.counts} if finding.metric.counts else {}
+    return keys | ({"compared": finding.compared} if finding.compared else {})
 
 
 def _first_unwritable(described: CheckEntry) -> Misfit | None:

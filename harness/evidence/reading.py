@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
-from .schema import SCHEMA, Misfit, RunEntry, first_misfit
+from .misfit import Misfit, first_misfit
+from .schema import SCHEMA, RunEntry
 
 # An evidence file has some 10 KB a cell.
 LARGEST_BYTES = 64 << 20

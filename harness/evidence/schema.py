@@ -11,49 +11,26 @@ or ``cell_record``, and a row in docs/evidence.md.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
     model_validator,
 )
 
-from ..checks.check import Verdict
+from .decision_entry import DecisionEntry
+from .entry import Count, Entry, Figure, Sha256, VerdictText
 
 SCHEMA = 1
 
-# JSON has no infinity and no NaN: they are texts. A count stays a whole number.
-Figure = float | int | Literal["inf", "-inf", "nan"]
-# A text in the file, and in Python an enumeration.
-VerdictText = Annotated[Verdict, Field(strict=False)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int | str, Field(description="a size, or SMALLEST…LARGEST where samples have several")]
 
 
-class _Entry(BaseModel):
-    """One object of the file.
-
-    Attributes:
-        ALWAYS: keys with a default that are written today, and that an older file of schema 1 may lack.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    ALWAYS: ClassVar[frozenset[str]] = frozenset()
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the object as it is written: the keys that were set, in the schema's order, then those it lacks."""
-        return self.model_dump(by_alias=True, exclude_unset=True)
-
-
-class Asked(_Entry):
+class Asked(Entry):
     """What was asked for on the command line; empty of a run that ended before that was known."""
 
     time_limit_s: Annotated[float | None, Field(gt=0, description="--time-limit, in seconds")] = None
@@ -62,7 +39,7 @@ class Asked(_Entry):
     narrowed: Annotated[bool, Field(description="whether a test's own path or the like chose some tests only")] = False
 
 
-class HarnessTime(_Entry):
+class HarnessTime(Entry):
     """Where the run's time went, in seconds; empty until its end."""
 
     device_s: Annotated[float | None, Field(description="loading and inferring on devices")] = None
@@ -70,7 +47,7 @@ class HarnessTime(_Entry):
     export_s: Annotated[float | None, Field(description="the exports in that")] = None
 
 
-class Emulator(_Entry):
+class Emulator(Entry):
     """What emulated a board."""
 
     qemu: Annotated[str, Field(description="QEMU's version")]
@@ -78,7 +55,7 @@ class Emulator(_Entry):
     state: Annotated[str | None, Field(description="the saved state it was restored from; null if it booted")] = None
 
 
-class BoardState(_Entry):
+class BoardState(Entry):
     """What makes a measurement valid or not, as the device said it at one moment."""
 
     boot: Annotated[str, Field(description="names the boot of its kernel")] = ""
@@ -91,7 +68,7 @@ class BoardState(_Entry):
     swapped_kib: Annotated[int, Field(description="of the serving process, KiB")] = 0
 
 
-class WarmUp(_Entry):
+class WarmUp(Entry):
     """One process's warm-up."""
 
     elapsed_ns: Annotated[Count, Field(description="nanoseconds it took")]
@@ -100,7 +77,7 @@ class WarmUp(_Entry):
     median_ns: Annotated[int, Field(description="of an inference in its last block, nanoseconds")]
 
 
-class Fingerprint(_Entry):
+class Fingerprint(Entry):
     """The device and how its runtime was set: what must be alike for two figures to be compared."""
 
     arch: str = ""
@@ -123,7 +100,7 @@ class Fingerprint(_Entry):
     warm_up: Annotated[list[WarmUp] | None, Field(description="of each process")] = None
 
 
-class ArtifactFacts(_Entry):
+class ArtifactFacts(Entry):
     """The exported or given file."""
 
     sha256: Sha256
@@ -132,7 +109,7 @@ class ArtifactFacts(_Entry):
     warnings: Annotated[list[str], Field(description="the exporter's")] = []
 
 
-class Wheel(_Entry):
+class Wheel(Entry):
     """A wheel that was sent."""
 
     name: str
@@ -141,7 +118,7 @@ class Wheel(_Entry):
     sha256: Sha256
 
 
-class Runner(_Entry):
+class Runner(Entry):
     """A C++ backend's program."""
 
     sha256: Annotated[Sha256 | None, Field(description="of the archive that was sent")] = None
@@ -151,7 +128,7 @@ class Runner(_Entry):
     files: Annotated[dict[str, Sha256], Field(description="SHA-256, by path in the bundle")]
 
 
-class BundleFacts(_Entry):
+class BundleFacts(Entry):
     """What was tested: the SHA-256 of the manifest names all of it."""
 
     sha256: Sha256
@@ -165,7 +142,7 @@ class BundleFacts(_Entry):
     bytecode: Annotated[list[Sha256] | None, Field(description="that was compiled for the wheels")] = None
 
 
-class InstructionScan(_Entry):
+class InstructionScan(Entry):
     """The look at the shipped libraries for instructions that the CPU lacks."""
 
     libraries: Annotated[Count | None, Field(description="how many were looked at")] = None
@@ -176,7 +153,7 @@ class InstructionScan(_Entry):
     not_done: Annotated[str | None, Field(description="why there was no look")] = None
 
 
-class CheckEntry(_Entry):
+class CheckEntry(Entry):
     """One metric of a cell, judged. Further keys depend on the metric: docs/evidence.md lists them."""
 
     metric: Annotated[str, Field(description="its name, with its unit")]
@@ -191,13 +168,26 @@ class CheckEntry(_Entry):
     block_ms: Annotated[float | None, Field(gt=0, description="how long a block lasts, milliseconds")] = None
     samples: Annotated[Count, Field(description="how many")] = 0
     raw: Annotated[str | None, Field(description="the path of the raw samples, in the evidence's folder")] = None
+    raw_sha256: Annotated[Sha256 | None, Field(description="of the file of raw samples; null without one")] = None
+    better: Annotated[Literal["lower", "higher"] | None, Field(description="which of two values is the better one")] = (
+        None
+    )
     verdict: VerdictText
     reason: Annotated[str, Field(description="why, where that is not plain")] = ""
+    asked: Annotated[bool, Field(description="false of a metric that could not be measured and nobody asked for")] = (
+        True
+    )
+    whole: Annotated[bool, Field(description="whether it is a count, shown with all its digits")] = False
+    counts: Annotated[str, Field(description="what the samples are, where a table gives their number")] = ""
+    compared: Annotated[str, Field(description="what to compare the value with, such as 'eager 0.991'")] = ""
     replay: Annotated[str | None, Field(description="of a failed parity: the path of its replay")] = None
     processes: Annotated[list[Count] | None, Field(description="samples in each process")] = None
     inputs: Annotated[Count | None, Field(description="how many different ones were timed or counted")] = None
 
-    ALWAYS = frozenset({"reason", "value", "unit", "limit", "limit_source", "bound", "confidence", "samples", "raw"})
+    ALWAYS = frozenset(
+        {"reason", "value", "unit", "limit", "limit_source", "bound", "confidence", "samples", "raw", "raw_sha256"}
+        | {"better"}
+    )
     _order: tuple[str, ...] = PrivateAttr(())
 
     @model_validator(mode="wrap")
@@ -215,20 +205,24 @@ class CheckEntry(_Entry):
         return {**{key: content[key] for key in self._order if key in content}, **content}
 
 
-class ClockEntry(_Entry):
+class ClockEntry(Entry):
     """The sensor's clock that the model file declares."""
 
     rate_hz: Annotated[float, Field(gt=0, description="how many inputs come in a second")]
     late: Annotated[str, Field(description="what becomes of one that finds the model busy")]
 
 
-class CellEntry(_Entry):
+class CellEntry(Entry):
     """One model on one device with one backend."""
 
     model: str
     device: str
     backend: str
     emulated: Annotated[bool, Field(description="whether the device was emulated")] = False
+    model_sha256: Annotated[
+        Sha256 | None,
+        Field(description="its weights and code, whatever the backend; null if they have no hash"),
+    ] = None
     verdict: VerdictText
     error: Annotated[str | None, Field(description="why it cannot run")] = None
     not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
@@ -243,12 +237,32 @@ class CellEntry(_Entry):
     checks: list[CheckEntry]
 
     ALWAYS = frozenset(
-        {"emulated", "error", "not_built", "fingerprint", "artifact", "bundle", "instructions", "measure", "unfinished"}
+        {
+            "emulated",
+            "model_sha256",
+            "error",
+            "not_built",
+            "fingerprint",
+            "artifact",
+            "bundle",
+            "instructions",
+            "measure",
+            "unfinished",
+        }
         | {"notes"}
     )
 
 
-class RunEntry(_Entry):
+class FileEntry(Entry):
+    """A file of the user's that decided what was run, and by which limits."""
+
+    kind: Literal["model", "device"]
+    name: Annotated[str, Field(description="the model's or the device's")]
+    path: Annotated[str, Field(description="relative to the project's folder; of hilgate's own devices hilgate:NAME")]
+    sha256: Sha256
+
+
+class RunEntry(Entry):
     """The whole file."""
 
     # "schema" is a method of pydantic's own base class.
@@ -260,54 +274,11 @@ class RunEntry(_Entry):
     verdict: VerdictText
     asked: Asked | None = None
     harness: HarnessTime | None = None
+    files: Annotated[list[FileEntry], Field(description="model and device files, extended ones too")] = []
     cells: list[CellEntry]
+    decision: Annotated[list[DecisionEntry], Field(description="of each model and device; empty until the end")] = []
 
-    ALWAYS = frozenset({"finished", "commit", "asked", "harness"})
-
-
-# What was expected, in JSON's words: pydantic names Python's types, for the text cannot be given to it: its own parser
-# refuses the lone surrogates of a folder's name that is not UTF-8, which the writer writes.
-_JSON_TYPES = {"list_type": "an array", "dict_type": "an object", "model_type": "an object"}
-
-
-class Misfit(NamedTuple):
-    """The first value in a content that its type does not take.
-
-    Attributes:
-        key: its place, as a person would write it: "cells[0].checks[2].value".
-        wanted: what the schema takes there.
-        found: what is there, in Python's words.
-    """
-
-    key: str
-    wanted: str
-    found: str
-
-
-def first_misfit(error: ValidationError, content: object) -> Misfit:
-    """Say what pydantic found first, of which value of a content, in words.
-
-    Where several types would do, pydantic reports each, at a place that has the type's name: that is no key of the
-    file, and the reports are one.
-    """
-    errors = error.errors(include_url=False)
-    first = errors[0]
-    key = _key_of(first["loc"], content)
-    same = [each for each in errors if _key_of(each["loc"], content) == key]
-    if first["type"] == "missing":
-        return Misfit(key, "this key", "no such key")
-    wanted = " or ".join(dict.fromkeys(_JSON_TYPES.get(each["type"], each["msg"]) for each in same))
-    return Misfit(key, wanted, repr(first["input"])[:200])
-
-
-def _key_of(location: tuple[int | str, ...], content: object) -> str:
-    text, value = "", content
-    for index, part in enumerate(location):
-        if isinstance(part, int) and isinstance(value, list):
-            text, value = f"{text}[{part}]", value[part]
-        elif isinstance(value, dict) and (part in value or index == len(location) - 1):
-            text, value = f"{text}.{part}", value.get(part)
-    return text.lstrip(".") or "the whole file"
+    ALWAYS = frozenset({"finished", "commit", "asked", "harness", "files", "decision"})
 
 
 def json_schema() -> dict[str, Any]:

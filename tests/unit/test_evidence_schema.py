@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from harness.checks.check import Verdict
 from harness.cli import cli
 from harness.errors import InputError
+from harness.evidence.decision_entry import DecisionEntry
 from harness.evidence.reading import LARGEST_BYTES, read_evidence
 from harness.evidence.schema import CellEntry, CheckEntry, RunEntry
 
@@ -102,27 +103,21 @@ def test_a_file_that_is_not_there_is_an_error_with_the_next_step(tmp_path: Path)
 
 
 def schema_keys() -> set[str]:
-    """All keys of the file, of a cell and of a check."""
-    entries = (RunEntry, CellEntry, CheckEntry)
+    """All keys of the file, of a cell, of a check and of a decision."""
+    entries = (RunEntry, CellEntry, CheckEntry, DecisionEntry)
     return {item.alias or name for entry in entries for name, item in entry.model_fields.items()}
 
 
 def test_the_documentation_names_every_key_of_the_schema() -> None:
     words = set(re.findall(r"`(\w+)`", DOCS.read_text(encoding="utf-8")))
-    keys = {
-        item.alias or name for entry in (RunEntry, CellEntry, CheckEntry) for name, item in entry.model_fields.items()
-    }
-    assert keys - words == set()
+    assert schema_keys() - words == set()
 
 
 def test_the_schema_names_every_key_of_the_documentations_tables() -> None:
     rows = re.findall(r"^\| (`[^|]+) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     words = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
-    keys = {
-        item.alias or name for entry in (RunEntry, CellEntry, CheckEntry) for name, item in entry.model_fields.items()
-    }
     assert words
-    assert words - keys == set()
+    assert words - schema_keys() == set()
 
 
 def test_hilgate_schema_prints_a_json_schema() -> None:
