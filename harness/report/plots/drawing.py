@@ -72,7 +72,7 @@ def rules(name: str, rows: Rows, **mark: Any) -> Layer:
     With ``y_px``, and ``y2_px`` where it is another, they lie at pixels.
     """
     has = frozenset(rows[0] if rows else ())
-    encoding = {key: _field(key) for key in ("x", "y") if key in has}
+    encoding: dict[str, Any] = {key: _field(key) for key in ("x", "y") if key in has}
     if "y_px" in has:
         encoding["y"] = {"field": "y_px", "type": "quantitative", "scale": None}
     encoding |= {key[:2]: {"field": key} for key in ("x2", "y2", "y2_px") if key in has}
