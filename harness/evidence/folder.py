@@ -28,6 +28,7 @@ from .reading import read_named_files
 
 FILE = "evidence.json"
 JUNIT = "junit.xml"
+PAGE = "report.html"
 SAMPLES = "samples"
 REPLAY = "replay"
 LOCK = ".hilgate.lock"
@@ -90,7 +91,7 @@ class ResultsFolder:
             self._lock = None
 
     def clean(self) -> None:
-        """Remove the raw samples and replays that an earlier run's evidence names; nothing else.
+        """Remove the raw samples and replays that an earlier run's evidence names, and its page; nothing else.
 
         Raises:
             StorageError: they cannot be removed.
@@ -184,6 +185,8 @@ def _left_by_earlier_run(folder: Path) -> Iterator[Path]:
         # Anybody may have written the file: a name that leads elsewhere is not followed.
         if len(parts) == 2 and parts[0] == _HOMES[key] and parts[1] != "..":
             yield folder / parts[0] / parts[1]
+    if (folder / FILE).is_file():  # a run that is killed must not leave the page of another
+        yield folder / PAGE
 
 
 def _remove(path: Path) -> None:

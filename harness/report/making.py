@@ -73,7 +73,7 @@ def make_report(
     return Report(sections=tuple(sections), sources=tuple(sources), remarks=tuple(_remarks(sources)))
 
 
-def preferred_metrics(sources: Sequence[Source]) -> list[str]:
+def measured_metrics(sources: Sequence[Source]) -> list[str]:
     """List the metrics that the evidence has, whoever measured them."""
     checks = (check for source in sources for cell in source.run.cells for check in cell.checks)
     return list(dict.fromkeys(check.metric for check in checks))
