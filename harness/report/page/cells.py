@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...checks.check import Verdict
 from ...evidence.schema import ArtifactFacts, BoardState, BundleFacts, CellEntry, CheckEntry, Fingerprint
 from ...printable import printable_lines
 from ..figures import as_number, bound_text, limit_text, value_text
@@ -12,8 +13,12 @@ from ..report import ReportCell
 from .table import kind_of
 from .text import ERROR, joined, name_of, text_of
 
+# What, and in words.
+Fact = tuple[str, str]
 # The most of a cell's checks, notes and the like that are shown one by one; evidence.json has all of them.
 MOST = 100
+# Verdicts that nobody has to find; each element that marks one is one of thousands.
+QUIET = (Verdict.PASS, Verdict.MEASURED, Verdict.NOT_APPLICABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,7 @@ class Line:
     metric: str
     verdict: str
     kind: str
+    stands_out: bool
     figures: str
     reason: str
     contradiction: str
@@ -34,11 +40,12 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """All that is shown of a cell.
+    """All that is shown of a cell alone.
 
     Attributes:
         problems: why it cannot run, or was not built, or stayed open.
-        facts: (what, in words) of the device, the settings, the artifact and so on.
+        not_asked: metrics that nobody asked for, with why they were not measured.
+        facts: of the device, the settings, the artifact and so on.
     """
 
     name: str
@@ -46,21 +53,31 @@ class Details:
     kind: str
     problems: tuple[str, ...]
     checks: tuple[Line, ...]
+    not_asked: tuple[str, ...]
     notes: tuple[str, ...]
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[Fact, ...]
 
 
-def make_details(cell: ReportCell) -> Details:
-    """Say in words what the evidence has of a cell."""
+def make_all_details(cells: Sequence[ReportCell]) -> tuple[tuple[Fact, ...], tuple[Details, ...]]:
+    """Say in words what the evidence has of a section's cells: first what is true of all of them, then of each."""
+    facts = [tuple((what, said) for what, said in _facts(cell.entry) if said) for cell in cells]
+    shared = set.intersection(*map(set, facts)) if len(cells) > 1 else set()
+    common = tuple(fact for fact in facts[0] if fact in shared)
+    own = (tuple(fact for fact in each if fact not in shared) for each in facts)
+    return common, tuple(_details(cell, each) for cell, each in zip(cells, own, strict=True))
+
+
+def _details(cell: ReportCell, facts: tuple[Fact, ...]) -> Details:
     entry = cell.entry
     return Details(
         name=name_of(cell.name),
         verdict=str(entry.verdict),
         kind=kind_of(entry.verdict),
         problems=tuple(_problems(entry)),
-        checks=tuple(_line(check, cell.contradictions) for check in entry.checks[:MOST]),
+        checks=tuple(_line(check, cell.contradictions) for check in entry.checks[:MOST] if check.asked),
+        not_asked=bounded([_not_asked(check) for check in entry.checks if not check.asked]),
         notes=bounded([text_of(note) for note in entry.notes]),
-        facts=tuple((what, said) for what, said in _facts(entry) if said),
+        facts=facts,
     )
 
 
@@ -86,10 +103,15 @@ def _line(check: CheckEntry, contradictions: Mapping[str, str]) -> Line:
         metric=name_of(check.metric),
         verdict=str(check.verdict).replace("_", " "),
         kind=kind_of(check.verdict),
+        stands_out=check.verdict not in QUIET,
         figures=joined(_figures(check)),
         reason=text_of(check.reason),
         contradiction=text_of(contradictions.get(check.metric, "")),
     )
+
+
+def _not_asked(check: CheckEntry) -> str:
+    return name_of(check.metric) + (f": {text_of(check.reason)}" if check.reason else "")
 
 
 def _figures(check: CheckEntry) -> Iterator[str]:
@@ -111,7 +133,7 @@ def _figures(check: CheckEntry) -> Iterator[str]:
         yield name_of(path)
 
 
-def _facts(entry: CellEntry) -> Iterator[tuple[str, str]]:
+def _facts(entry: CellEntry) -> Iterator[Fact]:
     if (found := entry.fingerprint) is not None:
         yield from _fingerprint(found)
     if entry.measure:
@@ -131,7 +153,7 @@ def _facts(entry: CellEntry) -> Iterator[tuple[str, str]]:
         yield "model", f"SHA-256 {entry.model_sha256}"
 
 
-def _fingerprint(found: Fingerprint) -> Iterator[tuple[str, str]]:
+def _fingerprint(found: Fingerprint) -> Iterator[Fact]:
     cores = f"{found.cores} cores" if found.cores else ""
     memory = f"{found.memory_mib:,} MiB" if found.memory_mib else ""
     serial = f"serial {name_of(found.serial)}" if found.serial else ""

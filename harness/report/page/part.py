@@ -13,7 +13,7 @@ from ...evidence.entry import Figure as Number
 from ..figures import as_number
 from ..plots.plot import Plot
 from ..report import Section
-from .cells import Details, bounded, make_details
+from .cells import Details, Fact, bounded, make_all_details
 from .table import Table, kind_of, make_table
 from .text import joined, name_of, text_of
 
@@ -43,6 +43,7 @@ class Part:
     Attributes:
         headroom: what is left to each limit of what is taken.
         steps: how the decision came about, metric by metric.
+        facts: what is true of all cells.
         notes: what a reader should know beside the table.
     """
 
@@ -56,6 +57,7 @@ class Part:
     changes: tuple[str, ...]
     steps: tuple[str, ...]
     figures: tuple[Figure, ...]
+    facts: tuple[Fact, ...]
     cells: tuple[Details, ...]
 
     @property
@@ -73,6 +75,7 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
         plots: its plots.
     """
     decision = section.decision
+    facts, cells = make_all_details(section.cells)
     return Part(
         id=name,
         title=name_of(section.title),
@@ -84,7 +87,8 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
         changes=bounded([text_of(change.text) for change in decision.changes]),
         steps=bounded([_step(step) for step in decision.steps]),
         figures=tuple(Figure(plot=plot, svg=_unique(plot, f"{name}-{place}")) for place, plot in enumerate(plots)),
-        cells=tuple(make_details(cell) for cell in section.cells),
+        facts=facts,
+        cells=cells,
     )
 
 

@@ -11,18 +11,20 @@ from ...checks.check import Verdict
 from ...evidence.schema import CheckEntry
 from ..figures import bound_text, count_text, limit_text, value_text
 from ..report import ReportCell, Section
-from .text import breakable, joined, name_of
+from .text import breakable, breakable_label, joined, name_of
 
 # What the table writes in place of a verdict that is a word too long for a column, or that says no more than the value.
 SHORT = {Verdict.NOT_APPLICABLE: "not applicable", Verdict.MEASURED: ""}
+# What a column's heading says where its fields say their own limits.
+DIFFERENT = "limits differ"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A metric: its name, as a heading too, and the limits that its backends have."""
+    """A metric: its name as a heading and as an attribute's text, and the limit that its backends share."""
 
-    name: str
     heading: Markup
+    label: Markup
     limit: str
 
 
@@ -31,12 +33,13 @@ class Field:
     """A backend's check of a metric, as a table shows it; without one, ``there`` is False.
 
     Attributes:
+        label: the metric, for a layout without columns.
         limit: its own, said in the field where the column's heading says another.
         beside: what to read the value with.
         kind: the verdict, as a class of the style.
     """
 
-    metric: str
+    label: Markup
     there: bool = False
     value: str = ""
     bound: str = ""
@@ -83,9 +86,9 @@ def _column(section: Section, metric: str) -> Column:
     checks = (cell.check(metric) for cell in section.cells)
     limits = dict.fromkeys(limit_text(check) for check in checks if check is not None)
     return Column(
-        name=name_of(metric),
         heading=breakable(metric),
-        limit=next(iter(limits)) if len(limits) == 1 else joined(limits, " or "),
+        label=breakable_label(metric),
+        limit=DIFFERENT if len(limits) > 1 else next(iter(limits), ""),
     )
 
 
@@ -104,16 +107,16 @@ def _row(section: Section, cell: ReportCell, columns: Iterable[Column]) -> Row:
 def _field(cell: ReportCell, metric: str, column: Column) -> Field:
     check = cell.check(metric)
     if check is None or not _says_something(check):
-        return Field(metric=column.name)
+        return Field(label=column.label)
     limit = limit_text(check)
     return Field(
-        metric=column.name,
+        label=column.label,
         there=True,
         value=value_text(check),
         bound=bound_text(check),
         limit=limit,
         other_limit=limit != column.limit,
-        beside=joined((count_text(check), check.compared)),
+        beside=joined((count_text(check), name_of(check.compared))),
         verdict=SHORT.get(check.verdict, str(check.verdict)),
         kind=kind_of(check.verdict),
         contradicts=metric in cell.contradictions,

@@ -16,6 +16,8 @@ ERROR = 8_000
 # A name that is longer may be broken behind an underscore, so that a table's columns stay narrow.
 UNBROKEN = 12
 BREAK = Markup("<wbr>")
+# The same in an attribute, which cannot have an element: a space without a width.
+THIN = Markup("&#8203;")
 
 
 def harmless(value: object) -> object:
@@ -45,16 +47,23 @@ def text_of(text: str) -> str:
 
 def breakable(name: str) -> Markup:
     """Allow a break behind a long name's underscores; what is copied of it is the name still."""
-    shown = name_of(name)
-    if len(shown) <= UNBROKEN:
-        return Markup.escape(shown)
+    return BREAK.join(_pieces(name_of(name)))
+
+
+def breakable_label(name: str) -> Markup:
+    """Do as ``breakable``, for an attribute that the style shows."""
+    return THIN.join(_pieces(name_of(name)))
+
+
+def _pieces(name: str) -> list[str]:
+    """Split a name behind underscores, into pieces of at most UNBROKEN characters where that can be."""
     pieces: list[str] = []
-    for piece in re.findall(r"[^_]*_?", shown):
+    for piece in re.findall(r"[^_]+_?|_", name):
         if pieces and len(pieces[-1] + piece) <= UNBROKEN:
             pieces[-1] += piece
-        elif piece:
+        else:
             pieces.append(piece)
-    return BREAK.join(pieces)
+    return pieces
 
 
 def joined(parts: Iterable[str], separator: str = ", ") -> str:
