@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from .text import joined, name_of, text_of
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plot, its picture with ids that are unique in the page; None where it could not be drawn."""
+    """A plot, and its picture as markup; None where it could not be drawn."""
 
     plot: Plot
     svg: Markup | None
@@ -86,7 +85,7 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
         out=tuple(_out(decision)),
         changes=bounded([text_of(change.text) for change in decision.changes]),
         steps=bounded([_step(step) for step in decision.steps]),
-        figures=tuple(Figure(plot=plot, svg=_unique(plot, f"{name}-{place}")) for place, plot in enumerate(plots)),
+        figures=tuple(Figure(plot=plot, svg=_picture(plot)) for plot in plots),
         facts=facts,
         cells=cells,
     )
@@ -122,13 +121,6 @@ def _shown(number: Number) -> str:
     return f"{as_number(number):.3g}"
 
 
-def _unique(plot: Plot, prefix: str) -> Markup | None:
-    """Give the ids of a plot's SVG a prefix, for those of another section's plots may be the same."""
-    if plot.svg is None:
-        return None
-
-    def rename(tag: re.Match[str]) -> str:
-        return re.sub(r'( id="|url\(#| (?:xlink:)?href="#| aria-(?:labelledby|describedby)=")', rf"\1{prefix}-", tag[0])
-
-    # The SVG is ours, and what it says was escaped when it was drawn; only its tags are touched.
-    return Markup(re.sub(r"<[^<>]*>", rename, plot.svg))  # noqa: S704
+def _picture(plot: Plot) -> Markup | None:
+    """Return a plot's SVG as markup: it is ours, without ids, and what it says was escaped when it was drawn."""
+    return None if plot.svg is None else Markup(plot.svg)  # noqa: S704
