@@ -66,6 +66,19 @@ def line(name: str, points: Sequence[tuple[float, float]], **mark: Any) -> Layer
     }
 
 
+def strokes(name: str, lines: Sequence[Sequence[tuple[float, float]]], **mark: Any) -> Layer:
+    """Make a layer of many lines through points in pixels that is one path: as many elements as lines cost a page."""
+    rows: list[dict[str, float | None]] = []
+    for points in lines:
+        rows += [{"x": x, "y": y, "i": len(rows) + place} for place, (x, y) in enumerate(points)]
+        rows.append({"x": points[-1][0], "y": None, "i": len(rows)})
+    pixels = {"type": "quantitative", "scale": None}
+    order = {"field": "i", "type": "quantitative"}
+    style = {"type": "line", "aria": False, "fill": None, "invalid": "break-paths-filter-domains", "strokeWidth": 1}
+    encoding = {"x": {"field": "x", **pixels}, "y": {"field": "y", **pixels}, "order": order}
+    return {"name": name, "data": {"values": rows[:-1]}, "mark": {**style, **mark}, "encoding": encoding}
+
+
 def rules(name: str, rows: Rows, **mark: Any) -> Layer:
     """Make a layer of straight lines, each from (x, y) to (x2, y2); what is not in the rows goes through all.
 
@@ -197,7 +210,7 @@ def _x_axis(frame: Frame, title: str) -> list[Layer]:
     written = frame.x.written()
     below = frame.y.length
     ticks = [{"x": value, "text": text, "y_px": below + 12} for value, text in written]
-    head = {"text": title, "x_px": frame.x.length, "y_px": below + 26}
+    head = {"text": title, "x_px": frame.x.length, "y_px": below + (26 if written else 11)}
     marks = [{"x": value, "y_px": below, "y2_px": below + 4} for value, _ in written]
     return [
         rules("x_marks", marks, stroke=paint("grid"), strokeWidth=1),
