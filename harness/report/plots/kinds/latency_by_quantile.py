@@ -150,7 +150,7 @@ def _lines(frame: Frame, number: int, values: Array) -> Iterator[Layer]:
 
 
 def _dot(number: int) -> dict[str, object]:
-    return {"fill": color(number), "stroke": None, "filled": True, "size": 16, "opacity": 1}
+    return {"fill": color(number), "stroke": None, "filled": True, "size": 16}
 
 
 def _end(frame: Frame, values: Array) -> float:
@@ -193,7 +193,7 @@ def _bound_layers(each: Durations) -> list[Layer]:
     if not rows:
         return []
     ends = [{"x": row["x"], "y": row[key]} for row in rows for key in ("y", "y2")]
-    style = {"shape": "stroke", "size": 40, "stroke": color(each.number), "strokeWidth": 1.2, "opacity": 1}
+    style = {"shape": "stroke", "size": 40, "stroke": color(each.number), "strokeWidth": 1.2}
     return [
         rules(layer_name(each.number, "bounds"), rows, stroke=color(each.number), strokeWidth=1),
         points(layer_name(each.number, "ends"), ends, **style),
@@ -208,7 +208,7 @@ def _limit_layers(frame: Frame, limits: Sequence[tuple[float, float]]) -> Iterat
     rows = [{"x": 1, "x2": x, "y": y} for x, y in ends]
     yield rules("limits", rows, stroke=paint("limit"), strokeWidth=1.2)
     corners = [{"x": x, "y": y} for x, y in ends]
-    tick = {"shape": "m0,0v-1", "size": 64, "stroke": paint("limit"), "strokeWidth": 1.2, "opacity": 1}
+    tick = {"shape": "m0,0v-1", "size": 64, "stroke": paint("limit"), "strokeWidth": 1.2}
     yield points("limit_ends", corners, **tick)
     said = [
         {"x_px": 2, "y_px": frame.y.pixel(y) - 7, "text": f"limit {short(limit)} at {_quantile(x)}"}
