@@ -14,7 +14,7 @@ from typing import Any
 from .cleaning import clean
 from .colors import paint
 from .scale import Axis, spread
-from .series import color, layer_name, shortened
+from .series import color, label, layer_name, shortened
 
 WIDTH = 300
 TEXT_PX = 11
@@ -141,7 +141,7 @@ def end_labels(frame: Frame, ends: Sequence[tuple[int, str, float]]) -> list[Lay
     places = spread([at for _, _, at in fitting], LINE_PX, min([0.0, *(at for _, _, at in fitting)]), frame.y.length)
     layers = []
     for (number, name, _), place in zip(fitting, places, strict=True):
-        row = {"text": shortened(name), "whole": name, "x_px": frame.x.length + 7, "y_px": place}
+        row = {**label(name), "x_px": frame.x.length + 7, "y_px": place}
         layers.append(texts(layer_name(number, "name"), [row], fill=color(number)))
     return layers
 

@@ -11,7 +11,7 @@ from ..data import SectionData, named
 from ..drawing import WIDTH, Frame, Layer, draw, strokes, texts
 from ..plot import Plot
 from ..scale import Axis
-from ..series import color, layer_name, shortened
+from ..series import color, label, layer_name, shortened
 
 PLACE = 60
 METRIC = "instructions_per_inference"
@@ -87,15 +87,13 @@ def _svg(shown: Sequence[Profile]) -> str:
 
 
 def _bars(frame: Frame, each: Profile, top: float) -> Iterator[Layer]:
-    name = {"text": shortened(each.name, 30), "whole": each.name, "x_px": -LEFT, "y_px": top + HEAD / 2}
+    name = {**label(each.name, 30), "x_px": -LEFT, "y_px": top + HEAD / 2}
     yield texts(layer_name(each.number, "name"), [name], fill=color(each.number))
     shown = each.operators[:SHOWN]
     rows = [(place, top + HEAD + ROW * (place + 0.5)) for place in range(len(shown))]
     lines = [[(0.0, y), (max(frame.x.pixel(shown[place][2]), 0.5), y)] for place, y in rows]
     yield strokes(layer_name(each.number, "bars"), lines, stroke=color(each.number), strokeWidth=7)
-    kinds = [
-        {"text": shortened(shown[place][0], 16), "whole": shown[place][0], "x_px": -5, "y_px": y} for place, y in rows
-    ]
+    kinds = [{**label(shown[place][0], 16), "x_px": -5, "y_px": y} for place, y in rows]
     yield texts(layer_name(each.number, "operators"), kinds, align="right", fill=paint("ink"))
     shares = [
         {"text": f"{100 * shown[place][2]:.2g} %", "x_px": line[1][0] + 4, "y_px": line[1][1]}

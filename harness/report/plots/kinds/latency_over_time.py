@@ -22,7 +22,7 @@ from ..drawing import WIDTH, Frame, Layer, draw, strokes, texts
 from ..durations import Durations
 from ..plot import Plot
 from ..scale import Axis, short, up_axis
-from ..series import color, layer_name, shortened
+from ..series import color, label, layer_name
 
 PLACE = 20
 TITLE = "Latency over time"
@@ -131,7 +131,7 @@ def _strip(place: int, each: Durations, columns: Columns, scale: Axis) -> Iterat
     if lost:
         above = [[(at, top + DROPPED_PX - 4), (at, top + DROPPED_PX)] for at in lost]
         yield strokes(layer_name(number, "dropped"), above, stroke=paint("limit"), strokeWidth=1.6)
-    name = {"text": shortened(each.cell.name, 24), "whole": each.cell.name, "x_px": 0, "y_px": top - 8}
+    name = {**label(each.cell.name, 24), "x_px": 0, "y_px": top - 8}
     yield texts(layer_name(number, "name"), [name], fill=color(number))
     said = {"text": _device_text(each.cell) or f"{each.count:,}", "x_px": LENGTH, "y_px": top - 8}
     yield texts(layer_name(number, "count"), [said], align="right")

@@ -15,7 +15,7 @@ from ..data import SectionData, named, number_of
 from ..drawing import WIDTH, Frame, Layer, draw, points, room_for, strokes, texts
 from ..plot import Plot
 from ..scale import Axis, short, up_axis
-from ..series import color, layer_name, shortened
+from ..series import color, label, layer_name
 
 PLACE = 50
 METRIC = "parity"
@@ -87,7 +87,7 @@ def _limit(frame: Frame, limit: float) -> Iterator[Layer]:
 
 
 def _marks(frame: Frame, each: Ratio, y: float) -> Iterator[Layer]:
-    name = {"text": shortened(each.name), "whole": each.name, "x_px": -BEYOND - 8, "y_px": y}
+    name = {**label(each.name), "x_px": -BEYOND - 8, "y_px": y}
     yield texts(layer_name(each.number, "name"), [name], fill=color(each.number), align="right")
     grid = {"stroke": paint("grid"), "strokeWidth": 0.6, "strokeDash": [1, 3]}
     yield strokes(layer_name(each.number, "grid"), [[(0, y), (frame.x.length, y)]], **grid)
