@@ -174,13 +174,13 @@ def _ground(pair: Pair, front: Sequence[Candidate]) -> Iterator[Layer]:
 
 def _limit_texts(frame: Frame, pair: Pair) -> Iterator[Layer]:
     """Say which lines are limits: beside the lowest of each metric, on whichever side there is room."""
-    style = {"fill": paint("limit")}
+    fill = paint("limit")
     for limit in pair.limits[0][:1]:
         at = frame.x.pixel(limit)
         align, step = ("right", -3) if at > frame.x.length / 2 else ("left", 3)
-        yield texts(None, [{"text": f"limit {short(limit)}", "x_px": at + step, "y_px": -7}], align=align, **style)
+        yield texts(None, [{"text": f"limit {short(limit)}", "x_px": at + step, "y_px": -7}], align=align, fill=fill)
     for limit in pair.limits[1][:1]:
-        yield texts(None, [{"text": f"limit {short(limit)}", "x_px": 2, "y_px": frame.y.pixel(limit) - 7}], **style)
+        yield texts(None, [{"text": f"limit {short(limit)}", "x_px": 2, "y_px": frame.y.pixel(limit) - 7}], fill=fill)
 
 
 def _marks(frame: Frame, each: Candidate, is_taken: bool) -> Iterator[Layer]:
