@@ -40,6 +40,7 @@ class Part:
     """All of it, as texts.
 
     Attributes:
+        taken: whether a backend is.
         headroom: what is left to each limit of what is taken.
         steps: how the decision came about, metric by metric.
         facts: what is true of all cells.
@@ -49,6 +50,7 @@ class Part:
     id: str
     title: str
     sentence: str
+    taken: bool
     headroom: tuple[str, ...]
     table: Table
     notes: tuple[str, ...]
@@ -79,6 +81,7 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
         id=name,
         title=name_of(section.title),
         sentence=text_of(decision.sentence),
+        taken=decision.taken is not None,
         headroom=tuple(_headroom(decision)),
         table=make_table(section),
         notes=bounded([text_of(note) for note in (*decision.notes, *section.notes)]),
@@ -112,7 +115,7 @@ def _step(step: StepEntry) -> str:
     if step.skipped is not None:
         return f"{metric}: skipped, {text_of(step.skipped)}"
     best = f"best {_shown(step.best)}; " if step.best is not None else ""
-    kept = f"kept {joined(map(name_of, step.kept))}"
+    kept = f"kept {joined(map(name_of, step.kept)) or 'none'}"
     dropped = f"; dropped {joined(map(name_of, step.dropped))}" if step.dropped else ""
     return f"{metric}: {best}{kept}{dropped}"
 

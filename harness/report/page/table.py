@@ -116,7 +116,7 @@ def _field(cell: ReportCell, metric: str, column: Column) -> Field:
         bound=bound_text(check),
         limit=limit,
         other_limit=limit != column.limit,
-        beside=joined((count_text(check), name_of(check.compared))),
+        beside=joined(map(name_of, (count_text(check), check.compared))),
         verdict=SHORT.get(check.verdict, str(check.verdict)),
         kind=kind_of(check.verdict),
         contradicts=metric in cell.contradictions,
