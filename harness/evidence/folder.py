@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from .reading import read_named_files
 
 FILE = "evidence.json"
 JUNIT = "junit.xml"
+PAGE = "report.html"
 SAMPLES = "samples"
 REPLAY = "replay"
 LOCK = ".hilgate.lock"
@@ -90,7 +91,7 @@ class ResultsFolder:
             self._lock = None
 
     def clean(self) -> None:
-        """Remove the raw samples and replays that an earlier run's evidence names; nothing else.
+        """Remove the raw samples and replays that an earlier run's evidence names, and its page; nothing else.
 
         Raises:
             StorageError: they cannot be removed.
@@ -179,11 +180,24 @@ def _refusal(folder: Path, devices: Sequence[str]) -> InputError:
 
 def _left_by_earlier_run(folder: Path) -> Iterator[Path]:
     """Yield the samples and replays that the evidence in a folder names; other files there are not ours to remove."""
-    for key, name in read_named_files(folder / FILE):
-        parts = PurePosixPath(name).parts
-        # Anybody may have written the file: a name that leads elsewhere is not followed.
-        if len(parts) == 2 and parts[0] == _HOMES[key] and parts[1] != "..":
-            yield folder / parts[0] / parts[1]
+    for key, path in read_named_files(folder / FILE):
+        home = _HOMES[key]
+        # Anybody may have written the file: a path that leads elsewhere is not followed.
+        if (name := name_in(home, path)) is not None:
+            yield folder / home / name
+    if (folder / FILE).is_file():  # a run that is killed must not leave the page of another
+        yield folder / PAGE
+
+
+def name_in(home: str, path: str) -> str | None:
+    """Return the name of what a path names in one of the evidence's folders; None where it leads elsewhere.
+
+    Args:
+        home: the folder, such as "samples".
+        path: as an evidence.json has it, "samples/NAME".
+    """
+    first, _, name = path.partition("/")
+    return name if first == home and name not in ("", ".", "..") and not {"/", "\0"}.intersection(name) else None
 
 
 def _remove(path: Path) -> None:

@@ -19,6 +19,7 @@ from ..host.cache import write_atomically
 from ..model.model import Array
 from ..printable import printable_json
 from .cell_record import CellRecord
+from .decision_entry import DecisionEntry
 from .folder import FILE, ResultsFolder
 from .parts import describe_check
 from .schema import SCHEMA, Asked, CheckEntry, HarnessTime, RunEntry
@@ -34,6 +35,7 @@ class Evidence:
         records: each cell's record, by ``Cell.key``.
         asked: what was asked for on the command line.
         harness: where the run's time went; empty until its end.
+        decision: of each model and device; empty until its end.
         begun: whether the folder is ours and the file was written at least once.
         unwritable: why the file cannot be written any more, "" where it can.
     """
@@ -45,6 +47,7 @@ class Evidence:
         self.commit = commit
         self.asked = Asked()
         self.harness = HarnessTime()
+        self.decision: list[DecisionEntry] = []
         self.begun = False
         self.unwritable = ""
         self._results = ResultsFolder(folder)
@@ -179,6 +182,7 @@ class Evidence:
             "asked": self.asked,
             "harness": self.harness,
             "cells": [record.make_entry() for record in self.records.values()],
+            "decision": self.decision,
         }
         return RunEntry.model_validate(content)
 
