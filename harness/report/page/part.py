@@ -11,6 +11,7 @@ from ...evidence.decision_entry import DecisionEntry, StepEntry
 from ...evidence.entry import Figure as Number
 from ..figures import as_number
 from ..plots.plot import Plot
+from ..reasons import sizes_of
 from ..report import Section
 from .cells import Details, Fact, bounded, make_all_details
 from .table import Table, kind_of, make_table
@@ -40,6 +41,8 @@ class Part:
     """All of it, as texts.
 
     Attributes:
+        description: what the device's file says that it is; "" where nobody knows.
+        sentence: the decision; sentences: what it says of the other backends.
         taken: whether a backend is.
         headroom: what is left to each limit of what is taken.
         steps: how the decision came about, metric by metric.
@@ -49,7 +52,9 @@ class Part:
 
     id: str
     title: str
+    description: str
     sentence: str
+    sentences: str
     taken: bool
     headroom: tuple[str, ...]
     table: Table
@@ -76,15 +81,18 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
         plots: its plots.
     """
     decision = section.decision
+    first, rest = _first_sentence(text_of(decision.sentence))
     facts, cells = make_all_details(section.cells)
     return Part(
         id=name,
         title=name_of(section.title),
-        sentence=text_of(decision.sentence),
+        description=text_of(section.description),
+        sentence=first,
+        sentences=rest,
         taken=decision.taken is not None,
         headroom=tuple(_headroom(decision)),
         table=make_table(section),
-        notes=bounded([text_of(note) for note in (*decision.notes, *section.notes)]),
+        notes=bounded([text_of(note) for note in (*decision.notes, *section.notes, sizes_of(section)) if note]),
         out=tuple(_out(decision)),
         changes=bounded([text_of(change.text) for change in decision.changes]),
         steps=bounded([_step(step) for step in decision.steps]),
@@ -92,6 +100,11 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
         facts=facts,
         cells=cells,
     )
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    first, end, rest = text.partition(". ")
+    return first + end.rstrip(), rest
 
 
 def _headroom(decision: DecisionEntry) -> Iterator[str]:
