@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from ..plots.colors import COLORS, SERIES
 from ..plots.plot import Plot
+from ..reasons import DOES_NOT_FOLLOW
 from ..report import Report, Section
 from .part import make_part
 from .sources import make_run, short_commit
@@ -50,6 +51,7 @@ def render_page(report: Report, draw: Draw | None = None) -> str:
             runs=[make_run(source) for source in report.sources],
             commits=list(dict.fromkeys(filter(None, (short_commit(source.run) for source in report.sources)))),
             series=len(SERIES),
+            doubt=DOES_NOT_FOLLOW,
         )
     )
 
