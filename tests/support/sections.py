@@ -9,7 +9,8 @@ from typing import Any
 from harness.evidence.decision_entry import DecisionEntry
 from harness.evidence.reading import read_evidence
 from harness.model.model import Array
-from harness.report.report import Section, Source, sections_of
+from harness.report.grouping import group_cells
+from harness.report.report import Section, Source
 
 from .evidences import make_cell, make_check, make_run, write
 
@@ -21,7 +22,9 @@ def make_section(
     path = write(folder, make_run(cells), samples)
     source = Source(folder=folder, run=read_evidence(path).run)
     keys = {"prefer": [], "within_percent": 5.0, "taken": None, "sentence": "", **decision}
-    return Section(cells=tuple(sections_of([source])[0]), decision=DecisionEntry(model="net", device="pi4", **keys))
+    return Section(
+        cells=tuple(group_cells([source])[0].cells), decision=DecisionEntry(model="net", device="pi4", **keys)
+    )
 
 
 def timed_section(folder: Path, durations: Mapping[str, Array], limit: float | None = None, **keys: Any) -> Section:
