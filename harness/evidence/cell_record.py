@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..cell import Cell
 from ..checks.check import Check, Verdict, overall
@@ -90,7 +91,8 @@ class CellRecord:
         """
         model, device, backend = self.cell.key
         clock = self.cell.file.model.clock
-        declared = {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
+        declared: dict[str, Any] = {"interruptions": list(self.interruptions)} if self.interruptions else {}
+        declared |= {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
         return CellEntry(
             model=model,
             device=device,

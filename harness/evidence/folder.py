@@ -29,6 +29,7 @@ from .reading import read_named_files
 
 FILE = "evidence.json"
 JUNIT = "junit.xml"
+PAGE = "report.html"
 SAMPLES = "samples"
 REPLAY = "replay"
 BUNDLES = "bundles"
@@ -96,7 +97,7 @@ class ResultsFolder:
             self._lock = None
 
     def clean(self) -> None:
-        """Remove the raw samples, replays and manifests that an earlier run's evidence names; nothing else.
+        """Remove the samples, replays and manifests that an earlier run's evidence names, and its page; nothing else.
 
         Raises:
             StorageError: they cannot be removed.
@@ -198,6 +199,8 @@ def _left_by_earlier_run(folder: Path) -> Iterator[Path]:
         # Anybody may have written the file: a path that leads elsewhere is not followed.
         if (name := name_in(home, path)) is not None and not (folder / home).is_symlink():
             yield folder / home / name
+    if (folder / FILE).is_file():  # a run that is killed must not leave the page of another
+        yield folder / PAGE
 
 
 def name_in(home: str, path: str) -> str | None:

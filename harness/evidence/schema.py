@@ -225,6 +225,7 @@ class CellEntry(Entry):
     ] = None
     verdict: VerdictText
     error: Annotated[str | None, Field(description="why it cannot run")] = None
+    interruptions: Annotated[list[str], Field(description="what of the error only left a check open")] = []
     not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
     fingerprint: Fingerprint | None = None
     artifact: ArtifactFacts | None = None

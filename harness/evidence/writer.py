@@ -20,6 +20,7 @@ from ..host.cache import write_atomically
 from ..model.model import Array
 from ..printable import printable_json
 from .cell_record import CellRecord
+from .decision_entry import DecisionEntry
 from .folder import FILE, ResultsFolder
 from .parts import describe_bundle, describe_check
 from .schema import SCHEMA, Asked, CheckEntry, FileEntry, HarnessTime, RunEntry
@@ -36,6 +37,7 @@ class Evidence:
         asked: what was asked for on the command line.
         files: the user's files that decided what was run, and by which limits.
         harness: where the run's time went; empty until its end.
+        decision: of each model and device; empty until its end.
         begun: whether the folder is ours and the file was written at least once.
         unwritable: why the file cannot be written any more, "" where it can.
     """
@@ -48,6 +50,7 @@ class Evidence:
         self.asked = Asked()
         self.files: list[FileEntry] = []
         self.harness = HarnessTime()
+        self.decision: list[DecisionEntry] = []
         self.begun = False
         self.unwritable = ""
         self._results = ResultsFolder(folder)
@@ -198,6 +201,7 @@ class Evidence:
             "harness": self.harness,
             "files": self.files,
             "cells": [record.make_entry(self._results.sums) for record in self.records.values()],
+            "decision": self.decision,
         }
         return RunEntry.model_validate(content)
 
