@@ -19,6 +19,7 @@ from .what_if import Mover, Movers, is_matter_of_number
 
 # So many figures of cells that are not taken are told; those of a thousand cells nobody reads.
 MOST_NUMBERS = 50
+MOST_MENDED = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def find_changes(
     another order of preference, which changes nothing of the evidence.
     """
     search = Search(ranking=ranking, prefer=tuple(prefer), better=tuple(better), within=within)
-    mends = sorted(_mends(search), key=lambda change: (len(change.checks), change.backend))
+    mends = sorted(_mends(search), key=lambda change: (len(change.checks), change.backend))[:MOST_MENDED]
     single = [change for change in mends if len(change.checks) == 1]
     several = [change for change in mends if len(change.checks) > 1]
     return [*single, *sorted(_numbers(search), key=_distance), *several, *_preferences(search)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .elimination import Rows, Scores, Step, eliminate, first, ordered, tied
+from .elimination import Rows, Scores, Step, eliminate, leaders, ordered
 from .standing import Standing
 
 
@@ -33,7 +33,8 @@ class Ranking:
 
 def table_of(standings: Sequence[Standing], columns: int) -> Scores:
     """Return the scores of all cells as one table."""
-    return np.array([standing.scores for standing in standings], dtype=np.float64).reshape(len(standings), columns)
+    table = np.array([standing.scores for standing in standings], dtype=np.float64)
+    return np.asfortranarray(table.reshape(len(standings), columns))  # the rule goes through it column by column
 
 
 def rows_where(flags: Sequence[bool]) -> Rows:
@@ -48,13 +49,13 @@ def rank(standings: Sequence[Standing], columns: int, within: float) -> Ranking:
     others = rows_where([not standing.is_out and standing.has_no_limit for standing in standings])
     order, steps = _order(scores, able, within)
     others_order, others_steps = _order(scores, others, within)
-    taken = first(scores, able, within)
     last = steps[-1].kept if steps else able
+    winners = leaders(scores, last).tolist() if len(able) else []
     return Ranking(
         standings=standings,
         scores=scores,
-        taken=taken,
-        ties=tuple(map(int, tied(scores, ordered(scores, last)))) if len(able) else (),
+        taken=winners[0] if winners else None,
+        ties=tuple(winners[1:]),
         order=(*order, *others_order),
         steps=steps if len(able) else others_steps,
     )
