@@ -54,11 +54,7 @@ def decide(
         InputError: the cells are none, or not all of one model, device and kind; ``within_percent`` is negative or no
             finite number.
     """
-    _refuse(cells, within_percent)
-    metrics = metrics_for(cells, prefer)
-    question = Question(prefer=metrics, better=directions(cells, metrics), within_percent=within_percent)
-    standings = stand_all(cells, question.prefer, question.better)
-    ranking = rank(standings, len(metrics), question.within)
+    ranking, question = _ranked(cells, prefer, within_percent)
     changes = find_changes(ranking, question.prefer, question.better, question.within)
     return _entry(ranking, question, changes)
 
@@ -68,6 +64,22 @@ def decide_all(
 ) -> list[DecisionEntry]:
     """Decide for each model on each device, in the order in which they first come; emulated and real ones apart."""
     return [decide(each, prefer=prefer, within_percent=within_percent) for each in group(cells)]
+
+
+def find_taken(
+    cells: Sequence[CellEntry], *, prefer: Sequence[str] = PREFER, within_percent: float = WITHIN_PERCENT
+) -> str | None:
+    """Say which backend ``decide`` takes, and nothing of why; None where it takes none."""
+    ranking, _ = _ranked(cells, prefer, within_percent)
+    return None if ranking.taken is None else ranking.standings[ranking.taken].entry.backend
+
+
+def _ranked(cells: Sequence[CellEntry], prefer: Sequence[str], within_percent: float) -> tuple[Ranking, Question]:
+    _refuse(cells, within_percent)
+    metrics = metrics_for(cells, prefer)
+    question = Question(prefer=metrics, better=directions(cells, metrics), within_percent=within_percent)
+    standings = stand_all(cells, question.prefer, question.better)
+    return rank(standings, len(metrics), question.within), question
 
 
 def _refuse(cells: Sequence[CellEntry], within_percent: float) -> None:
