@@ -55,7 +55,7 @@ def decide(
             finite number.
     """
     ranking, question = _ranked(cells, prefer, within_percent)
-    changes = find_changes(ranking, question.prefer, question.better, question.within)
+    changes = find_changes(ranking, question.prefer, question.better)
     return _entry(ranking, question, changes)
 
 
@@ -176,9 +176,8 @@ def _of_ranked(ranking: Ranking, question: Question, row: int) -> OutEntry:
     standing = ranking.standings[row]
     if standing.has_no_limit or ranking.taken is None:
         return out_without_limit(standing)
-    for step in ranking.steps:
-        if row in step.before and row not in step.kept:
-            return _of_dropped(ranking, question, standing, step)
+    if (step := ranking.dropped_by.get(row)) is not None:
+        return _of_dropped(ranking, question, standing, step)
     return out_by_order(standing, ranking.standings[ranking.taken], question.prefer, question.better)
 
 

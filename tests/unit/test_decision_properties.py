@@ -149,11 +149,9 @@ def dominates(group: Sequence[Cell], rival: str, winner: str) -> bool:
 
 
 def score(cell: Cell, metric: str) -> tuple[int, float]:
-    """Return what a cell counts in a metric, the lower the better: what has no bound, and then no value, is worst."""
+    """Return what a cell counts in a metric, the lower the better: no bound and no value are alike worse than any."""
     check = next((check for check in cell["checks"] if check["metric"] == metric), None)
-    if check is None or check["value"] is None:
-        return 2, 0.0
-    if check["bound"] is None or (check["verdict"] == "MEASURED" and check["reason"]):
+    if check is None or check["bound"] is None or (check["verdict"] == "MEASURED" and check["reason"]):
         return 1, 0.0
     return 0, -check["bound"] if metric == ACCURACY else check["bound"]
 
