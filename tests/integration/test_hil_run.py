@@ -222,7 +222,7 @@ def test_of_two_runs_at_once_in_one_folder_the_second_is_refused_and_the_first_u
     assert first.returncode == 0, output
     assert [cell["backend"] for cell in second.evidence["cells"]] == ["onnxruntime"]
     assert second.evidence["verdict"] == "MEASURED"
-    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "evidence.json", "junit.xml"]
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "evidence.json", "junit.xml", "report.html"]
 
 
 def test_a_model_elsewhere_may_be_named_by_its_path(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
