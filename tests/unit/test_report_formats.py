@@ -217,7 +217,7 @@ def test_githubs_is_below_a_mebibyte_and_says_what_is_cut() -> None:
     whole, cut = load_format("markdown")(made), load_format("github")(made)
     assert len(whole.encode()) > 1 << 20 > len(cut.encode())
     assert "Cut here" in cut
-    assert cut.count("\n| b") == 700  # the table stays: it is needed more than the reasons
+    assert len(re.findall(r"\n\| b\d", cut)) == 700  # the table stays: it is needed more than the reasons
 
 
 def test_all_of_it_is_there_where_it_fits() -> None:
