@@ -1,29 +1,11 @@
 """The decision: which backend to deploy, why not the others, and what would change that.
 
 A pure function of evidence: it reads the cells' checks and nothing else, so whoever has the evidence can make it again.
+``elimination`` is the rule, ``standing`` says what puts a cell out, ``changes`` runs the rule on changed evidence.
 """
 
-from __future__ import annotations
+from .consistency import CELL, cells_of, contradictions
+from .deciding import WITHIN_PERCENT, decide, decide_all
+from .grouping import PREFER
 
-from collections.abc import Sequence
-
-from ..evidence.decision_entry import DecisionEntry
-from ..evidence.schema import CellEntry
-
-PREFER = ("latency_p99_ms", "memory_peak_mib", "energy_per_inference_mj", "load_time_s", "artifact_mib")
-
-
-def decide(cells: Sequence[CellEntry], *, prefer: Sequence[str] = PREFER, within_percent: float = 5.0) -> DecisionEntry:
-    """Decide nothing: the rule comes with the next merge."""
-    first = cells[0]
-    return DecisionEntry(
-        model=first.model,
-        device=first.device,
-        emulated=first.emulated,
-        model_sha256=first.model_sha256,
-        prefer=list(prefer),
-        within_percent=within_percent,
-        taken=None,
-        sentence="not decided",
-        cells=len(cells),
-    )
+__all__ = ["CELL", "PREFER", "WITHIN_PERCENT", "cells_of", "contradictions", "decide", "decide_all"]
