@@ -67,9 +67,9 @@ def _title(report: Report) -> str:
 
 
 def _draw_section() -> Draw:
-    from .. import plots
+    from ..plots import draw_section  # with numpy, which who draws by other means does not need
 
-    return getattr(plots, "draw_section", lambda section: ())
+    return draw_section
 
 
 @cache
