@@ -130,7 +130,7 @@ def _field(cell: ReportCell, column: Column) -> Field:
         value=value_text(check),
         bound=bound_text(check),
         limit=limit,
-        other_limit=limit != column.limit,
+        other_limit=limit != column.limit and (limit != "" or check.value is not None),
         beside=joined(map(name_of, (count_text(check), check.compared))),
         verdict=SHORT.get(check.verdict, str(check.verdict)),
         kind=kind_of(check.verdict),
