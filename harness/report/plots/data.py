@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...evidence.entry import Figure
-from ..report import Section
+from ..report import ReportCell, Section
 from .durations import CONTENTS, Durations, read_durations
+from .series import shortened
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,18 @@ class SectionData:
     def said_of(self, drawn: Sequence[Durations]) -> Iterator[str]:
         """Yield sentences on what the durations are of, and what a reader should know of them."""
         for content in dict.fromkeys(each.content for each in drawn if each.content):
-            names = [each.cell.name for each in drawn if each.content == content]
+            names = [named(each.cell) for each in drawn if each.content == content]
             yield f"Drawn is what was timed on {CONTENTS[content]} ({', '.join(names)})."
 
     def problems(self, timed: Sequence[Durations]) -> str:
         """Return why some cells' durations are not drawn, or with which doubt."""
-        missing = [f"{each.cell.name}: {each.problem}" for each in timed if each.problem]
-        return " ".join([*missing, *(f"{each.cell.name}: {said}" for each in timed for said in each.remarks)])
+        missing = [f"{named(each.cell)}: {each.problem}" for each in timed if each.problem]
+        return " ".join([*missing, *(f"{named(each.cell)}: {said}" for each in timed for said in each.remarks)])
+
+
+def named(cell: ReportCell) -> str:
+    """Return how a sentence calls a cell."""
+    return shortened(cell.name, 40)
 
 
 def number_of(figure: Figure | None) -> float | None:

@@ -61,22 +61,38 @@ def line(name: str, points: Sequence[tuple[float, float]], **mark: Any) -> Layer
     return {
         "name": name,
         "data": {"values": rows},
-        "mark": {"type": "line", "fill": None, "strokeWidth": 1.5, "strokeJoin": "round", **mark},
+        "mark": {"type": "line", "aria": False, "fill": None, "strokeWidth": 1.5, "strokeJoin": "round", **mark},
         "encoding": {"x": _field("x"), "y": _field("y"), "order": order},
     }
 
 
 def rules(name: str, rows: Rows, **mark: Any) -> Layer:
-    """Make a layer of straight lines, each from (x, y) to (x2, y2); what is not in the rows goes through all."""
-    keys = ("x", "y", "x2", "y2")
-    encoding = {key: _field(key) if key in "xy" else {"field": key} for key in keys if rows and key in rows[0]}
-    return {"name": name, "data": {"values": list(rows)}, "mark": {"type": "rule", **mark}, "encoding": encoding}
+    """Make a layer of straight lines, each from (x, y) to (x2, y2); what is not in the rows goes through all.
+
+    With ``y_px``, and ``y2_px`` where it is another, they lie at pixels.
+    """
+    has = frozenset(rows[0] if rows else ())
+    encoding: dict[str, Any] = {key: _field(key) for key in ("x", "y") if key in has}
+    if "y_px" in has:
+        encoding["y"] = {"field": "y_px", "type": "quantitative", "scale": None}
+    encoding |= {key[:2]: {"field": key} for key in ("x2", "y2", "y2_px") if key in has}
+    return {
+        "name": name,
+        "data": {"values": list(rows)},
+        "mark": {"type": "rule", "aria": False, **mark},
+        "encoding": encoding,
+    }
 
 
 def points(name: str, rows: Rows, **mark: Any) -> Layer:
     """Make a layer of points at (x, y)."""
     encoding = {"x": _field("x"), "y": _field("y")}
-    return {"name": name, "data": {"values": list(rows)}, "mark": {"type": "point", **mark}, "encoding": encoding}
+    return {
+        "name": name,
+        "data": {"values": list(rows)},
+        "mark": {"type": "point", "aria": False, **mark},
+        "encoding": encoding,
+    }
 
 
 def texts(name: str, rows: Rows, **mark: Any) -> Layer:
@@ -89,9 +105,17 @@ def texts(name: str, rows: Rows, **mark: Any) -> Layer:
         is_pixel = bool(rows) and f"{axis}_px" in rows[0]
         pixels = {"field": f"{axis}_px", "type": "quantitative", "scale": None}
         encoding[axis] = pixels if is_pixel else _field(axis)
-    if rows and "whole" in rows[0]:
+    is_whole = not rows or "whole" not in rows[0]
+    if not is_whole:
         encoding["description"] = {"field": "whole"}
-    style = {"type": "text", "fontSize": TEXT_PX, "fill": paint("ink-2"), "align": "left", "baseline": "middle"}
+    style = {
+        "type": "text",
+        "aria": not is_whole,
+        "fontSize": TEXT_PX,
+        "fill": paint("ink-2"),
+        "align": "left",
+        "baseline": "middle",
+    }
     return {"name": name, "data": {"values": list(rows)}, "mark": {**style, **mark}, "encoding": encoding}
 
 
@@ -103,7 +127,7 @@ def end_labels(frame: Frame, ends: Sequence[tuple[int, str, float]]) -> list[Lay
         ends: of each the cell's number, its name, and where its line ends on the axis upwards, in pixels.
     """
     fitting = ends[: int(frame.y.length // LINE_PX)]
-    places = spread([at for _, _, at in fitting], LINE_PX, 0, frame.y.length)
+    places = spread([at for _, _, at in fitting], LINE_PX, min([0.0, *(at for _, _, at in fitting)]), frame.y.length)
     layers = []
     for (number, name, _), place in zip(fitting, places, strict=True):
         row = {"text": shortened(name), "whole": name, "x_px": frame.x.length + 7, "y_px": place}
@@ -111,7 +135,7 @@ def end_labels(frame: Frame, ends: Sequence[tuple[int, str, float]]) -> list[Lay
     return layers
 
 
-def draw(frame: Frame, layers: Sequence[Layer], *, x_title: str, y_title: str, description: str) -> str:
+def draw(frame: Frame, layers: Sequence[Layer], *, x_title: str, y_title: str, title: str) -> str:
     """Draw a plot.
 
     Args:
@@ -119,7 +143,7 @@ def draw(frame: Frame, layers: Sequence[Layer], *, x_title: str, y_title: str, d
         layers: what is drawn, the first below all others.
         x_title: what the axis along shows.
         y_title: what the axis upwards shows, and in which unit.
-        description: what is to be seen, for who cannot see it.
+        title: what it shows, for who cannot see it.
 
     Returns:
         An ``<svg>`` element.
@@ -142,7 +166,7 @@ def draw(frame: Frame, layers: Sequence[Layer], *, x_title: str, y_title: str, d
         "layer": [*axes, *layers],
     }
     _set_scales(spec["layer"], frame)
-    return clean(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), description)
+    return clean(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), title)
 
 
 def _field(name: str) -> dict[str, Any]:
@@ -175,15 +199,8 @@ def _x_axis(frame: Frame, title: str) -> list[Layer]:
     ticks = [{"x": value, "text": text, "y_px": below + 12} for value, text in written]
     head = {"text": title, "x_px": frame.x.length, "y_px": below + 26}
     marks = [{"x": value, "y_px": below, "y2_px": below + 4} for value, _ in written]
-    return [_ticks(marks), texts("x_ticks", ticks, align="center"), texts("x_title", [head], align="right")]
-
-
-def _ticks(rows: Rows) -> Layer:
-    y = {"field": "y_px", "type": "quantitative", "scale": None}
-    mark = {"type": "rule", "stroke": paint("grid"), "strokeWidth": 1}
-    return {
-        "name": "x_marks",
-        "data": {"values": list(rows)},
-        "mark": mark,
-        "encoding": {"x": _field("x"), "y": y, "y2": {"field": "y2_px"}},
-    }
+    return [
+        rules("x_marks", marks, stroke=paint("grid"), strokeWidth=1),
+        texts("x_ticks", ticks, align="center"),
+        texts("x_title", [head], align="right"),
+    ]

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ....evidence.entry import Figure
 from ....model.model import Array
 from ..colors import paint
-from ..data import SectionData, number_of
+from ..data import SectionData, named, number_of
 from ..drawing import WIDTH, Frame, Layer, draw, end_labels, line, points, room_for, rules, texts
 from ..durations import QUANTILES, SLOWEST, Durations
 from ..plot import Plot
@@ -26,6 +25,8 @@ from ..series import color, layer_name, stroke
 PLACE = 10
 TITLE = "Latency by quantile"
 HEIGHT = 164
+# Where the share that was dropped is drawn, above all that can be said in milliseconds.
+DROPPED_PX = -22.0
 SLOWEST_DRAWN = 100
 # Of the faster ones, at equal distances along the axis.
 OTHERS_DRAWN = 130
@@ -38,12 +39,14 @@ def plot(data: SectionData) -> Plot | None:
     if not timed:
         return None
     drawn = [each for each in timed if not each.problem]
-    description = " ".join([*map(_seen, drawn[:6]), *_limits_seen(data), *data.said_of(drawn)])
+    more = f"{len(drawn) - 6} more are in the table." if len(drawn) > 6 else ""
+    said = [*map(_seen, drawn[:6]), more, *_limits_seen(data), *data.said_of(drawn)]
+    description = " ".join(filter(None, said))
     return Plot(
         name="latency_by_quantile",
         title=TITLE,
         description=description or "Nothing is drawn.",
-        svg=_svg(drawn, description) if drawn else None,
+        svg=_svg(drawn) if drawn else None,
         columns=COLUMNS,
         rows=tuple(map(_row, drawn)),
         problem=data.problems(timed),
@@ -64,13 +67,15 @@ def ranks(count: int) -> Array:
     return kept
 
 
-def _svg(drawn: Sequence[Durations], description: str) -> str:
+def _svg(drawn: Sequence[Durations]) -> str:
     ordered = [np.sort(each.values) for each in drawn]
     limits = sorted({limit for each in drawn for limit in _limits(each)})
-    finite = [value for values in ordered for value in values[np.isfinite(values)][[0, -1]].tolist()]
+    finite = [float(end) for values in ordered for end in (values[0], values[np.isfinite(values)][-1:].max(initial=0))]
     bounds = [bound for each in drawn for _, _, *ends in _bounds(each) for bound in ends]
     frame = _frame(drawn, [*finite, *bounds, *(limit for _, limit in limits)], limits)
     layers = list(_limit_layers(frame, limits))
+    if any(np.isinf(values).any() for values in ordered):
+        layers.append(texts("dropped", [{"text": "dropped", "x_px": -frame.left, "y_px": DROPPED_PX}]))
     ends = []
     for each, values in zip(drawn, ordered, strict=True):
         layers += _lines(frame, each.number, values)
@@ -78,7 +83,7 @@ def _svg(drawn: Sequence[Durations], description: str) -> str:
         ends.append((each.number, each.cell.name, _end(frame, values)))
     layers += end_labels(frame, ends)
     title = "ms, logarithmic" if frame.y.is_log else "ms"
-    return draw(frame, layers, x_title="one inference in …", y_title=title, description=description)
+    return draw(frame, layers, x_title="one inference in …", y_title=title, title=TITLE)
 
 
 def _frame(drawn: Sequence[Durations], values: Sequence[float], limits: Sequence[tuple[float, float]]) -> Frame:
@@ -96,32 +101,47 @@ def _frame(drawn: Sequence[Durations], values: Sequence[float], limits: Sequence
         ticks=tuple(10.0**p for p in powers),
         labels=labels,
     )
-    return Frame(x=x, y=up_axis(values, HEIGHT))
+    is_any_dropped = any(np.isinf(each.values).any() for each in drawn)
+    return Frame(x=x, y=up_axis(values, HEIGHT), top=46 if is_any_dropped else 22)
+
+
+def corners_of(values: Array) -> list[tuple[float, float]]:
+    """Return the corners of the line through some order statistics: one in how many, and how long it took.
+
+    Between neighbours it is a step, as it truly is; where others were left out, a straight line from one to the next.
+
+    Args:
+        values: sorted, float64[n]; those that are infinite have no corner.
+    """
+    count, kept = len(values), ranks(len(values))
+    corners: list[tuple[float, float]] = []
+    before = 0
+    for rank, value in zip(kept.tolist(), values[kept - 1].tolist(), strict=True):
+        x = count / (count - rank + 1)
+        if math.isinf(value):
+            return [*corners, *((count / int(np.isinf(values).sum()), last) for _, last in corners[-1:])]
+        if rank == before + 1 and corners and (value != corners[-1][1] or rank == count):
+            corners.append((x, corners[-1][1]))
+        if not corners or value != corners[-1][1] or rank != before + 1:
+            corners.append((x, value))
+        before = rank
+    return corners
 
 
 def _lines(frame: Frame, number: int, values: Array) -> Iterator[Layer]:
     """Yield the line of what came to its end, its slowest, and above all the share that was dropped."""
-    count, kept = len(values), ranks(len(values))
-    x = count / (count - kept + 1.0)
-    y = values[kept - 1]
-    is_there = np.isfinite(y)
-    corners = [(float(at), frame.y.within(float(value))) for at, value in zip(x[is_there], y[is_there], strict=True)]
-    if corners and not is_there.all():  # up to where the first one is that was dropped
-        corners.append((float(x[~is_there][0]), corners[-1][1]))
+    count, dropped = len(values), int(np.isinf(values).sum())
+    corners = [(x, frame.y.within(value)) for x, value in corners_of(values)]
     if corners:
-        yield line(layer_name(number, "line"), corners, interpolate="step-after", **stroke(number))
-    if is_there.all():
+        yield line(layer_name(number, "line"), corners, **stroke(number))
+    if not dropped:
         yield points(layer_name(number, "slowest"), [{"x": corners[-1][0], "y": corners[-1][1]}], **_dot(number))
     else:
-        row = {"x": float(x[~is_there][0]), "x2": float(count), "y_px": -6}
-        yield _above(number, row)
-        yield texts("dropped", [{"text": "dropped", "x_px": -5, "y_px": -6}], align="right")
-
-
-def _above(number: int, row: dict[str, float]) -> Layer:
-    layer = rules(layer_name(number, "dropped"), [row], strokeWidth=3, **stroke(number))
-    layer["encoding"]["y"] = {"field": "y_px", "type": "quantitative", "scale": None}
-    return layer
+        row = {"x": count / dropped, "x2": float(count), "y_px": DROPPED_PX}
+        yield rules(layer_name(number, "dropped"), [row], strokeWidth=3, **stroke(number))
+    if count < frame.x.high:  # to the name, which stands at the right
+        row = {"x": float(count), "x2": frame.x.high, "y_px": _end(frame, values)}
+        yield rules(layer_name(number, "lead"), [row], stroke=color(number), strokeWidth=0.7, strokeDash=[1, 3])
 
 
 def _dot(number: int) -> dict[str, object]:
@@ -129,7 +149,7 @@ def _dot(number: int) -> dict[str, object]:
 
 
 def _end(frame: Frame, values: Array) -> float:
-    return frame.y.pixel(float(values[-1])) if math.isfinite(values[-1]) else -6.0
+    return frame.y.pixel(float(values[-1])) if math.isfinite(values[-1]) else DROPPED_PX
 
 
 def _limits(each: Durations) -> Iterator[tuple[float, float]]:
@@ -209,22 +229,27 @@ def _seen(each: Durations) -> str:
     slowest, median = float(values.max()), _at(values, 0.5)
     if math.isinf(slowest):
         lost = int(np.isinf(values).sum())
-        return f"{each.cell.name} dropped {lost:,} of {len(values):,}; its median is {_ms(median)}."
+        return f"{named(each.cell)} dropped {lost:,} of {len(values):,}; its median is {_ms(median)}."
     times = f", {slowest / median:.2g} × its median" if median > 0 and len(values) > 1 else ""
-    return f"{each.cell.name}'s slowest of {len(values):,} takes {_ms(slowest)}{times}."
+    return f"{named(each.cell)}'s slowest of {len(values):,} takes {_ms(slowest)}{times}."
 
 
 def _limits_seen(data: SectionData) -> Iterator[str]:
     said = {"PASS": "kept by", "FAIL": "broken by", "INCONCLUSIVE": "open for"}
     for metric, x in _places():
-        by_limit: dict[Figure, dict[str, list[str]]] = {}
+        found: dict[float, dict[str, list[str]]] = {}
         for cell in data.section.cells:
             check = cell.check(metric)
-            if check is not None and check.limit is not None and str(check.verdict) in said:
-                by_limit.setdefault(check.limit, {}).setdefault(said[str(check.verdict)], []).append(cell.name)
-        for limit, by_verdict in by_limit.items():
-            each = "; ".join(f"{verdict} {', '.join(names)}" for verdict, names in by_verdict.items())
-            yield f"The limit of {limit:g} ms on {_quantile(x)} is {each}." if not isinstance(limit, str) else ""
+            limit = number_of(None if check is None else check.limit)
+            if check is not None and limit is not None and check.verdict in said:
+                found.setdefault(limit, {}).setdefault(said[check.verdict], []).append(named(cell))
+        for limit, by_verdict in found.items():
+            each = (f"{verdict} {_listed(names, len(data.section.cells))}" for verdict, names in by_verdict.items())
+            yield f"The limit of {short(limit)} ms on {_quantile(x)} is {'; '.join(each)}."
+
+
+def _listed(names: Sequence[str], cells: int) -> str:
+    return f"all {cells}" if len(names) == cells > 2 else ", ".join(names)
 
 
 def _row(each: Durations) -> tuple[str, ...]:
