@@ -269,6 +269,16 @@ def test_headings_are_in_order_and_every_name_leads_somewhere() -> None:
     assert set(referred) <= set(names)
 
 
+def test_two_models_of_one_name_are_told_apart() -> None:
+    report = make_report(two_backends())
+    twice = dataclasses.replace(report, sections=report.sections * 2)
+    page = Page(render_page(twice, draw))
+    labels = [label for _, attributes in page.elements if (label := attributes.get("aria-label"))]
+    landmarks = [label for label in labels if "net on pi4" in label]
+    assert len(landmarks) == len(set(landmarks)) == 4
+    assert "net on pi4 (2 of 2)" in landmarks
+
+
 def test_every_backend_can_be_hidden_in_the_plots_where_there_are_several() -> None:
     page = page_of(two_backends())
     assert [box["class"] for box in page.all("input")] == ["show-0", "show-1"]
