@@ -118,7 +118,7 @@ def _out(decision: DecisionEntry) -> Iterator[Out]:
     for out in decision.out:
         yield Out(
             name=name_of(out.backend),
-            verdict=str(out.verdict).replace("_", " "),
+            verdict=str(out.verdict),
             kind=kind_of(out.verdict),
             reason=text_of(out.reason),
         )
