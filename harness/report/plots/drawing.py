@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...printable import printable
 from .cleaning import clean
 from .colors import paint
 from .scale import Axis, spread
@@ -100,6 +101,8 @@ def texts(name: str, rows: Rows, **mark: Any) -> Layer:
 
     All rows have the same keys. ``whole`` is what a shortened text stands for.
     """
+    # An SVG is XML: what it may not hold at all, such as an escape, ends the drawing.
+    rows = [{key: printable(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows]
     encoding: dict[str, Any] = {"text": {"field": "text"}}
     for axis in "xy":
         is_pixel = bool(rows) and f"{axis}_px" in rows[0]
