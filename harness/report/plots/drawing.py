@@ -115,6 +115,8 @@ def texts(name: str, rows: Rows, **mark: Any) -> Layer:
 
     All rows have the same keys. ``whole`` is what a shortened text stands for.
     """
+    # An SVG is XML: what it may not hold at all, such as an escape, ends the drawing.
+    rows = [{key: printable(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows]
     encoding: dict[str, Any] = {"text": {"field": "text"}, **{axis: _place(axis, rows) for axis in "xy"}}
     is_whole = not rows or "whole" not in rows[0]
     if not is_whole:
