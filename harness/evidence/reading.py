@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from .schema import SCHEMA, RunEntry
 LARGEST_BYTES = 64 << 20
 # Keys of a check whose values are paths in the evidence's folder.
 FILE_KEYS = ("raw", "replay")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 HINT = "run the tests again: a run writes it anew"
 
 
@@ -66,18 +68,20 @@ def read_evidence(path: Path) -> ReadEvidence:
 
 
 def read_named_files(path: Path) -> list[tuple[str, str]]:
-    """List the files beside an evidence.json that its checks name, without refusing a file that is damaged.
+    """List the files beside an evidence.json that it names, without refusing a file that is damaged.
 
     Returns:
-        (key, name) of each, where key is one of ``FILE_KEYS``; empty where the file cannot be read, is not of this
-        schema, or has no cells and checks where they should be.
+        (key, path) of each, where key is one of ``FILE_KEYS``, or "bundle" of a bundle's manifest; empty where the
+        file cannot be read, is not of this schema, or has no cells and checks where they should be.
     """
     try:
         content = _parsed(_text(path), str(path))
-        checks = [check for cell in content["cells"] for check in cell["checks"]] if content["schema"] == SCHEMA else []
-        named = [(key, check.get(key)) for check in checks for key in FILE_KEYS]
+        cells = content["cells"] if content["schema"] == SCHEMA else []
+        named = [(key, check.get(key)) for cell in cells for check in cell["checks"] for key in FILE_KEYS]
+        bundles = [(cell.get("bundle") or {}).get("sha256") for cell in cells]
     except (InputError, KeyError, TypeError, AttributeError):
         return []
+    named += [("bundle", f"bundles/{sha256}.json") for sha256 in bundles if SHA256.fullmatch(str(sha256))]
     return [(key, name) for key, name in named if isinstance(name, str)]
 
 

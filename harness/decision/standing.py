@@ -1,0 +1,146 @@
+"""How a cell stands before any are compared: what puts it out, and what it counts by each preferred metric."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..checks.check import Verdict
+from ..evidence.entry import Figure
+from ..evidence.schema import CellEntry, CheckEntry
+from .consistency import CELL, contradictions
+from .figures import Better, as_number, better_of, better_of_all, keeps, score_of
+from .numbers import show, show_apart, with_unit
+
+_BAD = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that puts a cell out.
+
+    Attributes:
+        metric: of the check that does; None where none does.
+        check: that check, where it can be mended: it is FAIL, INCONCLUSIVE or INELIGIBLE, and contradicts nothing.
+        needed: what the figure would have to reach; None where nobody can tell.
+    """
+
+    reason: str
+    metric: str | None = None
+    check: CheckEntry | None = None
+    found: Figure | None = None
+    limit: Figure | None = None
+    needed: Figure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A cell, what puts it out, and what it counts by each preferred metric, the lower the better."""
+
+    entry: CellEntry
+    problems: tuple[Problem, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it may not even be ranked."""
+        return bool(self.problems)
+
+    @property
+    def has_no_limit(self) -> bool:
+        """Whether it had no limit to keep: it is ranked, and not to be taken."""
+        return self.entry.verdict is Verdict.MEASURED
+
+    @property
+    def may_be_taken(self) -> bool:
+        """Whether it may be taken."""
+        return not self.is_out and self.entry.verdict is Verdict.PASS
+
+
+def directions(cells: Sequence[CellEntry], prefer: Sequence[str]) -> tuple[Better | None, ...]:
+    """Say for each preferred metric which of two values is better; None where the cells do not agree, or none tells."""
+    checks: dict[str, list[CheckEntry]] = {metric: [] for metric in prefer}
+    for cell in cells:
+        for check in cell.checks:
+            if check.metric in checks:
+                checks[check.metric].append(check)
+    return tuple(better_of_all(checks[metric]) for metric in prefer)
+
+
+def stand(cell: CellEntry, prefer: Sequence[str], better: Sequence[Better | None], *, twice: bool = False) -> Standing:
+    """Look at one cell alone.
+
+    Args:
+        cell: the cell.
+        prefer: the metrics.
+        better: of each metric, which of two values is the better one.
+        twice: whether there is another cell of its name, so that nobody knows which of the two counts.
+    """
+    doubtful = contradictions(cell)
+    problems = [*_whole(cell, doubtful), *_judged(cell, doubtful)]
+    if twice:
+        problems.append(Problem(reason="it is there twice, and which of the two counts cannot be told"))
+    if not problems and cell.verdict not in (Verdict.PASS, Verdict.MEASURED):
+        problems.append(Problem(reason=f"its verdict is {cell.verdict}"))
+    checks: dict[str, list[CheckEntry]] = {}
+    for check in cell.checks:
+        checks.setdefault(check.metric, []).append(check)
+    scores = tuple(score_of(checks.get(metric, ()), way) for metric, way in zip(prefer, better, strict=True))
+    return Standing(entry=cell, problems=tuple(problems), scores=scores)
+
+
+def stand_all(cells: Sequence[CellEntry], prefer: Sequence[str], better: Sequence[Better | None]) -> list[Standing]:
+    """Look at each cell alone, in the order of their names."""
+    names = Counter(cell.backend for cell in cells)
+    ordered = sorted(cells, key=lambda cell: cell.backend)
+    return [stand(cell, prefer, better, twice=names[cell.backend] > 1) for cell in ordered]
+
+
+def _whole(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
+    """List what concerns the cell as a whole: it cannot run, was not built, has open ends, contradicts itself."""
+    problems: list[Problem] = []
+    if cell.error is not None:
+        how = "it cannot run" if cell.verdict is Verdict.FAIL else "it could not be measured to the end"
+        problems.append(Problem(reason=f"{how}: {cell.error}"))
+    if cell.not_built is not None:
+        problems.append(Problem(reason=f"it was not built: {cell.not_built}"))
+    if cell.unfinished:
+        named = ", ".join(cell.unfinished[:3]) + (", …" if len(cell.unfinished) > 3 else "")
+        problems.append(Problem(reason=f"unfinished, without a check from: {named}"))
+    for metric, what in doubtful.items():
+        named_metric = None if metric == CELL else metric
+        subject = "its verdict" if metric == CELL else f"its {metric}"
+        problems.append(Problem(reason=f"{subject} does not follow from its numbers: {what}", metric=named_metric))
+    return problems
+
+
+def _judged(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
+    """List the checks that put the cell out."""
+    return [_of_check(check) for check in cell.checks if check.verdict in _BAD and check.metric not in doubtful]
+
+
+def _of_check(check: CheckEntry) -> Problem:
+    known: dict[str, Any] = {"metric": check.metric, "check": check, "limit": check.limit}
+    if (broken := broken_by(check)) is not None:
+        found, limit = show_apart(broken, check.limit if check.limit is not None else 0)
+        much = f"{check.metric} {with_unit(found, check.unit)}, of {limit}"
+        most = "fall to" if better_of(check) == "lower" else "rise to"
+        return Problem(**known, reason=f"{much}: would have to {most} {limit}", found=broken, needed=check.limit)
+    state = {Verdict.FAIL: "failed", Verdict.INCONCLUSIVE: "is not settled"}.get(check.verdict, str(check.verdict))
+    why = check.reason or "no reason is given"
+    limited = None if check.limit is None else f" (limit {show(check.limit)})"
+    needed = None if check.metric == "parity" else check.limit
+    return Problem(**known, reason=f"{check.metric} {state}{limited or ''}: {why}", found=check.bound, needed=needed)
+
+
+def broken_by(check: CheckEntry) -> float | None:
+    """Return the bound that breaks a FAIL's limit: a figure that could move. None where something else failed it."""
+    bound, limit, better = as_number(check.bound), as_number(check.limit), better_of(check)
+    if check.verdict is not Verdict.FAIL or limit is None or better is None or check.metric == "parity":
+        return None
+    for number in (bound, as_number(check.bound_low)):
+        if number is not None and not keeps(number, limit, better) and number == number:
+            return number
+    return None

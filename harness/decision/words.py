@@ -1,0 +1,98 @@
+"""The decision in a sentence that somebody understands who was not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..evidence.decision_entry import ChangeEntry, HeadroomEntry, OutEntry
+from ..evidence.schema import CellEntry
+from .figures import better_of
+from .numbers import show, show_apart, with_unit
+
+_MOST_FACTS = 3
+_MOST_OUT = 5
+_LONGEST = 140
+EMULATED = "not measured on a board"
+
+
+def deploy(taken: CellEntry, headroom: Sequence[HeadroomEntry], prefer: Sequence[str], ties: Sequence[str]) -> str:
+    """Say what to deploy, how close it is to its limits, and what is as good."""
+    facts = _facts(taken, headroom, prefer)
+    sentence = f"Deploy {taken.backend}: {', '.join(facts)}."
+    if ties:
+        are = "is tied with it" if len(ties) == 1 else "are tied with it"
+        sentence += f" {listed(ties)} {are}: nothing tells them apart, so the first by name is taken."
+    return sentence
+
+
+def deploy_none(order: Sequence[str], changes: Sequence[ChangeEntry], cells: int) -> str:
+    """Say that nothing may be deployed, why, and what comes nearest."""
+    if not cells:
+        return "Deploy none: there is no cell."
+    if order:
+        why = f"no backend had a limit to keep, so none is recommended; by what was measured {order[0]} comes first"
+    else:
+        why = "none kept its limits" if cells > 1 else "the only backend is out"
+    nearest = f" Nearest: {changes[0].text}." if changes else ""
+    return f"Deploy none: {why}.{nearest}"
+
+
+def others(out: Sequence[OutEntry], order: Sequence[str], cells: int, *, taken: bool) -> str:
+    """Say what became of the others: those that are out first, as nothing else says why."""
+    if cells == 1 and taken:
+        return "It was the only backend: there was nothing to compare it with."
+    ranked = set(order)
+    gone = [entry for entry in out if entry.backend not in ranked]
+    told = [f"{entry.backend} is out: {_ended(_brief(entry.reason))}" for entry in gone[:_MOST_OUT]]
+    if len(gone) > _MOST_OUT:
+        told.append(f"{len(gone) - _MOST_OUT} more are out.")
+    if taken and len(ranked) == 1 and cells > 1:
+        told.insert(0, "Nothing else was left to compare it with.")
+    behind = [entry for entry in out if entry.backend in ranked and entry.metric is not None][:_MOST_OUT]
+    told += [f"{entry.backend}: {_ended(_brief(entry.reason))}" for entry in behind]
+    return " ".join(told)
+
+
+def fact(cell: CellEntry, metric: str, limit: bool = True) -> str:
+    """Word one figure of a cell, such as "8.1 ms of 10 (p99)"."""
+    check = next(each for each in cell.checks if each.metric == metric)
+    name = _short(metric, check.unit)
+    if not limit or check.limit is None or check.bound is None:
+        return f"{with_unit(show(check.bound if check.bound is not None else check.value), check.unit)} ({name})"
+    bound, of = show_apart(check.bound, check.limit)
+    if better_of(check) == "higher":
+        return f"{with_unit(bound, check.unit)}, at least {of} wanted ({name})"
+    return f"{with_unit(bound, check.unit)} of {of} ({name})"
+
+
+def _facts(cell: CellEntry, headroom: Sequence[HeadroomEntry], prefer: Sequence[str]) -> list[str]:
+    """Choose what is worth saying: limits on preferred metrics, other limits, parity last."""
+    limited = [entry.metric for entry in headroom]
+    preferred = [metric for metric in prefer if metric in limited]
+    rest = [metric for metric in limited if metric not in preferred and metric not in ("parity", "accuracy")]
+    rest += [metric for metric in limited if metric not in preferred and metric == "accuracy"]
+    chosen = [*preferred, *rest][:_MOST_FACTS] or [metric for metric in limited if metric == "parity"]
+    return [fact(cell, metric) for metric in chosen] or ["it kept its limits"]
+
+
+def _short(metric: str, unit: str) -> str:
+    """Name a metric without its unit, as people say it."""
+    suffix = f"_{unit.lower()}"
+    name = metric.removesuffix(suffix) if unit else metric
+    return name.removeprefix("latency_").replace("_", " ")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does; of many only the first are named."""
+    if len(names) > _MOST_OUT:
+        names = [*names[: _MOST_OUT - 1], f"{len(names) - _MOST_OUT + 1} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _brief(reason: str) -> str:
+    """Return the beginning of a reason, which may be a device's own words and long: the decision has all of it."""
+    return reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST].rsplit(' ', 1)[0].rstrip('.,;: …')} …"
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "…")) else f"{text}."
