@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...printable import printable
 from .cleaning import clean
 from .colors import paint
 from .scale import Axis, spread
