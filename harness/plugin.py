@@ -43,6 +43,7 @@ from .report.terminal import render
 from .run.command_line import restart_if_misread
 from .run.completeness import record_missing_checks
 from .run.ending import Ending, conclude, look_at
+from .run.files import describe_files
 from .run.options import WITH_VALUES, add_options, read_options
 from .run.other_build import read_other_build
 from .run.outcome import record_error
@@ -109,6 +110,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # runs even if the run never starts
         check_baselines(options, cells)
+        files = describe_files(options, cells)
         other = read_other_build(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
@@ -119,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
         selected=config.option.keyword if config.stash[NARROWED] else None,
         narrowed=config.stash[NARROWED],
     )
+    evidence.files = files
     progress = ProgressBars.open()
     config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence, progress=progress, other=other)
     _show_progress(config, config.stash[RUN])

@@ -16,7 +16,7 @@ from . import words
 from .changes import find_changes
 from .elimination import Skip, Step
 from .figures import Better
-from .grouping import PREFER, group, key_of, metrics_for
+from .grouping import PREFER, group, metrics_for
 from .headroom import headroom_of
 from .notes import notes_on
 from .out import out_by_order, out_by_problems, out_by_step, out_without_limit
@@ -54,12 +54,8 @@ def decide(
         InputError: the cells are none, or not all of one model, device and kind; ``within_percent`` is negative or no
             finite number.
     """
-    _refuse(cells, within_percent)
-    metrics = metrics_for(cells, prefer)
-    question = Question(prefer=metrics, better=directions(cells, metrics), within_percent=within_percent)
-    standings = stand_all(cells, question.prefer, question.better)
-    ranking = rank(standings, len(metrics), question.within)
-    changes = find_changes(ranking, question.prefer, question.better, question.within)
+    ranking, question = _ranked(cells, prefer, within_percent)
+    changes = find_changes(ranking, question.prefer, question.better)
     return _entry(ranking, question, changes)
 
 
@@ -70,6 +66,22 @@ def decide_all(
     return [decide(each, prefer=prefer, within_percent=within_percent) for each in group(cells)]
 
 
+def find_taken(
+    cells: Sequence[CellEntry], *, prefer: Sequence[str] = PREFER, within_percent: float = WITHIN_PERCENT
+) -> str | None:
+    """Say which backend ``decide`` takes, and nothing of why; None where it takes none."""
+    ranking, _ = _ranked(cells, prefer, within_percent)
+    return None if ranking.taken is None else ranking.standings[ranking.taken].entry.backend
+
+
+def _ranked(cells: Sequence[CellEntry], prefer: Sequence[str], within_percent: float) -> tuple[Ranking, Question]:
+    _refuse(cells, within_percent)
+    metrics = metrics_for(cells, prefer)
+    question = Question(prefer=metrics, better=directions(cells, metrics), within_percent=within_percent)
+    standings = stand_all(cells, question.prefer, question.better)
+    return rank(standings, len(metrics), question.within), question
+
+
 def _refuse(cells: Sequence[CellEntry], within_percent: float) -> None:
     if not (math.isfinite(within_percent) and within_percent >= 0):
         raise InputError(
@@ -78,11 +90,11 @@ def _refuse(cells: Sequence[CellEntry], within_percent: float) -> None:
             found=repr(within_percent),
             where="within_percent",
         )
-    if len(keys := {key_of(cell) for cell in cells}) != 1:
+    if len(groups := group(cells)) != 1:
         raise InputError(
             "these cells cannot be decided among each other",
             wanted="cells of one model on one device, all emulated or all not, of one model_sha256",
-            found=f"{len(keys)} of these",
+            found=f"{len(groups)} of these",
             hint="decide_all groups them",
         )
 
@@ -164,9 +176,8 @@ def _of_ranked(ranking: Ranking, question: Question, row: int) -> OutEntry:
     standing = ranking.standings[row]
     if standing.has_no_limit or ranking.taken is None:
         return out_without_limit(standing)
-    for step in ranking.steps:
-        if row in step.before and row not in step.kept:
-            return _of_dropped(ranking, question, standing, step)
+    if (step := ranking.dropped_by.get(row)) is not None:
+        return _of_dropped(ranking, question, standing, step)
     return out_by_order(standing, ranking.standings[ranking.taken], question.prefer, question.better)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..checks.check import Verdict
@@ -37,7 +38,11 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A cell, what puts it out, and what it counts by each preferred metric, the lower the better."""
+    """A cell, what puts it out, and what it counts by each preferred metric, the lower the better.
+
+    Attributes:
+        entry: the cell; its checks stand in one order, whatever the evidence's is: parity, the preferred ones, others.
+    """
 
     entry: CellEntry
     problems: tuple[Problem, ...]
@@ -78,7 +83,9 @@ def stand(cell: CellEntry, prefer: Sequence[str], better: Sequence[Better | None
         better: of each metric, which of two values is the better one.
         twice: whether there is another cell of its name, so that nobody knows which of the two counts.
     """
-    problems = [*_whole(cell), *_judged(cell)]
+    cell = cell.model_copy(update={"checks": sorted(cell.checks, key=partial(_place, tuple(prefer)))})
+    doubtful = contradictions(cell)
+    problems = [*_whole(cell, doubtful), *_judged(cell, doubtful)]
     if twice:
         problems.append(Problem(reason="it is there twice, and which of the two counts cannot be told"))
     if not problems and cell.verdict not in (Verdict.PASS, Verdict.MEASURED):
@@ -97,7 +104,13 @@ def stand_all(cells: Sequence[CellEntry], prefer: Sequence[str], better: Sequenc
     return [stand(cell, prefer, better, twice=names[cell.backend] > 1) for cell in ordered]
 
 
-def _whole(cell: CellEntry) -> list[Problem]:
+def _place(prefer: tuple[str, ...], check: CheckEntry) -> tuple[bool, int, str, str]:
+    """Return by what checks are sorted."""
+    at = prefer.index(check.metric) if check.metric in prefer else len(prefer)
+    return check.metric != "parity", at, check.metric, f"{check.verdict} {check.bound}"
+
+
+def _whole(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
     """List what concerns the cell as a whole: it cannot run, was not built, has open ends, contradicts itself."""
     problems: list[Problem] = []
     if cell.error is not None:
@@ -108,16 +121,15 @@ def _whole(cell: CellEntry) -> list[Problem]:
     if cell.unfinished:
         named = ", ".join(cell.unfinished[:3]) + (", …" if len(cell.unfinished) > 3 else "")
         problems.append(Problem(reason=f"unfinished, without a check from: {named}"))
-    for metric, what in contradictions(cell).items():
+    for metric, what in doubtful.items():
         named_metric = None if metric == CELL else metric
         subject = "its verdict" if metric == CELL else f"its {metric}"
         problems.append(Problem(reason=f"{subject} does not follow from its numbers: {what}", metric=named_metric))
     return problems
 
 
-def _judged(cell: CellEntry) -> list[Problem]:
+def _judged(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
     """List the checks that put the cell out."""
-    doubtful = contradictions(cell)
     return [_of_check(check) for check in cell.checks if check.verdict in _BAD and check.metric not in doubtful]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +83,12 @@ class CellRecord:
             if note not in self.notes:
                 self.notes.append(note)
 
-    def make_entry(self) -> CellEntry:
-        """Make the cell's entry in evidence.json."""
+    def make_entry(self, sums: Mapping[str, str]) -> CellEntry:
+        """Make the cell's entry in evidence.json.
+
+        Args:
+            sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder.
+        """
         model, device, backend = self.cell.key
         clock = self.cell.file.model.clock
         declared: dict[str, Any] = {"interruptions": list(self.interruptions)} if self.interruptions else {}
@@ -106,5 +110,5 @@ class CellRecord:
             **declared,
             unfinished=sorted(self.pending),
             notes=list(self.notes),
-            checks=[describe_check(check) for check in self.checks],
+            checks=[describe_check(check, sums) for check in self.checks],
         )

@@ -257,8 +257,8 @@ class CellEntry(Entry):
 class FileEntry(Entry):
     """A file of the user's that decided what was run, and by which limits."""
 
-    kind: Literal["model", "device"]
-    name: Annotated[str, Field(description="the model's or the device's")]
+    kind: Literal["model", "device", "lock", "baseline"]
+    name: Annotated[str, Field(description="the model's or the device's; of a lock its file's")]
     path: Annotated[str, Field(description="relative to the project's folder; of hilgate's own devices hilgate:NAME")]
     sha256: Sha256
 

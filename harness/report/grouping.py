@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from ..checks.check import Verdict
 from ..decision.consistency import contradictions
+from ..decision.grouping import MAY_BE_TAKEN
 from ..evidence.schema import CellEntry
 from .report import ReportCell, Source
 
@@ -25,7 +26,6 @@ WORST = (
     Verdict.MEASURED,
     Verdict.PASS,
 )
-MAY_BE_TAKEN = (Verdict.PASS, Verdict.MEASURED)
 
 Key = tuple[object, ...]
 

@@ -22,7 +22,7 @@ def sections_of(records: Sequence[CellRecord]) -> list[Section]:
     sections = []
     for _, group in groupby(records, key=lambda record: record.cell.key[:2]):
         same = list(group)
-        cells = tuple(ReportCell(entry=record.make_entry(), source=NOWHERE) for record in same)
+        cells = tuple(ReportCell(entry=record.make_entry({}), source=NOWHERE) for record in same)
         decision = decide([cell.entry for cell in cells])
         sections.append(Section(cells=cells, decision=decision, description=same[0].cell.device.description))
     return sections

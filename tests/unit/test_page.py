@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness.decision import CELL
 from harness.evidence.decision_entry import ChangeEntry, DecisionEntry, HeadroomEntry, OutEntry, StepEntry
 from harness.report.page import render_page
 from harness.report.plots.plot import Plot
@@ -127,10 +128,11 @@ def two_backends() -> dict[str, Any]:
 
 def test_the_page_has_its_parts_in_order() -> None:
     change = ChangeEntry(kind="preference", backend="torchscript", taken=None, text="With memory first: none.")
-    page = page_of(two_backends(), changes=[change])
+    page = page_of(two_backends(), changes=[change], sentence="Take onnxruntime. torchscript is out.")
     order = [
         "Take onnxruntime.",
         "≤ 7.5",
+        "torchscript is out.",
         "torchscript may not",
         "With memory first: none.",
         "Latency",
@@ -230,6 +232,18 @@ def test_what_does_not_follow_from_its_numbers_is_marked_in_the_table_and_below(
     page = page_of(two_backends(), contradictions={"memory_peak_mib": "PASS, with 122 of 32"})
     assert page.text.count("does not follow from its numbers") == 4
     assert page.text.count("PASS, with 122 of 32") == 2
+    of_cells = page_of(two_backends(), contradictions={CELL: "PASS, although a check failed"})
+    assert of_cells.text.count("does not follow from its numbers") == 4
+    assert of_cells.text.count("PASS, although a check failed") == 2
+
+
+def test_a_metric_that_no_cell_says_anything_of_has_no_column() -> None:
+    silent = evidences.make_check("first_start_s", None, verdict="NOT_APPLICABLE", reason="nobody limits it")
+    run = two_backends()
+    run["cells"][0]["checks"].append(silent)
+    page = page_of(run)
+    assert len([head for head in page.all("th") if head.get("scope") == "col"]) == 2 + 2 + 2  # and the plot's numbers
+    assert "nobody limits it" in page.text
 
 
 def test_a_limit_of_ones_own_is_said_in_the_field() -> None:
@@ -253,6 +267,16 @@ def test_headings_are_in_order_and_every_name_leads_somewhere() -> None:
     referred = re.findall(r'(?:href="#|aria-labelledby=")([^"]+)', page.html)
     assert referred
     assert set(referred) <= set(names)
+
+
+def test_two_models_of_one_name_are_told_apart() -> None:
+    report = make_report(two_backends())
+    twice = dataclasses.replace(report, sections=report.sections * 2)
+    page = Page(render_page(twice, draw))
+    labels = [label for _, attributes in page.elements if (label := attributes.get("aria-label"))]
+    landmarks = [label for label in labels if "net on pi4" in label]
+    assert len(landmarks) == len(set(landmarks)) == 4
+    assert "net on pi4 (2 of 2)" in landmarks
 
 
 def test_every_backend_can_be_hidden_in_the_plots_where_there_are_several() -> None:
@@ -321,8 +345,9 @@ def test_every_class_of_the_style_is_in_a_page() -> None:
     run["cells"][0]["checks"] += [inconclusive, unasked]
     run["cells"][1]["checks"] += [{**inconclusive, "verdict": "NOT_APPLICABLE", "limit": 2.0}]
     run["cells"] += [evidences.make_cell("libtorch", [], verdict="INELIGIBLE", notes=["a note"])]
-    report = make_report(run)
-    html = render_page(dataclasses.replace(report, remarks=("a remark",)), draw)
+    report = make_report(run, sentence="Take one. Another is out.")
+    sections = tuple(dataclasses.replace(section, description="a board") for section in report.sections)
+    html = render_page(dataclasses.replace(report, sections=sections, remarks=("a remark",)), draw)
     several = render_page(make_report(evidences.make_run([*run["cells"], {**run["cells"][0], "model": "b"}])), draw)
     used = {name for found in re.findall(r'class="([^"]*)"', html + several) for name in found.split()}
     styled = set(re.findall(r"\.([a-z][a-z-]*\d?)(?=[^{}]*\{)", re.sub(r"/\*.*?\*/", "", Page(html).style)))

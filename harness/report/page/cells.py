@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...checks.check import Verdict
+from ...decision import CELL
 from ...evidence.schema import ArtifactFacts, BoardState, BundleFacts, CellEntry, CheckEntry, Fingerprint
 from ...printable import printable_lines
 from ..figures import as_number, bound_text, limit_text, value_text
@@ -43,6 +44,7 @@ class Details:
     """All that is shown of a cell alone.
 
     Attributes:
+        contradiction: what of its verdict does not follow from its checks; "" where all does.
         problems: why it cannot run, or was not built, or stayed open.
         not_asked: metrics that nobody asked for, with why they were not measured.
         facts: of the device, the settings, the artifact and so on.
@@ -52,6 +54,7 @@ class Details:
     verdict: str
     kind: str
     problems: tuple[str, ...]
+    contradiction: str
     checks: tuple[Line, ...]
     not_asked: tuple[str, ...]
     notes: tuple[str, ...]
@@ -74,6 +77,7 @@ def _details(cell: ReportCell, facts: tuple[Fact, ...]) -> Details:
         verdict=str(entry.verdict),
         kind=kind_of(entry.verdict),
         problems=tuple(_problems(entry)),
+        contradiction=text_of(cell.contradictions.get(CELL, "")),
         checks=tuple(_line(check, cell.contradictions) for check in entry.checks[:MOST] if check.asked),
         not_asked=bounded([_not_asked(check) for check in entry.checks if not check.asked]),
         notes=bounded([text_of(note) for note in entry.notes]),
@@ -101,7 +105,7 @@ def _problems(entry: CellEntry) -> Iterator[str]:
 def _line(check: CheckEntry, contradictions: Mapping[str, str]) -> Line:
     return Line(
         metric=name_of(check.metric),
-        verdict=str(check.verdict).replace("_", " "),
+        verdict=str(check.verdict),
         kind=kind_of(check.verdict),
         stands_out=check.verdict not in QUIET,
         figures=joined(_figures(check)),
@@ -136,8 +140,6 @@ def _figures(check: CheckEntry) -> Iterator[str]:
 def _facts(entry: CellEntry) -> Iterator[Fact]:
     if (found := entry.fingerprint) is not None:
         yield from _fingerprint(found)
-    if entry.measure:
-        yield "measured at", joined(f"{name_of(key)} {name_of(str(size))}" for key, size in entry.measure.items())
     if entry.clock is not None:
         yield "sensor's clock", f"{entry.clock.rate_hz:g} Hz, late: {name_of(entry.clock.late)}"
     if entry.artifact is not None:

@@ -11,6 +11,7 @@ from ...evidence.decision_entry import DecisionEntry, StepEntry
 from ...evidence.entry import Figure as Number
 from ..figures import as_number
 from ..plots.plot import Plot
+from ..reasons import sizes_of
 from ..report import Section
 from .cells import Details, Fact, bounded, make_all_details
 from .table import Table, kind_of, make_table
@@ -40,6 +41,9 @@ class Part:
     """All of it, as texts.
 
     Attributes:
+        description: what the device's file says that it is; "" where nobody knows.
+        sentence: the decision; sentences: what it says of the other backends.
+        taken: whether a backend is.
         headroom: what is left to each limit of what is taken.
         steps: how the decision came about, metric by metric.
         facts: what is true of all cells.
@@ -48,7 +52,10 @@ class Part:
 
     id: str
     title: str
+    description: str
     sentence: str
+    sentences: str
+    taken: bool
     headroom: tuple[str, ...]
     table: Table
     notes: tuple[str, ...]
@@ -65,23 +72,28 @@ class Part:
         return len(self.cells) if len(self.cells) > 1 and any(figure.svg is not None for figure in self.figures) else 0
 
 
-def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
+def make_part(section: Section, title: str, name: str, plots: Sequence[Plot]) -> Part:
     """Lay out a section.
 
     Args:
         section: what the report has of it.
+        title: what it is called, unlike any other.
         name: what its ids begin with.
         plots: its plots.
     """
     decision = section.decision
+    first, rest = _first_sentence(text_of(decision.sentence))
     facts, cells = make_all_details(section.cells)
     return Part(
         id=name,
-        title=name_of(section.title),
-        sentence=text_of(decision.sentence),
+        title=title,
+        description=text_of(section.description),
+        sentence=first,
+        sentences=rest,
+        taken=decision.taken is not None,
         headroom=tuple(_headroom(decision)),
         table=make_table(section),
-        notes=bounded([text_of(note) for note in (*decision.notes, *section.notes)]),
+        notes=bounded([text_of(note) for note in (*decision.notes, *section.notes, sizes_of(section)) if note]),
         out=tuple(_out(decision)),
         changes=bounded([text_of(change.text) for change in decision.changes]),
         steps=bounded([_step(step) for step in decision.steps]),
@@ -89,6 +101,11 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
         facts=facts,
         cells=cells,
     )
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    first, end, rest = text.partition(". ")
+    return first + end.rstrip(), rest
 
 
 def _headroom(decision: DecisionEntry) -> Iterator[str]:
@@ -101,7 +118,7 @@ def _out(decision: DecisionEntry) -> Iterator[Out]:
     for out in decision.out:
         yield Out(
             name=name_of(out.backend),
-            verdict=str(out.verdict).replace("_", " "),
+            verdict=str(out.verdict),
             kind=kind_of(out.verdict),
             reason=text_of(out.reason),
         )
@@ -112,7 +129,7 @@ def _step(step: StepEntry) -> str:
     if step.skipped is not None:
         return f"{metric}: skipped, {text_of(step.skipped)}"
     best = f"best {_shown(step.best)}; " if step.best is not None else ""
-    kept = f"kept {joined(map(name_of, step.kept))}"
+    kept = f"kept {joined(map(name_of, step.kept)) or 'none'}"
     dropped = f"; dropped {joined(map(name_of, step.dropped))}" if step.dropped else ""
     return f"{metric}: {best}{kept}{dropped}"
 

@@ -8,29 +8,33 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ...checks.check import Verdict
-from ...evidence.schema import CheckEntry
-from ..figures import bound_text, count_text, limit_text, value_text
+from ...decision import CELL
+from ..figures import DASH, bound_text, count_text, limit_text, value_text
 from ..report import ReportCell, Section
 from .text import breakable, breakable_label, joined, name_of
 
-# What the table writes in place of a verdict that is a word too long for a column, or that says no more than the value.
-SHORT = {Verdict.NOT_APPLICABLE: "not applicable", Verdict.MEASURED: ""}
 # What a column's heading says where its fields say their own limits.
 DIFFERENT = "limits differ"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A metric: its name as a heading and as an attribute's text, and the limit that its backends share."""
+    """A metric: its name as a heading and as an attribute's text, and the limit that its backends share.
 
+    Attributes:
+        unit: where the name does not say it.
+    """
+
+    metric: str
     heading: Markup
     label: Markup
+    unit: str
     limit: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A backend's check of a metric, as a table shows it; without one, ``there`` is False.
+    """A backend's check of a metric, as a table shows it; without one, a dash.
 
     Attributes:
         label: the metric, for a layout without columns.
@@ -40,8 +44,7 @@ class Field:
     """
 
     label: Markup
-    there: bool = False
-    value: str = ""
+    value: str
     bound: str = ""
     limit: str = ""
     other_limit: bool = False
@@ -60,6 +63,7 @@ class Row:
     kind: str
     taken: bool
     tied: bool
+    contradicts: bool
     fields: tuple[Field, ...]
 
 
@@ -72,8 +76,9 @@ class Table:
 
 
 def make_table(section: Section) -> Table:
-    """Lay out the table of a section."""
-    columns = tuple(_column(section, metric) for metric in section.metrics)
+    """Lay out the table of a section: metrics of which no cell says anything have no column."""
+    metrics = [metric for metric in section.metrics if any(_says_something(cell, metric) for cell in section.cells)]
+    columns = tuple(_column(section, metric) for metric in metrics)
     return Table(columns=columns, rows=tuple(_row(section, cell, columns) for cell in section.cells))
 
 
@@ -82,12 +87,20 @@ def kind_of(verdict: Verdict) -> str:
     return verdict.lower().replace("_", "-")
 
 
+def _says_something(cell: ReportCell, metric: str) -> bool:
+    check = cell.check(metric)
+    return check is not None and (check.verdict is not Verdict.NOT_APPLICABLE or check.value is not None)
+
+
 def _column(section: Section, metric: str) -> Column:
-    checks = (cell.check(metric) for cell in section.cells)
-    limits = dict.fromkeys(limit_text(check) for check in checks if check is not None)
+    checks = [check for cell in section.cells if (check := cell.check(metric)) is not None]
+    limits = dict.fromkeys(map(limit_text, checks))
+    unit = next((check.unit for check in checks if check.unit), "")
     return Column(
+        metric=metric,
         heading=breakable(metric),
         label=breakable_label(metric),
+        unit="" if metric.endswith(f"_{unit.lower()}") else name_of(unit),
         limit=DIFFERENT if len(limits) > 1 else next(iter(limits), ""),
     )
 
@@ -100,28 +113,24 @@ def _row(section: Section, cell: ReportCell, columns: Iterable[Column]) -> Row:
         kind=kind_of(verdict),
         taken=cell.name == section.decision.taken,
         tied=cell.name in section.decision.tied,
-        fields=tuple(_field(cell, metric, column) for metric, column in zip(section.metrics, columns, strict=True)),
+        contradicts=CELL in cell.contradictions,
+        fields=tuple(_field(cell, column) for column in columns),
     )
 
 
-def _field(cell: ReportCell, metric: str, column: Column) -> Field:
-    check = cell.check(metric)
-    if check is None or not _says_something(check):
-        return Field(label=column.label)
+def _field(cell: ReportCell, column: Column) -> Field:
+    check = cell.check(column.metric)
+    if check is None or (check.verdict is Verdict.NOT_APPLICABLE and not check.asked):
+        return Field(label=column.label, value=DASH)
     limit = limit_text(check)
     return Field(
         label=column.label,
-        there=True,
         value=value_text(check),
         bound=bound_text(check),
         limit=limit,
-        other_limit=limit != column.limit,
-        beside=joined((count_text(check), name_of(check.compared))),
-        verdict=SHORT.get(check.verdict, str(check.verdict)),
+        other_limit=limit != column.limit and (limit != "" or check.value is not None),
+        beside=joined(map(name_of, (count_text(check), check.compared))),
+        verdict="" if check.verdict is Verdict.MEASURED and check.value is not None else str(check.verdict),
         kind=kind_of(check.verdict),
-        contradicts=metric in cell.contradictions,
+        contradicts=column.metric in cell.contradictions,
     )
-
-
-def _says_something(check: CheckEntry) -> bool:
-    return check.asked or check.verdict is not Verdict.NOT_APPLICABLE

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...printable import printable
 from .cleaning import clean, tag
 from .colors import paint
 from .scale import Axis, spread
@@ -122,7 +123,9 @@ def texts(cell: int | None, rows: Rows, *, align: str = "left", fill: str = "", 
         size: of its signs, in pixels.
     """
     more = {"fill": fill or paint("ink-2")}
-    tagged = [{**row, **more, "tag": tag(cell, str(row.get("whole", "")))} for row in rows]
+    # An SVG is XML, which may not hold everything: an escape, for one, would end the drawing.
+    shown = [{key: printable(each) if isinstance(each, str) else each for key, each in row.items()} for row in rows]
+    tagged = [{**row, **more, "tag": tag(cell, str(row.get("whole", "")))} for row in shown]
     places = {axis: _place(axis, rows) for axis in "xy"}
     given = {"fill": {"field": "fill", "scale": None}, "description": {"field": "tag"}}
     mark = {"type": "text", "fontSize": size, "align": align, "baseline": "middle"}
