@@ -34,7 +34,7 @@ PICTURE_HEIGHT = 960
 
 
 class NoBrowserError(Exception):
-    """This machine has no browser that Playwright can drive, or nothing to read its paper with."""
+    """No browser that Playwright can drive is on this machine, or nothing to read its paper with."""
 
 
 @dataclass(frozen=True, kw_only=True)
