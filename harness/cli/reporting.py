@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,8 +62,11 @@ def show_report(
     text = load_format(style)(report)
     if output is None:
         _print(text)
-    else:
+        return
+    try:
         write_atomically(output, text)
+    except StorageError as error:
+        raise _unwritable(error.found, error.where) from error
 
 
 def _check_format(style: str) -> None:
@@ -77,12 +81,17 @@ def _check_format(style: str) -> None:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse a place where no file can be written: folders are not made, for one may be misspelled."""
-    if output.is_dir():
+    """Refuse a place where no file can be written: folders are not made, for one may be misspelled.
+
+    A file that is there is replaced, so it must be one: to replace /dev/stdout would do harm.
+    """
+    if output.is_symlink() or (output.exists() and not output.is_file()):
         raise StorageError(
-            "the report cannot be written: this is a folder",
+            "the report cannot be written: there is something else than a file",
+            wanted="a file, or nothing of that name",
+            found="a link" if output.is_symlink() else "a folder" if output.is_dir() else "no regular file",
             where=str(output),
-            hint=f"name a file: {output}/report.html",
+            hint="name a file; or leave --output out, and it is printed",
         )
     if not output.parent.is_dir():
         raise StorageError(
@@ -94,7 +103,17 @@ def _check_output(output: Path) -> None:
         )
 
 
+def _unwritable(found: str, where: str) -> StorageError:
+    hint = "free some space, or name another file: --output FILE"
+    return StorageError("the report cannot be written", found=found, where=where, hint=hint)
+
+
 def _print(text: str) -> None:
     """Print a report in the encoding that stdout has; what that lacks becomes a question mark."""
     encoding = sys.stdout.encoding or "ascii"
-    click.echo(text.encode(encoding, "replace").decode(encoding), nl=not text.endswith("\n"))
+    try:
+        click.echo(text.encode(encoding, "replace").decode(encoding), nl=not text.endswith("\n"))
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # as in "| head": click ends quietly
+            raise
+        raise _unwritable(error.strerror or str(error), "standard output") from error

@@ -13,7 +13,7 @@ from ..evidence.folder import FILE
 from ..evidence.reading import read_evidence
 from ..evidence.schema import CellEntry
 from .grouping import group_cells
-from .report import Report, Section, Source
+from .report import Report, ReportCell, Section, Source
 
 WITHIN_PERCENT = 5.0
 # How many files one report is made of, and how many cells they may have together: a page of more is read by nobody.
@@ -68,9 +68,18 @@ def make_report(
     """
     sections = []
     for group in group_cells(sources):
-        decision = decide([cell.entry for cell in group.cells], prefer=prefer, within_percent=within_percent)
+        decision = decide(_alike(group.cells), prefer=prefer, within_percent=within_percent)
         sections.append(Section(cells=tuple(group.cells), decision=decision, notes=tuple(group.notes)))
     return Report(sections=tuple(sections), sources=tuple(sources), remarks=tuple(_remarks(sources)))
+
+
+def _alike(cells: Sequence[ReportCell]) -> list[CellEntry]:
+    """Return a group's cells, all with the hash of the model that some of them have (see ``grouping``)."""
+    entries = [cell.entry for cell in cells]
+    known = next((entry.model_sha256 for entry in entries if entry.model_sha256 is not None), None)
+    return [
+        entry if entry.model_sha256 == known else entry.model_copy(update={"model_sha256": known}) for entry in entries
+    ]
 
 
 def measured_metrics(sources: Sequence[Source]) -> list[str]:
@@ -87,7 +96,7 @@ def _other_decisions(source: Source) -> Iterator[str]:
     for entry in source.run.decision:
         stored.setdefault((entry.model, entry.device, entry.emulated, entry.model_sha256), []).append(entry)
     for group in group_cells([source]):
-        cells = [cell.entry for cell in group.cells]
+        cells = _alike(group.cells)
         keys = {(cell.model, cell.device, cell.emulated, cell.model_sha256) for cell in cells}
         found = [entry for key in keys for entry in stored.pop(key, [])]
         if found:

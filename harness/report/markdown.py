@@ -21,7 +21,7 @@ MARKUP |= {sign: f"\\{sign}" for sign in "*_[]~"}
 # What GitHub and GitLab make links of in what is shown (mentions, issues, addresses): a space of no width breaks them.
 GAP = "&#8203;"
 LINKED = re.compile(r"([@#!%](?=[\w/-])|:(?=//)|\b(?:www|mailto|xmpp)(?=[.:]))", re.IGNORECASE)
-LEADING = re.compile(r"\A(\s*)([-+=#]|\d+(?=[.)]))")
+LEADING = re.compile(r"\A(\s*)([-+=#]|\d+(?=[.)](?:\s|\Z)))")
 # The most characters of a reason, and of its lines.
 REASON = 2_000
 REASON_LINES = 12
@@ -64,7 +64,9 @@ def blocks_of(report: Report) -> list[Block]:
 
 def _section(section: Section) -> Iterator[Block]:
     decision = section.decision
-    yield Block(lines=(f"## {escape(section.title)}: {escape(decision.sentence)}", ""), rank=0)
+    taken = "none" if decision.taken is None else escape(decision.taken)
+    heading = f"## {escape(section.title)}: deploy {taken}"
+    yield Block(lines=(heading, "", escape(decision.sentence), ""), rank=0)
     yield Block(lines=tuple(_table(section)), rank=0)
     out = [f"- {escape(one.backend)} ({one.verdict}): {escape(one.reason)}" for one in decision.out]
     yield from _listed("Why not the others", out, rank=1)
