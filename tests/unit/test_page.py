@@ -269,6 +269,13 @@ def test_headings_are_in_order_and_every_name_leads_somewhere() -> None:
     assert set(referred) <= set(names)
 
 
+def test_of_many_that_are_out_the_first_are_shown_and_the_rest_opens() -> None:
+    failed = [evidences.make_check("memory_peak_mib", 122.0, 32.0)]
+    page = page_of(evidences.make_run([evidences.make_cell(f"backend{number}", failed) for number in range(25)]))
+    assert all(f"backend{number} may not" in page.texts for number in range(25))
+    assert page.text.index("backend9 may not") < page.text.index("15 more") < page.text.index("backend10 may not")
+
+
 def test_several_files_are_told_apart() -> None:
     report = make_report(two_backends())
     (source,) = report.sources
