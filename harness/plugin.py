@@ -42,10 +42,12 @@ from .report.summary import color_of, summary_lines
 from .report.terminal import render
 from .run.command_line import restart_if_misread
 from .run.completeness import record_missing_checks
+from .run.ending import Ending, conclude, look_at
+from .run.files import describe_files
 from .run.options import WITH_VALUES, add_options, read_options
 from .run.other_build import read_other_build
 from .run.outcome import record_error
-from .run.plan import check_baselines, close_processes, plan_cells
+from .run.plan import check_baselines, close_processes, plan_cells, with_preferences
 from .run.run import Run
 from .run.selection import MARKER, asks_for_hil, cell_of, sort_tests
 
@@ -54,6 +56,7 @@ pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules
 RUN = pytest.StashKey[Run]()
 NARROWED = pytest.StashKey[bool]()
 BASELINE = pytest.StashKey[list[str]]()
+ENDING = pytest.StashKey[Ending]()
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -103,9 +106,11 @@ def pytest_configure(config: pytest.Config) -> None:
         cache_folder()  # one that is not ours alone, too
         use_project(options.root)
         current_lock()  # a damaged one would be met only at the first wheel
+        options = with_preferences(options)
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # runs even if the run never starts
         check_baselines(options, cells)
+        files = describe_files(options, cells)
         other = read_other_build(options, cells)
     except HilgateError as error:
         raise pytest.UsageError(str(error)) from error
@@ -116,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
         selected=config.option.keyword if config.stash[NARROWED] else None,
         narrowed=config.stash[NARROWED],
     )
+    evidence.files = files
     progress = ProgressBars.open()
     config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence, progress=progress, other=other)
     _show_progress(config, config.stash[RUN])
@@ -293,6 +299,8 @@ def _finish(run: Run, session: pytest.Session) -> None:
     run.evidence.finish(keep=counted)
     if run.options.write_baseline:
         _write_baseline(run, session)
+    is_interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+    session.config.stash[ENDING] = conclude(run, is_interrupted=is_interrupted)
     refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -328,10 +336,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(printable_lines(line, indent="  "), **markup)
 
     terminalreporter.section("hilgate")
-    terminalreporter.write(render(list(evidence.records.values()), width=writer.fullwidth, color=writer.hasmarkup))
-    remarks = config.stash.get(BASELINE, [])
-    for line in summary_lines(evidence, remarks):
+    ending = config.stash.get(ENDING, None) or look_at(run)
+    if ending.report is not None:
+        width, color = writer.fullwidth, writer.hasmarkup
+        terminalreporter.write(render(ending.report, width=width, color=color, decision_first=False))
+    for line in summary_lines(evidence, [*config.stash.get(BASELINE, []), *ending.remarks]):
         write_line(line)
+    for command in ending.commands:  # as it is: printable, and GitHub's to obey
+        terminalreporter.write_line(command)
     write_line(f"verdict: {evidence.verdict}", **{color_of(evidence.verdict): True, "bold": True})
     if config.get_verbosity() <= 0 and _has_device_errors_only(terminalreporter, run):
         terminalreporter.reportchars = terminalreporter.reportchars.replace("E", "")  # said above

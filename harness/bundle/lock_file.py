@@ -19,6 +19,7 @@ Without one, the first file of a name is trusted (see ``wheels``).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tomllib
@@ -58,10 +59,11 @@ class Locked:
 
 @dataclass(frozen=True)
 class Lock:
-    """The content of a lock file."""
+    """The content of a lock file; ``sha256`` is that of its bytes as they were read."""
 
     path: Path
     packages: tuple[Locked, ...]
+    sha256: str = field(default="", compare=False)
 
     def pins(self, target: str) -> list[str]:
         """Return the versions that pip may choose for a target, as requirements."""
@@ -175,7 +177,8 @@ def read_lock(path: Path) -> Lock | None:
         InputError: the file cannot be read, or a newer hilgate wrote it.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        content = tomllib.loads(data.decode("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -190,7 +193,7 @@ def read_lock(path: Path) -> Lock | None:
     entries = content.get("package", [])
     if not isinstance(entries, list) or set(content) - {"schema", "package"}:
         raise _unreadable(path, "schema and [[package]]", ", ".join(content))
-    return Lock(path, tuple(_entry(path, entry) for entry in entries))
+    return Lock(path, tuple(_entry(path, entry) for entry in entries), hashlib.sha256(data).hexdigest())
 
 
 def _entry(path: Path, entry: Any) -> Locked:

@@ -61,16 +61,35 @@ def find_plugins(here: Path) -> Path | None:
     Raises:
         InputError: that pytest.ini cannot be read.
     """
+    root, named = _setting(here, "hil_plugins")
+    return root / named if root is not None and named else None
+
+
+def find_results(here: Path) -> Path:
+    """Return the folder where a run leaves its evidence: build/hil beside the nearest pytest.ini, or else here."""
+    return (_root(here) or here) / "build" / "hil"
+
+
+def find_preferred(here: Path) -> list[str]:
+    """Find the metrics that the nearest pytest.ini prefers (``hil_prefer``); empty where none does.
+
+    Raises:
+        InputError: that pytest.ini cannot be read.
+    """
+    return _setting(here, "hil_prefer")[1].split()
+
+
+def _setting(here: Path, key: str) -> tuple[Path | None, str]:
+    """Read a setting of the nearest pytest.ini; return the file's folder, too."""
     if (root := _root(here)) is None:
-        return None
+        return None, ""
     path = root / "pytest.ini"
     try:
-        named = (iniconfig.IniConfig(path).get("pytest", "hil_plugins", "") or "").strip()
+        return root, (iniconfig.IniConfig(path).get("pytest", key, "") or "").strip()
     except (iniconfig.ParseError, OSError, ValueError) as error:
         raise InputError(
             "pytest.ini cannot be read", wanted="an INI file", found=str(error), where=str(path)
         ) from error
-    return root / named if named else None
 
 
 def _root(here: Path) -> Path | None:

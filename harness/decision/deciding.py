@@ -16,7 +16,7 @@ from . import words
 from .changes import find_changes
 from .elimination import Skip, Step
 from .figures import Better
-from .grouping import PREFER, group, key_of, metrics_for
+from .grouping import PREFER, group, metrics_for
 from .headroom import headroom_of
 from .notes import notes_on
 from .out import out_by_order, out_by_problems, out_by_step, out_without_limit
@@ -90,11 +90,11 @@ def _refuse(cells: Sequence[CellEntry], within_percent: float) -> None:
             found=repr(within_percent),
             where="within_percent",
         )
-    if len(keys := {key_of(cell) for cell in cells}) != 1:
+    if len(groups := group(cells)) != 1:
         raise InputError(
             "these cells cannot be decided among each other",
             wanted="cells of one model on one device, all emulated or all not, of one model_sha256",
-            found=f"{len(keys)} of these",
+            found=f"{len(groups)} of these",
             hint="decide_all groups them",
         )
 

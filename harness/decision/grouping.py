@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..checks.check import Verdict
 from ..evidence.schema import CellEntry
 
 PREFER = ("latency_p99_ms", "memory_peak_mib", "energy_per_inference_mj", "load_time_s", "artifact_mib")
 # What stands for time on an emulated board, whose clock says nothing.
 _INSTRUCTIONS = "instructions_per_inference"
+
+# The verdicts of cells that may be ranked.
+MAY_BE_TAKEN = (Verdict.PASS, Verdict.MEASURED)
 
 Key = tuple[str, str, bool, str | None]
 
@@ -23,10 +27,22 @@ def key_of(cell: CellEntry) -> Key:
 
 
 def group(cells: Sequence[CellEntry]) -> list[list[CellEntry]]:
-    """Group cells that may be ranked against each other, in the order in which the groups first come."""
+    """Group cells that may be ranked against each other, in the order in which the groups first come.
+
+    A cell that may not be taken anyway, such as one that could not run, is told beside the others of its model and
+    device also where its own hash is not known.
+    """
+    hashed: dict[tuple[str, str, bool], set[Key]] = {}
+    for cell in cells:
+        if cell.model_sha256 is not None:
+            hashed.setdefault(key_of(cell)[:3], set()).add(key_of(cell))
     groups: dict[Key, list[CellEntry]] = {}
     for cell in cells:
-        groups.setdefault(key_of(cell), []).append(cell)
+        key = key_of(cell)
+        known = hashed.get(key[:3], set())
+        if cell.model_sha256 is None and cell.verdict not in MAY_BE_TAKEN and len(known) == 1:
+            (key,) = known
+        groups.setdefault(key, []).append(cell)
     return list(groups.values())
 
 

@@ -12,10 +12,25 @@ from ..checks.limits import Limit
 from .link_facts import link_class
 from .tables import Measure, Rules, Runtime
 
-__all__ = ["KNOWN_HOSTS", "Device", "Measure", "Rules", "Runtime", "device_names"]
+__all__ = ["KNOWN_HOSTS", "Device", "DeviceFile", "Measure", "Rules", "Runtime", "device_names"]
 
 KNOWN_HOSTS = "known_hosts"  # in the user's folder of devices
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFile:
+    """A file that describes a device, as it was read.
+
+    Attributes:
+        name: the device's that it is named after.
+        path: resolved.
+        sha256: of its bytes.
+    """
+
+    name: str
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +39,7 @@ class Device:
 
     Attributes:
         path: the device's own file, the first of the chain.
+        files: the chain: its own file and those that it extends; empty of a device that was made by hand.
         link: the name of the link that reaches it.
         backends: the names of the backends that it is tested with.
         host: its SSH name, [user@]address[:port].
@@ -62,6 +78,7 @@ class Device:
     rules: Rules = field(default_factory=Rules)
     measure: Measure = field(default_factory=Measure)
     counting: bool = False
+    files: tuple[DeviceFile, ...] = ()
 
     @cached_property
     def emulated(self) -> bool:

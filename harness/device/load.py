@@ -21,6 +21,7 @@ a user's devices/local.toml with ``extends = "local"`` refines the one that hilg
 from __future__ import annotations
 
 import functools
+import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from ..checks.limits import Limit, Metric, parse_limits
 from ..errors import DeviceError
 from ..host.shown_path import shown_path
 from ..host.suggestion import did_you_mean
-from .device import DEVICE_NAME, KNOWN_HOSTS, Device, device_names
+from .device import DEVICE_NAME, KNOWN_HOSTS, Device, DeviceFile, device_names
 from .link_facts import link_class
 from .tables import BACKEND_NAME, KEYS, File
 
@@ -72,6 +73,7 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
         "measure": file.measure,
     }
     tables["known_hosts"] = folders[0] / KNOWN_HOSTS
+    tables["files"] = tuple(DeviceFile(name=each.name, path=each.path, sha256=each.sha256) for each in chain)
     machine = dict(file.device)
     if (link := link_class(file.device.link)) is not None and link.emulated:
         machine["host"] = None  # inherited from the board that it emulates
@@ -83,6 +85,7 @@ class _Source(NamedTuple):
 
     name: str
     path: Path
+    sha256: str
     table: dict[str, Any]
 
 
@@ -125,8 +128,8 @@ def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Seq
     """
     paths = [folder / f"{name}.toml" for folder in places]
     for path in paths:
-        if (table := _read(path)) is not None:
-            return _Source(name, path, table)
+        if (content := _read(path)) is not None:
+            return _Source(name, path, hashlib.sha256(content).hexdigest(), _parsed(path, content))
     names = device_names(folders)
     what, where = f"there is no device {name!r}", ""
     hint = (
@@ -143,16 +146,27 @@ def _find(name: str, places: Sequence[Path], folders: Sequence[Path], chain: Seq
     raise DeviceError(what, wanted=wanted, found=found, where=where, hint=hint)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Parse a file; return None if it does not exist."""
+def _read(path: Path) -> bytes | None:
+    """Read a file; return None if it does not exist."""
     try:
-        # utf-8-sig, because an editor's byte order mark would be an invisible error in column 1.
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
-        details = {"wanted": "TOML in UTF-8", "found": str(error), "where": shown_path(path)}
-        raise DeviceError("a device file cannot be read", **details, hint="correct it; texts need quotes") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        # utf-8-sig, because an editor's byte order mark would be an invisible error in column 1.
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DeviceError:
+    details = {"wanted": "TOML in UTF-8", "found": str(error), "where": shown_path(path)}
+    return DeviceError("a device file cannot be read", **details, hint="correct it; texts need quotes")
 
 
 def _merge(base: Any, over: Any) -> Any:

@@ -10,4 +10,5 @@ writer.py        the whole run's evidence, written after every check
 folder.py        the folder: its lock, its raw samples, what an earlier run left
 commit.py        the commit of the user's repository
 reading.py       the reader, which takes nothing in the file for granted
+samples.py       the reader of the raw samples that a check names
 """

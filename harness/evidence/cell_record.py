@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..cell import Cell
 from ..checks.check import Check, Verdict, overall
@@ -82,11 +83,16 @@ class CellRecord:
             if note not in self.notes:
                 self.notes.append(note)
 
-    def make_entry(self) -> CellEntry:
-        """Make the cell's entry in evidence.json."""
+    def make_entry(self, sums: Mapping[str, str]) -> CellEntry:
+        """Make the cell's entry in evidence.json.
+
+        Args:
+            sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder.
+        """
         model, device, backend = self.cell.key
         clock = self.cell.file.model.clock
-        declared = {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
+        declared: dict[str, Any] = {"interruptions": list(self.interruptions)} if self.interruptions else {}
+        declared |= {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
         return CellEntry(
             model=model,
             device=device,
@@ -104,5 +110,5 @@ class CellRecord:
             **declared,
             unfinished=sorted(self.pending),
             notes=list(self.notes),
-            checks=[describe_check(check) for check in self.checks],
+            checks=[describe_check(check, sums) for check in self.checks],
         )

@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -28,20 +29,26 @@ from .reading import read_named_files
 
 FILE = "evidence.json"
 JUNIT = "junit.xml"
+PAGE = "report.html"
 SAMPLES = "samples"
 REPLAY = "replay"
+BUNDLES = "bundles"
 LOCK = ".hilgate.lock"
 
-# In which folder the file lies that a check names under a key.
-_HOMES = {"raw": SAMPLES, "replay": REPLAY}
+# In which folder the file lies that the evidence names under a key.
+_HOMES = {"raw": SAMPLES, "replay": REPLAY, "bundle": BUNDLES}
 
 
 class ResultsFolder:
-    """One run's folder. Nothing is written to it before ``claim``."""
+    """One run's folder. Nothing is written to it before ``claim``.
+
+    Attributes:
+        sums: the SHA-256 of each file of raw samples that this run has written, by its path in the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._saved: set[str] = set()
+        self.sums: dict[str, str] = {}
         self._lock: int | None = None
 
     def claim(self, *, devices: Sequence[str], started: str) -> None:
@@ -90,7 +97,7 @@ class ResultsFolder:
             self._lock = None
 
     def clean(self) -> None:
-        """Remove the raw samples and replays that an earlier run's evidence names; nothing else.
+        """Remove the samples, replays and manifests that an earlier run's evidence names, and its page; nothing else.
 
         Raises:
             StorageError: they cannot be removed.
@@ -98,7 +105,7 @@ class ResultsFolder:
         with storage_errors(self.path):
             for path in _left_by_earlier_run(self.path):
                 _remove(path)
-            for name in (SAMPLES, REPLAY):
+            for name in _HOMES.values():
                 with contextlib.suppress(OSError):  # not there, or it has files of others
                     (self.path / name).rmdir()
 
@@ -118,16 +125,24 @@ class ResultsFolder:
         name = self._free_name(stem)
         buffer = io.BytesIO()  # on a full disk np.save to a path raises an OSError without its number
         np.save(buffer, samples)
-        write_atomically(self.path / name, buffer.getvalue())
+        write_atomically(self.path / name, content := buffer.getvalue())
+        self.sums[name] = hashlib.sha256(content).hexdigest()
         return name
+
+    def save_manifest(self, sha256: str, manifest: str) -> None:
+        """Write a bundle's manifest as bundles/SHA256.json, where the hash is that of its bytes.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_atomically(self.path / BUNDLES / f"{sha256}.json", manifest)
 
     def _free_name(self, stem: str) -> str:
         """Choose a file that this run has written or that does not exist: other files there are not ours to replace."""
         name, number = f"{SAMPLES}/{stem}.npy", 1
-        while name not in self._saved and (self.path / name).exists():
+        while name not in self.sums and (self.path / name).exists():
             number += 1
             name = f"{SAMPLES}/{stem}-{number}.npy"
-        self._saved.add(name)
         return name
 
 
@@ -178,12 +193,25 @@ def _refusal(folder: Path, devices: Sequence[str]) -> InputError:
 
 
 def _left_by_earlier_run(folder: Path) -> Iterator[Path]:
-    """Yield the samples and replays that the evidence in a folder names; other files there are not ours to remove."""
-    for key, name in read_named_files(folder / FILE):
-        parts = PurePosixPath(name).parts
-        # Anybody may have written the file: a name that leads elsewhere is not followed.
-        if len(parts) == 2 and parts[0] == _HOMES[key] and parts[1] != "..":
-            yield folder / parts[0] / parts[1]
+    """Yield what the evidence in a folder names; other files there are not ours to remove."""
+    for key, path in read_named_files(folder / FILE):
+        home = _HOMES[key]
+        # Anybody may have written the file: a path that leads elsewhere is not followed.
+        if (name := name_in(home, path)) is not None and not (folder / home).is_symlink():
+            yield folder / home / name
+    if (folder / FILE).is_file():  # a run that is killed must not leave the page of another
+        yield folder / PAGE
+
+
+def name_in(home: str, path: str) -> str | None:
+    """Return the name of what a path names in one of the evidence's folders; None where it leads elsewhere.
+
+    Args:
+        home: the folder, such as "samples".
+        path: as an evidence.json has it, "samples/NAME".
+    """
+    first, _, name = path.partition("/")
+    return name if first == home and name not in ("", ".", "..") and not {"/", "\0"}.intersection(name) else None
 
 
 def _remove(path: Path) -> None:

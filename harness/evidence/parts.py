@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -69,8 +70,12 @@ def merge_fingerprints(*parts: Fingerprint | None) -> Fingerprint | None:
     return Fingerprint.model_validate(merged) if present else None
 
 
-def describe_check(check: Check) -> CheckEntry:
+def describe_check(check: Check, sums: Mapping[str, str] = MappingProxyType({})) -> CheckEntry:
     """Make a check's entry in evidence.json. The finding's details are further keys of it.
+
+    Args:
+        check: the check.
+        sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder.
 
     Raises:
         InputError: the finding has a value that the evidence does not take, such as a number of numpy's.
@@ -87,6 +92,7 @@ def describe_check(check: Check) -> CheckEntry:
         "bound_low": as_figure(finding.bound_low),
         "samples": finding.samples,
         "raw": finding.raw or None,
+        "raw_sha256": sums.get(finding.raw),
         "better": "lower" if finding.metric.bound == "max" else "higher",
         "verdict": check.verdict,
         "reason": check.reason,

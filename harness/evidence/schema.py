@@ -225,6 +225,7 @@ class CellEntry(Entry):
     ] = None
     verdict: VerdictText
     error: Annotated[str | None, Field(description="why it cannot run")] = None
+    interruptions: Annotated[list[str], Field(description="what of the error only left a check open")] = []
     not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
     fingerprint: Fingerprint | None = None
     artifact: ArtifactFacts | None = None
@@ -256,8 +257,8 @@ class CellEntry(Entry):
 class FileEntry(Entry):
     """A file of the user's that decided what was run, and by which limits."""
 
-    kind: Literal["model", "device"]
-    name: Annotated[str, Field(description="the model's or the device's")]
+    kind: Literal["model", "device", "lock", "baseline"]
+    name: Annotated[str, Field(description="the model's or the device's; of a lock its file's")]
     path: Annotated[str, Field(description="relative to the project's folder; of hilgate's own devices hilgate:NAME")]
     sha256: Sha256
 

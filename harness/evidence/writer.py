@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import __version__
+from ..bundle import Bundle
 from ..cell import Cell
 from ..checks.check import NOTHING, Check, Verdict, overall
 from ..errors import HilgateError, StorageError
@@ -19,9 +20,10 @@ from ..host.cache import write_atomically
 from ..model.model import Array
 from ..printable import printable_json
 from .cell_record import CellRecord
+from .decision_entry import DecisionEntry
 from .folder import FILE, ResultsFolder
-from .parts import describe_check
-from .schema import SCHEMA, Asked, CheckEntry, HarnessTime, RunEntry
+from .parts import describe_bundle, describe_check
+from .schema import SCHEMA, Asked, CheckEntry, FileEntry, HarnessTime, RunEntry
 
 
 class Evidence:
@@ -33,7 +35,9 @@ class Evidence:
     Attributes:
         records: each cell's record, by ``Cell.key``.
         asked: what was asked for on the command line.
+        files: the user's files that decided what was run, and by which limits.
         harness: where the run's time went; empty until its end.
+        decision: of each model and device; empty until its end.
         begun: whether the folder is ours and the file was written at least once.
         unwritable: why the file cannot be written any more, "" where it can.
     """
@@ -44,7 +48,9 @@ class Evidence:
         self.finished: datetime | None = None
         self.commit = commit
         self.asked = Asked()
+        self.files: list[FileEntry] = []
         self.harness = HarnessTime()
+        self.decision: list[DecisionEntry] = []
         self.begun = False
         self.unwritable = ""
         self._results = ResultsFolder(folder)
@@ -90,7 +96,8 @@ class Evidence:
             InputError: its finding has a value that the evidence does not take; the check is not recorded.
             StorageError: the evidence cannot be written.
         """
-        entry = describe_check(check)  # before it is recorded: one that cannot be written would keep all others from it
+        # Before it is recorded: one that cannot be written would keep all others from it.
+        entry = describe_check(check, self._results.sums)
         record = self[cell]
         record.checks.append(check)
         record.add_notes(check.finding.notes)
@@ -133,6 +140,16 @@ class Evidence:
             record.interruptions.append(reason)
         self.write()
 
+    def add_bundle(self, cell: Cell, bundle: Bundle) -> None:
+        """Record what is deployed for a cell, and write the evidence, and the bundle's manifest beside it.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        self[cell].bundle = describe_bundle(bundle)
+        self.write()  # first, so that the next run finds the manifest's name there if this one is killed in between
+        self._results.save_manifest(bundle.sha256, bundle.manifest)
+
     def save_samples(self, cell: Cell, samples: Array, kind: str = "") -> str:
         """Write a cell's raw samples beside the evidence.
 
@@ -147,7 +164,11 @@ class Evidence:
         Raises:
             StorageError: it cannot be written.
         """
-        return self._results.save_samples("-".join(filter(None, [cell.id, kind])), samples)
+        before = dict(self._results.sums)
+        name = self._results.save_samples("-".join(filter(None, [cell.id, kind])), samples)
+        if self.begun and before.get(name) not in (None, self._results.sums[name]):
+            self.write()  # checks that name the file have the hash of what was there before
+        return name
 
     @property
     def verdict(self) -> Verdict:
@@ -178,7 +199,9 @@ class Evidence:
             "verdict": self.verdict,
             "asked": self.asked,
             "harness": self.harness,
-            "cells": [record.make_entry() for record in self.records.values()],
+            "files": self.files,
+            "cells": [record.make_entry(self._results.sums) for record in self.records.values()],
+            "decision": self.decision,
         }
         return RunEntry.model_validate(content)
 

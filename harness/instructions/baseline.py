@@ -16,6 +16,7 @@ changes counts by less than the allowance, and the message about a broken limit 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -52,10 +53,11 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Baseline:
-    """One device's baseline file; ``entries`` by (model, backend)."""
+    """One device's baseline file; ``entries`` by (model, backend), ``sha256`` of its bytes as they were read."""
 
     path: Path
     entries: Mapping[Key, Entry]
+    sha256: str
 
 
 def baseline_path(root: Path, device: str) -> Path:
@@ -71,7 +73,8 @@ def read_baseline(root: Path, device: str) -> Baseline | None:
     """
     path = baseline_path(root, device)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        content = json.loads(data.decode("utf-8"))
         if content["schema"] != SCHEMA or content["device"] != device:
             raise ValueError(f"schema {content['schema']!r}, device {content['device']!r}")
         entries = {(entry["model"], entry["backend"]): entry for entry in content["cells"]}
@@ -87,7 +90,7 @@ def read_baseline(root: Path, device: str) -> Baseline | None:
             where=str(path),
             hint="take an older one from git, or remove it and write it anew: --write-baseline",
         ) from error
-    return Baseline(path, entries)
+    return Baseline(path, entries, hashlib.sha256(data).hexdigest())
 
 
 def _check(entry: Entry) -> None:

@@ -11,6 +11,7 @@ from ..agent.structure import flatten
 from ..errors import ModelError
 from .eager import one_thread, rejection, run_eager
 from .fingerprint import weight_hashes
+from .identity import IDENTITY, identify
 from .input_order import check_input_order, parameter_names
 from .inputs import Arrays, describe, traced_sizes, uniform_set
 from .model import Model
@@ -111,8 +112,12 @@ class BuiltModel:
         return 0.0
 
 
-def build_model(file: ModelFile) -> BuiltModel:
+def build_model(file: ModelFile, *, identified: bool = False) -> BuiltModel:
     """Build a model twice, compare the two, and run the second one once.
+
+    Args:
+        file: The model file.
+        identified: Whether to hash weights and code before that run, for ``model_identity``; every weight is read.
 
     Raises:
         ModelError: build() raises, returns no module, a module in training mode, or other weights at the second call;
@@ -127,6 +132,7 @@ def build_model(file: ModelFile) -> BuiltModel:
     del first  # running it may have changed it, and a large model must not be held twice
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module, where), where, "two builds")
+    kept = {IDENTITY: identify(file, module)} if identified else {}
     from .module_state import changed, marks  # imports torch, which only building needs
 
     before = marks(module)
@@ -141,6 +147,7 @@ def build_model(file: ModelFile) -> BuiltModel:
         structure=structure,
         weights=weights,
         touched=changed(before, marks(module)),
+        kept=kept,
     )
 
 

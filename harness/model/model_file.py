@@ -6,7 +6,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Concatenate, ParamSpec, TypeVar
@@ -16,7 +16,16 @@ from ..errors import ModelError
 from ..host.suggestion import did_you_mean
 from .model import Closeness, Input, Model, Output
 from .unordered import Unordered
-from .user_code import import_from_source, missing_file_hint, parsed_arguments_hint, raised_at, users_code, words
+from .user_code import (
+    forget_source,
+    import_from_source,
+    missing_file_hint,
+    parsed_arguments_hint,
+    raised_at,
+    source_sha256,
+    users_code,
+    words,
+)
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -31,11 +40,16 @@ _folders: list[Path] = []
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model, the file that it comes from, and its validated limits."""
+    """A model, the file that it comes from, and its validated limits.
+
+    Attributes:
+        sha256: The hash of the file as it was read; "" of one that was made by hand.
+    """
 
     path: Path
     model: Model
     limits: tuple[Limit, ...]
+    sha256: str = field(default="", kw_only=True)
 
     @property
     def name(self) -> str:
@@ -102,7 +116,7 @@ def load_model(path: Path, metrics: Iterable[Metric]) -> ModelFile:
         ModelError: As read_model; or a limit is not usable.
     """
     model = read_model(path)
-    return ModelFile(path.resolve(), model, checked_limits(path, model, metrics))
+    return ModelFile(path.resolve(), model, checked_limits(path, model, metrics), sha256=source_sha256(path))
 
 
 def checked_limits(path: Path, model: Model, metrics: Iterable[Metric]) -> tuple[Limit, ...]:
@@ -169,6 +183,7 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     found_before = list(sys.path)
+    forget_source(path)
     try:
         with users_code():
             spec.loader.exec_module(module)

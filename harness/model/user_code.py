@@ -7,6 +7,7 @@ changes applies while it runs, and not to hilgate's own arithmetic beside it (is
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import sysconfig
 import traceback
@@ -43,6 +44,8 @@ FILE_NAME = re.compile(r"(?<![\w/])[\w.][\w./+-]*\.\w+")
 _folders: set[Path] = set()
 # numpy's error state as the user's code left it; empty before it has run.
 _errors: dict[str, Any] = {}
+# The hashes of the user's sources as they were read, by resolved path.
+_sums: dict[Path, str] = {}
 _load_code = SourceFileLoader.get_code
 
 
@@ -173,8 +176,20 @@ def _code_of(loader: SourceFileLoader, fullname: str) -> CodeType | None:
     path = loader.get_filename(fullname)
     if not _is_from_source(Path(path)):
         return _load_code(loader, fullname)
-    code: CodeType = loader.source_to_code(loader.get_data(path), path)
+    source = loader.get_data(path)
+    _sums.setdefault(Path(path).resolve(), hashlib.sha256(source).hexdigest())
+    code: CodeType = loader.source_to_code(source, path)
     return code
+
+
+def source_sha256(path: Path) -> str:
+    """Return the hash of a source of the user's as it was read when this process first ran it; "" if it has not."""
+    return _sums.get(path.resolve(), "")
+
+
+def forget_source(path: Path) -> None:
+    """Forget the hash of a source that is about to be read and run once more."""
+    _sums.pop(path.resolve(), None)
 
 
 def _is_from_source(path: Path) -> bool:

@@ -6,12 +6,14 @@ say the same. Texts are as the evidence has them, whoever wrote it: each format 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..evidence.decision_entry import DecisionEntry
+from ..evidence.folder import FILE
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
+from ..host.shown_path import shown_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +23,18 @@ class Source:
     Attributes:
         folder: where it lies, with the raw samples that its checks name.
         lacks: keys that today's hilgate always writes and that it does not have.
+        file: its name there.
     """
 
     folder: Path
     run: RunEntry
     lacks: tuple[str, ...] = ()
+    file: str = FILE
+
+    @property
+    def name(self) -> str:
+        """The path by which a person knows it."""
+        return shown_path(self.folder / self.file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +61,16 @@ class ReportCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One model on one device: a table of backends, the decision among them, what a reader should know beside it."""
+    """One model on one device: a table of backends, the decision among them, what a reader should know beside it.
+
+    Attributes:
+        description: what the device's file says that it is; "" where only the evidence is known.
+    """
 
     cells: tuple[ReportCell, ...]
     decision: DecisionEntry
     notes: tuple[str, ...] = ()
+    description: str = ""
 
     @property
     def title(self) -> str:
@@ -86,12 +100,3 @@ class Report:
     def cells(self) -> Iterator[ReportCell]:
         """Yield all cells, section by section."""
         return (cell for section in self.sections for cell in section.cells)
-
-
-def sections_of(sources: Sequence[Source]) -> list[list[ReportCell]]:
-    """Group the cells of all sources by model and device, in the order in which they come."""
-    groups: dict[tuple[str, str], list[ReportCell]] = {}
-    for source in sources:
-        for entry in source.run.cells:
-            groups.setdefault((entry.model, entry.device), []).append(ReportCell(entry=entry, source=source))
-    return list(groups.values())

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from ..checks.check import Verdict
+from ..checks.check import Check, Verdict
+from ..evidence.cell_record import CellRecord
 from ..evidence.folder import FILE
 from ..evidence.schema import HarnessTime
 from ..evidence.writer import Evidence
 from ..host.shipped import DEVICES
 from ..host.shown_path import shown_path
-from .terminal import STYLES, limits_not_judged, remark_on_local
+from .terminal import STYLES
+
+# Architectures, as a buyer of boards calls them.
+MACHINES = {"x86_64": "x86-64", "aarch64": "arm64"}
 
 
 def summary_lines(evidence: Evidence, remarks: Sequence[str]) -> Iterator[str]:
@@ -28,6 +34,45 @@ def summary_lines(evidence: Evidence, remarks: Sequence[str]) -> Iterator[str]:
         yield remark
     if left := limits_not_judged(records):
         yield f"limits that were not judged: {left}"
+
+
+def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
+    """Remind of what the figures of a run on this machine alone are not; "" without figures or with another device.
+
+    Args:
+        records: all cells of the run.
+        shipped: the folder of hilgate's own devices.
+    """
+    local = (shipped / "local.toml").resolve()
+    if any(record.cell.device.path.resolve() != local for record in records) or not any(
+        map(_is_sized, _checks(records))
+    ):
+        return ""
+    machine = MACHINES.get(platform.machine(), platform.machine())
+    other = "--device qemu-pi4 for arm64's answers and memory, " if machine != MACHINES["aarch64"] else ""
+    return f"times of this {machine} machine; {other}hilgate add for your board"
+
+
+def limits_not_judged(records: Iterable[CellRecord]) -> str:
+    """List the limits that were set and could not be judged on their device; "" without any."""
+    limits = [
+        f"{check.finding.metric.name} on {record.cell.device.name}"
+        for record in records
+        for check in record.checks
+        if check.limit is not None and check.verdict is Verdict.NOT_APPLICABLE
+    ]
+    return ", ".join(dict.fromkeys(limits))
+
+
+def _checks(records: Iterable[CellRecord]) -> Iterator[Check]:
+    return (check for record in records for check in record.checks)
+
+
+def _is_sized(check: Check) -> bool:
+    """Tell whether a check depends on the inputs' sizes and was made: time, memory, instructions."""
+    metric = check.finding.metric
+    sized = metric.wall_clock or metric.name in ("memory_peak_mib", "instructions_per_inference")
+    return sized and check.verdict is not Verdict.NOT_APPLICABLE
 
 
 def _time_line(spent: HarnessTime) -> str:

@@ -13,7 +13,7 @@ from ..cell import Cell
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import Timeouts
 from ..errors import BuildError, ExportError, HilgateError
-from ..evidence.parts import describe_artifact, describe_bundle, describe_device, describe_scan
+from ..evidence.parts import describe_artifact, describe_device, describe_scan
 from ..evidence.schema import InstructionScan
 from ..export import Artifact, export_artifact
 from ..host.progress_log import progress_logger
@@ -26,6 +26,8 @@ from .run import Run
 
 LOG = progress_logger(__name__)
 
+UNIDENTIFIED = "the model's weights and code cannot be hashed, so nobody can tell other builds of it from this one"
+
 
 def export_cell(run: Run, cell: Cell) -> Artifact:
     """Export a cell's model in its backend's format, or take the export of an earlier run from the cache.
@@ -36,6 +38,7 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     """
     built, reference = run.models.build(cell.file), run.models.reference(cell.file)
     record = run.evidence[cell]
+    _identify(run, cell)
     record.add_notes(built.ask(sample_notes))
     reference.release()  # twice the model's size, and the export's own process holds the model again
     start = time.monotonic()
@@ -50,6 +53,14 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     record.artifact = describe_artifact(artifact)
     record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
     return artifact
+
+
+def _identify(run: Run, cell: Cell) -> None:
+    """Record which model the cell is of: its hash, or a note that it has none."""
+    identity, record = run.models.identity(cell.file), run.evidence[cell]
+    record.model_sha256 = identity.sha256
+    if identity.problem:
+        record.add_notes([f"{UNIDENTIFIED}: {identity.problem}"])
 
 
 def _explain_by_state(error: ExportError, reference: Reference) -> None:
@@ -79,7 +90,7 @@ def put_bundle(run: Run, cell: Cell, artifact: Artifact) -> Bundle:
             raise
     _scan_instructions(run, cell, runtime, board.facts)
     bundle = make_bundle(artifact, cell.backend, runtime)
-    run.evidence[cell].bundle = describe_bundle(bundle)
+    run.evidence.add_bundle(cell, bundle)
     with run.progress.task(f"sending to {cell.device.name}") as update:
         board.put(bundle, lambda done, total: update(done >> 20, total >> 20, "MiB"))
     return bundle

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from ..cell import Cell
 from ..deploy.content import Content, content_of
 from ..measure.accuracy import EMULATED_SAMPLES, SampleSet, read_samples, scored_samples, searched_samples
 from ..model.build import BuiltModel
+from ..model.identity import Identity, model_identity
 from ..model.model_file import ModelFile
 from ..model.prepare import prepare_sha256, prepared
 from ..model.process import build_hosted
@@ -24,6 +26,7 @@ class _Held:
 
     file: ModelFile
     built: BuiltModel
+    identity: Identity
     reference: Reference
     counterexamples: Counterexamples
 
@@ -41,6 +44,7 @@ class Models:
         self.memory = memory
         self._files = tuple(files)
         self._held: _Held | None = None
+        self._identities: dict[Path, Identity] = {}
         self._samples: tuple[tuple[ModelFile, bool], tuple[SampleSet, float] | None] | None = None
         self._content: tuple[ModelFile, Content] | None = None
 
@@ -51,6 +55,10 @@ class Models:
             ModelError: it cannot be built, or not the same way twice.
         """
         return self._hold(file).built
+
+    def identity(self, file: ModelFile) -> Identity:
+        """Return the hash of a model's weights and code, or why it has none; it is built first if need be."""
+        return self._hold(file).identity
 
     def reference(self, file: ModelFile) -> Reference:
         """Return what a model should answer, in float32 and float64; it is built first if need be."""
@@ -68,10 +76,17 @@ class Models:
             self._held = _Held(
                 file=file,
                 built=built,
+                identity=self._identified(file, built),
                 reference=Reference(built, lambda: built.ask(searched_samples)),
                 counterexamples=Counterexamples(built.model, file.name, self.memory, file.ask(prepare_sha256)),
             )
         return self._held
+
+    def _identified(self, file: ModelFile, built: BuiltModel) -> Identity:
+        """Ask once in a run, so that all cells of a model have one hash, also where it was held twice."""
+        if file.path not in self._identities:
+            self._identities[file.path] = built.ask(model_identity)
+        return self._identities[file.path]
 
     def samples(self, cell: Cell) -> tuple[SampleSet, float] | None:
         """Return the model file's samples and eager PyTorch's score over them; None where it has none.

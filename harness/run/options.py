@@ -8,9 +8,21 @@ from pathlib import Path
 import iniconfig
 import pytest
 
+from ..report.making import WITHIN_PERCENT
+
 DAY_S = 86_400.0
 # The options that have a value.
-WITH_VALUES = ("--device", "--model", "--backend", "--time-limit", "--evidence", "--wait", "--against")
+WITH_VALUES = (
+    "--device",
+    "--model",
+    "--backend",
+    "--time-limit",
+    "--evidence",
+    "--wait",
+    "--against",
+    "--prefer",
+    "--within",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +35,8 @@ class Options:
         root: the folder of the project, where pytest.ini is.
         wait_s: for how long to wait for a device that another run holds.
         against: the model file or evidence.json of the build to compare with; None without.
+        prefer: the metrics by which the decision eliminates backends; empty for the default ones.
+        within_percent: how far from the best bound still counts as good as it.
     """
 
     models: tuple[Path, ...]
@@ -39,6 +53,8 @@ class Options:
     profile: bool = False
     plugins: Path | None = None
     against: Path | None = None
+    prefer: tuple[str, ...] = ()
+    within_percent: float = WITHIN_PERCENT
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -67,9 +83,24 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="write baselines/DEVICE.json beside pytest.ini from the instructions counted on emulated devices",
     )
+    group.addoption(
+        "--prefer",
+        action="append",
+        default=[],
+        metavar="METRIC",
+        help="the backend to deploy is the best by this metric, then by the next; repeatable",
+    )
+    group.addoption(
+        "--within",
+        type=float,
+        default=WITHIN_PERCENT,
+        metavar="PERCENT",
+        help=f"figures as near to the best as this are as good (default: {WITHIN_PERCENT:g})",
+    )
     group.addoption("--profile", action="store_true", help="count instructions by operator, too, on emulated devices")
     parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
     parser.addini("hil_model", "model files to use when no --model is given", type="args", default=[])
+    parser.addini("hil_prefer", "metrics to prefer when no --prefer is given", type="args", default=[])
     parser.addini("hil_plugins", "a folder of plug-ins, relative to pytest.ini (CONTRIBUTING.md)", default="")
 
 
@@ -82,9 +113,10 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         pytest.UsageError: no model or no device is named, or a number is out of range.
     """
     option, here = config.option, config.invocation_params.dir
-    root, ini_models, ini_devices, ini_plugins = _project(config)
-    models = [here / name for name in option.model] or [root / name for name in ini_models]
-    devices = option.device or ini_devices
+    project = _project(config)
+    root = project.root
+    models = [here / name for name in option.model] or [root / name for name in project.models]
+    devices = option.device or project.devices
     if not models:
         raise pytest.UsageError("no model: name one with --model=FILE.py, or hil_model in pytest.ini")
     if not devices:
@@ -111,27 +143,42 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         wait_s=option.wait,
         write_baseline=option.write_baseline,
         profile=option.profile,
-        plugins=root / ini_plugins if ini_plugins else None,
+        plugins=root / project.plugins if project.plugins else None,
         against=here / option.against if option.against is not None else None,
+        prefer=tuple(option.prefer or project.prefer),
+        within_percent=option.within,
     )
 
 
-def _project(config: pytest.Config) -> tuple[Path, list[str], list[str], str]:
-    """Find the project: its folder, and hil_model, hil_device and hil_plugins of its settings.
+@dataclass(frozen=True, kw_only=True)
+class _Project:
+    """The project's folder, and its settings."""
+
+    root: Path
+    models: list[str]
+    devices: list[str]
+    prefer: list[str]
+    plugins: str
+
+
+def _project(config: pytest.Config) -> _Project:
+    """Find the project: its folder, and its settings.
 
     pytest looks for its configuration where the tests are; where these are named by their folder and lie outside the
     project, as in a clone of hilgate, that is none of the project's. Then the one in the current folder, or above it,
     is read here.
     """
     here = config.invocation_params.dir
+    lists = ("hil_model", "hil_device", "hil_prefer")
     named = config.option.inifilename is not None
     if config.inipath is not None and (named or here.is_relative_to(config.rootpath)):
-        models, devices, plugins = (config.getini(name) for name in ("hil_model", "hil_device", "hil_plugins"))
-        return config.rootpath, models, devices, plugins
+        models, devices, prefer = (config.getini(name) for name in lists)
+        plugins = config.getini("hil_plugins")
+        return _Project(root=config.rootpath, models=models, devices=devices, prefer=prefer, plugins=plugins)
     for folder in (here, *here.parents):
         if (folder / "pytest.ini").is_file():
             ini = iniconfig.IniConfig(folder / "pytest.ini")
-            names = ("hil_model", "hil_device", "hil_plugins")
-            texts = [(ini.get("pytest", name, "") or "").strip() for name in names]
-            return folder, texts[0].split(), texts[1].split(), texts[2]
-    return here, [], [], ""
+            models, devices, prefer = ((ini.get("pytest", name, "") or "").split() for name in lists)
+            plugins = (ini.get("pytest", "hil_plugins", "") or "").strip()
+            return _Project(root=folder, models=models, devices=devices, prefer=prefer, plugins=plugins)
+    return _Project(root=here, models=[], devices=[], prefer=[], plugins="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..backends import Backend, backend_names, load_backend
@@ -17,6 +18,8 @@ from ..instructions.baseline import read_baseline
 from ..measure import known_metrics
 from ..model.model_file import ModelFile
 from ..model.process import HostedFile, read_hosted
+from ..parity import PARITY
+from ..report.preferring import checked_preferences
 from .options import Options
 
 
@@ -34,6 +37,18 @@ def plan_cells(options: Options) -> list[Cell]:
     except BaseException:
         close_processes(files)
         raise
+
+
+def with_preferences(options: Options) -> Options:
+    """Return the options with the preferred metrics checked, or the default ones.
+
+    Raises:
+        InputError: a metric is unknown, or --within is no share.
+    """
+    known = (*known_metrics(), PARITY.name)
+    where = "--prefer and --within, or hil_prefer in pytest.ini"
+    prefer = checked_preferences(options.prefer, options.within_percent, known, where)
+    return replace(options, prefer=prefer)
 
 
 def _read_files(paths: Iterable[Path], metrics: Sequence[Metric]) -> list[HostedFile]:

@@ -61,14 +61,39 @@ def test_a_good_model_passes_on_all_backends_and_leaves_its_evidence(project: Pr
     )
 
 
-def test_a_broken_limit_fails_and_says_which(project: Project) -> None:
-    project.write("tiny.py", with_limits('{"latency_p99_ms": 0.000001}'))
-    done = project.run(*ONNX)
+# Says, before the run ends, what of the page is imported by then.
+WATCHING = """
+import sys
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish():
+    early = ("jinja2", "vl_convert", "harness.report.page", "harness.report.plots", "harness.report.formats.html")
+    print("imported:", sorted(set(early) & set(sys.modules)))
+"""
+
+
+def test_a_broken_limit_fails_and_says_which_also_to_github(project: Project) -> None:
+    model = project.write("tiny.py", with_limits('{"latency_p99_ms": 0.000001}')).read_text()
+    summary = project.write("summary.md", "")
+    project.write("watching.py", WATCHING)
+    project.environment |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    project.environment |= {"GITHUB_WORKSPACE": str(project.folder), "PYTHONPATH": str(project.folder)}
+    done = project.run(*ONNX, "-p", "watching", "--prefer", "memory_peak_mib", "--within", "7")
     assert done.status == 1
     assert done.check("latency_p99_ms")["verdict"] == "FAIL"
     assert "tiny.py: limits" in done.check("latency_p99_ms")["reason"]
     assert done.evidence["verdict"] == "FAIL"
     assert "verdict: FAIL" in done.output
+    (decision,) = done.evidence["decision"]
+    assert (decision["taken"], decision["prefer"], decision["within_percent"]) == (None, ["memory_peak_mib"], 7)
+    assert "imported: []" in done.output
+    assert "report: build/hil/report.html" in done.output
+    assert "tiny on local" in (done.folder / "build/hil/report.html").read_text()
+    assert summary.read_text().startswith("## tiny on local: deploy none")
+    line = next(number for number, text in enumerate(model.split("\n"), 1) if "latency_p99_ms" in text)
+    (command,) = [text for text in done.output.splitlines() if text.startswith("::")]
+    assert command.startswith(f"::error file=tiny.py,line={line},title=tiny on local%2C onnxruntime%3A FAIL::")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +247,7 @@ def test_of_two_runs_at_once_in_one_folder_the_second_is_refused_and_the_first_u
     assert first.returncode == 0, output
     assert [cell["backend"] for cell in second.evidence["cells"]] == ["onnxruntime"]
     assert second.evidence["verdict"] == "MEASURED"
-    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "evidence.json", "junit.xml"]
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "evidence.json", "junit.xml", "report.html"]
 
 
 def test_a_model_elsewhere_may_be_named_by_its_path(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -17,6 +17,7 @@ from tests.support.pages import block
 from .conftest import MODEL, Outcome, Project
 
 ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "harness/report/page/templates"
 
 
 def run(*command: str, cwd: Path | None = None) -> None:
@@ -35,6 +36,8 @@ def test_a_wheel_in_a_fresh_environment_runs_the_suite_with_the_folders_own_mode
     (wheel,) = wheels.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:  # so that a user's own type checker believes the annotations (PEP 561)
         assert "harness/py.typed" in archive.namelist()
+        templates = {f"harness/report/page/templates/{path.name}" for path in TEMPLATES.iterdir()}
+        assert templates <= set(archive.namelist())
     run(sys.executable, "-m", "venv", str(environment))
     python = str(environment / "bin" / "python")
     constraints = ROOT / "constraints.txt"

@@ -183,6 +183,8 @@ def test_a_checks_evidence_has_the_keys_of_the_design() -> None:
         "bound_low": None,
         "samples": 1000,
         "raw": "samples/x.npy",
+        "raw_sha256": None,
+        "better": "lower",
         "verdict": "PASS",
         "reason": "",
         "processes": [500, 500],

@@ -23,7 +23,9 @@ from harness.measure.latency import deadline_miss_rate
 from harness.measure.sampling import Measurement
 from harness.model.model_file import ModelFile
 from harness.parity import PARITY
-from harness.report.terminal import STYLES, remark_on_local, render
+from harness.report.summary import remark_on_local
+from harness.report.terminal import STYLES
+from tests.support.shown import tables
 
 METRICS = {**known_metrics(), "parity": PARITY}
 P99 = METRICS["latency_p99_ms"]
@@ -58,7 +60,7 @@ def check(metric: Metric = P99, verdict: Verdict = Verdict.PASS, reason: str = "
 
 
 def shown(*records: CellRecord, width: int = 200, color: bool = False) -> str:
-    return render(records, width=width, color=color)
+    return tables(records, width=width, color=color)
 
 
 def row(text: str, first: str) -> list[str]:
@@ -212,7 +214,17 @@ def test_reasons_that_differ_are_all_there() -> None:
     [
         pytest.param({"errors": ["killed [9]"]}, "error (torchscript): killed [9]", id="error"),
         pytest.param({"notes": ["[a] note"]}, "note (torchscript): [a] note", id="note"),
-        pytest.param({"unavailable": "in use\n  found: x"}, "device (torchscript): in use", id="device"),
+        pytest.param({"interruptions": ["lost"]}, "open (torchscript): lost", id="open"),
+        pytest.param(
+            {"errors": ["a\n  found: x"], "interruptions": ["lost"]}, "error (torchscript): a", id="error-and-open"
+        ),
+        pytest.param({"errors": ["a"], "interruptions": ["lost"]}, "open (torchscript): lost", id="open-and-error"),
+        pytest.param({"errors": ["a\n  found: x", "b"]}, "error (torchscript): b", id="two-errors"),
+        pytest.param(
+            {"unavailable": "nothing was measured: in use\n  found: x"},
+            "device (torchscript): nothing was measured: in use",
+            id="device",
+        ),
     ],
 )
 def test_errors_and_notes_are_there_as_they_are(more: dict[str, Any], line: str) -> None:

@@ -36,7 +36,7 @@ from harness.parity.rule.comparison import Expected
 from harness.printable import printable_lines
 from harness.protocol import BoardFacts
 from harness.report.pytest_report import InternalErrors, make_printable
-from harness.report.terminal import render
+from tests.support.shown import tables
 from tests.unit.test_printable import hidden
 
 FAKED = "\x1b[2J\x1b[H [red]all is well[/red]\nverdict: PASS\u202e\r\n│accuracy │ 1 PASS │\x9b2J\ud800"
@@ -73,7 +73,7 @@ OPERATORS = {"operators": [{"share": 1.0, "operator": FAKED, "module": "", "name
 def test_the_table_obeys_nothing_and_no_line_below_it_begins_as_ours(
     more: dict[str, Any], color: bool, width: int
 ) -> None:
-    text = render([record(**more)], width=width, color=color)
+    text = tables([record(**more)], width=width, color=color)
     plain = SGR.sub("", text) if color else text
     assert hidden(plain) <= {"\n"}
     assert r"\x1b[2J" in plain
@@ -83,7 +83,7 @@ def test_the_table_obeys_nothing_and_no_line_below_it_begins_as_ours(
 
 
 def test_a_line_that_the_terminals_width_breaks_does_not_go_on_as_ours() -> None:
-    text = render([record(errors=["x" * 50 + " verdict: PASS" * 9])], width=80, color=False)
+    text = tables([record(errors=["x" * 50 + " verdict: PASS" * 9])], width=80, color=False)
     lines = [line for line in text.splitlines() if "verdict: PASS" in line]
     assert len(lines) > 1
     assert all(line.startswith("  ") for line in lines)

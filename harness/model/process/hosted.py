@@ -152,7 +152,7 @@ def read_hosted(path: Path, metrics: Sequence[Metric]) -> HostedFile:
         if not isinstance(error, Raised):
             raise
         raise ModelError("the model file cannot be read", found=words(error), where=str(path)) from error
-    return HostedFile(declared.path, declared.model, declared.limits, process)
+    return HostedFile(declared.path, declared.model, declared.limits, process, sha256=declared.sha256)
 
 
 def build_hosted(file: ModelFile) -> BuiltModel:
@@ -176,7 +176,7 @@ def declaration(file: ModelFile, metrics: Sequence[Metric]) -> tuple[ModelFile, 
     """
     limits = checked_limits(file.path, file.model, metrics)
     declared: Model = _without_code(file.path, file.model, Model)
-    return ModelFile(file.path, declared, limits), dict(declared.usual_sizes)
+    return ModelFile(file.path, declared, limits, sha256=file.sha256), dict(declared.usual_sizes)
 
 
 def built_facts(built: BuiltModel) -> tuple[tuple[str, ...], dict[str, str], str]:

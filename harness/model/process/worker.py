@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...host.cache import file_sha256
 from ...host.plugins import import_module
 from ..build import OWN_PROCESS, SOURCE, BuiltModel, build_model
 from ..model_file import ModelFile, read_model
+from ..user_code import source_sha256
 from ..user_process import end_with
 from .wire import decode_error, encode, encode_error, receive
 
@@ -58,17 +58,16 @@ class _Server:
 
     path: Path
     connection: socket.socket
-    source: str = ""
 
     @cached_property
     def file(self) -> ModelFile:
-        self.source = file_sha256(self.path) if self.path.is_file() else ""
-        return ModelFile(self.path, read_model(self.path), ())
+        model = read_model(self.path)
+        return ModelFile(self.path, model, (), sha256=source_sha256(self.path))
 
     @cached_property
     def built(self) -> BuiltModel:
-        built = build_model(self.file)
-        built.kept.update({OWN_PROCESS: True, SOURCE: self.source})
+        built = build_model(self.file, identified=True)
+        built.kept.update({OWN_PROCESS: True, SOURCE: self.file.sha256})
         return built
 
     def serve(self) -> bool:

@@ -1,0 +1,136 @@
+"""Which cells stand together: one model on one device; of a cell that several runs have, the newest.
+
+Cells are decided together only where they are known to be of the same model: that is its ``model_sha256``. Where that
+is not known (null), a cell stands with others of its own run alone, and with those that have a hash only if it may not
+be taken anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ..checks.check import Verdict
+from ..decision.consistency import contradictions
+from ..decision.grouping import MAY_BE_TAKEN
+from ..evidence.schema import CellEntry
+from .report import ReportCell, Source
+
+# The worst first: of two cells that nothing else tells apart, it counts.
+WORST = (
+    Verdict.FAIL,
+    Verdict.INCONCLUSIVE,
+    Verdict.INELIGIBLE,
+    Verdict.NOT_APPLICABLE,
+    Verdict.MEASURED,
+    Verdict.PASS,
+)
+
+Key = tuple[object, ...]
+
+
+@dataclass(kw_only=True)
+class Group:
+    """Cells that are decided together, and what a reader should know of how they came together."""
+
+    cells: list[ReportCell] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def group_cells(sources: Sequence[Source]) -> list[Group]:
+    """Group the cells of all sources by model, device, emulated or not, and hash, in the order in which they come."""
+    groups: dict[Key, Group] = {}
+    hashes = [_hashes(source) for source in sources]
+    for same in _same_cells(sources).values():
+        number, cell = max(same, key=lambda each: _newness(each[1]))
+        group = groups.setdefault(_group_key(cell.entry, number, hashes[number]), Group())
+        group.cells.append(cell)
+        group.notes += [_left_out(cell, other) for _, other in same if other is not cell]
+    for key, group in groups.items():
+        group.notes[:] = [*_neighbours(key, group, groups), *dict.fromkeys(group.notes)]
+    return list(groups.values())
+
+
+def moment_of(source: Source) -> datetime:
+    """Return when a run ended, or began if it has not ended; the beginning of time where the file does not say."""
+    try:
+        moment = datetime.fromisoformat(source.run.finished or source.run.started)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _same_cells(sources: Iterable[Source]) -> dict[Key, list[tuple[int, ReportCell]]]:
+    """Collect each cell as all files have it, with the number of its file."""
+    same: dict[Key, list[tuple[int, ReportCell]]] = {}
+    for number, source in enumerate(sources):
+        for entry in source.run.cells:
+            cell = ReportCell(entry=entry, source=source, contradictions=contradictions(entry))
+            same.setdefault((*_place(entry), entry.model_sha256, entry.backend), []).append((number, cell))
+    return same
+
+
+def _place(entry: CellEntry) -> Key:
+    return entry.model, entry.device, entry.emulated
+
+
+def _hashes(source: Source) -> dict[Key, set[str]]:
+    """Return the hashes that a file has of each model and device."""
+    found: dict[Key, set[str]] = {}
+    for entry in source.run.cells:
+        if entry.model_sha256 is not None:
+            found.setdefault(_place(entry), set()).add(entry.model_sha256)
+    return found
+
+
+def _newness(cell: ReportCell) -> tuple[bool, datetime, int]:
+    """Order cells by age: what a run that has ended says comes before what one still going on says so far."""
+    return cell.source.run.finished is not None, moment_of(cell.source), -WORST.index(cell.entry.verdict)
+
+
+def _group_key(entry: CellEntry, number: int, hashes: Mapping[Key, set[str]]) -> Key:
+    place = _place(entry)
+    if entry.model_sha256 is not None:
+        return *place, entry.model_sha256
+    known = hashes.get(place, set())
+    if entry.verdict not in MAY_BE_TAKEN and len(known) == 1:
+        return *place, *known
+    return *place, number
+
+
+def _left_out(kept: ReportCell, other: ReportCell) -> str:
+    """Say which of two runs a cell was taken from, and what the one that was left out had judged beside it."""
+    name, run, older = kept.name, _named(kept.source), _named(other.source)
+    if other.source is kept.source:
+        return f"{name} stands in {kept.source.name} twice: the worse verdict counts"
+    if kept.source.run.finished is not None and other.source.run.finished is None:
+        return f"{name} is of {run}; what {older}, a run still going on, has of it is left out"
+    how = "the worse verdict, for both are as old" if moment_of(kept.source) == moment_of(other.source) else "the newer"
+    have = {check.metric for check in kept.entry.checks}
+    lost = [
+        f"{check.metric} {check.verdict}"
+        for check in other.entry.checks
+        if check.metric not in have and check.verdict is not Verdict.NOT_APPLICABLE
+    ]
+    lacks = f"; it does not have {', '.join(lost[:10])}, which the one left out has" if lost else ""
+    return f"{name} stands in two files: {run} counts ({how}), {older} is left out{lacks}"
+
+
+def _named(source: Source) -> str:
+    return f"{source.name} ({source.run.finished or source.run.started})"
+
+
+def _neighbours(key: Key, group: Group, groups: Iterable[Key]) -> Iterable[str]:
+    """Yield why other cells of this model and device stand in a table of their own."""
+    first = group.cells[0].entry
+    others = [other for other in groups if other != key and other[:2] == key[:2]]
+    if any(other[2] != key[2] for other in others):
+        what, rest = ("emulated", "a real board") if first.emulated else ("of a real board", "an emulated one")
+        yield (
+            f"these cells are {what}; those of {rest} stand in a table of their own, "
+            "for they are never ranked against each other"
+        )
+    if any(other[2] == key[2] for other in others):
+        known = f"model_sha256 {str(first.model_sha256)[:12]}…" if first.model_sha256 else "a model_sha256 nobody knows"
+        yield f"these cells have {known}; others of this name may be another model, and stand in a table of their own"

@@ -1,0 +1,43 @@
+"""The preferences by which a decision is made, checked before anything is decided, or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..decision import PREFER
+from ..errors import InputError
+from ..host.suggestion import did_you_mean
+
+
+def checked_preferences(
+    prefer: Sequence[str], within_percent: float, known: Iterable[str], where: str
+) -> tuple[str, ...]:
+    """Check the metrics that are preferred, and how near counts as equal.
+
+    Args:
+        prefer: metrics in their order; empty for the default ones.
+        within_percent: of the best bound, 0 to 100.
+        known: the metrics that exist, beside the default ones.
+        where: which option or file named them, for messages.
+
+    Returns:
+        The metrics, each once.
+
+    Raises:
+        InputError: a metric is unknown, or the percentage is none.
+    """
+    if not 0 <= within_percent <= 100:  # not a number, too
+        raise InputError(
+            "--within is no share of a figure", wanted="0 to 100, in percent", found=f"{within_percent:g}", where=where
+        )
+    names = {*known, *PREFER}
+    for name in prefer:
+        if name not in names:
+            raise InputError(
+                "there is no metric of this name to prefer",
+                wanted=f"one of {', '.join(sorted(names))}",
+                found=name,
+                where=where,
+                hint=did_you_mean(name, names),
+            )
+    return tuple(dict.fromkeys(prefer)) or tuple(PREFER)

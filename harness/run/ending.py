@@ -1,0 +1,114 @@
+"""The end of a run: the decision, the page beside the evidence, and what GitHub shows. None of it is a verdict.
+
+Whatever goes wrong here is said in a line, and never changes the run's exit status. What the page needs (Jinja2,
+vl-convert) is imported here and not before: while something is measured, nothing of it takes memory or time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..checks.check import Verdict
+from ..evidence.folder import PAGE
+from ..host.cache import write_atomically
+from ..host.shown_path import shown_path
+from ..printable import printable
+from ..report.actions import append_summary, error_commands, is_github
+from ..report.formats import load_format
+from ..report.making import make_report
+from ..report.report import Report, Source
+from .run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What a run ends with.
+
+    Attributes:
+        report: what its tables are made of; None where it could not be made.
+        remarks: where the page is, and what could not be made.
+        commands: for GitHub Actions, to be printed as they are; empty elsewhere.
+    """
+
+    report: Report | None
+    remarks: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+def conclude(run: Run, *, is_interrupted: bool) -> Ending:
+    """Decide, store the decision in the evidence, write the page, and tell GitHub.
+
+    Args:
+        run: one whose evidence is finished.
+        is_interrupted: whether somebody waits for it to end: then the page is left out.
+
+    Raises:
+        StorageError: the evidence cannot be written.
+    """
+    ending = look_at(run)
+    if (report := ending.report) is None:
+        return ending
+    run.evidence.decision = [section.decision for section in report.sections]
+    run.evidence.write()
+    remarks = [*ending.remarks]
+    if is_interrupted:
+        remarks.append(f"report: left out, for the run was interrupted; {_by_hand(run)}")
+    else:
+        remarks.append(_page_line(run, report))
+    commands: list[str] = []
+    if is_github(os.environ):
+        remarks += filter(None, [_said(lambda: append_summary(report, os.environ), "no job summary")])
+        refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
+        files = {cell.key[0]: cell.file.path for cell in run.cells}
+        commands += _said(lambda: "\n".join(error_commands(report, files, os.environ, refused)), "").split("\n")
+    return Ending(report=report, remarks=tuple(remarks), commands=tuple(filter(None, commands)))
+
+
+def look_at(run: Run) -> Ending:
+    """Make the report of a run as its evidence is now, and write nothing."""
+    made: list[Report] = []
+
+    def make() -> str:
+        made.append(_report_of(run))
+        return ""
+
+    problem = _said(make, "the tables cannot be shown")
+    return Ending(report=made[0] if made else None, remarks=(problem,) if problem else ())
+
+
+def _report_of(run: Run) -> Report:
+    source = Source(folder=run.evidence.folder, run=run.evidence.make_entry())
+    report = make_report([source], prefer=run.options.prefer, within_percent=run.options.within_percent)
+    descriptions = {cell.key[1]: cell.device.description for cell in run.cells}
+    sections = [
+        replace(section, description=descriptions.get(section.cells[0].entry.device, "")) for section in report.sections
+    ]
+    return replace(report, sections=tuple(sections))
+
+
+def _page_line(run: Run, report: Report) -> str:
+    path = run.evidence.folder / PAGE
+
+    def write() -> str:
+        write_atomically(path, load_format("html")(report))
+        return f"report: {shown_path(path)}"
+
+    return _said(write, "report: could not be made")
+
+
+def _by_hand(run: Run) -> str:
+    folder = shown_path(run.evidence.folder)
+    return f"hilgate report {folder} --format html --output {folder}/{PAGE} makes it"
+
+
+def _said(work: Callable[[], str], problem: str) -> str:
+    """Return what some work says, or in a line why it came to nothing."""
+    try:
+        return work()
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  # a library's panic is no Exception; none of it is the run's fault
+        first = printable(str(error).partition("\n")[0])
+        return f"{problem or 'no annotations'}: {type(error).__name__}: {first}"

@@ -1,0 +1,66 @@
+"""The user's files that decided what a run did, and by which limits, as the evidence names them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+
+from ..bundle.lock_file import FILE, current_lock
+from ..cell import Cell
+from ..device.device import DeviceFile
+from ..evidence.schema import FileEntry
+from ..host.cache import file_sha256
+from ..host.shipped import DEVICES
+from ..instructions.baseline import read_baseline
+from .options import Options
+
+# What the path of one of hilgate's own device files begins with: another installation has it elsewhere.
+SHIPPED = "hilgate:"
+
+
+def describe_files(options: Options, cells: Sequence[Cell]) -> list[FileEntry]:
+    """Describe the files of a run: models, devices with what they extend, the lock file, baselines.
+
+    The hashes are of what was read, not of what lies there later. Of the code that a model file imports, and of the
+    weights that it loads, the cells' ``model_sha256`` is the hash.
+
+    Raises:
+        InputError: the lock file or a baseline cannot be read.
+    """
+    return list({(entry.kind, entry.path): entry for entry in _entries(options, cells)}.values())
+
+
+def _entries(options: Options, cells: Sequence[Cell]) -> Iterator[FileEntry]:
+    root = options.root
+    for cell in cells:
+        file = cell.file
+        sha256 = file.sha256 or file_sha256(file.path)  # "" where the user's code has its own way to read sources
+        yield FileEntry(kind="model", name=file.name, path=_relative(file.path, root), sha256=sha256)
+    for cell in cells:
+        for each in cell.device.files:
+            yield FileEntry(kind="device", name=each.name, path=_device_path(each, root), sha256=each.sha256)
+    if (lock := current_lock()) is not None:
+        yield FileEntry(kind="lock", name=FILE, path=_relative(lock.path, root), sha256=lock.sha256)
+    # One that is about to be written limits nothing.
+    counting = [] if options.write_baseline else [cell.device.name for cell in cells if cell.device.can_count]
+    for name in counting:
+        if (baseline := read_baseline(root, name)) is not None:
+            path = _relative(baseline.path, root)
+            yield FileEntry(kind="baseline", name=name, path=path, sha256=baseline.sha256)
+
+
+def _device_path(file: DeviceFile, root: Path) -> str:
+    """Name a device file; in a clone of hilgate, whose project is hilgate itself, its devices are the project's."""
+    shipped = DEVICES.resolve()
+    if file.path.parent == shipped != (root / "devices").resolve():
+        return f"{SHIPPED}{file.name}"
+    return _relative(file.path, root)
+
+
+def _relative(path: Path, root: Path) -> str:
+    """Write a path relative to the project's folder; ".." leads out of it, as to a model beside it in one repository.
+
+    Links are resolved, for a repository has the file and not what a link leads to.
+    """
+    return PurePath(os.path.relpath(path.resolve(), root.resolve())).as_posix()
