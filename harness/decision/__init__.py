@@ -5,7 +5,7 @@ A pure function of evidence: it reads the cells' checks and nothing else, so who
 """
 
 from .consistency import CELL, cells_of, contradictions
-from .deciding import WITHIN_PERCENT, decide, decide_all
+from .deciding import WITHIN_PERCENT, decide, decide_all, find_taken
 from .grouping import PREFER
 
-__all__ = ["CELL", "PREFER", "WITHIN_PERCENT", "cells_of", "contradictions", "decide", "decide_all"]
+__all__ = ["CELL", "PREFER", "WITHIN_PERCENT", "cells_of", "contradictions", "decide", "decide_all", "find_taken"]

@@ -13,12 +13,13 @@ from .changed import can_be_mended, mended, moved
 from .elimination import first
 from .figures import Better
 from .moving import Moved
-from .ranking import Ranking, rank, rows_where
+from .ranking import Ranking
 from .standing import Standing, stand
 from .what_if import Mover, Movers, is_matter_of_number
 
 # So many figures of cells that are not taken are told; those of a thousand cells nobody reads.
 MOST_NUMBERS = 50
+MOST_MENDED = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,6 @@ class Search:
     ranking: Ranking
     prefer: tuple[str, ...]
     better: tuple[Better | None, ...]
-    within: float
 
     def name(self, row: int | None) -> str | None:
         """Return the backend of a row."""
@@ -36,21 +36,17 @@ class Search:
 
     def decide_with(self, row: int, standing: Standing) -> str | None:
         """Decide with another cell in place of one; return the backend that is taken."""
-        standings = list(self.ranking.standings)
-        standings[row] = standing
-        return self.name(rank(standings, len(self.prefer), self.within).taken)
+        return self.name(self.ranking.take_with(row, standing.scores, may_be_taken=standing.may_be_taken))
 
 
-def find_changes(
-    ranking: Ranking, prefer: Sequence[str], better: Sequence[Better | None], within: float
-) -> list[ChangeEntry]:
+def find_changes(ranking: Ranking, prefer: Sequence[str], better: Sequence[Better | None]) -> list[ChangeEntry]:
     """List what would change the decision.
 
     Nearest first: one check that would have to pass; figures, by how far they would have to move; several checks; and
     another order of preference, which changes nothing of the evidence.
     """
-    search = Search(ranking=ranking, prefer=tuple(prefer), better=tuple(better), within=within)
-    mends = sorted(_mends(search), key=lambda change: (len(change.checks), change.backend))
+    search = Search(ranking=ranking, prefer=tuple(prefer), better=tuple(better))
+    mends = sorted(_mends(search), key=lambda change: (len(change.checks), change.backend))[:MOST_MENDED]
     single = [change for change in mends if len(change.checks) == 1]
     several = [change for change in mends if len(change.checks) > 1]
     return [*single, *sorted(_numbers(search), key=_distance), *several, *_preferences(search)]
@@ -84,7 +80,7 @@ def _mends(search: Search) -> Iterator[ChangeEntry]:
 def _numbers(search: Search) -> Iterator[ChangeEntry]:
     """Yield figures that would change the decision: all of the cell that is taken, of others the nearest."""
     ranking = search.ranking
-    movers = Movers(ranking=ranking, columns={name: at for at, name in enumerate(search.prefer)}, within=search.within)
+    movers = Movers(ranking=ranking, columns={name: at for at, name in enumerate(search.prefer)})
     found: list[tuple[Mover, Moved]] = []
     if ranking.taken is not None:
         both = [(mover, up) for mover in movers.of(ranking.taken) for up in (True, False)]
@@ -133,10 +129,9 @@ def _entry(search: Search, mover: Mover, there: Moved) -> ChangeEntry:
 def _preferences(search: Search) -> Iterator[ChangeEntry]:
     """Yield the metrics that would change the decision if they came first."""
     ranking, columns = search.ranking, range(len(search.prefer))
-    rows = rows_where([standing.may_be_taken for standing in ranking.standings])
     for column in columns[1:]:
         order = [column, *(other for other in columns if other != column)]
-        then = first(ranking.scores[:, order], rows, search.within)
+        then = first(ranking.scores[:, order], ranking.able, ranking.within)
         if then is not None and then != ranking.taken:
             backend, metric = ranking.standings[then].entry.backend, search.prefer[column]
             yield ChangeEntry(

@@ -54,12 +54,8 @@ def decide(
         InputError: the cells are none, or not all of one model, device and kind; ``within_percent`` is negative or no
             finite number.
     """
-    _refuse(cells, within_percent)
-    metrics = metrics_for(cells, prefer)
-    question = Question(prefer=metrics, better=directions(cells, metrics), within_percent=within_percent)
-    standings = stand_all(cells, question.prefer, question.better)
-    ranking = rank(standings, len(metrics), question.within)
-    changes = find_changes(ranking, question.prefer, question.better, question.within)
+    ranking, question = _ranked(cells, prefer, within_percent)
+    changes = find_changes(ranking, question.prefer, question.better)
     return _entry(ranking, question, changes)
 
 
@@ -68,6 +64,22 @@ def decide_all(
 ) -> list[DecisionEntry]:
     """Decide for each model on each device, in the order in which they first come; emulated and real ones apart."""
     return [decide(each, prefer=prefer, within_percent=within_percent) for each in group(cells)]
+
+
+def find_taken(
+    cells: Sequence[CellEntry], *, prefer: Sequence[str] = PREFER, within_percent: float = WITHIN_PERCENT
+) -> str | None:
+    """Say which backend ``decide`` takes, and nothing of why; None where it takes none."""
+    ranking, _ = _ranked(cells, prefer, within_percent)
+    return None if ranking.taken is None else ranking.standings[ranking.taken].entry.backend
+
+
+def _ranked(cells: Sequence[CellEntry], prefer: Sequence[str], within_percent: float) -> tuple[Ranking, Question]:
+    _refuse(cells, within_percent)
+    metrics = metrics_for(cells, prefer)
+    question = Question(prefer=metrics, better=directions(cells, metrics), within_percent=within_percent)
+    standings = stand_all(cells, question.prefer, question.better)
+    return rank(standings, len(metrics), question.within), question
 
 
 def _refuse(cells: Sequence[CellEntry], within_percent: float) -> None:
@@ -164,9 +176,8 @@ def _of_ranked(ranking: Ranking, question: Question, row: int) -> OutEntry:
     standing = ranking.standings[row]
     if standing.has_no_limit or ranking.taken is None:
         return out_without_limit(standing)
-    for step in ranking.steps:
-        if row in step.before and row not in step.kept:
-            return _of_dropped(ranking, question, standing, step)
+    if (step := ranking.dropped_by.get(row)) is not None:
+        return _of_dropped(ranking, question, standing, step)
     return out_by_order(standing, ranking.standings[ranking.taken], question.prefer, question.better)
 
 

@@ -7,16 +7,19 @@ file alone, and small numbers of runs of it on changed tables are how "what woul
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+_LARGEST = sys.float_info.max
 
 
 class Skip(Enum):
@@ -62,15 +65,15 @@ def eliminate(scores: Scores, rows: Rows, within: float) -> Iterator[Step]:
     for column in range(scores.shape[1]):
         if len(rows) == 1:
             return
-        found = scores[rows, column]
-        best = found.min()  # NaN if any is NaN
-        if not np.isfinite(best):
-            skip = Skip.NO_VALUE if np.isnan(best) else Skip.NO_BOUND
+        found = scores[:, column][rows]
+        best = float(found.min())  # NaN if any is NaN
+        if not math.isfinite(best):
+            skip = Skip.NO_VALUE if math.isnan(best) else Skip.NO_BOUND
             yield Step(column=column, before=rows, kept=rows, skip=skip)
             continue
-        most = min(best + abs(best) * within, np.finfo(np.float64).max)
+        most = min(best + abs(best) * within, _LARGEST)
         kept = rows[found <= most]
-        yield Step(column=column, before=rows, kept=kept, best=float(best), most=float(most))
+        yield Step(column=column, before=rows, kept=kept, best=best, most=most)
         rows = kept
 
 
@@ -82,14 +85,23 @@ def ordered(scores: Scores, rows: Rows) -> Rows:
     """
     if len(rows) < 2:
         return rows
-    return rows[np.lexsort((rows, *reversed(_keys(scores, rows))))]
+    columns = scores[rows].T
+    partial = np.isnan(columns).any(axis=1)
+    keys = (*columns[~partial], *_worst_if_none(columns[partial]))
+    return rows[np.lexsort((rows, *reversed(keys)))]
 
 
-def tied(scores: Scores, rows: Rows) -> Rows:
-    """Return the rows that nothing tells from the first; rows as ``ordered`` returns them, the first not included."""
-    keys = _keys(scores, rows)
-    same = np.all([key == key[0] for key in keys], axis=0) if keys else np.ones(len(rows), bool)
-    return rows[same][1:]
+def leaders(scores: Scores, rows: Rows) -> Rows:
+    """Return the rows that ``ordered`` puts first, and that nothing but their names tells apart."""
+    columns = scores[rows].T
+    partial = np.isnan(columns).any(axis=1)
+    left = np.arange(len(rows))
+    for column in (*columns[~partial], *_worst_if_none(columns[partial])):
+        if len(left) == 1:
+            break
+        found = column[left]
+        left = left[found == found.min()]
+    return rows[left]
 
 
 def first(scores: Scores, rows: Rows, within: float) -> int | None:
@@ -98,11 +110,8 @@ def first(scores: Scores, rows: Rows, within: float) -> int | None:
         return None
     for step in eliminate(scores, rows, within):
         rows = step.kept
-    return int(ordered(scores, rows)[0])
+    return int(leaders(scores, rows)[0])
 
 
-def _keys(scores: Scores, rows: Rows) -> list[NDArray[Any]]:
-    columns = list(scores[rows].T)
-    partial = [bool(np.isnan(column).any()) for column in columns]
-    full = [column for column, lacks in zip(columns, partial, strict=True) if not lacks]
-    return full + [np.where(np.isnan(c), np.inf, c) for c, lacks in zip(columns, partial, strict=True) if lacks]
+def _worst_if_none(columns: Scores) -> Scores:
+    return np.where(np.isnan(columns), np.inf, columns)

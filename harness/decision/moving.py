@@ -47,18 +47,26 @@ class Moved:
         return float(number + unit if self.start > self.figure else number - unit)
 
 
-def move(outcome: Outcome, start: float, scale: float, *, up: bool, most: float = math.inf) -> Moved | None:
+def move(
+    outcome: Outcome, before: int | None, start: float, scale: float, *, up: bool, most: float = math.inf
+) -> Moved | None:
     """Move a figure in one direction until the outcome is another than at its start.
 
     Args:
         outcome: decides with that figure in place; it is run some ten to thirty times.
+        before: the outcome now.
         start: what the figure is now.
         scale: what the steps are a share of, and what a percentage is of where ``start`` is 0.
         up: the direction.
         most: how many percent it may move at most.
+
+    Returns:
+        Where the outcome is first another; None where that is nowhere within reach, or where already the figure as it
+        is would change it, in a cell that nothing vouches for.
     """
-    before = outcome(start)
     if math.isfinite(most) and outcome(_at(start, scale, most, up=up)) == before:
+        return None
+    if outcome(start) != before:
         return None
     last = start
     for point in _points(start, scale, most, up=up):

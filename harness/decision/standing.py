@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..checks.check import Verdict
@@ -37,7 +38,11 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A cell, what puts it out, and what it counts by each preferred metric, the lower the better."""
+    """A cell, what puts it out, and what it counts by each preferred metric, the lower the better.
+
+    Attributes:
+        entry: the cell; its checks stand in one order, whatever the evidence's is: parity, the preferred ones, others.
+    """
 
     entry: CellEntry
     problems: tuple[Problem, ...]
@@ -78,6 +83,7 @@ def stand(cell: CellEntry, prefer: Sequence[str], better: Sequence[Better | None
         better: of each metric, which of two values is the better one.
         twice: whether there is another cell of its name, so that nobody knows which of the two counts.
     """
+    cell = cell.model_copy(update={"checks": sorted(cell.checks, key=partial(_place, tuple(prefer)))})
     doubtful = contradictions(cell)
     problems = [*_whole(cell, doubtful), *_judged(cell, doubtful)]
     if twice:
@@ -96,6 +102,12 @@ def stand_all(cells: Sequence[CellEntry], prefer: Sequence[str], better: Sequenc
     names = Counter(cell.backend for cell in cells)
     ordered = sorted(cells, key=lambda cell: cell.backend)
     return [stand(cell, prefer, better, twice=names[cell.backend] > 1) for cell in ordered]
+
+
+def _place(prefer: tuple[str, ...], check: CheckEntry) -> tuple[bool, int, str, str]:
+    """Return by what checks are sorted."""
+    at = prefer.index(check.metric) if check.metric in prefer else len(prefer)
+    return check.metric != "parity", at, check.metric, f"{check.verdict} {check.bound}"
 
 
 def _whole(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..checks.check import Verdict
 from ..evidence.schema import CellEntry, CheckEntry
-from .elimination import Rows, first
+from .elimination import Rows
 from .figures import Better, as_number, better_of, keeps
 from .moving import Moved, move
-from .ranking import Ranking, rows_where
+from .ranking import Ranking
 from .standing import Standing
 
 
@@ -29,7 +29,6 @@ class Mover:
     """
 
     ranking: Ranking
-    within: float
     row: int
     check: CheckEntry
     better: Better
@@ -50,18 +49,17 @@ class Mover:
         its estimate: a bound there would take no better device, only more samples.
         """
         if math.isfinite(self.start):
-            if self.decide(self.start) != self.ranking.taken:
-                return None
-            return move(self.decide, self.start, abs(self.start) or self._scale(), up=up, most=most)
+            scale = abs(self.start) or self._scale()
+            return move(self.decide, self.ranking.taken, self.start, scale, up=up, most=most)
         scale, sign = self._scale(), 1 if self.better == "lower" else -1
         far = sign * 2.5 * scale
-        if not scale or up != (sign < 0) or self.decide(far) != self.ranking.taken:
+        if not scale or up != (sign < 0):
             return None
         value = as_number(self.check.value)
         estimate = value if value is not None and math.isfinite(value) and value else far
         if math.isfinite(most) and self.decide(estimate - sign * abs(estimate) * most / 100) == self.ranking.taken:
             return None
-        there = move(self.decide, far, scale, up=up)
+        there = move(self.decide, self.ranking.taken, far, scale, up=up)
         if there is None:
             return None
         return replace(there, percent=max(sign * (estimate - there.figure) / abs(estimate) * 100, 0.0))
@@ -79,17 +77,10 @@ class Mover:
         """Return the row that is taken with the figure in that place."""
         limit = as_number(self.check.limit)
         is_able = limit is None or keeps(figure, limit, self.better)
-        rows = self.with_it if is_able else self.without_it
-        scores = self.ranking.scores
-        if self.column is None:
-            return first(scores, rows, self.within)
-        kept = scores[self.row, self.column]
-        bad = math.inf if math.isinf(figure) else figure if self.better == "lower" else -figure
-        scores[self.row, self.column] = bad
-        try:
-            return first(scores, rows, self.within)
-        finally:
-            scores[self.row, self.column] = kept
+        scores = self.ranking.scores[self.row].copy()
+        if self.column is not None:
+            scores[self.column] = figure if self.better == "lower" else -figure
+        return self.ranking.take_among(self.with_it if is_able else self.without_it, self.row, scores)
 
 
 @dataclass(kw_only=True)
@@ -98,17 +89,12 @@ class Movers:
 
     ranking: Ranking
     columns: dict[str, int]
-    within: float
-    able: Rows = field(init=False)
-    dropped_by: dict[int, int] = field(init=False)
     best_of: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note who may be taken, which column dropped whom, and who was the best in any."""
+        """Note who was the best in any metric."""
         ranking = self.ranking
-        self.able = rows_where([standing.may_be_taken for standing in ranking.standings])
         steps = ranking.steps if ranking.taken is not None else ()
-        self.dropped_by = {int(row): step.column for step in steps for row in np.setdiff1d(step.before, step.kept)}
         self.best_of = {int(r) for s in steps for r in s.before[ranking.scores[s.before, s.column] == s.best]}
 
     def ways_of(self, row: int) -> Iterator[tuple[Mover, bool]]:
@@ -119,8 +105,8 @@ class Movers:
         """
         for mover in self.of(row):
             is_out = self.ranking.standings[row].is_out
-            last = self.dropped_by.get(row, len(self.columns))
-            if not is_out and (mover.column is None or mover.column > last):
+            dropped = self.ranking.dropped_by.get(row)
+            if not is_out and (mover.column is None or (dropped is not None and mover.column > dropped.column)):
                 continue
             yield mover, mover.better == "higher"
             if row in self.best_of:
@@ -152,10 +138,9 @@ class Movers:
         if is_known and column is not None and not standing.is_out:
             is_known = math.isfinite(standing.scores[column])
         worst = math.inf if better == "lower" else -math.inf
-        others = self.able[self.able != row]
+        others = self.ranking.able[self.ranking.able != row]
         return Mover(
             ranking=self.ranking,
-            within=self.within,
             row=row,
             check=check,
             better=better,

@@ -13,7 +13,7 @@ Figure = float | int | Literal["inf", "-inf", "nan"]
 # A text in the file, and in Python an enumeration.
 VerdictText = Annotated[Verdict, Field(strict=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Entry(BaseModel):

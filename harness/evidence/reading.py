@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from .schema import SCHEMA, RunEntry
 LARGEST_BYTES = 64 << 20
 # Keys of a check whose values are paths in the evidence's folder.
 FILE_KEYS = ("raw", "replay")
+# A whole number of fewer characters is no larger than a double can hold, 1.8e308.
+LONG_DIGITS = 308
 SHA256 = re.compile(r"[0-9a-f]{64}")
 HINT = "run the tests again: a run writes it anew"
 
@@ -40,8 +43,9 @@ def read_evidence(path: Path) -> ReadEvidence:
     """Read an evidence.json.
 
     Raises:
-        InputError: it is not there, too large, truncated, not JSON, has a key twice, is of a newer schema, or has a
-            value of another type than it should. The message names the file, the key and what was expected.
+        InputError: it is not there, too large, truncated, not JSON, has a key or a cell twice, or a number that is too
+            large, is of a newer schema, or has a value of another type than it should. The message names the file, the
+            key and what was expected.
     """
     where = str(path)
     text = _text(path)
@@ -64,7 +68,21 @@ def read_evidence(path: Path) -> ReadEvidence:
         problem = first_misfit(error, content)
     if problem is not None:  # not in the except block, to keep pydantic's own text out of the traceback
         raise _refusal(*problem, where)
+    _refuse_twins(run, where)
     return ReadEvidence(run, tuple(_lacking(run, "")))
+
+
+def _refuse_twins(run: RunEntry, where: str) -> None:
+    """Refuse a cell that is there twice: no run writes one, and a reader would believe either of the two.
+
+    A metric may be there twice in a cell: a test of the user's own may have judged it once more. Both count.
+    """
+    seen = set[tuple[str, str, str]]()
+    for index, cell in enumerate(run.cells):
+        names = cell.model, cell.device, cell.backend
+        if names in seen:
+            raise _refusal(f"cells[{index}]", "each cell once", f"{', '.join(names)!r:.200} once more", where)
+        seen.add(names)
 
 
 def read_named_files(path: Path) -> list[tuple[str, str]]:
@@ -107,6 +125,12 @@ def _text(path: Path) -> bytes:
 
 
 def _parsed(text: bytes, where: str) -> Any:
+    """Parse JSON in which each key stands once, and each number is one that a double can hold.
+
+    Python would make infinity of 1e400, which is a finite number, and a limit of infinity is always kept; other readers
+    of JSON refuse it, or read the largest number that there is.
+    """
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen = dict(pairs)
         if len(seen) < len(pairs):
@@ -119,8 +143,17 @@ def _parsed(text: bytes, where: str) -> Any:
         wanted = 'numbers; infinity is the text "inf"'
         raise InputError("the evidence is not JSON", wanted=wanted, found=constant, where=where)
 
+    def whole(digits: str) -> int:
+        if len(digits) > LONG_DIGITS:
+            number(digits)
+        return int(digits)
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(f"{digits[:100]}, larger than any that can be held")
+
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_int=whole, parse_float=number)
     except (ValueError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         problem = "the evidence is empty" if not text.strip() else "the evidence is not JSON, or was cut short"

@@ -132,7 +132,7 @@ def build_model(file: ModelFile, *, identified: bool = False) -> BuiltModel:
     del first  # running it may have changed it, and a large model must not be held twice
     module = call_build(file.model, where)
     check_same_weights(weights, weight_hashes(module, where), where, "two builds")
-    kept = {IDENTITY: identify(file.model, module)} if identified else {}
+    kept = {IDENTITY: identify(file, module)} if identified else {}
     from .module_state import changed, marks  # imports torch, which only building needs
 
     before = marks(module)

@@ -9,7 +9,7 @@ import io
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def _explain_unusual(tensor: torch.Tensor) -> tuple[str, str]:
     return f"is a {kind}, a subclass of torch.Tensor", hint
 
 
-def module_sha256(module: torch.nn.Module) -> str:
+def module_sha256(module: torch.nn.Module, tree: Path | None = None) -> str:
     """Hash a module: its tree, its tensors, its attributes, and the user's own code that it can reach.
 
     The user's own code is what is neither installed, nor in the standard library, nor part of hilgate. Own functions
@@ -98,24 +98,28 @@ def module_sha256(module: torch.nn.Module) -> str:
 
     Equal modules mostly have equal hashes, in every process; different modules have different ones.
 
+    Args:
+        module: The module.
+        tree: A folder: paths below it count relative to it, so that a copy of it elsewhere has the same hash.
+
     Raises:
         Exception: An attribute cannot be pickled, or is compiled code of the user's own; whatever pickle raises.
     """
-    return _digest(module, _own_modules())
+    return _digest(module, _own_modules(), tree)
 
 
-def code_sha256(function: Any) -> str:
+def code_sha256(function: Any, tree: Path | None = None) -> str:
     """Hash a callable, and the user's own code that it can reach, as module_sha256 does.
 
     Raises:
         Exception: As module_sha256.
     """
-    return _digest(function, _own_modules())
+    return _digest(function, _own_modules(), tree)
 
 
-def _digest(value: Any, own: Mapping[str, ModuleType]) -> str:
+def _digest(value: Any, own: Mapping[str, ModuleType], tree: Path | None) -> str:
     sink = _HashSink()
-    _Pickler(sink, own).dump(value)
+    _Pickler(sink, own, tree).dump(value)
     return sink.digest.hexdigest()
 
 
@@ -139,9 +143,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     Content is passed as state, which pickle writes after it has memoized the object: a method may refer to its class.
     """
 
-    def __init__(self, sink: io.RawIOBase, own: Mapping[str, ModuleType]) -> None:
+    def __init__(self, sink: io.RawIOBase, own: Mapping[str, ModuleType], tree: Path | None) -> None:
         super().__init__(sink, protocol=4)
-        self.own = own
+        self.own, self.tree = own, tree
         # Each tensor's number, by its id. The tensor is held, so that no other one gets its id or its memory.
         self.tensors: dict[int, tuple[int, torch.Tensor]] = {}
         self.storages: dict[tuple[str, int], int] = {}
@@ -156,13 +160,20 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         import torch
 
         if isinstance(obj, (str, bytes)):
-            data = obj.encode("utf-8", "surrogatepass") if isinstance(obj, str) else obj
+            data = self._portable(obj).encode("utf-8", "surrogatepass") if isinstance(obj, str) else obj
             return int.from_bytes(hashlib.sha256(type(obj).__name__.encode() + b" " + data).digest(), "big")
-        if isinstance(obj, torch.Tensor) and obj.layout == torch.strided and not obj.is_quantized:
-            return self._tensor(obj)
+        if isinstance(obj, torch.Tensor) and obj.layout == torch.strided:
+            return _quantized(obj) if obj.is_quantized else self._tensor(obj)
         if type(obj) in (set, frozenset):
-            return type(obj).__name__, *sorted(_digest(member, self.own) for member in obj)
+            return type(obj).__name__, *sorted(_digest(member, self.own, self.tree) for member in obj)
         return None
+
+    def _portable(self, text: str) -> str:
+        """Return a path below the tree relative to it, and any other text as it is."""
+        if self.tree is None or not text.startswith(str(self.tree)):
+            return text
+        path = PurePath(text)
+        return f"<tree>/{path.relative_to(self.tree)}" if path.is_relative_to(self.tree) else text
 
     def _tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
         """Describe a tensor: its hash, its layout, and the number of its storage, in the order of first use.
@@ -180,6 +191,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """Pickle by content what pickle would write by name, or cloudpickle with paths and random identifiers."""
+        if isinstance(obj, PurePath):
+            return _StandIn, ("path", type(obj).__name__), (str(obj),)
+        if _is_parametrized(obj):  # torch refuses to pickle it
+            return _StandIn, ("parametrized", type(obj)), vars(obj)
         if isinstance(obj, CodeType):
             return _StandIn, ("code",), tuple(getattr(obj, name) for name in _CODE)
         if isinstance(obj, ModuleType) and obj.__name__ in self.own:
@@ -245,6 +260,25 @@ _MACHINERY = {
     *("__file__", "__cached__", "__spec__", "__loader__", "__path__", "__builtins__", "__warningregistry__"),
     *("__doc__", "@py_builtins", "@pytest_ar"),
 }
+
+
+def _quantized(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Describe a quantized tensor, which pickle would write with its address: its integers, and what they stand for."""
+    import torch
+
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        scales: tuple[Any, ...] = (tensor.q_scale(), tensor.q_zero_point())
+    else:
+        axis = tensor.q_per_channel_axis()
+        scales = (tensor_sha256(tensor.q_per_channel_scales()), tensor_sha256(tensor.q_per_channel_zero_points()), axis)
+    return "quantized", str(tensor.dtype), str(tensor.qscheme()), tensor_sha256(tensor.int_repr()), *scales
+
+
+def _is_parametrized(value: Any) -> bool:
+    from torch.nn import Module
+    from torch.nn.utils.parametrize import is_parametrized
+
+    return isinstance(value, Module) and is_parametrized(value)
 
 
 def _content(values: Mapping[str, Any], without: set[str]) -> dict[str, Any]:

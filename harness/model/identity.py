@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .fingerprint import code_sha256, module_sha256
+from .imported import tree_of
 from .user_code import users_code, words
 
 if TYPE_CHECKING:
     import torch
 
     from .build import BuiltModel
-    from .model import Model
+    from .model_file import ModelFile
 
 # A key of BuiltModel.kept: the Identity of the module as build() returned it.
 IDENTITY = "identity"
@@ -44,16 +45,17 @@ class Identity:
     problem: str = ""
 
 
-def identify(model: Model, module: torch.nn.Module) -> Identity:
+def identify(file: ModelFile, module: torch.nn.Module) -> Identity:
     """Hash a module that has not run yet: running it may fill caches and write to buffers.
 
     Another module of the same model must have run, for what ``forward`` imports is only then known.
     """
+    tree = tree_of(file.path) or file.path.resolve().parent
     try:
         with users_code("ignore"):  # attributes may pickle themselves
             parts = {
-                "module": module_sha256(module),
-                "operators": {name: code_sha256(sys.modules[name]) for name in model.imports},
+                "module": module_sha256(module, tree),
+                "operators": {name: code_sha256(sys.modules[name], tree) for name in file.model.imports},
                 "versions": _versions(module),
             }
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the pickling of an attribute raises
@@ -64,7 +66,7 @@ def identify(model: Model, module: torch.nn.Module) -> Identity:
 def model_identity(built: BuiltModel) -> Identity:
     """Return a model's identity as it was found when it was built: a question."""
     identity = built.kept.get(IDENTITY)
-    return identity if isinstance(identity, Identity) else identify(built.model, built.module)
+    return identity if isinstance(identity, Identity) else identify(built.file, built.module)
 
 
 def _versions(module: torch.nn.Module) -> dict[str, str]:

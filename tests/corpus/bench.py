@@ -20,7 +20,7 @@ from harness.agent.structure import flatten
 from harness.checks.check import Verdict, judge
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit
-from harness.export import Artifact, export_artifact, process
+from harness.export import Artifact, artifact_cache, export_artifact, process
 from harness.export.settings import read_settings
 from harness.export.torchscript import NAMES
 from harness.export.worker import main
@@ -136,9 +136,15 @@ class Bench:
 def open_bench(folder: Path) -> Iterator[Bench]:
     """Exports happen in this process meanwhile, and shrinking is short."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "run_worker", _export_here)
+        patch.setattr(artifact_cache, "run_worker", _export_here)
+        patch.setattr(process, "_run", _refuse)
         patch.setattr(pace, "SHRINK_S", 1.0)
         yield Bench(folder)
+
+
+def _refuse(*_: object) -> tuple[int, str]:
+    """Let no export start a process unnoticed, which takes four times as long: once run_worker was found elsewhere."""
+    raise AssertionError("wanted exports in this process; found one that starts a process of its own")
 
 
 def _export_here(built: BuiltModel, artifact_format: str, folder: Path, given: Mapping[str, str] | None = None) -> None:

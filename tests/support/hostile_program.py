@@ -34,6 +34,8 @@ Plan = dict[str, Any]
 REAL, PLAN = "@REAL@", "@PLAN@"
 PREAMBLE = struct.Struct("<4sHHIQ")
 MAGIC = b"\x89HIL"
+# The host has ended its requests, or has gone.
+ENDED = threading.Event()
 
 
 def exactly(stream: IO[bytes], size: int) -> bytes:
@@ -75,6 +77,8 @@ def pass_up(source: IO[bytes], sink: IO[bytes], program: str, asked: queue.Queue
             sink.flush()
     with contextlib.suppress(OSError):
         sink.close()
+    ENDED.set()
+    asked.put("")  # none: pass_down waits for the program's end from now on, and no longer for a question
 
 
 def pass_down(source: IO[bytes], plan: Plan, asked: queue.Queue[str]) -> None:
@@ -108,7 +112,7 @@ def lie(plan: Plan, header: dict[str, Any], payload: bytes) -> None:
         threading.Thread(target=shout, daemon=True).start()
     if "announce" in plan:
         say(packed(header, announced=plan["announce"]))
-        time.sleep(3600)
+        ENDED.wait()
     if "header" in plan:
         say(packed(plan["header"].encode() * plan["times"], payload))
         return

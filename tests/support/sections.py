@@ -6,25 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.evidence.decision_entry import DecisionEntry
-from harness.evidence.reading import read_evidence
 from harness.model.model import Array
-from harness.report.grouping import group_cells
-from harness.report.report import Section, Source
+from harness.report.making import make_report, read_sources
+from harness.report.report import Section
 
 from .evidences import make_cell, make_check, make_run, write
 
 
 def make_section(
-    folder: Path, cells: Sequence[Mapping[str, Any]], samples: Mapping[str, Array] | None = None, **decision: Any
+    folder: Path, cells: Sequence[Mapping[str, Any]], samples: Mapping[str, Array] | None = None
 ) -> Section:
-    """Make a section of cells, as the reader has them; the decision is ``taken`` nothing unless it is given."""
-    path = write(folder, make_run(cells), samples)
-    source = Source(folder=folder, run=read_evidence(path).run)
-    keys = {"prefer": [], "within_percent": 5.0, "taken": None, "sentence": "", **decision}
-    return Section(
-        cells=tuple(group_cells([source])[0].cells), decision=DecisionEntry(model="net", device="pi4", **keys)
-    )
+    """Make the section of a report on cells of one model and device, read from files as any report is."""
+    write(folder, make_run(cells), samples)
+    (section,) = make_report(read_sources([folder])).sections
+    return section
 
 
 def timed_section(folder: Path, durations: Mapping[str, Array], limit: float | None = None, **keys: Any) -> Section:

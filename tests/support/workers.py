@@ -19,6 +19,9 @@ from xdist.workermanage import WorkerController
 # tests bound the time in which it boots or dies; the large model takes up to 10 GiB. They begin first: they are half of
 # the slow tests' time.
 TOGETHER = ("test_emulated_*.py", "test_large_model.py")
+# Files of few tests with minutes behind them, a run of many models or an installation: they begin next. Begun among the
+# last, as few tests are otherwise, one of them would be all that is left, and the other worker would wait.
+LONG = ("test_cases.py", "test_networks.py", "test_wheel.py", "test_board_gone.py")
 
 
 class FileByFile(LoadScopeScheduling):
@@ -34,11 +37,11 @@ class FileByFile(LoadScopeScheduling):
         self.workqueue.move_to_end(min(self.workqueue, key=self._turn), last=False)
         super()._assign_work_unit(node)
 
-    def _turn(self, scope: str) -> tuple[bool, bool, int]:
+    def _turn(self, scope: str) -> tuple[bool, bool, bool, int]:
         """Return what the queue is sorted by: an integration test takes a second, a unit test a twentieth of one."""
         nodeids = self.workqueue[scope]
-        file = next(iter(nodeids)).partition("::")[0]
-        return not _is_heavy(file), "integration" not in PurePosixPath(file).parts, -len(nodeids)
+        file = PurePosixPath(next(iter(nodeids)).partition("::")[0])
+        return not _is_heavy(str(file)), file.name not in LONG, "integration" not in file.parts, -len(nodeids)
 
 
 def _is_heavy(file: str) -> bool:

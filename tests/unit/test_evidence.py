@@ -13,6 +13,8 @@ import pytest
 
 from harness import Input, Model, __version__
 from harness.backends import load_backend
+from harness.bundle import Bundle
+from harness.bundle.runtime import Runtime
 from harness.cell import Cell
 from harness.checks.check import Check, Verdict
 from harness.checks.finding import Finding
@@ -22,8 +24,10 @@ from harness.errors import BackendError, InputError, StorageError
 from harness.evidence.cell_record import CellRecord
 from harness.evidence.commit import find_commit
 from harness.evidence.reading import read_evidence
+from harness.evidence.samples import read_samples
 from harness.evidence.schema import ArtifactFacts, BundleFacts, Fingerprint
 from harness.evidence.writer import Evidence
+from harness.host.cache import file_sha256
 from harness.model.model_file import ModelFile
 
 P99 = Metric("latency_p99_ms", "ms", "99th percentile", wall_clock=True)
@@ -48,6 +52,7 @@ def make_cell(backend: str) -> Cell:
 
 
 TORCH, ONNX = make_cell("torchscript"), make_cell("onnxruntime")
+BUNDLE = Bundle(backend="onnxruntime", agent={}, artifact={}, runtime=Runtime(described={"python": "3"}, packages={}))
 
 
 def check(verdict: Verdict, metric: Metric = P99, value: float = 1.5) -> Check:
@@ -219,6 +224,47 @@ def test_raw_samples_are_kept_beside_it(evidence: Evidence) -> None:
     np.testing.assert_array_equal(np.load(evidence.folder / path), durations)
 
 
+def sums(evidence: Evidence) -> list[str | None]:
+    return [check["raw_sha256"] for cell in written(evidence)["cells"] for check in cell["checks"]]
+
+
+def test_every_check_has_the_hash_of_the_raw_samples_that_are_there(evidence: Evidence) -> None:
+    """Also where they are saved once more, and at once: whoever reads before the next check is not misled."""
+    raw = evidence.save_samples(ONNX, np.array([3, 1, 2], np.int64))
+    for metric in (P99, Metric("latency_p50_ms", "ms", "median")):
+        entry = evidence.add_check(ONNX, Check(Finding(metric, 1.5, 1.5, raw=raw), None, Verdict.PASS, ""))
+    evidence.add_check(ONNX, check(Verdict.PASS, PARITY))
+    first = file_sha256(evidence.folder / raw)
+    assert sums(evidence) == [entry.raw_sha256, first, None]
+    assert evidence.save_samples(ONNX, np.array([4], np.int64)) == raw
+    again = file_sha256(evidence.folder / raw)
+    assert (sums(evidence), again != first) == ([again, again, None], True)
+    kind = evidence.save_samples(ONNX, np.array([5], np.int64), "instructions")
+    evidence.add_check(ONNX, Check(Finding(P99, 1.5, 1.5, raw=kind), None, Verdict.PASS, ""))
+    evidence.finish(keep=[ONNX])
+    assert sums(evidence) == [again, again, None, file_sha256(evidence.folder / kind)]
+    (cell,) = read_evidence(evidence.folder / "evidence.json").run.cells
+    values = [read_samples(evidence.folder, each.model_copy(update={"samples": 1})) for each in cell.checks]
+    assert [(each.is_verified, each.values is None) for each in values] == [(True, False)] * 2 + [
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_raw_samples_that_this_run_did_not_write_have_no_hash(evidence: Evidence) -> None:
+    (evidence.folder / "samples").mkdir()
+    (evidence.folder / "samples/mine.npy").touch()
+    evidence.add_check(ONNX, Check(Finding(P99, 1.5, 1.5, raw="samples/mine.npy"), None, Verdict.PASS, ""))
+    assert sums(evidence) == [None]
+
+
+def test_a_bundles_manifest_lies_beside_the_evidence_under_its_name(evidence: Evidence) -> None:
+    evidence.add_bundle(ONNX, BUNDLE)
+    sha256 = written(evidence)["cells"][1]["bundle"]["sha256"]
+    manifest = evidence.folder / "bundles" / f"{sha256}.json"
+    assert (file_sha256(manifest), manifest.read_text()) == (sha256, BUNDLE.manifest)
+
+
 # At its end
 
 
@@ -282,11 +328,13 @@ def test_samples_and_replays_of_an_earlier_run_go(evidence: Evidence, tmp_path: 
     assert files(evidence.folder) == [".gitignore", "evidence.json"]
     assert not (evidence.folder / "samples").exists()
     assert not (evidence.folder / "replay").exists()
+    assert not (evidence.folder / "bundles").exists()
     assert [cell["backend"] for cell in written(evidence)["cells"]] == ["onnxruntime"]
 
 
 def fill(evidence: Evidence) -> None:
-    """What a run leaves: samples and a replay, and checks that name them."""
+    """What a run leaves: samples, a replay and a manifest, and what names them."""
+    evidence.add_bundle(TORCH, BUNDLE)
     raw = evidence.save_samples(TORCH, np.zeros(3, np.int64))
     (evidence.folder / "replay" / "net").mkdir(parents=True)
     (evidence.folder / "replay" / "net" / "case.json").touch()
@@ -300,14 +348,14 @@ def files(folder: Path) -> list[str]:
 
 def test_samples_and_replays_that_no_evidence_names_stay(evidence: Evidence, tmp_path: Path) -> None:
     fill(evidence)
-    mine = ["replay/of-a-game.mp4", "samples/cat.png", "samples/net-pi4-onnxruntime.npy"]
+    mine = ["bundles/of-sticks.txt", "replay/of-a-game.mp4", "samples/cat.png", "samples/net-pi4-onnxruntime.npy"]
     for name in mine:
         (evidence.folder / name).write_text("mine")
     evidence.release()
     for _ in range(2):
         again = Evidence(evidence.folder, [ONNX])
         again.begin()
-        assert files(evidence.folder) == [".gitignore", ".hilgate.lock", "evidence.json", *mine]
+        assert files(evidence.folder) == sorted([".gitignore", ".hilgate.lock", "evidence.json", *mine])
         raw = again.save_samples(ONNX, np.zeros(3, np.int64))
         assert raw == again.save_samples(ONNX, np.zeros(3, np.int64)) == "samples/net-pi4-onnxruntime-2.npy"
         again.add_check(ONNX, Check(Finding(P99, 1.5, 1.5, raw=raw), None, Verdict.PASS, ""))
@@ -325,17 +373,33 @@ def test_samples_and_replays_that_no_evidence_names_stay(evidence: Evidence, tmp
         pytest.param('{"schema": 1, "cells": [{"checks": [{"raw": "samples/../a.npy"}]}]}', id="elsewhere"),
         pytest.param('{"schema": 1, "cells": [{"checks": [{"replay": "replay/.."}]}]}', id="the-folder-itself"),
         pytest.param('{"schema": 1, "cells": [{"checks": [{"raw": "samples"}]}]}', id="all-samples"),
+        pytest.param('{"schema": 1, "cells": [{"checks": [], "bundle": {"sha256": "a"}}]}', id="a-bundle-of-no-hash"),
+        pytest.param('{"schema": 1, "cells": [{"checks": [], "bundle": {"sha256": "../a"}}]}', id="a-bundle-elsewhere"),
+        pytest.param('{"schema": 1, "cells": [{"checks": [], "bundle": [3]}]}', id="a-bundle-of-another-type"),
     ],
 )
 def test_evidence_that_is_not_ours_has_nothing_removed(tmp_path: Path, content: str) -> None:
-    for name in ("samples/a.npy", "a.npy"):
+    for name in ("samples/a.npy", "a.npy", "a.json", "bundles/a.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     (tmp_path / "evidence.json").write_text(content)
     again = Evidence(tmp_path, [TORCH])
     again.begin()
     again.release()
-    assert files(tmp_path) == ["a.npy", "evidence.json", "samples/a.npy"]
+    assert files(tmp_path) == ["a.json", "a.npy", "bundles/a.json", "evidence.json", "samples/a.npy"]
+
+
+def test_what_lies_behind_a_link_is_not_removed(evidence: Evidence, tmp_path: Path) -> None:
+    fill(evidence)
+    evidence.release()
+    for name in ("samples", "replay", "bundles"):
+        (evidence.folder / name).rename(tmp_path / name)
+        (evidence.folder / name).symlink_to(tmp_path / name)
+    before = files(tmp_path)
+    again = Evidence(evidence.folder, [ONNX])
+    again.begin()
+    again.release()
+    assert files(tmp_path) == before
 
 
 def test_a_folders_name_that_is_not_utf_8_is_written(evidence: Evidence) -> None:

@@ -50,6 +50,39 @@ def test_what_an_older_file_lacks_is_named(tmp_path: Path) -> None:
     assert {"asked", "cells[0].not_built", "cells[0].checks[0].bound"} <= set(lacks)
 
 
+def test_an_older_hilgates_file_is_read_and_what_a_judge_needs_is_named_as_lacking(tmp_path: Path) -> None:
+    lacks = set(read_evidence(written(tmp_path, RUN)).lacks)
+    assert {"files", "decision", "cells[0].model_sha256"} <= lacks
+    assert {f"cells[0].checks[0].{key}" for key in ("raw_sha256", "better", "bound")} <= lacks
+
+
+@pytest.mark.parametrize(
+    ("run", "cells"),
+    [
+        pytest.param({**RUN, "cells": []}, 0, id="no-cells"),
+        pytest.param({**RUN, "cells": [{**CELL, "backend": f"b{n}"} for n in range(400)]}, 400, id="many-cells"),
+        pytest.param({**RUN, "finished": None, "verdict": "INCONCLUSIVE"}, 1, id="a-run-still-going-on"),
+    ],
+)
+def test_what_a_run_may_leave_is_read(tmp_path: Path, run: dict[str, Any], cells: int) -> None:
+    read = read_evidence(written(tmp_path, run)).run
+    assert (len(read.cells), read.finished, read.verdict) == (cells, None, Verdict(run["verdict"]))
+
+
+def test_two_checks_of_one_metric_are_both_read(tmp_path: Path) -> None:
+    """A test of the user's own may judge a metric once more; whoever reads only one must not be told PASS."""
+    checks = [CHECK, {**CHECK, "verdict": "FAIL"}]
+    (cell,) = read_evidence(written(tmp_path, changed("cell.checks", checks))).run.cells
+    assert [check.verdict for check in cell.checks] == [Verdict.PASS, Verdict.FAIL]
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 10**300, 5e-324, "inf", "-inf", "nan", None, 0, 1 << 62])
+def test_a_figure_stays_what_it_is(tmp_path: Path, value: Any) -> None:
+    check = read_evidence(written(tmp_path, changed("check.value", value))).run.cells[0].checks[0]
+    assert (check.value, type(check.value)) == (value, type(value))
+    assert json.loads(json.dumps(check.as_json()["value"], allow_nan=False)) == value
+
+
 @pytest.mark.parametrize(
     ("place", "value", "key", "wanted"),
     [
@@ -64,6 +97,13 @@ def test_what_an_older_file_lacks_is_named(tmp_path: Path) -> None:
         pytest.param("schema", True, "schema", "1", id="schema-true"),
         pytest.param("check.value", "1.5", "cells[0].checks[0].value", "number", id="value-a-text"),
         pytest.param("check.samples", True, "cells[0].checks[0].samples", "integer", id="samples-true"),
+        pytest.param("check.samples", 10**300, "cells[0].checks[0].samples", "less", id="samples-huge"),
+        pytest.param("check.value", "Infinity", "cells[0].checks[0].value", "'inf'", id="infinity-in-other-words"),
+        pytest.param("check.raw_sha256", "A" * 64, "cells[0].checks[0].raw_sha256", "pattern", id="sha256-capitals"),
+        pytest.param("check.better", "larger", "cells[0].checks[0].better", "'lower'", id="better-a-word"),
+        pytest.param("cell.model_sha256", "", "cells[0].model_sha256", "pattern", id="model-sha256-empty"),
+        pytest.param("files", [{"kind": "model"}], "files[0].name", "this key", id="file-without-a-name"),
+        pytest.param("cells", [CELL, {**CELL, "model": "a"}, CELL], "cells[2]", "each cell once", id="cell-twice"),
     ],
 )
 def test_a_value_of_a_wrong_type_is_named_with_its_key(
@@ -85,6 +125,10 @@ def test_a_value_of_a_wrong_type_is_named_with_its_key(
         pytest.param(b"[" * 200_000, "not JSON", id="nested"),
         pytest.param(b'{"schema": 1, "schema": 1}', "'schema'", id="a-key-twice"),
         pytest.param(b'{"schema": 1, "value": NaN}', "NaN", id="NaN"),
+        pytest.param(b'{"schema": 1, "value": -Infinity}', "Infinity", id="infinity"),
+        pytest.param(b'{"schema": 1, "value": 1e400}', "larger than any", id="a-number-beyond-any"),
+        pytest.param(b'{"schema": 1, "value": -1' + b"0" * 400 + b"}", "larger than any", id="a-whole-one-beyond-any"),
+        pytest.param(b'{"schema": 1, "value": 1' + b"0" * 9000 + b"}", "larger than any", id="beyond-pythons-digits"),
         pytest.param(b"[]", "the whole file", id="a-list"),
         pytest.param(b'{"schema": 2}', "newer hilgate", id="newer"),
         pytest.param(b" " * (LARGEST_BYTES + 1), "too large", id="too-large"),

@@ -128,10 +128,11 @@ def two_backends() -> dict[str, Any]:
 
 def test_the_page_has_its_parts_in_order() -> None:
     change = ChangeEntry(kind="preference", backend="torchscript", taken=None, text="With memory first: none.")
-    page = page_of(two_backends(), changes=[change])
+    page = page_of(two_backends(), changes=[change], sentence="Take onnxruntime. torchscript is out.")
     order = [
         "Take onnxruntime.",
         "≤ 7.5",
+        "torchscript is out.",
         "torchscript may not",
         "With memory first: none.",
         "Latency",
@@ -268,6 +269,16 @@ def test_headings_are_in_order_and_every_name_leads_somewhere() -> None:
     assert set(referred) <= set(names)
 
 
+def test_two_models_of_one_name_are_told_apart() -> None:
+    report = make_report(two_backends())
+    twice = dataclasses.replace(report, sections=report.sections * 2)
+    page = Page(render_page(twice, draw))
+    labels = [label for _, attributes in page.elements if (label := attributes.get("aria-label"))]
+    landmarks = [label for label in labels if "net on pi4" in label]
+    assert len(landmarks) == len(set(landmarks)) == 4
+    assert "net on pi4 (2 of 2)" in landmarks
+
+
 def test_every_backend_can_be_hidden_in_the_plots_where_there_are_several() -> None:
     page = page_of(two_backends())
     assert [box["class"] for box in page.all("input")] == ["show-0", "show-1"]
@@ -334,7 +345,7 @@ def test_every_class_of_the_style_is_in_a_page() -> None:
     run["cells"][0]["checks"] += [inconclusive, unasked]
     run["cells"][1]["checks"] += [{**inconclusive, "verdict": "NOT_APPLICABLE", "limit": 2.0}]
     run["cells"] += [evidences.make_cell("libtorch", [], verdict="INELIGIBLE", notes=["a note"])]
-    report = make_report(run)
+    report = make_report(run, sentence="Take one. Another is out.")
     sections = tuple(dataclasses.replace(section, description="a board") for section in report.sections)
     html = render_page(dataclasses.replace(report, sections=sections, remarks=("a remark",)), draw)
     several = render_page(make_report(evidences.make_run([*run["cells"], {**run["cells"][0], "model": "b"}])), draw)

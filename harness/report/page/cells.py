@@ -105,7 +105,7 @@ def _problems(entry: CellEntry) -> Iterator[str]:
 def _line(check: CheckEntry, contradictions: Mapping[str, str]) -> Line:
     return Line(
         metric=name_of(check.metric),
-        verdict=str(check.verdict).replace("_", " "),
+        verdict=str(check.verdict),
         kind=kind_of(check.verdict),
         stands_out=check.verdict not in QUIET,
         figures=joined(_figures(check)),

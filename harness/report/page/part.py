@@ -72,11 +72,12 @@ class Part:
         return len(self.cells) if len(self.cells) > 1 and any(figure.svg is not None for figure in self.figures) else 0
 
 
-def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
+def make_part(section: Section, title: str, name: str, plots: Sequence[Plot]) -> Part:
     """Lay out a section.
 
     Args:
         section: what the report has of it.
+        title: what it is called, unlike any other.
         name: what its ids begin with.
         plots: its plots.
     """
@@ -85,7 +86,7 @@ def make_part(section: Section, name: str, plots: Sequence[Plot]) -> Part:
     facts, cells = make_all_details(section.cells)
     return Part(
         id=name,
-        title=name_of(section.title),
+        title=title,
         description=text_of(section.description),
         sentence=first,
         sentences=rest,
@@ -117,7 +118,7 @@ def _out(decision: DecisionEntry) -> Iterator[Out]:
     for out in decision.out:
         yield Out(
             name=name_of(out.backend),
-            verdict=str(out.verdict).replace("_", " "),
+            verdict=str(out.verdict),
             kind=kind_of(out.verdict),
             reason=text_of(out.reason),
         )

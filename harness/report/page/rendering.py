@@ -21,7 +21,7 @@ from ..reasons import DOES_NOT_FOLLOW
 from ..report import Report, Section
 from .part import make_part
 from .sources import make_run, short_commit
-from .text import harmless, name_of, text_of
+from .text import harmless, name_of, text_of, unlike
 
 Draw = Callable[[Section], Sequence[Plot]]
 
@@ -37,7 +37,11 @@ def render_page(report: Report, draw: Draw | None = None) -> str:
         draw: makes a section's plots; without one, those of ``harness.report.plots``.
     """
     draw = draw or _draw_section()
-    parts = [make_part(section, f"s{place}", draw(section)) for place, section in enumerate(report.sections)]
+    titles = unlike([name_of(section.title) for section in report.sections])
+    parts = [
+        make_part(section, title, f"s{place}", draw(section))
+        for place, (section, title) in enumerate(zip(report.sections, titles, strict=True))
+    ]
     style = _style(max((part.switches for part in parts), default=0))
     return (
         _environment()
@@ -67,9 +71,9 @@ def _title(report: Report) -> str:
 
 
 def _draw_section() -> Draw:
-    from .. import plots
+    from ..plots import draw_section  # with numpy, which who draws by other means does not need
 
-    return getattr(plots, "draw_section", lambda section: ())
+    return draw_section
 
 
 @cache

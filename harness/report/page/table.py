@@ -13,8 +13,6 @@ from ..figures import DASH, bound_text, count_text, limit_text, value_text
 from ..report import ReportCell, Section
 from .text import breakable, breakable_label, joined, name_of
 
-# What the table writes in place of a verdict that is a word too long for a column, or that says no more than the value.
-SHORT = {Verdict.NOT_APPLICABLE: "not applicable", Verdict.MEASURED: ""}
 # What a column's heading says where its fields say their own limits.
 DIFFERENT = "limits differ"
 
@@ -130,9 +128,9 @@ def _field(cell: ReportCell, column: Column) -> Field:
         value=value_text(check),
         bound=bound_text(check),
         limit=limit,
-        other_limit=limit != column.limit,
+        other_limit=limit != column.limit and (limit != "" or check.value is not None),
         beside=joined(map(name_of, (count_text(check), check.compared))),
-        verdict=SHORT.get(check.verdict, str(check.verdict)),
+        verdict="" if check.verdict is Verdict.MEASURED and check.value is not None else str(check.verdict),
         kind=kind_of(check.verdict),
         contradicts=column.metric in cell.contradictions,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
@@ -64,6 +65,16 @@ def _pieces(name: str) -> list[str]:
         else:
             pieces.append(piece)
     return pieces
+
+
+def unlike(names: Sequence[str]) -> list[str]:
+    """Give names that are the same a number: of two landmarks of one name nobody can tell which is which."""
+    counts, seen = Counter(names), Counter[str]()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(name if counts[name] == 1 else f"{name} ({seen[name]} of {counts[name]})")
+    return numbered
 
 
 def joined(parts: Iterable[str], separator: str = ", ") -> str:

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...printable import printable
 from .cleaning import clean
 from .colors import paint
 from .scale import Axis, spread
-from .series import color, layer_name, shortened
+from .series import color, label, layer_name, shortened
 
 WIDTH = 300
 TEXT_PX = 11
@@ -66,6 +67,25 @@ def line(name: str, points: Sequence[tuple[float, float]], **mark: Any) -> Layer
     }
 
 
+def strokes(name: str, lines: Sequence[Sequence[tuple[float, float]]], **mark: Any) -> Layer:
+    """Make a layer of many lines that is one path: as many elements as lines cost a page.
+
+    Args:
+        name: the layer's.
+        lines: points, in pixels along, and on the axis upwards: Vega sees where a line ends by a scale alone.
+        mark: further properties.
+    """
+    rows: list[dict[str, float | None]] = []
+    for points in lines:
+        rows += [{"x": x, "y": y, "i": len(rows) + place} for place, (x, y) in enumerate(points)]
+        rows.append({"x": points[-1][0], "y": None, "i": len(rows)})
+    pixels = {"type": "quantitative", "scale": None}
+    order = {"field": "i", "type": "quantitative"}
+    style = {"type": "line", "aria": False, "fill": None, "invalid": "break-paths-filter-domains", "strokeWidth": 1}
+    encoding = {"x": {"field": "x", **pixels}, "y": _field("y"), "order": order}
+    return {"name": name, "data": {"values": rows[:-1]}, "mark": {**style, **mark}, "encoding": encoding}
+
+
 def rules(name: str, rows: Rows, **mark: Any) -> Layer:
     """Make a layer of straight lines, each from (x, y) to (x2, y2); what is not in the rows goes through all.
 
@@ -85,14 +105,10 @@ def rules(name: str, rows: Rows, **mark: Any) -> Layer:
 
 
 def points(name: str, rows: Rows, **mark: Any) -> Layer:
-    """Make a layer of points at (x, y)."""
-    encoding = {"x": _field("x"), "y": _field("y")}
-    return {
-        "name": name,
-        "data": {"values": list(rows)},
-        "mark": {"type": "point", "aria": False, **mark},
-        "encoding": encoding,
-    }
+    """Make a layer of points at ``x`` and ``y``, or in pixels at ``x_px`` and ``y_px``."""
+    style = {"type": "point", "aria": False, "opacity": 1}
+    encoding = {axis: _place(axis, rows) for axis in "xy"}
+    return {"name": name, "data": {"values": list(rows)}, "mark": {**style, **mark}, "encoding": encoding}
 
 
 def texts(name: str, rows: Rows, **mark: Any) -> Layer:
@@ -100,11 +116,9 @@ def texts(name: str, rows: Rows, **mark: Any) -> Layer:
 
     All rows have the same keys. ``whole`` is what a shortened text stands for.
     """
-    encoding: dict[str, Any] = {"text": {"field": "text"}}
-    for axis in "xy":
-        is_pixel = bool(rows) and f"{axis}_px" in rows[0]
-        pixels = {"field": f"{axis}_px", "type": "quantitative", "scale": None}
-        encoding[axis] = pixels if is_pixel else _field(axis)
+    # An SVG is XML: what it may not hold at all, such as an escape, ends the drawing.
+    rows = [{key: printable(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows]
+    encoding: dict[str, Any] = {"text": {"field": "text"}, **{axis: _place(axis, rows) for axis in "xy"}}
     is_whole = not rows or "whole" not in rows[0]
     if not is_whole:
         encoding["description"] = {"field": "whole"}
@@ -130,7 +144,7 @@ def end_labels(frame: Frame, ends: Sequence[tuple[int, str, float]]) -> list[Lay
     places = spread([at for _, _, at in fitting], LINE_PX, min([0.0, *(at for _, _, at in fitting)]), frame.y.length)
     layers = []
     for (number, name, _), place in zip(fitting, places, strict=True):
-        row = {"text": shortened(name), "whole": name, "x_px": frame.x.length + 7, "y_px": place}
+        row = {**label(name), "x_px": frame.x.length + 7, "y_px": place}
         layers.append(texts(layer_name(number, "name"), [row], fill=color(number)))
     return layers
 
@@ -173,6 +187,12 @@ def _field(name: str) -> dict[str, Any]:
     return {"field": name, "type": "quantitative", "axis": None}
 
 
+def _place(axis: str, rows: Rows) -> dict[str, Any]:
+    if rows and f"{axis}_px" in rows[0]:
+        return {"field": f"{axis}_px", "type": "quantitative", "scale": None}
+    return _field(axis)
+
+
 def _set_scales(layers: Any, frame: Frame) -> None:
     for layer in layers:
         for key, axis in (("x", frame.x), ("y", frame.y)):
@@ -186,21 +206,15 @@ def _y_axis(frame: Frame, title: str) -> list[Layer]:
     ticks = [{"y": value, "text": text, "x_px": -5} for value, text in written]
     head = {"text": title, "x_px": -frame.left, "y_px": 8 - frame.top}
     grid = {"strokeWidth": 0.6, "strokeDash": [1, 3], "stroke": paint("grid")}
-    return [
-        rules("grid", [{"y": value} for value, _ in written], **grid),
-        texts("y_ticks", ticks, align="right"),
-        texts("y_title", [head]),
-    ]
+    shown = [rules("grid", [{"y": value} for value, _ in written], **grid), texts("y_ticks", ticks, align="right")]
+    return [*(shown if written else ()), *([texts("y_title", [head])] if title else ())]
 
 
 def _x_axis(frame: Frame, title: str) -> list[Layer]:
     written = frame.x.written()
     below = frame.y.length
     ticks = [{"x": value, "text": text, "y_px": below + 12} for value, text in written]
-    head = {"text": title, "x_px": frame.x.length, "y_px": below + 26}
+    head = {"text": title, "x_px": frame.x.length, "y_px": below + (26 if written else 11)}
     marks = [{"x": value, "y_px": below, "y2_px": below + 4} for value, _ in written]
-    return [
-        rules("x_marks", marks, stroke=paint("grid"), strokeWidth=1),
-        texts("x_ticks", ticks, align="center"),
-        texts("x_title", [head], align="right"),
-    ]
+    shown = [rules("x_marks", marks, stroke=paint("grid"), strokeWidth=1), texts("x_ticks", ticks, align="center")]
+    return [*(shown if written else ()), *([texts("x_title", [head], align="right")] if title else ())]

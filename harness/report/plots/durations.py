@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -48,10 +49,20 @@ class Durations:
     remarks: tuple[str, ...] = ()
     problem: str = ""
 
-    @property
+    @cached_property
     def values(self) -> Array:
         """All durations in milliseconds, float64[n], as they came."""
         return np.concatenate([*self.processes, np.empty(0)])
+
+    @cached_property
+    def ordered(self) -> Array:
+        """All durations in milliseconds, float64[n], the fastest first."""
+        return np.sort(self.values)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.processes))
 
 
 def read_durations(cells: Sequence[ReportCell]) -> list[Durations]:

@@ -9,6 +9,8 @@ from typing import Any
 
 # From this ratio of the largest to the smallest on, a linear axis would press the smallest into its line.
 SPREAD_FOR_LOG = 30.0
+# Beyond these nothing was measured, and arithmetic leaves the numbers: they are drawn at an axis's end.
+SMALLEST, LARGEST = 1e-290, 1e290
 RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -60,15 +62,16 @@ class Axis:
 
 
 def up_axis(values: Iterable[float], length: float, *, log: bool | None = None) -> Axis:
-    """Make an axis that goes upwards and holds all values that are finite.
+    """Make an axis that goes upwards and holds all values that are finite and no absurdity.
 
     Args:
         values: some of them; those below zero count as zero.
         length: in pixels.
         log: whether it is logarithmic; None to decide by how far apart the values are.
     """
-    finite = [value for value in values if math.isfinite(value)]
-    positive = [value for value in finite if value > 0]
+    positive = [value for value in values if SMALLEST < value < LARGEST]
+    if not positive and log:
+        positive = [1.0, 10.0]
     if not positive:
         return Axis(low=0.0, high=1.0, length=length, is_log=False, ticks=(0.0, 1.0), is_reversed=True)
     least, most = min(positive), max(positive)

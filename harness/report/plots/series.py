@@ -29,6 +29,11 @@ def layer_name(number: int, part: str) -> str:
     return f"cell_{number}_{part}"
 
 
+def label(name: str, longest: int = LONGEST) -> dict[str, str]:
+    """Return a name as a row of a layer of texts: what is written, and the whole of it, for a title."""
+    return {"text": shortened(name, longest), "whole": printable(name)}
+
+
 def shortened(name: str, longest: int = LONGEST) -> str:
     """Make a name fit beside its line: safe to show, its middle left out where it is too long."""
     name = printable(name)

@@ -61,14 +61,19 @@ def ranks(count: int) -> Array:
     """
     slowest = np.arange(max(count - SLOWEST_DRAWN, 0) + 1, count + 1)
     along = count + 1 - count / np.geomspace(1, count, OTHERS_DRAWN)
-    judged = [math.ceil(count * quantile - 1e-9) + more for quantile in QUANTILES.values() for more in (0, 1)]
+    judged = [rank_of(count, quantile) + more for quantile in QUANTILES.values() for more in (0, 1)]
     wanted = np.concatenate([slowest, np.rint(along), judged, [1]]).astype(np.int64)
     kept: Array = np.unique(np.clip(wanted, 1, count))
     return kept
 
 
+def rank_of(count: int, quantile: float) -> int:
+    """Return which order statistic a quantile is, from 1 to count: harness.checks.quantiles.estimate takes the same."""
+    return max(math.ceil(round(count * quantile, 6)), 1)
+
+
 def _svg(drawn: Sequence[Durations]) -> str:
-    ordered = [np.sort(each.values) for each in drawn]
+    ordered = [each.ordered for each in drawn]
     limits = sorted({limit for each in drawn for limit in _limits(each)})
     finite = [float(end) for values in ordered for end in (values[0], values[np.isfinite(values)][-1:].max(initial=0))]
     bounds = [bound for each in drawn for _, _, *ends in _bounds(each) for bound in ends]
@@ -145,7 +150,7 @@ def _lines(frame: Frame, number: int, values: Array) -> Iterator[Layer]:
 
 
 def _dot(number: int) -> dict[str, object]:
-    return {"fill": color(number), "stroke": None, "filled": True, "size": 16, "opacity": 1}
+    return {"fill": color(number), "stroke": None, "filled": True, "size": 16}
 
 
 def _end(frame: Frame, values: Array) -> float:
@@ -188,7 +193,7 @@ def _bound_layers(each: Durations) -> list[Layer]:
     if not rows:
         return []
     ends = [{"x": row["x"], "y": row[key]} for row in rows for key in ("y", "y2")]
-    style = {"shape": "stroke", "size": 40, "stroke": color(each.number), "strokeWidth": 1.2, "opacity": 1}
+    style = {"shape": "stroke", "size": 40, "stroke": color(each.number), "strokeWidth": 1.2}
     return [
         rules(layer_name(each.number, "bounds"), rows, stroke=color(each.number), strokeWidth=1),
         points(layer_name(each.number, "ends"), ends, **style),
@@ -203,7 +208,7 @@ def _limit_layers(frame: Frame, limits: Sequence[tuple[float, float]]) -> Iterat
     rows = [{"x": 1, "x2": x, "y": y} for x, y in ends]
     yield rules("limits", rows, stroke=paint("limit"), strokeWidth=1.2)
     corners = [{"x": x, "y": y} for x, y in ends]
-    tick = {"shape": "m0,0v-1", "size": 64, "stroke": paint("limit"), "strokeWidth": 1.2, "opacity": 1}
+    tick = {"shape": "m0,0v-1", "size": 64, "stroke": paint("limit"), "strokeWidth": 1.2}
     yield points("limit_ends", corners, **tick)
     said = [
         {"x_px": 2, "y_px": frame.y.pixel(y) - 7, "text": f"limit {short(limit)} at {_quantile(x)}"}
@@ -217,7 +222,7 @@ def _quantile(x: float) -> str:
 
 
 def _at(values: Array, quantile: float) -> float:
-    return float(np.quantile(values, quantile, method="inverted_cdf"))
+    return float(values[rank_of(len(values), quantile) - 1])
 
 
 def _ms(value: float) -> str:
@@ -225,8 +230,8 @@ def _ms(value: float) -> str:
 
 
 def _seen(each: Durations) -> str:
-    values = each.values
-    slowest, median = float(values.max()), _at(values, 0.5)
+    values = each.ordered
+    slowest, median = float(values[-1]), _at(values, 0.5)
     if math.isinf(slowest):
         lost = int(np.isinf(values).sum())
         return f"{named(each.cell)} dropped {lost:,} of {len(values):,}; its median is {_ms(median)}."
@@ -253,7 +258,7 @@ def _listed(names: Sequence[str], cells: int) -> str:
 
 
 def _row(each: Durations) -> tuple[str, ...]:
-    values = np.sort(each.values)
+    values = each.ordered
     shown = [values[0], *(_at(values, quantile) for quantile in QUANTILES.values()), values[-1]]
     slowest = ", ".join(_ms(float(value)) for value in values[: -min(len(values), 10) - 1 : -1])
     return (each.cell.name, f"{len(values):,}", *(_ms(float(value)) for value in shown), slowest)
