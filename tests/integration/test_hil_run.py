@@ -170,6 +170,8 @@ def test_an_interrupted_run_is_inconclusive(project: Project) -> None:
     done = project.run(*ONNX, "-p", "interrupted", "-k", "p50 or p99")
     assert (done.status, done.evidence["verdict"]) == (2, "INCONCLUSIVE"), done.output
     assert "test_latency_p99" in " ".join(done.evidence["cells"][0]["unfinished"])
+    assert "report: left out, for the run was interrupted" in done.output
+    assert not (project.folder / "build/hil/report.html").exists()
 
 
 def test_a_users_own_fixture_called_cell_is_left_alone(project: Project) -> None:
