@@ -119,7 +119,7 @@ def _entry(ranking: Ranking, question: Question, changes: list[ChangeEntry]) -> 
         model=entry.model,
         device=entry.device,
         emulated=entry.emulated,
-        model_sha256=entry.model_sha256,
+        model_sha256=next((each.entry.model_sha256 for each in standings if each.entry.model_sha256), None),
         prefer=list(question.prefer),
         within_percent=float(question.within_percent),
         taken=None if taken is None else taken.entry.backend,
