@@ -194,6 +194,20 @@ def test_without_a_direction_a_metric_of_hilgates_own_counts_and_another_is_skip
     assert bool(decision.steps[0].skipped) == (metric == "own" and better != ("higher", "higher"))
 
 
+def test_what_is_out_has_no_say_in_which_way_is_better() -> None:
+    own = [
+        make_cell(name, [make_check("parity", 3.0, 30.0), make_check("own", value, better=better)], **keys)
+        for name, value, better, keys in (
+            ("a", 1.0, "higher", {}),
+            ("b", 2.0, "higher", {}),
+            ("c", 0.5, "lower", {"error": "it crashed", "verdict": "FAIL"}),
+        )
+    ]
+    decision = decided(*own, prefer=("own",))
+    assert (decision.taken, decision.changes) == ("b", [])
+    assert [change.kind for change in decided(*own[:2], prefer=("own",)).changes] == ["number", "number"]
+
+
 def test_an_emulated_board_is_decided_by_what_can_be_known_there() -> None:
     def emulated(name: str, count: int, mib: float) -> dict[str, Any]:
         checks = [

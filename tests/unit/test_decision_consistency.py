@@ -73,6 +73,7 @@ HIGHER: dict[str, Any] = {"better": "higher"}
         ({**make_check(P99, 9.0, verdict="PASS"), "limit": "nan"}, "PASS, although there is no limit"),
         (make_check("own", 0.8, 0.9, verdict="PASS", **HIGHER), "PASS, although its bound of 0.8 breaks"),
         (make_check("accuracy", 0.8, 0.9, verdict="PASS", better=None), "PASS, although its bound of 0.8 breaks"),
+        (make_check(P99, 12.0, 10, verdict="PASS", **HIGHER), "it says that higher is better, and lower is"),
         (make_check(P99, 12.0, 10, verdict="MEASURED"), "MEASURED, although a limit of 10 is set"),
         (make_check(P99, None, verdict="MEASURED"), "MEASURED, although there is no value"),
         (make_check(P99, 9.0, 10, verdict="FAIL"), "FAIL, although no bound breaks the limit and no reason is given"),
