@@ -8,8 +8,8 @@ import pytest
 
 from harness.errors import InputError
 from harness.report.making import MOST_FILES, make_report, read_sources
-from harness.report.report import Report
-from tests.support.evidences import make_cell, make_check, make_run, write
+from harness.report.report import Report, Source
+from tests.support.evidences import make_cell, make_check, make_run, read, write
 
 P99 = "latency_p99_ms"
 OLD = {"started": "2026-11-26T10:00:00Z", "finished": "2026-11-26T10:05:00Z"}
@@ -114,8 +114,8 @@ def test_of_a_cell_that_two_files_have_the_newer_counts_and_that_is_said(
     assert words in said(made)
 
 
-def test_a_cell_that_stands_in_one_file_twice_has_the_worse_verdict(tmp_path: Path) -> None:
-    made = report(tmp_path, make_run([cell(value=20.0), cell(value=1.0)]))
+def test_a_cell_that_stands_in_one_run_twice_has_the_worse_verdict(tmp_path: Path) -> None:
+    made = make_report([Source(folder=tmp_path, run=read(make_run([cell(value=20.0), cell(value=1.0)])))])
     assert [one.entry.verdict for one in made.cells()] == ["FAIL"]
     assert "twice" in said(made)
 
@@ -139,6 +139,11 @@ def test_what_only_the_older_of_two_cells_has_judged_is_named(tmp_path: Path) ->
 )
 def test_what_a_reader_should_know_of_a_file_is_said(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
     assert words in said(report(tmp_path, {**make_run([cell()]), **keys}))
+
+
+def test_of_a_run_that_has_not_ended_nothing_is_taken(tmp_path: Path) -> None:
+    ended, going_on = (report(tmp_path, make_run([cell("a")], finished=when)) for when in (LATER["finished"], None))
+    assert [made.sections[0].decision.taken for made in (ended, going_on)] == ["a", None]
 
 
 def test_of_an_older_hilgates_file_what_is_missing_is_named_once(tmp_path: Path) -> None:
