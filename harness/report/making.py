@@ -41,6 +41,9 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
     sources: dict[Path, Source] = {}
     for path in paths:
         file = path / FILE if path.is_dir() else path
+        if file.exists() and not file.is_file():  # a pipe that nobody writes to would be waited for
+            what = "the evidence cannot be read"
+            raise InputError(what, wanted="an evidence.json", found="no regular file", where=str(file))
         read = read_evidence(file)
         sources.setdefault(
             file.resolve(), Source(folder=file.parent, file=file.name, run=read.run, lacks=tuple(read.lacks))

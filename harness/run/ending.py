@@ -48,7 +48,8 @@ def conclude(run: Run, *, is_interrupted: bool) -> Ending:
         StorageError: the evidence cannot be written.
     """
     ending = look_at(run)
-    if (report := ending.report) is None:
+    report = ending.report
+    if report is None or not report.sections:  # of no cell there is nothing to show
         return ending
     run.evidence.decision = [section.decision for section in report.sections]
     run.evidence.write()

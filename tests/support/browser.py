@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,16 +20,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
-import pytest
 from playwright import sync_api
+
+from harness.report.making import make_report, read_sources
+from harness.report.page import render_page
 
 # Debian's, then what other systems call theirs. Playwright's own download is not taken: tests need no network.
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # What Jenkins sends with the files of a build, unless its administrator says otherwise (DirectoryBrowserSupport.CSP).
 JENKINS = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src 'self'; style-src 'self'"}
 LIMIT_MS = 20_000
-PICTURE_WIDTH = 1280
 PICTURE_HEIGHT = 960
+
+
+class NoBrowserError(Exception):
+    """No browser that Playwright can drive is on this machine, or nothing to read its paper with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +73,13 @@ class Browser:
         self._chromium = chromium
 
     @contextmanager
-    def open(self, address: str | Path, view: View | None = None) -> Iterator[Shown]:
+    def open(self, address: str | Path, view: View | None = None, *, script: str = "") -> Iterator[Shown]:
         """Show a page: a file, as by double click, or what a server has.
 
         Args:
             address: the file, or an http address.
             view: how it is looked at.
+            script: a script of ours that runs before the page, whatever its policy forbids.
         """
         view = view or View()
         context = self._chromium.new_context(
@@ -81,6 +88,8 @@ class Browser:
             java_script_enabled=view.scripts,
         )
         context.set_default_timeout(LIMIT_MS)
+        if script:
+            context.add_init_script(script)
         try:
             shown = _listened(context)
             shown.page.goto(address.absolute().as_uri() if isinstance(address, Path) else address)
@@ -113,14 +122,19 @@ def find_program() -> str | None:
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
-    """Run a browser; skip the test where there is none, by name.
+    """Run a browser.
 
     Playwright keeps an event loop of its own running in this thread until the end: what takes ``asyncio.run`` cannot
     run beside it, so tests start the browser for one module and not for the session.
+
+    Raises:
+        NoBrowserError: there is none on this machine.
     """
     program = find_program()
     if program is None or shutil.which("pdftotext") is None:
-        pytest.skip("a browser and pdftotext are needed: apt-get install chromium-headless-shell poppler-utils")
+        raise NoBrowserError(
+            "a browser and pdftotext are needed: apt-get install chromium-headless-shell poppler-utils"
+        )
     with sync_api.sync_playwright() as playwright:
         # As root Chromium refuses to run in its sandbox. What it is shown is made by these tests.
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -175,7 +189,14 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m tests.support.browser EVIDENCE PICTURE", file=sys.stderr)
         return 2
-    raise NotImplementedError
+    evidence, picture = map(Path, arguments)
+    with tempfile.TemporaryDirectory() as folder, browsing() as browser:
+        page = Path(folder) / "report.html"
+        page.write_text(render_page(make_report(read_sources([evidence]))), encoding="utf-8")
+        with browser.open(page, View(width=1280, height=PICTURE_HEIGHT)) as shown:
+            shown.page.screenshot(path=picture)
+    print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
+    return 0
 
 
 if __name__ == "__main__":

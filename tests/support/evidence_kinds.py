@@ -66,6 +66,22 @@ def every_kind(samples: int = 6000) -> tuple[Run, Samples]:
     return make_run(cells, files=files), raw
 
 
+def many_cells(models: int = 12, samples: int = 20_900) -> tuple[Run, Samples]:
+    """Return a run of four timed cells for each model and of two emulated ones: 50 cells, and a million samples.
+
+    Args:
+        models: how many.
+        samples: how many a timed cell has.
+    """
+    raw: Samples = {}
+    cells = [
+        _timed(backend, raw, samples, ms=2.0 + model / 5 + place, memory=10.0 + 7 * place, model=f"net{model}", sha=sha)
+        for model, sha in zip(range(models), "0123456789abcdef", strict=False)
+        for place, backend in enumerate(("torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp"))
+    ]
+    return make_run([*cells, *(_emulated(backend, place) for place, backend in enumerate(("one", "other")))]), raw
+
+
 def _timed(
     backend: str,
     raw: Samples,

@@ -63,6 +63,12 @@ def test_the_decision_is_stored_and_the_page_written(run: Run) -> None:
     assert "net on pi4" in (run.evidence.folder / "report.html").read_text()
 
 
+def test_a_run_of_no_cells_has_no_page(run: Run) -> None:
+    run.evidence.finish(keep=[])
+    assert conclude(run, is_interrupted=False).remarks == ()
+    assert not (run.evidence.folder / "report.html").exists()
+
+
 def test_an_interrupted_run_leaves_the_page_out_and_says_how_to_make_it(run: Run) -> None:
     done = conclude(run, is_interrupted=True)
     assert len(stored(run)) == 1

@@ -1,6 +1,7 @@
 """What a report is made of: which cells stand together, which run's counts, and what a reader is told of the files."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,13 @@ def test_a_file_that_is_no_evidence_is_refused_by_its_name(tmp_path: Path, conte
         (tmp_path / "evidence.json").write_text(content)
     with pytest.raises(InputError, match=r"evidence\.json"):
         read_sources([tmp_path])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "evidence.json")
+    for path in (tmp_path, tmp_path / "evidence.json"):
+        with pytest.raises(InputError, match="no regular file"):
+            read_sources([path])
 
 
 def test_too_many_files_are_refused(tmp_path: Path) -> None:
