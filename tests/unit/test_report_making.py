@@ -9,8 +9,8 @@ import pytest
 
 from harness.errors import InputError
 from harness.report.making import MOST_FILES, make_report, read_sources
-from harness.report.report import Report, Source
-from tests.support.evidences import make_cell, make_check, make_run, read, write
+from harness.report.report import Report
+from tests.support.evidences import make_cell, make_check, make_run, write
 
 P99 = "latency_p99_ms"
 OLD = {"started": "2026-11-26T10:00:00Z", "finished": "2026-11-26T10:05:00Z"}
@@ -115,10 +115,15 @@ def test_of_a_cell_that_two_files_have_the_newer_counts_and_that_is_said(
     assert words in said(made)
 
 
-def test_a_cell_that_stands_in_one_run_twice_has_the_worse_verdict(tmp_path: Path) -> None:
-    made = make_report([Source(folder=tmp_path, run=read(make_run([cell(value=20.0), cell(value=1.0)])))])
-    assert [one.entry.verdict for one in made.cells()] == ["FAIL"]
-    assert "twice" in said(made)
+@pytest.mark.parametrize(("when", "taken"), [(OLD, "a"), (LATER, "b")])
+def test_a_cell_that_could_not_run_replaces_the_one_of_an_older_run(
+    tmp_path: Path, when: dict[str, str], taken: str
+) -> None:
+    unknown = make_cell("a", [], model_sha256=None, error="nothing was measured: gone", verdict="INCONCLUSIVE")
+    made = report(tmp_path, make_run([cell("a", value=1.0)]), make_run([unknown, cell("b", value=9.0)], **when))
+    (section,) = made.sections
+    assert [one.name for one in section.cells] == ["a", "b"]
+    assert section.decision.taken == taken
 
 
 def test_what_only_the_older_of_two_cells_has_judged_is_named(tmp_path: Path) -> None:
