@@ -126,6 +126,7 @@ def _reasons(section: Section) -> Iterator[str]:
         if len(lines) > REASON_LINES:
             lines[-1] = "…"
         backends = escape(", ".join(reason.backends))
-        yield f"- {escape(reason.what)} ({backends}), {reason.verdict}: {'<br>'.join(lines)}"
+        verdict = "" if reason.what == "note" else f", {reason.verdict}"
+        yield f"- {escape(reason.what)} ({backends}){verdict}: {'<br>'.join(lines)}"
     for why, names in not_built(section.cells).items():
         yield f"- {escape(', '.join(names))}: not built here: {escape(why)}"
