@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from ..evidence.entry import Figure
-from .figures import as_number
+from .figures import Better, as_number
 
 _MOST_DIGITS = 17
+# Beyond these a figure is no measurement.
+_SMALLEST, _LARGEST = 1e-12, 1e15
 
 
 def show(figure: Figure | None, digits: int = 4) -> str:
@@ -29,6 +32,23 @@ def show_apart(first: Figure, second: Figure, digits: int = 4) -> tuple[str, str
         if shown[0] != shown[1] or as_number(first) == as_number(second):
             break
     return shown
+
+
+def show_needed(number: float, better: Better, digits: int = 4) -> str:
+    """Format a figure that must be reached so that what is printed does reach it: rounded to the better side.
+
+    Digits before the point are all shown: a number is needed, and not its size.
+    """
+    if not math.isfinite(number) or not _SMALLEST < abs(number) < _LARGEST:
+        return show(number, _MOST_DIGITS)
+    exponent = min(math.floor(math.log10(abs(number))) - digits + 1, 0)
+    rounding = ROUND_FLOOR if better == "lower" else ROUND_CEILING
+    rounded = Decimal(number).quantize(Decimal(1).scaleb(exponent), rounding)
+    # A limit of 0.3 is a little less than 0.3 as a double: what is meant is what a person wrote.
+    shortest = Decimal(repr(number))
+    exact = shortest if -int(shortest.as_tuple().exponent) <= -exponent else rounded
+    text = f"{exact:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def with_unit(text: str, unit: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..evidence.decision_entry import OutEntry
 from .elimination import Step
 from .figures import Better
-from .numbers import show_apart, with_unit
+from .numbers import show_apart, show_needed, with_unit
 from .standing import Standing
 
 # What a device says may be long: a report shows the whole of it with the cell.
@@ -49,7 +49,7 @@ def out_by_step(standing: Standing, step: Step, metric: str, better: Better, bes
     sign = 1 if better == "lower" else -1
     score, needed = standing.scores[step.column], step.most * sign
     unit = next((check.unit for check in standing.entry.checks if check.metric == metric), "")
-    found, least = show_apart(score * sign, needed)
+    found, least = show_apart(score * sign, needed)[0], show_needed(needed, better)
     of, _ = show_apart(step.best * sign, score * sign)
     move = "fall to" if better == "lower" else "rise to"
     if score == float("inf"):

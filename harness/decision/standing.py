@@ -13,7 +13,8 @@ from ..evidence.entry import Figure
 from ..evidence.schema import CellEntry, CheckEntry
 from .consistency import CELL, contradictions
 from .figures import Better, as_number, better_of, better_of_all, keeps, score_of
-from .numbers import show, show_apart, with_unit
+from .location import module_of
+from .numbers import show, show_apart, show_needed, with_unit
 
 _BAD = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE)
 
@@ -136,15 +137,17 @@ def _judged(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
 def _of_check(check: CheckEntry) -> Problem:
     known: dict[str, Any] = {"metric": check.metric, "check": check, "limit": check.limit}
     if (broken := broken_by(check)) is not None:
-        found, limit = show_apart(broken, check.limit if check.limit is not None else 0)
-        much = f"{check.metric} {with_unit(found, check.unit)}, of {limit}"
-        most = "fall to" if better_of(check) == "lower" else "rise to"
-        return Problem(**known, reason=f"{much}: would have to {most} {limit}", found=broken, needed=check.limit)
+        needed, better = as_number(check.limit) or 0.0, better_of(check) or "lower"
+        found, limit = show_apart(broken, needed)
+        most = f"{'fall' if better == 'lower' else 'rise'} to {show_needed(needed, better)}"
+        reason = f"{check.metric} {with_unit(found, check.unit)}, of {limit}: would have to {most}"
+        return Problem(**known, reason=reason, found=broken, needed=check.limit)
     state = {Verdict.FAIL: "failed", Verdict.INCONCLUSIVE: "is not settled"}.get(check.verdict, str(check.verdict))
     why = check.reason or "no reason is given"
-    limited = None if check.limit is None else f" (limit {show(check.limit)})"
-    needed = None if check.metric == "parity" else check.limit
-    return Problem(**known, reason=f"{check.metric} {state}{limited or ''}: {why}", found=check.bound, needed=needed)
+    state += f" at module {module_of(check)}" if check.metric == "parity" and module_of(check) else ""
+    limited = "" if check.limit is None or check.metric == "parity" else f" (limit {show(check.limit, 6)})"
+    reached = None if check.metric == "parity" else check.limit
+    return Problem(**known, reason=f"{check.metric} {state}{limited}: {why}", found=check.bound, needed=reached)
 
 
 def broken_by(check: CheckEntry) -> float | None:

@@ -9,9 +9,8 @@ from decimal import Decimal
 from ..checks.check import Verdict
 from ..evidence.schema import CheckEntry
 from .figures import as_number, better_of
+from .location import module_of
 from .numbers import show, with_unit
-
-_LONGEST = 80
 
 
 def mended(backend: str, then: str | None, checks: Sequence[CheckEntry]) -> str:
@@ -55,7 +54,7 @@ def _would(backend: str, then: str | None, what: str) -> str:
 
 def _held(check: CheckEntry) -> str:
     if check.metric == "parity":
-        module = _module(check)
+        module = module_of(check)
         held = "parity held" if check.verdict is Verdict.FAIL else "parity were settled, and held"
         return f"{held} at module {module}" if module else held
     bound, limit = as_number(check.bound), as_number(check.limit)
@@ -64,10 +63,3 @@ def _held(check: CheckEntry) -> str:
     if bound is not None and limit is not None:
         return f"{check.metric} were measured without doubt, and kept its limit of {show(check.limit, 6)}"
     return f"{check.metric} were settled" + ("" if limit is None else f", and kept its limit of {show(check.limit, 6)}")
-
-
-def _module(check: CheckEntry) -> str:
-    """Return the module at which a failed parity begins, as the evidence says; "" where it does not."""
-    location = (check.model_extra or {}).get("location")
-    module = location.get("module") if isinstance(location, dict) else None
-    return " ".join(module.split())[:_LONGEST] if isinstance(module, str) else ""

@@ -6,6 +6,7 @@ model_file, user_code, user_process    a model file, read; running the user's co
 build, eager, input_order, rejection, accepted_sizes, operators    the module: built, run, checked
 inputs, prepare, ragged                inputs: drawn, made valid; samples of different sizes
 fingerprint, module_state              hashes of a module; what a run changed in it
+identity                               the hash by which a model is known
 process/                               the process that runs the file, and the questions that it is asked
 """
 

@@ -102,8 +102,6 @@ def _group_key(entry: CellEntry, number: int, hashes: Mapping[Key, set[str]]) ->
 def _left_out(kept: ReportCell, other: ReportCell) -> str:
     """Say which of two runs a cell was taken from, and what the one that was left out had judged beside it."""
     name, run, older = kept.name, _named(kept.source), _named(other.source)
-    if other.source is kept.source:
-        return f"{name} stands in {kept.source.name} twice: the worse verdict counts"
     if kept.source.run.finished is not None and other.source.run.finished is None:
         return f"{name} is of {run}; what {older}, a run still going on, has of it is left out"
     how = "the worse verdict, for both are as old" if moment_of(kept.source) == moment_of(other.source) else "the newer"

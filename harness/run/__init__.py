@@ -8,4 +8,5 @@ other_build.py    what --against names          comparing.py     a cell beside t
 counter.py        counted instructions          investigation.py mismatches saved and located
 outcome.py        what an error says of a cell  damage_watch.py  cells that ran on damaged files
 completeness.py   the checks that a run owes    interrupts.py    ending on a signal
+files.py          the files that decided it
 """

@@ -12,6 +12,7 @@ import pytest
 from harness.host.shipped import SUITE
 from harness.measure import known_metrics
 from harness.parity import PARITY
+from tests.support.judged_again import check_hashes
 
 from .boards import wait_for
 from .conftest import MODEL, SHORT_BLOCKS, Project
@@ -50,6 +51,12 @@ def test_a_good_model_passes_on_all_backends_and_leaves_its_evidence(project: Pr
         after = done.check("memory_peak_mib", index)["after_mib"]
         assert 3 < after["before_runtime"] < after["runtime"] <= after["model"] <= after["first"]
     assert evidence["cells"][0]["fingerprint"]["settings"]["threads"] == 1
+    assert len(str(check_hashes(done.folder)["tiny"])) == 64
+    assert [(file["kind"], file["name"], file["path"]) for file in evidence["files"]] == [
+        ("model", "tiny", "tiny.py"),
+        ("device", "local", "devices/local.toml"),
+        ("device", "local", "hilgate:local"),
+    ]
     junit = ElementTree.parse(done.folder / "build/hil/junit.xml").getroot()  # noqa: S314
     assert len(list(junit.iter("testcase"))) == 4 * len(METRICS)
     published = json.loads((done.folder / "benchmark.json").read_text())["benchmarks"]
@@ -163,6 +170,8 @@ def test_an_interrupted_run_is_inconclusive(project: Project) -> None:
     done = project.run(*ONNX, "-p", "interrupted", "-k", "p50 or p99")
     assert (done.status, done.evidence["verdict"]) == (2, "INCONCLUSIVE"), done.output
     assert "test_latency_p99" in " ".join(done.evidence["cells"][0]["unfinished"])
+    assert "report: left out, for the run was interrupted" in done.output
+    assert not (project.folder / "build/hil/report.html").exists()
 
 
 def test_a_users_own_fixture_called_cell_is_left_alone(project: Project) -> None:
@@ -218,9 +227,10 @@ def test_accuracy_is_measured_on_the_device_beside_eager(project: Project) -> No
     assert check["samples"] == 3
 
 
-def test_a_second_run_keeps_no_cells_of_the_first(project: Project) -> None:
-    project.run("-k", "artifact")
+def test_a_second_run_keeps_no_cells_of_the_first_and_finds_the_same_model(project: Project) -> None:
+    first = check_hashes(project.run("-k", "artifact").folder)
     done = project.run(*ONNX, "-k", "artifact")
+    assert check_hashes(done.folder) == first
     assert [cell["backend"] for cell in done.evidence["cells"]] == ["onnxruntime"]
 
 
@@ -258,3 +268,5 @@ def test_a_model_elsewhere_may_be_named_by_its_path(project: Project, tmp_path_f
     done = project.run_command([*suite, *ONNX, "-k", "artifact", "--model", str(elsewhere)])
     assert done.status == 0, done.output
     assert done.evidence["cells"][0]["model"] == "far"
+    assert done.evidence["files"][0]["path"] == f"../{elsewhere.parent.name}/far.py"
+    check_hashes(done.folder)

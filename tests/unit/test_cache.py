@@ -92,6 +92,7 @@ WRITERS = {
     "file": "write_atomically(here / 'file', 'x' * 100_000)",
     "entry": 'exec(\'with new_entry(here / "entry") as work: (work / "x").write_bytes(bytes(100_000))\')',
     "samples": "evidence().save_samples(cell, np.zeros(20_000, np.int64))",
+    "manifest": "ResultsFolder(here).save_manifest('a' * 64, 'x' * 100_000)",
 }
 PROGRAM = """
 import os, sys
@@ -100,6 +101,7 @@ from types import SimpleNamespace
 import numpy as np
 from harness.host.cache import new_entry, write_atomically
 from harness.errors import StorageError
+from harness.evidence.folder import ResultsFolder
 from harness.evidence.writer import Evidence
 
 here = Path(sys.argv[1])
@@ -142,6 +144,7 @@ def small_disk() -> tuple[list[str], str]:
         pytest.param("file", "file", id="write_atomically"),
         pytest.param("entry", "file", id="new_entry"),
         pytest.param("samples", "evidence.json file samples", id="raw-samples"),
+        pytest.param("manifest", "bundles file", id="manifest"),
     ],
 )
 def test_a_full_disk_is_said_and_leaves_nothing_half_done(

@@ -100,10 +100,14 @@ def with_checks(group: Sequence[Cell], backend: str, changed: Mapping[str, Cell]
 
 def moved(group: Sequence[Cell], change: ChangeEntry, figure: Decimal) -> list[Cell]:
     """Carry out a moved figure."""
-    cell = next(cell for cell in group if cell["backend"] == change.backend)
-    assert change.metric is not None
-    limit = find(cell, change.metric)["limit"]
-    return with_checks(group, change.backend, {change.metric: make_check(change.metric, float(figure), limit)})
+    return moved_to(group, change.backend, str(change.metric), figure)
+
+
+def moved_to(group: Sequence[Cell], backend: str, metric: str, figure: Decimal) -> list[Cell]:
+    """Return cells of which one has another figure of a metric."""
+    cell = next(cell for cell in group if cell["backend"] == backend)
+    changed = make_check(metric, float(figure), find(cell, metric)["limit"])
+    return with_checks(group, backend, {metric: changed})
 
 
 def mended(group: Sequence[Cell], backend: str, metrics: Sequence[str]) -> list[Cell]:
@@ -192,6 +196,27 @@ def test_what_would_change_the_decision_does_when_it_is_carried_out_as_printed(g
         {"number": carry_out_number, "mended": carry_out_mended, "preference": carry_out_preference}[change.kind](
             group, decision, change
         )
+
+
+@QUICK
+@given(groups())
+def test_what_put_a_cell_out_no_longer_does_at_the_figure_that_is_told(group: list[Cell]) -> None:
+    decision = decided(group)
+    for entry in decision.out:
+        for metric, figure in re.findall(
+            r"(?:^|; )(\w+) [^;]*would have to (?:fall|rise) to (\S+?)(?:;|$)", entry.reason
+        ):
+            told = re.compile(rf"{metric} [^;]*would have to (?:fall|rise) to {re.escape(figure)}(?:;|$)")
+            unit = Decimal(1).scaleb(int(Decimal(figure).as_tuple().exponent))
+            short = Decimal(figure) + (-unit if metric == ACCURACY else unit)
+            there, not_there = (moved_to(group, entry.backend, metric, each) for each in (Decimal(figure), short))
+            assert not told.search(why_out(there, entry.backend)), entry.reason
+            assert told.search(why_out(not_there, entry.backend)), entry.reason
+
+
+def why_out(group: Sequence[Cell], backend: str) -> str:
+    """Return why a cell is not taken; "" of one that is."""
+    return next((entry.reason for entry in decided(group).out if entry.backend == backend), "")
 
 
 def carry_out_number(group: Sequence[Cell], decision: DecisionEntry, change: ChangeEntry) -> None:

@@ -178,6 +178,15 @@ def test_hostile_text_does_nothing_in_any_format(name: str, text: str) -> None:
         assert not {attribute for attribute in tags.attributes if attribute.startswith("on")}
 
 
+@pytest.mark.parametrize("text", ["w " * 30 + "::error::pwned " * 40, "##[error]x " * 40])
+def test_no_width_of_a_terminal_breaks_a_line_into_a_command(text: str) -> None:
+    made = hostile_report(text)
+    for width in (*range(40, 70), 80, 120, 200):
+        shown = terminal.render(made, width=width, color=False)
+        assert not [line for line in shown.split("\n") if line.lstrip().startswith("::")]
+        assert "##[" not in shown
+
+
 @pytest.mark.parametrize("name", ["markdown", "github"])
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_no_markup_in_markdown(name: str, text: str) -> None:

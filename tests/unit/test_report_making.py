@@ -114,12 +114,6 @@ def test_of_a_cell_that_two_files_have_the_newer_counts_and_that_is_said(
     assert words in said(made)
 
 
-def test_a_cell_that_stands_in_one_file_twice_has_the_worse_verdict(tmp_path: Path) -> None:
-    made = report(tmp_path, make_run([cell(value=20.0), cell(value=1.0)]))
-    assert [one.entry.verdict for one in made.cells()] == ["FAIL"]
-    assert "twice" in said(made)
-
-
 def test_what_only_the_older_of_two_cells_has_judged_is_named(tmp_path: Path) -> None:
     whole = make_cell("a", [make_check(P99, 20.0, 10.0), make_check("memory_peak_mib", 5.0, 32.0)])
     made = report(

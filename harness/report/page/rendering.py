@@ -25,6 +25,8 @@ from .text import harmless, name_of, text_of, unlike
 
 Draw = Callable[[Section], Sequence[Plot]]
 
+# So many backends that are out, and changes, are shown at once; more open on demand, before the plots are out of sight.
+MOST_AT_ONCE = 10
 # What may be in the page: its own style, and nothing that is fetched, run, embedded or sent.
 POLICY = "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
 
@@ -55,6 +57,7 @@ def render_page(report: Report, draw: Draw | None = None) -> str:
             runs=[make_run(source) for source in report.sources],
             commits=list(dict.fromkeys(filter(None, (short_commit(source.run) for source in report.sources)))),
             series=len(SERIES),
+            most=MOST_AT_ONCE,
             doubt=DOES_NOT_FOLLOW,
         )
     )

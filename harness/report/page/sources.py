@@ -17,8 +17,9 @@ SHORT_HASH = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """An evidence file: its verdict, (what, in words), and the files that decided what was run."""
+    """An evidence file: its path, its verdict, and how it came about, (what, in words)."""
 
+    name: str
     started: str
     verdict: str
     kind: str
@@ -30,6 +31,7 @@ def make_run(source: Source) -> Run:
     run = source.run
     facts = (*_facts(run), ("not in it", joined(bounded([name_of(key) for key in source.lacks]))))
     return Run(
+        name=name_of(source.name),
         started=name_of(run.started),
         verdict=str(run.verdict),
         kind=kind_of(run.verdict),

@@ -15,13 +15,18 @@ DRAWN = frozenset({"path", "line", "rect", "text", "circle"})
 ATTRIBUTES = frozenset(
     {"d", "x", "y", "x1", "y1", "x2", "y2", "width", "height", "r", "transform", "fill", "stroke", "opacity"}
     | {"stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "fill-opacity", "stroke-opacity"}
-    | {"text-anchor", "font-weight"}
+    | {"text-anchor"}
 )
 COLOR = re.compile(r"var\(--[a-z0-9-]+, #[0-9a-f]{6}\)|none|transparent")
 NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?|-?\d+(?:\.\d+)?e-?\d+")
 COMMAND = re.compile(r"[A-Za-z][^A-Za-z]*")
 CELL = re.compile(r"\bcell_(\d+)_")
 TRANSLATE = re.compile(r"translate\((-?[\d.e-]+)(?:[ ,](-?[\d.e-]+))?\)")
+
+
+def tag(cell: int | None, whole: str) -> str:
+    """Return what Vega hands through as a text's description: the class of its group, and its title."""
+    return f"{'' if cell is None else f'cell-{cell}'}|{whole}"
 
 
 def clean(svg: str, title: str) -> str:
@@ -89,9 +94,18 @@ def _draw(child: ElementTree.Element, kind: str, into: ElementTree.Element, offs
         del attributes["opacity"]
     x, y = _plus(offset, child.get("transform", ""))
     attributes["transform"] = f"translate({x:.5g},{y:.5g})"
-    drawn = ElementTree.SubElement(into, kind, attributes)
+    if kind == "text":
+        _write(child, into, attributes)
+    else:
+        ElementTree.SubElement(into, kind, attributes)
+
+
+def _write(child: ElementTree.Element, into: ElementTree.Element, attributes: dict[str, str]) -> None:
+    """Copy a text: into its cell's group, with the whole of what was shortened as its title."""
+    cell, _, whole = child.get("aria-label", "|").partition("|")
+    drawn = ElementTree.SubElement(_group(into, cell) if cell else into, "text", attributes)
     drawn.text = child.text
-    if kind == "text" and (whole := child.get("aria-label")) and whole != child.text:
+    if whole and whole != child.text:
         drawn.text = None
         title = ElementTree.SubElement(drawn, "title")
         title.text, title.tail = whole, child.text

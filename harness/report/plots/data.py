@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...evidence.entry import Figure
+from ..figures import as_number
 from ..report import ReportCell, Section
 from .durations import CONTENTS, Durations, read_durations
+from .scale import LARGEST, SMALLEST
 from .series import shortened
 
 
@@ -42,9 +44,13 @@ def named(cell: ReportCell) -> str:
 
 
 def number_of(figure: Figure | None) -> float | None:
-    """Return a figure as a number; None where there is none, or it is not one."""
-    try:
-        number = None if figure is None else float(figure)
-    except OverflowError:
-        return math.inf
-    return None if number is None or math.isnan(number) else number
+    """Return a figure as a number; None where there is none, or it is not one.
+
+    What is beyond all measure counts as infinite, and what is below it as zero: arithmetic with it leaves the numbers.
+    """
+    number = as_number(figure)
+    if number is None or math.isnan(number):
+        return None
+    if abs(number) > LARGEST:
+        return math.copysign(math.inf, number)
+    return number if abs(number) > SMALLEST else 0.0

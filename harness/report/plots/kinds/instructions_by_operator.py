@@ -88,18 +88,18 @@ def _svg(shown: Sequence[Profile]) -> str:
 
 def _bars(frame: Frame, each: Profile, top: float) -> Iterator[Layer]:
     name = {**label(each.name, 30), "x_px": -LEFT, "y_px": top + HEAD / 2}
-    yield texts(layer_name(each.number, "name"), [name], fill=color(each.number))
+    yield texts(each.number, [name], fill=color(each.number))
     shown = each.operators[:SHOWN]
     rows = [(place, top + HEAD + ROW * (place + 0.5)) for place in range(len(shown))]
     lines = [[(0.0, y), (max(frame.x.pixel(shown[place][2]), 0.5), y)] for place, y in rows]
     yield strokes(layer_name(each.number, "bars"), lines, stroke=color(each.number), strokeWidth=7)
     kinds = [{**label(shown[place][0], 16), "x_px": -5, "y_px": y} for place, y in rows]
-    yield texts(layer_name(each.number, "operators"), kinds, align="right", fill=paint("ink"))
+    yield texts(each.number, kinds, align="right", fill=paint("ink"))
     shares = [
         {"text": f"{100 * shown[place][2]:.2g} %", "x_px": line[1][0] + 4, "y_px": line[1][1]}
         for (place, _), line in zip(rows, lines, strict=True)
     ]
-    yield texts(layer_name(each.number, "shares"), shares)
+    yield texts(each.number, shares)
 
 
 def _seen(each: Profile) -> str:

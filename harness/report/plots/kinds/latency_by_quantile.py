@@ -80,7 +80,7 @@ def _svg(drawn: Sequence[Durations]) -> str:
     frame = _frame(drawn, [*finite, *bounds, *(limit for _, limit in limits)], limits)
     layers = list(_limit_layers(frame, limits))
     if any(np.isinf(values).any() for values in ordered):
-        layers.append(texts("dropped", [{"text": "dropped", "x_px": -frame.left, "y_px": DROPPED_PX}]))
+        layers.append(texts(None, [{"text": "dropped", "x_px": -frame.left, "y_px": DROPPED_PX}]))
     ends = []
     for each, values in zip(drawn, ordered, strict=True):
         layers += _lines(frame, each.number, values)
@@ -214,7 +214,7 @@ def _limit_layers(frame: Frame, limits: Sequence[tuple[float, float]]) -> Iterat
         {"x_px": 2, "y_px": frame.y.pixel(y) - 7, "text": f"limit {short(limit)} at {_quantile(x)}"}
         for (x, limit), (_, y) in zip(limits, ends, strict=True)
     ]
-    yield texts("limit_texts", said, fill=paint("limit"))
+    yield texts(None, said, fill=paint("limit"))
 
 
 def _quantile(x: float) -> str:

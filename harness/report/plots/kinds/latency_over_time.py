@@ -132,9 +132,9 @@ def _strip(place: int, each: Durations, columns: Columns, scale: Axis) -> Iterat
         above = [[(at, top + DROPPED_PX - 4), (at, top + DROPPED_PX)] for at in lost]
         yield strokes(layer_name(number, "dropped"), above, stroke=paint("limit"), strokeWidth=1.6)
     name = {**label(each.cell.name, 24), "x_px": 0, "y_px": top - 8}
-    yield texts(layer_name(number, "name"), [name], fill=color(number))
+    yield texts(number, [name], fill=color(number))
     said = {"text": _device_text(each.cell) or f"{each.count:,}", "x_px": LENGTH, "y_px": top - 8}
-    yield texts(layer_name(number, "count"), [said], align="right")
+    yield texts(number, [said], align="right")
 
 
 def _thickened(pixels: Sequence[float]) -> tuple[float, float, float]:
@@ -150,7 +150,7 @@ def _ground(number: int, top: float, scale: Axis, columns: Columns) -> Iterator[
     lines = [[(0.0, at), (LENGTH, at)] for _, at in ends]
     grid = {"strokeWidth": 0.6, "strokeDash": [1, 3], "stroke": paint("grid")}
     yield strokes(layer_name(number, "grid"), lines, **grid)
-    yield texts(layer_name(number, "scale"), written, align="right")
+    yield texts(number, written, align="right")
     if columns.borders:
         borders = [[(at * LENGTH, top - 2), (at * LENGTH, top + scale.length + 3)] for at in columns.borders]
         yield strokes(layer_name(number, "restarts"), borders, stroke=paint("ink-2"), strokeWidth=0.8)

@@ -106,13 +106,13 @@ def _phase_names(frame: Frame) -> Iterator[Layer]:
         {"x": place, "y_px": frame.y.length + (12 if place % 2 == 0 else 25), "text": name}
         for place, name in enumerate(names)
     ]
-    yield texts("phases", rows, align="center")
+    yield texts(None, rows, align="center")
 
 
 def _limit_layers(frame: Frame, limit: float) -> Iterator[Layer]:
     yield rules("limit", [{"y": limit}], stroke=paint("limit"), strokeWidth=1.2)
     said = {"text": f"limit {short(limit)}", "x_px": 2, "y_px": frame.y.pixel(limit) - 7}
-    yield texts("limit_text", [said], fill=paint("limit"))
+    yield texts(None, [said], fill=paint("limit"))
 
 
 def _seen(cells: list[Phases], limits: list[float]) -> Iterator[str]:

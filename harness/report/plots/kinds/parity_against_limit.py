@@ -83,12 +83,12 @@ def _limit(frame: Frame, limit: float) -> Iterator[Layer]:
     yield strokes("limit", [[(at, -3), (at, frame.y.length)]], stroke=paint("limit"), strokeWidth=1.2)
     align = "right" if at > frame.x.length / 2 else "left"
     said = {"text": f"limit {short(limit)}", "x_px": at + (3 if align == "right" else -3), "y_px": -11}
-    yield texts("limit_text", [said], fill=paint("limit"), align=align)
+    yield texts(None, [said], fill=paint("limit"), align=align)
 
 
 def _marks(frame: Frame, each: Ratio, y: float) -> Iterator[Layer]:
     name = {**label(each.name), "x_px": -BEYOND - 8, "y_px": y}
-    yield texts(layer_name(each.number, "name"), [name], fill=color(each.number), align="right")
+    yield texts(each.number, [name], fill=color(each.number), align="right")
     grid = {"stroke": paint("grid"), "strokeWidth": 0.6, "strokeDash": [1, 3]}
     yield strokes(layer_name(each.number, "grid"), [[(0, y), (frame.x.length, y)]], **grid)
     if 0 < each.value < math.inf:
@@ -99,7 +99,7 @@ def _marks(frame: Frame, each: Ratio, y: float) -> Iterator[Layer]:
         return
     at, sign = (-BEYOND + 3, "0") if each.value == 0 else (frame.x.length + BEYOND - 6, "∞")
     said = {"text": sign, "x_px": at, "y_px": y}
-    yield texts(layer_name(each.number, "beyond"), [said], fill=color(each.number), align="center", fontSize=14)
+    yield texts(each.number, [said], fill=color(each.number), align="center", size=14)
 
 
 def _seen(found: Sequence[Ratio]) -> Iterator[str]:

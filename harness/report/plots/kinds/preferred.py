@@ -13,7 +13,7 @@ from ....evidence.entry import Figure
 from ....evidence.schema import CheckEntry
 from ..colors import paint
 from ..data import SectionData, named, number_of
-from ..drawing import WIDTH, Frame, Layer, draw, end_labels, line, points, room_for, rules
+from ..drawing import WIDTH, Frame, Layer, draw, end_labels, line, points, room_for, rules, texts
 from ..plot import Plot
 from ..scale import Axis, short, up_axis
 from ..series import color, layer_name
@@ -151,8 +151,8 @@ def _svg(pair: Pair, front: Sequence[Candidate], taken: str | None) -> str:
     up = up_axis(firsts, WIDTH - LEFT - right)
     x = Axis(low=up.low, high=up.high, length=up.length, is_log=up.is_log, ticks=up.ticks[:: 1 + len(up.ticks) // 5])
     y = up_axis([*(each.at[1] for each in pair.candidates), *pair.limits[1]], HEIGHT)
-    frame = Frame(x=x, y=y)
-    layers = list(_ground(pair, front))
+    frame = Frame(x=x, y=y, top=34)
+    layers = [*_ground(pair, front), *_limit_texts(frame, pair)]
     for each in pair.candidates:
         layers += _marks(frame, each, each.name == taken)
     layers += end_labels(frame, [(each.number, each.name, y.pixel(each.at[1])) for each in pair.candidates])
@@ -170,6 +170,17 @@ def _ground(pair: Pair, front: Sequence[Candidate]) -> Iterator[Layer]:
         yield rules("limits_up", [{"y": limit} for limit in pair.limits[1]], **style)
     if len(front) > 1:
         yield line("front", [each.at for each in front], stroke=paint("ink-2"), strokeWidth=0.8, strokeDash=[4, 2])
+
+
+def _limit_texts(frame: Frame, pair: Pair) -> Iterator[Layer]:
+    """Say which lines are limits: beside the lowest of each metric, on whichever side there is room."""
+    fill = paint("limit")
+    for limit in pair.limits[0][:1]:
+        at = frame.x.pixel(limit)
+        align, step = ("right", -3) if at > frame.x.length / 2 else ("left", 3)
+        yield texts(None, [{"text": f"limit {short(limit)}", "x_px": at + step, "y_px": -7}], align=align, fill=fill)
+    for limit in pair.limits[1][:1]:
+        yield texts(None, [{"text": f"limit {short(limit)}", "x_px": 2, "y_px": frame.y.pixel(limit) - 7}], fill=fill)
 
 
 def _marks(frame: Frame, each: Candidate, is_taken: bool) -> Iterator[Layer]:
