@@ -41,10 +41,9 @@ class Group:
 def group_cells(sources: Sequence[Source]) -> list[Group]:
     """Group the cells of all sources by model, device, emulated or not, and hash, in the order in which they come."""
     groups: dict[Key, Group] = {}
-    hashes = [_hashes(source) for source in sources]
-    for same in _same_cells(sources).values():
+    for (place, known, _), same in _same_cells(sources).items():
         number, cell = max(same, key=lambda each: _newness(each[1]))
-        group = groups.setdefault(_group_key(cell.entry, number, hashes[number]), Group())
+        group = groups.setdefault((*place, number if known is None else known), Group())
         group.cells.append(cell)
         group.notes += [_left_out(cell, other) for _, other in same if other is not cell]
     for key, group in groups.items():
@@ -61,13 +60,17 @@ def moment_of(source: Source) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _same_cells(sources: Iterable[Source]) -> dict[Key, list[tuple[int, ReportCell]]]:
-    """Collect each cell as all files have it, with the number of its file."""
-    same: dict[Key, list[tuple[int, ReportCell]]] = {}
+def _same_cells(
+    sources: Iterable[Source],
+) -> dict[tuple[Key, str | None, str], list[tuple[int, ReportCell]]]:
+    """Collect each cell as all files have it, with the number of its file; by place, hash and backend."""
+    same: dict[tuple[Key, str | None, str], list[tuple[int, ReportCell]]] = {}
     for number, source in enumerate(sources):
+        hashes = _hashes(source)
         for entry in source.run.cells:
             cell = ReportCell(entry=entry, source=source, contradictions=contradictions(entry))
-            same.setdefault((*_place(entry), entry.model_sha256, entry.backend), []).append((number, cell))
+            key = (_place(entry), _hash_of(entry, hashes), entry.backend)
+            same.setdefault(key, []).append((number, cell))
     return same
 
 
@@ -89,14 +92,12 @@ def _newness(cell: ReportCell) -> tuple[bool, datetime, int]:
     return cell.source.run.finished is not None, moment_of(cell.source), -WORST.index(cell.entry.verdict)
 
 
-def _group_key(entry: CellEntry, number: int, hashes: Mapping[Key, set[str]]) -> Key:
-    place = _place(entry)
-    if entry.model_sha256 is not None:
-        return *place, entry.model_sha256
-    known = hashes.get(place, set())
-    if entry.verdict not in MAY_BE_TAKEN and len(known) == 1:
-        return *place, *known
-    return *place, number
+def _hash_of(entry: CellEntry, hashes: Mapping[Key, set[str]]) -> str | None:
+    """Return a cell's hash; of one that is out anyway and has none, that of the other cells of its run."""
+    known = hashes.get(_place(entry), set())
+    if entry.model_sha256 is None and entry.verdict not in MAY_BE_TAKEN and len(known) == 1:
+        return next(iter(known))
+    return entry.model_sha256
 
 
 def _left_out(kept: ReportCell, other: ReportCell) -> str:
