@@ -274,3 +274,13 @@ def test_what_the_documentation_works_through_is_so() -> None:
     page = " ".join((Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8").split())
     assert f"> {decision.sentence}" in page.replace(" > 10; memory", " 10; memory")
     assert " ".join(f"- {change.text}" for change in decision.changes) in page
+
+
+def test_among_equals_what_was_not_measured_comes_last() -> None:
+    equals = [
+        make_cell(name, [make_check("parity", 3.0, 30.0), make_check(P99, 8.0, 10), *rest])
+        for name, rest in (("a", []), ("b", [make_check(MEMORY, 30)]), ("c", [make_check(MEMORY, 20)]))
+    ]
+    decision = decided(*equals)
+    assert (decision.order, decision.tied) == (["c", "b", "a"], [])
+    assert decision.steps[1].skipped == "no value of a"
