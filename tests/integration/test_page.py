@@ -31,7 +31,8 @@ BAD = """<!doctype html><html><head><title>t</title><style>:root{color-scheme:li
 @media (prefers-color-scheme:dark){body{background:#121212}}</style></head><body>
 <div style="width:900px">wide</div><img src="other.png"><p style="color:#999">pale</p>
 <svg viewBox="0 0 400 100" width="200" style="outline:0"><path d="M0 0L9 9" stroke="black"/>
-<rect width="9" height="9" fill="#eee"/><text y="50" x="390" font-size="20">small</text></svg>
+<rect width="9" height="9" fill="#eee"/><text y="50" x="390" font-size="20">small</text>
+<text y="55" x="392" font-size="20">over</text></svg>
 <script>console.log("said"); alert("up")</script></body></html>"""
 
 
@@ -85,9 +86,10 @@ def test_each_defect_of_a_bad_page_is_found(browser: Browser, tmp_path: Path) ->
         assert [Path(request).name for request in shown.requests] == ["bad.html", "other.png"]
         assert page_checks.ask(shown, "sideways")["beyond"] > 500
         assert {text["text"]: (text["px"], text["inside"]) for text in page_checks.ask(shown, "texts")} == {
-            "small": (pytest.approx(10), False)
+            name: (pytest.approx(10), False) for name in ("small", "over")
         }
-        assert [re.split("[ :]", one)[0] for one in pale(shown)] == ["fill", "stroke", "fill"]
+        assert page_checks.ask(shown, "covered") == ["small / over"]
+        assert [re.split("[ :]", one)[0] for one in pale(shown)] == ["fill", "stroke", "fill", "fill"]
         assert {one.split(" ")[0] for one in page_checks.axe_violations(shown)} >= {"html-has-lang", "image-alt"}
     with browser.open(path) as shown:
         assert [re.split("[ :]", one)[0] for one in pale(shown)] == ["fill"]
@@ -100,8 +102,9 @@ def test_it_is_quiet_and_can_be_read(browser: Browser, page: Path, view: View) -
     with browser.open(page, view) as shown:
         assert page_checks.ask(shown, "sideways")["beyond"] <= 0, page_checks.ask(shown, "sideways")
         assert pale(shown) == []
-        assert len(page_checks.ask(shown, "texts")) > 20
+        assert len(page_checks.ask(shown, "texts")) > 100
         assert unreadable(shown) == []
+        assert page_checks.ask(shown, "covered") == []
         page_checks.ask(shown, "details", True)
         assert page_checks.ask(shown, "sideways")["beyond"] <= 0, page_checks.ask(shown, "sideways")
         assert shown.said == []
@@ -109,10 +112,9 @@ def test_it_is_quiet_and_can_be_read(browser: Browser, page: Path, view: View) -
 
 
 @pytest.mark.parametrize("view", [VIEWS["1280 px light"], VIEWS["320 px dark"]], ids=["light", "dark phone"])
-@pytest.mark.parametrize("opened", [False, True], ids=["closed", "opened"])
-def test_axe_finds_nothing(browser: Browser, page: Path, view: View, opened: bool) -> None:
+def test_axe_finds_nothing(browser: Browser, page: Path, view: View) -> None:
     with browser.open(page, view) as shown:
-        page_checks.ask(shown, "details", opened)
+        page_checks.ask(shown, "details", True)  # axe does not look at what is closed
         assert page_checks.axe_violations(shown) == []
 
 
@@ -149,7 +151,7 @@ def test_printed_all_of_it_is_there_and_no_plot_is_cut(browser: Browser, page: P
         marks = page_checks.ask(shown, "mark")
         sheets = shown.print(tmp_path / "report.pdf")
     everything = page_checks.without_spaces("".join(sheets))
-    assert marks > 1
+    assert marks > 8
     assert [text for text in words if page_checks.without_spaces(text) not in everything] == []
     for mark in range(marks):
         top, bottom = ([place for place, sheet in enumerate(sheets) if f"{end}{mark}E" in sheet] for end in "TB")
@@ -159,7 +161,7 @@ def test_printed_all_of_it_is_there_and_no_plot_is_cut(browser: Browser, page: P
 
 def test_printed_the_decision_and_the_table_are_on_the_first_sheet(browser: Browser, tmp_path: Path) -> None:
     run, samples = every_kind()
-    run["cells"] = [cell for cell in run["cells"][:4] if (cell["model"], cell["device"]) == ("net", "pi4")]
+    run["cells"] = [cell for cell in run["cells"] if (cell["model"], cell["device"]) == ("net", "pi4")]
     path = rendered(tmp_path, run, samples)
     with browser.open(path) as shown:
         decision = shown.page.locator(".decision").inner_text()
@@ -185,7 +187,7 @@ def test_where_jenkins_forbids_its_style_it_can_be_read(browser: Browser, page: 
         assert asked == ["/report.html"]
         for selector in (".decision", ".table th", ".table td", "figure svg", "svg text"):
             found = page_checks.ask(shown, "unseen", selector)
-            assert found["count"] > 1
+            assert found["count"] > 2
             assert found["unseen"] == []
         assert shown.page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
         assert pale(shown) == []
@@ -196,7 +198,9 @@ def test_where_jenkins_forbids_its_style_it_can_be_read(browser: Browser, page: 
 def test_hostile_texts_do_nothing(browser: Browser, tmp_path: Path, keep: set[str]) -> None:
     run, samples = every_kind(600)
     path = rendered(tmp_path, poisoned(run, frozenset(keep)), samples)
-    with browser.open(path) as shown:
+    with browser.open(path, View(width=320)) as shown:
+        assert page_checks.ask(shown, "sideways")["beyond"] <= 0, page_checks.ask(shown, "sideways")
+        assert unreadable(shown) == []
         shown.page.mouse.move(300, 300)
         page_checks.ask(shown, "details", True)
         text = shown.page.inner_text("body")

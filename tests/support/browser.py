@@ -29,7 +29,8 @@ from harness.report.page import render_page
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # What Jenkins sends with the files of a build, unless its administrator says otherwise (DirectoryBrowserSupport.CSP).
 JENKINS = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src 'self'; style-src 'self'"}
-LIMIT_MS = 20_000
+# After which something hangs: beside other work a page of Plotly's took half a minute.
+LIMIT_MS = 180_000
 PICTURE_HEIGHT = 960
 
 

@@ -61,6 +61,16 @@
           && box.top >= around.top - 1 && box.bottom <= around.bottom + 1};
     }),
 
+    // Pairs of texts in one SVG that cover each other, by more than what their lines have above and below the letters.
+    covered: () => all('svg').flatMap(svg => {
+      const texts = all('text', svg).filter(one => lettersOf(one).trim() && isThere(one))
+        .map(one => ({said: lettersOf(one), box: one.getBoundingClientRect()}));
+      return texts.flatMap(({said, box}, place) => texts.slice(place + 1).filter(other =>
+        Math.min(box.right, other.box.right) - Math.max(box.left, other.box.left) > 1
+        && Math.min(box.bottom, other.box.bottom) - Math.max(box.top, other.box.top) > 4)
+        .map(other => `${said} / ${other.said}`));
+    }),
+
     // By how much the page can be scrolled sideways, and what of it sticks out.
     sideways: () => {
       const root = document.scrollingElement, beyond = root.scrollWidth - root.clientWidth;
