@@ -126,6 +126,19 @@ def test_a_cell_that_could_not_run_replaces_the_one_of_an_older_run(
     assert section.decision.taken == taken
 
 
+def test_cells_of_several_runs_are_told_with_the_limits_that_changed_between_them(tmp_path: Path) -> None:
+    limits = [10.0, 1000.0]
+    runs = [
+        make_run([make_cell(name, [make_check(P99, 2.0, limit)])]) for name, limit in zip("ab", limits, strict=True)
+    ]
+    assert "these cells are of 2 runs" in said(report(tmp_path, *runs))
+    assert f"{P99} was judged by different limits (≤ 10, ≤ 1000)" in said(report(tmp_path, *runs))
+    alike = report(tmp_path, runs[0], make_run([cell("b")]))
+    assert "these cells are of 2 runs" in said(alike)
+    assert "different limits" not in said(alike)
+    assert "these cells are of" not in said(report(tmp_path, runs[0]))
+
+
 def test_what_only_the_older_of_two_cells_has_judged_is_named(tmp_path: Path) -> None:
     whole = make_cell("a", [make_check(P99, 20.0, 10.0), make_check("memory_peak_mib", 5.0, 32.0)])
     made = report(
