@@ -113,7 +113,7 @@ def _entry(ranking: Ranking, question: Question, changes: list[ChangeEntry]) -> 
         if taken is None
         else words.deploy(taken.entry, headroom, question.prefer, ties)
     )
-    rest = words.others(out, order, len(names), taken=taken is not None)
+    rest = "" if taken is None else words.compared(order, len(names))
     mark = f"{words.EMULATED[0].upper()}{words.EMULATED[1:]}." if entry.emulated else ""
     return DecisionEntry(
         model=entry.model,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..evidence.decision_entry import ChangeEntry, HeadroomEntry, OutEntry
+from ..evidence.decision_entry import ChangeEntry, HeadroomEntry
 from ..evidence.schema import CellEntry
 from .figures import better_of
 from .numbers import show, show_apart, with_unit
 
 _MOST_FACTS = 3
 _MOST_OUT = 5
-_LONGEST = 140
 EMULATED = "not measured on a board"
 
 
@@ -37,32 +36,23 @@ def deploy_none(order: Sequence[str], changes: Sequence[ChangeEntry], cells: int
     return f"Deploy none: {why}.{nearest}"
 
 
-def others(out: Sequence[OutEntry], order: Sequence[str], cells: int, *, taken: bool) -> str:
-    """Say what became of the others: those that are out first, as nothing else says why."""
-    if cells == 1 and taken:
+def compared(order: Sequence[str], cells: int) -> str:
+    """Say that what is taken was compared with nothing; "" where it was. Why not the others stands in ``out``."""
+    if cells == 1:
         return "It was the only backend: there was nothing to compare it with."
-    ranked = set(order)
-    gone = [entry for entry in out if entry.backend not in ranked]
-    told = [f"{entry.backend} is out: {_ended(_brief(entry.reason))}" for entry in gone[:_MOST_OUT]]
-    if len(gone) > _MOST_OUT:
-        told.append(f"{len(gone) - _MOST_OUT} more are out.")
-    if taken and len(ranked) == 1 and cells > 1:
-        told.insert(0, "Nothing else was left to compare it with.")
-    behind = [entry for entry in out if entry.backend in ranked and entry.metric is not None][:_MOST_OUT]
-    told += [f"{entry.backend}: {_ended(_brief(entry.reason))}" for entry in behind]
-    return " ".join(told)
+    return "Nothing else was left to compare it with." if len(order) == 1 else ""
 
 
 def fact(cell: CellEntry, metric: str, limit: bool = True) -> str:
-    """Word one figure of a cell, such as "8.1 ms of 10 (p99)"."""
+    """Word one figure of a cell, such as "p99 8.1 ms of 10"."""
     check = next(each for each in cell.checks if each.metric == metric)
     name = _short(metric, check.unit)
     if not limit or check.limit is None or check.bound is None:
-        return f"{with_unit(show(check.bound if check.bound is not None else check.value), check.unit)} ({name})"
+        return f"{name} {with_unit(show(check.bound if check.bound is not None else check.value), check.unit)}"
     bound, of = show_apart(check.bound, check.limit)
     if better_of(check) == "higher":
-        return f"{with_unit(bound, check.unit)}, at least {of} wanted ({name})"
-    return f"{with_unit(bound, check.unit)} of {of} ({name})"
+        return f"{name} {with_unit(bound, check.unit)} (at least {of})"
+    return f"{name} {with_unit(bound, check.unit)} of {of}"
 
 
 def _facts(cell: CellEntry, headroom: Sequence[HeadroomEntry], prefer: Sequence[str]) -> list[str]:
@@ -87,12 +77,3 @@ def listed(names: Sequence[str]) -> str:
     if len(names) > _MOST_OUT:
         names = [*names[: _MOST_OUT - 1], f"{len(names) - _MOST_OUT + 1} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _brief(reason: str) -> str:
-    """Return the beginning of a reason, which may be a device's own words and long: the decision has all of it."""
-    return reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST].rsplit(' ', 1)[0].rstrip('.,;: …')} …"
-
-
-def _ended(text: str) -> str:
-    return text if text.endswith((".", "…")) else f"{text}."

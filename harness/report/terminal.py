@@ -43,6 +43,8 @@ NAME = len("deadline_miss_rate")
 # How many of a profile's operators are shown, the most costly ones; and how many ways to change the decision.
 OPERATORS = 10
 CHANGES = 5
+# And how many backends that are not taken.
+OTHERS = 8
 
 
 def render(report: Report, *, width: int, color: bool, decision_first: bool = True) -> str:
@@ -61,7 +63,8 @@ def render(report: Report, *, width: int, color: bool, decision_first: bool = Tr
             _print(console, _sentence(section))
             console.print()
         render_section(section, console)
-        for line in (*([] if decision_first else [_sentence(section)]), *_changes(section), *_notes(section)):
+        first = [] if decision_first else [_sentence(section)]
+        for line in (*first, *_others(section), *_changes(section), *_notes(section)):
             _print(console, line)
         console.print()
     for remark in report.remarks:
@@ -98,6 +101,16 @@ def _sentence(section: Section) -> Text:
     first = section.cells[0].entry
     sentence = printable(section.decision.sentence)
     return Text.assemble((printable(f"{first.model} on {first.device}"), "bold"), ": ", (sentence, style))
+
+
+def _others(section: Section) -> Iterator[Text]:
+    """Yield why none of the others is taken; of a reason the first line, for it may be a device's own words."""
+    out = section.decision.out
+    for one in out[:OTHERS]:
+        reason = _shortened(one.reason.partition("\n")[0])
+        yield Text.assemble((f"not {printable(one.backend)}", STYLES[one.verdict]), f": {reason}")
+    if left := out[OTHERS:]:
+        yield Text(f"not {len(left)} more: see report.html")
 
 
 def _changes(section: Section) -> Iterator[Text]:
