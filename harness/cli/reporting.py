@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
+from ..decision import WITHIN_PERCENT
 from ..errors import InputError, StorageError
 from ..host.cache import write_atomically
 from ..host.suggestion import did_you_mean
 from ..measure import known_metrics
 from ..parity import PARITY
 from ..report.formats import format_names, load_format
-from ..report.making import WITHIN_PERCENT, make_report, measured_metrics, read_sources
+from ..report.making import make_report, measured_metrics, read_sources
 from ..report.preferring import checked_preferences
 from .project import find_preferred, find_results
 

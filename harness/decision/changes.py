@@ -14,7 +14,7 @@ from .elimination import first
 from .figures import Better
 from .moving import Moved
 from .ranking import Ranking
-from .standing import Standing, stand
+from .standing import Standing, disagree, stand
 from .what_if import Mover, Movers, is_matter_of_number
 
 # So many figures of cells that are not taken are told; those of a thousand cells nobody reads.
@@ -46,6 +46,9 @@ def find_changes(ranking: Ranking, prefer: Sequence[str], better: Sequence[Bette
     another order of preference, which changes nothing of the evidence.
     """
     search = Search(ranking=ranking, prefer=tuple(prefer), better=tuple(better))
+    if disagree([standing.entry for standing in ranking.standings], prefer):
+        # Which way is better would depend on who is out: what is found on one table would not hold of the evidence.
+        return list(_preferences(search))
     mends = sorted(_mends(search), key=lambda change: (len(change.checks), change.backend))[:MOST_MENDED]
     single = [change for change in mends if len(change.checks) == 1]
     several = [change for change in mends if len(change.checks) > 1]

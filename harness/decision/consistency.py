@@ -10,7 +10,7 @@ import math
 
 from ..checks.check import Verdict, overall
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
-from .figures import as_number, better_of, keeps
+from .figures import as_number, better_of, keeps, known_better
 from .numbers import show, show_apart
 
 # The key of what is wrong with the cell's own verdict, which is no metric's.
@@ -41,6 +41,9 @@ def cells_of(run: RunEntry) -> list[CellEntry]:
 
 
 def _of_check(check: CheckEntry) -> str:
+    known = known_better(check.metric)
+    if known is not None and better_of(check) != known:
+        return f"it says that {check.better} is better, and {known} is"
     if check.verdict is Verdict.PASS:
         return _of_pass(check)
     if check.verdict is Verdict.MEASURED:

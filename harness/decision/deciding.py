@@ -21,7 +21,7 @@ from .headroom import headroom_of
 from .notes import notes_on
 from .out import out_by_order, out_by_problems, out_by_step, out_without_limit
 from .ranking import Ranking, rank
-from .standing import Standing, directions, stand_all
+from .standing import Standing, stand_all
 
 WITHIN_PERCENT = 5.0
 
@@ -77,8 +77,8 @@ def find_taken(
 def _ranked(cells: Sequence[CellEntry], prefer: Sequence[str], within_percent: float) -> tuple[Ranking, Question]:
     _refuse(cells, within_percent)
     metrics = metrics_for(cells, prefer)
-    question = Question(prefer=metrics, better=directions(cells, metrics), within_percent=within_percent)
-    standings = stand_all(cells, question.prefer, question.better)
+    standings, better = stand_all(cells, metrics)
+    question = Question(prefer=metrics, better=better, within_percent=within_percent)
     return rank(standings, len(metrics), question.within), question
 
 
@@ -119,7 +119,7 @@ def _entry(ranking: Ranking, question: Question, changes: list[ChangeEntry]) -> 
         model=entry.model,
         device=entry.device,
         emulated=entry.emulated,
-        model_sha256=entry.model_sha256,
+        model_sha256=next((each.entry.model_sha256 for each in standings if each.entry.model_sha256), None),
         prefer=list(question.prefer),
         within_percent=float(question.within_percent),
         taken=None if taken is None else taken.entry.backend,

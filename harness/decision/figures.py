@@ -12,7 +12,7 @@ from ..evidence.schema import CheckEntry
 
 Better = Literal["lower", "higher"]
 
-# Evidence of before `better` was written has these metrics; whatever else it has, nobody knows which way is better.
+# hilgate's own metrics: evidence of before `better` was written does not say it of them, and none may say otherwise.
 _HIGHER = frozenset({"accuracy"})
 _LOWER = frozenset(
     {
@@ -49,15 +49,12 @@ def as_number(figure: Figure | None) -> float | None:
 
 def better_of(check: CheckEntry) -> Better | None:
     """Say which of two values of a check's metric is the better one; None where the evidence does not tell."""
-    if check.better is not None:
-        return check.better
-    return "higher" if check.metric in _HIGHER else "lower" if check.metric in _LOWER else None
+    return check.better or known_better(check.metric)
 
 
-def better_of_all(checks: Iterable[CheckEntry]) -> Better | None:
-    """Say which of two values is the better one where all checks of one metric agree; else None."""
-    found = {better_of(check) for check in checks}
-    return found.pop() if len(found) == 1 else None
+def known_better(metric: str) -> Better | None:
+    """Say which of two values of a metric of hilgate's own is better; None of any other metric."""
+    return "higher" if metric in _HIGHER else "lower" if metric in _LOWER else None
 
 
 def keeps(bound: float, limit: float, better: Better) -> bool:

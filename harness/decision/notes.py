@@ -16,7 +16,7 @@ def notes_on(standings: Sequence[Standing], taken: Standing | None) -> list[str]
     notes: list[str] = []
     if standings and standings[0].entry.emulated:
         notes.append(f"{EMULATED}: decided by what an emulated CPU can know: answers, memory, instructions, size")
-    if len(standings) > 1 and standings[0].entry.model_sha256 is None:
+    if len(standings) > 1 and not any(standing.entry.model_sha256 for standing in standings):
         notes.append("whether these are one model cannot be told: the evidence has no hash of its weights and code")
     if len({_machine(cell) for cell in ranked if cell.fingerprint is not None}) > 1:
         notes.append("not all of these were measured on one machine: their figures may differ for that alone")

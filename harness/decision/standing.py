@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..checks.check import Verdict
 from ..evidence.entry import Figure
 from ..evidence.schema import CellEntry, CheckEntry
 from .consistency import CELL, contradictions
-from .figures import Better, as_number, better_of, better_of_all, keeps, score_of
+from .figures import Better, as_number, better_of, keeps, score_of
 from .location import module_of
 from .numbers import show, show_apart, show_needed, with_unit
 
@@ -67,12 +67,21 @@ class Standing:
 
 def directions(cells: Sequence[CellEntry], prefer: Sequence[str]) -> tuple[Better | None, ...]:
     """Say for each preferred metric which of two values is better; None where the cells do not agree, or none tells."""
-    checks: dict[str, list[CheckEntry]] = {metric: [] for metric in prefer}
+    return tuple(found.pop() if len(found) == 1 else None for found in _said(cells, prefer))
+
+
+def disagree(cells: Sequence[CellEntry], prefer: Sequence[str]) -> bool:
+    """Tell whether cells, those that are out too, do not agree on which of two values of a metric is better."""
+    return any(len(found) > 1 for found in _said(cells, prefer))
+
+
+def _said(cells: Sequence[CellEntry], prefer: Sequence[str]) -> list[set[Better | None]]:
+    said: dict[str, set[Better | None]] = {metric: set() for metric in prefer}
     for cell in cells:
         for check in cell.checks:
-            if check.metric in checks:
-                checks[check.metric].append(check)
-    return tuple(better_of_all(checks[metric]) for metric in prefer)
+            if check.metric in said:
+                said[check.metric].add(better_of(check))
+    return list(said.values())
 
 
 def stand(cell: CellEntry, prefer: Sequence[str], better: Sequence[Better | None], *, twice: bool = False) -> Standing:
@@ -91,18 +100,29 @@ def stand(cell: CellEntry, prefer: Sequence[str], better: Sequence[Better | None
         problems.append(Problem(reason="it is there twice, and which of the two counts cannot be told"))
     if not problems and cell.verdict not in (Verdict.PASS, Verdict.MEASURED):
         problems.append(Problem(reason=f"its verdict is {cell.verdict}"))
+    return Standing(entry=cell, problems=tuple(problems), scores=_scores(cell, prefer, better))
+
+
+def stand_all(cells: Sequence[CellEntry], prefer: Sequence[str]) -> tuple[list[Standing], tuple[Better | None, ...]]:
+    """Look at each cell alone, in the order of their names.
+
+    Returns:
+        The cells, and for each preferred metric which of two values is better. What is out has no say in that, else it
+        could change what is taken; unless all are out.
+    """
+    names = Counter(cell.backend for cell in cells)
+    unknown = (None,) * len(prefer)
+    ordered = sorted(cells, key=lambda cell: cell.backend)
+    standings = [stand(cell, prefer, unknown, twice=names[cell.backend] > 1) for cell in ordered]
+    better = directions([each.entry for each in standings if not each.is_out] or cells, prefer)
+    return [replace(each, scores=_scores(each.entry, prefer, better)) for each in standings], better
+
+
+def _scores(cell: CellEntry, prefer: Sequence[str], better: Sequence[Better | None]) -> tuple[float, ...]:
     checks: dict[str, list[CheckEntry]] = {}
     for check in cell.checks:
         checks.setdefault(check.metric, []).append(check)
-    scores = tuple(score_of(checks.get(metric, ()), way) for metric, way in zip(prefer, better, strict=True))
-    return Standing(entry=cell, problems=tuple(problems), scores=scores)
-
-
-def stand_all(cells: Sequence[CellEntry], prefer: Sequence[str], better: Sequence[Better | None]) -> list[Standing]:
-    """Look at each cell alone, in the order of their names."""
-    names = Counter(cell.backend for cell in cells)
-    ordered = sorted(cells, key=lambda cell: cell.backend)
-    return [stand(cell, prefer, better, twice=names[cell.backend] > 1) for cell in ordered]
+    return tuple(score_of(checks.get(metric, ()), way) for metric, way in zip(prefer, better, strict=True))
 
 
 def _place(prefer: tuple[str, ...], check: CheckEntry) -> tuple[bool, int, str, str]:

@@ -15,6 +15,7 @@ from ..checks.check import Verdict
 from ..decision.consistency import contradictions
 from ..decision.grouping import MAY_BE_TAKEN
 from ..evidence.schema import CellEntry
+from .figures import limit_text
 from .report import ReportCell, Source
 
 # The worst first: of two cells that nothing else tells apart, it counts.
@@ -26,6 +27,9 @@ WORST = (
     Verdict.MEASURED,
     Verdict.PASS,
 )
+
+# How many runs, limits and lost checks are named.
+MOST_NAMED = 10
 
 Key = tuple[object, ...]
 
@@ -41,14 +45,14 @@ class Group:
 def group_cells(sources: Sequence[Source]) -> list[Group]:
     """Group the cells of all sources by model, device, emulated or not, and hash, in the order in which they come."""
     groups: dict[Key, Group] = {}
-    hashes = [_hashes(source) for source in sources]
-    for same in _same_cells(sources).values():
+    for (place, known, _), same in _same_cells(sources).items():
         number, cell = max(same, key=lambda each: _newness(each[1]))
-        group = groups.setdefault(_group_key(cell.entry, number, hashes[number]), Group())
+        group = groups.setdefault((*place, number if known is None else known), Group())
         group.cells.append(cell)
         group.notes += [_left_out(cell, other) for _, other in same if other is not cell]
     for key, group in groups.items():
-        group.notes[:] = [*_neighbours(key, group, groups), *dict.fromkeys(group.notes)]
+        notes = [*_neighbours(key, group, groups), *_mixed(group.cells), *group.notes]
+        group.notes[:] = list(dict.fromkeys(notes))
     return list(groups.values())
 
 
@@ -61,13 +65,17 @@ def moment_of(source: Source) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _same_cells(sources: Iterable[Source]) -> dict[Key, list[tuple[int, ReportCell]]]:
-    """Collect each cell as all files have it, with the number of its file."""
-    same: dict[Key, list[tuple[int, ReportCell]]] = {}
+def _same_cells(
+    sources: Iterable[Source],
+) -> dict[tuple[Key, str | None, str], list[tuple[int, ReportCell]]]:
+    """Collect each cell as all files have it, with the number of its file; by place, hash and backend."""
+    same: dict[tuple[Key, str | None, str], list[tuple[int, ReportCell]]] = {}
     for number, source in enumerate(sources):
+        hashes = _hashes(source)
         for entry in source.run.cells:
             cell = ReportCell(entry=entry, source=source, contradictions=contradictions(entry))
-            same.setdefault((*_place(entry), entry.model_sha256, entry.backend), []).append((number, cell))
+            key = (_place(entry), _hash_of(entry, hashes), entry.backend)
+            same.setdefault(key, []).append((number, cell))
     return same
 
 
@@ -89,14 +97,12 @@ def _newness(cell: ReportCell) -> tuple[bool, datetime, int]:
     return cell.source.run.finished is not None, moment_of(cell.source), -WORST.index(cell.entry.verdict)
 
 
-def _group_key(entry: CellEntry, number: int, hashes: Mapping[Key, set[str]]) -> Key:
-    place = _place(entry)
-    if entry.model_sha256 is not None:
-        return *place, entry.model_sha256
-    known = hashes.get(place, set())
-    if entry.verdict not in MAY_BE_TAKEN and len(known) == 1:
-        return *place, *known
-    return *place, number
+def _hash_of(entry: CellEntry, hashes: Mapping[Key, set[str]]) -> str | None:
+    """Return a cell's hash; of one that is out anyway and has none, that of the other cells of its run."""
+    known = hashes.get(_place(entry), set())
+    if entry.model_sha256 is None and entry.verdict not in MAY_BE_TAKEN and len(known) == 1:
+        return next(iter(known))
+    return entry.model_sha256
 
 
 def _left_out(kept: ReportCell, other: ReportCell) -> str:
@@ -111,7 +117,7 @@ def _left_out(kept: ReportCell, other: ReportCell) -> str:
         for check in other.entry.checks
         if check.metric not in have and check.verdict is not Verdict.NOT_APPLICABLE
     ]
-    lacks = f"; it does not have {', '.join(lost[:10])}, which the one left out has" if lost else ""
+    lacks = f"; it does not have {', '.join(lost[:MOST_NAMED])}, which the one left out has" if lost else ""
     return f"{name} stands in two files: {run} counts ({how}), {older} is left out{lacks}"
 
 
@@ -132,3 +138,22 @@ def _neighbours(key: Key, group: Group, groups: Iterable[Key]) -> Iterable[str]:
     if any(other[2] == key[2] for other in others):
         known = f"model_sha256 {str(first.model_sha256)[:12]}…" if first.model_sha256 else "a model_sha256 nobody knows"
         yield f"these cells have {known}; others of this name may be another model, and stand in a table of their own"
+
+
+def _mixed(cells: Sequence[ReportCell]) -> Iterable[str]:
+    """Yield what differs between cells of several runs, for a verdict is of the limit that was set then."""
+    runs = {id(cell.source): cell.source for cell in cells}.values()
+    if len(runs) < 2:
+        return
+    named = [f"{_named(run)} of commit {(run.run.commit or 'unknown')[:12]}" for run in list(runs)[:MOST_NAMED]]
+    more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+    yield f"these cells are of {len(runs)} runs: {', '.join(named)}{more}"
+    limits: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for check in cell.entry.checks:
+            if check.verdict is not Verdict.NOT_APPLICABLE:
+                limits.setdefault(check.metric, {})[limit_text(check) or "none"] = None
+    for metric, texts in limits.items():
+        if len(texts) > 1:
+            found = ", ".join(list(texts)[:MOST_NAMED])
+            yield f"{metric} was judged by different limits ({found}): run the tests again before you compare"

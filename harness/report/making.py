@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from ..decision import PREFER, decide
+from ..decision import PREFER, WITHIN_PERCENT, decide
+from ..decision.consistency import NOT_ENDED
 from ..errors import InputError
 from ..evidence.decision_entry import DecisionEntry
 from ..evidence.folder import FILE
@@ -15,7 +17,6 @@ from ..evidence.schema import CellEntry
 from .grouping import group_cells
 from .report import Report, ReportCell, Section, Source
 
-WITHIN_PERCENT = 5.0
 # How many files one report is made of, and how many cells they may have together: a page of more is read by nobody.
 MOST_FILES = 100
 MOST_CELLS = 5_000
@@ -40,6 +41,9 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
     sources: dict[Path, Source] = {}
     for path in paths:
         file = path / FILE if path.is_dir() else path
+        if file.exists() and not file.is_file():  # a pipe that nobody writes to would be waited for
+            what = "the evidence cannot be read"
+            raise InputError(what, wanted="an evidence.json", found="no regular file", where=str(file))
         read = read_evidence(file)
         sources.setdefault(
             file.resolve(), Source(folder=file.parent, file=file.name, run=read.run, lacks=tuple(read.lacks))
@@ -74,12 +78,16 @@ def make_report(
 
 
 def _alike(cells: Sequence[ReportCell]) -> list[CellEntry]:
-    """Return a group's cells, all with the hash of the model that some of them have (see ``grouping``)."""
-    entries = [cell.entry for cell in cells]
-    known = next((entry.model_sha256 for entry in entries if entry.model_sha256 is not None), None)
-    return [
-        entry if entry.model_sha256 == known else entry.model_copy(update={"model_sha256": known}) for entry in entries
-    ]
+    """Return a group's cells as they are decided: of one hash (see ``grouping``), and unfinished if their run is."""
+    known = next((cell.entry.model_sha256 for cell in cells if cell.entry.model_sha256 is not None), None)
+    alike = []
+    for cell in cells:
+        entry = cell.entry
+        changed: dict[str, Any] = {} if entry.model_sha256 == known else {"model_sha256": known}
+        if cell.source.run.finished is None:
+            changed["unfinished"] = [*entry.unfinished, NOT_ENDED]
+        alike.append(entry.model_copy(update=changed) if changed else entry)
+    return alike
 
 
 def measured_metrics(sources: Sequence[Source]) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..checks.check import Verdict
 from ..printable import LINE, printable
 from .figures import DASH, bound_text, count_text, limit_text, value_text
-from .reasons import DOUBT, not_built, reasons_of, sizes_of
+from .reasons import doubt_about, not_built, reasons_of, sizes_of
 from .report import Report, ReportCell, Section
 
 # What Markdown's parsers take for markup inside a line: written as HTML has it, which all of them show as it is.
@@ -91,7 +91,7 @@ def _table(section: Section) -> Iterator[str]:
     for cell in section.cells:
         shown = [_shown(cell, name) for name in metrics]
         taken = " (taken)" if cell.name == section.decision.taken else ""
-        yield _row([f"{escape(cell.name, 200)}{taken}", f"**{cell.entry.verdict}**", *shown])
+        yield _row([f"{escape(cell.name, 200)}{taken}", f"**{cell.entry.verdict}**{escape(doubt_about(cell))}", *shown])
     yield ""
 
 
@@ -114,7 +114,7 @@ def _shown(cell: ReportCell, metric: str) -> str:
     if check is None or (check.verdict is Verdict.NOT_APPLICABLE and not check.asked):
         return DASH
     value, bound, limit, count = value_text(check), bound_text(check), limit_text(check), count_text(check)
-    doubt = f"\\{DOUBT}" if metric in cell.contradictions else ""
+    doubt = escape(doubt_about(cell, metric))
     parts = [value, f"({bound})" if bound else "", f"of {limit}" if limit else "", f"{check.verdict}{doubt}"]
     parts += [f"({escape(count, 80)})" if count else "", f"({escape(check.compared, 200)})" if check.compared else ""]
     return " ".join(filter(None, parts))
@@ -126,6 +126,7 @@ def _reasons(section: Section) -> Iterator[str]:
         if len(lines) > REASON_LINES:
             lines[-1] = "…"
         backends = escape(", ".join(reason.backends))
-        yield f"- {escape(reason.what)} ({backends}), {reason.verdict}: {'<br>'.join(lines)}"
+        verdict = "" if reason.what == "note" else f", {reason.verdict}"
+        yield f"- {escape(reason.what)} ({backends}){verdict}: {'<br>'.join(lines)}"
     for why, names in not_built(section.cells).items():
         yield f"- {escape(', '.join(names))}: not built here: {escape(why)}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks.check import NOTHING, Verdict
+from ..decision import CELL
 from ..evidence.schema import CellEntry, CheckEntry
 from ..model.inputs import describe_sizes
 from .report import ReportCell, Section
@@ -45,6 +46,11 @@ class Reason:
     verdict: Verdict
     backends: tuple[str, ...]
     text: str
+
+
+def doubt_about(cell: ReportCell, metric: str = CELL) -> str:
+    """Return the mark of a verdict that does not follow from its numbers; by default of the cell's own; or ""."""
+    return DOUBT if metric in cell.contradictions else ""
 
 
 @dataclass(frozen=True, kw_only=True)

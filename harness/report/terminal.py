@@ -21,7 +21,7 @@ from ..evidence.schema import CheckEntry
 from ..host.progress import INDENT, folded
 from ..printable import printable, printable_lines
 from .figures import DASH, bound_text, count_text, limit_text, value_text
-from .reasons import DOUBT, not_built, operators_of, reasons_of, sizes_of
+from .reasons import doubt_about, not_built, operators_of, reasons_of, sizes_of
 from .report import Report, ReportCell, Section
 
 STYLES = {
@@ -167,7 +167,7 @@ def _listed(cells: Sequence[ReportCell]) -> Table:
 
 
 def _verdict(cell: ReportCell) -> Text:
-    return Text(cell.entry.verdict, STYLES[cell.entry.verdict])
+    return Text.assemble((cell.entry.verdict, STYLES[cell.entry.verdict]), doubt_about(cell))
 
 
 def _packed(text: Text) -> Text:
@@ -207,7 +207,7 @@ def _shown(cell: ReportCell, metric: str) -> Text:
     value += f" ({bound})" if bound else ""
     tried = f" ({printable(count)})" if (count := count_text(check)) else ""
     beside = f" ({printable(check.compared)})" if check.compared and value else ""
-    doubt = DOUBT if metric in cell.contradictions else ""
+    doubt = doubt_about(cell, metric)
     if check.verdict is Verdict.MEASURED and value:  # a figure without a limit: its verdict would say no more
         return Text.assemble((value, STYLES[Verdict.MEASURED]), doubt, tried, beside)
     verdict = (str(check.verdict), STYLES[check.verdict])

@@ -56,11 +56,16 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
 
 
 def _identify(run: Run, cell: Cell) -> None:
-    """Record which model the cell is of: its hash, or a note that it has none."""
-    identity, record = run.models.identity(cell.file), run.evidence[cell]
-    record.model_sha256 = identity.sha256
+    """Record which model the cell is of: its hash, or a note that it has none.
+
+    All cells of the model have it, also one that comes to nothing because its device cannot be used.
+    """
+    identity = run.models.identity(cell.file)
+    for other in run.cells:
+        if other.file.path == cell.file.path:
+            run.evidence[other].model_sha256 = identity.sha256
     if identity.problem:
-        record.add_notes([f"{UNIDENTIFIED}: {identity.problem}"])
+        run.evidence[cell].add_notes([f"{UNIDENTIFIED}: {identity.problem}"])
 
 
 def _explain_by_state(error: ExportError, reference: Reference) -> None:

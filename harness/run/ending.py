@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..checks.check import Verdict
+from ..errors import StorageError
 from ..evidence.folder import PAGE
 from ..host.cache import write_atomically
 from ..host.shown_path import shown_path
@@ -48,11 +49,10 @@ def conclude(run: Run, *, is_interrupted: bool) -> Ending:
         StorageError: the evidence cannot be written.
     """
     ending = look_at(run)
-    if (report := ending.report) is None:
+    report = ending.report
+    if report is None or not report.sections:  # of no cell there is nothing to show
         return ending
-    run.evidence.decision = [section.decision for section in report.sections]
-    run.evidence.write()
-    remarks = [*ending.remarks]
+    remarks = [*ending.remarks, *_store(run, report)]
     if is_interrupted:
         remarks.append(f"report: left out, for the run was interrupted; {_by_hand(run)}")
     else:
@@ -64,6 +64,19 @@ def conclude(run: Run, *, is_interrupted: bool) -> Ending:
         files = {cell.key[0]: cell.file.path for cell in run.cells}
         commands += _said(lambda: "\n".join(error_commands(report, files, os.environ, refused)), "").split("\n")
     return Ending(report=report, remarks=tuple(remarks), commands=tuple(filter(None, commands)))
+
+
+def _store(run: Run, report: Report) -> list[str]:
+    """Write the decision to the evidence; return why it could not be taken there, if so. Raises: StorageError."""
+    run.evidence.decision = [section.decision for section in report.sections]
+    try:
+        run.evidence.write()
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a defect of ours: what the file has is whole without the decision
+        run.evidence.decision = []
+        return [f"the decision could not be stored: {type(error).__name__}: {printable(str(error))}"]
+    return []
 
 
 def look_at(run: Run) -> Ending:

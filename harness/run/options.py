@@ -8,7 +8,7 @@ from pathlib import Path
 import iniconfig
 import pytest
 
-from ..report.making import WITHIN_PERCENT
+from ..decision import WITHIN_PERCENT
 
 DAY_S = 86_400.0
 # The options that have a value.

@@ -17,6 +17,17 @@ from .test_board_recovery import HASTY, RUNTIME, SLOWER, Board, finish
 LIMITS = '{"latency_p99_ms": 1000, "deadline_ms": 1000, "deadline_miss_rate": 0.5, "memory_peak_mib": 9999, '
 LIMITS += '"load_time_s": 999}'
 
+# The plugin's second part: once it measures, the board will not come back, and each try to reach it takes less.
+GOING = """
+    from harness.links.ssh import connection
+
+    def going(*arguments):
+        connection.CONNECT_TIMEOUT_S = 3
+        return shown(*arguments)
+
+    Deployment.measure = going
+"""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[BoardServer]:
@@ -36,10 +47,7 @@ def board(project: Project, server: BoardServer, proxy: FlakyProxy) -> Iterator[
     project.environment["HOME"] = str(project.folder)
     project.write("pytest.ini", "[pytest]\nhil_model = tiny.py\nhil_device = board\n")
     project.write("tiny.py", SLOWER.replace("dims=", f"limits={LIMITS}, dims="))
-    project.write(
-        "hasty.py",
-        HASTY.format(reconnect=3).replace("SILENCE_S, daemon.PING_S = 2.0", "SILENCE_S, daemon.PING_S = 8.0"),
-    )
+    project.write("hasty.py", HASTY.format(reconnect=3, silence=8.0) + GOING)
     made = Board(server, project)
     yield made
     made.end()

@@ -33,7 +33,7 @@ HASTY = """
     from harness.board import daemon_client, lease
     from harness.deploy.deployment import Deployment
 
-    daemon_client.SILENCE_S, daemon_client.PING_S = 2.0, 0.5
+    daemon_client.SILENCE_S, daemon_client.PING_S = {silence}, 0.5
     daemon_client.ARGUMENTS = dict(sign_of_life_s=0.5)  # by default it is every 2 s, too late for this patience
     lease.RECONNECT_S, lease.RETRY_PAUSE_S = {reconnect}, 0.2
     measure = Deployment.measure
@@ -68,7 +68,7 @@ def remote(project: Project, server: BoardServer, proxy: FlakyProxy) -> Project:
     project.environment["HOME"] = str(project.folder)
     project.write("pytest.ini", "[pytest]\nhil_model = tiny.py\nhil_device = board\n")
     project.write("tiny.py", SLOWER)
-    project.write("hasty.py", HASTY.format(reconnect=15))
+    project.write("hasty.py", HASTY.format(reconnect=15, silence=2.0))
     return project
 
 
@@ -174,7 +174,7 @@ def test_a_connection_that_leads_nowhere_for_a_while(remote: Project, proxy: Fla
 @pytest.mark.slow
 def test_a_board_that_does_not_come_back(remote: Project, proxy: FlakyProxy, board: Board) -> None:
     remote.write("tiny.py", LIMITED)
-    remote.write("hasty.py", HASTY.format(reconnect=3))
+    remote.write("hasty.py", HASTY.format(reconnect=3, silence=2.0))
     process = board.start("-k", "latency_p99 or accuracy or load_time")
     board.measuring(process, block=2)
     proxy.refuse()
@@ -193,7 +193,7 @@ def test_a_board_that_does_not_come_back(remote: Project, proxy: FlakyProxy, boa
 
 @pytest.mark.slow
 def test_a_board_that_is_gone_before_anything_was_judged(remote: Project, proxy: FlakyProxy, board: Board) -> None:
-    remote.write("hasty.py", HASTY.format(reconnect=3))
+    remote.write("hasty.py", HASTY.format(reconnect=3, silence=2.0))
     process = board.start("-k", "parity")
     board.agent()
     proxy.refuse()

@@ -21,21 +21,26 @@ NAMES = ("left", "right")
 NARROW = ("-k", "parity or load_time")
 
 
-@pytest.fixture
-def boards(project: Project) -> Iterator[Project]:
-    """A project with two boards, their runtimes shipped."""
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, BoardServer]]:
+    """Two boards for all tests: their runtimes are sent once, by the first, at the same time."""
     with ExitStack() as stack:
-        for name in NAMES:
-            server = stack.enter_context(BoardServer())
-            folder = project.folder / name
-            folder.mkdir()
-            write_device(folder, server, runtime='packages = ["onnxruntime==1.32.0", "numpy==2.4.6"]')
-            for path, old in ((".ssh/config", "Host board"), ("devices/board.toml", 'host = "board"')):
-                target = project.folder / path.replace("devices/board", f"devices/{name}")
-                append(target, (folder / path).read_text().replace(old, old.replace("board", name)))
-            append(project.folder / "devices/known_hosts", (folder / "devices/known_hosts").read_text())
-        project.environment["HOME"] = str(project.folder)
-        yield project
+        yield {name: stack.enter_context(BoardServer()) for name in NAMES}
+
+
+@pytest.fixture
+def boards(project: Project, servers: dict[str, BoardServer]) -> Project:
+    """A project with two boards, their runtimes shipped."""
+    for name, server in servers.items():
+        folder = project.folder / name
+        folder.mkdir()
+        write_device(folder, server, runtime='packages = ["onnxruntime==1.32.0", "numpy==2.4.6"]')
+        for path, old in ((".ssh/config", "Host board"), ("devices/board.toml", 'host = "board"')):
+            target = project.folder / path.replace("devices/board", f"devices/{name}")
+            append(target, (folder / path).read_text().replace(old, old.replace("board", name)))
+        append(project.folder / "devices/known_hosts", (folder / "devices/known_hosts").read_text())
+    project.environment["HOME"] = str(project.folder)
+    return project
 
 
 def append(path: Path, text: str) -> None:
@@ -49,18 +54,18 @@ def cells(folder: Path) -> dict[str, str]:
     return {cell["device"]: cell["verdict"] for cell in json.loads((folder / "evidence.json").read_text())["cells"]}
 
 
-def test_one_after_the_other_in_one_run(boards: Project) -> None:
-    done = boards.run("--device", "left", "--device", "right", *NARROW)
-    assert done.status == 0, done.output
-    assert cells(boards.folder / "build/hil") == {"left": "PASS", "right": "PASS"}
-
-
 def test_at_the_same_time_in_a_run_each(boards: Project) -> None:
     runs = {name: boards.start("--device", name, "--evidence", f"results/{name}", *NARROW) for name in NAMES}
     for name, process in runs.items():
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
         assert cells(boards.folder / "results" / name) == {name: "PASS"}
+
+
+def test_one_after_the_other_in_one_run(boards: Project) -> None:
+    done = boards.run("--device", "left", "--device", "right", *NARROW)
+    assert done.status == 0, done.output
+    assert cells(boards.folder / "build/hil") == {"left": "PASS", "right": "PASS"}
 
 
 @pytest.mark.slow

@@ -8,11 +8,10 @@ import pytest
 
 from tests.cases import NATIVE, PARITY, Case, copied, options, told
 
-from .conftest import Outcome, Project
-from .runners import USERS_CACHE
+from .conftest import Outcome, Project, put_runners
+from .runners import USERS_CACHE, Built
 
-# Of the runners of the user's cache, libtorch's is used.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache_with_runners")]
+pytestmark = pytest.mark.slow
 
 SECONDS = 900.0
 ONNX = ("--backend", "onnxruntime")
@@ -29,11 +28,13 @@ def _run(project: Project, *arguments: str) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def asked(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Parity of all of them, in one run: what one of them does to its process must not reach the next."""
     # A cache that outlasts the tests: exports are a third of the time, and are made anew when the code is another.
     cache = USERS_CACHE / "test-cases"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (cache / "runners").exists():
+        put_runners(cache)  # libtorch's is used
     project = Project(tmp_path_factory.mktemp("cases"), {"HILGATE_CACHE": str(cache)})
     project.write("pytest.ini", "[pytest]\n")
     models = options(copied(project.folder / "models"), PARITY)

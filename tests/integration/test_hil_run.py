@@ -167,9 +167,12 @@ def test_an_interrupted_run_is_inconclusive(project: Project) -> None:
     hook = "import pytest\ndef pytest_runtest_setup(item):\n    if 'p99' in item.name: raise KeyboardInterrupt\n"
     project.write("interrupted.py", hook)
     project.environment["PYTHONPATH"] = str(project.folder)
-    done = project.run(*ONNX, "-p", "interrupted", "-k", "p50 or p99")
+    done = project.run("--backend", "torchscript", *ONNX, "-p", "interrupted", "-k", "p50 or p99")
     assert (done.status, done.evidence["verdict"]) == (2, "INCONCLUSIVE"), done.output
     assert "test_latency_p99" in " ".join(done.evidence["cells"][0]["unfinished"])
+    reached, unreached = done.evidence["cells"]
+    assert (unreached["artifact"], len(unreached["model_sha256"])) == (None, 64)
+    assert unreached["model_sha256"] == reached["model_sha256"]
     assert "report: left out, for the run was interrupted" in done.output
     assert not (project.folder / "build/hil/report.html").exists()
 

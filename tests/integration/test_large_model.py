@@ -1,4 +1,4 @@
-"""A model of 2.5 GB, exported, shipped and run here and over a loopback sshd: slow, and large."""
+"""A model of 2.3 GB, exported, shipped and run here and over a loopback sshd: slow, and large."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from tests.support.sshd import BoardServer
 pytestmark = pytest.mark.slow
 
 DISK_GB = 16
-SIZE = 16 * 6400 * 6400 * 4
+# More than 2 GiB, which is all that a protobuf can hold.
+SIZE = 14 * 6400 * 6400 * 4
 MODEL = """
     import torch
     from harness import Input, Model
 
-    WIDTH, DEPTH = 6400, 16
+    WIDTH, DEPTH = 6400, 14
 
     class Large(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            seed = torch.Generator().manual_seed(0)
-            weights = (torch.randn(WIDTH, WIDTH, generator=seed) / WIDTH**0.5 for _ in range(DEPTH))
-            self.weights = torch.nn.ParameterList(weights)
+            drawn = torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(0)) / WIDTH**0.5
+            # Each layer has its own, which to draw would take longer than all else that is done to them.
+            self.weights = torch.nn.ParameterList(drawn.roll(layer, 0) for layer in range(DEPTH))
 
         def forward(self, x):
             for weight in self.weights:
@@ -66,7 +67,7 @@ def large(built: dict[str, Built]) -> Iterator[Project]:
 def run(project: Project, *arguments: str) -> float:
     """A run that passes; returns the most that it and its export processes held in memory, in bytes."""
     log = project.folder / "log"
-    command = project.command("--time-limit", "5", "-k", "parity or latency_p50", *arguments)
+    command = project.command("--time-limit", "5", *arguments)
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
@@ -111,14 +112,15 @@ def is_device(pid: int) -> bool:
 
 
 def test_it_runs_here(large: Project) -> None:
-    peak = run(large)
+    """In all backends; it is timed in one of C++, and on the board below in one of Python, each in three processes."""
+    peak = run(large, "-k", "parity or (latency_p50 and onnxruntime-cpp)")
     assert 1 * SIZE < peak < 4 * SIZE
 
 
 def test_it_is_shipped_and_runs_on_a_board(large: Project) -> None:
     with BoardServer() as server:
         write_device(large.folder, server, runtime='packages = ["onnxruntime==1.32.0", "numpy==2.4.6"]')
-        peak = run(large, "--device", "board")
+        peak = run(large, "--device", "board", "-k", "parity or latency_p50")
         assert 1 * SIZE < peak < 4 * SIZE
         stored = [path for path in server.home.rglob("model.onnx.data") if path.is_file()]
         assert [path.stat().st_size for path in stored] == [SIZE]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.judged_again import check_hashes
+
 from .conftest import MODEL, Outcome, Project
 
 # Some milliseconds on any processor, and the sensor delivers every one.
@@ -77,6 +79,7 @@ def test_a_model_that_keeps_up_with_its_sensor_passes(done: Outcome) -> None:
     raw = releases(done, p50)
     assert len(raw) == p50["samples"]
     assert np.count_nonzero(raw[:, 2] < 0) == p50["dropped"]
+    assert set(check_hashes(done.folder)) == set(CLOCKS)
 
 
 @pytest.mark.slow

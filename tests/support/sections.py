@@ -36,5 +36,5 @@ def timed_section(folder: Path, durations: Mapping[str, Array], limit: float | N
         name = f"samples/{number}.npy"
         samples[name] = raw
         counted = {"raw": name, "samples": len(raw), "processes": [len(raw)]}
-        cells.append(make_cell(backend, [make_check("latency_p99_ms", 1.0, limit, **{**counted, **keys})]))
+        cells.append(make_cell(backend, [{**make_check("latency_p99_ms", 1.0, limit, **counted), **keys}]))
     return make_section(folder, cells, samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,204 @@ def test_emulated_and_real_cells_and_other_models_are_never_ranked_against_each_
     assert [decision.taken for decision in decisions] == ["a", "b", "c", "d", "e", "f"]
     with pytest.raises(InputError, match="cannot be decided among each other"):
         decided(*cells)
+
+
+def test_a_cell_that_is_out_and_has_no_hash_is_told_beside_the_others() -> None:
+    broken = make_cell("a", [], error="the export was refused", verdict="FAIL", model_sha256=None)
+    (decision,) = decide_all(read(make_run([broken, cell("b", 8, 50)])).cells)
+    assert (decision.taken, decision.model_sha256, decision.notes) == ("b", "a" * 64, [])
+    assert "a is out: it cannot run: the export was refused." in decision.sentence
+
+
+ODD: list[tuple[dict[str, Any], str]] = [
+    ({"error": "it crashed\nat load", "verdict": "FAIL"}, "it cannot run: it crashed at load"),
+    ({"error": "in use", "verdict": "INCONCLUSIVE"}, "it could not be measured to the end: in use"),
+    ({"not_built": "no compiler", "verdict": "NOT_APPLICABLE"}, "it was not built: no compiler"),
+    ({"unfinished": ["test_parity"], "verdict": "INCONCLUSIVE"}, "unfinished, without a check from: test_parity"),
+    ({"verdict": "INELIGIBLE"}, "its verdict does not follow from its numbers: INELIGIBLE, although PASS follows"),
+    ({"error": "it crashed"}, "PASS, although it could not run to its end"),
+    ({"unfinished": ["test_parity"]}, "PASS, although tests came to no check"),
+    ({"not_built": "no compiler"}, "PASS, although its backend was not built"),
+    ({"verdict": "FAIL"}, "FAIL, although PASS follows from its checks"),
+]
+
+
+@pytest.mark.parametrize(("keys", "reason"), ODD)
+def test_a_cell_is_out_for_what_concerns_it_as_a_whole(keys: dict[str, Any], reason: str) -> None:
+    decision = decided(cell("a", 1, 1, **keys), cell("b", 9, 50))
+    assert decision.taken == "b"
+    assert reason in decision.out[-1].reason
+
+
+def test_all_reasons_are_told() -> None:
+    checks = [
+        make_check("parity", 900, 30, reason="outputs differ", location={"module": "gate"}),
+        make_check(P99, 12.0, 10, reason="wanted ≤ 10"),
+        make_check(LOAD, 1.0, 2, verdict="INCONCLUSIVE", reason="throttled"),
+        make_check(MEMORY, 70.0, 64, verdict="PASS"),
+    ]
+    (out,) = decided(make_cell("a", checks, error="it crashed", unfinished=["test_x"])).out
+    for reason in (
+        "it cannot run: it crashed",
+        "unfinished, without a check from: test_x",
+        "its memory_peak_mib does not follow from its numbers: PASS, although its bound of 70 breaks the limit of 64",
+        "parity failed at module gate: outputs differ",
+        "latency_p99_ms 12 ms, of 10: would have to fall to 10",
+        "load_time_s is not settled (limit 2): throttled",
+    ):
+        assert reason in out.reason
+    assert (out.metric, out.found, out.limit, out.needed) == (P99, 12.0, 10, 10)
+
+
+def test_a_backend_that_is_there_twice_is_out() -> None:
+    decision = decided(cell("a", 1, 1), cell("a", 1, 1), cell("b", 9, 50))
+    assert decision.taken == "b"
+    assert [entry.backend for entry in decision.out] == ["a", "a"]
+    assert "it is there twice" in decision.out[0].reason
+
+
+def test_a_metric_of_which_a_value_is_missing_is_skipped_and_that_is_said() -> None:
+    without = make_cell("b", [make_check("parity", 3.0, 30.0), make_check(MEMORY, 20)])
+    decision = decided(cell("a", 1, 50), without)
+    assert decision.taken == "b"
+    assert [(step.metric, step.skipped) for step in decision.steps] == [(P99, "no value of b"), (MEMORY, None)]
+
+
+@pytest.mark.parametrize(
+    "keys", [{"bound": None}, {"bound": "inf"}, {"bound": "nan"}, {"bound": "-inf"}, {"reason": "throttled"}]
+)
+def test_a_value_that_nothing_vouches_for_loses_to_any_bound(keys: dict[str, Any]) -> None:
+    checks = [make_check("parity", 3.0, 30.0), {**make_check(P99, 1.0), **keys}, make_check(MEMORY, 1)]
+    doubtful = make_cell("a", checks)
+    decision = decided(doubtful, cell("b", 900, 50, limit=None))
+    assert decision.taken == "b"
+    assert decision.out[0].reason.startswith("latency_p99_ms has no bound (estimate 1 ms), of 900 (b)")
+    assert decided(doubtful, make_cell("c", [*checks[:2], make_check(MEMORY, 2)])).steps[0].skipped == (
+        "estimates alone: none has a bound"
+    )
+
+
+def test_higher_is_better_where_the_check_says_so() -> None:
+    scored = [
+        make_cell(name, [make_check("parity", 3.0, 30.0), make_check("accuracy", score, 0.5), make_check(MEMORY, mib)])
+        for name, score, mib in (("a", 1.0, 50), ("b", 0.95, 30), ("c", 0.949, 10))
+    ]
+    decision = decided(*scored, prefer=("accuracy", MEMORY))
+    assert (decision.taken, decision.order) == ("b", ["b", "a", "c"])
+    assert decision.out[1].reason == "accuracy 0.949, of 1 (a): would have to rise to 0.95"
+    headroom = {entry.metric: entry.percent for entry in decision.headroom}
+    assert headroom["accuracy"] == pytest.approx(90)
+
+
+@pytest.mark.parametrize(
+    ("metric", "better", "taken"),
+    [
+        (P99, (None, None), "a"),
+        ("accuracy", (None, None), "b"),
+        ("own", (None, None), "a"),
+        ("own", ("lower", "higher"), "a"),
+        ("own", ("higher", "higher"), "b"),
+    ],
+)
+def test_without_a_direction_a_metric_of_hilgates_own_counts_and_another_is_skipped(
+    metric: str, better: tuple[str | None, str | None], taken: str
+) -> None:
+    older = [
+        make_cell(name, [make_check("parity", 3.0, 30.0), make_check(metric, value, better=way)])
+        for name, value, way in zip("ab", (1.0, 2.0), better, strict=True)
+    ]
+    decision = decided(*older, prefer=(metric,))
+    assert decision.taken == taken
+    assert bool(decision.steps[0].skipped) == (metric == "own" and better != ("higher", "higher"))
+
+
+def test_what_is_out_has_no_say_in_which_way_is_better() -> None:
+    own = [
+        make_cell(name, [make_check("parity", 3.0, 30.0), make_check("own", value, better=better)], **keys)
+        for name, value, better, keys in (
+            ("a", 1.0, "higher", {}),
+            ("b", 2.0, "higher", {}),
+            ("c", 0.5, "lower", {"error": "it crashed", "verdict": "FAIL"}),
+        )
+    ]
+    decision = decided(*own, prefer=("own",))
+    assert (decision.taken, decision.changes) == ("b", [])
+    assert [change.kind for change in decided(*own[:2], prefer=("own",)).changes] == ["number", "number"]
+
+
+def test_an_emulated_board_is_decided_by_what_can_be_known_there() -> None:
+    def emulated(name: str, count: int, mib: float) -> dict[str, Any]:
+        checks = [
+            make_check("parity", 3.0, 30.0),
+            make_check(P99, None, verdict="NOT_APPLICABLE", reason="an emulated CPU's clock says nothing"),
+            make_check("instructions_per_inference", count),
+            make_check(MEMORY, mib),
+            make_check("artifact_mib", 0.2),
+        ]
+        return make_cell(name, checks, emulated=True)
+
+    decision = decided(emulated("a", 5_000_000, 50), emulated("b", 5_100_000, 20))
+    assert decision.prefer == ["instructions_per_inference", MEMORY, "artifact_mib"]
+    assert decision.taken == "b"
+    assert decision.sentence.endswith("Not measured on a board.")
+    assert any(note.startswith("not measured on a board") for note in decision.notes)
+
+
+def test_notes_say_what_the_decision_does_not_know() -> None:
+    bare = [make_cell(name, [make_check(P99, 8.0, 10)], model_sha256=None) for name in "ab"]
+    prints = [{"cpu": "Cortex-A72"}, {"cpu": "Cortex-A76"}]
+    bare = [{**each, "fingerprint": print_} for each, print_ in zip(bare, prints, strict=True)]
+    notes = " ".join(decided(*bare).notes)
+    for what in ("whether these are one model", "not all of these were measured on one machine", "it has no parity"):
+        assert what in notes
+    (note,) = decided(cell("a", 8, 50, limit=None)).notes
+    assert note.startswith("a had no limit but parity's own")
+
+
+@pytest.mark.parametrize("figure", [10**400, 1e300, 1e-300, -1e300, 0, "inf", "nan"])
+def test_no_figure_breaks_it(figure: float | str) -> None:
+    odd = make_cell("a", [make_check("parity", 3.0, 30.0), {**make_check(P99, 1.0), "value": figure, "bound": figure}])
+    decision = decided(odd, cell("b", 8, 50), within_percent=1e300)
+    assert decision.taken in ("a", "b")
+
+
+@pytest.mark.parametrize("percent", [-1, float("nan"), float("inf")])
+def test_a_share_that_is_none_is_refused(percent: float) -> None:
+    with pytest.raises(InputError, match="no usable number"):
+        decided(cell("a", 8, 50), within_percent=percent)
+
+
+def test_when_nothing_may_be_taken_the_nearest_change_is_told() -> None:
+    failed = make_cell("a", [make_check("parity", 9e9, 30, reason="differs", location={"module": "gate"})])
+    decision = decided(failed, cell("b", 11, 50))
+    assert decision.sentence.startswith(
+        "Deploy none: none kept its limits. Nearest: a would be taken if parity held at module gate."
+    )
+    assert decision.changes[1].text == "b would be taken if its latency_p99_ms fell from 11.00 to 10.00 ms"
+
+
+def test_what_the_documentation_works_through_is_so() -> None:
+    def row(name: str, p99: float, mib: float, load: float, **parity: Any) -> dict[str, Any]:
+        checks = [make_check("parity", **{"value": 3.0, **parity}, limit=30.0), make_check(P99, p99, 10)]
+        return make_cell(name, [*checks, make_check(MEMORY, mib, 128), make_check(LOAD, load)])
+
+    differs = {"value": 812.0, "reason": "answers differ on 2 of 306 inputs", "location": {"module": "gate"}}
+    decision = decided(
+        row("libtorch", 6.2, 122, 0.73, **differs),
+        row("onnxruntime", 8.1, 63.3, 0.99),
+        row("onnxruntime-cpp", 8.3, 33.2, 0.03),
+        row("torchscript", 12.4, 135, 1.4),
+    )
+    page = " ".join((Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8").split())
+    assert f"> {decision.sentence}" in page.replace(" > 10; memory", " 10; memory")
+    assert " ".join(f"- {change.text}" for change in decision.changes) in page
+
+
+def test_among_equals_what_was_not_measured_comes_last() -> None:
+    equals = [
+        make_cell(name, [make_check("parity", 3.0, 30.0), make_check(P99, 8.0, 10), *rest])
+        for name, rest in (("a", []), ("b", [make_check(MEMORY, 30)]), ("c", [make_check(MEMORY, 20)]))
+    ]
+    decision = decided(*equals)
+    assert (decision.order, decision.tied) == (["c", "b", "a"], [])
+    assert decision.steps[1].skipped == "no value of a"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,6 +20,8 @@ from harness.device.device import Device
 from harness.evidence.writer import Evidence
 from harness.measure import known_metrics
 from harness.model.model_file import ModelFile
+from harness.report.making import make_report
+from harness.report.report import Report
 from harness.run import ending
 from harness.run.ending import conclude, look_at
 from harness.run.run import Run
@@ -63,6 +66,12 @@ def test_the_decision_is_stored_and_the_page_written(run: Run) -> None:
     assert "net on pi4" in (run.evidence.folder / "report.html").read_text()
 
 
+def test_a_run_of_no_cells_has_no_page(run: Run) -> None:
+    run.evidence.finish(keep=[])
+    assert conclude(run, is_interrupted=False).remarks == ()
+    assert not (run.evidence.folder / "report.html").exists()
+
+
 def test_an_interrupted_run_leaves_the_page_out_and_says_how_to_make_it(run: Run) -> None:
     done = conclude(run, is_interrupted=True)
     assert len(stored(run)) == 1
@@ -99,6 +108,18 @@ def test_a_decision_that_cannot_be_made_is_a_line(run: Run, monkeypatch: pytest.
     for done in (conclude(run, is_interrupted=False), look_at(run)):
         assert done.report is None
         assert done.remarks == ("the tables cannot be shown: ZeroDivisionError: division by zero",)
+
+
+def test_a_decision_that_json_cannot_hold_is_a_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*arguments: Any, **keys: Any) -> Report:
+        (section,) = make_report(*arguments, **keys).sections
+        endless = section.decision.model_copy(update={"within_percent": float("inf")})
+        return Report(sections=(replace(section, decision=endless),), sources=())
+
+    monkeypatch.setattr(ending, "make_report", make)
+    done = conclude(run, is_interrupted=False)
+    assert done.remarks[0].startswith("the decision could not be stored: ValueError")
+    assert stored(run) == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -252,6 +253,16 @@ def scaled(factor: int) -> torch.Tensor:
     return tensor
 
 
+def quantized(scale: float, *, by_channel: bool) -> torch.Tensor:
+    """Zeros, which are the same integers with every scale."""
+    with warnings.catch_warnings():  # deprecated, and still in models that people deploy
+        warnings.simplefilter("ignore")
+        if by_channel:
+            scales, zeros = torch.tensor([scale, 1.0]), torch.zeros(2, dtype=torch.int64)
+            return torch.quantize_per_channel(torch.zeros(2, 3), scales, zeros, axis=0, dtype=torch.qint8)
+        return torch.quantize_per_tensor(torch.zeros(2, 3), scale, 0, torch.qint8)
+
+
 BASE = torch.ones(1, 2, 3, 3)
 
 
@@ -262,10 +273,19 @@ BASE = torch.ones(1, 2, 3, 3)
         pytest.param(linears(tied=True), linears(tied=False), id="tied-weights"),
         pytest.param([BASE, BASE.view(-1)], [BASE, BASE.view(-1).clone()], id="view-of-a-tensor"),
         pytest.param(scaled(1), scaled(2), id="attribute-of-a-tensor"),
+        pytest.param(quantized(0.5, by_channel=False), quantized(0.25, by_channel=False), id="scale"),
+        pytest.param(quantized(0.5, by_channel=True), quantized(0.25, by_channel=True), id="scale-of-a-channel"),
+        pytest.param(quantized(1.0, by_channel=True), quantized(1.0, by_channel=False), id="way-of-quantizing"),
     ],
 )
 def test_tensors_of_equal_values_differ_by(one: object, other: object) -> None:
     assert module_sha256(Holding(one)) != module_sha256(Holding(other))
+
+
+@pytest.mark.parametrize("by_channel", [True, False])
+def test_quantized_tensors_hash_alike_each_time(by_channel: bool) -> None:
+    one, other = (module_sha256(Holding(quantized(0.5, by_channel=by_channel))) for _ in range(2))
+    assert one == other
 
 
 @pytest.mark.parametrize("tied", [True, False])

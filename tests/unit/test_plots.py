@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,8 +14,10 @@ import pytest
 
 from harness.host.plugins import module_names
 from harness.model.model import Array
-from harness.report.plots import KINDS, Plot, draw_section
+from harness.report.plots import KINDS, Plot, draw_section, plot_of
+from harness.report.plots.cleaning import clean
 from harness.report.plots.colors import COLORS, SERIES
+from harness.report.plots.data import SectionData
 from harness.report.plots.drawing import WIDTH
 from harness.report.report import Section
 from tests.support.evidences import make_cell, make_check
@@ -179,6 +182,17 @@ def test_names_do_not_cover_each_other(plots: Mapping[str, Plot]) -> None:
         assert len(names) == len(BACKENDS), plot.name
         heights = sorted(text.y for text in names)
         assert min(np.diff(heights)) >= 11.9, plot.name
+
+
+def test_a_plot_that_cannot_be_drawn_says_so_and_the_page_stands(tmp_path: Path) -> None:
+    def fail(data: SectionData) -> Plot:
+        return clean("<svg>\x1b</svg>", data.section.title)  # type: ignore[return-value]
+
+    data = SectionData(whole_section(tmp_path, BACKENDS[:1], 8))
+    plot = plot_of(SimpleNamespace(__name__="kinds.new_one", plot=fail), data)
+    assert plot is not None
+    assert (plot.name, plot.title, plot.svg) == ("new_one", "New one", None)
+    assert plot.problem.startswith("It could not be drawn: not well-formed")
 
 
 def test_equal_evidence_gives_equal_bytes(tmp_path: Path) -> None:
@@ -390,6 +404,7 @@ def test_no_figure_is_too_odd_to_be_drawn_or_left_out(tmp_path: Path, figure: An
         check["raw"], check["samples"] = "samples/0.npy", 3
     section = make_section(tmp_path, cells, {"samples/0.npy": np.array([MS, 2 * MS, 3 * MS])})
     for plot in draw_section(section):
+        assert "could not" not in plot.problem
         if plot.svg is not None:
             assert not re.search(r"nan|inf|undefined", re.sub("inference|infinite", "", plot.svg.lower())), plot.name
             ElementTree.fromstring(plot.svg)  # noqa: S314

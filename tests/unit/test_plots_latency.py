@@ -137,3 +137,14 @@ def test_a_limit_is_a_ceiling_up_to_its_quantile(tmp_path: Path) -> None:
     ceiling = max(limits, key=lambda corners: np.ptp(corners[:, 0]))
     assert sorted(ceiling[:, 0]) == pytest.approx([x.pixel(1), x.pixel(100)], abs=0.5)
     assert ceiling[:, 1] == pytest.approx([y.pixel(25.0)] * 2, abs=0.5)
+
+
+@pytest.mark.parametrize(("dropped", "is_said"), [(0, True), (100, False)])
+def test_a_growing_queue_is_said_to_be_one(tmp_path: Path, dropped: int, is_said: bool) -> None:
+    due = np.arange(1000) * MS
+    ends = np.where(np.arange(1000) < dropped, -1, due * 2 + MS)
+    raw = np.stack([due, due, ends], axis=1).astype(np.int64)
+    section = timed_section(tmp_path, {"onnxruntime": raw}, value="inf", bound=None)
+    plot = latency_by_quantile.plot(SectionData(section))
+    assert plot is not None
+    assert ("queue grows" in plot.problem) is is_said

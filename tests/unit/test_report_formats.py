@@ -98,6 +98,24 @@ def test_numbers_that_no_measurement_gives_are_shown(name: str, value: float | s
     assert shown in load_format(name)(report(make_cell("a", [check, {**check, "metric": "n", "whole": True}])))
 
 
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_a_verdict_that_does_not_follow_from_its_numbers_is_marked_and_not_taken(name: str) -> None:
+    check = {**make_check(P99, 20.0, 10.0), "verdict": "PASS", "reason": ""}
+    made = report(make_cell("libtorch", [check]))
+    assert made.sections[0].decision.taken is None
+    text = load_format(name)(made)
+    assert "does not follow from its numbers" in re.sub(r"\s+", " ", text)
+    if name in ("terminal", "markdown", "github"):
+        assert re.search(r"of ≤ 10 PASS\\\*|20 PASS\*", text)
+
+
+@pytest.mark.parametrize("name", ["terminal", "markdown"])
+def test_a_cells_verdict_that_does_not_follow_from_its_checks_is_marked(name: str) -> None:
+    made = report(make_cell("libtorch", [make_check(P99, 20.0, 10.0)], verdict="PASS"))
+    assert made.sections[0].decision.taken is None
+    assert re.search(r"PASS(\*\*\\)?\*", load_format(name)(made))
+
+
 HOSTILE = [
     pytest.param("<script>alert(1)</script><img src=x onerror=alert(1)>", id="script"),
     pytest.param("</svg></style></title></pre></details>", id="end-tags"),

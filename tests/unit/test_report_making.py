@@ -1,6 +1,7 @@
 """What a report is made of: which cells stand together, which run's counts, and what a reader is told of the files."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,30 @@ def test_of_a_cell_that_two_files_have_the_newer_counts_and_that_is_said(
     assert words in said(made)
 
 
+@pytest.mark.parametrize(("when", "taken"), [(OLD, "a"), (LATER, "b")])
+def test_a_cell_that_could_not_run_replaces_the_one_of_an_older_run(
+    tmp_path: Path, when: dict[str, str], taken: str
+) -> None:
+    unknown = make_cell("a", [], model_sha256=None, error="nothing was measured: gone", verdict="INCONCLUSIVE")
+    made = report(tmp_path, make_run([cell("a", value=1.0)]), make_run([unknown, cell("b", value=9.0)], **when))
+    (section,) = made.sections
+    assert [one.name for one in section.cells] == ["a", "b"]
+    assert section.decision.taken == taken
+
+
+def test_cells_of_several_runs_are_told_with_the_limits_that_changed_between_them(tmp_path: Path) -> None:
+    limits = [10.0, 1000.0]
+    runs = [
+        make_run([make_cell(name, [make_check(P99, 2.0, limit)])]) for name, limit in zip("ab", limits, strict=True)
+    ]
+    assert "these cells are of 2 runs" in said(report(tmp_path, *runs))
+    assert f"{P99} was judged by different limits (≤ 10, ≤ 1000)" in said(report(tmp_path, *runs))
+    alike = report(tmp_path, runs[0], make_run([cell("b")]))
+    assert "these cells are of 2 runs" in said(alike)
+    assert "different limits" not in said(alike)
+    assert "these cells are of" not in said(report(tmp_path, runs[0]))
+
+
 def test_what_only_the_older_of_two_cells_has_judged_is_named(tmp_path: Path) -> None:
     whole = make_cell("a", [make_check(P99, 20.0, 10.0), make_check("memory_peak_mib", 5.0, 32.0)])
     made = report(
@@ -133,6 +158,11 @@ def test_what_only_the_older_of_two_cells_has_judged_is_named(tmp_path: Path) ->
 )
 def test_what_a_reader_should_know_of_a_file_is_said(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
     assert words in said(report(tmp_path, {**make_run([cell()]), **keys}))
+
+
+def test_of_a_run_that_has_not_ended_nothing_is_taken(tmp_path: Path) -> None:
+    ended, going_on = (report(tmp_path, make_run([cell("a")], finished=when)) for when in (LATER["finished"], None))
+    assert [made.sections[0].decision.taken for made in (ended, going_on)] == ["a", None]
 
 
 def test_of_an_older_hilgates_file_what_is_missing_is_named_once(tmp_path: Path) -> None:
@@ -167,6 +197,13 @@ def test_a_file_that_is_no_evidence_is_refused_by_its_name(tmp_path: Path, conte
         (tmp_path / "evidence.json").write_text(content)
     with pytest.raises(InputError, match=r"evidence\.json"):
         read_sources([tmp_path])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "evidence.json")
+    for path in (tmp_path, tmp_path / "evidence.json"):
+        with pytest.raises(InputError, match="no regular file"):
+            read_sources([path])
 
 
 def test_too_many_files_are_refused(tmp_path: Path) -> None:

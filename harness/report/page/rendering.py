@@ -15,6 +15,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
+from ..figures import DASH
 from ..plots.colors import COLORS, SERIES
 from ..plots.plot import Plot
 from ..reasons import DOES_NOT_FOLLOW
@@ -59,6 +60,7 @@ def render_page(report: Report, draw: Draw | None = None) -> str:
             series=len(SERIES),
             most=MOST_AT_ONCE,
             doubt=DOES_NOT_FOLLOW,
+            dash=DASH,
         )
     )
 

@@ -13,7 +13,10 @@ colors.py       the colours, for plots and page
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...host.plugins import load_module, module_names
+from ...printable import printable
 from ..report import Section
 from .data import SectionData
 from .plot import Plot
@@ -31,5 +34,22 @@ def draw_section(section: Section) -> list[Plot]:
     """
     data = SectionData(section)
     kinds = sorted((load_module(KINDS, name, {}, "plot") for name in module_names(KINDS)), key=lambda kind: kind.PLACE)
-    drawn = (kind.plot(data) for kind in kinds)
+    drawn = (plot_of(kind, data) for kind in kinds)
     return [plot for plot in drawn if plot is not None]
+
+
+def plot_of(kind: Any, data: SectionData) -> Plot | None:
+    """Return what a kind's file makes of a section; where it cannot draw, a plot that says so: the others stand.
+
+    Args:
+        kind: the module.
+        data: the section.
+    """
+    try:
+        plot: Plot | None = kind.plot(data)
+    except (ValueError, ArithmeticError, SyntaxError) as error:  # Vega's, numbers', and what is no XML
+        name = kind.__name__.rpartition(".")[2]
+        problem = f"It could not be drawn: {printable(str(error), 300)}"
+        title = name.replace("_", " ").capitalize()
+        return Plot(name=name, title=title, description="", svg=None, columns=(), rows=(), problem=problem)
+    return plot

@@ -27,7 +27,7 @@ COLORS = {
     "grid": Color(light="#8f8f8f", dark="#6e6e6e"),  # a line that is thin, or dotted: 3 is what a line needs
     "limit": Color(light="#c1121f", dark="#ff8f87"),
     "c1": Color(light="#0072b2", dark="#56b4e9"),  # blue, sky blue
-    "c2": Color(light="#b35900", dark="#e69f00"),  # vermillion, orange
+    "c2": Color(light="#b35900", dark="#e69f00"),  # vermilion, orange
     "c3": Color(light="#00735c", dark="#2ec49b"),  # bluish green
     "c4": Color(light="#a3005c", dark="#e08fc0"),  # reddish purple
     "c5": Color(light="#756700", dark="#f0e442"),  # yellow

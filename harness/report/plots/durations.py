@@ -90,8 +90,19 @@ def _durations(number: int, cell: ReportCell, check: CheckEntry) -> Durations:
         problem = "Its raw samples cannot be durations: some are below zero."
         return Durations(number=number, cell=cell, check=check, problem=problem)
     processes, content, remark = _judged(check, values)
-    remarks = tuple(filter(None, (read.remark, remark)))
+    remarks = tuple(filter(None, (read.remark, remark, _growing_remark(check, processes))))
     return Durations(number=number, cell=cell, check=check, processes=processes, content=content, remarks=remarks)
+
+
+def _growing_remark(check: CheckEntry, processes: Sequence[Array]) -> str:
+    """Say where the check counts as infinite what was finite: responses from a queue that grows without end."""
+    quantile = QUANTILES.get(check.metric)
+    if quantile is None or check.value != "inf":
+        return ""
+    late = sum(int(np.isinf(values).sum()) for values in processes) / sum(map(len, processes))
+    if late > 1 - quantile:
+        return ""
+    return "Its queue grows without end, and no response counts as in time: drawn is how long those took that came."
 
 
 def _milliseconds(raw: Array) -> Array:

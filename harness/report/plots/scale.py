@@ -77,8 +77,8 @@ def up_axis(values: Iterable[float], length: float, *, log: bool | None = None) 
     least, most = min(positive), max(positive)
     if log is None:
         log = most / least > SPREAD_FOR_LOG
-    ticks = _log_ticks(least, most) if log else _linear_ticks(most)
-    return Axis(low=ticks[0], high=ticks[-1], length=length, is_log=log, ticks=_thinned(ticks), is_reversed=True)
+    ticks, end = _log_ticks(least, most) if log else (linear := _linear_ticks(most), linear[-1])
+    return Axis(low=ticks[0], high=end, length=length, is_log=log, ticks=_thinned(ticks), is_reversed=True)
 
 
 def short(value: float) -> str:
@@ -124,15 +124,14 @@ def _linear_ticks(most: float) -> tuple[float, ...]:
     return tuple(step * number for number in range(count + 1))
 
 
-def _log_ticks(least: float, most: float) -> tuple[float, ...]:
-    """Return 1, 2, 5, 10 … around the values; whole powers alone where there are many."""
+def _log_ticks(least: float, most: float) -> tuple[tuple[float, ...], float]:
+    """Return 1, 2, 5, 10 … around the values, whole powers alone where there are many; and where the axis ends."""
     first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
-    factors = (1.0, 2.0, 5.0) if last - first <= 2 else (1.0,)
-    ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
+    fine = [factor * 10.0**power for power in range(first, last + 1) for factor in (1.0, 2.0, 5.0)]
+    ticks = fine if last - first <= 2 else fine[::3]
     begin = max((tick for tick in ticks if tick <= least * 1.0000001), default=ticks[0])
-    end = min((tick for tick in ticks if tick >= most * 0.9999999), default=ticks[-1])
-    kept = tuple(tick for tick in ticks if begin <= tick <= end)
-    return kept if len(kept) > 1 else (begin, begin * 10)
+    end = min((tick for tick in fine if tick >= most * 0.9999999 and tick > begin), default=begin * 10)
+    return tuple(tick for tick in ticks if begin <= tick <= end), end
 
 
 def _thinned(ticks: tuple[float, ...]) -> tuple[float, ...]:

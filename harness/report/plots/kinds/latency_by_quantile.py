@@ -235,7 +235,8 @@ def _seen(each: Durations) -> str:
     if math.isinf(slowest):
         lost = int(np.isinf(values).sum())
         return f"{named(each.cell)} dropped {lost:,} of {len(values):,}; its median is {_ms(median)}."
-    times = f", {slowest / median:.2g} × its median" if median > 0 and len(values) > 1 else ""
+    ratio = slowest / median if median > 0 else 0.0
+    times = f", {ratio:,.{0 if ratio >= 10 else 1}f} × its median" if ratio and len(values) > 1 else ""
     return f"{named(each.cell)}'s slowest of {len(values):,} takes {_ms(slowest)}{times}."
 
 
