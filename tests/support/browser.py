@@ -31,7 +31,7 @@ PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 JENKINS = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src 'self'; style-src 'self'"}
 # After which something hangs: beside other work a page of Plotly's took half a minute.
 LIMIT_MS = 180_000
-PICTURE_HEIGHT = 960
+PICTURE_HEIGHT = 840
 
 
 class NoBrowserError(Exception):
