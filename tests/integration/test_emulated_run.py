@@ -13,6 +13,7 @@ import pytest
 
 from harness.emulator.faults import inject_from_outside
 from harness.measure import known_metrics
+from tests.support.judged_again import check_hashes
 
 from .boards import wait_for
 from .conftest import Outcome, Project
@@ -62,11 +63,18 @@ def run(project: Project, *arguments: str, meanwhile: Callable[[Hosted], None] =
     return done
 
 
-def test_a_run_judges_answers_and_memory_and_never_the_clock(project: Project) -> None:
+@pytest.fixture(scope="module")
+def whole(users_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A run of all that a test asks for, in all backends, with operators' shares."""
+    project = Project(tmp_path_factory.mktemp("whole"))
+    project.write("pytest.ini", "[pytest]\n")
+    return run(project, "--device", NAME, "--model", DIGITS, "--profile")
+
+
+def test_a_run_judges_answers_and_memory_and_never_the_clock(whole: Outcome) -> None:
     """Although the model has limits for its latency."""
-    done = run(project, "--device", NAME, "--model", DIGITS)
-    assert done.status == 0, done.output
-    cells = done.evidence["cells"]
+    assert whole.status == 0, whole.output
+    cells = whole.evidence["cells"]
     backends = ["torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp"]
     assert [(cell["backend"], cell["emulated"]) for cell in cells] == [(name, True) for name in backends]
     for cell in cells:
@@ -86,7 +94,21 @@ def test_a_run_judges_answers_and_memory_and_never_the_clock(project: Project) -
         assert cell["instructions"]["at_load"] == []  # no false alarm
     runtimes = [cell["fingerprint"]["runtime"] for cell in cells]
     assert {runtime["torch"].partition("+")[0] for runtime in runtimes if "torch" in runtime} == {"2.9.1"}
-    assert "illegal instruction" not in done.output
+    assert "illegal instruction" not in whole.output
+
+
+def test_all_backends_are_counted_and_their_operators_named(whole: Outcome) -> None:
+    assert whole.status == 0, whole.output
+    torch, libtorch, onnx, native = (whole.check("instructions_per_inference", cell) for cell in range(4))
+    convolution = "aten::_slow_conv2d_forward"
+    for check, most in ((torch, convolution), (libtorch, convolution), (onnx, "FusedConv"), (native, "FusedConv")):
+        assert check["samples"] == 300
+        assert check["operators"][0]["operator"] == most
+        assert sum(one["share"] for one in check["operators"]) == pytest.approx(1.0)
+        assert (whole.folder / "build/hil" / check["raw"]).exists()
+    check_hashes(whole.folder)
+    assert onnx["operators"][0]["module"] == native["operators"][0]["module"] == "2"  # the second convolution
+    assert 1e5 < native["value"] < onnx["value"] < libtorch["value"] < torch["value"] < 1e7
 
 
 def test_a_model_that_does_not_fit_is_killed_and_the_next_one_runs(project: Project) -> None:
