@@ -58,21 +58,14 @@ def headers() -> Headers:
 
 @pytest.fixture(scope="module")
 def sanitized(headers: Headers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runner and the fuzz tests; warnings are errors there, as everywhere."""
+    """A folder with the runner, ONNX Runtime's engine and the fuzz tests; warnings are errors there, as everywhere."""
     folder = tmp_path_factory.mktemp("sanitized")
-    build_runners(folder, find_compiler(platform.machine()), headers, more=SANITIZED)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def sanitized_engine(sanitized: Path, headers: Headers) -> Path:
-    """ONNX Runtime's engine, built beside them."""
-    compiler = find_compiler(platform.machine())
     includes, libraries = [headers.onnxruntime_folders[0]], [library()]
+    compiler = find_compiler(platform.machine())
     build_runners(
-        sanitized, compiler, headers, engine="onnxruntime", includes=includes, libraries=libraries, more=SANITIZED
+        folder, compiler, headers, engine="onnxruntime", includes=includes, libraries=libraries, more=SANITIZED
     )
-    return sanitized / "engine.so"
+    return folder
 
 
 @pytest.mark.slow
@@ -234,9 +227,7 @@ FILL = {**FILL, "changed": 1 << 31, "set": [[5, 0]]}
 
 
 @pytest.mark.slow
-def test_an_engine_does_all_of_its_operations_under_sanitizers(
-    sanitized: Path, sanitized_engine: Path, tmp_path: Path
-) -> None:
+def test_an_engine_does_all_of_its_operations_under_sanitizers(sanitized: Path, tmp_path: Path) -> None:
     artifact, sets = onnx_net(tmp_path), [INPUTS["x"], INPUTS["x"] * -2]
     load = {"op": "load", "artifact": str(artifact), **SETTINGS, "options": {}, "inputs": [*INPUTS]}
     requests: list[tuple[dict[str, Any], list[Array]]] = [
@@ -261,7 +252,7 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(
         ({"op": "infer", "fills": 3}, []),
     ]
     given = b"".join(joined(*request) for request in requests)
-    status, found, said = run_runner(sanitized, tmp_path, given, sanitized_engine)
+    status, found, said = run_runner(sanitized, tmp_path, given, sanitized / "engine.so")
     assert (status, said) == (0, "")
     early, loaded, inferred, warm, measured, paced, pace, *found = found
     profiled, none, memory, unknown, shape, lost, again, kept, *filled = found
