@@ -47,7 +47,7 @@ def show_needed(number: float, better: Better, digits: int = 4) -> str:
     # A limit of 0.3 is a little less than 0.3 as a double: what is meant is what a person wrote.
     shortest = Decimal(repr(number))
     exact = shortest if -int(shortest.as_tuple().exponent) <= -exponent else rounded
-    text = f"{exact:f}"
+    text = f"{exact:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

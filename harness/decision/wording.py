@@ -29,14 +29,14 @@ def number(backend: str, then: str | None, check: CheckEntry, start: float, to: 
         start: where the figure is now; infinite where there is no bound.
         to: where it would have to be, as it is to be printed.
     """
-    figure = with_unit(to, check.unit)
+    figure = with_unit(f"{Decimal(to):,f}", check.unit)
     if not math.isfinite(start):
         most = "at most" if better_of(check) == "lower" else "at least"
         estimate = "" if check.value is None else f" (estimate {show(check.value)}, without a bound)"
         return _would(backend, then, f"its {check.metric} were shown to be {most} {figure}{estimate}")
     places = -int(Decimal(to).as_tuple().exponent)
     moves = "fell" if float(to) < start else "rose"
-    return _would(backend, then, f"its {check.metric} {moves} from {start:.{max(places, 0)}f} to {figure}")
+    return _would(backend, then, f"its {check.metric} {moves} from {start:,.{max(places, 0)}f} to {figure}")
 
 
 def preference(metric: str, then: str) -> str:

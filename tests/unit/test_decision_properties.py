@@ -226,7 +226,7 @@ def carry_out_number(group: Sequence[Cell], decision: DecisionEntry, change: Cha
     assert found is not None
     assert change.metric in change.text
     assert change.backend in change.text
-    figure = Decimal(found[2])
+    figure = Decimal(found[2].replace(",", ""))
     assert float(figure) == change.value
     unit = Decimal(1).scaleb(int(figure.as_tuple().exponent))
     was = find(next(cell for cell in group if cell["backend"] == change.backend), change.metric)["bound"]
