@@ -114,7 +114,9 @@ def stand_all(cells: Sequence[CellEntry], prefer: Sequence[str]) -> tuple[list[S
     unknown = (None,) * len(prefer)
     ordered = sorted(cells, key=lambda cell: cell.backend)
     standings = [stand(cell, prefer, unknown, twice=names[cell.backend] > 1) for cell in ordered]
-    better = directions([each.entry for each in standings if not each.is_out] or cells, prefer)
+    able = directions([each.entry for each in standings if not each.is_out], prefer)
+    # What is out has no say, unless nobody else has: it counts once what put it out is mended.
+    better = tuple(one or other for one, other in zip(able, directions(cells, prefer), strict=True))
     return [replace(each, scores=_scores(each.entry, prefer, better)) for each in standings], better
 
 
