@@ -43,13 +43,14 @@ class ModelFile:
     """A model, the file that it comes from, and its validated limits.
 
     Attributes:
-        sha256: The hash of the file as it was read; "" of one that was made by hand.
+        sha256: The hash of the file as it was read; "" of one that was made by hand. No part of what the file
+            declares: a comment that changes during a run changes nothing.
     """
 
     path: Path
     model: Model
     limits: tuple[Limit, ...]
-    sha256: str = field(default="", kw_only=True)
+    sha256: str = field(default="", kw_only=True, compare=False)
 
     @property
     def name(self) -> str:
