@@ -142,7 +142,9 @@ def test_a_count_is_the_same_beside_a_busy_host(layers: Project) -> None:
     with busy_host():
         done = count(layers, "layers")
     assert done.status == 0, done.output
-    assert abs(counted(done)["baseline"]["over_percent"]) <= 0.1
+    # On an idle host the same model's counts, restored from one state, differ by up to 0.34 % (16 runs): the estimate
+    # lies between two heaps of inputs. A host that disturbed the count would show as much as its load.
+    assert abs(counted(done)["baseline"]["over_percent"]) <= 0.5
 
 
 def test_of_a_run_that_is_killed_no_counting_board_is_left(project: Project) -> None:
