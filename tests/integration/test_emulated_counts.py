@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_cache")]
 
 RUN_S = 300.0
 # Of a hundred layers one more costs 0.93 %, three more 2.80 %, each inference with an input of its own; on separately
-# prepared boards that was up to 0.3 % off.
+# prepared boards, and sometimes on one, that is up to 0.34 % off.
 LAYERS = """
     import torch
     from harness import Input, Model
@@ -111,9 +111,9 @@ def busy_host() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "verdict", "low", "high"),
     [
-        pytest.param("one_more", "PASS", 0.6, 1.3, id="1-percent"),
-        pytest.param("three_more", "FAIL", 2.4, 3.2, id="3-percent"),
-        pytest.param("three_allowed", "PASS", 2.4, 3.2, id="3-percent-where-5-are-allowed"),
+        pytest.param("one_more", "PASS", 0.5, 1.4, id="1-percent"),
+        pytest.param("three_more", "FAIL", 2.3, 3.3, id="3-percent"),
+        pytest.param("three_allowed", "PASS", 2.3, 3.3, id="3-percent-where-5-are-allowed"),
     ],
 )
 def test_a_model_that_costs_3_percent_more_fails_and_one_of_1_percent_does_not(
