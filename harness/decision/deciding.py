@@ -18,7 +18,7 @@ from .elimination import Skip, Step
 from .figures import Better
 from .grouping import PREFER, group, metrics_for
 from .headroom import headroom_of
-from .notes import notes_on
+from .notes import has_parity, notes_on
 from .out import out_by_order, out_by_problems, out_by_step, out_without_limit
 from .ranking import Ranking, rank
 from .standing import Standing, stand_all
@@ -114,6 +114,8 @@ def _entry(ranking: Ranking, question: Question, changes: list[ChangeEntry]) -> 
         else words.deploy(taken.entry, headroom, question.prefer, ties)
     )
     rest = "" if taken is None else words.compared(order, len(names))
+    if taken is not None and not has_parity(taken.entry):  # as of a run with -k latency: who acts on it must know
+        rest = f"{rest} {words.NO_PARITY}".strip()
     mark = f"{words.EMULATED[0].upper()}{words.EMULATED[1:]}." if entry.emulated else ""
     return DecisionEntry(
         model=entry.model,

@@ -28,7 +28,7 @@ def notes_on(standings: Sequence[Standing], taken: Standing | None) -> list[str]
 def _on_taken(cell: CellEntry) -> list[str]:
     """Say what was not shown of the cell that is taken."""
     notes: list[str] = []
-    if not any(check.metric == "parity" and check.verdict is Verdict.PASS for check in cell.checks):
+    if not has_parity(cell):
         notes.append(f"whether the answers of {cell.backend} are right was not tested: it has no parity")
     if not any(check.limit is not None and check.metric != "parity" for check in cell.checks):
         notes.append(f"{cell.backend} had no limit but parity's own: nothing says what would be too slow, or too large")
@@ -45,3 +45,8 @@ def _machine(cell: CellEntry) -> tuple[object, ...]:
     if print_ is None:
         return ()
     return print_.arch, print_.cpu, print_.cores, print_.memory_mib, print_.board, print_.serial
+
+
+def has_parity(cell: CellEntry) -> bool:
+    """Tell whether a cell's answers were compared with the model's, and found right."""
+    return any(check.metric == "parity" and check.verdict is Verdict.PASS for check in cell.checks)

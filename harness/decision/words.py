@@ -12,6 +12,7 @@ from .numbers import show, show_apart, with_unit
 _MOST_FACTS = 3
 _MOST_OUT = 5
 EMULATED = "not measured on a board"
+NO_PARITY = "Whether its answers are right was not tested."
 
 
 def deploy(taken: CellEntry, headroom: Sequence[HeadroomEntry], prefer: Sequence[str], ties: Sequence[str]) -> str:

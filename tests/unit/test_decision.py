@@ -285,3 +285,10 @@ def test_among_equals_what_was_not_measured_comes_last() -> None:
     decision = decided(*equals)
     assert (decision.order, decision.tied) == (["c", "b", "a"], [])
     assert decision.steps[1].skipped == "no value of a"
+
+
+def test_that_nobody_tested_the_answers_is_said_in_the_sentence_itself() -> None:
+    checks = [make_check(P99, 5.0, 10)]
+    assert "Whether its answers are right was not tested." in decided(make_cell("a", checks)).sentence
+    tested = make_cell("a", [make_check("parity", 3.0, 30.0), *checks])
+    assert "not tested" not in decided(tested).sentence
