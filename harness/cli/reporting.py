@@ -11,6 +11,7 @@ import click
 
 from ..decision import WITHIN_PERCENT
 from ..errors import InputError, StorageError
+from ..evidence.folder import BUNDLES, FILE, JUNIT, PAGE, REPLAY, SAMPLES
 from ..host.cache import write_atomically
 from ..host.suggestion import did_you_mean
 from ..measure import known_metrics
@@ -18,6 +19,7 @@ from ..parity import PARITY
 from ..report.formats import format_names, load_format
 from ..report.making import make_report, measured_metrics, read_sources
 from ..report.preferring import checked_preferences
+from ..report.report import Source
 from .project import find_preferred, find_results
 
 WHERE = "--prefer and --within, or hil_prefer in pytest.ini"
@@ -48,6 +50,8 @@ def show_report(
     if output is not None:
         _check_output(output)
     sources = read_sources(evidence or [find_results(Path.cwd())])
+    if output is not None:
+        _refuse_evidence(output, sources)
     within = WITHIN_PERCENT if within_percent is None else within_percent
     known = [*known_metrics(), PARITY.name, *measured_metrics(sources)]
     preferred = checked_preferences(prefer or find_preferred(Path.cwd()), within, known, WHERE)
@@ -102,6 +106,19 @@ def _check_output(output: Path) -> None:
             where=str(output.parent),
             hint="make it, or correct its name",
         )
+
+
+def _refuse_evidence(output: Path, sources: Sequence[Source]) -> None:
+    """Refuse to replace what the report is made of, or another file of a run's but its page."""
+    place = output.resolve()
+    for source in sources:
+        folder = source.folder.resolve()
+        named = (folder / name for name in (source.file, FILE, JUNIT))
+        within = (folder / name for name in (SAMPLES, REPLAY, BUNDLES))
+        if place in named or any(place.is_relative_to(each) for each in within):
+            hint = f"name another file, such as {source.folder / PAGE}"
+            what = "the report would replace a part of the evidence"
+            raise InputError(what, wanted="a file of its own", where=str(output), hint=hint)
 
 
 def _unwritable(found: str, where: str) -> StorageError:

@@ -35,7 +35,7 @@ def contradictions(cell: CellEntry) -> dict[str, str]:
 
 def cells_of(run: RunEntry) -> list[CellEntry]:
     """Return a run's cells for a decision: those of a run that has not ended are unfinished, all of them."""
-    if run.finished is not None:
+    if run.finished:
         return list(run.cells)
     return [cell.model_copy(update={"unfinished": [*cell.unfinished, NOT_ENDED]}) for cell in run.cells]
 
@@ -49,7 +49,8 @@ def _of_check(check: CheckEntry) -> str:
     if check.verdict is Verdict.MEASURED:
         if check.limit is not None:
             return f"MEASURED, although a limit of {show(check.limit)} is set"
-        return "" if check.value is not None else "MEASURED, although there is no value"
+        value = as_number(check.value)
+        return "MEASURED, although there is no value" if value is None or math.isnan(value) else ""
     if check.verdict is Verdict.FAIL and not check.reason:
         return _of_bare_fail(check)
     if check.verdict is Verdict.NOT_APPLICABLE and check.limit is not None and not check.reason:
@@ -64,7 +65,9 @@ def _of_pass(check: CheckEntry) -> str:
         if number is None or math.isnan(number):
             return f"PASS, although there is no {name}"
     better = better_of(check)
-    if better is None or limit is None:
+    if better is None:
+        return "PASS, although nobody knows which of two values is better"
+    if limit is None:
         return ""
     judged = (("bound", bound), ("lower bound", as_number(check.bound_low)), ("value", value))
     for name, number in judged:
@@ -88,6 +91,8 @@ def _of_cell(cell: CellEntry) -> str:
     """Say where a cell's verdict is another than its errors, open ends and checks make it."""
     verdicts = [check.verdict for check in cell.checks]
     stored = cell.verdict
+    if not cell.emulated and cell.fingerprint is not None and cell.fingerprint.emulator is not None:
+        return f"{stored} of a board, although its fingerprint has an emulator"
     if cell.error is not None:  # an error makes it FAIL, a device in trouble INCONCLUSIVE: the text alone tells which
         wrong = stored not in (Verdict.FAIL, Verdict.INCONCLUSIVE)
         return f"{stored}, although it could not run to its end" if wrong else ""

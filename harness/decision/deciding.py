@@ -113,6 +113,7 @@ def _entry(ranking: Ranking, question: Question, changes: list[ChangeEntry]) -> 
         if taken is None
         else words.deploy(taken.entry, headroom, question.prefer, ties)
     )
+    steps = [_step(step, names, ranking, question) for step in ranking.steps]
     rest = "" if taken is None else words.compared(order, len(names))
     if taken is not None and not has_parity(taken.entry):  # as of a run with -k latency: who acts on it must know
         rest = f"{rest} {words.NO_PARITY}".strip()
@@ -129,13 +130,18 @@ def _entry(ranking: Ranking, question: Question, changes: list[ChangeEntry]) -> 
         sentence=" ".join(filter(None, [sentence, rest, mark])),
         order=order,
         without_limit=[names[row] for row in ranking.order if standings[row].has_no_limit],
-        steps=[_step(step, names, ranking, question) for step in ranking.steps],
+        steps=steps,
         headroom=headroom,
         out=out,
         changes=changes,
-        notes=notes_on(standings, taken),
+        notes=[*notes_on(standings, taken), *_skipped(steps)],
         cells=len(names),
     )
+
+
+def _skipped(steps: Sequence[StepEntry]) -> list[str]:
+    """Say which preferred metrics decided nothing: whoever preferred them must not believe that they did."""
+    return [f"{step.metric} decided nothing: {step.skipped}" for step in steps if step.skipped is not None]
 
 
 def _step(step: Step, names: Sequence[str], ranking: Ranking, question: Question) -> StepEntry:

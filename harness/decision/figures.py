@@ -17,6 +17,7 @@ _HIGHER = frozenset({"accuracy"})
 _LOWER = frozenset(
     {
         "parity",
+        "energy_per_inference_mj",
         "latency_p50_ms",
         "latency_p90_ms",
         "latency_p99_ms",
@@ -45,6 +46,13 @@ def as_number(figure: Figure | None) -> float | None:
         return float(figure)
     except OverflowError:
         return math.inf if int(figure) > 0 else -math.inf
+
+
+def as_figure(number: float | None) -> Figure | None:
+    """Return a number as the evidence has it: JSON has neither infinity nor NaN, they are texts."""
+    if number is None or math.isfinite(number):
+        return number
+    return "nan" if math.isnan(number) else "inf" if number > 0 else "-inf"
 
 
 def better_of(check: CheckEntry) -> Better | None:

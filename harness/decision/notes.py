@@ -20,6 +20,8 @@ def notes_on(standings: Sequence[Standing], taken: Standing | None) -> list[str]
         notes.append("whether these are one model cannot be told: the evidence has no hash of its weights and code")
     if len({_machine(cell) for cell in ranked if cell.fingerprint is not None}) > 1:
         notes.append("not all of these were measured on one machine: their figures may differ for that alone")
+    if len({_conditions(cell) for cell in ranked}) > 1:
+        notes.append("not all of these were measured at one size and with one number of threads: do not compare them")
     if taken is not None:
         notes += _on_taken(taken.entry)
     return notes
@@ -38,6 +40,12 @@ def _on_taken(cell: CellEntry) -> list[str]:
     if open_ones:
         notes.append(f"limits of {cell.backend} that could not be judged here: {', '.join(open_ones)}")
     return notes
+
+
+def _conditions(cell: CellEntry) -> tuple[object, ...]:
+    print_ = cell.fingerprint
+    threads = () if print_ is None else (print_.threads, print_.interop_threads)
+    return tuple(sorted(cell.measure.items())), threads
 
 
 def _machine(cell: CellEntry) -> tuple[object, ...]:

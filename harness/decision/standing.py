@@ -12,7 +12,7 @@ from ..checks.check import Verdict
 from ..evidence.entry import Figure
 from ..evidence.schema import CellEntry, CheckEntry
 from .consistency import CELL, contradictions
-from .figures import Better, as_number, better_of, keeps, score_of
+from .figures import Better, as_figure, as_number, better_of, keeps, score_of
 from .location import module_of
 from .numbers import show, show_apart, show_needed, with_unit
 
@@ -163,7 +163,7 @@ def _of_check(check: CheckEntry) -> Problem:
         found, limit = show_apart(broken, needed)
         most = f"{'fall' if better == 'lower' else 'rise'} to {show_needed(needed, better)}"
         reason = f"{check.metric} {with_unit(found, check.unit)}, of {limit}: would have to {most}"
-        return Problem(**known, reason=reason, found=broken, needed=check.limit)
+        return Problem(**known, reason=reason, found=as_figure(broken), needed=check.limit)
     state = {Verdict.FAIL: "failed", Verdict.INCONCLUSIVE: "is not settled"}.get(check.verdict, str(check.verdict))
     why = check.reason or "no reason is given"
     state += f" at module {module_of(check)}" if check.metric == "parity" and module_of(check) else ""

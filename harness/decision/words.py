@@ -32,7 +32,7 @@ def deploy_none(order: Sequence[str], changes: Sequence[ChangeEntry], cells: int
     if order:
         why = f"no backend had a limit to keep, so none is recommended; by what was measured {order[0]} comes first"
     else:
-        why = "none kept its limits" if cells > 1 else "the only backend is out"
+        why = "every backend is out" if cells > 1 else "the only backend is out"
     nearest = f" Nearest: {changes[0].text}." if changes else ""
     return f"Deploy none: {why}.{nearest}"
 
@@ -51,9 +51,11 @@ def fact(cell: CellEntry, metric: str, limit: bool = True) -> str:
     if not limit or check.limit is None or check.bound is None:
         return f"{name} {with_unit(show(check.bound if check.bound is not None else check.value), check.unit)}"
     bound, of = show_apart(check.bound, check.limit)
-    if better_of(check) == "higher":
-        return f"{name} {with_unit(bound, check.unit)} (at least {of})"
-    return f"{name} {with_unit(bound, check.unit)} of {of}"
+    is_higher = better_of(check) == "higher"
+    # A bound is no estimate: the table beside the sentence has that.
+    sign = "" if check.confidence is None else "≥ " if is_higher else "≤ "
+    figure = f"{name} {sign}{with_unit(bound, check.unit)}"
+    return f"{figure} (at least {of})" if is_higher else f"{figure} of {of}"
 
 
 def _facts(cell: CellEntry, headroom: Sequence[HeadroomEntry], prefer: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks.check import Verdict, overall
 from ..decision import PREFER, WITHIN_PERCENT, decide
 from ..decision.consistency import NOT_ENDED
 from ..errors import InputError
@@ -141,8 +142,12 @@ def _remarks(sources: Sequence[Source]) -> Iterator[str]:
         run = source.run
         if not run.cells:
             yield f"{source.name} has no cells"
-        if run.finished is None:
+        if not run.finished:
             yield f"{source.name}: the run has not ended (still going on, or killed): its cells may be incomplete"
+        follows = overall([cell.verdict for cell in run.cells]) if run.finished else Verdict.INCONCLUSIVE
+        if run.cells and run.verdict is not follows:
+            said = f"{source.name}: the run's verdict, {run.verdict}, does not follow from its cells"
+            yield f"{said}: they make it {follows}"
         if run.asked is not None and run.asked.narrowed:
             chosen = f"-k {run.asked.selected}" if run.asked.selected else "some tests only were chosen"
             yield f"{source.name}: the run was narrowed ({chosen}): what it did not measure is not in the decision"

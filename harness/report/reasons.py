@@ -145,6 +145,8 @@ def sizes_of(section: Section) -> str:
     checks = [check for cell in cells for check in cell.entry.checks]
     if not measure or not any(map(_is_sized, checks)):
         return ""
+    if any(cell.entry.measure != measure for cell in cells):
+        return "timed, and memory taken, at sizes that differ from backend to backend"
     drawn = ", drawn" if any(isinstance(size, str) for size in measure.values()) else ""
     return f"timed, and memory taken, at {describe_sizes(measure)}{drawn}{_sample_sizes(checks, measure)}"
 

@@ -110,7 +110,7 @@ def _others(section: Section) -> Iterator[Text]:
         reason = _shortened(one.reason.partition("\n")[0])
         yield Text.assemble((f"not {printable(one.backend)}", STYLES[one.verdict]), f": {reason}")
     if left := out[OTHERS:]:
-        yield Text(f"not {len(left)} more: see report.html")
+        yield Text(f"not {len(left)} more: hilgate report --format html has all")
 
 
 def _changes(section: Section) -> Iterator[Text]:
@@ -119,7 +119,7 @@ def _changes(section: Section) -> Iterator[Text]:
     for change in changes[:CHANGES]:
         yield Text(f"would change it: {printable(change.text)}")
     if left := changes[CHANGES:]:
-        yield Text(f"would change it: {len(left)} more, see report.html")
+        yield Text(f"would change it: {len(left)} more: hilgate report --format html has all")
 
 
 def _notes(section: Section) -> Iterator[Text]:

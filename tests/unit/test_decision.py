@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -254,7 +255,7 @@ def test_when_nothing_may_be_taken_the_nearest_change_is_told() -> None:
     failed = make_cell("a", [make_check("parity", 9e9, 30, reason="differs", location={"module": "gate"})])
     decision = decided(failed, cell("b", 11, 50))
     assert decision.sentence.startswith(
-        "Deploy none: none kept its limits. Nearest: a would be taken if parity held at module gate."
+        "Deploy none: every backend is out. Nearest: a would be taken if parity held at module gate."
     )
     assert decision.changes[1].text == "b would be taken if its latency_p99_ms fell from 11.00 to 10.00 ms"
 
@@ -292,3 +293,21 @@ def test_that_nobody_tested_the_answers_is_said_in_the_sentence_itself() -> None
     assert "Whether its answers are right was not tested." in decided(make_cell("a", checks)).sentence
     tested = make_cell("a", [make_check("parity", 3.0, 30.0), *checks])
     assert "not tested" not in decided(tested).sentence
+
+
+def test_a_figure_that_is_infinite_is_told_as_the_evidence_has_it() -> None:
+    growing = {**make_check(P99, 5.0, 10), "bound": "inf", "verdict": "FAIL", "reason": "the queue grows"}
+    decision = decided(make_cell("a", [make_check("parity", 3.0, 30.0), growing]))
+    assert (decision.taken, decision.out[0].found) == (None, "inf")
+    json.dumps(decision.as_json(), allow_nan=False)
+
+
+def test_backends_at_other_sizes_are_told_apart_in_a_note() -> None:
+    checks = [make_check("parity", 3.0, 30.0), make_check(P99, 5.0, 10)]
+    decision = decided(make_cell("a", checks, measure={"batch": 1}), make_cell("b", checks, measure={"batch": 32}))
+    assert any("at one size" in note for note in decision.notes)
+
+
+def test_what_was_preferred_and_decided_nothing_is_in_the_notes() -> None:
+    decision = decided(cell("a", 5, 50), cell("b", 6, 40), prefer=["energy_per_inference_mj"])
+    assert any("energy_per_inference_mj decided nothing" in note for note in decision.notes)

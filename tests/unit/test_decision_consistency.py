@@ -110,3 +110,11 @@ def test_nothing_is_taken_from_a_run_that_has_not_ended() -> None:
     decision = decide(cells_of(read(make_run([good], finished=None))))
     assert decision.taken is None
     assert "unfinished, without a check from: the run itself" in decision.out[0].reason
+
+
+def test_a_cell_that_says_it_is_of_a_board_and_has_an_emulators_fingerprint_is_found() -> None:
+    emulator = {"emulator": {"qemu": "7.2", "image": "pi4", "state": None}}
+    checks = [make_check("parity", 3.0, 30.0), make_check(P99, 1.0, 2.0)]
+    honest = make_cell("a", checks, emulated=True, fingerprint=emulator)
+    edited = make_cell("a", checks, emulated=False, fingerprint=emulator)
+    assert [list(contradictions(read(make_run([cell])).cells[0])) for cell in (honest, edited)] == [[], [CELL]]

@@ -93,6 +93,7 @@ def test_what_is_preferred(
         pytest.param(["--format", "htm"], ["htm", "did you mean 'html'?"], id="format"),
         pytest.param(["--output", "nowhere/r.html"], ["its folder is not there", "nowhere"], id="no folder"),
         pytest.param(["--output", "build"], ["a folder"], id="a folder"),
+        pytest.param(["--output", "build/hil/evidence.json"], ["a part of the evidence"], id="the evidence"),
         pytest.param(["--output", "/dev/stdout"], ["a link"], id="a link"),
         pytest.param(["--output", "/dev/null"], ["no regular file"], id="a device"),
         pytest.param(["nothing"], ["the evidence cannot be read", "nothing"], id="not there"),
