@@ -48,13 +48,6 @@ def as_number(figure: Figure | None) -> float | None:
         return math.inf if int(figure) > 0 else -math.inf
 
 
-def as_figure(number: float | None) -> Figure | None:
-    """Return a number as the evidence has it: JSON has neither infinity nor NaN, they are texts."""
-    if number is None or math.isfinite(number):
-        return number
-    return "nan" if math.isnan(number) else "inf" if number > 0 else "-inf"
-
-
 def better_of(check: CheckEntry) -> Better | None:
     """Say which of two values of a check's metric is the better one; None where the evidence does not tell."""
     return check.better or known_better(check.metric)

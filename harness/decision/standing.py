@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from ..checks.check import Verdict
-from ..evidence.entry import Figure
+from ..evidence.entry import Figure, as_figure
 from ..evidence.schema import CellEntry, CheckEntry
 from .consistency import CELL, contradictions
-from .figures import Better, as_figure, as_number, better_of, keeps, score_of
+from .figures import Better, as_number, better_of, keeps, score_of
 from .location import module_of
 from .numbers import show, show_apart, show_needed, with_unit
 

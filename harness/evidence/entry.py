@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,3 +30,10 @@ class Entry(BaseModel):
     def as_json(self) -> dict[str, Any]:
         """Return the object as it is written: the keys that were set, in the schema's order, then those it lacks."""
         return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+def as_figure(value: float | None) -> Figure | None:
+    """Write infinity and NaN as texts: JSON has neither, and other readers than Python's refuse them."""
+    if value is None or math.isfinite(value):
+        return value
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

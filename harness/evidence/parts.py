@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +16,7 @@ from ..errors import InputError
 from ..export import Artifact
 from ..isa.wheel_scans import IsaReport
 from ..protocol import BoardFacts
+from .entry import as_figure
 from .misfit import Misfit, first_misfit
 from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan
 
@@ -132,8 +132,3 @@ def _first_unwritable(described: CheckEntry) -> Misfit | None:
             wanted = "what JSON has: finite numbers, texts, booleans, null; lists and dicts with text keys of these"
             return Misfit(key, wanted, f"{value!r:.150} ({error})")
     return None
-
-
-def as_figure(value: float | None) -> float | str | None:
-    """Write infinity and NaN as texts: JSON has neither, and other readers than Python's refuse them."""
-    return str(value) if value is not None and not math.isfinite(value) else value

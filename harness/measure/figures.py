@@ -19,7 +19,7 @@ import numpy as np
 from ..checks import quantiles
 from ..checks.blocks import Blocks
 from ..deploy.content import Timed
-from ..evidence.parts import as_figure
+from ..evidence.entry import as_figure
 from ..model.inputs import at_sizes
 
 FILE = "all samples of the file, and no others"

@@ -14,7 +14,7 @@ from ..checks.check import judge
 from ..checks.finding import Finding
 from ..checks.limits import Limit, Metric
 from ..deploy.content import UNIFORM
-from ..evidence.parts import as_figure
+from ..evidence.entry import as_figure
 from ..model.model import Array
 from .figures import Figures, worse
 from .measurement import DURATIONS, Measurement

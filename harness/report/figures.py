@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import math
 
+from ..decision.figures import as_number
 from ..evidence.entry import Figure
 from ..evidence.schema import CheckEntry
 
 # Counts beyond this are shown as other numbers are: nobody counts the digits.
 LARGEST_WHOLE = 1e15
 DASH = "–"
-
-
-def as_number(figure: Figure | None) -> float | None:
-    """Return a figure of the evidence as a number, also where JSON has none for it; None of what is not there."""
-    if figure is None:
-        return None
-    try:
-        return float(figure)
-    except OverflowError:  # a whole number beyond all floats
-        return math.inf if isinstance(figure, int) and figure > 0 else -math.inf
 
 
 def shown(check: CheckEntry, figure: Figure | None, digits: int = 6) -> str:

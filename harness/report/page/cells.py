@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from ...checks.check import Verdict
 from ...decision import CELL
+from ...decision.figures import as_number
 from ...evidence.schema import ArtifactFacts, BoardState, BundleFacts, CellEntry, CheckEntry, Fingerprint
 from ...printable import printable_lines
-from ..figures import as_number, bound_text, limit_text, value_text
+from ..figures import bound_text, limit_text, value_text
 from ..report import ReportCell
 from .table import kind_of
 from .text import ERROR, joined, name_of, text_of

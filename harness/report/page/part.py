@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ...decision.figures import as_number
 from ...evidence.decision_entry import DecisionEntry, StepEntry
 from ...evidence.entry import Figure as Number
-from ..figures import as_number
 from ..plots.plot import Plot
 from ..reasons import sizes_of
 from ..report import Section

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from ...decision.figures import as_number
 from ...evidence.entry import Figure
-from ..figures import as_number
 from ..report import ReportCell, Section
 from .durations import CONTENTS, Durations, read_durations
 from .scale import LARGEST, SMALLEST
