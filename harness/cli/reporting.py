@@ -22,8 +22,6 @@ from ..report.preferring import checked_preferences
 from ..report.report import Source
 from .project import find_preferred, find_results
 
-WHERE = "--prefer and --within, or hil_prefer in pytest.ini"
-
 
 def show_report(
     evidence: Sequence[Path],
@@ -54,7 +52,7 @@ def show_report(
         _refuse_evidence(output, sources)
     within = WITHIN_PERCENT if within_percent is None else within_percent
     known = [*known_metrics(), PARITY.name, *measured_metrics(sources)]
-    preferred = checked_preferences(prefer or find_preferred(Path.cwd()), within, known, WHERE)
+    preferred = checked_preferences(prefer or find_preferred(Path.cwd()), within, known)
     report = make_report(sources, prefer=preferred, within_percent=within)
     if not report.sections:
         raise InputError(

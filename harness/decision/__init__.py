@@ -4,8 +4,8 @@ A pure function of evidence: it reads the cells' checks and nothing else, so who
 ``elimination`` is the rule, ``standing`` says what puts a cell out, ``changes`` runs the rule on changed evidence.
 """
 
-from .consistency import CELL, cells_of, contradictions
+from .consistency import CELL, cell_of_run, contradictions
 from .deciding import WITHIN_PERCENT, decide, decide_all, find_taken
 from .grouping import PREFER
 
-__all__ = ["CELL", "PREFER", "WITHIN_PERCENT", "cells_of", "contradictions", "decide", "decide_all", "find_taken"]
+__all__ = ["CELL", "PREFER", "WITHIN_PERCENT", "cell_of_run", "contradictions", "decide", "decide_all", "find_taken"]

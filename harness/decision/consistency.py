@@ -33,11 +33,11 @@ def contradictions(cell: CellEntry) -> dict[str, str]:
     return found
 
 
-def cells_of(run: RunEntry) -> list[CellEntry]:
-    """Return a run's cells for a decision: those of a run that has not ended are unfinished, all of them."""
-    if run.finished:
-        return list(run.cells)
-    return [cell.model_copy(update={"unfinished": [*cell.unfinished, NOT_ENDED]}) for cell in run.cells]
+def cell_of_run(run: RunEntry, cell: CellEntry) -> CellEntry:
+    """Return a run's cell for a decision: of a run that has not ended it is unfinished, whatever it says itself."""
+    if run.has_ended:
+        return cell
+    return cell.model_copy(update={"unfinished": [*cell.unfinished, NOT_ENDED]})
 
 
 def _of_check(check: CheckEntry) -> str:
@@ -78,7 +78,7 @@ def _of_pass(check: CheckEntry) -> str:
 
 
 def _of_bare_fail(check: CheckEntry) -> str:
-    """Of a FAIL that gives no reason: its numbers must be the reason."""
+    """Find what is wrong with a FAIL that gives no reason: its numbers must be the reason."""
     bound, limit, better = as_number(check.bound), as_number(check.limit), better_of(check)
     low = as_number(check.bound_low)
     if limit is None or better is None:

@@ -36,7 +36,7 @@ class Question:
 
     @property
     def within(self) -> float:
-        """The same as a share."""
+        """How far from the best is as good as it, as a share."""
         return self.within_percent / 100
 
 

@@ -281,6 +281,11 @@ class RunEntry(Entry):
 
     ALWAYS = frozenset({"finished", "commit", "asked", "harness", "files", "decision"})
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run came to its end: one that goes on, or was killed, says no time."""
+        return bool(self.finished)
+
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of evidence.json."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from ..decision.figures import as_number
 from ..evidence.entry import Figure
@@ -63,3 +64,9 @@ def limit_text(check: CheckEntry) -> str:
 def count_text(check: CheckEntry) -> str:
     """Say how many samples there were where that says something: "306 tried"; "" elsewhere."""
     return f"{check.samples} {check.counts}" if check.counts and check.samples else ""
+
+
+def unit_beside(metric: str, checks: Iterable[CheckEntry | None]) -> str:
+    """Return the unit of a metric's checks for a heading; "" where the metric's name says it, or there is none."""
+    unit = next((check.unit for check in checks if check is not None and check.unit), "")
+    return "" if metric.endswith(f"_{unit.lower()}") else unit

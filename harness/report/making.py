@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..checks.check import Verdict, overall
-from ..decision import PREFER, WITHIN_PERCENT, decide
-from ..decision.consistency import NOT_ENDED
+from ..decision import PREFER, WITHIN_PERCENT, cell_of_run, decide
 from ..errors import InputError
 from ..evidence.decision_entry import DecisionEntry
 from ..evidence.folder import FILE
@@ -73,22 +71,13 @@ def make_report(
     """
     sections = []
     for group in group_cells(sources):
-        decision = decide(_alike(group.cells), prefer=prefer, within_percent=within_percent)
+        decision = decide(_decided(group.cells), prefer=prefer, within_percent=within_percent)
         sections.append(Section(cells=tuple(group.cells), decision=decision, notes=tuple(group.notes)))
     return Report(sections=tuple(sections), sources=tuple(sources), remarks=tuple(_remarks(sources)))
 
 
-def _alike(cells: Sequence[ReportCell]) -> list[CellEntry]:
-    """Return a group's cells as they are decided: of one hash (see ``grouping``), and unfinished if their run is."""
-    known = next((cell.entry.model_sha256 for cell in cells if cell.entry.model_sha256 is not None), None)
-    alike = []
-    for cell in cells:
-        entry = cell.entry
-        changed: dict[str, Any] = {} if entry.model_sha256 == known else {"model_sha256": known}
-        if cell.source.run.finished is None:
-            changed["unfinished"] = [*entry.unfinished, NOT_ENDED]
-        alike.append(entry.model_copy(update=changed) if changed else entry)
-    return alike
+def _decided(cells: Sequence[ReportCell]) -> list[CellEntry]:
+    return [cell_of_run(cell.source.run, cell.entry) for cell in cells]
 
 
 def measured_metrics(sources: Sequence[Source]) -> list[str]:
@@ -105,7 +94,7 @@ def _other_decisions(source: Source) -> Iterator[str]:
     for entry in source.run.decision:
         stored.setdefault((entry.model, entry.device, entry.emulated, entry.model_sha256), []).append(entry)
     for group in group_cells([source]):
-        cells = _alike(group.cells)
+        cells = _decided(group.cells)
         keys = {(cell.model, cell.device, cell.emulated, cell.model_sha256) for cell in cells}
         found = [entry for key in keys for entry in stored.pop(key, [])]
         if found:
@@ -142,9 +131,9 @@ def _remarks(sources: Sequence[Source]) -> Iterator[str]:
         run = source.run
         if not run.cells:
             yield f"{source.name} has no cells"
-        if not run.finished:
+        if not run.has_ended:
             yield f"{source.name}: the run has not ended (still going on, or killed): its cells may be incomplete"
-        follows = overall([cell.verdict for cell in run.cells]) if run.finished else Verdict.INCONCLUSIVE
+        follows = overall([cell.verdict for cell in run.cells]) if run.has_ended else Verdict.INCONCLUSIVE
         if run.cells and run.verdict is not follows:
             said = f"{source.name}: the run's verdict, {run.verdict}, does not follow from its cells"
             yield f"{said}: they make it {follows}"

@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..checks.check import Verdict
 from ..printable import LINE, printable
-from .figures import DASH, bound_text, count_text, limit_text, value_text
+from .figures import DASH, bound_text, count_text, limit_text, unit_beside, value_text
 from .reasons import doubt_about, not_built, reasons_of, sizes_of
-from .report import Report, ReportCell, Section
+from .report import Report, ReportCell, Section, shown_metrics
 
 # What Markdown's parsers take for markup inside a line: written as HTML has it, which all of them show as it is.
 MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;", "\\": "&#92;", "$": "&#36;"}
@@ -83,9 +82,8 @@ def _listed(title: str, lines: Sequence[str], *, rank: int) -> Iterator[Block]:
 
 def _table(section: Section) -> Iterator[str]:
     """Yield a table with a row per backend and a column per metric."""
-    metrics = [name for name in section.metrics if any(_says_something(cell, name) for cell in section.cells)]
-    units = {check.metric: check.unit for cell in section.cells for check in cell.entry.checks}
-    headings = [f"{escape(name, 200)}{_unit(units.get(name, ''), name)}" for name in metrics]
+    metrics = shown_metrics(section.cells)
+    headings = [_heading(section.cells, name) for name in metrics]
     yield _row(["backend", "verdict", *headings])
     yield _row(["---"] * (2 + len(headings)))
     for cell in section.cells:
@@ -95,14 +93,9 @@ def _table(section: Section) -> Iterator[str]:
     yield ""
 
 
-def _says_something(cell: ReportCell, metric: str) -> bool:
-    check = cell.check(metric)
-    return check is not None and (check.verdict is not Verdict.NOT_APPLICABLE or check.value is not None)
-
-
-def _unit(unit: str, metric: str) -> str:
-    """Return the unit for a heading, where the metric's name does not say it."""
-    return f" ({escape(unit, 80)})" if unit and not metric.endswith(f"_{unit.lower()}") else ""
+def _heading(cells: Sequence[ReportCell], metric: str) -> str:
+    unit = unit_beside(metric, (cell.check(metric) for cell in cells))
+    return escape(metric, 200) + (f" ({escape(unit, 80)})" if unit else "")
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -110,8 +103,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _shown(cell: ReportCell, metric: str) -> str:
-    check = cell.check(metric)
-    if check is None or (check.verdict is Verdict.NOT_APPLICABLE and not check.asked):
+    if (check := cell.shown_check(metric)) is None:
         return DASH
     value, bound, limit, count = value_text(check), bound_text(check), limit_text(check), count_text(check)
     doubt = escape(doubt_about(cell, metric))

@@ -6,10 +6,11 @@ say the same. Texts are as the evidence has them, whoever wrote it: each format 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..checks.check import Verdict
 from ..evidence.decision_entry import DecisionEntry
 from ..evidence.folder import FILE
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
@@ -57,6 +58,18 @@ class ReportCell:
     def check(self, metric: str) -> CheckEntry | None:
         """Return the cell's check of a metric; None where it has none."""
         return next((check for check in self.entry.checks if check.metric == metric), None)
+
+    def shown_check(self, metric: str) -> CheckEntry | None:
+        """Return the check that a table shows; None where it has a dash: nobody asked for what cannot be asked here."""
+        check = self.check(metric)
+        return None if check is None or (check.verdict is Verdict.NOT_APPLICABLE and not check.asked) else check
+
+
+def shown_metrics(cells: Iterable[ReportCell]) -> list[str]:
+    """Name the metrics that say something of a cell: why others cannot be asked here is said below the table."""
+    checks = (check for cell in cells for check in cell.entry.checks)
+    told = (check for check in checks if check.verdict is not Verdict.NOT_APPLICABLE or check.value is not None)
+    return list(dict.fromkeys(check.metric for check in told))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from ..host.progress import INDENT, folded
 from ..printable import printable, printable_lines
 from .figures import DASH, bound_text, count_text, limit_text, value_text
 from .reasons import doubt_about, not_built, operators_of, reasons_of, sizes_of
-from .report import Report, ReportCell, Section
+from .report import Report, ReportCell, Section, shown_metrics
 
 STYLES = {
     Verdict.PASS: "green",
@@ -82,7 +82,7 @@ def render_section(section: Section, console: Console) -> None:
     _print(console, Text(_title(section), "bold"))
     if sizes := sizes_of(section):
         _print(console, Text(printable(sizes)))
-    if _metrics(cells) or not all(_is_unusable(cell) for cell in cells):
+    if shown_metrics(cells) or not all(_is_unusable(cell) for cell in cells):
         _print(console, _fitting(cells, console))
     for line in (*_reasons(cells), *_not_built(everything), *_operators(cells)):
         _print(console, line)
@@ -156,7 +156,7 @@ def _table(
     for heading in ("metric", *(printable(cell.name) for cell in cells), "limit"):
         # Folded where even the last layout is too wide: names and verdicts that are cut off cannot be told apart.
         table.add_column(laid_out(Text(heading)), overflow="fold")
-    for name in _metrics(cells):
+    for name in shown_metrics(cells):
         shown = [laid_out(_shown(cell, name)) for cell in cells]
         table.add_row(laid_out(Text(printable(name))), *shown, Text(_limits(cells, name)))
     table.add_section()
@@ -169,7 +169,7 @@ def _listed(cells: Sequence[ReportCell]) -> Table:
     table = Table(pad_edge=False)
     for heading in ("metric", "backend", "", "limit"):
         table.add_column(heading, overflow="fold")
-    for name in _metrics(cells):
+    for name in shown_metrics(cells):
         for index, cell in enumerate(cells):
             metric = Text() if index else _packed(Text(printable(name)))
             table.add_row(metric, Text(printable(cell.name)), _shown(cell, name), Text(_limits([cell], name)))
@@ -200,21 +200,8 @@ def _packed(text: Text) -> Text:
     return Text("\n").join(lines)
 
 
-def _metrics(cells: Sequence[ReportCell]) -> list[str]:
-    """Name the metrics that say something of a cell: why others cannot be asked here is said below the table."""
-    return list(
-        dict.fromkeys(
-            check.metric
-            for cell in cells
-            for check in cell.entry.checks
-            if check.verdict is not Verdict.NOT_APPLICABLE or check.value is not None
-        )
-    )
-
-
 def _shown(cell: ReportCell, metric: str) -> Text:
-    check = cell.check(metric)
-    if check is None or (check.verdict is Verdict.NOT_APPLICABLE and not check.asked):
+    if (check := cell.shown_check(metric)) is None:
         return Text(DASH, "dim")
     value, bound = value_text(check), bound_text(check)
     value += f" ({bound})" if bound else ""

@@ -46,9 +46,7 @@ def with_preferences(options: Options) -> Options:
         InputError: a metric is unknown, or --within is no share.
     """
     known = (*known_metrics(), PARITY.name)
-    where = "--prefer and --within, or hil_prefer in pytest.ini"
-    prefer = checked_preferences(options.prefer, options.within_percent, known, where)
-    return replace(options, prefer=prefer)
+    return replace(options, prefer=checked_preferences(options.prefer, options.within_percent, known))
 
 
 def _read_files(paths: Iterable[Path], metrics: Sequence[Metric]) -> list[HostedFile]:

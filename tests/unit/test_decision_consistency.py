@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.checks.check import Verdict, judge, overall
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit, Metric
-from harness.decision import CELL, cells_of, contradictions, decide
+from harness.decision import CELL, cell_of_run, contradictions, decide
 from harness.evidence.parts import describe_check
 from harness.evidence.schema import CellEntry
 from tests.support.evidences import make_cell, make_check, make_run, read
@@ -106,8 +106,9 @@ def test_a_cell_without_a_check_is_inconclusive_and_nothing_else(verdict: Verdic
 
 def test_nothing_is_taken_from_a_run_that_has_not_ended() -> None:
     good = make_cell("a", [make_check("parity", 3.0, 30.0)])
-    assert decide(cells_of(read(make_run([good])))).taken == "a"
-    decision = decide(cells_of(read(make_run([good], finished=None))))
+    ended, going_on = read(make_run([good])), read(make_run([good], finished=None))
+    assert decide([cell_of_run(ended, cell) for cell in ended.cells]).taken == "a"
+    decision = decide([cell_of_run(going_on, cell) for cell in going_on.cells])
     assert decision.taken is None
     assert "unfinished, without a check from: the run itself" in decision.out[0].reason
 

@@ -21,7 +21,7 @@ from harness.run.plan import with_preferences
     ],
 )
 def test_metrics_that_exist_are_taken(prefer: list[str], checked: tuple[str, ...]) -> None:
-    assert checked_preferences(prefer, 5.0, ["a", "b"], "here") == checked
+    assert checked_preferences(prefer, 5.0, ["a", "b"]) == checked
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_metrics_that_exist_are_taken(prefer: list[str], checked: tuple[str, ...
 )
 def test_what_cannot_be_preferred_is_refused(prefer: list[str], within: float, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        checked_preferences(prefer, within, ["a", "b"], "here")
+        checked_preferences(prefer, within, ["a", "b"])
 
 
 def options(*prefer: str) -> Options:

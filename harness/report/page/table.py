@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from ...checks.check import Verdict
 from ...decision import CELL
-from ..figures import DASH, bound_text, count_text, limit_text, value_text
-from ..report import ReportCell, Section
+from ..figures import DASH, bound_text, count_text, limit_text, unit_beside, value_text
+from ..report import ReportCell, Section, shown_metrics
 from .text import breakable, breakable_label, joined, name_of
 
 # What a column's heading says where its fields say their own limits.
@@ -77,8 +77,7 @@ class Table:
 
 def make_table(section: Section) -> Table:
     """Lay out the table of a section: metrics of which no cell says anything have no column."""
-    metrics = [metric for metric in section.metrics if any(_says_something(cell, metric) for cell in section.cells)]
-    columns = tuple(_column(section, metric) for metric in metrics)
+    columns = tuple(_column(section, metric) for metric in shown_metrics(section.cells))
     return Table(columns=columns, rows=tuple(_row(section, cell, columns) for cell in section.cells))
 
 
@@ -87,20 +86,14 @@ def kind_of(verdict: Verdict) -> str:
     return verdict.lower().replace("_", "-")
 
 
-def _says_something(cell: ReportCell, metric: str) -> bool:
-    check = cell.check(metric)
-    return check is not None and (check.verdict is not Verdict.NOT_APPLICABLE or check.value is not None)
-
-
 def _column(section: Section, metric: str) -> Column:
     checks = [check for cell in section.cells if (check := cell.check(metric)) is not None]
     limits = dict.fromkeys(map(limit_text, checks))
-    unit = next((check.unit for check in checks if check.unit), "")
     return Column(
         metric=metric,
         heading=breakable(metric),
         label=breakable_label(metric),
-        unit="" if metric.endswith(f"_{unit.lower()}") else name_of(unit),
+        unit=name_of(unit_beside(metric, checks)),
         limit=DIFFERENT if len(limits) > 1 else next(iter(limits), ""),
     )
 
@@ -119,8 +112,7 @@ def _row(section: Section, cell: ReportCell, columns: Iterable[Column]) -> Row:
 
 
 def _field(cell: ReportCell, column: Column) -> Field:
-    check = cell.check(column.metric)
-    if check is None or (check.verdict is Verdict.NOT_APPLICABLE and not check.asked):
+    if (check := cell.shown_check(column.metric)) is None:
         return Field(label=column.label, value=DASH)
     limit = limit_text(check)
     return Field(
