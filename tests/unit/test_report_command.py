@@ -118,6 +118,7 @@ def whole_program(*arguments: str, limit: str = "", stdout: Any = subprocess.PIP
     """Run it as a program of its own, in a shell with a limit on a file's size."""
     program = f'{limit} exec "$0" -c \'from harness.cli.program import main; main()\' report "$@"'
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("PYTHONUNBUFFERED", None)  # with it nothing is left to write at exit
     return subprocess.run(
         ["sh", "-c", program, sys.executable, *arguments],
         check=False,
