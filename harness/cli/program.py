@@ -5,6 +5,7 @@ What a command needs is imported when it runs, so that `hilgate --help` waits fo
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -95,3 +96,18 @@ def main() -> None:
     except Exception:  # noqa: BLE001  # a defect of ours; what it quotes may be a board's all the same
         click.echo(printable_lines(traceback.format_exc(), indent="  "), err=True)
         sys.exit(1)
+    finally:
+        _drop_what_cannot_be_written()
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Let go of what stdout holds and cannot write: Python would try at exit, fail again, and end with status 120."""
+    stdout: IO[str] | None = sys.stdout  # None where the program was started with it closed
+    if stdout is None or stdout.closed:
+        return
+    try:
+        stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stdout.fileno())
+        os.close(nowhere)

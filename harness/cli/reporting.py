@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,12 +132,4 @@ def _print(text: str) -> None:
     except OSError as error:
         if error.errno == errno.EPIPE:  # as in "| head": click ends quietly
             raise
-        _drop_what_is_buffered()
         raise _unwritable(error.strerror or str(error), "standard output") from error
-
-
-def _drop_what_is_buffered() -> None:
-    """Let what stdout still holds go nowhere: Python would write it at exit, fail again, and end with status 120."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

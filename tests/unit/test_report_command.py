@@ -147,6 +147,14 @@ def test_a_full_disk_behind_stdout_is_said(project: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("place", "status"), [("/dev/full", 1), ("&-", 0)])
+def test_no_command_ends_with_a_status_of_pythons_own(place: str, status: int) -> None:
+    program = f"\"$0\" -c 'from harness.cli.program import main; main()' --help >{place}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("PYTHONUNBUFFERED", None)
+    assert subprocess.run(["sh", "-c", program, sys.executable], check=False, env=environment).returncode == status
+
+
 def test_a_terminal_that_lacks_our_signs_is_no_error(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = whole_program()
