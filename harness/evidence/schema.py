@@ -88,6 +88,8 @@ class Fingerprint(Entry):
     board: str = ""
     serial: str = ""
     kernel: str = ""
+    libc: Annotated[str, Field(description="the C library, such as glibc-2.36; empty where it does not say")] = ""
+    executable: Annotated[str, Field(description="the Python that ran the agent, its path there")] = ""
     emulator: Annotated[Emulator | None, Field(description="of an emulated device")] = None
     threads: Annotated[int, Field(description="of one operator")] = 1
     interop_threads: Annotated[int, Field(description="operators at a time")] = 1
@@ -169,6 +171,8 @@ class CheckEntry(Entry):
     samples: Annotated[Count, Field(description="how many")] = 0
     raw: Annotated[str | None, Field(description="the path of the raw samples, in the evidence's folder")] = None
     raw_sha256: Annotated[Sha256 | None, Field(description="of the file of raw samples; null without one")] = None
+    raw_inputs: Annotated[str | None, Field(description="the path of which input each sample had, int64[n]")] = None
+    raw_inputs_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
     better: Annotated[Literal["lower", "higher"] | None, Field(description="which of two values is the better one")] = (
         None
     )
@@ -205,6 +209,40 @@ class CheckEntry(Entry):
         return {**{key: content[key] for key in self._order if key in content}, **content}
 
 
+class LoadEntry(Entry):
+    """How the artifact was loaded: what the agent or the runner was told, so that a release can tell it again."""
+
+    artifact: Annotated[str, Field(description="the file that the runtime opens, its path in the bundle")]
+    inputs: Annotated[list[str], Field(description="their names in the file, in its order")]
+    outputs: Annotated[list[str], Field(description="their names as the runtime knows them, in its order")]
+    operators: Annotated[list[str], Field(description="modules or libraries to load first, for their operators")] = []
+    options: Annotated[dict[str, Any], Field(description="the backend's")] = {}
+    threads: int = 1
+    interop_threads: int = 1
+    flush_denormals: bool = False
+    library: Annotated[str | None, Field(description="of a C++ backend: the runtime's library, its path")] = None
+
+
+class Allowed(Entry):
+    """How far an answer may be off the float64 reference r: by atol + rtol·|r|. Both are 0 of whole numbers."""
+
+    atol: Annotated[float, Field(ge=0)] = 0.0
+    rtol: Annotated[float, Field(ge=0)] = 0.0
+
+
+class AnswersEntry(Entry):
+    """A few inputs that parity tried, with the reference's answers: what a release compares its own answers with.
+
+    The file is an .npz without pickles. Of case i it has the arrays ``i.in.K`` and ``i.out.K``, where K counts the
+    inputs and outputs that ``load`` names, in its order. An answer is float64 where the output is one of floats, else
+    of its own type.
+    """
+
+    path: Annotated[str, Field(description="of the file, in the evidence's folder: answers/NAME.npz")]
+    sha256: Annotated[Sha256, Field(description="of the file")]
+    allowed: Annotated[list[list[Allowed]], Field(description="of each case, for each output")]
+
+
 class ClockEntry(Entry):
     """The sensor's clock that the model file declares."""
 
@@ -231,6 +269,8 @@ class CellEntry(Entry):
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None
     instructions: InstructionScan | None = None
+    load: Annotated[LoadEntry | None, Field(description="how the artifact was loaded; null if it was not")] = None
+    answers: Annotated[AnswersEntry | None, Field(description="for a release's own check; null without any")] = None
     measure: Annotated[dict[str, Size], Field(description="the sizes that were timed")] = {}
     clock: Annotated[ClockEntry | None, Field(description="the sensor's clock, of a model file with rate_hz")] = None
     unfinished: Annotated[list[str], Field(description="tests that were selected and came to no check")] = []
@@ -247,6 +287,8 @@ class CellEntry(Entry):
             "artifact",
             "bundle",
             "instructions",
+            "load",
+            "answers",
             "measure",
             "unfinished",
         }
