@@ -226,6 +226,7 @@ class LoadEntry(Entry):
 class Allowed(Entry):
     """How far an answer may be off the float64 reference r: by atol + rtol·|r|. Both are 0 of whole numbers."""
 
+    dtype: Annotated[str, Field(description="of the runtime's own answer, such as float32")]
     atol: Annotated[float, Field(ge=0)] = 0.0
     rtol: Annotated[float, Field(ge=0)] = 0.0
 
