@@ -159,7 +159,7 @@ def measure(cell: Cell, samples: int) -> Measurement:
         "swapped_kib": 0,
     }
     peaks = [MEMORY_KIB[backend] + int(more) for more in random.integers(0, 200, PROCESSES)]
-    steps = [
+    steps: list[Mapping[str, int]] = [
         {"before_runtime": 8_600, "runtime": peak // 2, "model": 3 * peak // 4, "first": peak - 100} for peak in peaks
     ]
     loads = [

@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,8 @@ from harness.model.model_file import ModelFile, checked_limits
 
 from .gate_bundle import INPUT, WIDTHS, CachedParts
 from .gate_evidence import Tested, write_evidence
+from .gate_files import DEVICE_LIMITS, EMULATED_REQUIRE, LIMITS, MODEL, REQUIRE, SAME, policy_text, write_files
 
-MODEL = "net"
-LIMITS: Mapping[str, float] = {"deadline_ms": 60, "deadline_miss_rate": 0.02, "latency_p99_ms": 60}
-DEVICE_LIMITS: Mapping[str, float] = {"memory_peak_mib": 256, "load_time_s": 10}
-REQUIRE = ("parity", "latency_p99_ms", "memory_peak_mib")
-EMULATED_REQUIRE = ("parity", "memory_peak_mib")
-SAME = ("arch", "cpu", "memory_mib", "libc", "python")
 WHO = {
     **{f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "A Builder"),)},
     **{f"GIT_{role}_EMAIL": "builder@example.org" for role in ("AUTHOR", "COMMITTER")},
@@ -54,50 +48,6 @@ WHO = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
-MODEL_TEXT = '''"""A small network, which scores four actions from a robot's state."""
-
-from harness import Input, Model
-
-
-def build():
-    """Return the network; the same weights at every call."""
-    import torch
-
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear({0}, {1}), torch.nn.ReLU(), torch.nn.Linear({1}, {2})).eval()
-
-
-model = Model(
-    build=build,
-    inputs=[Input("state", shape=("batch", {0}), min_value=-1.0, max_value=1.0)],
-    dims={{"batch": (1, 8)}},
-    measure={{"batch": 1}},
-    limits={limits},
-)
-'''
-BOARD_TEXT = """[device]
-description = "the board on the bench"
-link = "ssh"
-host = "rig.example"
-arch = "{arch}"
-backends = {backends}
-threads = 1
-{runtime}
-[measure]
-block_ms = 20
-
-[limits]
-{limits}
-"""
-EMULATED_TEXT = """extends = "qemu-pi4"
-
-[device]
-description = "an emulated board"
-backends = {backends}
-
-[limits]
-{limits}
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +156,7 @@ def make_project(
     for folder in (root / "devices", root / "keys", project.key.parent, project.cache):
         folder.mkdir(parents=True, mode=0o700)
     make_key(project.key, project.public)
-    _write_files(project, backends, devices, limits, device_limits, emulated=emulated, shipped=shipped)
+    write_files(root, backends, devices, limits, device_limits, emulated=emulated, shipped=shipped)
     required = (EMULATED_REQUIRE if emulated else REQUIRE) if require is None else require
     text = policy_text(backend=backend, devices=devices, require=required, same=same, emulated=emulated)
     project.policy.write_text(text, encoding="utf-8")
@@ -235,36 +185,6 @@ def make_key(private: Path, public: Path) -> None:
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
-def policy_text(
-    *,
-    backend: str = "decision",
-    devices: Sequence[str] = ("rig",),
-    require: Sequence[str] = REQUIRE,
-    same: Sequence[str] = SAME,
-    emulated: bool = False,
-    more: Mapping[str, str] | None = None,
-) -> str:
-    """Write a policy.
-
-    Args:
-        backend: ``release.backend``.
-        devices: ``evidence.devices``.
-        require: ``evidence.require``.
-        same: ``target.same``.
-        emulated: ``evidence.emulated``.
-        more: further lines, TOML, by the table that they end.
-    """
-    tables = {
-        "release": f'name = "{MODEL}"\nmodel = "{MODEL}"\nbackend = "{backend}"\n',
-        "evidence": f"devices = {json.dumps(list(devices))}\nrequire = {json.dumps(list(require))}\n"
-        'max_age_days = 14\ncommit = "HEAD"\nsigned_by = []\n' + ("emulated = true\n" if emulated else ""),
-        "target": f'devices = ["robot"]\nsame = {json.dumps(list(same))}\nlatency_p50_ratio_max = 1.25\n',
-        "signers": 'keys = ["keys/team.pub"]\nrevoked = []\n',
-    }
-    lines = more or {}
-    return "\n".join(f"[{name}]\n{text}{lines.get(name, '')}" for name, text in tables.items())
-
-
 def make_cells(root: Path, backends: Sequence[str], devices: Sequence[str], limits: Mapping[str, float]) -> list[Cell]:
     """Make the cells of a project from its device files, and its model without running the model file."""
     metrics = known_metrics().values()
@@ -281,35 +201,6 @@ def make_cells(root: Path, backends: Sequence[str], devices: Sequence[str], limi
     file = ModelFile(path.resolve(), model, checked_limits(path, model, metrics), sha256=file_sha256(path))
     loaded = [load_device(name, [root / "devices", DEVICES], metrics) for name in devices]
     return [Cell(file, device, load_backend(backend)) for device in loaded for backend in backends]
-
-
-def _write_files(
-    project: GateProject,
-    backends: Sequence[str],
-    devices: Sequence[str],
-    limits: Mapping[str, float],
-    device_limits: Mapping[str, float],
-    *,
-    emulated: bool,
-    shipped: bool,
-) -> None:
-    root = project.root
-    (root / ".gitignore").write_text("build/\n", encoding="utf-8")
-    (root / "pytest.ini").write_text(f"[pytest]\nhil_model = {MODEL}.py\nhil_device = {devices[0]}\n", encoding="utf-8")
-    text = MODEL_TEXT.format(*WIDTHS, limits=dict(limits))
-    (root / f"{MODEL}.py").write_text(text, encoding="utf-8")
-    pins = [f"{name}=={version(name).partition('+')[0]}" for name in ("numpy", "onnxruntime", "torch")]
-    runtime = f"[runtime]\npackages = {json.dumps(pins)}\n" if shipped else ""
-    for name in devices:
-        text = (EMULATED_TEXT if emulated else BOARD_TEXT).format(
-            arch=platform.machine(),
-            backends=json.dumps(list(backends)),
-            runtime=f"\n{runtime}" if runtime else "",
-            limits="\n".join(f"{key} = {value}" for key, value in device_limits.items()),
-        )
-        (root / "devices" / f"{name}.toml").write_text(text, encoding="utf-8")
-    robot = f'extends = "{devices[0]}"\n\n[device]\ndescription = "the robot"\n'
-    (root / "devices" / "robot.toml").write_text(robot, encoding="utf-8")
 
 
 def _tested(cell: Cell, parts: CachedParts) -> Tested:
