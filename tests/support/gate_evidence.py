@@ -28,6 +28,7 @@ from harness.evidence.parts import describe_artifact, describe_bundle
 from harness.evidence.schema import FileEntry, Fingerprint
 from harness.evidence.writer import Evidence
 from harness.export.artifact import Artifact
+from harness.measure.account import describe_timed
 from harness.measure.accuracy import ACCURACY
 from harness.measure.artifact_size import artifact_size
 from harness.measure.growth import memory_growth
@@ -35,6 +36,7 @@ from harness.measure.latency import P50, P90, P99, P999, deadline_miss_rate, lat
 from harness.measure.load_time import load_time
 from harness.measure.measurement import PROCESSES, Measurement
 from harness.measure.memory import memory_peak
+from harness.measure.memory_cap import MemoryCap
 from harness.model.model import Array
 from harness.parity import PARITY
 from harness.run.measuring import describe_measurement
@@ -98,8 +100,6 @@ def write_evidence(
     path = folder / "evidence.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     for cell, keys in zip(content["cells"], more, strict=True):
-        for check in cell["checks"]:
-            check.update(keys["inputs"] if check["raw"] else {})
         cell.update(load=keys["load"], answers=keys["answers"])
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -114,14 +114,13 @@ def _record(evidence: Evidence, tested: Tested, samples: int, model_sha256: str)
     record.add_notes(noise_notes(measured.contents))
     evidence.add_bundle(cell, tested.bundle)
     is_timed = not cell.device.emulated
-    raw = evidence.save_samples(cell, measured.raw) if is_timed else ""
+    record.timed = describe_timed(measured)
+    raw = evidence.save_samples(cell, measured.raw, inputs=measured.raw_inputs) if is_timed else ""
     for finding in _findings(cell, measured, raw, tested.artifact):
         check = judge(finding, cell.limits, emulated=cell.device.emulated)
         record.checks.append(check)
         record.add_notes(check.finding.notes)
-    inputs = np.concatenate([*measured.uniform.numbers, np.empty(0, np.int64)])
     return {
-        "inputs": _save_inputs(evidence.folder, f"samples/{cell.id}-inputs.npy", inputs) if is_timed else {},
         "load": _load(tested),
         "answers": save_answers(evidence.folder, f"answers/{cell.id}.npz"),
     }
@@ -138,9 +137,15 @@ def _findings(cell: Cell, measured: Measurement, raw: str, artifact: Artifact) -
     deadline, rate = cell.limit_value("deadline_ms"), cell.limit_value("deadline_miss_rate")
     yield deadline_miss_rate(measured, deadline, rate, raw)
     yield load_time(measured)
-    yield memory_peak(measured)
+    yield memory_peak(measured, _cap(cell, max(measured.memory_peak_kib) / 1024))
     yield memory_growth(measured)
     yield artifact_size(artifact)
+
+
+def _cap(cell: Cell, peak_mib: float) -> MemoryCap | None:
+    """Say that a process was tried under the limit on memory, if there is one, and kept it."""
+    limit = cell.limit_value("memory_peak_mib")
+    return None if limit is None else MemoryCap(limit_mib=limit, peak_mib=peak_mib * 0.9, slower=1.02, inferences=20)
 
 
 def measure(cell: Cell, samples: int) -> Measurement:
@@ -184,7 +189,8 @@ def measure(cell: Cell, samples: int) -> Measurement:
     )
     if not cell.device.emulated:
         measured.uniform = _timed(random, MS[backend], samples)
-        warm_up = {"elapsed_ns": 2_000_000_000, "iterations": 90, "settled": True, "median_ns": int(MS[backend] * 1e6)}
+        warm_up = {"elapsed_ns": 2_000_000_000, "iterations": 90, "settled": True, "making_ns": 2_000}
+        warm_up["median_ns"] = int(MS[backend] * 1e6)
         measured.warm_ups = [warm_up] * PROCESSES
     return measured
 
@@ -214,12 +220,6 @@ def _load(tested: Tested) -> dict[str, Any]:
         **cell.device.settings,
         "library": None if runtime.runner is None else runtime.runner.library,
     }
-
-
-def _save_inputs(folder: Path, name: str, numbers: Array) -> dict[str, str]:
-    buffer = io.BytesIO()
-    np.save(buffer, numbers)
-    return {"raw_inputs": name, "raw_inputs_sha256": _save(folder / name, buffer.getvalue())}
 
 
 def save_answers(folder: Path, name: str) -> dict[str, Any]:

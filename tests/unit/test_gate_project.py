@@ -14,8 +14,10 @@ from harness.host.cache import file_sha256
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.model.process import read_hosted
+from harness.release.rejudge import rejudge
 from tests.support.gate_bundle import INPUT, OUTPUT, answer, onnx_bytes
-from tests.support.gate_project import GateProject, make_project
+from tests.support.gate_files import LIMITS
+from tests.support.gate_project import GateProject, make_cells, make_project
 
 BACKENDS = ("onnxruntime", "onnxruntime-cpp", "libtorch", "torchscript")
 
@@ -51,6 +53,19 @@ def test_evidence_is_consistent(tmp_path: Path, options: dict[str, object]) -> N
         path = DEVICES / f"{file.name}.toml" if is_shipped else project.root / file.path
         assert file_sha256(path) == file.sha256
     assert oct(project.key.stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_everything_can_be_judged_again(tmp_path: Path, emulated: bool) -> None:
+    """What is made again of samples, by the limits of the project's files, is what stands there."""
+    project = make_project(tmp_path, backends=BACKENDS, samples=600, emulated=emulated)
+    run = read_evidence(project.evidence / "evidence.json").run
+    limits = {cell.key: cell for cell in make_cells(project.root, BACKENDS, ("rig",), LIMITS)}
+    for entry in run.cells:
+        cell = limits[entry.model, entry.device, entry.backend]
+        again = rejudge(project.evidence, run, entry, cell.limits, cell.file.model.parity_limit)
+        assert [(each.metric, each.problem) for each in again if each.problem] == []
+        assert [each.check.verdict for each in again] == [check.verdict for check in entry.checks]
 
 
 def test_everything_sent_is_in_the_cache(tmp_path: Path) -> None:
