@@ -23,8 +23,9 @@ from typing import Any
 
 from ..errors import InputError
 
-MODEL_PREDICATE = "https://model_signing/signature/v1.0"
-STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://model_signing/signature/v1.0"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+NOT_OF_THIS = "the signature in OpenSSF Model Signing's format is not of this release"
 
 
 def model_statement(hashes: Mapping[str, str], name: str = "release") -> dict[str, Any]:
@@ -46,11 +47,43 @@ def model_statement(hashes: Mapping[str, str], name: str = "release") -> dict[st
         digest.update(bytes.fromhex(hashes[path]))
         resources.append({"name": path, "algorithm": "sha256", "digest": hashes[path]})
     return {
-        "_type": STATEMENT,
+        "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": digest.hexdigest()}}],
-        "predicateType": MODEL_PREDICATE,
+        "predicateType": PREDICATE_TYPE,
         "predicate": {
             "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False},
             "resources": resources,
         },
     }
+
+
+def check_statement(statement: Mapping[str, Any], hashes: Mapping[str, str], where: str) -> None:
+    """Refuse a statement that is not the one over these files, whatever it calls them together.
+
+    Args:
+        statement: as it was signed.
+        hashes: the SHA-256 of each file of the folder, by its path.
+        where: the signature's file, for messages.
+
+    Raises:
+        InputError: it names another file, another hash, or has another form; the message says which first.
+    """
+    wanted = model_statement(hashes)
+    hint = "take the signature that the gate made together with the release"
+    resources = _resources(statement.get("predicate"))
+    for path in sorted({*hashes, *resources}):
+        if hashes.get(path) != resources.get(path):
+            found = f"SHA-256 {resources[path]}" if path in resources else "it is not among its files"
+            named = f"SHA-256 {hashes[path]}" if path in hashes else "no such file"
+            raise InputError(NOT_OF_THIS, wanted=f"{path}: {named}", found=found[:300], where=where, hint=hint)
+    digests = [subject.get("digest") for subject in statement.get("subject", []) if isinstance(subject, Mapping)]
+    if statement.get("predicate") != wanted["predicate"] or digests != [wanted["subject"][0]["digest"]]:
+        what = "every file once, by folders, and their digests' digest"
+        raise InputError(NOT_OF_THIS, wanted=what, found="another form of the same", where=where, hint=hint)
+
+
+def _resources(predicate: object) -> dict[str, str]:
+    """Return what a predicate lists: hashes by path, as texts, whatever stands there."""
+    listed = predicate.get("resources") if isinstance(predicate, Mapping) else None
+    entries = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    return {str(each.get("name")): str(each.get("digest")) for each in entries}

@@ -9,14 +9,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
-import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.foreign import Cosign, ModelSigning, cosign_or_skip, model_signing_or_skip
+from tests.support.foreign import Cosign, ModelSigning, Ran, cosign_or_skip, model_signing_or_skip, run_offline
 from tests.support.gate_project import make_key
 from tests.support.signed_folder import (
     PREDICATE,
@@ -30,41 +31,39 @@ from tests.support.signed_folder import (
 from .runners import USERS_CACHE
 
 OTHER = "https://slsa.dev/provenance/v1"
-# POSIX sh with openssl and coreutils, in the folder above the release; ends with status 0 if all is well.
-WITH_OPENSSL = r"""
-set -eu
-field() { tr -d ' \n' < net.sigstore.json | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
-field payload | base64 -d > statement.json
-field sig | base64 -d > statement.sig
-{ printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c < statement.json)"; cat statement.json; } > signed.bin
-openssl dgst -sha256 -verify "$KEY" -signature statement.sig signed.bin
-sums=$(sha256sum net/SHA256SUMS | cut -c-64)
-tr -d ' \n' < statement.json > statement.txt
-grep -qF '"predicateType":"https://in-toto.io/attestation/test-result/v0.1"' statement.txt
-grep -qF "{\"name\":\"SHA256SUMS\",\"digest\":{\"sha256\":\"$sums\"}}" statement.txt
-cd net
-sha256sum --check --strict --quiet SHA256SUMS
-test "$(find . ! -type d | wc -l)" -eq "$(($(wc -l < SHA256SUMS) + 1))"
-"""
 Change = Callable[[SignedFolder], object]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SignedFolder:
+    """A release that is signed by the key ``key``."""
+    folder = tmp_path_factory.mktemp("signed")
+    return make_signed_folder(folder, new_key(folder / "team"))
+
+
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
-    """A private key; its public half beside it."""
-    return new_key(tmp_path / "team")
+def signed(made: SignedFolder, tmp_path: Path) -> SignedFolder:
+    """A copy of it, to be attacked."""
+    for path in (made.folder, made.attestation, made.model_signature, made.public, key_of(made)):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    return replace(
+        made,
+        folder=tmp_path / made.folder.name,
+        attestation=tmp_path / made.attestation.name,
+        model_signature=tmp_path / made.model_signature.name,
+        public=tmp_path / made.public.name,
+    )
+
+
+def key_of(signed: SignedFolder) -> Path:
+    """The private key that signed."""
+    return signed.public.with_suffix("")
 
 
 def new_key(path: Path) -> Path:
     """Make a key pair."""
     make_key(path, path.with_name(f"{path.name}.pub"))
     return path
-
-
-@pytest.fixture
-def signed(tmp_path: Path, key: Path) -> SignedFolder:
-    """A folder that is signed as a release is."""
-    return make_signed_folder(tmp_path, key)
 
 
 @pytest.fixture(scope="module")
@@ -178,18 +177,20 @@ def test_model_signing_refuses(model_signing: ModelSigning, signed: SignedFolder
 
 
 @pytest.mark.slow
-def test_model_statement_is_what_model_signing_writes(
-    model_signing: ModelSigning, signed: SignedFolder, key: Path
-) -> None:
+def test_model_statement_is_what_model_signing_writes(model_signing: ModelSigning, signed: SignedFolder) -> None:
     """Signed by the tool itself, the same folder has the same statement, to the order of its files."""
     own = signed.folder.parent / "own.sig"
-    ran = model_signing.sign(signed.folder, own, key)
+    ran = model_signing.sign(signed.folder, own, key_of(signed))
     assert ran.accepts, ran.output
     theirs, ours = json.loads(payload_of(own)), json.loads(payload_of(signed.model_signature))
     # Its own signature file, which lies outside of the folder here.
     theirs["predicate"]["serialization"].pop("ignore_paths", None)
     assert ours == theirs
-    assert [each["name"] for each in ours["predicate"]["resources"]][:2] == ["README.md", "SHA256SUMS"]
+    assert [each["name"] for each in ours["predicate"]["resources"]][:3] == [
+        "README.md",
+        "SHA256SUMS",
+        "agent/__init__.py",
+    ]
 
 
 @pytest.mark.slow
@@ -222,51 +223,97 @@ def test_in_toto_refuses_what_is_no_statement(
     assert not model_signing.parse_statement(path).accepts
 
 
-def with_openssl(signed: SignedFolder) -> subprocess.CompletedProcess[str]:
-    """Verify with openssl and coreutils alone, where the release lies."""
-    return subprocess.run(
-        ["sh", "-c", WITH_OPENSSL],
-        check=False,
-        cwd=signed.folder.parent,
-        env={"PATH": os.environ["PATH"], "KEY": str(signed.public)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
+def blocks_of(signed: SignedFolder, heading: str) -> list[str]:
+    """Return the shell blocks of a section of the release's README, word for word."""
+    text = (signed.folder / "README.md").read_text(encoding="utf-8")
+    _, _, section = text.partition(f"### {heading}\n")
+    return re.findall(r"^```sh\n(.*?)^```$", re.split(r"^##", section, flags=re.MULTILINE)[0], re.MULTILINE | re.DOTALL)
 
 
-def test_openssl_and_sha256sum_accept(signed: SignedFolder) -> None:
+def run_block(signed: SignedFolder, block: str, *programs: Path) -> Ran:
+    """Run a block where the release, its signatures and team.pub lie; more programs by their folders."""
+    folders = [*map(str, programs), os.environ["PATH"]]
+    return run_offline(["sh", "-c", block], cwd=signed.folder.parent, PATH=os.pathsep.join(folders))
+
+
+ATTACKS_ON_FILES = [
+    pytest.param(lambda signed: (signed.folder / "run").write_bytes(b"#!/bin/dash\n"), id="byte"),
+    pytest.param(lambda signed: (signed.folder / "sitecustomize.py").touch(), id="added"),
+    pytest.param(lambda signed: (signed.folder / "run").unlink(), id="missing"),
+    pytest.param(lambda signed: (signed.folder / "agent/link").symlink_to("../run"), id="link"),
+]
+MODES = [
+    pytest.param(lambda signed: (signed.folder / "env").chmod(0o755), id="executable"),
+    pytest.param(lambda signed: (signed.folder / "run").chmod(0o4755), id="setuid"),
+    pytest.param(lambda signed: (signed.folder / "run").chmod(0o644), id="not-executable"),
+]
+
+
+def test_readme_openssl_accepts(signed: SignedFolder) -> None:
     """With what every Linux has."""
-    done = with_openssl(signed)
-    assert done.returncode == 0, done.stdout
-    assert "Verified OK" in done.stdout
+    (block,) = blocks_of(signed, "With openssl and sha256sum")
+    ran = run_block(signed, block)
+    assert ran.accepts, ran.output
+    assert ran.output.splitlines()[-1] == "net: verified"
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [
-        *ATTACKS_ON_ATTESTATION,
-        pytest.param(lambda signed: (signed.folder / "run").write_bytes(b"#!/bin/dash\n"), id="byte"),
-        pytest.param(lambda signed: (signed.folder / "sitecustomize.py").touch(), id="added"),
-        pytest.param(lambda signed: (signed.folder / "run").unlink(), id="missing"),
-        pytest.param(lambda signed: (signed.folder / "agent/link").symlink_to("../run"), id="link"),
-    ],
-)
-def test_openssl_and_sha256sum_refuse(signed: SignedFolder, attack: Change) -> None:
-    """Every attack that cosign and model_signing see between them."""
+@pytest.mark.parametrize("attack", [*ATTACKS_ON_ATTESTATION, *ATTACKS_ON_FILES, *MODES])
+def test_readme_openssl_refuses(signed: SignedFolder, attack: Change) -> None:
+    """Every attack that cosign and model_signing see between them, and modes."""
+    (block,) = blocks_of(signed, "With openssl and sha256sum")
     attack(signed)
-    assert with_openssl(signed).returncode != 0
+    ran = run_block(signed, block)
+    assert not ran.accepts
+    assert "net: verified" not in ran.output
 
 
-def test_openssl_refuses_another_predicate_type(signed: SignedFolder, key: Path) -> None:
+def test_readme_openssl_refuses_another_predicate_type(signed: SignedFolder) -> None:
     """The team's key signs other things, too."""
+    (block,) = blocks_of(signed, "With openssl and sha256sum")
     statement = {**signed.statement(), "predicateType": OTHER}
-    signed.attestation.write_text(seal_by_hand(statement, key), encoding="utf-8")
-    done = with_openssl(signed)
-    assert done.returncode != 0
-    assert "Verified OK" in done.stdout  # the signature itself is right
+    signed.attestation.write_text(seal_by_hand(statement, key_of(signed)), encoding="utf-8")
+    ran = run_block(signed, block)
+    assert not ran.accepts
+    assert "Verified OK" in ran.output  # the signature itself is right
+
+
+def test_readme_cosign_accepts(cosign: Cosign, signed: SignedFolder) -> None:
+    """Both forms."""
+    blocks = blocks_of(signed, "With cosign")
+    assert len(blocks) == 2
+    for block in blocks:
+        ran = run_block(signed, block, cosign.program.parent)
+        assert ran.accepts, ran.output
+        assert "Verified OK" in ran.output
+
+
+@pytest.mark.parametrize("attack", ATTACKS_ON_ATTESTATION)
+def test_readme_cosign_refuses(cosign: Cosign, signed: SignedFolder, attack: Change) -> None:
+    """Each of the two forms by itself."""
+    blocks = blocks_of(signed, "With cosign")
+    attack(signed)
+    for block in blocks:
+        assert not run_block(signed, block, cosign.program.parent).accepts
+
+
+def test_readme_cosign_with_sha256sum_refuses_a_changed_file(cosign: Cosign, signed: SignedFolder) -> None:
+    """The first form goes on to the files that are listed."""
+    block, _ = blocks_of(signed, "With cosign")
+    (signed.folder / "env").write_bytes(b"exit\n")
+    ran = run_block(signed, block, cosign.program.parent)
+    assert not ran.accepts
+    assert "env: FAILED" in ran.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", [None, *ATTACKS_ON_FILES])
+def test_readme_model_signing(model_signing: ModelSigning, signed: SignedFolder, attack: Change | None) -> None:
+    """The command as the README has it."""
+    (block,) = blocks_of(signed, "With OpenSSF's model_signing")
+    if attack is not None:
+        attack(signed)
+    ran = run_block(signed, block, model_signing.python.parent)
+    assert ran.accepts == (attack is None), ran.output
 
 
 def test_second_signature_is_ours_to_see(cosign: Cosign, signed: SignedFolder) -> None:

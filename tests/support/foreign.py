@@ -68,13 +68,14 @@ class Ran:
         return self.status == 0
 
 
-def run_offline(command: Sequence[str | Path], **more: str) -> Ran:
+def run_offline(command: Sequence[str | Path], cwd: Path | None = None, **more: str) -> Ran:
     """Run a program without a network and with an empty home; further variables by name."""
     environment = {**os.environ, **OFFLINE, "NO_PROXY": "", "no_proxy": "", "HOME": "/nonexistent", **more}
     before = os.times()
     done = subprocess.run(
         list(map(str, command)),
         check=False,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

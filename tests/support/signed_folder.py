@@ -1,4 +1,4 @@
-"""A folder with SHA256SUMS, signed as a release is, laid out by hand: what verifiers of others are tried on."""
+"""A release, laid out and signed: what verifiers of others are tried on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from harness.evidence.reading import read_evidence
+from harness.release.facts import ReleaseFacts
+from harness.release.layout import lay_out
 from harness.release.model_signing import model_statement
+from harness.release.parts import collect
+
+from .gate_project import make_project
 
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-FILES: Mapping[str, bytes] = {
-    "README.md": b"# net\n",
-    "agent/__init__.py": b"",
-    "artifact/model.onnx": bytes(range(256)) * 64,
-    "check/0-in-0.bin": bytes(64),
-    "evidence.json": b'{"schema": 1}\n',
-    "manifest.json": b'{"schema": 1}\n',
-    "run": b"#!/bin/sh\n",
-}
+ATTESTED = ("SHA256SUMS", "manifest.json", "evidence.json", "artifact/model.onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,25 +56,29 @@ class SignedFolder:
 
 
 def make_signed_folder(tmp_path: Path, private: Path) -> SignedFolder:
-    """Lay out a folder and sign it.
+    """Lay out a release and sign it.
 
     Args:
-        tmp_path: an empty folder.
+        tmp_path: a folder, in which "net" and its signatures are made, and the project that it comes from.
         private: the private key, PEM without a passphrase; its public half beside it, with ".pub" behind the name.
     """
+    (tmp_path / "from").mkdir()
+    project = make_project(tmp_path / "from", samples=600)
+    run = read_evidence(project.evidence / "evidence.json").run
+    (cell,) = run.cells
+    assert cell.answers is not None
     folder = tmp_path / "net"
-    for name, content in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    (folder / "run").chmod(0o755)
-    sums = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
-    text = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items()))
-    (folder / "SHA256SUMS").write_text(text, encoding="utf-8")
-    sums["SHA256SUMS"] = hashlib.sha256(text.encode()).hexdigest()
-    attested = ("SHA256SUMS", "manifest.json", "evidence.json", "artifact/model.onnx")
+    folder.mkdir()
+    facts = ReleaseFacts(name="net", model="net", device="rig", backend="onnxruntime", created="2026-11-27T12:00:00Z")
+    evidence, answers = project.evidence / "evidence.json", project.evidence / cell.answers.path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HILGATE_CACHE", str(project.cache))
+        parts = collect(project.evidence, cell)
+        laid = lay_out(folder, parts, cell, evidence.read_bytes(), answers.read_bytes(), facts)
+    sums = {**laid.hashes, "SHA256SUMS": laid.sha256}
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": name, "digest": {"sha256": sums[name]}} for name in attested],
+        "subject": [{"name": name, "digest": {"sha256": sums[name]}} for name in ATTESTED],
         "predicateType": PREDICATE,
         "predicate": {"result": "PASSED", "configuration": [], "passedTests": ["net/rig/onnxruntime/parity"]},
     }
@@ -83,8 +86,9 @@ def make_signed_folder(tmp_path: Path, private: Path) -> SignedFolder:
         folder=folder,
         attestation=tmp_path / "net.sigstore.json",
         model_signature=tmp_path / "net.model.sig",
-        public=private.with_name(f"{private.name}.pub"),
+        public=tmp_path / "team.pub",
     )
+    made.public.write_bytes(private.with_name(f"{private.name}.pub").read_bytes())
     made.attestation.write_text(seal_by_hand(statement, private), encoding="utf-8")
     made.model_signature.write_text(seal_by_hand(model_statement(sums, "net"), private), encoding="utf-8")
     return made
@@ -100,7 +104,7 @@ def seal_by_hand(statement: Mapping[str, Any], private: Path) -> str:
     key = load_pem_private_key(private.read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    payload = json.dumps(statement).encode()
+    payload = json.dumps(statement, separators=(",", ":")).encode()
     signature = key.sign(pre_authentication(payload), ec.ECDSA(hashes.SHA256()))
     envelope = {
         "payload": base64.b64encode(payload).decode(),
