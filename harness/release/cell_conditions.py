@@ -1,10 +1,11 @@
-"""What a policy asks of a cell that is to be released: it has everything, passed, on a real device, what is required."""
+"""What a policy asks of a cell that is to be released: whole, passed, on a real device, with what is required."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ..checks.check import Verdict
+from ..device import Device
 from ..evidence.schema import CellEntry, CheckEntry
 from .policy import Policy
 from .refusal import Refusal
@@ -17,7 +18,7 @@ _PARTS = {
     "artifact": "which artifact was tested",
     "bundle": "which bundle was tested",
     "load": "how the artifact was loaded",
-    "answers": "any answers to compare with, as it has them of a parity that passed",
+    "answers": "answers to compare with, as it has them of a parity that passed",
 }
 
 
@@ -34,14 +35,21 @@ def cell_refusals(policy: Policy, cell: CellEntry, *, lacks: Sequence[str]) -> I
         cell: the cell.
         lacks: its keys that an older hilgate did not write; they are told elsewhere.
     """
-    name = name_of(cell)
     yield from _emulated(policy, cell)
     yield from _not_passed(cell)
     for metric in policy.evidence.require:
         yield from _required(cell, metric)
-    for part, words in _PARTS.items():
-        if getattr(cell, part) is None and part not in lacks:
-            yield Refusal(f"{name}: the evidence does not have {words}", AGAIN)
+    yield from _incomplete(cell, lacks)
+
+
+def _incomplete(cell: CellEntry, lacks: Sequence[str]) -> Iterator[Refusal]:
+    """Refuse a cell without what a release is made of; why it has none may have been told already."""
+    without = [part for part in _PARTS if getattr(cell, part) is None and part not in lacks]
+    if any(check.metric == "parity" and check.verdict in _BAD for check in cell.checks):
+        without = [part for part in without if part != "answers"]
+    if without and not cell.error:
+        words = "; ".join(_PARTS[part] for part in without)
+        yield Refusal(f"{name_of(cell)}: the evidence does not have {words}", AGAIN)
 
 
 def _emulated(policy: Policy, cell: CellEntry) -> Iterator[Refusal]:
@@ -49,10 +57,16 @@ def _emulated(policy: Policy, cell: CellEntry) -> Iterator[Refusal]:
     if is_emulated and not policy.evidence.emulated:
         remedy = "run the tests on a board, and name that; or write emulated = true into [evidence]"
         yield Refusal(f"{name_of(cell)}: {cell.device} was emulated, and a real device is asked for", remedy)
-    if policy.machines[cell.device].emulated and not is_emulated:
-        link = policy.machines[cell.device].link
+    yield from otherwise_linked(cell, policy.machines[cell.device])
+
+
+def otherwise_linked(cell: CellEntry, device: Device) -> Iterator[Refusal]:
+    """Refuse a cell that was emulated by its own account and not by its device's file, or the other way round."""
+    if device.emulated is not cell.emulated:
+        kinds = ("real", "emulated")
+        said, known = kinds[cell.emulated], kinds[device.emulated]
         reason = (
-            f"{name_of(cell)}: the evidence says that {cell.device} is real, and its device file has link = {link!r}"
+            f"{name_of(cell)}: {device.name} is {said} by the evidence, and {known} by its file (link {device.link})"
         )
         yield Refusal(reason, f"do not change evidence; {AGAIN}")
 
@@ -106,7 +120,8 @@ def _required(cell: CellEntry, metric: str) -> Iterator[Refusal]:
         if check.verdict is Verdict.MEASURED:
             unit = f" {check.unit}" if check.unit else ""
             reason = f"{name}: {metric} is required to PASS, and is only MEASURED ({check.value}{unit})"
-            yield Refusal(reason, f"set a limit on it in the model file, limits={{{metric!r}: …}}, and {AGAIN}")
+            key = f"{metric}_min" if check.better == "higher" else metric
+            yield Refusal(reason, f"set a limit on it in the model file, limits={{{key!r}: …}}, and {AGAIN}")
         elif check.verdict is Verdict.NOT_APPLICABLE:
             reason = f"{name}: {metric} is required to PASS, and is NOT_APPLICABLE: {check.reason}"
             yield Refusal(reason, "take it out of evidence.require, or run the tests where it can be measured")

@@ -30,6 +30,7 @@ from ..model.process import ModelProcess, Raised
 from ..model.process.hosted import declaration
 from ..model.user_code import INSTALLED
 from ..model.user_process import search_path
+from .cell_conditions import otherwise_linked
 from .checkout import check_out, loaded_sources
 from .committed import AGAIN, SHIPPED, CommittedFile, as_checked_out, path_in
 from .policy import Policy
@@ -168,13 +169,7 @@ def _device(copy: _Copy, run: RunEntry, cell: CellEntry, metrics: Sequence[Metri
         if (file.name, file.sha256) not in named:
             reason = f"the evidence does not name devices/{file.name}.toml, which makes the device {name} as committed"
             copy.refusals.append(Refusal(reason, AGAIN))
-    if device.emulated is not cell.emulated:
-        is_not = ("is not", "is")[device.emulated]
-        said = ("not emulated", "emulated")[cell.emulated]
-        reason = (
-            f"{name}: the evidence says that it was {said}, and by its device file (link {device.link}) it {is_not}"
-        )
-        copy.refusals.append(Refusal(reason, AGAIN))
+    copy.refusals += otherwise_linked(cell, device)
     _refuse_lost_baseline(copy, run, device)
     return replace(device, limits=_sourced(copy, device.limits), backend_limits=_by_backend(copy, device))
 

@@ -28,6 +28,8 @@ from .run_conditions import run_refusals
 
 # Keys of a fingerprint of which an empty value is a fact: a PC has no device tree, and so no board's name in it.
 _MAY_BE_EMPTY = ("board",)
+# As far apart as harness.agent.check allows.
+_MEMORY_RATIO = 1.02
 
 
 def cells_of(policy: Policy, run: RunEntry) -> tuple[dict[str, CellEntry], list[Refusal]]:
@@ -43,7 +45,7 @@ def cells_of(policy: Policy, run: RunEntry) -> tuple[dict[str, CellEntry], list[
     model = policy.release.model
     if not any(cell.model == model for cell in run.cells):
         names = sorted({cell.model for cell in run.cells})
-        remedy = did_you_mean(model, names) or f"run it: pytest -m hil --model {model}.py"
+        remedy = did_you_mean(model, names) or "run its tests, too: pytest -m hil"
         return {}, [Refusal(f"the model {model} did not run; {_listed(names)} did", remedy)]
     for device in policy.evidence.devices:
         of_device = [cell for cell in run.cells if (cell.model, cell.device) == (model, device)]
@@ -91,7 +93,8 @@ def _decided(run: RunEntry, cells: Sequence[CellEntry], where: str) -> tuple[Cel
     except InputError as error:
         return None, [Refusal(f"the evidence's decision for {where} cannot be made again: {error}", AGAIN)]
     refusals = list[Refusal]()
-    if run.has_ended and [entry.taken for entry in stored] != [again.taken]:
+    # An older hilgate made none: that is told with what else it lacks.
+    if run.has_ended and "decision" in run.model_fields_set and [entry.taken for entry in stored] != [again.taken]:
         took = " and ".join(_taken(entry.taken) for entry in stored) or "has no decision"
         reason = f"the evidence's decision for {where} {took}, and by its cells it {_taken(again.taken)}"
         refusals.append(Refusal(reason, f"do not change evidence; {AGAIN}"))
@@ -154,7 +157,8 @@ def _lacking(run: RunEntry, cells: Mapping[str, CellEntry], lacks: Sequence[str]
 
 def _keys(run: RunEntry, cell: CellEntry, lacks: Sequence[str]) -> list[str]:
     """Return the keys that a cell lacks, and its fingerprint, without the cell's own place in front."""
-    place = f"cells[{run.cells.index(cell)}]."
+    names = [(each.model, each.device, each.backend) for each in run.cells]
+    place = f"cells[{names.index((cell.model, cell.device, cell.backend))}]."
     keys = [key.removeprefix(place) for key in lacks if key.startswith(place)]
     if cell.fingerprint is not None and "libc" not in cell.fingerprint.model_fields_set:
         keys.append("fingerprint.libc")
@@ -195,13 +199,20 @@ def _target_refusals(policy: Policy, cells: Mapping[str, CellEntry]) -> Iterator
             if value in ("", 0, "unknown") and key not in _MAY_BE_EMPTY:
                 reason = f"target.same has {key}, and {device} did not say its own"
                 yield Refusal(reason, f"take {key} out of target.same, or run the tests on a device that says it")
-        if len(set(values.values())) > 1:
+        if not _alike(key, list(values.values())):
             shown = ", ".join(f"{value!r} of {device}" for device, value in values.items())
             remedy = f"take {key} out of target.same, or one of these out of evidence.devices"
             yield Refusal(f"no target can have the same {key} as all devices of the evidence: {shown}", remedy)
     for name in policy.target.devices:
         for device, fingerprint in fingerprints.items():
             yield from _misfits(policy.machines[name], device, fingerprint, policy.target.same)
+
+
+def _alike(key: str, values: Sequence[Any]) -> bool:
+    """Tell whether devices have a value in common; of memory, as far as kernels differ in what they keep of it."""
+    if key == "memory_mib" and values:
+        return bool(max(values) <= min(values) * _MEMORY_RATIO)
+    return len(set(values)) <= 1
 
 
 def _misfits(target: Device, device: str, fingerprint: Fingerprint, same: Sequence[str]) -> Iterator[Refusal]:

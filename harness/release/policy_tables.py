@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -22,7 +22,8 @@ from ..host.suggestion import did_you_mean
 # What release.backend says where the decision chooses.
 DECISION = "decision"
 # What a target may be asked to have in common with the device of the evidence: keys of its fingerprint.
-SAME = ("board", "arch", "cpu", "memory_mib", "libc", "python", "serial", "kernel")
+SameKey = Literal["board", "arch", "cpu", "memory_mib", "libc", "python", "serial", "kernel"]
+SAME: tuple[SameKey, ...] = get_args(SameKey)
 DEFAULT_SAME = SAME[:6]
 DAYS = 14.0
 
@@ -111,7 +112,6 @@ _Some = Field(strict=False, min_length=1)
 _Once = AfterValidator(_each_once)
 _Devices = Annotated[tuple[Annotated[str, Field(strict=True), AfterValidator(_device)], ...], _Some, _Once]
 _Key = Annotated[Path, Field(strict=False), AfterValidator(_key_file)]
-_SameKey = Literal["board", "arch", "cpu", "memory_mib", "libc", "python", "serial", "kernel"]
 
 
 class _Table(BaseModel):
@@ -157,7 +157,7 @@ class TargetTable(_Table):
     """The table [target]: where it may go, and what must be the same there."""
 
     devices: _Devices = Field(description='a list of devices, at least one: devices = ["robot"]')
-    same: Annotated[tuple[_SameKey, ...], _Some, _Once] = Field(
+    same: Annotated[tuple[SameKey, ...], _Some, _Once] = Field(
         DEFAULT_SAME, description=f'a list, at least one of {", ".join(SAME)}: same = ["board", "arch", "cpu"]'
     )
     latency_p50_ratio_max: float | None = Field(

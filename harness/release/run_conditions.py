@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -91,8 +91,3 @@ def _contradictions(run: RunEntry) -> Iterator[Refusal]:
     follows = overall([cell.verdict for cell in run.cells])
     if run.has_ended and run.verdict is not follows:
         yield Refusal(f"the evidence's verdict is {run.verdict}, although {follows} follows from its cells", remedy)
-
-
-def names(refusals: Sequence[Refusal]) -> list[str]:
-    """Return the reasons alone, for messages and tests."""
-    return [refusal.reason for refusal in refusals]
