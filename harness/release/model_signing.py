@@ -22,9 +22,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import InputError
+from ..signing.statement import MODEL_PREDICATE, make_statement
 
-PREDICATE_TYPE = "https://model_signing/signature/v1.0"
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = MODEL_PREDICATE
 NOT_OF_THIS = "the signature in OpenSSF Model Signing's format is not of this release"
 
 
@@ -46,15 +46,11 @@ def model_statement(hashes: Mapping[str, str], name: str = "release") -> dict[st
     for path in sorted(hashes, key=PurePosixPath):  # by folders, as the package sorts: "a/b" before "a.txt"
         digest.update(bytes.fromhex(hashes[path]))
         resources.append({"name": path, "algorithm": "sha256", "digest": hashes[path]})
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": name, "digest": {"sha256": digest.hexdigest()}}],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": {
-            "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False},
-            "resources": resources,
-        },
+    predicate = {
+        "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False},
+        "resources": resources,
     }
+    return make_statement({name: digest.hexdigest()}, PREDICATE_TYPE, predicate)
 
 
 def check_statement(statement: Mapping[str, Any], hashes: Mapping[str, str], where: str) -> None:

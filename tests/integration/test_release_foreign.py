@@ -16,7 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from harness.errors import InputError
+from harness.release.model_signing import PREDICATE_TYPE
+from harness.signing.envelope import Opened, read_sealed, seal
+from harness.signing.keys import load_public, load_signer
 from tests.support.foreign import Cosign, ModelSigning, Ran, cosign_or_skip, model_signing_or_skip, run_offline
 from tests.support.gate_project import make_key
 from tests.support.signed_folder import (
@@ -316,10 +322,47 @@ def test_readme_model_signing(model_signing: ModelSigning, signed: SignedFolder,
     assert ran.accepts == (attack is None), ran.output
 
 
+def opened(signed: SignedFolder) -> Opened:
+    """Open the attestation with our own reader."""
+    return read_sealed(signed.attestation, [load_public(signed.public)], PREDICATE)
+
+
+def test_a_bundle_by_another_program_is_read(signed: SignedFolder) -> None:
+    """Sealed without our code, and by model_signing's rules."""
+    statement = signed.statement()
+    signed.attestation.write_text(seal_by_hand(statement, key_of(signed)), encoding="utf-8")
+    assert opened(signed).statement == statement
+
+
 def test_second_signature_is_ours_to_see(cosign: Cosign, signed: SignedFolder) -> None:
-    """cosign takes an envelope with a second signature, which is wrong: open_sealed does not."""
+    """cosign takes an envelope with a second signature, which is wrong: our reader does not."""
     content = json.loads(signed.attestation.read_bytes())
     junk = {"sig": base64.b64encode(bytes(64)).decode(), "keyid": ""}
     content["dsseEnvelope"]["signatures"].append(junk)
     signed.attestation.write_text(json.dumps(content), encoding="utf-8")
     assert cosign.verify_envelope(signed.sums, signed.attestation, signed.public, PREDICATE).accepts
+    with pytest.raises(InputError, match="signature"):
+        opened(signed)
+
+
+@pytest.mark.slow
+def test_model_signing_is_read_by_us(model_signing: ModelSigning, signed: SignedFolder) -> None:
+    """What the package signs, our reader opens: both know one format."""
+    own = signed.folder.parent / "own.sig"
+    assert model_signing.sign(signed.folder, own, key_of(signed)).accepts
+    ours = read_sealed(signed.model_signature, [load_public(signed.public)], PREDICATE_TYPE)
+    theirs = read_sealed(own, [load_public(signed.public)], PREDICATE_TYPE)
+    assert theirs.statement["subject"] == ours.statement["subject"]
+
+
+def test_cosign_accepts_ed25519(cosign: Cosign, signed: SignedFolder) -> None:
+    """Such a key signs the attestation, and nothing for model_signing."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = signed.folder.parent / "ed25519"
+    private.touch(mode=0o600)
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    signed.public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    signed.attestation.write_text(seal(signed.statement(), load_signer(str(private))), encoding="utf-8")
+    for verify in (cosign.verify, cosign.verify_envelope):
+        ran = verify(signed.sums, signed.attestation, signed.public, PREDICATE)
+        assert ran.accepts, ran.output

@@ -76,11 +76,13 @@ class CachedParts:
         cache: what $HILGATE_CACHE is to name.
         shipped: whether the runtime is sent, as wheels and libraries; else it is one of the environment of this Python.
         python: the version of the device's Python.
+        more_bytes: the size of a second file of the artifact, such as weights of their own; 0 for none.
     """
 
     cache: Path
     shipped: bool
     python: str
+    more_bytes: int = 0
 
     def artifact(self, artifact_format: str) -> Artifact:
         """Make the export of the network in a format."""
@@ -89,7 +91,11 @@ class CachedParts:
         name = FILES[artifact_format]
         content = onnx_bytes() if artifact_format == "onnx" else b"no archive of torch's\n" * 64
         (folder / name).write_bytes(content)
-        write_record(folder, artifact_format, [name], "by hand", [])
+        names = [name]
+        if self.more_bytes:
+            names.append(f"{name}.data")
+            _write_noise(folder / names[1], self.more_bytes)
+        write_record(folder, artifact_format, names, "by hand", [])
         artifact = read_artifact(folder, cached=True)
         assert artifact is not None
         return artifact
@@ -170,6 +176,13 @@ class CachedParts:
         return Archive(
             source=final, sha256=sha256, bytes=final.stat().st_size, unpacked_bytes=sum(map(len, contents.values()))
         )
+
+
+def _write_noise(path: Path, count: int) -> None:
+    block = np.random.default_rng(7).bytes(1 << 20)
+    with path.open("wb") as file:
+        for start in range(0, count, len(block)):
+            file.write(block[: count - start])
 
 
 def _runtime(described: Mapping[str, Any], archives: tuple[Archive, ...], package: str, library: str) -> Runtime:

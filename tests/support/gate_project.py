@@ -128,6 +128,7 @@ def make_project(
     age: timedelta = timedelta(hours=1),
     emulated: bool = False,
     shipped: bool = True,
+    more_bytes: int = 0,
 ) -> GateProject:
     """Make a project in a folder: see GateProject.
 
@@ -144,6 +145,7 @@ def make_project(
         age: how long ago the run ended.
         emulated: whether the devices are emulated, and the policy allows that.
         shipped: whether the bundle has the runtime; else it is that of this Python's environment, which can run it.
+        more_bytes: the size of a second file of each artifact; 0 for none.
     """
     root = tmp_path / "project"
     project = GateProject(
@@ -163,7 +165,8 @@ def make_project(
     project.git("init", "--quiet", "--initial-branch=main")
     project.commit(also_evidence=False)
     cells = make_cells(root, backends, devices, limits)
-    parts = CachedParts(project.cache, shipped, "3.11.2" if emulated else platform.python_version())
+    python = "3.11.2" if emulated else platform.python_version()
+    parts = CachedParts(project.cache, shipped, python, more_bytes)
     tested = [_tested(cell, parts) for cell in cells]
     write_evidence(
         project.evidence,

@@ -20,10 +20,13 @@ from harness.release.facts import ReleaseFacts
 from harness.release.layout import lay_out
 from harness.release.model_signing import model_statement
 from harness.release.parts import collect
+from harness.signing.envelope import seal
+from harness.signing.keys import load_signer
+from harness.signing.statement import EVIDENCE_PREDICATE, make_statement
 
 from .gate_project import make_project
 
-PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
+PREDICATE = EVIDENCE_PREDICATE
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 ATTESTED = ("SHA256SUMS", "manifest.json", "evidence.json", "artifact/model.onnx")
 
@@ -76,12 +79,8 @@ def make_signed_folder(tmp_path: Path, private: Path) -> SignedFolder:
         parts = collect(project.evidence, cell)
         laid = lay_out(folder, parts, cell, evidence.read_bytes(), answers.read_bytes(), facts)
     sums = {**laid.hashes, "SHA256SUMS": laid.sha256}
-    statement = {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": name, "digest": {"sha256": sums[name]}} for name in ATTESTED],
-        "predicateType": PREDICATE,
-        "predicate": {"result": "PASSED", "configuration": [], "passedTests": ["net/rig/onnxruntime/parity"]},
-    }
+    predicate = {"result": "PASSED", "configuration": [], "passedTests": ["net/rig/onnxruntime/parity"]}
+    statement = make_statement({name: sums[name] for name in ATTESTED}, PREDICATE, predicate)
     made = SignedFolder(
         folder=folder,
         attestation=tmp_path / "net.sigstore.json",
@@ -89,8 +88,9 @@ def make_signed_folder(tmp_path: Path, private: Path) -> SignedFolder:
         public=tmp_path / "team.pub",
     )
     made.public.write_bytes(private.with_name(f"{private.name}.pub").read_bytes())
-    made.attestation.write_text(seal_by_hand(statement, private), encoding="utf-8")
-    made.model_signature.write_text(seal_by_hand(model_statement(sums, "net"), private), encoding="utf-8")
+    signer = load_signer(str(private))
+    made.attestation.write_text(seal(statement, signer), encoding="utf-8")
+    made.model_signature.write_text(seal(model_statement(sums, "net"), signer), encoding="utf-8")
     return made
 
 
