@@ -263,7 +263,9 @@ class CellEntry(Entry):
     answers: Annotated[AnswersEntry | None, Field(description="for a release's own check; null without any")] = None
     measure: Annotated[dict[str, Size], Field(description="the sizes that were timed")] = {}
     clock: Annotated[ClockEntry | None, Field(description="the sensor's clock, of a model file with rate_hz")] = None
-    timed: Annotated[TimedEntry | None, Field(description="how the raw samples are cut; null if nothing was measured")] = None
+    timed: Annotated[
+        TimedEntry | None, Field(description="how the raw samples are cut; null if nothing was measured")
+    ] = None
     unfinished: Annotated[list[str], Field(description="tests that were selected and came to no check")] = []
     notes: Annotated[list[str], Field(description="what a person should read it with")] = []
     checks: list[CheckEntry]

@@ -14,11 +14,11 @@ AGAIN = "run the tests again"
 _BAD = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE)
 # What a release is made of, and why it may not be there.
 _PARTS = {
-    "fingerprint": "of which device it is",
+    "fingerprint": "which device it was",
     "artifact": "which artifact was tested",
     "bundle": "which bundle was tested",
     "load": "how the artifact was loaded",
-    "answers": "answers to compare with, as it has them of a parity that passed",
+    "answers": "what it should answer (as after a parity that passed)",
 }
 
 
@@ -49,7 +49,7 @@ def _incomplete(cell: CellEntry, lacks: Sequence[str]) -> Iterator[Refusal]:
         without = [part for part in without if part != "answers"]
     if without and not cell.error:
         words = "; ".join(_PARTS[part] for part in without)
-        yield Refusal(f"{name_of(cell)}: the evidence does not have {words}", AGAIN)
+        yield Refusal(f"{name_of(cell)}: the evidence does not say {words}", AGAIN)
 
 
 def _emulated(policy: Policy, cell: CellEntry) -> Iterator[Refusal]:

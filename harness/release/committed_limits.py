@@ -24,7 +24,6 @@ from ..evidence.schema import CellEntry, RunEntry
 from ..host.shipped import DEVICES, PACKAGE
 from ..host.shown_path import shown_path
 from ..host.work import work_folder
-from ..instructions.baseline import baseline_path
 from ..model.model_file import ModelFile
 from ..model.process import ModelProcess, Raised
 from ..model.process.hosted import declaration
@@ -33,6 +32,7 @@ from ..model.user_process import search_path
 from .cell_conditions import otherwise_linked
 from .checkout import check_out, loaded_sources
 from .committed import AGAIN, SHIPPED, CommittedFile, as_checked_out, path_in
+from .committed_baseline import baseline_refusals
 from .policy import Policy
 from .refusal import Refusal, each_once
 from .repository import Node, NotThere, Repository, find
@@ -170,17 +170,8 @@ def _device(copy: _Copy, run: RunEntry, cell: CellEntry, metrics: Sequence[Metri
             reason = f"the evidence does not name devices/{file.name}.toml, which makes the device {name} as committed"
             copy.refusals.append(Refusal(reason, AGAIN))
     copy.refusals += otherwise_linked(cell, device)
-    _refuse_lost_baseline(copy, run, device)
+    copy.refusals += baseline_refusals(copy.project, run, device, cell)
     return replace(device, limits=_sourced(copy, device.limits), backend_limits=_by_backend(copy, device))
-
-
-def _refuse_lost_baseline(copy: _Copy, run: RunEntry, device: Device) -> None:
-    """Refuse evidence of a device that counts instructions, where a committed baseline took no part."""
-    place = baseline_path(copy.project, device.name)
-    named = {entry.name for entry in run.files if entry.kind == "baseline"}
-    if device.can_count and place.is_file() and device.name not in named:
-        reason = f"the evidence was not judged by {place.relative_to(copy.project)}, which is committed"
-        copy.refusals.append(Refusal(reason, f"{AGAIN}, without --write-baseline"))
 
 
 def _by_backend(copy: _Copy, device: Device) -> dict[str, tuple[Limit, ...]]:

@@ -171,9 +171,7 @@ def _instructions(cell: RebuiltCell, check: CheckEntry) -> Finding:
     for name, described in each.items():
         part = slice(place, place + described["samples"])
         given, step = described.get("given", 0), described.get("samples_per_call", 1)
-        contents.append(
-            Timed(name=name, given=given, step=step, processes=[raw[part]], numbers=[inputs[part]], unit=1)
-        )
+        contents.append(Timed(name=name, given=given, step=step, processes=[raw[part]], numbers=[inputs[part]], unit=1))
         place += described["samples"]
     if place != len(raw) or len(raw) != len(inputs) or [*each] not in ([UNIFORM], [UNIFORM, SAMPLES]):
         raise NotMadeAgain(f"raw: {len(raw)} counts with {len(inputs)} inputs, and the check's contents have {place}")

@@ -5,6 +5,7 @@ Validation takes a ``Known`` as its context, so that every mistake of a file is 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ def _backend(name: str, info: ValidationInfo) -> str:
 
 
 def _key_file(path: Path, info: ValidationInfo) -> Path:
-    whole = _known(info).folder / path
+    whole = Path(os.path.normpath(_known(info).folder / path))  # so that two ways to write one are one
     if whole.is_file():
         return whole
     raise _wrong(

@@ -4,6 +4,6 @@ keys        a key pair, made and loaded: from a file, the environment, or hardwa
 envelope    a DSSE envelope in a Sigstore bundle: written, and read strictly
 statement   an in-toto Statement v1
 
-Beside them: public_key, private_key and hardware (the three places that a key comes from), passphrase (asked for, and
-kept out of tracebacks), bounded_file and strict_json (how what others wrote is read).
+Beside them: public_key, private_key and hardware (where a key comes from), pkcs8 (how it is encrypted), passphrase
+(asked for, and kept out of tracebacks), bounded_file and strict_json (how what others wrote is read).
 """

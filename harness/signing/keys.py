@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, StorageError
 from .hardware import hardware_signer, scheme_of, store_failure
 from .passphrase import leaving_no_frames
+from .pkcs8 import encrypted_pem
 from .private_key import KEY_VARIABLE, OTHERS, key_of_environment, key_of_file
 from .public_key import PublicKey, load_public, public_key
 
@@ -139,10 +140,10 @@ def make_key(path: Path, passphrase: bytes | None) -> PublicKey:
         hint = "give one, or say that there is none: --no-passphrase"
         raise InputError("the passphrase is empty", wanted="a passphrase", where=str(path), hint=hint)
     private = ec.generate_private_key(ec.SECP256R1())
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    encoding = serialization.Encoding.PEM if passphrase is None else serialization.Encoding.DER
+    content = private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     if passphrase is not None:
-        encryption = serialization.BestAvailableEncryption(passphrase)
-    content = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+        content = encrypted_pem(content, passphrase)
     public = public_key(private.public_key(), str(path))
     made: list[Path] = []
     try:

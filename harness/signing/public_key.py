@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
 from .bounded_file import read_bounded
+from .passphrase import leaving_no_frames
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
@@ -68,6 +69,7 @@ class PublicKey:
         return hashlib.sha256(self.pem.encode()).hexdigest()
 
 
+@leaving_no_frames  # a private key may be there by mistake
 def load_public(path: Path) -> PublicKey:
     """Load a public key from a file in PEM.
 
