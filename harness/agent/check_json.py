@@ -12,8 +12,8 @@ import stat
 from typing import Any, Optional
 
 FILE = "check/check.json"
-# Three cases of a thousand inputs each take a tenth of it. JSON takes some twenty times its size in memory.
-MOST_BYTES = 4 << 20
+# Three cases of a thousand inputs each take half of it. JSON takes some twenty times its size in memory.
+MOST_BYTES = 1 << 20
 MOST_DIGITS = 20
 _REQUIRED = object()
 
