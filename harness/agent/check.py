@@ -84,7 +84,7 @@ def _verdict(release: str, sink: int) -> str:
             _check_and_exit(release, plan, sink, writing)
         os.close(writing)
         return _watch(child, reading, GRACE_S + plan.most_s)
-    except (CheckFailed, _Ended) as reason:
+    except (CheckFailed, _Ended, OSError) as reason:
         return _failed(str(reason))
 
 

@@ -109,7 +109,7 @@ def read_file(release: str, path: str, size: Optional[int]) -> bytearray:  # noq
         descriptor = os.open(os.path.join(release, path), flags)
     except OSError as error:
         raise CheckFailed(f"{path} cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb", buffering=0) as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CheckFailed(f"{path} is no regular file")
@@ -119,11 +119,15 @@ def read_file(release: str, path: str, size: Optional[int]) -> bytearray:  # noq
         content = bytearray(status.st_size)
         view = memoryview(content)
         while view:
-            count = file.readinto(view)
+            count = os.readv(descriptor, [view])
             if not count:
                 raise CheckFailed(f"{path} was cut short while it was read")
             view = view[count:]
         return content
+    except OSError as error:
+        raise CheckFailed(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 def parse_json(content: bytes) -> Any:

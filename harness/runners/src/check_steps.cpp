@@ -180,7 +180,11 @@ std::string whole_at(const Tensor& tensor, std::size_t index) {
     }
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) { return Json(shape).dump(); }
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+    std::vector<std::string> lengths;
+    for (const auto length : shape) lengths.push_back(std::to_string(length));
+    return "[" + joined_by(lengths, ", ") + "]";
+}
 
 // Compares an answer with the reference's; returns the largest share of the allowed difference that a value uses.
 // Throws CheckFailed: a value is further off, or one of the two is a NaN or infinite.
