@@ -17,13 +17,7 @@ from pathlib import Path
 
 from harness.release.verify import verify_release
 
-from harness.backends import backend_names
-from harness.device import load_device
 from harness.host.cache import cache_folder, file_sha256
-from harness.host.shipped import DEVICES
-from harness.measure import known_metrics
-from harness.parity import PARITY
-from harness.release.policy import Policy, load_policy
 from tests.support.foreign import ModelSigning, Unavailable, provide_model_signing
 from tests.support.gate_project import GateProject, make_project
 
@@ -67,7 +61,7 @@ def _verifying(project: GateProject, rounds: int) -> Iterator[Row]:
     release = made / "net"
     files = sorted(path for path in release.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
-    policy = _policy(project)
+    policy = project.load_policy()
     ours, openssl = interleave(
         rounds,
         _here(lambda: verify_release(release, policy)),
@@ -117,16 +111,6 @@ def _judging(project: GateProject, rounds: int) -> Iterator[Row]:
     what = f"hilgate gate of {len(BACKENDS)} cells with {SAMPLES} samples each: CPU over hashing"
     against = f"hashing what it lays out: {hash_s:.3f} s; with the interpreter's start"
     yield Row(what, gate_s - hash_s, "s", against, GATE_S, {"gate": gated, "hashing": hashed})
-
-
-def _policy(project: GateProject) -> Policy:
-    metrics = known_metrics()
-    return load_policy(
-        project.policy,
-        devices=lambda name: load_device(name, [project.root / "devices", DEVICES], metrics.values()),
-        metrics=[*metrics, PARITY.name],
-        backends=backend_names(),
-    )
 
 
 def _here(action: Callable[[], object]) -> Callable[[], Block]:
