@@ -36,19 +36,22 @@ BUNDLES = "bundles"
 LOCK = ".hilgate.lock"
 
 # In which folder the file lies that the evidence names under a key.
-_HOMES = {"raw": SAMPLES, "replay": REPLAY, "bundle": BUNDLES}
+_HOMES = {"raw": SAMPLES, "raw_inputs": SAMPLES, "replay": REPLAY, "bundle": BUNDLES}
 
 
 class ResultsFolder:
     """One run's folder. Nothing is written to it before ``claim``.
 
     Attributes:
-        sums: the SHA-256 of each file of raw samples that this run has written, by its path in the folder.
+        sums: the SHA-256 of each file of raw samples that this run has written, and of each that says which inputs they
+            had, by its path in the folder.
+        inputs: the path of the latter, by that of the former.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sums: dict[str, str] = {}
+        self.inputs: dict[str, str] = {}
         self._lock: int | None = None
 
     def claim(self, *, devices: Sequence[str], started: str) -> None:
@@ -109,22 +112,30 @@ class ResultsFolder:
                 with contextlib.suppress(OSError):  # not there, or it has files of others
                     (self.path / name).rmdir()
 
-    def save_samples(self, stem: str, samples: Array) -> str:
-        """Write raw samples as a .npy file.
+    def save_samples(self, stem: str, samples: Array, inputs: Array | None = None) -> str:
+        """Write raw samples as a .npy file, and which inputs they had as another, STEM.inputs.npy.
 
         Args:
             stem: the file's name without its suffix. Saving under the same stem again replaces the file.
             samples: int64[n].
+            inputs: the number of each sample's input, int64[n]; None where nobody needs it.
 
         Returns:
-            The file's path, relative to the folder.
+            The samples' path, relative to the folder.
 
         Raises:
             StorageError: it cannot be written.
         """
+        name = self._save(stem, samples)
+        self.inputs.pop(name, None)
+        if inputs is not None:
+            self.inputs[name] = self._save(f"{stem}.inputs", inputs)
+        return name
+
+    def _save(self, stem: str, array: Array) -> str:
         name = self._free_name(stem)
         buffer = io.BytesIO()  # on a full disk np.save to a path raises an OSError without its number
-        np.save(buffer, samples)
+        np.save(buffer, array)
         write_atomically(self.path / name, content := buffer.getvalue())
         self.sums[name] = hashlib.sha256(content).hexdigest()
         return name

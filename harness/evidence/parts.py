@@ -70,12 +70,18 @@ def merge_fingerprints(*parts: Fingerprint | None) -> Fingerprint | None:
     return Fingerprint.model_validate(merged) if present else None
 
 
-def describe_check(check: Check, sums: Mapping[str, str] = MappingProxyType({})) -> CheckEntry:
+def describe_check(
+    check: Check,
+    sums: Mapping[str, str] = MappingProxyType({}),
+    inputs: Mapping[str, str] = MappingProxyType({}),
+) -> CheckEntry:
     """Make a check's entry in evidence.json. The finding's details are further keys of it.
 
     Args:
         check: the check.
-        sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder.
+        sums: the SHA-256 of each file of raw samples, and of each that says which inputs they had, by its path in the
+            evidence's folder.
+        inputs: the path of the file that says which inputs raw samples had, by the path of these.
 
     Raises:
         InputError: the finding has a value that the evidence does not take, such as a number of numpy's.
@@ -93,9 +99,11 @@ def describe_check(check: Check, sums: Mapping[str, str] = MappingProxyType({}))
         "samples": finding.samples,
         "raw": finding.raw or None,
         "raw_sha256": sums.get(finding.raw),
+        **_for_inputs(inputs.get(finding.raw), sums),
         "better": "lower" if finding.metric.bound == "max" else "higher",
         "verdict": check.verdict,
         "reason": check.reason,
+        **({"doubt": finding.invalid_reason} if finding.invalid_reason else {}),
         **_for_tables(finding),
     }
     content = {**entry, **finding.details}
@@ -113,6 +121,11 @@ def describe_check(check: Check, sums: Mapping[str, str] = MappingProxyType({}))
         where=f"{finding.metric.name}: {misfit.key}",
         hint="see docs/evidence.md for what a check's keys hold",
     )
+
+
+def _for_inputs(path: str | None, sums: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keys that name which input each raw sample had, where that was saved."""
+    return {} if path is None else {"raw_inputs": path, "raw_inputs_sha256": sums.get(path)}
 
 
 def _for_tables(finding: Finding) -> dict[str, Any]:
