@@ -10,7 +10,16 @@ from ..cell import Cell
 from ..checks.check import Check, Verdict, overall
 from ..errors import HilgateError
 from .parts import describe_check, merge_fingerprints
-from .schema import ArtifactFacts, BundleFacts, CellEntry, ClockEntry, Fingerprint, InstructionScan
+from .schema import (
+    AnswersEntry,
+    ArtifactFacts,
+    BundleFacts,
+    CellEntry,
+    ClockEntry,
+    Fingerprint,
+    InstructionScan,
+    LoadEntry,
+)
 
 
 @dataclass(kw_only=True)
@@ -25,6 +34,8 @@ class CellRecord:
         model_sha256: the hash of the model's weights and code; None where it is not known, or they have none.
         device_facts: the fingerprint's part that is known once the device was reached.
         measured_facts: the fingerprint's part that is known once something was measured.
+        load: what a process of the cell was told to load; None until one was loaded.
+        answers: what a release compares its own answers with; None without any.
         selected: whether a test of this cell was selected.
         pending: the node ids of selected tests that have come to no check yet.
     """
@@ -42,6 +53,8 @@ class CellRecord:
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None
     instructions: InstructionScan | None = None
+    load: LoadEntry | None = None
+    answers: AnswersEntry | None = None
     selected: bool = False
     pending: set[str] = field(default_factory=set)
 
@@ -106,6 +119,8 @@ class CellRecord:
             artifact=self.artifact,
             bundle=self.bundle,
             instructions=self.instructions,
+            load=self.load,
+            answers=self.answers,
             measure=self.cell.file.model.described_sizes,
             **declared,
             unfinished=sorted(self.pending),
