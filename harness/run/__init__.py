@@ -9,5 +9,5 @@ answers.py        a few right ones, kept for the release
 counter.py        counted instructions          investigation.py mismatches saved and located
 outcome.py        what an error says of a cell  damage_watch.py  cells that ran on damaged files
 completeness.py   the checks that a run owes    interrupts.py    ending on a signal
-files.py          the files that decided it
+files.py          the files that decided it     signing.py       the evidence signed at its end
 """
