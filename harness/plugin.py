@@ -110,7 +110,7 @@ def pytest_configure(config: pytest.Config) -> None:
         current_lock()  # a damaged one would be met only at the first wheel
         options = with_preferences(options)
         signer = None if config.option.collectonly else open_signer(options.sign)
-        config.add_cleanup(hide_key())  # before the user's code runs anywhere
+        hide_key()  # before the user's code runs in processes of its own
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # runs even if the run never starts
         check_baselines(options, cells)

@@ -10,9 +10,7 @@ on evidence.json and the manifests beside it. All else that the evidence names i
 
 from __future__ import annotations
 
-import getpass
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..checks.check import Verdict
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 KEY = "HILGATE_SIGNING_KEY"
 PASSPHRASE = "HILGATE_SIGNING_PASSPHRASE"  # noqa: S105  # the variable's name
-TERMINAL = "/dev/tty"
 
 
 def open_signer(key: str | None) -> Signer | None:
@@ -43,28 +40,15 @@ def open_signer(key: str | None) -> Signer | None:
     if key is None:
         return None
     from ..signing.keys import load_signer  # here: a run that signs nothing does not wait for it
+    from ..signing.passphrase import terminal_prompt
 
-    return load_signer(None if key == KEY else key, ask_at_terminal())
-
-
-def ask_at_terminal() -> Callable[[], str] | None:
-    """Return what asks for a passphrase at the terminal; None without one, or where the environment has it.
-
-    The terminal is opened by its own name: pytest captures what goes to stdout and stderr, and gives tests no stdin.
-    """
-    if PASSPHRASE in os.environ:
-        return None
-    try:
-        os.close(os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return None
-    return lambda: getpass.getpass("passphrase of the signing key: ")
+    return load_signer(None if key == KEY else key, terminal_prompt())
 
 
-def hide_key() -> Callable[[], None]:
-    """Take the key and its passphrase out of the environment; the function that is returned puts them back."""
-    hidden = {name: os.environ.pop(name) for name in (KEY, PASSPHRASE) if name in os.environ}
-    return lambda: os.environ.update(hidden)
+def hide_key() -> None:
+    """Take the key and its passphrase out of the environment, which the programs that a run starts inherit."""
+    for name in (KEY, PASSPHRASE):
+        os.environ.pop(name, None)
 
 
 def sign_evidence(evidence: Evidence, signer: Signer, *, allow_inconclusive: bool) -> tuple[str, bool]:
