@@ -44,7 +44,18 @@ BAD_NAMES = {
     "ä" * 513: "1026 bytes",
     "a" * 256: "more than 255 bytes",
 }
-GOOD_NAMES = ["run", "a b", " a", "runtime/tiny/ümlaut.txt", "..a", "a..", "...", "-a", "a'b\"c$d`e", "/".join("ab" * 200)]
+GOOD_NAMES = [
+    "run",
+    "a b",
+    " a",
+    "runtime/tiny/ümlaut.txt",
+    "..a",
+    "a..",
+    "...",
+    "-a",
+    "a'b\"c$d`e",
+    "/".join("ab" * 200),
+]
 
 
 @pytest.mark.parametrize(("name", "problem"), BAD_NAMES.items(), ids=map(shown, BAD_NAMES))
