@@ -43,8 +43,8 @@ from harness.run.measuring import describe_measurement
 
 from .gate_bundle import INPUT, OUTPUT, WIDTHS, answer
 
-# What an inference takes: longer than a block of time of the device's file, so that each is a block by itself; far enough
-# apart that the same backend is taken on every device.
+# What an inference takes: longer than a block of time of the device's file, so that each is a block by itself, and so
+# far apart that the same backend is taken on every device.
 MS = {"onnxruntime": 21.0, "onnxruntime-cpp": 26.0, "libtorch": 32.0, "torchscript": 40.0}
 MEMORY_KIB = {"onnxruntime": 61_000, "onnxruntime-cpp": 22_000, "libtorch": 70_000, "torchscript": 160_000}
 CLOSE = {"dtype": "float32", "atol": 1e-5, "rtol": 1e-5}
