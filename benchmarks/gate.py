@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness.release.verify import verify_release
-
 from harness.backends import backend_names
 from harness.device import load_device
 from harness.host.cache import cache_folder, file_sha256
@@ -24,6 +22,7 @@ from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.parity import PARITY
 from harness.release.policy import Policy, load_policy
+from harness.release.verify import verify_release
 from tests.support.foreign import ModelSigning, Unavailable, provide_model_signing
 from tests.support.gate_project import GateProject, make_project
 
