@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness.release.verify import verify_release
-
 from harness.host.cache import cache_folder, file_sha256
+from harness.release.verify import verify_release
 from tests.support.foreign import ModelSigning, Unavailable, provide_model_signing
 from tests.support.gate_project import GateProject, make_project
 

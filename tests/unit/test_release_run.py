@@ -392,5 +392,7 @@ def test_scripts_pass_their_checkers(tmp_path: Path, kind: str) -> None:
             subprocess.run([program, "-n", str(folder / name)], check=True)
     if (checker := shutil.which("shellcheck", path=f"{Path(os.sys.executable).parent}:{os.environ['PATH']}")) is None:  # type: ignore[attr-defined]
         pytest.skip("shellcheck is not installed")
-    done = subprocess.run([checker, "--severity=warning", "run", "env"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [checker, "--severity=warning", "run", "env"], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
