@@ -7,6 +7,7 @@ hashes them beside each other. CPU time is of all threads and processes of a sid
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -95,17 +96,15 @@ def _model_signing() -> ModelSigning | None:
 
 def _judging(project: GateProject, rounds: int) -> Iterator[Row]:
     """Gate, and hash what was laid out: CPU time of the one over that of the other."""
-    number = iter(range(1000))
-    latest: list[Path] = []
-
-    def gate() -> Block:
-        latest.append(project.root / "build" / f"release-{next(number)}")
-        return _child(project, _gate(project, latest[-1]))
-
-    def hashing() -> Block:
-        return _here(lambda: [file_sha256(path) for path in latest[-1].rglob("*") if path.is_file()])()
-
-    gated, hashed = interleave(rounds, gate, hashing)
+    places = (project.root / "build" / f"release-{number}" for number in itertools.count())
+    first = next(places)
+    _child(project, _gate(project, first))
+    files = [path for path in first.rglob("*") if path.is_file()]
+    gated, hashed = interleave(
+        rounds,
+        lambda: _child(project, _gate(project, next(places))),
+        _here(lambda: [file_sha256(path) for path in files]),
+    )
     gate_s, hash_s = (median_of([[block[0]] for block in blocks]) for blocks in (gated, hashed))
     what = f"hilgate gate of {len(BACKENDS)} cells with {SAMPLES} samples each: CPU over hashing"
     against = f"hashing what it lays out: {hash_s:.3f} s; with the interpreter's start"
