@@ -140,7 +140,7 @@ class SmallBundle:
         (self.evidence / "bundles" / f"{sha256}.json").write_bytes(content)
         library = {
             "native": "runtime/onnxruntime/capi/libonnxruntime.so.1.2.3",
-            "native-installed": "/opt/it's here/libonnxruntime.so.1.2.3",
+            "native-installed": "/opt/a $b/libonnxruntime.so.1.2.3",
         }.get(self.kind)
         load = {"artifact": "artifact/model.onnx", "inputs": ["x"], "outputs": ["y"], "threads": 2, "library": library}
         cases = len(np.load(io.BytesIO(self.answers)).files) // 2
