@@ -1,4 +1,4 @@
-"""A small bundle, made by hand in a cache of its own, with the evidence of its cell: what a release is laid out from."""
+"""A small bundle, made by hand in a cache of its own, with its cell's evidence: what a release is laid out from."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.release.parts import collect
 from harness.release.texts import make_env, make_readme, make_run, make_unit
-from tests.support.small_bundle import KINDS, SmallBundle, collect
+from tests.support.small_bundle import KINDS, SmallBundle
 
 SHELLS = ["dash", "bash", "busybox"]
 PATH = "/usr/bin:/bin"
