@@ -161,9 +161,12 @@ ATTACKS: dict[str, Attack] = {
         lambda r: (r / "runtime/hilgate/runner").chmod(0o644),
         "lists it (chmod a+x): runtime/hilgate/runner",
     ),
-    "setuid": (lambda r: (r / "runtime/hilgate/runner").chmod(0o4755), "set-group-ID bit: ./runtime/hilgate/runner"),
-    "setgid": (lambda r: (r / MODEL).chmod(0o2644), "set-group-ID bit: ./" + MODEL),
-    "setgid-folder": (lambda r: (r / "artifact").chmod(0o2755), "set-group-ID bit: ./artifact"),
+    "setuid": (lambda r: (r / "runtime/hilgate/runner").chmod(0o4755), "sticky bit: ./runtime/hilgate/runner"),
+    "setgid": (lambda r: (r / MODEL).chmod(0o2644), "sticky bit: ./" + MODEL),
+    "sticky": (lambda r: (r / MODEL).chmod(0o1644), "sticky bit: ./" + MODEL),
+    "setuid-folder": (lambda r: (r / "artifact").chmod(0o4755), "sticky bit: ./artifact"),
+    "empty-folder": (lambda r: (r / "runtime/a b/c").mkdir(parents=True), "lists: runtime/a b (and 1 more)"),
+    "empty-folder-at-the-top": (lambda r: (r / "numpy").mkdir(), "a folder without files that SHA256SUMS lists: numpy"),
     "writable-by-all": (lambda r: (r / MODEL).chmod(0o666), "may write to it (chmod go-w): ./" + MODEL),
     "writable-by-the-group": (lambda r: (r / "env").chmod(0o664), "may write to it (chmod go-w): ./env"),
     "writable-folder": (lambda r: (r / "check").chmod(0o777), "may write to it (chmod go-w): ./check"),
@@ -183,7 +186,17 @@ def test_whatever_differs_is_refused_and_named(release: Path, attack: Callable[[
 
 @pytest.mark.parametrize(
     "name",
-    ["changed-" + MODEL, "more-with-a-newline", "more-library", "link", "fifo", "setuid", "executable", "no-sums"],
+    [
+        "changed-" + MODEL,
+        "more-with-a-newline",
+        "more-library",
+        "link",
+        "fifo",
+        "setuid",
+        "executable",
+        "no-sums",
+        "empty-folder",
+    ],
 )
 def test_all_shells_and_their_programs_refuse_the_same(
     release: Path, name: str, shell: tuple[list[str], dict[str, str]]
@@ -285,6 +298,11 @@ def test_sums_made_anew_are_not_for_the_script_to_refuse(release: Path) -> None:
     hashes = {line[66:]: line[:64] for line in (release / "SHA256SUMS").read_text().splitlines()}
     hashes[MODEL] = hashlib.sha256((release / MODEL).read_bytes()).hexdigest()
     (release / "SHA256SUMS").write_bytes(write_sums(hashes))
+    assert run(release / "run", "--check").returncode == 0
+
+
+def test_a_folder_that_inherits_its_group_is_no_attack(release: Path) -> None:
+    (release / "artifact").chmod(0o2755)
     assert run(release / "run", "--check").returncode == 0
 
 
