@@ -95,9 +95,9 @@ def make_readme(facts: ReleaseFacts, parts: Parts) -> str:
 
 
 _RUNTIME = {
-    "native": "`runtime/` the program that loads it and the libraries that were shipped with it,",
-    "shipped": "`runtime/` the packages that it needs, `agent/` the program that loads it,",
-    "installed": "`agent/` the program that loads it; the packages that it needs are to be installed on the robot,",
+    "native": "`runtime/` the program that loads it and the libraries that were shipped with it",
+    "shipped": "`runtime/` the packages that it needs, `agent/` the program that loads it",
+    "installed": "`agent/` the program that loads it (the packages that it needs are to be installed on the robot)",
 }
 _HINTS = {
     "native": "`$HILGATE_LIBRARY` is the runtime's library, to be opened by that path.",
@@ -131,7 +131,7 @@ def _keys(facts: ReleaseFacts) -> str:
         return ""
     listed = "\n".join(f"- {_code(fingerprint)}" for fingerprint in facts.key_fingerprints)
     command = "openssl pkey -pubin -in team.pub -outform DER | sha256sum"
-    return f"\nWhen it was made, the policy accepted these keys (`{command}`):\n\n{listed}\n"
+    return f"\nThe key's fingerprint, as `{command}` prints it:\n\n{listed}\n"
 
 
 def _code(text: str) -> str:
