@@ -235,10 +235,12 @@ ATTACKS_ON_FILES = [
     pytest.param(lambda signed: (signed.folder / "run").unlink(), id="missing"),
     pytest.param(lambda signed: (signed.folder / "agent/link").symlink_to("../run"), id="link"),
 ]
+# What neither cosign nor model_signing looks at: modes, and folders without files, which Python takes for packages.
 MODES = [
     pytest.param(lambda signed: (signed.folder / "env").chmod(0o755), id="executable"),
     pytest.param(lambda signed: (signed.folder / "run").chmod(0o4755), id="setuid"),
     pytest.param(lambda signed: (signed.folder / "run").chmod(0o644), id="not-executable"),
+    pytest.param(lambda signed: (signed.folder / "runtime/threadpoolctl").mkdir(), id="empty-folder"),
 ]
 
 
@@ -252,7 +254,7 @@ def test_readme_openssl_accepts(signed: SignedFolder) -> None:
 
 @pytest.mark.parametrize("attack", [*ATTACKS_ON_ATTESTATION, *ATTACKS_ON_FILES, *MODES])
 def test_readme_openssl_refuses(signed: SignedFolder, attack: Change) -> None:
-    """Every attack that cosign and model_signing see between them, and modes."""
+    """Every attack that cosign and model_signing see between them, and what they do not look at."""
     (block,) = blocks_of(signed, "With openssl and sha256sum")
     attack(signed)
     ran = run_block(signed, block)
