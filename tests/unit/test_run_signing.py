@@ -161,6 +161,17 @@ def test_a_key_that_does_not_sign_any_more_is_a_line_and_leaves_nothing(evidence
     assert not (evidence.folder / SIGNATURE).exists()
 
 
+def test_evidence_that_could_not_be_written_is_not_signed(evidence: Evidence, key: Path) -> None:
+    evidence.unwritable = "the disk is full"
+    signer = open_signer(str(key))
+    assert signer is not None
+    assert sign_evidence(evidence, signer, allow_inconclusive=False) == (
+        "not signed: the evidence cannot be written",
+        False,
+    )
+    assert not (evidence.folder / SIGNATURE).exists()
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [
