@@ -87,13 +87,18 @@ class _Pin:
 
     def __call__(self, name: str) -> str:
         if self._known is None:
-            given = take_variable(PASSPHRASE_VARIABLE)
-            if given is None and self._ask is None:
-                what, wanted = "the key has a PIN, and none is given", f"its PIN in ${PASSPHRASE_VARIABLE}"
-                hint = f"set {PASSPHRASE_VARIABLE} as a secret of CI's, or run it on a terminal"
-                raise InputError(what, wanted=wanted, found="no terminal to ask on", hint=hint)
-            self._known = given.decode() if given is not None or self._ask is None else self._ask()
+            self._known = self._new()
         return self._known
+
+    def _new(self) -> str:
+        given = take_variable(PASSPHRASE_VARIABLE)
+        if given is not None:
+            return given.decode("utf-8", "surrogateescape")
+        if self._ask is not None:
+            return self._ask()
+        what, wanted = "the key has a PIN, and none is given", f"its PIN in ${PASSPHRASE_VARIABLE}"
+        hint = f"set {PASSPHRASE_VARIABLE} as a secret of CI's, or run it on a terminal"
+        raise InputError(what, wanted=wanted, found="no terminal to ask on", hint=hint)
 
 
 def _import(scheme: str, uri: str, secret: Callable[[str], str]) -> tuple[str, SSlibKey]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import time
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from harness.errors import InputError
 from harness.signing.envelope import MEDIA_TYPE, MOST_BYTES, PAYLOAD_TYPE, open_sealed, read_sealed, seal
 from harness.signing.keys import PublicKey, Signer
+from harness.signing.public_key import public_key
 from harness.signing.statement import EVIDENCE_PREDICATE, MODEL_PREDICATE, make_statement
 from tests.support.keys import pair
 
@@ -308,6 +312,59 @@ def test_without_a_key_nothing_is_accepted(signer: Signer) -> None:
 def test_a_key_that_is_named_twice_counts_once(signer: Signer, public: PublicKey) -> None:
     opened = open_sealed(seal(STATEMENT, signer).encode(), [public, public], EVIDENCE_PREDICATE, "here")
     assert opened.key == public
+
+
+# P-256: y² = x³ − 3x + b over the prime's field, of this order (FIPS 186-4, D.1.2.3).
+PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+CURVE_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+Point = tuple[int, int] | None
+
+
+def plus(first: Point, second: Point) -> Point:
+    if first is None or second is None:
+        return first or second
+    (x1, y1), (x2, y2) = first, second
+    if x1 == x2 and (y1 + y2) % PRIME == 0:
+        return None
+    slope = (3 * x1 * x1 - 3) * pow(2 * y1, -1, PRIME) if first == second else (y2 - y1) * pow(x2 - x1, -1, PRIME)
+    x3 = (slope * slope - x1 - x2) % PRIME
+    return x3, (slope * (x1 - x3) - y1) % PRIME
+
+
+def times(number: int, point: Point) -> Point:
+    result: Point = None
+    for bit in f"{number:b}":
+        result = plus(result, result)
+        result = plus(result, point) if bit == "1" else result
+    return result
+
+
+def keys_that_fit(signature: bytes, data: bytes) -> list[PublicKey]:
+    """Make both keys whose signature this can be: whose it is, and a stranger's that fits, too (SEC 1, 4.1.6)."""
+    r, s = decode_dss_signature(signature)
+    digest = int.from_bytes(hashlib.sha256(data).digest(), "big")
+    y = pow(r**3 - 3 * r + CURVE_B, (PRIME + 1) // 4, PRIME)
+    one = ec.derive_private_key(1, ec.SECP256R1()).public_key().public_numbers()
+    found = []
+    for root in (y, PRIME - y):
+        point = plus(times(s, (r, root)), times(-digest % ORDER, (one.x, one.y)))
+        numbers = times(pow(r, -1, ORDER), point)
+        assert numbers is not None
+        found.append(public_key(ec.EllipticCurvePublicNumbers(*numbers, ec.SECP256R1()).public_key(), "here"))
+    return found
+
+
+def test_a_second_accepted_key_that_was_made_to_fit_is_refused(signer: Signer, public: PublicKey) -> None:
+    text = seal(STATEMENT, signer)
+    envelope = json.loads(text)["dsseEnvelope"]
+    payload, signature = (base64.b64decode(part) for part in (envelope["payload"], envelope["signatures"][0]["sig"]))
+    pae = b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
+    fitting = keys_that_fit(signature, pae)
+    assert public in fitting
+    assert all(key.verify(signature, pae) for key in fitting)
+    with pytest.raises(InputError, match="more than one key"):
+        open_sealed(text.encode(), fitting, EVIDENCE_PREDICATE, "here")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Store:
         self.asked.append(tuple(word for word in words if not callable(word)))
         if self.failure:
             raise self.failure
-        return self.newest, SSlibKey.from_crypto(key_of(self.kind).public_key())  # type: ignore[arg-type]
+        return self.newest, SSlibKey.from_crypto(key_of(self.kind).public_key())
 
     def from_priv_key_uri(self, uri: str, public: SSlibKey, secret: Callable[[str], str]) -> Any:
         self.opened.append(uri)
@@ -75,7 +75,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
         "hv": "VaultSigner",
     }
     for scheme, name in classes.items():
-        monkeypatch.setitem(stores.SIGNER_FOR_URI_SCHEME, scheme, made)  # type: ignore[arg-type]
+        monkeypatch.setitem(stores.SIGNER_FOR_URI_SCHEME, scheme, made)
         monkeypatch.setattr(getattr(stores, name), "import_", made.import_)
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "")
     monkeypatch.delenv(PASSPHRASE_VARIABLE)
