@@ -56,30 +56,34 @@ def _gate(project: GateProject, output: Path) -> list[str]:
 
 
 def _verifying(project: GateProject, rounds: int) -> Iterator[Row]:
-    """Compare the function with openssl, and the command, its start included, with model_signing's."""
+    """Compare the function with openssl, and it and the command, with its start, with model_signing's command."""
     made = project.root / "build" / "release"
     release = made / "net"
     files = sorted(path for path in release.rglob("*") if path.is_file())
-    size = sum(path.stat().st_size for path in files)
     policy = project.load_policy()
-    ours, openssl = interleave(
+    verify = [sys.executable, "-c", HILGATE, "verify", str(release), "--policy", str(project.policy)]
+    key = ["--signature", str(made / "net.model.sig"), "--public_key", str(project.public), "--no-ignore-git-paths"]
+    theirs = _model_signing()
+    command = [] if theirs is None else [str(theirs.python), "-m", "model_signing", "verify", "key", str(release), *key]
+    function, openssl, ours, other = interleave(
         rounds,
         _here(lambda: verify_release(release, policy)),
         lambda: _child(project, ["openssl", "dgst", "-sha256", *map(str, files)]),
+        lambda: _child(project, verify),
+        lambda: _child(project, command) if command else [0.0, 0.0],
     )
-    yield from _both(f"verify of {size / GB:.2f} GB", "openssl dgst -sha256", ours, openssl, OPENSSL)
-    theirs = _model_signing()
-    if theirs is None:
-        yield Row("hilgate verify: NOT COMPARED, for model_signing cannot be had", 0, "comparisons")
-        return
-    key = ["--signature", str(made / "net.model.sig"), "--public_key", str(project.public), "--no-ignore-git-paths"]
-    verify = [sys.executable, "-c", HILGATE, "verify", str(release), "--policy", str(project.policy)]
-    command = [str(theirs.python), "-m", "model_signing", "verify", "key", str(release), *key]
-    ours, other = interleave(rounds, lambda: _child(project, verify), lambda: _child(project, command))
-    yield from _both(f"hilgate verify of {size / GB:.2f} GB", "model_signing verify key", ours, other, MODEL_SIGNING)
+    what = f"verify of {sum(path.stat().st_size for path in files) / GB:.2f} GB"
+    yield from _both(what, "openssl dgst -sha256", function, openssl, OPENSSL)
+    if command:
+        yield from _both(what, "model_signing verify key", function, other)
+        yield from _both(f"hilgate {what}", "model_signing verify key", ours, other, MODEL_SIGNING)
+    else:
+        yield Row(f"hilgate {what}: NOT COMPARED, for model_signing cannot be had", 0, "comparisons")
 
 
-def _both(what: str, other: str, ours: Sequence[Block], theirs: Sequence[Block], aim: Aim) -> Iterator[Row]:
+def _both(
+    what: str, other: str, ours: Sequence[Block], theirs: Sequence[Block], aim: Aim | None = None
+) -> Iterator[Row]:
     """Yield the ratios of CPU and of wall time, of which each block has one each."""
     for place, kind in enumerate(("CPU", "wall")):
         mine, others = [[block[place]] for block in ours], [[block[place]] for block in theirs]
