@@ -21,7 +21,7 @@ from ..evidence.schema import FileEntry, RunEntry
 from ..host.shipped import DEVICES
 from .policy import Policy
 from .refusal import Refusal, each_once
-from .repository import OBJECT, NotThere, Repository, find
+from .repository import OBJECT, NotThere, Repository, Unusable, find
 
 __all__ = ["SHIPPED", "CommittedFile", "committed_files"]
 
@@ -75,7 +75,7 @@ def committed_files(root: Path, run: RunEntry, policy: Policy) -> tuple[list[Com
             if OBJECT.fullmatch(commit):
                 files, of_files = _compare(repository, root, commit, run)
     except NotThere as error:
-        refusals.append(_refusal(error, f"commit {commit[:12]}:", commit))
+        refusals.append(refusal_of(error, "the committed files", commit))
     return files, each_once([*refusals, *of_files])
 
 
@@ -105,7 +105,7 @@ def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
     other = 'or write evidence.commit = "any" into the policy'
     try:
         head = repository.head()
-    except NotThere:
+    except Unusable:
         yield Refusal("the repository has no commit yet", f"commit the project, and {AGAIN}")
         return
     if commit and head != commit:
@@ -114,7 +114,7 @@ def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
     try:
         changed = repository.changes()
     except NotThere as error:
-        yield _refusal(error, "whether the working tree is clean cannot be told:", commit)
+        yield refusal_of(error, "the state of the working tree", commit)
         return
     if changed:
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
@@ -132,12 +132,14 @@ def _compare(
         try:
             files.append(_shipped(entry) if entry.path.startswith(SHIPPED) else _file(repository, root, commit, entry))
         except NotThere as error:
-            refusals.append(_refusal(error, shown, commit))
+            refusals.append(refusal_of(error, shown, commit))
     return files, refusals
 
 
-def _refusal(error: NotThere, shown: str, commit: str) -> Refusal:
-    return Refusal(f"{shown} {error.reason}".replace("{commit}", f"commit {commit[:12]}"), error.remedy)
+def refusal_of(error: NotThere, shown: str, commit: str) -> Refusal:
+    """Make a refusal of what a commit does not have, under a name for it."""
+    joined = " cannot be had: " if isinstance(error, Unusable) else " "
+    return Refusal(f"{shown}{joined}{error.reason}".replace("{commit}", f"commit {commit[:12]}"), error.remedy)
 
 
 def _shipped(entry: FileEntry) -> CommittedFile:

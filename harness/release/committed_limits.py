@@ -31,7 +31,7 @@ from ..model.user_code import INSTALLED
 from ..model.user_process import search_path
 from .cell_conditions import otherwise_linked
 from .checkout import check_out, loaded_sources
-from .committed import AGAIN, SHIPPED, CommittedFile, as_checked_out, path_in
+from .committed import AGAIN, SHIPPED, CommittedFile, as_checked_out, path_in, refusal_of
 from .committed_baseline import baseline_refusals
 from .policy import Policy
 from .refusal import Refusal, each_once
@@ -125,8 +125,7 @@ def limits_of(
             found = _limits(copy, run, policy, cells, files, metrics)
             return found, each_once(copy.refusals)
     except NotThere as error:
-        reason = error.reason.replace("{commit}", f"commit {commit[:12]}")
-        return {}, [Refusal(f"the limits cannot be made again: commit {commit[:12]}: {reason}", error.remedy)]
+        return {}, [refusal_of(error, "a copy of the commit, to make the limits again,", commit)]
 
 
 def _limits(
