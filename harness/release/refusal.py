@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# What most reasons need.
+AGAIN = "run the tests again"
+
 
 @dataclass(frozen=True)
 class Refusal:

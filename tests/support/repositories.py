@@ -66,12 +66,13 @@ class Project:
         done = subprocess.run(command, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C"})
         return done.stdout.decode().strip()
 
-    def write(self, files: Mapping[str, bytes]) -> None:
-        """Write files, by their paths from the project's folder."""
+    def write(self, files: Mapping[str, bytes]) -> Project:
+        """Write files, by their paths from the project's folder; returns the project."""
         for name, content in files.items():
             place = self.root / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
+        return self
 
     def commit(self) -> str:
         """Commit everything; returns the commit."""

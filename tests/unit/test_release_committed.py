@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.host import shipped
-from harness.release import committed
+from harness.release import committed_file
 from harness.release.committed import committed_files
 from harness.run.files import SHIPPED
 from tests.support.repositories import MODEL, RIG, Project
@@ -35,7 +35,7 @@ def head(project: Project) -> str:
 
 
 def test_shipped_files_are_named_as_a_run_names_them() -> None:
-    assert committed.SHIPPED == SHIPPED
+    assert committed_file.SHIPPED == SHIPPED
 
 
 @pytest.mark.parametrize("commit", ["HEAD", "any"])
@@ -54,6 +54,15 @@ def test_evidence_that_names_no_files_is_refused(project: Project) -> None:
     assert reasons(project, files=[]) == [
         "the evidence does not name the file of the model net",
         "the evidence does not name the file of the device rig",
+    ]
+
+
+def test_two_files_of_one_model_are_refused(project: Project) -> None:
+    project.write({"loose.py": MODEL})
+    project.commit()
+    entries = [project.entry("model", "net", "loose.py"), *project.files()]
+    assert reasons(project, files=entries) == [
+        "the evidence names several files of the model net: loose.py, ../models/net.py"
     ]
 
 

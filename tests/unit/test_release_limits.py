@@ -13,9 +13,8 @@ from harness.backends import load_backend
 from harness.cell import Cell
 from harness.evidence.schema import RunEntry
 from harness.model.process import read_hosted
-from harness.release.committed import committed_files
+from harness.release.committed import CellLimits, committed_files, limits_of
 from harness.release.committed_baseline import baseline_refusals
-from harness.release.committed_limits import CellLimits, limits_of
 from harness.release.conditions import cells_of
 from harness.release.refusal import Refusal
 from tests.support.evidences import make_cell, make_check, make_run, read
@@ -88,6 +87,14 @@ def test_a_file_of_limits_in_the_current_folder_is_the_committed_one(
     limits, refusals = made(project, run)
     assert (values(limits), refusals) == (EXPECTED, [])
     assert Path.cwd() == project.root
+
+
+def test_a_cache_inside_of_the_repository_is_no_source_of_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write({"../.gitignore": b".cache\n"})
+    project.commit()
+    monkeypatch.setenv("HILGATE_CACHE", str(project.top / ".cache"))
+    limits, refusals = made(project, rule="HEAD")
+    assert (values(limits), refusals) == (EXPECTED, [])
 
 
 def test_a_path_of_modules_in_the_repository_leads_to_the_commit(
