@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -159,7 +160,8 @@ class ResultsFolder:
         """
         name = self._free_name(ANSWERS, stem, ".npz")
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        named: dict[str, Any] = dict(arrays)  # as keywords of numpy's own are of other types
+        np.savez(buffer, **named)
         return self._write(name, buffer.getvalue())
 
     def remove_answers(self, path: str) -> None:

@@ -64,6 +64,8 @@ def sign_evidence(evidence: Evidence, signer: Signer, *, allow_inconclusive: boo
     Returns:
         A line that says where the signature is, or why there is none; and whether there is one.
     """
+    if evidence.unwritable:  # what lies there is not what was measured
+        return "not signed: the evidence cannot be written", False
     try:
         evidence.write()  # whatever was noted since
         path = evidence.save_signature(_sealed(evidence, signer, allow_inconclusive))

@@ -96,21 +96,19 @@ def open_sealed(content: bytes, keys: Sequence[PublicKey], predicate_type: str, 
 
     accepted = {key.fingerprint: key for key in keys}
     if not accepted:
-        hint = "name the signers' public keys in the policy"
-        raise InputError(
-            "no key is accepted, so nothing can be verified", wanted="a public key", where=where, hint=hint
-        )
+        what, advice = "no key is accepted, so nothing can be verified", "name the signers' public keys in the policy"
+        raise InputError(what, wanted="a public key", found="none", where=where, hint=advice)
     hint, envelope = _parts(content, where)
     payload, signature = _signed(envelope, where)
     pae = Envelope(payload, PAYLOAD_TYPE, {}).pae()
     verified = [key for key in accepted.values() if key.verify(signature, pae)]
     if not verified:
         raise _not_verified(hint, list(accepted.values()), where)
-    if len(verified) > 1:  # ECDSA allows to make a key to a signature
+    if len(verified) > 1:  # ECDSA: anybody can make a second key that fits a signature
         found = ", ".join(key.fingerprint for key in verified)
         raise InputError("more than one key made this signature", wanted="exactly one", found=found, where=where)
-    what = "the bundle names another key than the one that signed it"
-    _same(hint, verified[0].hint, what, f"{where}: verificationMaterial.publicKey.hint")
+    place = f"{where}: verificationMaterial.publicKey.hint"
+    _same(hint, verified[0].hint, "the bundle names another key than the one that signed it", place)
     statement = parse(payload, "the signed statement", f"{where}: payload")
     return Opened(check_statement(statement, predicate_type, f"{where}: payload"), verified[0], payload)
 
@@ -122,10 +120,7 @@ def _parts(content: bytes, where: str) -> tuple[object, dict[str, Any]]:
         raise InputError(what, wanted=f"at most {MOST_BYTES} bytes", found=found, where=where, hint=AGAIN)
     brackets = content.count(b"[") + content.count(b"{")
     if brackets > MOST_BRACKETS:
-        what, wanted = (
-            "the bundle is nested too deep, or has too many parts",
-            f"at most {MOST_BRACKETS} objects and lists",
-        )
+        what, wanted = "the bundle is nested too deep, or has too many parts", f"at most {MOST_BRACKETS} brackets"
         raise InputError(what, wanted=wanted, found=str(brackets), where=where, hint=AGAIN)
     bundle = _object(parse(content, "the bundle", where), ("dsseEnvelope", "mediaType", "verificationMaterial"), where)
     _same(bundle["mediaType"], MEDIA_TYPE, "the bundle is of another kind or version", f"{where}: mediaType")

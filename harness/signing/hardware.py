@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What each is, and how its URI looks.
 STORES = {
-    "hsm": ("a PKCS#11 token, such as a YubiKey", "hsm:2, with PYKCS11LIB set to its module"),
+    "hsm": ("a PKCS#11 token (a YubiKey, for one)", "hsm:2, with PYKCS11LIB set to its module"),
     "awskms": ("AWS's key store", "awskms:alias/NAME"),
     "gcpkms": ("Google's key store", "gcpkms:projects/…/cryptoKeyVersions/1"),
     "azurekms": ("Azure's key vault", "azurekms://VAULT.vault.azure.net/keys/NAME/VERSION"),
@@ -64,11 +64,12 @@ def hardware_signer(uri: str, ask: Ask | None) -> Signer:
 
 def store_failure(error: Exception, uri: str) -> InputError:
     """Say that a store did not do what it was asked for."""
-    scheme = scheme_of(uri) or ""
-    what, example = STORES.get(scheme, ("the key's store", ""))
+    store, example = STORES.get(scheme_of(uri) or "", ("its store", ""))
     found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    hint = "see whether it is plugged in or reachable, and whether you may use the key"
-    return InputError(f"{what} did not sign", wanted=example, found=found[:500], where=uri, hint=hint)
+    what, hint = f"the key in {store} cannot be used", "see whether it is there, and whether you may use it"
+    if "pin" in type(error).__name__.lower():  # PKCS#11's CKR_PIN_INCORRECT, CKR_PIN_LOCKED, …
+        what, hint = "the PIN is wrong", "find the right one before you try again: a token locks itself after a few"
+    return InputError(what, wanted=example, found=found[:500], where=uri, hint=hint)
 
 
 class _Pin:
@@ -86,12 +87,18 @@ class _Pin:
 
     def __call__(self, name: str) -> str:
         if self._known is None:
-            given = take_variable(PASSPHRASE_VARIABLE)
-            if given is None and self._ask is None:
-                wanted = f"it in ${PASSPHRASE_VARIABLE}, or a terminal to ask on"
-                raise InputError("the key's store asks for a PIN, and none is given", wanted=wanted, found="neither")
-            self._known = given.decode() if given is not None or self._ask is None else self._ask()
+            self._known = self._new()
         return self._known
+
+    def _new(self) -> str:
+        given = take_variable(PASSPHRASE_VARIABLE)
+        if given is not None:
+            return given.decode("utf-8", "surrogateescape")
+        if self._ask is not None:
+            return self._ask()
+        what, wanted = "the key has a PIN, and none is given", f"its PIN in ${PASSPHRASE_VARIABLE}"
+        hint = f"set {PASSPHRASE_VARIABLE} as a secret of CI's, or run it on a terminal"
+        raise InputError(what, wanted=wanted, found="no terminal to ask on", hint=hint)
 
 
 def _import(scheme: str, uri: str, secret: Callable[[str], str]) -> tuple[str, SSlibKey]:

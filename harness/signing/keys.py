@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KEY_VARIABLE", "PublicKey", "Signer", "check_new", "load_public", "load_signer", "make_key", "public_path"]
 
+# Never taken for an attestation: what is signed of those begins with "DSSEv1".
+TRIAL = b"hilgate: may this key sign?"
+
 
 class Signer:
     """A private key that can sign, wherever it is. It shows nothing of itself but its public half."""
@@ -82,8 +85,7 @@ def load_signer(key: str | None, ask: Callable[[], str] | None = None) -> Signer
             "the signing key has no name", wanted="a file, or a URI", found=repr(key), hint="name its file"
         )
     if scheme_of(key):
-        signer: Any = hardware_signer(key, ask)
-        return Signer(signer, public_key(signer.public_key._crypto_key(), key), key)
+        return _tried(hardware_signer(key, ask), key)
     return _signer(key_of_file(Path(key), ask), key)
 
 
@@ -92,6 +94,15 @@ def _signer(private: Any, where: str) -> Signer:
 
     public = public_key(private.public_key(), where)
     return Signer(CryptoSigner(private, public.as_securesystemslib), public, where)
+
+
+def _tried(hardware: Any, uri: str) -> Signer:
+    """Sign something once: a wrong PIN, or a permission that is missing, shows now and not after an hour's run."""
+    signer = Signer(hardware, public_key(hardware.public_key._crypto_key(), uri), uri)
+    if not signer.public.verify(signer.sign(TRIAL), TRIAL):
+        what, wanted = "the key's store signs with another key than it shows", signer.public.fingerprint
+        raise InputError(what, wanted=wanted, found="a signature of another key", where=uri, hint="name its version")
+    return signer
 
 
 def public_path(path: Path) -> Path:

@@ -14,6 +14,8 @@ import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from ..errors import InputError
+
 PASSPHRASE_VARIABLE = "HILGATE_SIGNING_PASSPHRASE"  # noqa: S105  # its name
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,13 +24,22 @@ R = TypeVar("R")
 def terminal_prompt(text: str = "Passphrase of the signing key: ") -> Callable[[], str] | None:
     """Return a function that asks on the terminal, without an echo; None where this process has none.
 
-    It is the process's own terminal, not stdin: pytest replaces that, and a pipe may be connected to it.
+    It is the process's own terminal, not stdin: pytest replaces that, and a pipe may be connected to it. An answer that
+    is the end of file is an InputError.
     """
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         return None
-    return lambda: getpass.getpass(text)
+
+    def ask() -> str:
+        try:
+            return getpass.getpass(text)
+        except EOFError:
+            what, hint = "no passphrase was given", "try again"
+            raise InputError(what, wanted="a line on the terminal", found="its end", hint=hint) from None
+
+    return ask
 
 
 def take_variable(name: str) -> bytes | None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 # A P-256 key in PEM has some 180 bytes; comments around it may take more.
 KEY_BYTES = 1 << 16
-P256, ED25519 = "ecdsa-sha2-nistp256", "ed25519"
 Scheme = Literal["ecdsa-sha2-nistp256", "ed25519"]
+P256: Scheme = "ecdsa-sha2-nistp256"
+ED25519: Scheme = "ed25519"
 WANTED = "a key for ECDSA on the curve P-256, or for Ed25519"
 MAKE = "make one: hilgate key FILE"
 _LABEL = re.compile(rb"-----BEGIN ([^\r\n]{0,100}?)-----")
@@ -106,7 +107,7 @@ def label_of(content: bytes, what: str, where: str) -> str:
     Raises:
         InputError: there is none, or more than one.
     """
-    labels = [label.decode("ascii", "replace") for label in _LABEL.findall(content)]
+    labels: list[str] = [label.decode("ascii", "replace") for label in _LABEL.findall(content)]
     if len(labels) != 1:
         found = f"{len(labels)} keys: {', '.join(labels)}" if labels else "no -----BEGIN … KEY-----"
         problem = "holds more than one key" if labels else "is no key"
@@ -136,5 +137,5 @@ def public_key(key: Any, where: str) -> PublicKey:
         raise InputError("keys of this kind are not accepted", wanted=WANTED, found=found, where=where, hint=MAKE)
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    scheme: Scheme = ED25519 if isinstance(key, Ed25519PublicKey) else P256
+    scheme = ED25519 if isinstance(key, Ed25519PublicKey) else P256
     return PublicKey(pem, hashlib.sha256(der).hexdigest(), scheme)

@@ -14,7 +14,7 @@ import pytest
 from google.protobuf import json_format
 from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
 from in_toto_attestation.v1.statement import Statement
-from in_toto_attestation.v1.statement_pb2 import Statement as Message  # type: ignore[attr-defined]
+from in_toto_attestation.v1.statement_pb2 import Statement as Message
 
 from harness.errors import InputError
 from harness.signing.envelope import open_sealed, seal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from harness.signing.keys import PublicKey, Signer, load_public, load_signer
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], PrivateKeyTypes]] = {
     "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "P-256 of another": lambda: ec.generate_private_key(ec.SECP256R1()),
     "Ed25519": ed25519.Ed25519PrivateKey.generate,
@@ -34,8 +35,7 @@ MAKERS = {
 @functools.cache
 def key_of(kind: str) -> PrivateKeyTypes:
     """Return a private key of a kind, always the same."""
-    key: PrivateKeyTypes = MAKERS[kind]()
-    return key
+    return MAKERS[kind]()
 
 
 def private_pem(kind: str, passphrase: bytes | None = None, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:

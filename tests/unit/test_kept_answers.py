@@ -79,10 +79,12 @@ def test_an_answer_is_kept_where_it_is_right_element_by_element(
     expected: Expected, answer: Array, allowed: Allowance | None
 ) -> None:
     kept = offered(expected, answer)
-    assert [(one.dtype, one.atol, one.rtol) for one in (case.allowed["y"] for case in kept.cases)] == (
-        [] if allowed is None else [(allowed.dtype, pytest.approx(allowed.atol), pytest.approx(allowed.rtol))]
-    )
+    assert len(kept.cases) == (allowed is not None)
     for case in kept.cases:
+        assert allowed is not None
+        found = case.allowed["y"]
+        assert found.dtype == allowed.dtype
+        assert [found.atol, found.rtol] == pytest.approx([allowed.atol, allowed.rtol])
         assert (case.answers["y"] == expected.exact).all()
 
 

@@ -73,6 +73,13 @@ def test_three_times_is_enough(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_end_of_file_is_no_passphrase(tmp_path: Path) -> None:
+    status, seen = on_a_terminal(tmp_path, "k", answers=[(FIRST, "\x04")])
+    assert status == 1
+    assert "no passphrase was given" in seen
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_a_terminal_it_says_what_to_do(tmp_path: Path) -> None:
     status, seen = without_a_terminal(tmp_path, "k")
     assert status == 1

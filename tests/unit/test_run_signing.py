@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -160,6 +161,34 @@ def test_a_key_that_does_not_sign_any_more_is_a_line_and_leaves_nothing(evidence
     assert not (evidence.folder / SIGNATURE).exists()
 
 
+def test_evidence_that_could_not_be_written_is_not_signed(evidence: Evidence, key: Path) -> None:
+    evidence.unwritable = "the disk is full"
+    signer = open_signer(str(key))
+    assert signer is not None
+    assert sign_evidence(evidence, signer, allow_inconclusive=False) == (
+        "not signed: the evidence cannot be written",
+        False,
+    )
+    assert not (evidence.folder / SIGNATURE).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        pytest.param("signing.pub", "public", id="the public half"),
+        pytest.param("nowhere", "nowhere", id="no file"),
+        pytest.param(KEY, f"\\${KEY}", id="an empty variable"),
+        pytest.param("", "no name", id="no name"),
+    ],
+)
+def test_a_key_that_is_none_is_said(key: Path, monkeypatch: pytest.MonkeyPatch, name: str, found: str) -> None:
+    key.with_name("signing.pub").chmod(0o600)
+    monkeypatch.chdir(key.parent)
+    monkeypatch.delenv(KEY, raising=False)
+    with pytest.raises(InputError, match=found):
+        open_signer(name)
+
+
 def test_nothing_is_signed_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "-----BEGIN PRIVATE KEY-----")
     assert open_signer(None) is None
@@ -199,21 +228,17 @@ def run_pytest(folder: Path, *words: str, **environment: str) -> subprocess.Comp
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("key_file", "found"),
     [
-        pytest.param(["--sign", "signing.pub"], "public", id="public"),
-        pytest.param(["--sign", "nowhere"], "nowhere", id="none"),
-        pytest.param(["--sign", "locked"], PASSPHRASE, id="no passphrase"),
-        pytest.param(["--sign", KEY], KEY, id="an empty variable"),
-        pytest.param(["--sign", "signing"], "no such model file", id="a good one, and what is wrong next"),
+        pytest.param("locked", PASSPHRASE, id="no passphrase"),
+        pytest.param("signing", "no such model file", id="a good one, and what is wrong next"),
     ],
 )
 def test_a_key_that_cannot_be_used_ends_the_run_before_anything_is_measured(
-    tmp_path: Path, key: Path, words: list[str], found: str
+    tmp_path: Path, key: Path, key_file: str, found: str
 ) -> None:
     make_key(tmp_path / "locked", SECRET.encode())
-    (tmp_path / "signing.pub").chmod(0o600)
-    done = run_pytest(tmp_path, *words)
+    done = run_pytest(tmp_path, "--sign", key_file)
     assert done.returncode == 4
     assert found in done.stdout + done.stderr
     assert not (tmp_path / "build").exists()
@@ -228,34 +253,34 @@ def test_a_wrong_passphrase_is_said_and_never_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "found"), [pytest.param(SECRET, "no such model file", id="right"), pytest.param("x", "wrong", id="wrong")]
+    ("typed", "status", "found"),
+    [
+        pytest.param(SECRET + "\n", 4, "no such model file", id="right"),
+        pytest.param("x\n", 4, "wrong", id="wrong"),
+        pytest.param("\x03", 2, "Interrupted", id="Ctrl-C"),
+    ],
 )
 def test_a_passphrase_is_asked_for_at_the_terminal_though_pytest_captures(
-    tmp_path: Path, typed: str, found: str
+    tmp_path: Path, typed: str, status: int, found: str
 ) -> None:
     make_key(tmp_path / "locked", SECRET.encode())
     (tmp_path / "pytest.ini").write_text("[pytest]\nhil_model = none.py\nhil_device = local\n")
-    command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-m", "hil", "--sign", "locked"]
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
         os.environ.pop(PASSPHRASE, None)
+        command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-m", "hil", "--sign", "locked"]
         os.execv(command[0], command)  # noqa: S606
-    shown = b""
-    asked = False
-    while True:
-        try:
-            if not (part := os.read(terminal, 4096)):
-                break
-        except OSError:  # the other side is closed
-            break
-        shown += part
-        if not asked and shown.rstrip().endswith(b":"):
-            os.write(terminal, typed.encode() + b"\n")
-            asked = True
+    shown, asked = b"", False
+    with contextlib.suppress(OSError):  # the other side is closed
+        while part := os.read(terminal, 4096):
+            shown += part
+            if not asked and shown.rstrip().endswith(b":"):
+                os.write(terminal, typed.encode())
+                asked = True
     os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert (asked, os.waitstatus_to_exitcode(status)) == (True, 4)
+    _, ended = os.waitpid(pid, 0)
+    assert (asked, os.waitstatus_to_exitcode(ended)) == (True, status), shown
     assert found in shown.decode()
     assert SECRET not in shown.decode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import traceback
@@ -97,15 +98,12 @@ def raising() -> str:
 
 
 def on_a_full_disk() -> Any:
-    real, os.fsync = os.fsync, lambda _: raise_enospc()
-    try:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
         return make_key(GIVEN.folder / "full", PASSPHRASE.encode())
-    finally:
-        os.fsync = real
-
-
-def raise_enospc() -> None:
-    raise OSError(28, "No space left on device")
 
 
 def broken_store() -> Any:
@@ -121,7 +119,7 @@ def broken_store() -> Any:
     return signer.sign(b"data")
 
 
-CASES = {
+CASES: dict[str, Callable[[], Any]] = {
     "wrong passphrase": lambda: load_signer(GIVEN.file(ENCRYPTED), lambda: WRONG),
     "wrong passphrase, environment": lambda: load_environment("ENCRYPTED", "WRONG"),
     "no passphrase": lambda: load_environment("ENCRYPTED"),

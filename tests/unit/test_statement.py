@@ -17,7 +17,7 @@ def subject(name: Any = "SHA256SUMS", **changes: Any) -> dict[str, Any]:
 
 
 def test_what_was_made_says_its_subjects() -> None:
-    subjects = {"SHA256SUMS": SHA, "artifact/Modell größer.onnx": SHA[::-1]}
+    subjects = {"SHA256SUMS": SHA, "artifact/größer.onnx": SHA[::-1]}
     statement = make_statement(subjects, EVIDENCE_PREDICATE, {"result": "PASSED"})
     assert subjects_of(statement) == subjects
     assert statement["_type"] == STATEMENT_TYPE
