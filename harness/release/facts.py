@@ -21,7 +21,7 @@ class ReleaseFacts:
         p50_ms: the median latency on the device that was tested; None if it was not measured.
         p50_ratio_max: how often that it may take on the robot; None where it is told only.
         python: the Python that ran the agent on the device, its path there; "" of a C++ backend.
-        key_fingerprints: SHA-256 of the public keys that may have signed it.
+        key_fingerprints: SHA-256 of the public keys that signed it, in DER.
         revision: of the policy, its SHA-256; "" for none.
     """
 

@@ -90,7 +90,7 @@ def collect(folder: Path, cell: CellEntry) -> Parts:
     artifact = _artifact(manifest, cell.artifact.sha256, missing)
     agent = _agent(manifest, backend, missing)
     archives = _archives(manifest.runtime, missing)
-    _check_load(cell, cell.load, artifact, missing)
+    _check_load(cell, cell.load, artifact)
     if missing:
         raise InputError(
             "parts of the bundle that was tested cannot be had any more",
@@ -195,7 +195,7 @@ def _described_archives(runtime: RuntimePart) -> Iterator[tuple[str, str, str]]:
             yield "bytecode", f"the byte code of {wheel.file}", runtime.bytecode[number]
 
 
-def _check_load(cell: CellEntry, load: LoadEntry, artifact: Mapping[str, BundleFile], missing: list[str]) -> None:
+def _check_load(cell: CellEntry, load: LoadEntry, artifact: Mapping[str, BundleFile]) -> None:
     """Refuse evidence whose account of loading names another file than the bundle has."""
     if artifact and load.artifact not in {f"artifact/{name}" for name in artifact}:
         raise InputError(

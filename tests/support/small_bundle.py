@@ -1,4 +1,4 @@
-"""A small bundle, made by hand in a cache of its own, with the evidence of its cell: what a release is laid out from."""
+"""A small bundle, made by hand in a cache of its own, with its cell's evidence: what a release is laid out from."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class SmallBundle:
         (self.evidence / "bundles" / f"{sha256}.json").write_bytes(content)
         library = {
             "native": "runtime/onnxruntime/capi/libonnxruntime.so.1.2.3",
-            "native-installed": "/opt/it's here/libonnxruntime.so.1.2.3",
+            "native-installed": "/opt/a $b/libonnxruntime.so.1.2.3",
         }.get(self.kind)
         load = {"artifact": "artifact/model.onnx", "inputs": ["x"], "outputs": ["y"], "threads": 2, "library": library}
         cases = len(np.load(io.BytesIO(self.answers)).files) // 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,7 @@ import numpy as np
 import pytest
 
 from harness.bundle.bundle import AGENT
-from harness.errors import InputError, StorageError
-from harness.release import layout
+from harness.errors import InputError
 from harness.release.layout import Laid, lay_out
 from harness.release.parts import collect
 from harness.release.sums import read_sums
@@ -212,7 +213,7 @@ def test_an_artifact_that_was_changed_in_the_cache_is_refused(tmp_path: Path) ->
     bundle = SmallBundle(tmp_path)
     path = bundle.cache / "exports" / ("e" * 64) / "model.onnx"
     path.write_bytes(MODEL[:-1] + b"L")
-    with pytest.raises(InputError, match="damaged in the cache: artifact/model.onnx"):
+    with pytest.raises(InputError, match=r"damaged in the cache: artifact/model\.onnx"):
         bundle.lay_out()
 
 
@@ -251,18 +252,40 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "net").iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("step", ["copy", "unpack", "write"])
-def test_a_full_disk_is_a_storage_error(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = SmallBundle(tmp_path)
+ON_A_SMALL_DISK = """
+import sys
+from pathlib import Path
+from harness.errors import StorageError
+from harness.release.layout import lay_out
+from harness.release.parts import collect
+from tests.support.small_bundle import SmallBundle
 
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, os.strerror(28), str(tmp_path / "net-v2.1"))
+bundle = SmallBundle(Path(sys.argv[1]), "shipped")
+cell = bundle.cell()
+parts = collect(bundle.evidence, cell)
+folder = Path(sys.argv[1], "disk", "net")
+folder.mkdir()
+try:
+    lay_out(folder, parts, cell, b"x" * 4096, bundle.answers, bundle.facts())
+    print("laid out")
+except StorageError as error:
+    print(error.found, Path(error.where).is_relative_to(folder), (folder / "SHA256SUMS").exists())
+"""
 
-    monkeypatch.setattr(layout, "unpack", full) if step == "unpack" else monkeypatch.setattr(
-        layout._Writing, step, full
-    )
-    with pytest.raises(StorageError, match="cannot be written"):
-        bundle.lay_out()
+
+@pytest.mark.parametrize("size_kib", [8, 60, 200, 240, 4096])
+def test_a_full_disk_is_a_storage_error(tmp_path: Path, size_kib: int) -> None:
+    """Wherever it becomes full; SHA256SUMS is written last."""
+    (tmp_path / "disk").mkdir()
+    mount = f'mount -t tmpfs -o size={size_kib}k,mode=755 none "$DISK" && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
+    environment = {**os.environ, "DISK": str(tmp_path / "disk"), "PYTHONPATH": os.pathsep.join([*sys.path, "."])}
+    if subprocess.run([*command, "true"], env=environment, check=False, capture_output=True).returncode:
+        pytest.skip("no user may mount a file system here")
+    program = [*command, sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path)]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    full = "laid out" if size_kib == 4096 else f"{os.strerror(errno.ENOSPC)} True False"
+    assert done.stdout.splitlines() == [full], done.stderr
 
 
 def test_nothing_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
