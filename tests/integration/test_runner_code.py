@@ -26,7 +26,6 @@ from harness.backends import load_backend
 from harness.bundle.native.building import SOURCES, build_runners
 from harness.bundle.native.compiler import find_compiler
 from harness.bundle.native.packages import Headers, provide_headers
-
 from tests.support.releases import WRONG, WRONG_FILES, Release
 
 from .runners import EVERY_TYPE, INPUTS, SETTINGS, USERS_CACHE, bits, in_python, onnx_net
