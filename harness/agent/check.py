@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import signal
@@ -63,14 +64,25 @@ def main(argv: Optional[Sequence[str]] = None) -> int:  # noqa: UP045  # Python 
             os.write(2, b"usage: python -B -m agent.check RELEASE\n")
         return 2
     try:
-        sink = os.dup(1)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)  # what libraries print
+        sink = _take_stdout()
         verdict = _verdict(os.path.abspath(words[0]), sink)
         _print(sink, verdict)
     except (OSError, _Ended):  # stdout is closed, or full: a verdict that nobody reads is none
         return 1
     return 0 if verdict == PASS else 1
+
+
+def _take_stdout() -> int:
+    """Return what is stdout; what libraries print goes to stderr from here on, and stdin has nothing for them."""
+    sink = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)  # not in the place of one that is closed
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # stderr is closed
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+    return sink
 
 
 def _verdict(release: str, sink: int) -> str:

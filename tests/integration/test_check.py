@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from harness.agent import facts
 from harness.agent.frames import Array
 from tests.support.releases import WRONG, WRONG_FILES, Changed, Release, make_release
 
@@ -149,8 +150,6 @@ def test_the_runner_refuses_what_python_refuses(
 
 def test_the_runner_says_what_it_cannot_compare_and_compares_the_rest(built: dict[str, Built], tmp_path: Path) -> None:
     """The same facts as Python's, from the same files."""
-    from harness.agent import facts
-
     release = doubling(tmp_path / "release", "onnxruntime-cpp")
     here = facts.facts([])
     same = {key: here[key] for key in ("board", "arch", "cpu", "memory_mib", "libc", "python", "kernel")}
@@ -237,3 +236,11 @@ def test_a_runners_verdict_that_nobody_can_read_is_none(built: dict[str, Built],
     with Path("/dev/full").open("w", encoding="ascii") as full:
         command = command_of(release, "onnxruntime-cpp", built)
         assert subprocess.run(command, stdout=full, timeout=LIMIT_S, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_the_runner_needs_neither_stdin_nor_stderr(built: dict[str, Built], tmp_path: Path, closed: str) -> None:
+    release = doubling(tmp_path / "release", "onnxruntime-cpp")
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *command_of(release, "onnxruntime-cpp", built)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "check: PASS")

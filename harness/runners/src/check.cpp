@@ -159,10 +159,12 @@ std::string verdict_on(CheckArguments arguments, int sink) {
 int check_release(CheckArguments arguments) {
     on_signals(note_signal);
     std::signal(SIGPIPE, SIG_IGN);  // write() reports it
+    // Not in the place of one that is closed.
     const Descriptor sink(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-    const Descriptor nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
-    if (sink.number() < 0 || nothing.number() < 0) return 1;  // a verdict that nobody reads is none
-    dup2(nothing.number(), STDIN_FILENO);
+    if (sink.number() < 0) return 1;  // a verdict that nobody reads is none
+    const int nothing = open("/dev/null", O_RDWR);  // it may take the place of a closed stdin
+    dup2(nothing, STDIN_FILENO);
+    if (fcntl(STDERR_FILENO, F_GETFD) < 0) dup2(nothing, STDERR_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);  // what libraries print
     const auto verdict = verdict_on(std::move(arguments), sink.number());
     try {

@@ -26,6 +26,7 @@ constexpr std::size_t most_json_bytes = std::size_t{1} << 20;
 constexpr int deepest = 32;
 constexpr std::int64_t most_inferences = 100'000;
 constexpr double longest_s = 600;
+constexpr double largest_p50 = 1e9;  // of the milliseconds, and of the ratio
 constexpr std::size_t most_dimensions = 64;
 constexpr std::int64_t most_length = std::int64_t{1} << 40;
 constexpr std::int64_t most_threads = 4096;
@@ -370,9 +371,9 @@ CheckPlan read_check_plan(const std::string& release) {
     take_wanted(top.take("wanted"), plan);
     take_same(top.take("same"), plan);
     const auto p50 = top.take("p50_ms");
-    if (!p50.found.is_null()) plan.p50_ms = p50.number(false);
+    if (!p50.found.is_null()) plan.p50_ms = p50.number(false, largest_p50);
     const auto ratio = top.take("p50_ratio_max");
-    if (!ratio.found.is_null()) plan.p50_ratio_max = ratio.number(false);
+    if (!ratio.found.is_null()) plan.p50_ratio_max = ratio.number(false, largest_p50);
     plan.inferences = top.take("inferences").integer(1, most_inferences);
     plan.most_s = top.take("most_s").number(false, longest_s);
     std::set<std::string> seen;
