@@ -184,7 +184,7 @@ def _load(found: Any, where: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     flush, flush_where = item.take("flush_denormals", False)
     if type(flush) is not bool:
         raise refused(flush_where, "true or false", flush)
-    load = {
+    load: dict[str, Any] = {
         "artifact": _inside(*item.take("artifact")),
         "inputs": texts(*item.take("inputs")),
         "operators": texts(*item.take("operators", [])),
@@ -259,4 +259,4 @@ def read_plan(release: str) -> Plan:
     Raises:
         CheckFailed: see parse; or there is no such file, or one that is not regular or too large.
     """
-    return parse(read_file(release, FILE, None))
+    return parse(bytes(read_file(release, FILE, None)))

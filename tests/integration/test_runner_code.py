@@ -289,8 +289,8 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(sanitized: Path, 
 
 
 def _checked(build: Path, release: Release) -> tuple[int, bytes, str]:
-    words = ["--engine", build / "engine.so", "--runtime", library()]
-    return run([build / "runner", "--check", release.folder, *words], options=RUNNERS_OPTIONS)
+    words = [build / "runner", "--check", release.folder, "--engine", build / "engine.so", "--runtime", library()]
+    return run(words, options=RUNNERS_OPTIONS)
 
 
 @pytest.mark.slow
