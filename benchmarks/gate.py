@@ -7,6 +7,7 @@ hashes them beside each other. CPU time is of all threads and processes of a sid
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -15,13 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness.backends import backend_names
-from harness.device import load_device
 from harness.host.cache import cache_folder, file_sha256
-from harness.host.shipped import DEVICES
-from harness.measure import known_metrics
-from harness.parity import PARITY
-from harness.release.policy import Policy, load_policy
 from harness.release.verify import verify_release
 from tests.support.foreign import ModelSigning, Unavailable, provide_model_signing
 from tests.support.gate_project import GateProject, make_project
@@ -61,30 +56,34 @@ def _gate(project: GateProject, output: Path) -> list[str]:
 
 
 def _verifying(project: GateProject, rounds: int) -> Iterator[Row]:
-    """Compare the function with openssl, and the command, its start included, with model_signing's."""
+    """Compare the function with openssl, and it and the command, with its start, with model_signing's command."""
     made = project.root / "build" / "release"
     release = made / "net"
     files = sorted(path for path in release.rglob("*") if path.is_file())
-    size = sum(path.stat().st_size for path in files)
-    policy = _policy(project)
-    ours, openssl = interleave(
+    policy = project.load_policy()
+    verify = [sys.executable, "-c", HILGATE, "verify", str(release), "--policy", str(project.policy)]
+    key = ["--signature", str(made / "net.model.sig"), "--public_key", str(project.public), "--no-ignore-git-paths"]
+    theirs = _model_signing()
+    command = [] if theirs is None else [str(theirs.python), "-m", "model_signing", "verify", "key", str(release), *key]
+    function, openssl, ours, other = interleave(
         rounds,
         _here(lambda: verify_release(release, policy)),
         lambda: _child(project, ["openssl", "dgst", "-sha256", *map(str, files)]),
+        lambda: _child(project, verify),
+        lambda: _child(project, command) if command else [0.0, 0.0],
     )
-    yield from _both(f"verify of {size / GB:.2f} GB", "openssl dgst -sha256", ours, openssl, OPENSSL)
-    theirs = _model_signing()
-    if theirs is None:
-        yield Row("hilgate verify: NOT COMPARED, for model_signing cannot be had", 0, "comparisons")
-        return
-    key = ["--signature", str(made / "net.model.sig"), "--public_key", str(project.public), "--no-ignore-git-paths"]
-    verify = [sys.executable, "-c", HILGATE, "verify", str(release), "--policy", str(project.policy)]
-    command = [str(theirs.python), "-m", "model_signing", "verify", "key", str(release), *key]
-    ours, other = interleave(rounds, lambda: _child(project, verify), lambda: _child(project, command))
-    yield from _both(f"hilgate verify of {size / GB:.2f} GB", "model_signing verify key", ours, other, MODEL_SIGNING)
+    what = f"verify of {sum(path.stat().st_size for path in files) / GB:.2f} GB"
+    yield from _both(what, "openssl dgst -sha256", function, openssl, OPENSSL)
+    if command:
+        yield from _both(what, "model_signing verify key", function, other)
+        yield from _both(f"hilgate {what}", "model_signing verify key", ours, other, MODEL_SIGNING)
+    else:
+        yield Row(f"hilgate {what}: NOT COMPARED, for model_signing cannot be had", 0, "comparisons")
 
 
-def _both(what: str, other: str, ours: Sequence[Block], theirs: Sequence[Block], aim: Aim) -> Iterator[Row]:
+def _both(
+    what: str, other: str, ours: Sequence[Block], theirs: Sequence[Block], aim: Aim | None = None
+) -> Iterator[Row]:
     """Yield the ratios of CPU and of wall time, of which each block has one each."""
     for place, kind in enumerate(("CPU", "wall")):
         mine, others = [[block[place]] for block in ours], [[block[place]] for block in theirs]
@@ -101,31 +100,19 @@ def _model_signing() -> ModelSigning | None:
 
 def _judging(project: GateProject, rounds: int) -> Iterator[Row]:
     """Gate, and hash what was laid out: CPU time of the one over that of the other."""
-    number = iter(range(1000))
-    latest: list[Path] = []
-
-    def gate() -> Block:
-        latest.append(project.root / "build" / f"release-{next(number)}")
-        return _child(project, _gate(project, latest[-1]))
-
-    def hashing() -> Block:
-        return _here(lambda: [file_sha256(path) for path in latest[-1].rglob("*") if path.is_file()])()
-
-    gated, hashed = interleave(rounds, gate, hashing)
+    places = (project.root / "build" / f"release-{number}" for number in itertools.count())
+    first = next(places)
+    _child(project, _gate(project, first))
+    files = [path for path in first.rglob("*") if path.is_file()]
+    gated, hashed = interleave(
+        rounds,
+        lambda: _child(project, _gate(project, next(places))),
+        _here(lambda: [file_sha256(path) for path in files]),
+    )
     gate_s, hash_s = (median_of([[block[0]] for block in blocks]) for blocks in (gated, hashed))
     what = f"hilgate gate of {len(BACKENDS)} cells with {SAMPLES} samples each: CPU over hashing"
     against = f"hashing what it lays out: {hash_s:.3f} s; with the interpreter's start"
     yield Row(what, gate_s - hash_s, "s", against, GATE_S, {"gate": gated, "hashing": hashed})
-
-
-def _policy(project: GateProject) -> Policy:
-    metrics = known_metrics()
-    return load_policy(
-        project.policy,
-        devices=lambda name: load_device(name, [project.root / "devices", DEVICES], metrics.values()),
-        metrics=[*metrics, PARITY.name],
-        backends=backend_names(),
-    )
 
 
 def _here(action: Callable[[], object]) -> Callable[[], Block]:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from harness.agent import facts
-from harness.backends import load_backend
+from harness.backends import backend_names, load_backend
 from harness.cell import Cell
 from harness.device import Device, load_device
 from harness.evidence.commit import find_commit
@@ -36,6 +36,8 @@ from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.model.model import Input, Model
 from harness.model.model_file import ModelFile, checked_limits
+from harness.parity import PARITY
+from harness.release.policy import Policy, load_policy
 
 from .gate_bundle import INPUT, WIDTHS, CachedParts
 from .gate_evidence import Tested, write_evidence
@@ -77,6 +79,16 @@ class GateProject:
     def environment(self) -> dict[str, str]:
         """Variables for a command that is run on the project."""
         return {"HILGATE_CACHE": str(self.cache)}
+
+    def load_policy(self) -> Policy:
+        """Load the policy, as the command does."""
+        metrics = known_metrics()
+        return load_policy(
+            self.policy,
+            devices=lambda name: load_device(name, [self.root / "devices", DEVICES], metrics.values()),
+            metrics=[*metrics, PARITY.name],
+            backends=backend_names(),
+        )
 
     def read(self) -> dict[str, Any]:
         """Read evidence.json as JSON's types."""

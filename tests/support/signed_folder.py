@@ -1,51 +1,50 @@
-"""A release, laid out and signed: what verifiers of others are tried on."""
+"""A release that the gate made: what verifiers of others are tried on."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from harness.evidence.reading import read_evidence
-from harness.release.facts import ReleaseFacts
-from harness.release.layout import lay_out
-from harness.release.model_signing import model_statement
-from harness.release.parts import collect
-from harness.signing.envelope import seal
-from harness.signing.keys import load_signer
-from harness.signing.statement import EVIDENCE_PREDICATE, make_statement
+from harness.signing.statement import EVIDENCE_PREDICATE
 
 from .gate_project import make_project
 
 PREDICATE = EVIDENCE_PREDICATE
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-ATTESTED = ("SHA256SUMS", "manifest.json", "evidence.json", "artifact/model.onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignedFolder:
-    """A signed folder.
+    """A release, its signatures beside it, and the key pair.
 
     Attributes:
         folder: the release.
         attestation: the Sigstore bundle over SHA256SUMS and some files, beside it.
         model_signature: the signature in OpenSSF Model Signing's format, beside it.
-        public: the public key.
+        public: the public key, team.pub, beside it.
+        private: the private key.
+        policy: the policy that it was made by, in its project.
     """
 
     folder: Path
     attestation: Path
     model_signature: Path
     public: Path
+    private: Path
+    policy: Path
 
     @property
     def sums(self) -> Path:
@@ -57,41 +56,46 @@ class SignedFolder:
         found: dict[str, Any] = json.loads(payload_of(self.attestation))
         return found
 
+    def copy(self, place: Path) -> SignedFolder:
+        """Copy the release, its signatures and the public key to another folder, to be attacked there."""
+        for path in (self.folder, self.attestation, self.model_signature, self.public):
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, place / path.name)
+        return replace(
+            self,
+            folder=place / self.folder.name,
+            attestation=place / self.attestation.name,
+            model_signature=place / self.model_signature.name,
+            public=place / self.public.name,
+        )
 
-def make_signed_folder(tmp_path: Path, private: Path) -> SignedFolder:
-    """Lay out a release and sign it.
+
+def make_signed_folder(tmp_path: Path, **options: Any) -> SignedFolder:
+    """Have ``hilgate gate`` make a release of a project that was made by hand.
 
     Args:
-        tmp_path: a folder, in which "net" and its signatures are made, and the project that it comes from.
-        private: the private key, PEM without a passphrase; its public half beside it, with ".pub" behind the name.
+        tmp_path: an empty folder.
+        options: of make_project.
     """
-    (tmp_path / "from").mkdir()
-    project = make_project(tmp_path / "from", samples=600)
-    run = read_evidence(project.evidence / "evidence.json").run
-    (cell,) = run.cells
-    assert cell.answers is not None
-    folder = tmp_path / "net"
-    folder.mkdir()
-    facts = ReleaseFacts(name="net", model="net", device="rig", backend="onnxruntime", created="2026-11-27T12:00:00Z")
-    evidence, answers = project.evidence / "evidence.json", project.evidence / cell.answers.path
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HILGATE_CACHE", str(project.cache))
-        parts = collect(project.evidence, cell)
-        laid = lay_out(folder, parts, cell, evidence.read_bytes(), answers.read_bytes(), facts)
-    sums = {**laid.hashes, "SHA256SUMS": laid.sha256}
-    predicate = {"result": "PASSED", "configuration": [], "passedTests": ["net/rig/onnxruntime/parity"]}
-    statement = make_statement({name: sums[name] for name in ATTESTED}, PREDICATE, predicate)
-    made = SignedFolder(
-        folder=folder,
-        attestation=tmp_path / "net.sigstore.json",
-        model_signature=tmp_path / "net.model.sig",
-        public=tmp_path / "team.pub",
+    project = make_project(tmp_path, **{"samples": 600, **options})
+    made = project.root / "build" / "release"
+    command = [sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())", "gate"]
+    subprocess.run(
+        [*command, project.evidence, "--policy", project.policy, "--key", project.key, "-o", made],
+        check=True,
+        cwd=project.root,
+        env={**os.environ, **project.environment},
+        stdout=subprocess.DEVNULL,
     )
-    made.public.write_bytes(private.with_name(f"{private.name}.pub").read_bytes())
-    signer = load_signer(str(private))
-    made.attestation.write_text(seal(statement, signer), encoding="utf-8")
-    made.model_signature.write_text(seal(model_statement(sums, "net"), signer), encoding="utf-8")
-    return made
+    public = made / "team.pub"
+    shutil.copy(project.public, public)
+    return SignedFolder(
+        folder=made / "net",
+        attestation=made / "net.sigstore.json",
+        model_signature=made / "net.model.sig",
+        public=public,
+        private=project.key,
+        policy=project.policy,
+    )
 
 
 def seal_by_hand(statement: Mapping[str, Any], private: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,10 @@ from harness.host.cache import file_sha256
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.model.process import read_hosted
+from harness.release.committed import committed_files
+from harness.release.committed_limits import limits_of
+from harness.release.conditions import cells_of, refusals_of
+from harness.release.parts import collect
 from harness.release.rejudge import rejudge
 from tests.support.gate_bundle import INPUT, OUTPUT, answer, onnx_bytes
 from tests.support.gate_files import LIMITS
@@ -66,6 +72,33 @@ def test_everything_can_be_judged_again(tmp_path: Path, emulated: bool) -> None:
         again = rejudge(project.evidence, run, entry, cell.limits, cell.file.model.parity_limit)
         assert [(each.metric, each.problem) for each in again if each.problem] == []
         assert [each.check.verdict for each in again] == [check.verdict for check in entry.checks]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"backends": BACKENDS, "devices": ("rig", "other")}, id="cells"),
+        pytest.param({"emulated": True}, id="emulated"),
+        pytest.param({"shipped": False}, id="installed"),
+    ],
+)
+def test_policy_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    """No condition refuses it, its files are those of the commit, and their limits are those that it was judged by."""
+    project = make_project(tmp_path, samples=600, **options)
+    monkeypatch.setenv("HILGATE_CACHE", str(project.cache))
+    read, policy = read_evidence(project.evidence / "evidence.json"), project.load_policy()
+    cells, refusals = cells_of(policy, read.run)
+    assert (sorted(cells), refusals) == (sorted(options.get("devices", ("rig",))), [])
+    assert refusals_of(policy, read.run, cells, now=datetime.now(UTC), lacks=read.lacks) == []
+    files, refusals = committed_files(project.root, read.run, policy)
+    assert (len(files), refusals) == (len(read.run.files), [])
+    metrics = list(known_metrics().values())
+    limits, refusals = limits_of(project.root, read.run, policy, cells, files, metrics=metrics)
+    assert (sorted(limits), refusals) == (sorted(cells), [])
+    for name, cell in cells.items():
+        again = rejudge(project.evidence, read.run, cell, limits[name].limits, limits[name].parity_limit)
+        assert [each.problem for each in again if each.problem] == []
+        assert collect(project.evidence, cell).backend == cell.backend
 
 
 def test_everything_sent_is_in_the_cache(tmp_path: Path) -> None:
