@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 from . import illegal
 from .check_file import Plan, read_plan
@@ -63,14 +64,25 @@ def main(argv: Optional[Sequence[str]] = None) -> int:  # noqa: UP045  # Python 
             os.write(2, b"usage: python -B -m agent.check RELEASE\n")
         return 2
     try:
-        sink = os.dup(1)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)  # what libraries print
+        sink = _take_stdout()
         verdict = _verdict(os.path.abspath(words[0]), sink)
         _print(sink, verdict)
-    except OSError:  # stdout is closed, or full: a verdict that nobody reads is none
+    except (OSError, _Ended):  # stdout is closed, or full: a verdict that nobody reads is none
         return 1
     return 0 if verdict == PASS else 1
+
+
+def _take_stdout() -> int:
+    """Return what is stdout; what libraries print goes to stderr from here on, and stdin has nothing for them."""
+    sink = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)  # not in the place of one that is closed
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # stderr is closed
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+    return sink
 
 
 def _verdict(release: str, sink: int) -> str:
@@ -92,8 +104,15 @@ def _failed(reason: str) -> str:
     return FAIL + " ".join(reason.split())[:MOST_REASON]
 
 
-def _check_and_exit(release: str, plan: Plan, sink: int, verdict: int) -> None:
+def _check_and_exit(release: str, plan: Plan, sink: int, verdict: int) -> NoReturn:
     """Check, in the child; hand the verdict over, and end without the libraries' own clean-up."""
+    try:
+        os.write(verdict, _checked(release, plan, sink).encode("utf-8", "replace") + b"\n")  # the pipe takes it at once
+    finally:
+        os._exit(0)  # which says nothing
+
+
+def _checked(release: str, plan: Plan, sink: int) -> str:
     try:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -103,13 +122,11 @@ def _check_and_exit(release: str, plan: Plan, sink: int, verdict: int) -> None:
         from .check_steps import Check  # numpy, in this process alone
 
         Check(release, plan, lambda text: _print(sink, text)).run()
-        text = PASS
     except CheckFailed as reason:
-        text = _failed(str(reason))
+        return _failed(str(reason))
     except BaseException as error:  # noqa: BLE001  # whatever a runtime raises, and be it SystemExit
-        text = _failed(f"{type(error).__name__}: {error}")
-    os.write(verdict, text.encode("utf-8", "replace") + b"\n")  # fits into the pipe at once
-    os._exit(0)
+        return _failed(f"{type(error).__name__}: {error}")
+    return PASS
 
 
 def _watch(child: int, reading: int, limit_s: float) -> str:

@@ -36,6 +36,7 @@ from .check_json import (
 
 SCHEMA = 1
 MOST_INFERENCES, MOST_S = 100_000, 600
+MOST_P50 = 1e9  # of the milliseconds, and of the ratio
 MOST_DIMENSIONS, MOST_LENGTH = 64, 1 << 40
 SAME = ("board", "arch", "cpu", "memory_mib", "libc", "python", "serial", "kernel")
 
@@ -183,7 +184,7 @@ def _load(found: Any, where: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     flush, flush_where = item.take("flush_denormals", False)
     if type(flush) is not bool:
         raise refused(flush_where, "true or false", flush)
-    load = {
+    load: dict[str, Any] = {
         "artifact": _inside(*item.take("artifact")),
         "inputs": texts(*item.take("inputs")),
         "operators": texts(*item.take("operators", [])),
@@ -237,7 +238,7 @@ def parse(content: bytes) -> Plan:
     packages, python = _wanted(*top.take("wanted"))
     same = _same(*top.take("same"))
     limits = [top.take(key) for key in ("p50_ms", "p50_ratio_max")]
-    p50_ms, ratio = (None if found is None else number(found, where) for found, where in limits)
+    p50_ms, ratio = (None if found is None else number(found, where, most=MOST_P50) for found, where in limits)
     inferences = whole(*top.take("inferences"), 1, MOST_INFERENCES)
     most_s = number(*top.take("most_s"), most=MOST_S)
     items, where = top.take("cases")
@@ -258,4 +259,4 @@ def read_plan(release: str) -> Plan:
     Raises:
         CheckFailed: see parse; or there is no such file, or one that is not regular or too large.
     """
-    return parse(read_file(release, FILE, None))
+    return parse(bytes(read_file(release, FILE, None)))

@@ -123,9 +123,10 @@ def read_file(release: str, path: str, size: Optional[int]) -> bytearray:  # noq
             if not count:
                 raise CheckFailed(f"{path} was cut short while it was read")
             view = view[count:]
-        return content
     except OSError as error:
         raise CheckFailed(f"{path} cannot be read: {error.strerror}") from error
+    else:
+        return content
     finally:
         os.close(descriptor)
 

@@ -8,9 +8,8 @@ from ..checks.check import Verdict
 from ..device import Device
 from ..evidence.schema import CellEntry, CheckEntry
 from .policy import Policy
-from .refusal import Refusal
+from .refusal import AGAIN, Refusal
 
-AGAIN = "run the tests again"
 _BAD = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE)
 # What a release is made of, and why it may not be there.
 _PARTS = {

@@ -10,45 +10,23 @@ hilgate; it is compared with that of the hilgate that judges.
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..device.device import DEVICE_NAME
 from ..evidence.schema import FileEntry, RunEntry
 from ..host.shipped import DEVICES
+from .committed_file import SHIPPED, CommittedFile, as_checked_out, path_in, refusal_of
+from .committed_limits import CellLimits, limits_of
 from .policy import Policy
-from .refusal import Refusal, each_once
-from .repository import OBJECT, NotThere, Repository, find
+from .refusal import AGAIN, Refusal, each_once
+from .repository import OBJECT, NotThere, Repository, Unusable, find
 
-__all__ = ["SHIPPED", "CommittedFile", "committed_files"]
+__all__ = ["CellLimits", "CommittedFile", "committed_files", "limits_of"]
 
-# What the path of one of hilgate's own device files begins with; harness.run.files writes it.
-SHIPPED = "hilgate:"
-AGAIN = "run the tests again"
 LFS = b"version https://git-lfs.github.com/spec/v1\n"
 # How many files are named of a tree that is not clean.
 NAMED = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommittedFile:
-    """A file of a run's, as it was committed, with the evidence's hash.
-
-    Attributes:
-        kind: "model", "device", "lock" or "baseline".
-        name: the model's or the device's; of a lock its file's.
-        path: as the evidence has it: relative to the project's folder, or ``hilgate:NAME``.
-        content: its bytes, whose SHA-256 is ``sha256``.
-    """
-
-    kind: str
-    name: str
-    path: str
-    sha256: str
-    content: bytes
 
 
 def committed_files(root: Path, run: RunEntry, policy: Policy) -> tuple[list[CommittedFile], list[Refusal]]:
@@ -75,7 +53,7 @@ def committed_files(root: Path, run: RunEntry, policy: Policy) -> tuple[list[Com
             if OBJECT.fullmatch(commit):
                 files, of_files = _compare(repository, root, commit, run)
     except NotThere as error:
-        refusals.append(_refusal(error, f"commit {commit[:12]}:", commit))
+        refusals.append(refusal_of(error, "the committed files", commit))
     return files, each_once([*refusals, *of_files])
 
 
@@ -86,6 +64,9 @@ def _not_named(run: RunEntry, policy: Policy) -> Iterator[Refusal]:
     for kind, name in wanted:
         if (kind, name) not in named:
             yield Refusal(f"the evidence does not name the file of the {kind} {name}", AGAIN)
+    models = [entry.path for entry in run.files if (entry.kind, entry.name) == wanted[0]]
+    if len(models) > 1:  # no run has two of a name: which of them was it?
+        yield Refusal(f"the evidence names several files of the model {wanted[0][1]}: {', '.join(models)}", AGAIN)
 
 
 def _commit_refusals(run: RunEntry) -> Iterator[Refusal]:
@@ -105,7 +86,7 @@ def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
     other = 'or write evidence.commit = "any" into the policy'
     try:
         head = repository.head()
-    except NotThere:
+    except Unusable:
         yield Refusal("the repository has no commit yet", f"commit the project, and {AGAIN}")
         return
     if commit and head != commit:
@@ -114,7 +95,7 @@ def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
     try:
         changed = repository.changes()
     except NotThere as error:
-        yield _refusal(error, "whether the working tree is clean cannot be told:", commit)
+        yield refusal_of(error, "the state of the working tree", commit)
         return
     if changed:
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
@@ -132,12 +113,8 @@ def _compare(
         try:
             files.append(_shipped(entry) if entry.path.startswith(SHIPPED) else _file(repository, root, commit, entry))
         except NotThere as error:
-            refusals.append(_refusal(error, shown, commit))
+            refusals.append(refusal_of(error, shown, commit))
     return files, refusals
-
-
-def _refusal(error: NotThere, shown: str, commit: str) -> Refusal:
-    return Refusal(f"{shown} {error.reason}".replace("{commit}", f"commit {commit[:12]}"), error.remedy)
 
 
 def _shipped(entry: FileEntry) -> CommittedFile:
@@ -171,37 +148,6 @@ def _file(repository: Repository, root: Path, commit: str, entry: FileEntry) -> 
         f"the commit {_short(hashlib.sha256(content).hexdigest())}",
         f"commit it as it was measured, and {AGAIN}, on a clean tree",
     )
-
-
-def as_checked_out(content: bytes, sha256: str) -> bytes | None:
-    """Return a stored file as git may have checked it out, with this hash; None where it is another file."""
-    forms = (content, re.sub(rb"(?<!\r)\n", b"\r\n", content))
-    return next((form for form in forms if hashlib.sha256(form).hexdigest() == sha256), None)
-
-
-def path_in(top: Path, root: Path, path: str) -> tuple[bytes, ...]:
-    """Return a path of the evidence's as names from the repository's folder.
-
-    Args:
-        top: the folder of the repository's working tree, resolved.
-        root: the project's folder.
-        path: relative to that.
-
-    Raises:
-        NotThere: it leads out of the repository, or is not as hilgate writes one.
-    """
-    parts = path.split("/")
-    climbs = next((index for index, part in enumerate(parts) if part != ".."), len(parts))
-    base = root.resolve().relative_to(top).parts if root.resolve().is_relative_to(top) else ()
-    names = parts[climbs:]
-    if not names or any(name in ("", ".", "..") or "\0" in name for name in names):
-        raise NotThere("has a path that hilgate does not write", AGAIN)
-    if climbs > len(base) or not root.resolve().is_relative_to(top):
-        raise NotThere("lies outside of the repository", f"put it into the repository, commit it, and {AGAIN}")
-    try:
-        return tuple(os.fsencode(name) for name in (*base[: len(base) - climbs], *names))
-    except UnicodeEncodeError:
-        raise NotThere("has a path that no file can have", AGAIN) from None
 
 
 def _made(entry: FileEntry, content: bytes) -> CommittedFile:

@@ -10,8 +10,8 @@ from ..device import Device
 from ..errors import InputError
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
 from ..instructions.baseline import BY_CONTENT, VALUE, baseline_path, read_baseline
-from .cell_conditions import AGAIN, name_of
-from .refusal import Refusal
+from .cell_conditions import name_of
+from .refusal import AGAIN, Refusal
 
 
 def baseline_refusals(project: Path, run: RunEntry, device: Device, cell: CellEntry) -> Iterator[Refusal]:

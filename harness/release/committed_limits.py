@@ -31,10 +31,10 @@ from ..model.user_code import INSTALLED
 from ..model.user_process import search_path
 from .cell_conditions import otherwise_linked
 from .checkout import check_out, loaded_sources
-from .committed import AGAIN, SHIPPED, CommittedFile, as_checked_out, path_in
 from .committed_baseline import baseline_refusals
+from .committed_file import SHIPPED, CommittedFile, as_checked_out, path_in, refusal_of
 from .policy import Policy
-from .refusal import Refusal, each_once
+from .refusal import AGAIN, Refusal, each_once
 from .repository import Node, NotThere, Repository, find
 
 
@@ -125,8 +125,7 @@ def limits_of(
             found = _limits(copy, run, policy, cells, files, metrics)
             return found, each_once(copy.refusals)
     except NotThere as error:
-        reason = error.reason.replace("{commit}", f"commit {commit[:12]}")
-        return {}, [Refusal(f"the limits cannot be made again: commit {commit[:12]}: {reason}", error.remedy)]
+        return {}, [refusal_of(error, "a copy of the commit, to make the limits again,", commit)]
 
 
 def _limits(
@@ -236,10 +235,11 @@ def _declared(
         What it declares, and the sources of the working tree that it has loaded.
     """
     process = ModelProcess(path)
-    place = Path.cwd() if copy is None else copy.mapped(Path.cwd()) or Path.cwd()
+    place = Path.cwd()
     if copy is not None:
         process.search_path = tuple(dict.fromkeys(_searched(copy)))
-        place = place if place.is_dir() else copy.project
+        places = (copy.mapped(place) or place, copy.project, copy.folder)
+        place = next(each for each in places if each.is_dir())
     try:
         # The process inherits the current folder: a model file may open what lies there.
         with contextlib.chdir(place):
@@ -263,6 +263,8 @@ def _searched(copy: _Copy) -> list[str]:
 
 def _refuse_uncommitted(copy: _Copy, shown: str, loaded: Sequence[tuple[str, str]]) -> None:
     for path, sha256 in loaded:
+        if (copy.repository.top / path).is_relative_to(copy.folder):  # a cache inside of the repository
+            continue
         try:
             node = find(copy.node, tuple(os.fsencode(part) for part in Path(path).parts))
             is_same = node.is_file and as_checked_out(node.read(), sha256) is not None

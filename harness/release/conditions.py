@@ -21,9 +21,9 @@ from ..errors import InputError
 from ..evidence.decision_entry import DecisionEntry
 from ..evidence.schema import CellEntry, Fingerprint, RunEntry
 from ..host.suggestion import did_you_mean
-from .cell_conditions import AGAIN, cell_refusals, name_of
+from .cell_conditions import cell_refusals, name_of
 from .policy import DECISION, Policy
-from .refusal import Refusal, each_once
+from .refusal import AGAIN, Refusal, each_once
 from .run_conditions import run_refusals
 
 # Keys of a fingerprint of which an empty value is a fact: a PC has no device tree, and so no board's name in it.

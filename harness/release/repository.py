@@ -51,6 +51,10 @@ class NotThere(Exception):
         self.reason, self.remedy = reason, remedy
 
 
+class Unusable(NotThere):
+    """The repository itself cannot be used, or lacks an object; ``reason`` is a clause of its own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """An entry of a folder of a commit.
@@ -85,19 +89,19 @@ def ask_git(folder: Path, *words: str) -> bytes:
     """Ask git something about the repository of a folder.
 
     Raises:
-        NotThere: there is no git, or it refuses; the reason is what it says.
+        Unusable: there is no git, or it refuses; the reason is what it says.
     """
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     command = ["git", "-C", str(folder), *settings, *words]
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, env=environment(), check=False)
     except FileNotFoundError:
-        raise NotThere("there is no git on this machine", "install git") from None
+        raise Unusable("there is no git on this machine", "install git") from None
     except (OSError, subprocess.SubprocessError) as error:
-        raise NotThere(f"git cannot be run: {error}", "have `git status` work there") from None
+        raise Unusable(f"git cannot be run: {error}", "have `git status` work there") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
-        raise NotThere(f"git says: {said.splitlines()[0][:300]}", f"have `git -C {folder} {words[0]}` work")
+        raise Unusable(f"git says: {said.splitlines()[0][:300]}", f"have `git -C {folder} {words[0]}` work")
     return done.stdout
 
 
@@ -118,15 +122,15 @@ class Repository:
         """Find the repository that a folder is in.
 
         Raises:
-            NotThere: there is no git, or no repository.
+            Unusable: there is no git, or no repository.
         """
         try:
             top = ask_git(folder, "rev-parse", "--show-toplevel").removesuffix(b"\n")
-        except NotThere as error:
+        except Unusable as error:
             if "not a git repository" not in error.reason:
                 raise
             remedy = "put the project under git (git init, git add, git commit), and run the tests again"
-            raise NotThere("the project is in no git repository", remedy) from None
+            raise Unusable("the project is in no git repository", remedy) from None
         return cls(top=Path(os.fsdecode(top)).resolve())
 
     def __enter__(self) -> Self:
@@ -144,7 +148,7 @@ class Repository:
         """Return the commit that is checked out.
 
         Raises:
-            NotThere: there is none yet.
+            Unusable: there is none yet.
         """
         return ask_git(self.top, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
 
@@ -170,16 +174,16 @@ class Repository:
             kind: "commit", "tree" or "blob".
 
         Raises:
-            NotThere: the repository does not have it, or what it has is none of that name.
+            Unusable: the repository does not have it, or what it has is none of that name.
         """
         if not OBJECT.fullmatch(oid):
-            raise NotThere(f"{oid!r:.80} names no object of git's", "run the tests again")
+            raise Unusable(f"{oid!r:.80} names no object of git's", "run the tests again")
         pipe_in, pipe_out = self._pipes()
         pipe_in.write(f"{oid}\n".encode())
         pipe_in.flush()
         head = pipe_out.readline().split()
         if len(head) != 3:
-            raise NotThere(
+            raise Unusable(
                 f"{kind} {oid[:12]} is not in this clone",
                 "fetch it: git fetch --all, with --unshallow in a shallow clone",
             )
@@ -188,7 +192,7 @@ class Repository:
         make = hashlib.sha1 if len(oid) == 40 else hashlib.sha256
         found = head[1].decode()
         if found != kind or make(f"{kind} {len(content)}\0".encode() + content).hexdigest() != oid:
-            raise NotThere(f"{kind} {oid[:12]} is damaged in this clone", "look at it with git fsck, and clone anew")
+            raise Unusable(f"{kind} {oid[:12]} is damaged in this clone", "look at it with git fsck, and clone anew")
         return content
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
@@ -208,11 +212,11 @@ class Repository:
         """Return the folder of a commit.
 
         Raises:
-            NotThere: the repository does not have the commit.
+            Unusable: the repository does not have the commit.
         """
         tree = re.match(rb"tree ([0-9a-f]+)\n", self.read(commit, "commit"))
         if tree is None:
-            raise NotThere(f"commit {commit[:12]} has no tree", "look at it with git fsck")
+            raise Unusable(f"commit {commit[:12]} has no tree", "look at it with git fsck")
         return Node(mode=FOLDER, oid=tree[1].decode(), repository=self)
 
     def submodule(self, parts: tuple[bytes, ...], commit: str) -> Node:

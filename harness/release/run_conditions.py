@@ -10,9 +10,9 @@ from pathlib import Path
 from ..checks.check import overall
 from ..decision import CELL, contradictions
 from ..evidence.schema import RunEntry
-from .cell_conditions import AGAIN, name_of
+from .cell_conditions import name_of
 from .policy import Policy
-from .refusal import Refusal
+from .refusal import AGAIN, Refusal
 
 # How far the clocks of two machines may be apart.
 AHEAD = timedelta(hours=1)

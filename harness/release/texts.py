@@ -46,7 +46,6 @@ def make_run(facts: ReleaseFacts, parts: Parts, load: LoadEntry) -> str:
 def make_env(facts: ReleaseFacts, parts: Parts, load: LoadEntry) -> str:
     """Make the file ``env``, to be sourced by dash, bash or busybox's sh."""
     kind = kind_of(parts)
-    library = load.library or ""
     # Two releases of one bundle may have other settings: the evidence decides, which has the time it was made.
     identity = f"{hashlib.sha256(parts.manifest).hexdigest()} {facts.created}"
     values = {
@@ -57,7 +56,7 @@ def make_env(facts: ReleaseFacts, parts: Parts, load: LoadEntry) -> str:
         "THREADS": str(load.threads),
         "INTEROP_THREADS": str(load.interop_threads),
         "FLUSH_DENORMALS": str(int(load.flush_denormals)),
-        "LIBRARY": shlex.quote(library) if library.startswith("/") else f"$HILGATE_RELEASE/{shlex.quote(library)}",
+        "LIBRARY": shlex.quote(load.library or ""),
     }
     names = ["env", *([f"env-{kind}"] if kind != "installed" else [])]
     return "".join(_filled(name, values) for name in names)
@@ -100,7 +99,7 @@ _RUNTIME = {
     "installed": "`agent/` the program that loads it (the packages that it needs are to be installed on the robot)",
 }
 _HINTS = {
-    "native": "`$HILGATE_LIBRARY` is the runtime's library, to be opened by that path.",
+    "native": "The runtime's library is to be opened by the path that `env` gives: it finds the others beside itself.",
     "shipped": "`$PYTHONPATH` begins with the packages that were tested. Start Python with `-S` to have no others.",
     "installed": "The packages are the robot's own: `run --check` says whether they are the versions that were tested.",
 }

@@ -244,6 +244,15 @@ def test_a_verdict_that_nobody_can_read_is_none(release: Release) -> None:
         assert check(release, stdout=full)[::2] == (1, "")
 
 
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_it_needs_neither_stdin_nor_stderr(release: Release, closed: str) -> None:
+    doing(release, "write")
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-B", "-m", "agent.check", str(release.folder)]
+    done = subprocess.run(command, cwd=release.folder, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=False)
+    assert (done.returncode, done.stdout.count("check: PASS")) == (0, 1)
+    assert done.stdout.splitlines()[-1] == "check: PASS"
+
+
 @pytest.mark.parametrize("name", ["endless", "deep", "too-large", "number-of-many-digits"])
 def test_a_hostile_file_takes_little_memory_and_time(release: Release, name: str) -> None:
     WRONG_FILES[name][0](release.folder, release.said)

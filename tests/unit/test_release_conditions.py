@@ -246,7 +246,7 @@ NOT_PASSED: dict[str, tuple[Content, list[str]]] = {
         [f"{NAME}: it could not run to its end: the agent died"],
     ),
     "an error before there was anything": (
-        good_cell(error="the agent died", verdict="FAIL", **dict.fromkeys(PARTS)),
+        {**good_cell(error="the agent died", verdict="FAIL"), **dict.fromkeys(PARTS)},
         [f"{NAME}: it could not run to its end: the agent died"],
     ),
     "interrupted": (

@@ -48,10 +48,20 @@ std::string signal_name(int number) {
     return "signal " + std::to_string(number) + (text == nullptr ? "" : " (" + std::string(text) + ")");
 }
 
-// Whatever a board or a library says of itself stays in its line.
-std::string one_line(std::string text) {
-    for (auto& one : text) {
-        if (static_cast<unsigned char>(one) < 0x20 || one == 0x7F) one = ' ';
+// Whatever a board or a library says of itself stays in its line, and is UTF-8.
+std::string one_line(const std::string& said) {
+    auto text = Json::parse(Json(said).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+    for (std::size_t index = 0; index < text.size(); ++index) {
+        const auto byte = [&](std::size_t ahead) {
+            return index + ahead < text.size() ? static_cast<unsigned char>(text[index + ahead]) : 0U;
+        };
+        std::size_t width = byte(0) < 0x20 || byte(0) == 0x7F ? 1 : 0;
+        if (byte(0) == 0xC2 && byte(1) < 0xA0) width = 2;  // control characters, too
+        // Ends of lines, and what turns the direction of writing round: U+2028 to 202E, U+2066 to 2069.
+        const bool turns = (byte(1) == 0x80 && byte(2) >= 0xA8 && byte(2) <= 0xAE) ||
+                           (byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9);
+        if (byte(0) == 0xE2 && turns) width = 3;
+        if (width > 0) text.replace(index, width, " ");
     }
     return text;
 }
@@ -70,7 +80,8 @@ std::string verdict_of(const CheckArguments& arguments, const CheckPlan& plan, i
         run_check(arguments, plan, [sink](const std::string& text) { print_line(sink, text); });
         return std::string(passed);
     } catch (const std::exception& error) {
-        return failed_for(error.what());
+        const std::string said = error.what();
+        return failed_for(said.substr(0, said.find("\nException raised from ")));  // LibTorch appends the C++ stack
     } catch (...) {
         return failed_for("the runtime threw something that is no std::exception");
     }
@@ -148,10 +159,12 @@ std::string verdict_on(CheckArguments arguments, int sink) {
 int check_release(CheckArguments arguments) {
     on_signals(note_signal);
     std::signal(SIGPIPE, SIG_IGN);  // write() reports it
+    // Not in the place of one that is closed.
     const Descriptor sink(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-    const Descriptor nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
-    if (sink.number() < 0 || nothing.number() < 0) return 1;  // a verdict that nobody reads is none
-    dup2(nothing.number(), STDIN_FILENO);
+    if (sink.number() < 0) return 1;  // a verdict that nobody reads is none
+    const int nothing = open("/dev/null", O_RDWR);  // it may take the place of a closed stdin
+    dup2(nothing, STDIN_FILENO);
+    if (fcntl(STDERR_FILENO, F_GETFD) < 0) dup2(nothing, STDERR_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);  // what libraries print
     const auto verdict = verdict_on(std::move(arguments), sink.number());
     try {

@@ -26,6 +26,7 @@ constexpr std::size_t most_json_bytes = std::size_t{1} << 20;
 constexpr int deepest = 32;
 constexpr std::int64_t most_inferences = 100'000;
 constexpr double longest_s = 600;
+constexpr double largest_p50 = 1e9;  // of the milliseconds, and of the ratio
 constexpr std::size_t most_dimensions = 64;
 constexpr std::int64_t most_length = std::int64_t{1} << 40;
 constexpr std::int64_t most_threads = 4096;
@@ -34,12 +35,8 @@ constexpr std::size_t longest_path = 1024;
 constexpr std::array<std::string_view, 8> facts_known{"board", "arch",   "cpu",    "memory_mib",
                                                       "libc",  "python", "serial", "kernel"};
 
-struct ShortName {
-    std::string_view text;
-    DType dtype;
-};
 // numpy's short spellings of the element types.
-constexpr std::array<ShortName, 9> short_names{{
+constexpr std::array<std::pair<std::string_view, DType>, 9> short_names{{
     {"|b1", DType::boolean},
     {"|u1", DType::uint8},
     {"|i1", DType::int8},
@@ -105,10 +102,10 @@ struct Value {
         }
         return value;
     }
-    [[nodiscard]] DType dtype() const {
+    [[nodiscard]] DType element_type() const {
         const auto said = found.is_string() ? found.get<std::string>() : "";
-        for (const auto& one : short_names) {
-            if (one.text == said || info(one.dtype).name == said) return one.dtype;
+        for (const auto& [spelt, dtype] : short_names) {
+            if (spelt == said || info(dtype).name == said) return dtype;
         }
         fail_at(where, "the type of an array's elements, such as <f4", found);
     }
@@ -122,7 +119,7 @@ struct Value {
         return path;
     }
     // One that may be absolute: of what is installed.
-    [[nodiscard]] std::string path() const {
+    [[nodiscard]] std::string anywhere() const {
         return found.is_string() && found.get_ref<const std::string&>().rfind('/', 0) == 0 ? text() : inside();
     }
 };
@@ -182,7 +179,7 @@ Stored stored_array(Members& item, std::set<std::string>& seen) {
     if (!seen.insert(stored.file).second) {
         throw CheckFailed(std::string(check_json) + " names a file twice: " + stored.file);
     }
-    stored.dtype = item.take("dtype").dtype();
+    stored.dtype = item.take("dtype").element_type();
     const auto shape = item.take("shape");
     std::size_t size = info(stored.dtype).bytes;
     bool is_empty = false;
@@ -205,7 +202,7 @@ Expected expected_answer(const Value& value, std::set<std::string>& seen) {
     Members item(value);
     Expected answer;
     answer.stored = stored_array(item, seen);
-    answer.output = item.take("output_dtype").dtype();
+    answer.output = item.take("output_dtype").element_type();
     answer.atol = item.take("atol").number(true);
     answer.rtol = item.take("rtol").number(true);
     item.end();
@@ -258,7 +255,7 @@ void take_load(const Value& value, const std::string& release, CheckPlan& plan) 
     if (!flush.found.is_boolean()) fail_at(flush.where, "true or false", flush.found);
     const auto operators = item.take("operators", Json::array());
     std::vector<std::string> opened;
-    for (const auto& one : operators.items()) opened.push_back(path_in(release, one.path()));
+    for (const auto& one : operators.items()) opened.push_back(path_in(release, one.anywhere()));
     plan.load = Json{{"artifact", item.take("artifact").inside()},
                      {"inputs", different_names(item.take("inputs"))},
                      {"operators", opened},
@@ -268,7 +265,7 @@ void take_load(const Value& value, const std::string& release, CheckPlan& plan) 
                      {"flush_denormals", flush.found}};
     plan.outputs = different_names(item.take("outputs"));
     const auto library = item.take("library", Json());
-    if (!library.found.is_null()) plan.library = library.path();
+    if (!library.found.is_null()) plan.library = library.anywhere();
     item.end();
 }
 
@@ -374,9 +371,9 @@ CheckPlan read_check_plan(const std::string& release) {
     take_wanted(top.take("wanted"), plan);
     take_same(top.take("same"), plan);
     const auto p50 = top.take("p50_ms");
-    if (!p50.found.is_null()) plan.p50_ms = p50.number(false);
+    if (!p50.found.is_null()) plan.p50_ms = p50.number(false, largest_p50);
     const auto ratio = top.take("p50_ratio_max");
-    if (!ratio.found.is_null()) plan.p50_ratio_max = ratio.number(false);
+    if (!ratio.found.is_null()) plan.p50_ratio_max = ratio.number(false, largest_p50);
     plan.inferences = top.take("inferences").integer(1, most_inferences);
     plan.most_s = top.take("most_s").number(false, longest_s);
     std::set<std::string> seen;

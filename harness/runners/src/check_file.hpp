@@ -1,5 +1,5 @@
-// What a release says of its own check: check/check.json and the arrays beside it. harness/agent/check_file.py documents
-// the format; it is read as if anybody had written it.
+// What a release says of its own check: check/check.json and the arrays beside it. The format is documented by
+// harness/agent/check_file.py; it is read as if anybody had written it.
 #pragma once
 
 #include <cstddef>

@@ -25,17 +25,15 @@ constexpr std::size_t ring_bytes = std::size_t{16} << 20;
 constexpr double second_ns = 1e9;
 constexpr double ms_ns = 1e6;
 
-struct ArmPart {
-    unsigned number;
-    const char* name;
-};
 // As in harness/agent/facts.py.
-constexpr std::array<ArmPart, 6> arm_parts{{{0xD03, "cortex-a53"},
-                                            {0xD05, "cortex-a55"},
-                                            {0xD07, "cortex-a57"},
-                                            {0xD08, "cortex-a72"},
-                                            {0xD0B, "cortex-a76"},
-                                            {0xD42, "cortex-a78ae"}}};
+constexpr std::array<std::pair<unsigned, const char*>, 6> arm_parts{{
+    {0xD03, "cortex-a53"},
+    {0xD05, "cortex-a55"},
+    {0xD07, "cortex-a57"},
+    {0xD08, "cortex-a72"},
+    {0xD0B, "cortex-a76"},
+    {0xD42, "cortex-a78ae"},
+}};
 
 std::string with_digits(double value, int digits) {
     std::array<char, 64> text{};
@@ -76,9 +74,10 @@ std::string cpu_here() {
     if (value_behind(text, "CPU implementer", 0, end) == "0x41") {
         const auto part = value_behind(text, "CPU part", end, end);
         unsigned number = 0;
-        if (part.rfind("0x", 0) == 0 && std::from_chars(&part[2], part.data() + part.size(), number, 16).ec == std::errc{}) {
-            for (const auto& one : arm_parts) {
-                if (one.number == number) return one.name;
+        const auto* end_of_part = part.data() + part.size();
+        if (part.rfind("0x", 0) == 0 && std::from_chars(&part[2], end_of_part, number, 16).ec == std::errc{}) {
+            for (const auto& [known, name] : arm_parts) {
+                if (known == number) return name;
             }
             return "arm-part-" + part;
         }
@@ -122,9 +121,9 @@ Json board_here() {
             {"kernel", std::string(&kernel.release[0])}};
 }
 
-std::string plain_text(const Json& value) {
+std::string plain_text(const Json& value, const char* otherwise = "none") {
     if (!value.is_string()) return value.dump();
-    return value.get_ref<const std::string&>().empty() ? "none" : value.get<std::string>();
+    return value.get_ref<const std::string&>().empty() ? otherwise : value.get<std::string>();
 }
 
 // How a fact of this board differs from the tested board's; "" where it does not.
@@ -182,6 +181,7 @@ std::string whole_at(const Tensor& tensor, std::size_t index) {
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
     std::vector<std::string> lengths;
+    lengths.reserve(shape.size());
     for (const auto length : shape) lengths.push_back(std::to_string(length));
     return "[" + joined_by(lengths, ", ") + "]";
 }
@@ -234,10 +234,9 @@ public:
 
     void compare_board() const {
         const auto here = board_here();
-        say_("board: " + (here["board"] == "" ? "no name" : here["board"].get<std::string>()) + ", " +
-             plain_text(here["arch"]) + ", " + plain_text(here["cpu"]) + ", " + here["memory_mib"].dump() +
-             " MiB, Linux " + plain_text(here["kernel"]) + ", " +
-             (here["libc"] == "" ? "no glibc" : here["libc"].get<std::string>()) + ", no Python");
+        say_("board: " + plain_text(here["board"], "no name") + ", " + plain_text(here["arch"]) + ", " +
+             plain_text(here["cpu"]) + ", " + here["memory_mib"].dump() + " MiB, Linux " + plain_text(here["kernel"]) +
+             ", " + plain_text(here["libc"], "no glibc") + ", no Python");
         std::vector<std::string> problems;
         std::vector<std::string> compared;
         for (const auto& [key, tested] : plan_.same.items()) {
@@ -310,8 +309,8 @@ public:
         const auto ring = std::max<std::size_t>(1, std::min(inferences, ring_bytes / largest));
         const auto budget = static_cast<Nanoseconds>(plan_.most_s * second_ns);
         const auto start = now_ns();
-        const auto warm_up = static_cast<Nanoseconds>(static_cast<double>(budget) * warm_up_share);
-        carry_out(session_, {Json{{"op", "warm_up"}, {"budget_ns", warm_up}, {"ring", ring}}, tensors});
+        const auto warming = static_cast<Nanoseconds>(static_cast<double>(budget) * warm_up_share);
+        carry_out(session_, {Json{{"op", "warm_up"}, {"budget_ns", warming}, {"ring", ring}}, tensors});
         const auto left = std::max<Nanoseconds>(1, budget - (now_ns() - start));
         const Json measure{{"op", "measure"}, {"samples", plan_.inferences}, {"budget_ns", left}, {"ring", ring}};
         const auto durations = carry_out(session_, {measure, tensors}).second.at(0);
