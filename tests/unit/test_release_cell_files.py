@@ -18,7 +18,13 @@ from tests.support.evidences import make_cell, make_check
 
 METRICS = list(known_metrics().values())
 NAME = "net/rig/torchscript"
-MODEL = Model(build=dict, inputs=[Input("x", shape=("n", 2))], dims={"n": (1, 8)}, rate_hz=50)
+
+
+def build() -> Any:
+    raise AssertionError("a model that is only declared is not built")
+
+
+MODEL = Model(build=build, inputs=[Input("x", shape=("n", 2))], dims={"n": (1, 8)}, rate_hz=50)
 LIMITS = (Limit("parity", 30.0, "net.py: tolerance"), Limit("deadline_ms", 5.0, "net.py: limits"))
 FINGERPRINT: dict[str, Any] = {"arch": "aarch64", "cpu": "Cortex-A72", "memory_mib": 3792, "python": "3.11.2"}
 SET: dict[str, Any] = {"threads": 2, "interop_threads": 1, "flush_denormals": False}
