@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..cell import Cell
 from ..checks.check import Check, Verdict, overall
 from ..errors import HilgateError
 from .parts import describe_check, merge_fingerprints
-from .schema import ArtifactFacts, BundleFacts, CellEntry, ClockEntry, Fingerprint, InstructionScan
+from .schema import (
+    AnswersEntry,
+    ArtifactFacts,
+    BundleFacts,
+    CellEntry,
+    ClockEntry,
+    Fingerprint,
+    InstructionScan,
+    LoadEntry,
+)
+from .timed_entry import TimedEntry
 
 
 @dataclass(kw_only=True)
@@ -25,6 +36,9 @@ class CellRecord:
         model_sha256: the hash of the model's weights and code; None where it is not known, or they have none.
         device_facts: the fingerprint's part that is known once the device was reached.
         measured_facts: the fingerprint's part that is known once something was measured.
+        timed: what was timed, and how its raw samples are cut.
+        load: what a process of the cell was told to load; None until one was loaded.
+        answers: what a release compares its own answers with; None without any.
         selected: whether a test of this cell was selected.
         pending: the node ids of selected tests that have come to no check yet.
     """
@@ -42,6 +56,9 @@ class CellRecord:
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None
     instructions: InstructionScan | None = None
+    timed: TimedEntry | None = None
+    load: LoadEntry | None = None
+    answers: AnswersEntry | None = None
     selected: bool = False
     pending: set[str] = field(default_factory=set)
 
@@ -83,11 +100,11 @@ class CellRecord:
             if note not in self.notes:
                 self.notes.append(note)
 
-    def make_entry(self, sums: Mapping[str, str]) -> CellEntry:
+    def make_entry(self, sums: Mapping[str, str], inputs: Mapping[str, str] = MappingProxyType({})) -> CellEntry:
         """Make the cell's entry in evidence.json.
 
         Args:
-            sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder.
+            sums, inputs: see describe_check.
         """
         model, device, backend = self.cell.key
         clock = self.cell.file.model.clock
@@ -106,9 +123,12 @@ class CellRecord:
             artifact=self.artifact,
             bundle=self.bundle,
             instructions=self.instructions,
+            load=self.load,
+            answers=self.answers,
             measure=self.cell.file.model.described_sizes,
             **declared,
+            timed=self.timed,
             unfinished=sorted(self.pending),
             notes=list(self.notes),
-            checks=[describe_check(check, sums) for check in self.checks],
+            checks=[describe_check(check, sums, inputs) for check in self.checks],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,10 +18,11 @@ from ..isa.wheel_scans import IsaReport
 from ..protocol import BoardFacts
 from .entry import as_figure
 from .misfit import Misfit, first_misfit
-from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan
+from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, LoadEntry
 
-# What a board says of itself that two runs must have in common for their figures to be compared.
-_OF_THE_BOARD = {"arch", "python", "cpu", "cores", "memory_mib", "board", "serial", "kernel"}
+# What a board says of itself that two runs must have in common for their figures to be compared, or that the board of a
+# release must have in common with it.
+_OF_THE_BOARD = {"arch", "python", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "libc", "executable"}
 
 
 def describe_artifact(artifact: Artifact) -> ArtifactFacts:
@@ -34,6 +35,36 @@ def describe_artifact(artifact: Artifact) -> ArtifactFacts:
 def describe_bundle(bundle: Bundle) -> BundleFacts:
     """Describe what is deployed: the hash of its manifest, and what its runtime was made of."""
     return BundleFacts.model_validate({"sha256": bundle.sha256, **bundle.runtime.described})
+
+
+def describe_load(
+    bundle: Bundle,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    settings: Mapping[str, int | bool],
+    options: Mapping[str, Any],
+) -> LoadEntry:
+    """Describe what the agent or the runner was told to load.
+
+    Args:
+        bundle: what was deployed.
+        inputs: their names as the artifact has them, in its order.
+        outputs: likewise.
+        settings: how the device file has every backend set.
+        options: the backend's own.
+    """
+    runtime = bundle.runtime
+    content = {
+        "artifact": bundle.entry,
+        "inputs": [*inputs],
+        "outputs": [*outputs],
+        "operators": [*runtime.operators],
+        "options": dict(options),
+        **settings,
+        "library": runtime.runner.library if runtime.runner is not None else None,
+    }
+    return LoadEntry.model_validate(content)
 
 
 def describe_scan(scan: IsaReport) -> InstructionScan:
@@ -70,12 +101,18 @@ def merge_fingerprints(*parts: Fingerprint | None) -> Fingerprint | None:
     return Fingerprint.model_validate(merged) if present else None
 
 
-def describe_check(check: Check, sums: Mapping[str, str] = MappingProxyType({})) -> CheckEntry:
+def describe_check(
+    check: Check,
+    sums: Mapping[str, str] = MappingProxyType({}),
+    inputs: Mapping[str, str] = MappingProxyType({}),
+) -> CheckEntry:
     """Make a check's entry in evidence.json. The finding's details are further keys of it.
 
     Args:
         check: the check.
-        sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder.
+        sums: the SHA-256 of each file of raw samples, and of each that says which inputs they had, by its path in the
+            evidence's folder.
+        inputs: the path of the file that says which inputs raw samples had, by the path of these.
 
     Raises:
         InputError: the finding has a value that the evidence does not take, such as a number of numpy's.
@@ -93,9 +130,11 @@ def describe_check(check: Check, sums: Mapping[str, str] = MappingProxyType({}))
         "samples": finding.samples,
         "raw": finding.raw or None,
         "raw_sha256": sums.get(finding.raw),
+        **_for_inputs(inputs.get(finding.raw), sums),
         "better": "lower" if finding.metric.bound == "max" else "higher",
         "verdict": check.verdict,
         "reason": check.reason,
+        **({"doubt": finding.invalid_reason} if finding.invalid_reason else {}),
         **_for_tables(finding),
     }
     content = {**entry, **finding.details}
@@ -113,6 +152,11 @@ def describe_check(check: Check, sums: Mapping[str, str] = MappingProxyType({}))
         where=f"{finding.metric.name}: {misfit.key}",
         hint="see docs/evidence.md for what a check's keys hold",
     )
+
+
+def _for_inputs(path: str | None, sums: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keys that name which input each raw sample had, where that was saved."""
+    return {} if path is None else {"raw_inputs": path, "raw_inputs_sha256": sums.get(path)}
 
 
 def _for_tables(finding: Finding) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .schema import SCHEMA, RunEntry
 # An evidence file has some 10 KB a cell.
 LARGEST_BYTES = 64 << 20
 # Keys of a check whose values are paths in the evidence's folder.
-FILE_KEYS = ("raw", "replay")
+FILE_KEYS = ("raw", "raw_inputs", "replay")
 # A whole number of fewer characters is no larger than a double can hold, 1.8e308.
 LONG_DIGITS = 308
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -89,17 +89,19 @@ def read_named_files(path: Path) -> list[tuple[str, str]]:
     """List the files beside an evidence.json that it names, without refusing a file that is damaged.
 
     Returns:
-        (key, path) of each, where key is one of ``FILE_KEYS``, or "bundle" of a bundle's manifest; empty where the
-        file cannot be read, is not of this schema, or has no cells and checks where they should be.
+        (key, path) of each, where key is one of ``FILE_KEYS``, "bundle" of a bundle's manifest, or "answers"; empty
+        where the file cannot be read, is not of this schema, or has no cells and checks where they should be.
     """
     try:
         content = _parsed(_text(path), str(path))
         cells = content["cells"] if content["schema"] == SCHEMA else []
         named = [(key, check.get(key)) for cell in cells for check in cell["checks"] for key in FILE_KEYS]
+        answers = [(cell.get("answers") or {}).get("path") for cell in cells]
         bundles = [(cell.get("bundle") or {}).get("sha256") for cell in cells]
     except (InputError, KeyError, TypeError, AttributeError):
         return []
     named += [("bundle", f"bundles/{sha256}.json") for sha256 in bundles if SHA256.fullmatch(str(sha256))]
+    named += [("answers", path) for path in answers]
     return [(key, name) for key, name in named if isinstance(name, str)]
 
 

@@ -64,29 +64,38 @@ def read_samples(folder: Path, check: CheckEntry) -> ReadSamples:
         folder: where the evidence.json lies.
         check: the check.
     """
-    if check.raw is None:
-        return ReadSamples(problem="The check has no raw samples.")
-    name = name_in(SAMPLES, check.raw)
+    result = _read_array(folder, check.raw, check.raw_sha256, "raw samples")
+    if result.values is not None and (misfit := _misfit_of_length(check, len(result.values))):
+        return ReadSamples(problem=f"The raw samples {_quoted(check.raw or '')} {misfit}.")
+    return result
+
+
+def read_raw_inputs(folder: Path, check: CheckEntry) -> ReadSamples:
+    """Read which input each of a check's raw samples had, int64[n]; see read_samples."""
+    return _read_array(folder, check.raw_inputs, check.raw_inputs_sha256, "raw samples' inputs")
+
+
+def _read_array(folder: Path, path: str | None, sha256: str | None, what: str) -> ReadSamples:
+    if path is None:
+        return ReadSamples(problem=f"The check has no {what}.")
+    name = name_in(SAMPLES, path)
     if name is None:
-        return ReadSamples(problem=f"The path of the raw samples leads out of their folder: {_quoted(check.raw)}.")
+        return ReadSamples(problem=f"The path of the {what} leads out of their folder: {_quoted(path)}.")
     try:
-        content = _read(folder, name)
-    except _Refused as refusal:
-        return ReadSamples(problem=f"The raw samples {_quoted(check.raw)} {refusal}.")
-    is_verified = check.raw_sha256 is not None
-    if is_verified and hashlib.sha256(content).hexdigest() != check.raw_sha256:
-        problem = f"The raw samples {_quoted(check.raw)} are not those of the evidence: their SHA-256 is another."
+        content = read_beside(folder, SAMPLES, name)
+    except Refused as refusal:
+        return ReadSamples(problem=f"The {what} {_quoted(path)} {refusal}.")
+    is_verified = sha256 is not None
+    if is_verified and hashlib.sha256(content).hexdigest() != sha256:
+        problem = f"The {what} {_quoted(path)} are not those of the evidence: their SHA-256 is another."
         return ReadSamples(problem=problem)
     values = _parse(content)
     if values is None:
-        problem = f"The raw samples {_quoted(check.raw)} are not a whole .npy file of int64[n] or int64[n, 3]."
-        return ReadSamples(problem=problem)
-    if misfit := _misfit_of_length(check, len(values)):
-        return ReadSamples(problem=f"The raw samples {_quoted(check.raw)} {misfit}.")
+        return ReadSamples(problem=f"The {what} {_quoted(path)} are not a whole .npy file of int64[n] or int64[n, 3].")
     return ReadSamples(values=values, is_verified=is_verified)
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Why a file is not read, as the end of a sentence."""
 
 
@@ -94,19 +103,28 @@ def _quoted(path: str) -> str:
     return repr(path if len(path) <= 200 else path[:200] + "…")
 
 
-def _read(folder: Path, name: str) -> bytes:
-    """Read a regular file in the folder of samples, not through a link; the evidence's own folder may be one."""
+def read_beside(folder: Path, home: str, name: str) -> bytes:
+    """Read a regular file in one of the evidence's folders, not through a link; the evidence's own folder may be one.
+
+    Args:
+        folder: where the evidence.json lies.
+        home: the folder in it, such as "samples".
+        name: the file's name there.
+
+    Raises:
+        Refused: it is not read; the text says why, as the end of a sentence about several files.
+    """
     with (
         _opened(folder, os.O_DIRECTORY) as outer,
-        _opened(SAMPLES, os.O_DIRECTORY | os.O_NOFOLLOW, outer) as inner,
+        _opened(home, os.O_DIRECTORY | os.O_NOFOLLOW, outer) as inner,
         # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
         _opened(name, os.O_NOFOLLOW | os.O_NONBLOCK, inner) as descriptor,
     ):
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _Refused("are no regular file")
+            raise Refused("are no regular file")
         if status.st_size > LARGEST_BYTES:
-            raise _Refused(f"are larger than {LARGEST_BYTES >> 20} MiB, and are not read")
+            raise Refused(f"are larger than {LARGEST_BYTES >> 20} MiB, and are not read")
         with os.fdopen(os.dup(descriptor), "rb") as file:
             return file.read(LARGEST_BYTES)
 
@@ -122,13 +140,13 @@ def _opened(path: str | Path, flags: int, folder: int | None = None) -> Iterator
             errno.ELOOP: "lie behind a link, which is not followed",
             errno.ENOTDIR: "lie behind a link, which is not followed, or in no folder",
         }
-        raise _Refused(said.get(error.errno or 0, f"cannot be read ({error.strerror})")) from error
+        raise Refused(said.get(error.errno or 0, f"cannot be read ({error.strerror})")) from error
     except ValueError as error:  # half of a surrogate pair, which no file's name can have
-        raise _Refused("are not there") from error
+        raise Refused("are not there") from error
     try:
         yield descriptor
     except OSError as error:
-        raise _Refused(f"cannot be read ({error.strerror})") from error
+        raise Refused(f"cannot be read ({error.strerror})") from error
     finally:
         os.close(descriptor)
 

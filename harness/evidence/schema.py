@@ -24,6 +24,7 @@ from pydantic import (
 
 from .decision_entry import DecisionEntry
 from .entry import Count, Entry, Figure, Sha256, VerdictText
+from .timed_entry import BoardState, TimedEntry
 
 SCHEMA = 1
 
@@ -53,19 +54,6 @@ class Emulator(Entry):
     qemu: Annotated[str, Field(description="QEMU's version")]
     image: Annotated[str, Field(description="the image's name")]
     state: Annotated[str | None, Field(description="the saved state it was restored from; null if it booted")] = None
-
-
-class BoardState(Entry):
-    """What makes a measurement valid or not, as the device said it at one moment."""
-
-    boot: Annotated[str, Field(description="names the boot of its kernel")] = ""
-    governor: Annotated[list[str], Field(description="CPU frequency governors in use")] = []
-    frequency_khz: Annotated[list[int], Field(description="each core's frequency, kHz")] = []
-    temperature_mc: Annotated[list[int], Field(description="each thermal zone, thousandths of a degree Celsius")] = []
-    throttled_bits: Annotated[int | None, Field(description="Raspberry Pi's get_throttled; null elsewhere")] = None
-    throttle_events: Annotated[int, Field(description="x86's count of throttling")] = 0
-    swapped_pages: Annotated[int, Field(description="pages swapped in or out since boot")] = 0
-    swapped_kib: Annotated[int, Field(description="of the serving process, KiB")] = 0
 
 
 class WarmUp(Entry):
@@ -178,6 +166,7 @@ class CheckEntry(Entry):
     )
     verdict: VerdictText
     reason: Annotated[str, Field(description="why, where that is not plain")] = ""
+    doubt: Annotated[str, Field(description="why the figures may not be believed; not there without a reason")] = ""
     asked: Annotated[bool, Field(description="false of a metric that could not be measured and nobody asked for")] = (
         True
     )
@@ -274,6 +263,9 @@ class CellEntry(Entry):
     answers: Annotated[AnswersEntry | None, Field(description="for a release's own check; null without any")] = None
     measure: Annotated[dict[str, Size], Field(description="the sizes that were timed")] = {}
     clock: Annotated[ClockEntry | None, Field(description="the sensor's clock, of a model file with rate_hz")] = None
+    timed: Annotated[
+        TimedEntry | None, Field(description="how the raw samples are cut; null if nothing was measured")
+    ] = None
     unfinished: Annotated[list[str], Field(description="tests that were selected and came to no check")] = []
     notes: Annotated[list[str], Field(description="what a person should read it with")] = []
     checks: list[CheckEntry]
@@ -291,6 +283,7 @@ class CellEntry(Entry):
             "load",
             "answers",
             "measure",
+            "timed",
             "unfinished",
         }
         | {"notes"}

@@ -164,10 +164,14 @@ class Comparison:
         )
 
     def described(self, value: float) -> dict[str, Any]:
-        """Describe the comparison for the evidence: {"file", "value", "over_percent"}, or {"file", "refused"}."""
+        """Describe the comparison for the evidence: {"file", "value", "over_percent"}, or {"file", "refused"}.
+
+        Where the baseline has a count of each content, these are "by_content".
+        """
         if self.entry is None or self.doubt:
             return {"file": self.source, "refused": self.doubt}
-        return {"file": self.source, "value": self.entry[VALUE], "over_percent": round(self._over(value), 3)}
+        each = {BY_CONTENT: dict(self.entry[BY_CONTENT])} if self.entry.get(BY_CONTENT) else {}
+        return {"file": self.source, "value": self.entry[VALUE], **each, "over_percent": round(self._over(value), 3)}
 
     def _over(self, value: float) -> float:
         return 100 * (value / self.entry[VALUE] - 1) if self.entry else 0.0

@@ -80,19 +80,25 @@ class AccuracyRun:
         except ModelError as error:
             failure = f"the backend's outputs cannot be scored, eager PyTorch's can: {error.found}"
             return Finding(ACCURACY, samples=len(samples.labels), failure=failure, details=details)
-        taken = len(samples.labels)
-        not_judged_reason = (
-            f"{taken} of {samples.given} samples say too little of all: judged on a board"
-            if taken < samples.given
-            else ""
-        )
-        compared = f"eager {ACCURACY.shown(eager, 3)}"
-        return Finding(
-            ACCURACY,
-            value,
-            value,
-            samples=taken,
-            not_judged_reason=not_judged_reason,
-            details=details,
-            compared=compared,
-        )
+        return score_finding(value, taken=len(samples.labels), given=samples.given, eager=eager)
+
+
+def score_finding(value: float, *, taken: int, given: int, eager: float) -> Finding:
+    """Report a score over samples, which is judged only where all of the file's were taken.
+
+    Args:
+        value: The score, 0 to 1.
+        taken: Over how many samples.
+        given: How many the model file has.
+        eager: Eager PyTorch's score over the same samples.
+    """
+    few = f"{taken} of {given} samples say too little of all: judged on a board"
+    return Finding(
+        ACCURACY,
+        value,
+        value,
+        samples=taken,
+        not_judged_reason=few if taken < given else "",
+        details={"eager": eager, "given": given},
+        compared=f"eager {ACCURACY.shown(eager, 3)}",
+    )

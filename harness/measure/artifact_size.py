@@ -11,6 +11,11 @@ METRICS = (ARTIFACT_SIZE,)
 
 
 def artifact_size(artifact: Artifact) -> Finding:
-    """Report the size of the artifact's files together, in MiB. It is exact, so the value is its own bound."""
-    value = artifact.bytes / 2**20
+    """Report the size of the artifact's files together, in MiB."""
+    return size_finding(artifact.bytes)
+
+
+def size_finding(size_bytes: int) -> Finding:
+    """Report a size in MiB. It is exact, so the value is its own bound."""
+    value = size_bytes / 2**20
     return Finding(ARTIFACT_SIZE, value, value, samples=1)

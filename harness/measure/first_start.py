@@ -229,6 +229,9 @@ def _details(starts: FirstStarts) -> dict[str, Any]:
             "untold_mib": mib(report.untold, report),
             "read_mib": None if read is None else round(read / 2**20, 1),
             "kept": {kept.path: mib(kept.pages, report) for kept in report.kept},
+            "pages": [report.before, report.after, report.untold],
+            "page_bytes": report.page_bytes,
+            "read_bytes": read,
         }
         for report, read in zip(starts.dropped, starts.read_bytes, strict=True)
     ]

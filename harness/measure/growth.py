@@ -119,7 +119,13 @@ def _most(each: Trend) -> float:
 def _described(series: MemorySeries, each: Trend) -> dict[str, Any]:
     figures = {"slope": each.slope, "low": each.low, "high": each.high, "gained": each.gained, "late": each.late}
     rounded = {name: round(value, 2) for name, value in figures.items()}
-    return {"inferences": series.count, "readings": len(series.kib), **rounded, "kib": _ends(series)}
+    return {
+        "inferences": series.count,
+        "readings": len(series.kib),
+        **rounded,
+        "kib": _ends(series),
+        "fitted": series.fitted(),
+    }
 
 
 def _ends(series: MemorySeries) -> list[int]:

@@ -121,6 +121,12 @@ class Measurement:
         return np.concatenate([*parts, np.empty((0, 3), np.int64)])
 
     @property
+    def raw_inputs(self) -> Array:
+        """Which input each of the raw samples had, by its number in its content: int64[n]."""
+        parts = [part for each in zip(*(timed.numbers for timed in self.contents), strict=True) for part in each]
+        return np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
+
+    @property
     def interruption(self) -> str:
         """Why the measurement ended early: the connection dropped, or durations were impossible; "" if it did not."""
         if DURATIONS in self.impossible:

@@ -40,7 +40,7 @@ def memory_peak(measured: Measurement, cap: MemoryCap | None = None) -> Finding:
         samples=len(measured.memory_peak_kib),
         invalid_reason=measured.swap_doubt or _doubt(cap, value),
         failure=failure,
-        details={"after_mib": steps, **details},
+        details={"after_mib": steps, "peaks_kib": list(measured.memory_peak_kib), **details},
     )
 
 

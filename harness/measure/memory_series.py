@@ -63,6 +63,10 @@ class MemorySeries:
         chosen = self._settled()
         return trend(np.array([self.inferences[each] for each in chosen]) / 1000, np.array(self.kib)[chosen])
 
+    def fitted(self) -> list[list[int]]:
+        """Return the readings that are fitted, each with the inferences before it; the same series as to its trend."""
+        return [[self.inferences[each], self.kib[each]] for each in self._settled()]
+
     def _settled(self) -> list[int]:
         """Choose the readings that are fitted: of PLACES that are spread evenly those behind SETTLING."""
         places = np.arange(1, PLACES + 1) * self.count / PLACES

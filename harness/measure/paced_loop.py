@@ -100,11 +100,11 @@ class PacedLoop(ClosedLoop):
         moved = np.where(ran[:, None] | (np.arange(3) == 0), found + begun, NEVER)
         timed.releases[-1] = np.concatenate([timed.releases[-1], moved])
         responses = np.where(ran, found[:, 2] - found[:, 0], math.inf)
-        timed.is_growing = _is_growing(timed, self.clock)
+        timed.is_growing = is_growing(timed, self.clock)
         self._add(timed, responses, np.concatenate([before, numbers])[place], reply, inferences=int(ran.sum()))
 
 
-def _is_growing(timed: Timed, clock: SensorClock) -> bool:
+def is_growing(timed: Timed, clock: SensorClock) -> bool:
     """Tell whether it is shown that releases come faster than they are served.
 
     The mean of inferences, each counted at most twice the period, is above the period: then so is the mean itself.

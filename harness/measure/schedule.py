@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..checks.blocks import block_size
 from ..checks.quantiles import samples_needed
 from ..deploy.content import Content, Timed
 from ..deploy.deployment import Deployment
 from ..errors import ImpossibleReport, LinkLost
+from .account import size_after, size_of_block
 from .closed_loop import ClosedLoop, Source
 from .measurement import DURATIONS, PROCESSES, Measurement
 from .paced_loop import PacedLoop
@@ -170,8 +170,7 @@ class Schedule:
         for timed in measured.contents:
             warm_up = loop.warm_up(timed, share_s * PROCESSES * WARM_UP_SHARE)
             measured.warm_ups.append(warm_up)
-            # By the clock: what disturbs inferences goes on while inputs are made.
-            timed.block_sizes[-1] = self._block_size((warm_up["median_ns"] + warm_up["making_ns"]) / 1e9)
+            timed.block_sizes[-1] = size_after(warm_up, measured.block_ms, measured.clock) or 1
             timed.wanted = timed.wanted or _wanted(timed, self.at_least)
         if is_first:
             needed = self._least_inferences({timed.name: timed.pace_s for timed in measured.contents})
@@ -189,10 +188,7 @@ class Schedule:
         return {name: needed(seconds) for name, seconds in inference_s.items()}
 
     def _block_size(self, inference_s: float) -> int:
-        """Return how many inferences a block has, or releases: as many as come in a block's time."""
-        clock = self.measured.clock
-        each_ms = inference_s * 1e3 if clock is None else clock.period_ms
-        return block_size(self.measured.block_ms, max(each_ms, 1e-6))
+        return size_of_block(inference_s, self.measured.block_ms, self.measured.clock)
 
     def _announce(self, needed: dict[str, float], seconds: float) -> None:
         names = ", ".join(tail.name for tail in self.measured.tails)

@@ -119,7 +119,10 @@ class Counter:
         record.add_notes(count.notes)
         artifact_format = load_format(cell.backend.artifact)
         count = replace(count, operators=_with_modules(count.operators, self._begun[cell.id].bundle, artifact_format))
-        raw = self.evidence.save_samples(cell, np.concatenate([each.processes[0] for each in count.contents]), RAW)
+        counted, numbers = (
+            np.concatenate([getattr(each, name)[0] for each in count.contents]) for name in ("processes", "numbers")
+        )
+        raw = self.evidence.save_samples(cell, counted, RAW, numbers)
         now = self._entry(cell, count)
         comparison = self._comparison(cell, now)
         finding = instructions.instructions(count, raw, comparison)

@@ -13,6 +13,7 @@ from ..deploy.deployer import Deployer
 from ..evidence.schema import Fingerprint
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
+from ..measure.account import describe_timed
 from ..measure.growth import MEMORY_GROWTH, cannot_go_on, is_settled
 from ..measure.growth_process import GrowthProcesses
 from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
@@ -71,6 +72,7 @@ def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
     record = run.evidence[cell]
     record.add_notes([*measured.lost, *notes, *_notes_on_content(measured)])
     record.measured_facts = describe_measurement(measured)
+    record.timed = describe_timed(measured)
     return measured
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ...checks.check import Verdict
 from ...decision import CELL
 from ...decision.figures import as_number
-from ...evidence.schema import ArtifactFacts, BoardState, BundleFacts, CellEntry, CheckEntry, Fingerprint
+from ...evidence.schema import ArtifactFacts, BundleFacts, CellEntry, CheckEntry, Fingerprint
+from ...evidence.timed_entry import BoardState
 from ...printable import printable_lines
 from ..figures import bound_text, limit_text, value_text
 from ..report import ReportCell

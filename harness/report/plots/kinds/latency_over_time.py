@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....evidence.schema import BoardState
+from ....evidence.timed_entry import BoardState
 from ....model.model import Array
 from ...report import ReportCell
 from ..colors import paint

@@ -1,0 +1,168 @@
+"""A measurement's account for the evidence: how its raw samples are cut; and the measurement made again of both.
+
+Whoever judges evidence again (harness.release.rejudge) gives a rebuilt measurement to the functions that judged the
+first one, so that no second program knows how a bound is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from ..agent.pacing import NEVER
+from ..checks.blocks import block_size
+from ..deploy import plausibility
+from ..deploy.content import SAMPLES, UNIFORM, Timed
+from ..evidence.timed_entry import BoardState, TimedContent, TimedEntry
+from ..model.model import Array
+from ..model.sensor_clock import SensorClock
+from .measurement import DURATIONS, Measurement
+from .paced_loop import is_growing
+
+
+def describe_timed(measured: Measurement) -> TimedEntry:
+    """Describe how a measurement's raw samples are cut, and the device's states around each process."""
+    return TimedEntry(
+        block_ms=float(measured.block_ms),
+        contents=[
+            TimedContent(
+                name=timed.name,
+                given=timed.given,
+                samples_per_call=timed.step,
+                processes=[len(values) for values in timed.processes],
+                block_sizes=list(timed.blocks.sizes),
+            )
+            for timed in measured.contents
+        ],
+        states=[[BoardState.model_validate(dict(state)) for state in pair] for pair in measured.states],
+    )
+
+
+def rebuild(
+    account: TimedEntry,
+    raw: Array,
+    inputs: Array,
+    *,
+    clock: SensorClock | None = None,
+    warm_ups: Sequence[Mapping[str, Any]] = (),
+) -> Measurement:
+    """Make a measurement again of its account and its raw samples.
+
+    Args:
+        account: How the raw samples are cut.
+        raw: What was timed, in nanoseconds: int64[n]; on a sensor's clock int64[n, 3]. See Measurement.raw.
+        inputs: Which input each of them had, int64[n].
+        clock: The sensor's clock on which they were released.
+        warm_ups: The report of each warm-up.
+
+    Raises:
+        ValueError: The three do not fit each other; the text says in which figures.
+    """
+    contents = _cut(account, raw, inputs, clock)
+    measured = Measurement(
+        uniform=contents[0],
+        warm_ups=[dict(warm_up) for warm_up in warm_ups],
+        states=[(before.model_dump(), after.model_dump()) for before, after in account.states],
+        block_ms=account.block_ms,
+        clock=clock,
+    )
+    if len(contents) > 1:
+        measured.samples = contents[1]
+    for timed in measured.contents:
+        timed.is_growing = clock is not None and is_growing(timed, clock)
+        for durations in timed.ran:
+            measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
+    return measured
+
+
+def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | None) -> list[Timed]:
+    """Cut raw samples into those of each content and process."""
+    names = [content.name for content in account.contents]
+    if names not in ([UNIFORM], [UNIFORM, SAMPLES]) or any(
+        (content.given > 0) != (content.name == SAMPLES) for content in account.contents
+    ):
+        raise ValueError(f"contents are {UNIFORM}, then {SAMPLES} if the model file gives some; found {names}")
+    lengths = {len(counts) for content in account.contents for counts in (content.processes, content.block_sizes)}
+    if len(lengths) > 1:
+        raise ValueError(f"contents and blocks are of different numbers of processes: {sorted(lengths)}")
+    sizes = [count for counts in zip(*(each.processes for each in account.contents), strict=True) for count in counts]
+    if sum(sizes) != len(raw) or len(raw) != len(inputs):
+        found = f"{len(raw)} raw samples, of which {len(inputs)} have an input"
+        raise ValueError(f"its processes timed {sum(sizes)} inferences, and there are {found}")
+    if raw.ndim != (1 if clock is None else 2):
+        raise ValueError(f"the raw samples are {'releases' if raw.ndim > 1 else 'durations'}, against its clock")
+    ends = list(accumulate(sizes))[:-1]
+    parts, numbers = (np.split(array, ends) if sizes else [] for array in (raw, inputs))
+    step = len(account.contents)
+    return [_timed(each, parts[place::step], numbers[place::step]) for place, each in enumerate(account.contents)]
+
+
+def _timed(content: TimedContent, parts: list[Array], numbers: list[Array]) -> Timed:
+    timed = Timed(
+        name=content.name,
+        given=content.given,
+        step=content.samples_per_call,
+        processes=parts,
+        numbers=numbers,
+        block_sizes=list(content.block_sizes),
+    )
+    if not parts or parts[0].ndim == 1:
+        return timed
+    responses = [np.where(each[:, 2] != NEVER, each[:, 2] - each[:, 0], np.inf) for each in parts]
+    return replace(timed, processes=responses, releases=parts)
+
+
+def why_account_doubtful(account: TimedEntry, clock: SensorClock | None, warm_ups: Sequence[Mapping[str, Any]]) -> str:
+    """Say how an account contradicts the warm-ups; "" if it does not.
+
+    A block's size follows from the warm-up before it, so that nobody can choose it afterwards, and each process that
+    was timed has a warm-up and states of its device.
+
+    Args:
+        account: How the raw samples are cut.
+        clock: The sensor's clock, on which a block's size follows from its rate.
+        warm_ups: The report of each warm-up.
+    """
+    timed = [place for place, counts in enumerate(zip(*(each.processes for each in account.contents))) if any(counts)]
+    begun = sum(count > 0 for each in account.contents for count in each.processes)
+    if len(warm_ups) < begun:
+        return f"{begun} warm-ups came before what was timed, and the fingerprint has {len(warm_ups)}"
+    if len(account.states) < len(timed):
+        return f"{len(timed)} processes were timed, and the device's states are those of {len(account.states)}"
+    step = len(account.contents)
+    if len(warm_ups) != sum(len(each.processes) for each in account.contents):
+        return ""  # a connection dropped before a warm-up had ended: nobody knows which of them is missing
+    for place, content in enumerate(account.contents):
+        for process, size in enumerate(content.block_sizes):
+            follows = size_after(warm_ups[process * step + place], account.block_ms, clock)
+            if follows is not None and follows != size:
+                where = f"process {process + 1} ({content.name})"
+                return f"blocks of {size} inferences in {where}, and {follows} follow from its warm-up"
+    return ""
+
+
+def size_after(warm_up: Mapping[str, Any], block_ms: float, clock: SensorClock | None) -> int | None:
+    """Return how many inferences a block has, by the warm-up before them; None where that does not say.
+
+    By the clock: what disturbs inferences goes on while their inputs are made.
+    """
+    making_ns = warm_up.get("making_ns")
+    if making_ns is None and clock is None:
+        return None
+    return size_of_block((warm_up["median_ns"] + (making_ns or 0)) / 1e9, block_ms, clock)
+
+
+def size_of_block(inference_s: float, block_ms: float, clock: SensorClock | None) -> int:
+    """Return how many inferences a block has, or releases of a sensor's clock: as many as come in a block's time.
+
+    Args:
+        inference_s: What an inference and the making of its input take, in seconds.
+        block_ms: How long a block lasts.
+        clock: The sensor's clock.
+    """
+    each_ms = inference_s * 1e3 if clock is None else clock.period_ms
+    return block_size(block_ms, max(each_ms, 1e-6))
