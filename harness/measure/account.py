@@ -86,9 +86,6 @@ def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | No
         (content.given > 0) != (content.name == SAMPLES) for content in account.contents
     ):
         raise ValueError(f"contents are {UNIFORM}, then {SAMPLES} if the model file gives some; found {names}")
-    lengths = {len(counts) for content in account.contents for counts in (content.processes, content.block_sizes)}
-    if len(lengths) > 1:
-        raise ValueError(f"contents and blocks are of different numbers of processes: {sorted(lengths)}")
     sizes = [count for counts in zip(*(each.processes for each in account.contents), strict=True) for count in counts]
     if sum(sizes) != len(raw) or len(raw) != len(inputs):
         found = f"{len(raw)} raw samples, of which {len(inputs)} have an input"
@@ -127,8 +124,11 @@ def why_account_doubtful(account: TimedEntry, clock: SensorClock | None, warm_up
         clock: The sensor's clock, on which a block's size follows from its rate.
         warm_ups: The report of each warm-up.
     """
-    timed = [place for place, counts in enumerate(zip(*(each.processes for each in account.contents))) if any(counts)]
-    begun = sum(count > 0 for each in account.contents for count in each.processes)
+    counts = [each.processes for each in account.contents]
+    if len({*map(len, counts), *(len(each.block_sizes) for each in account.contents)}) > 1:
+        return "its contents, or their blocks, are of different numbers of processes"
+    timed = [each for each in zip(*counts, strict=True) if any(each)]
+    begun = sum(count > 0 for each in counts for count in each)
     if len(warm_ups) < begun:
         return f"{begun} warm-ups came before what was timed, and the fingerprint has {len(warm_ups)}"
     if len(account.states) < len(timed):
