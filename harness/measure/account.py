@@ -92,13 +92,32 @@ def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | No
         raise ValueError(f"its processes timed {sum(sizes)} inferences, and there are {found}")
     if raw.ndim != (1 if clock is None else 2):
         raise ValueError(f"the raw samples are {'releases' if raw.ndim > 1 else 'durations'}, against its clock")
+    if problem := _why_impossible(raw):
+        raise ValueError(problem)
     ends = list(accumulate(sizes))[:-1]
     parts, numbers = (np.split(array, ends) if sizes else [] for array in (raw, inputs))
     step = len(account.contents)
     return [_timed(each, parts[place::step], numbers[place::step]) for place, each in enumerate(account.contents)]
 
 
+def _why_impossible(raw: Array) -> str:
+    """Say what no device's report that was believed can have had; "" if there is no such thing."""
+    if not len(raw):
+        return ""
+    if raw.ndim == 1:
+        return f"an inference took {raw.min()} ns" if raw.min() <= 0 else ""
+    due, start, end = raw.T
+    ran = end != NEVER
+    wrong = np.where(ran, (start < due) | (end <= start), start != NEVER) | (due < 0)
+    if not wrong.any():
+        return ""
+    place = int(wrong.argmax())
+    return f"release {place} was due at {due[place]} ns, began at {start[place]} and ended at {end[place]}"
+
+
 def _timed(content: TimedContent, parts: list[Array], numbers: list[Array]) -> Timed:
+    if content.given and any(len(each) and not 0 <= each.min() <= each.max() < content.given for each in numbers):
+        raise ValueError(f"inputs are none of the {content.given} that the samples make")
     timed = Timed(
         name=content.name,
         given=content.given,
