@@ -66,7 +66,7 @@ def rebuild(
     measured = Measurement(
         uniform=contents[0],
         warm_ups=[dict(warm_up) for warm_up in warm_ups],
-        states=[(before.model_dump(), after.model_dump()) for before, after in account.states],
+        states=states_of(account),
         block_ms=account.block_ms,
         clock=clock,
     )
@@ -77,6 +77,11 @@ def rebuild(
         for durations in timed.ran:
             measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     return measured
+
+
+def states_of(account: TimedEntry) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return the device's states before and after each process that was timed."""
+    return [(before.model_dump(), after.model_dump()) for before, after in account.states]
 
 
 def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | None) -> list[Timed]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..checks.check import Verdict
 from ..checks.finding import Finding
-from ..checks.limits import Metric
+from ..checks.limits import Limit, Metric
 from ..decision.figures import as_number
 from ..errors import HilgateError
 from ..evidence.schema import CheckEntry
@@ -58,7 +58,7 @@ def _first_start(cell: RebuiltCell, check: CheckEntry) -> Finding:
         before, after, untold = each["pages"]
         counts = {"files": each["files"], "unreadable": each["unreadable"], "pages": before, "hidden": 0}
         pages = {"page_bytes": each["page_bytes"], "before": before, "after": after, "untold": untold}
-        starts.dropped.append(Dropped(**counts, **pages, kept=[], holders=[]))
+        starts.dropped.append(Dropped(**counts, **pages, kept=(), holders=()))
         starts.read_bytes.append(each["read_bytes"])
     made = first_start.first_start(starts)
     told = {name: extra[name] for name in ("mapped_by", "dropped")}
@@ -73,10 +73,8 @@ def _memory(cell: RebuiltCell, check: CheckEntry) -> Finding:
         raise NotMadeAgain(f"cap: the limit of {limit_mib:g} MiB was to be tried out, and {tried} was")
     peaks = list(extra["peaks_kib"])
     steps = {step: mib * 1024 for step, mib in extra["after_mib"].items()}
-    states = cell.untimed.states if not cell.cell.emulated else []
-    return memory.memory_peak(
-        Measurement(states=states, memory_peak_kib=peaks, memory_steps_kib=[steps] * len(peaks)), cap
-    )
+    measured = replace(cell.untimed, memory_peak_kib=peaks, memory_steps_kib=[steps] * len(peaks))
+    return memory.memory_peak(measured, cap)
 
 
 def _growth(cell: RebuiltCell, check: CheckEntry) -> Finding:
@@ -124,15 +122,18 @@ def _parity(cell: RebuiltCell, check: CheckEntry) -> Finding:
 
 def own_metric(check: CheckEntry) -> Metric:
     """Return the metric of a check that none of hilgate's own modules knows, as far as the evidence tells."""
-    bound = "min" if check.better == "higher" else "max"
-    return Metric(check.metric, check.unit, "", bound=bound, whole=check.whole, counts=check.counts)
+    is_lower_bound = check.better == "higher"
+    return Metric(
+        check.metric, check.unit, "", bound="min" if is_lower_bound else "max", whole=check.whole, counts=check.counts
+    )
 
 
 def make_own(cell: RebuiltCell, check: CheckEntry) -> Finding:
     """Return the finding that a test of the user's own recorded, of which nothing is known but its numbers."""
+    metric = own_metric(check)
     is_left_out, is_open = check.verdict is Verdict.NOT_APPLICABLE, check.verdict is Verdict.INCONCLUSIVE
     return Finding(
-        own_metric(check),
+        metric,
         as_number(check.value),
         as_number(check.bound),
         bound_low=as_number(check.bound_low),
@@ -144,7 +145,17 @@ def make_own(cell: RebuiltCell, check: CheckEntry) -> Finding:
         undecided_reason=check.reason if is_open else "",
         unasked=not check.asked,
         compared=check.compared,
+        limits=_own_limits(cell, check, metric),
     )
+
+
+def _own_limits(cell: RebuiltCell, check: CheckEntry, metric: Metric) -> tuple[Limit, ...]:
+    """Return the limit that a test of the user's own may have set itself: no file has one, or none as strict."""
+    stored, files = as_number(check.limit), [each.value for each in cell.limits if each.key == metric.limit_key]
+    strictest = min if metric.bound == "max" else max
+    if stored is None or (files and strictest([stored, *files]) != stored):
+        return ()
+    return (Limit(metric.limit_key, stored, check.limit_source or "the test's own"),)
 
 
 METRICS: Mapping[str, tuple[Metric, Make]] = {

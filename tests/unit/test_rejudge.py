@@ -249,7 +249,7 @@ def test_of_an_emulated_clock_nothing_is_made(tmp_path: Path) -> None:
 
 def test_what_is_not_json_of_hilgates_is_a_problem_and_no_traceback(tmp_path: Path) -> None:
     good, random = written(tmp_path, measure(count=60, given=6)), np.random.default_rng(1)
-    values = (None, "x", [], {}, -1, 10**30, True, [[1]], {"a": {"b": []}})
+    values: tuple[Any, ...] = (None, "x", [], {}, -1, 10**30, True, [[1]], {"a": {"b": []}})
     places = [(check["metric"], key) for check in good["checks"] for key in check]
     for number in random.permutation(len(places) * len(values))[:150]:
         (metric, key), value = places[number // len(values)], values[number % len(values)]

@@ -242,6 +242,8 @@ def test_a_metric_of_the_users_own_is_judged_by_its_numbers(tmp_path: Path) -> N
     assert "user's own" in evidence.judged().remark
     assert "verdict: the evidence says PASS, and FAIL" in evidence.changed("bound", 3.0)
     assert "limit: the evidence says 1.0, and 4.0 follows" in evidence.changed("limit", 1.0)
+    own = Evidence(tmp_path, Finding(metric, 5.0, 4.5, limits=(Limit("grip_force_n_min", 4.2, "the test"),)), {})
+    assert own.is_honest() is Verdict.PASS
     for finding in (
         Finding(metric, 5.0, 4.5, samples=3, failure="it slipped"),
         Finding(metric, 5.0, samples=3, undecided_reason="too few"),
