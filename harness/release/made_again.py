@@ -112,6 +112,9 @@ def _parity(cell: RebuiltCell, check: CheckEntry) -> Finding:
     extra, value = extra_of(check), as_number(check.value)
     has_failed = any(extra.get(key) or getattr(check, key, None) for key in OF_FAILED_PARITY)
     failure = check.reason or "an input failed" if has_failed or FIXED_LIST not in extra else ""
+    listed = extra.get(FIXED_LIST) or {"tried": 0, "of": 0}
+    if listed["tried"] > listed["of"]:
+        raise NotMadeAgain(f"{FIXED_LIST}: {listed['tried']} inputs were tried of a list of {listed['of']}")
     details = {**extra, "tolerance": cell.limit_value(PARITY.limit_key)}
     nothing = "" if check.samples else "no input was tried"
     bound = None if nothing else value

@@ -217,6 +217,8 @@ def test_parity_is_judged_by_the_tolerance_that_is_handed_in(tmp_path: Path) -> 
     assert "tolerance: the evidence says 900, and 64.0 follows" in evidence.changed("tolerance", 900)
     assert "limit: the evidence says 900.0, and 64.0 follows" in evidence.changed("limit", 900.0)
     assert "verdict: the evidence says PASS, and INCONCLUSIVE (no input was tried)" in evidence.changed("samples", 0)
+    assert "4 inputs were tried of a list of 3" in evidence.changed("fixed_list", {"tried": 4, "of": 3})
+    assert evidence.changed("raw", "samples/x.npy") == 'raw: the evidence says "samples/x.npy", and null follows'
     assert "verdict: the evidence says PASS, and FAIL" in evidence.changed("value", 65.0)
     assert "verdict: the evidence says PASS, and FAIL" in evidence.changed("replay", "replay/net")
     evidence.check.pop("fixed_list")
