@@ -68,7 +68,7 @@ check-python: setup
 	$(BIN)/mypy
 
 check-native: setup
-	$(BIN)/shellcheck .ci/run .ci/clang-tidy harness/emulator/guest/boot
+	$(BIN)/shellcheck .ci/run .ci/clang-tidy harness/emulator/guest/boot harness/release/templates/run harness/release/templates/env
 	.ci/clang-tidy
 
 format: setup

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import pkgutil
 from collections.abc import Generator
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -50,6 +51,7 @@ from .run.outcome import record_error
 from .run.plan import check_baselines, close_processes, plan_cells, with_preferences
 from .run.run import Run
 from .run.selection import MARKER, asks_for_hil, cell_of, sort_tests
+from .run.signing import hide_key, open_signer, sign_evidence
 
 pytest_plugins = [f"{FIXTURES}.{module.name}" for module in pkgutil.iter_modules(import_module(FIXTURES).__path__)]
 
@@ -107,6 +109,8 @@ def pytest_configure(config: pytest.Config) -> None:
         use_project(options.root)
         current_lock()  # a damaged one would be met only at the first wheel
         options = with_preferences(options)
+        signer = None if config.option.collectonly else open_signer(options.sign)
+        hide_key()  # before the user's code runs in processes of its own
         cells = plan_cells(options)
         config.add_cleanup(lambda: close_processes(cell.file for cell in cells))  # runs even if the run never starts
         check_baselines(options, cells)
@@ -123,7 +127,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     evidence.files = files
     progress = ProgressBars.open()
-    config.stash[RUN] = Run(options=options, cells=cells, evidence=evidence, progress=progress, other=other)
+    config.stash[RUN] = Run(
+        options=options, cells=cells, evidence=evidence, progress=progress, other=other, signer=signer
+    )
     _show_progress(config, config.stash[RUN])
     config.pluginmanager.register(InternalErrors())
     if not config.option.collectonly and not getattr(config.option, "xmlpath", True):
@@ -300,12 +306,24 @@ def _finish(run: Run, session: pytest.Session) -> None:
     if run.options.write_baseline:
         _write_baseline(run, session)
     is_interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
-    session.config.stash[ENDING] = conclude(run, is_interrupted=is_interrupted)
+    ending = conclude(run, is_interrupted=is_interrupted)
+    signed = _sign(run, session)  # last: nothing is written to the evidence after it
+    session.config.stash[ENDING] = replace(ending, remarks=(*ending.remarks, *signed))
     refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     if counted and passed and (run.evidence.verdict in refused or run.devices.unavailable):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _sign(run: Run, session: pytest.Session) -> list[str]:
+    """Sign the evidence, if that was asked for; return the lines that say so. Without a signature no run succeeds."""
+    if run.signer is None:
+        return []
+    line, is_signed = sign_evidence(run.evidence, run.signer, allow_inconclusive=run.options.allow_inconclusive)
+    if not is_signed:
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+    return [line]
 
 
 def _write_baseline(run: Run, session: pytest.Session) -> None:

@@ -48,6 +48,7 @@ class Deployer:
         notes: what was out of the ordinary, for the evidence.
         tainted: called with what of the bundle was found damaged on the device: entry -> what is wrong.
         begun: whether a process of the cell was loaded.
+        loaded: called once, when the first one was.
     """
 
     cell: Cell
@@ -61,6 +62,7 @@ class Deployer:
     notes: list[str] = field(default_factory=list)
     tainted: Callable[[Mapping[str, str]], None] = lambda damaged: None
     begun: bool = False
+    loaded: Callable[[LoadReport], None] = lambda load: None
     _verified_at: float = -math.inf
     _damage: str = ""  # found in files that the cell had used
     _messages: Messages = field(default_factory=Messages)
@@ -123,6 +125,8 @@ class Deployer:
                 )
             self.load = replace(loaded, host_s=host_clock() - began)
             check_settings(settings, self.load.settings, where)
+        if not self.begun:
+            self.loaded(self.load)
         self.begun = True
         return self.live, self.load
 

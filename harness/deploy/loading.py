@@ -25,6 +25,8 @@ class LoadReport:
         load_ns: from the process's start to the end of the first inference, without waiting for the host.
         memory_kib: the peak resident set after each step: before_runtime, runtime, model, first.
         outputs: the outputs' names.
+        file_inputs: the inputs' names as the artifact has them, in its order.
+        file_outputs: the outputs' names as the runtime knows them, all of them, in its order.
         runtime: versions, NAME: VERSION.
         settings: what was really set, such as threads.
         first: the outputs of the first inference.
@@ -36,6 +38,8 @@ class LoadReport:
     load_ns: int
     memory_kib: Mapping[str, int]
     outputs: tuple[str, ...]
+    file_inputs: tuple[str, ...] = ()
+    file_outputs: tuple[str, ...] = ()
     runtime: Mapping[str, str]
     settings: Mapping[str, Any]
     first: tuple[Array, ...]
@@ -73,6 +77,8 @@ def load(
         load_ns=answer.load_ns,
         memory_kib=plain["memory_kib"],
         outputs=tuple(names),
+        file_inputs=tuple(session.binding.file_inputs if session.binding is not None else inputs),
+        file_outputs=tuple(answer.outputs),
         runtime=plain["runtime"],
         settings=plain["settings"],
         first=tuple(first),

@@ -11,7 +11,16 @@ from ..cell import Cell
 from ..checks.check import Check, Verdict, overall
 from ..errors import HilgateError
 from .parts import describe_check, merge_fingerprints
-from .schema import ArtifactFacts, BundleFacts, CellEntry, ClockEntry, Fingerprint, InstructionScan
+from .schema import (
+    AnswersEntry,
+    ArtifactFacts,
+    BundleFacts,
+    CellEntry,
+    ClockEntry,
+    Fingerprint,
+    InstructionScan,
+    LoadEntry,
+)
 from .timed_entry import TimedEntry
 
 
@@ -28,6 +37,8 @@ class CellRecord:
         device_facts: the fingerprint's part that is known once the device was reached.
         measured_facts: the fingerprint's part that is known once something was measured.
         timed: what was timed, and how its raw samples are cut.
+        load: what a process of the cell was told to load; None until one was loaded.
+        answers: what a release compares its own answers with; None without any.
         selected: whether a test of this cell was selected.
         pending: the node ids of selected tests that have come to no check yet.
     """
@@ -46,6 +57,8 @@ class CellRecord:
     bundle: BundleFacts | None = None
     instructions: InstructionScan | None = None
     timed: TimedEntry | None = None
+    load: LoadEntry | None = None
+    answers: AnswersEntry | None = None
     selected: bool = False
     pending: set[str] = field(default_factory=set)
 
@@ -111,6 +124,8 @@ class CellRecord:
             artifact=self.artifact,
             bundle=self.bundle,
             instructions=self.instructions,
+            load=self.load,
+            answers=self.answers,
             measure=self.cell.file.model.described_sizes,
             **declared,
             timed=self.timed,

@@ -16,8 +16,9 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,19 +34,22 @@ PAGE = "report.html"
 SAMPLES = "samples"
 REPLAY = "replay"
 BUNDLES = "bundles"
+ANSWERS = "answers"
+# Signed at a run's end (pytest --sign KEY): whose evidence it is.
+SIGNATURE = "evidence.sigstore.json"
 LOCK = ".hilgate.lock"
 
 # In which folder the file lies that the evidence names under a key.
-_HOMES = {"raw": SAMPLES, "raw_inputs": SAMPLES, "replay": REPLAY, "bundle": BUNDLES}
+_HOMES = {"raw": SAMPLES, "raw_inputs": SAMPLES, "replay": REPLAY, "bundle": BUNDLES, "answers": ANSWERS}
 
 
 class ResultsFolder:
     """One run's folder. Nothing is written to it before ``claim``.
 
     Attributes:
-        sums: the SHA-256 of each file of raw samples that this run has written, and of each that says which inputs they
-            had, by its path in the folder.
-        inputs: the path of the latter, by that of the former.
+        sums: the SHA-256 of each file that this run has written, by its path in the folder: raw samples, which inputs
+            they had, answers.
+        inputs: the path of the second, by that of the first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,12 +104,15 @@ class ResultsFolder:
             self._lock = None
 
     def clean(self) -> None:
-        """Remove the samples, replays and manifests that an earlier run's evidence names, and its page; nothing else.
+        """Remove what an earlier run's evidence names (samples, replays, manifests, answers), its page and signature.
+
+        The signature goes whatever else is there: none may stand beside the evidence of another run.
 
         Raises:
             StorageError: they cannot be removed.
         """
         with storage_errors(self.path):
+            _remove(self.path / SIGNATURE)
             for path in _left_by_earlier_run(self.path):
                 _remove(path)
             for name in _HOMES.values():
@@ -133,10 +140,50 @@ class ResultsFolder:
         return name
 
     def _save(self, stem: str, array: Array) -> str:
-        name = self._free_name(stem)
+        name = self._free_name(SAMPLES, stem, ".npy")
         buffer = io.BytesIO()  # on a full disk np.save to a path raises an OSError without its number
         np.save(buffer, array)
-        write_atomically(self.path / name, content := buffer.getvalue())
+        return self._write(name, buffer.getvalue())
+
+    def save_answers(self, stem: str, arrays: Mapping[str, Array]) -> str:
+        """Write arrays as an .npz file, in which nothing is compressed or pickled; equal arrays make equal bytes.
+
+        Args:
+            stem: the file's name without its suffix. Saving under the same stem again replaces the file.
+            arrays: by their names in the file.
+
+        Returns:
+            The file's path, relative to the folder; ``sums`` has its hash.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        name = self._free_name(ANSWERS, stem, ".npz")
+        buffer = io.BytesIO()
+        named: dict[str, Any] = dict(arrays)  # as keywords of numpy's own are of other types
+        np.savez(buffer, **named)
+        return self._write(name, buffer.getvalue())
+
+    def remove_answers(self, path: str) -> None:
+        """Remove a file of answers that this run has written.
+
+        Args:
+            path: as ``save_answers`` returned it.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        with storage_errors(self.path):
+            _remove(self.path / path)
+        self.sums.pop(path, None)
+
+    def save_signature(self, content: str) -> Path:
+        """Write the signed statement on this run's evidence, and return its path. Raises: StorageError."""
+        write_atomically(self.path / SIGNATURE, content)
+        return self.path / SIGNATURE
+
+    def _write(self, name: str, content: bytes) -> str:
+        write_atomically(self.path / name, content)
         self.sums[name] = hashlib.sha256(content).hexdigest()
         return name
 
@@ -148,12 +195,12 @@ class ResultsFolder:
         """
         write_atomically(self.path / BUNDLES / f"{sha256}.json", manifest)
 
-    def _free_name(self, stem: str) -> str:
+    def _free_name(self, home: str, stem: str, suffix: str) -> str:
         """Choose a file that this run has written or that does not exist: other files there are not ours to replace."""
-        name, number = f"{SAMPLES}/{stem}.npy", 1
+        name, number = f"{home}/{stem}{suffix}", 1
         while name not in self.sums and (self.path / name).exists():
             number += 1
-            name = f"{SAMPLES}/{stem}-{number}.npy"
+            name = f"{home}/{stem}-{number}{suffix}"
         return name
 
 

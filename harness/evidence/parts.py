@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,10 +18,11 @@ from ..isa.wheel_scans import IsaReport
 from ..protocol import BoardFacts
 from .entry import as_figure
 from .misfit import Misfit, first_misfit
-from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan
+from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, LoadEntry
 
-# What a board says of itself that two runs must have in common for their figures to be compared.
-_OF_THE_BOARD = {"arch", "python", "cpu", "cores", "memory_mib", "board", "serial", "kernel"}
+# What a board says of itself that two runs must have in common for their figures to be compared, or that the board of a
+# release must have in common with it.
+_OF_THE_BOARD = {"arch", "python", "cpu", "cores", "memory_mib", "board", "serial", "kernel", "libc", "executable"}
 
 
 def describe_artifact(artifact: Artifact) -> ArtifactFacts:
@@ -34,6 +35,36 @@ def describe_artifact(artifact: Artifact) -> ArtifactFacts:
 def describe_bundle(bundle: Bundle) -> BundleFacts:
     """Describe what is deployed: the hash of its manifest, and what its runtime was made of."""
     return BundleFacts.model_validate({"sha256": bundle.sha256, **bundle.runtime.described})
+
+
+def describe_load(
+    bundle: Bundle,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    settings: Mapping[str, int | bool],
+    options: Mapping[str, Any],
+) -> LoadEntry:
+    """Describe what the agent or the runner was told to load.
+
+    Args:
+        bundle: what was deployed.
+        inputs: their names as the artifact has them, in its order.
+        outputs: likewise.
+        settings: how the device file has every backend set.
+        options: the backend's own.
+    """
+    runtime = bundle.runtime
+    content = {
+        "artifact": bundle.entry,
+        "inputs": [*inputs],
+        "outputs": [*outputs],
+        "operators": [*runtime.operators],
+        "options": dict(options),
+        **settings,
+        "library": runtime.runner.library if runtime.runner is not None else None,
+    }
+    return LoadEntry.model_validate(content)
 
 
 def describe_scan(scan: IsaReport) -> InstructionScan:

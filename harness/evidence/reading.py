@@ -89,17 +89,19 @@ def read_named_files(path: Path) -> list[tuple[str, str]]:
     """List the files beside an evidence.json that it names, without refusing a file that is damaged.
 
     Returns:
-        (key, path) of each, where key is one of ``FILE_KEYS``, or "bundle" of a bundle's manifest; empty where the
-        file cannot be read, is not of this schema, or has no cells and checks where they should be.
+        (key, path) of each, where key is one of ``FILE_KEYS``, "bundle" of a bundle's manifest, or "answers"; empty
+        where the file cannot be read, is not of this schema, or has no cells and checks where they should be.
     """
     try:
         content = _parsed(_text(path), str(path))
         cells = content["cells"] if content["schema"] == SCHEMA else []
         named = [(key, check.get(key)) for cell in cells for check in cell["checks"] for key in FILE_KEYS]
+        answers = [(cell.get("answers") or {}).get("path") for cell in cells]
         bundles = [(cell.get("bundle") or {}).get("sha256") for cell in cells]
     except (InputError, KeyError, TypeError, AttributeError):
         return []
     named += [("bundle", f"bundles/{sha256}.json") for sha256 in bundles if SHA256.fullmatch(str(sha256))]
+    named += [("answers", path) for path in answers]
     return [(key, name) for key, name in named if isinstance(name, str)]
 
 

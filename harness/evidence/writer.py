@@ -6,8 +6,9 @@ it measured, and is never read as a PASS.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from .cell_record import CellRecord
 from .decision_entry import DecisionEntry
 from .folder import FILE, ResultsFolder
 from .parts import describe_bundle, describe_check
-from .schema import SCHEMA, Asked, CheckEntry, FileEntry, HarnessTime, RunEntry
+from .schema import SCHEMA, Allowed, AnswersEntry, Asked, CheckEntry, FileEntry, HarnessTime, RunEntry
 
 
 class Evidence:
@@ -39,6 +40,7 @@ class Evidence:
         harness: where the run's time went; empty until its end.
         decision: of each model and device; empty until its end.
         begun: whether the folder is ours and the file was written at least once.
+        sha256: of the file's bytes, as they were written last; "" before.
         unwritable: why the file cannot be written any more, "" where it can.
     """
 
@@ -52,6 +54,7 @@ class Evidence:
         self.harness = HarnessTime()
         self.decision: list[DecisionEntry] = []
         self.begun = False
+        self.sha256 = ""
         self.unwritable = ""
         self._results = ResultsFolder(folder)
 
@@ -171,6 +174,36 @@ class Evidence:
             self.write()  # checks that name the file have the hash of what was there before
         return name
 
+    def save_answers(self, cell: Cell, arrays: Mapping[str, Array], allowed: list[list[Allowed]]) -> None:
+        """Save what a release of a cell compares its own answers with, and write the evidence.
+
+        Args:
+            cell: the cell, which names the file.
+            arrays: by their names in the file; see AnswersEntry.
+            allowed: of each case, for each output.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        path = self._results.save_answers(cell.id, arrays)
+        self[cell].answers = AnswersEntry(path=path, sha256=self._results.sums[path], allowed=allowed)
+        self.write()
+
+    def drop_answers(self, cell: Cell) -> None:
+        """Remove the answers of a cell that turned out not to be right, if any were saved, and write the evidence.
+
+        Raises:
+            StorageError: they cannot be removed, or the evidence cannot be written.
+        """
+        if (answers := self[cell].answers) is not None:
+            self[cell].answers = None
+            self.write()  # first: what it names is there
+            self._results.remove_answers(answers.path)
+
+    def save_signature(self, content: str) -> Path:
+        """Write the signed statement on the evidence, after its last change; return its path. Raises: StorageError."""
+        return self._results.save_signature(content)
+
     @property
     def verdict(self) -> Verdict:
         """The run's verdict: the worst of all its cells', and INCONCLUSIVE until it has ended."""
@@ -221,6 +254,7 @@ class Evidence:
         text = printable_json(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
         try:
             write_atomically(self.folder / FILE, text)
+            self.sha256 = hashlib.sha256(text.encode()).hexdigest()
         except StorageError as error:
             self.unwritable = str(error)
             raise

@@ -50,6 +50,11 @@ class Binding:
         """The binding in JSON's types."""
         return asdict(self)
 
+    @property
+    def file_inputs(self) -> list[str]:
+        """The names of the file's inputs, in its order."""
+        return [pair.file for pair in self.inputs]
+
     def inputs_of(self, sets: Sequence[T]) -> list[T]:
         """Select the inputs that the file reads, in its order, from concatenated sets of the model's inputs."""
         starts = range(0, len(sets), self.width)
@@ -67,7 +72,7 @@ class Binding:
         """Translate a request to a device into the file's names and order; see harness.agent.operations."""
         translated = dict(header)
         if "inputs" in header:
-            translated["inputs"] = [pair.file for pair in self.inputs]
+            translated["inputs"] = self.file_inputs
         if fills := header.get("fills"):
             single = isinstance(fills[0], Mapping)  # one set of inputs, which the device makes many times
             translated["fills"] = self.inputs_of(fills) if single else [self.inputs_of(each) for each in fills]

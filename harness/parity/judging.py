@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import AgentFailure, ModelError, ProcessError
 from ..model.inputs import Arrays
 from ..model.model import Array
+from .answers import KeptAnswers
 from .rule.comparison import Difference, Expected, differ
 from .rule.no_reference import AtThreshold
 from .rule.reference import Reference
@@ -40,6 +41,7 @@ class Judging:
 
     Attributes:
         tally: what became of the inputs.
+        kept: a few inputs that were answered right by the plainest rule, with the reference's answers.
         expansion: an input's outputs are at most so many times as large as its arrays, as far as is known.
     """
 
@@ -47,8 +49,12 @@ class Judging:
     infer: Infer
     names: tuple[str, ...]
     tally: Tally = field(init=False, default_factory=Tally)
+    kept: KeptAnswers = field(init=False)
     expansion: float = field(init=False, default=1.0)
     _asked: dict[str, list[Array] | AgentFailure] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.kept = KeptAnswers(self.limit)
 
     @property
     def limit(self) -> float:
@@ -157,7 +163,7 @@ class Judging:
             raise
 
     def _judge(self, recipe: Recipe, *, climbed: bool) -> Difference:
-        arrays, hidden = self.reference.space.make(recipe), self.tally.hidden
+        arrays, hidden, tied = self.reference.space.make(recipe), self.tally.hidden, self.tally.tied
         expected = self.reference(arrays, recipe.key)
         self.ask([recipe])
         answers = self._asked.pop(recipe.key)
@@ -166,6 +172,8 @@ class Judging:
             difference = Difference(float("inf"), what=what)
         else:
             difference, expected = self._compare_answers(recipe, arrays, expected, answers)
+            if difference.ratio <= self.limit and self.tally.tied == tied:  # a tie may be broken otherwise next time
+                self._keep(recipe, arrays, expected, answers)
         self.tally.tried += 1
         if climbed:  # to where float32 is at its worst
             self.tally.hidden = hidden
@@ -177,6 +185,18 @@ class Judging:
         given = sum(array.nbytes for array in arrays.values())
         self.expansion = max(self.expansion, sum(one.eager.nbytes for one in expected) / max(given, 1))
         return difference
+
+    def _keep(self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]) -> None:
+        """Offer an input that was answered right for being kept, as the backend answers: not made canonical."""
+
+        def as_they_come() -> list[Expected]:
+            try:
+                return self.reference.as_they_come(arrays)
+            except Exception:  # noqa: BLE001  # whatever the module raises: the input was judged without it
+                return []
+
+        is_plain = self.reference.built.model.canonical is None
+        self.kept.offer(recipe, arrays, answers, expected if is_plain else as_they_come)
 
     def _compare_answers(
         self, recipe: Recipe, arrays: Arrays, expected: list[Expected], answers: list[Array]

@@ -5,8 +5,9 @@ selection.py      which tests, in which order   command_line.py  pytest started 
 run.py            Run: what the cells share     models.py, devices.py   one of each held at a time
 deploying.py      from a model to a process     measuring.py     samples, memory, what takes long
 other_build.py    what --against names          comparing.py     a cell beside that build
+answers.py        a few right ones, kept for the release
 counter.py        counted instructions          investigation.py mismatches saved and located
 outcome.py        what an error says of a cell  damage_watch.py  cells that ran on damaged files
 completeness.py   the checks that a run owes    interrupts.py    ending on a signal
-files.py          the files that decided it
+files.py          the files that decided it     signing.py       the evidence signed at its end
 """

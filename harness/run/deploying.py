@@ -11,9 +11,9 @@ from ..bundle.planning import plan_runtime
 from ..bundle.runtime import Runtime
 from ..cell import Cell
 from ..deploy.deployer import Deployer
-from ..deploy.deployment import Timeouts
+from ..deploy.deployment import LoadReport, Timeouts
 from ..errors import BuildError, ExportError, HilgateError
-from ..evidence.parts import describe_artifact, describe_device, describe_scan
+from ..evidence.parts import describe_artifact, describe_device, describe_load, describe_scan
 from ..evidence.schema import InstructionScan
 from ..export import Artifact, export_artifact
 from ..host.progress_log import progress_logger
@@ -136,10 +136,26 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
     record.device_facts = fingerprint
     record.add_notes(board.notes)
     run.counter.begin(cell, bundle, run.models.content, fingerprint, artifact.exporter)
+
+    def note_load(load: LoadReport) -> None:
+        record.load = describe_load(
+            bundle,
+            inputs=load.file_inputs,
+            outputs=load.file_outputs,
+            settings=cell.device.settings,
+            options=cell.options,
+        )
+
     # An inference that takes longer than the whole cell may take is not worth waiting for.
     timeouts = Timeouts(call_s=run.options.time_limit_s)
     return run.damage_watch.add(
         Deployer(
-            cell=cell, board=board, bundle=bundle, timeouts=timeouts, device_time=run.device_time, notes=record.notes
+            cell=cell,
+            board=board,
+            bundle=bundle,
+            timeouts=timeouts,
+            device_time=run.device_time,
+            notes=record.notes,
+            loaded=note_load,
         )
     )

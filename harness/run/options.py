@@ -22,6 +22,7 @@ WITH_VALUES = (
     "--against",
     "--prefer",
     "--within",
+    "--sign",
 )
 
 
@@ -36,6 +37,7 @@ class Options:
         wait_s: for how long to wait for a device that another run holds.
         against: the model file or evidence.json of the build to compare with; None without.
         prefer: the metrics by which the decision eliminates backends; empty for the default ones.
+        sign: the key that the evidence is signed with: a file, a URI, or the variable that holds it; None without.
         within_percent: how far from the best bound still counts as good as it.
     """
 
@@ -55,6 +57,7 @@ class Options:
     against: Path | None = None
     prefer: tuple[str, ...] = ()
     within_percent: float = WITHIN_PERCENT
+    sign: str | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -96,6 +99,12 @@ def add_options(parser: pytest.Parser) -> None:
         default=WITHIN_PERCENT,
         metavar="PERCENT",
         help=f"figures as near to the best as this are as good (default: {WITHIN_PERCENT:g})",
+    )
+    group.addoption(
+        "--sign",
+        metavar="KEY",
+        help="sign the evidence: a key's file, a URI of securesystemslib's, or the word HILGATE_SIGNING_KEY for the "
+        "variable that holds it",
     )
     group.addoption("--profile", action="store_true", help="count instructions by operator, too, on emulated devices")
     parser.addini("hil_device", "devices to use when no --device is given", type="args", default=[])
@@ -147,6 +156,7 @@ def read_options(config: pytest.Config, shipped_devices: Path) -> Options:
         against=here / option.against if option.against is not None else None,
         prefer=tuple(option.prefer or project.prefer),
         within_percent=option.within,
+        sign=option.sign,
     )
 
 

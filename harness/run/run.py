@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..agent.timing import since_process_start_ns
 from ..cell import Cell
@@ -17,6 +18,9 @@ from .models import Models
 from .options import Options
 from .other_build import OtherBuild
 
+if TYPE_CHECKING:
+    from ..signing.keys import Signer
+
 
 @dataclass(kw_only=True)
 class Run:
@@ -27,6 +31,7 @@ class Run:
         device_time: what loading and inferring on devices took so far.
         export_s: what exports took so far, in seconds.
         other: the build that the cells are compared with; None where none was named.
+        signer: what signs the evidence at the run's end; None where nothing is to be signed.
         damage_watch: what the cells ran on, in case some of it proves to be damaged.
     """
 
@@ -35,6 +40,7 @@ class Run:
     evidence: Evidence
     progress: ProgressBars
     other: OtherBuild | None = None
+    signer: Signer | None = field(default=None, repr=False)
     device_time: DeviceTime = field(default_factory=DeviceTime)
     export_s: float = 0.0
     damage_watch: DamageWatch = field(init=False)

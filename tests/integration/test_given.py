@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -27,6 +29,7 @@ from harness.measure import known_metrics
 from harness.model.build import BuiltModel, build_model
 from harness.model.model_file import load_model
 from tests.cases import told
+from tests.support.judged_again import check_answers
 
 from .conftest import MODEL, Outcome, Project
 
@@ -165,6 +168,29 @@ def test_a_mismatch_of_a_file_with_other_names_is_replayed_without_hilgate(done:
     kept = shutil.copytree(done.folder / "build/hil/replay/other-local-onnxruntime", tmp_path / "replay")
     run = subprocess.run([sys.executable, "-I", str(kept / "replay.py")], check=False, capture_output=True, text=True)
     assert (run.returncode, run.stdout.splitlines()[-1]) == (1, "the difference is still there"), run.stderr
+
+
+@pytest.mark.parametrize("model", ["swapped", "close"])
+def test_answers_for_a_release_are_in_the_order_of_the_file_that_is_given(done: Outcome, model: str) -> None:
+    cell = _cell(done, model, "onnxruntime")
+    check_answers(done.folder / "build/hil", cell)
+    file = done.folder / "models" / {"swapped": "swapped.onnx", "close": "int8.onnx"}[model]
+    session = onnxruntime.InferenceSession(str(file))
+    load = cell["load"]
+    assert load["inputs"] == [port.name for port in session.get_inputs()]
+    assert load["outputs"] == [port.name for port in session.get_outputs()]
+    with np.load(done.folder / "build/hil" / cell["answers"]["path"]) as arrays:
+        for case, allowed in enumerate(cell["answers"]["allowed"]):
+            inputs = {name: arrays[f"{case}.in.{place}"] for place, name in enumerate(load["inputs"])}
+            for place, (answer, one) in enumerate(zip(session.run(None, inputs), allowed, strict=True)):
+                right = arrays[f"{case}.out.{place}"]
+                assert (answer.dtype.name, answer.shape, right.dtype.name) == (one["dtype"], right.shape, "float64")
+                assert (np.abs(answer - right) <= one["atol"] + one["rtol"] * np.abs(right)).all()
+
+
+def test_of_a_file_that_failed_no_answers_are_kept(done: Outcome) -> None:
+    assert _cell(done, "other", "onnxruntime")["answers"] is None
+    assert not [*(done.folder / "build/hil/answers").glob("other-*")]
 
 
 def _built(path: Path, text: str) -> BuiltModel:

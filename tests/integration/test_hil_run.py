@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from harness.host.shipped import SUITE
 from harness.measure import known_metrics
 from harness.parity import PARITY
-from tests.support.judged_again import check_hashes
+from tests.support.judged_again import check_answers, check_hashes
 
 from .boards import wait_for
 from .conftest import MODEL, SHORT_BLOCKS, Project
+from .signed import NOSY, Secrets
 
 ONNX = ("--backend", "onnxruntime")
 METRICS = {PARITY.name, *known_metrics()}  # those that docs/metrics.md has; see tests/unit/test_reference_pages.py
@@ -31,14 +33,20 @@ def with_limits(limits: str) -> str:
 
 @pytest.mark.usefixtures("cache_with_runners")
 def test_a_good_model_passes_on_all_backends_and_leaves_its_evidence(project: Project) -> None:
-    project.write("tiny.py", with_limits('{"latency_p99_ms": 1000, "deadline_ms": 1000, "deadline_miss_rate": 0.5}'))
+    limits = '{"latency_p99_ms": 1000, "deadline_ms": 1000, "deadline_miss_rate": 0.5}'
+    project.write("tiny.py", textwrap.dedent(with_limits(limits)) + NOSY)
     project.write("devices/local.toml", SHORT_BLOCKS)
-    done = project.run("--benchmark-json", "benchmark.json")
+    secrets = Secrets.in_environment(project)
+    done = project.run("--benchmark-json", "benchmark.json", "--sign", "HILGATE_SIGNING_KEY")
     assert done.status == 0, done.output
+    predicate = secrets.check(done)
+    assert (predicate["result"], predicate["failedTests"]) == ("PASSED", [])
+    assert "tiny/local/libtorch/parity" in predicate["passedTests"]
     evidence = done.evidence
     assert (evidence["schema"], evidence["verdict"]) == (1, "PASS")
     assert [cell["backend"] for cell in evidence["cells"]] == BACKENDS
     for index, cell in enumerate(evidence["cells"]):
+        check_answers(done.folder / "build/hil", cell)
         assert {check["metric"] for check in cell["checks"]} == METRICS
         assert done.check("parity", index)["verdict"] == "PASS"
         p99 = done.check("latency_p99_ms", index)
@@ -167,8 +175,11 @@ def test_an_interrupted_run_is_inconclusive(project: Project) -> None:
     hook = "import pytest\ndef pytest_runtest_setup(item):\n    if 'p99' in item.name: raise KeyboardInterrupt\n"
     project.write("interrupted.py", hook)
     project.environment["PYTHONPATH"] = str(project.folder)
-    done = project.run("--backend", "torchscript", *ONNX, "-p", "interrupted", "-k", "p50 or p99")
+    secrets = Secrets.in_environment(project)
+    sign = ("--sign", "HILGATE_SIGNING_KEY")
+    done = project.run("--backend", "torchscript", *ONNX, "-p", "interrupted", "-k", "p50 or p99", *sign)
     assert (done.status, done.evidence["verdict"]) == (2, "INCONCLUSIVE"), done.output
+    assert secrets.check(done)["result"] == "FAILED"
     assert "test_latency_p99" in " ".join(done.evidence["cells"][0]["unfinished"])
     reached, unreached = done.evidence["cells"]
     assert (unreached["artifact"], len(unreached["model_sha256"])) == (None, 64)

@@ -26,8 +26,10 @@ from harness.backends import load_backend
 from harness.bundle.native.building import SOURCES, build_runners
 from harness.bundle.native.compiler import find_compiler
 from harness.bundle.native.packages import Headers, provide_headers
+from tests.support.releases import WRONG, WRONG_FILES, Release
 
 from .runners import EVERY_TYPE, INPUTS, SETTINGS, USERS_CACHE, bits, in_python, onnx_net
+from .test_check import doubling
 
 SEED, ITERATIONS = "20251125", "20000"
 SANITIZED = (
@@ -284,6 +286,31 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(sanitized: Path, 
     assert (paced.tensors[0] @ [0, -1, 1] > 0).any()
     assert {one["operator"] for one in profiled.header["operators"]} >= {"MatMul", "Tanh", "Softmax"}
     assert memory.header["memory_kib"]["peak"] > 0
+
+
+def _checked(build: Path, release: Release) -> tuple[int, bytes, str]:
+    words = [build / "runner", "--check", release.folder, "--engine", build / "engine.so", "--runtime", library()]
+    return run(words, options=RUNNERS_OPTIONS)
+
+
+@pytest.mark.slow
+def test_a_check_reads_right_and_wrong_releases_under_sanitizers(sanitized: Path, tmp_path: Path) -> None:
+    """The child's report would be on stderr, and its end the reason."""
+    found = {}
+    for name, (change, words) in {
+        "right": (None, "PASS"),
+        **WRONG,
+        **{f"json {n}": w for n, w in WRONG_FILES.items()},
+    }.items():
+        release = doubling(tmp_path / name, "onnxruntime-cpp")
+        if change is not None:
+            change(release.folder, release.said)
+        if name in WRONG:
+            release.write()
+        status, printed, said = _checked(sanitized, release)
+        found[name] = status, words in printed.decode().splitlines()[-1], said
+    assert found.pop("right") == (0, True, "")
+    assert {name: one for name, one in found.items() if one != (1, True, "")} == {}
 
 
 def test_cppcheck_finds_nothing() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from harness.evidence.reading import read_evidence
 from harness.evidence.samples import read_samples
@@ -37,3 +41,29 @@ def check_hashes(project: Path) -> dict[str, str | None]:
         path = DEVICES / f"{file.path.removeprefix('hilgate:')}.toml" if shipped else project / file.path
         assert file_sha256(path) == file.sha256
     return models
+
+
+def check_answers(folder: Path, cell: Mapping[str, Any]) -> None:
+    """Check that a cell whose parity passed has answers that its engine could be asked for.
+
+    Args:
+        folder: the evidence's.
+        cell: its entry there.
+    """
+    load, answers = cell["load"], cell["answers"]
+    assert file_sha256(folder / answers["path"]) == answers["sha256"]
+    with np.load(folder / answers["path"]) as file:
+        arrays = dict(file)
+    names = [*load["inputs"]], [*load["outputs"]]
+    assert 1 <= len(answers["allowed"]) <= 3
+    expected = {
+        f"{case}.{kind}.{place}"
+        for case in range(len(answers["allowed"]))
+        for kind, each in zip(("in", "out"), names, strict=True)
+        for place in range(len(each))
+    }
+    assert set(arrays) == expected
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    assert all(one["atol"] + one["rtol"] > 0 for case in answers["allowed"] for one in case if "float" in one["dtype"])
+    files = {path.partition("/")[2] for path in cell["bundle"].get("runner", {}).get("files", {})}
+    assert bool(load["library"]) == bool(files)

@@ -1,7 +1,7 @@
 // The runner's process: frames in on stdin, frames out on the original stdout, everything else on stderr.
 //
 // It ends when its stdin ends, when nothing was asked of it for a while, and when one operation takes longer than the
-// host allowed. Started by hilgate, not by hand.
+// host allowed. Started by hilgate, not by hand; with --check by a release's own script.
 
 #include <cxxabi.h>
 #include <sys/stat.h>
@@ -15,8 +15,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <typeinfo>
 
+#include "check.hpp"
 #include "illegal.hpp"
 #include "operations.hpp"
 #include "pipe.hpp"
@@ -36,8 +38,8 @@ public:
             const std::string name = words[index];
             if (name.rfind("--", 0) != 0 || index + 1 == count) {
                 throw std::invalid_argument(
-                    "wanted --engine FILE --runtime FILE --records DIR --results DIR [--run ID] [--idle SECONDS]; "
-                    "found " +
+                    "wanted --engine FILE --runtime FILE --records DIR --results DIR [--run ID] [--idle SECONDS], or "
+                    "--check RELEASE [--engine FILE] [--runtime FILE]; found " +
                     name);
             }
             values_[name.substr(2)] = words[index + 1];
@@ -126,12 +128,19 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 int main(int count, char** words) {
+    const bool checks = count > 1 && std::string_view(words[1]) == "--check";
     int status = 0;
     try {
-        run({count, words});
+        const Arguments arguments(count, words);
+        if (checks) {
+            status = hilgate::check_release(
+                {arguments.at("check"), arguments.value("engine", ""), arguments.value("runtime", "")});
+        } else {
+            run(arguments);
+        }
     } catch (const std::exception& error) {
         std::cerr << "runner: " << error.what() << '\n';
-        status = 1;
+        status = checks ? 2 : 1;  // the check itself throws nothing
     }
     // Without the libraries' own clean-up, in which some of them crash.
     std::cerr.flush();

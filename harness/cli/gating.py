@@ -1,0 +1,114 @@
+"""What `hilgate gate` and `hilgate verify` do: read the policy, ask the gate, and say what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..backends import backend_names
+from ..errors import InputError
+from ..host.cache import write_atomically
+from ..host.shown_path import shown_path
+from ..measure import known_metrics
+from ..parity import PARITY
+from ..release.examine import examine
+from ..release.gate import Release, check_output, make_release
+from ..release.policy import Policy, load_policy
+from ..release.verify import describe, signers_of, verify_release
+from ..signing.keys import Signer, load_signer
+from .project import Project
+from .text import progress_lines, say
+
+
+def run_gate(
+    project: Project,
+    evidence: Path,
+    *,
+    policy: Path,
+    key: str | None,
+    output: Path | None,
+    dry_run: bool,
+    write_predicate: Path | None,
+) -> None:
+    """Judge evidence, and make the release.
+
+    Args:
+        project: whose device files count.
+        evidence: an evidence.json, or its folder.
+        policy: the policy's file.
+        key: the private key's file or URI; None for the environment's.
+        output: the folder to make; None for build/release beside pytest.ini, or here.
+        dry_run: whether to make nothing. A key is then checked if there is one, and not asked for.
+        write_predicate: where to write the predicate, too.
+
+    Raises:
+        InputError: the policy, the key or the evidence cannot be used, or the output is there already.
+        Refused: the gate says no; every reason is in it.
+        StorageError: the release cannot be written.
+    """
+    place = output if output is not None else project.folder.parent / "build" / "release"
+    rules = _policy(project, policy)
+    if not dry_run:
+        check_output(place)
+    signer = _signer(key, rules, dry_run=dry_run)
+    now = datetime.now(UTC)
+    with progress_lines(err=True):
+        examined = examine(evidence, rules, project.folder.parent, metrics=list(known_metrics().values()), now=now)
+    for line in examined.lines:
+        say(line)
+    if dry_run or signer is None:
+        say(f"passed: {rules.release.name} would be made in {shown_path(place)}; nothing was, for --dry-run")
+        return
+    with progress_lines(err=True):
+        release = make_release(examined, signer, place, now=now)
+    if write_predicate is not None:
+        write_atomically(write_predicate, json.dumps(release.predicate, indent=1, ensure_ascii=False) + "\n")
+    for line in _made(release, policy):
+        say(line)
+
+
+def run_verify(project: Project, release: Path, *, policy: Path, over: Path | None) -> None:
+    """Verify a release, and say what was verified.
+
+    Raises:
+        InputError: the policy cannot be used, or the release is not what was signed.
+        Refused: the policy does not take it.
+    """
+    for line in describe(verify_release(release, _policy(project, policy), over=over)):
+        say(line)
+
+
+def _policy(project: Project, path: Path) -> Policy:
+    metrics = [*known_metrics(), PARITY.name]
+    return load_policy(path, devices=project.device, metrics=metrics, backends=backend_names())
+
+
+def _signer(key: str | None, policy: Policy, *, dry_run: bool) -> Signer | None:
+    """Load the key, and refuse one that the policy does not take: whoever verifies would refuse the release.
+
+    Raises:
+        InputError: there is none, or another than the policy's.
+    """
+    if dry_run and key is None:
+        return None
+    signer = load_signer(key)
+    if signer.public.fingerprint not in {each.fingerprint for each in signers_of(policy)}:
+        raise InputError(
+            "the policy does not take releases that this key signs",
+            wanted="the key of one of " + ", ".join(str(path) for path in policy.signers.keys),
+            found=f"a key whose public part has SHA-256 {signer.public.fingerprint[:16]}…",
+            where=f"{policy.path}: signers.keys",
+            hint="name another --key; or add its public part to the policy, which others must agree to",
+        )
+    return signer
+
+
+def _made(release: Release, policy: Path) -> Iterator[str]:
+    """Say what was made, and what comes next."""
+    place = shown_path(release.folder)
+    yield f"released: {release.name} {release.sha256}"
+    yield f"  {release.files} files, {release.bytes / 2**20:,.1f} MiB in {place}"
+    yield f"next: hilgate verify {place} --policy {shown_path(policy)}"
+    yield f"      on the robot, in {release.name}/: ./run --check"
