@@ -6,6 +6,7 @@ import os
 
 from ..bundle import Bundle
 from ..device.device import Device
+from ..device.memory_size import memory_fits
 from ..errors import BackendError, DeviceError, ModelError, StorageError
 from ..model.inputs import describe_sizes, set_bytes
 from ..model.model import Model
@@ -53,18 +54,6 @@ def differences(device: Device, facts: BoardFacts) -> list[tuple[str, str, str]]
     if device.memory_mib is not None and not memory_fits(device.memory_mib, facts.memory_mib):
         wrong.append(("memory_mib", str(device.memory_mib), str(facts.memory_mib)))
     return wrong
-
-
-def memory_fits(written_mib: int, reported_mib: int) -> bool:
-    """Whether a board with that much memory may report that much.
-
-    The kernel keeps some for itself and the firmware; a board that reports an eighth less is another board.
-
-    Args:
-        written_mib: what the device file says, in MiB.
-        reported_mib: what the board reports, in MiB.
-    """
-    return 7 / 8 <= reported_mib / written_mib <= 1.05
 
 
 def check_same(device: Device, before: BoardFacts, found: BoardFacts) -> None:

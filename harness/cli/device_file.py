@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..backends import backend_names, load_backend
-from ..board.preflight import memory_fits
 from ..device import Device, load_device
+from ..device.memory_size import memory_fits
 from ..errors import DeviceError
 from ..host.shipped import DEVICES
 from ..host.work import work_folder

@@ -3,6 +3,7 @@
 device  the data: Device, and the names of those that there are
 tables  a device file's tables and keys, each with what a message says was expected
 link_facts  what a device's link says of it, found by the link's name
+memory_size  whether a board may report so much memory
 load    load_device: finds a device's file and those that it extends, checks and merges them
 """
 

@@ -16,7 +16,7 @@ from ..model.inputs import Arrays
 from ..model.model import Array, Input, Model
 from ..model.ragged import Column, as_list, chosen_of, fit_each, read_column, read_labels, typed
 from ..model.user_code import missing_file_hint, users_code, words
-from ..parity.trials.space import SAMPLES, samples_of
+from ..parity.trials.samples import SAMPLES, samples_of
 from .nesting import describe_value
 from .sample_range import check_range
 

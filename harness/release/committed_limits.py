@@ -29,7 +29,7 @@ from ..model.process import ModelProcess, Raised
 from ..model.process.hosted import declaration
 from ..model.user_code import INSTALLED
 from ..model.user_process import search_path
-from .cell_conditions import otherwise_linked
+from .cell_files import file_refusals
 from .checkout import check_out, loaded_sources
 from .committed_baseline import baseline_refusals
 from .committed_file import SHIPPED, CommittedFile, as_checked_out, path_in, refusal_of
@@ -141,15 +141,16 @@ def _limits(
     if model is None:
         return {}
     tolerance = Limit("parity", model.model.parity_limit, f"{model.path.name}: tolerance")
-    return {
-        name: CellLimits(
-            limits=(tolerance, *model.limits, *device.limits_for(cells[name].backend)),
-            parity_limit=model.model.parity_limit,
-            device=device,
+    found = dict[str, CellLimits]()
+    for name, device in devices.items():
+        if device is None:
+            continue
+        limits = (tolerance, *model.limits, *device.limits_for(cells[name].backend))
+        copy.refusals += file_refusals(
+            cells[name], device, model.model, limits, metrics, required=policy.evidence.require
         )
-        for name, device in devices.items()
-        if device is not None
-    }
+        found[name] = CellLimits(limits=limits, parity_limit=model.model.parity_limit, device=device)
+    return found
 
 
 def _device(copy: _Copy, run: RunEntry, cell: CellEntry, metrics: Sequence[Metric]) -> Device | None:
@@ -168,7 +169,6 @@ def _device(copy: _Copy, run: RunEntry, cell: CellEntry, metrics: Sequence[Metri
         if (file.name, file.sha256) not in named:
             reason = f"the evidence does not name devices/{file.name}.toml, which makes the device {name} as committed"
             copy.refusals.append(Refusal(reason, AGAIN))
-    copy.refusals += otherwise_linked(cell, device)
     copy.refusals += baseline_refusals(copy.project, run, device, cell)
     return replace(device, limits=_sourced(copy, device.limits), backend_limits=_by_backend(copy, device))
 

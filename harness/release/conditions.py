@@ -13,15 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..board.preflight import memory_fits
 from ..decision import PREFER, WITHIN_PERCENT, decide
 from ..decision.grouping import group
 from ..device import Device
+from ..device.memory_size import memory_fits
 from ..errors import InputError
 from ..evidence.decision_entry import DecisionEntry
 from ..evidence.schema import CellEntry, Fingerprint, RunEntry
 from ..host.suggestion import did_you_mean
 from .cell_conditions import cell_refusals, name_of
+from .cell_files import board_misfits
 from .policy import DECISION, Policy
 from .refusal import AGAIN, Refusal, each_once
 from .run_conditions import run_refusals
@@ -94,9 +95,9 @@ def _decided(run: RunEntry, cells: Sequence[CellEntry], where: str) -> tuple[Cel
         return None, [Refusal(f"the evidence's decision for {where} cannot be made again: {error}", AGAIN)]
     refusals = list[Refusal]()
     # An older hilgate made none: that is told with what else it lacks.
-    if run.has_ended and "decision" in run.model_fields_set and [entry.taken for entry in stored] != [again.taken]:
-        took = " and ".join(_taken(entry.taken) for entry in stored) or "has no decision"
-        reason = f"the evidence's decision for {where} {took}, and by its cells it {_taken(again.taken)}"
+    if run.has_ended and "decision" in run.model_fields_set and [_said(each) for each in stored] != [_said(again)]:
+        took = " and ".join(_taken(each) for each in stored) or "has no decision"
+        reason = f"the evidence's decision for {where} {took}, and by its cells it {_taken(again)}"
         refusals.append(Refusal(reason, f"do not change evidence; {AGAIN}"))
     if again.taken is None:
         outs = "; ".join(f"{out.backend}: {out.reason}" for out in again.out)
@@ -110,8 +111,15 @@ def _decide(cells: Sequence[CellEntry], stored: DecisionEntry | None) -> Decisio
     return decide(cells, prefer=prefer, within_percent=within)
 
 
-def _taken(backend: str | None) -> str:
-    return "takes none" if backend is None else f"takes {backend}"
+def _said(decision: DecisionEntry) -> tuple[object, ...]:
+    """Return what of a decision does not depend on how one hilgate words it."""
+    parts = decision.emulated, decision.model_sha256, decision.taken, decision.tied, decision.order
+    return (*parts, decision.without_limit)
+
+
+def _taken(decision: DecisionEntry) -> str:
+    order = f" (its order: {', '.join(decision.order)})" if decision.order else ""
+    return f"takes {decision.taken or 'none'}{order}"
 
 
 def refusals_of(
@@ -217,29 +225,12 @@ def _alike(key: str, values: Sequence[Any]) -> bool:
 
 def _misfits(target: Device, device: str, fingerprint: Fingerprint, same: Sequence[str]) -> Iterator[Refusal]:
     """Compare a target's device file, where it says something, with a device of the evidence."""
-    written = {
-        "arch": target.arch,
-        "cpu": target.cpu,
-        "memory_mib": target.memory_mib,
-        "python": None if (target.runtime.python or "/").startswith("/") else target.runtime.python,
-    }
-    for key, value in written.items():
-        found = getattr(fingerprint, key)
+    for key, written, found in board_misfits(target, fingerprint):
         # Nothing that was built for one architecture runs on another, whatever a policy asks for.
-        if value is None or found in ("", 0) or (key not in same and key != "arch"):
-            continue
-        if not _fits(key, value, found):
-            reason = f"the target {target.name} has {key} {value} by its device file, and {device} has {found}"
+        if key in same or key == "arch":
+            reason = f"the target {target.name} has {key} {written} by its device file, and {device} has {found}"
             remedy = f"name another target, correct {target.name}'s file, or run the tests on a device like it"
             yield Refusal(reason, remedy)
-
-
-def _fits(key: str, written: Any, found: Any) -> bool:
-    if key == "memory_mib":
-        return memory_fits(written, found)
-    if key == "python":
-        return str(found) == written or str(found).startswith(f"{written}.")
-    return bool(written == found)
 
 
 def _short(sha256: str | None) -> str:

@@ -16,7 +16,8 @@ from harness.model.model import Array
 from harness.parity.trials.fills import KINDS, Fill
 from harness.parity.trials.generate import drawn
 from harness.parity.trials.recipe import Recipe
-from harness.parity.trials.space import SAMPLES, InputSpace, samples_of
+from harness.parity.trials.samples import SAMPLES, samples_of
+from harness.parity.trials.space import InputSpace
 
 INT64 = np.iinfo(np.int64)
 FLOAT64_MAX = float(np.finfo(np.float64).max)

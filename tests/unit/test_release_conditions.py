@@ -333,10 +333,16 @@ def test_where_nothing_is_taken_each_backend_is_told_with_its_reason(folder: Pat
 def test_a_decision_that_does_not_follow_from_its_cells_is_refused(folder: Path) -> None:
     run = good_run(good_cell(p99=3.0), good_cell("torchscript", p99=6.0))
     run["decision"][0]["taken"] = "torchscript"
-    reason = "the evidence's decision for net on pi4 takes torchscript, and by its cells it takes onnxruntime"
+    reason = (
+        "the evidence's decision for net on pi4 takes torchscript (its order: onnxruntime, "
+        "torchscript), and by its cells it takes onnxruntime (its order: onnxruntime, torchscript)"
+    )
     assert reasons(judge(policy(folder), run)) == [reason]
     run["decision"] = []
-    reason = "the evidence's decision for net on pi4 has no decision, and by its cells it takes onnxruntime"
+    reason = (
+        "the evidence's decision for net on pi4 has no decision, and by its cells it takes onnxruntime "
+        "(its order: onnxruntime, torchscript)"
+    )
     assert reasons(judge(policy(folder), run)) == [reason]
 
 

@@ -241,6 +241,15 @@ def test_where_a_file_was_refused_nothing_more_is_said(project: Project) -> None
     assert limits_of(project.root, run, policy, cells, [], metrics=list(METRICS.values())) == ({}, [])
 
 
+def test_what_a_limit_is_set_on_must_have_been_checked(project: Project) -> None:
+    """A check that is taken out of evidence, or that a test of the user's own never made."""
+    run = project.run(without="memory_peak_mib")
+    _, refusals = made(project, run)
+    assert len(refusals) == 1
+    assert refusals[0].reason.startswith("net/rig/onnxruntime: memory_peak_mib has a limit (")
+    assert refusals[0].reason.endswith("devices/rig.toml: limits.onnxruntime.memory_peak_mib), and was not checked")
+
+
 # The baseline of an emulated device: a limit follows from it.
 COUNTED: dict[str, Any] = {
     "model": "net",

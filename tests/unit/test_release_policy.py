@@ -156,8 +156,8 @@ def test_conditions_have_neither_paths_nor_signers(folder: Path) -> None:
         (with_line("release", "revoked = []"), ["unknown key 'release.revoked'", "its place is 'signers.revoked'"]),
         (GOOD + "[deploy]\n", ["unknown key 'deploy'", "wanted: one of release, evidence, target, signers"]),
         (
-            with_line("evidence", 'devices = ["loacl"]'),
-            ["there is no device 'loacl'", "where:  gate.toml: evidence.devices.0", "next:   did you mean 'local'?"],
+            with_line("evidence", 'devices = ["locla"]'),
+            ["there is no device 'locla'", "where:  gate.toml: evidence.devices.0", "next:   did you mean 'local'?"],
         ),
         (with_line("target", 'devices = ["../x"]'), ["this is not a device's name", "gate.toml: target.devices.0"]),
         (with_line("target", "devices = []"), ["'target.devices' is wrong", "a list of devices, at least one"]),
@@ -216,9 +216,9 @@ def test_each_mistake_has_a_message_of_its_own(folder: Path, text: str | bytes, 
 
 
 def test_all_mistakes_are_told_at_once_and_none_twice(folder: Path) -> None:
-    said = str(refusal(folder, GOOD.replace("local", "loacl").replace("parity", "paritty").replace("team", "taem")))
+    said = str(refusal(folder, GOOD.replace("local", "locla").replace("parity", "paritty").replace("team", "taem")))
     assert said.startswith("the policy has 3 errors")
-    for part in ("there is no device 'loacl'", "there is no metric 'paritty'", "there is no such key"):
+    for part in ("there is no device 'locla'", "there is no metric 'paritty'", "there is no such key"):
         assert said.count(part) == 1
     assert "pydantic" not in said
 

@@ -20,7 +20,8 @@ from harness.measure.score import scored_samples
 from harness.model.build import BuiltModel, build_model
 from harness.model.model import Array
 from harness.model.model_file import ModelFile
-from harness.parity.trials.space import InputSpace, samples_of
+from harness.parity.trials.samples import samples_of
+from harness.parity.trials.space import InputSpace
 
 PAGE = Path(__file__).parents[2] / "docs/scores.md"
 

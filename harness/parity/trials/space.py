@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from hypothesis import strategies as st
 
 from ...model.inputs import Arrays, describe_sizes, set_bytes, sizes_of
@@ -20,9 +19,6 @@ from .strategies import SEEDS, SIZES, draw_fill, draw_flags, draw_size, drawn_ki
 
 # A dimension with no more sizes is tried with all of them.
 FEW = 64
-# At most so many real samples, of so many bytes together, are mutated.
-SAMPLES = 4
-SAMPLE_BYTES = 1 << 26
 # At most so many prepared inputs are cached: those of one call to the device, and a few before.
 KEPT = 64
 KEPT_BYTES = 1 << 26
@@ -206,16 +202,3 @@ class InputSpace:
 def _middle(item: Input) -> float:
     low, high = item.range
     return low / 2 + high / 2 if item.dtype in FLOAT_TYPES else (int(low) + int(high)) // 2
-
-
-def samples_of(sets: Sequence[Arrays], model: Model) -> list[Arrays]:
-    """Choose the samples that are mutated: so many as go into one call to the device.
-
-    Args:
-        sets: all samples, cut into sets of their own sizes.
-        model: names its inputs.
-    """
-    size = max((sum(array.nbytes for array in arrays.values()) for arrays in sets), default=1)
-    count = max(min(SAMPLES, len(sets), SAMPLE_BYTES // max(size, 1)), min(len(sets), 1))
-    chosen = np.linspace(0, len(sets) - 1, count).round().astype(int)
-    return [{item.name: np.ascontiguousarray(sets[index][item.name]) for item in model.inputs} for index in chosen]
