@@ -68,7 +68,8 @@ def test_every_key_of_a_policy_is_documented_with_its_default() -> None:
     required = {"release", "evidence", "target", "signers"}
     for table in sorted(required):
         kind = PolicyFile.model_fields[table].annotation
-        assert isinstance(kind, type) and issubclass(kind, BaseModel)
+        assert isinstance(kind, type)
+        assert issubclass(kind, BaseModel)
         required |= {f"{table}.{key}" for key, info in kind.model_fields.items() if info.is_required()}
     assert {key for key, default in rows.items() if default == "required"} == required
 
