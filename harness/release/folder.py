@@ -37,7 +37,7 @@ class Found:
 
 
 def list_files(folder: Path) -> dict[str, Found]:
-    """List a release's files by their paths in it.
+    """List a release's files by their paths in it, and empty folders, which it has none of, as "NAME/".
 
     Raises:
         InputError: something is no regular file or folder, has a name that no release has, may be written by others,
@@ -56,7 +56,7 @@ def list_files(folder: Path) -> dict[str, Found]:
 def _list(folder: Path, found: dict[str, Found]) -> dict[str, Found]:
     for name, item, status in _walk(folder):
         kind = stat.S_IFMT(status.st_mode)
-        if kind != stat.S_IFREG:
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
             what = _KINDS.get(kind, "a device")
             raise refusal("something in the release is no regular file", "regular files only", what, folder / name)
         check_mode(status.st_mode, folder / name)
@@ -67,14 +67,14 @@ def _list(folder: Path, found: dict[str, Found]) -> dict[str, Found]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
-    """Yield what is no folder: its name in the release, its place, and its status. Every folder has something in it."""
+    """Yield what is no folder, and empty folders, "NAME/": its name in the release, its place, and its status."""
     ahead = [(folder, "")]  # no recursion: folders may be nested deeper than Python's stack
     while ahead:
         place, above = ahead.pop()
         with os.scandir(place) as items:
             listed = sorted(items, key=lambda item: item.name)
-        if not listed:
-            raise refusal("there is an empty folder that is not of the release", "files", "an empty folder", place)
+        if not listed and above:
+            yield above, Path(place), place.lstat()
         for item in listed:
             name, status = f"{above}{item.name}", item.stat(follow_symlinks=False)
             if (problem := check_name(name)) is not None:
@@ -121,10 +121,10 @@ def check_listed(files: Collection[str], sums: Collection[str], folder: Path) ->
     Raises:
         InputError: it names up to three.
     """
+    if less := sorted(set(sums) - set(files)):  # first, for a folder may be empty without it
+        raise refusal("files of the release are missing", "those in SHA256SUMS", f"no {_named(less)}", folder)
     if more := sorted(set(files) - set(sums)):
         raise refusal("there are files that are not of the release", "those in SHA256SUMS", _named(more), folder)
-    if less := sorted(set(sums) - set(files)):
-        raise refusal("files of the release are missing", "those in SHA256SUMS", f"no {_named(less)}", folder)
 
 
 def check_sums(files: Mapping[str, Found], sums: Mapping[str, str], folder: Path) -> int:

@@ -36,6 +36,7 @@ LARGEST_SUMS = 64 << 20
 LARGEST_EVIDENCE = 64 << 20
 # What a release has, and the folder around it has not.
 OF_RELEASE = (SUMS, MANIFEST, RUN)
+RATIO = "latency_p50_ratio_max"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,8 @@ def verify_release(release: Path, policy: Policy, *, over: Path | None = None) -
     folder, attested, opened = _opened(release, policy)
     _check_subjects(opened, attested)
     content = read_regular(folder / SUMS, LARGEST_SUMS, SUMS)
+    if (found := hashlib.sha256(content).hexdigest()) != attested.sums_sha256:
+        raise refusal(f"{SUMS} is not what was signed", f"SHA-256 {attested.sums_sha256}", found, folder / SUMS)
     sums = read_sums(content, str(folder / SUMS))
     files, size = _check_files(folder, content, sums, attested)
     _check_model_signature(folder, policy, {**sums, SUMS: attested.sums_sha256})
@@ -87,6 +90,10 @@ def _opened(release: Path, policy: Policy) -> tuple[Path, Attested, Opened]:
     """Find a release, and open its attestation."""
     folder = find_release(release, policy.release.name)
     place = folder.with_name(folder.name + ATTESTATION)
+    if not os.path.lexists(place):
+        raise refusal(
+            "the release has no attestation", f"{place.name} beside its folder", "nothing of that name", place
+        )
     opened = read_sealed(place, signers_of(policy), PREDICATE_TYPE)
     return folder, read_attested(opened.statement, str(place)), opened
 
@@ -102,9 +109,8 @@ def find_release(path: Path, name: str) -> Path:
         InputError: it is not there, or no folder.
     """
     # In what is a release itself another one may have been hidden, whole, and an older one's signature holds.
-    is_around = (path / f"{name}{ATTESTATION}").is_file() and not any(
-        os.path.lexists(path / each) for each in OF_RELEASE
-    )
+    has_inner = (path / f"{name}{ATTESTATION}").is_file() or (path / name).is_dir()
+    is_around = has_inner and not any(os.path.lexists(path / each) for each in OF_RELEASE)
     folder = path / name if is_around else path
     # Through a link such as `current` the attestation would be looked for beside the link.
     folder = folder.resolve()
@@ -135,9 +141,6 @@ def _check_files(folder: Path, content: bytes, sums: Mapping[str, str], attested
     own = files.pop(SUMS, None)
     if own is None:  # it was there a moment ago
         raise refusal(f"there is no {SUMS}", "a whole release", "none", folder)
-    found = hashlib.sha256(content).hexdigest()
-    if found != attested.sums_sha256:
-        raise refusal(f"{SUMS} is not what was signed", f"SHA-256 {attested.sums_sha256}", found, folder / SUMS)
     check_listed(files, sums, folder)
     check_executable({**files, SUMS: own}, attested.executable, folder)
     size = check_sums(files, sums, folder)
@@ -219,14 +222,18 @@ def _of_conditions(
 
 def _of_target(policy: Policy, cells: Mapping[str, CellEntry], attested: Attested) -> list[Refusal]:
     """Refuse an attestation whose target is not the one that follows from its policy and its evidence."""
+    asked = attested.conditions.get("target")  # compared with the policy before
+    devices, ratio = (asked.get("devices"), asked.get(RATIO)) if isinstance(asked, dict) else (None, None)
     target, follows = attested.target, same_of(policy, cells)
-    wanted = (list(policy.target.devices), follows, policy.target.latency_p50_ratio_max)
-    if (target.devices, target.same, target.latency_p50_ratio_max) == wanted:
+    if (target.devices, target.same, target.latency_p50_ratio_max) == (devices, follows, ratio):
         return []
-    found = ", ".join([*target.devices, *(f"{key} {value}" for key, value in target.same.items())])
-    should = ", ".join([*policy.target.devices, *(f"{key} {value}" for key, value in follows.items())])
+    found, should = _shown(target.devices, target.same), _shown(devices, follows)
     reason = f"the attestation is for another target: {found:.300}; by policy and evidence it is {should:.300}"
     return [Refusal(reason, "run the gate again under this policy")]
+
+
+def _shown(devices: Any, same: Mapping[str, Any]) -> str:
+    return ", ".join([*map(str, devices or ()), *(f"{key} {value}" for key, value in same.items())])
 
 
 def attested_cells(read: ReadEvidence, attested: Attested) -> dict[str, CellEntry]:
