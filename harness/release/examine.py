@@ -28,6 +28,7 @@ from .cell_conditions import AGAIN, name_of
 from .committed import committed_files
 from .committed_limits import CellLimits, limits_of
 from .conditions import cells_of, refusals_of, same_of
+from .load_conditions import load_refusals
 from .parts import Parts, collect
 from .policy import Policy
 from .refusal import Refusal, Refused, each_once
@@ -105,6 +106,8 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
         refusals += _unchecked(cells[device], limits[device], metrics)
     parts, answers, of_parts = _collected(folder, cells, policy)
     refusals += of_parts
+    for device, each in limits.items() if parts is not None else ():
+        refusals += load_refusals(cells[device], each.device, parts)
     if not refusals and (judged.keys() != cells.keys() or cells.keys() != set(policy.evidence.devices)):
         refusals.append(Refusal("not all devices' cells could be judged again", AGAIN))  # no way to this is known
     if refusals or parts is None or answers is None:
