@@ -46,7 +46,8 @@ def _of_device(cell: CellEntry, device: Device) -> Iterator[_Compared]:
             yield f"load.{key}", getattr(load, key), value, of
         if fingerprint is not None:
             yield f"fingerprint.{key}", getattr(fingerprint, key), value, of
-            yield f"fingerprint.settings.{key}", fingerprint.settings.get(key, value), value, of
+        if fingerprint is not None and fingerprint.settings:  # of a device that was not timed there are none
+            yield f"fingerprint.settings.{key}", fingerprint.settings.get(key), value, of
     if load is not None:
         options = {**backend.defaults, **device.options.get(backend.name, {})}
         yield "load.options", load.options, json.loads(json.dumps(options)), of

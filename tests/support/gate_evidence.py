@@ -154,7 +154,7 @@ def measure(cell: Cell, samples: int) -> Measurement:
     number, device = sorted(MS).index(backend), cell.device.name
     # No two cells have the same samples: whoever judges them again refuses that.
     random = np.random.default_rng(number if device == "rig" else [number, *device.encode()])
-    settings = {"threads": cell.device.threads, "interop_threads": cell.device.interop_threads}
+    settings = dict(cell.device.settings)
     state = {
         "boot": "f5b81a04",
         "governor": ["performance"],

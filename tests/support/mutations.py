@@ -122,7 +122,7 @@ def _file(project: GateProject, draw: random.Random) -> Mutation:
     path = draw.choice(files)
     content = path.read_bytes()
     place, cut = draw.randrange(len(content)), draw.randrange(1, 200)
-    other = draw.choice([each for each in files if each != path])
+    other = draw.choice([each for each in files if each.read_bytes() != content])
     how, new = draw.choice(
         [
             ("a byte", content[:place] + bytes([content[place] ^ draw.randrange(1, 256)]) + content[place + 1 :]),

@@ -34,16 +34,18 @@ NOT_JUDGED = {
     # Where a policy wants more, evidence must be signed: evidence.signed_by.
     "the device's own word, which nothing else vouches for": r"cell\.fingerprint\.(cpu|cores|memory_mib|board|serial|"
     r"kernel|libc|executable|governor.*|runtime.*|warm_up.*|state_(before|after)\..*)",
+    "likewise; what in them speaks against the figures is judged": r"cell\.timed\.states.*",
+    "a constant of inputs that are no samples": r"cell\.timed\.contents\[\]\.samples_per_call",
     "how the artifact was exported": r"cell\.artifact\.(exporter|warnings.*)",
     "told to people; the bytes are vouched for by the manifest": r"cell\.(model_sha256|measure\..*|instructions.*)",
     "names that the release's own check tries out on the robot": r"cell\.load\.(inputs|outputs|operators).*",
     "how near the release's own answers must come: the run's word, as is parity": r"cell\.answers\.allowed.*",
     "of metrics without raw samples, beside what is judged": r"cell\.memory_peak_mib\.(after_mib|peaks_kib|cap)\..*|"
-    r"cell\.memory_peak_mib\.peaks_kib.*|cell\.parity\.(seed|fixed_list\..*)",
+    r"cell\.memory_peak_mib\.peaks_kib.*|cell\.parity\.(seed|samples|fixed_list\..*)|cell\.load_time_s\.each_s.*",
     "a metric of another name is a test of the user's own; none with a limit": r"cell\.(accuracy|latency_p50_ms|"
     r"latency_p90_ms|latency_p999_ms|latency_max_ms|memory_growth_kib_per_1000|artifact_mib)\.metric",
     "why the decision took what it took; which is decided again": r"decision\[\]\.(emulated|model_sha256|prefer.*|"
-    r"within_percent|sentence|order.*|without_limit.*|steps.*|headroom.*|changes.*|cells|out.*)",
+    r"within_percent|sentence|order.*|without_limit.*|steps.*|headroom.*|changes.*|cells|out.*|notes.*)",
     "other cells": r"other\..*|(samples|answers)/net-rig-torchscript\..*",
 }
 LISTED = re.compile("|".join(f"(?:{pattern})" for pattern in NOT_JUDGED.values()))
