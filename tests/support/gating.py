@@ -68,6 +68,13 @@ def copy_project(project: GateProject, folder: Path) -> GateProject:
     return replace(project, **{name: folder / getattr(project, name).relative_to(old) for name in places})
 
 
+def put_behind_link(path: Path) -> None:
+    """Move something away, and leave a link to it."""
+    away = path.with_name(f"{path.name}.away")
+    path.rename(away)
+    path.symlink_to(away.name)
+
+
 def load(project: GateProject, path: Path | None = None) -> Policy:
     """Load a project's policy, or another one."""
     metrics = [*known_metrics(), PARITY.name]

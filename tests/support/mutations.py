@@ -69,7 +69,8 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
 def another(value: Any, draw: random.Random) -> Any:
     """Return another value: mostly of the same type, and near."""
     if draw.random() < 0.08:
-        return draw.choice([each for each in (None, True, 0, "", [], {}, 1e300, -1, "inf") if each != value])
+        others: list[Any] = [None, True, 0, "", [], {}, 1e300, -1, "inf"]
+        return draw.choice([each for each in others if each != value])
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):

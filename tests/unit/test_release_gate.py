@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from harness.signing.keys import load_signer
 from tests.support.gate_evidence import reseal
 from tests.support.gate_files import policy_text
 from tests.support.gate_project import GateProject, make_project
-from tests.support.gating import copy_project, examined, gate, hilgate, release, share_model_processes
+from tests.support.gating import copy_project, examined, gate, hilgate, put_behind_link, release, share_model_processes
 from tests.support.keys import pair, private_pem
 
 SAMPLES = 600
@@ -228,6 +229,11 @@ def _inconclusive(project: GateProject) -> None:
     _run(verdict="INCONCLUSIVE")(project)
 
 
+def _fifo(project: GateProject) -> None:
+    (project.evidence / "evidence.json").unlink()
+    os.mkfifo(project.evidence / "evidence.json")
+
+
 NOT = f"of {CELL} does not follow from its evidence: "
 ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     "verdict": (
@@ -267,7 +273,7 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     ),
     "no manifest": (_manifest(Path.unlink), ("the manifest of the bundle that was tested cannot be read",)),
     "manifest linked": (
-        _manifest(lambda path: [path.rename(path.with_suffix(".x")), path.symlink_to(path.with_suffix(".x").name)]),
+        _manifest(put_behind_link),
         ("the manifest of the bundle that was tested cannot be read",),
     ),
     "limit loosened in the tree": (
@@ -387,10 +393,7 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     ),
     "none": (lambda project: (project.evidence / "evidence.json").unlink(), ("the evidence is not there",)),
     "FIFO": (
-        lambda project: [
-            (project.evidence / "evidence.json").unlink(),
-            os.mkfifo(project.evidence / "evidence.json"),
-        ],
+        _fifo,
         ("the evidence is no regular file",),
     ),
     "key for all": (lambda project: project.key.chmod(0o644), ("others may read the signing key", "mode 0644")),
@@ -560,7 +563,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) ->
         monkeypatch.setattr(Path, "mkdir", mkdir)
         return
     place, name, count = {
-        "mkdtemp": (gating.tempfile, "mkdtemp", 0),
+        "mkdtemp": (tempfile, "mkdtemp", 0),
         "first file": (layout._Writing, "_create", 0),
         "a file in the middle": (layout._Writing, "_create", 20),
         "unpack": (layout, "unpack", 0),
@@ -709,10 +712,11 @@ def test_another_locale(project: GateProject) -> None:
 
 def test_evidence_is_read_once(project: GateProject, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is judged is what is released: who changes the evidence while it is judged changes nothing."""
+    from harness.release import conditions
     from harness.release import examine as examining
 
     honest = (project.evidence / "evidence.json").read_bytes()
-    cells = examining.cells_of
+    cells = conditions.cells_of
 
     def change_and_choose(*arguments: Any) -> Any:
         project.change(lambda content: content.update(tool="another"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -59,9 +60,12 @@ def test_gate_and_verify(project: GateProject, monkeypatch: pytest.MonkeyPatch, 
     from harness.release import committed_limits
 
     ask = committed_limits._declared
-    monkeypatch.setattr(
-        committed_limits, "_declared", lambda *given: [inherited.append(dict(os.environ)), ask(*given)][1]
-    )
+
+    def note_and_ask(*given: Any) -> Any:
+        inherited.append(dict(os.environ))
+        return ask(*given)
+
+    monkeypatch.setattr(committed_limits, "_declared", note_and_ask)
     made = hilgate("gate", "build/hil", "--policy", "gate.toml", *key, "--write-predicate", "build/predicate.json")
     assert made.exit_code == 0, made.output
     verified = hilgate("verify", "build/release", "--policy", "gate.toml")
