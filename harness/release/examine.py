@@ -106,8 +106,9 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
         refusals += _unchecked(cells[device], limits[device], metrics)
     parts, answers, of_parts = _collected(folder, cells, policy)
     refusals += of_parts
-    for device, each in limits.items() if parts is not None else ():
-        refusals += load_refusals(cells[device], each.device, parts)
+    if parts is not None:
+        for device, each in limits.items():
+            refusals += load_refusals(cells[device], each.device, parts)
     if not refusals and (judged.keys() != cells.keys() or cells.keys() != set(policy.evidence.devices)):
         refusals.append(Refusal("not all devices' cells could be judged again", AGAIN))  # no way to this is known
     if refusals or parts is None or answers is None:
