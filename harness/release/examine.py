@@ -24,14 +24,14 @@ from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
 from ..signing.keys import load_public
 from ..signing.statement import EVIDENCE_PREDICATE, subjects_of
-from .cell_conditions import AGAIN, name_of
+from .cell_conditions import name_of
 from .committed import committed_files
 from .committed_limits import CellLimits, limits_of
 from .conditions import cells_of, refusals_of, same_of
 from .load_conditions import load_refusals
 from .parts import Parts, collect
 from .policy import Policy
-from .refusal import Refusal, Refused, each_once
+from .refusal import AGAIN, Refusal, Refused, each_once
 from .rejudge import Rejudged, rejudge
 
 MOST_EVIDENCE_BYTES, MOST_ANSWERS_BYTES = 64 << 20, 128 << 20

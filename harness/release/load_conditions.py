@@ -13,10 +13,10 @@ from typing import Any
 from ..backends import load_backend
 from ..device import Device
 from ..evidence.schema import CellEntry
-from .cell_conditions import AGAIN, name_of
+from .cell_conditions import name_of
 from .parts import Parts
 from .paths import RUNTIME
-from .refusal import Refusal
+from .refusal import AGAIN, Refusal
 
 
 def load_refusals(cell: CellEntry, device: Device, parts: Parts) -> Iterator[Refusal]:
