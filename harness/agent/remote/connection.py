@@ -41,13 +41,15 @@ class _Raw(io.RawIOBase):
 
     Attributes:
         came: how many bytes have come of this answer.
+        has_ended: whether the server has sent its last byte.
         allowed: how many may.
         quiet: whether nothing is read, so that a reader has only what it holds.
     """
 
     def __init__(self, source: socket.socket) -> None:
         super().__init__()
-        self.source, self.came, self.allowed, self.quiet = source, 0, 0, False
+        self.source, self.came, self.allowed = source, 0, 0
+        self.quiet = self.has_ended = False
 
     def readable(self) -> bool:
         return True
@@ -60,6 +62,7 @@ class _Raw(io.RawIOBase):
             raise CallFailed(BROKEN, f"the answer does not end after {self.came} bytes", answered=True)
         count = self.source.recv_into(buffer, min(len(buffer), left))
         self.came += count
+        self.has_ended = not count
         return count
 
 
@@ -243,6 +246,9 @@ class Connection:
             self.close()
             raise
         self._used_at = time.monotonic()
+        if self.deadline.is_over:  # what is cut off may look like a whole answer that ends with its connection
+            self.close()
+            raise self.late()
         return answer
 
     def _is_cut_off(self, error: CallFailed) -> bool:
@@ -252,7 +258,7 @@ class Connection:
     def _failure(self, error: Exception) -> CallFailed:
         if self.deadline.is_over:
             return self.late()
-        what = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        what = shown(getattr(error, "strerror", None) or error) or type(error).__name__
         if not self._raw.came:
             return CallFailed(UNREACHABLE, f"{self.url} ended the connection without an answer, {self.doing}: {what}")
         wrong = "ended the connection inside an answer" if isinstance(error, OSError) else "sent no answer in HTTP"
@@ -268,6 +274,8 @@ class Connection:
             if unsent is not None and not self._raw.came:
                 raise unsent from None
             raise
+        if self._raw.has_ended:  # http.client takes that for the end of the head
+            raise broken("the answer ended inside its head")
         self.doing = "reading the answer"
         self._raw.allowed = self._raw.came + AROUND + AROUND_TIMES * self.max_response_bytes
         if response.status != OK:
