@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_every_element_type_arrives_bit_for_bit(dtype: str, binary: bool) -> Non
     elif dtype != "bool":
         values[-2:] = np.iinfo(dtype).min, np.iinfo(dtype).max
     spec = {"datatype": NAMES[dtype], "shape": [4]}
-    identity = {"inputs": [{"name": "x", **spec}], "outputs": [{"name": "y", **spec}], "binary": binary}
+    identity: dict[str, Any] = {"inputs": [{"name": "x", **spec}], "outputs": [{"name": "y", **spec}], "binary": binary}
     with OipServer(lambda inputs: {"y": inputs["x"]}, **identity) as server:
         client = opened(server)
         for _ in range(2):
@@ -274,7 +274,7 @@ def test_a_host_is_named_as_a_request_names_it(text: str, authority: str) -> Non
 
 
 def test_the_words_for_failures_are_everywhere_the_same() -> None:
-    assert FailureKind.__args__ == KINDS
+    assert get_args(FailureKind) == KINDS
     assert [CallFailed(kind, "x").code for kind in KINDS] == [1, 2, 3, 4, 5]
 
 
@@ -294,7 +294,7 @@ def test_failures_report_codes_counts_and_the_first_texts() -> None:
         "failed_ns": 28,
     }
     (codes,) = failures.tensors(8)
-    assert (codes.dtype, codes.tolist()) == (np.uint8, [0, 3, 0, 0, 2, 3, 4, 0])
+    assert [str(codes.dtype), *codes.tolist()] == ["uint8", 0, 3, 0, 0, 2, 3, 4, 0]
 
 
 def test_a_rejected_call_is_not_repeated() -> None:
