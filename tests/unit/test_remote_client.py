@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -317,22 +316,6 @@ def test_arming_a_deadline_costs_microseconds() -> None:
         deadline.arm(60)
         deadline.disarm()
     assert time.process_time() - start < 0.1  # 1 to 2 µs each here; the thread is not woken
-    deadline.close()
-
-
-def test_a_deadline_of_a_forked_process_is_its_own() -> None:
-    deadline = Deadline()
-    deadline.arm(60)
-    child = os.fork()
-    if not child:
-        try:
-            deadline.disarm()
-            deadline.arm(0.02)
-            time.sleep(0.1)
-            os._exit(0 if deadline._is_over else 3)
-        finally:
-            os._exit(4)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     deadline.close()
 
 
