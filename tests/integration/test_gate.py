@@ -182,7 +182,4 @@ def test_what_the_decision_takes_checks_itself_under_another_umask(good: Good, s
     OnBoard.sent(good.board, release, "022").passes()
     (taken,) = (each["taken"] for each in good.done.evidence["decision"] if each["device"] == "board")
     other = sent[taken].release
-    assert {path.name for path in release.iterdir()} == {path.name for path in other.iterdir()}
-    assert (release / "SHA256SUMS").read_bytes().splitlines()[:4] == (other / "SHA256SUMS").read_bytes().splitlines()[
-        :4
-    ]
+    assert (release / "manifest.json").read_bytes() == (sent[taken].release / "manifest.json").read_bytes()
