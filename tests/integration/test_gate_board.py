@@ -36,9 +36,7 @@ def server() -> Iterator[BoardServer]:
 
 
 @pytest.fixture(scope="module")
-def run(
-    server: BoardServer, cache_with_runners: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Gated, Outcome]:
+def run(server: BoardServer, kept_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Gated, Outcome]:
     """A run of the tiny model: all backends with their runtimes, and those in C++ with what is installed there."""
     project = Project(tmp_path_factory.mktemp("boards"))
     project.write("pytest.ini", "[pytest]\nhil_model = tiny.py\n")
@@ -85,4 +83,4 @@ def test_a_release_checks_itself_on_the_board_and_refuses_a_changed_library(
     status, lines, _ = there.check()
     said = "check: FAIL: a file that SHA256SUMS does not list: runtime/sitecustomize.py"
     assert (status, lines) == (1, [said])
-    server.run(f"rm -rf {there.folder}")
+    server.run(f"rm -rf {there.folder}", timeout=300)
