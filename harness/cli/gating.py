@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from ..backends import backend_names
 from ..errors import InputError
-from ..host.cache import write_atomically
 from ..host.shown_path import shown_path
 from ..measure import known_metrics
 from ..parity import PARITY
@@ -17,8 +20,9 @@ from ..release.examine import examine
 from ..release.gate import Release, check_output, make_release
 from ..release.policy import Policy, load_policy
 from ..release.verify import describe, signers_of, verify_release
-from ..signing.keys import Signer, load_signer
-from .project import Project
+from ..signing.keys import KEY_VARIABLE, Signer, load_signer
+from ..signing.passphrase import PASSPHRASE_VARIABLE, take_variable, terminal_prompt
+from .project import Project, find_results
 from .text import progress_lines, say
 
 
@@ -48,25 +52,76 @@ def run_gate(
         Refused: the gate says no; every reason is in it.
         StorageError: the release cannot be written.
     """
-    place = output if output is not None else project.folder.parent / "build" / "release"
+    results = find_results(Path.cwd())  # the project's build/hil, wherever its device files are
+    place, root = output if output is not None else results.with_name("release"), results.parent.parent
     rules = _policy(project, policy)
     if not dry_run:
         check_output(place)
+        _check_predicate(write_predicate, place)
     signer = _signer(key, rules, dry_run=dry_run)
     now = datetime.now(UTC)
+    with _ended_in_order():
+        _gate(evidence, rules, root, place, signer, now, None if dry_run else write_predicate)
+
+
+def _gate(
+    evidence: Path,
+    rules: Policy,
+    root: Path,
+    place: Path,
+    signer: Signer | None,
+    now: datetime,
+    write_predicate: Path | None,
+) -> None:
     with progress_lines(err=True):
-        examined = examine(evidence, rules, project.folder.parent, metrics=list(known_metrics().values()), now=now)
+        examined = examine(evidence, rules, root, metrics=list(known_metrics().values()), now=now)
     for line in examined.lines:
         say(line)
-    if dry_run or signer is None:
+    if signer is None:
         say(f"passed: {rules.release.name} would be made in {shown_path(place)}; nothing was, for --dry-run")
         return
     with progress_lines(err=True):
-        release = make_release(examined, signer, place, now=now)
-    if write_predicate is not None:
-        write_atomically(write_predicate, json.dumps(release.predicate, indent=1, ensure_ascii=False) + "\n")
-    for line in _made(release, policy):
+        release = make_release(examined, signer, place, now=now, predicate_to=write_predicate)
+    for line in _made(release, rules.path):
         say(line)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does: what is half done is removed. Ignored ones stay so."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _check_predicate(path: Path | None, output: Path) -> None:
+    """Refuse a place for the predicate where it would be a part of the release, or cannot be.
+
+    Raises:
+        InputError: with what is wrong there.
+    """
+    if path is None:
+        return
+    whole = Path(os.path.normpath(path.absolute()))
+    if whole.is_relative_to(Path(os.path.normpath(output.absolute()))) or path.is_dir():
+        found = "a folder" if path.is_dir() else "a place in the release's folder"
+        raise InputError(
+            "the predicate cannot be written there",
+            wanted="a file outside of the release: what is added to a release is refused later",
+            found=found,
+            where=str(path),
+            hint="name a file beside it, such as build/predicate.json",
+        )
 
 
 def run_verify(project: Project, release: Path, *, policy: Path, over: Path | None) -> None:
@@ -91,9 +146,13 @@ def _signer(key: str | None, policy: Policy, *, dry_run: bool) -> Signer | None:
     Raises:
         InputError: there is none, or another than the policy's.
     """
-    if dry_run and key is None:
-        return None
-    signer = load_signer(key)
+    try:
+        if dry_run and key is None:
+            return None
+        signer = load_signer(key, terminal_prompt())
+    finally:  # a key that was not asked for is as secret: the model file's process would inherit it
+        take_variable(KEY_VARIABLE)
+        take_variable(PASSPHRASE_VARIABLE)
     if signer.public.fingerprint not in {each.fingerprint for each in signers_of(policy)}:
         raise InputError(
             "the policy does not take releases that this key signs",
@@ -102,7 +161,7 @@ def _signer(key: str | None, policy: Policy, *, dry_run: bool) -> Signer | None:
             where=f"{policy.path}: signers.keys",
             hint="name another --key; or add its public part to the policy, which others must agree to",
         )
-    return signer
+    return None if dry_run else signer
 
 
 def _made(release: Release, policy: Path) -> Iterator[str]:

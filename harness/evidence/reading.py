@@ -43,12 +43,23 @@ def read_evidence(path: Path) -> ReadEvidence:
     """Read an evidence.json.
 
     Raises:
-        InputError: it is not there, too large, truncated, not JSON, has a key or a cell twice, or a number that is too
-            large, is of a newer schema, or has a value of another type than it should. The message names the file, the
-            key and what was expected.
+        InputError: it is not there, too large, or not what hilgate writes, as ``parse_evidence`` says.
     """
-    where = str(path)
-    text = _text(path)
+    return parse_evidence(_text(path), str(path))
+
+
+def parse_evidence(text: bytes, where: str) -> ReadEvidence:
+    """Read the content of an evidence.json; what hashes or copies it, too, has read it once.
+
+    Args:
+        text: the content.
+        where: the file, for messages.
+
+    Raises:
+        InputError: it is truncated, not JSON, has a key or a cell twice, or a number that is too large, is of a newer
+            schema, or has a value of another type than it should. The message names the file, the key and what was
+            expected.
+    """
     content = _parsed(text, where)
     number = content.get("schema") if isinstance(content, dict) else SCHEMA
     if type(number) is int and number > SCHEMA:

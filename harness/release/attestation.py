@@ -140,7 +140,8 @@ def read_attested(statement: Mapping[str, Any], where: str) -> Attested:
     problem: Misfit | None = None
     try:
         attested = Attested.model_validate(found)
-        attested.moment.utcoffset()
+        if attested.moment.utcoffset() is None:
+            raise ValueError("without its zone")
     except ValidationError as error:
         problem = first_misfit(error, found)
     except ValueError as error:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..backends import load_backend
-from ..board.preflight import memory_fits
 from ..checks.limits import Limit, Metric
 from ..device import Device
+from ..device.memory_size import memory_fits
 from ..errors import BackendError
 from ..evidence.schema import CellEntry, Fingerprint
 from ..model.model import Model

@@ -16,7 +16,6 @@ from typing import Any
 from ..decision import PREFER, WITHIN_PERCENT, decide
 from ..decision.grouping import group
 from ..device import Device
-from ..device.memory_size import memory_fits
 from ..errors import InputError
 from ..evidence.decision_entry import DecisionEntry
 from ..evidence.schema import CellEntry, Fingerprint, RunEntry

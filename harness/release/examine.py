@@ -15,21 +15,23 @@ from typing import Any
 
 from ..checks.check import Verdict
 from ..checks.limits import Metric
-from ..errors import InputError
+from ..errors import BackendError, InputError
 from ..evidence.folder import ANSWERS, FILE, SIGNATURE, name_in
-from ..evidence.reading import read_evidence
+from ..evidence.reading import parse_evidence
 from ..evidence.schema import CellEntry, RunEntry
+from ..parity import PARITY
+from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
 from ..signing.keys import load_public
 from ..signing.statement import EVIDENCE_PREDICATE, subjects_of
-from .cell_conditions import AGAIN, name_of
+from .cell_conditions import name_of
 from .committed import committed_files
 from .committed_limits import CellLimits, limits_of
 from .conditions import cells_of, refusals_of, same_of
-from .folder import read_regular
+from .load_conditions import load_refusals
 from .parts import Parts, collect
 from .policy import Policy
-from .refusal import Refusal, Refused, each_once
+from .refusal import AGAIN, Refusal, Refused, each_once
 from .rejudge import Rejudged, rejudge
 
 MOST_EVIDENCE_BYTES, MOST_ANSWERS_BYTES = 64 << 20, 128 << 20
@@ -86,10 +88,11 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
         Refused: the policy does not take it, or it does not bear its verdicts; every reason is in it.
         StorageError: the cache cannot be written.
     """
-    file = path / FILE if path.is_dir() else path
+    # Through a link its samples would be looked for beside the link. It is read once: what is judged is released.
+    file = (path / FILE if path.is_dir() else path).resolve()
     folder = file.parent
-    read = read_evidence(file)
-    content = read_regular(file.resolve(), MOST_EVIDENCE_BYTES, "the evidence")
+    content, _ = read_bounded(file, MOST_EVIDENCE_BYTES, "the evidence", follow=False)
+    read = parse_evidence(content, str(file))
     run = read.run
     cells, refusals = cells_of(policy, run)
     signed_by, unsigned = _signed_by(policy, folder, content)
@@ -100,8 +103,14 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
     judged = {device: _judged(folder, run, cells[device], each) for device, each in limits.items()}
     for device, checks in judged.items():
         refusals += _against(cells[device], checks, policy)
+        refusals += _unchecked(cells[device], limits[device], metrics)
     parts, answers, of_parts = _collected(folder, cells, policy)
     refusals += of_parts
+    if parts is not None:
+        for device, each in limits.items():
+            refusals += load_refusals(cells[device], each.device, parts)
+    if not refusals and (judged.keys() != cells.keys() or cells.keys() != set(policy.evidence.devices)):
+        refusals.append(Refusal("not all devices' cells could be judged again", AGAIN))  # no way to this is known
     if refusals or parts is None or answers is None:
         raise Refused(f"the gate does not release {policy.release.name}", each_once(refusals), where=str(policy.path))
     return Examined(
@@ -141,16 +150,30 @@ def _against(cell: CellEntry, checks: Sequence[Rejudged], policy: Policy) -> Ite
     """Yield what of a cell does not follow from its samples and limits, and what is no PASS though it must be."""
     name = name_of(cell)
     required = policy.evidence.require
+    told = {(check.metric, check.verdict) for check in cell.checks}  # by cell_refusals, of what is stored
     for each in checks:
         if each.problem:
             reason = f"{each.metric} of {name} does not follow from its evidence: {each.problem}"
             yield Refusal(reason, f"do not change evidence; {AGAIN}")
+        elif (each.metric, each.check.verdict) in told:
+            continue
         elif each.check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE):
             reason = f"{each.metric} of {name} is {each.check.verdict}, judged again: {each.check.reason}"
             yield Refusal(reason, f"have it keep its limit; {AGAIN}")
         elif each.metric in required and each.check.verdict is not Verdict.PASS:
             reason = f"{each.metric} of {name} is {each.check.verdict}, and must be PASS"
             yield Refusal(reason, f"limit it in the model file, limits={{{each.metric!r}: …}}; {AGAIN}")
+
+
+def _unchecked(cell: CellEntry, limits: CellLimits, metrics: Sequence[Metric]) -> Iterator[Refusal]:
+    """Refuse a cell without a check of a metric that has a limit: a run writes one, whatever came of its test."""
+    known = {metric.limit_key: metric.name for metric in (*metrics, PARITY)}
+    checked = {check.metric for check in cell.checks}
+    limited = dict.fromkeys(known[limit.key] for limit in limits.limits if limit.key in known)
+    for metric in limited:
+        if metric not in checked:
+            reason = f"{name_of(cell)}: a limit is set on {metric}, and the evidence has no check of it"
+            yield Refusal(reason, f"do not change evidence; {AGAIN}")
 
 
 def _collected(
@@ -163,7 +186,7 @@ def _collected(
     parts, answers, refusals = None, None, list[Refusal]()
     try:
         parts = collect(folder, cell)
-    except InputError as error:
+    except (InputError, BackendError) as error:
         refusals.append(_of_error(error))
     try:
         answers = _answers(folder, cell)
@@ -178,7 +201,7 @@ def _answers(folder: Path, cell: CellEntry) -> bytes:
     if entry is None:
         raise InputError(
             "the evidence has no answers for the release to compare its own with",
-            wanted="a few inputs on which every element of the answer is as near to the reference as the tolerance asks",
+            wanted="a few inputs on which each element of the answer is as near to the reference as the tolerance asks",
             found="none: parity did not pass, or no answer could be kept",
             where=where,
             hint=f"see the parity check's notes; {AGAIN}",
@@ -191,14 +214,14 @@ def _answers(folder: Path, cell: CellEntry) -> bytes:
         )
     if (folder / ANSWERS).is_symlink():
         raise InputError("the answers lie behind a link", wanted="a folder", found="a link", where=where, hint=AGAIN)
-    content = read_regular(folder / ANSWERS / name, MOST_ANSWERS_BYTES, "the file of answers")
+    content, _ = read_bounded(folder / ANSWERS / name, MOST_ANSWERS_BYTES, "the file of answers", follow=False)
     if (found := hashlib.sha256(content).hexdigest()) != entry.sha256:
         what = "the answers are not those of the evidence"
         raise InputError(what, wanted=f"SHA-256 {entry.sha256}", found=found, where=where, hint=AGAIN)
     return content
 
 
-def _of_error(error: InputError) -> Refusal:
+def _of_error(error: InputError | BackendError) -> Refusal:
     """Make a refusal of an error: what, found and where on its lines, and what to do."""
     details = [text for text in (error.found, error.where) if text]
     return Refusal(": ".join([error.what, *details]), error.hint or AGAIN)

@@ -29,41 +29,61 @@ _AGAIN = "take the release anew from where it was made"
 
 @dataclass(frozen=True)
 class Found:
-    """A file of the folder: its place, and its mode."""
+    """A file of the folder: its place, its mode, and its size."""
 
     path: Path
     mode: int
+    bytes: int
 
 
 def list_files(folder: Path) -> dict[str, Found]:
-    """List a release's files by their paths in it.
+    """List a release's files by their paths in it, and empty folders, which it has none of, as "NAME/".
 
     Raises:
         InputError: something is no regular file or folder, has a name that no release has, may be written by others,
             or is setuid.
     """
     found: dict[str, Found] = {}
-    for name, item, status in _walk(folder, ""):
-        if (problem := check_name(name)) is not None:
-            raise refusal("a file has a name that no release has", problem, repr(name)[:200], folder)
+    try:
+        check_mode(folder.lstat().st_mode, folder)
+        return _list(folder, found)
+    except OSError as error:
+        found_text = error.strerror or str(error)
+        what = "the release cannot be looked through"
+        raise refusal(what, "a folder", found_text, str(error.filename or folder)) from error
+
+
+def _list(folder: Path, found: dict[str, Found]) -> dict[str, Found]:
+    for name, item, status in _walk(folder):
         kind = stat.S_IFMT(status.st_mode)
-        if kind != stat.S_IFREG:
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
             what = _KINDS.get(kind, "a device")
             raise refusal("something in the release is no regular file", "regular files only", what, folder / name)
         check_mode(status.st_mode, folder / name)
-        found[name] = Found(item, status.st_mode)
+        found[name] = Found(item, status.st_mode, status.st_size)
         if len(found) > MOST_FILES:
             raise refusal("these are too many files", f"at most {MOST_FILES}", "more", folder)
     return found
 
 
-def _walk(folder: Path, above: str) -> Iterator[tuple[str, Path, os.stat_result]]:
-    with os.scandir(folder) as items:
-        for item in sorted(items, key=lambda item: item.name):
+def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
+    """Yield what is no folder, and empty folders, "NAME/": its name in the release, its place, and its status."""
+    ahead = [(folder, "")]  # no recursion: folders may be nested deeper than Python's stack
+    while ahead:
+        place, above = ahead.pop()
+        with os.scandir(place) as items:
+            listed = sorted(items, key=lambda item: item.name)
+        if not listed and above:
+            yield above, Path(place), place.lstat()
+        for item in listed:
             name, status = f"{above}{item.name}", item.stat(follow_symlinks=False)
+            if (problem := check_name(name)) is not None:
+                raise refusal(
+                    "a file has a name that no release has", "a plain name", f"{problem}: {name!r:.200}", folder
+                )
             if stat.S_ISDIR(status.st_mode):
                 check_mode(status.st_mode, Path(item.path))
-                yield from _walk(Path(item.path), f"{name}/")
+                ahead.append((Path(item.path), f"{name}/"))
             else:
                 yield name, Path(item.path), status
 
@@ -101,10 +121,10 @@ def check_listed(files: Collection[str], sums: Collection[str], folder: Path) ->
     Raises:
         InputError: it names up to three.
     """
+    if less := sorted(set(sums) - set(files)):  # first, for a folder may be empty without it
+        raise refusal("files of the release are missing", "those in SHA256SUMS", f"no {_named(less)}", folder)
     if more := sorted(set(files) - set(sums)):
         raise refusal("there are files that are not of the release", "those in SHA256SUMS", _named(more), folder)
-    if less := sorted(set(sums) - set(files)):
-        raise refusal("files of the release are missing", "those in SHA256SUMS", f"no {_named(less)}", folder)
 
 
 def check_sums(files: Mapping[str, Found], sums: Mapping[str, str], folder: Path) -> int:
@@ -113,9 +133,11 @@ def check_sums(files: Mapping[str, Found], sums: Mapping[str, str], folder: Path
     Raises:
         InputError: a file is another one; it names up to three.
     """
-    largest_first = sorted(sums, key=lambda name: -files[name].path.lstat().st_size)
+    largest_first = sorted(sums, key=lambda name: -files[name].bytes)
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
-        hashed = dict(zip(largest_first, pool.map(lambda name: hash_regular(files[name].path), largest_first)))
+        hashed = dict(
+            zip(largest_first, pool.map(lambda name: hash_regular(files[name].path), largest_first), strict=True)
+        )
     if wrong := sorted(name for name, (sha256, _) in hashed.items() if sha256 != sums[name]):
         first = f"{_named(wrong)}: {hashed[wrong[0]][0]}"
         raise refusal("files of the release are not what was signed", f"SHA-256 {sums[wrong[0]]}", first, folder)

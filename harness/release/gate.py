@@ -7,6 +7,8 @@ reason is gone nothing of a release exists; then it is made in a folder beside i
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -19,7 +21,7 @@ from typing import Any
 
 from ..checks.check import Verdict
 from ..errors import InputError, StorageError
-from ..host.cache import storage_errors
+from ..host.cache import write_atomically
 from ..signing.envelope import seal
 from ..signing.keys import Signer
 from .attestation import Attested, AttestedTarget, Descriptor, make_attestation, make_predicate, tool
@@ -56,7 +58,7 @@ def check_output(output: Path) -> None:
     Raises:
         InputError: with what is there.
     """
-    if output.exists() or output.is_symlink():
+    if os.path.lexists(output):
         raise InputError(
             "the release has no room: something of that name is there",
             wanted="a folder that is not there yet",
@@ -64,11 +66,16 @@ def check_output(output: Path) -> None:
             where=str(output),
             hint="name another with -o, or move it away; a release is never overwritten",
         )
-    if not output.parent.is_dir() and any(each.exists() and not each.is_dir() for each in output.parents):
-        raise StorageError("the release cannot be written there", wanted="a folder", where=str(output.parent))
+    above = next(each for each in output.absolute().parents if os.path.lexists(each))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        found = "no permission to write there" if above.is_dir() else "no folder"
+        what, hint = "the release cannot be written there", "name another folder: -o DIR"
+        raise StorageError(what, wanted="a folder of yours", found=found, where=str(above), hint=hint)
 
 
-def make_release(examined: Examined, signer: Signer, output: Path, *, now: datetime) -> Release:
+def make_release(
+    examined: Examined, signer: Signer, output: Path, *, now: datetime, predicate_to: Path | None = None
+) -> Release:
     """Lay out a release, and sign it.
 
     Args:
@@ -76,6 +83,7 @@ def make_release(examined: Examined, signer: Signer, output: Path, *, now: datet
         signer: the key.
         output: the folder to make.
         now: the time that is signed.
+        predicate_to: where to write the predicate, too; nothing is released if it cannot be written.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written; nothing of it stays.
@@ -99,7 +107,9 @@ def make_release(examined: Examined, signer: Signer, output: Path, *, now: datet
         if signer.public.scheme == NIST:  # OpenSSF Model Signing knows no other curves
             hashes = {**laid.hashes, SUMS: laid.sha256}
             _write(work / f"{name}{MODEL_SIGNATURE}", seal(model_statement(hashes, name), signer))
-    size = sum(path.stat().st_size for path in (output / name).rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        if predicate_to is not None:
+            write_atomically(predicate_to, json.dumps(predicate, indent=1, ensure_ascii=False) + "\n")
     files = len(laid.hashes) + 1
     return Release(folder=output, name=name, sha256=laid.sha256, files=files, bytes=size, predicate=predicate)
 
@@ -107,8 +117,7 @@ def make_release(examined: Examined, signer: Signer, output: Path, *, now: datet
 @contextmanager
 def _published(output: Path) -> Iterator[Path]:
     """Yield a folder to fill; it becomes the output when the block succeeds, and is removed otherwise."""
-    with storage_errors(output.parent):
-        output.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with _storage_errors(output.parent), _folder_of(output.parent):
         work = Path(tempfile.mkdtemp(prefix=f".{output.name[:40]}-", dir=output.parent))
         try:
             work.chmod(0o755)
@@ -118,6 +127,33 @@ def _published(output: Path) -> Iterator[Path]:
             work.rename(output)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _folder_of(place: Path) -> Iterator[None]:
+    """Make a folder, and those above it; where the block fails, those that were made are removed again."""
+    made = [each for each in (place, *place.parents) if not each.exists()]
+    try:
+        place.mkdir(mode=0o755, parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not there, or somebody else has put something there
+            for each in made:
+                each.rmdir()
+        raise
+
+
+@contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    """Turn every error of the operating system about the release into a StorageError: a disk may fail in many ways."""
+    hint = "free some space there, or name another folder: -o DIR; nothing of the release was left"
+    try:
+        yield
+    except OSError as error:
+        what, found = "the release cannot be written", error.strerror or str(error)
+        raise StorageError(what, found=found, where=str(error.filename or folder), hint=hint) from error
+    except StorageError as error:  # of a part of it, which knows of no -o
+        raise StorageError(error.what, found=error.found, where=error.where, hint=hint) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,23 +7,24 @@ signed; then the evidence in it, against the policy of whoever verifies.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..evidence.reading import ReadEvidence, read_evidence
+from ..evidence.reading import ReadEvidence, parse_evidence
 from ..evidence.schema import CellEntry
 from ..signing.envelope import Opened, read_sealed
 from ..signing.keys import PublicKey, load_public
 from ..signing.statement import subjects_of
 from .attestation import PREDICATE_TYPE, Attested, read_attested
-from .conditions import refusals_of
+from .conditions import refusals_of, same_of
 from .folder import check_executable, check_listed, check_sums, list_files, read_regular, refusal
 from .model_signing import PREDICATE_TYPE as MODEL_PREDICATE_TYPE
 from .model_signing import check_statement
-from .paths import EVIDENCE, MANIFEST, SUMS
+from .paths import EVIDENCE, MANIFEST, RUN, SUMS
 from .policy import Policy
 from .refusal import Refusal, Refused, each_once
 from .sums import read_sums
@@ -32,6 +33,10 @@ ATTESTATION = ".sigstore.json"
 MODEL_SIGNATURE = ".model.sig"
 # 200,000 files of a thousand characters would have more; a real one has 2 MB.
 LARGEST_SUMS = 64 << 20
+LARGEST_EVIDENCE = 64 << 20
+# What a release has, and the folder around it has not.
+OF_RELEASE = (SUMS, MANIFEST, RUN)
+RATIO = "latency_p50_ratio_max"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,8 @@ def verify_release(release: Path, policy: Policy, *, over: Path | None = None) -
     folder, attested, opened = _opened(release, policy)
     _check_subjects(opened, attested)
     content = read_regular(folder / SUMS, LARGEST_SUMS, SUMS)
+    if (found := hashlib.sha256(content).hexdigest()) != attested.sums_sha256:
+        raise refusal(f"{SUMS} is not what was signed", f"SHA-256 {attested.sums_sha256}", found, folder / SUMS)
     sums = read_sums(content, str(folder / SUMS))
     files, size = _check_files(folder, content, sums, attested)
     _check_model_signature(folder, policy, {**sums, SUMS: attested.sums_sha256})
@@ -83,6 +90,10 @@ def _opened(release: Path, policy: Policy) -> tuple[Path, Attested, Opened]:
     """Find a release, and open its attestation."""
     folder = find_release(release, policy.release.name)
     place = folder.with_name(folder.name + ATTESTATION)
+    if not os.path.lexists(place):
+        raise refusal(
+            "the release has no attestation", f"{place.name} beside its folder", "nothing of that name", place
+        )
     opened = read_sealed(place, signers_of(policy), PREDICATE_TYPE)
     return folder, read_attested(opened.statement, str(place)), opened
 
@@ -97,8 +108,10 @@ def find_release(path: Path, name: str) -> Path:
     Raises:
         InputError: it is not there, or no folder.
     """
-    inner = path / name
-    folder = inner if (path / f"{name}{ATTESTATION}").is_file() else path
+    # In what is a release itself another one may have been hidden, whole, and an older one's signature holds.
+    has_inner = (path / f"{name}{ATTESTATION}").is_file() or (path / name).is_dir()
+    is_around = has_inner and not any(os.path.lexists(path / each) for each in OF_RELEASE)
+    folder = path / name if is_around else path
     # Through a link such as `current` the attestation would be looked for beside the link.
     folder = folder.resolve()
     if not folder.is_dir():
@@ -128,9 +141,6 @@ def _check_files(folder: Path, content: bytes, sums: Mapping[str, str], attested
     own = files.pop(SUMS, None)
     if own is None:  # it was there a moment ago
         raise refusal(f"there is no {SUMS}", "a whole release", "none", folder)
-    found = hashlib.sha256(content).hexdigest()
-    if found != attested.sums_sha256:
-        raise refusal(f"{SUMS} is not what was signed", f"SHA-256 {attested.sums_sha256}", found, folder / SUMS)
     check_listed(files, sums, folder)
     check_executable({**files, SUMS: own}, attested.executable, folder)
     size = check_sums(files, sums, folder)
@@ -166,14 +176,21 @@ def _against_policy(attested: Attested, policy: Policy) -> list[Refusal]:
         for key, wanted in keys.items():
             found = then.get(key) if isinstance(then, dict) else None
             if found != wanted and (table, key) != ("release", "name"):
-                reason = f"the release was made under another policy: {table}.{key} was {found!r:.200}, and is {wanted!r:.200}"
+                apart = f"{table}.{key} was {found!r:.200}, and is {wanted!r:.200}"
+                reason = f"the release was made under another policy: {apart}"
                 refusals.append(Refusal(reason, "run the gate again under this policy"))
     return refusals
 
 
 def _against_evidence(folder: Path, attested: Attested, policy: Policy) -> list[Refusal]:
     """Judge the evidence in the release as the gate did, as of the moment at which it was signed."""
-    read = read_evidence(folder / EVIDENCE)
+    place = folder / EVIDENCE
+    content = read_regular(place, LARGEST_EVIDENCE, "the evidence")
+    if (
+        found := hashlib.sha256(content).hexdigest()
+    ) != attested.evidence_sha256:  # changed since its hash was compared
+        raise refusal(f"{EVIDENCE} is not what was signed", f"SHA-256 {attested.evidence_sha256}", found, place)
+    read = parse_evidence(content, str(place))
     cells = attested_cells(read, attested)
     missing = [device for device in policy.evidence.devices if device not in cells]
     refusals = [
@@ -183,7 +200,7 @@ def _against_evidence(folder: Path, attested: Attested, policy: Policy) -> list[
         for device in missing
     ]
     if not missing:
-        refusals += _of_conditions(policy, read, cells, attested)
+        refusals += _of_conditions(policy, read, cells, attested) or _of_target(policy, cells, attested)
     for device, cell in cells.items():
         if cell.bundle is None or cell.bundle.sha256 != attested.manifest_sha256:
             reason = f"what was tested on {device} is another bundle than the release's"
@@ -201,6 +218,22 @@ def _of_conditions(
     unsigned = "" if signer is None else f"it was signed by {signer[:16]}…"
     moment = attested.moment
     return refusals_of(policy, read.run, cells, now=moment, lacks=read.lacks, signed_by=by, unsigned=unsigned)
+
+
+def _of_target(policy: Policy, cells: Mapping[str, CellEntry], attested: Attested) -> list[Refusal]:
+    """Refuse an attestation whose target is not the one that follows from its policy and its evidence."""
+    asked = attested.conditions.get("target")  # compared with the policy before
+    devices, ratio = (asked.get("devices"), asked.get(RATIO)) if isinstance(asked, dict) else (None, None)
+    target, follows = attested.target, same_of(policy, cells)
+    if (target.devices, target.same, target.latency_p50_ratio_max) == (devices, follows, ratio):
+        return []
+    found, should = _shown(target.devices, target.same), _shown(devices, follows)
+    reason = f"the attestation is for another target: {found:.300}; by policy and evidence it is {should:.300}"
+    return [Refusal(reason, "run the gate again under this policy")]
+
+
+def _shown(devices: Any, same: Mapping[str, Any]) -> str:
+    return ", ".join([*map(str, devices or ()), *(f"{key} {value}" for key, value in same.items())])
 
 
 def attested_cells(read: ReadEvidence, attested: Attested) -> dict[str, CellEntry]:
@@ -226,11 +259,12 @@ def _against_older(attested: Attested, over: Path, policy: Policy) -> list[Refus
 def describe(verified: Verified) -> list[str]:
     """Say in lines what was verified."""
     attested = verified.attested
-    target = attested.target
+    target, devices = attested.target, ", ".join(attested.devices)
+    size = f"{verified.files} files, {verified.bytes / 2**20:,.1f} MiB"
     return [
         f"verified: {attested.name} {attested.sums_sha256}",
-        f"  {verified.files} files, {verified.bytes / 2**20:,.1f} MiB; signed {attested.created} by {verified.signer[:16]}…",
-        f"  tested: {attested.model} on {', '.join(attested.devices)} with {attested.backend}, commit {attested.commit}",
+        f"  {size}; signed {attested.created} by {verified.signer[:16]}…",
+        f"  tested: {attested.model} on {devices} with {attested.backend}, commit {attested.commit}",
         f"  may go to: {', '.join(target.devices)}{_same(target.same)}",
     ]
 

@@ -13,7 +13,21 @@ from harness.cli.project import find_project
 from harness.cli.text import say, size, table
 from harness.host.shipped import DEVICES
 
-COMMANDS = ("add", "clean", "devices", "doctor", "fault", "image", "key", "lock", "report", "schema", "trust")
+COMMANDS = (
+    "add",
+    "clean",
+    "devices",
+    "doctor",
+    "fault",
+    "gate",
+    "image",
+    "key",
+    "lock",
+    "report",
+    "schema",
+    "trust",
+    "verify",
+)
 
 
 def run(*arguments: str, text: str | None = None) -> Result:

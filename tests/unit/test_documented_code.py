@@ -19,12 +19,15 @@ import torch
 
 import harness
 from harness import Input, Model
+from harness.backends import backend_names
 from harness.cli import cli
 from harness.device import load_device
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.model.build import build_model
 from harness.model.model_file import load_model
+from harness.parity import PARITY
+from harness.release.policy import load_policy
 from harness.run.options import add_options
 from tests.support.pages import DOCS, ROOT, Block, block, blocks, pages
 
@@ -45,7 +48,9 @@ CPP = {f"docs/your-program.md cpp {number}" for number in (1, 2, 3)}
 # pytest's own options that the pages show, and those of its plugins.
 OF_PYTEST = {"-m", "-k", "-x", "--pyargs", "--junitxml", "--hypothesis-seed", "--benchmark-json"}
 # Programs whose commands are no business of this test: they are not the project's.
-FOREIGN = {"git", "build/run_model", "cmake", "pip", "cd", "cat"}
+FOREIGN = {"git", "build/run_model", "cmake", "pip", "cd", "cat", "mkdir", "cp", "echo", "tar", "gh", "openssl", "."}
+# What a release has in it.
+FOREIGN |= {"./run", "digits/run"}
 
 
 def test_every_block_of_code_is_run_by_a_test() -> None:
@@ -120,13 +125,31 @@ def test_the_documented_device_files_load(tmp_path: Path, page: str, adds: str) 
         assert device.description
 
 
+def test_the_documented_policies_load(tmp_path: Path) -> None:
+    device, *policies = blocks("toml", "docs/release.md")
+    (tmp_path / "desk.toml").write_text(device.text, encoding="utf-8")
+    desk = load_device("desk", (tmp_path, DEVICES), METRICS)
+    assert (desk.link, desk.backends) == ("local", ("torchscript", "onnxruntime"))
+    (tmp_path / "keys").mkdir()
+    for name in ("team", "rig"):
+        (tmp_path / f"keys/{name}.pub").write_text("a key", encoding="utf-8")
+    names = [metric.name for metric in METRICS] + [PARITY.name]
+    for number, found in enumerate(policies):
+        path = tmp_path / f"gate{number}.toml"
+        path.write_text(found.text, encoding="utf-8")
+        # The boards' own files are the reader's.
+        policy = load_policy(path, devices=lambda _: desk, metrics=names, backends=backend_names())
+        assert policy.release.name == "digits"
+    assert len(policies) == 2
+
+
 def test_the_documented_lock_entry_has_the_keys_of_one() -> None:
     (entry,) = tomllib.loads(block("docs/supply.md", "toml"))["package"]
     assert set(entry) == {"target", "name", "version", "file", "sha256"}
 
 
 def test_every_block_of_settings_is_checked() -> None:
-    known = {"CONTRIBUTING.md", "device-file.md", "emulated.md", "tutorial.md", "runners.md", "supply.md"}
+    known = {"CONTRIBUTING.md", "device-file.md", "emulated.md", "tutorial.md", "runners.md", "supply.md", "release.md"}
     assert {found.page.removeprefix("docs/") for found in blocks("toml")} <= known
 
 

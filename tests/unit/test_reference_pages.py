@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from pydantic import BaseModel
 
 import fixtures
 import harness
@@ -20,6 +21,8 @@ from harness.cli import cli
 from harness.device.tables import KEYS
 from harness.host.shipped import PACKAGE
 from harness.measure import known_metrics
+from harness.release.policy_tables import KEYS as POLICY_KEYS
+from harness.release.policy_tables import PolicyFile
 from harness.run.options import add_options
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,6 +59,19 @@ def test_every_argument_of_a_model_file_is_documented(kind: type) -> None:
 
 def test_every_key_of_a_device_file_is_documented() -> None:
     assert first_column(page("device-file.md")) == set(KEYS)
+
+
+def test_every_key_of_a_policy_is_documented_with_its_default() -> None:
+    section = page("release.md").partition("## The policy\n")[2].partition("\n## ")[0]
+    assert first_column(section) == set(POLICY_KEYS)
+    rows = dict(re.findall(r"^\| `([\w.]+)` \|.*\| ([^|]+) \|$", section, re.MULTILINE))
+    required = {"release", "evidence", "target", "signers"}
+    for table in sorted(required):
+        kind = PolicyFile.model_fields[table].annotation
+        assert isinstance(kind, type)
+        assert issubclass(kind, BaseModel)
+        required |= {f"{table}.{key}" for key, info in kind.model_fields.items() if info.is_required()}
+    assert {key for key, default in rows.items() if default == "required"} == required
 
 
 def test_every_option_of_pytest_is_documented() -> None:

@@ -9,7 +9,7 @@ import click
 from ..project import Project
 
 
-@click.command(short_help="Judge evidence again; lay out and sign the release that it lets through.")
+@click.command(short_help="Judge evidence again, and sign the release that it lets through.")
 @click.argument("evidence", type=click.Path(path_type=Path), metavar="EVIDENCE")
 @click.option("--policy", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The policy, gate.toml.")
 @click.option(
