@@ -77,7 +77,7 @@ def make_unit(facts: ReleaseFacts) -> str:
 
 
 def inferences(p50_ms: float | None) -> int:
-    """Return how many inferences are timed: of a fast model as many as take TIMED_S, for their median to mean something.
+    """Return how many inferences are timed: of a fast model as many as take about TIMED_S.
 
     A hundred of 0.03 ms are over in the time slice of another process: their median was up to 1.9 times that of a run.
 

@@ -70,7 +70,8 @@ class Gated:
         path = self.folder / f"{'-'.join(devices)}-{backend}.toml"
         path.write_text(
             f'[release]\nname = "{NAME}"\nmodel = "{self.model}"\nbackend = "{backend}"\n'
-            f"[evidence]\ndevices = {names}\nrequire = {json.dumps(require)}\nsigned_by = {json.dumps(signers)}\n{more}\n"
+            f"[evidence]\ndevices = {names}\nrequire = {json.dumps(require)}\n"
+            f"signed_by = {json.dumps(signers)}\n{more}\n"
             f'[target]\ndevices = {names}\n{target}\n[signers]\nkeys = ["keys/team.pub"]\n'
         )
         return path

@@ -181,5 +181,4 @@ def test_what_the_decision_takes_checks_itself_under_another_umask(good: Good, s
     release = sent["decision"].release
     OnBoard.sent(good.board, release, "022").passes()
     (taken,) = (each["taken"] for each in good.done.evidence["decision"] if each["device"] == "board")
-    other = sent[taken].release
     assert (release / "manifest.json").read_bytes() == (sent[taken].release / "manifest.json").read_bytes()
