@@ -111,8 +111,8 @@ def refuse_tracked(path: Path) -> None:
     Raises:
         InputError: git tracks it; or it is in a repository and git cannot say.
     """
-    # By its name where it lies, be that a link, and by where that leads. Its folder is resolved: repository/../key is in
-    # no repository.
+    # By its name where it lies, be that a link, and by where that leads. Its folder is resolved: repository/../key lies
+    # in no repository.
     for place in dict.fromkeys((path.parent.resolve() / path.name, path.resolve())):
         if any((folder / ".git").exists() for folder in place.parents) and _is_tracked(place):
             hint = (
