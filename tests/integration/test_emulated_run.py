@@ -27,7 +27,7 @@ from .gated import Gated
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_cache")]
 
-DIGITS = Path(__file__).parents[2] / "examples" / "digits.py"
+DIGITS = str(Path(__file__).parents[2] / "examples" / "digits.py")
 ON_THE_CLOCK = {metric.name for metric in known_metrics().values() if metric.wall_clock}
 RUN_S = 300.0
 # Three numbers of each of 150 million, and their product: 2.4 GB of 2.
@@ -75,7 +75,7 @@ def gated_run(users_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     project = Project(tmp_path_factory.mktemp("whole"))
     project.write("pytest.ini", "[pytest]\nhil_model = digits.py\n")
     project.write(f"devices/{NAME}.toml", f'extends = "{NAME}"\n[limits]\nmemory_peak_mib = 1500\n')
-    for path in DIGITS.parent.glob("digits*"):
+    for path in Path(DIGITS).parent.glob("digits*"):
         shutil.copy(path, project.folder)
     gated = Gated(project, "digits")
     gated.commit()
@@ -189,7 +189,7 @@ def test_a_run_whose_board_loses_its_power_ends_and_does_not_pass(project: Proje
         wait_for(lambda: True if evidence.exists() and '"metric"' in evidence.read_text() else None)
         inject_from_outside(board.folder, "power-cut")
 
-    done = run(project, "--device", NAME, "--model", str(DIGITS), meanwhile=cut_power)
+    done = run(project, "--device", NAME, "--model", DIGITS, meanwhile=cut_power)
     assert done.status == 1, done.output
     assert done.evidence["verdict"] in ("FAIL", "INCONCLUSIVE")
     assert {cell["verdict"] for cell in done.evidence["cells"]} <= {"FAIL", "INCONCLUSIVE"}
