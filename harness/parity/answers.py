@@ -8,6 +8,9 @@ Which ones: the model file's samples as they come first, for they are what the m
 are spread over the declared range, for they reach all of the model; then what was made of either; and constants and
 special values last, for of zeros a broken model may give the right answer. Answers near the limit come last of all: a
 board of the same kind may add in another order, and be beyond it.
+
+Inputs of other sizes than those that are measured are kept only where there is none of these: a release times itself on
+what is kept, and its median is compared with the one that was measured.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ NEAR = 0.5
 LOOKS = 128
 COMPUTED = 16
 
-SAMPLE, SPREAD, MADE, DULL, NEARLY_WRONG = range(5)
+SAMPLE, SPREAD, MADE, DULL = range(4)
+# Added to the rank of an input of other sizes than those that are measured.
+OTHER_SIZES = 10
+NEARLY_WRONG = OTHER_SIZES + DULL + 1
 # What a fill of the kind is made of: "sample" is one that was changed.
 _RANKS = {"uniform": SPREAD, "sample": MADE, "ends": MADE, "coarse": MADE, "ascending": MADE, "descending": MADE}
 _DULL_KINDS = ("constant", "denormal", "narrow", "near-equal")
@@ -79,10 +85,13 @@ class KeptAnswers:
     """The best few of the inputs that were answered right.
 
     Attributes:
+        limit: the largest error ratio that is allowed.
+        sizes: those that are measured; None where they are drawn.
         cases: the best first; at most MOST, within BYTES.
     """
 
     limit: float
+    sizes: Mapping[str, int] | None = None
     cases: list[Case] = field(default_factory=list)
     _looks: int = 0
     _computed: int = 0
@@ -117,7 +126,7 @@ class KeptAnswers:
         if worst > NEAR:
             rank = NEARLY_WRONG
         elif any(one.is_uninformative(self.limit) for one in expected):
-            rank = max(rank, DULL)
+            rank += DULL - rank % OTHER_SIZES
         names = [one.name for one in expected]
         self._add(
             Case(
@@ -134,14 +143,23 @@ class KeptAnswers:
 
     def _has_room(self, rank: int, least: int) -> bool:
         """Tell whether a case may be kept, by its rank and by what it takes at least, in bytes."""
-        if least > BYTES_OF_ONE:
+        if least > BYTES_OF_ONE or (rank >= OTHER_SIZES and self._has_measured(self.cases)):
             return False
         is_full = len(self.cases) == MOST or sum(case.bytes for case in self.cases) + least > BYTES
         return not (self.cases and is_full and rank >= self.cases[-1].rank)
 
+    @staticmethod
+    def _has_measured(cases: Sequence[Case]) -> bool:
+        """Tell whether cases, the best first, have one of the sizes that are measured."""
+        return bool(cases) and cases[0].rank < OTHER_SIZES
+
     def _rank(self, recipe: Recipe) -> int:
+        is_other = self.sizes is not None and dict(recipe.sizes) != dict(self.sizes)
+        return self._rank_of_fills(recipe) + OTHER_SIZES * is_other
+
+    def _rank_of_fills(self, recipe: Recipe) -> int:
         if recipe.is_sample:
-            samples = sum(case.rank == SAMPLE for case in self.cases)
+            samples = sum(case.rank % OTHER_SIZES == SAMPLE for case in self.cases)
             return SAMPLE if samples < MOST_SAMPLES else MADE
         if any(fill.special or fill.kind in _DULL_KINDS for fill in recipe.fills):
             return DULL
@@ -151,6 +169,8 @@ class KeptAnswers:
         if case.bytes > BYTES_OF_ONE or any(_is_same(case, other) for other in self.cases):
             return
         ranked = sorted([*self.cases, case], key=lambda one: one.rank)  # stable: of two alike the first stays
+        if self._has_measured(ranked):
+            ranked = [one for one in ranked if one.rank < OTHER_SIZES]
         small = [one for one in ranked if one.bytes <= BYTES]
         if not small:
             self.cases = ranked[:1]

@@ -54,7 +54,8 @@ class Judging:
     _asked: dict[str, list[Array] | AgentFailure] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.kept = KeptAnswers(self.limit)
+        sizes = self.reference.built.model.measured_sizes
+        self.kept = KeptAnswers(self.limit, None if sizes.drawn else dict(sizes))
 
     @property
     def limit(self) -> float:

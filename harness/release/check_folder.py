@@ -19,7 +19,7 @@ from ..evidence.schema import Allowed, AnswersEntry, LoadEntry
 from .facts import ReleaseFacts
 from .parts import Parts
 from .paths import CHECK, CHECK_FILE
-from .texts import INFERENCES
+from .texts import inferences
 
 SCHEMA = 1
 MOST_S = 10
@@ -69,7 +69,7 @@ def make_check(
         "same": dict(facts.same),
         "p50_ms": facts.p50_ms,
         "p50_ratio_max": facts.p50_ratio_max,
-        "inferences": INFERENCES,
+        "inferences": inferences(facts.p50_ms),
         "most_s": MOST_S,
         "cases": cases,
     }

@@ -111,7 +111,9 @@ def refuse_tracked(path: Path) -> None:
     Raises:
         InputError: git tracks it; or it is in a repository and git cannot say.
     """
-    for place in dict.fromkeys((path.absolute(), path.resolve())):
+    # By its name where it lies, be that a link, and by where that leads. Its folder is resolved: repository/../key lies
+    # in no repository.
+    for place in dict.fromkeys((path.parent.resolve() / path.name, path.resolve())):
         if any((folder / ".git").exists() for folder in place.parents) and _is_tracked(place):
             hint = (
                 f"git rm --cached {shlex.quote(path.name)}, and make a new key: whoever has the repository has this one"

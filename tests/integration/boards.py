@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 import threading
 import time
 import zipfile
@@ -23,6 +25,12 @@ from tests.support.sshd import BoardServer
 MIB = 1 << 20
 # Long enough for a busy machine; nothing that works takes so long.
 SECONDS = 60.0
+
+# Mounts of a board that has this Python and its packages; see ``furnish``.
+FURNISHED = (
+    f"mkdir {{home}}/python {{home}}/packages && mount --rbind {sys.base_prefix} {{home}}/python",
+    f"mount --rbind {sysconfig.get_path('purelib')} {{home}}/packages",
+)
 
 T = TypeVar("T")
 
@@ -59,6 +67,19 @@ def write_device(
     (devices / "known_hosts").write_text("".join(known))
     lines = f'[device]\ndescription = "loopback"\nlink = "ssh"\nhost = "board"\nbackends = ["onnxruntime"]\n{device}\n'
     (devices / "board.toml").write_text(f"{lines}[measure]\nblock_ms = 1\n[runtime]\n{runtime}\n")
+
+
+def furnish(server: BoardServer) -> Path:
+    """Give a board with the mounts FURNISHED an environment that has the packages of this one; return it."""
+    environment = server.home / "environment"
+    python = f"python3.{sys.version_info.minor}"
+    packages = environment / "lib" / python / "site-packages"
+    packages.parent.mkdir(parents=True)
+    packages.symlink_to(server.home / "packages")
+    (environment / "bin").mkdir()
+    (environment / "bin/python").symlink_to(server.home / "python/bin" / python)
+    (environment / "pyvenv.cfg").write_text(f"home = {server.home}/python/bin\n")
+    return environment
 
 
 def read_device(folder: Path) -> Device:

@@ -76,6 +76,13 @@ def _using(cache: Path) -> Iterator[Path]:
         yield cache
 
 
+@pytest.fixture(scope="module")
+def kept_cache(cache: Path) -> Iterator[Path]:
+    """A module whose runs work in the user's own cache: what takes minutes to compile is there the next time."""
+    with _using(USERS_CACHE):
+        yield USERS_CACHE
+
+
 @pytest.fixture(scope="session")
 def prepared(cache: Path) -> Path:
     """The user's own cache, with the image and a saved state of qemu-pi4. Made there now, where they are not: that

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from harness.board import Board
 from harness.emulator.faults import inject_from_outside
+from harness.links import ChannelClosed
 from harness.measure import known_metrics
 from tests.support.judged_again import check_hashes
 
 from .boards import wait_for
 from .conftest import Outcome, Project
-from .emulated import NAME, Hosted, hosted_by
+from .emulated import NAME, Hosted, hosted_by, opened
+from .gated import Gated
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_cache")]
 
@@ -64,11 +70,22 @@ def run(project: Project, *arguments: str, meanwhile: Callable[[Hosted], None] =
 
 
 @pytest.fixture(scope="module")
-def whole(users_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """A run of all that a test asks for, in all backends, with operators' shares."""
+def gated_run(users_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Gated, Outcome]:
+    """A run of all that a test asks for, in all backends, with operators' shares; of a project under git."""
     project = Project(tmp_path_factory.mktemp("whole"))
-    project.write("pytest.ini", "[pytest]\n")
-    return run(project, "--device", NAME, "--model", DIGITS, "--profile")
+    project.write("pytest.ini", "[pytest]\nhil_model = digits.py\n")
+    project.write(f"devices/{NAME}.toml", f'extends = "{NAME}"\n[limits]\nmemory_peak_mib = 1500\n')
+    for path in Path(DIGITS).parent.glob("digits*"):
+        shutil.copy(path, project.folder)
+    gated = Gated(project, "digits")
+    gated.commit()
+    return gated, run(project, "--device", NAME, "--profile")
+
+
+@pytest.fixture(scope="module")
+def whole(gated_run: tuple[Gated, Outcome]) -> Outcome:
+    """What it came to."""
+    return gated_run[1]
 
 
 def test_a_run_judges_answers_and_memory_and_never_the_clock(whole: Outcome) -> None:
@@ -85,7 +102,7 @@ def test_a_run_judges_answers_and_memory_and_never_the_clock(whole: Outcome) -> 
         assert {metric: verdict for metric, (verdict, _) in checks.items()} == {
             "parity": "PASS",
             "accuracy": "NOT_APPLICABLE",  # although it has a value: a limit is not judged on a part of the samples
-            "memory_peak_mib": "MEASURED",
+            "memory_peak_mib": "PASS",
             "memory_growth_kib_per_1000": "NOT_APPLICABLE",  # nobody asked: an emulated board would need minutes
             "artifact_mib": "MEASURED",
             "instructions_per_inference": "MEASURED",
@@ -109,6 +126,50 @@ def test_all_backends_are_counted_and_their_operators_named(whole: Outcome) -> N
     check_hashes(whole.folder)
     assert onnx["operators"][0]["module"] == native["operators"][0]["module"] == "2"  # the second convolution
     assert 1e5 < native["value"] < onnx["value"] < libtorch["value"] < torch["value"] < 1e7
+
+
+def test_what_an_emulated_board_has_shown_is_released_where_the_policy_takes_that(
+    gated_run: tuple[Gated, Outcome],
+) -> None:
+    """And checks itself there, in Python and in C++, whose time nobody judges."""
+    gated, done = gated_run
+    assert done.status == 0, done.output
+    needs = ("parity", "memory_peak_mib")
+    reasons = gated.refused(gated.policy(NAME, backend="onnxruntime", require=needs))
+    assert f"{NAME} was emulated, and a real device is asked for" in reasons
+    policies = [
+        gated.policy(
+            NAME, backend=backend, require=needs, more="emulated = true", target="latency_p50_ratio_max = 1.25"
+        )
+        for backend in ("onnxruntime", "onnxruntime-cpp")
+    ]
+    reasons = gated.refused(gated.policy(NAME, require=("latency_p99_ms",), more="emulated = true"))
+    assert "latency_p99_ms is required to PASS, and is NOT_APPLICABLE" in reasons
+    releases = [gated.release(policy) for policy in policies]
+    with opened() as board:
+        for release in releases:
+            lines = check_on(board, release)
+            assert lines[-1] == "check: PASS", lines
+            assert any(line.endswith("there is no p50 to judge it by") for line in lines)
+            assert any("cortex-a72" in line for line in lines)
+
+
+def check_on(board: Board, release: Path) -> list[str]:
+    """Copy a release to an emulated board, and run its own check there in an environment that has nothing."""
+    packed = subprocess.run(
+        ["tar", "-cf", "-", "-C", release.parent, release.name], stdout=subprocess.PIPE, check=True
+    ).stdout
+    folder = f"releases/{release.parent.name}"
+    process = board.link.start(f"umask 077; mkdir -p {folder} && exec tar -xf - -C {folder}")
+    process.send(packed, time.monotonic() + RUN_S)
+    assert process.finish(RUN_S) == 0, process.stderr_tail()
+    process = board.link.start(f"cd / && exec env -i ~/{folder}/{release.name}/run --check 2>&1")
+    said = bytearray()
+    with suppress(ChannelClosed):
+        while True:
+            said += process.receive(1, time.monotonic() + RUN_S)
+    process.finish(RUN_S)
+    return said.decode().splitlines()
 
 
 def test_a_model_that_does_not_fit_is_killed_and_the_next_one_runs(project: Project) -> None:

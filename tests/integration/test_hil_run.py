@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import textwrap
-import xml.etree.ElementTree as ElementTree
 
-import numpy as np
 import pytest
 
 from harness.host.shipped import SUITE
-from harness.measure import known_metrics
-from harness.parity import PARITY
-from tests.support.judged_again import check_answers, check_hashes
+from tests.support.judged_again import check_hashes
 
 from .boards import wait_for
-from .conftest import MODEL, SHORT_BLOCKS, Project
-from .signed import NOSY, Secrets
+from .conftest import MODEL, Project
+from .gated import Gated
+from .signed import Secrets
 
 ONNX = ("--backend", "onnxruntime")
-METRICS = {PARITY.name, *known_metrics()}  # those that docs/metrics.md has; see tests/unit/test_reference_pages.py
-
-
-BACKENDS = ["torchscript", "libtorch", "onnxruntime", "onnxruntime-cpp"]
 
 
 def with_limits(limits: str) -> str:
     """The tiny model with limits."""
     return MODEL.replace("dims={", f"limits={limits},\n        dims={{")
-
-
-@pytest.mark.usefixtures("cache_with_runners")
-def test_a_good_model_passes_on_all_backends_and_leaves_its_evidence(project: Project) -> None:
-    limits = '{"latency_p99_ms": 1000, "deadline_ms": 1000, "deadline_miss_rate": 0.5}'
-    project.write("tiny.py", textwrap.dedent(with_limits(limits)) + NOSY)
-    project.write("devices/local.toml", SHORT_BLOCKS)
-    secrets = Secrets.in_environment(project)
-    done = project.run("--benchmark-json", "benchmark.json", "--sign", "HILGATE_SIGNING_KEY")
-    assert done.status == 0, done.output
-    predicate = secrets.check(done)
-    assert (predicate["result"], predicate["failedTests"]) == ("PASSED", [])
-    assert "tiny/local/libtorch/parity" in predicate["passedTests"]
-    evidence = done.evidence
-    assert (evidence["schema"], evidence["verdict"]) == (1, "PASS")
-    assert [cell["backend"] for cell in evidence["cells"]] == BACKENDS
-    for index, cell in enumerate(evidence["cells"]):
-        check_answers(done.folder / "build/hil", cell)
-        assert {check["metric"] for check in cell["checks"]} == METRICS
-        assert done.check("parity", index)["verdict"] == "PASS"
-        p99 = done.check("latency_p99_ms", index)
-        assert (p99["verdict"], sum(p99["processes"]), len(p99["processes"]) >= 3) == ("PASS", p99["samples"], True)
-        assert p99["samples"] >= 1000
-        assert (p99["blocks"] >= 515, p99["block_ms"]) == (True, 1)
-        raw = np.load(done.folder / "build/hil" / p99["raw"])
-        assert (raw.dtype, raw.shape, bool((raw > 0).all())) == (np.int64, (p99["samples"],), True)
-        assert p99["value"] <= p99["bound"] <= raw.max() / 1e6
-        after = done.check("memory_peak_mib", index)["after_mib"]
-        assert 3 < after["before_runtime"] < after["runtime"] <= after["model"] <= after["first"]
-    assert evidence["cells"][0]["fingerprint"]["settings"]["threads"] == 1
-    assert len(str(check_hashes(done.folder)["tiny"])) == 64
-    assert [(file["kind"], file["name"], file["path"]) for file in evidence["files"]] == [
-        ("model", "tiny", "tiny.py"),
-        ("device", "local", "devices/local.toml"),
-        ("device", "local", "hilgate:local"),
-    ]
-    junit = ElementTree.parse(done.folder / "build/hil/junit.xml").getroot()  # noqa: S314
-    assert len(list(junit.iter("testcase"))) == 4 * len(METRICS)
-    published = json.loads((done.folder / "benchmark.json").read_text())["benchmarks"]
-    assert [one["stats"]["rounds"] for one in published] == [
-        done.check("latency_p50_ms", index)["samples"] for index in range(4)
-    ]
-    assert published[0]["stats"]["max"] == pytest.approx(
-        np.load(done.folder / "build/hil/samples/tiny-local-torchscript.npy").max() / 1e9
-    )
 
 
 # Says, before the run ends, what of the page is imported by then.
@@ -94,6 +40,8 @@ def test_a_broken_limit_fails_and_says_which_also_to_github(project: Project) ->
     project.write("watching.py", WATCHING)
     project.environment |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
     project.environment |= {"GITHUB_WORKSPACE": str(project.folder), "PYTHONPATH": str(project.folder)}
+    gated = Gated(project)
+    gated.commit()
     done = project.run(*ONNX, "-p", "watching", "--prefer", "memory_peak_mib", "--within", "7")
     assert done.status == 1
     assert done.check("latency_p99_ms")["verdict"] == "FAIL"
@@ -109,6 +57,10 @@ def test_a_broken_limit_fails_and_says_which_also_to_github(project: Project) ->
     line = next(number for number, text in enumerate(model.split("\n"), 1) if "latency_p99_ms" in text)
     (command,) = [text for text in done.output.splitlines() if text.startswith("::")]
     assert command.startswith(f"::error file=tiny.py,line={line},title=tiny on local%2C onnxruntime%3A FAIL::")
+    reasons = gated.refused(gated.policy("local"))
+    assert "the decision takes no backend of tiny on local: onnxruntime: latency_p99_ms" in reasons
+    reasons = gated.refused(gated.policy("local", backend="onnxruntime"))
+    assert "tiny/local/onnxruntime: latency_p99_ms is FAIL" in reasons
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ many inputs as are drawn below a number are slow, or all inferences are in stret
 from __future__ import annotations
 
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from harness.model.dimension import drawn_sizes
 from tests.cases import told
 from tests.support.sshd import Board, BoardServer
 
-from .boards import write_device
+from .boards import FURNISHED, furnish, write_device
 from .conftest import Outcome, Project
 
 pytestmark = pytest.mark.slow
@@ -182,10 +180,6 @@ CELLS = [pytest.param(tail, *cell, id=f"{tail.name}-{'-'.join(cell)}") for tail 
 
 # What a program on the board sees of the environment that runs the tests: its packages, and the Python for them, which
 # may lie where another user cannot pass. A C++ runner for a board would have to be compiled, which takes a minute.
-BOARD_MOUNTS = (
-    f"mkdir {{home}}/python {{home}}/packages && mount --rbind {sys.base_prefix} {{home}}/python",
-    f"mount --rbind {sysconfig.get_path('purelib')} {{home}}/packages",
-)
 BOARD = 'backends = ["torchscript", "onnxruntime"]'
 
 
@@ -200,16 +194,8 @@ def _preloaded(folder: Path) -> Path:
 
 def _furnish(server: BoardServer) -> Path:
     """Give a board an environment that has the packages of this one, and the library; return the environment."""
-    library, environment = _preloaded(server.home), server.home / "environment"
-    (server.home / ".bashrc").write_text(f"export LD_PRELOAD={library}\n")
-    python = f"python3.{sys.version_info.minor}"
-    packages = environment / "lib" / python / "site-packages"
-    packages.parent.mkdir(parents=True)
-    packages.symlink_to(server.home / "packages")
-    (environment / "bin").mkdir()
-    (environment / "bin/python").symlink_to(server.home / "python/bin" / python)
-    (environment / "pyvenv.cfg").write_text(f"home = {server.home}/python/bin\n")
-    return environment
+    (server.home / ".bashrc").write_text(f"export LD_PRELOAD={_preloaded(server.home)}\n")
+    return furnish(server)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +206,7 @@ def done(cache_with_runners: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     for tail in TAILS:
         text = MODEL.format(argument=tail.argument, shape=tail.shape, limits=tail.limits, more=tail.more)
         project.write(f"{tail.name}.py", text)
-    with BoardServer(Board(mounts=BOARD_MOUNTS)) as server:
+    with BoardServer(Board(mounts=FURNISHED)) as server:
         write_device(project.folder, server, runtime=f'environment = "{_furnish(server)}"')
         board = project.folder / "devices/board.toml"
         board.write_text(board.read_text().replace('backends = ["onnxruntime"]', BOARD))

@@ -217,3 +217,18 @@ def test_of_what_was_judged_right_that_is_kept_which_needs_no_more_than_the_plai
     assert [[*case.answers] for case in judged.kept.cases] == [["output"]] * count
     for case in judged.kept.cases:
         assert (case.answers["output"] == case.inputs["x"].astype(np.float64) * 2).all()
+
+
+def test_inputs_of_other_sizes_than_the_measured_stay_only_where_there_is_none_of_those() -> None:
+    kept = KeptAnswers(LIMIT, {"batch": 1})
+
+    def offer(batch: int, value: float, second: float = 2) -> list[int]:
+        answer = np.array([1, second], np.float32)
+        kept.offer(Recipe({"batch": batch}, (SPREAD,)), inputs(value, batch), [answer], [floats(1, 2)])
+        return [case.inputs["x"].size for case in kept.cases]
+
+    assert offer(4, 1.0) == [4]
+    assert offer(1, 2.0, 2.000008) == [4, 1]  # near the limit: no better than one of another size
+    assert offer(1, 3.0) == [1]
+    assert offer(4, 4.0) == [1]
+    assert offer(1, 5.0) == [1, 1]

@@ -302,6 +302,13 @@ def test_beside_a_repository_that_does_not_track_it_a_key_is_loaded(tmp_path: Pa
     load_signer(str(write(tmp_path / "k", private_pem("P-256"))))
 
 
+def test_a_key_beside_the_repository_is_named_from_inside_of_it(tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    git(tmp_path / "repository", "init", "-q")
+    write(tmp_path / "k", private_pem("P-256"))
+    assert load_signer(str(tmp_path / "repository/../k")).public.scheme == "ecdsa-sha2-nistp256"
+
+
 def test_git_settings_of_a_hook_do_not_hide_that_it_tracks_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,7 @@ def test_the_check_has_the_answers_and_how_to_load(tmp_path: Path) -> None:
         "backend": "onnxruntime",
         "p50_ms": 1.25,
         "p50_ratio_max": 1.5,
-        "inferences": 100,
+        "inferences": 800,  # a second
         "most_s": 10,
     }
     assert check["load"] == {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.release.parts import collect
-from harness.release.texts import make_env, make_readme, make_run, make_unit
+from harness.release.texts import inferences, make_env, make_readme, make_run, make_unit
 from tests.support.small_bundle import KINDS, SmallBundle
 
 SHELLS = ["dash", "bash", "busybox"]
@@ -178,3 +178,12 @@ def test_the_units_command_checks_before_it_starts_the_program(tmp_path: Path) -
     assert start()[-1] == f"program with {release}/artifact/model.onnx"
     (release / "more").write_text("")
     assert start()[-1].startswith("check: FAIL: a file that SHA256SUMS does not list")
+
+
+@pytest.mark.parametrize(
+    ("p50_ms", "count"),
+    [(None, 100), (0.0, 100), (0.01, 20_000), (1.25, 800), (10.0, 100), (1e6, 100)],
+)
+def test_a_fast_model_is_timed_for_a_second(p50_ms: float | None, count: int) -> None:
+    """A hundred inferences of 0.03 ms are over while another process has the processor for once."""
+    assert inferences(p50_ms) == count
