@@ -4,7 +4,8 @@
     ├── InputError             what the user wrote: files, options, limits
     │   ├── ModelError         a model file, or the module that it builds
     │   │   └── ProcessError   its process died, hangs, takes too much, or has another model when it is started again
-    │   └── DeviceError        a device file, or a board that is not what its file says
+    │   ├── DeviceError        a device file, or a board that is not what its file says
+    │   └── EndpointError      an endpoint file, or an endpoint that does not fit the model
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           one of our folders cannot be written (disk full, no permission)
@@ -88,6 +89,10 @@ class ProcessError(ModelError):
 
 class DeviceError(InputError):
     """The device file is wrong, or the board is not what the file says."""
+
+
+class EndpointError(InputError):
+    """The file of an endpoint is wrong, or what is to be called there does not fit it."""
 
 
 class ExportError(HilgateError):

@@ -41,6 +41,8 @@ def load_backend(name: str) -> Backend:
         source=Path(module.__file__),
         native=getattr(module, "NATIVE", None),
         operators=getattr(module, "OPERATORS", False),
+        remote=getattr(module, "REMOTE", False) or getattr(module, "CLOUD", False),
+        cloud=getattr(module, "CLOUD", False),
     )
 
 
@@ -82,7 +84,11 @@ PYTHON_BACKEND: Contract = {
     "Engine": (class_with(*ENGINE_METHODS), "a class with the methods of harness.backends.EngineType"),
 }
 NATIVE_BACKEND: Contract = {"NATIVE": (instance_of(Native), "a harness.backends.Native")}
-OPTIONAL: Contract = {"OPERATORS": (instance_of(bool), "True or False: whether libraries register operators with it")}
+OPTIONAL: Contract = {
+    "OPERATORS": (instance_of(bool), "True or False: whether libraries register operators with it"),
+    "REMOTE": (instance_of(bool), "True or False: whether the model runs on another computer, which it calls"),
+    "CLOUD": (instance_of(bool), "True or False: whether that computer is in the cloud"),
+}
 
 
 def _further_contract(module: ModuleType) -> Contract:

@@ -1,0 +1,54 @@
+"""What an endpoint's URL may be: a scheme, a host and a port, and nothing that could be a secret."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+SCHEMES = ("http", "https")
+
+
+def why_unusable(url: str) -> str:
+    """Say why a server cannot be called by a URL; "" where it can.
+
+    What is refused is not repeated where it may hold a password.
+    """
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return "it has a blank or a control character in it"
+    if not url.isascii():
+        return "it has a character beyond ASCII in it: write the host's name as it is in DNS (xn--…)"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # a port that is none, a bracket that is not closed
+        return _plain(url, str(error))
+    if parts.scheme not in SCHEMES:
+        return f"its scheme is {parts.scheme!r}" if "://" in url else "it has no scheme"
+    if "@" in parts.netloc:
+        return "it has a user's name or a password in it; evidence and a device's files would have them, too"
+    if not parts.hostname:
+        return "it has no host"
+    if port == 0:
+        return "its port is 0"
+    if parts.netloc.endswith(":"):
+        return "it has a colon, and no port"
+    if "?" in url or "#" in url or parts.path not in ("", "/"):
+        return "there is more behind host and port; the protocol's own paths begin there"
+    return ""
+
+
+def without_end(url: str) -> str:
+    """Return a URL without the slash at its end."""
+    return url.rstrip("/")
+
+
+def shown(url: str) -> str:
+    """Return a URL as a message may show it: without a user's name and password."""
+    before, separator, rest = url.partition("://")
+    if not separator:
+        return f"…@{before.rpartition('@')[2]}" if "@" in before else url
+    return f"{before}://…@{rest.rpartition('@')[2]}" if "@" in rest else url
+
+
+def _plain(url: str, error: str) -> str:
+    """Return the parser's own words, unless what it repeats may hold a password."""
+    return "its host or port cannot be read" if "@" in url else error
