@@ -218,6 +218,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     for item in session.items:
         if (cell := cell_of(item)) is not None:
             run.evidence[cell].selected = True
+            if cell.is_left_out:
+                continue
             if "record_check" in getattr(item, "fixturenames", ()):
                 run.evidence[cell].pending.add(item.nodeid)
             if "counted_instructions" in getattr(item, "fixturenames", ()):
@@ -256,6 +258,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(printable(f"nothing is measured on {cell.device.name}: {error.what}"))
     if (error := run.evidence[cell].not_built) is not None:
         pytest.skip(printable(f"{cell.backend.name} is not built here: {error.what}"))
+    if cell.is_left_out:
+        pytest.skip(printable(f"{Verdict.INELIGIBLE}: {cell.forbidden}; --backend {cell.backend.name} measures it"))
 
 
 @pytest.hookimpl(wrapper=True)

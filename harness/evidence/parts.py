@@ -12,13 +12,22 @@ from pydantic import ValidationError
 from ..bundle import Bundle
 from ..checks.check import Check
 from ..checks.finding import Finding
+from ..endpoint import Endpoint
 from ..errors import InputError
 from ..export import Artifact
 from ..isa.wheel_scans import IsaReport
 from ..protocol import BoardFacts
 from .entry import as_figure
 from .misfit import Misfit, first_misfit
-from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, LoadEntry
+from .schema import (
+    ArtifactFacts,
+    BundleFacts,
+    CheckEntry,
+    EndpointEntry,
+    Fingerprint,
+    InstructionScan,
+    LoadEntry,
+)
 
 # What a board says of itself that two runs must have in common for their figures to be compared, or that the board of a
 # release must have in common with it.
@@ -30,6 +39,19 @@ def describe_artifact(artifact: Artifact) -> ArtifactFacts:
     return ArtifactFacts(
         sha256=artifact.sha256, bytes=artifact.bytes, exporter=artifact.exporter, warnings=list(artifact.warnings)
     )
+
+
+def describe_endpoint(endpoint: Endpoint, settings: Mapping[str, Any] = MappingProxyType({})) -> EndpointEntry:
+    """Describe the server that has a cell's model.
+
+    Args:
+        endpoint: as its file has it.
+        settings: what the device's client reports once it has an answer; empty before.
+    """
+    said = {key: settings[key] for key in ("wire", "request_bytes", "response_bytes") if key in settings}
+    server = " ".join(str(settings[key]) for key in ("server", "server_version") if settings.get(key))
+    content = {"name": endpoint.name, "url": endpoint.url, "model": endpoint.model, "version": endpoint.version, **said}
+    return EndpointEntry.model_validate(content | ({"server": server} if server else {}))
 
 
 def describe_bundle(bundle: Bundle) -> BundleFacts:

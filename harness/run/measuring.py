@@ -14,8 +14,10 @@ from ..evidence.schema import Fingerprint
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
 from ..measure.account import describe_timed
+from ..measure.elsewhere import not_on_device
 from ..measure.growth import MEMORY_GROWTH, cannot_go_on, is_settled
 from ..measure.growth_process import GrowthProcesses
+from ..measure.instructions import INSTRUCTIONS
 from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
 from ..measure.latency import METRICS as LATENCY_METRICS
 from ..measure.sampling import Measurement, Progress, Report, take_memory, take_samples
@@ -229,6 +231,8 @@ def count_instructions(run: Run, cell: Cell, deployer: Deployer) -> Finding:
         DeploymentError: the model cannot be run there.
     """
     deployer.check()
+    if cell.backend.remote:
+        return not_on_device(INSTRUCTIONS, cell.limit_value(INSTRUCTIONS.limit_key))
     with run.progress.task(f"counting instructions of {cell.id}"):
         return run.counter.finding(cell)
 
