@@ -313,7 +313,7 @@ def _finish(run: Run, session: pytest.Session) -> None:
     ending = conclude(run, is_interrupted=is_interrupted)
     signed = _sign(run, session)  # last: nothing is written to the evidence after it
     session.config.stash[ENDING] = replace(ending, remarks=(*ending.remarks, *signed))
-    refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
+    refused = {Verdict.FAIL, Verdict.INELIGIBLE} | (set() if run.options.allow_inconclusive else {Verdict.INCONCLUSIVE})
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     if counted and passed and (run.evidence.verdict in refused or run.devices.unavailable):

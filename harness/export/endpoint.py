@@ -143,4 +143,6 @@ def opened(folder: Path, label: str) -> Run | None:
 
 def read_interface(path: Path, model: Model) -> Interface:
     """Refuse a file that a model file gives as this format."""
-    raise ExportError("an endpoint cannot be given in Model(files=…)", hint="write endpoints/NAME.toml (docs/remote.md)")
+    raise ExportError(
+        "an endpoint cannot be given in Model(files=…)", hint="write endpoints/NAME.toml (docs/remote.md)"
+    )

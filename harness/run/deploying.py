@@ -124,7 +124,9 @@ def _scan_instructions(run: Run, cell: Cell, runtime: Runtime, facts: BoardFacts
     """
     record = run.evidence[cell]
     if cell.backend.remote:
-        record.instructions = InstructionScan(not_done="the model runs on another computer; the device has a client only")
+        record.instructions = InstructionScan(
+            not_done="the model runs on another computer; the device has a client only"
+        )
         return
     if not runtime.wheels:
         record.instructions = InstructionScan(not_done="the libraries are the board's own, and stay there")
