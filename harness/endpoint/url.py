@@ -1,10 +1,13 @@
-"""What an endpoint's URL may be: a scheme, a host and a port, and nothing that could be a secret."""
+"""What an endpoint's URL may be: a scheme, a host, a port and a path, and nothing that could be a secret."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 SCHEMES = ("http", "https")
+MOST = 2000
+_HOST = re.compile(r"[0-9A-Za-z._:%-]{1,255}")
 
 
 def why_unusable(url: str) -> str:
@@ -31,8 +34,12 @@ def why_unusable(url: str) -> str:
         return "its port is 0"
     if parts.netloc.endswith(":"):
         return "it has a colon, and no port"
-    if "?" in url or "#" in url or parts.path not in ("", "/"):
-        return "there is more behind host and port; the protocol's own paths begin there"
+    if "?" in url or "#" in url:
+        return "it has a query or a fragment; the protocol's own paths follow"
+    if len(url) > MOST:
+        return f"it has {len(url)} characters, and may have {MOST}"
+    if not _HOST.fullmatch(parts.hostname):
+        return f"its host is {parts.hostname!r}"
     return ""
 
 
