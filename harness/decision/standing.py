@@ -134,7 +134,7 @@ def _place(prefer: tuple[str, ...], check: CheckEntry) -> tuple[bool, int, str, 
 
 
 def _whole(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
-    """List what concerns the cell as a whole: it cannot run, is forbidden, was not built, has open ends, contradicts itself."""
+    """List what concerns the cell as a whole: it cannot run, is forbidden or not built, is open, contradicts itself."""
     problems: list[Problem] = []
     if cell.error is not None:
         how = "it cannot run" if cell.verdict is Verdict.FAIL else "it could not be measured to the end"

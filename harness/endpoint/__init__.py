@@ -10,7 +10,7 @@ rules        which of a device's rules forbid a backend that is not on the devic
 
 from .description import Calls, describe_endpoint
 from .endpoint import Endpoint, EndpointFile, endpoint_folders, endpoint_names
-from .load import load_endpoint
+from .load import load_endpoint, named_endpoint
 from .rules import why_forbidden
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "endpoint_folders",
     "endpoint_names",
     "load_endpoint",
+    "named_endpoint",
     "why_forbidden",
 ]

@@ -9,8 +9,9 @@ A file's table (each key: docs/remote.md):
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,7 +19,7 @@ from ..errors import EndpointError, InputError
 from ..host.extending import Kind, Source, merged, source_of, where_of
 from ..host.shown_path import shown_path
 from . import url as urls
-from .endpoint import Endpoint, EndpointFile
+from .endpoint import Endpoint, EndpointFile, endpoint_names
 from .tables import KEYS, File
 
 # A bundle of all authorities of a system has a quarter of this.
@@ -72,6 +73,30 @@ def load_endpoint(name: object, folders: Sequence[Path], where: str = "") -> End
         version=server.version,
         ca=ca,
         files=tuple(EndpointFile(name=each.name, path=each.path, sha256=each.sha256) for each in chain),
+    )
+
+
+def named_endpoint(backend: str, options: Mapping[str, Any], folders: Sequence[Path], where: str) -> Endpoint:
+    """Load the endpoint that the options of a remote backend name.
+
+    Args:
+        backend: the backend's name.
+        options: as the device's file has them.
+        folders: of endpoint files: the user's first, then hilgate's own.
+        where: the options' table in the device's file, for errors.
+
+    Raises:
+        EndpointError: the options name none; or there is none of that name, or its files are wrong.
+    """
+    if "endpoint" in options:
+        return load_endpoint(options["endpoint"], folders, f"{where}.endpoint")
+    names = endpoint_names(folders)
+    raise EndpointError(
+        f"backend {backend} has no endpoint to call",
+        wanted=f'[options.{backend}] endpoint = "NAME", and a file endpoints/NAME.toml',
+        found="none is named",
+        where=f"{where}.endpoint",
+        hint=f"name one of {', '.join(names)}" if names else "write such a file first (docs/remote.md)",
     )
 
 

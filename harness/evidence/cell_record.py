@@ -74,9 +74,9 @@ class CellRecord:
     def verdict(self) -> Verdict:
         """Combine errors, checks and open ends.
 
-        FAIL, INCONCLUSIVE, INELIGIBLE (a rule forbids it), NOT_APPLICABLE (its backend could not be built), or the worst
-        check: the first that applies. So a backend that is forbidden or was not built is never a PASS, whatever was
-        checked.
+        FAIL, INCONCLUSIVE, INELIGIBLE (a rule forbids it), NOT_APPLICABLE (its backend could not be built), or the
+        worst check: the first that applies. So a backend that is forbidden or was not built is never a PASS, whatever
+        was checked.
         """
         is_unfinished = self.pending or self.interruptions or self.unavailable
         open_ends = [Verdict.INCONCLUSIVE] if is_unfinished else []

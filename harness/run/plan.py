@@ -11,7 +11,7 @@ from ..backends import Backend, backend_names, load_backend
 from ..cell import Cell
 from ..checks.limits import Metric
 from ..device import Device, load_device
-from ..endpoint import Endpoint, endpoint_folders, endpoint_names, load_endpoint, why_forbidden
+from ..endpoint import endpoint_folders, named_endpoint, why_forbidden
 from ..errors import BackendError, DeviceError, InputError, ModelError
 from ..export import exporter_labels
 from ..export.endpoint import check_request
@@ -109,35 +109,10 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     )
     if not backend.remote or cell.is_left_out:
         return cell
-    endpoint = find_endpoint(device, backend, options.device_folders)
-    check_request(file.model, endpoint, cell.calls, f"{device.path}: options.{backend.name}.max_request_bytes")
+    where = f"{device.path}: options.{backend.name}"
+    endpoint = named_endpoint(backend.name, cell.options, endpoint_folders(options.device_folders), where)
+    check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
     return replace(cell, endpoint=endpoint)
-
-
-def find_endpoint(device: Device, backend: Backend, device_folders: Sequence[Path]) -> Endpoint:
-    """Load the endpoint that a device's file names for a backend.
-
-    Args:
-        device: the device.
-        backend: one that is remote.
-        device_folders: those of device files, the user's first: endpoint files are beside them.
-
-    Raises:
-        BackendError: the device's file names none.
-        EndpointError: there is none of that name, or its files are wrong.
-    """
-    folders = endpoint_folders(device_folders)
-    name = device.options.get(backend.name, {}).get("endpoint")
-    if name is None:
-        names = endpoint_names(folders)
-        raise BackendError(
-            f"backend {backend.name} of {device.name} has no endpoint to call",
-            wanted=f'[options.{backend.name}] endpoint = "NAME", and a file endpoints/NAME.toml',
-            found="none is named",
-            where=f"{device.path}: options.{backend.name}.endpoint",
-            hint=f"there is {', '.join(names)}" if names else "write such a file first (docs/remote.md)",
-        )
-    return load_endpoint(name, folders, f"{device.path}: options.{backend.name}.endpoint")
 
 
 def check_block(device: Device, time_limit_s: float) -> None:

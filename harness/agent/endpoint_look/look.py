@@ -1,6 +1,6 @@
 """Looks at an endpoint of the Open Inference Protocol: resolves, connects, asks for the model, infers once with zeros.
 
-It sends one frame (see wire): "steps", a list of those that were taken, each with its "name", "ms" and what was "found";
+It sends one frame (see wire): "steps", a list of those that were taken, each with its "name", "ms" and what it "found";
 "failed", why the next one did not come to its end, or ""; "kind", which of STEPS that was; "status", the server's, 0
 where there was none; "request_bytes" and "response_bytes" of the inference.
 
@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any, Optional
+from typing import Any
 
 from ..remote.deadline import Deadline
 from ..wire import is_nested_deeper, pack_head
@@ -27,8 +27,10 @@ from ..wire import is_nested_deeper, pack_head
 STEPS = ("name", "connection", "model", "inference")
 # Bytes of an element, by the protocol's types; others (BYTES, …) have no zero.
 ELEMENT_BYTES = {
-    **{"BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, "BF16": 2},
-    **{"UINT32": 4, "INT32": 4, "FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8},
+    **dict.fromkeys(("BOOL", "UINT8", "INT8"), 1),
+    **dict.fromkeys(("UINT16", "INT16", "FP16", "BF16"), 2),
+    **dict.fromkeys(("UINT32", "INT32", "FP32"), 4),
+    **dict.fromkeys(("UINT64", "INT64", "FP64"), 8),
 }
 BINARY_HEADER = "Inference-Header-Content-Length"
 # How servers refuse binary tensors.
@@ -113,8 +115,8 @@ class Look:
             from ..remote.tls import explain
 
             return explain(error, self.asked["host"])  # type: ignore[arg-type]
-        said = getattr(error, "strerror", None) or error
-        return f"{type(error).__name__}: {_shown(said)}"
+        said = getattr(error, "strerror", None)
+        return _shown(said) if said else f"{type(error).__name__}: {_shown(error)}"
 
     def _resolve(self) -> str:
         found: list[Any] = []
@@ -304,7 +306,7 @@ def _tensors(table: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _is_tensor(one: Any) -> bool:
     if not isinstance(one, dict) or not isinstance(one.get("name"), str) or not isinstance(one.get("datatype"), str):
         return False
-    shape: Optional[Any] = one.get("shape")
+    shape = one.get("shape")
     return isinstance(shape, list) and len(shape) <= 64 and all(type(size) is int and size < 1 << 40 for size in shape)
 
 
