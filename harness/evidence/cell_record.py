@@ -95,8 +95,8 @@ class CellRecord:
     def has_outcome(self) -> bool:
         """Whether any test of the cell came to something.
 
-        That is a check that applies, an error, a device that cannot be used, a backend that a rule forbids or that cannot
-        be built, or a connection that dropped.
+        That is a check that applies, an error, a device that cannot be used, a backend that a rule forbids or that
+        cannot be built, or a connection that dropped.
         """
         is_ended = self.errors or self.unavailable or self.not_built or self.interruptions or self.cell.is_left_out
         return bool(is_ended) or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
