@@ -15,10 +15,11 @@ import pytest
 
 from harness.agent.remote import connection, resolving
 from harness.agent.remote.client import BINARY, Client
-from harness.agent.remote.description import Endpoint, parse_url
+from harness.agent.remote.description import Endpoint
 from harness.agent.remote.failure import CallFailed
 from harness.agent.remote.protocol import AnswerReader
 from harness.agent.remote.tensors import Spec
+from harness.agent.remote.url import parse_url
 from tests.support.faulty_server import PATIENCE_S, FaultyServer
 
 TIMEOUT_S = 0.25

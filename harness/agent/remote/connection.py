@@ -18,9 +18,9 @@ from typing import Any
 from ..wire import Buffer
 from .answer import PAGE, Answer, broken, is_page, shown
 from .deadline import Deadline
-from .description import Url
 from .failure import BROKEN, LATE, REFUSED, UNREACHABLE, CallFailed
 from .resolving import Address, Resolver
+from .url import Url
 
 IDLE_S = 20.0
 OK, REDIRECTS = 200, range(300, 400)
