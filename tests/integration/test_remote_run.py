@@ -131,7 +131,9 @@ def test_doctor_looks_at_the_endpoint_from_the_device(remote: Project, server: O
 @pytest.mark.parametrize(
     ("device", "url", "more", "words"),
     [
-        pytest.param('endpoint = "lptop"', "", "", ["there is no endpoint 'lptop'", "did you mean 'laptop'?"], id="name"),
+        pytest.param(
+            'endpoint = "lptop"', "", "", ["there is no endpoint 'lptop'", "did you mean 'laptop'?"], id="name"
+        ),
         pytest.param("attempts = 2", "", "", ["no endpoint to call", "name one of laptop"], id="none"),
         pytest.param("", "ftp://10.0.0.2", "", ["its scheme is 'ftp'"], id="scheme"),
         pytest.param("", "http://me:secret@host", "", ["http://…@host", "a password in it"], id="userinfo"),
