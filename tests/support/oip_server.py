@@ -54,6 +54,7 @@ class OipServer:
         requests: the paths that were asked for, in turn.
         connections: how many were made.
         status: answered to inferences in place of their outputs, where it is not 200.
+        data: what stands in answers in JSON as an output's elements, where it is not "".
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class OipServer:
         self.requests: list[str] = []
         self.connections = 0
         self.status = 200
+        self.data: Any = ""
         server = self
 
         class Handler(_Handler):
@@ -167,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
                 parts.append(array.tobytes())
                 entry["parameters"] = {"binary_data_size": array.nbytes}
             else:
-                entry["data"] = array.reshape(-1).tolist()
+                entry["data"] = array.reshape(-1).tolist() if self.owner.data == "" else self.owner.data
             described.append(entry)
         header = json.dumps({"model_name": self.owner.name, "model_version": "1", "outputs": described}).encode()
         return self._answer(200, b"".join([header, *parts]), len(header) if binary else None)

@@ -81,7 +81,11 @@ class Client:
         except CallFailed as error:
             if not error.status:
                 raise
-        self._compare()
+        try:
+            self._compare()
+        except (CallFailed, ValueError):
+            self.close()
+            raise
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         """Infer once; return the outputs, which are valid until the next call.
@@ -184,7 +188,7 @@ class Client:
             self.wire = JSON
         else:
             self.wire = BINARY
-        self._reader.learn(outputs, self.output_names)
+        self._reader.learn(outputs)
         return outputs
 
     def _in_json(self, arrays: Sequence[Array], refused: CallFailed) -> list[Array]:

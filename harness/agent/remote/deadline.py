@@ -17,6 +17,8 @@ import time
 
 # poll(2) takes no longer times, in seconds; the thread looks again afterwards.
 LONGEST_WAIT_S = 1e6
+# What the thread is told: to look again, or to end.
+AGAIN, END = b"a", b"e"
 
 
 class Deadline:
@@ -32,7 +34,6 @@ class Deadline:
         self._socket: socket.socket | None = None
         self._due = math.inf
         self._is_over = False
-        self._is_closed = False
         self._looks_at = math.inf  # when the thread looks next, by itself
         self._pipe: tuple[int, int] | None = None
         self._pid = 0
@@ -68,11 +69,12 @@ class Deadline:
         return max(self._due - time.monotonic(), 0.0)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; another call would begin another."""
         with self._lock:
-            self._is_closed = True
             if self._pipe is not None and self._pid == os.getpid():
-                os.write(self._pipe[1], b"x")
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._pipe[1], END)
+            self._pipe, self._pid, self._looks_at = None, 0, math.inf  # the thread closes them
 
     def _wake(self) -> None:
         if self._pid != os.getpid():
@@ -81,16 +83,16 @@ class Deadline:
             threading.Thread(target=self._run, args=self._pipe, name="deadline", daemon=True).start()
         elif self._pipe is not None:
             with contextlib.suppress(BlockingIOError):  # it is full of wake-ups
-                os.write(self._pipe[1], b"x")
+                os.write(self._pipe[1], AGAIN)
 
     def _run(self, source: int, sink: int) -> None:
         # A poll, and no lock with a timeout: these go by a clock that may be set, until Python 3.10.
         poll = select.poll()
         poll.register(source, select.POLLIN)
         try:
-            while not self._is_closed:
-                if poll.poll(self._look()):
-                    os.read(source, 4096)
+            while True:
+                if poll.poll(self._look()) and END in os.read(source, 4096):
+                    return
         finally:
             os.close(source)
             os.close(sink)

@@ -151,6 +151,7 @@ class AnswerReader:
         """
         self.names = list(names)
         self.expected = {spec.name: spec for spec in expected}
+        self._came: list[str] = []
         self._header = b""
         self._layout = Layout(0, ())
 
@@ -221,12 +222,14 @@ class AnswerReader:
         wanted = self.names or list(self.expected) or found
         if sorted(found) != sorted(wanted):
             raise broken(f"the answer has the outputs {shown(', '.join(found))}; wanted {', '.join(wanted)}")
+        self._came = wanted
         return wanted
 
-    def learn(self, arrays: Sequence[Array], names: Sequence[str]) -> None:
-        """Expect what came: types and numbers of sizes, where the server had said nothing."""
+    def learn(self, arrays: Sequence[Array]) -> None:
+        """Expect what came in the last answer: names, types and numbers of sizes, where the server said nothing."""
+        self.names = self.names or list(self._came)
         types = {dtype: name for name, dtype in DTYPES.items()}
-        for name, array in zip(names, arrays):
+        for name, array in zip(self._came, arrays):
             self.expected.setdefault(name, Spec(name, types[array.dtype], (-1,) * array.ndim))
 
 
