@@ -43,9 +43,9 @@ def _entries(options: Options, cells: Sequence[Cell]) -> Iterator[FileEntry]:
             path = _own_path(each, DEVICES, root / "devices", root)
             yield FileEntry(kind="device", name=each.name, path=path, sha256=each.sha256)
     for cell in cells:
-        for file in cell.endpoint.files if cell.endpoint is not None else ():
-            path = _own_path(file, ENDPOINTS, root / "endpoints", root)
-            yield FileEntry(kind="endpoint", name=file.name, path=path, sha256=file.sha256)
+        for called in cell.endpoint.files if cell.endpoint is not None else ():
+            path = _own_path(called, ENDPOINTS, root / "endpoints", root)
+            yield FileEntry(kind="endpoint", name=called.name, path=path, sha256=called.sha256)
     if (lock := current_lock()) is not None:
         yield FileEntry(kind="lock", name=FILE, path=_relative(lock.path, root), sha256=lock.sha256)
     # One that is about to be written limits nothing.

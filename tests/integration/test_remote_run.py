@@ -27,7 +27,7 @@ DEVICE = """
     [measure]
     block_ms = 1
 """
-HILGATE = (sys.executable, "-m", "harness.cli")
+HILGATE = (sys.executable, "-c", "from harness.cli import main; main()")
 QUICK = ("-k", "parity or memory or load_time or instructions or first_start", "--time-limit", "20")
 
 
@@ -134,11 +134,7 @@ def test_doctor_looks_at_the_endpoint_from_the_device(remote: Project, server: O
         pytest.param(
             'endpoint = "lptop"', "", "", ["there is no endpoint 'lptop'", "did you mean 'laptop'?"], id="name"
         ),
-        pytest.param("attempts = 2", "", "", ["no endpoint to call", "name one of laptop"], id="none"),
-        pytest.param("", "ftp://10.0.0.2", "", ["its scheme is 'ftp'"], id="scheme"),
         pytest.param("", "http://me:secret@host", "", ["http://…@host", "a password in it"], id="userinfo"),
-        pytest.param("", "http://host:99999", "", ["endpoint.url", "Port out of range"], id="port"),
-        pytest.param("", "http://host", "modle = 1", ["unknown key 'endpoint.modle'", "did you mean"], id="key"),
         pytest.param(
             'endpoint = "laptop"\nmax_request_bytes = 10', "", "", ["at most 10 bytes", "64 bytes"], id="request"
         ),
