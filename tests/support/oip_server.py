@@ -5,10 +5,13 @@ Written from the protocol's text, apart from our client: http.server, binary ten
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -54,6 +57,8 @@ class OipServer:
         requests: the paths that were asked for, in turn.
         connections: how many were made.
         status: answered to inferences in place of their outputs, where it is not 200.
+        inferences: how many were asked for.
+        fails: whether the one with this number, from 1 on, is answered with 503.
         data: what stands in answers in JSON as an output's elements, where it is not "".
     """
 
@@ -72,8 +77,11 @@ class OipServer:
         self.metadata = {"name": name, "platform": "tests", "versions": ["1"], "inputs": inputs, "outputs": outputs}
         self.requests: list[str] = []
         self.connections = 0
+        self.open: list[Any] = []
         self.status = 200
         self.data: Any = ""
+        self.inferences = 0
+        self.fails: Callable[[int], bool] = lambda _: False
         server = self
 
         class Handler(_Handler):
@@ -85,18 +93,38 @@ class OipServer:
             self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self.port = self._http.server_address[1]
         self.url = f"{'http' if context is None else 'https'}://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=lambda: self._http.serve_forever(0.02), name="oip-server", daemon=True)
+        self._handler, self._thread = Handler, threading.Thread()
 
     def __enter__(self) -> OipServer:
-        self._thread.start()
+        self._serve()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self.pause()
+
+    def pause(self) -> None:
+        """End all connections, and refuse new ones."""
+        if self._thread.is_alive():
+            self._http.shutdown()
+            self._thread.join()
+            self._http.server_close()
+        for connection in self.open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.open.clear()
+
+    def resume(self) -> None:
+        """Serve again, at the same port."""
+        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler)
+        self._http.daemon_threads = True
+        self._serve()
+
+    def _serve(self) -> None:
+        serve = self._http.serve_forever
+        self._thread = threading.Thread(target=lambda: serve(0.02), name="oip-server", daemon=True)
+        self._thread.start()
 
     def description(self, **others: Any) -> dict[str, Any]:
         """Describe it as artifact/endpoint.json does, all inputs and outputs as it has them."""
@@ -116,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         self.owner.connections += 1
+        self.owner.open.append(self.request)
         super().setup()
 
     def log_message(self, *_: Any) -> None:
@@ -135,7 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Infer."""
         self.owner.requests.append(self.path)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        threading.Event().wait(self.owner.delay_s)
+        self.owner.inferences += 1
+        time.sleep(self.owner.delay_s)
+        if self.owner.fails(self.owner.inferences):
+            return self._answer(503, b'{"error": "busy"}')
         if self.owner.status != 200:
             return self._answer(self.owner.status, json.dumps({"error": "told to"}).encode())
         if self.path != f"/v2/models/{self.owner.name}/infer":
