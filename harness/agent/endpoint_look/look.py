@@ -260,7 +260,8 @@ class Look:
         said = answered.get(BINARY_HEADER) or ""
         is_binary = said.isascii() and said.isdigit() and len(said) < 20
         head = content[: int(said)] if is_binary else content
-        if not isinstance(_read(head).get("outputs"), list):
+        outputs = _read(head).get("outputs")
+        if not isinstance(outputs, list) or not outputs:
             raise Failed(f"the answer has no outputs: {_shown(head)}")
 
 
