@@ -76,7 +76,7 @@ def test_endpoints_are_beside_the_folder_of_devices(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param(LAPTOP.replace("model", "modle"), ["unknown key 'endpoint.modle'", "'model'?"], id="key"),
+        pytest.param(LAPTOP.replace("model", "modl"), ["unknown key 'endpoint.modl'", "'model'?"], id="key"),
         pytest.param(LAPTOP.replace('model = "digits"', ""), ["'endpoint.model' is missing"], id="missing"),
         pytest.param(LAPTOP.replace('"digits"', '"a/../b"'), ["'endpoint.model' is wrong", "a/../b"], id="model"),
         pytest.param(

@@ -175,3 +175,14 @@ def test_zeros_may_be_no_input_of_the_model(status: int, mark: str) -> None:
         found = look(server.url)
     assert found.kind == "inference"
     assert [check.mark for check in looked(found, endpoint(server.url), Calls())][-1] == mark
+
+
+def test_a_name_with_several_addresses_is_tried_at_each() -> None:
+    with OipServer() as server:
+        asked = _asked(endpoint(server.url), Calls())
+        taken = Look(asked)
+        nobody = socket.AF_INET, ("127.0.0.1", 9)
+        taken.addresses = [nobody, (socket.AF_INET, ("127.0.0.1", server.port))]
+        taken.deadline.arm(5.0)
+        taken._connect().close()
+        assert taken.addresses[1] == nobody

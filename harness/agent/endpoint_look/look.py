@@ -39,6 +39,7 @@ NO_BINARY = (400, 415, 422)
 MOST_TEXT = 1 << 16
 MOST_NESTED = 32
 MOST_TENSORS = 64
+MOST_ADDRESSES = 16
 SHOWN = 300
 
 
@@ -70,7 +71,7 @@ class Look:
         self.asked = asked
         self.deadline = Deadline()
         self.steps: list[dict[str, Any]] = []
-        self.address: tuple[int, Any] = (0, None)
+        self.addresses: list[tuple[int, Any]] = []
         self.request_bytes = self.response_bytes = 0
 
     def report(self) -> dict[str, Any]:
@@ -134,11 +135,26 @@ class Look:
             raise Failed("the name was not resolved in the time of a call: ask the network for its DNS")
         if isinstance(found[0], OSError):
             raise found[0]
-        self.address = found[0][0], found[0][4]
+        self.addresses = [(each[0], each[4]) for each in found[:MOST_ADDRESSES]]
         return ", ".join(dict.fromkeys(str(each[4][0]) for each in found[:4]))
 
     def _connect(self) -> socket.socket:
-        family, address = self.address
+        """Connect to the first address that answers, and begin with that one the next time."""
+        failed: Exception = OSError("there is no address")
+        for place in list(self.addresses):
+            try:
+                opened = self._connect_to(*place)
+            except OSError as error:
+                failed = error
+                if self.deadline.is_over:
+                    break
+                continue
+            self.addresses.remove(place)
+            self.addresses.insert(0, place)
+            return opened
+        raise failed
+
+    def _connect_to(self, family: int, address: Any) -> socket.socket:
         opened = socket.socket(family, socket.SOCK_STREAM)
         try:
             self.deadline.watch(opened)
