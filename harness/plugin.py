@@ -313,10 +313,9 @@ def _finish(run: Run, session: pytest.Session) -> None:
     ending = conclude(run, is_interrupted=is_interrupted)
     signed = _sign(run, session)  # last: nothing is written to the evidence after it
     session.config.stash[ENDING] = replace(ending, remarks=(*ending.remarks, *signed))
-    refused = {Verdict.FAIL, Verdict.INELIGIBLE} | (set() if run.options.allow_inconclusive else {Verdict.INCONCLUSIVE})
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    if counted and passed and (run.evidence.verdict in refused or run.devices.unavailable):
+    if counted and passed and (run.evidence.verdict in run.options.refused or run.devices.unavailable):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

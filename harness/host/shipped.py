@@ -1,4 +1,4 @@
-"""Where hilgate's own fixtures, suite, devices and endpoints are: inside the package in a wheel, beside it in a clone."""
+"""Where hilgate's own fixtures, suite, devices and endpoints are: in the package in a wheel, beside it in a clone."""
 
 from __future__ import annotations
 

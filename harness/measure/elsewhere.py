@@ -10,8 +10,8 @@ from .first_start import FIRST_START
 from .instructions import INSTRUCTIONS
 
 REASONS = {
-    ARTIFACT_SIZE.name: "the model is served by another computer, and only that knows how large it is; the device has a "
-    "client and a description of the endpoint",
+    ARTIFACT_SIZE.name: "the model is served by another computer, and only that knows how large it is; the device has "
+    "a client and a description of the endpoint",
     INSTRUCTIONS.name: "the model runs on another computer, whose instructions are not counted",
     FIRST_START.name: "the model is not on the device's disk: load_time_s has the client's start and its first answer",
     OVER_OTHER.name: "the endpoint serves one build: run the tests against each, and compare the reports",
