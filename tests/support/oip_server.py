@@ -74,7 +74,13 @@ class OipServer:
         delay_s: float = 0.0,
     ) -> None:
         self.model, self.name, self.binary, self.delay_s = model, name, binary, delay_s
-        self.metadata = {"name": name, "platform": "tests", "versions": ["1"], "inputs": inputs, "outputs": outputs}
+        self.metadata: dict[str, Any] = {
+            "name": name,
+            "platform": "tests",
+            "versions": ["1"],
+            "inputs": inputs,
+            "outputs": outputs,
+        }
         self.requests: list[str] = []
         self.connections = 0
         self.open: list[Any] = []

@@ -25,7 +25,7 @@ class Deadline:
     """The end of the present call of one caller; see the module.
 
     Invariants: the socket is shut down under the lock, and taken back under it before it is closed, so that no other
-    file with its number is met. The thread is this process's: one that was forked has its own.
+    file with its number is met. The thread begins with the first call: a process may import this, and fork.
     """
 
     def __init__(self) -> None:
@@ -36,14 +36,13 @@ class Deadline:
         self._is_over = False
         self._looks_at = math.inf  # when the thread looks next, by itself
         self._pipe: tuple[int, int] | None = None
-        self._pid = 0
 
     def arm(self, seconds: float) -> None:
         """Begin a call that ends in so many seconds."""
         with self._lock:
             self._due = time.monotonic() + seconds
             self._is_over, self._socket = False, None
-            if self._due < self._looks_at or self._pid != os.getpid():
+            if self._due < self._looks_at or self._pipe is None:
                 self._wake()
 
     def watch(self, watched: socket.socket | None) -> None:
@@ -71,17 +70,17 @@ class Deadline:
     def close(self) -> None:
         """End the thread; another call would begin another."""
         with self._lock:
-            if self._pipe is not None and self._pid == os.getpid():
+            if self._pipe is not None:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._pipe[1], END)
-            self._pipe, self._pid, self._looks_at = None, 0, math.inf  # the thread closes them
+            self._pipe, self._looks_at = None, math.inf  # the thread closes them
 
     def _wake(self) -> None:
-        if self._pid != os.getpid():
-            self._pid, self._pipe = os.getpid(), os.pipe()
+        if self._pipe is None:
+            self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
             threading.Thread(target=self._run, args=self._pipe, name="deadline", daemon=True).start()
-        elif self._pipe is not None:
+        else:
             with contextlib.suppress(BlockingIOError):  # it is full of wake-ups
                 os.write(self._pipe[1], AGAIN)
 

@@ -26,6 +26,8 @@ MOST_TENSORS = 1024
 MOST_DIMENSIONS = 64
 # Tables and lists of JSON take some twenty times the memory of their bytes; no answer of ours needs many of them.
 MOST_TABLES, MOST_LISTS = 4 * MOST_TENSORS, 1 << 16
+# What elements in JSON may be, by numpy's kind of the type.
+KINDS_OF: Mapping[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 # Longer numbers take Python minutes, before 3.11; no number of 64 bits is as long.
 _LONG_NUMBER = re.compile(rb"[0-9]{400}")
 
@@ -241,8 +243,7 @@ def _from_json(data: Any, spec: Spec) -> Array:
     if len(flat) != count:
         raise broken(f"the output {spec} has {len(flat)} elements; its sizes say {count}")
     dtype = spec.dtype
-    kinds: set[type] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}[dtype.kind]
-    if not set(map(type, flat)) <= kinds:
+    if not set(map(type, flat)) <= KINDS_OF[dtype.kind]:
         raise broken(f"the output {spec} has elements of another type: {shown(flat[:10])}")
     if dtype.kind in "iu" and flat:
         range_ = np.iinfo(dtype)
