@@ -328,8 +328,9 @@ class Timed:
     def medians(self) -> Array:
         """Compute the median of each different input: float64[inputs]."""
         values, numbers = self.values, np.concatenate([*self.numbers, np.empty(0, np.int64)])
-        order = np.argsort(numbers, kind="stable")
-        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        if len(starts) == len(values):  # np.split of 20 000 inputs takes half a second
-            return np.asarray(values[order])
-        return np.array([np.median(one) for one in np.split(values[order], starts[1:])])
+        order = np.lexsort((values, numbers))
+        values, numbers = values[order], numbers[order]
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        counts = np.diff(starts, append=len(values))
+        # The middle value, or the mean of the two: np.median of each input takes a second for 20 000 of them.
+        return np.asarray((values[starts + (counts - 1) // 2] + values[starts + counts // 2]) / 2)

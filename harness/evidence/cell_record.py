@@ -104,7 +104,8 @@ class CellRecord:
         """Make the cell's entry in evidence.json.
 
         Args:
-            sums, inputs: see describe_check.
+            sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder; see describe_check.
+            inputs: the path of the file of their inputs, by that of raw samples.
         """
         model, device, backend = self.cell.key
         clock = self.cell.file.model.clock

@@ -66,7 +66,7 @@ def rebuild(
     measured = Measurement(
         uniform=contents[0],
         warm_ups=[dict(warm_up) for warm_up in warm_ups],
-        states=[(before.model_dump(), after.model_dump()) for before, after in account.states],
+        states=states_of(account),
         block_ms=account.block_ms,
         clock=clock,
     )
@@ -79,6 +79,11 @@ def rebuild(
     return measured
 
 
+def states_of(account: TimedEntry) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return the device's states before and after each process that was timed."""
+    return [(before.model_dump(), after.model_dump()) for before, after in account.states]
+
+
 def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | None) -> list[Timed]:
     """Cut raw samples into those of each content and process."""
     names = [content.name for content in account.contents]
@@ -86,22 +91,38 @@ def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | No
         (content.given > 0) != (content.name == SAMPLES) for content in account.contents
     ):
         raise ValueError(f"contents are {UNIFORM}, then {SAMPLES} if the model file gives some; found {names}")
-    lengths = {len(counts) for content in account.contents for counts in (content.processes, content.block_sizes)}
-    if len(lengths) > 1:
-        raise ValueError(f"contents and blocks are of different numbers of processes: {sorted(lengths)}")
     sizes = [count for counts in zip(*(each.processes for each in account.contents), strict=True) for count in counts]
     if sum(sizes) != len(raw) or len(raw) != len(inputs):
         found = f"{len(raw)} raw samples, of which {len(inputs)} have an input"
         raise ValueError(f"its processes timed {sum(sizes)} inferences, and there are {found}")
     if raw.ndim != (1 if clock is None else 2):
         raise ValueError(f"the raw samples are {'releases' if raw.ndim > 1 else 'durations'}, against its clock")
+    if problem := _why_impossible(raw):
+        raise ValueError(problem)
     ends = list(accumulate(sizes))[:-1]
     parts, numbers = (np.split(array, ends) if sizes else [] for array in (raw, inputs))
     step = len(account.contents)
     return [_timed(each, parts[place::step], numbers[place::step]) for place, each in enumerate(account.contents)]
 
 
+def _why_impossible(raw: Array) -> str:
+    """Say what no device's report that was believed can have had; "" if there is no such thing."""
+    if not len(raw):
+        return ""
+    if raw.ndim == 1:
+        return f"an inference took {raw.min()} ns" if raw.min() <= 0 else ""
+    due, start, end = raw.T
+    ran = end != NEVER
+    wrong = np.where(ran, (start < due) | (end <= start), start != NEVER) | (due < 0)
+    if not wrong.any():
+        return ""
+    place = int(wrong.argmax())
+    return f"release {place} was due at {due[place]} ns, began at {start[place]} and ended at {end[place]}"
+
+
 def _timed(content: TimedContent, parts: list[Array], numbers: list[Array]) -> Timed:
+    if content.given and any(len(each) and not 0 <= each.min() <= each.max() < content.given for each in numbers):
+        raise ValueError(f"inputs are none of the {content.given} that the samples make")
     timed = Timed(
         name=content.name,
         given=content.given,
@@ -127,8 +148,11 @@ def why_account_doubtful(account: TimedEntry, clock: SensorClock | None, warm_up
         clock: The sensor's clock, on which a block's size follows from its rate.
         warm_ups: The report of each warm-up.
     """
-    timed = [place for place, counts in enumerate(zip(*(each.processes for each in account.contents))) if any(counts)]
-    begun = sum(count > 0 for each in account.contents for count in each.processes)
+    counts = [each.processes for each in account.contents]
+    if len({*map(len, counts), *(len(each.block_sizes) for each in account.contents)}) > 1:
+        return "its contents, or their blocks, are of different numbers of processes"
+    timed = [each for each in zip(*counts, strict=True) if any(each)]
+    begun = sum(count > 0 for each in counts for count in each)
     if len(warm_ups) < begun:
         return f"{begun} warm-ups came before what was timed, and the fingerprint has {len(warm_ups)}"
     if len(account.states) < len(timed):

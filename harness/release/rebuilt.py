@@ -19,7 +19,7 @@ from ..evidence.folder import BUNDLES
 from ..evidence.samples import Refused, read_beside, read_raw_inputs, read_samples
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
 from ..evidence.timed_entry import TimedEntry
-from ..measure.account import rebuild, why_account_doubtful
+from ..measure.account import rebuild, states_of, why_account_doubtful
 from ..measure.measurement import Measurement
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock, read_clock
@@ -98,8 +98,7 @@ class RebuiltCell:
         Raises:
             NotMadeAgain: The account is not there, or contradicts the fingerprint.
         """
-        states = [(before.model_dump(), after.model_dump()) for before, after in self.account.states]
-        return Measurement(states=states, clock=self.clock)
+        return Measurement(states=states_of(self.account), clock=self.clock)
 
     def measured(self, check: CheckEntry) -> Measurement:
         """Make the measurement again that a check rests on; for all checks of the same raw samples it is made once.

@@ -56,6 +56,7 @@ PARITY_LIMIT = 64.0
 
 
 def limits_of(values: dict[str, float]) -> tuple[Limit, ...]:
+    """Make limits of their keys and values."""
     return tuple(Limit(key, value, "net.py: limits") for key, value in values.items())
 
 
