@@ -17,6 +17,7 @@ import time
 import traceback
 
 from . import illegal, orphans
+from .failure import CallFailed
 from .frames import Frame, encode, read_frame
 from .operations import Operations
 from .private import make_folder, open_new
@@ -166,6 +167,8 @@ def serve(pipe: Pipe, kept: KeptReply, operations: Operations) -> None:
             text = f"{type(error).__name__}: {error}"
             header, tensors = {"error": text, "traceback": traceback.format_exc(limit=-8)}, []
             header["input"] = isinstance(error, InputError)  # then the failure says nothing about the model
+            if isinstance(error, CallFailed):
+                header["remote"] = error.kind
         finally:
             signal.alarm(0)
         parts = encode(header, tensors)

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import pacing, telemetry, timing
 from .expand import expand
+from .failure import Failures, Repeats
 from .frames import Array
 from .growth import Growth
 from .ring import InputError, InTurn, Ring, Spread, written
@@ -68,7 +69,7 @@ class Operations:
         Tensors: one set of inputs.
         Reply: "memory_kib" after each step; "load_ns", from the process's start to the end of the first inference,
         without the time spent waiting for the host; "first_ns", that inference alone; "outputs", their names;
-        "runtime", versions; "settings", as they are in effect.
+        "runtime", versions; "settings", as they are in effect; "repeated", where calls failed (see failure.Repeats).
         """
         before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
         from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
@@ -77,15 +78,15 @@ class Operations:
         runtime = telemetry.memory_kib()
         for name in header.get("operators", ()):
             importlib.import_module(name)
-        engine.load(header["artifact"])
+        repeats = Repeats()
+        repeats(engine.load, header["artifact"])
         loaded = telemetry.memory_kib()
         self.input_names = header["inputs"]
         self.kept, self.written = [], set()  # they belonged to other inputs
         (arrays,) = self._sets(tensors)
         inputs, prepared = self._prepared(engine, arrays)
-        start = time.perf_counter_ns()
-        raw = engine.run(prepared)
-        first_ns = time.perf_counter_ns() - start
+        raw = repeats(engine.run, prepared)
+        first_ns = repeats.took_ns
         outputs = engine.arrays(raw)  # sent before there is another inference: no copy is needed
         load_ns = timing.since_process_start_ns() - self.waited_ns
         self.engine = engine
@@ -99,28 +100,29 @@ class Operations:
             "outputs": engine.output_names() or [name for name, _ in named],
             "runtime": engine.versions(),
             "settings": {**engine.settings(), "flush_denormals": flushes_denormals()},
+            **repeats.header(),
         }
         return reply, [array for _, array in named]
 
     def op_infer(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Infer once for each set of inputs. Tensors and reply: set after set; "inference_ns": the model's time.
 
+        A call that failed is repeated (see failure.Repeats): "repeated" says how often, where any was.
         Header, in place of tensors: "fills", for each set a list of fills, one for each input (see expand).
         """
         engine = self._loaded()
         outputs: list[Array] = []
-        spent = 0
+        spent, repeats = 0, Repeats()
         sets = self._expanded(header["fills"]) if "fills" in header else self._sets(tensors)
         for arrays in sets:
             inputs, prepared = self._prepared(engine, arrays)
-            start = time.perf_counter_ns()
-            raw = engine.run(prepared)
-            spent += time.perf_counter_ns() - start
+            raw = repeats(engine.run, prepared)
+            spent += repeats.took_ns
             # Copied at once: an output may be the module's own buffer, or a view of it (issue 15, case 65), which the
             # next inference overwrites.
             outputs += [np.array(array) for _, array in flatten(engine.arrays(raw))]
             self.written |= written(self.input_names, arrays, inputs)
-        return {"inference_ns": spent}, outputs
+        return {"inference_ns": spent, **repeats.header()}, outputs
 
     def op_keep(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Keep these sets of inputs, in place of earlier ones: the "base" of a fill chooses from them."""
@@ -161,24 +163,30 @@ class Operations:
 
         With "period_ns", "late" and "behind_ns" (see pacing) inferences are released by a clock; "samples" counts
         releases, and the reply is int64[n, 3]: when each was due, started and ended.
+
+        Calls that failed (see failure) have the duration NEVER; a release whose call failed keeps start and end. Where
+        any failed, a second tensor, uint8[n], has the code of each call's failure, 0 where it was answered; and the reply
+        "failed", how many by kind; "failures", what the first of them said; "failed_ns", how long all of them took.
         """
         engine = self._loaded()
         ring = self._ring(engine, header, tensors)
         samples, budget_ns = header["samples"], header["budget_ns"]
         before = telemetry.state()
+        failures = Failures(samples)
         with Growth(ring, samples) as growth:
             if "period_ns" in header:
                 pace = pacing.Pace.read(header)
-                measured = pacing.paced_loop(engine.run, growth.renew, pace, samples, budget_ns)
+                measured = pacing.paced_loop(engine.run, growth.renew, pace, samples, budget_ns, failures=failures)
             else:
-                measured = timing.timed_loop(engine.run, growth.renew, samples, budget_ns)
+                measured = timing.timed_loop(engine.run, growth.renew, samples, budget_ns, failures)
             loop_ns = time.perf_counter_ns() - ring.began_ns
             account = {"loop_ns": loop_ns, "making_ns": ring.making_ns, "untimed_ns": ring.untimed_ns}
             growth.end(pacing.inferences_in(measured) if "period_ns" in header else len(measured))
-        readings = {"inferences": growth.inferences, "anonymous_kib": growth.anonymous_kib}
+        readings = {"inferences": growth.inferences, "anonymous_kib": growth.anonymous_kib, **failures.header()}
         after = telemetry.state()
         self.written |= ring.close()
-        return {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}, [measured]
+        reply = {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}
+        return reply, [measured, *failures.tensors(len(measured))]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Find out how long each operator takes, with the runtime's own profiler, which takes some time itself.

@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from . import failure
 from .frames import Array
 from .timing import Renew, Run
 
 LATE = DROP, QUEUE = "drop", "queue"
 # Start and end of a release that was dropped.
-NEVER = -1
+NEVER = failure.NEVER
 # A sleep ends late, by some 60 µs on an idle machine; the last part of a wait is spent looking at the clock instead.
 SPIN_NS = 200_000
 
@@ -97,11 +98,22 @@ class Pace:
         return max(last + 1, -(-free_ns // self.period_ns))  # one that is due in that very moment finds it free
 
 
-def paced_loop(run: Run, renew: Renew, pace: Pace, releases: int, budget_ns: int, clock: Clock = MONOTONIC) -> Array:
+def paced_loop(
+    run: Run,
+    renew: Renew,
+    pace: Pace,
+    releases: int,
+    budget_ns: int,
+    clock: Clock = MONOTONIC,
+    failures: failure.Failures | None = None,
+) -> Array:
     """Run inferences as they are released; return what became of each release.
 
     Each prepared input is run once. The loop ends early when the budget is used up, by an inference or by the wait for
     a release that is due later; but not before one release has met its fate. Making inputs counts in the budget.
+
+    A call that failed (see failure) kept the model busy until the failure was known: start and end say so, and
+    failures, by the release's number, that it failed. Without these it is raised.
 
     Returns:
         int64[n, 3], 1 ≤ n ≤ releases: when it was due, when its inference started and when that ended, in nanoseconds
@@ -111,7 +123,7 @@ def paced_loop(run: Run, renew: Renew, pace: Pace, releases: int, budget_ns: int
     gc.collect()
     gc.disable()
     try:
-        done = _run_released(run, renew, pace, (starts, ends), budget_ns, clock)
+        done = _run_released(run, renew, pace, (starts, ends), budget_ns, clock, failures)
     finally:
         gc.enable()
     due = np.arange(done, dtype=np.int64) * pace.period_ns
@@ -123,7 +135,15 @@ def inferences_in(fates: Array) -> int:
     return int(np.count_nonzero(fates[:, 2] != NEVER))
 
 
-def _run_released(run: Run, renew: Renew, pace: Pace, fate: tuple[Array, Array], budget_ns: int, clock: Clock) -> int:
+def _run_released(
+    run: Run,
+    renew: Renew,
+    pace: Pace,
+    fate: tuple[Array, Array],
+    budget_ns: int,
+    clock: Clock,
+    failures: failure.Failures | None,
+) -> int:
     """Fill in starts and ends; return how many releases have met their fate."""
     starts, ends = fate
     releases, period_ns, now = len(starts), pace.period_ns, clock.now
@@ -138,8 +158,12 @@ def _run_released(run: Run, renew: Renew, pace: Pace, fate: tuple[Array, Array],
                 return number
             clock.wait_until(due)
             start = now()
-            run(item)
-            stop = now()
+            try:
+                run(item)
+                stop = now()
+            except failure.CallFailed as error:
+                stop = now()
+                failure.note(failures, number, error, stop - start)
             starts[number], ends[number] = start - zero, stop - zero
             number = pace.next_release(number, stop - zero)
             if stop > deadline or number >= releases:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .facts import read_text
+from .failure import NEVER, CallFailed, Failures, note
 from .frames import Array
 
 Run = Callable[[Any], Any]
@@ -27,11 +28,13 @@ STILL_BLOCKS = 2
 IMPROVEMENT = 0.97
 
 
-def timed_loop(run: Run, renew: Renew, samples: int, budget_ns: int) -> Array:
+def timed_loop(run: Run, renew: Renew, samples: int, budget_ns: int, failures: Failures | None = None) -> Array:
     """Time inferences one by one; return int64[n] nanoseconds, 1 ≤ n ≤ samples, fewer when the budget is used up.
 
     Each prepared input is run once. ``renew`` is not timed, but counts towards the budget. Garbage is collected before
     and not during the loop: the collector's pauses are Python's, not the model's.
+
+    A call that failed (see failure) has the duration NEVER, and is noted in failures; without these it is raised.
     """
     clock = time.perf_counter_ns
     durations = np.full(samples, -1, dtype=np.int64)  # written to, so that it does not grow with the inferences
@@ -43,9 +46,14 @@ def timed_loop(run: Run, renew: Renew, samples: int, budget_ns: int) -> Array:
         while index < samples:
             for item in renew(samples - index):
                 start = clock()
-                run(item)
-                stop = clock()
-                durations[index] = stop - start
+                try:
+                    run(item)
+                    stop = clock()
+                    durations[index] = stop - start
+                except CallFailed as error:
+                    stop = clock()
+                    note(failures, index, error, stop - start)
+                    durations[index] = NEVER
                 index += 1
                 if stop > end:
                     return durations[:index].copy()
@@ -58,17 +66,19 @@ def warm_up(run: Run, renew: Renew, budget_ns: int) -> dict[str, Any]:
     """Run until blocks stop getting faster, or the budget is used up.
 
     Returns:
-        "iterations"; "elapsed_ns"; "settled", whether blocks stopped getting faster; "median_ns", of the last block.
+        "iterations"; "elapsed_ns"; "settled", whether blocks stopped getting faster; "median_ns", of those of the last
+        block that did not fail: where all did, the mean of failed calls; and what Failures.header says.
     """
     start = time.perf_counter_ns()
     low, high = BLOCK_COUNTS
-    median = float(timed_loop(run, renew, 1, 0)[0])
+    failures = Failures(high)
+    median = _median(timed_loop(run, renew, 1, 0, failures), failures)
     best, still, iterations = float("inf"), 0, 1
     while still < STILL_BLOCKS and (left := start + budget_ns - time.perf_counter_ns()) > 0:
         size = min(max(int(BLOCK_NS / max(median, 1)), low), high)  # the first calls compile, and tell little
-        block = timed_loop(run, renew, size, left)
+        block = timed_loop(run, renew, size, left, failures)
         iterations += len(block)
-        median = statistics.median(block.tolist())
+        median = _median(block, failures)
         still = 0 if median < best * IMPROVEMENT else still + 1
         best = min(best, median)
     return {
@@ -76,7 +86,13 @@ def warm_up(run: Run, renew: Renew, budget_ns: int) -> dict[str, Any]:
         "elapsed_ns": time.perf_counter_ns() - start,
         "settled": still >= STILL_BLOCKS,
         "median_ns": int(median),
+        **failures.header(),
     }
+
+
+def _median(block: Array, failures: Failures) -> float:
+    answered = [duration for duration in block.tolist() if duration != NEVER]
+    return statistics.median(answered) if answered else failures.mean_ns()
 
 
 def of_one(durations: Sequence[float], count: int) -> float:

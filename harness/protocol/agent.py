@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from .fields import (
+    FEW,
     Answer,
     Count,
     Few,
@@ -27,12 +28,17 @@ from .fields import (
     Table,
     Text,
     Whole,
+    bounded_table,
 )
 from .state import DeviceState
 
 A = TypeVar("A", bound=Answer)
 
 Setting = bool | Whole | Number | Text | Names
+# As in harness.agent.failure.
+FailureKind = Literal["unreachable", "refused", "late", "broken", "rejected"]
+COUNTED = "a table, from the ways a call fails to how often it did"
+FailureCounts = Annotated[dict[FailureKind, Count], *bounded_table(FEW)]
 
 
 class Hello(Answer):
@@ -43,11 +49,15 @@ class Hello(Answer):
 
 
 class Refusal(Answer):
-    """An operation failed; ``input``: its input could not be made, so that the model was not run at all."""
+    """An operation failed; ``input``: its input could not be made, so that the model was not run at all.
+
+    ``remote``: how the call failed that it is about, where the model runs on another computer; "" for no such failure.
+    """
 
     error: Reason
     traceback: Story = ""
     input: bool = Field(False, description="true or false")
+    remote: FailureKind | Literal[""] = Field("", description="how a call fails, one of our words for it")
 
 
 class Done(Answer):
@@ -75,15 +85,25 @@ class Loaded(Done):
     outputs: Many[Name]
     runtime: Table[Text]
     settings: Table[Setting]
+    repeated: FailureCounts = Field({}, description=COUNTED)
 
 
 class Inferred(Done):
     """The answer to "infer"; see op_infer."""
 
     inference_ns: Nanoseconds
+    repeated: FailureCounts = Field({}, description=COUNTED)
 
 
-class WarmedUp(Done):
+class Looped(Done):
+    """What a loop says of calls that failed; see harness.agent.failure."""
+
+    failed: FailureCounts = Field({}, description=COUNTED)
+    failures: Few[Reason] = ()
+    failed_ns: Nanoseconds = 0
+
+
+class WarmedUp(Looped):
     """The answer to "warm_up"; see op_warm_up."""
 
     iterations: Count
@@ -92,7 +112,7 @@ class WarmedUp(Done):
     making_ns: Nanoseconds
 
 
-class Measured(Done):
+class Measured(Looped):
     """The answer to "measure"; see op_measure."""
 
     before: DeviceState = Field(description="the device's state, a table")
