@@ -24,6 +24,7 @@
         ├── ProtocolError      what it sent is not a frame, or not what was asked for
         ├── ImpossibleReport   what it reports of a measurement cannot be true
         ├── InputFailure       it could not make an input that was asked for
+        ├── RemoteError        its call to another computer failed, each time that it was made
         └── AgentFailure       it answered that an operation failed
 
 Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to
@@ -181,6 +182,20 @@ class InputFailure(DeploymentError):
     """The agent could not make an input that was asked for; the model did not run."""
 
 
+class RemoteError(DeploymentError):
+    """The device's call to the computer that serves the model failed, and failed again when it was repeated.
+
+    It says nothing about the model's answers, and the process on the device goes on.
+
+    Args:
+        kind: how it failed; of KINDS in harness.agent.failure.
+    """
+
+    def __init__(self, what: str, *, kind: str = "", **details: str) -> None:
+        super().__init__(what, **details)
+        self.kind = kind
+
+
 class AgentFailure(DeploymentError):
     """The agent answered that an operation failed; its own traceback is in the message."""
 
@@ -193,6 +208,7 @@ UNDECIDED = (
     AgentSilent,
     ProtocolError,
     ImpossibleReport,
+    RemoteError,
     InputFailure,
     DaemonFailure,
 )

@@ -30,7 +30,7 @@ ECHO_S = 60.0
 class Deployment:
     """One agent process with one artifact. Made by ``start``; use it as a context manager.
 
-    Any DeploymentError but AgentFailure and InputFailure ends it, and so does a LinkLost; see Exchange.
+    Any DeploymentError but AgentFailure, InputFailure and RemoteError ends it, and so does a LinkLost; see Exchange.
 
     Attributes:
         session: its state, which the steps share.
