@@ -195,6 +195,12 @@ class RemoteError(DeploymentError):
         super().__init__(what, **details)
         self.kind = kind
 
+    @property
+    def told(self) -> str:
+        """The failure in a line, for a check that it leaves open: it was repeated, and says nothing of the model."""
+        said = " ".join(self.found.split()) or self.what
+        return f"a call to the computer that serves the model failed each time ({self.kind}): {said}"
+
 
 class AgentFailure(DeploymentError):
     """The agent answered that an operation failed; its own traceback is in the message."""

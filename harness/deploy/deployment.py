@@ -108,6 +108,11 @@ class Deployment:
         """What the device took, over all deployments that add to it."""
         return self.session.device_time
 
+    @property
+    def repeated(self) -> dict[str, int]:
+        """How many calls to another computer were made once more for their outputs, by how they had failed."""
+        return dict(self.session.repeated)
+
     def stderr_tail(self) -> str:
         """Return the end of what the process wrote to stderr."""
         return self.session.exchange.channel.stderr_tail()

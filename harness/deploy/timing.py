@@ -15,6 +15,7 @@ from .failed_calls import CODES
 from .feed import Feed, Inputs, sent
 from .session import Session
 
+
 def warm_up(session: Session, feed: Feed | Sequence[Inputs], budget_s: float) -> dict[str, Any]:
     """Infer until it no longer gets faster; see Deployment.warm_up."""
     feed = feed if isinstance(feed, Feed) else sent(feed)
