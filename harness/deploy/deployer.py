@@ -229,7 +229,9 @@ class Deployer:
             was_alive = self.live.alive  # the error of one that died has quoted its stderr
             self.live.close()
             if repeated := ", ".join(f"{kind} {count}" for kind, count in self.live.repeated.items()):
-                self._note(f"calls that failed while a process was loaded, or asked for outputs, were repeated: {repeated}")
+                self._note(
+                    f"calls that failed while a process was loaded, or asked for outputs, were repeated: {repeated}"
+                )
             if was_alive:
                 self._note_messages(self.live.stderr_tail())
         self.live = self.load = None
