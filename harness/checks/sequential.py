@@ -47,6 +47,8 @@ BREAKING, LARGEST = (1.2, 1.5, 2.0, 4.0, 10.0, 30.0), 0.95
 # A limit is broken no sooner than with so many blocks: before them one or two slow inferences would do it, and the
 # first ones of a process are the likeliest to be slow for a reason of their own.
 BROKEN_BLOCKS = 10
+# By how much a logarithm of a wealth may be rounded off, amply.
+ROUNDED = 1e-9
 # What can be asked for: the next blocks are never more than this.
 MOST_BLOCKS = 10**9
 
@@ -81,7 +83,10 @@ def is_kept(shares: Array, allowed: float, risk: float = RISK) -> bool:
     """
     if not len(shares) or allowed <= 0:
         return False
-    return allowed >= 1 or bool(keeping_wealth(shares, allowed).max() >= -math.log(risk))
+    if allowed >= 1:
+        return True
+    weights, stakes = _keeping_bets(allowed)
+    return _reaches(weights, _growth(stakes, allowed - shares), risk)
 
 
 def is_broken(shares: Array, allowed: float, risk: float = RISK) -> bool:
@@ -93,8 +98,8 @@ def is_broken(shares: Array, allowed: float, risk: float = RISK) -> bool:
         return False
     if allowed <= 0:
         return bool(shares.max() > 0)
-    wealth = breaking_wealth(shares, allowed)[BROKEN_BLOCKS - 1 :]
-    return bool(wealth.max(initial=-math.inf) >= -math.log(risk))
+    weights, stakes = _breaking_bets(allowed)
+    return _reaches(weights, _growth(stakes, shares - allowed), risk, first=BROKEN_BLOCKS - 1)
 
 
 def blocks_to_keep(shares: Array, allowed: float, risk: float = RISK) -> float:
@@ -166,6 +171,16 @@ def _growth(stakes: Array, gains: Array) -> Array:
 def _wealth(weights: Array, growth: Array) -> Array:
     wealth: Array = np.logaddexp.reduce(np.log(weights)[:, None] + np.cumsum(growth, axis=1), axis=0)
     return wealth
+
+
+def _reaches(weights: Array, growth: Array, risk: float, first: int = 0) -> bool:
+    """Tell whether the wealth after any block from ``first`` on is 1 / risk.
+
+    A mixture is no richer than the richest of its bets: only where that is rich enough is the mixture computed.
+    """
+    target, grown = -math.log(risk), np.cumsum(growth, axis=1)[:, first:]
+    rich = grown[:, grown.max(axis=0) >= target - ROUNDED]
+    return bool((np.logaddexp.reduce(np.log(weights)[:, None] + rich, axis=0) >= target).any())
 
 
 def _or(shares: Array, share: float) -> Array:

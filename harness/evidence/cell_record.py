@@ -107,11 +107,14 @@ class CellRecord:
             if note not in self.notes:
                 self.notes.append(note)
 
-    def make_entry(self, sums: Mapping[str, str], inputs: Mapping[str, str] = MappingProxyType({})) -> CellEntry:
+    def make_entry(
+        self, sums: Mapping[str, str], beside: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> CellEntry:
         """Make the cell's entry in evidence.json.
 
         Args:
-            sums, inputs: see describe_check.
+            sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder; see describe_check.
+            beside: the files that go with raw samples, by the path of these; see describe_check.
         """
         model, device, backend = self.cell.key
         clock = self.cell.file.model.clock
@@ -139,5 +142,5 @@ class CellRecord:
             timed=self.timed,
             unfinished=sorted(self.pending),
             notes=list(self.notes),
-            checks=[describe_check(check, sums, inputs) for check in self.checks],
+            checks=[describe_check(check, sums, beside) for check in self.checks],
         )

@@ -126,15 +126,16 @@ def merge_fingerprints(*parts: Fingerprint | None) -> Fingerprint | None:
 def describe_check(
     check: Check,
     sums: Mapping[str, str] = MappingProxyType({}),
-    inputs: Mapping[str, str] = MappingProxyType({}),
+    beside: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> CheckEntry:
     """Make a check's entry in evidence.json. The finding's details are further keys of it.
 
     Args:
         check: the check.
-        sums: the SHA-256 of each file of raw samples, and of each that says which inputs they had, by its path in the
-            evidence's folder.
-        inputs: the path of the file that says which inputs raw samples had, by the path of these.
+        sums: the SHA-256 of each file of raw samples, and of each that goes with one, by its path in the evidence's
+            folder.
+        beside: the files that go with raw samples, by the path of these: each key of the check, such as "raw_inputs",
+            and the path.
 
     Raises:
         InputError: the finding has a value that the evidence does not take, such as a number of numpy's.
@@ -152,7 +153,7 @@ def describe_check(
         "samples": finding.samples,
         "raw": finding.raw or None,
         "raw_sha256": sums.get(finding.raw),
-        **_for_inputs(inputs.get(finding.raw), sums),
+        **_for_beside(beside.get(finding.raw, {}), sums),
         "better": "lower" if finding.metric.bound == "max" else "higher",
         "verdict": check.verdict,
         "reason": check.reason,
@@ -176,9 +177,12 @@ def describe_check(
     )
 
 
-def _for_inputs(path: str | None, sums: Mapping[str, str]) -> dict[str, Any]:
-    """Return the keys that name which input each raw sample had, where that was saved."""
-    return {} if path is None else {"raw_inputs": path, "raw_inputs_sha256": sums.get(path)}
+def _for_beside(paths: Mapping[str, str], sums: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keys that name which input each raw sample had, and which calls failed, as far as that was saved."""
+    keys: dict[str, Any] = {}
+    for key, path in paths.items():
+        keys |= {key: path, f"{key}_sha256": sums.get(path)}
+    return keys
 
 
 def _for_tables(finding: Finding) -> dict[str, Any]:

@@ -161,6 +161,10 @@ class CheckEntry(Entry):
     raw_sha256: Annotated[Sha256 | None, Field(description="of the file of raw samples; null without one")] = None
     raw_inputs: Annotated[str | None, Field(description="the path of which input each sample had, int64[n]")] = None
     raw_inputs_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
+    raw_failures: Annotated[
+        str | None, Field(description="the path of how each sample's call failed, int64[n]; not there if none did")
+    ] = None
+    raw_failures_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
     better: Annotated[Literal["lower", "higher"] | None, Field(description="which of two values is the better one")] = (
         None
     )

@@ -2,7 +2,8 @@
 
 policy        gate.toml: which evidence a release takes, where it may go, who signs
 committed     model and device files as they were committed
-rejudge       bounds and verdicts made again of raw samples, limits made again of files
+rejudge       a cell's checks made again, and judged by the limits that count now; of made_again (what each metric's
+              finding follows from), made_of_samples, rebuilt (the cell's files and measurement) and differences
 conditions    what a policy asks of evidence
 parts         a bundle's parts, collected from the cache by their hashes
 layout        the folder of a release, and the texts in it

@@ -10,10 +10,11 @@ from ..checks.check import Check
 from ..evidence.parts import describe_check
 from ..evidence.schema import CheckEntry
 
-# Keys that are not made again: texts, which tell times and paths of the run; what names the raw samples, which is
+# Keys that are not made again: texts, which tell times and paths of the run; hashes of the raw samples, which are
 # looked at before; and what a device or the run said beside the figures.
 NOT_COMPARED = frozenset(
-    {"metric", "verdict", "reason", "doubt", "limit_source", "raw", "raw_sha256", "raw_inputs", "raw_inputs_sha256"}
+    {"metric", "verdict", "reason", "doubt", "limit_source", "raw_sha256", "raw_inputs", "raw_inputs_sha256"}
+    | {"raw_failures", "raw_failures_sha256"}
     | {"open", "compared", "sizes", "readings", "kib"}
 )
 LONGEST = 200

@@ -18,8 +18,8 @@ from ..checks.limits import Limit, Metric
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
 from ..parity import PARITY
 from .differences import list_differences
-from .made_again import METRICS, OWN, make_again, own_metric
-from .rebuilt import NotMadeAgain, RebuiltCell
+from .made_again import METRICS, OWN, WRONG, make_again, own_metric
+from .rebuilt import OLDER, NotMadeAgain, RebuiltCell
 
 # From the worst on: the order in which ``overall`` combines them.
 WORST_FIRST = (
@@ -79,18 +79,33 @@ def _rejudge(cell: RebuiltCell, entry: CheckEntry) -> Rejudged:
     if entry.value is None and entry.verdict in (Verdict.INCONCLUSIVE, Verdict.FAIL):
         return _of_nothing(cell, entry, metric)
     try:
-        finding, remark = make_again(cell, entry)
+        made, remark, problems = _make_again(cell, entry)
     except NotMadeAgain as error:
         made = judge(Finding(metric, no_bound_reason=str(error)), cell.limits)
         verdict = Verdict.FAIL if entry.verdict is Verdict.FAIL else Verdict.INCONCLUSIVE
         return Rejudged(entry.metric, replace(made, verdict=verdict, reason=str(error)), str(error))
-    made = judge(finding, cell.limits, emulated=cell.cell.emulated)
-    problems = list_differences(entry, made)
-    if entry.verdict is not made.verdict and not _may_differ(cell, entry, made, is_own=remark == OWN):
-        problems.append(f"verdict: the evidence says {entry.verdict}, and {_worded(made)} follows")
     if WORST_FIRST.index(entry.verdict) < WORST_FIRST.index(made.verdict):
         made = replace(made, verdict=entry.verdict, reason=entry.reason)
     return Rejudged(entry.metric, made, "; ".join(problems), remark)
+
+
+def _make_again(cell: RebuiltCell, entry: CheckEntry) -> tuple[Check, str, list[str]]:
+    """Make a check again; return it, what is to be known of it, and what in the evidence is another.
+
+    Raises:
+        NotMadeAgain: It cannot be.
+    """
+    try:
+        finding, remark = make_again(cell, entry)
+        made = judge(finding, cell.limits, emulated=cell.cell.emulated)
+        problems = list_differences(entry, made)
+    except KeyError as error:
+        raise NotMadeAgain(f"{error.args[0]}: the check does not have this key; {OLDER}") from error
+    except WRONG as error:
+        raise NotMadeAgain(f"details: they are not what hilgate writes ({type(error).__name__}: {error})") from error
+    if entry.verdict is not made.verdict and not _may_differ(cell, entry, made, is_own=remark == OWN):
+        problems.append(f"verdict: the evidence says {entry.verdict}, and {_worded(made)} follows")
+    return made, remark, problems
 
 
 def _of_nothing(cell: RebuiltCell, entry: CheckEntry, metric: Metric) -> Rejudged:

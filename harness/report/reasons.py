@@ -21,6 +21,7 @@ UNUSABLE = (f"{NOTHING}: ", "the rest was not measured: ")
 SIZED = (
     "latency_",
     "deadline_miss_rate",
+    "availability",
     "load_time_",
     "first_start_",
     "start_jitter_",

@@ -289,7 +289,15 @@ def test_an_engine_does_all_of_its_operations_under_sanitizers(sanitized: Path, 
 
 
 def _checked(build: Path, release: Release) -> tuple[int, bytes, str]:
-    words = [build / "runner", "--check", release.folder, "--engine", build / "engine.so", "--runtime", library()]
+    words: list[str | Path] = [
+        build / "runner",
+        "--check",
+        release.folder,
+        "--engine",
+        build / "engine.so",
+        "--runtime",
+        library(),
+    ]
     return run(words, options=RUNNERS_OPTIONS)
 
 

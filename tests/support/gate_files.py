@@ -69,6 +69,7 @@ def policy_text(
     require: Sequence[str] = REQUIRE,
     same: Sequence[str] = SAME,
     emulated: bool = False,
+    signed_by: Sequence[str] = (),
     more: Mapping[str, str] | None = None,
 ) -> str:
     """Write a policy.
@@ -79,12 +80,14 @@ def policy_text(
         require: ``evidence.require``.
         same: ``target.same``.
         emulated: ``evidence.emulated``.
+        signed_by: ``evidence.signed_by``.
         more: further lines, TOML, by the table that they end.
     """
     tables = {
         "release": f'name = "{MODEL}"\nmodel = "{MODEL}"\nbackend = "{backend}"\n',
         "evidence": f"devices = {json.dumps(list(devices))}\nrequire = {json.dumps(list(require))}\n"
-        'max_age_days = 14\ncommit = "HEAD"\nsigned_by = []\n' + ("emulated = true\n" if emulated else ""),
+        f'max_age_days = 14\ncommit = "HEAD"\nsigned_by = {json.dumps(list(signed_by))}\n'
+        + ("emulated = true\n" if emulated else ""),
         "target": f'devices = ["robot"]\nsame = {json.dumps(list(same))}\nlatency_p50_ratio_max = 1.25\n',
         "signers": 'keys = ["keys/team.pub"]\nrevoked = []\n',
     }

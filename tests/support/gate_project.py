@@ -30,6 +30,8 @@ from harness.backends import backend_names, load_backend
 from harness.cell import Cell
 from harness.device import Device, load_device
 from harness.evidence.commit import find_commit
+from harness.evidence.folder import FILE, SIGNATURE
+from harness.evidence.reading import read_evidence
 from harness.evidence.schema import FileEntry, Fingerprint
 from harness.host.cache import file_sha256
 from harness.host.shipped import DEVICES
@@ -38,6 +40,10 @@ from harness.model.model import Input, Model
 from harness.model.model_file import ModelFile, checked_limits
 from harness.parity import PARITY
 from harness.release.policy import Policy, load_policy
+from harness.run.signing import describe_result
+from harness.signing.envelope import seal
+from harness.signing.keys import load_signer
+from harness.signing.statement import EVIDENCE_PREDICATE, make_statement
 
 from .gate_bundle import INPUT, WIDTHS, CachedParts
 from .gate_evidence import Tested, write_evidence
@@ -61,6 +67,7 @@ class GateProject:
         evidence: the folder of evidence.json, below ``root``, ignored by git.
         policy: gate.toml in ``root``, committed.
         key: the private key, PEM, mode 0600, outside the repository; its public half is keys/team.pub in ``root``.
+        board_key: the private key of the machine that has the board, likewise; its public half is keys/board.pub.
         cache: what $HILGATE_CACHE is to name.
     """
 
@@ -68,6 +75,7 @@ class GateProject:
     evidence: Path
     policy: Path
     key: Path
+    board_key: Path
     cache: Path
 
     @property
@@ -92,19 +100,34 @@ class GateProject:
 
     def read(self) -> dict[str, Any]:
         """Read evidence.json as JSON's types."""
-        content: dict[str, Any] = json.loads((self.evidence / "evidence.json").read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((self.evidence / FILE).read_text(encoding="utf-8"))
         return content
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Replace evidence.json."""
         text = json.dumps(content, indent=1) + "\n"
-        (self.evidence / "evidence.json").write_text(text, encoding="utf-8")
+        (self.evidence / FILE).write_text(text, encoding="utf-8")
 
     def change(self, change: Callable[[dict[str, Any]], Any]) -> None:
         """Change evidence.json in place."""
         content = self.read()
         change(content)
         self.write(content)
+
+    def sign_evidence(self, private: Path | None = None) -> Path:
+        """Sign the evidence as it is now, as ``pytest --sign KEY`` does; return the signature's file.
+
+        Args:
+            private: the key; None for that of the machine that has the board.
+        """
+        content = (self.evidence / FILE).read_bytes()
+        run = read_evidence(self.evidence / FILE).run
+        subjects = {FILE: hashlib.sha256(content).hexdigest()}
+        subjects |= {f"bundles/{cell.bundle.sha256}.json": cell.bundle.sha256 for cell in run.cells if cell.bundle}
+        statement = make_statement(subjects, EVIDENCE_PREDICATE, describe_result(run, allow_inconclusive=False))
+        path = self.evidence / SIGNATURE
+        path.write_text(seal(statement, load_signer(str(private or self.board_key))), encoding="utf-8")
+        return path
 
     def git(self, *words: str) -> str:
         """Run git in the project's repository; return what it prints."""
@@ -141,6 +164,7 @@ def make_project(
     emulated: bool = False,
     shipped: bool = True,
     more_bytes: int = 0,
+    signed: bool = False,
 ) -> GateProject:
     """Make a project in a folder: see GateProject.
 
@@ -158,6 +182,7 @@ def make_project(
         emulated: whether the devices are emulated, and the policy allows that.
         shipped: whether the bundle has the runtime; else it is that of this Python's environment, which can run it.
         more_bytes: the size of a second file of each artifact; 0 for none.
+        signed: whether the evidence is signed by the machine that has the board, and the policy wants that.
     """
     root = tmp_path / "project"
     project = GateProject(
@@ -165,14 +190,19 @@ def make_project(
         evidence=root / "build" / "hil",
         policy=root / "gate.toml",
         key=tmp_path / "secret" / "team",
+        board_key=tmp_path / "secret" / "board",
         cache=tmp_path / "cache",
     )
     for folder in (root / "devices", root / "keys", project.key.parent, project.cache):
         folder.mkdir(parents=True, mode=0o700)
     make_key(project.key, project.public)
+    make_key(project.board_key, root / "keys" / "board.pub")
     write_files(root, backends, devices, limits, device_limits, emulated=emulated, shipped=shipped)
     required = (EMULATED_REQUIRE if emulated else REQUIRE) if require is None else require
-    text = policy_text(backend=backend, devices=devices, require=required, same=same, emulated=emulated)
+    signers = ("keys/board.pub",) if signed else ()
+    text = policy_text(
+        backend=backend, devices=devices, require=required, same=same, emulated=emulated, signed_by=signers
+    )
     project.policy.write_text(text, encoding="utf-8")
     project.git("init", "--quiet", "--initial-branch=main")
     project.commit(also_evidence=False)
@@ -189,6 +219,8 @@ def make_project(
         age=age,
         model_sha256=hashlib.sha256(MODEL.encode()).hexdigest(),
     )
+    if signed:
+        project.sign_evidence()
     return project
 
 

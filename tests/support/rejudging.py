@@ -56,6 +56,7 @@ PARITY_LIMIT = 64.0
 
 
 def limits_of(values: dict[str, float]) -> tuple[Limit, ...]:
+    """Make limits of their keys and values."""
     return tuple(Limit(key, value, "net.py: limits") for key, value in values.items())
 
 
@@ -152,7 +153,7 @@ def write_cell(
     elif samples is not None:
         raw = results.save_samples(f"net-pi4-{backend}", *samples)
     judged = [judge(finding, limits, emulated=keys.get("emulated", False)) for finding in findings(raw)]
-    checks = [describe_check(check, results.sums, results.inputs).as_json() for check in judged]
+    checks = [describe_check(check, results.sums, results.beside).as_json() for check in judged]
     return make_cell(backend, checks, **keys)
 
 

@@ -24,7 +24,7 @@ from harness.errors import BackendError, InputError, StorageError
 from harness.evidence.cell_record import CellRecord
 from harness.evidence.commit import find_commit
 from harness.evidence.reading import read_evidence
-from harness.evidence.samples import read_samples
+from harness.evidence.samples import read_raw_inputs, read_samples
 from harness.evidence.schema import ArtifactFacts, BundleFacts, Fingerprint
 from harness.evidence.writer import Evidence
 from harness.host.cache import file_sha256
@@ -251,6 +251,25 @@ def test_every_check_has_the_hash_of_the_raw_samples_that_are_there(evidence: Ev
     ]
 
 
+def test_which_input_each_raw_sample_had_is_kept_once_for_all_checks_that_name_them(evidence: Evidence) -> None:
+    raw = evidence.save_samples(ONNX, np.array([3, 1, 2], np.int64), inputs=np.array([7, 8, 7]))
+    for metric in (P99, Metric("latency_p50_ms", "ms", "median")):
+        evidence.add_check(ONNX, Check(Finding(metric, 1.5, 1.5, raw=raw, samples=3), None, Verdict.PASS, ""))
+    counts = evidence.save_samples(ONNX, np.array([5], np.int64), "against")
+    evidence.add_check(ONNX, Check(Finding(PARITY, 1.5, 1.5, raw=counts), None, Verdict.PASS, ""))
+    evidence.finish(keep=[ONNX])
+    (cell,) = read_evidence(evidence.folder / "evidence.json").run.cells
+    first, second, third = cell.checks
+    assert (first.raw_inputs, first.raw_inputs_sha256) == (second.raw_inputs, second.raw_inputs_sha256)
+    assert first.raw_inputs == "samples/net-pi4-onnxruntime.inputs.npy"
+    assert third.raw_inputs is None
+    found = read_raw_inputs(evidence.folder, first)
+    assert (found.is_verified, found.values is not None and found.values.tolist()) == (True, [7, 8, 7])
+    assert read_raw_inputs(evidence.folder, third).problem == "The check has no raw samples' inputs."
+    wrong = first.model_copy(update={"raw_inputs_sha256": "0" * 64})
+    assert "are not those of the evidence" in read_raw_inputs(evidence.folder, wrong).problem
+
+
 def test_raw_samples_that_this_run_did_not_write_have_no_hash(evidence: Evidence) -> None:
     (evidence.folder / "samples").mkdir()
     (evidence.folder / "samples/mine.npy").touch()
@@ -335,7 +354,7 @@ def test_samples_and_replays_of_an_earlier_run_go(evidence: Evidence, tmp_path: 
 def fill(evidence: Evidence) -> None:
     """What a run leaves: samples, a replay and a manifest, and what names them."""
     evidence.add_bundle(TORCH, BUNDLE)
-    raw = evidence.save_samples(TORCH, np.zeros(3, np.int64))
+    raw = evidence.save_samples(TORCH, np.zeros(3, np.int64), inputs=np.arange(3))
     (evidence.folder / "replay" / "net").mkdir(parents=True)
     (evidence.folder / "replay" / "net" / "case.json").touch()
     evidence.add_check(TORCH, Check(Finding(P99, 1.5, 1.5, raw=raw), None, Verdict.PASS, ""))

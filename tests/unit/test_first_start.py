@@ -193,6 +193,9 @@ def test_details_say_how_much_stayed() -> None:
         "untold_mib": 0.0,
         "read_mib": 3.0,
         "kept": {"/usr/lib/libc.so.6": 1.0},
+        "pages": [1024, 256, 0],
+        "page_bytes": 4096,
+        "read_bytes": 3 << 20,
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness.decision.consistency import contradictions
+from harness.evidence.folder import FILE, SIGNATURE
 from harness.evidence.reading import read_evidence
 from harness.evidence.samples import read_samples
 from harness.host.cache import file_sha256
@@ -21,6 +22,9 @@ from harness.release.committed_limits import limits_of
 from harness.release.conditions import cells_of, refusals_of
 from harness.release.parts import collect
 from harness.release.rejudge import rejudge
+from harness.signing.envelope import read_sealed
+from harness.signing.keys import load_public
+from harness.signing.statement import EVIDENCE_PREDICATE, subjects_of
 from tests.support.gate_bundle import INPUT, OUTPUT, answer, onnx_bytes
 from tests.support.gate_files import LIMITS
 from tests.support.gate_project import GateProject, make_cells, make_project
@@ -99,6 +103,15 @@ def test_policy_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option
         again = rejudge(project.evidence, read.run, cell, limits[name].limits, limits[name].parity_limit)
         assert [each.problem for each in again if each.problem] == []
         assert collect(project.evidence, cell).backend == cell.backend
+
+
+def test_signature_of_the_evidence_is_the_boards(tmp_path: Path) -> None:
+    """It is of the evidence as it is, by the key that the policy names."""
+    project = make_project(tmp_path, samples=600, signed=True)
+    (board,) = project.load_policy().evidence.signed_by
+    opened = read_sealed(project.evidence / SIGNATURE, [load_public(board)], EVIDENCE_PREDICATE)
+    assert subjects_of(opened.statement)[FILE] == file_sha256(project.evidence / FILE)
+    assert opened.statement["predicate"]["result"] == "PASSED"
 
 
 def test_everything_sent_is_in_the_cache(tmp_path: Path) -> None:
