@@ -112,10 +112,7 @@ def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measure
 
 def timeout_of(cell: Cell) -> float | None:
     """Return after how long a cell's calls to another computer fail, in milliseconds; None where it makes none."""
-    if not getattr(cell.backend, "remote", False):
-        return None
-    calls: Any = getattr(cell, "calls")  # noqa: B009  # until branch hostside is merged
-    return float(calls.timeout_ms)
+    return cell.calls.timeout_ms if cell.backend.remote else None
 
 
 def _span_notes(measured: Measurement) -> list[str]:
