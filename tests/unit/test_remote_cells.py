@@ -1,11 +1,12 @@
-"""Cells whose model another computer has: planned, exported as a description, bundled, forbidden, and what is not asked."""
+"""Cells whose model another computer has: described, bundled, forbidden, and what of them is not asked."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -19,17 +20,21 @@ from harness.checks.check import Check, Verdict
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit, Metric
 from harness.cli.device_file import backends_for
+from harness.device import load_device
 from harness.device.device import Device
 from harness.endpoint import Calls, Endpoint
-from harness.errors import BackendError, EndpointError, ExportError
+from harness.errors import BackendError, EndpointError, ExportError, InputError
 from harness.evidence.cell_record import CellRecord
 from harness.evidence.parts import describe_endpoint
 from harness.export import load_format
 from harness.export.endpoint import check_request, make_description
+from harness.host.shipped import DEVICES
+from harness.measure import known_metrics
 from harness.measure.artifact_size import ARTIFACT_SIZE
 from harness.measure.elsewhere import not_on_device
 from harness.model.build import build_model
 from harness.model.model_file import ModelFile
+from harness.run.plan import _backends_of, _cell
 from tests.unit.test_backend_and_format_files import BACKEND, Write, write
 
 __all__ = ["write"]
@@ -52,7 +57,7 @@ def build() -> Any:
 def model_file(**keys: Any) -> ModelFile:
     """A model file with dimensions."""
     inputs = [Input("x", shape=("batch", 4), min_value=-1.0, max_value=1.0)]
-    model = Model(build=lambda: _seeded(), inputs=inputs, dims={"batch": (1, 4)}, name="net", **keys)
+    model = Model(build=_seeded, inputs=inputs, dims={"batch": (1, 4)}, name="net", **keys)
     return ModelFile(Path("net.py"), model, ())
 
 
@@ -222,3 +227,67 @@ def test_options_are_of_a_kind(kind: str, good: list[Any], bad: list[Any]) -> No
     for value in bad:
         with pytest.raises(BackendError, match="what is wanted"):
             backend.check_options({"key": value}, "robot.toml")
+
+
+# Planning
+
+LAPTOP = '[endpoint]\ndescription = "a laptop"\nurl = "http://10.0.0.2:8000"\nmodel = "net"\n'
+
+
+def plan(tmp_path: Path, device: str, *, backends: tuple[str, ...] = (), endpoint: str = LAPTOP) -> list[Cell]:
+    """Plan the cells of a device whose file has this in it."""
+    for name, text in (("devices/robot.toml", f'extends = "local"\n{device}'), ("endpoints/laptop.toml", endpoint)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    folders = (tmp_path / "devices", DEVICES)
+    robot = load_device("robot", folders, known_metrics().values())
+    options = SimpleNamespace(device_folders=folders)
+    named = [load_backend(name) for name in backends]
+    return [
+        _cell(model_file(), robot, backend, is_named=backend in named, options=cast(Any, options))
+        for backend in _backends_of(robot, named)
+    ]
+
+
+OIP = '[device]\nbackends = ["onnxruntime", "oip"]\n[options.oip]\n'
+
+
+def test_a_cell_is_planned_with_its_endpoint(tmp_path: Path) -> None:
+    own, remote = plan(tmp_path, f'{OIP}endpoint = "laptop"\nattempts = 2\n')
+    assert own.endpoint is None
+    assert (remote.endpoint and remote.endpoint.url, remote.calls.attempts) == ("http://10.0.0.2:8000", 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "endpoint", "words"),
+    [
+        ("attempts = 2", LAPTOP, ["backend oip has no endpoint to call", "name one of laptop"]),
+        ('endpoint = "labtop"', LAPTOP, ["there is no endpoint 'labtop'", "did you mean 'laptop'?"]),
+        ('endpoint = "laptop"', LAPTOP.replace("http", "ftp"), ["its scheme is 'ftp'", "laptop.toml: endpoint.url"]),
+        ('endpoint = "laptop"', LAPTOP.replace("8000", "80000"), ["Port out of range"]),
+        ('endpoint = "laptop"', LAPTOP + "price = 1\n", ["unknown key 'endpoint.price'"]),
+        ('endpoint = "laptop"\nmax_request_bytes = 8', LAPTOP, ["at most 8 bytes", "64 bytes of tensors"]),
+        ('endpoint = "laptop"\nattempts = 0', LAPTOP, ["option 'attempts'", "found:  0"]),
+        ('endpoint = "laptop"\ntimeout_ms = "1 s"', LAPTOP, ["option 'timeout_ms'", "milliseconds"]),
+        ('endpoint = "laptop"\nretries = 1', LAPTOP, ["unknown option 'retries'", "attempts"]),
+    ],
+)
+def test_what_cannot_be_called_is_refused_before_anything_starts(
+    tmp_path: Path, options: str, endpoint: str, words: list[str]
+) -> None:
+    with pytest.raises((InputError, BackendError)) as caught:
+        plan(tmp_path, f"{OIP}{options}\n", endpoint=endpoint)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_forbidden_cell_is_left_out_unless_it_is_named(tmp_path: Path) -> None:
+    rule = f'{OIP}endpoint = "laptop"\n[rules]\nonboard = true\n'
+    own, remote = plan(tmp_path, rule)
+    assert (own.forbidden, own.is_left_out, remote.is_left_out, remote.endpoint) == ("", False, True, None)
+    (named,) = plan(tmp_path, rule, backends=("oip",))
+    assert named.forbidden.startswith("rules.onboard: ")
+    assert (named.is_left_out, named.endpoint is not None) == (False, True)
+
+
+def test_a_forbidden_backend_needs_no_endpoint(tmp_path: Path) -> None:
+    assert plan(tmp_path, f"{OIP}[rules]\nonboard = true\n")[1].is_left_out
