@@ -40,7 +40,9 @@ METRICS = (AVAILABILITY,)
 HERE = "the model runs on the device: nothing is called"
 ASSUMES = "calls fail independently of each other"
 # More calls than that are not suggested.
-MOST_CALLS = 1_000_000
+MOST_CALLS = 10_000_000
+# Of the normal distribution, 99 % lie below so many standard deviations: quantiles.CONFIDENCE.
+NORMAL = 2.326
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ class Tally:
         return _upper(self.calls - self.failed, self.calls) if self.calls else 1.0
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4096)
 def _upper(hits: int, count: int) -> float:
-    return quantiles.proportion_upper_bound(hits, count)
+    return quantiles.share_upper_bound(hits, count)
 
 
 def availability(measured: Measurement, limit: float | None, raw: str) -> Finding:
@@ -270,12 +272,13 @@ def calls_needed(share: float, limit: float) -> int | None:
         share: Of the calls so many fail, 0 to 1.
         limit: The share that is to be answered, 0 to 1.
     """
-    count = quantiles.samples_for_proportion(1 - limit) if 0 < limit < 1 else MOST_CALLS + 1
-    while count <= MOST_CALLS:
-        if Tally(count, math.ceil(share * count)).low >= limit:
-            return count
-        count = math.ceil(count * 1.25)
-    return None
+    allowed = 1 - limit
+    if not 0 < allowed < 1 or share >= allowed:
+        return None
+    count = quantiles.samples_for_proportion(allowed)
+    if share:  # by the normal distribution: it is an estimate in any case
+        count = max(count, math.ceil(NORMAL**2 * allowed * limit / (allowed - share) ** 2))
+    return count if count <= MOST_CALLS else None
 
 
 def _notes(measured: Measurement, failed: dict[str, int], calls: int) -> tuple[str, ...]:

@@ -143,7 +143,7 @@ def write_cell(
     results = ResultsFolder(folder)
     raw = ""
     if measured is not None:
-        raw = results.save_samples(f"net-pi4-{backend}", measured.raw, measured.raw_inputs)
+        raw = results.save_samples(f"net-pi4-{backend}", measured.raw, measured.raw_inputs, measured.raw_failures)
         keys = {
             "timed": describe_timed(measured).as_json(),
             "fingerprint": describe_measurement(measured).as_json(),
