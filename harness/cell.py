@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .backends import Backend
 from .checks.limits import Limit
 from .device.device import Device
+from .endpoint import Calls, Endpoint
 from .model.model_file import ModelFile
 
 
@@ -17,12 +18,28 @@ class Cell:
     Attributes:
         optional: whether it may be left out where this host cannot build the backend: the device's file lists that as
             optional, and --backend does not name it.
+        forbidden: which of the device's rules forbids the backend; "" where none does.
+        is_named: whether --backend names the backend.
+        endpoint: the server that has the model, of a remote backend; None of one that is left out.
     """
 
     file: ModelFile
     device: Device
     backend: Backend
     optional: bool = False
+    forbidden: str = ""
+    is_named: bool = False
+    endpoint: Endpoint | None = None
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether nothing of it is measured: a rule forbids it, and --backend does not name it."""
+        return bool(self.forbidden) and not self.is_named
+
+    @property
+    def calls(self) -> Calls:
+        """How a remote backend calls its endpoint."""
+        return Calls.of_options(self.options, self.limit_value("deadline_ms"))
 
     @property
     def id(self) -> str:

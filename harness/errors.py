@@ -4,7 +4,8 @@
     ├── InputError             what the user wrote: files, options, limits
     │   ├── ModelError         a model file, or the module that it builds
     │   │   └── ProcessError   its process died, hangs, takes too much, or has another model when it is started again
-    │   └── DeviceError        a device file, or a board that is not what its file says
+    │   ├── DeviceError        a device file, or a board that is not what its file says
+    │   └── EndpointError      an endpoint file, or an endpoint that does not fit the model
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           one of our folders cannot be written (disk full, no permission)
@@ -24,6 +25,7 @@
         ├── ProtocolError      what it sent is not a frame, or not what was asked for
         ├── ImpossibleReport   what it reports of a measurement cannot be true
         ├── InputFailure       it could not make an input that was asked for
+        ├── RemoteError        its call to another computer failed, each time that it was made
         └── AgentFailure       it answered that an operation failed
 
 Every message says what went wrong; then, as far as each is known, what was wanted, what was found, where, and what to
@@ -88,6 +90,10 @@ class ProcessError(ModelError):
 
 class DeviceError(InputError):
     """The device file is wrong, or the board is not what the file says."""
+
+
+class EndpointError(InputError):
+    """The file of an endpoint is wrong, or what is to be called there does not fit it."""
 
 
 class ExportError(HilgateError):
@@ -181,6 +187,26 @@ class InputFailure(DeploymentError):
     """The agent could not make an input that was asked for; the model did not run."""
 
 
+class RemoteError(DeploymentError):
+    """The device's call to the computer that serves the model failed, and failed again when it was repeated.
+
+    It says nothing about the model's answers, and the process on the device goes on.
+
+    Args:
+        kind: how it failed; of KINDS in harness.agent.failure.
+    """
+
+    def __init__(self, what: str, *, kind: str = "", **details: str) -> None:
+        super().__init__(what, **details)
+        self.kind = kind
+
+    @property
+    def told(self) -> str:
+        """The failure in a line, for a check that it leaves open: it was repeated, and says nothing of the model."""
+        said = " ".join(self.found.split()) or self.what
+        return f"a call to the computer that serves the model failed each time ({self.kind}): {said}"
+
+
 class AgentFailure(DeploymentError):
     """The agent answered that an operation failed; its own traceback is in the message."""
 
@@ -193,6 +219,7 @@ UNDECIDED = (
     AgentSilent,
     ProtocolError,
     ImpossibleReport,
+    RemoteError,
     InputFailure,
     DaemonFailure,
 )

@@ -218,6 +218,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     for item in session.items:
         if (cell := cell_of(item)) is not None:
             run.evidence[cell].selected = True
+            if cell.is_left_out:
+                continue
             if "record_check" in getattr(item, "fixturenames", ()):
                 run.evidence[cell].pending.add(item.nodeid)
             if "counted_instructions" in getattr(item, "fixturenames", ()):
@@ -256,6 +258,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(printable(f"nothing is measured on {cell.device.name}: {error.what}"))
     if (error := run.evidence[cell].not_built) is not None:
         pytest.skip(printable(f"{cell.backend.name} is not built here: {error.what}"))
+    if cell.is_left_out:
+        pytest.skip(printable(f"{Verdict.INELIGIBLE}: {cell.forbidden}; --backend {cell.backend.name} measures it"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -309,10 +313,9 @@ def _finish(run: Run, session: pytest.Session) -> None:
     ending = conclude(run, is_interrupted=is_interrupted)
     signed = _sign(run, session)  # last: nothing is written to the evidence after it
     session.config.stash[ENDING] = replace(ending, remarks=(*ending.remarks, *signed))
-    refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    if counted and passed and (run.evidence.verdict in refused or run.devices.unavailable):
+    if counted and passed and (run.evidence.verdict in run.options.refused or run.devices.unavailable):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -16,6 +16,10 @@ Every other file is a backend. One in Python has
 It is shipped to the device as it is, so it imports the standard library and, inside ``preload`` and ``Engine``, its
 runtime: nothing of harness. A backend in C++ has NATIVE (see Native) in place of ``preload`` and ``Engine``.
 
+REMOTE = True says that it is a client: the model runs on another computer, which the device calls (docs/remote.md). Its
+ARTIFACT is "endpoint", a description that is made and not exported, and agent/remote is shipped beside it. CLOUD = True
+says, too, that this computer is in the cloud.
+
 OPERATORS = True says that libraries can register operators with it: what ``Model(imports=…)`` names is imported, or its
 library opened, before the artifact is loaded.
 """

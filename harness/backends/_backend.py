@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,27 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_count(value: Any) -> bool:
+    """Whether it is a whole number from 1 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_positive(value: Any) -> bool:
+    """Whether it is a finite number above 0."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+
+
 # What a backend may require of an option's value, by name. In place of a name it may list the values, default first.
-OPTION_KINDS: Mapping[str, Callable[[Any], bool]] = {"texts": _is_texts}
+OPTION_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "texts": _is_texts,
+    "text": _is_text,
+    "count": _is_count,
+    "positive": _is_positive,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +126,8 @@ class Backend:
         source: the backend's own file, which is shipped to the device.
         native: the build recipe of a C++ backend; None for one in Python.
         operators: whether libraries can register operators with it; see Model(imports=…).
+        remote: whether it is a client on the device, and the model runs on another computer.
+        cloud: whether that computer is in the cloud; such a one is remote, too.
     """
 
     name: str
@@ -115,6 +137,8 @@ class Backend:
     source: Path
     native: Native | None = None
     operators: bool = False
+    remote: bool = False
+    cloud: bool = False
 
     @property
     def packages(self) -> tuple[str, ...]:

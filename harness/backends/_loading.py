@@ -13,6 +13,7 @@ from ..host.suggestion import did_you_mean
 from ._backend import OPTION_KINDS, Backend, EngineType, Native
 
 PACKAGE = "harness.backends"
+ENDPOINT = "endpoint"
 ENGINE_METHODS = [name for name in vars(EngineType) if not name.startswith("_")]
 
 
@@ -41,6 +42,8 @@ def load_backend(name: str) -> Backend:
         source=Path(module.__file__),
         native=getattr(module, "NATIVE", None),
         operators=getattr(module, "OPERATORS", False),
+        remote=getattr(module, "REMOTE", False) or getattr(module, "CLOUD", False),
+        cloud=getattr(module, "CLOUD", False),
     )
 
 
@@ -82,9 +85,30 @@ PYTHON_BACKEND: Contract = {
     "Engine": (class_with(*ENGINE_METHODS), "a class with the methods of harness.backends.EngineType"),
 }
 NATIVE_BACKEND: Contract = {"NATIVE": (instance_of(Native), "a harness.backends.Native")}
-OPTIONAL: Contract = {"OPERATORS": (instance_of(bool), "True or False: whether libraries register operators with it")}
+OPTIONAL: Contract = {
+    "OPERATORS": (instance_of(bool), "True or False: whether libraries register operators with it"),
+    "REMOTE": (instance_of(bool), "True or False: whether the model runs on another computer, which it calls"),
+    "CLOUD": (instance_of(bool), "True or False: whether that computer is in the cloud"),
+}
+
+
+def _endpoint_problem(value: Any) -> str:
+    return "" if value == ENDPOINT else f"it is {value!r}"
+
+
+def _no_endpoint_problem(value: Any) -> str:
+    return "" if ENDPOINT in value else f"it has no {ENDPOINT!r}"
+
+
+# What a backend that calls another computer must define, too; see harness.endpoint.
+REMOTE_BACKEND: Contract = {
+    "ARTIFACT": (_endpoint_problem, f'the description of what it calls: ARTIFACT = "{ENDPOINT}"'),
+    "OPTIONS": (_no_endpoint_problem, f'"{ENDPOINT}": ("text", DESCRIPTION), which names what is called'),
+}
 
 
 def _further_contract(module: ModuleType) -> Contract:
     kind = NATIVE_BACKEND if hasattr(module, "NATIVE") else PYTHON_BACKEND
+    if any(getattr(module, name, False) is True for name in ("REMOTE", "CLOUD")):
+        kind = kind | REMOTE_BACKEND
     return kind | {name: rule for name, rule in OPTIONAL.items() if hasattr(module, name)}

@@ -83,7 +83,8 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
     own = _own(backend, pins)
     # Pins that no backend of this device needs are for the model, such as a library of operators.
     claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
-    model = [name for name in pins if name not in claimed] if backend.native is None or imports else []
+    is_here = not backend.remote  # else the model is elsewhere, and so is what it needs
+    model = [name for name in pins if name not in claimed] if is_here and (backend.native is None or imports) else []
     needed = [pins[name] for name in (*own, *model)]
     compiler = native.compiler_for(device, facts) if backend.native is not None else None
     platform = Platform(facts.python, facts.arch, facts.libc)

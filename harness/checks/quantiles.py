@@ -94,3 +94,38 @@ def proportion_upper_bound(hits: int, count: int, confidence: float = CONFIDENCE
         else:
             high = middle
     return high
+
+
+def binomial_at_most(hits: int, count: int, probability: float) -> float:
+    """Compute P(X ≤ hits) of a binomial distribution, for counts of millions: only terms that matter are added.
+
+    Args:
+        hits: k, 0 to count.
+        count: The number of trials, n.
+        probability: The probability of each, with 0 < probability < 1.
+    """
+    if hits >= count:
+        return 1.0
+    if hits > count * probability:  # the other tail is the smaller one
+        return 1.0 - binomial_at_most(count - hits - 1, count, 1 - probability)
+    # Below the mean terms fall from k on downwards; forty standard deviations further down nothing is left.
+    first = max(hits - 40 * math.isqrt(max(hits, 1)) - 100, 0)
+    k = np.arange(first, hits)
+    steps = np.log(count - k) - np.log(k + 1) + math.log(probability) - math.log1p(-probability)
+    start = math.lgamma(count + 1) - math.lgamma(first + 1) - math.lgamma(count - first + 1)
+    start += first * math.log(probability) + (count - first) * math.log1p(-probability)
+    return float(np.exp(np.concatenate([[start], start + np.cumsum(steps)])).sum())
+
+
+def share_upper_bound(hits: int, count: int, confidence: float = CONFIDENCE) -> float:
+    """Compute what ``proportion_upper_bound`` does, for counts of millions; the last digits may differ."""
+    if hits >= count:
+        return 1.0
+    low, high = hits / count, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if 0 < middle < 1 and binomial_at_most(hits, count, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -82,7 +82,8 @@ def backends_for(pins: Sequence[str], *, native: bool) -> list[str]:
     usable = list[tuple[int, bool, str]]()
     for backend in map(load_backend, backend_names()):
         places = [[names.index(name) for name in each if name in names] for each in backend.providers]
-        if all(places) and (native or backend.native is None):
+        # What a remote one calls, nobody has said yet.
+        if all(places) and (native or backend.native is None) and not backend.remote:
             usable.append((min(map(min, places)), backend.native is not None, backend.name))
     return [name for _, _, name in sorted(usable)]
 

@@ -99,6 +99,8 @@ def _of_cell(cell: CellEntry) -> str:
     if cell.unfinished:
         verdicts.append(Verdict.INCONCLUSIVE)
     follows = overall(verdicts)
+    if cell.forbidden is not None and not {Verdict.FAIL, Verdict.INCONCLUSIVE}.intersection(verdicts):
+        return "" if stored is Verdict.INELIGIBLE else f"{stored}, although a rule forbids it"
     if cell.not_built is not None and follows not in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         follows = Verdict.NOT_APPLICABLE
     if cell.not_built is not None and not cell.checks:

@@ -13,7 +13,7 @@ from ..evidence.schema import CheckEntry
 Better = Literal["lower", "higher"]
 
 # hilgate's own metrics: evidence of before `better` was written does not say it of them, and none may say otherwise.
-_HIGHER = frozenset({"accuracy"})
+_HIGHER = frozenset({"accuracy", "availability"})
 _LOWER = frozenset(
     {
         "parity",

@@ -134,11 +134,13 @@ def _place(prefer: tuple[str, ...], check: CheckEntry) -> tuple[bool, int, str, 
 
 
 def _whole(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
-    """List what concerns the cell as a whole: it cannot run, was not built, has open ends, contradicts itself."""
+    """List what concerns the cell as a whole: it cannot run, is forbidden or not built, is open, contradicts itself."""
     problems: list[Problem] = []
     if cell.error is not None:
         how = "it cannot run" if cell.verdict is Verdict.FAIL else "it could not be measured to the end"
         problems.append(Problem(reason=f"{how}: {cell.error}"))
+    if cell.forbidden is not None:
+        problems.append(Problem(reason=f"it may not be used: {cell.forbidden}"))
     if cell.not_built is not None:
         problems.append(Problem(reason=f"it was not built: {cell.not_built}"))
     if cell.unfinished:

@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..model.inputs import Arrays, at_sizes, describe_sizes, sizes_of
 from ..model.model import Array, Model
 from ..model.ragged import described_sizes
 from .drawn import DrawnSizes, drawn_of, uniform_fills
+from .failed_calls import count_kinds
 from .feed import RING_BYTES, bytes_of, fill_bytes, ring_size, spread
 
 Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
@@ -232,6 +233,22 @@ def noise_notes(contents: Sequence[Timed]) -> list[str]:
     return [sizes_note(timed.sizes, uniform.sizes) for timed in samples if timed.sizes != uniform.sizes]
 
 
+class Request(NamedTuple):
+    """One request to the device to time calls to another computer, by the device's clock.
+
+    Attributes:
+        calls: how many calls it made that count; on a sensor's clock how many releases met their fate.
+        failed: how many of them failed.
+        elapsed_ns: how long it took, in nanoseconds.
+        failed_ns: how long the failed calls took, in nanoseconds.
+    """
+
+    calls: int
+    failed: int
+    elapsed_ns: int
+    failed_ns: int
+
+
 @dataclass(kw_only=True)
 class Timed:
     """The account of what was timed, in each process, of spread inputs or of samples.
@@ -239,7 +256,8 @@ class Timed:
     Attributes:
         name: UNIFORM or SAMPLES.
         given: how many sets of samples there are; 0 where inputs are made, as many as are needed.
-        processes: durations in nanoseconds, or counted instructions; int64[n] for each process.
+        processes: durations in nanoseconds, or counted instructions; int64[n] for each process. Where calls to another
+            computer failed, float64[n], infinite for these.
         numbers: which input each of them had; int64[n] for each process.
         wanted: how many inferences are aimed at.
         pace_s: what one takes, with the making of its input, in seconds.
@@ -256,6 +274,9 @@ class Timed:
             ``numbers`` has for a dropped one the input that kept the model busy.
         is_growing: whether releases queue, and come faster than they are served: then a response takes longer than any
             limit, if one only waits, and counts as infinite.
+        codes: how calls failed, uint8[n] for each process, 0 for one that was answered (harness.agent.failure); empty
+            where there are none.
+        requests: of a backend that calls another computer, what the device was asked for in each process.
     """
 
     name: str
@@ -273,6 +294,23 @@ class Timed:
     block_sizes: list[int] = field(default_factory=list)
     releases: list[Array] = field(default_factory=list)
     is_growing: bool = False
+    codes: list[Array] = field(default_factory=list)
+    requests: list[list[Request]] = field(default_factory=list)
+
+    @property
+    def all_codes(self) -> Array:
+        """How each call failed, uint8[n], over all processes; 0 for those that were answered, and were not made."""
+        return np.concatenate([*self.codes, np.empty(0, np.uint8)]) if self.codes else np.zeros(self.count, np.uint8)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many calls failed, by how they did; empty if none did."""
+        return count_kinds(self.all_codes)
+
+    @property
+    def calls(self) -> int:
+        """How many inferences were begun: releases that were dropped were not."""
+        return sum(map(len, self.ran))
 
     @property
     def blocks(self) -> Blocks:
@@ -305,10 +343,25 @@ class Timed:
 
     @property
     def ran(self) -> list[Array]:
-        """How long each inference took that was run, in nanoseconds: int64[n] for each process."""
+        """How long each inference took that was run, in nanoseconds: int64[n] for each process.
+
+        In a closed loop it is infinite for a call that failed, as in ``processes``; on a sensor's clock it is how long
+        that kept the model busy.
+        """
         if not self.releases:
             return self.processes
         return [each[each[:, 2] != NEVER] @ [0, -1, 1] for each in self.releases]
+
+    @property
+    def answered(self) -> list[Array]:
+        """How long each inference took that came to its end, in nanoseconds: int64[n] for each process."""
+        if not self.releases:
+            return [each[np.isfinite(each)].astype(np.int64) for each in self.processes]
+        codes = self.codes or [np.zeros(len(each), np.uint8) for each in self.releases]
+        return [
+            each[(each[:, 2] != NEVER) & (code == 0)] @ [0, -1, 1]
+            for each, code in zip(self.releases, codes, strict=True)
+        ]
 
     @property
     def values(self) -> Array:

@@ -14,10 +14,10 @@ from ..agent.wire import FrameError
 from ..board import Board
 from ..bundle import Bundle
 from ..cell import Cell
-from ..errors import AgentFailure, DamagedError, DeploymentError, HilgateError, LinkError
+from ..errors import AgentFailure, DamagedError, DeploymentError, HilgateError, LinkError, RemoteError
 from ..host.exit_cause import ExitCause
 from ..model.prepare import prepared_measured_sets
-from ..protocol.asked import KEPT, of_device
+from ..protocol.asked import KEPT, MEASURED_TENSORS, of_device
 from .call import host_clock
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .explaining import add_sizes, check_settings, damaged_error, explain_refusal
@@ -84,6 +84,7 @@ class Deployer:
 
         Raises:
             DamagedError: it was damaged, and the cell has used it before.
+            RemoteError: the computer that serves the model did not answer while it was loaded.
             DeploymentError: it cannot be started or loaded; the cell has failed.
             LinkError: the board cannot be reached.
         """
@@ -91,6 +92,8 @@ class Deployer:
         self.close()
         try:
             return self._start()
+        except RemoteError:
+            raise
         except DeploymentError:
             if not (damage := self.damage()):
                 raise
@@ -124,7 +127,8 @@ class Deployer:
                     operators=self.bundle.runtime.operators,
                 )
             self.load = replace(loaded, host_s=host_clock() - began)
-            check_settings(settings, self.load.settings, where)
+            if not self.cell.backend.remote:  # else another computer is set, by whoever it belongs to
+                check_settings(settings, self.load.settings, where)
         if not self.begun:
             self.loaded(self.load)
         self.begun = True
@@ -165,6 +169,8 @@ class Deployer:
     def failures_kept(self, *, at_measured_sizes: bool = False) -> Iterator[None]:
         """Let a DeploymentError of a block end the cell; a request that a loaded model merely refuses does not.
 
+        Nor does a call to another computer that failed: the next one may be answered.
+
         Args:
             at_measured_sizes: the block's inferences have the sizes that are measured: an error says which.
         """
@@ -172,7 +178,10 @@ class Deployer:
         try:
             yield
         except DeploymentError as error:
-            if ends := not (isinstance(error, AgentFailure) and self.load is not None):
+            is_refusal = isinstance(error, AgentFailure) and self.load is not None
+            if isinstance(error, RemoteError):
+                raise
+            if ends := not is_refusal:
                 self._check_stored()
             if at_measured_sizes:
                 add_sizes(error, self.cell.file.model)
@@ -209,7 +218,7 @@ class Deployer:
             return data
 
         try:
-            frame = read_frame(read, limits=of_device(KEPT, tensors=1))
+            frame = read_frame(read, limits=of_device(KEPT, tensors=MEASURED_TENSORS))
         except FrameError as error:
             self._note(f"what the agent kept when the connection dropped cannot be used: {error}")
             return None
@@ -220,6 +229,10 @@ class Deployer:
         if self.live is not None:
             was_alive = self.live.alive  # the error of one that died has quoted its stderr
             self.live.close()
+            if repeated := ", ".join(f"{kind} {count}" for kind, count in self.live.repeated.items()):
+                self._note(
+                    f"calls that failed while a process was loaded, or asked for outputs, were repeated: {repeated}"
+                )
             if was_alive:
                 self._note_messages(self.live.stderr_tail())
         self.live = self.load = None

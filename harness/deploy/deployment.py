@@ -30,7 +30,7 @@ ECHO_S = 60.0
 class Deployment:
     """One agent process with one artifact. Made by ``start``; use it as a context manager.
 
-    Any DeploymentError but AgentFailure and InputFailure ends it, and so does a LinkLost; see Exchange.
+    Any DeploymentError but AgentFailure, InputFailure and RemoteError ends it, and so does a LinkLost; see Exchange.
 
     Attributes:
         session: its state, which the steps share.
@@ -107,6 +107,11 @@ class Deployment:
     def device_time(self) -> DeviceTime:
         """What the device took, over all deployments that add to it."""
         return self.session.device_time
+
+    @property
+    def repeated(self) -> dict[str, int]:
+        """How many calls to another computer were made once more for their outputs, by how they had failed."""
+        return dict(self.session.repeated)
 
     def stderr_tail(self) -> str:
         """Return the end of what the process wrote to stderr."""

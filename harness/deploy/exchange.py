@@ -26,6 +26,7 @@ from ..errors import (
     InputFailure,
     LinkLost,
     ProtocolError,
+    RemoteError,
 )
 from ..host.exit_cause import ExitCause, describe_status
 from ..links import GREETING_ALLOWED, Channel, ChannelClosed, stderr_of
@@ -79,8 +80,8 @@ def nothing_known(pid: int, status: int, stderr_tail: str) -> ExitCause | None:
 class Exchange:
     """One agent process and its frames; what a run asks of it is in deployment.
 
-    Any DeploymentError but AgentFailure and InputFailure ends it: the process is gone, or has been killed. So does a
-    LinkLost: nothing is known of the process then.
+    Any DeploymentError but AgentFailure, InputFailure and RemoteError ends it: the process is gone, or has been killed.
+    So does a LinkLost: nothing is known of the process then.
 
     Attributes:
         channel: the process.
@@ -162,6 +163,7 @@ class Exchange:
         Raises:
             AgentFailure: the operation failed on the device.
             InputFailure: what was to be its input could not be made there.
+            RemoteError: its call to another computer failed, each time that it was made.
             DeploymentError: the process is gone, or was ended, for it hung or sent what is no answer.
         """
         if not self.alive:
@@ -223,6 +225,9 @@ class Exchange:
         if refusal.input:
             what = "the device cannot make an input that was asked for"
             return InputFailure(what, found=refusal.error, where=self.where)
+        if refusal.remote:
+            what = f"the call to the computer that serves the model failed during {operation!r}: {refusal.remote}"
+            return RemoteError(what, kind=refusal.remote, found=refusal.error, where=self.where)
         error = AgentFailure(f"{operation} failed on the device", found=refusal.error, where=self.where)
         error.add_note("on the device:\n" + refusal.traceback)
         return error

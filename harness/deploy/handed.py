@@ -37,10 +37,15 @@ def handed_script(board: Board, modules: Sequence[str], argument: str) -> str:
         modules: of harness.agent, in the order in which they import each other; the last one's main is called.
         argument: its one argument.
     """
+    return script_for(board.facts.executable, modules, argument)
+
+
+def script_for(executable: str, modules: Sequence[str], argument: str) -> str:
+    """Build the same script for a device that is not locked: by the path of its Python."""
     texts = [(f"agent.{name}", source(name)) for name in modules]
     arguments = " ".join(shlex.quote(text) for text in (LOADER, json.dumps(texts), argument))
     without = " ".join(f"-u {name}" for name in NOT_OURS)
-    return f"exec env {without} {shlex.quote(board.facts.executable)} -I -S -B -c {arguments}"
+    return f"exec env {without} {shlex.quote(executable)} -I -S -B -c {arguments}"
 
 
 def source(name: str) -> str:

@@ -14,11 +14,25 @@ import numpy as np
 from ..agent.pacing import DROP, NEVER, Pace
 from ..model.model import Array
 from .call import Call
-from .plausibility import impossible, why_elapsed_impossible, why_loop_impossible, why_not_whole
+from .failed_calls import codes_of
+from .plausibility import (
+    impossible,
+    why_elapsed_impossible,
+    why_failures_impossible,
+    why_loop_impossible,
+    why_not_whole,
+)
 
 
 def why_releases_impossible(
-    releases: Array, header: Mapping[str, Any], call: Call, *, asked: int, budget_s: float, pace: Pace
+    releases: Array,
+    header: Mapping[str, Any],
+    call: Call,
+    *,
+    asked: int,
+    budget_s: float,
+    pace: Pace,
+    timeout_ms: float | None = None,
 ) -> str:
     """Return why the reported fates of releases cannot be true; "" if they can.
 
@@ -29,6 +43,7 @@ def why_releases_impossible(
         asked: how many releases were asked for.
         budget_s: how long the device was allowed to take for them, in seconds.
         pace: the clock that was asked for.
+        timeout_ms: after how long a call to another computer fails; None of a backend that makes none.
     """
     return (
         _why_shape_impossible(releases, asked)
@@ -36,6 +51,7 @@ def why_releases_impossible(
         or why_elapsed_impossible(call)
         or _why_times_impossible(releases, pace)
         or _why_fates_impossible(releases, pace)
+        or _why_failed_impossible(releases, header, timeout_ms)
         or _why_budget_impossible(releases, call, asked, budget_s, pace)
         or _why_account_impossible(releases, header, call, pace)
     )
@@ -97,6 +113,19 @@ def _why_fates_impossible(releases: Array, pace: Pace) -> str:
         if (number := _first(is_wrong)) is not None:
             return impossible(f"{wanted} {int(free[number])} ns", _fate(releases, number))
     return ""
+
+
+def _why_failed_impossible(releases: Array, header: Mapping[str, Any], timeout_ms: float | None) -> str:
+    """Return why calls that failed cannot be as reported: each of them was made, and ended when it was to."""
+    ran = releases[:, 2] != NEVER
+    failed = codes_of(header, len(releases)) > 0
+    if (number := _first(failed & ~ran)) is not None:
+        return impossible("no failed call of a release that was dropped", _fate(releases, number))
+    spans = np.where(ran, releases[:, 2] - releases[:, 1], 0)
+    took, said = int(spans[failed].sum()), header.get("failed_ns") or 0
+    if failed.any() and took != said:
+        return impossible(f"failed calls of {took} ns, from their starts to their ends", f"{said} ns")
+    return why_failures_impossible(spans, header, timeout_ms)
 
 
 def _first(is_wrong: Array) -> int | None:

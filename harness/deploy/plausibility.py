@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ..agent.failure import NEVER
 from ..agent.growth import PLACES
 from ..model.model import Array
 from ..protocol.page_cache import Dropped
 from .call import Call
+from .failed_calls import codes_of, longest_call_ns, why_failures_unlike
 
 # A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, and a virtual machine's clock may
 # be off by some per cent. A clock that is wrong by more than this would make the figures as wrong.
@@ -72,7 +74,13 @@ def impossible(wanted: str, found: str) -> str:
 
 
 def why_durations_impossible(
-    durations: Array, header: Mapping[str, Any], call: Call, *, asked: int, budget_s: float
+    durations: Array,
+    header: Mapping[str, Any],
+    call: Call,
+    *,
+    asked: int,
+    budget_s: float,
+    timeout_ms: float | None = None,
 ) -> str:
     """Return why the reported durations cannot be true; "" if they can.
 
@@ -82,17 +90,36 @@ def why_durations_impossible(
         call: by both clocks; its host_s is infinite where the host's clock says nothing.
         asked: how many durations were asked for.
         budget_s: how long the device was allowed to take for them, in seconds.
+        timeout_ms: after how long a call to another computer fails; None of a backend that makes none.
     """
     return (
-        _why_numbers_impossible(durations, asked)
+        _why_shape_impossible(durations, asked)
+        or _why_numbers_impossible(durations, codes_of(header, len(durations)))
         or why_not_whole(header, ("loop_ns", "making_ns", "untimed_ns", "untimed"))
         or why_elapsed_impossible(call)
+        or why_failures_impossible(durations, header, timeout_ms)
         or _why_budget_impossible(durations, call, asked, budget_s)
         or _why_account_impossible(durations, header, call)
     )
 
 
-def _why_numbers_impossible(durations: Array, asked: int) -> str:
+def why_failures_impossible(spans: Array, header: Mapping[str, Any], timeout_ms: float | None) -> str:
+    """Return why calls that failed, or took longer than they may, cannot be as reported; "" if they can.
+
+    Args:
+        spans: how long each call took, int64[n]; NEVER where only all failed ones together are known.
+        header: the reply's header, with the codes of those that failed; see harness.deploy.failed_calls.
+        timeout_ms: after how long a call fails; None of a backend that calls no other computer.
+    """
+    wanted, found = why_failures_unlike(codes_of(header, len(spans)), header, timeout_ms)
+    if wanted:
+        return impossible(wanted, found)
+    if (longest := int(spans.max(initial=0))) > longest_call_ns(timeout_ms):
+        return impossible(f"calls that end when {timeout_ms:g} ms are over", f"one of {longest / 1e9:.4g} s")
+    return ""
+
+
+def _why_shape_impossible(durations: Array, asked: int) -> str:
     if durations.ndim != 1 or durations.dtype.kind not in "iu":
         odd = durations.dtype.kind == "f" and np.count_nonzero(~np.isfinite(durations))
         found = f"{durations.dtype}{list(durations.shape)}" + (f", {odd} of them not finite" if odd else "")
@@ -101,12 +128,23 @@ def _why_numbers_impossible(durations: Array, asked: int) -> str:
         return impossible(f"{asked} durations, at least 1", "none")
     if len(durations) > asked:
         return impossible(f"at most {asked} durations, as many as were asked for", str(len(durations)))
-    least = int(durations.min())
+    return ""
+
+
+def _why_numbers_impossible(durations: Array, codes: Array) -> str:
+    """Return which duration no call can have had; one that failed has NEVER in its place."""
+    has_failed = codes > 0
+    if (odd := has_failed & (durations != NEVER)).any():
+        number = int(odd.argmax())
+        wanted = f"{NEVER} in place of the duration of a call that failed"
+        return impossible(wanted, f"{int(durations[number])} ns (inference {number} of the call)")
+    answered = np.where(has_failed, 1, durations)
+    least = int(answered.min())
     wanted = "durations above 0 ns"
     if least < 0:
-        return impossible(wanted, f"{least} ns (inference {int(durations.argmin())} of the call)")
+        return impossible(wanted, f"{least} ns (inference {int(answered.argmin())} of the call)")
     if least == 0:
-        zeros = int(np.count_nonzero(durations == 0))
+        zeros = int(np.count_nonzero(answered == 0))
         return impossible(
             wanted, f"0 ns {zeros} times in {len(durations)}: the clock stands still, or is too coarse for this model"
         )
@@ -142,7 +180,8 @@ def _why_budget_impossible(durations: Array, call: Call, asked: int, budget_s: f
 
 def _why_account_impossible(durations: Array, header: Mapping[str, Any], call: Call) -> str:
     """Return why the durations do not fit into the loop's time; both are by the device's clock: no tolerance."""
-    timed = float(durations.sum(dtype=np.float64))
+    answered = durations[durations != NEVER]
+    timed = float(answered.sum(dtype=np.float64)) + (header.get("failed_ns") or 0)
     return why_loop_impossible(timed, len(durations), f"{len(durations)} durations", header, call)
 
 
@@ -173,13 +212,16 @@ def why_loop_impossible(timed: float, count: int, what: str, header: Mapping[str
     return ""
 
 
-def why_warm_up_impossible(header: Mapping[str, Any], call: Call, budget_s: float) -> str:
+def why_warm_up_impossible(
+    header: Mapping[str, Any], call: Call, budget_s: float, timeout_ms: float | None = None
+) -> str:
     """Return why a warm-up's report cannot be true; "" if it can. See timing.warm_up of the agent.
 
     Args:
         header: the reply's header.
         call: by both clocks.
         budget_s: how long the device was allowed to take, in seconds.
+        timeout_ms: after how long a call to another computer fails; None of a backend that makes none.
     """
     if (
         wrong := why_not_whole(header, ("iterations", "median_ns"), 1)
@@ -190,6 +232,10 @@ def why_warm_up_impossible(header: Mapping[str, Any], call: Call, budget_s: floa
     if header["median_ns"] > call.device_ns:
         wanted = f"inferences of at most {call.device_ns / 1e9:.4g} s, what all of them took"
         return impossible(wanted, f"{header['median_ns'] / 1e9:.4g} s")
+    failed = sum((header.get("failed") or {}).values())
+    if failed > (0 if timeout_ms is None else header["iterations"]):
+        of = "of a backend that calls no other computer" if timeout_ms is None else f"of {header['iterations']}"
+        return impossible(f"as many failed calls as there can be {of}", str(failed))
     if not isinstance(header.get("settled"), bool):
         return impossible("settled, true or false", repr(header.get("settled"))[:40])
     if header["settled"] and header["iterations"] < WARM_ITERATIONS:

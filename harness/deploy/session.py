@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ class Session:
         pace: shapes of one set of inputs, and what one such set took the device in the last call, in seconds.
         samples: how many durations, or releases, the last measuring call asked for.
         is_paced: whether that was by a sensor's clock.
+        repeated: how many calls to another computer were made once more, by how they had failed.
     """
 
     exchange: Exchange
@@ -51,6 +53,7 @@ class Session:
     pace: tuple[list[tuple[int, ...]], float] | None = None
     samples: int = 0
     is_paced: bool = False
+    repeated: Counter[str] = field(default_factory=Counter)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -71,6 +74,7 @@ class Session:
         if self.binding is not None and header["op"] != "echo":
             header, tensors = self.binding.request(header, tensors)
         reply = self.exchange.call(header, tensors, limit_s, limits)
+        self.repeated.update(getattr(reply.answer, "repeated", {}))
         if self.binding is not None and reply.answer.written is not None:
             self.exchange.written = tuple(self.binding.models_names(reply.answer.written))
         return reply

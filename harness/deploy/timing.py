@@ -11,6 +11,7 @@ from ..agent.frames import Array, Frame
 from ..agent.pacing import Pace
 from ..protocol import agent, asked, parse
 from .exchange import Reply
+from .failed_calls import CODES
 from .feed import Feed, Inputs, sent
 from .session import Session
 
@@ -36,7 +37,7 @@ def measure(
     if pace is not None:  # the wait for the first release may exceed the budget
         header, limit_s, columns = {**header, **pace.header()}, limit_s + max(-pace.behind_ns, 0) / 1e9, 3
     session.samples, session.is_paced = samples, pace is not None
-    limits = asked.of_device(8 * columns * samples, tensors=1)
+    limits = asked.of_measuring(samples, columns)
     return _durations_of(session, session.ask(header, feed.tensors, limit_s, limits))
 
 
@@ -47,17 +48,26 @@ def read_kept(session: Session, frame: Frame) -> tuple[Array, dict[str, Any]]:
 
 
 def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]]:
-    """Check a reply's durations. None at all is refused, too: whoever asks until it has them all would never end."""
+    """Check a reply's durations. None at all is refused, too: whoever asks until it has them all would never end.
+
+    Returns:
+        The durations, and the account of the call; in that under CODES, where calls failed, their codes: uint8[n].
+    """
     found = [f"{array.dtype} {list(array.shape)}" for array in reply.tensors]
-    (durations,) = reply.tensors if len(reply.tensors) == 1 else [np.empty(0)]
+    durations, codes = (*reply.tensors, *[None] * 2)[:2] if reply.tensors else (np.empty(0), None)
+    assert durations is not None
     row, what = ((3,), "releases, int64[n, 3],") if session.is_paced else ((), "durations, int64")
     has_shape = durations.ndim == 1 + len(row) and durations.shape[1:] == row
     if durations.dtype != np.dtype("<i8") or not has_shape or not 1 <= len(durations) <= session.samples:
         wanted = f"1 to {session.samples} {what}"
         raise session.refuse_tensors("measure", f"{', '.join(found) or 'none'}, where {wanted} were asked for")
+    if codes is not None and (codes.dtype != np.uint8 or codes.shape != durations.shape[:1]):
+        wanted = f"codes of failed calls, uint8[{len(durations)}],"
+        raise session.refuse_tensors("measure", f"{', '.join(found)}, where {wanted} may come second")
     answer: agent.Measured = reply.answer
     session.device_time.seconds += max(answer.elapsed_ns - answer.making_ns, 0) / 1e9
-    return durations.astype(np.int64), agent.plain(answer)
+    account = agent.plain(answer)
+    return durations.astype(np.int64), account if codes is None else {**account, CODES: codes.copy()}
 
 
 def profile(session: Session, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from ..checks.limits import Limit
+from ..host.extending import NAME, file_names
 from .link_facts import link_class
 from .tables import Measure, Rules, Runtime
 
 __all__ = ["KNOWN_HOSTS", "Device", "DeviceFile", "Measure", "Rules", "Runtime", "device_names"]
 
 KNOWN_HOSTS = "known_hosts"  # in the user's folder of devices
-DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+DEVICE_NAME = NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,5 +114,4 @@ class Device:
 
 def device_names(folders: Sequence[Path]) -> list[str]:
     """List the names of the devices in these folders, sorted; a folder that does not exist has none."""
-    files = (path for folder in folders for path in folder.glob("*.toml"))
-    return sorted({path.stem for path in files if path.is_file() and DEVICE_NAME.fullmatch(path.stem)})
+    return file_names(folders)

@@ -40,6 +40,7 @@ class Rules(_Table):
     """The table [rules]: what is allowed where the device is used."""
 
     offline: bool = Field(False, description="true or false: offline = true")
+    onboard: bool = Field(False, description="true or false: onboard = true")
 
 
 class Measure(_Table):

@@ -17,6 +17,7 @@ from .schema import (
     BundleFacts,
     CellEntry,
     ClockEntry,
+    EndpointEntry,
     Fingerprint,
     InstructionScan,
     LoadEntry,
@@ -33,6 +34,7 @@ class CellRecord:
         interruptions: why a check stayed open, such as a connection that dropped; says nothing about the model.
         unavailable: why the cell's device cannot be used, "" where it can; says nothing about the model.
         not_built: why this host cannot build the cell's backend, where that is an optional one.
+        endpoint: the server that has the model, of a remote backend.
         model_sha256: the hash of the model's weights and code; None where it is not known, or they have none.
         device_facts: the fingerprint's part that is known once the device was reached.
         measured_facts: the fingerprint's part that is known once something was measured.
@@ -50,6 +52,7 @@ class CellRecord:
     interruptions: list[str] = field(default_factory=list)
     unavailable: str = ""
     not_built: HilgateError | None = None
+    endpoint: EndpointEntry | None = None
     model_sha256: str | None = None
     device_facts: Fingerprint | None = None
     measured_facts: Fingerprint | None = None
@@ -71,15 +74,20 @@ class CellRecord:
     def verdict(self) -> Verdict:
         """Combine errors, checks and open ends.
 
-        FAIL, INCONCLUSIVE, NOT_APPLICABLE (its backend could not be built), or the worst check: the first that applies.
-        So a backend that was not built is never a PASS, whatever was checked without it.
+        FAIL, INCONCLUSIVE, INELIGIBLE (a rule forbids it), NOT_APPLICABLE (its backend could not be built), or the
+        worst check: the first that applies. So a backend that is forbidden or was not built is never a PASS, whatever
+        was checked.
         """
         is_unfinished = self.pending or self.interruptions or self.unavailable
         open_ends = [Verdict.INCONCLUSIVE] if is_unfinished else []
         verdicts = [*open_ends, *(check.verdict for check in self.checks)]
         if self.errors:
             return Verdict.FAIL
-        if self.not_built is not None and not {Verdict.FAIL, Verdict.INCONCLUSIVE}.intersection(verdicts):
+        if {Verdict.FAIL, Verdict.INCONCLUSIVE}.intersection(verdicts):
+            return overall(verdicts)
+        if self.cell.forbidden:
+            return Verdict.INELIGIBLE
+        if self.not_built is not None:
             return Verdict.NOT_APPLICABLE
         return overall(verdicts)
 
@@ -87,12 +95,11 @@ class CellRecord:
     def has_outcome(self) -> bool:
         """Whether any test of the cell came to something.
 
-        That is a check that applies, an error, a device that cannot be used, a backend that cannot be built, or a
-        connection that dropped.
+        That is a check that applies, an error, a device that cannot be used, a backend that a rule forbids or that
+        cannot be built, or a connection that dropped.
         """
-        return bool(self.errors or self.unavailable or self.not_built or self.interruptions) or any(
-            check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks
-        )
+        is_ended = self.errors or self.unavailable or self.not_built or self.interruptions or self.cell.is_left_out
+        return bool(is_ended) or any(check.verdict is not Verdict.NOT_APPLICABLE for check in self.checks)
 
     def add_notes(self, notes: Iterable[str]) -> None:
         """Add the notes that are not there yet."""
@@ -100,16 +107,20 @@ class CellRecord:
             if note not in self.notes:
                 self.notes.append(note)
 
-    def make_entry(self, sums: Mapping[str, str], inputs: Mapping[str, str] = MappingProxyType({})) -> CellEntry:
+    def make_entry(
+        self, sums: Mapping[str, str], beside: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> CellEntry:
         """Make the cell's entry in evidence.json.
 
         Args:
             sums: the SHA-256 of each file of raw samples, by its path in the evidence's folder; see describe_check.
-            inputs: the path of the file of their inputs, by that of raw samples.
+            beside: the files that go with raw samples, by the path of these; see describe_check.
         """
         model, device, backend = self.cell.key
         clock = self.cell.file.model.clock
         declared: dict[str, Any] = {"interruptions": list(self.interruptions)} if self.interruptions else {}
+        declared |= {"forbidden": self.cell.forbidden} if self.cell.forbidden else {}
+        declared |= {"endpoint": self.endpoint} if self.endpoint is not None else {}
         declared |= {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
         return CellEntry(
             model=model,
@@ -131,5 +142,5 @@ class CellRecord:
             timed=self.timed,
             unfinished=sorted(self.pending),
             notes=list(self.notes),
-            checks=[describe_check(check, sums, inputs) for check in self.checks],
+            checks=[describe_check(check, sums, beside) for check in self.checks],
         )

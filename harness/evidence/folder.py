@@ -40,7 +40,14 @@ SIGNATURE = "evidence.sigstore.json"
 LOCK = ".hilgate.lock"
 
 # In which folder the file lies that the evidence names under a key.
-_HOMES = {"raw": SAMPLES, "raw_inputs": SAMPLES, "replay": REPLAY, "bundle": BUNDLES, "answers": ANSWERS}
+_HOMES = {
+    "raw": SAMPLES,
+    "raw_inputs": SAMPLES,
+    "raw_failures": SAMPLES,
+    "replay": REPLAY,
+    "bundle": BUNDLES,
+    "answers": ANSWERS,
+}
 
 
 class ResultsFolder:
@@ -48,14 +55,14 @@ class ResultsFolder:
 
     Attributes:
         sums: the SHA-256 of each file that this run has written, by its path in the folder: raw samples, which inputs
-            they had, answers.
-        inputs: the path of the second, by that of the first.
+            they had, which calls failed, answers.
+        beside: the paths of files that go with raw samples, by the path of these: "raw_inputs" and "raw_failures".
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sums: dict[str, str] = {}
-        self.inputs: dict[str, str] = {}
+        self.beside: dict[str, dict[str, str]] = {}
         self._lock: int | None = None
 
     def claim(self, *, devices: Sequence[str], started: str) -> None:
@@ -119,13 +126,16 @@ class ResultsFolder:
                 with contextlib.suppress(OSError):  # not there, or it has files of others
                     (self.path / name).rmdir()
 
-    def save_samples(self, stem: str, samples: Array, inputs: Array | None = None) -> str:
-        """Write raw samples as a .npy file, and which inputs they had as another, STEM.inputs.npy.
+    def save_samples(
+        self, stem: str, samples: Array, inputs: Array | None = None, failures: Array | None = None
+    ) -> str:
+        """Write raw samples as a .npy file, which inputs they had as STEM.inputs.npy, failures as STEM.failures.npy.
 
         Args:
             stem: the file's name without its suffix. Saving under the same stem again replaces the file.
             samples: int64[n].
             inputs: the number of each sample's input, int64[n]; None where nobody needs it.
+            failures: how the call of each sample failed, int64[n]; None where none failed.
 
         Returns:
             The samples' path, relative to the folder.
@@ -134,9 +144,10 @@ class ResultsFolder:
             StorageError: it cannot be written.
         """
         name = self._save(stem, samples)
-        self.inputs.pop(name, None)
-        if inputs is not None:
-            self.inputs[name] = self._save(f"{stem}.inputs", inputs)
+        arrays = {"inputs": inputs, "failures": failures}
+        self.beside[name] = {
+            f"raw_{kind}": self._save(f"{stem}.{kind}", array) for kind, array in arrays.items() if array is not None
+        }
         return name
 
     def _save(self, stem: str, array: Array) -> str:

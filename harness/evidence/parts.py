@@ -12,13 +12,22 @@ from pydantic import ValidationError
 from ..bundle import Bundle
 from ..checks.check import Check
 from ..checks.finding import Finding
+from ..endpoint import Endpoint
 from ..errors import InputError
 from ..export import Artifact
 from ..isa.wheel_scans import IsaReport
 from ..protocol import BoardFacts
 from .entry import as_figure
 from .misfit import Misfit, first_misfit
-from .schema import ArtifactFacts, BundleFacts, CheckEntry, Fingerprint, InstructionScan, LoadEntry
+from .schema import (
+    ArtifactFacts,
+    BundleFacts,
+    CheckEntry,
+    EndpointEntry,
+    Fingerprint,
+    InstructionScan,
+    LoadEntry,
+)
 
 # What a board says of itself that two runs must have in common for their figures to be compared, or that the board of a
 # release must have in common with it.
@@ -30,6 +39,19 @@ def describe_artifact(artifact: Artifact) -> ArtifactFacts:
     return ArtifactFacts(
         sha256=artifact.sha256, bytes=artifact.bytes, exporter=artifact.exporter, warnings=list(artifact.warnings)
     )
+
+
+def describe_endpoint(endpoint: Endpoint, settings: Mapping[str, Any] = MappingProxyType({})) -> EndpointEntry:
+    """Describe the server that has a cell's model.
+
+    Args:
+        endpoint: as its file has it.
+        settings: what the device's client reports once it has an answer; empty before.
+    """
+    said = {key: settings[key] for key in ("wire", "request_bytes", "response_bytes") if key in settings}
+    server = " ".join(str(settings[key]) for key in ("server", "server_version") if settings.get(key))
+    content = {"name": endpoint.name, "url": endpoint.url, "model": endpoint.model, "version": endpoint.version, **said}
+    return EndpointEntry.model_validate(content | ({"server": server} if server else {}))
 
 
 def describe_bundle(bundle: Bundle) -> BundleFacts:
@@ -104,15 +126,16 @@ def merge_fingerprints(*parts: Fingerprint | None) -> Fingerprint | None:
 def describe_check(
     check: Check,
     sums: Mapping[str, str] = MappingProxyType({}),
-    inputs: Mapping[str, str] = MappingProxyType({}),
+    beside: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> CheckEntry:
     """Make a check's entry in evidence.json. The finding's details are further keys of it.
 
     Args:
         check: the check.
-        sums: the SHA-256 of each file of raw samples, and of each that says which inputs they had, by its path in the
-            evidence's folder.
-        inputs: the path of the file that says which inputs raw samples had, by the path of these.
+        sums: the SHA-256 of each file of raw samples, and of each that goes with one, by its path in the evidence's
+            folder.
+        beside: the files that go with raw samples, by the path of these: each key of the check, such as "raw_inputs",
+            and the path.
 
     Raises:
         InputError: the finding has a value that the evidence does not take, such as a number of numpy's.
@@ -130,7 +153,7 @@ def describe_check(
         "samples": finding.samples,
         "raw": finding.raw or None,
         "raw_sha256": sums.get(finding.raw),
-        **_for_inputs(inputs.get(finding.raw), sums),
+        **_for_beside(beside.get(finding.raw, {}), sums),
         "better": "lower" if finding.metric.bound == "max" else "higher",
         "verdict": check.verdict,
         "reason": check.reason,
@@ -154,9 +177,12 @@ def describe_check(
     )
 
 
-def _for_inputs(path: str | None, sums: Mapping[str, str]) -> dict[str, Any]:
-    """Return the keys that name which input each raw sample had, where that was saved."""
-    return {} if path is None else {"raw_inputs": path, "raw_inputs_sha256": sums.get(path)}
+def _for_beside(paths: Mapping[str, str], sums: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keys that name which input each raw sample had, and which calls failed, as far as that was saved."""
+    keys: dict[str, Any] = {}
+    for key, path in paths.items():
+        keys |= {key: path, f"{key}_sha256": sums.get(path)}
+    return keys
 
 
 def _for_tables(finding: Finding) -> dict[str, Any]:

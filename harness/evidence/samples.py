@@ -75,6 +75,11 @@ def read_raw_inputs(folder: Path, check: CheckEntry) -> ReadSamples:
     return _read_array(folder, check.raw_inputs, check.raw_inputs_sha256, "raw samples' inputs")
 
 
+def read_raw_failures(folder: Path, check: CheckEntry) -> ReadSamples:
+    """Read how the call of each of a check's raw samples failed, int64[n], 0 if it did not; see read_samples."""
+    return _read_array(folder, check.raw_failures, check.raw_failures_sha256, "raw samples' failures")
+
+
 def _read_array(folder: Path, path: str | None, sha256: str | None, what: str) -> ReadSamples:
     if path is None:
         return ReadSamples(problem=f"The check has no {what}.")

@@ -161,6 +161,10 @@ class CheckEntry(Entry):
     raw_sha256: Annotated[Sha256 | None, Field(description="of the file of raw samples; null without one")] = None
     raw_inputs: Annotated[str | None, Field(description="the path of which input each sample had, int64[n]")] = None
     raw_inputs_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
+    raw_failures: Annotated[
+        str | None, Field(description="the path of how each sample's call failed, int64[n]; not there if none did")
+    ] = None
+    raw_failures_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
     better: Annotated[Literal["lower", "higher"] | None, Field(description="which of two values is the better one")] = (
         None
     )
@@ -240,6 +244,19 @@ class ClockEntry(Entry):
     late: Annotated[str, Field(description="what becomes of one that finds the model busy")]
 
 
+class EndpointEntry(Entry):
+    """The server that has the model, of a backend that calls another computer."""
+
+    name: Annotated[str, Field(description="of its file: endpoints/NAME.toml")]
+    url: str
+    model: Annotated[str, Field(description="the served model's name there")]
+    version: Annotated[str, Field(description="the served model's; empty for what the server takes")] = ""
+    server: Annotated[str, Field(description="what the server calls itself, with its version")] = ""
+    wire: Annotated[str | None, Field(description="how tensors travel, binary or json; null before an answer")] = None
+    request_bytes: Annotated[Count | None, Field(description="of the first inference; null before an answer")] = None
+    response_bytes: Annotated[Count | None, Field(description="of its answer; null before one")] = None
+
+
 class CellEntry(Entry):
     """One model on one device with one backend."""
 
@@ -255,6 +272,8 @@ class CellEntry(Entry):
     error: Annotated[str | None, Field(description="why it cannot run")] = None
     interruptions: Annotated[list[str], Field(description="what of the error only left a check open")] = []
     not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
+    forbidden: Annotated[str | None, Field(description="which rule of the device's file forbids the backend")] = None
+    endpoint: Annotated[EndpointEntry | None, Field(description="the server that has the model")] = None
     fingerprint: Fingerprint | None = None
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None
@@ -293,9 +312,9 @@ class CellEntry(Entry):
 class FileEntry(Entry):
     """A file of the user's that decided what was run, and by which limits."""
 
-    kind: Literal["model", "device", "lock", "baseline"]
-    name: Annotated[str, Field(description="the model's or the device's; of a lock its file's")]
-    path: Annotated[str, Field(description="relative to the project's folder; of hilgate's own devices hilgate:NAME")]
+    kind: Literal["model", "device", "endpoint", "lock", "baseline"]
+    name: Annotated[str, Field(description="the model's, device's or endpoint's; of a lock its file's")]
+    path: Annotated[str, Field(description="relative to the project's folder; of hilgate's own files hilgate:NAME")]
     sha256: Sha256
 
 

@@ -36,6 +36,13 @@ class TimedContent(Entry):
         list[Annotated[int, Field(ge=1, lt=1 << 63)]],
         Field(description="inferences in a block of time of each process, before bursts made blocks longer"),
     ]
+    requests: Annotated[
+        list[list[Annotated[list[Count], Field(min_length=4, max_length=4)]]] | None,
+        Field(
+            description="of a backend that calls another computer, by process, each request to the device to make calls: "
+            "calls (or releases), failed ones, how long it took and how long the failed ones did, nanoseconds"
+        ),
+    ] = None
 
 
 class TimedEntry(Entry):
@@ -47,3 +54,10 @@ class TimedEntry(Entry):
         list[Annotated[list[BoardState], Field(min_length=2, max_length=2)]],
         Field(description="of each process that was timed: before its samples and after them"),
     ] = []
+    timeout_ms: Annotated[
+        float | None, Field(gt=0, description="after which a call to another computer failed; null where none is made")
+    ] = None
+    planned_s: Annotated[
+        float | None,
+        Field(ge=0, description="for how long such calls were to be made, fixed beforehand, seconds"),
+    ] = None

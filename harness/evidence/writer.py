@@ -100,7 +100,7 @@ class Evidence:
             StorageError: the evidence cannot be written.
         """
         # Before it is recorded: one that cannot be written would keep all others from it.
-        entry = describe_check(check, self._results.sums, self._results.inputs)
+        entry = describe_check(check, self._results.sums, self._results.beside)
         record = self[cell]
         record.checks.append(check)
         record.add_notes(check.finding.notes)
@@ -153,14 +153,22 @@ class Evidence:
         self.write()  # first, so that the next run finds the manifest's name there if this one is killed in between
         self._results.save_manifest(bundle.sha256, bundle.manifest)
 
-    def save_samples(self, cell: Cell, samples: Array, kind: str = "", inputs: Array | None = None) -> str:
-        """Write a cell's raw samples beside the evidence, and which inputs they had.
+    def save_samples(
+        self,
+        cell: Cell,
+        samples: Array,
+        kind: str = "",
+        inputs: Array | None = None,
+        failures: Array | None = None,
+    ) -> str:
+        """Write a cell's raw samples beside the evidence, which inputs they had, and which calls failed.
 
         Args:
             cell: the cell, which names the file.
             samples: int64[n]; durations in nanoseconds, unless ``kind`` says otherwise.
             kind: what other samples are, such as "instructions"; it becomes part of the file's name.
             inputs: the number of each sample's input, int64[n]; None where no bound depends on it.
+            failures: how the call of each sample failed, int64[n]; None where none failed.
 
         Returns:
             The file's path, relative to the evidence's folder.
@@ -169,7 +177,7 @@ class Evidence:
             StorageError: it cannot be written.
         """
         before = dict(self._results.sums)
-        name = self._results.save_samples("-".join(filter(None, [cell.id, kind])), samples, inputs)
+        name = self._results.save_samples("-".join(filter(None, [cell.id, kind])), samples, inputs, failures)
         if self.begun and any(self._results.sums[path] != sha256 for path, sha256 in before.items()):
             self.write()  # checks that name the file have the hash of what was there before
         return name
@@ -234,7 +242,7 @@ class Evidence:
             "asked": self.asked,
             "harness": self.harness,
             "files": self.files,
-            "cells": [record.make_entry(self._results.sums, self._results.inputs) for record in self.records.values()],
+            "cells": [record.make_entry(self._results.sums, self._results.beside) for record in self.records.values()],
             "decision": self.decision,
         }
         return RunEntry.model_validate(content)

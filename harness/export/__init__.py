@@ -8,6 +8,7 @@ process         starts the export process; worker, what runs in it
 settings        torch's settings, which the export process takes over
 onnx            the format ONNX; onnx_file, what a file says of itself; onnx_graph, the graph in it
 torchscript     the format TorchScript
+endpoint        the format of a backend that calls another computer: a description, made and not exported
 example         inputs to trace with; sizes and shapes, what the exported file then takes and declares
 fixing          which fixed dimension would help where every exporter refuses; refusal, what they said
 given           a file of the team's own in place of an export; ports and binding, its inputs and outputs

@@ -1,4 +1,4 @@
-"""Where hilgate's own fixtures, suite and devices are: inside the package in a wheel, beside it in a clone."""
+"""Where hilgate's own fixtures, suite, devices and endpoints are: in the package in a wheel, beside it in a clone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ INSTALLED = (PACKAGE / "fixtures").is_dir()
 FIXTURES = "harness.fixtures" if INSTALLED else "fixtures"
 SUITE = PACKAGE / "suite" if INSTALLED else PACKAGE.parent / "tests" / "hil"
 DEVICES = PACKAGE / "devices" if INSTALLED else PACKAGE.parent / "devices"
+ENDPOINTS = PACKAGE / "endpoints" if INSTALLED else PACKAGE.parent / "endpoints"
 
 
 def room_sources(*rooms: str) -> list[Path]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ..agent.failure import KINDS
 from ..agent.pacing import NEVER
 from ..checks.blocks import block_size
 from ..deploy import plausibility
-from ..deploy.content import SAMPLES, UNIFORM, Timed
+from ..deploy.content import SAMPLES, UNIFORM, Request, Timed
 from ..evidence.timed_entry import BoardState, TimedContent, TimedEntry
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock
@@ -26,20 +27,28 @@ from .paced_loop import is_growing
 
 def describe_timed(measured: Measurement) -> TimedEntry:
     """Describe how a measurement's raw samples are cut, and the device's states around each process."""
+    timeout: dict[str, float | None] = {}
+    if measured.is_remote:
+        timeout = {"timeout_ms": measured.timeout_ms, "planned_s": measured.planned_s}
     return TimedEntry(
         block_ms=float(measured.block_ms),
-        contents=[
-            TimedContent(
-                name=timed.name,
-                given=timed.given,
-                samples_per_call=timed.step,
-                processes=[len(values) for values in timed.processes],
-                block_sizes=list(timed.blocks.sizes),
-            )
-            for timed in measured.contents
-        ],
+        contents=[_describe_content(timed, is_remote=measured.is_remote) for timed in measured.contents],
+        **timeout,
         states=[[BoardState.model_validate(dict(state)) for state in pair] for pair in measured.states],
     )
+
+
+def _describe_content(timed: Timed, *, is_remote: bool) -> TimedContent:
+    entry: dict[str, Any] = {
+        "name": timed.name,
+        "given": timed.given,
+        "samples_per_call": timed.step,
+        "processes": [len(values) for values in timed.processes],
+        "block_sizes": list(timed.blocks.sizes),
+    }
+    if is_remote:
+        entry["requests"] = [[[*request] for request in process] for process in timed.requests]
+    return TimedContent(**entry)
 
 
 def rebuild(
@@ -47,6 +56,7 @@ def rebuild(
     raw: Array,
     inputs: Array,
     *,
+    codes: Array | None = None,
     clock: SensorClock | None = None,
     warm_ups: Sequence[Mapping[str, Any]] = (),
 ) -> Measurement:
@@ -56,25 +66,28 @@ def rebuild(
         account: How the raw samples are cut.
         raw: What was timed, in nanoseconds: int64[n]; on a sensor's clock int64[n, 3]. See Measurement.raw.
         inputs: Which input each of them had, int64[n].
+        codes: How the call of each of them failed, int64[n], 0 if it did not; None where none failed.
         clock: The sensor's clock on which they were released.
         warm_ups: The report of each warm-up.
 
     Raises:
-        ValueError: The three do not fit each other; the text says in which figures.
+        ValueError: They do not fit each other; the text says in which figures.
     """
-    contents = _cut(account, raw, inputs, clock)
+    contents = _cut(account, raw, inputs, codes, clock)
     measured = Measurement(
         uniform=contents[0],
         warm_ups=[dict(warm_up) for warm_up in warm_ups],
         states=states_of(account),
         block_ms=account.block_ms,
         clock=clock,
+        timeout_ms=account.timeout_ms,
+        planned_s=account.planned_s or 0.0,
     )
     if len(contents) > 1:
         measured.samples = contents[1]
     for timed in measured.contents:
         timed.is_growing = clock is not None and is_growing(timed, clock)
-        for durations in timed.ran:
+        for durations in timed.answered:
             measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     return measured
 
@@ -84,7 +97,7 @@ def states_of(account: TimedEntry) -> list[tuple[Mapping[str, Any], Mapping[str,
     return [(before.model_dump(), after.model_dump()) for before, after in account.states]
 
 
-def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | None) -> list[Timed]:
+def _cut(account: TimedEntry, raw: Array, inputs: Array, codes: Array | None, clock: SensorClock | None) -> list[Timed]:
     """Cut raw samples into those of each content and process."""
     names = [content.name for content in account.contents]
     if names not in ([UNIFORM], [UNIFORM, SAMPLES]) or any(
@@ -97,20 +110,43 @@ def _cut(account: TimedEntry, raw: Array, inputs: Array, clock: SensorClock | No
         raise ValueError(f"its processes timed {sum(sizes)} inferences, and there are {found}")
     if raw.ndim != (1 if clock is None else 2):
         raise ValueError(f"the raw samples are {'releases' if raw.ndim > 1 else 'durations'}, against its clock")
-    if problem := _why_impossible(raw):
+    codes = np.zeros(len(raw), np.int64) if codes is None else codes
+    if problem := _why_codes_impossible(codes, raw, account.timeout_ms) or _why_impossible(raw, codes):
         raise ValueError(problem)
     ends = list(accumulate(sizes))[:-1]
-    parts, numbers = (np.split(array, ends) if sizes else [] for array in (raw, inputs))
+    parts, numbers, kinds = (np.split(array, ends) if sizes else [] for array in (raw, inputs, codes))
     step = len(account.contents)
-    return [_timed(each, parts[place::step], numbers[place::step]) for place, each in enumerate(account.contents)]
+    return [
+        _timed(
+            each, parts[place::step], numbers[place::step], kinds[place::step], is_remote=account.timeout_ms is not None
+        )
+        for place, each in enumerate(account.contents)
+    ]
 
 
-def _why_impossible(raw: Array) -> str:
+def _why_codes_impossible(codes: Array, raw: Array, timeout_ms: float | None) -> str:
+    """Say why codes of failed calls are none that a run writes; "" if they are."""
+    if len(codes) != len(raw):
+        return f"{len(codes)} calls failed or were answered, and there are {len(raw)} raw samples"
+    if codes.any() and timeout_ms is None:
+        return f"{np.count_nonzero(codes)} calls failed of a backend that makes none"
+    if len(codes) and not 0 <= codes.min() <= codes.max() <= len(KINDS):
+        return f"codes of failed calls are those of {len(KINDS)} kinds, and some are {codes.min()} or {codes.max()}"
+    return ""
+
+
+def _why_impossible(raw: Array, codes: Array) -> str:
     """Say what no device's report that was believed can have had; "" if there is no such thing."""
     if not len(raw):
         return ""
+    has_failed = codes > 0
     if raw.ndim == 1:
-        return f"an inference took {raw.min()} ns" if raw.min() <= 0 else ""
+        if (raw[has_failed] != NEVER).any():
+            return f"a call that failed took {raw[has_failed].max()} ns, in place of {NEVER}"
+        answered = raw[~has_failed]
+        return f"an inference took {answered.min()} ns" if len(answered) and answered.min() <= 0 else ""
+    if (lost := has_failed & (raw[:, 2] == NEVER)).any():
+        return f"the call of release {int(lost.argmax())} failed, which was dropped"
     due, start, end = raw.T
     ran = end != NEVER
     wrong = np.where(ran, (start < due) | (end <= start), start != NEVER) | (due < 0)
@@ -120,7 +156,9 @@ def _why_impossible(raw: Array) -> str:
     return f"release {place} was due at {due[place]} ns, began at {start[place]} and ended at {end[place]}"
 
 
-def _timed(content: TimedContent, parts: list[Array], numbers: list[Array]) -> Timed:
+def _timed(
+    content: TimedContent, parts: list[Array], numbers: list[Array], codes: list[Array], *, is_remote: bool
+) -> Timed:
     if content.given and any(len(each) and not 0 <= each.min() <= each.max() < content.given for each in numbers):
         raise ValueError(f"inputs are none of the {content.given} that the samples make")
     timed = Timed(
@@ -130,11 +168,38 @@ def _timed(content: TimedContent, parts: list[Array], numbers: list[Array]) -> T
         processes=parts,
         numbers=numbers,
         block_sizes=list(content.block_sizes),
+        codes=[each.astype(np.uint8) for each in codes],
+        requests=_requests_of(content, codes) if is_remote else [],
     )
     if not parts or parts[0].ndim == 1:
+        timed.processes = [
+            np.where(code > 0, np.inf, each) if code.any() else each for each, code in zip(parts, codes, strict=True)
+        ]
         return timed
-    responses = [np.where(each[:, 2] != NEVER, each[:, 2] - each[:, 0], np.inf) for each in parts]
+    responses = [
+        np.where((each[:, 2] != NEVER) & (code == 0), each[:, 2] - each[:, 0], np.inf)
+        for each, code in zip(parts, codes, strict=True)
+    ]
     return replace(timed, processes=responses, releases=parts)
+
+
+def _requests_of(content: TimedContent, codes: list[Array]) -> list[list[Request]]:
+    """Return what the device was asked for in each process; it adds up to what was timed there.
+
+    Raises:
+        ValueError: It does not.
+    """
+    requests = [[Request(*each) for each in process] for process in content.requests or []]
+    if len(requests) != len(content.processes):
+        raise ValueError(f"{len(content.processes)} processes made calls, and there are requests of {len(requests)}")
+    for process, (asked, code) in enumerate(zip(requests, codes, strict=True), 1):
+        ends = list(accumulate(each.calls for each in asked))
+        if (ends[-1] if ends else 0) != len(code):
+            raise ValueError(f"process {process} made {len(code)} calls, and its requests add up to {ends[-1:]}")
+        for each, part in zip(asked, np.split(code, ends[:-1]), strict=False):
+            if each.failed != np.count_nonzero(part) or each.failed_ns > each.elapsed_ns:
+                raise ValueError(f"process {process}: {np.count_nonzero(part)} calls failed in a request {[*each]}")
+    return requests
 
 
 def why_account_doubtful(account: TimedEntry, clock: SensorClock | None, warm_ups: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..checks.finding import Finding
 from ..checks.limits import Metric
-from ..errors import ModelError, ProcessError
+from ..errors import ModelError, ProcessError, RemoteError
 from ..model.build import BuiltModel
 from ..model.inputs import Arrays
 from ..model.model import Array
@@ -59,7 +59,8 @@ class AccuracyRun:
         """Run the deployment on all samples and score its outputs.
 
         The score on these samples is exact, so the value is its own bound; nothing is claimed about other samples. If
-        the outputs cannot be scored, although eager PyTorch's could, the deployment is at fault: a failure.
+        the outputs cannot be scored, although eager PyTorch's could, the deployment is at fault: a failure. Where it is a
+        client, and the computer that serves the model does not answer, there is no score.
 
         Raises:
             ProcessError: The model's process died, which says nothing about the outputs.
@@ -69,10 +70,13 @@ class AccuracyRun:
         samples, eager = self.samples
         outputs: list[Sequence[Array]] = []
         size = max(BATCH // samples.step, 1)
-        for start in range(0, len(samples.sets), size):
-            outputs += self.infer(samples.sets[start : start + size])
-            self.report(len(outputs), len(samples.sets))
         details = {"eager": eager, "given": samples.given}
+        for start in range(0, len(samples.sets), size):
+            try:
+                outputs += self.infer(samples.sets[start : start + size])
+            except RemoteError as error:  # no wrong answer, but none
+                return Finding(ACCURACY, no_bound_reason=f"{error.told} (after {len(outputs)} calls)", details=details)
+            self.report(len(outputs), len(samples.sets))
         try:
             value = self.built.ask(score, replace(samples, sets=()), outputs)
         except ProcessError:  # says nothing about the outputs

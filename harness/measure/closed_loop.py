@@ -12,8 +12,9 @@ import numpy as np
 from ..agent.frames import Frame
 from ..deploy import plausibility
 from ..deploy.call import Call, host_clock
-from ..deploy.content import BLOCK, Content, Timed
+from ..deploy.content import BLOCK, Content, Request, Timed
 from ..deploy.deployment import Deployment, LoadReport
+from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept, kept_with_spare, spread
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
@@ -57,6 +58,8 @@ class ClosedLoop:
         board_mib: The device's memory in MiB, if it is known.
         is_timed: Whether durations are to be believed, and so must be possible; else the device infers for its memory,
             and its clock may be an emulated one.
+        timeout_ms: After how long a call to another computer fails, in milliseconds; None of a backend that makes none.
+            A request to the device then ends after BLOCK_S, whatever its calls take: where they fail, that is longer.
     """
 
     deployment: Deployment
@@ -68,6 +71,7 @@ class ClosedLoop:
     series: MemorySeries = field(default_factory=MemorySeries)
     board_mib: float | None = None
     is_timed: bool = True
+    timeout_ms: float | None = None
     _sent: int = 0  # how many inputs the host made and sent
     _sent_s: float = 0.0  # how long that took
     _median_s: float = 0.0  # of a warm inference on the spread inputs
@@ -78,6 +82,9 @@ class ClosedLoop:
             timed.processes.append(np.empty(0, np.int64))
             timed.block_sizes.append(1)
             timed.numbers.append(np.empty(0, np.int64))
+            timed.codes.append(np.empty(0, np.uint8))
+            if self.timeout_ms is not None:
+                timed.requests.append([])
 
     def warm_up(self, timed: Timed, budget_s: float) -> Mapping[str, Any]:
         """Infer until inference no longer gets faster, and set the content's pace if it has none yet.
@@ -100,7 +107,7 @@ class ClosedLoop:
             feed, share = self._spread_warm_up(), self.content.ring_share()
         sending_s = self._sent_s / max(self._sent, 1) if not timed.given else 0.0
         warm_up = self.deployment.warm_up(feed, budget_s)
-        self._refuse(plausibility.why_warm_up_impossible(warm_up, self.deployment.last_call, budget_s))
+        self._refuse(plausibility.why_warm_up_impossible(warm_up, self.deployment.last_call, budget_s, self.timeout_ms))
         median_s = warm_up["median_ns"] / 1e9
         untimed_s = median_s * share if median_s < SHORT_S else 0.0
         self._median_s = self._median_s if timed.given else median_s
@@ -210,6 +217,8 @@ class ClosedLoop:
         """
         name = self.source.result_name()
         budget_s, start = max(end - time.monotonic(), 0.0), host_clock()
+        if self.timeout_ms is not None:
+            budget_s = min(budget_s, BLOCK_S)
         try:
             durations, reply = self._ask(timed, feed, len(numbers), budget_s, name)
         except LinkLost:
@@ -233,15 +242,23 @@ class ClosedLoop:
         self, timed: Timed, durations: Array, reply: Mapping[str, Any], numbers: Array, *, call: Call, budget_s: float
     ) -> None:
         """Check the durations of one call, and add them to the content."""
-        asked = len(numbers)
-        self._refuse(plausibility.why_durations_impossible(durations, reply, call, asked=asked, budget_s=budget_s))
-        numbers = numbers[: len(durations)]
+        limits: dict[str, Any] = {"asked": len(numbers), "budget_s": budget_s, "timeout_ms": self.timeout_ms}
+        self._refuse(plausibility.why_durations_impossible(durations, reply, call, **limits))
+        numbers, codes = numbers[: len(durations)], codes_of(reply, len(durations))
+        values = np.where(codes > 0, np.inf, durations) if codes.any() else durations
         is_timed = numbers != SPARE
-        self._add(timed, durations[is_timed], numbers[is_timed], reply, inferences=len(durations))
+        parts = values[is_timed], numbers[is_timed], codes[is_timed]
+        self._add(timed, *parts, reply, inferences=len(durations))
 
-    def _add(self, timed: Timed, values: Array, numbers: Array, reply: Mapping[str, Any], *, inferences: int) -> None:
+    def _add(
+        self, timed: Timed, values: Array, numbers: Array, codes: Array, reply: Mapping[str, Any], *, inferences: int
+    ) -> None:
         timed.processes[-1] = np.concatenate([timed.processes[-1], values])
         timed.numbers[-1] = np.concatenate([timed.numbers[-1], numbers])
+        timed.codes[-1] = np.concatenate([timed.codes[-1], codes])
+        if self.timeout_ms is not None:
+            failed, spent_ns = int(np.count_nonzero(codes)), int(reply.get("failed_ns") or 0)
+            timed.requests[-1].append(Request(len(values), failed, int(reply["elapsed_ns"]), spent_ns))
         timed.spent_s += reply["elapsed_ns"] / 1e9
         timed.pace_s = max(timed.spent_s / timed.count, 1e-9)
         self.states.append(reply)

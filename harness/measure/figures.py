@@ -10,6 +10,7 @@ has fewer samples than a bound takes, the figures hold for these samples and for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,6 +71,8 @@ class Figures:
         if self.blocks is not None:
             entry |= {"blocks": self.blocks.count, "inferences_per_block": max(self.blocks.sizes, default=1)}
         entry |= {"inputs": timed.inputs, "processes": [len(durations) for durations in timed.processes]}
+        if failed := timed.failed:
+            entry["failed"] = failed
         if timed.sizes:
             entry["sizes"] = timed.drawn_sizes or dict(timed.sizes)
         if self.open:
@@ -116,10 +119,11 @@ def explain_slow_samples(timed: Timed, threshold_ms: float, what: str, needed: i
     slow = int(np.count_nonzero(medians > threshold_ms))
     if not slow:
         return ""
-    one = "sample" if timed.step == 1 else "call"
+    one, slowest = "sample" if timed.step == 1 else "call", float(medians.max())
+    took = f"{slowest:.4g} ms" if math.isfinite(slowest) else "without an answer"
     return (
         f"{slow} of {timed.given_words} took longer than {threshold_ms:g} ms, the slowest "
-        f"{medians.max():.4g} ms ({one} {int(medians.argmax())}); {timed.given} {one}s are too few to say how rare "
+        f"{took} ({one} {int(medians.argmax())}); {timed.given} {one}s are too few to say how rare "
         f"its like is: {what} takes {needed}, and more where some are slow"
     )
 

@@ -14,6 +14,7 @@ from ..checks.check import judge
 from ..checks.finding import Finding
 from ..checks.limits import Limit, Metric
 from ..deploy.content import UNIFORM
+from ..deploy.failed_calls import describe_failed
 from ..evidence.entry import as_figure
 from ..model.model import Array
 from .figures import Figures, worse
@@ -58,7 +59,8 @@ def latency(measured: Measurement, metric: Metric, raw: str, limit: float | None
     else:
         finding = _finding(metric, measured, Tail.of_quantile(QUANTILES[metric], limit), raw)
     if metric is P50 and measured.closed_p50_ms is not None and finding.details:
-        finding = replace(finding, details={**finding.details, "closed_loop_p50_ms": measured.closed_p50_ms})
+        closed = as_figure(measured.closed_p50_ms)
+        finding = replace(finding, details={**finding.details, "closed_loop_p50_ms": closed})
     return replace(finding, at=lambda value: latency(measured, metric, raw, value))
 
 
@@ -78,7 +80,9 @@ def latency_max(measured: Measurement, limit: float | None, raw: str) -> Finding
     if not measured.count:
         return Finding(MAX, no_bound_reason=measured.interruption or "no sample was taken")
     slowest = float(measured.durations_ms.max())
-    took = f"took {slowest:.4g} ms" if math.isfinite(slowest) else "was dropped"
+    failed = [how for timed in measured.contents if (how := describe_failed(timed.failed, timed.calls))]
+    unanswered = "has no answer" if failed else "was dropped"
+    took = f"took {slowest:.4g} ms" if math.isfinite(slowest) else unanswered
     why = (
         f"the slowest of {measured.count} inferences {took}, which says nothing of the slowest to come: "
         "latency_p999_ms and deadline_miss_rate can be shown to be kept"
@@ -91,6 +95,7 @@ def latency_max(measured: Measurement, limit: float | None, raw: str) -> Finding
         samples=measured.count,
         raw=raw,
         invalid_reason=measured.doubt,
+        remark="; ".join(failed),
     )
 
 
@@ -106,7 +111,8 @@ def published(measured: Measurement, limits: Sequence[Limit]) -> tuple[Array, di
     Returns:
         The durations in milliseconds, float64[n], empty if they could not be believed; and the content's name, its
         ``p99_ms`` and ``p999_ms``, p99's ``bound_ms``, ``bound_low_ms``, ``blocks`` and ``block_ms``, the verdict on
-        each metric (``verdicts``) and the ``memory_peak_mib``, as far as they are known.
+        each metric (``verdicts``), how many releases were ``dropped`` and how many calls ``failed``, which have no
+        duration, and the ``memory_peak_mib``, as far as they are known.
     """
     if DURATIONS in measured.impossible:
         return np.empty(0), {}
@@ -124,8 +130,11 @@ def published(measured: Measurement, limits: Sequence[Limit]) -> tuple[Array, di
         more |= {name: as_figure(figure) for name, figure in figures.items()}
         more |= {key: finding.details[key] for key in ("blocks", "block_ms")}
         more["verdicts"] = {metric.name: str(check.verdict) for metric, check in checks.items()}
-    if measured.clock is not None:  # pytest-benchmark cannot calculate with infinity
-        more["dropped"] = int(np.count_nonzero(np.isinf(durations)))
+    failed = sum(sum(timed.failed.values()) for timed in measured.contents if timed.name == name)
+    if measured.clock is not None or failed:  # pytest-benchmark cannot calculate with infinity
+        if measured.clock is not None:
+            more["dropped"] = int(np.count_nonzero(np.isinf(durations))) - failed
+        more |= {"failed": failed} if failed else {}
         durations = durations[np.isfinite(durations)]
     if measured.memory_peak_kib:  # a process that does not come to its end has no peak
         more["memory_peak_mib"] = max(measured.memory_peak_kib) / 1024
@@ -187,7 +196,7 @@ def finding_on(metric: Metric, measured: Measurement, judged: Figures, raw: str)
         samples=judged.timed.count,
         raw=raw,
         no_bound_reason=judged.open,
-        remark=why_growing(judged.timed, measured.clock) or _name_processes(judged),
+        remark=_remark(measured, judged),
     )
 
 
@@ -195,6 +204,13 @@ def _without_growing(figures: Figures, measured: Measurement) -> Figures:
     """Take its upper bound from the figures of a content whose queue grows, unless the limit is broken anyway."""
     growing = "" if figures.is_broken else why_growing(figures.timed, measured.clock)
     return replace(figures, bound=None, open=growing) if growing else figures
+
+
+def _remark(measured: Measurement, judged: Figures) -> str:
+    """Say what a reader of a broken limit should know: how many calls failed, and what else broke it."""
+    failed = describe_failed(judged.timed.failed, judged.timed.calls)
+    other = why_growing(judged.timed, measured.clock) or _name_processes(judged)
+    return "; ".join(filter(None, [failed, other]))
 
 
 def _name_processes(judged: Figures) -> str:
@@ -220,6 +236,8 @@ def _details(measured: Measurement, each: Sequence[Figures], judged: Figures, ta
     if tail.is_rate:
         missed = int(np.count_nonzero(timed.values > tail.threshold_ms))
         details = {"deadline_ms": tail.threshold_ms, "missed": missed, **details}
+    if failed := timed.failed:
+        details["failed"] = failed
     if drawn := timed.drawn_sizes:
         details["sizes"] = drawn
     if len(each) > 1:

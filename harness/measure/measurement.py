@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..agent.failure import NEVER
 from ..checks import sequential
 from ..deploy.call import Call
 from ..deploy.content import SAMPLES, UNIFORM, Timed
 from ..deploy.deployment import LoadReport
+from ..deploy.failed_calls import describe_failed
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock
 from . import validity
@@ -41,6 +43,8 @@ class Measurement:
         warm_ups: The agent's report of each warm-up.
         states: The device's state before the first and after the last duration of each process.
         lost: The reason for each time that the connection dropped.
+        unreached: The reason for each time that a process could not be loaded, for the computer that serves the model
+            did not answer.
         written: The names of inputs that the model wrote into.
         calls: The calls that timed inferences, by both clocks.
         idle_s: How long a call that does nothing took, by the host's clock; one per process.
@@ -55,6 +59,10 @@ class Measurement:
         is_over: Whether no more is to come.
         clock: The sensor's clock on which inferences were released; None in a closed loop.
         closed_p50_ms: The median of a short closed loop beside the sensor's clock; None where there was none.
+        timeout_ms: After how long a call to the computer that serves the model fails, in milliseconds; None where the
+            model runs on the device.
+        planned_s: For how long such calls were to be made, in all processes, in seconds; fixed before the first one
+            that counts.
     """
 
     uniform: Timed = field(default_factory=lambda: Timed(name=UNIFORM))
@@ -65,6 +73,7 @@ class Measurement:
     warm_ups: list[Mapping[str, Any]] = field(default_factory=list)
     states: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
     written: tuple[str, ...] = ()
     calls: list[Call] = field(default_factory=list)
     idle_s: list[float] = field(default_factory=list)
@@ -78,6 +87,13 @@ class Measurement:
     is_over: bool = True
     clock: SensorClock | None = None
     closed_p50_ms: float | None = None
+    timeout_ms: float | None = None
+    planned_s: float = 0.0
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each inference was a call to another computer."""
+        return self.timeout_ms is not None
 
     def refuse(self, quantity: str, reason: str) -> None:
         """Record why a quantity cannot be true, if there is a reason; the first reason stays."""
@@ -108,15 +124,20 @@ class Measurement:
     def processes(self) -> list[Array]:
         """The durations of each process in nanoseconds, int64[n], in the order in which they were taken.
 
-        On a sensor's clock they are response times, float64[n], infinite where a release was dropped.
+        On a sensor's clock they are response times, float64[n], infinite where a release was dropped; float64[n] and
+        infinite, too, where a call to another computer failed.
         """
         return [np.concatenate(each) for each in zip(*(timed.processes for timed in self.contents), strict=True)]
 
     @property
     def raw(self) -> Array:
-        """What was timed, in nanoseconds, as it came: int64[n]; on a sensor's clock int64[n, 3], see Timed.releases."""
+        """What was timed, in nanoseconds, as it came: int64[n]; on a sensor's clock int64[n, 3], see Timed.releases.
+
+        In a closed loop a call that failed has NEVER.
+        """
         if self.clock is None:
-            return np.concatenate([*self.processes, np.empty(0, np.int64)])
+            durations = np.concatenate([*self.processes, np.empty(0, np.int64)])
+            return np.where(np.isinf(durations), NEVER, durations).astype(np.int64)
         parts = [part for each in zip(*(timed.releases for timed in self.contents), strict=True) for part in each]
         return np.concatenate([*parts, np.empty((0, 3), np.int64)])
 
@@ -127,10 +148,19 @@ class Measurement:
         return np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
 
     @property
+    def raw_failures(self) -> Array | None:
+        """How the call of each raw sample failed, int64[n], 0 if it did not; None where none failed."""
+        parts = [part for each in zip(*(timed.codes for timed in self.contents), strict=True) for part in each]
+        codes = np.concatenate([*parts, np.empty(0, np.uint8)]).astype(np.int64)
+        return codes if codes.any() else None
+
+    @property
     def interruption(self) -> str:
         """Why the measurement ended early: the connection dropped, or durations were impossible; "" if it did not."""
         if DURATIONS in self.impossible:
             return self.impossible[DURATIONS]
+        if self.unreached:
+            return f"{len(self.unreached)} processes could not be loaded: {self.unreached[-1]}"
         return f"the connection dropped {len(self.lost)} times: {self.lost[-1]}" if self.lost else ""
 
     @property
@@ -157,7 +187,9 @@ class Measurement:
         """Why the durations may not be believed; "" if they may."""
         is_warm = all(warm_up["settled"] for warm_up in self.warm_ups)
         not_warm = "inference was still getting faster after a tenth of the time: give it more with --time-limit"
-        return "; ".join(filter(None, [self.state_doubt, "" if is_warm else not_warm]))
+        is_answered = all(validity.is_answered(warm_up) for warm_up in self.warm_ups)
+        not_answered = "" if is_answered else "while it was warmed up, most calls failed: it did not settle"
+        return "; ".join(filter(None, [self.state_doubt, "" if is_warm else not_warm, not_answered]))
 
     def expected_s(self, inferences: Mapping[str, float]) -> float:
         """Estimate how long so many inferences on each content take in all, in seconds, after the first warm-up.
@@ -210,7 +242,9 @@ class Measurement:
         if tail.threshold_ms is None or tail.allowed is None or not len(values):
             return ""
         share = float(np.mean(values > tail.threshold_ms))
-        return f", {share:.3%} of the inferences over {tail.threshold_ms:g} ms, where {tail.allowed:.3g} may be"
+        failed = describe_failed(standing.timed.failed, standing.timed.calls)
+        over = f"{share:.3%} of the inferences over {tail.threshold_ms:g} ms, where {tail.allowed:.3g} may be"
+        return "".join(f", {part}" for part in (failed, over) if part)
 
     def _suggest(self, more_s: float) -> str:
         """Suggest the time limit for so many seconds more."""

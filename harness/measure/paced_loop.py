@@ -1,8 +1,8 @@
 """The loop of one process on a sensor's clock: as closed_loop, but inferences are released at a fixed rate.
 
 What is timed is a response: from a release to the end of its inference. A release that was dropped has none, and is
-infinitely late. What is still queued, or running, when a call to the device ends is handed to the next call: no release
-is forgiven because hilgate asks in portions (harness.agent.pacing).
+infinitely late; so is one whose call to another computer failed. What is still queued, or running, when a call to the
+device ends is handed to the next call: no release is forgiven because hilgate asks in portions (harness.agent.pacing).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..checks import sequential
 from ..checks.blocks import BROKEN_BLOCKS
 from ..deploy.call import Call
 from ..deploy.content import Timed
+from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept
 from ..deploy.paced_plausibility import behind_after, why_releases_impossible
 from ..model.model import Array
@@ -64,10 +65,10 @@ class PacedLoop(ClosedLoop):
 
     def closed_p50_ms(self, timed: Timed) -> float:
         """Time a short closed loop on a content's inputs, of which none is used again; return its median."""
-        closed = ClosedLoop(deployment=self.deployment, source=self.source, content=self.content, report=lambda: None)
-        apart = replace(
-            timed, processes=[], numbers=[], block_sizes=[], releases=[], spent_s=0.0, pace_s=self._closed_s
-        )
+        parts: dict[str, Any] = {"deployment": self.deployment, "source": self.source, "content": self.content}
+        closed = ClosedLoop(**parts, report=lambda: None, timeout_ms=self.timeout_ms)
+        kept: dict[str, Any] = {"processes": [], "numbers": [], "block_sizes": [], "releases": []}
+        apart = replace(timed, **kept, codes=[], requests=[], spent_s=0.0, pace_s=self._closed_s)
         apart.next_block += 1
         closed.begin([apart])
         closed.take(apart, min(max(math.ceil(CLOSED_S / self._closed_s), 1), CLOSED_MOST), CLOSED_S)
@@ -90,18 +91,20 @@ class PacedLoop(ClosedLoop):
     ) -> None:
         """Check what became of one call's releases, and add it to the content."""
         found, pace = durations, self._pace(timed)
-        self._refuse(why_releases_impossible(found, reply, call, asked=len(numbers), budget_s=budget_s, pace=pace))
+        limits: dict[str, Any] = {"asked": len(numbers), "budget_s": budget_s, "timeout_ms": self.timeout_ms}
+        self._refuse(why_releases_impossible(found, reply, call, **limits, pace=pace))
         self._behind_ns[timed.name] = behind_after(found, pace)
-        ran = found[:, 2] != NEVER
+        ran, codes = found[:, 2] != NEVER, codes_of(reply, len(found))
         # Where the first releases are dropped, what keeps the model busy is the last input of the call before.
         before = timed.numbers[-1][-1:]
         place = np.cumsum(ran) - 1 + len(before)
         begun = len(timed.releases[-1]) * pace.period_ns
         moved = np.where(ran[:, None] | (np.arange(3) == 0), found + begun, NEVER)
         timed.releases[-1] = np.concatenate([timed.releases[-1], moved])
-        responses = np.where(ran, found[:, 2] - found[:, 0], math.inf)
+        responses = np.where(ran & (codes == 0), found[:, 2] - found[:, 0], math.inf)
         timed.is_growing = is_growing(timed, self.clock)
-        self._add(timed, responses, np.concatenate([before, numbers])[place], reply, inferences=int(ran.sum()))
+        inputs = np.concatenate([before, numbers])[place]
+        self._add(timed, responses, inputs, codes, reply, inferences=int(ran.sum()))
 
 
 def is_growing(timed: Timed, clock: SensorClock) -> bool:

@@ -38,6 +38,8 @@ def take_samples(
     clock: SensorClock | None = None,
     at_least: int | None = None,
     board_mib: float | None = None,
+    timeout_ms: float | None = None,
+    availability_min: float | None = None,
 ) -> Measurement:
     """Measure load time, memory and durations of one cell, over fresh processes, until every limit is decided.
 
@@ -58,9 +60,14 @@ def take_samples(
         at_least: How many inferences are timed on each content, as far as the time allows, even if no limit takes
             them; None for ENOUGH where there is no limit, and for one where there is.
         board_mib: The device's memory in MiB, if it is known.
+        timeout_ms: After how long a call to the computer that serves the model fails; None where it runs on the device.
+            Such calls are made for REMOTE_S at least, as far as the time allows.
+        availability_min: The limit on the share of calls that are answered, if there is one: they are made for longer
+            where it takes more.
 
     Raises:
         LinkError: The device could not be reached, and nothing was timed.
+        RemoteError: The computer that serves the model could not be called, and nothing was timed.
     """
     measured = Measurement(
         uniform=content.spread_timed(),
@@ -69,6 +76,7 @@ def take_samples(
         tails=tuple(tails),
         is_over=False,
         clock=clock,
+        timeout_ms=timeout_ms,
     )
     if at_least is None:
         at_least = 1 if tails else ENOUGH
@@ -80,6 +88,7 @@ def take_samples(
         end=time.monotonic() + time_limit_s,
         at_least=at_least,
         board_mib=board_mib,
+        availability_min=availability_min,
     )
     try:
         schedule.run()
@@ -92,7 +101,7 @@ def take_samples(
 def look_back(measured: Measurement, board_mib: float | None) -> None:
     """Check all processes together for what cannot be true: a single call does not show it."""
     for timed in measured.contents:
-        for durations in timed.ran:
+        for durations in timed.answered:
             measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     # The median: a board that was slow in one idle call must not have that credited to all other calls.
     idle_s = statistics.median(measured.idle_s) if measured.idle_s else math.inf

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..checks.quantiles import samples_needed
+from ..checks.quantiles import samples_for_proportion, samples_needed
 from ..deploy.content import Content, Timed
 from ..deploy.deployment import Deployment
-from ..errors import ImpossibleReport, LinkLost
+from ..errors import ImpossibleReport, LinkLost, RemoteError
 from .account import size_after, size_of_block
 from .closed_loop import ClosedLoop, Source
 from .measurement import DURATIONS, PROCESSES, Measurement
@@ -33,6 +33,10 @@ MANY, MANY_S = 20_000, 3.0
 # durations ignores single disturbances.
 MANY_SAMPLES, MANY_SAMPLES_S = 5_000, 1.0
 TIMES = 3
+# Calls to another computer are made for so many seconds at least, over all processes: a link's bad moments come in
+# bursts, and a second of calls sees none of them. Where a limit on availability takes more calls, it is as long as
+# these take, and some of them may fail: this many times as many as it takes where none does.
+REMOTE_S, SOME_FAIL = 60.0, 2.0
 # The share of the time that warm-ups may take.
 WARM_UP_SHARE = 0.1
 # Each of the first processes takes at least this share of what those before it took: a limit is kept by three
@@ -78,6 +82,7 @@ class Schedule:
         end: When to stop, by the monotonic clock.
         at_least: How many inferences are timed on each content whatever the limits take.
         board_mib: The device's memory in MiB, if it is known.
+        availability_min: The limit on the share of calls that are answered; None without one.
         starts_s: How long each process took to start, load and warm up.
     """
 
@@ -88,6 +93,7 @@ class Schedule:
     end: float
     at_least: int
     board_mib: float | None = None
+    availability_min: float | None = None
     starts_s: list[float] = field(default_factory=list)
 
     def run(self) -> None:
@@ -99,9 +105,10 @@ class Schedule:
             except ImpossibleReport as error:
                 measured.refuse(DURATIONS, error.what)
                 return
-            except LinkLost as error:
-                measured.lost.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
-                if len(measured.lost) > LOST_ALLOWED:
+            except (LinkLost, RemoteError) as error:
+                reasons = measured.lost if isinstance(error, LinkLost) else measured.unreached
+                reasons.append(" ".join(filter(None, [error.what, error.found.partition("\n")[0]])))
+                if len(reasons) > LOST_ALLOWED:
                     if not measured.count:
                         raise
                     return
@@ -149,6 +156,7 @@ class Schedule:
         each: dict[str, Any] = {"deployment": deployment, "source": self.source, "content": self.content}
         each |= {"report": self._report_progress, "board_mib": self.board_mib}
         clock = self.measured.clock
+        each["timeout_ms"] = self.measured.timeout_ms
         return ClosedLoop(**each) if clock is None else PacedLoop(**each, clock=clock)
 
     def _release_s(self, inference_s: float) -> float:
@@ -172,9 +180,21 @@ class Schedule:
             measured.warm_ups.append(warm_up)
             timed.block_sizes[-1] = size_after(warm_up, measured.block_ms, measured.clock) or 1
             timed.wanted = timed.wanted or _wanted(timed, self.at_least)
+        if measured.is_remote and not measured.planned_s:
+            measured.planned_s = self._planned_s()
         if is_first:
             needed = self._least_inferences({timed.name: timed.pace_s for timed in measured.contents})
             self._announce(needed, measured.expected_s(needed))
+
+    def _planned_s(self) -> float:
+        """Fix for how long calls are made in all, before the first that counts: no failed call may decide of that.
+
+        What does not fit into the time that is left is not planned.
+        """
+        pace_s = statistics.mean(timed.pace_s for timed in self.measured.contents)
+        least = self.availability_min
+        calls = SOME_FAIL * samples_for_proportion(1 - least) if least is not None and 0 < least < 1 else 0.0
+        return min(max(REMOTE_S, calls * pace_s), max(self.end - time.monotonic(), 0.0))
 
     def _least_inferences(self, inference_s: dict[str, float]) -> dict[str, float]:
         """Count the inferences on each content that decide every limit if none is slow, by what one takes."""
@@ -183,7 +203,8 @@ class Schedule:
         def needed(seconds: float) -> float:
             size = self._block_size(seconds)
             blocks = [Standing(timed=Timed(name=""), tail=tail).blocks_to_come() for tail in tails]
-            return max([each * size for each in blocks if math.isfinite(each)], default=self.at_least)
+            decide = max([each * size for each in blocks if math.isfinite(each)], default=self.at_least)
+            return max(decide, self._span_s * PROCESSES / seconds)
 
         return {name: needed(seconds) for name, seconds in inference_s.items()}
 
@@ -223,7 +244,20 @@ class Schedule:
     def _has_part(self, timed: Timed, started: int) -> bool:
         return not self._missing(timed, started)
 
+    @property
+    def _span_s(self) -> float:
+        """For how long each of the first processes makes calls on each content; 0 where inferences are no calls."""
+        return self.measured.planned_s / PROCESSES / len(self.measured.contents)
+
     def _part(self, timed: Timed, started: int) -> float:
+        """Return how many inferences this process takes of a content: what limits take of it, and what time does."""
+        part = self._part_by_count(timed, started)
+        if not self._span_s or len(self.measured.memory_peak_kib) >= PROCESSES:
+            return part
+        spent_s = sum(request.elapsed_ns for request in timed.requests[-1]) / 1e9
+        return max(part, timed.count - started + max(self._span_s - spent_s, 0.0) / timed.pace_s)
+
+    def _part_by_count(self, timed: Timed, started: int) -> float:
         """Return how many inferences this process takes of a content: its part of what would decide every limit.
 
         Args:
@@ -258,7 +292,9 @@ class Schedule:
         measured = self.measured
         to_come, still_open = {timed.name: 0.0 for timed in measured.contents}, list[str]()
         for timed in measured.contents:
-            to_come[timed.name] = max(timed.wanted - timed.count, 0)
+            spent_s = sum(request.elapsed_ns for process in timed.requests for request in process) / 1e9
+            by_time = max(self._span_s * PROCESSES - spent_s, 0.0) / timed.pace_s
+            to_come[timed.name] = max(timed.wanted - timed.count, by_time, 0)
             for standing in self._standings(timed):
                 more = standing.inferences_to_come()
                 to_come[timed.name] = max(to_come[timed.name], more)

@@ -14,6 +14,18 @@ PI_SINCE_BOOT = 0xF0000
 SWAPPED_PAGES_ALLOWED = 256
 
 
+def is_answered(warm_up: Mapping[str, Any]) -> bool:
+    """Tell whether most calls of a warm-up were answered, where inferences are calls to another computer.
+
+    Fewer than that say nothing of whether the model was warm. A few that fail are what a link's calls do, before the
+    samples and among them.
+
+    Args:
+        warm_up: The device's report; see harness.agent.timing.
+    """
+    return bool(2 * sum((warm_up.get("failed") or {}).values()) <= warm_up["iterations"])
+
+
 def doubt(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Explain why a measurement between two states of the device may not be believed; "" if it may.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from hypothesis import Phase, errors
 
 from ..checks.finding import Finding
-from ..errors import AgentFailure, ProcessError
+from ..errors import AgentFailure, ProcessError, RemoteError
 from ..model.build import BuiltModel
 from ..model.model import Array
 from .budget import Budget, Clock
@@ -27,7 +27,7 @@ from .pace import LEAST, Pace
 from .rule.comparison import Difference
 from .rule.no_reference import AtThreshold, NoReference
 from .rule.reference import Reference
-from .search_finding import EndedSearch, Place, finding_of, finding_without_reference
+from .search_finding import EndedSearch, Place, finding_of, finding_without_answer, finding_without_reference
 from .search_state import SearchState
 from .statefulness import STATE, changing_input, state_at, state_of_fresh
 from .trials.counterexamples import Counterexamples
@@ -175,6 +175,12 @@ class ParitySearch:
         Raises:
             HilgateError: whatever is no mismatch: the agent died, the model rejects its own inputs, …
         """
+        try:
+            return self._run(prop)
+        except RemoteError as error:
+            return finding_without_answer(self._ended, error)
+
+    def _run(self, prop: Property) -> Finding:
         self.budget.begin()
         try:
             self._look_for_state()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..checks.finding import Finding
-from ..errors import HilgateError
+from ..errors import HilgateError, RemoteError
 from ..model.build import BuiltModel
 from ..model.model import Closeness
 from . import PARITY
@@ -72,6 +72,15 @@ def finding_without_reference(ended: EndedSearch, error: HilgateError) -> Findin
     """
     missing = "; ".join(filter(None, (line.strip() for line in str(error).splitlines())))
     return Finding(PARITY, samples=ended.tried, no_bound_reason=missing)
+
+
+def finding_without_answer(ended: EndedSearch, error: RemoteError) -> Finding:
+    """Say that the computer that serves the model did not answer, however often it was asked: that is no wrong answer.
+
+    A mismatch that came before it stays a doubt: it is not known whether it is there every time.
+    """
+    before = f"; before that an answer was off: {ended.state.worst.what}" if ended.state.failing is not None else ""
+    return Finding(PARITY, samples=ended.tried, no_bound_reason=f"{error.told} (after {ended.tried} inputs){before}")
 
 
 def finding_of(ended: EndedSearch) -> Finding:

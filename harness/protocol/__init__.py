@@ -8,6 +8,7 @@ type, range and length before anything else sees it, and an error is a ProtocolE
     daemon, agent  what the two programs answer to each operation; the C++ runners answer as the agent does
     page_cache     what the program answers that drops pages from the page cache
     memory_cap     what the program answers that makes a memory cgroup
+    endpoint_look  what the program answers that looks at an endpoint
     border         the function that checks an answer
     asked          how large a reply may be, by what was asked for
 

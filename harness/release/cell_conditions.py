@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..backends import load_backend
 from ..checks.check import Verdict
 from ..device import Device
+from ..errors import BackendError
 from ..evidence.schema import CellEntry, CheckEntry
+from ..export.endpoint import LABEL as DESCRIPTION
 from .policy import Policy
 from .refusal import AGAIN, Refusal
 
@@ -34,11 +37,25 @@ def cell_refusals(policy: Policy, cell: CellEntry, *, lacks: Sequence[str]) -> I
         cell: the cell.
         lacks: its keys that an older hilgate did not write; they are told elsewhere.
     """
+    if is_remote(cell):
+        where = f" ({cell.endpoint.url})" if cell.endpoint is not None else ""
+        reason = f"{name_of(cell)}: the model is not on the device, {cell.backend} calls another computer{where}"
+        yield Refusal(reason, "name a backend that runs on the device: what is released is put on it")
     yield from _emulated(policy, cell)
     yield from _not_passed(cell)
     for metric in policy.evidence.require:
         yield from _required(cell, metric)
     yield from _incomplete(cell, lacks)
+
+
+def is_remote(cell: CellEntry) -> bool:
+    """Tell whether another computer has a cell's model, by its evidence or by its backend."""
+    if cell.endpoint is not None or (cell.artifact is not None and cell.artifact.exporter == DESCRIPTION):
+        return True
+    try:
+        return load_backend(cell.backend).remote
+    except BackendError:  # said elsewhere
+        return False
 
 
 def _incomplete(cell: CellEntry, lacks: Sequence[str]) -> Iterator[Refusal]:
@@ -83,6 +100,8 @@ def _not_passed(cell: CellEntry) -> Iterator[Refusal]:
         more = f" and {len(cell.unfinished) - 5} more" if len(cell.unfinished) > 5 else ""
         tests = ", ".join(cell.unfinished[:5])
         found.append(Refusal(f"{name}: tests came to no check: {tests}{more}", f"{AGAIN}, without skipping them"))
+    if cell.forbidden is not None:
+        found.append(Refusal(f"{name}: {cell.forbidden}", "name a backend that the rules allow"))
     if cell.not_built is not None:
         found.append(Refusal(f"{name}: its backend was not built: {cell.not_built}", f"mend that, and {AGAIN}"))
     if not found and cell.verdict is Verdict.MEASURED:

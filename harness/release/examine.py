@@ -24,7 +24,7 @@ from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
 from ..signing.keys import load_public
 from ..signing.statement import EVIDENCE_PREDICATE, subjects_of
-from .cell_conditions import name_of
+from .cell_conditions import is_remote, name_of
 from .committed import committed_files
 from .committed_limits import CellLimits, limits_of
 from .conditions import cells_of, refusals_of, same_of
@@ -181,7 +181,7 @@ def _collected(
 ) -> tuple[Parts | None, bytes | None, list[Refusal]]:
     """Collect the bundle's parts and the answers of the first device's cell; None, and why, where they are gone."""
     cell = cells.get(policy.evidence.devices[0])
-    if cell is None or cell.bundle is None:  # said already
+    if cell is None or cell.bundle is None or is_remote(cell):  # said already
         return None, None, []
     parts, answers, refusals = None, None, list[Refusal]()
     try:

@@ -16,6 +16,7 @@ from ..decision.figures import as_number
 from ..errors import HilgateError
 from ..evidence.schema import CheckEntry
 from ..measure import accuracy, against, artifact_size, first_start, growth, instructions, latency, load_time, memory
+from ..measure.availability import AVAILABILITY
 from ..measure.measurement import Measurement
 from ..measure.memory_cap import MemoryCap
 from ..measure.memory_series import MemorySeries
@@ -26,6 +27,7 @@ from .made_of_samples import (
     Make,
     extra_of,
     load_report,
+    make_availability,
     make_count,
     make_jitter,
     make_max,
@@ -166,6 +168,7 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     latency.MAX.name: (latency.MAX, make_max),
     latency.DEADLINE_MISS_RATE.name: (latency.DEADLINE_MISS_RATE, make_misses),
     START_JITTER.name: (START_JITTER, make_jitter),
+    AVAILABILITY.name: (AVAILABILITY, make_availability),
     load_time.LOAD_TIME.name: (load_time.LOAD_TIME, _load_time),
     first_start.FIRST_START.name: (first_start.FIRST_START, _first_start),
     memory.PEAK.name: (memory.PEAK, _memory),

@@ -18,6 +18,7 @@ from ..evidence.schema import CheckEntry
 from ..instructions.baseline import BY_CONTENT, VALUE, Comparison
 from ..instructions.counting import Count
 from ..measure import against, instructions, latency
+from ..measure.availability import AVAILABILITY, availability
 from ..measure.measurement import Measurement
 from ..measure.pairs import Pairs, Plan
 from ..measure.start_jitter import START_JITTER, start_jitter
@@ -68,6 +69,12 @@ def make_jitter(cell: RebuiltCell, check: CheckEntry) -> Finding:
     """Make the finding of how late inferences start on a sensor's clock."""
     measured = _measured(cell, check)
     return _at_limit(cell, START_JITTER, lambda limit: start_jitter(measured, limit, check.raw or ""))
+
+
+def make_availability(cell: RebuiltCell, check: CheckEntry) -> Finding:
+    """Make the finding of calls that were answered."""
+    measured = _measured(cell, check)
+    return _at_limit(cell, AVAILABILITY, lambda limit: availability(measured, limit, check.raw or ""))
 
 
 def _measured(cell: RebuiltCell, check: CheckEntry) -> Measurement:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..checks.limits import Limit
 from ..evidence.folder import BUNDLES
-from ..evidence.samples import Refused, read_beside, read_raw_inputs, read_samples
+from ..evidence.samples import Refused, read_beside, read_raw_failures, read_raw_inputs, read_samples
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
 from ..evidence.timed_entry import TimedEntry
 from ..measure.account import rebuild, states_of, why_account_doubtful
@@ -106,12 +106,13 @@ class RebuiltCell:
         Raises:
             NotMadeAgain: Its raw samples are not those of the evidence, or do not fit how they are said to be cut.
         """
-        key = check.raw, check.raw_sha256, check.raw_inputs, check.raw_inputs_sha256
+        inputs_key = check.raw_inputs, check.raw_inputs_sha256
+        key = (check.raw, check.raw_sha256, *inputs_key, check.raw_failures, check.raw_failures_sha256)
         if key not in self._measured:
             account, clock = self.account, self.clock
-            raw, inputs = self.raw(check), self.raw_inputs(check)
+            raw, inputs, codes = self.raw(check), self.raw_inputs(check), self.raw_failures(check)
             try:
-                measured = rebuild(account, raw, inputs, clock=clock, warm_ups=self.warm_ups)
+                measured = rebuild(account, raw, inputs, codes=codes, clock=clock, warm_ups=self.warm_ups)
             except ValueError as error:
                 raise NotMadeAgain(f"raw: {error}") from error
             self._measured[key] = measured
@@ -149,6 +150,23 @@ class RebuiltCell:
             raise NotMadeAgain("raw_inputs_sha256: the evidence has no SHA-256 of the file")
         if found.values.ndim > 1:
             raise NotMadeAgain("raw_inputs: they are no int64[n]")
+        return found.values
+
+    def raw_failures(self, check: CheckEntry) -> Array | None:
+        """Read how the call of each of a check's raw samples failed, likewise; None where it names no such file.
+
+        Raises:
+            NotMadeAgain: The file cannot be read, or is not verified.
+        """
+        if check.raw_failures is None:
+            return None
+        found = read_raw_failures(self.folder, check)
+        if found.values is None:
+            raise NotMadeAgain(f"raw_failures: {found.problem}")
+        if not found.is_verified:
+            raise NotMadeAgain("raw_failures_sha256: the evidence has no SHA-256 of the file")
+        if found.values.ndim > 1:
+            raise NotMadeAgain("raw_failures: they are no int64[n]")
         return found.values
 
     def artifact_bytes(self) -> int:

@@ -91,7 +91,7 @@ def _annotation(section: Section, cell: ReportCell, path: Path | None, environ: 
     reasons = [
         f"{reason.what}: {reason.text}"
         for reason in reasons_of([cell])
-        if reason.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)
+        if reason.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE)
     ]
     message = printable_lines("\n".join(reasons) or str(cell.entry.verdict), MESSAGE)
     shown = ",".join(f"{name}={_escaped_property(printable(text))}" for name, text in properties.items())

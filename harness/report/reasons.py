@@ -21,6 +21,7 @@ UNUSABLE = (f"{NOTHING}: ", "the rest was not measured: ")
 SIZED = (
     "latency_",
     "deadline_miss_rate",
+    "availability",
     "load_time_",
     "first_start_",
     "start_jitter_",
@@ -38,7 +39,7 @@ class Reason:
     """Why something is as it is, once, with the backends that it holds for.
 
     Attributes:
-        what: metrics, or "error", "open", "device", "unfinished", "note".
+        what: metrics, or "error", "open", "device", "unfinished", "rule", "note".
         text: in words; may have several lines.
     """
 
@@ -80,6 +81,8 @@ def _all_of(cell: ReportCell) -> Iterator[tuple[str, Verdict, str]]:
     for name in entry.unfinished:
         yield "unfinished", Verdict.INCONCLUSIVE, name.rpartition("::")[2]
     yield from _troubles(entry)
+    if entry.forbidden:
+        yield "rule", Verdict.INELIGIBLE, entry.forbidden
     by_reason: dict[tuple[Verdict, str], list[str]] = {}
     for check in entry.checks:
         if check.reason and check.asked:

@@ -18,8 +18,8 @@ def record_missing_checks(cells: Iterable[Cell], evidence: Evidence, *, narrowed
     """Complete the evidence of cells that were requested but not fully tested: a skipped test must not open a gate.
 
     A cell in which no test came to anything is an error; where the run was stopped before it came to that cell, it
-    is INCONCLUSIVE. So is a limit on a metric that no test checked. Cells whose device cannot be used, and backends
-    that may be left out and cannot be built, have their reason already.
+    is INCONCLUSIVE. So is a limit on a metric that no test checked. Cells whose device cannot be used, backends that
+    may be left out and cannot be built, and those that a rule forbids, have their reason already.
 
     Args:
         cells: those that were asked for.
@@ -38,7 +38,7 @@ def record_missing_checks(cells: Iterable[Cell], evidence: Evidence, *, narrowed
                 "nothing was measured: no test of this cell ran, or none applied to it. "
                 "The suite is tests/hil in a clone, `pytest --pyargs harness.suite -m hil …` elsewhere",
             )
-        has_reason = record.errors or record.unavailable or record.not_built
+        has_reason = record.errors or record.unavailable or record.not_built or cell.is_left_out
         if not narrowed and not has_reason:
             for metric in _unchecked(cell, record, metrics):
                 evidence.add_check(cell, judge(Finding(metric, no_bound_reason=_missing(record)), cell.limits))

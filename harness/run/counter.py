@@ -84,7 +84,7 @@ class Counter:
             fingerprint: the cell's device.
             exporter: what made the artifact, for the baseline.
         """
-        if cell.id not in self.requested or not cell.device.can_count:
+        if cell.id not in self.requested or not cell.device.can_count or cell.backend.remote:
             return
         if self._guest is None or self._guest.counts_for != cell.device:
             self.close()

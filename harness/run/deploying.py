@@ -13,12 +13,20 @@ from ..cell import Cell
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import LoadReport, Timeouts
 from ..errors import BuildError, ExportError, HilgateError
-from ..evidence.parts import describe_artifact, describe_device, describe_load, describe_scan
+from ..evidence.parts import (
+    describe_artifact,
+    describe_device,
+    describe_endpoint,
+    describe_load,
+    describe_scan,
+)
 from ..evidence.schema import InstructionScan
 from ..export import Artifact, export_artifact
+from ..export.endpoint import make_description
 from ..host.progress_log import progress_logger
 from ..isa.wheel_scans import scan_wheels
 from ..measure.accuracy import sample_notes
+from ..model.build import BuiltModel
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts
 from .measuring import MEMORY_SETS
@@ -44,15 +52,23 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     start = time.monotonic()
     with run.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
         try:
-            artifact = export_artifact(built, cell.backend.artifact)
+            artifact = _made(cell, built)
         except ExportError as error:
             _explain_by_state(error, reference)
             raise
     if not artifact.cached:
         run.export_s += time.monotonic() - start
     record.artifact = describe_artifact(artifact)
+    record.endpoint = describe_endpoint(cell.endpoint) if cell.endpoint is not None else None
     record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
     return artifact
+
+
+def _made(cell: Cell, built: BuiltModel) -> Artifact:
+    """Export a cell's model; or, where another computer has it, make the description of the endpoint."""
+    if cell.endpoint is None:
+        return export_artifact(built, cell.backend.artifact)
+    return make_description(built, cell.endpoint, cell.calls)
 
 
 def _identify(run: Run, cell: Cell) -> None:
@@ -107,6 +123,11 @@ def _scan_instructions(run: Run, cell: Cell, runtime: Runtime, facts: BoardFacts
     A warning and no error: whether the instructions are reached, only the run can tell.
     """
     record = run.evidence[cell]
+    if cell.backend.remote:
+        record.instructions = InstructionScan(
+            not_done="the model runs on another computer; the device has a client only"
+        )
+        return
     if not runtime.wheels:
         record.instructions = InstructionScan(not_done="the libraries are the board's own, and stay there")
         return
@@ -145,6 +166,8 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             settings=cell.device.settings,
             options=cell.options,
         )
+        if cell.endpoint is not None:
+            record.endpoint = describe_endpoint(cell.endpoint, load.settings)
 
     # An inference that takes longer than the whole cell may take is not worth waiting for.
     timeouts = Timeouts(call_s=run.options.time_limit_s)

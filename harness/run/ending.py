@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..checks.check import Verdict
 from ..errors import StorageError
 from ..evidence.folder import PAGE
 from ..host.cache import write_atomically
@@ -60,8 +59,8 @@ def conclude(run: Run, *, is_interrupted: bool) -> Ending:
     commands: list[str] = []
     if is_github(os.environ):
         remarks += filter(None, [_said(lambda: append_summary(report, os.environ), "no job summary")])
-        refused = {Verdict.FAIL} if run.options.allow_inconclusive else {Verdict.FAIL, Verdict.INCONCLUSIVE}
         files = {cell.key[0]: cell.file.path for cell in run.cells}
+        refused = run.options.refused
         commands += _said(lambda: "\n".join(error_commands(report, files, os.environ, refused)), "").split("\n")
     return Ending(report=report, remarks=tuple(remarks), commands=tuple(filter(None, commands)))
 

@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 from ..bundle.lock_file import FILE, current_lock
 from ..cell import Cell
 from ..device.device import DeviceFile
+from ..endpoint import EndpointFile
 from ..evidence.schema import FileEntry
 from ..host.cache import file_sha256
-from ..host.shipped import DEVICES
+from ..host.shipped import DEVICES, ENDPOINTS
 from ..instructions.baseline import read_baseline
 from .options import Options
 
@@ -39,7 +40,12 @@ def _entries(options: Options, cells: Sequence[Cell]) -> Iterator[FileEntry]:
         yield FileEntry(kind="model", name=file.name, path=_relative(file.path, root), sha256=sha256)
     for cell in cells:
         for each in cell.device.files:
-            yield FileEntry(kind="device", name=each.name, path=_device_path(each, root), sha256=each.sha256)
+            path = _own_path(each, DEVICES, root / "devices", root)
+            yield FileEntry(kind="device", name=each.name, path=path, sha256=each.sha256)
+    for cell in cells:
+        for called in cell.endpoint.files if cell.endpoint is not None else ():
+            path = _own_path(called, ENDPOINTS, root / "endpoints", root)
+            yield FileEntry(kind="endpoint", name=called.name, path=path, sha256=called.sha256)
     if (lock := current_lock()) is not None:
         yield FileEntry(kind="lock", name=FILE, path=_relative(lock.path, root), sha256=lock.sha256)
     # One that is about to be written limits nothing.
@@ -50,10 +56,16 @@ def _entries(options: Options, cells: Sequence[Cell]) -> Iterator[FileEntry]:
             yield FileEntry(kind="baseline", name=name, path=path, sha256=baseline.sha256)
 
 
-def _device_path(file: DeviceFile, root: Path) -> str:
-    """Name a device file; in a clone of hilgate, whose project is hilgate itself, its devices are the project's."""
-    shipped = DEVICES.resolve()
-    if file.path.parent == shipped != (root / "devices").resolve():
+def _own_path(file: DeviceFile | EndpointFile, shipped: Path, projects: Path, root: Path) -> str:
+    """Name a device's or an endpoint's file; in a clone of hilgate, which is its own project, they are the project's.
+
+    Args:
+        file: the file.
+        shipped: hilgate's own folder of such files.
+        projects: the project's.
+        root: the project's folder.
+    """
+    if file.path.parent == shipped.resolve() != projects.resolve():
         return f"{SHIPPED}{file.name}"
     return _relative(file.path, root)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..cell import Cell
 from ..checks.finding import Finding
 from ..deploy.deployer import Deployer
+from ..measure.elsewhere import not_on_device
 from ..measure.first_start import FIRST_START, first_start, take_first_starts, unasked
 from ..measure.measurement import PROCESSES
 from ..model.prepare import prepared_measured_sets
@@ -18,7 +19,10 @@ def measure_first_start(run: Run, cell: Cell, deployer: Deployer) -> Finding:
         DeploymentError: the model cannot be run there.
         LinkError: the device cannot be reached any more.
     """
-    if cell.limit_value(FIRST_START.limit_key) is None or cell.device.emulated:
+    limit = cell.limit_value(FIRST_START.limit_key)
+    if limit is not None and cell.backend.remote:
+        return not_on_device(FIRST_START, limit)
+    if limit is None or cell.device.emulated:
         return unasked()
     sets = prepared_measured_sets(cell.file, 1)
     with run.progress.task(f"first starts of {cell.id}") as update, deployer.failures_kept(at_measured_sizes=True):

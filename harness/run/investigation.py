@@ -95,6 +95,8 @@ class Investigation:
             if not isinstance(self.cell.file.model.tolerance, Closeness):
                 reason += ". If it computes in a narrower type by intent: tolerance=Closeness(rtol=…, atol=…)"
             return NotLocated(reason)
+        if self.cell.backend.remote:
+            return NotLocated("another computer serves the model, and only what it answers is known here")
         built, reference = self.run.models.build(self.cell.file), self.run.models.reference(self.cell.file)
         self.deployer.close()
         reference.release()

@@ -14,11 +14,15 @@ from ..evidence.schema import Fingerprint
 from ..host.progress import Update
 from ..host.progress_log import progress_logger
 from ..measure.account import describe_timed
+from ..measure.availability import AVAILABILITY, span_s
+from ..measure.elsewhere import not_on_device
 from ..measure.growth import MEMORY_GROWTH, cannot_go_on, is_settled
 from ..measure.growth_process import GrowthProcesses
+from ..measure.instructions import INSTRUCTIONS
 from ..measure.latency import DEADLINE_MISS_RATE, QUANTILES
 from ..measure.latency import METRICS as LATENCY_METRICS
 from ..measure.sampling import Measurement, Progress, Report, take_memory, take_samples
+from ..measure.schedule import REMOTE_S
 from ..measure.tails import Tail
 from ..model.inputs import Arrays, describe_measured
 from ..model.prepare import prepared_measured_sets
@@ -30,6 +34,7 @@ LOG = progress_logger(__name__)
 UNTIMED_TESTS = frozenset(
     {
         "test_accuracy",
+        "test_availability",
         "test_artifact_size",
         "test_first_start",
         "test_instructions",
@@ -50,6 +55,8 @@ ANNOUNCE_ABOVE_S = 10.0
 FAR = 3.0
 # What the samples' processes take to start and warm up, and that some inferences are slower than the first.
 SPARE = 1.25
+# Calls are made in portions of some seconds, so their time is not met to the second.
+NEARLY = 0.95
 
 
 def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
@@ -70,7 +77,8 @@ def measure_cell(run: Run, cell: Cell, deployer: Deployer) -> Measurement:
         notes = _settle_growth(run, cell, deployer, measured, update)
     deployer.close()
     record = run.evidence[cell]
-    record.add_notes([*measured.lost, *notes, *_notes_on_content(measured)])
+    record.add_notes([*measured.lost, *measured.unreached, *notes])
+    record.add_notes([*_notes_on_content(measured), *_span_notes(measured)])
     record.measured_facts = describe_measurement(measured)
     record.timed = describe_timed(measured)
     return measured
@@ -97,7 +105,26 @@ def _sample(run: Run, cell: Cell, deployer: Deployer, update: Update) -> Measure
         block_ms=block_ms,
         clock=cell.file.model.clock,
         board_mib=_memory_mib(deployer),
+        timeout_ms=timeout_of(cell),
+        availability_min=cell.limit_value(AVAILABILITY.limit_key),
     )
+
+
+def timeout_of(cell: Cell) -> float | None:
+    """Return after how long a cell's calls to another computer fail, in milliseconds; None where it makes none."""
+    return cell.calls.timeout_ms if cell.backend.remote else None
+
+
+def _span_notes(measured: Measurement) -> list[str]:
+    """Word the note that calls to another computer were made for a shorter time than they are to be."""
+    spent_s = span_s(measured)
+    if not measured.is_remote or not measured.count or spent_s >= REMOTE_S * NEARLY:
+        return []
+    longer = f"--time-limit {2 * REMOTE_S:.0f} gives them that"
+    return [
+        f"calls to the endpoint were made for {spent_s:.0f} s, and {REMOTE_S:.0f} s are wanted: a link's bad moments "
+        f"come in bursts, and a shorter time sees fewer of them. {longer}"
+    ]
 
 
 def _settle_growth(run: Run, cell: Cell, deployer: Deployer, measured: Measurement, update: Update) -> list[str]:
@@ -229,6 +256,8 @@ def count_instructions(run: Run, cell: Cell, deployer: Deployer) -> Finding:
         DeploymentError: the model cannot be run there.
     """
     deployer.check()
+    if cell.backend.remote:
+        return not_on_device(INSTRUCTIONS, cell.limit_value(INSTRUCTIONS.limit_key))
     with run.progress.task(f"counting instructions of {cell.id}"):
         return run.counter.finding(cell)
 

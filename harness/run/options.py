@@ -8,6 +8,7 @@ from pathlib import Path
 import iniconfig
 import pytest
 
+from ..checks.check import Verdict
 from ..decision import WITHIN_PERCENT
 
 DAY_S = 86_400.0
@@ -58,6 +59,12 @@ class Options:
     prefer: tuple[str, ...] = ()
     within_percent: float = WITHIN_PERCENT
     sign: str | None = None
+
+    @property
+    def refused(self) -> frozenset[Verdict]:
+        """The verdicts with which a run does not succeed."""
+        inconclusive = () if self.allow_inconclusive else (Verdict.INCONCLUSIVE,)
+        return frozenset((Verdict.FAIL, Verdict.INELIGIBLE, *inconclusive))
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -93,6 +93,14 @@ def read_other_build(options: Options, cells: Sequence[Cell]) -> OtherBuild | No
     path = options.against
     if path is None:
         return None
+    cells = [cell for cell in cells if not cell.backend.remote]  # an endpoint serves one build
+    if not cells:
+        raise InputError(
+            f"{OPTION} compares builds that are put on the device, and none of the backends is there",
+            wanted="a backend that runs on the device",
+            found="backends that call another computer only",
+            hint="run the tests against each build by itself, and compare the reports",
+        )
     _check_cells(cells)
     if not path.is_file():
         raise InputError(

@@ -11,8 +11,10 @@ from ..backends import Backend, backend_names, load_backend
 from ..cell import Cell
 from ..checks.limits import Metric
 from ..device import Device, load_device
+from ..endpoint import endpoint_folders, named_endpoint, why_forbidden
 from ..errors import BackendError, DeviceError, InputError, ModelError
 from ..export import exporter_labels
+from ..export.endpoint import check_request
 from ..host.suggestion import did_you_mean
 from ..instructions.baseline import read_baseline
 from ..measure import known_metrics
@@ -77,7 +79,7 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
         check_block(device, options.time_limit_s)
     named = [load_backend(name) for name in dict.fromkeys(options.backends)]
     cells = [
-        Cell(file, device, backend, optional=backend.name in device.optional and backend not in named)
+        _cell(file, device, backend, is_named=backend in named, options=options)
         for file in files
         for device in devices
         for backend in _backends_of(device, named)
@@ -89,6 +91,28 @@ def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Met
             wanted = "names that tell them apart"
             raise ModelError("two cells have one name", wanted=wanted, found=name, where=where, hint=hint)
     return cells
+
+
+def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, options: Options) -> Cell:
+    """Make a cell; of a remote backend, unless a rule leaves it out, with its endpoint.
+
+    Raises:
+        InputError: there is no such endpoint, it is not usable, or the model's inputs are larger than it takes.
+    """
+    cell = Cell(
+        file,
+        device,
+        backend,
+        optional=backend.name in device.optional and not is_named,
+        forbidden=why_forbidden(backend, onboard=device.rules.onboard, offline=device.rules.offline),
+        is_named=is_named,
+    )
+    if not backend.remote or cell.is_left_out:
+        return cell
+    where = f"{device.path}: options.{backend.name}"
+    endpoint = named_endpoint(backend.name, cell.options, endpoint_folders(options.device_folders), where)
+    check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
+    return replace(cell, endpoint=endpoint)
 
 
 def check_block(device: Device, time_limit_s: float) -> None:
@@ -114,7 +138,8 @@ def check_artifacts(file: ModelFile) -> None:
         ModelError: with the names that exist.
     """
     model, where = file.model, f"{file.path.name}: Model(…)"
-    formats = sorted({load_backend(name).artifact for name in backend_names()})
+    backends = [load_backend(name) for name in backend_names()]
+    formats = sorted({backend.artifact for backend in backends if not backend.remote})
     for name in model.files:
         if name not in formats:
             what = f"files has an unknown format {name!r}"

@@ -143,7 +143,7 @@ def write_cell(
     results = ResultsFolder(folder)
     raw = ""
     if measured is not None:
-        raw = results.save_samples(f"net-pi4-{backend}", measured.raw, measured.raw_inputs)
+        raw = results.save_samples(f"net-pi4-{backend}", measured.raw, measured.raw_inputs, measured.raw_failures)
         keys = {
             "timed": describe_timed(measured).as_json(),
             "fingerprint": describe_measurement(measured).as_json(),
@@ -153,7 +153,7 @@ def write_cell(
     elif samples is not None:
         raw = results.save_samples(f"net-pi4-{backend}", *samples)
     judged = [judge(finding, limits, emulated=keys.get("emulated", False)) for finding in findings(raw)]
-    checks = [describe_check(check, results.sums, results.inputs).as_json() for check in judged]
+    checks = [describe_check(check, results.sums, results.beside).as_json() for check in judged]
     return make_cell(backend, checks, **keys)
 
 

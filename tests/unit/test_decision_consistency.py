@@ -104,6 +104,30 @@ def test_a_cell_without_a_check_is_inconclusive_and_nothing_else(verdict: Verdic
     assert decide([cell]).taken is None
 
 
+FORBIDDEN = {"forbidden": "rules.onboard: no computer outside the robot"}
+PASSED = [make_check("parity", 3.0, 30.0)]
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict", "is_odd"),
+    [
+        ([], Verdict.INELIGIBLE, False),
+        (PASSED, Verdict.INELIGIBLE, False),
+        (PASSED, Verdict.PASS, True),
+        ([], Verdict.PASS, True),
+        ([], Verdict.INCONCLUSIVE, True),
+        ([make_check(P99, 12.0, 10)], Verdict.FAIL, False),
+        ([make_check(P99, 12.0, 10)], Verdict.INELIGIBLE, True),
+    ],
+)
+def test_what_a_rule_forbids_is_ineligible_and_never_taken(checks: list[Any], verdict: Verdict, is_odd: bool) -> None:
+    (cell,) = read(make_run([make_cell("a", checks, verdict=verdict, **FORBIDDEN)])).cells
+    assert (CELL in contradictions(cell)) is is_odd
+    decision = decide([cell])
+    assert decision.taken is None
+    assert FORBIDDEN["forbidden"] in " ".join(one.reason for one in decision.out)
+
+
 def test_nothing_is_taken_from_a_run_that_has_not_ended() -> None:
     good = make_cell("a", [make_check("parity", 3.0, 30.0)])
     ended, going_on = read(make_run([good])), read(make_run([good], finished=None))

@@ -19,9 +19,11 @@ import torch
 
 import harness
 from harness import Input, Model
-from harness.backends import backend_names
+from harness.backends import backend_names, load_backend
 from harness.cli import cli
 from harness.device import load_device
+from harness.endpoint import Calls, named_endpoint
+from harness.endpoint.tables import KEYS
 from harness.host.shipped import DEVICES
 from harness.measure import known_metrics
 from harness.model.build import build_model
@@ -143,13 +145,31 @@ def test_the_documented_policies_load(tmp_path: Path) -> None:
     assert len(policies) == 2
 
 
+def test_the_documented_endpoint_is_called_by_the_documented_device(tmp_path: Path) -> None:
+    endpoint, device = blocks("toml", "docs/remote.md")
+    (tmp_path / "laptop.toml").write_text(endpoint.text, encoding="utf-8")
+    (tmp_path / "robot.toml").write_text(f'extends = "local"\n{device.text}', encoding="utf-8")
+    robot = load_device("robot", (tmp_path, DEVICES), METRICS)
+    options = robot.options["oip"]
+    load_backend("oip").check_options(options, "robot.toml")
+    assert named_endpoint("oip", options, (tmp_path,), "robot.toml").model == "digits"
+    assert Calls.of_options(options).timeout_ms == 50
+
+
+def test_every_key_of_an_endpoint_file_is_documented() -> None:
+    page = (DOCS / "remote.md").read_text(encoding="utf-8")
+    section = page.partition("| key |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([a-z.]+)` \|", section, re.MULTILINE)) == set(KEYS)
+
+
 def test_the_documented_lock_entry_has_the_keys_of_one() -> None:
     (entry,) = tomllib.loads(block("docs/supply.md", "toml"))["package"]
     assert set(entry) == {"target", "name", "version", "file", "sha256"}
 
 
 def test_every_block_of_settings_is_checked() -> None:
-    known = {"CONTRIBUTING.md", "device-file.md", "emulated.md", "tutorial.md", "runners.md", "supply.md", "release.md"}
+    known = {"CONTRIBUTING.md", "device-file.md", "emulated.md", "tutorial.md", "remote.md", "runners.md", "supply.md"}
+    known |= {"release.md"}
     assert {found.page.removeprefix("docs/") for found in blocks("toml")} <= known
 
 

@@ -46,7 +46,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     evidence.add_check(cell, Check(Finding(P99, value=20.0, bound=20.0), limit, Verdict.FAIL, "wanted ≤ 10"))
     evidence.finish(keep=[cell])
     evidence.release()
-    options = SimpleNamespace(prefer=("latency_p99_ms",), within_percent=5.0, allow_inconclusive=False)
+    refused = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE})
+    options = SimpleNamespace(prefer=("latency_p99_ms",), within_percent=5.0, refused=refused)
     return cast(Run, SimpleNamespace(options=options, evidence=evidence, cells=[cell]))
 
 

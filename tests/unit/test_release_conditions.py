@@ -265,6 +265,18 @@ NOT_PASSED: dict[str, tuple[Content, list[str]]] = {
         good_cell(not_built="no compiler", verdict="NOT_APPLICABLE"),
         [f"{NAME}: its backend was not built: no compiler"],
     ),
+    "a rule forbids it": (
+        good_cell(forbidden="rules.onboard: no computer outside", verdict="INELIGIBLE"),
+        [f"{NAME}: rules.onboard: no computer outside"],
+    ),
+    "on another computer": (
+        good_cell(endpoint={"name": "laptop", "url": "http://10.0.0.2", "model": "net"}),
+        [f"{NAME}: the model is not on the device, onnxruntime calls another computer (http://10.0.0.2)"],
+    ),
+    "on another computer, and its endpoint taken out": (
+        good_cell(artifact={"sha256": "b" * 64, "bytes": 10, "exporter": "description"}),
+        [f"{NAME}: the model is not on the device, onnxruntime calls another computer"],
+    ),
     "a metric twice, once without a limit": (
         make_cell(
             "onnxruntime",

@@ -16,7 +16,8 @@ def command(ctx: click.Context, name: str, offline: bool) -> None:
 
     What a run will do on the device is tried there: a second program is started, a file is written, and removed. It is
     not locked: a run that is going on there goes on. Wheels that a runtime needs are downloaded to the host's cache,
-    where the next run finds them.
+    where the next run finds them. What a remote backend calls is looked at from the device: its name, a connection, the
+    model there, and one inference of zeros.
     """
     from ...bundle.lock_file import use_project
     from ..doctor import examine
@@ -26,7 +27,7 @@ def command(ctx: click.Context, name: str, offline: bool) -> None:
     project: Project = ctx.obj
     use_project(project.folder.parent)
     failed = skipped = 0
-    for check in examine(project.device(name), offline=offline):
+    for check in examine(project.device(name), project.folders, offline=offline):
         failed += check.mark == FAILED
         skipped += check.mark == SKIPPED
         for line in shown(check):

@@ -96,6 +96,8 @@ def bounded(texts: list[str]) -> tuple[str, ...]:
 def _problems(entry: CellEntry) -> Iterator[str]:
     if entry.error:
         yield printable_lines(entry.error.strip(), ERROR)
+    if entry.forbidden:
+        yield f"ineligible: {text_of(entry.forbidden)}"
     if entry.not_built:
         yield f"not built: {text_of(entry.not_built)}"
     if entry.unfinished:

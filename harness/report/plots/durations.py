@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...evidence.samples import read_samples
+from ...evidence.samples import read_raw_failures, read_samples
 from ...evidence.schema import CheckEntry
 from ...model.model import Array
 from ..report import ReportCell
@@ -22,7 +22,7 @@ SLOWEST = "latency_max_ms"
 METRICS = ("latency_p99_ms", "latency_p50_ms", "latency_p90_ms", "latency_p999_ms", SLOWEST)
 # The contents, in the order in which each process has them in the file; see docs/evidence.md.
 CONTENTS = {"uniform": "inputs spread over the declared range", "samples": "the model file's samples"}
-# In the third column of a sensor's clock: the release was dropped.
+# In place of a duration: a call that failed. In the third column of a sensor's clock: the release was dropped.
 NEVER = -1
 
 
@@ -35,7 +35,8 @@ class Durations:
         cell: the cell.
         check: the check whose samples they are.
         processes: milliseconds, float64[n] for each process, in the order in which they were taken; infinite where a
-            release of a sensor's clock was dropped.
+            release of a sensor's clock was dropped, or a call to another computer failed.
+        failed: how many calls to another computer failed, of both contents.
         content: the name of what was timed; "" where there was but one.
         remarks: what a reader should know, in sentences.
         problem: why there are none, in a sentence; "" if there are some.
@@ -45,6 +46,7 @@ class Durations:
     cell: ReportCell
     check: CheckEntry
     processes: tuple[Array, ...] = ()
+    failed: int = 0
     content: str = ""
     remarks: tuple[str, ...] = ()
     problem: str = ""
@@ -63,6 +65,13 @@ class Durations:
     def count(self) -> int:
         """How many there are."""
         return sum(map(len, self.processes))
+
+    @property
+    def lost(self) -> str:
+        """What became of those that are infinite, in a word or three."""
+        if not self.failed:
+            return "dropped"
+        return "failed" if self.cell.entry.clock is None else "failed or dropped"
 
 
 def read_durations(cells: Sequence[ReportCell]) -> list[Durations]:
@@ -85,13 +94,20 @@ def _durations(number: int, cell: ReportCell, check: CheckEntry) -> Durations:
         return Durations(number=number, cell=cell, check=check, problem=read.problem)
     if not len(read.values):
         return Durations(number=number, cell=cell, check=check, problem="The file of its raw samples has none.")
-    values = _milliseconds(read.values)
+    failures = read_raw_failures(cell.source.folder, check) if check.raw_failures is not None else None
+    if failures is not None and (failures.values is None or failures.values.shape != read.values.shape[:1]):
+        problem = failures.problem or "The file of its calls that failed is not of its raw samples."
+        return Durations(number=number, cell=cell, check=check, problem=problem)
+    has_failed = None if failures is None or failures.values is None else failures.values != 0
+    values = _milliseconds(read.values, has_failed)
     if (values < 0).any():
         problem = "Its raw samples cannot be durations: some are below zero."
         return Durations(number=number, cell=cell, check=check, problem=problem)
+    failed = 0 if has_failed is None else int(has_failed.sum())
     processes, content, remark = _judged(check, values)
     remarks = tuple(filter(None, (read.remark, remark, _growing_remark(check, processes))))
-    return Durations(number=number, cell=cell, check=check, processes=processes, content=content, remarks=remarks)
+    parts: dict[str, Any] = {"processes": processes, "failed": failed, "content": content, "remarks": remarks}
+    return Durations(number=number, cell=cell, check=check, **parts)
 
 
 def _growing_remark(check: CheckEntry, processes: Sequence[Array]) -> str:
@@ -100,13 +116,16 @@ def _growing_remark(check: CheckEntry, processes: Sequence[Array]) -> str:
     if quantile is None or check.value != "inf":
         return ""
     late = sum(int(np.isinf(values).sum()) for values in processes) / sum(map(len, processes))
-    if late > 1 - quantile:
+    if late > 1 - quantile or check.raw_failures is not None:
         return ""
     return "Its queue grows without end, and no response counts as in time: drawn is how long those took that came."
 
 
-def _milliseconds(raw: Array) -> Array:
-    """Return durations, or responses: from when an input was due to the end of its inference."""
+def _milliseconds(raw: Array, has_failed: Array | None) -> Array:
+    """Return durations, or responses: from when an input was due to the end of its inference; infinite without one."""
+    if has_failed is not None:
+        answered = np.where(has_failed if raw.ndim == 1 else has_failed[:, None], 0, raw)
+        return np.where(has_failed, np.inf, _milliseconds(answered, None))
     if raw.ndim == 1:
         return raw.astype(np.float64) / 1e6
     ends = raw[:, 2].astype(np.float64)

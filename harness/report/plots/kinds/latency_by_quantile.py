@@ -80,7 +80,8 @@ def _svg(drawn: Sequence[Durations]) -> str:
     frame = _frame(drawn, [*finite, *bounds, *(limit for _, limit in limits)], limits)
     layers = list(_limit_layers(frame, limits))
     if any(np.isinf(values).any() for values in ordered):
-        layers.append(texts(None, [{"text": "dropped", "x_px": -frame.left, "y_px": DROPPED_PX}]))
+        text = " / ".join(dict.fromkeys(each.lost for each in drawn if np.isinf(each.values).any()))
+        layers.append(texts(None, [{"text": text, "x_px": -frame.left, "y_px": DROPPED_PX}]))
     ends = []
     for each, values in zip(drawn, ordered, strict=True):
         layers += _lines(frame, each.number, values)
@@ -225,8 +226,8 @@ def _at(values: Array, quantile: float) -> float:
     return float(values[rank_of(len(values), quantile) - 1])
 
 
-def _ms(value: float) -> str:
-    return "dropped" if math.isinf(value) else f"{value:.4g} ms"
+def _ms(value: float, lost: str = "dropped") -> str:
+    return lost if math.isinf(value) else f"{value:.4g} ms"
 
 
 def _seen(each: Durations) -> str:
@@ -234,7 +235,8 @@ def _seen(each: Durations) -> str:
     slowest, median = float(values[-1]), _at(values, 0.5)
     if math.isinf(slowest):
         lost = int(np.isinf(values).sum())
-        return f"{named(each.cell)} dropped {lost:,} of {len(values):,}; its median is {_ms(median)}."
+        what = f"dropped {lost:,} of {len(values):,}" if not each.failed else f"has no answer to {lost:,} of {len(values):,}"
+        return f"{named(each.cell)} {what}; its median is {_ms(median, each.lost)}."
     ratio = slowest / median if median > 0 else 0.0
     times = f", {ratio:,.{0 if ratio >= 10 else 1}f} × its median" if ratio and len(values) > 1 else ""
     return f"{named(each.cell)}'s slowest of {len(values):,} takes {_ms(slowest)}{times}."
@@ -261,5 +263,5 @@ def _listed(names: Sequence[str], cells: int) -> str:
 def _row(each: Durations) -> tuple[str, ...]:
     values = each.ordered
     shown = [values[0], *(_at(values, quantile) for quantile in QUANTILES.values()), values[-1]]
-    slowest = ", ".join(_ms(float(value)) for value in values[: -min(len(values), 10) - 1 : -1])
-    return (each.cell.name, f"{len(values):,}", *(_ms(float(value)) for value in shown), slowest)
+    slowest = ", ".join(_ms(float(value), each.lost) for value in values[: -min(len(values), 10) - 1 : -1])
+    return (each.cell.name, f"{len(values):,}", *(_ms(float(value), each.lost) for value in shown), slowest)

@@ -36,7 +36,7 @@ HEIGHT, SMALLEST_STRIP, LARGEST_STRIP = 200.0, 42.0, 100.0
 PROCESSES = 30
 # Where a column has a release that was dropped: above its strip.
 DROPPED_PX = -2.0
-COLUMNS = ("backend", "process", "samples", "fastest", "median", "slowest", "dropped", "the device before and after")
+COLUMNS = ("backend", "process", "samples", "fastest", "median", "slowest", "dropped or failed", "the device before and after")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,8 @@ def _seen(each: Durations) -> str:
     place = f"after {slowest:,} of {each.count:,}"
     if math.isinf(each.values[slowest]):
         lost = int(np.isinf(each.values).sum())
-        return f"{named(each.cell)} dropped {lost:,} of {each.count:,}, the first {place}."
+        what = "has no answer to" if each.failed else "dropped"
+        return f"{named(each.cell)} {what} {lost:,} of {each.count:,}, the first {place}."
     median = f"; its median begins at {short(first)} and ends at {short(last)} ms" if len(columns.x) > 1 else ""
     return f"{named(each.cell)}'s slowest, {short(each.values[slowest])} ms, came {place}{median}."
 
@@ -197,5 +198,5 @@ def _rows(each: Durations) -> Iterator[tuple[str, ...]]:
     device = _device_text(each.cell)
     for number, values in enumerate(each.processes[:PROCESSES], 1):
         if len(values):
-            ends = ["dropped" if math.isinf(end) else f"{end:.4g} ms" for end in _ends(values)]
+            ends = [each.lost if math.isinf(end) else f"{end:.4g} ms" for end in _ends(values)]
             yield (each.cell.name, str(number), f"{len(values):,}", *ends, str(int(np.isinf(values).sum())), device)

@@ -1,0 +1,100 @@
+"""Evidence of a backend that calls another computer judged again: failed calls, and availability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.checks.check import Verdict
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
+from harness.evidence.schema import CheckEntry
+from harness.measure import latency
+from harness.measure.availability import availability
+from harness.measure.measurement import Measurement
+from harness.model.sensor_clock import SensorClock
+from harness.parity import PARITY
+from harness.release.rejudge import Rejudged, rejudge
+from tests.support.failing_calls import clean, failing, remote
+from tests.support.rejudging import CALM, PARITY_LIMIT, limits_of, read_run, write_cell
+
+LIMITS = {"availability_min": 0.9, "latency_p50_ms": 20.0, "latency_p99_ms": 20.0}
+LIMITS |= {"deadline_ms": 50.0, "deadline_miss_rate": 0.01}
+
+
+def write(folder: Path, measured: Measurement) -> dict[str, Any]:
+    measured.states = [(CALM, CALM)] * 3
+
+    def findings(raw: str) -> list[Finding]:
+        return [
+            availability(measured, LIMITS["availability_min"], raw),
+            latency.latency(measured, latency.P50, raw, 20.0),
+            latency.latency(measured, latency.P99, raw, 20.0),
+            latency.deadline_miss_rate(measured, 50.0, 0.01, raw),
+        ]
+
+    tolerance = Limit(PARITY.limit_key, PARITY_LIMIT, "net.py: tolerance")
+    return write_cell(folder, findings, (*limits_of(LIMITS), tolerance), measured=measured, backend="oip")
+
+
+def judged(folder: Path, cell: dict[str, Any]) -> list[Rejudged]:
+    run, cells = read_run(cell)
+    return rejudge(folder, run, cells[0], limits_of(LIMITS), PARITY_LIMIT)
+
+
+FEW = failing(2000, *range(0, 2000, 100))
+MANY = failing(2000, *range(0, 2000, 20))
+
+
+@pytest.mark.parametrize("codes", [clean(2000), FEW, MANY])
+@pytest.mark.parametrize("clock", [None, SensorClock(100.0, "drop")])
+def test_every_check_is_made_again_as_it_was(tmp_path: Path, codes: Any, clock: SensorClock | None) -> None:
+    cell = write(tmp_path, remote(codes.copy(), codes.copy(), codes.copy(), clock=clock))
+    for result, check in zip(judged(tmp_path, cell), cell["checks"], strict=True):
+        assert result.problem == ""
+        assert result.check.verdict == check["verdict"]
+
+
+def test_failed_calls_break_a_p99_again(tmp_path: Path) -> None:
+    cell = write(tmp_path, remote(MANY, MANY, MANY))
+    assert [result.check.verdict for result in judged(tmp_path, cell)] == [
+        Verdict.PASS,
+        Verdict.PASS,
+        Verdict.FAIL,
+        Verdict.FAIL,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda cell: cell["checks"][0].pop("raw_failures"), "raw: an inference took -1 ns"),
+        (lambda cell: cell["checks"][0].pop("raw_failures_sha256"), "raw_failures_sha256"),
+        (lambda cell: cell["checks"][0].update(raw_failures="samples/other.npy"), "raw_failures: "),
+        (lambda cell: cell["checks"][0].update(failed={"late": 1}), "failed"),
+        (lambda cell: cell["checks"][0].update(longest_failures=0), "longest_failures"),
+        (lambda cell: cell["checks"][0].update(span_s=99.0), "span_s"),
+        (lambda cell: cell["timed"].update(timeout_ms=None), "calls failed of a backend that makes none"),
+        (lambda cell: cell["timed"]["contents"][0].update(requests=[]), "there are requests of 0"),
+        (lambda cell: cell["timed"]["contents"][0]["requests"][0][0].__setitem__(1, 0), "calls failed in a request"),
+        (lambda cell: cell["timed"]["contents"][0]["requests"][0].pop(), "its requests add up"),
+    ],
+)
+def test_what_was_changed_is_told(tmp_path: Path, change: Any, problem: str) -> None:
+    cell = write(tmp_path, remote(FEW, FEW, FEW))
+    change(cell)
+    result = judged(tmp_path, cell)[0]
+    assert problem in result.problem
+
+
+def test_codes_are_a_file_of_their_own_and_only_where_calls_failed(tmp_path: Path) -> None:
+    check = CheckEntry.model_validate(write(tmp_path / "few", remote(FEW, FEW, FEW))["checks"][0])
+    assert check.raw_failures == "samples/net-pi4-oip.failures.npy"
+    codes = np.load(tmp_path / "few" / check.raw_failures)
+    assert codes.dtype == np.int64
+    assert np.count_nonzero(codes) == 60
+    none = write(tmp_path / "none", remote(clean(500), clean(500), clean(500)))
+    assert "raw_failures" not in none["checks"][0]
