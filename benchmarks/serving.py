@@ -1,4 +1,4 @@
-"""`hilgate serve` over plain HTTP: its p50 against bare uvicorn + starlette, and 32 callers against one caller's rate."""
+"""`hilgate serve` over plain HTTP: p50 against bare uvicorn + starlette, and 32 callers against one caller's rate."""
 
 from __future__ import annotations
 

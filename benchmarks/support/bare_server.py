@@ -1,7 +1,7 @@
 """A program: ONNX Runtime's session behind uvicorn and starlette, and nothing else.
 
 Usage: python bare_server.py ARTIFACT. It writes its port on a line of stdout. It takes requests of the Open Inference
-Protocol with one float32 input of 1×1×8×8 in binary, looks at none of what they say, and answers with the bare elements.
+Protocol with one float32 input of 1×1×8×8 in binary, looks at none of what they say, and answers with bare elements.
 """
 
 from __future__ import annotations

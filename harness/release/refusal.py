@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import HilgateError
 from ..printable import printable, printable_lines
+
 # What most reasons need.
 AGAIN = "run the tests again"
 

@@ -1,7 +1,7 @@
 """Connections that end when their callers stall, and no more of them than there is room for.
 
-uvicorn alone waits for ever for a request's first line, for the rest of a body that is being dropped, and for a caller that
-does not read its answer; and what it refuses by itself, it tells in plain text.
+uvicorn alone waits for ever for a request's first line, for the rest of a body that is being dropped, and for a caller
+that does not read its answer; and what it refuses by itself, it tells in plain text.
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ class BoundedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, or for what is left of this one."""
         self._in_request = False
-        left = self.conn.their_state is h11.SEND_BODY
-        self._await_caller(self.limits.read_s if left else self.limits.idle_s + MORE_S)
+        if self.transport.is_closing():  # once the caller has taken the answer
+            self._await_caller(self.limits.write_s)
+        else:
+            left = self.conn.their_state is h11.SEND_BODY
+            self._await_caller(self.limits.read_s if left else self.limits.idle_s + MORE_S)
         super().on_response_complete()
         self._look()
 

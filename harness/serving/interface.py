@@ -124,18 +124,14 @@ def describe_outputs(names: Sequence[str], first: Sequence[Array], other: Sequen
 
 def unknown_outputs(names: Sequence[str], first: Sequence[Array]) -> list[OutputFacts]:
     """Describe outputs of which nobody knows how their sizes depend on the inputs'."""
-    return [
-        OutputFacts(name, datatype(array), (ANY,) * array.ndim) for name, array in zip(names, first, strict=True)
-    ]
+    return [OutputFacts(name, datatype(array), (ANY,) * array.ndim) for name, array in zip(names, first, strict=True)]
 
 
 def other_sizes(model: Model) -> dict[str, int] | None:
-    """Choose sizes that all differ from those that are measured, and are small; None where none can differ."""
+    """Choose sizes that differ from those that are measured wherever they can, and are small; None where none can."""
     measured = model.measured_sizes
-    sizes = {}
-    for name, allowed in model.dims.items():
-        other = next((size for size in allowed[:2] if size != measured[name]), None)
-        if other is None:
-            return None
-        sizes[name] = other
-    return sizes or None
+    sizes = {
+        name: next((size for size in allowed[:2] if size != measured[name]), measured[name])
+        for name, allowed in model.dims.items()
+    }
+    return sizes if sizes != dict(measured) else None

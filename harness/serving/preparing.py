@@ -1,7 +1,7 @@
 """From a model file to what starts its agent processes on this machine.
 
-The store is one of the server's own: of ``local``'s, a run on this machine would find the lock taken, and that run may be
-the one that asks this server.
+The store is one of the server's own: of ``local``'s, a run on this machine would find the lock taken, and that run may
+be the one that asks this server.
 """
 
 from __future__ import annotations
@@ -87,10 +87,8 @@ class Served:
 
     def _outputs(self, deployment: Deployment, load: LoadReport) -> list[OutputFacts]:
         model, first = self.file.model, [*load.first]
-        if not model.dims:
-            return describe_outputs(load.outputs, first, None)
         if (sizes := other_sizes(model)) is None:
-            return unknown_outputs(load.outputs, first)
+            return describe_outputs(load.outputs, first, None)
         try:
             other = deployment.infer(prepared(self.file, [uniform_set(model, sizes, 1)]))[0]
         except AgentFailure:  # not every size within a dimension's range is one that the module takes
@@ -121,7 +119,9 @@ def prepare(path: Path, device: Device, backend_name: str, metrics: Sequence[Met
         file.process.close()
         with contextlib.closing(_open(device)) as board:
             check_inputs(board.device, file.model, board.facts, 1)
-            bundle = make_bundle(artifact, backend, plan_runtime(board.device, backend, board.facts, file.model.imports))
+            bundle = make_bundle(
+                artifact, backend, plan_runtime(board.device, backend, board.facts, file.model.imports)
+            )
             yield Served(cell=Cell(file, board.device, backend), board=board, bundle=bundle, file=file)
     finally:
         file.process.close()

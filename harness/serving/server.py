@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 
@@ -58,25 +59,28 @@ def serve(
     Raises:
         HilgateError: it cannot be served.
     """
-    with contextlib.closing(sockets.bind(address, port)) as listening, _ending_in_order():
-        with prepare(path, device, backend, metrics) as served:
-            first, load = served.start()
+    with (
+        Signals() as signals,
+        contextlib.closing(sockets.bind(address, port)) as listening,
+        prepare(path, device, backend, metrics) as served,
+    ):
+        first, load = served.start()
 
-            def start() -> Deployment:
-                return served.start()[0]
+        def start() -> Deployment:
+            return served.start()[0]
 
-            worker = Worker(live=first, start=start, tell=tell)
-            try:
-                interface = served.interface(first, load)
-                sockets.listen(listening)
-                worker.run()
-                say(announcement(interface, backend, listening))
-                run_front(Front(worker, interface, limits), listening)
-            finally:
-                worker.close()
+        worker = Worker(live=first, start=start, tell=tell)
+        try:
+            interface = served.interface(first, load)
+            sockets.listen(listening)
+            worker.run()
+            say(announcement(interface, backend, listening))
+            run_front(Front(worker, interface, limits), listening, signals, tell)
+        finally:
+            worker.close()
 
 
-def run_front(front: Front, listening: socket.socket) -> None:
+def run_front(front: Front, listening: socket.socket, signals: Signals, tell: Callable[[str], None]) -> None:
     """Answer callers until a signal comes."""
     limits = front.limits
     config = uvicorn.Config(
@@ -92,59 +96,68 @@ def run_front(front: Front, listening: socket.socket) -> None:
         proxy_headers=False,
         h11_max_incomplete_event_size=limits.head_bytes,
         timeout_keep_alive=int(limits.idle_s),
-        timeout_graceful_shutdown=int(limits.grace_s),
+        timeout_graceful_shutdown=max(int(limits.grace_s), 1),
     )
-    before = sys.getswitchinterval()
+    signals.server = uvicorn.Server(config)
+    before, log, shown = sys.getswitchinterval(), logging.getLogger("uvicorn"), _Shown(tell)
     sys.setswitchinterval(SWITCH_S)
+    log.addHandler(shown)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        signals.server.run(sockets=[listening])
     finally:
+        log.removeHandler(shown)
         sys.setswitchinterval(before)
 
 
-class _Ended(SystemExit):
-    """A signal came before anything was served."""
+class _Shown(logging.Handler):
+    """Shows what uvicorn logs, a traceback of ours: a caller's words may be in it, so it is not printed as it is."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(self.format(record))
 
 
-@contextlib.contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Have a signal end the block as an exception does, so that processes are ended and locks released.
+class Signals:
+    """Has SIGTERM and SIGINT end a block in order: processes are ended, and locks released.
 
-    uvicorn takes the signals over while it serves. It raises them once more when it has ended, which must do no harm.
+    Before anything is served they raise SystemExit. uvicorn takes them over while it serves, and raises them once more
+    when it has ended, which must do no harm.
+
+    Attributes:
+        server: what serves; None before.
     """
-    served = False
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal served
-        if not served and not _has_served(frame):
-            served = True
-            raise _Ended(128 + number)
+    def __init__(self) -> None:
+        self.server: uvicorn.Server | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
-
-def _has_served(frame: FrameType | None) -> bool:
-    """Tell whether a signal is uvicorn's own repetition: it is raised in its own code."""
-    while frame is not None:
-        if frame.f_code.co_filename == uvicorn.server.__file__:
-            return True
-        frame = frame.f_back
-    return False
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.server is None:
+            raise SystemExit(128 + number)
+        self.server.should_exit = True
 
 
 def announcement(interface: Interface, backend: str, listening: socket.socket) -> str:
     """Say what is served, where, and what an endpoint file of it looks like."""
     url, name = sockets.url_of(listening), interface.name
-    reach = "this machine only; --bind ADDRESS for others" if sockets.is_loopback(listening) else "anybody who reaches it"
+    reach = (
+        "this machine only; --bind ADDRESS for others" if sockets.is_loopback(listening) else "anybody who reaches it"
+    )
     description = f"{name} with {backend}, served by hilgate on {socket.gethostname()}"
     lines = [
         f"serving {name} with {backend} at {url} ({reach}); Ctrl-C ends it",
-        f"to run against it, endpoints/{name}.toml, and in the device file [options.oip] endpoint = {json.dumps(name)}:",
+        f"endpoints/{name}.toml, for devices that ask it ([options.oip] endpoint = {json.dumps(name)}):",
         "",
         "[endpoint]",
         f"description = {json.dumps(description, ensure_ascii=False)}",

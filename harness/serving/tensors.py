@@ -25,7 +25,7 @@ DATATYPES = {
     "float64": "FP64",
 }
 # What JSON's elements of a kind of dtype may be. True is an int to Python, but no number to JSON.
-ELEMENTS = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
+ELEMENTS: dict[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
 
 
 def from_bytes(content: memoryview, dtype: str, shape: Sequence[int], where: str) -> Array:
@@ -38,9 +38,8 @@ def from_bytes(content: memoryview, dtype: str, shape: Sequence[int], where: str
     if len(content) != wanted:
         raise Refused(400, f"{where} has {len(content)} bytes; its shape {list(shape)} takes {wanted}")
     kind = np.dtype(dtype).newbyteorder("<")
-    if kind.kind == "b":
-        if np.any(np.frombuffer(content, np.uint8) > 1):
-            raise Refused(400, f"{where} has a byte that is no BOOL: 0 or 1")
+    if kind.kind == "b" and np.any(np.frombuffer(content, np.uint8) > 1):
+        raise Refused(400, f"{where} has a byte that is no BOOL: 0 or 1")
     return np.frombuffer(content, kind).reshape(shape).astype(dtype, copy=False)
 
 

@@ -4,8 +4,8 @@ A caller's connection has one request under way, and requests are taken in the o
 answers come in the order of its requests.
 
 Only the worker's thread asks the process. A process that died, hung or sent garbage ends with the request that it had,
-which is told so and not repeated: the same inputs could end the next one, too. Those that wait are answered by the process
-that is started in its place.
+which is told so and not repeated: the same inputs could end the next one, too. Those that wait are answered by the
+process that is started in its place.
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ class Worker:
         if self._stopping.is_set():
             return
         self.problem += f"; it was started again {RESTARTS} times, and is not any more"
-        self.tell(f"the model's process was started again {RESTARTS} times, and is not any more: no request is answered")
+        self.tell(
+            f"the model's process was started again {RESTARTS} times, and is not any more: no request is answered"
+        )
         self._refuse_waiting(self.problem)
 
     def _refuse_waiting(self, why: str) -> None:
