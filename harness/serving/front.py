@@ -39,6 +39,8 @@ TRITON_TYPE = re.compile(
 )
 # Where the job of a request is kept, so that whoever sees the caller go can abandon it.
 JOB = "hilgate.job"
+# Set once a request has come to its end.
+COMPLETE = "hilgate.complete"
 # What a caller goes on sending after it was refused is read and dropped, so that it reads why; so much, and so long.
 DROPPED_BYTES, DROPPED_S = 1 << 26, 2.0
 
@@ -158,6 +160,7 @@ class Front:
                     parts.append(part)
         except TimeoutError:
             raise Refused(408, f"the request did not arrive in {self.limits.read_s:g} s") from None
+        request.scope[COMPLETE] = True
         return b"".join(parts)
 
     def _check_name(self, request: Request) -> None:
@@ -200,7 +203,9 @@ def _content_type(request: Request) -> str:
 
 async def _drop_rest(request: Request) -> None:
     """Read what a refused caller goes on sending: whoever writes into a closed connection never reads the refusal."""
-    if request.headers.get("expect"):  # then it waits for a word before it sends anything
+    if request.scope.get(COMPLETE) or request.headers.get(
+        "expect"
+    ):  # that one waits for a word before it sends anything
         return
     dropped = 0
     try:

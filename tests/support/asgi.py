@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# A part of a body that never comes.
+STALLED = b"stalled"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -33,7 +36,7 @@ async def ask(
     status = 0
 
     async def receive() -> dict[str, Any]:
-        if not left:
+        if not left or left[0] is STALLED:
             await asyncio.Event().wait()
         part = left.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(left)}

@@ -32,6 +32,6 @@ def in_binary(
 
 
 def floats(body: bytes, header_bytes: int) -> list[float]:
-    """The FP32 elements behind an answer's header."""
+    """Read the FP32 elements behind an answer's header."""
     raw = body[header_bytes:]
     return list(struct.unpack(f"<{len(raw) // 4}f", raw))

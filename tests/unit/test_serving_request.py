@@ -35,7 +35,10 @@ def body(*tensors: Any, **more: Any) -> bytes:
 
 
 def raw(described: dict[str, Any], size: Any) -> dict[str, Any]:
-    return {**{key: value for key, value in described.items() if key != "data"}, "parameters": {"binary_data_size": size}}
+    return {
+        **{key: value for key, value in described.items() if key != "data"},
+        "parameters": {"binary_data_size": size},
+    }
 
 
 def test_inputs_come_in_the_models_order_whatever_the_callers() -> None:
