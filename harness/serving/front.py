@@ -152,7 +152,12 @@ class Front:
         size = 0
         try:
             async with asyncio.timeout(self.limits.read_s):
-                async for part in request.stream():
+                while not request.scope.get(COMPLETE):
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    request.scope[COMPLETE] = not message.get("more_body", False)
+                    part = message.get("body", b"")
                     size += len(part)
                     if size > most:
                         raise too_large
@@ -160,7 +165,6 @@ class Front:
                     parts.append(part)
         except TimeoutError:
             raise Refused(408, f"the request did not arrive in {self.limits.read_s:g} s") from None
-        request.scope[COMPLETE] = True
         return b"".join(parts)
 
     def _check_name(self, request: Request) -> None:
