@@ -60,7 +60,7 @@ async def outcomes(worker: Worker, *values: float) -> list[Any]:
     """What comes of requests that are made at once, in their order: a value, or a status."""
     jobs = [worker.submit(given(value)) for value in values]
     answers = await asyncio.wait_for(asyncio.gather(*(job.answer for job in jobs), return_exceptions=True), 20)
-    return [answer.status if isinstance(answer, Refused) else float(answer[0][0]) for answer in answers]  # type: ignore[index, union-attr]
+    return [answer.status if isinstance(answer, Refused) else float(answer[0][0]) for answer in answers]  # type: ignore[index]
 
 
 def test_requests_are_answered_one_at_a_time_in_their_order() -> None:
