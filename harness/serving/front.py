@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,12 +25,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
+from ..agent.frames import Array
 from .answer import write_answer
 from .interface import Interface
 from .limits import ServingLimits
 from .refused import Refused, quoted
 from .request import header_size, read_request
-from .worker import Worker
+from .worker import Job
 
 HEADER = "inference-header-content-length"
 JSON, BINARY = "application/json", "application/octet-stream"
@@ -44,7 +46,14 @@ COMPLETE = "hilgate.complete"
 # What a caller goes on sending after it was refused is read and dropped, so that it reads why; so much, and so long.
 DROPPED_BYTES, DROPPED_S = 1 << 26, 2.0
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+
+class Infers(Protocol):
+    """What the front asks: a Worker."""
+
+    problem: str
+
+    def submit(self, inputs: dict[str, Array]) -> Job:
+        """Queue a set of inputs."""
 
 
 class Front:
@@ -56,7 +65,7 @@ class Front:
         limits: what callers may send.
     """
 
-    def __init__(self, worker: Worker, interface: Interface, limits: ServingLimits) -> None:
+    def __init__(self, worker: Infers, interface: Interface, limits: ServingLimits) -> None:
         self.worker = worker
         self.interface = interface
         self.limits = limits
