@@ -1,0 +1,153 @@
+"""`hilgate serve` over plain HTTP: p50 against bare uvicorn + starlette, and 32 callers against one caller's rate."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from .support import bare_server
+from .support.deploy import EXAMPLES, prepare
+from .support.interleave import interleave, median_of, median_ratio, timed
+from .support.row import RATIO, Aim, Options, Row
+
+P50_AIM = Aim(2.5)
+RATE_AIM = Aim(float("inf"), low=0.9)
+CALLS, ROUNDS = 200, 15
+CALLERS = 32
+STARTED_S = 120.0
+PATH = "/v2/models/digits/infer"
+
+Ask = Callable[[], bytes]
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Both of digits with ONNX Runtime, in binary."""
+    with _served() as port:
+        with _bare() as bare_port:
+            yield _p50(port, bare_port)
+        yield _rate(port, 5.0 if options.quick else 60.0)
+
+
+def _p50(port: int, bare_port: int) -> Row:
+    served, bare = _caller(port), _caller(bare_port)
+    if not served().endswith(bare()):
+        raise AssertionError("the two servers answer differently")
+    own, other = interleave(ROUNDS, timed(served, CALLS), timed(bare, CALLS))
+    against = f"bare uvicorn + starlette, the same session: {median_of(other) / 1e6:.2f} ms"
+    details = {"served_ms": median_of(own) / 1e6, "bare_ms": median_of(other) / 1e6, "samples": CALLS * ROUNDS}
+    return Row("p50 of the served model, plain HTTP", median_ratio(own, other), RATIO, against, P50_AIM, details)
+
+
+def _rate(port: int, seconds: float) -> Row:
+    """Compare rates in turns: one caller, then all at once; every answer must be that of its own request."""
+    turns = 4
+    ones, manys, lost = [], [], 0
+    for _ in range(turns):
+        count, missed = _answered(port, 1, seconds / turns / 2)
+        ones.append(count)
+        lost += missed
+        count, missed = _answered(port, CALLERS, seconds / turns / 2)
+        manys.append(count)
+        lost += missed
+    if lost:
+        raise AssertionError(f"{lost} answers were lost, or another request's")
+    ratio = float(np.median([many / one for one, many in zip(ones, manys, strict=True)]))
+    against = f"one caller: {np.median(ones):.0f}/s; nothing lost, order kept"
+    return Row(f"{CALLERS} callers at once: their rate", ratio, RATIO, against, RATE_AIM, {"one": ones, "many": manys})
+
+
+def _answered(port: int, callers: int, seconds: float) -> tuple[float, int]:
+    """Return answers per second, and how many were not those of their requests."""
+    counts, missed = [0] * callers, [0] * callers
+    end = time.monotonic() + seconds
+
+    def call(index: int) -> None:
+        ask, number = _numbered(port), 0
+        while time.monotonic() < end:
+            name = f"{index}-{number}"
+            missed[index] += ask(name) != name
+            number += 1
+        counts[index] = number
+
+    threads = [threading.Thread(target=call, args=(index,)) for index in range(callers)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.monotonic() - start), sum(missed)
+
+
+def _request(name: str = "") -> tuple[bytes, dict[str, str]]:
+    image = np.linspace(0, 1, 64, dtype="<f4")
+    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 1, 8, 8], "parameters": {"binary_data_size": 256}}
+    named = {"id": name} if name else {}
+    head = json.dumps({**named, "inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return head + image.tobytes(), {"Inference-Header-Content-Length": str(len(head))}
+
+
+def _caller(port: int) -> Ask:
+    connection, (body, headers) = http.client.HTTPConnection("127.0.0.1", port), _request()
+
+    def ask() -> bytes:
+        connection.request("POST", PATH, body, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        if response.status != http.HTTPStatus.OK:
+            raise AssertionError(answer)
+        return answer
+
+    return ask
+
+
+def _numbered(port: int) -> Callable[[str], str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def ask(name: str) -> str:
+        connection.request("POST", PATH, *_request(name))
+        answer = connection.getresponse().read()
+        return str(json.loads(answer[: answer.index(b"}]}") + 3]).get("id"))
+
+    return ask
+
+
+@contextmanager
+def _served() -> Iterator[int]:
+    serve = "from harness.cli import main; main()"
+    words = ["serve", str(EXAMPLES / "digits.py"), "--backend", "onnxruntime", "--port", "0"]
+    with _program([sys.executable, "-c", serve, *words], re.compile(r"at http://[\d.]+:(\d+)")) as port:
+        yield port
+
+
+@contextmanager
+def _bare() -> Iterator[int]:
+    artifact = prepare("digits", "onnxruntime").artifact
+    with _program([sys.executable, bare_server.__file__, str(artifact)], re.compile(r"^(\d+)$")) as port:
+        yield port
+
+
+@contextmanager
+def _program(command: Sequence[str], port: re.Pattern[str]) -> Iterator[int]:
+    """Start a server, and hand out the port that it says on its stdout."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        watchdog = threading.Timer(STARTED_S, process.kill)
+        watchdog.start()
+        try:
+            found = port.search(process.stdout.readline() if process.stdout else "")
+            watchdog.cancel()
+            if found is None:
+                raise AssertionError(f"{command[1]} did not say where it listens")
+            yield int(found[1])
+        finally:
+            watchdog.cancel()
+            process.send_signal(signal.SIGTERM)
