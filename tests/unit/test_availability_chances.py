@@ -54,7 +54,7 @@ def test_a_limit_at_the_share_is_passed_or_failed_in_at_most_one_of_a_hundred_ru
 
 
 def test_bursts_pass_limits_that_independent_failures_do_not() -> None:
-    """What docs/measuring.md says of bursts: of ten calls some one in seven runs, of a hundred four in ten."""
+    """What docs/measuring.md says of bursts: a quarter of all runs and more, instead of one in a hundred."""
     ten, hundred = (shares_of_verdicts(0.01, ANSWER_S, burst, runs=1000)[0] for burst in (10, 100))
     assert 0.05 < ten < 0.35
     assert ten < hundred < 0.7
