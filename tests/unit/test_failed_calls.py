@@ -133,7 +133,12 @@ def test_a_warm_up_may_have_failed_calls_of_a_remote_backend_alone() -> None:
     assert "failed calls" in why_warm_up_impossible({**WARM, "failed": {"late": 21}}, call, 1.0, 100)
 
 
-@pytest.mark.parametrize(("failed", "is_doubted"), [({}, False), ({"late": 10}, False), ({"late": 6, "broken": 5}, True)])
+WARMED = [({}, False), ({"late": 10}, False), ({"late": 6, "broken": 5}, True)]
+
+
+@pytest.mark.parametrize(("failed", "is_doubted"), WARMED)
+    ("failed", "is_doubted"), [({}, False), ({"late": 10}, False), ({"late": 6, "broken": 5}, True)]
+)
 def test_a_warm_up_whose_calls_mostly_fail_does_not_settle(failed: dict[str, int], is_doubted: bool) -> None:
     measured = Measurement(warm_ups=[{**WARM, "failed": failed}])
     assert ("did not settle" in measured.doubt) is is_doubted
@@ -199,9 +204,7 @@ def timed_by(device: Device, count: int, timeout_ms: float | None = TIMEOUT_MS) 
     content = Content(fills=[FILL])
     source: Any = SimpleNamespace(result_name=lambda: "x")
     deployment: Any = device
-    loop = ClosedLoop(
-        deployment=deployment, source=source, content=content, report=lambda: None, timeout_ms=timeout_ms
-    )
+    loop = ClosedLoop(deployment=deployment, source=source, content=content, report=lambda: None, timeout_ms=timeout_ms)
     measured = Measurement(uniform=content.spread_timed(), timeout_ms=timeout_ms)
     loop.begin(measured.contents)
     loop.warm_up(measured.uniform, 1.0)

@@ -8,9 +8,9 @@ import numpy as np
 
 from harness.evidence.folder import ResultsFolder
 from harness.model.model import Array
+from harness.report.plots.data import SectionData
 from harness.report.plots.durations import read_durations
 from harness.report.plots.kinds import latency_by_quantile, latency_over_time
-from harness.report.plots.data import SectionData
 from tests.support.sections import timed_section
 
 MS = 10**6

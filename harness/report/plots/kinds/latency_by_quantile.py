@@ -235,7 +235,11 @@ def _seen(each: Durations) -> str:
     slowest, median = float(values[-1]), _at(values, 0.5)
     if math.isinf(slowest):
         lost = int(np.isinf(values).sum())
-        what = f"dropped {lost:,} of {len(values):,}" if not each.failed else f"has no answer to {lost:,} of {len(values):,}"
+        what = (
+            f"dropped {lost:,} of {len(values):,}"
+            if not each.failed
+            else f"has no answer to {lost:,} of {len(values):,}"
+        )
         return f"{named(each.cell)} {what}; its median is {_ms(median, each.lost)}."
     ratio = slowest / median if median > 0 else 0.0
     times = f", {ratio:,.{0 if ratio >= 10 else 1}f} × its median" if ratio and len(values) > 1 else ""

@@ -36,7 +36,16 @@ HEIGHT, SMALLEST_STRIP, LARGEST_STRIP = 200.0, 42.0, 100.0
 PROCESSES = 30
 # Where a column has a release that was dropped: above its strip.
 DROPPED_PX = -2.0
-COLUMNS = ("backend", "process", "samples", "fastest", "median", "slowest", "dropped or failed", "the device before and after")
+COLUMNS = (
+    "backend",
+    "process",
+    "samples",
+    "fastest",
+    "median",
+    "slowest",
+    "dropped or failed",
+    "the device before and after",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
