@@ -212,8 +212,6 @@ MANY = [(0, 1), (0, 459), (3, 459), (230, 459), (458, 459), (459, 459), (40, 12_
 
 
 @pytest.mark.parametrize(("hits", "count"), MANY)
-    ("hits", "count"), [(0, 1), (0, 459), (3, 459), (230, 459), (458, 459), (459, 459), (40, 12_000)]
-)
 def test_the_bound_for_many_calls_is_the_one_for_few(hits: int, count: int) -> None:
     wanted = quantiles.proportion_upper_bound(hits, count)
     assert quantiles.share_upper_bound(hits, count) == pytest.approx(wanted, rel=1e-9)

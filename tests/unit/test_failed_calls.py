@@ -137,8 +137,6 @@ WARMED = [({}, False), ({"late": 10}, False), ({"late": 6, "broken": 5}, True)]
 
 
 @pytest.mark.parametrize(("failed", "is_doubted"), WARMED)
-    ("failed", "is_doubted"), [({}, False), ({"late": 10}, False), ({"late": 6, "broken": 5}, True)]
-)
 def test_a_warm_up_whose_calls_mostly_fail_does_not_settle(failed: dict[str, int], is_doubted: bool) -> None:
     measured = Measurement(warm_ups=[{**WARM, "failed": failed}])
     assert ("did not settle" in measured.doubt) is is_doubted
