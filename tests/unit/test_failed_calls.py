@@ -25,7 +25,7 @@ from harness.model.model import Array
 from harness.protocol import agent
 from tests.support.failing_calls import LATE, MS, REFUSED, TIMEOUT_MS, clean, failing, remote, reply
 
-STATE = {"boot": "", "governor": [], "frequency_khz": [], "temperature_mc": [], "throttled_bits": None}
+STATE: dict[str, Any] = {"boot": "", "governor": [], "frequency_khz": [], "temperature_mc": [], "throttled_bits": None}
 STATE |= {"throttle_events": 0, "swapped_pages": 0, "swapped_kib": 0}
 FILL = {"dtype": "float32", "shape": [3], "first": 0, "last": 9, "scale": 0, "order": "random", "key": 7, "set": []}
 
