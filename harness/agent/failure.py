@@ -4,18 +4,18 @@ A backend whose inference is a call (see remote) raises CallFailed from ``run``.
 and goes on: a call that failed took for ever, as the caller sees it. Where outputs are wanted, not durations, the call
 is repeated (Repeats), and raised if that does not help.
 
-This file is shipped with every agent; what makes calls is shipped for remote backends only.
+This file is shipped with every agent; what makes calls is shipped for remote backends only. hilgate doctor runs both on
+devices without numpy, which is imported where a reply needs it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .frames import Array
+if TYPE_CHECKING:
+    from .frames import Array
 
 # How a call fails; its place here, from 1 on, is its code. 0 is the code of one that was answered.
 #   unreachable  name resolution, connecting, TLS; or the connection ended before a byte of the answer came
@@ -80,7 +80,7 @@ class Failures:
         self.counts: dict[str, int] = {}
         self.texts: list[str] = []
         self.spent_ns = 0
-        self._codes = np.zeros(inferences, dtype=np.uint8)
+        self._codes = bytearray(inferences)
 
     def __bool__(self) -> bool:
         return bool(self.counts)
@@ -105,7 +105,11 @@ class Failures:
 
     def tensors(self, inferences: int) -> list[Array]:
         """Return the codes of so many inferences, uint8[n], for a reply; nothing where none failed."""
-        return [self._codes[:inferences].copy()] if self else []
+        if not self:
+            return []
+        import numpy as np
+
+        return [np.frombuffer(self._codes, np.uint8, inferences)]
 
 
 def note(failures: Failures | None, number: int, error: CallFailed, spent_ns: int) -> None:

@@ -165,7 +165,7 @@ class Operations:
         releases, and the reply is int64[n, 3]: when each was due, started and ended.
 
         Calls that failed (see failure) have the duration NEVER; a release whose call failed keeps start and end. Where
-        any failed, a second tensor, uint8[n], has the code of each call's failure, 0 where it was answered; and the reply
+        any failed, a second tensor, uint8[n], has the code of each failure, 0 where it was answered; and the reply
         "failed", how many by kind; "failures", what the first of them said; "failed_ns", how long all of them took.
         """
         engine = self._loaded()

@@ -107,7 +107,7 @@ def read_head(read: Callable[[int], Buffer], *, skip: int = 0, limits: Limits = 
 
 
 def _header(text: bytes, limits: Limits) -> dict[str, Any]:
-    if _is_nested_deeper(text, MAX_NESTED):  # checked before a recursive parser gets it
+    if is_nested_deeper(text, MAX_NESTED):  # checked before a recursive parser gets it
         raise FrameError(f"wanted a header in JSON, nested at most {MAX_NESTED} deep; found {text[:80]!r}")
     try:
         header = (_strict_json if limits.strict else json.loads)(text.decode())
@@ -126,7 +126,7 @@ def _no_number(name: str) -> Any:
 _strict_json = json.JSONDecoder(parse_constant=_no_number).decode
 
 
-def _is_nested_deeper(text: bytes, most: int) -> bool:
+def is_nested_deeper(text: bytes, most: int) -> bool:
     """Whether JSON is nested deeper than most, or its brackets do not match; each replacement removes the innermost.
 
     The first checks also count the brackets inside strings, and suffice where there are few.

@@ -25,10 +25,11 @@ from tests.support.hostile import VALUES, Mutation, mutations, nested
 
 STATE = telemetry.state()
 DONE = {"elapsed_ns": 5, "written": ["x"]}
+FAILED = {"failed": {"late": 1, "refused": 2}, "failures": ["late: no"], "failed_ns": 3}
 SHA = "a1" * 32
 AGENT: Mapping[type[Answer], dict[str, Any]] = {
     agent.Hello: {"hello": "hilgate", "pid": 7},
-    agent.Refusal: {"error": "RuntimeError: no", "traceback": "…", "input": False},
+    agent.Refusal: {"error": "RuntimeError: no", "traceback": "…", "input": False, "remote": "late"},
     agent.Done: DONE,
     agent.Loaded: {
         **DONE,
@@ -39,10 +40,11 @@ AGENT: Mapping[type[Answer], dict[str, Any]] = {
         "runtime": {"torch": "2.9.1"},
         "settings": {"threads": 1, "flush_denormals": False, "providers": ["CPU"], "heap": "keep"},
     },
-    agent.Inferred: {**DONE, "inference_ns": 3},
-    agent.WarmedUp: {**DONE, "iterations": 9, "settled": True, "median_ns": 3, "making_ns": 1},
+    agent.Inferred: {**DONE, "inference_ns": 3, "repeated": {"late": 1}},
+    agent.WarmedUp: {**DONE, **FAILED, "iterations": 9, "settled": True, "median_ns": 3, "making_ns": 1},
     agent.Measured: {
         **DONE,
+        **FAILED,
         "before": STATE,
         "after": STATE,
         "loop_ns": 9,
