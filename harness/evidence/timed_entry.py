@@ -39,7 +39,7 @@ class TimedContent(Entry):
     requests: Annotated[
         list[list[Annotated[list[Count], Field(min_length=4, max_length=4)]]] | None,
         Field(
-            description="of a backend that calls another computer, by process, each request to make calls: "
+            description="of calls to another computer, by process, each request to the device to make some: "
             "calls (or releases), failed ones, how long it took and how long the failed ones did, nanoseconds"
         ),
     ] = None

@@ -59,8 +59,8 @@ class AccuracyRun:
         """Run the deployment on all samples and score its outputs.
 
         The score on these samples is exact, so the value is its own bound; nothing is claimed about other samples. If
-        the outputs cannot be scored, although eager PyTorch's could, the deployment is at fault: a failure. Where it is
-        a client, and the computer that serves the model does not answer, there is no score.
+        the outputs cannot be scored, although eager PyTorch's could, the deployment is at fault: a failure. Where
+        it is a client, and the computer that serves the model does not answer, there is no score.
 
         Raises:
             ProcessError: The model's process died, which says nothing about the outputs.

@@ -208,9 +208,10 @@ def test_late_is_a_kind() -> None:
     assert availability(remote(failing(9, 1, code=LATE)), None, "").details["failed"] == {"late": 1}
 
 
-@pytest.mark.parametrize(
-    ("hits", "count"), [(0, 1), (0, 459), (3, 459), (230, 459), (458, 459), (459, 459), (40, 12_000)]
-)
+MANY = [(0, 1), (0, 459), (3, 459), (230, 459), (458, 459), (459, 459), (40, 12_000)]
+
+
+@pytest.mark.parametrize(("hits", "count"), MANY)
 def test_the_bound_for_many_calls_is_the_one_for_few(hits: int, count: int) -> None:
     wanted = quantiles.proportion_upper_bound(hits, count)
     assert quantiles.share_upper_bound(hits, count) == pytest.approx(wanted, rel=1e-9)

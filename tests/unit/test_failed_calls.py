@@ -25,7 +25,7 @@ from harness.model.model import Array
 from harness.protocol import agent
 from tests.support.failing_calls import LATE, MS, REFUSED, TIMEOUT_MS, clean, failing, remote, reply
 
-STATE = {"boot": "", "governor": [], "frequency_khz": [], "temperature_mc": [], "throttled_bits": None}
+STATE: dict[str, Any] = {"boot": "", "governor": [], "frequency_khz": [], "temperature_mc": [], "throttled_bits": None}
 STATE |= {"throttle_events": 0, "swapped_pages": 0, "swapped_kib": 0}
 FILL = {"dtype": "float32", "shape": [3], "first": 0, "last": 9, "scale": 0, "order": "random", "key": 7, "set": []}
 
@@ -133,9 +133,10 @@ def test_a_warm_up_may_have_failed_calls_of_a_remote_backend_alone() -> None:
     assert "failed calls" in why_warm_up_impossible({**WARM, "failed": {"late": 21}}, call, 1.0, 100)
 
 
-@pytest.mark.parametrize(
-    ("failed", "is_doubted"), [({}, False), ({"late": 10}, False), ({"late": 6, "broken": 5}, True)]
-)
+WARMED = [({}, False), ({"late": 10}, False), ({"late": 6, "broken": 5}, True)]
+
+
+@pytest.mark.parametrize(("failed", "is_doubted"), WARMED)
 def test_a_warm_up_whose_calls_mostly_fail_does_not_settle(failed: dict[str, int], is_doubted: bool) -> None:
     measured = Measurement(warm_ups=[{**WARM, "failed": failed}])
     assert ("did not settle" in measured.doubt) is is_doubted
