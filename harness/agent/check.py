@@ -124,6 +124,9 @@ def _checked(release: str, plan: Plan, sink: int) -> str:
         Check(release, plan, lambda text: _print(sink, text)).run()
     except CheckFailed as reason:
         return _failed(str(reason))
+    except ImportError as error:
+        wanted = ", ".join(f"{name} {version}" for name, version in plan.packages.items())
+        return _failed(f"{error}; Python: {sys.executable}; wanted in its environment: {wanted or 'nothing more'}")
     except BaseException as error:  # noqa: BLE001  # whatever a runtime raises, and be it SystemExit
         return _failed(f"{type(error).__name__}: {error}")
     return PASS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -67,7 +68,8 @@ class Check:
             raise CheckFailed(f"another board than was tested: {'; '.join(problems)}")
         self.say(f"same as tested: {', '.join(plan.same) or 'nothing is asked for'}")
         if plan.packages and not is_shipped:
-            self.say(f"packages: {', '.join(f'{name} {version}' for name, version in plan.packages.items())}")
+            named = ", ".join(f"{name} {version}" for name, version in plan.packages.items())
+            self.say(f"packages: {named}, in the environment of {sys.executable}")
 
     def load(self) -> None:
         """Load the artifact, as the agent loads it, with the first case's inputs; its answers are compared, too."""

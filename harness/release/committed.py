@@ -83,7 +83,6 @@ def _commit_refusals(run: RunEntry) -> Iterator[Refusal]:
 
 def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
     """Refuse another commit than the evidence's, and a tree that is not as committed, under ``commit = "HEAD"``."""
-    other = 'or write evidence.commit = "any" into the policy'
     try:
         head = repository.head()
     except Unusable:
@@ -91,7 +90,7 @@ def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
         return
     if commit and head != commit:
         reason = f"the evidence is of commit {commit[:12]}, and {head[:12]} is checked out"
-        yield Refusal(reason, f"{AGAIN} on what is checked out, check out {commit[:12]}, {other}")
+        yield Refusal(reason, f"{AGAIN} on what is checked out, or check out {commit[:12]}")
     try:
         changed = repository.changes()
     except NotThere as error:
@@ -100,7 +99,7 @@ def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
     if changed:
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         reason = f"the working tree is not clean: {', '.join(changed[:NAMED])}{more}"
-        yield Refusal(reason, f"commit these, or take them back; {other[3:]}")
+        yield Refusal(reason, f"take these back; or commit them, and {AGAIN}")
 
 
 def _compare(

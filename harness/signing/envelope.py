@@ -188,6 +188,7 @@ def _not_verified(hint: object, accepted: list[PublicKey], where: str) -> InputE
         what = "what was signed has been changed since, or its signature has"
         found = f"it says that it was signed by {claimed.fingerprint}"
         return InputError(what, wanted=wanted, found=found, where=where, hint="get the file again; do not use it")
-    found = f"it says that it was signed by a key whose PEM has the SHA-256 {hint!r:.100}"
-    advice = "if you trust that key, add it to the policy"
+    wanted = f"a signature by a key whose file has the SHA-256 {' or '.join(key.hint for key in accepted)}"[:600]
+    found = f"it says that its key's file has {hint!r:.100}"
+    advice = "ask whoever made it; take a public key from your team, never from where this file came from"
     return InputError("no accepted key signed this", wanted=wanted, found=found, where=where, hint=advice)

@@ -33,6 +33,7 @@ def key_of_file(path: Path, ask: Callable[[], str] | None) -> Any:
         InputError: it cannot be read, others may read it, git tracks it, or it is no private key that can be opened.
     """
     content, status = read_bounded(path, KEY_BYTES, "the signing key")
+    refuse_public(content, str(path))
     if status.st_mode & OTHERS:
         hint = f"chmod 600 {shlex.quote(str(path))}; if others use this machine, make a new key instead"
         found = f"mode {stat.S_IMODE(status.st_mode):04o}"
@@ -68,10 +69,7 @@ def opened(content: bytes, where: str, ask: Callable[[], str] | None) -> Any:
     Raises:
         InputError: it is no private key, or the passphrase is missing or wrong.
     """
-    label = label_of(content, "the signing key", where)
-    if label in ("PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"):
-        what, hint = "this is a public key, and signing takes the private one", "name the file without .pub"
-        raise InputError(what, wanted=PLAIN, found=label, where=where, hint=hint)
+    label = refuse_public(content, where)
     if label not in (PLAIN, ENCRYPTED):
         hint = "openssl pkcs8 -topk8 -in FILE -out NEW turns it into that; or make a new one: hilgate key FILE"
         raise InputError("the signing key has another format", wanted=WANTED, found=label, where=where, hint=hint)
@@ -91,6 +89,22 @@ def opened(content: bytes, where: str, ask: Callable[[], str] | None) -> Any:
     )
     what, found = "the passphrase is wrong, or the signing key damaged", f"the one from {source} does not open it"
     raise InputError(what, wanted="the passphrase that was given when it was made", found=found, where=where, hint=hint)
+
+
+def refuse_public(content: bytes, where: str) -> str:
+    """Refuse a public key in the private one's place, before its mode is looked at: others may read that one.
+
+    Returns:
+        The label of the key's PEM.
+
+    Raises:
+        InputError: it is a public key, or no PEM.
+    """
+    label = label_of(content, "the signing key", where)
+    if label in ("PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"):
+        what, hint = "this is a public key, and signing takes the private one", "name the file without .pub"
+        raise InputError(what, wanted=PLAIN, found=label, where=where, hint=hint)
+    return label
 
 
 def _passphrase(where: str, ask: Callable[[], str] | None) -> tuple[bytes, str]:

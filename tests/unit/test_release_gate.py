@@ -278,7 +278,7 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     ),
     "limit loosened in the tree": (
         _loosened,
-        ("the working tree is not clean: net.py", "commit these, or take them back"),
+        ("the working tree is not clean: net.py", "take these back; or commit them"),
     ),
     "judged by a loosened limit": (
         _loosened_and_judged,

@@ -505,7 +505,7 @@ ATTESTATIONS: dict[str, tuple[Callable[[Attacked], object], tuple[str, ...]]] = 
         lambda attacked: _target(attacked, same={"arch": "aarch64"}),
         ("the attestation is for another target: robot, arch aarch64; by policy and evidence it is robot, arch x86",),
     ),
-    "unknown key": (_other_key, ("no accepted key signed this", "add it to the policy")),
+    "unknown key": (_other_key, ("no accepted key signed this", "from your team")),
     "removed key": (_removed_key, ("no accepted key signed this",)),
     "revoked": (
         lambda attacked: attacked.replace("revoked = []", f'revoked = ["{attacked.made.sha256}"]'),
