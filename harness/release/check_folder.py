@@ -45,7 +45,7 @@ def make_check(
     Raises:
         InputError: the file is damaged or too large, or is not what the entry and ``load`` say.
     """
-    arrays = _read_arrays(content, entry.path)
+    arrays = read_arrays(content, entry.path)
     files: dict[str, bytes] = {}
     cases = []
     for index, allowed in enumerate(entry.allowed):
@@ -77,8 +77,12 @@ def make_check(
     return files
 
 
-def _read_arrays(content: bytes, where: str) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """Read all arrays of a file without pickles; by name."""
+def read_arrays(content: bytes, where: str) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """Read all arrays of a file without pickles; by name.
+
+    Raises:
+        InputError: the file is damaged, or too large.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(info.file_size for info in archive.infolist())

@@ -24,12 +24,15 @@ from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
 from ..signing.keys import load_public
 from ..signing.statement import EVIDENCE_PREDICATE, subjects_of
+from .answer_conditions import answer_refusals
+from .attestation import EXTENSION
 from .cell_conditions import name_of
 from .committed import committed_files
 from .committed_limits import CellLimits, limits_of
 from .conditions import cells_of, refusals_of, same_of
 from .load_conditions import load_refusals
 from .parts import Parts, collect
+from .paths import SUMS
 from .policy import Policy
 from .refusal import AGAIN, Refusal, Refused, each_once
 from .rejudge import Rejudged, rejudge
@@ -106,6 +109,9 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
         refusals += _unchecked(cells[device], limits[device], metrics)
     parts, answers, of_parts = _collected(folder, cells, policy)
     refusals += of_parts
+    first = policy.evidence.devices[0]
+    if answers is not None and first in limits:
+        refusals += answer_refusals(cells[first], answers, limits[first].closeness)
     if parts is not None:
         for device, each in limits.items():
             refusals += load_refusals(cells[device], each.device, parts)
@@ -134,10 +140,14 @@ def _signed_by(policy: Policy, folder: Path, content: bytes) -> tuple[Path | Non
     try:
         place = folder / SIGNATURE
         opened = read_sealed(place, [load_public(path) for path in keys.values()], EVIDENCE_PREDICATE)
-        signed = subjects_of(opened.statement, str(place)).get(FILE)
+        subjects = subjects_of(opened.statement, str(place))
     except InputError as error:
         return None, " ".join(str(error).split())
-    if signed != hashlib.sha256(content).hexdigest():
+    # A release's attestation has evidence.json among its subjects: its key says what was gated, not what was measured.
+    predicate = opened.statement["predicate"]
+    if SUMS in subjects or not isinstance(predicate, dict) or EXTENSION in predicate:
+        return None, f"{SIGNATURE} is the attestation of a release, not the signature of a run"
+    if subjects.get(FILE) != hashlib.sha256(content).hexdigest():
         return None, f"{SIGNATURE} is of another {FILE}"
     return keys[opened.key.fingerprint], ""
 
