@@ -1,4 +1,4 @@
-"""What `hilgate gate` and `hilgate verify` do: read the policy, ask the gate, and say what came of it."""
+"""What `hilgate gate` does: read the policy, ask the gate, and say what came of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..parity import PARITY
 from ..release.examine import examine
 from ..release.gate import Release, check_output, make_release
 from ..release.policy import Policy, load_policy
-from ..release.verify import describe, signers_of, verify_release
+from ..release.verify import signers_of
 from ..signing.keys import KEY_VARIABLE, Signer, load_signer
 from ..signing.passphrase import PASSPHRASE_VARIABLE, take_variable, terminal_prompt
 from .project import Project, find_results
@@ -122,17 +122,6 @@ def _check_predicate(path: Path | None, output: Path) -> None:
             where=str(path),
             hint="name a file beside it, such as build/predicate.json",
         )
-
-
-def run_verify(project: Project, release: Path, *, policy: Path, over: Path | None) -> None:
-    """Verify a release, and say what was verified.
-
-    Raises:
-        InputError: the policy cannot be used, or the release is not what was signed.
-        Refused: the policy does not take it.
-    """
-    for line in describe(verify_release(release, _policy(project, policy), over=over)):
-        say(line)
 
 
 def _policy(project: Project, path: Path) -> Policy:

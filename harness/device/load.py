@@ -38,13 +38,13 @@ from .link_facts import link_class
 from .tables import BACKEND_NAME, KEYS, File
 
 
-def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -> Device:
+def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric] | None) -> Device:
     """Load a device from the first folder that has it.
 
     Args:
         name: the device's name.
         folders: of device files: the user's first, then hilgate's own.
-        metrics: those that limits may be set on.
+        metrics: those that limits may be set on; None where limits do not matter: they are not read, and it has none.
 
     Raises:
         DeviceError: there is no such device, or its files are wrong; the message lists everything that is wrong.
@@ -59,7 +59,7 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
         file = File.model_validate(merged)
     except ValidationError as error:
         problems += [_problem(chain, detail["type"], detail["loc"], detail["input"]) for detail in error.errors()]
-    limits = _limits(chain, merged.get("limits"), tuple(metrics), problems)
+    limits = {} if metrics is None else _limits(chain, merged.get("limits"), tuple(metrics), problems)
     if file is not None:
         problems += _contradictions(chain, file)
     # Raised outside the except block, to keep pydantic's own text and URLs out of the traceback.

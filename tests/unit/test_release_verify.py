@@ -8,6 +8,8 @@ import random
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -638,3 +640,22 @@ def test_policy_of_another_folder_and_another_current_folder(
     shutil.copyfile(attacked.policy, folder / "gate.toml")
     policy = load(attacked.made.project, Path("rules/gate.toml"))
     assert verify_release(Path("release"), policy).folder == attacked.folder
+
+
+def test_verify_imports_no_gate(made: Made) -> None:
+    """What judges, and what measures, is not loaded to verify: that would take longer than the rest together."""
+    source = """
+import sys
+from harness.cli import cli
+try:
+    cli(sys.argv[1:])
+finally:
+    print(*sorted(sys.modules))
+"""
+    command = [sys.executable, "-c", source, "verify", str(made.first), "--policy", str(made.project.policy)]
+    done = subprocess.run(command, cwd=made.project.root, capture_output=True, text=True, check=False)
+    assert "verified:" in done.stdout, done.stderr
+    loaded = set(done.stdout.split())
+    unwanted = {f"harness.{name}" for name in ("release.examine", "release.gate", "release.rejudge", "measure")}
+    unwanted |= {"harness.board", "harness.deploy", "harness.emulator", "hypothesis", "paramiko", "torch"}
+    assert loaded & unwanted == set()
