@@ -34,7 +34,7 @@ CELL = "net/rig/onnxruntime"
 @pytest.fixture(autouse=True)
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     share_model_processes(monkeypatch)
-    monkeypatch.setattr(os, "sync", lambda: None)  # it waits for all that others write on this machine
+    monkeypatch.setattr(gating, "sync_file_system", lambda _: None)  # it waits for all that others write there
 
 
 @pytest.fixture(scope="module")
@@ -587,7 +587,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) ->
 def test_output_appears_meanwhile(project: GateProject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who makes the folder while the release is laid out keeps it."""
     place = project.root / "build" / "release"
-    monkeypatch.setattr(os, "sync", place.mkdir)
+    monkeypatch.setattr(gating, "sync_file_system", lambda _: place.mkdir())
     result = gate(project)
     assert (result.exit_code, list(place.iterdir()), left(project)) == (1, [], ["release"])
     assert "the release has no room" in result.output

@@ -22,7 +22,7 @@ from harness.errors import InputError
 from harness.release.policy import Policy
 from harness.release.refusal import Refused
 from harness.release.sums import read_sums
-from harness.release.verify import Verified, verify_release
+from harness.release.verify import Verified, describe, verify_release
 from harness.signing.keys import Signer, load_signer
 from tests.support.gate_project import GateProject, make_project
 from tests.support.gating import load, put_behind_link, release, share_model_processes, sign_again, statement_of
@@ -659,3 +659,12 @@ finally:
     unwanted = {f"harness.{name}" for name in ("release.examine", "release.gate", "release.rejudge", "measure")}
     unwanted |= {"harness.board", "harness.deploy", "harness.emulator", "hypothesis", "paramiko", "torch"}
     assert loaded & unwanted == set()
+
+
+def test_without_model_sig(attacked: Attacked) -> None:
+    """It is not asked for, since what it signs the attestation signs as well; but its absence is told."""
+    (attacked.outer / "net.model.sig").unlink()
+    verified = attacked.verify()
+    remark = "there is no net.model.sig: model_signing cannot verify this copy"
+    assert verified.remarks == (remark,)
+    assert describe(verified)[-1] == f"  {remark}"
