@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..evidence.schema import Allowed, AnswersEntry, CellEntry
 from ..model.model import Closeness
 from .cell_conditions import name_of
-from .check_folder import read_arrays
+from .check_folder import make_cases, read_arrays
 from .refusal import AGAIN, Refusal
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
@@ -25,14 +25,15 @@ def answer_refusals(cell: CellEntry, content: bytes, closeness: Closeness | None
     """Find what a cell says of how far its answers may be off that cannot be so.
 
     Args:
-        cell: the cell, which has answers.
+        cell: the cell; of one without answers, or that was not loaded, it is told elsewhere.
         content: of the file that it names.
         closeness: the model file's tolerance, where it is one; None where it is a number.
     """
-    entry, name = cell.answers, name_of(cell)
-    if entry is None:
+    entry, load, name = cell.answers, cell.load, name_of(cell)
+    if entry is None or load is None:
         return
     try:
+        make_cases(load, entry, content)  # what they would be laid out as
         arrays = read_arrays(content, entry.path)
     except InputError as error:
         yield Refusal(f"{name}: {error.what}: {error.found}", error.hint or AGAIN)

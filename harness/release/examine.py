@@ -19,7 +19,6 @@ from ..errors import BackendError, InputError
 from ..evidence.folder import ANSWERS, FILE, SIGNATURE, name_in
 from ..evidence.reading import parse_evidence
 from ..evidence.schema import CellEntry, RunEntry
-from ..parity import PARITY
 from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
 from ..signing.keys import load_public
@@ -106,7 +105,6 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
     judged = {device: _judged(folder, run, cells[device], each) for device, each in limits.items()}
     for device, checks in judged.items():
         refusals += _against(cells[device], checks, policy)
-        refusals += _unchecked(cells[device], limits[device], metrics)
     parts, answers, of_parts = _collected(folder, cells, policy)
     refusals += of_parts
     first = policy.evidence.devices[0]
@@ -173,17 +171,6 @@ def _against(cell: CellEntry, checks: Sequence[Rejudged], policy: Policy) -> Ite
         elif each.metric in required and each.check.verdict is not Verdict.PASS:
             reason = f"{each.metric} of {name} is {each.check.verdict}, and must be PASS"
             yield Refusal(reason, f"limit it in the model file, limits={{{each.metric!r}: …}}; {AGAIN}")
-
-
-def _unchecked(cell: CellEntry, limits: CellLimits, metrics: Sequence[Metric]) -> Iterator[Refusal]:
-    """Refuse a cell without a check of a metric that has a limit: a run writes one, whatever came of its test."""
-    known = {metric.limit_key: metric.name for metric in (*metrics, PARITY)}
-    checked = {check.metric for check in cell.checks}
-    limited = dict.fromkeys(known[limit.key] for limit in limits.limits if limit.key in known)
-    for metric in limited:
-        if metric not in checked:
-            reason = f"{name_of(cell)}: a limit is set on {metric}, and the evidence has no check of it"
-            yield Refusal(reason, f"do not change evidence; {AGAIN}")
 
 
 def _collected(

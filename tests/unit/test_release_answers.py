@@ -64,6 +64,28 @@ def test_allowed_that_does_not_follow(
     assert reason.endswith(meant)
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"dtype": "int32", "atol": 0.0}, "are of another type than the outputs: <f8 for an output of int32"),
+        ({"dtype": "complex64"}, "are of a type that no check compares: 'complex64'"),
+    ],
+    ids=["another type", "no type"],
+)
+def test_answers_that_cannot_be_laid_out(honest: GateProject, change: dict[str, Any], text: str) -> None:
+    """With --dry-run, too, which lays nothing out."""
+    (reason,) = _refusals(honest, lambda allowed: allowed.update(change))
+    assert text in reason
+
+
+def test_no_answers(honest: GateProject) -> None:
+    entry = honest.read()["cells"][0]
+    entry["answers"]["allowed"] = []
+    content = (honest.evidence / entry["answers"]["path"]).read_bytes()
+    (refusal,) = answer_refusals(CellEntry.model_validate(entry), content, None)
+    assert "the reference's answers are not those of the evidence: none" in refusal.reason
+
+
 def test_damaged_answers(honest: GateProject) -> None:
     """Told by the gate with its other reasons, and not only once it lays them out."""
     cell = CellEntry.model_validate(honest.read()["cells"][0])

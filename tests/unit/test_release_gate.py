@@ -286,7 +286,7 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     ),
     "check taken out": (
         _without("load_time_s"),
-        (f"{CELL}: a limit is set on load_time_s, and the evidence has no check of it",),
+        (f"{CELL}: load_time_s has a limit (net.py: limits), and was not checked",),
     ),
     "required check taken out": (_without("parity"), (f"{CELL}: parity is required, and was not checked",)),
     "threads": (
@@ -608,7 +608,10 @@ def test_a_part_is_swapped_meanwhile(project: GateProject) -> None:
     assert snapshot(project.root) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_signals(project: GateProject, number: int) -> None:
     """The real program, ended while it lays out: its hidden folder goes, too."""
     code = (
