@@ -286,7 +286,7 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     ),
     "check taken out": (
         _without("load_time_s"),
-        (f"{CELL}: load_time_s has a limit (net.py: limits), and was not checked",),
+        (f"{CELL}: load_time_s has a limit (devices/rig.toml: limits.load_time_s), and was not checked",),
     ),
     "required check taken out": (_without("parity"), (f"{CELL}: parity is required, and was not checked",)),
     "threads": (
