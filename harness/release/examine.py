@@ -90,8 +90,7 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
         Refused: the policy does not take it, or it does not bear its verdicts; every reason is in it.
         StorageError: the cache cannot be written.
     """
-    # Through a link its samples would be looked for beside the link. It is read once: what is judged is released.
-    file = (path / FILE if path.is_dir() else path).resolve()
+    file = _file_of(path)  # read once: what is judged is released
     folder = file.parent
     content, _ = read_bounded(file, MOST_EVIDENCE_BYTES, "the evidence", follow=False)
     read = parse_evidence(content, str(file))
@@ -127,6 +126,20 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
         answers=answers,
         same=same_of(policy, cells),
         evidence_signer=None if signed_by is None else load_public(signed_by).fingerprint,
+    )
+
+
+def _file_of(path: Path) -> Path:
+    """Find evidence.json. Through a link its samples would be looked for beside the link."""
+    try:
+        return (path / FILE if path.is_dir() else path).resolve()
+    except OSError as error:  # a name that is too long, a folder that others may not enter
+        found = error.strerror or str(error)
+    except RuntimeError:  # pathlib's, before Python 3.13
+        found = "links in a circle"
+    hint = "name the file, or its folder, such as build/hil"
+    raise InputError(
+        "the evidence cannot be read", wanted="an evidence.json", found=found, where=str(path)[:300], hint=hint
     )
 
 

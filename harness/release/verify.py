@@ -117,17 +117,25 @@ def find_release(path: Path, name: str) -> Path:
     Raises:
         InputError: it is not there, or no folder.
     """
+    try:
+        folder = _folder_of(path, name)
+        if folder.is_dir():
+            return folder
+        found = "something else than a folder" if folder.exists() else "nothing of that name"
+    except OSError as error:  # a name that is too long, a folder that others may not enter
+        found = error.strerror or str(error)
+    except RuntimeError:  # pathlib's, before Python 3.13
+        found = "links in a circle"
+    hint = f"name the folder that hilgate gate wrote, or {name}/ in it"
+    raise InputError("there is no release", wanted="a folder", found=found, where=str(path)[:300], hint=hint)
+
+
+def _folder_of(path: Path, name: str) -> Path:
     # In what is a release itself another one may have been hidden, whole, and an older one's signature holds.
     has_inner = (path / f"{name}{ATTESTATION}").is_file() or (path / name).is_dir()
     is_around = has_inner and not any(os.path.lexists(path / each) for each in OF_RELEASE)
-    folder = path / name if is_around else path
     # Through a link such as `current` the attestation would be looked for beside the link.
-    folder = folder.resolve()
-    if not folder.is_dir():
-        found = "something else than a folder" if folder.exists() else "nothing of that name"
-        hint = f"name the folder that hilgate gate wrote, or {name}/ in it"
-        raise InputError("there is no release", wanted="a folder", found=found, where=str(path), hint=hint)
-    return folder
+    return (path / name if is_around else path).resolve()
 
 
 def signers_of(policy: Policy) -> list[PublicKey]:

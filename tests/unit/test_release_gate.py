@@ -735,3 +735,28 @@ def test_other_tables_of_the_policy(project: GateProject) -> None:
     text = policy_text(devices=("rigg",), require=("latency_p99",), backend="onxruntime")
     project.policy.write_text(text.replace("[target]", "surprise = 1\n[target]"))
     refused(project, "the policy has 4 errors", "'rigg'", "'latency_p99'", "'onxruntime'", "surprise")
+
+
+def test_predicate_over_what_is_read(project: GateProject) -> None:
+    """A slip of the hand would cost the key, or make policy and keys another thing than what is committed."""
+    for place in (project.policy, project.public, project.key, project.evidence / "evidence.json"):
+        before = place.read_bytes()
+        refused(
+            project, "the predicate cannot be written there", "the gate reads", words=("--write-predicate", str(place))
+        )
+        assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["evidence", "predicate", "output"])
+def test_paths_that_cannot_be(project: GateProject, what: str) -> None:
+    """Too long for the system, or links in a circle: an error of ours, and nothing is left."""
+    (project.root.parent / "circle").symlink_to("circle")
+    for place, text in (("a" * 5000, "File name too long"), (str(project.root.parent / "circle"), "")):
+        words = ["gate", place if what == "evidence" else project.evidence, "--policy", project.policy]
+        words += ["--key", project.key, "-o", place if what == "output" else "build/release"]
+        words += ["--write-predicate", place] if what == "predicate" else []
+        if (what, text) == ("predicate", ""):  # a link is replaced, wherever it leads
+            continue
+        result = hilgate(*words)
+        assert (result.exit_code, text in result.output) == (1, True), result.output
+        assert left(project) == []

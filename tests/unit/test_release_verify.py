@@ -668,3 +668,13 @@ def test_without_model_sig(attacked: Attacked) -> None:
     remark = "there is no net.model.sig: model_signing cannot verify this copy"
     assert verified.remarks == (remark,)
     assert describe(verified)[-1] == f"  {remark}"
+
+
+def test_paths_that_cannot_be(attacked: Attacked, tmp_path: Path) -> None:
+    """Too long for the system, or links in a circle: an error of ours, also of what is there already."""
+    (tmp_path / "circle").symlink_to("circle")
+    for place in (Path("a" * 5000), Path("b" * 300), tmp_path / "circle"):
+        with pytest.raises(InputError, match="there is no release"):
+            verify_release(place, attacked.load())
+        with pytest.raises(InputError, match="there is no release"):
+            attacked.verify(over=place)
