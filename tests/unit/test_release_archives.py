@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.agent.unpack import unpack
 from harness.errors import InputError
 from harness.release import layout
 from harness.release.layout import Laid, lay_out
@@ -51,12 +52,12 @@ def test_changed_before_it_is_unpacked(tmp_path: Path, change: Callable[[Path], 
 
 def test_swapped_while_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was hashed is unpacked, whatever lies at its path by then."""
-    real, places = layout.unpack, list[Path]()
+    places = list[Path]()
 
     def swapped(archives: list[str], folder: str) -> dict[str, str]:
         if places:
             _swap(places.pop())
-        return real(archives, folder)
+        return unpack(archives, folder)
 
     monkeypatch.setattr(layout, "unpack", swapped)
     laid = _lay_out(tmp_path, before=places.append)
@@ -65,10 +66,10 @@ def test_swapped_while_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_written_to_while_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, places = layout.unpack, list[Path]()
+    places = list[Path]()
 
     def written(archives: list[str], folder: str) -> dict[str, str]:
-        hashes = real(archives, folder)
+        hashes = unpack(archives, folder)
         os.utime(places[0])  # as a write does, to the time at which the file was changed
         return hashes
 
