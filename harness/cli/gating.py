@@ -1,11 +1,11 @@
-"""What `hilgate gate` and `hilgate verify` do: read the policy, ask the gate, and say what came of it."""
+"""What `hilgate gate` does: read the policy, ask the gate, and say what came of it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +13,14 @@ from types import FrameType
 
 from ..backends import backend_names
 from ..errors import InputError
+from ..evidence.folder import FILE
 from ..host.shown_path import shown_path
 from ..measure import known_metrics
 from ..parity import PARITY
 from ..release.examine import examine
 from ..release.gate import Release, check_output, make_release
 from ..release.policy import Policy, load_policy
-from ..release.verify import describe, signers_of, verify_release
+from ..release.verify import signers_of
 from ..signing.keys import KEY_VARIABLE, Signer, load_signer
 from ..signing.passphrase import PASSPHRASE_VARIABLE, take_variable, terminal_prompt
 from .project import Project, find_results
@@ -57,7 +58,7 @@ def run_gate(
     rules = _policy(project, policy)
     if not dry_run:
         check_output(place)
-        _check_predicate(write_predicate, place)
+        _check_predicate(write_predicate, place, _read_files(evidence, rules, key))
     signer = _signer(key, rules, dry_run=dry_run)
     now = datetime.now(UTC)
     with _ended_in_order():
@@ -104,17 +105,25 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _check_predicate(path: Path | None, output: Path) -> None:
-    """Refuse a place for the predicate where it would be a part of the release, or cannot be.
+def _read_files(evidence: Path, policy: Policy, key: str | None) -> list[Path]:
+    """List what is read here, and must not be written over."""
+    named = [policy.path, *policy.signers.keys, *policy.evidence.signed_by, evidence, evidence / FILE]
+    return [*named, *([Path(key)] if key is not None else [])]
+
+
+def _check_predicate(path: Path | None, output: Path, read: Sequence[Path]) -> None:
+    """Refuse a place for the predicate where it would be a part of the release, or cannot be, or is what is read here.
 
     Raises:
         InputError: with what is wrong there.
     """
     if path is None:
         return
-    whole = Path(os.path.normpath(path.absolute()))
-    if whole.is_relative_to(Path(os.path.normpath(output.absolute()))) or path.is_dir():
-        found = "a folder" if path.is_dir() else "a place in the release's folder"
+    whole, is_folder = Path(os.path.normpath(path.absolute())), os.path.isdir(path)  # noqa: PTH112  # of any name
+    is_read = any(os.path.realpath(each) == os.path.realpath(path) for each in read)
+    if whole.is_relative_to(Path(os.path.normpath(output.absolute()))) or is_folder or is_read:
+        found = "a file that the gate reads" if is_read else "a place in the release's folder"
+        found = "a folder" if is_folder else found
         raise InputError(
             "the predicate cannot be written there",
             wanted="a file outside of the release: what is added to a release is refused later",
@@ -122,17 +131,6 @@ def _check_predicate(path: Path | None, output: Path) -> None:
             where=str(path),
             hint="name a file beside it, such as build/predicate.json",
         )
-
-
-def run_verify(project: Project, release: Path, *, policy: Path, over: Path | None) -> None:
-    """Verify a release, and say what was verified.
-
-    Raises:
-        InputError: the policy cannot be used, or the release is not what was signed.
-        Refused: the policy does not take it.
-    """
-    for line in describe(verify_release(release, _policy(project, policy), over=over)):
-        say(line)
 
 
 def _policy(project: Project, path: Path) -> Policy:

@@ -40,13 +40,13 @@ def _unknown(name: str) -> str:
 DEVICE = Kind(noun="device", article="a", keys=KEYS, error=DeviceError, hint=_unknown)
 
 
-def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -> Device:
+def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric] | None) -> Device:
     """Load a device from the first folder that has it.
 
     Args:
         name: the device's name.
         folders: of device files: the user's first, then hilgate's own.
-        metrics: those that limits may be set on.
+        metrics: those that limits may be set on; None where limits do not matter: they are not read, and it has none.
 
     Raises:
         DeviceError: there is no such device, or its files are wrong; the message lists everything that is wrong.
@@ -61,7 +61,7 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric]) -
         file = File.model_validate(table)
     except ValidationError as error:
         problems += [DEVICE.problem(chain, each["type"], each["loc"], each["input"]) for each in error.errors()]
-    limits = _limits(chain, table.get("limits"), tuple(metrics), problems)
+    limits = {} if metrics is None else _limits(chain, table.get("limits"), tuple(metrics), problems)
     if file is not None:
         problems += _contradictions(chain, file)
     # Raised outside the except block, to keep pydantic's own text and URLs out of the traceback.

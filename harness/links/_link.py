@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from ..device.device import Device
-from ..emulator.image import Image
-from ..emulator.snapshot_store import Snapshot
 from ..errors import HilgateError
 from ..protocol import BoardFacts
+
+if TYPE_CHECKING:
+    from ..emulator.image import Image
+    from ..emulator.snapshot_store import Snapshot
 
 # What a chatty login shell may print before a program's first frame.
 GREETING_ALLOWED = 1 << 16

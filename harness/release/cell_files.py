@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backends import load_backend
 from ..checks.limits import Limit, Metric
@@ -11,10 +11,12 @@ from ..device import Device
 from ..device.memory_size import memory_fits
 from ..errors import BackendError
 from ..evidence.schema import CellEntry, Fingerprint
-from ..model.model import Model
 from ..parity import PARITY
 from .cell_conditions import name_of, otherwise_linked
 from .refusal import AGAIN, Refusal
+
+if TYPE_CHECKING:
+    from ..model.model import Model
 
 _UNCHANGED = f"do not change evidence; {AGAIN}"
 

@@ -45,22 +45,7 @@ def make_check(
     Raises:
         InputError: the file is damaged or too large, or is not what the entry and ``load`` say.
     """
-    arrays = _read_arrays(content, entry.path)
-    files: dict[str, bytes] = {}
-    cases = []
-    for index, allowed in enumerate(entry.allowed):
-        inputs = [_put(files, arrays, index, "in", number, entry.path) for number in range(len(load.inputs))]
-        if len(allowed) != len(load.outputs):
-            wanted, found = f"{len(load.outputs)} outputs", f"{len(allowed)} in case {index}"
-            raise _refusal("are of another number of outputs", wanted, found, entry.path)
-        answers = [
-            {**_put(files, arrays, index, "out", number, entry.path), **_tolerance(one, entry.path)}
-            for number, one in enumerate(allowed)
-        ]
-        cases.append({"inputs": inputs, "answers": answers})
-    if not cases or arrays:
-        found = f"{', '.join(list(arrays)[:5])} beside them" if cases else "none"
-        raise _refusal("are not those of the evidence", f"the arrays of {len(cases) or 1} cases", found, entry.path)
+    files, cases = make_cases(load, entry, content)
     described = {
         "schema": SCHEMA,
         "backend": facts.backend,
@@ -77,8 +62,37 @@ def make_check(
     return files
 
 
-def _read_arrays(content: bytes, where: str) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """Read all arrays of a file without pickles; by name."""
+def make_cases(load: LoadEntry, entry: AnswersEntry, content: bytes) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+    """Make the files of the cases, by their paths in the release, and what check.json says of them.
+
+    Raises:
+        InputError: the file is damaged or too large, or is not what the entry and ``load`` say.
+    """
+    arrays = read_arrays(content, entry.path)
+    files: dict[str, bytes] = {}
+    cases = []
+    for index, allowed in enumerate(entry.allowed):
+        inputs = [_put(files, arrays, index, "in", number, entry.path) for number in range(len(load.inputs))]
+        if len(allowed) != len(load.outputs):
+            wanted, found = f"{len(load.outputs)} outputs", f"{len(allowed)} in case {index}"
+            raise _refusal("are of another number of outputs", wanted, found, entry.path)
+        answers = [
+            _answer(_put(files, arrays, index, "out", number, entry.path), one, entry.path)
+            for number, one in enumerate(allowed)
+        ]
+        cases.append({"inputs": inputs, "answers": answers})
+    if not cases or arrays:
+        found = f"{', '.join(list(arrays)[:5])} beside them" if cases else "none"
+        raise _refusal("are not those of the evidence", f"the arrays of {len(cases) or 1} cases", found, entry.path)
+    return files, cases
+
+
+def read_arrays(content: bytes, where: str) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """Read all arrays of a file without pickles; by name.
+
+    Raises:
+        InputError: the file is damaged, or too large.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(info.file_size for info in archive.infolist())
@@ -112,11 +126,19 @@ def _put(
     return {"file": path, "dtype": portable.dtype.str, "shape": list(array.shape)}
 
 
-def _tolerance(allowed: Allowed, where: str) -> Mapping[str, Any]:
+def _answer(stored: Mapping[str, Any], allowed: Allowed, where: str) -> dict[str, Any]:
+    """Describe an answer; refuse one that every check would refuse: see ``agent/check_file.py``."""
     if allowed.dtype not in DTYPES:
         raise _refusal("are of a type that no check compares", "numbers", repr(allowed.dtype)[:100], where)
-    dtype = np.dtype(allowed.dtype).newbyteorder("<").str
-    return {"output_dtype": dtype, "atol": allowed.atol, "rtol": allowed.rtol}
+    dtype = np.dtype(allowed.dtype).newbyteorder("<")
+    is_float = dtype.kind == "f"
+    if (np.dtype(stored["dtype"]).kind != "f") if is_float else (stored["dtype"] != dtype.str):
+        found = f"{stored['dtype']} for an output of {allowed.dtype}"
+        raise _refusal("are of another type than the outputs", "floats for floats, else the same", found, where)
+    if not is_float and (allowed.atol or allowed.rtol):
+        found = f"atol {allowed.atol:g} and rtol {allowed.rtol:g} of {allowed.dtype}"
+        raise _refusal("may be off where they are right or wrong", "0 and 0", found, where)
+    return {**stored, "output_dtype": dtype.str, "atol": allowed.atol, "rtol": allowed.rtol}
 
 
 def _refusal(what: str, wanted: str, found: str, where: str) -> InputError:

@@ -88,7 +88,7 @@ def _head_refusals(repository: Repository, commit: str) -> Iterator[Refusal]:
     except Unusable:
         yield Refusal("the repository has no commit yet", f"commit the project, and {AGAIN}")
         return
-    if commit and head != commit:
+    if OBJECT.fullmatch(commit) and head != commit:
         reason = f"the evidence is of commit {commit[:12]}, and {head[:12]} is checked out"
         yield Refusal(reason, f"{AGAIN} on what is checked out, or check out {commit[:12]}")
     try:

@@ -24,6 +24,7 @@ from ..evidence.schema import CellEntry, RunEntry
 from ..host.shipped import DEVICES, PACKAGE
 from ..host.shown_path import shown_path
 from ..host.work import work_folder
+from ..model.model import Closeness
 from ..model.model_file import ModelFile
 from ..model.process import ModelProcess, Raised
 from ..model.process.hosted import declaration
@@ -47,11 +48,13 @@ class CellLimits:
             backend.
         parity_limit: the model file's tolerance.
         device: the device as it was committed.
+        closeness: the model file's tolerance, where it is one; None where it is a number.
     """
 
     limits: tuple[Limit, ...]
     parity_limit: float
     device: Device
+    closeness: Closeness | None = None
 
 
 @dataclass(kw_only=True)
@@ -140,6 +143,7 @@ def _limits(
     model = _model(copy, policy.release.model, files, metrics)
     if model is None:
         return {}
+    stated = model.model.tolerance
     tolerance = Limit("parity", model.model.parity_limit, f"{model.path.name}: tolerance")
     found = dict[str, CellLimits]()
     for name, device in devices.items():
@@ -149,7 +153,12 @@ def _limits(
         copy.refusals += file_refusals(
             cells[name], device, model.model, limits, metrics, required=policy.evidence.require
         )
-        found[name] = CellLimits(limits=limits, parity_limit=model.model.parity_limit, device=device)
+        found[name] = CellLimits(
+            limits=limits,
+            parity_limit=model.model.parity_limit,
+            device=device,
+            closeness=stated if isinstance(stated, Closeness) else None,
+        )
     return found
 
 

@@ -19,17 +19,19 @@ from ..errors import BackendError, InputError
 from ..evidence.folder import ANSWERS, FILE, SIGNATURE, name_in
 from ..evidence.reading import parse_evidence
 from ..evidence.schema import CellEntry, RunEntry
-from ..parity import PARITY
 from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
 from ..signing.keys import load_public
 from ..signing.statement import EVIDENCE_PREDICATE, subjects_of
+from .answer_conditions import answer_refusals
+from .attestation import EXTENSION
 from .cell_conditions import is_remote, name_of
 from .committed import committed_files
 from .committed_limits import CellLimits, limits_of
 from .conditions import cells_of, refusals_of, same_of
 from .load_conditions import load_refusals
 from .parts import Parts, collect
+from .paths import SUMS
 from .policy import Policy
 from .refusal import AGAIN, Refusal, Refused, each_once
 from .rejudge import Rejudged, rejudge
@@ -88,8 +90,7 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
         Refused: the policy does not take it, or it does not bear its verdicts; every reason is in it.
         StorageError: the cache cannot be written.
     """
-    # Through a link its samples would be looked for beside the link. It is read once: what is judged is released.
-    file = (path / FILE if path.is_dir() else path).resolve()
+    file = _file_of(path)  # read once: what is judged is released
     folder = file.parent
     content, _ = read_bounded(file, MOST_EVIDENCE_BYTES, "the evidence", follow=False)
     read = parse_evidence(content, str(file))
@@ -103,9 +104,11 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
     judged = {device: _judged(folder, run, cells[device], each) for device, each in limits.items()}
     for device, checks in judged.items():
         refusals += _against(cells[device], checks, policy)
-        refusals += _unchecked(cells[device], limits[device], metrics)
     parts, answers, of_parts = _collected(folder, cells, policy)
     refusals += of_parts
+    first = policy.evidence.devices[0]
+    if answers is not None and first in limits:
+        refusals += answer_refusals(cells[first], answers, limits[first].closeness)
     if parts is not None:
         for device, each in limits.items():
             refusals += load_refusals(cells[device], each.device, parts)
@@ -126,6 +129,20 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
     )
 
 
+def _file_of(path: Path) -> Path:
+    """Find evidence.json. Through a link its samples would be looked for beside the link."""
+    try:
+        return (path / FILE if path.is_dir() else path).resolve()
+    except OSError as error:  # a name that is too long, a folder that others may not enter
+        found = error.strerror or str(error)
+    except RuntimeError:  # pathlib's, before Python 3.13
+        found = "links in a circle"
+    hint = "name the file, or its folder, such as build/hil"
+    raise InputError(
+        "the evidence cannot be read", wanted="an evidence.json", found=found, where=str(path)[:300], hint=hint
+    )
+
+
 def _signed_by(policy: Policy, folder: Path, content: bytes) -> tuple[Path | None, str]:
     """Find which of the policy's keys has signed the evidence; return why none has, too."""
     keys = {load_public(path).fingerprint: path for path in policy.evidence.signed_by}
@@ -134,10 +151,14 @@ def _signed_by(policy: Policy, folder: Path, content: bytes) -> tuple[Path | Non
     try:
         place = folder / SIGNATURE
         opened = read_sealed(place, [load_public(path) for path in keys.values()], EVIDENCE_PREDICATE)
-        signed = subjects_of(opened.statement, str(place)).get(FILE)
+        subjects = subjects_of(opened.statement, str(place))
     except InputError as error:
         return None, " ".join(str(error).split())
-    if signed != hashlib.sha256(content).hexdigest():
+    # A release's attestation has evidence.json among its subjects: its key says what was gated, not what was measured.
+    predicate = opened.statement["predicate"]
+    if SUMS in subjects or not isinstance(predicate, dict) or EXTENSION in predicate:
+        return None, f"{SIGNATURE} is the attestation of a release, not the signature of a run"
+    if subjects.get(FILE) != hashlib.sha256(content).hexdigest():
         return None, f"{SIGNATURE} is of another {FILE}"
     return keys[opened.key.fingerprint], ""
 
@@ -163,17 +184,6 @@ def _against(cell: CellEntry, checks: Sequence[Rejudged], policy: Policy) -> Ite
         elif each.metric in required and each.check.verdict is not Verdict.PASS:
             reason = f"{each.metric} of {name} is {each.check.verdict}, and must be PASS"
             yield Refusal(reason, f"limit it in the model file, limits={{{each.metric!r}: …}}; {AGAIN}")
-
-
-def _unchecked(cell: CellEntry, limits: CellLimits, metrics: Sequence[Metric]) -> Iterator[Refusal]:
-    """Refuse a cell without a check of a metric that has a limit: a run writes one, whatever came of its test."""
-    known = {metric.limit_key: metric.name for metric in (*metrics, PARITY)}
-    checked = {check.metric for check in cell.checks}
-    limited = dict.fromkeys(known[limit.key] for limit in limits.limits if limit.key in known)
-    for metric in limited:
-        if metric not in checked:
-            reason = f"{name_of(cell)}: a limit is set on {metric}, and the evidence has no check of it"
-            yield Refusal(reason, f"do not change evidence; {AGAIN}")
 
 
 def _collected(

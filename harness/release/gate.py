@@ -22,6 +22,7 @@ from typing import Any
 from ..checks.check import Verdict
 from ..errors import InputError, StorageError
 from ..host.cache import write_atomically
+from ..host.sync import sync_file_system
 from ..signing.envelope import seal
 from ..signing.keys import Signer
 from .attestation import Attested, AttestedTarget, Descriptor, make_attestation, make_predicate, tool
@@ -29,9 +30,7 @@ from .examine import P50, Examined
 from .layout import Laid, ReleaseFacts, lay_out
 from .model_signing import model_statement
 from .paths import EVIDENCE, MANIFEST, SUMS
-from .verify import ATTESTATION, MODEL_SIGNATURE
-
-NIST = "ecdsa-sha2-nistp256"
+from .verify import ATTESTATION, MODEL_SIGNATURE, NIST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +121,7 @@ def _published(output: Path) -> Iterator[Path]:
         try:
             work.chmod(0o755)
             yield work
-            os.sync()  # the data must be on the disk before the name that publishes it
+            sync_file_system(work)  # the data must be on the disk before the name that publishes it
             check_output(output)
             work.rename(output)
         finally:

@@ -11,9 +11,11 @@ import os
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from ..agent.unpack import CHUNK_BYTES, unpack
 from ..bundle.bundle import BundleFile
@@ -22,7 +24,7 @@ from ..evidence.schema import AnswersEntry, CellEntry, LoadEntry
 from ..host.cache import storage_errors
 from .check_folder import executables, make_check
 from .facts import ReleaseFacts
-from .parts import AGAIN, Parts
+from .parts import AGAIN, Archive, Parts
 from .paths import AGENT, ARTIFACT, ENV, EVIDENCE, EXECUTABLE, MANIFEST, README, RUN, RUNTIME, SUMS, unit_name
 from .sums import write_sums
 from .texts import make_env, make_readme, make_run, make_unit
@@ -164,17 +166,15 @@ class _Writing:
             raise _gone(path, file.source, f"SHA-256 {file.sha256}", f"SHA-256 {found}")
         self.hashes[path] = found
 
-    def unpack(self, archives: tuple[Path, ...]) -> None:
+    def unpack(self, archives: tuple[Archive, ...]) -> None:
         """Unpack the runtime's archives as the board does, and open the files' modes to all users."""
         if not archives:
             return
         place = self.folder / RUNTIME
         place.mkdir()
-        try:
-            hashes = unpack([str(path) for path in archives], str(place))
-        except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-            found, where = f"{error!s:.300}", ", ".join(map(str, archives))
-            raise _gone(RUNTIME, Path(where), "archives that can be unpacked", found) from error
+        hashes: dict[str, str] = {}
+        for archive in archives:  # one after the other, as the board's function takes them
+            hashes |= _unpacked(archive, place)
         for name, sha256 in hashes.items():
             path = place / name
             is_program = bool(path.stat().st_mode & stat.S_IXUSR)
@@ -189,6 +189,38 @@ class _Writing:
         os.fchmod(descriptor, PROGRAM_MODE if executable else FILE_MODE)  # whatever the umask is
         self.executable += [path] if executable else []
         return descriptor
+
+
+def _unpacked(archive: Archive, place: Path) -> dict[str, str]:
+    """Unpack an archive whose bytes are those that were tested; return the hashes of its files, by their paths.
+
+    It is hashed and unpacked by one descriptor: what lies at its path by then does not matter, and what is written into
+    the file itself meanwhile is seen.
+    """
+    wanted = f"SHA-256 {archive.sha256}"
+    try:
+        file = archive.path.open("rb")
+    except FileNotFoundError:
+        raise _gone(RUNTIME, archive.path, wanted, "nothing") from None
+    with file:
+        before = _stamp_of(file)
+        if (found := hashlib.file_digest(file, "sha256").hexdigest()) != archive.sha256:
+            raise _gone(RUNTIME, archive.path, wanted, f"SHA-256 {found}")
+        opened = f"/proc/self/fd/{file.fileno()}"
+        try:
+            hashes = unpack([opened], str(place))
+        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            found = str(error).replace(opened, archive.path.name)[:300]
+            raise _gone(RUNTIME, archive.path, "an archive that can be unpacked", found) from error
+        if _stamp_of(file) != before:
+            raise _gone(RUNTIME, archive.path, wanted, "it was written to while it was unpacked")
+    return hashes
+
+
+def _stamp_of(file: BinaryIO) -> tuple[int, int]:
+    """Return what changes whenever a file is written to: nobody but root can set the second back."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_ctime_ns
 
 
 def _gone(path: str, source: Path, wanted: str, found: str) -> InputError:

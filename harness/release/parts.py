@@ -29,6 +29,14 @@ AGAIN = "run the tests again (pytest -m hil, as for the evidence), then gate tha
 
 
 @dataclass(frozen=True, kw_only=True)
+class Archive:
+    """An archive in the cache, and the hash that it was tested with."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """All that a release takes from a bundle.
 
@@ -37,7 +45,8 @@ class Parts:
         manifest: the manifest's content; its SHA-256 is the bundle's name.
         artifact: files by their paths in the folder ``artifact``; their hashes are the manifest's, and not yet checked.
         agent: files by their paths in the folder ``agent``, checked; none of a C++ backend.
-        archives: archives that are unpacked into the folder ``runtime``, in this order, checked.
+        archives: those that are unpacked into the folder ``runtime``, in this order. Their hashes were compared, and
+            are once more when they are unpacked.
         python: the version of the device's Python; "" of a C++ backend whose manifest does not say.
         packages: versions of what the backend needs, by name, in its runtime.
         installed: those of them that are not in the release: they must be installed on the robot.
@@ -48,7 +57,7 @@ class Parts:
     manifest: bytes
     artifact: Mapping[str, BundleFile]
     agent: Mapping[str, BundleFile] = field(default_factory=dict)
-    archives: tuple[Path, ...] = ()
+    archives: tuple[Archive, ...] = ()
     python: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     installed: Mapping[str, str] = field(default_factory=dict)
@@ -169,15 +178,15 @@ def _change(name: str, hashes: Mapping[str, str], tested: Mapping[str, str]) -> 
     return f"hilgate has changed since: SHA-256 {hashes[name]} here, {tested[name]} tested"
 
 
-def _archives(runtime: RuntimePart, missing: list[str]) -> tuple[Path, ...]:
+def _archives(runtime: RuntimePart, missing: list[str]) -> tuple[Archive, ...]:
     """Find the archives, and check their hashes; in the order in which ``harness.bundle.planning`` sends them."""
-    found: list[Path] = []
+    found: list[Archive] = []
     for store, what, sha256 in _described_archives(runtime):
         path = find_file(cache_folder() / store, sha256)
         if path is None:
             missing.append(f"{what}: SHA-256 {sha256} is not in the cache any more, or damaged there")
         else:
-            found.append(path)
+            found.append(Archive(path=path, sha256=sha256))
     return tuple(found)
 
 

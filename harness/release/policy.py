@@ -77,14 +77,15 @@ class Policy:
 
 
 def load_policy(
-    path: Path, *, devices: Callable[[str], Device], metrics: Iterable[str], backends: Sequence[str]
+    path: Path, *, devices: Callable[[str], Device], metrics: Iterable[str] | None, backends: Sequence[str]
 ) -> Policy:
     """Load a policy.
 
     Args:
         path: the file.
         devices: loads a device by its name, or raises DeviceError.
-        metrics: the names of the metrics that exist, parity's among them.
+        metrics: the names of the metrics that exist, parity's among them; None to take any, where what is required is
+            compared with what was attested.
         backends: the names of the backends that exist.
 
     Raises:
@@ -92,7 +93,8 @@ def load_policy(
     """
     content = _read(path)
     table = _parsed(path, content)
-    known = Known(devices=devices, metrics=tuple(metrics), backends=tuple(backends), folder=path.absolute().parent)
+    names = None if metrics is None else tuple(metrics)
+    known = Known(devices=devices, metrics=names, backends=tuple(backends), folder=path.absolute().parent)
     file, problems = None, list[InputError]()
     try:
         file = PolicyFile.model_validate(table, context=known)
@@ -167,7 +169,7 @@ def _problem(path: Path, known: Known, detail: Mapping[str, Any]) -> InputError:
 def _unknown_key(loc: Sequence[str], known: Known, value: object, where: str) -> InputError:
     *tables, key = loc
     found = f"{key} = {value!r:.200}"
-    metrics = {name: f"{name}_min" for name in known.metrics}
+    metrics = {name: f"{name}_min" for name in known.metrics or ()}
     if key == "limits" or key in metrics or key in metrics.values():
         return InputError("a policy has no limits", found=found, where=where, hint=NO_LIMITS)
     siblings = [name.split(".")[-1] for name in KEYS if name.split(".")[:-1] == tables]

@@ -39,14 +39,14 @@ class Known:
 
     Attributes:
         devices: loads a device by its name, or raises DeviceError.
-        metrics: the names of all metrics.
+        metrics: the names of all metrics; None where they are not looked up.
         backends: the names of all backends.
         folder: the policy's, in which its paths begin.
         machines: gains each device that was loaded.
     """
 
     devices: Callable[[str], Device]
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...] | None
     backends: tuple[str, ...]
     folder: Path
     machines: dict[str, Device] = field(default_factory=dict)
@@ -74,7 +74,8 @@ def _device(name: str, info: ValidationInfo) -> str:
 
 
 def _metric(name: str, info: ValidationInfo) -> str:
-    if name not in (metrics := _known(info).metrics):
+    metrics = _known(info).metrics
+    if metrics is not None and name not in metrics:
         wanted = f"one of {', '.join(sorted(metrics))}"
         raise _wrong(f"there is no metric {name!r}", wanted=wanted, found=repr(name), hint=did_you_mean(name, metrics))
     return name

@@ -21,8 +21,7 @@ from typing import IO, Self
 
 OBJECT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 LINK, SUBMODULE, FOLDER = 0o120000, 0o160000, 0o040000
-# What a link leads to may be a link; as many in a row are a circle, as for the kernel.
-MOST_LINKS = 40
+MOST_LINKS = 40  # in a row, as for the kernel: more are a circle
 SECONDS = 60
 # What would have git look elsewhere than in the repository of the folder that it is asked about.
 _REDIRECTING = (

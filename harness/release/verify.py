@@ -30,6 +30,8 @@ from .refusal import Refusal, Refused, each_once
 from .sums import read_sums
 
 ATTESTATION = ".sigstore.json"
+# Of P-256 keys, the only ones that OpenSSF Model Signing and hilgate both know.
+NIST = "ecdsa-sha2-nistp256"
 MODEL_SIGNATURE = ".model.sig"
 # 200,000 files of a thousand characters would have more; a real one has 2 MB.
 LARGEST_SUMS = 64 << 20
@@ -47,7 +49,7 @@ class Verified:
         folder: the release's.
         signer: SHA-256 of the public key that signed it.
         files: how many; ``bytes``: of all of them.
-        remarks: what the policy does not judge, and a person should know.
+        remarks: what is not judged, and a person should know.
     """
 
     folder: Path
@@ -77,13 +79,20 @@ def verify_release(release: Path, policy: Policy, *, over: Path | None = None) -
         raise refusal(f"{SUMS} is not what was signed", f"SHA-256 {attested.sums_sha256}", found, folder / SUMS)
     sums = read_sums(content, str(folder / SUMS))
     files, size = _check_files(folder, content, sums, attested)
-    _check_model_signature(folder, policy, {**sums, SUMS: attested.sums_sha256})
+    remarks = _check_model_signature(folder, policy, opened.key, {**sums, SUMS: attested.sums_sha256})
     refusals = [*_against_policy(attested, policy), *_against_evidence(folder, attested, policy)]
     if over is not None:
         refusals += _against_older(attested, over, policy)
     if refusals:
         raise Refused(f"the policy does not take {attested.name}", each_once(refusals), where=str(policy.path))
-    return Verified(folder=folder, attested=attested, signer=opened.key.fingerprint, files=files, bytes=size)
+    return Verified(
+        folder=folder,
+        attested=attested,
+        signer=opened.key.fingerprint,
+        files=files,
+        bytes=size,
+        remarks=tuple(remarks),
+    )
 
 
 def _opened(release: Path, policy: Policy) -> tuple[Path, Attested, Opened]:
@@ -108,17 +117,25 @@ def find_release(path: Path, name: str) -> Path:
     Raises:
         InputError: it is not there, or no folder.
     """
+    try:
+        folder = _folder_of(path, name)
+        if folder.is_dir():
+            return folder
+        found = "something else than a folder" if folder.exists() else "nothing of that name"
+    except OSError as error:  # a name that is too long, a folder that others may not enter
+        found = error.strerror or str(error)
+    except RuntimeError:  # pathlib's, before Python 3.13
+        found = "links in a circle"
+    hint = f"name the folder that hilgate gate wrote, or {name}/ in it"
+    raise InputError("there is no release", wanted="a folder", found=found, where=str(path)[:300], hint=hint)
+
+
+def _folder_of(path: Path, name: str) -> Path:
     # In what is a release itself another one may have been hidden, whole, and an older one's signature holds.
     has_inner = (path / f"{name}{ATTESTATION}").is_file() or (path / name).is_dir()
     is_around = has_inner and not any(os.path.lexists(path / each) for each in OF_RELEASE)
-    folder = path / name if is_around else path
     # Through a link such as `current` the attestation would be looked for beside the link.
-    folder = folder.resolve()
-    if not folder.is_dir():
-        found = "something else than a folder" if folder.exists() else "nothing of that name"
-        hint = f"name the folder that hilgate gate wrote, or {name}/ in it"
-        raise InputError("there is no release", wanted="a folder", found=found, where=str(path), hint=hint)
-    return folder
+    return (path / name if is_around else path).resolve()
 
 
 def signers_of(policy: Policy) -> list[PublicKey]:
@@ -150,12 +167,17 @@ def _check_files(folder: Path, content: bytes, sums: Mapping[str, str], attested
     return len(files) + 1, size + len(content)
 
 
-def _check_model_signature(folder: Path, policy: Policy, hashes: Mapping[str, str]) -> None:
-    """Verify the signature for OpenSSF Model Signing too, where there is one: an Ed25519 key makes none."""
+def _check_model_signature(folder: Path, policy: Policy, key: PublicKey, hashes: Mapping[str, str]) -> list[str]:
+    """Verify the signature for OpenSSF Model Signing too, where there is one; return what to say where there is none.
+
+    It is not asked for: what it signs, the attestation signs as well. An Ed25519 key makes none.
+    """
     place = folder.with_name(folder.name + MODEL_SIGNATURE)
-    if place.exists() or place.is_symlink():
+    if os.path.lexists(place):
         opened = read_sealed(place, signers_of(policy), MODEL_PREDICATE_TYPE)
         check_statement(opened.statement, hashes, str(place))
+        return []
+    return [f"there is no {place.name}: model_signing cannot verify this copy"] if key.scheme == NIST else []
 
 
 def _against_policy(attested: Attested, policy: Policy) -> list[Refusal]:
@@ -266,6 +288,7 @@ def describe(verified: Verified) -> list[str]:
         f"  {size}; signed {attested.created} by {verified.signer[:16]}…",
         f"  tested: {attested.model} on {devices} with {attested.backend}, commit {attested.commit}",
         f"  may go to: {', '.join(target.devices)}{_same(target.same)}",
+        *(f"  {remark}" for remark in verified.remarks),
     ]
 
 

@@ -20,12 +20,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.backends import backend_names
+from harness.bundle import file_store
 from harness.checks.limits import Metric
 from harness.cli import cli
 from harness.cli.project import Project
 from harness.measure import known_metrics
 from harness.parity import PARITY
-from harness.release import committed_limits
+from harness.release import committed_limits, parts
 from harness.release.examine import Examined, examine
 from harness.release.gate import Release, make_release
 from harness.release.policy import Policy, load_policy
@@ -38,7 +39,12 @@ _DECLARED: dict[tuple[str, str], Any] = {}
 
 
 def share_model_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask a model file's process once for each content of the commit that it is read in."""
+    """Ask a model file's process once for each content of the commit that it is read in; and pin nothing.
+
+    A pin is a descriptor that is open until the process ends: those of a thousand gates are more than select takes.
+    """
+    for module in (parts, file_store):
+        monkeypatch.setattr(module, "pin", Path.is_dir)
     ask = committed_limits._declared
 
     def declared(path: Path, metrics: Sequence[Metric], copy: Any, top: Path | None = None) -> Any:

@@ -25,7 +25,8 @@ from tests.support.gate_project import GateProject, make_project
 from tests.support.gating import examined, load, share_model_processes
 from tests.support.mutations import Mutation, Restorer, mutate
 
-COUNT, SEED = 500, 21
+# The first of them in `make test`, all in `make test-slow`.
+FEW, COUNT, SEED = 60, 500, 21
 METRICS = "parity|accuracy|latency_p50_ms|latency_p90_ms|latency_p99_ms|latency_p999_ms|latency_max_ms|"
 METRICS += "deadline_miss_rate|load_time_s|memory_peak_mib|memory_growth_kib_per_1000|artifact_mib"
 NOT_JUDGED = {
@@ -70,12 +71,13 @@ def figures(found: Examined) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_false_verdicts(project: GateProject) -> None:
+@pytest.mark.parametrize("count", [FEW, pytest.param(COUNT, marks=pytest.mark.slow)])
+def test_false_verdicts(project: GateProject, count: int) -> None:
     """One value, one file, one time, one committed file; each seeded, so that a failure comes again."""
     restorer, draw, passed = Restorer(project), random.Random(SEED), Counter[str]()
     policy = load(project)
     honest, unsaid = examined(project, policy), list[str]()
-    for number in range(COUNT):
+    for number in range(count):
         mutation = mutate(project, restorer.content, draw)
         try:
             found = examined(project, load(project) if mutation.place.startswith(("commit", "tree")) else policy)
@@ -92,7 +94,7 @@ def test_false_verdicts(project: GateProject) -> None:
         passed[pattern] += 1
     assert unsaid == []  # what would satisfy it
     # Neither all nor none: the table of what is not judged is looked at, and so is the gate.
-    assert COUNT // 20 < passed.total() < COUNT // 2, passed
+    assert count // 20 < passed.total() < count // 2, passed
     assert figures(examined(project, policy)) == figures(honest)
 
 

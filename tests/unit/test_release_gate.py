@@ -34,7 +34,7 @@ CELL = "net/rig/onnxruntime"
 @pytest.fixture(autouse=True)
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     share_model_processes(monkeypatch)
-    monkeypatch.setattr(os, "sync", lambda: None)  # it waits for all that others write on this machine
+    monkeypatch.setattr(gating, "sync_file_system", lambda _: None)  # it waits for all that others write there
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     ),
     "check taken out": (
         _without("load_time_s"),
-        (f"{CELL}: a limit is set on load_time_s, and the evidence has no check of it",),
+        (f"{CELL}: load_time_s has a limit (devices/rig.toml: limits.load_time_s), and was not checked",),
     ),
     "required check taken out": (_without("parity"), (f"{CELL}: parity is required, and was not checked",)),
     "threads": (
@@ -587,7 +587,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) ->
 def test_output_appears_meanwhile(project: GateProject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who makes the folder while the release is laid out keeps it."""
     place = project.root / "build" / "release"
-    monkeypatch.setattr(os, "sync", place.mkdir)
+    monkeypatch.setattr(gating, "sync_file_system", lambda _: place.mkdir())
     result = gate(project)
     assert (result.exit_code, list(place.iterdir()), left(project)) == (1, [], ["release"])
     assert "the release has no room" in result.output
@@ -608,7 +608,10 @@ def test_a_part_is_swapped_meanwhile(project: GateProject) -> None:
     assert snapshot(project.root) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_signals(project: GateProject, number: int) -> None:
     """The real program, ended while it lays out: its hidden folder goes, too."""
     code = (
@@ -732,3 +735,28 @@ def test_other_tables_of_the_policy(project: GateProject) -> None:
     text = policy_text(devices=("rigg",), require=("latency_p99",), backend="onxruntime")
     project.policy.write_text(text.replace("[target]", "surprise = 1\n[target]"))
     refused(project, "the policy has 4 errors", "'rigg'", "'latency_p99'", "'onxruntime'", "surprise")
+
+
+def test_predicate_over_what_is_read(project: GateProject) -> None:
+    """A slip of the hand would cost the key, or make policy and keys another thing than what is committed."""
+    for place in (project.policy, project.public, project.key, project.evidence / "evidence.json"):
+        before = place.read_bytes()
+        refused(
+            project, "the predicate cannot be written there", "the gate reads", words=("--write-predicate", str(place))
+        )
+        assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["evidence", "predicate", "output"])
+def test_paths_that_cannot_be(project: GateProject, what: str) -> None:
+    """Too long for the system, or links in a circle: an error of ours, and nothing is left."""
+    (project.root.parent / "circle").symlink_to("circle")
+    for place, text in (("a" * 5000, "File name too long"), (str(project.root.parent / "circle"), "")):
+        words = ["gate", place if what == "evidence" else project.evidence, "--policy", project.policy]
+        words += ["--key", project.key, "-o", place if what == "output" else "build/release"]
+        words += ["--write-predicate", place] if what == "predicate" else []
+        if (what, text) == ("predicate", ""):  # a link is replaced, wherever it leads
+            continue
+        result = hilgate(*words)
+        assert (result.exit_code, text in result.output) == (1, True), result.output
+        assert left(project) == []

@@ -146,12 +146,12 @@ def test_the_check_has_the_answers_and_how_to_load(tmp_path: Path) -> None:
 def test_arrays_are_stored_in_c_order_and_little_endian(tmp_path: Path) -> None:
     path = tmp_path / "answers.npz"
     rows = np.asfortranarray(np.arange(6, dtype=">i4").reshape(2, 3))
-    np.savez(path, **{"0.in.0": rows, "0.out.0": np.array(True)})  # type: ignore[arg-type]
+    np.savez(path, **{"0.in.0": rows, "0.out.0": np.array(2.5, dtype=">f8")})  # type: ignore[arg-type]
     bundle = SmallBundle(tmp_path, answers=path.read_bytes())
     laid = bundle.lay_out()
     case = json.loads((laid.folder / "check/check.json").read_text())["cases"][0]
     assert [case["inputs"][0][key] for key in ("dtype", "shape")] == ["<i4", [2, 3]]
-    assert [case["answers"][0][key] for key in ("dtype", "shape")] == ["|b1", []]
+    assert [case["answers"][0][key] for key in ("dtype", "shape")] == ["<f8", []]
     assert np.fromfile(laid.folder / "check/0-in-0.bin", "<i4").tolist() == [0, 1, 2, 3, 4, 5]
 
 
@@ -167,6 +167,7 @@ BAD_ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
     "beside": ({**ONE, "more": np.zeros(1)}, "not those of the evidence"),
     "texts": ({**ONE, "0.out.0": np.array(["a"])}, "no check compares"),
     "complex": ({**ONE, "0.out.0": np.zeros(2, complex)}, "no check compares"),
+    "booleans of an output of floats": ({**ONE, "0.out.0": np.zeros(3, bool)}, "of another type than the outputs"),
     "pickle": ({**ONE, "0.out.0": np.array([{}], dtype=object)}, "cannot be read"),
 }
 

@@ -29,7 +29,7 @@ def test_a_whole_bundle_is_collected(tmp_path: Path, kind: str) -> None:
     parts = collect(bundle.evidence, cell)
     assert parts.manifest == (bundle.evidence / "bundles" / f"{cell.bundle.sha256}.json").read_bytes()  # type: ignore[union-attr]
     assert list(parts.artifact) == ["model.onnx"]
-    names = [path.name for path in parts.archives]
+    names = [archive.path.name for archive in parts.archives]
     expected: dict[str, tuple[list[str], dict[str, str], bool]] = {
         "shipped": (["tiny-1.0-py3-none-any.whl", "tiny.zip"], {"tiny": "1.0"}, True),
         "installed": ([], {"onnxruntime": "1.2.3", "numpy": "2.0.0"}, False),

@@ -8,6 +8,8 @@ import random
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +22,7 @@ from harness.errors import InputError
 from harness.release.policy import Policy
 from harness.release.refusal import Refused
 from harness.release.sums import read_sums
-from harness.release.verify import Verified, verify_release
+from harness.release.verify import Verified, describe, verify_release
 from harness.signing.keys import Signer, load_signer
 from tests.support.gate_project import GateProject, make_project
 from tests.support.gating import load, put_behind_link, release, share_model_processes, sign_again, statement_of
@@ -638,3 +640,41 @@ def test_policy_of_another_folder_and_another_current_folder(
     shutil.copyfile(attacked.policy, folder / "gate.toml")
     policy = load(attacked.made.project, Path("rules/gate.toml"))
     assert verify_release(Path("release"), policy).folder == attacked.folder
+
+
+def test_verify_imports_no_gate(made: Made) -> None:
+    """What judges, and what measures, is not loaded to verify: that would take longer than the rest together."""
+    source = """
+import sys
+from harness.cli import cli
+try:
+    cli(sys.argv[1:])
+finally:
+    print(*sorted(sys.modules))
+"""
+    command = [sys.executable, "-c", source, "verify", str(made.first), "--policy", str(made.project.policy)]
+    done = subprocess.run(command, cwd=made.project.root, capture_output=True, text=True, check=False)
+    assert "verified:" in done.stdout, done.stderr
+    loaded = set(done.stdout.split())
+    unwanted = {f"harness.{name}" for name in ("release.examine", "release.gate", "release.rejudge", "measure")}
+    unwanted |= {"harness.board", "harness.deploy", "harness.emulator", "hypothesis", "paramiko", "torch"}
+    assert loaded & unwanted == set()
+
+
+def test_without_model_sig(attacked: Attacked) -> None:
+    """It is not asked for, since what it signs the attestation signs as well; but its absence is told."""
+    (attacked.outer / "net.model.sig").unlink()
+    verified = attacked.verify()
+    remark = "there is no net.model.sig: model_signing cannot verify this copy"
+    assert verified.remarks == (remark,)
+    assert describe(verified)[-1] == f"  {remark}"
+
+
+def test_paths_that_cannot_be(attacked: Attacked, tmp_path: Path) -> None:
+    """Too long for the system, or links in a circle: an error of ours, also of what is there already."""
+    (tmp_path / "circle").symlink_to("circle")
+    for place in (Path("a" * 5000), Path("b" * 300), tmp_path / "circle"):
+        with pytest.raises(InputError, match="there is no release"):
+            verify_release(place, attacked.load())
+        with pytest.raises(InputError, match="there is no release"):
+            attacked.verify(over=place)

@@ -26,6 +26,6 @@ def command(project: Project, release: Path, policy: Path, over: Path | None) ->
 
     Exit status 0: all of it holds. 1: it does not, or something is wrong. 2: wrong usage.
     """
-    from ..gating import run_verify
+    from ..verifying import run_verify
 
     run_verify(project, release, policy=policy, over=over)

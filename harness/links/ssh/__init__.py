@@ -2,7 +2,7 @@
 
 link        Link: two connections, and the programs that are started on them
 process     such a program, on a channel of its own
-connection  how a connection is made, and what its errors say
+connection  how a connection is made, and what its errors say; channel_bound, how long a channel may take
 route       the hosts or the program that lead to a host
 login       which keys are shown, and what became of each
 hostkeys    which host keys are known, and whether a host shows one of them

@@ -14,14 +14,13 @@ import paramiko
 
 from ...device.device import Device
 from ...errors import LinkError
+from .channel_bound import CHANNEL_TIMEOUT_S
 from .hostkeys import HostKey, Identity, KnownHosts, Unverified
 from .login import AUTH_TIMEOUT_S, Keys, Refused
 from .route import Route, find_route
 
 # For the TCP connection, and again for the key exchange; ssh_config's ConnectTimeout takes precedence.
 CONNECT_TIMEOUT_S = 15
-# paramiko's own default is an hour.
-CHANNEL_TIMEOUT_S = 15.0
 # When keys are exchanged anew, data in flight has to arrive first: that takes minutes over a slow radio link.
 REKEY_TIMEOUT_S = 120.0
 # Keepalives, because firewalls forget idle connections.

@@ -3,6 +3,9 @@
 Two connections: one for the daemon and the agents, which is always open, and one for bulk transfers, opened when there
 is something to send. A channel that streams gigabytes makes the two ends exchange keys anew, and would delay a
 measurement's calls.
+
+paramiko and Fabric are imported when something is connected: they take a third of a second, and whoever loads a device
+file asks this class no more than what such a file must have.
 """
 
 from __future__ import annotations
@@ -12,18 +15,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
-
-import paramiko
+from typing import TYPE_CHECKING, ClassVar
 
 from ...device.device import Device
 from ...errors import LinkError, LinkLost
 from ...protocol import BoardFacts
 from .._link import LinkType, WayCheck
-from .connection import CHANNEL_TIMEOUT_S, connect
-from .process import Process, shell_command
-from .route import Route
-from .way import check_way
+from .channel_bound import CHANNEL_TIMEOUT_S
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from .process import Process
+    from .route import Route
 
 
 class Link(LinkType):
@@ -48,6 +52,8 @@ class Link(LinkType):
     @classmethod
     def check_way(cls, device: Device) -> Iterator[WayCheck]:
         """Check the host's name, its SSH server, its host keys and our login; see way."""
+        from .way import check_way
+
         yield from check_way(device)
 
     def start(self, script: str, *, bulk: bool = False, kill: Callable[[], None] | None = None) -> Process:
@@ -62,6 +68,10 @@ class Link(LinkType):
             HostKeyError: a host key on the way is unknown, or another than the one that is known.
             LinkError: the board cannot be reached, or allows no further session.
         """
+        import paramiko
+
+        from .process import Process, shell_command
+
         transport = self._transport(bulk)
         try:
             with _bounded(transport):
@@ -92,6 +102,8 @@ class Link(LinkType):
             if not bulk:  # before close it is not made anew: the device's lock went with it
                 raise LinkLost("the connection dropped", where=self.where)
             self._routes.pop(bulk).close()  # hosts on the way may still be connected
+        from .connection import connect
+
         route = connect(self.device, aes=self._aes, config=self._config)
         self._routes[bulk] = route
         self.where = str(route)
