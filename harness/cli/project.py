@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Project:
-    """A project, by the folder of its device files and its known_hosts; the folder need not exist."""
+    """A project, by the folder of its device files and its known_hosts; the folder need not exist.
+
+    Attributes:
+        is_named: whether --devices names the folder.
+    """
 
     folder: Path
+    is_named: bool = False
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -52,7 +57,9 @@ def find_project(here: Path, named: Path | None) -> Project:
         here: the folder.
         named: its folder of devices, where that is not ``devices`` beside pytest.ini.
     """
-    return Project(here / named if named is not None else (_root(here) or here) / "devices")
+    if named is not None:
+        return Project(here / named, is_named=True)
+    return Project((_root(here) or here) / "devices")
 
 
 def find_plugins(here: Path) -> Path | None:

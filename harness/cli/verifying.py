@@ -11,7 +11,7 @@ from ..backends import backend_names
 from ..device import load_device
 from ..release.policy import load_policy
 from ..release.verify import describe, verify_release
-from .project import Project
+from .project import Project, find_project
 from .text import say
 
 
@@ -21,7 +21,7 @@ def run_verify(project: Project, release: Path, *, policy: Path, over: Path | No
     No metric is looked up, and no limit read: what the policy requires is compared with what was attested.
 
     Args:
-        project: whose device files count.
+        project: whose device files count, where --devices names them; else those beside the policy do, as its keys.
         release: its folder, or the one that the gate wrote.
         policy: the policy's file.
         over: the release that it would replace.
@@ -30,9 +30,10 @@ def run_verify(project: Project, release: Path, *, policy: Path, over: Path | No
         InputError: the policy cannot be used, or the release is not what was signed.
         Refused: the policy does not take it.
     """
+    team = project if project.is_named else find_project(policy.absolute().parent, None)
     rules = load_policy(
         policy,
-        devices=lambda name: load_device(name, project.folders, None),
+        devices=lambda name: load_device(name, team.folders, None),
         metrics=None,
         backends=backend_names(),
     )

@@ -6,7 +6,9 @@ does not tell again: of files that are not as committed, nothing is judged.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +25,7 @@ from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
 from ..signing.keys import load_public
 from ..signing.statement import EVIDENCE_PREDICATE, subjects_of
+from ..signing.strict_json import parse
 from .answer_conditions import answer_refusals
 from .attestation import EXTENSION
 from .cell_conditions import is_remote, name_of
@@ -98,6 +101,7 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
     cells, refusals = cells_of(policy, run)
     signed_by, unsigned = _signed_by(policy, folder, content)
     refusals += refusals_of(policy, run, cells, now=now, lacks=read.lacks, signed_by=signed_by, unsigned=unsigned)
+    refusals += _of_another(folder, content) if not policy.evidence.signed_by else []
     files, of_files = committed_files(root, run, policy)
     limits, of_limits = limits_of(root, run, policy, cells, files, metrics=metrics)
     refusals += [*of_files, *of_limits]
@@ -141,6 +145,25 @@ def _file_of(path: Path) -> Path:
     raise InputError(
         "the evidence cannot be read", wanted="an evidence.json", found=found, where=str(path)[:300], hint=hint
     )
+
+
+def _of_another(folder: Path, content: bytes) -> Iterator[Refusal]:
+    """Refuse evidence beside a signature of another one, also where no signature is asked for: it was changed since.
+
+    Nothing is believed for it: what is compared is not verified.
+    """
+    place = folder / SIGNATURE
+    if not os.path.lexists(place):
+        return
+    try:
+        sealed, _ = read_bounded(place, MOST_EVIDENCE_BYTES, "the signature", follow=False)
+        envelope = parse(sealed, "the signature", str(place))["dsseEnvelope"]
+        statement = parse(base64.b64decode(envelope["payload"]), "what was signed", str(place))
+        signed = subjects_of(statement, str(place)).get(FILE)
+    except (InputError, KeyError, TypeError, ValueError):
+        signed = None
+    if signed != hashlib.sha256(content).hexdigest():
+        yield Refusal(f"{SIGNATURE} beside the evidence is of another {FILE}", f"do not change evidence; {AGAIN}")
 
 
 def _signed_by(policy: Policy, folder: Path, content: bytes) -> tuple[Path | None, str]:

@@ -191,6 +191,12 @@ def _signed_by_another(project: GateProject) -> None:
     change_policy(project, ("signed_by = []", 'signed_by = ["keys/team.pub"]'))
 
 
+def _edited_after_signing(project: GateProject) -> None:
+    """Edit evidence that was signed, for a policy that asks for no signature."""
+    project.sign_evidence()
+    project.change(lambda content: content["cells"][0]["notes"].append("one more"))
+
+
 def _ago(**keys: float) -> Callable[[GateProject], object]:
     def change(content: dict[str, Any]) -> None:
         for key in ("started", "finished"):
@@ -322,7 +328,7 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
         _run(commit="0" * 40),
         ("the evidence is of commit 000000000000, and ", "commit 000000000000 is not in"),
     ),
-    "another commit": (_of_no_commit, ("is checked out", "run the tests again on what is checked out, check out ")),
+    "another commit": (_of_no_commit, ("is checked out", "run the tests again on what is checked out, or check out ")),
     "dirty tree": (
         lambda project: project.change(lambda content: content.update(commit=content["commit"] + "+changes")),
         ("the evidence is of a tree with changes that are not in commit ",),
@@ -353,6 +359,10 @@ ATTACKS: dict[str, tuple[Callable[[GateProject], object], tuple[str, ...]]] = {
     "not signed": (
         _signed_by_another,
         ("the evidence is not signed by a key of evidence.signed_by (team.pub)", "pytest -m hil --sign KEY"),
+    ),
+    "edited after it was signed": (
+        _edited_after_signing,
+        ("evidence.sigstore.json beside the evidence is of another evidence.json", "do not change evidence"),
     ),
     "another device": (
         lambda project: change_policy(project, ('devices = ["rig"]', 'devices = ["robot"]')),
@@ -675,6 +685,8 @@ def test_other_current_folders(project: GateProject, monkeypatch: pytest.MonkeyP
     named = ("--devices", project.root / "devices", "gate", project.evidence, "--policy", project.policy, *key)
     output = hilgate(*named).output
     assert "the project is in no git repository" in output
+    verified = hilgate("verify", project.root / "build/one", "--policy", project.policy)  # the policy's own devices
+    assert verified.exit_code == 0, verified.output
 
 
 def test_project_without_pytest_ini(project: GateProject) -> None:
