@@ -25,6 +25,7 @@ COMMANDS = (
     "lock",
     "report",
     "schema",
+    "serve",
     "trust",
     "verify",
 )
