@@ -189,8 +189,8 @@ def test_what_is_no_frame_of_ours_ends_it(runners: Runners, content: bytes, said
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        pytest.param(["--idle"], b"[--idle SECONDS]; found --idle", id="no-value"),
-        pytest.param(["idle", "3"], b"[--idle SECONDS]; found idle", id="no-option"),
+        pytest.param(["--idle"], b"[--runtime FILE]; found --idle", id="no-value"),
+        pytest.param(["idle", "3"], b"[--runtime FILE]; found idle", id="no-option"),
     ],
 )
 def test_arguments_that_it_cannot_use_are_named(runners: Runners, arguments: list[str], said: bytes) -> None:
