@@ -218,5 +218,6 @@ class _Handler(BaseHTTPRequestHandler):
         if header_size is not None:
             self.send_header(HEADER, str(header_size))
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a caller need not wait for it
+            self.end_headers()
+            self.wfile.write(body)
