@@ -147,7 +147,8 @@ def test_a_lie_of_the_table_ends_it_or_does_no_harm(
         pytest.param("infer", {"twice": True}, "tensors for", id="each-tensor-twice"),
         pytest.param("load", {"twice": True}, "tensors for", id="each-tensor-twice-at-load"),
         pytest.param("measure", {"samples": 0}, "int64 [0]", id="no-samples"),
-        pytest.param("measure", {"samples": 6}, "larger than", id="more-samples-than-asked-for"),
+        pytest.param("measure", {"samples": 6}, "int64 [6], where 1 to 5 durations", id="a-sample-more-than-asked-for"),
+        pytest.param("measure", {"samples": 60}, "larger than", id="more-samples-than-asked-for"),
         pytest.param("infer", {"endless": "stdout"}, "wanted a frame", id="no-frames-without-end"),
     ],
 )
@@ -166,7 +167,8 @@ def test_what_was_not_asked_for_is_not_taken(
         pytest.param([5], "int64 [5], where 1 to 5 releases, int64[n, 3], were asked for", id="durations"),
         pytest.param([3, 5], "int64 [3, 5]", id="turned-around"),
         pytest.param([0, 3], "int64 [0, 3]", id="none"),
-        pytest.param([6, 3], "larger than", id="more-than-asked-for"),
+        pytest.param([6, 3], "int64 [6, 3], where 1 to 5 releases", id="one-more-than-asked-for"),
+        pytest.param([60, 3], "larger than", id="more-than-asked-for"),
         pytest.param([1, 3, 1], "int64 [1, 3, 1]", id="three-axes"),
     ],
 )
