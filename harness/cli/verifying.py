@@ -21,7 +21,8 @@ def run_verify(project: Project, release: Path, *, policy: Path, over: Path | No
     No metric is looked up, and no limit read: what the policy requires is compared with what was attested.
 
     Args:
-        project: whose device files count, where --devices names them; else those beside the policy do, as its keys.
+        project: whose device files count; before them, unless --devices names them, those beside the policy, as its
+            keys.
         release: its folder, or the one that the gate wrote.
         policy: the policy's file.
         over: the release that it would replace.
@@ -30,10 +31,10 @@ def run_verify(project: Project, release: Path, *, policy: Path, over: Path | No
         InputError: the policy cannot be used, or the release is not what was signed.
         Refused: the policy does not take it.
     """
-    team = project if project.is_named else find_project(policy.absolute().parent, None)
+    beside = () if project.is_named else find_project(policy.absolute().parent, None).folders[:1]
     rules = load_policy(
         policy,
-        devices=lambda name: load_device(name, team.folders, None),
+        devices=lambda name: load_device(name, (*beside, *project.folders), None),
         metrics=None,
         backends=backend_names(),
     )

@@ -252,7 +252,7 @@ def test_a_strangers_key_is_refused_and_named(keys: dict[str, tuple[Signer, Publ
     stranger = keys["P-256 of another"][0]
     with pytest.raises(InputError, match="no accepted key signed this") as failure:
         opened_text(seal(STATEMENT, stranger), public)
-    assert public.fingerprint in failure.value.wanted
+    assert public.hint in failure.value.wanted
     assert stranger.public.hint in failure.value.found
 
 
