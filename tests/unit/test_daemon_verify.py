@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from harness.agent.daemon.folders import HASHES, SEAL, VERIFIED, hash_file, remove
+from harness.agent.daemon.folders import HASHES, SEAL, VERIFIED, hash_file, is_sealed, remove
 from harness.agent.daemon.store import Store
 from harness.agent.daemon.verify import Verification, note_day, verify
 
@@ -175,3 +177,36 @@ def test_a_files_holes_are_hashed_as_zeros(tmp_path: Path, stretches: list[tuple
 def test_what_leads_to_a_damaged_entry_is_said_to(store: Store) -> None:
     flip(Path(store.folder(ARTIFACT), "model"))
     assert found(store)[BUNDLE] == "it leads to what was damaged"
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each look at the clock take a second: a slice of two hashes one file."""
+    moments = itertools.count()
+    monkeypatch.setattr("harness.agent.daemon.verify.time", SimpleNamespace(monotonic=lambda: float(next(moments))))
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_folder_is_walked_twice_in_however_many_slices(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk of a large runtime takes an emulated board longer than a slice, which then hashed a single file."""
+    walked: list[str] = []
+
+    def walk(folder: str) -> bool:
+        walked.append(folder)
+        return is_sealed(folder)
+
+    monkeypatch.setattr("harness.agent.daemon.verify.is_sealed", walk)
+    verification = Verification(store, [RUNTIME], TOMORROW, again=True)
+    results = [verification.slice(1.5) for _ in range(4)]
+    assert (results, verification.entries) == ([{}] * 4, [])
+    assert walked == [store.folder(RUNTIME)] * 2
+
+
+@pytest.mark.usefixtures("ticking")
+def test_what_changes_between_two_slices_is_found(store: Store) -> None:
+    verification = Verification(store, [RUNTIME], TOMORROW, again=False)
+    assert verification.slice(1.5) == {}
+    assert verification.path == "pkg/__init__.py"
+    Path(store.folder(RUNTIME), verification.path).write_bytes(b"x = 2  # longer\n")
+    results = [verification.slice(1.5) for _ in range(3)]
+    assert [each[RUNTIME] for each in results if each] == ["sizes or times of its files have changed"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SLICE_S = 5.0
 # The lowest scheduling priority.
 LOWEST = 19
+CHANGED = "sizes or times of its files have changed"
 # How many digits of a hash messages show.
 SHOWN = 16
 
@@ -74,6 +75,7 @@ class Verification:
         self.entries = [entry for entry in entries if again or is_due(store.folder(entry), day)]
         self.path = ""
         self.hashed = 0
+        self._hashes: dict[str, str] = {}  # of the first entry's files
 
     def slice(self, limit_s: float = SLICE_S) -> dict[str, str]:
         """Go on for a while; remove damaged entries, and return them with what is wrong.
@@ -120,24 +122,35 @@ class Verification:
         """Say what is wrong with a folder, "" where nothing is; None where the time was up first."""
         if not os.path.isdir(folder):
             return "it is gone"
-        if not is_sealed(folder):
-            return "sizes or times of its files have changed"
-        try:
-            with open(os.path.join(folder, HASHES), encoding="utf-8") as file:
-                hashes: dict[str, str] = dict(json.load(file))
-        except FileNotFoundError:
-            return "an earlier hilgate stored it, without the hashes of its files"
-        except (OSError, ValueError, TypeError) as error:
-            return f"{HASHES}: {error}"
+        if not self.path and (wrong := self._begin(folder)):
+            return wrong
         begun = False
-        for path in sorted(hashes):
+        for path in sorted(self._hashes):
             if path <= self.path:
                 continue
             if begun and time.monotonic() > end:
                 return None
-            if wrong := self._difference(os.path.join(folder, path), hashes[path]):
+            if wrong := self._difference(os.path.join(folder, path), self._hashes[path]):
                 return f"{path}: {wrong}"
             self.path, begun = path, True  # at least one file in each slice, also where the checks took all of its time
+        return "" if is_sealed(folder) else CHANGED
+
+    def _begin(self, folder: str) -> str:
+        """Look at a folder's seal, and read the hashes of its files; say what is wrong, "" where nothing is.
+
+        Once for a folder, and not in each slice: of a large runtime that takes an emulated board longer than a slice,
+        which would then hash a single file.
+        """
+        self._hashes = {}
+        if not is_sealed(folder):
+            return CHANGED
+        try:
+            with open(os.path.join(folder, HASHES), encoding="utf-8") as file:
+                self._hashes = dict(json.load(file))
+        except FileNotFoundError:
+            return "an earlier hilgate stored it, without the hashes of its files"
+        except (OSError, ValueError, TypeError) as error:
+            return f"{HASHES}: {error}"
         return ""
 
     def _difference(self, path: str, expected: str) -> str:
