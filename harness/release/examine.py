@@ -19,7 +19,7 @@ from ..checks.check import Verdict
 from ..checks.limits import Metric
 from ..errors import BackendError, InputError
 from ..evidence.folder import ANSWERS, FILE, SIGNATURE, name_in
-from ..evidence.reading import parse_evidence
+from ..evidence.reading import LARGEST_BYTES, parse_evidence
 from ..evidence.schema import CellEntry, RunEntry
 from ..signing.bounded_file import read_bounded
 from ..signing.envelope import read_sealed
@@ -39,7 +39,7 @@ from .policy import Policy
 from .refusal import AGAIN, Refusal, Refused, each_once
 from .rejudge import Rejudged, rejudge
 
-MOST_EVIDENCE_BYTES, MOST_ANSWERS_BYTES = 64 << 20, 128 << 20
+MOST_ANSWERS_BYTES = 128 << 20
 P50 = "latency_p50_ms"
 
 
@@ -95,7 +95,7 @@ def examine(path: Path, policy: Policy, root: Path, *, metrics: Sequence[Metric]
     """
     file = _file_of(path)  # read once: what is judged is released
     folder = file.parent
-    content, _ = read_bounded(file, MOST_EVIDENCE_BYTES, "the evidence", follow=False)
+    content, _ = read_bounded(file, LARGEST_BYTES, "the evidence", follow=False)
     read = parse_evidence(content, str(file))
     run = read.run
     cells, refusals = cells_of(policy, run)
@@ -156,7 +156,7 @@ def _of_another(folder: Path, content: bytes) -> Iterator[Refusal]:
     if not os.path.lexists(place):
         return
     try:
-        sealed, _ = read_bounded(place, MOST_EVIDENCE_BYTES, "the signature", follow=False)
+        sealed, _ = read_bounded(place, LARGEST_BYTES, "the signature", follow=False)
         envelope = parse(sealed, "the signature", str(place))["dsseEnvelope"]
         statement = parse(base64.b64decode(envelope["payload"]), "what was signed", str(place))
         signed = subjects_of(statement, str(place)).get(FILE)

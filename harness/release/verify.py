@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..evidence.reading import ReadEvidence, parse_evidence
+from ..evidence.reading import LARGEST_BYTES, ReadEvidence, parse_evidence
 from ..evidence.schema import CellEntry
 from ..signing.envelope import Opened, read_sealed
 from ..signing.keys import PublicKey, load_public
@@ -35,7 +35,6 @@ NIST = "ecdsa-sha2-nistp256"
 MODEL_SIGNATURE = ".model.sig"
 # 200,000 files of a thousand characters would have more; a real one has 2 MB.
 LARGEST_SUMS = 64 << 20
-LARGEST_EVIDENCE = 64 << 20
 # What a release has, and the folder around it has not.
 OF_RELEASE = (SUMS, MANIFEST, RUN)
 RATIO = "latency_p50_ratio_max"
@@ -207,7 +206,7 @@ def _against_policy(attested: Attested, policy: Policy) -> list[Refusal]:
 def _against_evidence(folder: Path, attested: Attested, policy: Policy) -> list[Refusal]:
     """Judge the evidence in the release as the gate did, as of the moment at which it was signed."""
     place = folder / EVIDENCE
-    content = read_regular(place, LARGEST_EVIDENCE, "the evidence")
+    content = read_regular(place, LARGEST_BYTES, "the evidence")
     if (
         found := hashlib.sha256(content).hexdigest()
     ) != attested.evidence_sha256:  # changed since its hash was compared

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..agent.frames import Array
+from ..agent.remote.tensors import NAMES as DATATYPES
 from ..model.model import Input, Model
 from .refused import Refused, quoted
-from .tensors import DATATYPES, datatype
+from .tensors import datatype
 
 VERSION = "1"  # of the one model that is served
 ANY = -1  # a size that differs from inference to inference

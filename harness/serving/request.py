@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..agent.frames import Array
+from ..agent.remote.tensors import NAMES as DATATYPES
 from .interface import Interface
 from .refused import Refused, quoted
-from .tensors import DATATYPES, from_bytes, from_json
+from .tensors import from_bytes, from_json
 
 NUMBER = re.compile(r"[0-9]{1,10}\Z", re.ASCII)
 MOST_OBJECTS = 4096  # each is a call of Python's; a request has some two for each tensor

@@ -10,20 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..agent.frames import Array
+from ..agent.remote.tensors import NAMES as DATATYPES
 from .refused import Refused, quoted
 
-# By numpy's names; those that hilgate's models have.
-DATATYPES = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-}
 # What JSON's elements of a kind of dtype may be. True is an int to Python, but no number to JSON.
 ELEMENTS: dict[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
 
