@@ -42,6 +42,9 @@ START_S = 60.0
 SILENCE_S = 20.0
 # What it is started with, where that is not its default; see harness.agent.daemon.serve.main.
 ARGUMENTS: Mapping[str, float] = {}
+# The clock of a board that counts goes on by a nanosecond with each instruction, of which a loaded host may emulate
+# fewer than a hundred million a second: its two seconds are then more than our twenty.
+COUNTING = {"sign_of_life_s": 0.1}
 PING_S = 3.0
 NO_PYTHON = 127
 # Variables that a user's .bashrc may set and that keep Python from starting, make it warn or prompt, or strip asserts
@@ -124,9 +127,14 @@ def removed(name: str, *, found: str, where: str) -> DeviceError:
     )
 
 
-def packed_sources() -> bytes:
-    """Pack the sources and the arguments of harness.agent.daemon.serve.main, as boot reads them."""
-    packed = (json.dumps(document).encode() for document in (sources(), ARGUMENTS))
+def packed_sources(device: Device) -> bytes:
+    """Pack the sources and the arguments of harness.agent.daemon.serve.main, as boot reads them.
+
+    Args:
+        device: where the daemon will run.
+    """
+    arguments = {**(COUNTING if device.counting else {}), **ARGUMENTS}
+    packed = (json.dumps(document).encode() for document in (sources(), arguments))
     return b"".join(b"%8d" % len(document) + document for document in packed)
 
 
@@ -163,7 +171,7 @@ class DaemonClient:
     def _greet(self) -> None:
         deadline = time.monotonic() + START_S
         try:
-            self.channel.send(packed_sources(), deadline)
+            self.channel.send(packed_sources(self.device), deadline)
         except ChannelClosed:
             pass  # why is still to be read
         except TimeoutError:

@@ -16,8 +16,9 @@ from typing import Any
 from ..agent.daemon.folders import seal
 from ..agent.daemon.receive import adopt
 from ..agent.daemon.store import Store
+from ..agent.daemon.verify import note_day
 from ..backends import load_backend
-from ..bundle import Bundle, make_bundle
+from ..bundle import Bundle, Entry, make_bundle
 from ..bundle.planning import plan_runtime
 from ..device.device import Device
 from ..emulator import host_programs
@@ -29,6 +30,7 @@ from ..emulator.step import check_disk
 from ..errors import EmulatorError, HilgateError, LinkError
 from ..host.cache import file_sha256
 from ..host.exit_cause import describe_status
+from ..host.manifest import today
 from ..host.progress_log import progress_logger
 from ..host.shipped import room_sources
 from ..isa.diagnosis import illegal_instruction
@@ -116,7 +118,7 @@ def build_snapshot(device: Device, image: Image, bundles: Sequence[Bundle], fold
         board.lease.acquire(0.0)
         with _timed("started hilgate's own program there"):
             channel = link.start(python_script(device, link, forkserver=True))
-            channel.send(packed_sources(), time.monotonic() + IMPORT_S)
+            channel.send(packed_sources(device), time.monotonic() + IMPORT_S)
             forkservers["daemon"] = _wait_started(channel, board.facts, {})
         for bundle in bundles:
             board.put(bundle)  # entries that its disk lacks, or has with another content
@@ -154,13 +156,20 @@ def make_home(place: str, bundles: Sequence[Bundle], folder: Path) -> Path:
         store = Store.open(str(root / place.removeprefix("~/")))
         for entry in (entry for bundle in here for entry in bundle.entries):
             if entry.name not in store.entries():
-                for sha256, (path, _) in entry.sources.items():
-                    adopt(store, str(path), sha256)
-                store.make(entry.name, **entry.parts)
-                _round_times(Path(store.folder(entry.name)))
+                _make_entry(store, entry)
         disk = folder / "home.new"
         make_disk(root, disk, home=root)
         return disk
+
+
+def _make_entry(store: Store, entry: Entry) -> None:
+    """Make an entry of a store on this machine, as the daemon would that has hashed what arrived."""
+    for sha256, (path, _) in entry.sources.items():
+        adopt(store, str(path), sha256)
+    store.make(entry.name, **entry.parts)
+    _round_times(Path(store.folder(entry.name)))
+    # Else the board hashes all of it once more before it uses it, which takes minutes there.
+    note_day(store.folder(entry.name), today())
 
 
 def _round_times(entry: Path) -> None:
