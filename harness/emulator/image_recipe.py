@@ -20,6 +20,8 @@ PACKAGES = (
     "busybox-static",
     "coreutils",
     "dash",
+    "findutils",
+    "grep",
     "hostname",
     "iproute2",
     "kmod",
@@ -34,6 +36,7 @@ PACKAGES = (
     "passwd",
     "procps",
     "python3-minimal",
+    "sed",
     "util-linux",
     "zlib1g",
 )
