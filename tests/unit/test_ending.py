@@ -18,6 +18,7 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Limit
 from harness.device.device import Device
 from harness.evidence.writer import Evidence
+from harness.host.cache import write_atomically
 from harness.measure import known_metrics
 from harness.model.model_file import ModelFile
 from harness.report.formats import load_format
@@ -78,7 +79,7 @@ def test_the_evidence_has_its_verdict_once_the_page_is_made_and_before_that_is_w
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, order = run.evidence.folder, []
-    make, save = load_format("html"), ending.write_atomically
+    make, save = load_format("html"), write_atomically
 
     def look(moment: str) -> None:
         order.append((moment, written(run)["verdict"], (folder / "report.html").exists()))
