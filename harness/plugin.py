@@ -299,6 +299,7 @@ def _finish(run: Run, session: pytest.Session) -> None:
     narrowed = session.config.stash[NARROWED]
     counted = [cell for cell in run.cells if run.evidence[cell].selected] if narrowed else list(run.cells)
     run.devices.settle()
+    run.close()  # now: it takes seconds (a board is switched off), in which the run must not seem to have passed
     stopped = session.exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop or session.shouldfail)
     record_missing_checks(counted, run.evidence, narrowed=narrowed, stopped=stopped)
     run.evidence.harness = HarnessTime(
@@ -307,10 +308,10 @@ def _finish(run: Run, session: pytest.Session) -> None:
         export_s=round(run.export_s, 2),
     )
     run.evidence.finish(keep=counted)
-    if run.options.write_baseline:
-        _write_baseline(run, session)
     is_interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
     ending = conclude(run, is_interrupted=is_interrupted)
+    if run.options.write_baseline:
+        _write_baseline(run, session)
     signed = _sign(run, session)  # last: nothing is written to the evidence after it
     session.config.stash[ENDING] = replace(ending, remarks=(*ending.remarks, *signed))
     # Whatever made pytest content (an xfail, a skip, a test that was never reached): the evidence decides.

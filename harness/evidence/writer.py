@@ -1,7 +1,7 @@
 """The writer of evidence.json: all cells, and all that is needed to believe them. Written anew after every check.
 
 What is in the file is in ``schema``. Until the run's end its verdict is INCONCLUSIVE: a run that was killed keeps what
-it measured, and is never read as a PASS.
+it measured, and is never read as a PASS. So the verdict is written when all else is done that takes time.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from .schema import SCHEMA, Allowed, AnswersEntry, Asked, CheckEntry, FileEntry,
 class Evidence:
     """The evidence of one run, in a folder that keeps no other run's.
 
-    ``begin`` comes first and ``finish`` last. In between every ``add_…`` writes the whole file; whoever changes a
-    record itself calls ``write``, or leaves it to the next check.
+    ``begin`` comes first; ``finish`` and one more ``write`` come last. In between every ``add_…`` writes the whole
+    file; whoever changes a record itself calls ``write``, or leaves it to the next check.
 
     Attributes:
         records: each cell's record, by ``Cell.key``.
@@ -220,7 +220,7 @@ class Evidence:
         return overall([record.verdict for record in self.records.values()])
 
     def finish(self, *, keep: Iterable[Cell]) -> None:
-        """End the run and write the evidence.
+        """End the run. The file does not say so before it is written.
 
         Args:
             keep: the cells that stay in it: those of which a test was selected.
@@ -228,7 +228,6 @@ class Evidence:
         keys = {cell.key for cell in keep}
         self.records = {key: record for key, record in self.records.items() if key in keys}
         self.finished = datetime.now(UTC)
-        self.write()
 
     def make_entry(self) -> RunEntry:
         """Assemble the whole file from the cells' records, which may lack any part."""

@@ -1,6 +1,8 @@
-"""The end of a run: the decision, the page beside the evidence, and what GitHub shows. None of it is a verdict.
+"""The end of a run: the decision, the evidence's last word, the page beside it, and what GitHub shows.
 
-Whatever goes wrong here is said in a line, and never changes the run's exit status. What the page needs (Jinja2,
+None but the evidence is a verdict: whatever else goes wrong here is said in a line, and never changes the run's exit
+status. The page takes seconds to make, so it is made first: a run that is killed meanwhile has not passed, and its page
+does not say so, either. What the page needs (Jinja2,
 vl-convert) is imported here and not before: while something is measured, nothing of it takes memory or time.
 """
 
@@ -21,6 +23,8 @@ from ..report.making import make_report
 from ..report.report import Report, Source
 from .run import Run
 
+NO_PAGE = "report: could not be made"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
@@ -38,10 +42,10 @@ class Ending:
 
 
 def conclude(run: Run, *, is_interrupted: bool) -> Ending:
-    """Decide, store the decision in the evidence, write the page, and tell GitHub.
+    """Decide, write the evidence with its verdict and the decision, then the page, and tell GitHub.
 
     Args:
-        run: one whose evidence is finished.
+        run: one whose evidence is finished, and not written since.
         is_interrupted: whether somebody waits for it to end: then the page is left out.
 
     Raises:
@@ -50,12 +54,10 @@ def conclude(run: Run, *, is_interrupted: bool) -> Ending:
     ending = look_at(run)
     report = ending.report
     if report is None or not report.sections:  # of no cell there is nothing to show
+        run.evidence.write()
         return ending
-    remarks = [*ending.remarks, *_store(run, report)]
-    if is_interrupted:
-        remarks.append(f"report: left out, for the run was interrupted; {_by_hand(run)}")
-    else:
-        remarks.append(_page_line(run, report))
+    page, problem = ("", _left_out(run)) if is_interrupted else _make_page(report)
+    remarks = [*ending.remarks, *_store(run, report), problem or _write_page(run, page)]
     commands: list[str] = []
     if is_github(os.environ):
         remarks += filter(None, [_said(lambda: append_summary(report, os.environ), "no job summary")])
@@ -66,14 +68,15 @@ def conclude(run: Run, *, is_interrupted: bool) -> Ending:
 
 
 def _store(run: Run, report: Report) -> list[str]:
-    """Write the decision to the evidence; return why it could not be taken there, if so. Raises: StorageError."""
+    """Write the evidence with the decision; return why it was left out there, if so. Raises: StorageError."""
     run.evidence.decision = [section.decision for section in report.sections]
     try:
         run.evidence.write()
     except StorageError:
         raise
-    except Exception as error:  # noqa: BLE001  # a defect of ours: what the file has is whole without the decision
+    except Exception as error:  # noqa: BLE001  # a defect of ours: the evidence is whole without the decision
         run.evidence.decision = []
+        run.evidence.write()
         return [f"the decision could not be stored: {type(error).__name__}: {printable(str(error))}"]
     return []
 
@@ -100,19 +103,32 @@ def _report_of(run: Run) -> Report:
     return replace(report, sections=tuple(sections))
 
 
-def _page_line(run: Run, report: Report) -> str:
+def _make_page(report: Report) -> tuple[str, str]:
+    """Return the page; or none, and a line that says why."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(load_format("html")(report))
+        return ""
+
+    problem = _said(make, NO_PAGE)
+    return "".join(made), problem
+
+
+def _write_page(run: Run, page: str) -> str:
     path = run.evidence.folder / PAGE
 
     def write() -> str:
-        write_atomically(path, load_format("html")(report))
+        write_atomically(path, page)
         return f"report: {shown_path(path)}"
 
-    return _said(write, "report: could not be made")
+    return _said(write, NO_PAGE)
 
 
-def _by_hand(run: Run) -> str:
+def _left_out(run: Run) -> str:
     folder = shown_path(run.evidence.folder)
-    return f"hilgate report {folder} --format html --output {folder}/{PAGE} makes it"
+    by_hand = f"hilgate report {folder} --format html --output {folder}/{PAGE} makes it"
+    return f"report: left out, for the run was interrupted; {by_hand}"
 
 
 def _said(work: Callable[[], str], problem: str) -> str:

@@ -84,6 +84,11 @@ def soon(what: Callable[[], T | None], seconds: float) -> T | None:
     return found
 
 
+def checks_of(evidence: dict[str, Any]) -> list[tuple[str, str]]:
+    """Which metrics evidence has verdicts of, by backend."""
+    return sorted((cell["backend"], check["metric"]) for cell in evidence["cells"] for check in cell["checks"])
+
+
 @dataclass
 class Run:
     """A run of the stand's that was started.
@@ -167,11 +172,18 @@ class Run:
 
 
 class Stand:
-    """A context manager. ``folder`` is the project's, and $HOME; ``usual`` what its runs take, once that is known."""
+    """A context manager.
+
+    Attributes:
+        folder: the project's, and $HOME.
+        usual: what its runs take, once that is known.
+        checks: what an undisturbed run's evidence holds, once that is known.
+    """
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
         self.usual = 0.0
+        self.checks: list[tuple[str, str]] = []
         self._fresh = 0
 
     def __enter__(self) -> Stand:
@@ -246,6 +258,7 @@ class Stand:
             if run.finish(FIRST_S) != 0:
                 raise RuntimeError(f"a run to which nothing happens does not pass:\n{run.output}")
             self.usual = time.monotonic() - run.started
+            self.checks = checks_of(run.evidence or {"cells": []})
             run.left_over()
         return self.usual
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .kinds import Kind, Scene
-from .stand import LIMIT_S, Run, Stand
+from .stand import LIMIT_S, Run, Stand, checks_of
 
 # What no output of a run has: an exception that nobody foresaw.
 RAW = ("INTERNALERROR", "Traceback (most recent call last)", "caught unexpected", "Exception ignored")
@@ -65,7 +65,7 @@ def try_kind(stand: Stand, kind: Kind, chance: random.Random, usual_s: float, *,
     trial.status = run.finish(LIMIT_S + 2 * usual_s)
     trial.seconds, trial.struck = time.monotonic() - began, run.struck
     trial.output = run.output
-    trial.bad_end += _bad_end(trial, run)
+    trial.bad_end += _bad_end(trial, run, stand.checks)
     trial.left += run.left_over()
     if then:
         trial.bad_next += run_next(stand, kind)
@@ -83,7 +83,7 @@ def run_next(stand: Stand, kind: Kind | None = None) -> list[str]:
     return [*said, *(f"the next run left {what}" for what in run.left_over())]
 
 
-def _bad_end(trial: Trial, run: Run) -> list[str]:
+def _bad_end(trial: Trial, run: Run, usual: list[tuple[str, str]]) -> list[str]:
     kind, said = trial.kind, []
     if trial.status is None:
         return [f"it did not end in time\n{_end(run.output)}"]
@@ -92,11 +92,11 @@ def _bad_end(trial: Trial, run: Run) -> list[str]:
     said += [f"{word!r} in its output" for word in RAW if word in run.output]
     if trial.status == 2 and not any(word in run.output for word in kind.said):
         said.append("it ended without a word")
-    said += _bad_evidence(trial, run)
+    said += _bad_evidence(trial, run, usual)
     return [*said, _end(run.output)] if said else []
 
 
-def _bad_evidence(trial: Trial, run: Run) -> list[str]:
+def _bad_evidence(trial: Trial, run: Run, usual: list[tuple[str, str]]) -> list[str]:
     try:
         evidence = run.evidence
     except ValueError as error:
@@ -105,15 +105,26 @@ def _bad_evidence(trial: Trial, run: Run) -> list[str]:
         return ["exit status 0, and no evidence"] if trial.status == 0 and not trial.kind.prefix else []
     trial.verdict = evidence["verdict"]
     allowed = {"FAIL", "INCONCLUSIVE"} if trial.wrong else trial.kind.verdicts
-    return [*_against(trial, evidence, allowed)]
+    return [*_against(trial, evidence, allowed), *_against_status(trial, evidence, usual)]
+
+
+def _against_status(trial: Trial, evidence: dict[str, Any], usual: list[tuple[str, str]]) -> list[str]:
+    """Say how the exit status and a PASS contradict each other.
+
+    A signal may also meet a run whose evidence is complete, and which has only to say so and to end: between its last
+    write and the exit status there is always a moment. Then it must hold all that an undisturbed run's does.
+    """
+    passed = trial.verdict == "PASS"
+    if passed and trial.status is not None and trial.status < 0:
+        is_whole = evidence["finished"] is not None and evidence["decision"] and checks_of(evidence) == usual
+        return [] if is_whole else [f"exit status {trial.status} with a PASS of {checks_of(evidence)}, not of {usual}"]
+    return [f"exit status {trial.status} with verdict {trial.verdict}"] if (trial.status == 0) != passed else []
 
 
 def _against(trial: Trial, evidence: dict[str, Any], allowed: set[str] | frozenset[str]) -> list[str]:
     said = []
     if trial.verdict not in allowed:
         said.append(f"verdict {trial.verdict}, where {', '.join(sorted(allowed))} is right")
-    if (trial.status == 0) != (trial.verdict == "PASS"):
-        said.append(f"exit status {trial.status} with verdict {trial.verdict}")
     if trial.verdict == "INCONCLUSIVE" and trial.status == 1:
         cells = evidence["cells"]
         reasons = [check.get("reason") for cell in cells for check in cell["checks"]] + [

@@ -18,8 +18,10 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Limit
 from harness.device.device import Device
 from harness.evidence.writer import Evidence
+from harness.host.cache import write_atomically
 from harness.measure import known_metrics
 from harness.model.model_file import ModelFile
+from harness.report.formats import load_format
 from harness.report.making import make_report
 from harness.report.report import Report
 from harness.run import ending
@@ -35,7 +37,7 @@ def build() -> Any:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run whose evidence is finished, with a cell that fails; not under GitHub Actions."""
+    """A run that is over but for its end, with a cell that fails; not under GitHub Actions."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     file = ModelFile(tmp_path / "net.py", Model(build=build, inputs=[Input("x", shape=(1,))], name="net"), ())
     keys: dict[str, Any] = {"description": "a board", "link": "ssh", "host": "h", "backends": ("onnxruntime",)}
@@ -51,9 +53,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return cast(Run, SimpleNamespace(options=options, evidence=evidence, cells=[cell]))
 
 
+def written(run: Run) -> dict[str, Any]:
+    """What evidence.json has."""
+    found: dict[str, Any] = json.loads((run.evidence.folder / "evidence.json").read_text())
+    return found
+
+
 def stored(run: Run) -> list[dict[str, Any]]:
     """The decision in evidence.json."""
-    found: list[dict[str, Any]] = json.loads((run.evidence.folder / "evidence.json").read_text())["decision"]
+    found: list[dict[str, Any]] = written(run)["decision"]
     return found
 
 
@@ -67,9 +75,34 @@ def test_the_decision_is_stored_and_the_page_written(run: Run) -> None:
     assert "net on pi4" in (run.evidence.folder / "report.html").read_text()
 
 
+def test_the_evidence_has_its_verdict_once_the_page_is_made_and_before_that_is_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, order = run.evidence.folder, []
+    make, save = load_format("html"), write_atomically
+
+    def look(moment: str) -> None:
+        order.append((moment, written(run)["verdict"], (folder / "report.html").exists()))
+
+    def making(report: Report) -> str:
+        look("making")
+        return make(report)
+
+    def saving(path: Path, text: str) -> None:
+        look("writing")
+        save(path, text)
+
+    monkeypatch.setattr(ending, "load_format", lambda _: making)
+    monkeypatch.setattr(ending, "write_atomically", saving)
+    conclude(run, is_interrupted=False)
+    look("over")
+    assert order == [("making", "INCONCLUSIVE", False), ("writing", "FAIL", False), ("over", "FAIL", True)]
+
+
 def test_a_run_of_no_cells_has_no_page(run: Run) -> None:
     run.evidence.finish(keep=[])
     assert conclude(run, is_interrupted=False).remarks == ()
+    assert written(run)["finished"] is not None
     assert not (run.evidence.folder / "report.html").exists()
 
 
@@ -109,6 +142,7 @@ def test_a_decision_that_cannot_be_made_is_a_line(run: Run, monkeypatch: pytest.
     for done in (conclude(run, is_interrupted=False), look_at(run)):
         assert done.report is None
         assert done.remarks == ("the tables cannot be shown: ZeroDivisionError: division by zero",)
+    assert written(run)["verdict"] == "FAIL"
 
 
 def test_a_decision_that_json_cannot_hold_is_a_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +154,7 @@ def test_a_decision_that_json_cannot_hold_is_a_line(run: Run, monkeypatch: pytes
     monkeypatch.setattr(ending, "make_report", make)
     done = conclude(run, is_interrupted=False)
     assert done.remarks[0].startswith("the decision could not be stored: ValueError")
-    assert stored(run) == []
+    assert (stored(run), written(run)["verdict"]) == ([], "FAIL")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -131,6 +165,7 @@ def test_who_interrupts_it_is_obeyed(run: Run, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("harness.report.formats.html.render_page", interrupt)
     with pytest.raises(error):
         conclude(run, is_interrupted=False)
+    assert written(run)["verdict"] == "INCONCLUSIVE"
 
 
 def test_github_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

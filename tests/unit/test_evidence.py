@@ -161,6 +161,7 @@ def test_a_run_passes_without_a_backend_only_where_another_was_measured(
     else:
         evidence.add_not_built(ONNX, BackendError("no compiler"))
     evidence.finish(keep=[TORCH, ONNX])
+    evidence.write()
     assert written(evidence)["verdict"] == verdict
 
 
@@ -242,6 +243,7 @@ def test_every_check_has_the_hash_of_the_raw_samples_that_are_there(evidence: Ev
     kind = evidence.save_samples(ONNX, np.array([5], np.int64), "instructions")
     evidence.add_check(ONNX, Check(Finding(P99, 1.5, 1.5, raw=kind), None, Verdict.PASS, ""))
     evidence.finish(keep=[ONNX])
+    evidence.write()
     assert sums(evidence) == [again, again, None, file_sha256(evidence.folder / kind)]
     (cell,) = read_evidence(evidence.folder / "evidence.json").run.cells
     values = [read_samples(evidence.folder, each.model_copy(update={"samples": 1})) for each in cell.checks]
@@ -258,6 +260,7 @@ def test_which_input_each_raw_sample_had_is_kept_once_for_all_checks_that_name_t
     counts = evidence.save_samples(ONNX, np.array([5], np.int64), "against")
     evidence.add_check(ONNX, Check(Finding(PARITY, 1.5, 1.5, raw=counts), None, Verdict.PASS, ""))
     evidence.finish(keep=[ONNX])
+    evidence.write()
     (cell,) = read_evidence(evidence.folder / "evidence.json").run.cells
     first, second, third = cell.checks
     assert (first.raw_inputs, first.raw_inputs_sha256) == (second.raw_inputs, second.raw_inputs_sha256)
@@ -303,14 +306,27 @@ def test_at_its_end_the_runs_verdict_is_its_cells_worst(
     for cell, one in zip((TORCH, ONNX), verdicts, strict=True):
         evidence.add_check(cell, check(one))
     evidence.finish(keep=[TORCH, ONNX])
+    evidence.write()
     content = written(evidence)
     assert content["verdict"] == verdict
     assert content["finished"] >= content["started"]
 
 
+def test_that_a_run_has_ended_is_written_by_the_last_write_only(evidence: Evidence) -> None:
+    evidence.add_check(TORCH, check(Verdict.PASS))
+    evidence.finish(keep=[TORCH])
+    assert evidence.verdict is Verdict.PASS
+    before = written(evidence)
+    evidence.write()
+    after = written(evidence)
+    assert (before["verdict"], before["finished"]) == ("INCONCLUSIVE", None)
+    assert (after["verdict"], after["finished"] is None) == ("PASS", False)
+
+
 def test_cells_that_were_not_selected_are_left_out(evidence: Evidence) -> None:
     evidence.add_check(TORCH, check(Verdict.PASS))
     evidence.finish(keep=[TORCH])
+    evidence.write()
     content = written(evidence)
     assert [cell["backend"] for cell in content["cells"]] == ["torchscript"]
     assert content["verdict"] == "PASS"
@@ -318,6 +334,7 @@ def test_cells_that_were_not_selected_are_left_out(evidence: Evidence) -> None:
 
 def test_a_run_of_no_cell_is_no_pass(evidence: Evidence) -> None:
     evidence.finish(keep=[])
+    evidence.write()
     assert written(evidence)["verdict"] == "INCONCLUSIVE"
 
 
@@ -516,6 +533,7 @@ def test_two_runs_in_two_folders_know_nothing_of_each_other(holder: subprocess.P
     evidence.begin()
     evidence.add_check(TORCH, check(Verdict.PASS))
     evidence.finish(keep=[TORCH])
+    evidence.write()
     evidence.release()
     assert holder.poll() is None
     assert written(evidence)["verdict"] == "PASS"
