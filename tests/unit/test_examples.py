@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -23,6 +21,10 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 
 def test_held_out_samples_are_the_held_out_part_of_the_split(example: Callable[[str], Any]) -> None:
+    # Here, for they take seconds to import: whoever collects tests would wait.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     data = load_digits()
     seed = example("train_digits").SEED
     everything = np.arange(len(data.target))

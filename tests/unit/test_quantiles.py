@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # scipy.stats is imported where it is first used: it takes seconds
 
 from harness.checks.quantiles import (
     CONFIDENCE,
@@ -39,7 +39,7 @@ def test_as_many_samples_are_needed_as_loadgen_says(quantile: float, slow: int, 
 @pytest.mark.parametrize("quantile", QUANTILES)
 @pytest.mark.parametrize("count", [pytest.param(count, id=str(count)) for count in (1, 7, 459, 5000)])
 def test_the_binomial_distribution_is_scipys(count: int, quantile: float) -> None:
-    expected = stats.binom.cdf(np.arange(count + 1), count, quantile)
+    expected = scipy.stats.binom.cdf(np.arange(count + 1), count, quantile)
     np.testing.assert_allclose(binomial_below(count, quantile), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -47,7 +47,7 @@ def test_the_binomial_distribution_is_scipys(count: int, quantile: float) -> Non
 def test_the_rank_is_the_smallest_that_scipy_allows(quantile: float) -> None:
     for count in (0, 1, 6, 7, 43, 44, 63, 64, 458, 459, 661, 662, 1000, 4602, 4603):
         # P(at least `rank` of the samples lie below the quantile) ≤ 1 − confidence
-        fails = stats.binom.sf(np.arange(count), count, quantile)
+        fails = scipy.stats.binom.sf(np.arange(count), count, quantile)
         ranks = np.flatnonzero(fails <= 1 - CONFIDENCE) + 1
         assert upper_rank(count, quantile) == (int(ranks[0]) if len(ranks) else None)
 
@@ -99,11 +99,13 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], Array]
     ("draw", "inverse"),
     [
         pytest.param(
-            lambda random, shape: random.lognormal(0, 1, shape), lambda q: stats.lognorm.ppf(q, 1), id="long-tail"
+            lambda random, shape: random.lognormal(0, 1, shape), lambda q: scipy.stats.lognorm.ppf(q, 1), id="long-tail"
         ),
         pytest.param(lambda random, shape: random.uniform(size=shape), lambda q: q, id="short-tail"),
         pytest.param(
-            lambda random, shape: random.geometric(0.05, shape), lambda q: stats.geom.ppf(q, 0.05), id="coarse-clock"
+            lambda random, shape: random.geometric(0.05, shape),
+            lambda q: scipy.stats.geom.ppf(q, 0.05),
+            id="coarse-clock",
         ),
     ],
 )
@@ -132,7 +134,7 @@ def test_the_bound_holds_as_often_as_it_promises(
 @pytest.mark.parametrize("count", [pytest.param(count, id=f"of-{count}") for count in (1, 10, 459, 1000, 20_000)])
 def test_the_bound_of_a_proportion_is_the_quantile_of_a_beta_distribution(count: int) -> None:
     for hits in {0, 1, count // 100, count // 2, count - 1} & set(range(count)):
-        expected = stats.beta.ppf(CONFIDENCE, hits + 1, count - hits)
+        expected = scipy.stats.beta.ppf(CONFIDENCE, hits + 1, count - hits)
         assert proportion_upper_bound(hits, count) == pytest.approx(expected, rel=1e-9)
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # scipy.stats is imported where it is first used: it takes seconds
 
 from harness.agent.frames import Array
 from harness.checks.trend import trend
@@ -82,7 +82,7 @@ def test_scipy_finds_the_same_or_the_next_narrower_interval(count: int) -> None:
     """It rounds to the nearest pair of slopes, where we take the outer one."""
     y = np.random.default_rng(count).standard_t(2, count)
     x = np.cumsum(np.random.default_rng(1).integers(1, 300, count)).astype(float)
-    other = stats.theilslopes(y, x, 0.99)
+    other = scipy.stats.theilslopes(y, x, 0.99)
     found = trend(x, y)
     first, second = np.triu_indices(count, 1)
     slopes = np.sort((y[second] - y[first]) / (x[second] - x[first]))
