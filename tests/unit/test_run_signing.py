@@ -70,6 +70,7 @@ def evidence(tmp_path: Path) -> Evidence:
     made.add_bundle(cell, BUNDLE)
     made.add_check(cell, Check(Finding(P99, 1.5, 1.5), None, Verdict.PASS, ""))
     made.finish(keep=[cell])
+    made.write()
     return made
 
 
