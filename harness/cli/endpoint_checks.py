@@ -66,7 +66,7 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
     calls = Calls.of_options(options)
     rules = device.rules
     forbidden = why_forbidden(backend, onboard=rules.onboard, offline=rules.offline)
-    text = f"{endpoint.name}: {endpoint.url}, model {endpoint.model}"
+    text = f"{endpoint.name}: {endpoint.told}"
     if forbidden:
         hint = f"a run leaves it out, unless --backend names it; its verdict is INELIGIBLE in any case ({device.path})"
         yield Check(name_of(name), WARNING, f"{text}; {forbidden}", hint)

@@ -51,6 +51,8 @@ def describe_endpoint(endpoint: Endpoint, settings: Mapping[str, Any] = MappingP
     said = {key: settings[key] for key in ("wire", "request_bytes", "response_bytes") if key in settings}
     server = " ".join(str(settings[key]) for key in ("server", "server_version") if settings.get(key))
     content = {"name": endpoint.name, "url": endpoint.url, "model": endpoint.model, "version": endpoint.version, **said}
+    keys = ("region", "endpoint_name", "target_variant")
+    content |= {key: getattr(endpoint, key) for key in keys if getattr(endpoint, key)}
     return EndpointEntry.model_validate(content | ({"server": server} if server else {}))
 
 

@@ -249,8 +249,11 @@ class EndpointEntry(Entry):
 
     name: Annotated[str, Field(description="of its file: endpoints/NAME.toml")]
     url: str
-    model: Annotated[str, Field(description="the served model's name there")]
+    model: Annotated[str, Field(description="the served model's name there; empty of SageMaker's endpoints")]
     version: Annotated[str, Field(description="the served model's; empty for what the server takes")] = ""
+    region: Annotated[str, Field(description="of AWS, where SageMaker has the endpoint; empty of other servers")] = ""
+    endpoint_name: Annotated[str, Field(description="by which SageMaker knows it; empty of other servers")] = ""
+    target_variant: Annotated[str, Field(description="the variant that is asked; empty for SageMaker's choice")] = ""
     server: Annotated[str, Field(description="what the server calls itself, with its version")] = ""
     wire: Annotated[str | None, Field(description="how tensors travel, binary or json; null before an answer")] = None
     request_bytes: Annotated[Count | None, Field(description="of the first inference; null before an answer")] = None
