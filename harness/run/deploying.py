@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
+from ..agent.remote.credentials import Credentials
 from ..board.preflight import check_inputs
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
 from ..bundle.runtime import Runtime
 from ..cell import Cell
+from ..cloud import Supplier
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import LoadReport, Timeouts
+from ..endpoint import Endpoint
 from ..errors import BuildError, ExportError, HilgateError
 from ..evidence.parts import (
     describe_artifact,
@@ -69,6 +73,11 @@ def _made(cell: Cell, built: BuiltModel) -> Artifact:
     if cell.endpoint is None:
         return export_artifact(built, cell.backend.artifact)
     return make_description(built, cell.endpoint, cell.calls)
+
+
+def credentials_for(endpoint: Endpoint | None) -> Callable[[], Credentials] | None:
+    """Return what supplies the credentials of calls to an endpoint; None where calls are not signed."""
+    return Supplier(endpoint) if endpoint is not None and endpoint.kind == "sagemaker" else None
 
 
 def _identify(run: Run, cell: Cell) -> None:
@@ -180,5 +189,6 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             device_time=run.device_time,
             notes=record.notes,
             loaded=note_load,
+            credentials=credentials_for(cell.endpoint),
         )
     )
