@@ -53,26 +53,27 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     _identify(run, cell)
     record.add_notes(built.ask(sample_notes))
     reference.release()  # twice the model's size, and the export's own process holds the model again
+    endpoint = run.services.endpoint(cell, built) if cell.endpoint is not None else None
     start = time.monotonic()
     with run.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
         try:
-            artifact = _made(cell, built)
+            artifact = _made(cell, built, endpoint)
         except ExportError as error:
             _explain_by_state(error, reference)
             raise
     if not artifact.cached:
         run.export_s += time.monotonic() - start
     record.artifact = describe_artifact(artifact)
-    record.endpoint = describe_endpoint(cell.endpoint) if cell.endpoint is not None else None
+    record.endpoint = describe_endpoint(endpoint) if endpoint is not None else None
     record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
     return artifact
 
 
-def _made(cell: Cell, built: BuiltModel) -> Artifact:
+def _made(cell: Cell, built: BuiltModel, endpoint: Endpoint | None) -> Artifact:
     """Export a cell's model; or, where another computer has it, make the description of the endpoint."""
-    if cell.endpoint is None:
+    if endpoint is None:
         return export_artifact(built, cell.backend.artifact)
-    return make_description(built, cell.endpoint, cell.calls)
+    return make_description(built, endpoint, cell.calls)
 
 
 def credentials_for(endpoint: Endpoint | None) -> Callable[[], Credentials] | None:
@@ -176,7 +177,8 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             options=cell.options,
         )
         if cell.endpoint is not None:
-            record.endpoint = describe_endpoint(cell.endpoint, load.settings)
+            endpoint = run.services.endpoint(cell, run.models.build(cell.file))
+            record.endpoint = describe_endpoint(endpoint, load.settings)
 
     # An inference that takes longer than the whole cell may take is not worth waiting for.
     timeouts = Timeouts(call_s=run.options.time_limit_s)
