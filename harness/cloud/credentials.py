@@ -80,8 +80,8 @@ def _grant(host: Host, own: Credentials, endpoint: Endpoint) -> Granted:
 
 def _taken(answer: dict[str, Any]) -> Credentials:
     given = answer["Credentials"]
-    keys = (given[key] for key in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
-    return Credentials(*map(str, keys), given["Expiration"].timestamp())
+    access_key, secret_key, token = (str(given[key]) for key in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    return Credentials(access_key, secret_key, token, given["Expiration"].timestamp())
 
 
 class Supplier:

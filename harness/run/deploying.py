@@ -12,7 +12,7 @@ from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
 from ..bundle.runtime import Runtime
 from ..cell import Cell
-from ..cloud import Supplier
+from ..cloud import Granted, Supplier
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import LoadReport, Timeouts
 from ..endpoint import Endpoint
@@ -76,9 +76,17 @@ def _made(cell: Cell, built: BuiltModel, endpoint: Endpoint | None) -> Artifact:
     return make_description(built, endpoint, cell.calls)
 
 
-def credentials_for(endpoint: Endpoint | None) -> Callable[[], Credentials] | None:
-    """Return what supplies the credentials of calls to an endpoint; None where calls are not signed."""
-    return Supplier(endpoint) if endpoint is not None and endpoint.kind == "sagemaker" else None
+def credentials_for(run: Run, cell: Cell) -> Callable[[], Credentials] | None:
+    """Return what supplies the credentials that a cell's calls are signed with; None where they are not.
+
+    An emulated service issues its own: the user's are not looked at for it.
+    """
+    endpoint = cell.endpoint
+    if endpoint is None or endpoint.kind == "oip":
+        return None
+    if endpoint.kind == "sagemaker":
+        return Supplier(endpoint)
+    return Supplier(endpoint, lambda _: Granted(run.services.credentials(), "", "")) if cell.backend.cloud else None
 
 
 def _identify(run: Run, cell: Cell) -> None:
@@ -191,6 +199,6 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             device_time=run.device_time,
             notes=record.notes,
             loaded=note_load,
-            credentials=credentials_for(cell.endpoint),
+            credentials=credentials_for(run, cell),
         )
     )

@@ -74,7 +74,7 @@ def use(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Us
 
     def use(credentials: Credentials | None) -> None:
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-        for name, value in zip(names, credentials or ("", "", ""), strict=False):
+        for name, value in zip(names, credentials[:3] if credentials else ("", "", ""), strict=True):
             monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
 
     return use

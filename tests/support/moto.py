@@ -70,7 +70,7 @@ def moto_server(cache: Path, **variables: str) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     program = "from moto.server import main; main()"
-    command = [python, "-c", program, "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(python), "-c", program, "-H", "127.0.0.1", "-p", str(port)]
     environment = {**os.environ, **variables}
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
