@@ -10,7 +10,7 @@ operations      what it can do
 ring            the inputs of a loop; expand makes them from a few numbers
 timing          the closed loop; pacing, the sensor's clock
 growth          the memory between inferences
-failure         calls to a computer elsewhere that failed; remote/, what makes them
+failure         calls to a computer elsewhere that failed; first_parts, when answers began; remote/, what makes calls
 telemetry       the state of device and process; facts, what the device is
 wire, frames    the wire format; structure, the nesting of a model's outputs
 illegal         where an illegal instruction was met

@@ -9,9 +9,9 @@ A bundle's folder on a device:
     runtime/…           unpacked wheels, where they were shipped; a C++ backend's runner, and libraries of wheels
 
 The manifest's "runtime" has the device's "python", and either "wheels", a list of {"name", "version", "file", "sha256",
-"bytes"}, with "bytecode"; or "packages", NAME: VERSION, as found in an environment that is installed there. A C++
-backend's has "runner" and "libraries" as well, and "operators", the libraries that register a model's operators. A
-bundle is named by the SHA-256 of its manifest.
+"bytes"}, with "bytecode", and with "trimmed" where only a part of a wheel was sent (see trimming); or "packages", NAME:
+VERSION, as found in an environment that is installed there. A C++ backend's has "runner" and "libraries" as well, and
+"operators", the libraries that register a model's operators. A bundle is named by the SHA-256 of its manifest.
 """
 
 from __future__ import annotations

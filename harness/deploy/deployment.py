@@ -8,6 +8,7 @@ from typing import Any
 
 from ..agent.frames import Array, Frame
 from ..agent.pacing import Pace
+from ..agent.remote.credentials import Credentials
 from ..export.binding import Binding
 from ..host.exit_cause import ExitCause
 from ..links import Channel
@@ -140,6 +141,36 @@ class Deployment:
             DeploymentError: the agent died, hung or sent garbage.
         """
         return loading.load(self.session, entry, inputs, settings=settings, options=options, operators=operators)
+
+    def give_credentials(self, credentials: Credentials) -> None:
+        """Give the process what it signs calls with, in place of what it had. It keeps them in memory alone.
+
+        They travel in a frame of their own, which nobody keeps, and in no other text.
+
+        Raises:
+            AgentFailure: it takes none; the message says nothing of them.
+            DeploymentError: the agent died, hung or sent garbage.
+        """
+        header = {"op": "credentials", **credentials._asdict()}
+        del header["expires_at"]
+        self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
+
+    def use_credentials(self, supply: Callable[[], Credentials]) -> None:
+        """Give the process credentials before each request, whenever there are others than those that it has.
+
+        Args:
+            supply: returns those that are valid now, and are for a while; it is called from this thread.
+        """
+        given: Credentials | None = None
+
+        def renew() -> None:
+            nonlocal given
+            current = supply()
+            if current != given:
+                self.give_credentials(current)
+                given = current
+
+        self.session.renew = renew
 
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
         """Infer sets of inputs, in as many calls as their size and the model's pace need.

@@ -108,6 +108,16 @@ class Wheel(Entry):
     sha256: Sha256
 
 
+class Trimmed(Entry):
+    """What was sent of a wheel, where that is a part of it."""
+
+    name: Annotated[str, Field(description="the wheel's")]
+    left_out: Annotated[list[str], Field(description="folders of it that were not sent")]
+    sha256: Annotated[Sha256, Field(description="of what was sent, an archive")]
+    bytes: Annotated[Count, Field(description="of that archive")]
+    unpacked: Annotated[Count, Field(description="bytes of it, once unpacked")]
+
+
 class Runner(Entry):
     """A C++ backend's program."""
 
@@ -128,6 +138,7 @@ class BundleFacts(Entry):
         None
     )
     wheels: Annotated[list[Wheel] | None, Field(description="that were sent")] = None
+    trimmed: Annotated[list[Trimmed] | None, Field(description="wheels of which only a part was sent")] = None
     packages: Annotated[dict[str, str] | None, Field(description="that were there, NAME: VERSION")] = None
     bytecode: Annotated[list[Sha256] | None, Field(description="that was compiled for the wheels")] = None
 

@@ -123,6 +123,7 @@ class Measured(Looped):
     untimed: Count
     inferences: Few[Count]
     anonymous_kib: Few[Kib]
+    first_parts: bool = Field(False, description="true or false: whether the last tensor is of first parts")
 
 
 class Operator(Answer):
@@ -162,6 +163,7 @@ ANSWERS: Mapping[str, type[Done]] = {
     "profile": Profiled,
     "memory": Memory,
     "keep": Done,
+    "credentials": Done,
     "echo": Done,
 }
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
+from ..agent.remote.credentials import Credentials
 from ..board.preflight import check_inputs
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
 from ..bundle.runtime import Runtime
 from ..cell import Cell
+from ..cloud import Granted, Supplier
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import LoadReport, Timeouts
 from ..endpoint import Endpoint
@@ -73,6 +76,19 @@ def _made(cell: Cell, built: BuiltModel, endpoint: Endpoint | None) -> Artifact:
     if endpoint is None:
         return export_artifact(built, cell.backend.artifact)
     return make_description(built, endpoint, cell.calls)
+
+
+def credentials_for(run: Run, cell: Cell) -> Callable[[], Credentials] | None:
+    """Return what supplies the credentials that a cell's calls are signed with; None where they are not.
+
+    An emulated service issues its own: the user's are not looked at for it.
+    """
+    endpoint = cell.endpoint
+    if endpoint is None or endpoint.kind == "oip":
+        return None
+    if endpoint.kind == "sagemaker":
+        return Supplier(endpoint)
+    return Supplier(endpoint, lambda _: Granted(run.services.credentials(), "", "")) if cell.backend.cloud else None
 
 
 def _identify(run: Run, cell: Cell) -> None:
@@ -185,5 +201,6 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             device_time=run.device_time,
             notes=record.notes,
             loaded=note_load,
+            credentials=credentials_for(run, cell),
         )
     )

@@ -11,9 +11,9 @@ import io
 import select
 import socket
 import time
-from collections.abc import Sequence
-from http.client import HTTPException, HTTPResponse
-from typing import Any
+from collections.abc import Callable, Sequence
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import Any, NamedTuple
 
 from ..wire import Buffer
 from .answer import PAGE, Answer, broken, is_page, shown
@@ -34,6 +34,15 @@ FIRST_BUFFER = 1 << 16
 AROUND, AROUND_TIMES = 1 << 16, 8
 # What lies on a connection that nobody asked for.
 ENDED, MORE = "ended", "more"
+
+
+class Refusal(NamedTuple):
+    """An answer that says no. text: the start of its body."""
+
+    status: int
+    reason: str
+    headers: HTTPMessage
+    text: bytes
 
 
 class _Raw(io.RawIOBase):
@@ -84,6 +93,9 @@ class Connection:
         deadline: ends the present call; whoever calls arms it before, and disarms it afterwards.
         doing: what the call is doing, for an error.
         version: "HTTP/1.1" and the version of TLS, once there was an answer.
+        explain: words an answer that says no, of a service that has words of its own; None: its status and text.
+        ended_hint: what it may mean that the other end closes a connection in place of an answer; "" if nothing more.
+        body_reader: reads an answer's body, where that is not taken as it comes.
     """
 
     def __init__(self, url: Url, *, ca: str = "", max_response_bytes: int) -> None:
@@ -94,6 +106,9 @@ class Connection:
         """
         self.url, self.max_response_bytes = url, max_response_bytes
         self.deadline, self.doing, self.version = Deadline(), "", ""
+        self.explain: Callable[[Refusal], CallFailed] | None = None
+        self.ended_hint = ""
+        self.body_reader: Callable[[HTTPResponse], memoryview] | None = None
         self._resolver = Resolver(url.host, url.port)
         self._context: Any = None
         self._tls = ""
@@ -260,7 +275,8 @@ class Connection:
             return self.late()
         what = shown(getattr(error, "strerror", None) or error) or type(error).__name__
         if not self._raw.came:
-            return CallFailed(UNREACHABLE, f"{self.url} ended the connection without an answer, {self.doing}: {what}")
+            what = f"{self.url} ended the connection without an answer, {self.doing}: {what}{self.ended_hint}"
+            return CallFailed(UNREACHABLE, what)
         wrong = "ended the connection inside an answer" if isinstance(error, OSError) else "sent no answer in HTTP"
         return CallFailed(BROKEN, f"{self.url} {wrong}, {self.doing}: {type(error).__name__}: {what}", answered=True)
 
@@ -283,7 +299,7 @@ class Connection:
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise broken(f"the answer is packed with {encoding[:40]!r}, which was not asked for")
-        body = self._body(response)
+        body = (self.body_reader or self._body)(response)
         self._check_end(response, unsent)
         return Answer(response.headers, body)
 
@@ -349,6 +365,8 @@ class Connection:
 
     def _refusal(self, response: HTTPResponse) -> CallFailed:
         text = self._text_of(response)
+        if self.explain is not None:
+            return self.explain(Refusal(response.status, response.reason, response.headers, text))
         said = f"{self.url} answered {response.status} {shown(response.reason)}"
         if response.status in REDIRECTS:
             where = shown(response.headers.get("Location", "nowhere"))
