@@ -10,6 +10,7 @@
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           one of our folders cannot be written (disk full, no permission)
     │   └── DeviceStorageError that folder is on a device
+    ├── CredentialsError       AWS gives no temporary credentials for an endpoint
     ├── DamagedError           a stored file is no longer what was stored, on a device or here
     ├── EmulatorError          an emulated board cannot be built or started
     ├── LinkError              the device cannot be reached, or a program not started there
@@ -110,6 +111,10 @@ class BuildError(BackendError):
 
 class StorageError(HilgateError):
     """One of our folders cannot be written."""
+
+
+class CredentialsError(HilgateError):
+    """AWS gives this host no temporary credentials for an endpoint: nothing was called, and nothing is said of it."""
 
 
 class DamagedError(HilgateError):
@@ -222,4 +227,5 @@ UNDECIDED = (
     RemoteError,
     InputFailure,
     DaemonFailure,
+    CredentialsError,
 )

@@ -155,6 +155,23 @@ class Deployment:
         del header["expires_at"]
         self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
 
+    def use_credentials(self, supply: Callable[[], Credentials]) -> None:
+        """Give the process credentials before each request, whenever there are others than those that it has.
+
+        Args:
+            supply: returns those that are valid now, and are for a while; it is called from this thread.
+        """
+        given: Credentials | None = None
+
+        def renew() -> None:
+            nonlocal given
+            current = supply()
+            if current != given:
+                self.give_credentials(current)
+                given = current
+
+        self.session.renew = renew
+
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
         """Infer sets of inputs, in as many calls as their size and the model's pace need.
 

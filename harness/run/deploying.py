@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
+from ..agent.remote.credentials import Credentials
 from ..board.preflight import check_inputs
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
 from ..bundle.runtime import Runtime
 from ..cell import Cell
+from ..cloud import Granted, Supplier
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import LoadReport, Timeouts
+from ..endpoint import Endpoint
 from ..errors import BuildError, ExportError, HilgateError
 from ..evidence.parts import (
     describe_artifact,
@@ -49,26 +53,42 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     _identify(run, cell)
     record.add_notes(built.ask(sample_notes))
     reference.release()  # twice the model's size, and the export's own process holds the model again
+    if not cell.service_emulated:
+        run.services.close()  # one of a cell before, which must not be in the way of what is measured now
+    endpoint = run.services.endpoint(cell, built) if cell.endpoint is not None else None
     start = time.monotonic()
     with run.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
         try:
-            artifact = _made(cell, built)
+            artifact = _made(cell, built, endpoint)
         except ExportError as error:
             _explain_by_state(error, reference)
             raise
     if not artifact.cached:
         run.export_s += time.monotonic() - start
     record.artifact = describe_artifact(artifact)
-    record.endpoint = describe_endpoint(cell.endpoint) if cell.endpoint is not None else None
+    record.endpoint = describe_endpoint(endpoint) if endpoint is not None else None
     record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
     return artifact
 
 
-def _made(cell: Cell, built: BuiltModel) -> Artifact:
+def _made(cell: Cell, built: BuiltModel, endpoint: Endpoint | None) -> Artifact:
     """Export a cell's model; or, where another computer has it, make the description of the endpoint."""
-    if cell.endpoint is None:
+    if endpoint is None:
         return export_artifact(built, cell.backend.artifact)
-    return make_description(built, cell.endpoint, cell.calls)
+    return make_description(built, endpoint, cell.calls)
+
+
+def credentials_for(run: Run, cell: Cell) -> Callable[[], Credentials] | None:
+    """Return what supplies the credentials that a cell's calls are signed with; None where they are not.
+
+    An emulated service issues its own: the user's are not looked at for it.
+    """
+    endpoint = cell.endpoint
+    if endpoint is None or endpoint.kind == "oip":
+        return None
+    if endpoint.kind == "sagemaker":
+        return Supplier(endpoint)
+    return Supplier(endpoint, lambda _: Granted(run.services.credentials(), "", "")) if cell.backend.cloud else None
 
 
 def _identify(run: Run, cell: Cell) -> None:
@@ -167,7 +187,8 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             options=cell.options,
         )
         if cell.endpoint is not None:
-            record.endpoint = describe_endpoint(cell.endpoint, load.settings)
+            endpoint = run.services.endpoint(cell, run.models.build(cell.file))
+            record.endpoint = describe_endpoint(endpoint, load.settings)
 
     # An inference that takes longer than the whole cell may take is not worth waiting for.
     timeouts = Timeouts(call_s=run.options.time_limit_s)
@@ -180,5 +201,6 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             device_time=run.device_time,
             notes=record.notes,
             loaded=note_load,
+            credentials=credentials_for(run, cell),
         )
     )
