@@ -21,6 +21,8 @@ HINTS = {
     "connection": "is the server started, does it listen on that address (not on loopback alone), and does a firewall "
     "let the device through?",
     "model": "look at model and version in the endpoint's file, and at what the server has loaded",
+    "service": "set the clock, if that is it (timedatectl set-ntp true); else look at url and region in the endpoint's "
+    "file",
     "inference": "look at the server's log; the look sent zeros, a run sends what the model file declares",
 }
 STEPS = tuple(HINTS)
@@ -72,6 +74,8 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
         yield Check(name_of(name), WARNING, f"{text}; {forbidden}", hint)
     else:
         yield Check(name_of(name), OK, text)
+    if endpoint.kind == "emulated":
+        return  # there is nothing to look at yet: a run starts it
     yield from looked(look_at(link, facts, endpoint, calls, f"{name} on {device.name}"), endpoint, calls)
 
 
@@ -80,7 +84,8 @@ def looked(report: EndpointLooked, endpoint: Endpoint, calls: Calls) -> Iterator
     for step in report.steps:
         yield Check(f"  {step.name}", OK, f"{step.found} ({step.ms:.3g} ms)")
     if not report.failed:
-        yield _sizes(report, calls)
+        if report.request_bytes:
+            yield _sizes(report, calls)
         return
     kind = report.kind if report.kind in HINTS else "inference"
     # Zeros may be no input of this model: whoever says so is there, and answers.
