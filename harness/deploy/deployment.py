@@ -151,8 +151,7 @@ class Deployment:
             AgentFailure: it takes none; the message says nothing of them.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        header = {"op": "credentials", **credentials._asdict()}
-        del header["expires_at"]
+        header = {"op": "credentials", **credentials.header()}
         self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
 
     def use_credentials(self, supply: Callable[[], Credentials]) -> None:
