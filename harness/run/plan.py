@@ -129,7 +129,7 @@ def _check_reachable(device: Device, where: str) -> None:
             wanted='a device with link = "local"; tunnels from a board to this machine are not there yet',
             found=f"{device.name}: link = {device.link!r}",
             where=where,
-            hint="hilgate serve MODEL --backend NAME --bind ADDRESS, and an endpoint file with its URL, for the backend oip",
+            hint="hilgate serve MODEL --backend NAME --bind ADDRESS, and an endpoint file with its URL (backend oip)",
         )
 
 

@@ -280,7 +280,7 @@ def test_a_cell_is_planned_with_its_endpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "endpoint", "words"),
     [
-        ("attempts = 2", LAPTOP, ["backend oip has no endpoint to call", "name one of laptop"]),
+        ("attempts = 2", LAPTOP, ["backend oip has no endpoint to call", "name one of emulated, laptop"]),
         ('endpoint = "labtop"', LAPTOP, ["there is no endpoint 'labtop'", "did you mean 'laptop'?"]),
         ('endpoint = "laptop"', LAPTOP.replace("http", "ftp"), ["its scheme is 'ftp'", "laptop.toml: endpoint.url"]),
         ('endpoint = "laptop"', LAPTOP.replace("8000", "80000"), ["Port out of range"]),
