@@ -145,9 +145,7 @@ def opened(
     with contextlib.closing(_open(device)) as board:
         check_inputs(board.device, file.model, board.facts, 1)
         bundle = make_bundle(artifact, backend, plan_runtime(board.device, backend, board.facts, file.model.imports))
-        yield Served(
-            cell=Cell(file, board.device, backend), board=board, bundle=bundle, file=file, release=release
-        )
+        yield Served(cell=Cell(file, board.device, backend), board=board, bundle=bundle, file=file, release=release)
 
 
 def local_backend(device: Device, name: str, where: str = "--backend") -> Backend:
