@@ -37,6 +37,11 @@ class Cell:
         return bool(self.forbidden) and not self.is_named
 
     @property
+    def service_emulated(self) -> bool:
+        """Whether it calls a service that the run starts on this machine: its times say nothing of a cloud's."""
+        return self.endpoint is not None and self.endpoint.kind == "emulated"
+
+    @property
     def calls(self) -> Calls:
         """How a remote backend calls its endpoint."""
         return Calls.of_options(self.options, self.limit_value("deadline_ms"))

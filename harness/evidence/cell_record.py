@@ -121,6 +121,7 @@ class CellRecord:
         declared: dict[str, Any] = {"interruptions": list(self.interruptions)} if self.interruptions else {}
         declared |= {"forbidden": self.cell.forbidden} if self.cell.forbidden else {}
         declared |= {"endpoint": self.endpoint} if self.endpoint is not None else {}
+        declared |= {"service_emulated": True} if self.cell.service_emulated else {}
         declared |= {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
         return CellEntry(
             model=model,

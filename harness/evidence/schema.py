@@ -288,6 +288,9 @@ class CellEntry(Entry):
     not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
     forbidden: Annotated[str | None, Field(description="which rule of the device's file forbids the backend")] = None
     endpoint: Annotated[EndpointEntry | None, Field(description="the server that has the model")] = None
+    service_emulated: Annotated[
+        bool, Field(description="whether that server was an emulated service of the run's own, on this machine")
+    ] = False
     fingerprint: Fingerprint | None = None
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None

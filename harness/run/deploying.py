@@ -53,6 +53,8 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     _identify(run, cell)
     record.add_notes(built.ask(sample_notes))
     reference.release()  # twice the model's size, and the export's own process holds the model again
+    if not cell.service_emulated:
+        run.services.close()  # one of a cell before, which must not be in the way of what is measured now
     endpoint = run.services.endpoint(cell, built) if cell.endpoint is not None else None
     start = time.monotonic()
     with run.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):

@@ -1,4 +1,4 @@
-"""The backend sagemaker in the agent's own process: credentials come, stay in memory, and sign; first parts are timed."""
+"""The backend sagemaker in the agent's own process: credentials stay in its memory, and sign; first parts are timed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def test_credentials_come_before_loading_and_stay_in_memory(
 ) -> None:
     refused = agent.load(server.description(authority.pem)).header
     assert "NoCredentials: this process has no credentials of AWS" in refused["error"]
-    assert "wanted access_key" in agent.ask("credentials", access_key=KEY.access_key, secret_key=3).header["error"]
+    found = agent.ask("credentials", **{**GIVEN, "token": "with a space"})
+    assert "wanted access_key" in found.header["error"]
     assert set(agent.ask("credentials", **GIVEN).header) == {"elapsed_ns"}
     loaded = agent.load(server.description(authority.pem)).header
     assert (loaded["outputs"], [*loaded["runtime"]]) == (["y"], ["numpy", "botocore"])
@@ -82,7 +83,7 @@ def test_a_streaming_endpoint_times_first_parts(agent: Agent, server: SignedServ
     server.delay_s = 0.01
     durations, account = read(agent.ask("measure", X, samples=5, budget_ns=10**10), 5)
     first = account[FIRST_PARTS]
-    assert (10_000_000 <= first).all()
+    assert (first >= 10_000_000).all()
     assert (first <= durations - 15_000_000).all()
     server.fault = 503, *error("ServiceUnavailable", None)[1:]
     durations, account = read(agent.ask("measure", X, samples=2, budget_ns=10**10), 2)

@@ -45,6 +45,17 @@ def judged(folder: Path, cell: dict[str, Any]) -> list[Rejudged]:
     return rejudge(folder, run, cells[0], limits_of(LIMITS), PARITY_LIMIT)
 
 
+def test_what_an_emulated_service_takes_is_not_judged_again_either(tmp_path: Path) -> None:
+    cell = write(tmp_path, remote(*[clean(2000)] * 3)) | {"service_emulated": True}
+    for check in cell["checks"]:
+        if check["metric"] != "parity":
+            check["verdict"] = "PASS" if check["metric"] == "availability" else "NOT_APPLICABLE"
+    problems = {result.metric: result for result in judged(tmp_path, cell)}
+    assert {str(result.check.verdict) for name, result in problems.items() if name != "parity"} == {"NOT_APPLICABLE"}
+    assert "the evidence says PASS, and NOT_APPLICABLE" in problems["availability"].problem
+    assert problems["latency_p99_ms"].check.finding.value is not None
+
+
 FEW = failing(2000, *range(0, 2000, 100))
 MANY = failing(2000, *range(0, 2000, 20))
 

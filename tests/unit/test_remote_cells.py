@@ -23,6 +23,7 @@ from harness.cli.device_file import backends_for
 from harness.device import load_device
 from harness.device.device import Device
 from harness.endpoint import Calls, Endpoint
+from harness.endpoint import describe_endpoint as write_description
 from harness.errors import BackendError, EndpointError, ExportError, InputError
 from harness.evidence.cell_record import CellRecord
 from harness.evidence.parts import describe_endpoint
@@ -66,6 +67,24 @@ def _seeded() -> Any:
 
     torch.manual_seed(0)
     return build()
+
+
+def test_an_endpoint_of_sagemaker_is_described_with_its_region_name_and_form() -> None:
+    options = {"endpoint": "arm", "stream": True, "format": "npy"}
+    backend = load_backend("sagemaker")
+    backend.check_options(options, "robot.toml")
+    assert (backend.cloud, backend.packages) == (True, ("numpy", "botocore"))
+    for wrong in ({"stream": "yes"}, {"format": "csv"}, {"fallback": "onnxruntime"}):
+        with pytest.raises(BackendError, match=next(iter(wrong))):
+            backend.check_options(wrong, "robot.toml")
+    url = "https://runtime.sagemaker.eu-west-1.amazonaws.com"
+    arm = replace(ENDPOINT, kind="sagemaker", url=url, model="", region="eu-west-1", endpoint_name="arm")
+    described = write_description(arm, Calls.of_options(options, 20.0), [], ["y"])
+    read = read_endpoint(described, "sagemaker")
+    assert (read.region, read.endpoint_name, read.format, read.stream) == ("eu-west-1", "arm", "npy", True)
+    assert (str(read.url), read.timeout_s) == (url, 0.02)
+    with pytest.raises(ValueError, match="protocol oip; found schema 1, protocol 'sagemaker'"):
+        read_endpoint(described)
 
 
 def cell_of(**keys: Any) -> Cell:
@@ -261,7 +280,7 @@ def test_a_cell_is_planned_with_its_endpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "endpoint", "words"),
     [
-        ("attempts = 2", LAPTOP, ["backend oip has no endpoint to call", "name one of laptop"]),
+        ("attempts = 2", LAPTOP, ["backend oip has no endpoint to call", "name one of emulated, laptop"]),
         ('endpoint = "labtop"', LAPTOP, ["there is no endpoint 'labtop'", "did you mean 'laptop'?"]),
         ('endpoint = "laptop"', LAPTOP.replace("http", "ftp"), ["its scheme is 'ftp'", "laptop.toml: endpoint.url"]),
         ('endpoint = "laptop"', LAPTOP.replace("8000", "80000"), ["Port out of range"]),

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
+import botocore
+
+from harness.bundle import AGENT
 from harness.bundle.planning import _python_runtime
+from harness.bundle.trimming import LEFT_OUT
 from harness.bundle.wheels import Wheel
 from harness.evidence.schema import BundleFacts
 from harness.host.cache import file_sha256
@@ -45,3 +52,26 @@ def test_a_backend_on_the_device_gets_the_whole_wheel(tmp_path: Path) -> None:
     ):
         assert "trimmed" not in runtime.described
         assert runtime.archives[0].source.suffix == ".whl"
+
+
+def test_the_client_works_with_what_is_sent(tmp_path: Path) -> None:
+    """As on a board: only what was shipped is imported."""
+    packages = Path(botocore.__file__).parents[1]
+    (left_out,) = LEFT_OUT["botocore"]
+    ignored = shutil.ignore_patterns(Path(left_out).name, "__pycache__")
+    shutil.copytree(packages / "botocore", tmp_path / "botocore", ignore=ignored)
+    for name in ("urllib3", "dateutil", "six.py", "numpy", "numpy.libs"):
+        if (packages / name).exists():
+            (tmp_path / name).symlink_to(packages / name)
+    shutil.copytree(AGENT, tmp_path / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from agent.remote import event_stream, sagemaker, signing\n"
+        "from agent.remote.credentials import Credentials, Wallet\n"
+        "from agent.remote.url import parse_url\n"
+        "wallet = Wallet(); wallet.put(Credentials('A', 'B', 'C'))\n"
+        "signer = signing.Signer(parse_url('https://h'), 'eu-west-1', wallet)\n"
+        "print([line.partition(':')[0] for line in signer.sign('/p', {}, [b'x'])])"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("['X-Amz-Date', 'X-Amz-Security-Token', 'Authorization']\n", "")

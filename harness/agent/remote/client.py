@@ -212,10 +212,11 @@ class Client:
         said = self._header_size(answer)
         self.answered_in = JSON if said is None else BINARY
         try:
-            return self._reader.read(answer, said)
+            outputs: list[Array] = self._reader.read(answer, said)
         except CallFailed:
             self.connection.close()
             raise
+        return outputs
 
     def _request(self, arrays: Sequence[Array], wire: str) -> list[Buffer]:
         return self._binary(arrays) if wire == BINARY else self._json(arrays)

@@ -277,7 +277,8 @@ class Connection:
         if not self._raw.came:
             what = f"{self.url} ended the connection without an answer, {self.doing}: {what}{self.ended_hint}"
             return CallFailed(UNREACHABLE, what)
-        wrong = "ended the connection inside an answer" if isinstance(error, OSError) else "sent no answer in HTTP"
+        has_ended = isinstance(error, OSError) or self._raw.has_ended
+        wrong = "ended the connection inside an answer" if has_ended else "sent no answer in HTTP"
         return CallFailed(BROKEN, f"{self.url} {wrong}, {self.doing}: {type(error).__name__}: {what}", answered=True)
 
     def _answer(self, parts: Sequence[Buffer]) -> Answer:

@@ -95,11 +95,11 @@ def receive(header: Mapping[str, Any]) -> None:
     Raises:
         ValueError: they are none; the text says nothing of them.
     """
-    texts = [header.get(key) for key in ("access_key", "secret_key", "token")]
-    if not all(isinstance(text, str) and _TEXT.match(text) for text in texts):
+    access_key, secret_key, token = (str(header.get(key, "")) for key in ("access_key", "secret_key", "token"))
+    if not all(_TEXT.match(text) for text in (access_key, secret_key, token)):
         raise ValueError("wanted access_key, secret_key and token, texts of printable ASCII without spaces")
     forbid_dumps()
-    WALLET.put(Credentials(*map(str, texts)))
+    WALLET.put(Credentials(access_key, secret_key, token))
 
 
 def forbid_dumps() -> None:

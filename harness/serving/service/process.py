@@ -89,8 +89,8 @@ def _end_with_stdin() -> None:
 
 
 def _say(answer: Mapping[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)  # noqa: T201  # the answer to whoever started it
+    print(json.dumps(answer), flush=True)
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(line, file=sys.stderr, flush=True)
