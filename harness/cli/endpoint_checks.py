@@ -21,6 +21,8 @@ HINTS = {
     "connection": "is the server started, does it listen on that address (not on loopback alone), and does a firewall "
     "let the device through?",
     "model": "look at model and version in the endpoint's file, and at what the server has loaded",
+    "service": "set the clock, if that is it (timedatectl set-ntp true); else look at url and region in the endpoint's "
+    "file",
     "inference": "look at the server's log; the look sent zeros, a run sends what the model file declares",
 }
 STEPS = tuple(HINTS)
@@ -83,7 +85,8 @@ def looked(report: EndpointLooked, endpoint: Endpoint, calls: Calls) -> Iterator
     for step in report.steps:
         yield Check(f"  {step.name}", OK, f"{step.found} ({step.ms:.3g} ms)")
     if not report.failed:
-        yield _sizes(report, calls)
+        if report.request_bytes:
+            yield _sizes(report, calls)
         return
     kind = report.kind if report.kind in HINTS else "inference"
     # Zeros may be no input of this model: whoever says so is there, and answers.
