@@ -160,6 +160,7 @@ ANSWERS: Mapping[str, type[Done]] = {
     "warm_up": WarmedUp,
     "measure": Measured,
     "profile": Profiled,
+    "network": Done,
     "memory": Memory,
     "keep": Done,
     "echo": Done,

@@ -23,7 +23,7 @@ from harness.cli.device_file import backends_for
 from harness.device import load_device
 from harness.device.device import Device
 from harness.endpoint import Calls, Endpoint
-from harness.errors import BackendError, EndpointError, ExportError, InputError
+from harness.errors import BackendError, EndpointError, ExportError, InputError, NetworkError
 from harness.evidence.cell_record import CellRecord
 from harness.evidence.parts import describe_endpoint
 from harness.export import load_format
@@ -256,6 +256,16 @@ def test_a_cell_is_planned_with_its_endpoint(tmp_path: Path) -> None:
     own, remote = plan(tmp_path, f'{OIP}endpoint = "laptop"\nattempts = 2\n')
     assert own.endpoint is None
     assert (remote.endpoint and remote.endpoint.url, remote.calls.attempts) == ("http://10.0.0.2:8000", 2)
+    assert remote.network is None
+
+
+def test_a_cell_is_planned_with_its_network(tmp_path: Path) -> None:
+    _, remote = plan(tmp_path, f'{OIP}endpoint = "laptop"\nnetwork = "lte"\n')
+    assert remote.network is not None
+    assert (remote.network.name, remote.network.delay_ms) == ("lte", 25)
+    with pytest.raises(NetworkError, match="there is no network 'ltd'") as caught:
+        plan(tmp_path, f'{OIP}endpoint = "laptop"\nnetwork = "ltd"\n')
+    assert caught.value.where.endswith("robot.toml: options.oip.network")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .tensors import NAMES, Spec
+from .tunnel import Proxy
 from .url import Url, parse_url
 
 SCHEMA = 1
@@ -22,7 +23,10 @@ TIMEOUT_MS, ATTEMPTS, MOST_BYTES = 10_000, 1, 6_291_456
 
 
 class Endpoint(NamedTuple):
-    """What is called, and how; see the module. timeout_s is in seconds."""
+    """What is called, and how; see the module. timeout_s is in seconds.
+
+    proxy is no part of the description: the agent has started it, where the network is shaped.
+    """
 
     name: str
     url: Url
@@ -35,6 +39,7 @@ class Endpoint(NamedTuple):
     max_request_bytes: int = MOST_BYTES
     max_response_bytes: int = MOST_BYTES
     ca: str = ""
+    proxy: Proxy | None = None
 
     @property
     def model_path(self) -> str:
