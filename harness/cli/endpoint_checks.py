@@ -12,6 +12,7 @@ from ..device.device import Device
 from ..endpoint import Calls, Endpoint, endpoint_folders, named_endpoint, why_forbidden
 from ..errors import HilgateError
 from ..links import LinkType
+from ..network import Network, named_network, network_folders
 from ..protocol import BoardFacts
 from ..protocol.endpoint_look import EndpointLooked
 from .doctor_check import FAILED, OK, WARNING, Check, failed, skipped
@@ -67,6 +68,7 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
     where = f"{device.path}: options.{name}"
     backend.check_options(options, where)
     endpoint = named_endpoint(name, options, endpoint_folders(folders), where)
+    network = named_network(options, network_folders(folders), where)
     calls = Calls.of_options(options)
     rules = device.rules
     forbidden = why_forbidden(backend, onboard=rules.onboard, offline=rules.offline)
@@ -76,6 +78,8 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
         yield Check(name_of(name), WARNING, f"{text}; {forbidden}", hint)
     else:
         yield Check(name_of(name), OK, text)
+    if network is not None:
+        yield _network(network)
     if endpoint.kind == "emulated":
         yield Check("  service", OK, "a run starts it on this machine, and ends it: there is nothing to see before")
         return
@@ -111,6 +115,12 @@ def signed(endpoint: Endpoint, calls: Calls, broken: str) -> Iterator[Check]:
         limits = f"at most {calls.max_request_bytes:,} bytes there and {calls.max_response_bytes:,} back"
         yield Check("  inference", OK, f"asked from this host: {answered.found}")
         yield Check("  sizes", OK, f"{limits}; a run compares them with the model's before its first call")
+
+
+def _network(network: Network) -> Check:
+    said = "measured" if network.measured else "not measured"
+    aside = "; this look goes without it" if network.is_shaping else ""
+    return Check("  network", OK, f"{network.name} ({said}): {network.described}{aside}")
 
 
 def looked(report: EndpointLooked, endpoint: Endpoint, calls: Calls) -> Iterator[Check]:

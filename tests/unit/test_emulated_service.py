@@ -148,6 +148,9 @@ def test_connections_that_a_rule_closes(client: Any, service: EmulatedService) -
     service.fail(Fault("too-large"))
     with pytest.raises(ConnectionClosedError):
         client.invoke_endpoint(**CALL)
+    service.fail(Fault("reset"))
+    with pytest.raises(ConnectionClosedError):
+        client.invoke_endpoint(**CALL)
     service.fail(Fault("cut"))
     with pytest.raises(ResponseStreamingError, match="IncompleteRead"):
         client.invoke_endpoint(**CALL)["Body"].read()

@@ -80,7 +80,13 @@ def test_it_needs_nothing_but_the_devices_own_python() -> None:
 
 def test_sagemakers_runtime_is_asked_without_a_signature_and_its_clock_compared(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    named = {"model": "", "region": "eu-west-1", "endpoint_name": "digits", "ca": authority.pem, "kind": "sagemaker"}
+    named: dict[str, Any] = {
+        "model": "",
+        "region": "eu-west-1",
+        "endpoint_name": "digits",
+        "ca": authority.pem,
+        "kind": "sagemaker",
+    }
     with SignedServer(authority.server()) as server:
         found = look(server.url, **named)
         assert [step.name for step in found.steps] == ["name", "connection", "service"]

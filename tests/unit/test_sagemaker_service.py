@@ -29,6 +29,7 @@ TOLD = {
     "model-error": ("refused", "the container answered 500"),
     "timeout": ("refused", "the container was too slow"),
     "too-large": ("unreachable", "with an answer that is larger than it passes on"),
+    "reset": ("unreachable", "ended the connection without an answer"),
     "cut": ("broken", "end"),
     "silence": ("late", "still waiting for the answer"),
     "html": ("broken", "a web page"),

@@ -42,6 +42,7 @@ ERRORS: dict[str, Callable[[ServiceSettings], Failure]] = {
 # What is done to the connection; and, of a streamed answer only, to the stream.
 CONNECTION = {
     "too-large": "the connection is closed in place of an answer, as of an answer that is too large",
+    "reset": "the connection is reset in place of an answer",
     "cut": "half of the answer is sent, then the connection is closed",
     "silence": "nothing is answered until the caller goes",
     "html": "a page of HTML is answered with 200, as by a captive portal",

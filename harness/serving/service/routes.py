@@ -127,6 +127,8 @@ class Service:
             raise model_failed(answer.status, answer.body.decode("utf-8", "replace"), self.settings.log)
         if fault == "too-large" or (len(answer.body) > self.settings.response_bytes and not is_stream):
             await _hang_up(request)
+        if fault == "reset":
+            await _hang_up(request, reset=True)
         if is_stream:
             return self._streamed(request, answer, fault)
         headers = {"content-type": answer.content_type, **self._passed()}
