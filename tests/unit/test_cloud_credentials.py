@@ -8,7 +8,8 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import botocore.session
 import pytest
@@ -21,6 +22,8 @@ from harness.cloud.chain import Host, within
 from harness.cloud.credentials import DURATION_S, LEAST_S, RENEW_S, RETRY_S
 from harness.cloud.explaining import explain
 from harness.cloud.policy import endpoint_arns
+from harness.deploy.deployment import Deployment, Timeouts
+from harness.deploy.session import Session
 from harness.endpoint import Endpoint
 from harness.errors import UNDECIDED, CredentialsError
 
@@ -214,3 +217,36 @@ def test_nothing_shows_them() -> None:
     supply = Supplier(endpoint(), lambda _: granted(1))
     assert "ASIA" not in f"{supply()!r} {supply()} {supply!r} {vars(supply)}"
     assert credentials.NAME == "hilgate"
+
+
+class Process:
+    """What a deployment's process is asked, in its place: credentials and pings."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.timeouts = Timeouts()
+
+    def call(self, header: dict[str, Any], *_: object) -> Any:
+        """Note the question."""
+        self.asked.append(str(header.get("token", header["op"])))
+        return SimpleNamespace(answer=SimpleNamespace(written=None))
+
+
+def test_a_process_gets_new_credentials_before_a_request_and_only_then() -> None:
+    process, supplied = Process(), [granted(1).credentials]
+    deployment = Deployment(Session(exchange=cast(Any, process)))
+    deployment.use_credentials(lambda: supplied[-1])
+    for number in (1, 1, 2):
+        supplied.append(granted(number).credentials)
+        deployment.keep([])
+    assert process.asked == ["1", "keep", "keep", "2", "keep"]
+
+
+def test_a_request_without_credentials_is_not_made() -> None:
+    process, clock = Process(), Clock()
+    clock.fails = True
+    deployment = Deployment(Session(exchange=cast(Any, process)))
+    deployment.use_credentials(clock.supply)
+    with pytest.raises(CredentialsError):
+        deployment.keep([])
+    assert process.asked == []
