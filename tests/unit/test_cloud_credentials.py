@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from datetime import UTC, datetime
@@ -250,3 +251,33 @@ def test_a_request_without_credentials_is_not_made() -> None:
     with pytest.raises(CredentialsError):
         deployment.keep([])
     assert process.asked == []
+
+
+@pytest.mark.parametrize(
+    ("config", "variables", "words"),
+    [
+        ("", {}, "no credentials of AWS on this host"),
+        ("", {"AWS_PROFILE": "nope"}, "profile (nope) could not be found"),
+        ("[default\n", {}, "Unable to parse config file"),
+        ("[default]\ncredential_process = /bin/false\n", {}, "custom-process"),
+        ("", {"AWS_ACCESS_KEY_ID": "AKIA"}, "missing: AWS_SECRET_ACCESS_KEY"),
+        (
+            "",
+            {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"},
+            "AWS was not reached",
+        ),
+    ],
+)
+def test_what_a_host_lacks_is_said_by_the_chain_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, variables: dict[str, str], words: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(config)
+    files = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    for name, value in {**files, "AWS_EC2_METADATA_DISABLED": "true", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CredentialsError) as caught:
+        grant(endpoint())
+    assert words in str(caught.value)
+    assert caught.value.hint
