@@ -23,7 +23,7 @@ MBIT = 125_000.0
 
 
 def run(options: Options) -> Iterator[Row]:
-    """An echo on loopback, through the proxy and directly, in turns."""
+    """Ask an echo on loopback, through the proxy and directly, in turns."""
     with _echo() as where:
         yield _delay(where, 30 if options.quick else 200)
         for mbit in (7.0, 100.0):

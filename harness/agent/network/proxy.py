@@ -3,9 +3,9 @@
     {"token": …, "up": {"delay_ms": …, "jitter_ms": …, "bytes_per_s": …}, "down": the same,
      "outages": [[every_s, for_s], …], "traces": {"up": BYTES, "down": BYTES}}
 
-"up" is from the device to the server. Of each direction that "traces" names as many bytes follow the line: the trace, in
-32-bit integers. Traces and outages go by the device's clock, the seconds since its start: they go on from one process of
-a measurement to the next.
+"up" is from the device to the server. Of each direction that "traces" names as many bytes follow the line: the trace,
+in 32-bit integers. Traces and outages go by the device's clock, the seconds since its start: they go on from one process
+of a measurement to the next.
 """
 
 from __future__ import annotations
