@@ -41,6 +41,7 @@ from .made_of_samples import (
     load_report,
     make_availability,
     make_count,
+    make_first_part,
     make_jitter,
     make_max,
     make_misses,
@@ -138,7 +139,7 @@ def _parity(cell: RebuiltCell, check: CheckEntry) -> Finding:
 
 
 def _untold(metric: Metric, check: CheckEntry) -> Finding:
-    """Return the finding of a cost, or of a first part, of which nothing is known, with the reason."""
+    """Return the finding of a cost of which nothing is known, with the reason."""
     if check.verdict is Verdict.NOT_APPLICABLE:
         return Finding(metric, not_applicable=check.reason, unasked=not check.asked)
     return Finding(metric, no_bound_reason=check.reason)
@@ -158,10 +159,6 @@ def _cost_per_million(cell: RebuiltCell, check: CheckEntry) -> Finding:
     by_deadline = extra.get("rate_from") == "deadline_ms"
     rate = cost.Rate.of_model(None if by_deadline else rate_hz, deadline_ms) if rate_hz is not None else None
     return cost.million_finding(cost.told_prices(extra["prices"]), rate, cost.Sizes.of_settings(extra))
-
-
-def _first_part(cell: RebuiltCell, check: CheckEntry) -> Finding:
-    return make_own(cell, check)  # the times of first parts are in no file
 
 
 def own_metric(check: CheckEntry) -> Metric:
@@ -210,7 +207,7 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     AVAILABILITY.name: (AVAILABILITY, make_availability),
     cost.PER_HOUR.name: (cost.PER_HOUR, _cost_per_hour),
     cost.PER_MILLION.name: (cost.PER_MILLION, _cost_per_million),
-    **{metric.name: (metric, _first_part) for metric in first_part.METRICS},
+    **{metric.name: (metric, make_first_part(metric)) for metric in first_part.METRICS},
     load_time.LOAD_TIME.name: (load_time.LOAD_TIME, _load_time),
     first_start.FIRST_START.name: (first_start.FIRST_START, _first_start),
     memory.PEAK.name: (memory.PEAK, _memory),
@@ -222,7 +219,8 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     against.OVER_OTHER.name: (against.OVER_OTHER, make_pairs),
 }
 # Metrics whose figures have raw samples, or follow from such as are hashed.
-VOUCHED = frozenset({*(metric.name for metric in latency.METRICS), START_JITTER.name, against.OVER_OTHER.name}) | {
+VOUCHED = frozenset({metric.name for metric in (*latency.METRICS, *first_part.METRICS, START_JITTER)}) | {
+    against.OVER_OTHER.name,
     instructions.INSTRUCTIONS.name,
     artifact_size.ARTIFACT_SIZE.name,
 }

@@ -126,12 +126,15 @@ COSTS = {"cost_per_hour_usd": 0.3, "cost_per_million_usd": 1.0, "deadline_ms": 5
 def costly(folder: Path, endpoint: Endpoint, rate: Rate | None) -> dict[str, Any]:
     measured = streamed(clean(2000))
     measured.states = [(CALM, CALM)] * 3
-    findings = [
-        cost_per_hour(endpoint, 0.3),
-        cost_per_million(endpoint, rate, Sizes(1000, 10), 1.0),
-        first_part(measured, FIRST_P99, 3.0, is_streamed=True),
-    ]
-    return write_cell(folder, lambda raw: findings, limits_of(COSTS), measured=measured, backend="sagemaker")
+
+    def findings(raw: str) -> list[Finding]:
+        return [
+            cost_per_hour(endpoint, 0.3),
+            cost_per_million(endpoint, rate, Sizes(1000, 10), 1.0),
+            first_part(measured, FIRST_P99, raw, 3.0, is_streamed=True),
+        ]
+
+    return write_cell(folder, findings, limits_of(COSTS), measured=measured, backend="sagemaker")
 
 
 @pytest.mark.parametrize("rate", [Rate.of_model(None, 50.0), Rate.of_model(30.0, None), None])
@@ -149,7 +152,15 @@ def test_a_cost_that_does_not_follow_from_its_prices_is_told(tmp_path: Path) -> 
     cell = costly(tmp_path, PRICED, Rate.of_model(30.0, None))
     cell["checks"][0]["prices"]["instances"] = 4
     cell["checks"][1]["request_bytes"] = 2000
+    cell["checks"][2].update(value=0.1)
     run, cells = read_run(cell)
-    hour, million, _ = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
+    hour, million, first = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
     assert hour.problem
     assert million.problem
+    assert first.problem.startswith("value: ")
+    assert not first.remark
+    for key, value in (("raw_first_parts", None), ("raw_first_parts_sha256", None), ("raw_first_parts", "samples/x")):
+        changed = {**cell, "checks": [{**cell["checks"][2], key: value}]}
+        run, cells = read_run(changed)
+        (result,) = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
+        assert "raw_first_parts" in result.problem
