@@ -128,7 +128,7 @@ class Deployment:
             AgentFailure: the proxy cannot be started there.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        traces = [np.array(way.trace_ms, np.int64) for way in (network.up, network.down) if way.trace_ms]
+        traces = [np.array(way.trace_ms, np.int32) for way in (network.up, network.down) if way.trace_ms]
         self.session.ask({"op": "network", **network.asked()}, traces, self.session.timeouts.start_s)
 
     def load(
