@@ -81,7 +81,7 @@ def read_raw_failures(folder: Path, check: CheckEntry) -> ReadSamples:
 
 
 def read_raw_first_parts(folder: Path, check: CheckEntry) -> ReadSamples:
-    """Read when the first part of each answer came, int64[n], in nanoseconds from the call's start; see read_samples."""
+    """Read when the first part of each answer came, int64[n], in ns from the call's start; see read_samples."""
     return _read_array(folder, check.raw_first_parts, check.raw_first_parts_sha256, "raw samples' first parts")
 
 

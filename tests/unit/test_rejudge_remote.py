@@ -16,8 +16,10 @@ from harness.checks.limits import Limit
 from harness.endpoint import Endpoint, Prices
 from harness.evidence.schema import CheckEntry
 from harness.measure import latency
+from harness.measure.artifact_size import ARTIFACT_SIZE
 from harness.measure.availability import availability
 from harness.measure.cost import Rate, Sizes, cost_per_hour, cost_per_million
+from harness.measure.elsewhere import not_on_device
 from harness.measure.first_part import P99 as FIRST_P99
 from harness.measure.first_part import first_part
 from harness.measure.measurement import Measurement
@@ -164,3 +166,12 @@ def test_a_cost_that_does_not_follow_from_its_prices_is_told(tmp_path: Path) -> 
         run, cells = read_run(changed)
         (result,) = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
         assert "raw_first_parts" in result.problem
+
+
+def test_what_only_the_server_knows_is_left_out_again(tmp_path: Path) -> None:
+    endpoint = {"name": "cloud", "url": "https://h", "model": ""}
+    findings = [not_on_device(ARTIFACT_SIZE)]
+    cell = write_cell(tmp_path, lambda raw: findings, (), measured=remote(clean(500)), backend="oip", endpoint=endpoint)
+    run, cells = read_run(cell)
+    (result,) = rejudge(tmp_path, run, cells[0], (), PARITY_LIMIT)
+    assert (result.problem, result.check.verdict) == ("", Verdict.NOT_APPLICABLE)
