@@ -9,6 +9,7 @@ from .checks.limits import Limit
 from .device.device import Device
 from .endpoint import Calls, Endpoint
 from .model.model_file import ModelFile
+from .network import Network
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Cell:
         forbidden: which of the device's rules forbids the backend; "" where none does.
         is_named: whether --backend names the backend.
         endpoint: the server that has the model, of a remote backend; None of one that is left out.
+        network: what the device's proxy shapes between itself and that server; None where the options name none.
     """
 
     file: ModelFile
@@ -30,11 +32,17 @@ class Cell:
     forbidden: str = ""
     is_named: bool = False
     endpoint: Endpoint | None = None
+    network: Network | None = None
 
     @property
     def is_left_out(self) -> bool:
         """Whether nothing of it is measured: a rule forbids it, and --backend does not name it."""
         return bool(self.forbidden) and not self.is_named
+
+    @property
+    def service_emulated(self) -> bool:
+        """Whether it calls a service that the run starts on this machine: its times say nothing of a cloud's."""
+        return self.endpoint is not None and self.endpoint.kind == "emulated"
 
     @property
     def calls(self) -> Calls:

@@ -5,11 +5,13 @@
     │   ├── ModelError         a model file, or the module that it builds
     │   │   └── ProcessError   its process died, hangs, takes too much, or has another model when it is started again
     │   ├── DeviceError        a device file, or a board that is not what its file says
-    │   └── EndpointError      an endpoint file, or an endpoint that does not fit the model
+    │   ├── EndpointError      an endpoint file, or an endpoint that does not fit the model
+    │   └── NetworkError       a network file, or a trace that one names
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           one of our folders cannot be written (disk full, no permission)
     │   └── DeviceStorageError that folder is on a device
+    ├── CredentialsError       AWS gives no temporary credentials for an endpoint
     ├── DamagedError           a stored file is no longer what was stored, on a device or here
     ├── EmulatorError          an emulated board cannot be built or started
     ├── LinkError              the device cannot be reached, or a program not started there
@@ -96,6 +98,10 @@ class EndpointError(InputError):
     """The file of an endpoint is wrong, or what is to be called there does not fit it."""
 
 
+class NetworkError(InputError):
+    """The file of a network is wrong, or a trace that it names."""
+
+
 class ExportError(HilgateError):
     """No exporter could make the artifact."""
 
@@ -110,6 +116,10 @@ class BuildError(BackendError):
 
 class StorageError(HilgateError):
     """One of our folders cannot be written."""
+
+
+class CredentialsError(HilgateError):
+    """AWS gives this host no temporary credentials for an endpoint: nothing was called, and nothing is said of it."""
 
 
 class DamagedError(HilgateError):
@@ -222,4 +232,5 @@ UNDECIDED = (
     RemoteError,
     InputFailure,
     DaemonFailure,
+    CredentialsError,
 )

@@ -16,6 +16,7 @@ import numpy as np
 from . import pacing, telemetry, timing
 from .expand import expand
 from .failure import Failures, Repeats
+from .first_parts import FirstParts
 from .frames import Array
 from .growth import Growth
 from .ring import InputError, InTurn, Ring, Spread, written
@@ -46,6 +47,7 @@ class Operations:
         self.kept: list[list[Array]] = []
         self.written: set[str] = set()  # inputs that the model was seen to write into
         self.waited_ns = 0  # for the host; subtracted from the load time
+        self.proxy: Any = None  # shapes the network, where it is asked for
 
     def __call__(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Carry out header["op"].
@@ -61,6 +63,23 @@ class Operations:
             reply = {**reply, "written": [name for name in self.input_names if name in self.written]}
         return {**reply, "elapsed_ns": time.perf_counter_ns() - start}, arrays
 
+    def op_network(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Shape the network between a client that is loaded afterwards and its server; see agent/network.
+
+        Header: "up" and "down", "outages", as its proxy takes them; "traced", which of both directions have a trace.
+        Tensors: these traces, int32, in milliseconds. What it takes does not count as loading.
+        """
+        from .network.start import Running
+
+        start = time.perf_counter_ns()
+        earlier, self.proxy = self.proxy, None
+        if earlier is not None:
+            earlier.close()
+        rules = {name: header[name] for name in ("up", "down", "outages")}
+        self.proxy = Running(rules, {name: trace.data for name, trace in zip(header["traced"], tensors)})
+        self.waited_ns += time.perf_counter_ns() - start
+        return {}, []
+
     def op_load(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Import the runtime, load the artifact, infer once.
 
@@ -74,7 +93,8 @@ class Operations:
         before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
         from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
-        engine = backend.Engine({key: header[key] for key in SETTINGS}, header["options"])
+        options = header["options"] if self.proxy is None else {**header["options"], "proxy": self.proxy.place}
+        engine = backend.Engine({key: header[key] for key in SETTINGS}, options)
         runtime = telemetry.memory_kib()
         for name in header.get("operators", ()):
             importlib.import_module(name)
@@ -167,8 +187,13 @@ class Operations:
         Calls that failed (see failure) have the duration NEVER; a release whose call failed keeps start and end. Where
         any failed, a second tensor, uint8[n], has the code of each failure, 0 where it was answered; and the reply
         "failed", how many by kind; "failures", what the first of them said; "failed_ns", how long all of them took.
+
+        Of an engine whose answers come in parts (see first_parts) a last tensor, int64[n], has how long each call's
+        first part took, NEVER where none came or the call failed; and the reply "first_parts", true.
         """
         engine = self._loaded()
+        first_parts = FirstParts.of(engine, header["samples"])
+        run = engine.run if first_parts is None else first_parts.run
         ring = self._ring(engine, header, tensors)
         samples, budget_ns = header["samples"], header["budget_ns"]
         before = telemetry.state()
@@ -176,9 +201,9 @@ class Operations:
         with Growth(ring, samples) as growth:
             if "period_ns" in header:
                 pace = pacing.Pace.read(header)
-                measured = pacing.paced_loop(engine.run, growth.renew, pace, samples, budget_ns, failures=failures)
+                measured = pacing.paced_loop(run, growth.renew, pace, samples, budget_ns, failures=failures)
             else:
-                measured = timing.timed_loop(engine.run, growth.renew, samples, budget_ns, failures)
+                measured = timing.timed_loop(run, growth.renew, samples, budget_ns, failures)
             loop_ns = time.perf_counter_ns() - ring.began_ns
             account = {"loop_ns": loop_ns, "making_ns": ring.making_ns, "untimed_ns": ring.untimed_ns}
             growth.end(pacing.inferences_in(measured) if "period_ns" in header else len(measured))
@@ -186,7 +211,10 @@ class Operations:
         after = telemetry.state()
         self.written |= ring.close()
         reply = {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}
-        return reply, [measured, *failures.tensors(len(measured))]
+        arrays = [measured, *failures.tensors(len(measured))]
+        if first_parts is None:
+            return reply, arrays
+        return {**reply, "first_parts": True}, [*arrays, first_parts.tensor(measured)]
 
     def op_profile(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Find out how long each operator takes, with the runtime's own profiler, which takes some time itself.
@@ -207,6 +235,13 @@ class Operations:
     def op_memory(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Report this process's memory in KiB; see telemetry.memory_kib."""
         return {"memory_kib": telemetry.memory_kib()}, []
+
+    def op_credentials(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Keep "access_key", "secret_key" and "token" in memory, for a client that signs; see remote.credentials."""
+        from .remote import credentials  # only in the bundle of a backend that calls another computer
+
+        credentials.receive(header)
+        return {}, []
 
     def op_echo(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Send back the tensors that came in: to measure the link."""

@@ -105,12 +105,17 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 # What a backend may require of an option's value, by name. In place of a name it may list the values, default first.
 OPTION_KINDS: Mapping[str, Callable[[Any], bool]] = {
     "texts": _is_texts,
     "text": _is_text,
     "count": _is_count,
     "positive": _is_positive,
+    "flag": _is_flag,
 }
 
 

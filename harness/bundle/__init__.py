@@ -8,7 +8,7 @@ wheels       fetch_wheels: a runtime's wheels, from the cache or by pip; wheel_c
 pip_run      pip in a process of its own, with pip_with_markers; pip_errors says why it found nothing
 lock_file    hilgate.lock: the files that a project takes from outside
 file_store   files in the cache, named by their content
-archive      archives that are made here; bytecode, imports: of wheels
+archive      archives that are made here; bytecode, imports: of wheels; trimming, wheels of which a part is sent
 native/      C++ backends: runners and their libraries
 """
 

@@ -17,6 +17,7 @@ from .bytecode import compile_wheel, same_bytecode
 from .imports import check_imports
 from .native import planning as native
 from .runtime import Runtime
+from .trimming import describe_trimmed, trim_wheel
 from .wheels import Platform, Wheel, fetch_wheels
 
 
@@ -92,7 +93,7 @@ def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str
     if backend.native is not None and compiler is not None:
         return native.shipped(device, backend.native, own[0], wheels, compiler, facts, imports)
     check_imports(wheels, imports, where)
-    return _python_runtime(wheels, facts.python, imports)
+    return _python_runtime(wheels, facts.python, imports, is_trimmed=backend.remote)
 
 
 def _check_pins(device: Device, backend: Backend, pins: Mapping[str, str], where: str) -> None:
@@ -123,17 +124,30 @@ def _check_pins(device: Device, backend: Backend, pins: Mapping[str, str], where
     )
 
 
-def _python_runtime(wheels: Sequence[Wheel], python: str, imports: tuple[str, ...]) -> Runtime:
-    """Make the runtime of a backend in Python from its wheels, each with its byte code."""
+def _python_runtime(
+    wheels: Sequence[Wheel], python: str, imports: tuple[str, ...], *, is_trimmed: bool = False
+) -> Runtime:
+    """Make the runtime of a backend in Python from its wheels, each with its byte code.
+
+    Args:
+        wheels: the wheels.
+        python: the device's version.
+        imports: modules that are imported for their operators.
+        is_trimmed: whether only what a client of another computer uses is sent of a wheel; see trimming.
+    """
     compiled = [compile_wheel(wheel) if same_bytecode(python) else None for wheel in wheels]
+    trimmed = [trim_wheel(wheel) if is_trimmed else None for wheel in wheels]
     # Each wheel is followed by its byte code: later archives replace files of earlier ones.
     archives = list[Archive]()
-    for wheel, code in zip(wheels, compiled, strict=True):
+    for wheel, part, code in zip(wheels, trimmed, compiled, strict=True):
         archives.append(
-            Archive(source=wheel.path, sha256=wheel.sha256, bytes=wheel.bytes, unpacked_bytes=wheel.unpacked_bytes)
+            part
+            or Archive(source=wheel.path, sha256=wheel.sha256, bytes=wheel.bytes, unpacked_bytes=wheel.unpacked_bytes)
         )
         archives += [code] if code is not None else []
     described: dict[str, Any] = {"python": python, "wheels": [_described(wheel) for wheel in wheels]}
+    if parts := [describe_trimmed(part) for part in trimmed if part is not None]:
+        described["trimmed"] = parts
     if bytecode := [code.sha256 for code in compiled if code is not None]:
         described["bytecode"] = bytecode
     return Runtime(

@@ -7,7 +7,7 @@ where the measurement does not settle the question, the verdict is INCONCLUSIVE.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..errors import InputError
@@ -39,15 +39,19 @@ class Check:
 
 
 EMULATED = "an emulated CPU's clock says nothing about a board"
+SERVICE_EMULATED = "the service is emulated: the figure is the device's and the network's share, and no cloud's"
 
 
-def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) -> Check:
+def judge(
+    finding: Finding, limits: Iterable[Limit], *, emulated: bool = False, service_emulated: bool = False
+) -> Check:
     """Judge a finding against all limits on its metric; the strictest limit decides.
 
     Args:
         finding: What was measured; limits that come with it count too.
         limits: The cell's limits on all metrics; those on other metrics are ignored.
         emulated: Whether the device is emulated: metrics that are measured with a clock are then NOT_APPLICABLE.
+        service_emulated: Whether the service that the device calls is: they are then, too, and keep their figure.
 
     Returns:
         The check, with the strictest limit that could be judged.
@@ -63,6 +67,8 @@ def judge(finding: Finding, limits: Iterable[Limit], *, emulated: bool = False) 
     limit = strictest(valid, key=lambda each: each.value) if valid else None
     if limit is not None and finding.at is not None:
         finding = finding.at(limit.value)
+    if service_emulated and metric.wall_clock and not finding.not_applicable:
+        finding = replace(finding, not_applicable=SERVICE_EMULATED, at=None)
     verdict, reason = _verdict(finding, limit)
     if invalid and verdict in (Verdict.PASS, Verdict.MEASURED):  # a FAIL stays one, whatever else cannot be judged
         return Check(finding, invalid[0], Verdict.INCONCLUSIVE, invalid[0].invalid_reason)

@@ -15,6 +15,7 @@ from .consistency import CELL, contradictions
 from .figures import Better, as_number, better_of, keeps, score_of
 from .location import module_of
 from .numbers import show, show_apart, show_needed, with_unit
+from .words import SERVICE_EMULATED
 
 _BAD = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INELIGIBLE)
 
@@ -141,6 +142,8 @@ def _whole(cell: CellEntry, doubtful: Mapping[str, str]) -> list[Problem]:
         problems.append(Problem(reason=f"{how}: {cell.error}"))
     if cell.forbidden is not None:
         problems.append(Problem(reason=f"it may not be used: {cell.forbidden}"))
+    if cell.service_emulated:
+        problems.append(Problem(reason=SERVICE_EMULATED))
     if cell.not_built is not None:
         problems.append(Problem(reason=f"it was not built: {cell.not_built}"))
     if cell.unfinished:

@@ -12,6 +12,7 @@ from .numbers import show, show_apart, with_unit
 _MOST_FACTS = 3
 _MOST_OUT = 5
 EMULATED = "not measured on a board"
+SERVICE_EMULATED = "its service was emulated: how fast, how dear and how reliable the cloud's is was not measured"
 NO_PARITY = "Whether its answers are right was not tested."
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from ..agent.frames import Frame, read_frame
+from ..agent.remote.credentials import Credentials
 from ..agent.wire import FrameError
 from ..board import Board
 from ..bundle import Bundle
@@ -49,6 +50,8 @@ class Deployer:
         tainted: called with what of the bundle was found damaged on the device: entry -> what is wrong.
         begun: whether a process of the cell was loaded.
         loaded: called once, when the first one was.
+        credentials: returns what its processes sign calls with, which last for a while; None of a backend that signs
+            none.
     """
 
     cell: Cell
@@ -63,6 +66,7 @@ class Deployer:
     tainted: Callable[[Mapping[str, str]], None] = lambda damaged: None
     begun: bool = False
     loaded: Callable[[LoadReport], None] = lambda load: None
+    credentials: Callable[[], Credentials] | None = None
     _verified_at: float = -math.inf
     _damage: str = ""  # found in files that the cell had used
     _messages: Messages = field(default_factory=Messages)
@@ -116,6 +120,10 @@ class Deployer:
                 binding=self.bundle.binding,
             )
             self._note_greeting(self.live.greeting)
+            if self.credentials is not None:
+                self.live.use_credentials(self.credentials)
+            if self.cell.network is not None and self.cell.network.is_shaping:
+                self.live.shape(self.cell.network)
             (inputs,) = prepared_measured_sets(self.cell.file, 1)
             settings = self.cell.device.settings
             with explain_refusal(self.cell, self.bundle, inputs):

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..agent.frames import Array, Frame
 from ..agent.pacing import Pace
+from ..agent.remote.credentials import Credentials
 from ..export.binding import Binding
 from ..host.exit_cause import ExitCause
 from ..links import Channel
+from ..network import Network
 from ..protocol import agent, asked
 from ..protocol.asked import aligned_bytes
 from . import inference, loading, timing
@@ -117,6 +121,16 @@ class Deployment:
         """Return the end of what the process wrote to stderr."""
         return self.session.exchange.channel.stderr_tail()
 
+    def shape(self, network: Network) -> None:
+        """Shape the network between a client that is loaded afterwards and the server that it calls.
+
+        Raises:
+            AgentFailure: the proxy cannot be started there.
+            DeploymentError: the agent died, hung or sent garbage.
+        """
+        traces = [np.array(way.trace_ms, np.int32) for way in (network.up, network.down) if way.trace_ms]
+        self.session.ask({"op": "network", **network.asked()}, traces, self.session.timeouts.start_s)
+
     def load(
         self,
         entry: str,
@@ -140,6 +154,40 @@ class Deployment:
             DeploymentError: the agent died, hung or sent garbage.
         """
         return loading.load(self.session, entry, inputs, settings=settings, options=options, operators=operators)
+
+    def give_credentials(self, credentials: Credentials) -> None:
+        """Give the process what it signs calls with, in place of what it had. It keeps them in memory alone.
+
+        They travel in a frame of their own, which nobody keeps, and in no other text.
+
+        Raises:
+            AgentFailure: it takes none; the message says nothing of them.
+            DeploymentError: the agent died, hung or sent garbage.
+        """
+        header = {"op": "credentials", **credentials.header()}
+        try:
+            self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
+        except Exception as error:  # noqa: BLE001  # whatever it is: it is raised again
+            # Its traceback goes through what has sent the frame, whose bytes pytest would show, and --showlocals.
+            error.__cause__ = error.__context__ = None
+            raise error.with_traceback(None) from None
+
+    def use_credentials(self, supply: Callable[[], Credentials]) -> None:
+        """Give the process credentials before each request, whenever there are others than those that it has.
+
+        Args:
+            supply: returns those that are valid now, and are for a while; it is called from this thread.
+        """
+        given: Credentials | None = None
+
+        def renew() -> None:
+            nonlocal given
+            current = supply()
+            if current != given:
+                self.give_credentials(current)
+                given = current
+
+        self.session.renew = renew
 
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
         """Infer sets of inputs, in as many calls as their size and the model's pace need.

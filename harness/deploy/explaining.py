@@ -58,8 +58,9 @@ def explain_refusal(cell: Cell, bundle: Bundle, inputs: Inputs) -> Iterator[None
     except AgentFailure as error:
         model = cell.file.model
         if cell.endpoint is not None:
-            served = f"model {cell.endpoint.model} on {cell.endpoint.url}"
-            error.wanted = f"{served}, and one inference{at_sizes(model.measured_sizes)} ({describe(inputs)})"
+            error.wanted = (
+                f"{cell.endpoint.told}, and one inference{at_sizes(model.measured_sizes)} ({describe(inputs)})"
+            )
             error.hint = f"hilgate doctor {cell.device.name} looks at endpoint {cell.endpoint.name} from the device"
             raise
         measured, traced = at_sizes(model.measured_sizes), at_sizes(traced_sizes(model))

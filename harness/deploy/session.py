@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ class Session:
         samples: how many durations, or releases, the last measuring call asked for.
         is_paced: whether that was by a sensor's clock.
         repeated: how many calls to another computer were made once more, by how they had failed.
+        renew: called before each request, and may make one of its own: credentials of the process end.
     """
 
     exchange: Exchange
@@ -54,6 +55,7 @@ class Session:
     samples: int = 0
     is_paced: bool = False
     repeated: Counter[str] = field(default_factory=Counter)
+    renew: Callable[[], None] = lambda: None
 
     @property
     def timeouts(self) -> Timeouts:
@@ -71,6 +73,7 @@ class Session:
             limit_s: how long the device may take, in seconds.
             limits: how large the reply may be.
         """
+        self.renew()
         if self.binding is not None and header["op"] != "echo":
             header, tensors = self.binding.request(header, tensors)
         reply = self.exchange.call(header, tensors, limit_s, limits)

@@ -13,6 +13,7 @@ from ..protocol import agent, asked, parse
 from .exchange import Reply
 from .failed_calls import CODES
 from .feed import Feed, Inputs, sent
+from .first_parts import FIRST_PARTS, why_unlike
 from .session import Session
 
 
@@ -51,22 +52,32 @@ def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]
     """Check a reply's durations. None at all is refused, too: whoever asks until it has them all would never end.
 
     Returns:
-        The durations, and the account of the call; in that under CODES, where calls failed, their codes: uint8[n].
+        The durations, and the account of the call; in that under CODES, where calls failed, their codes: uint8[n]; and
+        under FIRST_PARTS, where answers come in parts, when the first of each came, in nanoseconds: int64[n].
     """
+    answer: agent.Measured = reply.answer
     found = [f"{array.dtype} {list(array.shape)}" for array in reply.tensors]
-    durations, codes = (*reply.tensors, *[None] * 2)[:2] if reply.tensors else (np.empty(0), None)
+    tensors = [*reply.tensors]
+    first_parts = tensors.pop() if answer.first_parts and len(tensors) > 1 else None
+    durations, codes = (*tensors, *[None] * 2)[:2] if tensors else (np.empty(0), None)
     assert durations is not None
     row, what = ((3,), "releases, int64[n, 3],") if session.is_paced else ((), "durations, int64")
     has_shape = durations.ndim == 1 + len(row) and durations.shape[1:] == row
     if durations.dtype != np.dtype("<i8") or not has_shape or not 1 <= len(durations) <= session.samples:
         wanted = f"1 to {session.samples} {what}"
         raise session.refuse_tensors("measure", f"{', '.join(found) or 'none'}, where {wanted} were asked for")
-    if codes is not None and (codes.dtype != np.uint8 or codes.shape != durations.shape[:1]):
+    if (codes is not None and (codes.dtype != np.uint8 or codes.shape != durations.shape[:1])) or len(tensors) > 2:
         wanted = f"codes of failed calls, uint8[{len(durations)}],"
         raise session.refuse_tensors("measure", f"{', '.join(found)}, where {wanted} may come second")
-    answer: agent.Measured = reply.answer
-    session.device_time.seconds += max(answer.elapsed_ns - answer.making_ns, 0) / 1e9
     account = agent.plain(answer)
+    account.pop(FIRST_PARTS, None)
+    if answer.first_parts:
+        if first_parts is None or (problem := why_unlike(first_parts, durations, codes)):
+            wanted = f"times of first parts, int64[{len(durations)}],"
+            why = problem if first_parts is not None else "there are none"
+            raise session.refuse_tensors("measure", f"{', '.join(found)}, where {wanted} come last: {why}")
+        account[FIRST_PARTS] = first_parts.astype(np.int64)
+    session.device_time.seconds += max(answer.elapsed_ns - answer.making_ns, 0) / 1e9
     return durations.astype(np.int64), account if codes is None else {**account, CODES: codes.copy()}
 
 

@@ -3,7 +3,8 @@
 A file's table (each key: docs/remote.md):
 
     extends = "other"        at the top: keys that this file lacks are taken from that endpoint
-    [endpoint]               description, url, model; version and ca where they are needed
+    [endpoint]               description; which keys else, its kind says: harness.endpoint.kinds
+    [prices]                 what it costs, where that is known
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from pydantic import ValidationError
 from ..errors import EndpointError, InputError
 from ..host.extending import Kind, Source, merged, source_of, where_of
 from ..host.shown_path import shown_path
+from . import kinds
 from . import url as urls
 from .endpoint import Endpoint, EndpointFile, endpoint_names
-from .tables import KEYS, File
+from .prices import Prices
+from .tables import KEYS, File, Server
 
 # A bundle of all authorities of a system has a quarter of this.
 MOST_CA_BYTES = 1 << 20
@@ -54,8 +57,7 @@ def load_endpoint(name: object, folders: Sequence[Path], where: str = "") -> End
         problems += [_problem(chain, each["type"], each["loc"], each["input"]) for each in error.errors()]
     ca = ""
     if file is not None:
-        if problem := urls.why_unusable(file.endpoint.url):
-            problems.append(_bad_url(chain, file.endpoint.url, problem))
+        problems += _misfits(chain, file.endpoint)
         try:
             ca = _certificates(chain, file.endpoint.ca) if file.endpoint.ca is not None else ""
         except EndpointError as error:
@@ -63,16 +65,61 @@ def load_endpoint(name: object, folders: Sequence[Path], where: str = "") -> End
     # Raised outside the except block, to keep pydantic's own text and URLs out of the traceback.
     if file is None or problems:
         raise ENDPOINT.joined(chain[0].name, problems)
+    return _endpoint(chain, file, ca)
+
+
+def _endpoint(chain: Sequence[Source], file: File, ca: str) -> Endpoint:
     server = file.endpoint
+    kind = kinds.kind_of(server)
+    url = server.url or (kinds.service_url(server.region) if kind == "sagemaker" and server.region else "")
     return Endpoint(
         name=chain[0].name,
         path=chain[0].path,
         description=server.description,
-        url=urls.without_end(server.url),
-        model=server.model,
-        version=server.version,
+        kind=kind,
+        url=urls.without_end(url),
+        model=server.model or "",
+        version=server.version or "",
         ca=ca,
+        region=server.region or "",
+        endpoint_name=server.name or "",
+        role=server.role or "",
+        target_variant=server.target_variant or "",
+        serve=server.serve or "",
+        prices=Prices.of_table(file.prices) if file.prices is not None else None,
         files=tuple(EndpointFile(name=each.name, path=each.path, sha256=each.sha256) for each in chain),
+    )
+
+
+def _misfits(chain: Sequence[Source], server: Server) -> list[InputError]:
+    """Find what of a file does not belong together, and a URL that cannot be called."""
+    kind = kinds.kind_of(server)
+    problems = [
+        EndpointError(
+            f"'endpoint.{key}' is no key of {kinds.WORDS[kind]}",
+            wanted="; or ".join(map(kinds.described, kinds.REQUIRED)),
+            found=f"{key}, beside {' and '.join(kinds.REQUIRED[kind])}",
+            where=where_of(chain, "endpoint", key),
+            hint="take it out, or describe the other server in a file of its own",
+        )
+        for key in kinds.foreign_keys(server, kind)
+    ]
+    if missing := kinds.missing_keys(server, kind):
+        problems.append(_missing(chain, kind, missing))
+    if server.url is not None and (problem := urls.why_unusable(server.url, signed=kind == "sagemaker")):
+        problems.append(_bad_url(chain, server.url, problem))
+    return [*problems]
+
+
+def _missing(chain: Sequence[Source], kind: kinds.Kind, missing: Sequence[str]) -> EndpointError:
+    wanted, _, example = KEYS[f"endpoint.{missing[0]}"].partition(": ")
+    is_any = len(missing) == len(kinds.REQUIRED[kind]) > 1  # nothing says which kind it should be
+    keys = " and ".join(f"'endpoint.{key}'" for key in missing)
+    return EndpointError(
+        f"{keys} {'are' if len(missing) > 1 else 'is'} missing",
+        wanted="; or ".join(map(kinds.described, kinds.REQUIRED)) if is_any else wanted,
+        where=where_of(chain, "endpoint", missing[0]),
+        hint=f"write, for instance: {example}",
     )
 
 
@@ -86,10 +133,13 @@ def named_endpoint(backend: str, options: Mapping[str, Any], folders: Sequence[P
         where: the options' table in the device's file, for errors.
 
     Raises:
-        EndpointError: the options name none; or there is none of that name, or its files are wrong.
+        EndpointError: the options name none; there is none of that name, or its files are wrong; or it is of a kind
+            that the backend does not call.
     """
     if "endpoint" in options:
-        return load_endpoint(options["endpoint"], folders, f"{where}.endpoint")
+        endpoint = load_endpoint(options["endpoint"], folders, f"{where}.endpoint")
+        _check_kind(backend, endpoint, where)
+        return endpoint
     names = endpoint_names(folders)
     raise EndpointError(
         f"backend {backend} has no endpoint to call",
@@ -97,6 +147,20 @@ def named_endpoint(backend: str, options: Mapping[str, Any], folders: Sequence[P
         found="none is named",
         where=f"{where}.endpoint",
         hint=f"name one of {', '.join(names)}" if names else "write such a file first (docs/remote.md)",
+    )
+
+
+def _check_kind(backend: str, endpoint: Endpoint, where: str) -> None:
+    called = kinds.called_by(backend)
+    if endpoint.kind in called:
+        return
+    others = [name for name, each in kinds.CALLED.items() if endpoint.kind in each]
+    raise EndpointError(
+        f"backend {backend} does not call {kinds.WORDS[endpoint.kind]}",
+        wanted="an endpoint file with " + "; or ".join(map(kinds.described, called)),
+        found=f"{' and '.join(kinds.REQUIRED[endpoint.kind])} in {shown_path(endpoint.path)}",
+        where=f"{where}.endpoint",
+        hint=f"name another endpoint, or the backend {' or '.join(others)}",
     )
 
 
@@ -108,7 +172,7 @@ def _problem(chain: Sequence[Source], kind: str, loc: tuple[int | str, ...], val
 def _bad_url(chain: Sequence[Source], url: str, problem: str) -> EndpointError:
     return EndpointError(
         "'endpoint.url' is no URL that a device can call",
-        wanted="http:// or https://, a host, and a port where it is not the usual one",
+        wanted="http:// (not where calls are signed) or https://, a host, and a port where it is not the usual one",
         found=f"{urls.shown(url)!r}: {problem}",
         where=where_of(chain, "endpoint", "url"),
         hint='write, for instance: url = "http://10.0.0.2:8000"',

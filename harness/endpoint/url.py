@@ -10,10 +10,14 @@ MOST = 2000
 _HOST = re.compile(r"[0-9A-Za-z._:%-]{1,255}")
 
 
-def why_unusable(url: str) -> str:
+def why_unusable(url: str, *, signed: bool = False) -> str:
     """Say why a server cannot be called by a URL; "" where it can.
 
     What is refused is not repeated where it may hold a password.
+
+    Args:
+        url: as it was written.
+        signed: whether calls carry a signature and a token, which whoever reads them could use for minutes.
     """
     if any(character.isspace() or not character.isprintable() for character in url):
         return "it has a blank or a control character in it"
@@ -28,6 +32,8 @@ def why_unusable(url: str) -> str:
         return "its host or port cannot be read" if "@" in url else str(error)
     if parts.scheme not in SCHEMES:
         return f"its scheme is {parts.scheme!r}" if "://" in url else "it has no scheme"
+    if signed and parts.scheme != "https":
+        return "its scheme is 'http', and a signed call has a token in it that nobody else may read"
     return _why_place(parts, port)
 
 

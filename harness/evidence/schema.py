@@ -108,6 +108,16 @@ class Wheel(Entry):
     sha256: Sha256
 
 
+class Trimmed(Entry):
+    """What was sent of a wheel, where that is a part of it."""
+
+    name: Annotated[str, Field(description="the wheel's")]
+    left_out: Annotated[list[str], Field(description="folders of it that were not sent")]
+    sha256: Annotated[Sha256, Field(description="of what was sent, an archive")]
+    bytes: Annotated[Count, Field(description="of that archive")]
+    unpacked: Annotated[Count, Field(description="bytes of it, once unpacked")]
+
+
 class Runner(Entry):
     """A C++ backend's program."""
 
@@ -128,6 +138,7 @@ class BundleFacts(Entry):
         None
     )
     wheels: Annotated[list[Wheel] | None, Field(description="that were sent")] = None
+    trimmed: Annotated[list[Trimmed] | None, Field(description="wheels of which only a part was sent")] = None
     packages: Annotated[dict[str, str] | None, Field(description="that were there, NAME: VERSION")] = None
     bytecode: Annotated[list[Sha256] | None, Field(description="that was compiled for the wheels")] = None
 
@@ -165,6 +176,10 @@ class CheckEntry(Entry):
         str | None, Field(description="the path of how each sample's call failed, int64[n]; not there if none did")
     ] = None
     raw_failures_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
+    raw_first_parts: Annotated[
+        str | None, Field(description="the path of when each answer's first part came, int64[n]; only of streamed ones")
+    ] = None
+    raw_first_parts_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
     better: Annotated[Literal["lower", "higher"] | None, Field(description="which of two values is the better one")] = (
         None
     )
@@ -249,12 +264,48 @@ class EndpointEntry(Entry):
 
     name: Annotated[str, Field(description="of its file: endpoints/NAME.toml")]
     url: str
-    model: Annotated[str, Field(description="the served model's name there")]
+    model: Annotated[str, Field(description="the served model's name there; empty of SageMaker's endpoints")]
     version: Annotated[str, Field(description="the served model's; empty for what the server takes")] = ""
+    region: Annotated[str, Field(description="of AWS, where SageMaker has the endpoint; empty of other servers")] = ""
+    endpoint_name: Annotated[str, Field(description="by which SageMaker knows it; empty of other servers")] = ""
+    target_variant: Annotated[str, Field(description="the variant that is asked; empty for SageMaker's choice")] = ""
     server: Annotated[str, Field(description="what the server calls itself, with its version")] = ""
     wire: Annotated[str | None, Field(description="how tensors travel, binary or json; null before an answer")] = None
     request_bytes: Annotated[Count | None, Field(description="of the first inference; null before an answer")] = None
     response_bytes: Annotated[Count | None, Field(description="of its answer; null before one")] = None
+
+
+class NetworkWay(Entry):
+    """One direction of a network."""
+
+    rate_mbit: Annotated[
+        float | None, Field(gt=0, description="10⁶ bits a second, of a trace its mean; null for no bound")
+    ] = None
+    trace_sha256: Annotated[Sha256 | None, Field(description="of a trace's file; null without one")] = None
+
+
+class OutageEntry(Entry):
+    """An outage: nothing passes for the last for_s of every every_s seconds."""
+
+    every_s: Annotated[float, Field(gt=0)]
+    for_s: Annotated[float, Field(gt=0)]
+
+
+class NetworkEntry(Entry):
+    """What a proxy on the device shaped between the device and the server that has the model."""
+
+    name: Annotated[str, Field(description="of its file: networks/NAME.toml")]
+    description: str
+    source: Annotated[str, Field(description="where its figures come from")]
+    measured: Annotated[bool, Field(description="whether it is somebody's measurement")]
+    delay_ms: Annotated[float, Field(ge=0, description="of each way")]
+    jitter_ms: Annotated[float, Field(ge=0, description="by how much the delay varies, up and down")]
+    up: Annotated[NetworkWay, Field(description="from the device to the server")]
+    down: NetworkWay
+    outages: list[OutageEntry] = []
+    transfer_ms: Annotated[
+        float | None, Field(ge=0, description="what the rates alone take for a request and its answer; or null")
+    ] = None
 
 
 class CellEntry(Entry):
@@ -274,6 +325,10 @@ class CellEntry(Entry):
     not_built: Annotated[str | None, Field(description="why this host cannot build an optional backend")] = None
     forbidden: Annotated[str | None, Field(description="which rule of the device's file forbids the backend")] = None
     endpoint: Annotated[EndpointEntry | None, Field(description="the server that has the model")] = None
+    service_emulated: Annotated[
+        bool, Field(description="whether that server was an emulated service of the run's own, on this machine")
+    ] = False
+    network: Annotated[NetworkEntry | None, Field(description="what shaped the calls; null for nothing")] = None
     fingerprint: Fingerprint | None = None
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None
@@ -312,8 +367,10 @@ class CellEntry(Entry):
 class FileEntry(Entry):
     """A file of the user's that decided what was run, and by which limits."""
 
-    kind: Literal["model", "device", "endpoint", "lock", "baseline"]
-    name: Annotated[str, Field(description="the model's, device's or endpoint's; of a lock its file's")]
+    kind: Literal["model", "device", "endpoint", "network", "lock", "baseline"]
+    name: Annotated[
+        str, Field(description="the model's, device's, endpoint's or network's; of a lock and a trace the file's")
+    ]
     path: Annotated[str, Field(description="relative to the project's folder; of hilgate's own files hilgate:NAME")]
     sha256: Sha256
 

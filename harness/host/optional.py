@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 
 from ..errors import InputError
 
-CLOUD = ("starlette", "uvicorn", "h11")
+SERVING = ("starlette", "uvicorn", "h11")
+SIGNING = ("botocore",)
 
 
-def check_cloud(what: str) -> None:
+def check_cloud(what: str, packages: Sequence[str] = SERVING) -> None:
     """Refuse to begin what needs hilgate[cloud], where that is not installed.
 
     Args:
         what: what needs it.
+        packages: those of hilgate[cloud] that it needs.
 
     Raises:
         InputError: it says what to install.
     """
-    if missing := [name for name in CLOUD if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
         raise InputError(
             f"{what} needs packages that are not installed",
-            wanted=", ".join(CLOUD),
+            wanted=", ".join(packages),
             found=f"no {', '.join(missing)}",
             hint='pip install "hilgate[cloud]"',
         )

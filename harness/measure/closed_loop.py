@@ -16,6 +16,7 @@ from ..deploy.content import BLOCK, Content, Request, Timed
 from ..deploy.deployment import Deployment, LoadReport
 from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept, kept_with_spare, spread
+from ..deploy.first_parts import add_first_parts
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
 from .memory_series import MemorySeries
@@ -83,6 +84,7 @@ class ClosedLoop:
             timed.block_sizes.append(1)
             timed.numbers.append(np.empty(0, np.int64))
             timed.codes.append(np.empty(0, np.uint8))
+            timed.first_parts.append(np.empty(0, np.int64))
             if self.timeout_ms is not None:
                 timed.requests.append([])
 
@@ -248,6 +250,7 @@ class ClosedLoop:
         values = np.where(codes > 0, np.inf, durations) if codes.any() else durations
         is_timed = numbers != SPARE
         parts = values[is_timed], numbers[is_timed], codes[is_timed]
+        add_first_parts(timed, reply, is_timed)
         self._add(timed, *parts, reply, inferences=len(durations))
 
     def _add(

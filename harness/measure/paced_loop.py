@@ -21,6 +21,7 @@ from ..deploy.call import Call
 from ..deploy.content import Timed
 from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept
+from ..deploy.first_parts import add_first_parts
 from ..deploy.paced_plausibility import behind_after, why_releases_impossible
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock
@@ -68,7 +69,7 @@ class PacedLoop(ClosedLoop):
         parts: dict[str, Any] = {"deployment": self.deployment, "source": self.source, "content": self.content}
         closed = ClosedLoop(**parts, report=lambda: None, timeout_ms=self.timeout_ms)
         kept: dict[str, Any] = {"processes": [], "numbers": [], "block_sizes": [], "releases": []}
-        apart = replace(timed, **kept, codes=[], requests=[], spent_s=0.0, pace_s=self._closed_s)
+        apart = replace(timed, **kept, codes=[], requests=[], first_parts=[], spent_s=0.0, pace_s=self._closed_s)
         apart.next_block += 1
         closed.begin([apart])
         closed.take(apart, min(max(math.ceil(CLOSED_S / self._closed_s), 1), CLOSED_MOST), CLOSED_S)
@@ -104,6 +105,7 @@ class PacedLoop(ClosedLoop):
         responses = np.where(ran & (codes == 0), found[:, 2] - found[:, 0], math.inf)
         timed.is_growing = is_growing(timed, self.clock)
         inputs = np.concatenate([before, numbers])[place]
+        add_first_parts(timed, reply, np.ones(len(found), bool))
         self._add(timed, responses, inputs, codes, reply, inferences=int(ran.sum()))
 
 

@@ -17,7 +17,7 @@ from ..model.inputs import Arrays
 from ..model.sensor_clock import SensorClock
 from .closed_loop import Source
 from .measurement import DURATIONS, LOAD, MEMORY, Measurement
-from .schedule import ENOUGH, Progress, Report, Schedule
+from .schedule import ENOUGH, REMOTE_S, Progress, Report, Schedule
 from .tails import Tail
 
 __all__ = ["ENOUGH", "Measurement", "Progress", "Report", "take_memory", "take_samples"]
@@ -40,6 +40,7 @@ def take_samples(
     board_mib: float | None = None,
     timeout_ms: float | None = None,
     availability_min: float | None = None,
+    remote_s: float = REMOTE_S,
 ) -> Measurement:
     """Measure load time, memory and durations of one cell, over fresh processes, until every limit is decided.
 
@@ -61,9 +62,10 @@ def take_samples(
             them; None for ENOUGH where there is no limit, and for one where there is.
         board_mib: The device's memory in MiB, if it is known.
         timeout_ms: After how long a call to the computer that serves the model fails; None where it runs on the device.
-            Such calls are made for REMOTE_S at least, as far as the time allows.
+            Such calls are made for ``remote_s`` at least, as far as the time allows.
         availability_min: The limit on the share of calls that are answered, if there is one: they are made for longer
             where it takes more.
+        remote_s: See timeout_ms.
 
     Raises:
         LinkError: The device could not be reached, and nothing was timed.
@@ -89,6 +91,7 @@ def take_samples(
         at_least=at_least,
         board_mib=board_mib,
         availability_min=availability_min,
+        remote_s=remote_s,
     )
     try:
         schedule.run()

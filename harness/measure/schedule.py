@@ -83,6 +83,7 @@ class Schedule:
         at_least: How many inferences are timed on each content whatever the limits take.
         board_mib: The device's memory in MiB, if it is known.
         availability_min: The limit on the share of calls that are answered; None without one.
+        remote_s: For so long at least calls to another computer are made.
         starts_s: How long each process took to start, load and warm up.
     """
 
@@ -94,6 +95,7 @@ class Schedule:
     at_least: int
     board_mib: float | None = None
     availability_min: float | None = None
+    remote_s: float = REMOTE_S
     starts_s: list[float] = field(default_factory=list)
 
     def run(self) -> None:
@@ -194,7 +196,7 @@ class Schedule:
         pace_s = statistics.mean(timed.pace_s for timed in self.measured.contents)
         least = self.availability_min
         calls = SOME_FAIL * samples_for_proportion(1 - least) if least is not None and 0 < least < 1 else 0.0
-        return min(max(REMOTE_S, calls * pace_s), max(self.end - time.monotonic(), 0.0))
+        return min(max(self.remote_s, calls * pace_s), max(self.end - time.monotonic(), 0.0))
 
     def _least_inferences(self, inference_s: dict[str, float]) -> dict[str, float]:
         """Count the inferences on each content that decide every limit if none is slow, by what one takes."""

@@ -123,6 +123,7 @@ class Measured(Looped):
     untimed: Count
     inferences: Few[Count]
     anonymous_kib: Few[Kib]
+    first_parts: bool = Field(False, description="true or false: whether the last tensor is of first parts")
 
 
 class Operator(Answer):
@@ -160,8 +161,10 @@ ANSWERS: Mapping[str, type[Done]] = {
     "warm_up": WarmedUp,
     "measure": Measured,
     "profile": Profiled,
+    "network": Done,
     "memory": Memory,
     "keep": Done,
+    "credentials": Done,
     "echo": Done,
 }
 

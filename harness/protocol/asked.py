@@ -27,10 +27,10 @@ MOST = 1 << 30
 # About the most characters that a header has for one tensor, its dtype and sizes: a reply must fit into one header.
 TENSOR_CHARACTERS = 64
 # The most that an agent keeps on the device for one call: the durations of 2^23 inferences, a byte for each that says
-# whether its call failed, and the header.
-KEPT = (1 << 26) + (1 << 23) + 2 * MAX_HEADER_OF_DEVICE
-# What a measuring call returns at most: durations, and codes of failed calls.
-MEASURED_TENSORS = 2
+# whether its call failed, as long a time for each answer's first part, and the header.
+KEPT = 2 * (1 << 26) + (1 << 23) + 2 * MAX_HEADER_OF_DEVICE
+# What a measuring call returns at most: durations, codes of failed calls, and times of first parts.
+MEASURED_TENSORS = 3
 
 
 def of_device(payload: int = 0, tensors: int = 0) -> Limits:
@@ -53,7 +53,7 @@ def of_measuring(samples: int, columns: int) -> Limits:
         samples: how many inferences, or releases, it may time.
         columns: how many whole numbers it returns for each.
     """
-    return of_device((8 * columns + 1) * samples + MEASURED_TENSORS * ALIGNMENT, MEASURED_TENSORS)
+    return of_device((8 * columns + 1 + 8) * samples + MEASURED_TENSORS * ALIGNMENT, MEASURED_TENSORS)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ def cell_refusals(policy: Policy, cell: CellEntry, *, lacks: Sequence[str]) -> I
         where = f" ({cell.endpoint.url})" if cell.endpoint is not None else ""
         reason = f"{name_of(cell)}: the model is not on the device, {cell.backend} calls another computer{where}"
         yield Refusal(reason, "name a backend that runs on the device: what is released is put on it")
+    if cell.service_emulated:
+        reason = f"{name_of(cell)}: its service was emulated by the run: nothing of a cloud was measured"
+        yield Refusal(reason, "run the tests with the endpoint that the robot will call")
     yield from _emulated(policy, cell)
     yield from _not_passed(cell)
     for metric in policy.evidence.require:

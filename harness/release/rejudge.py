@@ -97,7 +97,7 @@ def _make_again(cell: RebuiltCell, entry: CheckEntry) -> tuple[Check, str, list[
     """
     try:
         finding, remark = make_again(cell, entry)
-        made = judge(finding, cell.limits, emulated=cell.cell.emulated)
+        made = judge(finding, cell.limits, emulated=cell.cell.emulated, service_emulated=cell.cell.service_emulated)
         problems = list_differences(entry, made)
     except KeyError as error:
         raise NotMadeAgain(f"{error.args[0]}: the check does not have this key; {OLDER}") from error

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
+from ..agent.remote.credentials import Credentials
 from ..board.preflight import check_inputs
 from ..bundle import Bundle, make_bundle
 from ..bundle.planning import plan_runtime
 from ..bundle.runtime import Runtime
 from ..cell import Cell
+from ..cloud import Granted, Supplier
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import LoadReport, Timeouts
+from ..endpoint import Endpoint
 from ..errors import BuildError, ExportError, HilgateError
 from ..evidence.parts import (
     describe_artifact,
     describe_device,
     describe_endpoint,
     describe_load,
+    describe_network,
     describe_scan,
 )
 from ..evidence.schema import InstructionScan
@@ -26,7 +31,9 @@ from ..export.endpoint import make_description
 from ..host.progress_log import progress_logger
 from ..isa.wheel_scans import scan_wheels
 from ..measure.accuracy import sample_notes
+from ..measure.schedule import REMOTE_S
 from ..model.build import BuiltModel
+from ..network import Network
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts
 from .measuring import MEMORY_SETS
@@ -49,26 +56,45 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     _identify(run, cell)
     record.add_notes(built.ask(sample_notes))
     reference.release()  # twice the model's size, and the export's own process holds the model again
+    if not cell.service_emulated:
+        run.services.close()  # one of a cell before, which must not be in the way of what is measured now
+    endpoint = run.services.endpoint(cell, built) if cell.endpoint is not None else None
     start = time.monotonic()
     with run.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
         try:
-            artifact = _made(cell, built)
+            artifact = _made(cell, built, endpoint)
         except ExportError as error:
             _explain_by_state(error, reference)
             raise
     if not artifact.cached:
         run.export_s += time.monotonic() - start
     record.artifact = describe_artifact(artifact)
-    record.endpoint = describe_endpoint(cell.endpoint) if cell.endpoint is not None else None
+    record.endpoint = describe_endpoint(endpoint) if endpoint is not None else None
+    if cell.network is not None:
+        record.network = describe_network(cell.network)
+        record.add_notes(network_notes(cell.network))
     record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
     return artifact
 
 
-def _made(cell: Cell, built: BuiltModel) -> Artifact:
+def _made(cell: Cell, built: BuiltModel, endpoint: Endpoint | None) -> Artifact:
     """Export a cell's model; or, where another computer has it, make the description of the endpoint."""
-    if cell.endpoint is None:
+    if endpoint is None:
         return export_artifact(built, cell.backend.artifact)
-    return make_description(built, cell.endpoint, cell.calls)
+    return make_description(built, endpoint, cell.calls)
+
+
+def credentials_for(run: Run, cell: Cell) -> Callable[[], Credentials] | None:
+    """Return what supplies the credentials that a cell's calls are signed with; None where they are not.
+
+    An emulated service issues its own: the user's are not looked at for it.
+    """
+    endpoint = cell.endpoint
+    if endpoint is None or endpoint.kind == "oip":
+        return None
+    if endpoint.kind == "sagemaker":
+        return Supplier(endpoint)
+    return Supplier(endpoint, lambda _: Granted(run.services.credentials(), "", "")) if cell.backend.cloud else None
 
 
 def _identify(run: Run, cell: Cell) -> None:
@@ -89,6 +115,22 @@ def _explain_by_state(error: ExportError, reference: Reference) -> None:
     with contextlib.suppress(HilgateError):
         if (impurity := reference.impurity) is not None:
             error.hint = "; ".join(filter(None, [f"{impurity.found}: {impurity.hint}", error.hint]))
+
+
+def network_notes(network: Network) -> list[str]:
+    """Say through which network calls go, that it is nobody's measurement, and that its outages may not be seen."""
+    said = "" if network.measured else "; it is no measurement of anybody's"
+    notes = [
+        f"calls go through the network {network.name}, which a proxy on the device makes: {network.described}{said}"
+    ]
+    if not network.is_shaping:
+        notes = [f"network {network.name}: {network.described}"]
+    return notes + [
+        f"network {network.name}: an outage every {each.every_s:g} s is rarer than a measurement of {REMOTE_S:g} s is "
+        "sure to see"
+        for each in network.outages
+        if each.every_s > REMOTE_S
+    ]
 
 
 def put_bundle(run: Run, cell: Cell, artifact: Artifact) -> Bundle:
@@ -167,7 +209,10 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             options=cell.options,
         )
         if cell.endpoint is not None:
-            record.endpoint = describe_endpoint(cell.endpoint, load.settings)
+            endpoint = run.services.endpoint(cell, run.models.build(cell.file))
+            record.endpoint = describe_endpoint(endpoint, load.settings)
+        if cell.network is not None:
+            record.network = describe_network(cell.network, load.settings)
 
     # An inference that takes longer than the whole cell may take is not worth waiting for.
     timeouts = Timeouts(call_s=run.options.time_limit_s)
@@ -180,5 +225,6 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             device_time=run.device_time,
             notes=record.notes,
             loaded=note_load,
+            credentials=credentials_for(run, cell),
         )
     )

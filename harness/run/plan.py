@@ -20,6 +20,7 @@ from ..instructions.baseline import read_baseline
 from ..measure import known_metrics
 from ..model.model_file import ModelFile
 from ..model.process import HostedFile, read_hosted
+from ..network import named_network, network_folders
 from ..parity import PARITY
 from ..report.preferring import checked_preferences
 from .options import Options
@@ -97,7 +98,8 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     """Make a cell; of a remote backend, unless a rule leaves it out, with its endpoint.
 
     Raises:
-        InputError: there is no such endpoint, it is not usable, or the model's inputs are larger than it takes.
+        InputError: there is no such endpoint or network, it is not usable, or the model's inputs are larger than the
+            endpoint takes.
     """
     cell = Cell(
         file,
@@ -111,8 +113,27 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
         return cell
     where = f"{device.path}: options.{backend.name}"
     endpoint = named_endpoint(backend.name, cell.options, endpoint_folders(options.device_folders), where)
+    if endpoint.kind == "emulated":
+        _check_reachable(device, f"{where}.endpoint")
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
-    return replace(cell, endpoint=endpoint)
+    network = named_network(cell.options, network_folders(options.device_folders), where)
+    return replace(cell, endpoint=endpoint, network=network)
+
+
+def _check_reachable(device: Device, where: str) -> None:
+    """Refuse an emulated service for a device that is another machine.
+
+    Raises:
+        DeviceError: it cannot reach this one.
+    """
+    if not device.is_this_machine:
+        raise DeviceError(
+            "an emulated service is on this machine only",
+            wanted='a device with link = "local"; tunnels from a board to this machine are not there yet',
+            found=f"{device.name}: link = {device.link!r}",
+            where=where,
+            hint="hilgate serve MODEL --backend NAME --bind ADDRESS, and an endpoint file with its URL (backend oip)",
+        )
 
 
 def check_block(device: Device, time_limit_s: float) -> None:

@@ -17,6 +17,7 @@ from .devices import Devices
 from .models import Models
 from .options import Options
 from .other_build import OtherBuild
+from .services import Services
 
 if TYPE_CHECKING:
     from ..signing.keys import Signer
@@ -47,12 +48,14 @@ class Run:
     counter: Counter = field(init=False)
     models: Models = field(init=False)
     devices: Devices = field(init=False)
+    services: Services = field(init=False)
 
     def __post_init__(self) -> None:
         self.damage_watch = DamageWatch(self.evidence)
         self.counter = Counter(options=self.options, evidence=self.evidence)
         self.models = Models([cell.file for cell in self.cells])
         self.devices = Devices(self.evidence, self.damage_watch, self.progress, self.options.wait_s)
+        self.services = Services(self.progress, self.options.root)
 
     def harness_seconds(self) -> float:
         """Return the seconds since this process started, without the device's loading and inferring."""
@@ -61,6 +64,7 @@ class Run:
     def close(self) -> None:
         """Let go of devices, models and terminal."""
         self.counter.close()
+        self.services.close()
         self.devices.release()
         self.models.close()
         self.progress.close()

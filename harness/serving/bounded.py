@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any, cast
 
 import h11
@@ -20,6 +22,10 @@ REASONS = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable
 # Beyond the time in which the front itself ends the reading of a body, with a better answer.
 MORE_S = 3.0
 CLOSING_S = 2.0
+# The same where the server ends.
+LAST_S = 0.1
+# Under which an application finds what closes its connection without an answer, in its scope's "state".
+HANG_UP = "hilgate.hang_up"
 
 
 class BoundedProtocol(H11Protocol):
@@ -31,6 +37,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
         self._in_request = False
+        self.app_state = {**self.app_state, HANG_UP: self._hang_up}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or tell that there are too many."""
@@ -79,6 +86,12 @@ class BoundedProtocol(H11Protocol):
                 job.abandoned = True
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """End the connection as soon as it may end, as the server does."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(LAST_S, self.transport.abort)
+
     def send_400_response(self, msg: str) -> None:
         """Tell that a request is none of HTTP's, in the protocol's form."""
         self._tell(400, "this is no request of HTTP/1.1, or its headers are too long")
@@ -107,6 +120,15 @@ class BoundedProtocol(H11Protocol):
         else:
             self.transport.abort()
 
+    def _hang_up(self, *, reset: bool = False) -> None:
+        """Close the connection in the middle of a request: in order, or as by a program that died."""
+        if not reset:
+            self._close()
+            return
+        if (link := self.transport.get_extra_info("socket")) is not None:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
     def _tell(self, status: int, text: str) -> None:
         """Answer without the application, and close."""
         if self.transport.is_closing():
@@ -114,6 +136,10 @@ class BoundedProtocol(H11Protocol):
         body = json.dumps({"error": text}).encode()
         head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-type: application/json\r\nconnection: close\r\n"
         self.transport.write(head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        self._close()
+
+    def _close(self) -> None:
+        """Close in order; TLS would wait for half a minute for the caller's last word."""
         self.transport.close()
         self.loop.call_later(CLOSING_S, self.transport.abort)
 

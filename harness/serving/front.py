@@ -119,7 +119,7 @@ class Front:
                 raise Refused(415, f"wanted {JSON} or {BINARY}; found {quoted(kind)}")
             body, size = await self._answered(request, request.headers.get(HEADER))
         except Refused as refused:
-            await _drop_rest(request)
+            await drop_rest(request)
             raise refused from None
         if size is None:
             return Response(body, media_type=JSON)
@@ -133,7 +133,7 @@ class Front:
                 raise Refused(415, f"wanted {JSON} or {TRITON}N; found {quoted(kind)}")
             body, size = await self._answered(request, triton[1] if triton else None)
         except Refused as refused:
-            await _drop_rest(request)
+            await drop_rest(request)
             raise refused from None
         return Response(body, headers={"content-type": JSON if size is None else f"{TRITON}{size}"})
 
@@ -214,7 +214,7 @@ def _content_type(request: Request) -> str:
     return kind
 
 
-async def _drop_rest(request: Request) -> None:
+async def drop_rest(request: Request) -> None:
     """Read what a refused caller goes on sending: whoever writes into a closed connection never reads the refusal."""
     if request.scope.get(COMPLETE) or request.headers.get(
         "expect"

@@ -7,7 +7,7 @@ be the one that asks this server.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from ..deploy.deployer import Deployer
 from ..deploy.deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from ..device.device import Device
 from ..errors import AgentFailure, BackendError, DeviceBusy, DeviceError
-from ..export import export_artifact
+from ..export import Artifact, export_artifact
 from ..host.cache import cache_folder
 from ..host.progress_log import progress_logger
 from ..model.inputs import uniform_set
+from ..model.model_file import ModelFile
 from ..model.prepare import prepared
-from ..model.process import HostedFile, build_hosted, read_hosted
+from ..model.process import build_hosted, read_hosted
 from .interface import Interface, OutputFacts, describe_outputs, other_sizes, unknown_outputs
 
 LOG = progress_logger(__name__)
@@ -46,13 +47,15 @@ class Served:
         cell: model, device and backend.
         board: this machine, with a store of the server's own.
         bundle: what is started.
-        file: the model file, whose process is needed only to draw inputs.
+        file: the model file.
+        release: ends the model file's process, which is needed only to draw inputs.
     """
 
     cell: Cell
     board: Board
     bundle: Bundle
-    file: HostedFile
+    file: ModelFile
+    release: Callable[[], None] = lambda: None
 
     def start(self) -> tuple[Deployment, LoadReport]:
         """Start an agent process, loaded, its first inference done.
@@ -72,7 +75,7 @@ class Served:
             deployer.close()
             raise
         finally:
-            self.file.process.close()
+            self.release()
 
     def interface(self, deployment: Deployment, load: LoadReport) -> Interface:
         """Find out what the model takes and gives; a second inference shows which sizes vary."""
@@ -94,7 +97,7 @@ class Served:
         except AgentFailure:  # not every size within a dimension's range is one that the module takes
             return unknown_outputs(load.outputs, first)
         finally:
-            self.file.process.close()
+            self.release()
         return describe_outputs(load.outputs, first, other)
 
 
@@ -111,23 +114,52 @@ def prepare(path: Path, device: Device, backend_name: str, metrics: Sequence[Met
     Raises:
         HilgateError: the model cannot be built or exported, or the backend does not run here.
     """
-    backend = _local_backend(device, backend_name)
+    backend = local_backend(device, backend_name)
     file = read_hosted(path.resolve(), metrics)
     try:
         LOG.info(f"building {file.name}, and exporting it as {backend.artifact}, if it is not in the cache")
         artifact = export_artifact(build_hosted(file), backend.artifact)
         file.process.close()
-        with contextlib.closing(_open(device)) as board:
-            check_inputs(board.device, file.model, board.facts, 1)
-            bundle = make_bundle(
-                artifact, backend, plan_runtime(board.device, backend, board.facts, file.model.imports)
-            )
-            yield Served(cell=Cell(file, board.device, backend), board=board, bundle=bundle, file=file)
+        with opened(artifact, file, device, backend, file.process.close) as served:
+            yield served
     finally:
         file.process.close()
 
 
-def _local_backend(device: Device, name: str) -> Backend:
+@contextlib.contextmanager
+def opened(
+    artifact: Artifact, file: ModelFile, device: Device, backend: Backend, release: Callable[[], None] = lambda: None
+) -> Iterator[Served]:
+    """Have this machine ready to start a model that was exported, until the block's end.
+
+    Args:
+        artifact: the model, in the backend's format.
+        file: the model file.
+        device: this machine.
+        backend: what runs it.
+        release: ends the model file's process; it may be called any number of times.
+
+    Raises:
+        HilgateError: the backend does not run here.
+    """
+    with contextlib.closing(_open(device)) as board:
+        check_inputs(board.device, file.model, board.facts, 1)
+        bundle = make_bundle(artifact, backend, plan_runtime(board.device, backend, board.facts, file.model.imports))
+        yield Served(cell=Cell(file, board.device, backend), board=board, bundle=bundle, file=file, release=release)
+
+
+def local_backend(device: Device, name: str, where: str = "--backend") -> Backend:
+    """Load the backend that is to run a model on this machine.
+
+    Args:
+        device: this machine.
+        name: the backend's.
+        where: what names it, for errors.
+
+    Raises:
+        DeviceError: it is another machine.
+        BackendError: there is no such backend, or it calls another computer itself.
+    """
     if not device.is_this_machine:
         raise DeviceError(
             "a model is served by this machine",
@@ -142,7 +174,7 @@ def _local_backend(device: Device, name: str) -> Backend:
             "a model that runs elsewhere cannot be served from here",
             wanted="a backend that runs it on this machine",
             found=name,
-            where="--backend",
+            where=where,
         )
     backend.check_options(device.options.get(name, {}), f"{device.path}: options.{name}")
     return backend

@@ -7,11 +7,12 @@ import json
 import logging
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import uvicorn
 
@@ -75,16 +76,42 @@ def serve(
             sockets.listen(listening)
             worker.run()
             say(announcement(interface, backend, listening))
-            run_front(Front(worker, interface, limits), listening, signals, tell)
+            run_app(Front(worker, interface, limits).app(), limits, listening, signals, tell)
         finally:
             worker.close()
 
 
-def run_front(front: Front, listening: socket.socket, signals: Signals, tell: Callable[[str], None]) -> None:
-    """Answer callers until a signal comes."""
-    limits = front.limits
+class Stops(Protocol):
+    """What ends a server: by its ``should_exit``.
+
+    Attributes:
+        server: what serves; None before.
+    """
+
+    server: uvicorn.Server | None
+
+
+def run_app(
+    app: Any,
+    limits: ServingLimits,
+    listening: socket.socket,
+    stops: Stops,
+    tell: Callable[[str], None],
+    *,
+    context: ssl.SSLContext | None = None,
+) -> None:
+    """Answer callers until ``stops`` ends it.
+
+    Args:
+        app: the routes.
+        limits: what callers may send.
+        listening: where they connect.
+        stops: is given the server.
+        tell: shows what goes wrong meanwhile.
+        context: the server's side of TLS; None without.
+    """
     config = uvicorn.Config(
-        front.app(),
+        app,
         http=bounded_protocol(limits),
         ws="none",
         loop="asyncio",
@@ -98,12 +125,14 @@ def run_front(front: Front, listening: socket.socket, signals: Signals, tell: Ca
         timeout_keep_alive=int(limits.idle_s),
         timeout_graceful_shutdown=max(int(limits.grace_s), 1),
     )
-    signals.server = uvicorn.Server(config)
+    config.load()
+    config.ssl = context
+    stops.server = uvicorn.Server(config)
     before, log, shown = sys.getswitchinterval(), logging.getLogger("uvicorn"), _Shown(tell)
     sys.setswitchinterval(SWITCH_S)
     log.addHandler(shown)
     try:
-        signals.server.run(sockets=[listening])
+        stops.server.run(sockets=[listening])
     finally:
         log.removeHandler(shown)
         sys.setswitchinterval(before)

@@ -27,12 +27,12 @@ REFUSED = KINDS.index("refused") + 1
 
 
 class Agent:
-    """An agent's process with the backend oip, spoken to in frames."""
+    """An agent's process with a backend that calls another computer, spoken to in frames."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, backend: str = "oip") -> None:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(Path(harness.agent.__file__).parent, folder / "agent", ignore=ignored)
-        shutil.copyfile(Path(harness.backends.__file__).parent / "oip.py", folder / "agent" / "backend.py")
+        shutil.copyfile(Path(harness.backends.__file__).parent / f"{backend}.py", folder / "agent" / "backend.py")
         self.folder = folder
         command = [sys.executable, "-B", "-m", "agent", "--records", str(folder / "r"), "--results", str(folder / "s")]
         self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

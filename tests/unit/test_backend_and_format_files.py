@@ -85,7 +85,7 @@ def test_a_cpp_backend_needs_no_engine_of_pythons(write: Write) -> None:
 
 
 def test_the_rooms_own_modules_are_no_backends() -> None:
-    assert backend_names() == ["libtorch", "oip", "onnxruntime", "onnxruntime-cpp", "torchscript"]
+    assert backend_names() == ["libtorch", "oip", "onnxruntime", "onnxruntime-cpp", "sagemaker", "torchscript"]
 
 
 @pytest.mark.parametrize(

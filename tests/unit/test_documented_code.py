@@ -146,7 +146,7 @@ def test_the_documented_policies_load(tmp_path: Path) -> None:
 
 
 def test_the_documented_endpoint_is_called_by_the_documented_device(tmp_path: Path) -> None:
-    endpoint, device = blocks("toml", "docs/remote.md")
+    endpoint, device, *others = blocks("toml", "docs/remote.md")
     (tmp_path / "laptop.toml").write_text(endpoint.text, encoding="utf-8")
     (tmp_path / "robot.toml").write_text(f'extends = "local"\n{device.text}', encoding="utf-8")
     robot = load_device("robot", (tmp_path, DEVICES), METRICS)
@@ -154,12 +154,15 @@ def test_the_documented_endpoint_is_called_by_the_documented_device(tmp_path: Pa
     load_backend("oip").check_options(options, "robot.toml")
     assert named_endpoint("oip", options, (tmp_path,), "robot.toml").model == "digits"
     assert Calls.of_options(options).timeout_ms == 50
+    (arm,) = (block for block in others if "region" in block.text)
+    (tmp_path / "arm.toml").write_text(arm.text, encoding="utf-8")
+    assert named_endpoint("sagemaker", {"endpoint": "arm"}, (tmp_path,), "robot.toml").endpoint_name == "arm-policy"
 
 
 def test_every_key_of_an_endpoint_file_is_documented() -> None:
     page = (DOCS / "remote.md").read_text(encoding="utf-8")
     section = page.partition("| key |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| `([a-z.]+)` \|", section, re.MULTILINE)) == set(KEYS)
+    assert set(re.findall(r"^\| `([a-z_.]+)` \|", section, re.MULTILINE)) == set(KEYS)
 
 
 def test_the_documented_lock_entry_has_the_keys_of_one() -> None:

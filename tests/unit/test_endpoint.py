@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,22 @@ description = "a laptop"
 url = "http://10.0.0.2:8000/"
 model = "digits"
 """
+CLOUD = """
+[endpoint]
+description = "the endpoint of the season"
+region = "eu-central-1"
+name = "digits-prod"
+role = "arn:aws:iam::111122223333:role/robots/caller"
+target_variant = "AllTraffic"
+
+[prices]
+per_instance_hour_usd = 0.1
+instances = 3
+per_million_requests_usd = 0.2
+per_gb_in_usd = 0.016
+source = "the price list of 2026-11-27"
+"""
+EMULATED = '[endpoint]\ndescription = "to look"\nemulated = true\nserve = "onnxruntime-cpp"\n'
 Write = Callable[..., Path]
 
 
@@ -69,6 +86,44 @@ def test_a_file_extends_another(write: Write, folders: tuple[Path, Path]) -> Non
     assert endpoint_names(folders) == ["laptop", "other"]
 
 
+def test_a_file_names_an_endpoint_of_sagemaker_and_its_prices(write: Write, folders: tuple[Path, Path]) -> None:
+    write("cloud", CLOUD)
+    found = load_endpoint("cloud", folders)
+    assert (found.kind, found.region, found.endpoint_name) == ("sagemaker", "eu-central-1", "digits-prod")
+    assert (found.role[-7:], found.target_variant, found.model) == ("/caller", "AllTraffic", "")
+    assert found.url == "https://runtime.sagemaker.eu-central-1.amazonaws.com"
+    assert found.prices is not None
+    assert found.prices.per_instance_hour_usd * found.prices.instances == Decimal("0.3")  # and not 0.30000000000000004
+    assert (found.prices.per_gb_in_usd, found.prices.per_gb_out_usd) == (Decimal("0.016"), Decimal(0))
+    write("vpc", 'extends = "cloud"\n[endpoint]\nurl = "https://vpce-1.vpce.amazonaws.com/"\nregion = "cn-north-1"')
+    assert load_endpoint("vpc", folders).url == "https://vpce-1.vpce.amazonaws.com"
+    write("china", 'extends = "cloud"\n[endpoint]\nregion = "cn-north-1"')
+    assert load_endpoint("china", folders).url == "https://runtime.sagemaker.cn-north-1.amazonaws.com.cn"
+
+
+def test_a_file_asks_for_the_emulated_service(write: Write, folders: tuple[Path, Path]) -> None:
+    write("look", EMULATED)
+    found = load_endpoint("look", folders)
+    assert (found.kind, found.serve, found.url, found.prices) == ("emulated", "onnxruntime-cpp", "", None)
+
+
+@pytest.mark.parametrize(
+    ("backend", "fits"),
+    [("oip", "oip emulated"), ("sagemaker", "sagemaker emulated"), ("mine", "oip sagemaker emulated")],
+)
+@pytest.mark.parametrize(("name", "text"), [("oip", LAPTOP), ("sagemaker", CLOUD), ("emulated", EMULATED)])
+def test_a_backend_refuses_an_endpoint_that_it_does_not_call(
+    write: Write, folders: tuple[Path, Path], backend: str, fits: str, name: str, text: str
+) -> None:
+    write(name, text)
+    if name in fits.split():
+        assert named_endpoint(backend, {"endpoint": name}, folders, "d").kind == name
+        return
+    with pytest.raises(EndpointError, match=f"backend {backend} does not call") as caught:
+        named_endpoint(backend, {"endpoint": name}, folders, "d.toml: options.x")
+    assert ("region and name" if backend == "sagemaker" else "url and model") in caught.value.wanted
+
+
 def test_endpoints_are_beside_the_folder_of_devices(tmp_path: Path) -> None:
     assert endpoint_folders([tmp_path / "devices", tmp_path / "hilgate"])[0] == tmp_path / "endpoints"
 
@@ -83,6 +138,26 @@ def test_endpoints_are_beside_the_folder_of_devices(tmp_path: Path) -> None:
             LAPTOP.replace('"digits"', '"digits"\nversion = 2'), ["'endpoint.version' is wrong"], id="version"
         ),
         pytest.param(LAPTOP.replace('"digits"', '"digits"\nprice = 2'), ["unknown key 'endpoint.price'"], id="price"),
+        pytest.param(
+            '[endpoint]\ndescription = "d"', ["and 'endpoint.model' are missing", "region and name"], id="kind"
+        ),
+        pytest.param(CLOUD.replace("region =", "model ="), ["'endpoint.region' is missing", "eu-central-1"], id="half"),
+        pytest.param(CLOUD.replace("role =", "version ="), ["'endpoint.version' is wrong"], id="version-of-none"),
+        pytest.param(CLOUD.replace("AllTraffic", "-x"), ["'endpoint.target_variant' is wrong"], id="variant"),
+        pytest.param(CLOUD.replace("digits-prod", "d" * 64), ["'endpoint.name' is wrong", "63"], id="long"),
+        pytest.param(CLOUD.replace("eu-central-1", "evil.example/"), ["'endpoint.region' is wrong"], id="region"),
+        pytest.param(CLOUD.replace(":role/", ":user/"), ["'endpoint.role' is wrong", ":role/robot"], id="role"),
+        pytest.param(CLOUD.replace("role =", "url = 'http://h'\nrole ="), ["a token in it"], id="not-tls"),
+        pytest.param(EMULATED + "ca = 'x.pem'", ["'endpoint.ca' is no key of an emulated service"], id="emulated-ca"),
+        pytest.param(
+            LAPTOP + 'role = "arn:aws:iam::111122223333:role/r"', ["no key of a server of the"], id="oip-role"
+        ),
+        pytest.param(CLOUD.replace("hour_usd", "hour_cent"), ["did you mean 'per_instance_hour_usd'"], id="cent"),
+        pytest.param(CLOUD.replace("= 0.1", '= "0.1 EUR"'), ["US dollars an hour", "0.1 EUR"], id="euro"),
+        pytest.param(CLOUD.replace("= 0.1", "= 2300"), ["US dollars an hour", "0 to 1,000"], id="yearly"),
+        pytest.param(CLOUD.replace("= 0.1", "= -0.1"), ["'prices.per_instance_hour_usd' is wrong"], id="negative"),
+        pytest.param(CLOUD.replace("= 0.1", "= nan"), ["'prices.per_instance_hour_usd' is wrong"], id="nan"),
+        pytest.param(CLOUD.replace("source", "sauce"), ["'prices.source' is missing"], id="no-source"),
         pytest.param("[endpoint", ["an endpoint file cannot be read"], id="no-toml"),
         pytest.param('extends = "laptop"', ["laptop -> laptop"], id="itself"),
         pytest.param('url = "http://a"', ["its place is 'endpoint.url'"], id="no-table"),

@@ -277,6 +277,13 @@ NOT_PASSED: dict[str, tuple[Content, list[str]]] = {
         good_cell(artifact={"sha256": "b" * 64, "bytes": 10, "exporter": "description"}),
         [f"{NAME}: the model is not on the device, onnxruntime calls another computer"],
     ),
+    "in an emulated service": (
+        good_cell(endpoint={"name": "emulated", "url": "https://127.0.0.1", "model": "net"}, service_emulated=True),
+        [
+            f"{NAME}: the model is not on the device, onnxruntime calls another computer (https://127.0.0.1)",
+            f"{NAME}: its service was emulated by the run: nothing of a cloud was measured",
+        ],
+    ),
     "a metric twice, once without a limit": (
         make_cell(
             "onnxruntime",

@@ -23,7 +23,8 @@ from harness.cli.device_file import backends_for
 from harness.device import load_device
 from harness.device.device import Device
 from harness.endpoint import Calls, Endpoint
-from harness.errors import BackendError, EndpointError, ExportError, InputError
+from harness.endpoint import describe_endpoint as write_description
+from harness.errors import BackendError, EndpointError, ExportError, InputError, NetworkError
 from harness.evidence.cell_record import CellRecord
 from harness.evidence.parts import describe_endpoint
 from harness.export import load_format
@@ -66,6 +67,24 @@ def _seeded() -> Any:
 
     torch.manual_seed(0)
     return build()
+
+
+def test_an_endpoint_of_sagemaker_is_described_with_its_region_name_and_form() -> None:
+    options = {"endpoint": "arm", "stream": True, "format": "npy"}
+    backend = load_backend("sagemaker")
+    backend.check_options(options, "robot.toml")
+    assert (backend.cloud, backend.packages) == (True, ("numpy", "botocore"))
+    for wrong in ({"stream": "yes"}, {"format": "csv"}, {"fallback": "onnxruntime"}):
+        with pytest.raises(BackendError, match=next(iter(wrong))):
+            backend.check_options(wrong, "robot.toml")
+    url = "https://runtime.sagemaker.eu-west-1.amazonaws.com"
+    arm = replace(ENDPOINT, kind="sagemaker", url=url, model="", region="eu-west-1", endpoint_name="arm")
+    described = write_description(arm, Calls.of_options(options, 20.0), [], ["y"])
+    read = read_endpoint(described, "sagemaker")
+    assert (read.region, read.endpoint_name, read.format, read.stream) == ("eu-west-1", "arm", "npy", True)
+    assert (str(read.url), read.timeout_s) == (url, 0.02)
+    with pytest.raises(ValueError, match="protocol oip; found schema 1, protocol 'sagemaker'"):
+        read_endpoint(described)
 
 
 def cell_of(**keys: Any) -> Cell:
@@ -120,8 +139,10 @@ def test_a_remote_backends_bundle_has_the_client_and_no_others() -> None:
     runtime = Runtime(described={"python": "3.11"}, packages={})
     remote, own = (set(make_bundle(None, load_backend(name), runtime).agent) for name in ("oip", "onnxruntime"))
     assert {"agent/remote/__init__.py", "agent/remote/client.py", "agent/backend.py"} <= remote
-    assert not any(path.startswith("agent/remote/") for path in own)
-    assert {path for path in remote if not path.startswith("agent/remote/")} == own
+    rooms = ("agent/remote/", "agent/network/")
+    assert not any(path.startswith(rooms) for path in own)
+    assert {path for path in remote if not path.startswith(rooms)} == own
+    assert "agent/network/proxy.py" in remote
     assert "agent/remote/client.py" in make_bundle(None, load_backend("oip"), runtime).entries[-1].texts
 
 
@@ -256,12 +277,22 @@ def test_a_cell_is_planned_with_its_endpoint(tmp_path: Path) -> None:
     own, remote = plan(tmp_path, f'{OIP}endpoint = "laptop"\nattempts = 2\n')
     assert own.endpoint is None
     assert (remote.endpoint and remote.endpoint.url, remote.calls.attempts) == ("http://10.0.0.2:8000", 2)
+    assert remote.network is None
+
+
+def test_a_cell_is_planned_with_its_network(tmp_path: Path) -> None:
+    _, remote = plan(tmp_path, f'{OIP}endpoint = "laptop"\nnetwork = "lte"\n')
+    assert remote.network is not None
+    assert (remote.network.name, remote.network.delay_ms) == ("lte", 25)
+    with pytest.raises(NetworkError, match="there is no network 'ltd'") as caught:
+        plan(tmp_path, f'{OIP}endpoint = "laptop"\nnetwork = "ltd"\n')
+    assert caught.value.where.endswith("robot.toml: options.oip.network")
 
 
 @pytest.mark.parametrize(
     ("options", "endpoint", "words"),
     [
-        ("attempts = 2", LAPTOP, ["backend oip has no endpoint to call", "name one of laptop"]),
+        ("attempts = 2", LAPTOP, ["backend oip has no endpoint to call", "name one of emulated, laptop"]),
         ('endpoint = "labtop"', LAPTOP, ["there is no endpoint 'labtop'", "did you mean 'laptop'?"]),
         ('endpoint = "laptop"', LAPTOP.replace("http", "ftp"), ["its scheme is 'ftp'", "laptop.toml: endpoint.url"]),
         ('endpoint = "laptop"', LAPTOP.replace("8000", "80000"), ["Port out of range"]),

@@ -19,7 +19,7 @@ from harness.serving import sockets
 from harness.serving.front import Front
 from harness.serving.interface import Interface, OutputFacts
 from harness.serving.limits import ServingLimits
-from harness.serving.server import Signals, announcement, run_front
+from harness.serving.server import Signals, announcement, run_app
 from harness.serving.worker import Job
 from tests.support.oip import in_json
 
@@ -60,8 +60,9 @@ class Running:
         self.listening = sockets.bind("127.0.0.1", 0)
         sockets.listen(self.listening)
         self.address = self.listening.getsockname()
-        arguments = (Front(self.worker, INTERFACE, LIMITS), self.listening, self.signals, self.told.append)
-        self.thread = threading.Thread(target=run_front, args=arguments)
+        app = Front(self.worker, INTERFACE, LIMITS).app()
+        arguments = (app, LIMITS, self.listening, self.signals, self.told.append)
+        self.thread = threading.Thread(target=run_app, args=arguments)
 
     @property
     def server(self) -> uvicorn.Server:

@@ -55,12 +55,14 @@ class Client:
             ValueError: the description's "ca" has no certificate.
         """
         self.endpoint = endpoint
-        self.connection = Connection(endpoint.url, ca=endpoint.ca, max_response_bytes=endpoint.max_response_bytes)
+        self.connection = Connection(
+            endpoint.url, ca=endpoint.ca, max_response_bytes=endpoint.max_response_bytes, proxy=endpoint.proxy
+        )
         self.metadata = Metadata("", (), ())
         self.server = self.wire = ""
         self.calls = self.retries = self.request_bytes = self.response_bytes = 0
         self.answered_in = ""
-        self._reader = AnswerReader(endpoint.outputs, ())
+        self._reader: Any = AnswerReader(endpoint.outputs, ())
         self._heads: dict[tuple[tuple[int, ...], ...], tuple[bytes, int]] = {}
 
     @property
@@ -182,7 +184,7 @@ class Client:
         try:
             outputs = self._call(arrays, BINARY)
         except CallFailed as error:
-            if error.status not in NO_BINARY:
+            if not self._is_without_binary(error):
                 raise
             outputs = self._in_json(arrays, error)
             self.wire = JSON
@@ -190,6 +192,14 @@ class Client:
             self.wire = BINARY
         self._reader.learn(outputs)
         return outputs
+
+    def _is_without_binary(self, error: CallFailed) -> bool:
+        """Whether a refusal may mean that the server takes no binary tensors."""
+        return error.status in NO_BINARY
+
+    def _header_size(self, answer: Answer) -> str | None:
+        """Return how many bytes of an answer are its JSON, as it says; None where all are."""
+        return answer.headers.get(BINARY_HEADER)
 
     def _in_json(self, arrays: Sequence[Array], refused: CallFailed) -> list[Array]:
         try:
@@ -199,34 +209,45 @@ class Client:
             raise CallFailed(error.kind, what, answered=error.answered, status=error.status) from None
 
     def _call(self, arrays: Sequence[Array], wire: str) -> list[Array]:
-        answer = self.connection.call(self._binary(arrays) if wire == BINARY else self._json(arrays))
+        answer = self.connection.call(self._request(arrays, wire))
         self.response_bytes = len(answer.body)
-        self.answered_in = BINARY if BINARY_HEADER in answer.headers else JSON
+        said = self._header_size(answer)
+        self.answered_in = JSON if said is None else BINARY
         try:
-            return self._reader.read(answer)
+            outputs: list[Array] = self._reader.read(answer, said)
         except CallFailed:
             self.connection.close()
             raise
+        return outputs
+
+    def _request(self, arrays: Sequence[Array], wire: str) -> list[Buffer]:
+        return self._binary(arrays) if wire == BINARY else self._json(arrays)
 
     def _binary(self, arrays: Sequence[Array]) -> list[Buffer]:
+        head, self.request_bytes = self._known_head(arrays)
+        return joined([head, *raw_inputs(self.endpoint.inputs, arrays)], self.request_bytes)
+
+    def _known_head(self, arrays: Sequence[Array]) -> tuple[bytes, int]:
+        """Return what precedes the bytes of tensors, and the size of the whole body; mostly from memory."""
         shapes = tuple(array.shape for array in arrays)
         known = self._heads.get(shapes)
         if known is None:
             if len(self._heads) >= REMEMBERED:
                 self._heads.clear()
             known = self._heads[shapes] = self._binary_head(shapes)
-        head, self.request_bytes = known
-        parts = [head, *raw_inputs(self.endpoint.inputs, arrays)]
-        return [b"".join(parts)] if self.request_bytes < JOIN_BELOW else parts
+        return known
 
-    def _binary_head(self, shapes: Sequence[tuple[int, ...]]) -> tuple[bytes, int]:
-        """Return what precedes the tensors of these shapes, and the size of the whole body."""
+    def _binary_header(self, shapes: Sequence[tuple[int, ...]]) -> tuple[bytes, int]:
+        """Return the JSON that precedes the tensors of these shapes, and the size of the whole body."""
         specs = self.endpoint.inputs
         for spec, shape in zip(specs, shapes):
             if not spec.fits(shape):
                 raise ValueError(f"wanted the input {spec}; found one of {list(shape)}")
         header = binary_header(specs, shapes, self.output_names)
-        size = len(header) + sum(size_of(shape, spec.datatype) for spec, shape in zip(specs, shapes))
+        return header, len(header) + sum(size_of(shape, spec.datatype) for spec, shape in zip(specs, shapes))
+
+    def _binary_head(self, shapes: Sequence[tuple[int, ...]]) -> tuple[bytes, int]:
+        header, size = self._binary_header(shapes)
         lines = ["Content-Type: application/octet-stream", f"{BINARY_HEADER}: {len(header)}"]
         return self._head("POST", f"{self.endpoint.model_path}/infer", lines, size) + header, size
 
@@ -237,17 +258,26 @@ class Client:
         return [self._head("POST", path, ["Content-Type: application/json"], len(body)) + body]
 
     def _head(self, method: str, path: str, lines: Sequence[str] = (), size: int = 0) -> bytes:
-        """Write a request's head.
+        """Write a request's head; see _check_size."""
+        self._check_size(size)
+        every = [f"{method} {path} HTTP/1.1", f"Host: {self.endpoint.url.authority}", "Accept-Encoding: identity"]
+        length = [f"Content-Length: {size}"] if method == "POST" else []
+        return "\r\n".join([*every, "User-Agent: hilgate", *lines, *length, "", ""]).encode("ascii")
+
+    def _check_size(self, size: int) -> None:
+        """Refuse a body that is larger than allowed.
 
         Raises:
-            CallFailed: the body would be larger than allowed.
+            CallFailed: it is.
         """
         if size > self.endpoint.max_request_bytes:
             what = f"the request has {size} bytes; max_request_bytes is {self.endpoint.max_request_bytes}"
             raise CallFailed(REJECTED, what)
-        every = [f"{method} {path} HTTP/1.1", f"Host: {self.endpoint.url.authority}", "Accept-Encoding: identity"]
-        length = [f"Content-Length: {size}"] if method == "POST" else []
-        return "\r\n".join([*every, "User-Agent: hilgate", *lines, *length, "", ""]).encode("ascii")
+
+
+def joined(parts: list[Buffer], size: int) -> list[Buffer]:
+    """Join a request's parts, head and all, where its body is small."""
+    return [b"".join(parts)] if size < JOIN_BELOW else parts
 
 
 def _agree(spec: Spec, other: Spec) -> bool:

@@ -11,15 +11,16 @@ import io
 import select
 import socket
 import time
-from collections.abc import Sequence
-from http.client import HTTPException, HTTPResponse
-from typing import Any
+from collections.abc import Callable, Sequence
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import Any, NamedTuple
 
 from ..wire import Buffer
 from .answer import PAGE, Answer, broken, is_page, shown
 from .deadline import Deadline
 from .failure import BROKEN, LATE, REFUSED, UNREACHABLE, CallFailed
 from .resolving import Address, Resolver
+from .tunnel import Proxy, connect_through
 from .url import Url
 
 IDLE_S = 20.0
@@ -34,6 +35,15 @@ FIRST_BUFFER = 1 << 16
 AROUND, AROUND_TIMES = 1 << 16, 8
 # What lies on a connection that nobody asked for.
 ENDED, MORE = "ended", "more"
+
+
+class Refusal(NamedTuple):
+    """An answer that says no. text: the start of its body."""
+
+    status: int
+    reason: str
+    headers: HTTPMessage
+    text: bytes
 
 
 class _Raw(io.RawIOBase):
@@ -84,16 +94,28 @@ class Connection:
         deadline: ends the present call; whoever calls arms it before, and disarms it afterwards.
         doing: what the call is doing, for an error.
         version: "HTTP/1.1" and the version of TLS, once there was an answer.
+        explain: words an answer that says no, of a service that has words of its own; None: its status and text.
+        ended_hint: what it may mean that the other end closes a connection in place of an answer; "" if nothing more.
+        body_reader: reads an answer's body, where that is not taken as it comes.
     """
 
-    def __init__(self, url: Url, *, ca: str = "", max_response_bytes: int) -> None:
+    def __init__(self, url: Url, *, ca: str = "", max_response_bytes: int, proxy: Proxy | None = None) -> None:
         """Connect to nothing yet.
+
+        Args:
+            url: the server.
+            ca: whom to trust; "" for those whom the device trusts.
+            max_response_bytes: what is read of an answer at most.
+            proxy: shapes what passes; None without one.
 
         Raises:
             ValueError: ca has no certificate.
         """
-        self.url, self.max_response_bytes = url, max_response_bytes
+        self.url, self.max_response_bytes, self.proxy = url, max_response_bytes, proxy
         self.deadline, self.doing, self.version = Deadline(), "", ""
+        self.explain: Callable[[Refusal], CallFailed] | None = None
+        self.ended_hint = ""
+        self.body_reader: Callable[[HTTPResponse], memoryview] | None = None
         self._resolver = Resolver(url.host, url.port)
         self._context: Any = None
         self._tls = ""
@@ -181,12 +203,11 @@ class Connection:
 
     def _open(self, address: Address, seconds: float) -> None:
         """Connect to one address. It gets its share of the time: of two addresses one may swallow all."""
-        family, where = address
-        opened = socket.socket(family, socket.SOCK_STREAM)
         try:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            opened.settimeout(max(seconds, 0.001))
-            opened.connect(where)
+            opened = self._reached(address, max(seconds, 0.001))
+        except OSError as error:
+            raise self._no_connection(error) from None
+        try:
             opened.settimeout(None)  # from here on the deadline ends it
             opened = self._secured(opened)
         except OSError as error:
@@ -201,6 +222,20 @@ class Connection:
         self._reader = _Reader(self._raw)
         self._poll = select.poll()
         self._poll.register(opened, select.POLLIN)
+
+    def _reached(self, address: Address, seconds: float) -> socket.socket:
+        family, where = address
+        if self.proxy is not None:
+            return connect_through(self.proxy, where, seconds)
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.settimeout(seconds)
+            opened.connect(where)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def _secured(self, opened: socket.socket) -> socket.socket:
         if self._context is None:
@@ -260,8 +295,10 @@ class Connection:
             return self.late()
         what = shown(getattr(error, "strerror", None) or error) or type(error).__name__
         if not self._raw.came:
-            return CallFailed(UNREACHABLE, f"{self.url} ended the connection without an answer, {self.doing}: {what}")
-        wrong = "ended the connection inside an answer" if isinstance(error, OSError) else "sent no answer in HTTP"
+            what = f"{self.url} ended the connection without an answer, {self.doing}: {what}{self.ended_hint}"
+            return CallFailed(UNREACHABLE, what)
+        has_ended = isinstance(error, OSError) or self._raw.has_ended
+        wrong = "ended the connection inside an answer" if has_ended else "sent no answer in HTTP"
         return CallFailed(BROKEN, f"{self.url} {wrong}, {self.doing}: {type(error).__name__}: {what}", answered=True)
 
     def _answer(self, parts: Sequence[Buffer]) -> Answer:
@@ -283,7 +320,7 @@ class Connection:
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise broken(f"the answer is packed with {encoding[:40]!r}, which was not asked for")
-        body = self._body(response)
+        body = (self.body_reader or self._body)(response)
         self._check_end(response, unsent)
         return Answer(response.headers, body)
 
@@ -349,6 +386,8 @@ class Connection:
 
     def _refusal(self, response: HTTPResponse) -> CallFailed:
         text = self._text_of(response)
+        if self.explain is not None:
+            return self.explain(Refusal(response.status, response.reason, response.headers, text))
         said = f"{self.url} answered {response.status} {shown(response.reason)}"
         if response.status in REDIRECTS:
             where = shown(response.headers.get("Location", "nowhere"))

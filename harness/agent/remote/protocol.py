@@ -144,31 +144,36 @@ def _spec(table: Any, what: str, least: int) -> Spec:
 class AnswerReader:
     """Reads answers to requests for the same outputs. The last header is remembered: mostly the next is the same."""
 
-    def __init__(self, names: Sequence[str], expected: Sequence[Spec]) -> None:
+    def __init__(self, names: Sequence[str], expected: Sequence[Spec], size_key: str = BINARY_HEADER) -> None:
         """Say what is expected.
 
         Args:
             names: the outputs that are asked for, in the order in which they are returned; none: all, as they come.
             expected: what the server has said of its outputs; nothing: the first answer says it.
+            size_key: where the size of an answer's JSON is said, for errors.
         """
         self.names = list(names)
         self.expected = {spec.name: spec for spec in expected}
         self._came: list[str] = []
+        self._size_key = size_key
         self._header = b""
         self._layout = Layout(0, ())
 
-    def read(self, answer: Answer) -> list[Array]:
+    def read(self, answer: Answer, said: str | None) -> list[Array]:
         """Return the outputs, in the memory of the answer where it is binary.
+
+        Args:
+            answer: the server's.
+            said: how many bytes of it are its header in JSON, as it says; None where all are.
 
         Raises:
             CallFailed: it is not what was asked for.
         """
-        said = answer.headers.get(BINARY_HEADER)
         if said is None:
             return self._read_json(answer)
         body = answer.body
         if not (said.isascii() and said.isdigit() and len(said) < 20 and 0 < int(said) <= len(body)):
-            raise broken(f"{BINARY_HEADER} is {shown(said)}, of an answer of {len(body)} bytes")
+            raise broken(f"{self._size_key} is {shown(said)}, of an answer of {len(body)} bytes")
         begin = int(said)
         header = bytes(body[:begin])
         if header != self._header:

@@ -1,0 +1,78 @@
+"""Cells that call an emulated service: planned, judged, and taken for nothing that they are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.checks.check import Verdict, judge
+from harness.checks.finding import Finding
+from harness.checks.limits import Limit
+from harness.decision import decide
+from harness.endpoint import Endpoint
+from harness.errors import DeviceError
+from harness.evidence.cell_record import CellRecord
+from harness.measure.latency import P99
+from harness.measure.memory import METRICS as MEMORY_METRICS
+from harness.serving.service.starting import endpoint_name
+from tests.support.evidences import make_cell, make_check, make_run, read
+from tests.unit.test_remote_cells import ENDPOINT, cell_of, plan
+
+EMULATED = replace(ENDPOINT, name="emulated", kind="emulated", url="", model="")
+FILE = '[endpoint]\ndescription = "to look"\nemulated = true\n'
+DEVICE = '[device]\nbackends = ["onnxruntime", "oip", "sagemaker"]\n[options.oip]\nendpoint = "laptop"\n'
+DEVICE += '[options.sagemaker]\nendpoint = "laptop"\n'
+
+
+def test_times_have_their_figure_and_no_verdict() -> None:
+    limits = [Limit(P99.limit_key, 10.0, "net.py")]
+    late = Finding(P99, 20.0, 21.0, at=lambda limit: Finding(P99, 30.0, 31.0))
+    check = judge(late, limits, service_emulated=True)
+    assert (check.verdict, check.finding.value, check.limit) == (Verdict.NOT_APPLICABLE, 30.0, limits[0])
+    assert "the device's and the network's share" in check.reason
+    assert judge(late, limits).verdict is Verdict.FAIL
+    memory = MEMORY_METRICS[0]
+    large = judge(Finding(memory, 9.0, 9.0), [Limit(memory.limit_key, 8.0, "net.py")], service_emulated=True)
+    assert large.verdict is Verdict.FAIL
+
+
+def test_the_evidence_says_so_of_such_a_cell_only() -> None:
+    assert CellRecord(cell_of(endpoint=EMULATED)).make_entry({}).as_json()["service_emulated"] is True
+    assert "service_emulated" not in CellRecord(cell_of()).make_entry({}).as_json()
+
+
+def test_no_decision_takes_it() -> None:
+    checks = [make_check("parity", 3.0, 30.0), make_check("latency_p99_ms", 1.0, 10)]
+    cells = [make_cell("oip", checks, service_emulated=True), make_cell("onnxruntime", checks)]
+    decision = decide(read(make_run(cells)).cells)
+    assert (decision.taken, [one.backend for one in decision.out]) == ("onnxruntime", ["oip"])
+    assert "its service was emulated" in decision.out[0].reason
+    assert decide(read(make_run(cells[:1])).cells).taken is None
+
+
+def test_a_device_on_this_machine_is_planned_with_it(tmp_path: Path) -> None:
+    own, *remote = plan(tmp_path, DEVICE, endpoint=FILE)
+    assert not own.service_emulated
+    assert [cell.service_emulated for cell in remote] == [True, True]
+
+
+def test_another_device_cannot_reach_it_yet(tmp_path: Path) -> None:
+    board = f'link = "ssh"\nhost = "robot"\n{DEVICE.partition(chr(10))[2]}'
+    with pytest.raises(DeviceError, match="on this machine only") as caught:
+        plan(tmp_path, f"[device]\n{board}", endpoint=FILE)
+    assert "tunnels from a board to this machine are not there yet" in caught.value.wanted
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("digits", "digits"), ("my_net.v2", "my-net-v2"), ("__", "model"), ("a" * 62 + "-b", "a" * 62)],
+)
+def test_a_models_name_becomes_one_that_sagemaker_takes(model: str, expected: str) -> None:
+    assert endpoint_name(model) == expected
+
+
+def test_an_endpoint_is_told_in_words() -> None:
+    assert isinstance(EMULATED, Endpoint)
+    assert EMULATED.told == "the emulated service"
