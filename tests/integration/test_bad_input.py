@@ -134,60 +134,48 @@ def test_a_model_that_cannot_be_deployed_fails_its_cell(project: Project, old: s
     assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize(
-    ("device", "said"),
-    [
-        pytest.param(
-            DEVICE + '    [options.onnxruntime]\n    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]\n',
-            ["CUDAExecutionProvider did not start"],
-            id="a provider that falls back to the CPU",
-        ),
-        pytest.param(
-            DEVICE + '    [options.onnxruntime]\n    providers = ["AzureExecutionProvider"]\n',
-            ["AzureExecutionProvider"],
-            id="a provider that takes no node",
-        ),
-    ],
-)
-def test_a_backend_that_cannot_run_there_fails_its_cell(project: Project, device: str, said: list[str]) -> None:
-    project.write("devices/d.toml", device)
-    done = project.run("--device", "d")
+def test_a_backend_that_cannot_run_there_fails_its_cell(project: Project) -> None:
+    """A provider that falls back to the CPU, and one that takes no node."""
+    for name, providers in (
+        ("cuda", '["CUDAExecutionProvider", "CPUExecutionProvider"]'),
+        ("azure", '["AzureExecutionProvider"]'),
+    ):
+        project.write(f"devices/{name}.toml", DEVICE + f"    [options.onnxruntime]\n    providers = {providers}\n")
+    done = project.run("--device", "cuda", "--device", "azure")
     assert done.status == 1, done.output
-    assert done.evidence["verdict"] == "FAIL"
-    for words in said:
-        assert words in done.output
+    assert [cell["verdict"] for cell in done.evidence["cells"]] == ["FAIL", "FAIL"]
+    assert "CUDAExecutionProvider did not start" in done.evidence["cells"][0]["error"]
+    assert "AzureExecutionProvider" in done.evidence["cells"][1]["error"]
+    assert "CUDAExecutionProvider did not start" in done.output
 
 
-@pytest.mark.parametrize(
-    ("device", "said"),
-    [
-        pytest.param(DEVICE + '    arch = "aarch64"\n', ["not what the file", "aarch64"], id="another board"),
-        pytest.param(
-            DEVICE + '    [runtime]\n    environment = "/nowhere"\n', ["no /nowhere/bin/python"], id="no environment"
-        ),
-        pytest.param(DEVICE + '    [runtime]\n    python = "3.2"\n', ["python 3.2"], id="another Python"),
-        pytest.param(
-            DEVICE.replace("local", "carrier_pigeon"), ["no link 'carrier_pigeon'", "local"], id="no such link"
-        ),
-    ],
-)
-def test_a_device_that_cannot_be_used_is_said_once_and_is_no_fault_of_the_models(
-    project: Project, device: str, said: list[str]
-) -> None:
-    project.write("devices/d.toml", device.replace('["onnxruntime"]', '["torchscript", "onnxruntime"]'))
-    done = project.run("--device", "d", "--allow-inconclusive")
+UNUSABLE = {
+    "another_board": (DEVICE + '    arch = "aarch64"\n', ["not what the file", "aarch64"]),
+    "no_environment": (DEVICE + '    [runtime]\n    environment = "/nowhere"\n', ["no /nowhere/bin/python"]),
+    "another_python": (DEVICE + '    [runtime]\n    python = "3.2"\n', ["python 3.2"]),
+    "no_such_link": (DEVICE.replace("local", "carrier_pigeon"), ["no link 'carrier_pigeon'", "local"]),
+}
+
+
+def test_a_device_that_cannot_be_used_is_said_once_and_is_no_fault_of_the_models(project: Project) -> None:
+    """In one run of all of them: each is said once, and none keeps another from being tried."""
+    for name, (text, _) in UNUSABLE.items():
+        project.write(f"devices/{name}.toml", text.replace('["onnxruntime"]', '["torchscript", "onnxruntime"]'))
+    named = [word for name in UNUSABLE for word in ("--device", name)]
+    done = project.run(*named, "--allow-inconclusive")
     assert done.status == 1, done.output
     assert done.evidence["verdict"] == "INCONCLUSIVE"
+    assert [cell["device"] for cell in done.evidence["cells"][::2]] == [*UNUSABLE]
     for cell in done.evidence["cells"]:
         assert (cell["verdict"], cell["checks"], cell["unfinished"]) == ("INCONCLUSIVE", [], [])
         assert cell["error"].startswith("nothing was measured: ")
-        assert all(words in cell["error"] for words in said)
-    assert done.output.count("  wanted:") == 1
-    assert "1 error" in done.output.splitlines()[-1]
+        assert all(words in cell["error"] for words in UNUSABLE[cell["device"]][1])
+    assert done.output.count("  wanted:") == len(UNUSABLE)
+    assert f"{len(UNUSABLE)} errors" in done.output.splitlines()[-1]
     assert "short test summary info" not in done.output  # which would repeat it
     assert "deselected" in done.output.splitlines()[-1]  # the other tests were not tried
     assert "skipped" not in done.output.splitlines()[-1]
-    assert "device (torchscript, onnxruntime): nothing was measured: " in done.output
+    assert done.output.count("device (torchscript, onnxruntime): nothing was measured: ") == len(UNUSABLE)
 
 
 def test_beside_a_device_that_cannot_be_used_the_others_are_measured(project: Project) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli import cli
 from harness.errors import InputError
 from harness.serving import sockets
 from harness.serving.limits import ServingLimits
@@ -223,14 +225,6 @@ def test_json_binary_and_invocations_answer_alike(server: Server) -> None:
     assert floats(answer, int(headers["content-type"].rpartition("=")[2])) == [2, 4, 6, 8]
 
 
-def test_a_second_server_has_a_store_of_its_own(server: Server, project: Path) -> None:
-    with serving(project) as second:
-        assert second.infer(1, 2)[0] == 200
-        assert server.infer(1, 2)[0] == 200
-        second.process.send_signal(signal.SIGINT)
-        assert second.process.wait(30) == 0
-
-
 def test_32_callers_at_once_lose_nothing_and_keep_their_order(server: Server) -> None:
     wrong: list[str] = []
 
@@ -355,24 +349,31 @@ def test_a_process_that_dies_is_told_and_started_again_three_times(project: Path
         assert "is not any more" in found["error"]
         assert server.ask("GET", "/ping")[0] == 503
         assert server.ask("GET", "/v2/health/live")[0] == 200
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
 
 
-def test_sigterm_lets_an_inference_finish_and_takes_no_new_one(project: Path) -> None:
-    with serving(project) as server:
+def test_a_second_server_has_a_store_of_its_own_and_sigterm_lets_its_inference_finish_and_takes_no_new_one(
+    server: Server, project: Path
+) -> None:
+    with serving(project) as second:
+        assert second.infer(1, 2)[0] == 200
+        assert server.infer(1, 2)[0] == 200
         found: list[tuple[int, dict[str, Any]]] = []
-        caller = threading.Thread(target=lambda: found.append(server.infer(1003, 0)))
+        caller = threading.Thread(target=lambda: found.append(second.infer(1003, 0)))
         caller.start()
         time.sleep(1)
-        agents = server.agents()
-        server.process.send_signal(signal.SIGTERM)
+        agents = second.agents()
+        second.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         with pytest.raises(ConnectionRefusedError):
-            server.infer(1, 2)
+            second.infer(1, 2)
         caller.join()
         assert found[0][0] == 200
         assert found[0][1]["outputs"][0]["data"] == [2006, 0]
-        assert server.process.wait(20) == 0
+        assert second.process.wait(20) == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in agents)
+    assert server.infer(1, 2)[0] == 200
 
 
 @pytest.mark.slow
@@ -414,23 +415,27 @@ def test_a_signal_before_anything_is_served_ends_it(cache: Path, tmp_path: Path)
         (["net.py", "--backend", "onnxruntime", "--device", "qemu-pi4"], "served by this machine"),
     ],
 )
-def test_what_cannot_be_served_is_told_in_words(cache: Path, tmp_path: Path, words: list[str], says: str) -> None:
+def test_what_cannot_be_served_is_told_in_words(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
     (tmp_path / "net.py").write_text(textwrap.dedent(MODEL))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [*HILGATE, "serve", *words] + ([] if "--bind" in words else ["--port", "0"])
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["serve", *words] + ([] if "--bind" in words else ["--port", "0"]))
+    assert done.exit_code == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_told_before_anything_is_built(cache: Path, tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_before_anything_is_built(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "net.py").write_text("raise SystemExit('it was built')\n")
+    monkeypatch.chdir(tmp_path)
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        command = [*HILGATE, "serve", "net.py", "--backend", "onnxruntime", "--port", str(port)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+        done = CliRunner().invoke(cli, ["serve", "net.py", "--backend", "onnxruntime", "--port", str(port)])
+    assert done.exit_code == 1
     assert f"port {port} is in use" in done.stderr
     assert f"--port {port + 1}" in done.stderr
 

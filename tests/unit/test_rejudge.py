@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,21 @@ CLOCKED = {**LIMITS, "start_jitter_p99_ms": 2.0, "deadline_miss_rate": 0.1}
 def written(folder: Path, measured: Measurement, values: dict[str, float] = LIMITS, **keys: Any) -> Cell:
     limits = limits_of(values)
     return write_cell(folder, timed_findings(measured, values), limits, measured=measured, **keys)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cell]:
+    """A cell, and the folder with its files, which take as long to make as to judge."""
+    folder = tmp_path_factory.mktemp("honest")
+    return folder, written(folder, measure())
+
+
+@pytest.fixture
+def cell(honest: tuple[Path, Cell], tmp_path: Path) -> Cell:
+    """The same, to be changed; its files are in the test's folder."""
+    folder, made = honest
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return copy.deepcopy(made)
 
 
 def judged(folder: Path, *cells: Cell, values: dict[str, float] = LIMITS, **keys: Any) -> dict[str, Rejudged]:
@@ -132,9 +148,8 @@ def in_account(key: str, value: Any) -> Callable[[Cell], None]:
     ],
 )
 def test_what_was_changed_in_a_check_is_named_with_both_figures(
-    tmp_path: Path, edit: Callable[[Cell], None], said: list[str]
+    tmp_path: Path, cell: Cell, edit: Callable[[Cell], None], said: list[str]
 ) -> None:
-    cell = written(tmp_path, measure())
     edit(cell)
     result = judged(tmp_path, cell)["latency_p99_ms"]
     assert all(words in result.problem for words in said), result.problem
@@ -160,8 +175,7 @@ def test_a_doubt_that_was_taken_out_is_made_again(tmp_path: Path, state: Any, wa
     assert result.check.verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_doubt_that_can_only_be_read_makes_it_worse_and_never_better(tmp_path: Path) -> None:
-    cell = written(tmp_path, measure())
+def test_a_doubt_that_can_only_be_read_makes_it_worse_and_never_better(tmp_path: Path, cell: Cell) -> None:
     check_of(cell)["doubt"] = "the lamp was on"
     result = judged(tmp_path, cell)["latency_p99_ms"]
     assert (result.check.verdict, result.check.reason) == (Verdict.INCONCLUSIVE, "the lamp was on")
@@ -194,9 +208,8 @@ def slower(array: Any) -> Any:
     ],
 )
 def test_samples_that_were_changed_with_their_hash_give_other_figures(
-    tmp_path: Path, edit: Callable[[Any], Any], metric: str, said: str
+    tmp_path: Path, cell: Cell, edit: Callable[[Any], Any], metric: str, said: str
 ) -> None:
-    cell = written(tmp_path, measure())
     resaved(tmp_path, cell, edit)
     assert said in judged(tmp_path, cell)[metric].problem
 
