@@ -162,6 +162,10 @@ class Project:
         """Run the suite to its end; a prefix is a command that runs commands."""
         return self.run_command([*prefix, *self.command(*arguments, suite=suite)])
 
+    def hilgate(self, *words: str) -> Outcome:
+        """Run one of hilgate's commands."""
+        return self.run_command([sys.executable, "-c", "from harness.cli import main; main()", *words])
+
     def finish(self, process: subprocess.Popen[str], timeout: float = HANGS_S) -> Outcome:
         """Wait for a run that was started."""
         output, _ = process.communicate(timeout=timeout)

@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from tests.support.sshd import BoardServer
 
 from .conftest import Outcome, Project
 
-HILGATE = [sys.executable, "-c", "from harness.cli import main; main()"]
 REQUIRE = ("parity", "latency_p99_ms")
 NAME = "tiny"
 
@@ -87,12 +85,12 @@ class Gated:
         kept = {name: value for name, value in self.project.environment.items() if "SIGNING" not in name}
         project = replace(self.project, environment={**kept, **signing})
         words = ["gate", "build/hil", "--policy", str(policy), "-o", str(self.made(policy))]
-        return project.run_command([*HILGATE, *words, *(["--key", str(self.key)] if key else [])])
+        return project.hilgate(*words, *(["--key", str(self.key)] if key else []))
 
     def verify(self, policy: Path) -> Outcome:
         """Verify the release that a policy let through."""
         words = ["verify", str(self.made(policy)), "--policy", str(policy)]
-        return self.project.run_command([*HILGATE, *words])
+        return self.project.hilgate(*words)
 
     def made(self, policy: Path) -> Path:
         """Return where a policy's release is made."""

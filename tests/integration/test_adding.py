@@ -68,13 +68,10 @@ def test_a_project_adds_one_of_each_kind_as_the_files_that_contributing_shows(tm
     assert 0 <= growth["value"] == growth["bound"] < 16
     assert re.search(r"memory_growth_mib.*PASS.*≤ 16", done.output)
 
-    hilgate = [sys.executable, "-c", "from harness.cli import main; main()"]
-    assert re.search(
-        r"^desk +nice +npz-numpy +project +reachable$", project.run_command([*hilgate, "devices"]).output, re.M
-    )
-    said = project.run_command([*hilgate, "verdict"])
+    assert re.search(r"^desk +nice +npz-numpy +project +reachable$", project.hilgate("devices").output, re.M)
+    said = project.hilgate("verdict")
     assert (said.status, said.output) == (0, "PASS\n")
-    assert "verdict  Show the verdict of the last run." in project.run_command([*hilgate, "--help"]).output
+    assert "verdict  Show the verdict of the last run." in project.hilgate("--help").output
 
 
 class Kind(NamedTuple):
