@@ -9,6 +9,7 @@ from .checks.limits import Limit
 from .device.device import Device
 from .endpoint import Calls, Endpoint
 from .model.model_file import ModelFile
+from .network import Network
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Cell:
         forbidden: which of the device's rules forbids the backend; "" where none does.
         is_named: whether --backend names the backend.
         endpoint: the server that has the model, of a remote backend; None of one that is left out.
+        network: what the device's proxy shapes between itself and that server; None where the options name none.
     """
 
     file: ModelFile
@@ -30,6 +32,7 @@ class Cell:
     forbidden: str = ""
     is_named: bool = False
     endpoint: Endpoint | None = None
+    network: Network | None = None
 
     @property
     def is_left_out(self) -> bool:

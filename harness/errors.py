@@ -5,7 +5,8 @@
     │   ├── ModelError         a model file, or the module that it builds
     │   │   └── ProcessError   its process died, hangs, takes too much, or has another model when it is started again
     │   ├── DeviceError        a device file, or a board that is not what its file says
-    │   └── EndpointError      an endpoint file, or an endpoint that does not fit the model
+    │   ├── EndpointError      an endpoint file, or an endpoint that does not fit the model
+    │   └── NetworkError       a network file, or a trace that one names
     ├── ExportError            no exporter could make the artifact
     ├── BackendError           a backend that is unknown, or cannot run on this device
     ├── StorageError           one of our folders cannot be written (disk full, no permission)
@@ -95,6 +96,10 @@ class DeviceError(InputError):
 
 class EndpointError(InputError):
     """The file of an endpoint is wrong, or what is to be called there does not fit it."""
+
+
+class NetworkError(InputError):
+    """The file of a network is wrong, or a trace that it names."""
 
 
 class ExportError(HilgateError):

@@ -47,6 +47,7 @@ class Operations:
         self.kept: list[list[Array]] = []
         self.written: set[str] = set()  # inputs that the model was seen to write into
         self.waited_ns = 0  # for the host; subtracted from the load time
+        self.proxy: Any = None  # shapes the network, where it is asked for
 
     def __call__(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Carry out header["op"].
@@ -62,6 +63,24 @@ class Operations:
             reply = {**reply, "written": [name for name in self.input_names if name in self.written]}
         return {**reply, "elapsed_ns": time.perf_counter_ns() - start}, arrays
 
+    def op_network(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
+        """Shape the network between a client that is loaded afterwards and its server; see agent/network.
+
+        Header: "up" and "down", "outages", as its proxy takes them; "traced", which of both directions have a trace.
+        Tensors: these traces, int64, in milliseconds. What it takes does not count as loading.
+        """
+        from .network.start import Running
+
+        start = time.perf_counter_ns()
+        rules = {name: dict(header[name]) for name in ("up", "down")}
+        for name, trace in zip(header["traced"], tensors):
+            rules[name]["trace_ms"] = trace.tolist()
+        if self.proxy is not None:
+            self.proxy.close()
+        self.proxy = Running({**rules, "outages": header["outages"]})
+        self.waited_ns += time.perf_counter_ns() - start
+        return {}, []
+
     def op_load(self, header: dict[str, Any], tensors: list[Array]) -> Reply:
         """Import the runtime, load the artifact, infer once.
 
@@ -75,7 +94,8 @@ class Operations:
         before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
         from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
-        engine = backend.Engine({key: header[key] for key in SETTINGS}, header["options"])
+        options = header["options"] if self.proxy is None else {**header["options"], "proxy": self.proxy.place}
+        engine = backend.Engine({key: header[key] for key in SETTINGS}, options)
         runtime = telemetry.memory_kib()
         for name in header.get("operators", ()):
             importlib.import_module(name)

@@ -19,8 +19,8 @@ REMOTE = True
 OPTIONS: Mapping[str, tuple[str, str]] = {
     "endpoint": ("text", "the name of a file endpoints/NAME.toml, which says where the server is"),
     "timeout_ms": ("positive", "how long a call may take, everything included, in milliseconds"),
+    "network": ("text", "the name of a file networks/NAME.toml, which says how the network is shaped on the device"),
     "attempts": ("count", "how often a call is tried where no byte of an answer has come, within timeout_ms"),
-    "network": ("text", "the name of a file networks/NAME.toml, by which the network is slowed down"),
     "max_request_bytes": ("count", "the largest request that is sent, in bytes"),
     "max_response_bytes": ("count", "the largest answer that is taken, in bytes"),
 }
@@ -46,6 +46,7 @@ class Engine:
     def __init__(self, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         # Nothing here computes: the client is one thread, whatever the device file says of threads.
         self.given = {key: settings[key] for key in ("threads", "interop_threads")}
+        self.proxy = options.get("proxy")  # the agent's own, where it has started one
         self.client: Client | None = None
 
     def load(self, artifact: str) -> None:
@@ -56,7 +57,7 @@ class Engine:
         """
         if self.client is not None:
             self.client.close()
-        endpoint = _remote("description").load_endpoint(artifact)
+        endpoint = _remote("description").load_endpoint(artifact)._replace(proxy=self.proxy)
         self.names = [spec.name for spec in endpoint.inputs]
         self.client = client = _remote("client").Client(endpoint)
         client.open()

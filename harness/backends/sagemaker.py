@@ -22,7 +22,7 @@ OPTIONS: Mapping[str, tuple[str | tuple[str, ...], str]] = {
     "attempts": ("count", "how often a call is tried where no byte of an answer has come, within timeout_ms"),
     "stream": ("flag", "true or false: whether the answer is asked for in parts, and the first of them timed"),
     "format": (("oip", "npy"), '"oip", tensors by name, or "npy", one array each way'),
-    "network": ("text", "the name of a file networks/NAME.toml, by which the network is slowed down"),
+    "network": ("text", "the name of a file networks/NAME.toml, which says how the network is shaped on the device"),
     "max_request_bytes": ("count", "the largest request that is sent, in bytes"),
     "max_response_bytes": ("count", "the largest answer that is taken, in bytes"),
 }
@@ -51,6 +51,7 @@ class Engine:
     def __init__(self, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         # Nothing here computes: the client is one thread, whatever the device file says of threads.
         self.given = {key: settings[key] for key in ("threads", "interop_threads")}
+        self.proxy = options.get("proxy")  # the agent's own, where it has started one
         self.client: SageMakerClient | None = None
         self.streams = False
 
@@ -64,7 +65,7 @@ class Engine:
         if self.client is not None:
             self.client.close()
         description = _remote("description")
-        endpoint = description.load_endpoint(artifact, description.SAGEMAKER)
+        endpoint = description.load_endpoint(artifact, description.SAGEMAKER)._replace(proxy=self.proxy)
         self.names, self.streams = [spec.name for spec in endpoint.inputs], endpoint.stream
         self.client = client = _remote("sagemaker").SageMakerClient(endpoint)
         client.open()

@@ -5,6 +5,7 @@ A bundle's folder on a device:
     manifest.json       {"schema": 1, "backend": …, "files": {PATH: {"sha256": …, "bytes": …}}, "runtime": {…}}
     agent/…             the agent, and the backend's file as agent/backend.py; not for a C++ backend
     agent/remote/…      the client, only of a backend that calls another computer
+    agent/network/…     the proxy that shapes its network, likewise
     artifact/…          the exported files; or endpoint.json, which describes that computer
     runtime/…           unpacked wheels, where they were shipped; a C++ backend's runner, and libraries of wheels
 
@@ -162,7 +163,8 @@ def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -
         sources = {f"agent/{path.name}": path for path in sorted(AGENT.glob("*.py"))}
         sources["agent/backend.py"] = backend.source
     if backend.remote:
-        sources |= {f"agent/remote/{path.name}": path for path in sorted((AGENT / "remote").glob("*.py"))}
+        for room in ("remote", "network"):
+            sources |= {f"agent/{room}/{path.name}": path for path in sorted((AGENT / room).glob("*.py"))}
     agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
     if artifact is None:
         return Bundle(backend=backend.name, agent=agent, artifact={}, runtime=runtime)

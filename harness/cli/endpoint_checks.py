@@ -11,6 +11,7 @@ from ..device.device import Device
 from ..endpoint import Calls, Endpoint, endpoint_folders, named_endpoint, why_forbidden
 from ..errors import HilgateError
 from ..links import LinkType
+from ..network import Network, named_network, network_folders
 from ..protocol import BoardFacts
 from ..protocol.endpoint_look import EndpointLooked
 from .doctor_check import FAILED, OK, WARNING, Check, failed
@@ -21,6 +22,8 @@ HINTS = {
     "connection": "is the server started, does it listen on that address (not on loopback alone), and does a firewall "
     "let the device through?",
     "model": "look at model and version in the endpoint's file, and at what the server has loaded",
+    "service": "set the clock, if that is it (timedatectl set-ntp true); else look at url and region in the endpoint's "
+    "file",
     "inference": "look at the server's log; the look sent zeros, a run sends what the model file declares",
 }
 STEPS = tuple(HINTS)
@@ -63,6 +66,7 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
     where = f"{device.path}: options.{name}"
     backend.check_options(options, where)
     endpoint = named_endpoint(name, options, endpoint_folders(folders), where)
+    network = named_network(options, network_folders(folders), where)
     calls = Calls.of_options(options)
     rules = device.rules
     forbidden = why_forbidden(backend, onboard=rules.onboard, offline=rules.offline)
@@ -72,10 +76,18 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
         yield Check(name_of(name), WARNING, f"{text}; {forbidden}", hint)
     else:
         yield Check(name_of(name), OK, text)
+    if network is not None:
+        yield _network(network)
     if endpoint.kind == "emulated":
         yield Check("  service", OK, "a run starts it on this machine, and ends it: there is nothing to see before")
         return
     yield from looked(look_at(link, facts, endpoint, calls, f"{name} on {device.name}"), endpoint, calls)
+
+
+def _network(network: Network) -> Check:
+    said = "measured" if network.measured else "not measured"
+    aside = "; this look goes without it" if network.is_shaping else ""
+    return Check("  network", OK, f"{network.name} ({said}): {network.described}{aside}")
 
 
 def looked(report: EndpointLooked, endpoint: Endpoint, calls: Calls) -> Iterator[Check]:
@@ -83,7 +95,8 @@ def looked(report: EndpointLooked, endpoint: Endpoint, calls: Calls) -> Iterator
     for step in report.steps:
         yield Check(f"  {step.name}", OK, f"{step.found} ({step.ms:.3g} ms)")
     if not report.failed:
-        yield _sizes(report, calls)
+        if report.request_bytes:
+            yield _sizes(report, calls)
         return
     kind = report.kind if report.kind in HINTS else "inference"
     # Zeros may be no input of this model: whoever says so is there, and answers.

@@ -18,6 +18,10 @@ _LOWER = frozenset(
     {
         "parity",
         "energy_per_inference_mj",
+        "cost_per_hour_usd",
+        "cost_per_million_usd",
+        "first_part_p50_ms",
+        "first_part_p99_ms",
         "latency_p50_ms",
         "latency_p90_ms",
         "latency_p99_ms",

@@ -122,6 +122,8 @@ class Deployer:
             self._note_greeting(self.live.greeting)
             if self.credentials is not None:
                 self.live.use_credentials(self.credentials)
+            if self.cell.network is not None and self.cell.network.is_shaping:
+                self.live.shape(self.cell.network)
             (inputs,) = prepared_measured_sets(self.cell.file, 1)
             settings = self.cell.device.settings
             with explain_refusal(self.cell, self.bundle, inputs):

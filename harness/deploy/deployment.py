@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..agent.frames import Array, Frame
 from ..agent.pacing import Pace
 from ..agent.remote.credentials import Credentials
 from ..export.binding import Binding
 from ..host.exit_cause import ExitCause
 from ..links import Channel
+from ..network import Network
 from ..protocol import agent, asked
 from ..protocol.asked import aligned_bytes
 from . import inference, loading, timing
@@ -118,6 +121,16 @@ class Deployment:
         """Return the end of what the process wrote to stderr."""
         return self.session.exchange.channel.stderr_tail()
 
+    def shape(self, network: Network) -> None:
+        """Shape the network between a client that is loaded afterwards and the server that it calls.
+
+        Raises:
+            AgentFailure: the proxy cannot be started there.
+            DeploymentError: the agent died, hung or sent garbage.
+        """
+        traces = [np.array(way.trace_ms, np.int64) for way in (network.up, network.down) if way.trace_ms]
+        self.session.ask({"op": "network", **network.asked()}, traces, self.session.timeouts.start_s)
+
     def load(
         self,
         entry: str,
@@ -151,8 +164,7 @@ class Deployment:
             AgentFailure: it takes none; the message says nothing of them.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        header = {"op": "credentials", **credentials._asdict()}
-        del header["expires_at"]
+        header = {"op": "credentials", **credentials.header()}
         self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
 
     def use_credentials(self, supply: Callable[[], Credentials]) -> None:

@@ -13,7 +13,7 @@ from ..protocol.endpoint_look import EndpointLooked
 from .handed import END_S, read_header, script_for
 
 # The program's modules, in the order in which they import each other.
-MODULES = ("wire", "remote.deadline", "remote.tls", "endpoint_look.look")
+MODULES = ("wire", "remote.deadline", "remote.tls", "endpoint_look.service", "endpoint_look.look")
 PORTS = {"http": 80, "https": 443}
 WHAT = "the program that looks at the endpoint"
 OPERATION = "look at the endpoint"
@@ -50,12 +50,16 @@ def look_at(link: LinkType, facts: BoardFacts, endpoint: Endpoint, calls: Calls,
 def _asked(endpoint: Endpoint, calls: Calls) -> dict[str, Any]:
     parts = urlsplit(endpoint.url)
     version = f"/versions/{endpoint.version}" if endpoint.version else ""
+    path = f"{parts.path}/v2/models/{endpoint.model}{version}"
+    if endpoint.endpoint_name:
+        path = f"{parts.path}/endpoints/{endpoint.endpoint_name}/invocations"
     return {
+        "protocol": "sagemaker" if endpoint.endpoint_name else "oip",
         "scheme": parts.scheme,
         "host": parts.hostname,
         "port": parts.port or PORTS[parts.scheme],
         "authority": parts.netloc,
-        "path": f"{parts.path}/v2/models/{endpoint.model}{version}",
+        "path": path,
         "server_path": f"{parts.path}/v2",
         "ca": endpoint.ca,
         "timeout_s": calls.timeout_ms / 1e3,

@@ -21,6 +21,7 @@ from .schema import (
     Fingerprint,
     InstructionScan,
     LoadEntry,
+    NetworkEntry,
 )
 from .timed_entry import TimedEntry
 
@@ -35,6 +36,7 @@ class CellRecord:
         unavailable: why the cell's device cannot be used, "" where it can; says nothing about the model.
         not_built: why this host cannot build the cell's backend, where that is an optional one.
         endpoint: the server that has the model, of a remote backend.
+        network: what the device's proxy shapes between itself and that server.
         model_sha256: the hash of the model's weights and code; None where it is not known, or they have none.
         device_facts: the fingerprint's part that is known once the device was reached.
         measured_facts: the fingerprint's part that is known once something was measured.
@@ -53,6 +55,7 @@ class CellRecord:
     unavailable: str = ""
     not_built: HilgateError | None = None
     endpoint: EndpointEntry | None = None
+    network: NetworkEntry | None = None
     model_sha256: str | None = None
     device_facts: Fingerprint | None = None
     measured_facts: Fingerprint | None = None
@@ -122,6 +125,7 @@ class CellRecord:
         declared |= {"forbidden": self.cell.forbidden} if self.cell.forbidden else {}
         declared |= {"endpoint": self.endpoint} if self.endpoint is not None else {}
         declared |= {"service_emulated": True} if self.cell.service_emulated else {}
+        declared |= {"network": self.network} if self.network is not None else {}
         declared |= {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
         return CellEntry(
             model=model,

@@ -16,6 +16,7 @@ from ..endpoint import Endpoint
 from ..errors import InputError
 from ..export import Artifact
 from ..isa.wheel_scans import IsaReport
+from ..network import Direction, Network
 from ..protocol import BoardFacts
 from .entry import as_figure
 from .misfit import Misfit, first_misfit
@@ -27,6 +28,9 @@ from .schema import (
     Fingerprint,
     InstructionScan,
     LoadEntry,
+    NetworkEntry,
+    NetworkWay,
+    OutageEntry,
 )
 
 # What a board says of itself that two runs must have in common for their figures to be compared, or that the board of a
@@ -54,6 +58,34 @@ def describe_endpoint(endpoint: Endpoint, settings: Mapping[str, Any] = MappingP
     keys = ("region", "endpoint_name", "target_variant")
     content |= {key: getattr(endpoint, key) for key in keys if getattr(endpoint, key)}
     return EndpointEntry.model_validate(content | ({"server": server} if server else {}))
+
+
+def describe_network(network: Network, settings: Mapping[str, Any] = MappingProxyType({})) -> NetworkEntry:
+    """Describe what shapes a cell's calls.
+
+    Args:
+        network: as its file has it.
+        settings: what the device's client reports once it has an answer; empty before.
+    """
+    sizes = [settings.get(key) for key in ("request_bytes", "response_bytes")]
+    known = [size for size in sizes if isinstance(size, int) and size >= 0]
+    return NetworkEntry(
+        name=network.name,
+        description=network.description,
+        source=network.source,
+        measured=network.measured,
+        delay_ms=network.delay_ms,
+        jitter_ms=network.jitter_ms,
+        up=_describe_way(network.up),
+        down=_describe_way(network.down),
+        outages=[OutageEntry(every_s=each.every_s, for_s=each.for_s) for each in network.outages],
+        transfer_ms=network.transfer_ms(known[0], known[1]) if len(known) == len(sizes) else None,
+    )
+
+
+def _describe_way(way: Direction) -> NetworkWay:
+    rate_mbit = way.bytes_per_s * 8 / 1e6 if way.trace is not None else way.rate_mbit
+    return NetworkWay(rate_mbit=rate_mbit, trace_sha256=way.trace.sha256 if way.trace is not None else None)
 
 
 def describe_bundle(bundle: Bundle) -> BundleFacts:

@@ -271,6 +271,39 @@ class EndpointEntry(Entry):
     response_bytes: Annotated[Count | None, Field(description="of its answer; null before one")] = None
 
 
+class NetworkWay(Entry):
+    """One direction of a network."""
+
+    rate_mbit: Annotated[
+        float | None, Field(gt=0, description="10⁶ bits a second, of a trace its mean; null for no bound")
+    ] = None
+    trace_sha256: Annotated[Sha256 | None, Field(description="of a trace's file; null without one")] = None
+
+
+class OutageEntry(Entry):
+    """An outage: nothing passes for the last for_s of every every_s seconds."""
+
+    every_s: Annotated[float, Field(gt=0)]
+    for_s: Annotated[float, Field(gt=0)]
+
+
+class NetworkEntry(Entry):
+    """What a proxy on the device shaped between the device and the server that has the model."""
+
+    name: Annotated[str, Field(description="of its file: networks/NAME.toml")]
+    description: str
+    source: Annotated[str, Field(description="where its figures come from")]
+    measured: Annotated[bool, Field(description="whether it is somebody's measurement")]
+    delay_ms: Annotated[float, Field(ge=0, description="of each way")]
+    jitter_ms: Annotated[float, Field(ge=0, description="by how much the delay varies, up and down")]
+    up: Annotated[NetworkWay, Field(description="from the device to the server")]
+    down: NetworkWay
+    outages: list[OutageEntry] = []
+    transfer_ms: Annotated[
+        float | None, Field(ge=0, description="what the rates alone take for a request and its answer; or null")
+    ] = None
+
+
 class CellEntry(Entry):
     """One model on one device with one backend."""
 
@@ -291,6 +324,7 @@ class CellEntry(Entry):
     service_emulated: Annotated[
         bool, Field(description="whether that server was an emulated service of the run's own, on this machine")
     ] = False
+    network: Annotated[NetworkEntry | None, Field(description="what shaped the calls; null for nothing")] = None
     fingerprint: Fingerprint | None = None
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None
@@ -329,8 +363,10 @@ class CellEntry(Entry):
 class FileEntry(Entry):
     """A file of the user's that decided what was run, and by which limits."""
 
-    kind: Literal["model", "device", "endpoint", "lock", "baseline"]
-    name: Annotated[str, Field(description="the model's, device's or endpoint's; of a lock its file's")]
+    kind: Literal["model", "device", "endpoint", "network", "lock", "baseline"]
+    name: Annotated[
+        str, Field(description="the model's, device's, endpoint's or network's; of a lock and a trace the file's")
+    ]
     path: Annotated[str, Field(description="relative to the project's folder; of hilgate's own files hilgate:NAME")]
     sha256: Sha256
 

@@ -95,7 +95,9 @@ class Kind:
             hint = elsewhere[0] if elsewhere else did_you_mean(key, siblings) or "take it out"
             what, wanted = f"unknown key {dotted!r}", f"one of {', '.join(siblings)}"
             return self.error(what, wanted=wanted, found=f"{key} = {value!r}", where=where, hint=hint)
-        wanted, _, example = (self.keys.get(".".join(keys[:2])) or self.keys[keys[0]]).partition(": ")
+        wanted, _, example = (
+            self.keys.get(".".join(keys)) or self.keys.get(".".join(keys[:2])) or self.keys[keys[0]]
+        ).partition(": ")
         what, found = (f"{dotted!r} is missing", "") if kind == "missing" else (f"{dotted!r} is wrong", repr(value))
         return self.error(what, wanted=wanted, found=found, where=where, hint=f"write, for instance: {example}")
 

@@ -1,4 +1,4 @@
-"""Where hilgate's own fixtures, suite, devices and endpoints are: in the package in a wheel, beside it in a clone."""
+"""Where hilgate's own fixtures, suite, devices, endpoints, networks are: in a wheel's package, or beside a clone's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ FIXTURES = "harness.fixtures" if INSTALLED else "fixtures"
 SUITE = PACKAGE / "suite" if INSTALLED else PACKAGE.parent / "tests" / "hil"
 DEVICES = PACKAGE / "devices" if INSTALLED else PACKAGE.parent / "devices"
 ENDPOINTS = PACKAGE / "endpoints" if INSTALLED else PACKAGE.parent / "endpoints"
+NETWORKS = PACKAGE / "networks" if INSTALLED else PACKAGE.parent / "networks"
 
 
 def room_sources(*rooms: str) -> list[Path]:

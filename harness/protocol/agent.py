@@ -161,6 +161,7 @@ ANSWERS: Mapping[str, type[Done]] = {
     "warm_up": WarmedUp,
     "measure": Measured,
     "profile": Profiled,
+    "network": Done,
     "memory": Memory,
     "keep": Done,
     "credentials": Done,

@@ -24,6 +24,7 @@ SIZED = (
     "availability",
     "load_time_",
     "first_start_",
+    "first_part_",
     "start_jitter_",
     "memory_peak_",
     "instructions_",

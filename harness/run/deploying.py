@@ -22,6 +22,7 @@ from ..evidence.parts import (
     describe_device,
     describe_endpoint,
     describe_load,
+    describe_network,
     describe_scan,
 )
 from ..evidence.schema import InstructionScan
@@ -30,7 +31,9 @@ from ..export.endpoint import make_description
 from ..host.progress_log import progress_logger
 from ..isa.wheel_scans import scan_wheels
 from ..measure.accuracy import sample_notes
+from ..measure.schedule import REMOTE_S
 from ..model.build import BuiltModel
+from ..network import Network
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts
 from .measuring import MEMORY_SETS
@@ -67,6 +70,9 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
         run.export_s += time.monotonic() - start
     record.artifact = describe_artifact(artifact)
     record.endpoint = describe_endpoint(endpoint) if endpoint is not None else None
+    if cell.network is not None:
+        record.network = describe_network(cell.network)
+        record.add_notes(network_notes(cell.network))
     record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
     return artifact
 
@@ -109,6 +115,22 @@ def _explain_by_state(error: ExportError, reference: Reference) -> None:
     with contextlib.suppress(HilgateError):
         if (impurity := reference.impurity) is not None:
             error.hint = "; ".join(filter(None, [f"{impurity.found}: {impurity.hint}", error.hint]))
+
+
+def network_notes(network: Network) -> list[str]:
+    """Say through which network calls go, that it is nobody's measurement, and that its outages may not be seen."""
+    said = "" if network.measured else "; it is no measurement of anybody's"
+    notes = [
+        f"calls go through the network {network.name}, which a proxy on the device makes: {network.described}{said}"
+    ]
+    if not network.is_shaping:
+        notes = [f"network {network.name}: {network.described}"]
+    return notes + [
+        f"network {network.name}: an outage every {each.every_s:g} s is rarer than a measurement of {REMOTE_S:g} s is "
+        "sure to see"
+        for each in network.outages
+        if each.every_s > REMOTE_S
+    ]
 
 
 def put_bundle(run: Run, cell: Cell, artifact: Artifact) -> Bundle:
@@ -189,6 +211,8 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
         if cell.endpoint is not None:
             endpoint = run.services.endpoint(cell, run.models.build(cell.file))
             record.endpoint = describe_endpoint(endpoint, load.settings)
+        if cell.network is not None:
+            record.network = describe_network(cell.network, load.settings)
 
     # An inference that takes longer than the whole cell may take is not worth waiting for.
     timeouts = Timeouts(call_s=run.options.time_limit_s)

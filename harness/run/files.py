@@ -12,8 +12,9 @@ from ..device.device import DeviceFile
 from ..endpoint import EndpointFile
 from ..evidence.schema import FileEntry
 from ..host.cache import file_sha256
-from ..host.shipped import DEVICES, ENDPOINTS
+from ..host.shipped import DEVICES, ENDPOINTS, NETWORKS
 from ..instructions.baseline import read_baseline
+from ..network import NetworkFile
 from .options import Options
 
 # What the path of one of hilgate's own device files begins with: another installation has it elsewhere.
@@ -21,7 +22,7 @@ SHIPPED = "hilgate:"
 
 
 def describe_files(options: Options, cells: Sequence[Cell]) -> list[FileEntry]:
-    """Describe the files of a run: models, devices with what they extend, the lock file, baselines.
+    """Describe the files of a run: models; devices, endpoints, networks with what they extend; the lock file, baselines.
 
     The hashes are of what was read, not of what lies there later. Of the code that a model file imports, and of the
     weights that it loads, the cells' ``model_sha256`` is the hash.
@@ -42,10 +43,7 @@ def _entries(options: Options, cells: Sequence[Cell]) -> Iterator[FileEntry]:
         for each in cell.device.files:
             path = _own_path(each, DEVICES, root / "devices", root)
             yield FileEntry(kind="device", name=each.name, path=path, sha256=each.sha256)
-    for cell in cells:
-        for called in cell.endpoint.files if cell.endpoint is not None else ():
-            path = _own_path(called, ENDPOINTS, root / "endpoints", root)
-            yield FileEntry(kind="endpoint", name=called.name, path=path, sha256=called.sha256)
+    yield from _called(cells, root)
     if (lock := current_lock()) is not None:
         yield FileEntry(kind="lock", name=FILE, path=_relative(lock.path, root), sha256=lock.sha256)
     # One that is about to be written limits nothing.
@@ -56,8 +54,19 @@ def _entries(options: Options, cells: Sequence[Cell]) -> Iterator[FileEntry]:
             yield FileEntry(kind="baseline", name=name, path=path, sha256=baseline.sha256)
 
 
-def _own_path(file: DeviceFile | EndpointFile, shipped: Path, projects: Path, root: Path) -> str:
-    """Name a device's or an endpoint's file; in a clone of hilgate, which is its own project, they are the project's.
+def _called(cells: Sequence[Cell], root: Path) -> Iterator[FileEntry]:
+    """Describe the files of endpoints, and those of the networks on the way there."""
+    for cell in cells:
+        for called in cell.endpoint.files if cell.endpoint is not None else ():
+            path = _own_path(called, ENDPOINTS, root / "endpoints", root)
+            yield FileEntry(kind="endpoint", name=called.name, path=path, sha256=called.sha256)
+        for shaped in cell.network.all_files if cell.network is not None else ():
+            path = _own_path(shaped, NETWORKS, root / "networks", root)
+            yield FileEntry(kind="network", name=shaped.name, path=path, sha256=shaped.sha256)
+
+
+def _own_path(file: DeviceFile | EndpointFile | NetworkFile, shipped: Path, projects: Path, root: Path) -> str:
+    """Name a file of a device, endpoint or network; in a clone of hilgate, its own project, they are the project's.
 
     Args:
         file: the file.

@@ -20,6 +20,7 @@ from ..instructions.baseline import read_baseline
 from ..measure import known_metrics
 from ..model.model_file import ModelFile
 from ..model.process import HostedFile, read_hosted
+from ..network import named_network, network_folders
 from ..parity import PARITY
 from ..report.preferring import checked_preferences
 from .options import Options
@@ -97,7 +98,8 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     """Make a cell; of a remote backend, unless a rule leaves it out, with its endpoint.
 
     Raises:
-        InputError: there is no such endpoint, it is not usable, or the model's inputs are larger than it takes.
+        InputError: there is no such endpoint or network, it is not usable, or the model's inputs are larger than the
+            endpoint takes.
     """
     cell = Cell(
         file,
@@ -114,7 +116,8 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     if endpoint.kind == "emulated":
         _check_reachable(device, f"{where}.endpoint")
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
-    return replace(cell, endpoint=endpoint)
+    network = named_network(cell.options, network_folders(options.device_folders), where)
+    return replace(cell, endpoint=endpoint, network=network)
 
 
 def _check_reachable(device: Device, where: str) -> None:

@@ -62,7 +62,24 @@ def write_endpoint(project: Project, url: str, more: str = "") -> Path:
     return project.write("endpoints/laptop.toml", text)
 
 
+NETWORK = """
+    [network]
+    description = "a field"
+    source = "this test"
+    measured = true
+    delay_ms = 3
+    rate_up_mbit = 8
+"""
+
+
+def shape(project: Project) -> None:
+    """Have the device's calls shaped."""
+    project.write("devices/robot.toml", DEVICE.replace('"laptop"', '"laptop"\n    network = "field"'))
+    project.write("networks/field.toml", NETWORK)
+
+
 def test_a_model_on_another_computer_is_measured_as_any_other(remote: Project, server: OipServer) -> None:
+    shape(remote)
     done = remote.run("--device", "robot", "--backend", "oip", *QUICK)
     assert done.status == 0, done.output
     (cell,) = done.evidence["cells"]
@@ -72,10 +89,16 @@ def test_a_model_on_another_computer_is_measured_as_any_other(remote: Project, s
     assert (endpoint["name"], endpoint["url"], endpoint["model"]) == ("laptop", server.url, "tiny")
     assert endpoint["wire"] == "binary"
     assert min(endpoint["request_bytes"], endpoint["response_bytes"]) > 0
+    network = cell["network"]
+    assert (network["name"], network["delay_ms"], network["up"]["rate_mbit"]) == ("field", 3, 8)
+    assert network["transfer_ms"] == pytest.approx(endpoint["request_bytes"] / 1000)
+    assert any("calls go through the network field" in note for note in cell["notes"])
+    assert done.check("load_time_s")["value"] > 3 * 0.006  # connection, model, server, inference
     assert cell["artifact"]["exporter"] == "description"
     assert "another computer" in cell["instructions"]["not_done"]
     kinds = {file["kind"]: file for file in done.evidence["files"]}
     assert kinds["endpoint"]["path"] == "endpoints/laptop.toml"
+    assert kinds["network"]["path"] == "networks/field.toml"
     manifest = json.loads((done.folder / f"build/hil/bundles/{cell['bundle']['sha256']}.json").read_text())
     names = set(manifest["files"])
     assert {"agent/backend.py", "agent/remote/client.py", "artifact/endpoint.json"} <= names
@@ -119,7 +142,9 @@ def test_rules_for_the_cloud_allow_a_laptop(remote: Project) -> None:
 
 
 def test_doctor_looks_at_the_endpoint_from_the_device(remote: Project, server: OipServer) -> None:
+    shape(remote)
     done = remote.run_command([*HILGATE, "doctor", "robot"])
+    assert "✓   network                field (measured): delay 3 ms each way, up 8 Mbit/s" in done.output
     assert f"✓ endpoint of oip          laptop: {server.url}, model tiny" in done.output
     assert "✓   inference              binary" in done.output
     write_endpoint(remote, "http://127.0.0.1:9")

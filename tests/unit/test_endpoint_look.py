@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from harness.protocol import parse
 from harness.protocol.endpoint_look import EndpointLooked
 from tests.support.certificates import Authority
 from tests.support.oip_server import OipServer
+from tests.support.signed_server import SignedServer, error
 
 MODEL = {"name": "m", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}], "outputs": []}
 
@@ -73,6 +76,34 @@ def test_it_needs_nothing_but_the_devices_own_python() -> None:
         return content[place - size : place]
 
     assert read_head(read).header["failed"] == ""
+
+
+def test_sagemakers_runtime_is_asked_without_a_signature_and_its_clock_compared(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    named: dict[str, Any] = {
+        "model": "",
+        "region": "eu-west-1",
+        "endpoint_name": "digits",
+        "ca": authority.pem,
+        "kind": "sagemaker",
+    }
+    with SignedServer(authority.server()) as server:
+        found = look(server.url, **named)
+        assert [step.name for step in found.steps] == ["name", "connection", "service"]
+        assert "403 MissingAuthenticationTokenException" in found.steps[-1].found
+        assert re.search("the clocks differ by [012] s", found.steps[-1].found)
+        checks = list(looked(found, endpoint(server.url, **named), Calls()))
+        assert [check.mark for check in checks] == [OK] * 3
+        body = error("MissingAuthenticationTokenException", None)
+        for date, words in [(time.time() - 1200, "this device's clock says 2"), (None, "does not say")]:
+            headers = {"Date": formatdate(date, usegmt=True) if date else "?"}
+            server.fault = 403, {**body[1], **headers}, body[2]
+            found = look(server.url, **named)
+            assert words in (found.failed or found.steps[-1].found)
+            assert (found.kind == "service") == bool(date)
+    with OipServer(context=authority.server()) as other:
+        found = look(other.url, **named)
+        assert (found.kind, "is not SageMaker's runtime" in found.failed) == ("service", True)
 
 
 def test_through_tls_it_trusts_the_endpoints_authority_alone(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from harness.device import load_device
 from harness.device.device import Device
 from harness.endpoint import Calls, Endpoint
 from harness.endpoint import describe_endpoint as write_description
-from harness.errors import BackendError, EndpointError, ExportError, InputError
+from harness.errors import BackendError, EndpointError, ExportError, InputError, NetworkError
 from harness.evidence.cell_record import CellRecord
 from harness.evidence.parts import describe_endpoint
 from harness.export import load_format
@@ -140,7 +140,7 @@ def test_a_remote_backends_bundle_has_the_client_and_no_others() -> None:
     remote, own = (set(make_bundle(None, load_backend(name), runtime).agent) for name in ("oip", "onnxruntime"))
     assert {"agent/remote/__init__.py", "agent/remote/client.py", "agent/backend.py"} <= remote
     assert not any(path.startswith("agent/remote/") for path in own)
-    assert {path for path in remote if not path.startswith("agent/remote/")} == own
+    assert {path for path in remote if not path.startswith(("agent/remote/", "agent/network/"))} == own
     assert "agent/remote/client.py" in make_bundle(None, load_backend("oip"), runtime).entries[-1].texts
 
 
@@ -275,6 +275,16 @@ def test_a_cell_is_planned_with_its_endpoint(tmp_path: Path) -> None:
     own, remote = plan(tmp_path, f'{OIP}endpoint = "laptop"\nattempts = 2\n')
     assert own.endpoint is None
     assert (remote.endpoint and remote.endpoint.url, remote.calls.attempts) == ("http://10.0.0.2:8000", 2)
+    assert remote.network is None
+
+
+def test_a_cell_is_planned_with_its_network(tmp_path: Path) -> None:
+    _, remote = plan(tmp_path, f'{OIP}endpoint = "laptop"\nnetwork = "lte"\n')
+    assert remote.network is not None
+    assert (remote.network.name, remote.network.delay_ms) == ("lte", 25)
+    with pytest.raises(NetworkError, match="there is no network 'ltd'") as caught:
+        plan(tmp_path, f'{OIP}endpoint = "laptop"\nnetwork = "ltd"\n')
+    assert caught.value.where.endswith("robot.toml: options.oip.network")
 
 
 @pytest.mark.parametrize(

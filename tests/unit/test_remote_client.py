@@ -323,7 +323,8 @@ def test_what_connects_imports_the_standard_library_only() -> None:
     """So that hilgate doctor can look from a device that has no numpy yet."""
     folder = Path(harness.agent.remote.__file__).parent
     paths = [
-        folder / f"{name}.py" for name in ("answer", "connection", "deadline", "failure", "resolving", "tls", "url")
+        folder / f"{name}.py"
+        for name in ("answer", "connection", "deadline", "failure", "resolving", "tls", "tunnel", "url")
     ]
     for path in (*paths, folder.parent / "failure.py", folder.parent / "wire.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
@@ -336,7 +337,8 @@ def test_what_connects_imports_the_standard_library_only() -> None:
 
 
 def test_the_client_is_written_for_python_3_9() -> None:
-    for path in Path(harness.agent.remote.__file__).parent.glob("*.py"):
+    folder = Path(harness.agent.remote.__file__).parent
+    for path in (*folder.glob("*.py"), *folder.parent.glob("network/*.py")):
         ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 

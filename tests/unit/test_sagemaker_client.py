@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.agent.failure import CallFailed
-from harness.agent.frames import Array
+from harness.agent.frames import Array, encode
 from harness.agent.remote.credentials import Credentials, NoCredentials, Wallet
 from harness.agent.remote.description import read_endpoint
 from harness.agent.remote.sagemaker import SageMakerClient
@@ -266,10 +266,37 @@ def test_credentials_show_in_no_text_and_no_log(server: SignedServer, authority:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
-    texts = [*lines, repr(KEY), str(KEY), f"{KEY}", f"{KEY!r:.90}", repr(client._wallet), str(client.facts())]
+    texts = [
+        *lines,
+        repr(KEY.header()),
+        repr({**KEY.header()}),
+        repr(KEY),
+        str(KEY),
+        f"{KEY}",
+        f"{KEY!r:.90}",
+        repr(client._wallet),
+        str(client.facts()),
+    ]
     assert not [text for text in texts if KEY.token[:12] in text or KEY.secret_key in text]
     assert not [value for value in vars(client._signer._auth).values() if value == KEY]
     client.close()
+
+
+def test_what_is_sent_to_the_device_has_them_though() -> None:
+    sent = json.loads(bytes(encode({"op": "credentials", **KEY.header()})[0])[20:])
+    assert [sent[key] for key in ("access_key", "secret_key", "token")] == [*KEY[:3]]
+
+
+def test_a_name_that_is_not_resolved_may_be_another_region_s(authority: Authority) -> None:
+    wallet = Wallet()
+    wallet.put(KEY)
+    url = f"https://runtime.{'x' * 64}.eu-moon-1.invalid"  # a label so long that nobody is asked
+    with SignedServer(authority.server()) as server:
+        described = server.description(authority.pem, url=url, region="eu-moon-1")
+    client = SageMakerClient(read_endpoint(described, "sagemaker"), wallet)
+    client.open()
+    found = failure(client)
+    assert (found.kind, "is the region eu-moon-1 right" in found.what) == ("unreachable", True), found
 
 
 def test_redaction_knows_secrets_that_are_cut_or_quoted() -> None:

@@ -1,7 +1,9 @@
 """Looks at an endpoint of the Open Inference Protocol: resolves, connects, asks for the model, infers once with zeros.
 
+One of SageMaker's is asked once, without a signature: that it is there, and what its clock says (see service).
+
 It sends one frame (see wire): "steps", a list of those that were taken, each with its "name", "ms" and what it "found";
-"failed", why the next one did not come to its end, or ""; "kind", which of STEPS that was; "status", the server's, 0
+"failed", why the next one did not come to its end, or ""; "kind", its name; "status", the server's, 0
 where there was none; "request_bytes" and "response_bytes" of the inference.
 
 Each step has a connection of its own, and ends in the time of a call. Nothing that comes is believed or kept beyond
@@ -23,8 +25,10 @@ from typing import Any
 
 from ..remote.deadline import Deadline
 from ..wire import is_nested_deeper, pack_head
+from .service import describe_service
 
-STEPS = ("name", "connection", "model", "inference")
+# What is done, by the endpoint's protocol.
+STEPS = {"oip": ("name", "connection", "model", "inference"), "sagemaker": ("name", "connection", "service")}
 # Bytes of an element, by the protocol's types; others (BYTES, …) have no zero.
 ELEMENT_BYTES = {
     **dict.fromkeys(("BOOL", "UINT8", "INT8"), 1),
@@ -54,8 +58,8 @@ class Failed(Exception):
 def main(arguments: list[str]) -> None:
     """Look at the endpoint that the one argument in JSON describes.
 
-    It has "scheme", "host", "port", "authority" (host and port, as a request names them), "path" (of the model),
-    "server_path" (of the server), "ca", "timeout_s", "max_request_bytes" and "max_response_bytes".
+    It has "protocol", "scheme", "host", "port", "authority" (host and port, as a request names them), "path" (of the
+    model), "server_path" (of the server), "ca", "timeout_s", "max_request_bytes" and "max_response_bytes".
     """
     header = Look(json.loads(arguments[0])).report()
     view = memoryview(pack_head(header))
@@ -73,15 +77,21 @@ class Look:
         self.steps: list[dict[str, Any]] = []
         self.addresses: list[tuple[int, Any]] = []
         self.request_bytes = self.response_bytes = 0
+        self.step_names = STEPS[asked["protocol"]]
+        self._steps = {
+            "name": self._resolve,
+            "connection": self._try_connection,
+            "model": self._ask,
+            "inference": self._infer,
+            "service": self._ask_service,
+        }
 
     def report(self) -> dict[str, Any]:
         """Take the steps, and describe what came of them."""
         failed, status = "", 0
         try:
-            self._take("name", self._resolve)
-            self._take("connection", self._try_connection)
-            self._take("model", self._ask)
-            self._take("inference", self._infer)
+            for name in self.step_names:
+                self._take(name, self._steps[name])
         except Failed as error:
             failed, status = str(error), error.status
         except (OSError, HTTPException, ValueError) as error:
@@ -89,7 +99,7 @@ class Look:
         return {
             "steps": self.steps,
             "failed": failed,
-            "kind": STEPS[len(self.steps)] if failed else "",
+            "kind": self.step_names[len(self.steps)] if failed else "",
             "status": status,
             "request_bytes": self.request_bytes,
             "response_bytes": self.response_bytes,
@@ -187,8 +197,29 @@ class Look:
             self.deadline.watch(None)
             opened.close()
 
-    def _request(self, method: str, path: str, body: bytes, headers: dict[str, str], most: int) -> tuple[Any, bytes]:
-        """Ask once; return the answer's headers and body.
+    def _ask_service(self) -> str:
+        refused: list[HTTPResponse] = []
+        try:
+            self._request("POST", self.asked["path"], b"{}", {"Content-Type": "application/json"}, MOST_TEXT, refused)
+        except Failed:
+            if not refused or refused[0].status in range(300, 400):
+                raise
+        answer = refused[0] if refused else None
+        try:
+            return describe_service(answer.status if answer else 200, answer.headers if answer else {})
+        except ValueError as error:
+            raise Failed(str(error)) from None
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        most: int,
+        refused: list[HTTPResponse] | None = None,
+    ) -> tuple[Any, bytes]:
+        """Ask once; return the answer's headers and body. An answer that says no is put into ``refused``, too.
 
         Raises:
             Failed: the answer is not 200, or has more than so many bytes.
@@ -202,6 +233,8 @@ class Look:
                 connection.request(method, path, body or None, headers)
             response = connection.getresponse()
             if response.status != 200:
+                if refused is not None:
+                    refused.append(response)
                 raise Failed(_refusal(response), response.status)
             content = response.read(most + 1)
             if self.deadline.is_over:

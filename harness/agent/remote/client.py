@@ -55,7 +55,9 @@ class Client:
             ValueError: the description's "ca" has no certificate.
         """
         self.endpoint = endpoint
-        self.connection = Connection(endpoint.url, ca=endpoint.ca, max_response_bytes=endpoint.max_response_bytes)
+        self.connection = Connection(
+            endpoint.url, ca=endpoint.ca, max_response_bytes=endpoint.max_response_bytes, proxy=endpoint.proxy
+        )
         self.metadata = Metadata("", (), ())
         self.server = self.wire = ""
         self.calls = self.retries = self.request_bytes = self.response_bytes = 0

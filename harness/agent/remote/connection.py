@@ -20,6 +20,7 @@ from .answer import PAGE, Answer, broken, is_page, shown
 from .deadline import Deadline
 from .failure import BROKEN, LATE, REFUSED, UNREACHABLE, CallFailed
 from .resolving import Address, Resolver
+from .tunnel import Proxy, connect_through
 from .url import Url
 
 IDLE_S = 20.0
@@ -98,13 +99,19 @@ class Connection:
         body_reader: reads an answer's body, where that is not taken as it comes.
     """
 
-    def __init__(self, url: Url, *, ca: str = "", max_response_bytes: int) -> None:
+    def __init__(self, url: Url, *, ca: str = "", max_response_bytes: int, proxy: Proxy | None = None) -> None:
         """Connect to nothing yet.
+
+        Args:
+            url: the server.
+            ca: whom to trust; "" for those whom the device trusts.
+            max_response_bytes: what is read of an answer at most.
+            proxy: shapes what passes; None without one.
 
         Raises:
             ValueError: ca has no certificate.
         """
-        self.url, self.max_response_bytes = url, max_response_bytes
+        self.url, self.max_response_bytes, self.proxy = url, max_response_bytes, proxy
         self.deadline, self.doing, self.version = Deadline(), "", ""
         self.explain: Callable[[Refusal], CallFailed] | None = None
         self.ended_hint = ""
@@ -196,12 +203,11 @@ class Connection:
 
     def _open(self, address: Address, seconds: float) -> None:
         """Connect to one address. It gets its share of the time: of two addresses one may swallow all."""
-        family, where = address
-        opened = socket.socket(family, socket.SOCK_STREAM)
         try:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            opened.settimeout(max(seconds, 0.001))
-            opened.connect(where)
+            opened = self._reached(address, max(seconds, 0.001))
+        except OSError as error:
+            raise self._no_connection(error) from None
+        try:
             opened.settimeout(None)  # from here on the deadline ends it
             opened = self._secured(opened)
         except OSError as error:
@@ -216,6 +222,20 @@ class Connection:
         self._reader = _Reader(self._raw)
         self._poll = select.poll()
         self._poll.register(opened, select.POLLIN)
+
+    def _reached(self, address: Address, seconds: float) -> socket.socket:
+        family, where = address
+        if self.proxy is not None:
+            return connect_through(self.proxy, where, seconds)
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.settimeout(seconds)
+            opened.connect(where)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def _secured(self, opened: socket.socket) -> socket.socket:
         if self._context is None:

@@ -23,6 +23,15 @@ _STEM = 12
 REDACTED = "[redacted]"
 
 
+class Secret(str):
+    """A text that its repr does not show: pytest shows the arguments of functions in the traceback of an error."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return REDACTED
+
+
 class Credentials(NamedTuple):
     """Credentials of AWS. token: "" of long-lived ones; expires_at: in seconds since 1970."""
 
@@ -39,6 +48,11 @@ class Credentials(NamedTuple):
 
     def __format__(self, _: str) -> str:
         return repr(self)
+
+    def header(self) -> dict[str, Secret]:
+        """Return what is sent to the device; see receive."""
+        secrets = zip(("access_key", "secret_key", "token"), self)
+        return {key: Secret(value) for key, value in secrets}
 
     def redact(self, text: str) -> str:
         """Return a text without them: an answer may quote what was signed, the token in it, whole or cut."""

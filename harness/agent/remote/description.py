@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .tensors import NAMES, Spec
+from .tunnel import Proxy
 from .url import Url, parse_url
 
 SCHEMA = 1
@@ -34,7 +35,10 @@ TIMEOUT_MS, ATTEMPTS, MOST_BYTES = 10_000, 1, 6_291_456
 
 
 class Endpoint(NamedTuple):
-    """What is called, and how; see the module. timeout_s is in seconds; region is "" where it is no SageMaker's."""
+    """What is called, and how; see the module. timeout_s is in seconds; region is "" where it is no SageMaker's.
+
+    proxy is no part of the description: the agent has started it, where the network is shaped.
+    """
 
     name: str
     url: Url
@@ -52,6 +56,7 @@ class Endpoint(NamedTuple):
     target_variant: str = ""
     format: str = OIP
     stream: bool = False
+    proxy: Proxy | None = None
 
     @property
     def model_path(self) -> str:

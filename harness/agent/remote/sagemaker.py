@@ -84,6 +84,8 @@ class SageMakerClient(Client):
             return super().infer(arrays)
         except CallFailed as error:
             what = self._credentials.redact(error.what)
+            if error.what.startswith(f"the name {self.endpoint.url.host} cannot be resolved"):
+                what += f"; is the region {self.endpoint.region} right, and is there a way to the internet?"
             if what == error.what:
                 raise
             raise CallFailed(error.kind, what, answered=error.answered, status=error.status) from None
