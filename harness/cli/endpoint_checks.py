@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..backends import load_backend
+from ..cloud import DURATION_S, ask_once, grant
 from ..deploy.endpoint_look import look_at
 from ..device.device import Device
 from ..endpoint import Calls, Endpoint, endpoint_folders, named_endpoint, why_forbidden
@@ -14,7 +15,7 @@ from ..links import LinkType
 from ..network import Network, named_network, network_folders
 from ..protocol import BoardFacts
 from ..protocol.endpoint_look import EndpointLooked
-from .doctor_check import FAILED, OK, WARNING, Check, failed
+from .doctor_check import FAILED, OK, WARNING, Check, failed, skipped
 
 # What the program on the device calls its steps -> the next step where one fails.
 HINTS = {
@@ -24,6 +25,7 @@ HINTS = {
     "model": "look at model and version in the endpoint's file, and at what the server has loaded",
     "service": "set the clock, if that is it (timedatectl set-ntp true); else look at url and region in the endpoint's "
     "file",
+    "invocation": "look at region and name in the endpoint's file, at its status in SageMaker's console and its log",
     "inference": "look at the server's log; the look sent zeros, a run sends what the model file declares",
 }
 STEPS = tuple(HINTS)
@@ -81,7 +83,38 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
     if endpoint.kind == "emulated":
         yield Check("  service", OK, "a run starts it on this machine, and ends it: there is nothing to see before")
         return
-    yield from looked(look_at(link, facts, endpoint, calls, f"{name} on {device.name}"), endpoint, calls)
+    report = look_at(link, facts, endpoint, calls, f"{name} on {device.name}")
+    yield from looked(report, endpoint, calls)
+    if endpoint.kind == "sagemaker":
+        yield from signed(endpoint, calls, "" if not report.failed else report.kind)
+
+
+def signed(endpoint: Endpoint, calls: Calls, broken: str) -> Iterator[Check]:
+    """Ask for credentials as a run does, and, where the device reaches the service, for one answer.
+
+    Args:
+        endpoint: the endpoint.
+        calls: how it is called.
+        broken: which step failed on the device; "" if none did.
+    """
+    try:
+        granted = grant(endpoint)
+    except HilgateError as error:
+        yield failed("  credentials", error)
+        yield from skipped(("  inference",), "credentials")
+        return
+    lasting = f"for this endpoint and {DURATION_S // 60} minutes"
+    yield Check("  credentials", OK, f"of account {granted.account}, {lasting}, given to {granted.caller}")
+    if broken:
+        yield from skipped(("  inference",), broken)
+        return
+    answered = ask_once(endpoint, granted.credentials, calls.timeout_ms / 1e3)
+    if answered.problem:
+        yield Check("  inference", FAILED, answered.problem, f"{HINTS['invocation']} ({endpoint.path})")
+    else:
+        limits = f"at most {calls.max_request_bytes:,} bytes there and {calls.max_response_bytes:,} back"
+        yield Check("  inference", OK, f"asked from this host: {answered.found}")
+        yield Check("  sizes", OK, f"{limits}; a run compares them with the model's before its first call")
 
 
 def _network(network: Network) -> Check:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..agent.remote.credentials import Credentials
+from ..endpoint import Endpoint
 from ..errors import CredentialsError
 from ..host.optional import SIGNING, check_cloud
 from .explaining import explain, none_found, too_late
@@ -58,19 +59,35 @@ class Host:
 
     def sts(self, region: str, credentials: Credentials) -> Any:
         """Make a client of STS in a region."""
+        return self._client("sts", region, credentials, READ_S, ATTEMPTS)
+
+    def runtime(self, endpoint: Endpoint, credentials: Credentials, timeout_s: float, ca: str | None) -> Any:
+        """Make a client of SageMaker's runtime, which asks once.
+
+        Args:
+            endpoint: where it is.
+            credentials: for the endpoint.
+            timeout_s: how long it may be silent.
+            ca: the file of those who vouch for it; None for those that this host trusts anyway.
+        """
+        more = {"endpoint_url": endpoint.url, "verify": ca}
+        return self._client("sagemaker-runtime", endpoint.region, credentials, timeout_s, 1, **more)
+
+    def _client(
+        self, service: str, region: str, credentials: Credentials, read_s: float, attempts: int, **more: Any
+    ) -> Any:
         from botocore.config import Config
 
-        config = Config(
-            connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"total_max_attempts": ATTEMPTS, "mode": "standard"}
-        )
+        retries = {"total_max_attempts": attempts, "mode": "standard"}
         access_key, secret_key, token = credentials[:3]
         return self._session.create_client(
-            "sts",
+            service,
             region_name=region,
-            config=config,
+            config=Config(connect_timeout=CONNECT_S, read_timeout=read_s, retries=retries),
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             aws_session_token=token or None,
+            **more,
         )
 
 

@@ -96,7 +96,7 @@ def explain(error: Exception, what: str) -> CredentialsError:
         return _refused(str(said.get("Code", kind)), _line(said.get("Message", "")), what)
     if kind in UNREACHABLE:
         hint = "is AWS reached from here (a proxy, a firewall)? Is the region in the endpoint's file right?"
-        return CredentialsError(f"{what}: STS was not reached", wanted=WANTED, found=_line(error), hint=hint)
+        return CredentialsError(f"{what}: AWS was not reached", wanted=WANTED, found=_line(error), hint=hint)
     return CredentialsError(
         f"{what}: the credentials on this host cannot be used",
         wanted=WANTED,
