@@ -6,7 +6,7 @@
     GET  /v2/models/NAME/ready
     POST /v2/models/NAME/infer      JSON, or binary tensors with Inference-Header-Content-Length
     GET  /ping                      200 only after a first inference
-    POST /invocations               JSON, or binary tensors with Triton's content type for SageMaker
+    POST /invocations               JSON; binary tensors with Triton's content type for SageMaker; one array of numpy's
 
 Whatever goes wrong is told as {"error": …}.
 """
@@ -14,8 +14,9 @@ Whatever goes wrong is told as {"error": …}.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -29,6 +30,8 @@ from ..agent.frames import Array
 from .answer import write_answer
 from .interface import Interface
 from .limits import ServingLimits
+from .npy import CONTENT_TYPE as NPY
+from .npy import read_npy, write_npy
 from .refused import Refused, quoted
 from .request import header_size, read_request
 from .worker import Job
@@ -129,8 +132,10 @@ class Front:
         try:
             kind = request.headers.get("content-type", JSON)
             triton = TRITON_TYPE.match(kind)
+            if _content_type(request) == NPY:
+                return Response(await self._answered_npy(request), headers={"content-type": NPY})
             if triton is None and _content_type(request) not in ("", JSON):
-                raise Refused(415, f"wanted {JSON} or {TRITON}N; found {quoted(kind)}")
+                raise Refused(415, f"wanted {JSON}, {TRITON}N or {NPY}; found {quoted(kind)}")
             body, size = await self._answered(request, triton[1] if triton else None)
         except Refused as refused:
             await drop_rest(request)
@@ -139,17 +144,32 @@ class Front:
 
     async def _answered(self, request: Request, header_bytes: str | None) -> tuple[bytes, int | None]:
         """Read a request, infer, and write the answer."""
+        with self._held(request) as held:
+            body = await self._body(request, held)
+            asked = read_request(body, header_size(header_bytes, len(body)), self.interface)
+            return write_answer(asked, await self._inferred(request, asked.inputs), self.interface)
+
+    async def _answered_npy(self, request: Request) -> bytes:
+        """Read a request that is one array, infer, and write the answer."""
+        with self._held(request) as held:
+            inputs = read_npy(await self._body(request, held), self.interface)
+            (output,) = await self._inferred(request, inputs)
+            return write_npy(output)
+
+    @contextlib.contextmanager
+    def _held(self, request: Request) -> Iterator[_Held]:
         if coding := request.headers.get("content-encoding"):
             raise Refused(415, f"wanted a body as it is; found the content-encoding {quoted(coding)}")
         held = _Held(self)
         try:
-            body = await self._body(request, held)
-            asked = read_request(body, header_size(header_bytes, len(body)), self.interface)
-            job = self.worker.submit(asked.inputs)
-            request.scope[JOB] = job
-            return write_answer(asked, await job.answer, self.interface)
+            yield held
         finally:
             held.release()
+
+    async def _inferred(self, request: Request, inputs: dict[str, Array]) -> Sequence[Array]:
+        job = self.worker.submit(inputs)
+        request.scope[JOB] = job
+        return await job.answer
 
     async def _body(self, request: Request, held: _Held) -> bytes:
         """Read a body as far as it is allowed to go."""

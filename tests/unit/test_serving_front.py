@@ -1,6 +1,7 @@
 """The routes of `hilgate serve`, asked in this process: statuses, content types, sizes, errors."""
 
 import asyncio
+import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -124,7 +125,7 @@ WRONG: dict[str, tuple[str, str, Sequence[bytes], dict[str, str], int]] = {
     "a route's other method": ("GET", "/invocations", [], {}, 405),
     "nothing is deleted": ("DELETE", "/v2/models/net", [], {}, 405),
     "a form": ("POST", INFER, [BODY], {"Content-Type": "application/x-www-form-urlencoded"}, 415),
-    "an array of numpy's": ("POST", "/invocations", [BODY], {"Content-Type": "application/x-npy"}, 415),
+    "a table of text": ("POST", "/invocations", [BODY], {"Content-Type": "text/csv"}, 415),
     "compressed": ("POST", INFER, [BODY], {"Content-Encoding": "gzip"}, 415),
     "Triton's type without a size": ("POST", "/invocations", [BODY], {"Content-Type": TRITON}, 415),
     "Triton's type with a size too large": ("POST", "/invocations", [BODY], {"Content-Type": f"{TRITON}9999"}, 400),
@@ -194,3 +195,37 @@ def _keeping(app: Any) -> Any:
             return
 
     return kept
+
+
+NPY = {"content-type": "application/x-npy"}
+
+
+def saved(array: Any, **keys: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, **keys)
+    return stream.getvalue()
+
+
+def test_one_array_as_numpy_saves_it_goes_each_way() -> None:
+    found = answer("POST", "/invocations", saved(np.array([[1, 2], [3, 4]], np.float32)), headers=NPY)
+    assert (found.status, found.headers["content-type"]) == (200, "application/x-npy")
+    np.testing.assert_array_equal(np.load(io.BytesIO(found.body)), np.array([[2, 4], [6, 8]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "not an array as numpy saves one"),
+        (b"\x93NUMPY\x09\x00", "format 9.0"),
+        (saved(np.zeros((1, 2))), "input x is float32; found 'float64'"),
+        (saved(np.array([{}]), allow_pickle=True), "input x is float32; found 'object'"),
+        (saved(np.zeros((1, 2), ">f4")), "little-endian"),
+        (saved(np.asfortranarray(np.zeros((2, 2), np.float32))), "C's order"),
+        (saved(np.zeros((1, 3), np.float32)), "has the shape [batch: 1…8, 2]; found [1, 3]"),
+        (saved(np.zeros((1, 2), np.float32))[:-1], "has 7 bytes"),
+        (saved(np.zeros((1, 2), np.float32)).replace(b"(1, 2)", b"(9, 2)"), "found [9, 2]"),
+    ],
+)
+def test_an_array_that_the_model_does_not_take_is_refused(body: bytes, words: str) -> None:
+    found = answer("POST", "/invocations", body, headers=NPY)
+    assert (found.status, words in found.json["error"]) == (400, True), found.json
