@@ -1,16 +1,19 @@
 """Where the corpus is built, exported, run and searched: in this process, on one thread, without a device.
 
-Exports are made in it, too: a process of its own for each of them, which is tested elsewhere, would take minutes.
+Exports are made in it, too: a process of its own for each of them, which is tested elsewhere, would take minutes. They
+are nearly all of the time, so they are made once for all files that search the corpus, in a cache that outlasts them.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 import pytest
@@ -24,6 +27,7 @@ from harness.export import Artifact, artifact_cache, export_artifact, process
 from harness.export.settings import read_settings
 from harness.export.torchscript import NAMES
 from harness.export.worker import main
+from harness.host.cache import cache_folder, file_sha256
 from harness.model.build import BuiltModel, build_model, one_thread
 from harness.model.inputs import Arrays
 from harness.model.model import Array
@@ -33,7 +37,13 @@ from harness.parity.rule.reference import Reference
 from harness.parity.search import ParitySearch
 from harness.parity.trials.recipe import Recipe
 
+if TYPE_CHECKING:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
 SEARCH_S = 0.6
+# In the user's cache, read before the tests' own takes its place. The key of an export has the models' code in it, but
+# not how this file exports.
+EXPORTS = cache_folder() / "test-corpus" / file_sha256(Path(__file__))[:16]
 Deployed = tuple[Callable[[Arrays], list[Array]], tuple[str, ...]]
 
 # An export reads its model from a file.
@@ -84,6 +94,7 @@ class Bench:
 
     folder: Path
     _known: dict[str, tuple[BuiltModel, Reference]] = field(default_factory=dict)
+    _exported: dict[tuple[str, str, str], Artifact] = field(default_factory=dict)
 
     def built(self, table: str, name: str) -> tuple[BuiltModel, Reference]:
         """The model and its reference; those of one model are kept at a time."""
@@ -96,8 +107,11 @@ class Bench:
         return self._known[key]
 
     def artifact(self, table: str, name: str, backend: str) -> Artifact:
-        """What the backend runs."""
-        return export_artifact(self.built(table, name)[0], backend.partition("-")[0])
+        """What the backend runs. Finding it in the cache takes a good part of a second, so that is done once."""
+        key = table, name, backend.partition("-")[0]
+        if key not in self._exported:
+            self._exported[key] = export_artifact(self.built(table, name)[0], key[2])
+        return self._exported[key]
 
     def search(self, table: str, name: str, backend: str, seed: int) -> tuple[Verdict, Finding]:
         """One search, and what becomes of it under the model's own tolerance."""
@@ -135,11 +149,29 @@ class Bench:
 @contextmanager
 def open_bench(folder: Path) -> Iterator[Bench]:
     """Exports happen in this process meanwhile, and shrinking is short."""
+    from torch.onnx._internal.exporter import _registration  # here: collecting tests does not wait for it
+
+    registry = _registration.ONNXRegistry
+    EXPORTS.mkdir(mode=0o700, parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HILGATE_CACHE", str(EXPORTS))
+        patch.setattr(registry, "from_torchlib", staticmethod(_remembered(registry.from_torchlib)))
         patch.setattr(artifact_cache, "run_worker", _export_here)
         patch.setattr(process, "_run", _refuse)
         patch.setattr(pace, "SHRINK_S", 1.0)
         yield Bench(folder)
+
+
+def _remembered(make: Callable[[int], ONNXRegistry]) -> Callable[[int], ONNXRegistry]:
+    """Have PyTorch's table of operators made once, and copied: each export makes it anew, which is half of its time."""
+    once = functools.cache(make)
+
+    def copied(opset_version: int) -> ONNXRegistry:
+        registry = copy.copy(once(opset_version))
+        registry.functions = {operator: [*metas] for operator, metas in registry.functions.items()}
+        return registry
+
+    return copied
 
 
 def _refuse(*_: object) -> tuple[int, str]:

@@ -47,7 +47,8 @@ SANITIZED = (
 OPTIONS = "check_initialization_order=1:strict_string_checks=1"
 # Not for the fuzz tests, which would take twice as long.
 RUNNERS_OPTIONS = f"{OPTIONS}:detect_stack_use_after_return=1"
-LIMIT_S = 120
+# After which a program hangs: the fuzz tests take a tenth of it where nothing else runs.
+LIMIT_S = 240
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,16 @@ from xdist.workermanage import WorkerController
 TOGETHER = ("test_emulated_*.py", "test_large_model.py")
 # Files of few tests with minutes behind them, a run of many models or an installation: they begin next. Begun among the
 # last, as few tests are otherwise, one of them would be all that is left, and the other worker would wait.
-LONG = ("test_cases.py", "test_networks.py", "test_wheel.py", "test_board_gone.py")
+LONG = (
+    "test_cases.py",
+    "test_networks.py",
+    "test_wheel.py",
+    "test_runner_code.py",
+    "test_gate_board.py",
+    "test_fresh_machine.py",
+    "test_board_gone.py",
+    "test_fault_matrix.py",
+)
 
 
 class FileByFile(LoadScopeScheduling):
