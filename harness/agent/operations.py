@@ -72,8 +72,9 @@ class Operations:
         from .network.start import Running
 
         start = time.perf_counter_ns()
-        if self.proxy is not None:
-            self.proxy.close()
+        earlier, self.proxy = self.proxy, None
+        if earlier is not None:
+            earlier.close()
         rules = {name: header[name] for name in ("up", "down", "outages")}
         self.proxy = Running(rules, {name: trace.data for name, trace in zip(header["traced"], tensors)})
         self.waited_ns += time.perf_counter_ns() - start

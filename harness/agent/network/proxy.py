@@ -4,8 +4,8 @@
      "outages": [[every_s, for_s], …], "traces": {"up": BYTES, "down": BYTES}}
 
 "up" is from the device to the server. Of each direction that "traces" names as many bytes follow the line: the trace,
-in 32-bit integers. Traces and outages go by the device's clock, the seconds since its start: they go on from one process
-of a measurement to the next.
+in 32-bit integers. Traces and outages go by the device's clock, the seconds since its start: they go on from one
+process of a measurement to the next.
 """
 
 from __future__ import annotations
