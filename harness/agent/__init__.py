@@ -17,6 +17,7 @@ illegal         where an illegal instruction was met
 forkserver      a process that has imported the runtime and forks; forkserver_agent, that of the agents; attach
 check           a release's own check, a program by itself: its steps, its file, and that file's JSON
 orphans         processes that outlived their run; private, folders that are ours alone; unpack, wheels without pip
+network/        a process beside it, which shapes the way to a computer elsewhere
 cold/           a program by itself: drops what a start reads from the page cache
 daemon/         the program that holds the device's lock and looks after its store
 """

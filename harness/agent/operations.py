@@ -67,17 +67,16 @@ class Operations:
         """Shape the network between a client that is loaded afterwards and its server; see agent/network.
 
         Header: "up" and "down", "outages", as its proxy takes them; "traced", which of both directions have a trace.
-        Tensors: these traces, int64, in milliseconds. What it takes does not count as loading.
+        Tensors: these traces, int32, in milliseconds. What it takes does not count as loading.
         """
         from .network.start import Running
 
         start = time.perf_counter_ns()
-        rules = {name: dict(header[name]) for name in ("up", "down")}
-        for name, trace in zip(header["traced"], tensors):
-            rules[name]["trace_ms"] = trace.tolist()
-        if self.proxy is not None:
-            self.proxy.close()
-        self.proxy = Running({**rules, "outages": header["outages"]})
+        earlier, self.proxy = self.proxy, None
+        if earlier is not None:
+            earlier.close()
+        rules = {name: header[name] for name in ("up", "down", "outages")}
+        self.proxy = Running(rules, {name: trace.data for name, trace in zip(header["traced"], tensors)})
         self.waited_ns += time.perf_counter_ns() - start
         return {}, []
 

@@ -128,7 +128,7 @@ class Deployment:
             AgentFailure: the proxy cannot be started there.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        traces = [np.array(way.trace_ms, np.int64) for way in (network.up, network.down) if way.trace_ms]
+        traces = [np.array(way.trace_ms, np.int32) for way in (network.up, network.down) if way.trace_ms]
         self.session.ask({"op": "network", **network.asked()}, traces, self.session.timeouts.start_s)
 
     def load(
@@ -165,7 +165,12 @@ class Deployment:
             DeploymentError: the agent died, hung or sent garbage.
         """
         header = {"op": "credentials", **credentials.header()}
-        self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
+        try:
+            self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
+        except Exception as error:  # noqa: BLE001  # whatever it is: it is raised again
+            # Its traceback goes through what has sent the frame, whose bytes pytest would show, and --showlocals.
+            error.__cause__ = error.__context__ = None
+            raise error.with_traceback(None) from None
 
     def use_credentials(self, supply: Callable[[], Credentials]) -> None:
         """Give the process credentials before each request, whenever there are others than those that it has.

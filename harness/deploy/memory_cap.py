@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..agent.capped.launcher import MARK
 from ..board import Board
@@ -77,7 +77,7 @@ def capped_deployer(deployer: Deployer, board: CappedBoard) -> Deployer:
         board: see capped_board.
     """
     return Deployer(
-        cell=deployer.cell,
+        cell=replace(deployer.cell, network=None),  # the proxy's memory would count in the group
         board=board,
         bundle=deployer.bundle,
         timeouts=deployer.timeouts,

@@ -44,6 +44,7 @@ _HOMES = {
     "raw": SAMPLES,
     "raw_inputs": SAMPLES,
     "raw_failures": SAMPLES,
+    "raw_first_parts": SAMPLES,
     "replay": REPLAY,
     "bundle": BUNDLES,
     "answers": ANSWERS,
@@ -56,7 +57,8 @@ class ResultsFolder:
     Attributes:
         sums: the SHA-256 of each file that this run has written, by its path in the folder: raw samples, which inputs
             they had, which calls failed, answers.
-        beside: the paths of files that go with raw samples, by the path of these: "raw_inputs" and "raw_failures".
+        beside: the paths of files that go with raw samples, by the path of these: "raw_inputs", "raw_failures" and
+            "raw_first_parts".
     """
 
     def __init__(self, path: Path) -> None:
@@ -127,15 +129,21 @@ class ResultsFolder:
                     (self.path / name).rmdir()
 
     def save_samples(
-        self, stem: str, samples: Array, inputs: Array | None = None, failures: Array | None = None
+        self,
+        stem: str,
+        samples: Array,
+        inputs: Array | None = None,
+        failures: Array | None = None,
+        first_parts: Array | None = None,
     ) -> str:
-        """Write raw samples as a .npy file, which inputs they had as STEM.inputs.npy, failures as STEM.failures.npy.
+        """Write raw samples as a .npy file, and what goes with them as STEM.inputs.npy, STEM.failures.npy and so on.
 
         Args:
             stem: the file's name without its suffix. Saving under the same stem again replaces the file.
             samples: int64[n].
             inputs: the number of each sample's input, int64[n]; None where nobody needs it.
             failures: how the call of each sample failed, int64[n]; None where none failed.
+            first_parts: when the first part of each answer came, int64[n]; None where answers came whole.
 
         Returns:
             The samples' path, relative to the folder.
@@ -144,7 +152,7 @@ class ResultsFolder:
             StorageError: it cannot be written.
         """
         name = self._save(stem, samples)
-        arrays = {"inputs": inputs, "failures": failures}
+        arrays = {"inputs": inputs, "failures": failures, "first_parts": first_parts}
         self.beside[name] = {
             f"raw_{kind}": self._save(f"{stem}.{kind}", array) for kind, array in arrays.items() if array is not None
         }

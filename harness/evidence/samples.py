@@ -80,6 +80,11 @@ def read_raw_failures(folder: Path, check: CheckEntry) -> ReadSamples:
     return _read_array(folder, check.raw_failures, check.raw_failures_sha256, "raw samples' failures")
 
 
+def read_raw_first_parts(folder: Path, check: CheckEntry) -> ReadSamples:
+    """Read when the first part of each answer came, int64[n], in ns from the call's start; see read_samples."""
+    return _read_array(folder, check.raw_first_parts, check.raw_first_parts_sha256, "raw samples' first parts")
+
+
 def _read_array(folder: Path, path: str | None, sha256: str | None, what: str) -> ReadSamples:
     if path is None:
         return ReadSamples(problem=f"The check has no {what}.")

@@ -176,6 +176,10 @@ class CheckEntry(Entry):
         str | None, Field(description="the path of how each sample's call failed, int64[n]; not there if none did")
     ] = None
     raw_failures_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
+    raw_first_parts: Annotated[
+        str | None, Field(description="the path of when each answer's first part came, int64[n]; only of streamed ones")
+    ] = None
+    raw_first_parts_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
     better: Annotated[Literal["lower", "higher"] | None, Field(description="which of two values is the better one")] = (
         None
     )

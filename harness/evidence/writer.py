@@ -160,8 +160,9 @@ class Evidence:
         kind: str = "",
         inputs: Array | None = None,
         failures: Array | None = None,
+        first_parts: Array | None = None,
     ) -> str:
-        """Write a cell's raw samples beside the evidence, which inputs they had, and which calls failed.
+        """Write a cell's raw samples beside the evidence, which inputs they had, and what became of calls.
 
         Args:
             cell: the cell, which names the file.
@@ -169,6 +170,7 @@ class Evidence:
             kind: what other samples are, such as "instructions"; it becomes part of the file's name.
             inputs: the number of each sample's input, int64[n]; None where no bound depends on it.
             failures: how the call of each sample failed, int64[n]; None where none failed.
+            first_parts: when the first part of each answer came, int64[n]; None where answers came whole.
 
         Returns:
             The file's path, relative to the evidence's folder.
@@ -177,7 +179,8 @@ class Evidence:
             StorageError: it cannot be written.
         """
         before = dict(self._results.sums)
-        name = self._results.save_samples("-".join(filter(None, [cell.id, kind])), samples, inputs, failures)
+        stem = "-".join(filter(None, [cell.id, kind]))
+        name = self._results.save_samples(stem, samples, inputs, failures, first_parts)
         if self.begun and any(self._results.sums[path] != sha256 for path, sha256 in before.items()):
             self.write()  # checks that name the file have the hash of what was there before
         return name

@@ -18,6 +18,7 @@ from ..agent.pacing import NEVER
 from ..checks.blocks import block_size
 from ..deploy import plausibility
 from ..deploy.content import SAMPLES, UNIFORM, Request, Timed
+from ..deploy.first_parts import why_unlike
 from ..evidence.timed_entry import BoardState, TimedContent, TimedEntry
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock
@@ -57,6 +58,7 @@ def rebuild(
     inputs: Array,
     *,
     codes: Array | None = None,
+    first_parts: Array | None = None,
     clock: SensorClock | None = None,
     warm_ups: Sequence[Mapping[str, Any]] = (),
 ) -> Measurement:
@@ -67,6 +69,7 @@ def rebuild(
         raw: What was timed, in nanoseconds: int64[n]; on a sensor's clock int64[n, 3]. See Measurement.raw.
         inputs: Which input each of them had, int64[n].
         codes: How the call of each of them failed, int64[n], 0 if it did not; None where none failed.
+        first_parts: When the first part of each answer came, int64[n]; None where answers came whole.
         clock: The sensor's clock on which they were released.
         warm_ups: The report of each warm-up.
 
@@ -74,6 +77,10 @@ def rebuild(
         ValueError: They do not fit each other; the text says in which figures.
     """
     contents = _cut(account, raw, inputs, codes, clock)
+    if first_parts is not None:
+        if problem := why_unlike(first_parts, raw, codes):
+            raise ValueError(f"first parts: {problem}")
+        _give_first_parts(contents, first_parts)
     measured = Measurement(
         uniform=contents[0],
         warm_ups=[dict(warm_up) for warm_up in warm_ups],
@@ -90,6 +97,17 @@ def rebuild(
         for durations in timed.answered:
             measured.refuse(DURATIONS, plausibility.why_clock_impossible(durations))
     return measured
+
+
+def _give_first_parts(contents: Sequence[Timed], first_parts: Array) -> None:
+    """Cut first parts as the raw samples are cut that they belong to."""
+    each = [
+        (timed, len(numbers))
+        for process in zip(*(timed.numbers for timed in contents), strict=True)
+        for timed, numbers in zip(contents, process, strict=True)
+    ]
+    for (timed, _), part in zip(each, np.split(first_parts, list(accumulate(size for _, size in each))), strict=False):
+        timed.first_parts.append(part)
 
 
 def states_of(account: TimedEntry) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:

@@ -6,7 +6,9 @@ were written, and what follows from them is calculated in fractions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -62,8 +64,12 @@ def cost_per_hour(endpoint: Endpoint | None, limit: float | None) -> Finding:
     """
     if (prices := endpoint.prices if endpoint else None) is None:
         return _untold(PER_HOUR, endpoint, limit)
-    hour = _hour(prices)
-    return _finding(PER_HOUR, hour, prices, {})
+    return hour_finding(prices)
+
+
+def hour_finding(prices: Prices) -> Finding:
+    """Report what an hour costs at these prices."""
+    return _finding(PER_HOUR, _hour(prices), prices, {})
 
 
 def cost_per_million(endpoint: Endpoint | None, rate: Rate | None, sizes: Sizes | None, limit: float | None) -> Finding:
@@ -77,15 +83,19 @@ def cost_per_million(endpoint: Endpoint | None, rate: Rate | None, sizes: Sizes 
     """
     if (prices := endpoint.prices if endpoint else None) is None:
         return _untold(PER_MILLION, endpoint, limit)
-    hour = _hour(prices)
-    if rate is None and hour:
+    if rate is None and _hour(prices):
         why = (
             "nothing says how often the robot calls, and an endpoint costs by the hour: Model(rate_hz=…) or deadline_ms"
         )
         return Finding(PER_MILLION, not_applicable=why, unasked=limit is None)
     if sizes is None and (prices.per_gb_in_usd or prices.per_gb_out_usd):
         return Finding(PER_MILLION, no_bound_reason="no call was answered: nobody knows how many bytes it takes")
-    by_hour = hour * MILLION / (rate.hz * HOUR_S) if rate is not None else Fraction(0)
+    return million_finding(prices, rate, sizes)
+
+
+def million_finding(prices: Prices, rate: Rate | None, sizes: Sizes | None) -> Finding:
+    """Report what a million calls cost at these prices; without a rate no hours, without sizes no bytes are in it."""
+    by_hour = _hour(prices) * MILLION / (rate.hz * HOUR_S) if rate is not None else Fraction(0)
     moved = Fraction(0)
     if sizes is not None:
         moved = sizes.request * Fraction(prices.per_gb_in_usd) + sizes.response * Fraction(prices.per_gb_out_usd)
@@ -117,6 +127,12 @@ def _untold(metric: Metric, endpoint: Endpoint | None, limit: float | None) -> F
     """Report that nothing is known of a cost, which is not that there is none."""
     why = HERE if endpoint is None else f"endpoint {endpoint.name} has no prices: [prices] in {endpoint.path.name}"
     return Finding(metric, not_applicable=why, unasked=limit is None)
+
+
+def told_prices(told: Mapping[str, Any]) -> Prices:
+    """Read prices as the evidence has them."""
+    amounts = {key: Decimal(str(value)) for key, value in told.items() if key.endswith("_usd")}
+    return Prices(**amounts, instances=told["instances"], source=told["source"])
 
 
 def _exact(number: float) -> Fraction:

@@ -23,7 +23,7 @@ QUANTILES = {P50: 0.5, P99: 0.99}
 WHOLE = "answers come whole: stream = true in [options.sagemaker] asks for them in parts"
 
 
-def first_part(measured: Measurement, metric: Metric, limit: float | None, *, is_streamed: bool) -> Finding:
+def first_part(measured: Measurement, metric: Metric, raw: str, limit: float | None, *, is_streamed: bool) -> Finding:
     """Report a quantile of the time from a call's start to the first part of its answer; a failed call's is infinite.
 
     Sampling goes on until limits on latencies are decided; what is known of the first parts by then is judged.
@@ -31,13 +31,14 @@ def first_part(measured: Measurement, metric: Metric, limit: float | None, *, is
     Args:
         measured: the calls.
         metric: P50 or P99.
+        raw: the path of the raw samples, for the evidence.
         limit: the limit in milliseconds, if there is one.
         is_streamed: whether answers were asked for in parts.
     """
     if not is_streamed:
         return Finding(metric, not_applicable=WHOLE, unasked=limit is None)
     if impossible := measured.impossible.get(DURATIONS):
-        return Finding(metric, samples=measured.count, no_bound_reason=impossible)
+        return Finding(metric, samples=measured.count, raw=raw, no_bound_reason=impossible)
     contents = [_first_parts(timed) for timed in measured.contents]
     if not any(timed.count for timed in contents):
         return Finding(metric, no_bound_reason=measured.interruption or "no sample was taken")
@@ -47,11 +48,11 @@ def first_part(measured: Measurement, metric: Metric, limit: float | None, *, is
     timed = judged.timed
     details = {"processes": [len(each) for each in timed.processes], "inputs": timed.inputs}
     return replace(
-        finding_on(metric, measured, judged, ""),
+        finding_on(metric, measured, judged, raw),
         invalid_reason=measured.doubt,
         taken_on=judged.taken_on if count > 1 else "",
         details=details | ({"failed": timed.failed} if timed.failed else {}),
-        at=lambda value: first_part(measured, metric, value, is_streamed=True),
+        at=lambda value: first_part(measured, metric, raw, value, is_streamed=True),
     )
 
 

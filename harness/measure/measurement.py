@@ -155,6 +155,12 @@ class Measurement:
         return codes if codes.any() else None
 
     @property
+    def raw_first_parts(self) -> Array | None:
+        """When the first part of each raw sample's answer came, int64[n], NEVER without one; None where none did."""
+        parts = [part for each in zip(*(timed.first_parts for timed in self.contents), strict=True) for part in each]
+        return np.concatenate(parts) if any(map(len, parts)) else None
+
+    @property
     def interruption(self) -> str:
         """Why the measurement ended early: the connection dropped, or durations were impossible; "" if it did not."""
         if DURATIONS in self.impossible:

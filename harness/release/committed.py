@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..device.device import DEVICE_NAME
 from ..evidence.schema import FileEntry, RunEntry
-from ..host.shipped import DEVICES
+from ..host.shipped import DEVICES, ENDPOINTS, NETWORKS
 from .committed_file import SHIPPED, CommittedFile, as_checked_out, path_in, refusal_of
 from .committed_limits import CellLimits, limits_of
 from .policy import Policy
@@ -24,6 +24,8 @@ from .repository import OBJECT, NotThere, Repository, Unusable, find
 
 __all__ = ["CellLimits", "CommittedFile", "committed_files", "limits_of"]
 
+# Where hilgate's own files of a kind are.
+OWN = {"device": DEVICES, "endpoint": ENDPOINTS, "network": NETWORKS}
 LFS = b"version https://git-lfs.github.com/spec/v1\n"
 # How many files are named of a tree that is not clean.
 NAMED = 5
@@ -117,12 +119,12 @@ def _compare(
 
 
 def _shipped(entry: FileEntry) -> CommittedFile:
-    """Compare a device file that comes with hilgate."""
+    """Compare a file of a device, endpoint or network that comes with hilgate."""
     name = entry.path.removeprefix(SHIPPED)
-    if entry.kind != "device" or name != entry.name or not DEVICE_NAME.fullmatch(name):
+    if entry.kind not in OWN or name != entry.name or not DEVICE_NAME.fullmatch(name):
         raise NotThere("is none of hilgate's own", AGAIN)
     try:
-        content = (DEVICES / f"{name}.toml").read_bytes()
+        content = (OWN[entry.kind] / f"{name}.toml").read_bytes()
     except OSError:
         raise NotThere("does not come with this hilgate", f"{AGAIN} with this hilgate") from None
     if hashlib.sha256(content).hexdigest() != entry.sha256:

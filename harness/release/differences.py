@@ -14,7 +14,7 @@ from ..evidence.schema import CheckEntry
 # looked at before; and what a device or the run said beside the figures.
 NOT_COMPARED = frozenset(
     {"metric", "verdict", "reason", "doubt", "limit_source", "raw_sha256", "raw_inputs", "raw_inputs_sha256"}
-    | {"raw_failures", "raw_failures_sha256"}
+    | {"raw_failures", "raw_failures_sha256", "raw_first_parts", "raw_first_parts_sha256"}
     | {"open", "compared", "sizes", "readings", "kib"}
 )
 LONGEST = 200

@@ -15,8 +15,21 @@ from ..checks.limits import Limit, Metric
 from ..decision.figures import as_number
 from ..errors import HilgateError
 from ..evidence.schema import CheckEntry
-from ..measure import accuracy, against, artifact_size, first_start, growth, instructions, latency, load_time, memory
+from ..measure import (
+    accuracy,
+    against,
+    artifact_size,
+    cost,
+    first_part,
+    first_start,
+    growth,
+    instructions,
+    latency,
+    load_time,
+    memory,
+)
 from ..measure.availability import AVAILABILITY
+from ..measure.elsewhere import not_on_device
 from ..measure.measurement import Measurement
 from ..measure.memory_cap import MemoryCap
 from ..measure.memory_series import MemorySeries
@@ -29,6 +42,7 @@ from .made_of_samples import (
     load_report,
     make_availability,
     make_count,
+    make_first_part,
     make_jitter,
     make_max,
     make_misses,
@@ -94,6 +108,8 @@ def _growth(cell: RebuiltCell, check: CheckEntry) -> Finding:
 
 
 def _artifact_size(cell: RebuiltCell, check: CheckEntry) -> Finding:
+    if cell.cell.endpoint is not None and check.value is None:
+        return not_on_device(artifact_size.ARTIFACT_SIZE, cell.limit_value(artifact_size.ARTIFACT_SIZE.limit_key))
     size = cell.artifact_bytes()
     if cell.cell.artifact is None or cell.cell.artifact.bytes != size:
         said = None if cell.cell.artifact is None else cell.cell.artifact.bytes
@@ -123,6 +139,29 @@ def _parity(cell: RebuiltCell, check: CheckEntry) -> Finding:
     return Finding(
         PARITY, value, bound, samples=check.samples, failure=failure, no_bound_reason=nothing, details=details
     )
+
+
+def _untold(metric: Metric, check: CheckEntry) -> Finding:
+    """Return the finding of a cost of which nothing is known, with the reason."""
+    if check.verdict is Verdict.NOT_APPLICABLE:
+        return Finding(metric, not_applicable=check.reason, unasked=not check.asked)
+    return Finding(metric, no_bound_reason=check.reason)
+
+
+def _cost_per_hour(cell: RebuiltCell, check: CheckEntry) -> Finding:
+    if check.value is None:
+        return _untold(cost.PER_HOUR, check)
+    return cost.hour_finding(cost.told_prices(extra_of(check)["prices"]))
+
+
+def _cost_per_million(cell: RebuiltCell, check: CheckEntry) -> Finding:
+    if check.value is None:
+        return _untold(cost.PER_MILLION, check)
+    extra = extra_of(check)
+    rate_hz, deadline_ms = extra.get("rate_hz"), cell.limit_value("deadline_ms")
+    by_deadline = extra.get("rate_from") == "deadline_ms"
+    rate = cost.Rate.of_model(None if by_deadline else rate_hz, deadline_ms) if rate_hz is not None else None
+    return cost.million_finding(cost.told_prices(extra["prices"]), rate, cost.Sizes.of_settings(extra))
 
 
 def own_metric(check: CheckEntry) -> Metric:
@@ -169,6 +208,9 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     latency.DEADLINE_MISS_RATE.name: (latency.DEADLINE_MISS_RATE, make_misses),
     START_JITTER.name: (START_JITTER, make_jitter),
     AVAILABILITY.name: (AVAILABILITY, make_availability),
+    cost.PER_HOUR.name: (cost.PER_HOUR, _cost_per_hour),
+    cost.PER_MILLION.name: (cost.PER_MILLION, _cost_per_million),
+    **{metric.name: (metric, make_first_part(metric)) for metric in first_part.METRICS},
     load_time.LOAD_TIME.name: (load_time.LOAD_TIME, _load_time),
     first_start.FIRST_START.name: (first_start.FIRST_START, _first_start),
     memory.PEAK.name: (memory.PEAK, _memory),
@@ -180,7 +222,8 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     against.OVER_OTHER.name: (against.OVER_OTHER, make_pairs),
 }
 # Metrics whose figures have raw samples, or follow from such as are hashed.
-VOUCHED = frozenset({*(metric.name for metric in latency.METRICS), START_JITTER.name, against.OVER_OTHER.name}) | {
+VOUCHED = frozenset({metric.name for metric in (*latency.METRICS, *first_part.METRICS, START_JITTER)}) | {
+    against.OVER_OTHER.name,
     instructions.INSTRUCTIONS.name,
     artifact_size.ARTIFACT_SIZE.name,
 }

@@ -19,6 +19,7 @@ from ..instructions.baseline import BY_CONTENT, VALUE, Comparison
 from ..instructions.counting import Count
 from ..measure import against, instructions, latency
 from ..measure.availability import AVAILABILITY, availability
+from ..measure.first_part import first_part
 from ..measure.measurement import Measurement
 from ..measure.pairs import Pairs, Plan
 from ..measure.start_jitter import START_JITTER, start_jitter
@@ -75,6 +76,22 @@ def make_availability(cell: RebuiltCell, check: CheckEntry) -> Finding:
     """Make the finding of calls that were answered."""
     measured = _measured(cell, check)
     return _at_limit(cell, AVAILABILITY, lambda limit: availability(measured, limit, check.raw or ""))
+
+
+def make_first_part(metric: Metric) -> Make:
+    """Return what makes a finding of streamed answers' first parts."""
+
+    def make(cell: RebuiltCell, check: CheckEntry) -> Finding:
+        measured, is_streamed = _measured(cell, check), check.verdict is not Verdict.NOT_APPLICABLE
+        if is_streamed and check.raw_first_parts is None:
+            raise NotMadeAgain("raw_first_parts: it is not said when the first part of each answer came")
+        return _at_limit(
+            cell,
+            metric,
+            lambda limit: first_part(measured, metric, check.raw or "", limit, is_streamed=is_streamed),
+        )
+
+    return make
 
 
 def _measured(cell: RebuiltCell, check: CheckEntry) -> Measurement:

@@ -16,7 +16,15 @@ from typing import Any
 
 from ..checks.limits import Limit
 from ..evidence.folder import BUNDLES
-from ..evidence.samples import Refused, read_beside, read_raw_failures, read_raw_inputs, read_samples
+from ..evidence.samples import (
+    ReadSamples,
+    Refused,
+    read_beside,
+    read_raw_failures,
+    read_raw_first_parts,
+    read_raw_inputs,
+    read_samples,
+)
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
 from ..evidence.timed_entry import TimedEntry
 from ..measure.account import rebuild, states_of, why_account_doubtful
@@ -107,12 +115,14 @@ class RebuiltCell:
             NotMadeAgain: Its raw samples are not those of the evidence, or do not fit how they are said to be cut.
         """
         inputs_key = check.raw_inputs, check.raw_inputs_sha256
-        key = (check.raw, check.raw_sha256, *inputs_key, check.raw_failures, check.raw_failures_sha256)
+        calls_key = check.raw_failures, check.raw_failures_sha256, check.raw_first_parts, check.raw_first_parts_sha256
+        key = (check.raw, check.raw_sha256, *inputs_key, *calls_key)
         if key not in self._measured:
             account, clock = self.account, self.clock
             raw, inputs, codes = self.raw(check), self.raw_inputs(check), self.raw_failures(check)
+            calls = {"codes": codes, "first_parts": self.raw_first_parts(check)}
             try:
-                measured = rebuild(account, raw, inputs, codes=codes, clock=clock, warm_ups=self.warm_ups)
+                measured = rebuild(account, raw, inputs, **calls, clock=clock, warm_ups=self.warm_ups)
             except ValueError as error:
                 raise NotMadeAgain(f"raw: {error}") from error
             self._measured[key] = measured
@@ -160,14 +170,17 @@ class RebuiltCell:
         """
         if check.raw_failures is None:
             return None
-        found = read_raw_failures(self.folder, check)
-        if found.values is None:
-            raise NotMadeAgain(f"raw_failures: {found.problem}")
-        if not found.is_verified:
-            raise NotMadeAgain("raw_failures_sha256: the evidence has no SHA-256 of the file")
-        if found.values.ndim > 1:
-            raise NotMadeAgain("raw_failures: they are no int64[n]")
-        return found.values
+        return _of_calls(read_raw_failures(self.folder, check), "raw_failures")
+
+    def raw_first_parts(self, check: CheckEntry) -> Array | None:
+        """Read when the first part of each answer came, likewise; None where the check names no such file.
+
+        Raises:
+            NotMadeAgain: The file cannot be read, or is not verified.
+        """
+        if check.raw_first_parts is None:
+            return None
+        return _of_calls(read_raw_first_parts(self.folder, check), "raw_first_parts")
 
     def artifact_bytes(self) -> int:
         """Add up the sizes of the artifact's files, as the manifest of the bundle has them that was tested.
@@ -193,6 +206,16 @@ class RebuiltCell:
 
 def _is_artifact(path: str) -> bool:
     return path.startswith("artifact/")
+
+
+def _of_calls(found: ReadSamples, key: str) -> Array:
+    if found.values is None:
+        raise NotMadeAgain(f"{key}: {found.problem}")
+    if not found.is_verified:
+        raise NotMadeAgain(f"{key}_sha256: the evidence has no SHA-256 of the file")
+    if found.values.ndim > 1:
+        raise NotMadeAgain(f"{key}: they are no int64[n]")
+    return found.values
 
 
 def _naming(cell: CellEntry, check: CheckEntry, *, is_empty: bool) -> str:

@@ -22,7 +22,7 @@ SHIPPED = "hilgate:"
 
 
 def describe_files(options: Options, cells: Sequence[Cell]) -> list[FileEntry]:
-    """Describe the files of a run: models; devices, endpoints, networks with what they extend; the lock file, baselines.
+    """Describe the files of a run: models; devices, endpoints, networks with what they extend; lock file, baselines.
 
     The hashes are of what was read, not of what lies there later. Of the code that a model file imports, and of the
     weights that it loads, the cells' ``model_sha256`` is the hash.

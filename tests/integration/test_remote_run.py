@@ -145,7 +145,7 @@ def test_doctor_looks_at_the_endpoint_from_the_device(remote: Project, server: O
     shape(remote)
     done = remote.run_command([*HILGATE, "doctor", "robot"])
     assert "✓   network                field (measured): delay 3 ms each way, up 8 Mbit/s" in done.output
-    assert f"✓ endpoint of oip          laptop: {server.url}, model tiny" in done.output
+    assert f"✓ endpoint of oip          laptop: model tiny on {server.url}" in done.output
     assert "✓   inference              binary" in done.output
     write_endpoint(remote, "http://127.0.0.1:9")
     done = remote.run_command([*HILGATE, "doctor", "robot"])

@@ -143,7 +143,8 @@ def write_cell(
     results = ResultsFolder(folder)
     raw = ""
     if measured is not None:
-        raw = results.save_samples(f"net-pi4-{backend}", measured.raw, measured.raw_inputs, measured.raw_failures)
+        beside = measured.raw_inputs, measured.raw_failures, measured.raw_first_parts
+        raw = results.save_samples(f"net-pi4-{backend}", measured.raw, *beside)
         keys = {
             "timed": describe_timed(measured).as_json(),
             "fingerprint": describe_measurement(measured).as_json(),

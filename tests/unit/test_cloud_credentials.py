@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import botocore.session
 import pytest
@@ -21,6 +23,8 @@ from harness.cloud.chain import Host, within
 from harness.cloud.credentials import DURATION_S, LEAST_S, RENEW_S, RETRY_S
 from harness.cloud.explaining import explain
 from harness.cloud.policy import endpoint_arns
+from harness.deploy.deployment import Deployment, Timeouts
+from harness.deploy.session import Session
 from harness.endpoint import Endpoint
 from harness.errors import UNDECIDED, CredentialsError
 
@@ -214,3 +218,66 @@ def test_nothing_shows_them() -> None:
     supply = Supplier(endpoint(), lambda _: granted(1))
     assert "ASIA" not in f"{supply()!r} {supply()} {supply!r} {vars(supply)}"
     assert credentials.NAME == "hilgate"
+
+
+class Process:
+    """What a deployment's process is asked, in its place: credentials and pings."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.timeouts = Timeouts()
+
+    def call(self, header: dict[str, Any], *_: object) -> Any:
+        """Note the question."""
+        self.asked.append(str(header.get("token", header["op"])))
+        return SimpleNamespace(answer=SimpleNamespace(written=None))
+
+
+def test_a_process_gets_new_credentials_before_a_request_and_only_then() -> None:
+    process, supplied = Process(), [granted(1).credentials]
+    deployment = Deployment(Session(exchange=cast(Any, process)))
+    deployment.use_credentials(lambda: supplied[-1])
+    for number in (1, 1, 2):
+        supplied.append(granted(number).credentials)
+        deployment.keep([])
+    assert process.asked == ["1", "keep", "keep", "2", "keep"]
+
+
+def test_a_request_without_credentials_is_not_made() -> None:
+    process, clock = Process(), Clock()
+    clock.fails = True
+    deployment = Deployment(Session(exchange=cast(Any, process)))
+    deployment.use_credentials(clock.supply)
+    with pytest.raises(CredentialsError):
+        deployment.keep([])
+    assert process.asked == []
+
+
+@pytest.mark.parametrize(
+    ("config", "variables", "words"),
+    [
+        ("", {}, "no credentials of AWS on this host"),
+        ("", {"AWS_PROFILE": "nope"}, "profile (nope) could not be found"),
+        ("[default\n", {}, "Unable to parse config file"),
+        ("[default]\ncredential_process = /bin/false\n", {}, "custom-process"),
+        ("", {"AWS_ACCESS_KEY_ID": "AKIA"}, "missing: AWS_SECRET_ACCESS_KEY"),
+        (
+            "",
+            {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"},
+            "AWS was not reached",
+        ),
+    ],
+)
+def test_what_a_host_lacks_is_said_by_the_chain_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, variables: dict[str, str], words: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(config)
+    files = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    for name, value in {**files, "AWS_EC2_METADATA_DISABLED": "true", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CredentialsError) as caught:
+        grant(endpoint())
+    assert words in str(caught.value)
+    assert caught.value.hint

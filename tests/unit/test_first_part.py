@@ -35,20 +35,20 @@ def streamed(codes: Array, share: float = 0.25, clock: SensorClock | None = None
 @pytest.mark.parametrize("clock", [None, SensorClock(100.0, "drop")])
 def test_a_first_part_comes_before_the_whole(clock: SensorClock | None) -> None:
     measured = streamed(clean(2000), clock=clock)
-    finding, whole = first_part(measured, P50, None, is_streamed=True), latency.latency(measured, latency.P50, "")
+    finding, whole = first_part(measured, P50, "", None, is_streamed=True), latency.latency(measured, latency.P50, "")
     assert finding.value == pytest.approx(whole.value / 4 if whole.value else 0, rel=0.01)
     assert finding.bound is not None
     assert finding.value is not None
     assert finding.bound >= finding.value
-    check = judge(first_part(measured, P99, 3.0, is_streamed=True), [Limit("first_part_p99_ms", 3.0, "net.py")])
+    check = judge(first_part(measured, P99, "", 3.0, is_streamed=True), [Limit("first_part_p99_ms", 3.0, "net.py")])
     assert check.verdict is Verdict.PASS
-    broken = judge(first_part(measured, P99, 1.0, is_streamed=True), [Limit("first_part_p99_ms", 1.0, "net.py")])
+    broken = judge(first_part(measured, P99, "", 1.0, is_streamed=True), [Limit("first_part_p99_ms", 1.0, "net.py")])
     assert broken.verdict is Verdict.FAIL
 
 
 def test_a_call_that_failed_has_no_first_part_and_breaks_the_limit() -> None:
     measured = streamed(failing(2000, *range(0, 2000, 20)))
-    finding = first_part(measured, P99, 3.0, is_streamed=True)
+    finding = first_part(measured, P99, "", 3.0, is_streamed=True)
     assert finding.value == math.inf
     assert finding.details["failed"] == {"late": 300}
     check = judge(finding, [Limit("first_part_p99_ms", 3.0, "net.py")])
@@ -58,11 +58,11 @@ def test_a_call_that_failed_has_no_first_part_and_breaks_the_limit() -> None:
 
 def test_an_answer_that_comes_whole_has_none() -> None:
     for limit in (None, 3.0):
-        finding = first_part(remote(clean(500)), P50, limit, is_streamed=False)
+        finding = first_part(remote(clean(500)), P50, "", limit, is_streamed=False)
         assert "stream = true" in finding.not_applicable
         assert finding.unasked is (limit is None)
 
 
 def test_without_calls_nothing_is_said() -> None:
     measured = Measurement(timeout_ms=100.0)
-    assert first_part(measured, P50, None, is_streamed=True).no_bound_reason == "no sample was taken"
+    assert first_part(measured, P50, "", None, is_streamed=True).no_bound_reason == "no sample was taken"

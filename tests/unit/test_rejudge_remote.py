@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,22 @@ import pytest
 from harness.checks.check import Verdict
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit
+from harness.endpoint import Endpoint, Prices
 from harness.evidence.schema import CheckEntry
 from harness.measure import latency
+from harness.measure.artifact_size import ARTIFACT_SIZE
 from harness.measure.availability import availability
+from harness.measure.cost import Rate, Sizes, cost_per_hour, cost_per_million
+from harness.measure.elsewhere import not_on_device
+from harness.measure.first_part import P99 as FIRST_P99
+from harness.measure.first_part import first_part
 from harness.measure.measurement import Measurement
 from harness.model.sensor_clock import SensorClock
 from harness.parity import PARITY
 from harness.release.rejudge import Rejudged, rejudge
 from tests.support.failing_calls import clean, failing, remote
 from tests.support.rejudging import CALM, PARITY_LIMIT, limits_of, read_run, write_cell
+from tests.unit.test_first_part import streamed
 
 LIMITS = {"availability_min": 0.9, "latency_p50_ms": 20.0, "latency_p99_ms": 20.0}
 LIMITS |= {"deadline_ms": 50.0, "deadline_miss_rate": 0.01}
@@ -109,3 +118,60 @@ def test_codes_are_a_file_of_their_own_and_only_where_calls_failed(tmp_path: Pat
     assert np.count_nonzero(codes) == 60
     none = write(tmp_path / "none", remote(clean(500), clean(500), clean(500)))
     assert "raw_failures" not in none["checks"][0]
+
+
+PRICES = Prices(per_instance_hour_usd=Decimal("0.1"), instances=3, per_gb_in_usd=Decimal("0.016"), source="a list")
+PRICED = Endpoint(name="cloud", path=Path("cloud.toml"), description="d", kind="sagemaker", prices=PRICES)
+COSTS = {"cost_per_hour_usd": 0.3, "cost_per_million_usd": 1.0, "deadline_ms": 50.0, "first_part_p99_ms": 3.0}
+
+
+def costly(folder: Path, endpoint: Endpoint, rate: Rate | None) -> dict[str, Any]:
+    measured = streamed(clean(2000))
+    measured.states = [(CALM, CALM)] * 3
+
+    def findings(raw: str) -> list[Finding]:
+        return [
+            cost_per_hour(endpoint, 0.3),
+            cost_per_million(endpoint, rate, Sizes(1000, 10), 1.0),
+            first_part(measured, FIRST_P99, raw, 3.0, is_streamed=True),
+        ]
+
+    return write_cell(folder, findings, limits_of(COSTS), measured=measured, backend="sagemaker")
+
+
+@pytest.mark.parametrize("rate", [Rate.of_model(None, 50.0), Rate.of_model(30.0, None), None])
+@pytest.mark.parametrize("endpoint", [PRICED, replace(PRICED, prices=None)])
+def test_costs_and_first_parts_are_judged_again(tmp_path: Path, endpoint: Endpoint, rate: Rate | None) -> None:
+    cell = costly(tmp_path, endpoint, rate)
+    run, cells = read_run(cell)
+    for result, check in zip(
+        rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT), cell["checks"], strict=True
+    ):
+        assert (result.problem, result.check.verdict) == ("", check["verdict"])
+
+
+def test_a_cost_that_does_not_follow_from_its_prices_is_told(tmp_path: Path) -> None:
+    cell = costly(tmp_path, PRICED, Rate.of_model(30.0, None))
+    cell["checks"][0]["prices"]["instances"] = 4
+    cell["checks"][1]["request_bytes"] = 2000
+    cell["checks"][2].update(value=0.1)
+    run, cells = read_run(cell)
+    hour, million, first = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
+    assert hour.problem
+    assert million.problem
+    assert first.problem.startswith("value: ")
+    assert not first.remark
+    for key, value in (("raw_first_parts", None), ("raw_first_parts_sha256", None), ("raw_first_parts", "samples/x")):
+        changed = {**cell, "checks": [{**cell["checks"][2], key: value}]}
+        run, cells = read_run(changed)
+        (result,) = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
+        assert "raw_first_parts" in result.problem
+
+
+def test_what_only_the_server_knows_is_left_out_again(tmp_path: Path) -> None:
+    endpoint = {"name": "cloud", "url": "https://h", "model": ""}
+    findings = [not_on_device(ARTIFACT_SIZE)]
+    cell = write_cell(tmp_path, lambda raw: findings, (), measured=remote(clean(500)), backend="oip", endpoint=endpoint)
+    run, cells = read_run(cell)
+    (result,) = rejudge(tmp_path, run, cells[0], (), PARITY_LIMIT)
+    assert (result.problem, result.check.verdict) == ("", Verdict.NOT_APPLICABLE)

@@ -182,6 +182,13 @@ def test_a_device_file_of_another_hilgate_is_refused(project: Project) -> None:
     assert reasons(project, files=entries) == [reason]
 
 
+def test_a_network_that_comes_with_hilgate_is_its_own(project: Project) -> None:
+    sha256 = hashlib.sha256((shipped.NETWORKS / "lte.toml").read_bytes()).hexdigest()
+    assert reasons(project, files=project.files(project.entry("network", "lte", "hilgate:lte", sha256=sha256))) == []
+    changed = project.files(project.entry("network", "lte", "hilgate:lte", sha256="a" * 64))
+    assert "the network file hilgate:lte is not this hilgate's" in reasons(project, files=changed)[0]
+
+
 @pytest.mark.parametrize(
     "name", ["a b.toml", 'quo"ted.toml', "new\nline.toml", "ümlaut.toml", "back\\slash.toml", "\udcff.toml"]
 )

@@ -139,8 +139,10 @@ def test_a_remote_backends_bundle_has_the_client_and_no_others() -> None:
     runtime = Runtime(described={"python": "3.11"}, packages={})
     remote, own = (set(make_bundle(None, load_backend(name), runtime).agent) for name in ("oip", "onnxruntime"))
     assert {"agent/remote/__init__.py", "agent/remote/client.py", "agent/backend.py"} <= remote
-    assert not any(path.startswith("agent/remote/") for path in own)
-    assert {path for path in remote if not path.startswith(("agent/remote/", "agent/network/"))} == own
+    rooms = ("agent/remote/", "agent/network/")
+    assert not any(path.startswith(rooms) for path in own)
+    assert {path for path in remote if not path.startswith(rooms)} == own
+    assert "agent/network/proxy.py" in remote
     assert "agent/remote/client.py" in make_bundle(None, load_backend("oip"), runtime).entries[-1].texts
 
 

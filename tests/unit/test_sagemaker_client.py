@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
+import traceback
 from collections.abc import Iterator
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from harness.agent.frames import Array, encode
 from harness.agent.remote.credentials import Credentials, NoCredentials, Wallet
 from harness.agent.remote.description import read_endpoint
 from harness.agent.remote.sagemaker import SageMakerClient
+from harness.deploy.deployment import Deployment, Timeouts
+from harness.errors import LinkLost
 from tests.support.certificates import Authority
 from tests.support.signed_server import KEY, NAME, SignedServer, error
 
@@ -285,6 +289,25 @@ def test_credentials_show_in_no_text_and_no_log(server: SignedServer, authority:
 def test_what_is_sent_to_the_device_has_them_though() -> None:
     sent = json.loads(bytes(encode({"op": "credentials", **KEY.header()})[0])[20:])
     assert [sent[key] for key in ("access_key", "secret_key", "token")] == [*KEY[:3]]
+
+
+def test_an_error_while_they_are_sent_shows_no_frame_that_has_them() -> None:
+    def send(data: bytes) -> None:
+        raise LinkLost("the connection dropped", found="nothing", where="tests")
+
+    def call(header: dict[str, Any], *_: Any) -> None:
+        try:
+            send(bytes(encode(header)[0]))
+        except LinkLost as lost:
+            raise LinkLost("during 'credentials'", found="nothing", where="tests") from lost
+
+    session: Any = SimpleNamespace(exchange=SimpleNamespace(call=call), timeouts=Timeouts())
+    with pytest.raises(LinkLost) as caught:
+        Deployment(session).give_credentials(KEY)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "during 'credentials'" in shown
+    assert "redacted" in shown
+    assert not [secret for secret in KEY[:3] if secret in shown]
 
 
 def test_a_name_that_is_not_resolved_may_be_another_region_s(authority: Authority) -> None:

@@ -107,11 +107,11 @@ def test_events_that_are_not_known_are_passed_over(server: SignedServer, authori
 def test_the_first_part_is_timed_from_the_calls_start(server: SignedServer, authority: Authority) -> None:
     client = client_of(server, authority, stream=True)
     client.infer([X])
-    server.delay_s = 0.05
+    server.delay_s = 0.1
     start = time.perf_counter_ns()
     client.infer([X])
     whole = time.perf_counter_ns() - start
-    assert 50e6 <= client.first_part_ns <= whole - 90e6
+    assert 100e6 <= client.first_part_ns <= whole - 100e6
     client.close()
 
 
@@ -121,7 +121,7 @@ def test_a_trickled_stream_ends_with_the_calls_time(server: SignedServer, author
     server.parts, server.delay_s = 40, 0.05
     start = time.monotonic()
     found = failure(client)
-    assert (found.kind, time.monotonic() - start < 0.6) == ("late", True)
+    assert (found.kind, time.monotonic() - start < 0.9) == ("late", True)
 
 
 # In loops

@@ -1,6 +1,6 @@
 """One direction of a network: when the bytes that go in at one end come out at the other. It has no clock, no socket.
 
-Bytes enter one after another, as fast as the link takes them: at a rate, or by a trace in mahimahi's format (each number
+Bytes enter one after another, as fast as the link takes them: at a rate, or by a trace in mahimahi's format (a number
 is a moment, in milliseconds, at which 1500 bytes may enter; after the last one it begins anew). Where outages are,
 nothing enters. What has entered comes out after the delay, give or take the jitter, and never overtakes.
 """

@@ -59,7 +59,10 @@ class Way:
         Raises:
             OSError: it has ended the connection otherwise.
         """
-        data = memoryview(self.source.recv(READ))
+        try:
+            data = memoryview(self.source.recv(READ))
+        except BlockingIOError:
+            return
         if not data:
             self.is_read = True
             self.queue.append((self.link.ask(now, 1), data))

@@ -10,6 +10,8 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..remote.tunnel import Proxy
@@ -26,11 +28,13 @@ class Running:
         place: where clients reach it.
     """
 
-    def __init__(self, rules: dict[str, Any]) -> None:
+    def __init__(self, rules: dict[str, Any], traces: Mapping[str, memoryview] = MappingProxyType({})) -> None:
         """Start it.
 
         Args:
             rules: "up", "down" and "outages"; see proxy.
+            traces: of "up" or "down", 32-bit integers. They go as they are: as a list they would count in the memory of
+                the client that is measured.
 
         Raises:
             RuntimeError: it does not begin.
@@ -47,7 +51,10 @@ class Running:
             os.close(theirs[1])
         self._stdin = ours[1]
         try:
-            self._send(json.dumps({**rules, "token": token}).encode() + b"\n")
+            sizes = {name: trace.nbytes for name, trace in traces.items()}
+            self._send(memoryview(json.dumps({**rules, "traces": sizes, "token": token}).encode() + b"\n"))
+            for trace in traces.values():
+                self._send(trace.cast("B"))
             said = self._read(theirs[0])
         except BaseException:
             self.close()
@@ -62,8 +69,7 @@ class Running:
         os.kill(self.pid, signal.SIGKILL)  # it has nothing to lose
         os.waitpid(self.pid, 0)
 
-    def _send(self, content: bytes) -> None:
-        view = memoryview(content)
+    def _send(self, view: memoryview) -> None:
         try:
             while view:
                 view = view[os.write(self._stdin, view) :]

@@ -66,6 +66,6 @@ def _asked(opened: socket.socket, proxy: Proxy, where: Any, until: float) -> int
             if not data:
                 raise ConnectionResetError
             answer += data
-    except (ConnectionError, BrokenPipeError):
+    except ConnectionError:
         raise RuntimeError("the proxy that shapes the network has ended: nothing can be measured through it") from None
     return int(ANSWER.unpack(answer)[0])
