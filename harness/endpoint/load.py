@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from ..errors import EndpointError, InputError
 from ..host.extending import Kind, Source, merged, source_of, where_of
+from ..host.regular_file import read_regular
 from ..host.shown_path import shown_path
 from . import kinds
 from . import url as urls
@@ -190,9 +191,7 @@ def _certificates(chain: Sequence[Source], name: str) -> str:
     hint = "name the certificate of whoever signed the server's; hilgate sends it to the device"
     wanted = "certificates in PEM, and no private key"
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_CA_BYTES + 1)
-        text = content.decode("ascii")
+        text = read_regular(path, MOST_CA_BYTES).decode("ascii")
     except (OSError, ValueError) as error:
         found = str(error) if isinstance(error, OSError) else "bytes that are no ASCII, as of DER"
         what = "the file of certificates cannot be read"
@@ -205,8 +204,6 @@ def _certificates(chain: Sequence[Source], name: str) -> str:
 
 
 def _why_no_certificates(text: str) -> str:
-    if len(text) > MOST_CA_BYTES:
-        return f"more than {MOST_CA_BYTES} bytes"
     if SECRET in text:
         return "a private key, which must not leave this machine"
     if PEM not in text:

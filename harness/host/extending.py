@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from .regular_file import read_regular
 from .shown_path import shown_path
 from .suggestion import did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# Of a file; the largest of ours has two thousand.
+MOST_BYTES = 1 << 20
 
 
 class Source(NamedTuple):
@@ -149,7 +152,7 @@ class Kind:
     def _read(self, path: Path) -> bytes | None:
         """Read a file; return None if it does not exist."""
         try:
-            return path.read_bytes()
+            return read_regular(path, MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from ..agent.network.link import Outage
 from ..errors import InputError, NetworkError
 from ..host.extending import Kind, Source, merged, source_of, where_of
+from ..host.regular_file import read_regular
 from ..host.shown_path import shown_path
 from .network import Direction, Network, NetworkFile
 from .tables import KEYS, File, NetworkTable
@@ -121,8 +122,7 @@ def _direction(chain: Sequence[Source], table: NetworkTable, way: str) -> Direct
     where = where_of(chain, "network", f"trace_{way}")
     wanted = "a trace in mahimahi's format: on each line a whole number, in milliseconds, none before the one above"
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_regular(path, MOST_BYTES)
         trace_ms = read_trace(content)
     except (OSError, ValueError) as error:
         what = f"the trace {shown_path(path)} cannot be used"

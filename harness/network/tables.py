@@ -7,8 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 # Beyond these it is most likely another unit; and beyond a gigabit the proxy would be what is measured.
 MOST_DELAY_MS, MOST_MBIT, MOST_S = 60_000.0, 1000.0, 86_400.0
 MOST_OUTAGES = 8
-_RATE = f"a number above 0 and up to {MOST_MBIT:g}, in 10⁶ bits a second"
-_SECONDS = f"seconds, above 0 and up to {MOST_S:g}"
+# Below these nothing passes in a run's time, or the proxy's clock is not fine enough.
+LEAST_MBIT, LEAST_S = 0.001, 0.001
+_RATE = f"a number from {LEAST_MBIT:g} to {MOST_MBIT:g}, in 10⁶ bits a second"
+_SECONDS = f"seconds, from {LEAST_S:g} to {MOST_S:g}"
 
 
 class _Table(BaseModel):
@@ -20,8 +22,10 @@ class _Table(BaseModel):
 class OutageTable(_Table):
     """A table [[network.outages]]: nothing passes for the last for_s of every every_s seconds."""
 
-    every_s: float = Field(gt=0, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}: every_s = 20")
-    for_s: float = Field(gt=0, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}, less than every_s: for_s = 2")
+    every_s: float = Field(ge=LEAST_S, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}: every_s = 20")
+    for_s: float = Field(
+        ge=LEAST_S, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}, less than every_s: for_s = 2"
+    )
 
 
 class NetworkTable(_Table):
@@ -47,10 +51,10 @@ class NetworkTable(_Table):
         description="milliseconds, from 0 to delay_ms: jitter_ms = 5",
     )
     rate_up_mbit: float | None = Field(
-        None, gt=0, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_up_mbit = 7"
+        None, ge=LEAST_MBIT, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_up_mbit = 7"
     )
     rate_down_mbit: float | None = Field(
-        None, gt=0, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_down_mbit = 7"
+        None, ge=LEAST_MBIT, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_down_mbit = 7"
     )
     trace_up: str | None = Field(
         None, min_length=1, description='a file in mahimahi\'s format, beside the network file: trace_up = "lte.up"'

@@ -182,9 +182,12 @@ class AnswerReader:
         if begin + self._layout.size != len(body):
             rest = len(body) - begin
             raise broken(f"the answer has {rest} bytes of tensors; its header says {self._layout.size}")
-        return [
-            from_raw(body, begin + offset, spec.shape or (), spec.datatype) for offset, spec in self._layout.outputs
-        ]
+        try:
+            return [
+                from_raw(body, begin + offset, spec.shape or (), spec.datatype) for offset, spec in self._layout.outputs
+            ]
+        except ValueError as error:  # numpy has bounds of its own: beside a size of 0, too, for all the others
+            raise broken(f"the answer has an output that is no tensor: {shown(error)}") from None
 
     def _read_header(self, header: bytes) -> Layout:
         tables = self._tables(read_json(header, "the answer's header"))
