@@ -185,6 +185,20 @@ def test_connections_beyond_the_most_are_closed_and_fewer_work_again(delayed: Ru
         connect_through(delayed.place, ("127.0.0.1", server.port), 5.0).close()
 
 
+def test_a_server_that_hangs_keeps_no_later_connection_out() -> None:
+    proxy = Running(rules(way()))
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as hung:  # the kernel accepts, and nobody reads
+        for _ in range(70):
+            opened = connect_through(proxy.place, hung.getsockname(), 5.0)
+            opened.sendall(b"a call that will be late")
+            opened.close()
+        with OipServer() as server:
+            client = client_of(server, proxy)
+            client.open()
+            client.close()
+    proxy.close()
+
+
 def test_a_proxy_that_is_gone_is_no_failure_of_the_network() -> None:
     proxy = Running(rules(way()))
     with OipServer() as server:

@@ -123,6 +123,11 @@ class Passage:
         self.answer: int | None = None
         self.due: float | None = None
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the client has sent its last byte."""
+        return bool(self.ways) and self.ways[0].is_read
+
     def close(self) -> None:
         """End both connections."""
         self.client.close()
@@ -255,10 +260,22 @@ class Relay:
             client = self.listener.accept()[0]
         except OSError:  # it has gone again
             return
-        if len(self.passages) >= MOST_CONNECTIONS:
+        if len(self.passages) >= MOST_CONNECTIONS and not self._make_room():
             client.close()
             return
         self.passages.append(Passage(self, _prepared(client)))
+
+    def _make_room(self) -> bool:
+        """End the oldest connection that its client has ended; return whether there was one.
+
+        A server that hangs never ends its side, and a client makes a new connection for each call that was late.
+        """
+        left = next((each for each in self.passages if each.is_left), None)
+        if left is None:
+            return False
+        left.close()
+        self.passages.remove(left)
+        return True
 
     def _go_on(self, readable: set[socket.socket], writable: set[socket.socket]) -> None:
         now = time.monotonic()
