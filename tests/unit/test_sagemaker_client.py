@@ -145,6 +145,7 @@ def test_the_array_that_comes_must_be_one(server: SignedServer, authority: Autho
         (b"{}", "no array as numpy saves one"),
         (head + b"\xff\xff" + b"{" * 90, "a head of 65535 bytes"),
         (head + b"\x50\0" + b"(" * 80, "whose head is none"),
+        (head + b"\x50\0" + b"{[]: 1}".ljust(80), "whose head is none"),
         (head + b"\x3d\0{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(63), "an array of |O"),
         (head + b"\x3d\0{'descr': '<f4', 'fortran_order': False, 'shape': (9,1), }".ljust(63), "its head says 36"),
     ]:
