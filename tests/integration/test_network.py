@@ -162,6 +162,29 @@ def test_a_sink_that_reads_slowly_loses_nothing() -> None:
     assert came == data
 
 
+def test_a_sink_that_does_not_read_costs_the_device_no_processor() -> None:
+    proxy = Running(rules(way()))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = connect_through(proxy.place, listener.getsockname(), 5.0)
+        theirs, _ = listener.accept()
+        ours.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            while True:  # until all that may be under way is
+                ours.sendall(bytes(1 << 22))
+        before = spent_s(proxy)
+        time.sleep(1.0)
+        assert spent_s(proxy) - before < 0.03  # the kernel counts in hundredths
+        ours.close()
+        theirs.close()
+    proxy.close()
+
+
+def spent_s(proxy: Running) -> float:
+    """The processor's time that a proxy has taken."""
+    after_name = Path(f"/proc/{proxy.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("line", [b"GET / HTTP/1.1\r\n\r\n", b"x" * 300, b"0 80 0 127.0.0.1\n", b"\n", b"\xff 1 2 3\n"])
 def test_nobody_gets_through_without_the_token(line: bytes, delayed: Running) -> None:
     with socket.create_connection(("127.0.0.1", delayed.place.port), 5.0) as stranger:

@@ -50,8 +50,11 @@ class Way:
 
     def takes(self, now: float) -> bool:
         """Whether the source is to be read."""
-        busy = self.link.backlog_s(now) > BACKLOG_S or self.under_way > MOST_UNDER_WAY
-        return not self.is_read and not busy
+        return not self.is_read and not self.is_busy(now) and self.under_way <= MOST_UNDER_WAY
+
+    def is_busy(self, now: float) -> bool:
+        """Whether enough waits in front of the link."""
+        return self.link.backlog_s(now) > BACKLOG_S
 
     def read(self, now: float) -> None:
         """Take what the source has sent.
@@ -154,7 +157,7 @@ class Passage:
         """Return when something is to be done next, whatever comes; None for nothing."""
         moments = [way.queue[0][0] for way in self.ways if way.queue and not way.rest]
         # A link may be busy with what a connection sent that is gone.
-        moments += [way.link.free_at - BACKLOG_S for way in self.ways if not way.is_read and not way.takes(now)]
+        moments += [way.link.free_at - BACKLOG_S for way in self.ways if not way.is_read and way.is_busy(now)]
         return min([*moments, *([self.due] if self.due is not None else [])], default=None)
 
     def go_on(self, now: float, readable: set[socket.socket], writable: set[socket.socket]) -> bool:
