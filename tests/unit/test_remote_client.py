@@ -164,7 +164,7 @@ def test_a_tensor_without_elements_that_is_larger_than_memory_is_a_broken_answer
         (AnswerReader(["y"], ()), header, str(len(header))),
         (NpyReader(["y"]), b"\x93NUMPY\1\0" + len(npy).to_bytes(2, "little") + npy, None),
     ]:
-        with pytest.raises(CallFailed, match="broken: .* no (tensor|array): array is too big"):
+        with pytest.raises(CallFailed, match=r"broken: .* no (tensor|array): array is too big"):
             reader.read(Answer(HTTPMessage(), memoryview(body)), said)
 
 
