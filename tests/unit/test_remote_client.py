@@ -160,10 +160,11 @@ def test_a_tensor_without_elements_that_is_larger_than_memory_is_a_broken_answer
     table = {"name": "y", "datatype": "FP32", "shape": sizes, "parameters": {"binary_data_size": 0}}
     header = json.dumps({"outputs": [table]}).encode()
     npy = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {tuple(sizes)!r}, }}".encode()
-    for reader, body, said in [
+    answers: list[tuple[AnswerReader | NpyReader, bytes, str | None]] = [
         (AnswerReader(["y"], ()), header, str(len(header))),
         (NpyReader(["y"]), b"\x93NUMPY\1\0" + len(npy).to_bytes(2, "little") + npy, None),
-    ]:
+    ]
+    for reader, body, said in answers:
         with pytest.raises(CallFailed, match=r"broken: .* no (tensor|array): array is too big"):
             reader.read(Answer(HTTPMessage(), memoryview(body)), said)
 
