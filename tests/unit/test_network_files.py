@@ -17,6 +17,7 @@ from harness.network import Network, load_network, named_network, network_folder
 from harness.network.tables import KEYS
 from harness.network.trace import read_trace
 from harness.run.deploying import network_notes
+from harness.run.measuring import SERVICE_EMULATED_S
 
 HEAD = '[network]\ndescription = "d"\nsource = "s"\nmeasured = true\n'
 Load = Callable[..., Network]
@@ -83,6 +84,11 @@ def test_outages_that_a_measurement_may_not_see_are_noted(load: Load) -> None:
     found = load(HEAD + "[[network.outages]]\nevery_s = 61\nfor_s = 1\n[[network.outages]]\nevery_s = 60\nfor_s = 1\n")
     _, noted = network_notes(found)
     assert "every 61 s is rarer than a measurement of 60 s" in noted
+
+
+def test_an_emulated_service_is_called_for_a_shorter_time_and_that_is_said() -> None:
+    assert not any("rarer" in note for note in network_notes(load_network("outage", [NETWORKS])))
+    assert "a measurement of 3 s" in network_notes(load_network("outage", [NETWORKS]), SERVICE_EMULATED_S)[-1]
 
 
 def test_networks_are_beside_the_folder_of_devices_and_options_may_name_none(tmp_path: Path) -> None:

@@ -268,10 +268,17 @@ def _flat(data: Any, spec: Spec) -> list[Any]:
     if not isinstance(data, list):
         raise broken(f"the output {spec} has no data: {shown(data)}")
     flat: list[Any] = data
+    sizes = [len(flat)]
     while flat and isinstance(flat[0], list):  # as deep as JSON may be nested
         if not all(isinstance(one, list) for one in flat):
             raise broken(f"the output {spec} has lists and elements side by side")
+        if len(set(map(len, flat))) > 1:
+            raise broken(f"the output {spec} has lists of several lengths side by side")
+        sizes.append(len(flat[0]))
         flat = [element for one in flat for element in one]
+    # Servers nest less deeply than there are sizes, too; where it is as deep, it must be the same.
+    if len(sizes) > 1 and len(sizes) == len(spec.shape or ()) and tuple(sizes) != spec.shape:
+        raise broken(f"the output {spec} has elements in lists of {sizes}")
     return flat
 
 
