@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ..host.file_table import FileTable, described_keys
 
 # Beyond these it is most likely another unit; and beyond a gigabit the proxy would be what is measured.
 MOST_DELAY_MS, MOST_MBIT, MOST_S = 60_000.0, 1000.0, 86_400.0
@@ -13,13 +15,7 @@ _RATE = f"a number from {LEAST_MBIT:g} to {MOST_MBIT:g}, in 10⁶ bits a second"
 _SECONDS = f"seconds, from {LEAST_S:g} to {MOST_S:g}"
 
 
-class _Table(BaseModel):
-    """A table of a network file. A key's description is what is expected, then ": " and an example for messages."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class OutageTable(_Table):
+class OutageTable(FileTable):
     """A table [[network.outages]]: nothing passes for the last for_s of every every_s seconds."""
 
     every_s: float = Field(ge=LEAST_S, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}: every_s = 20")
@@ -28,7 +24,7 @@ class OutageTable(_Table):
     )
 
 
-class NetworkTable(_Table):
+class NetworkTable(FileTable):
     """The table [network]."""
 
     description: str = Field(min_length=1, description='a text: description = "the field\'s Wi-Fi"')
@@ -70,7 +66,7 @@ class NetworkTable(_Table):
     )
 
 
-class File(_Table):
+class File(FileTable):
     """A whole network file."""
 
     network: NetworkTable = Field(description="a table with description, source and measured: [network]")
@@ -80,8 +76,4 @@ class File(_Table):
 
 
 # All keys with their descriptions: "network.delay_ms".
-KEYS: dict[str, str] = {
-    prefix + key: info.description or ""
-    for prefix, table in (("", File), ("network.", NetworkTable), ("network.outages.", OutageTable))
-    for key, info in table.model_fields.items()
-}
+KEYS = described_keys({"": File, "network.": NetworkTable, "network.outages.": OutageTable})
