@@ -367,7 +367,18 @@ def test_what_connects_imports_the_standard_library_only() -> None:
     folder = Path(harness.agent.remote.__file__).parent
     paths = [
         folder / f"{name}.py"
-        for name in ("answer", "connection", "deadline", "failure", "resolving", "tls", "tunnel", "url")
+        for name in (
+            "answer",
+            "bounded_reader",
+            "connection",
+            "deadline",
+            "dialing",
+            "failure",
+            "resolving",
+            "tls",
+            "tunnel",
+            "url",
+        )
     ]
     for path in (*paths, folder.parent / "failure.py", folder.parent / "wire.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))

@@ -28,7 +28,7 @@ T = TypeVar("T")
 BINARY, JSON = "binary", "json"
 # How servers refuse binary tensors.
 NO_BINARY = (400, 415, 422)
-# MLServer 1.7 answers with 422 where a tensor's bytes happen to be text; else it fails as it writes that answer, with 500.
+# MLServer 1.7 answers 422 where a tensor's bytes happen to be text; else it fails as it writes that answer, with 500.
 FAILED_STATUS = 500
 # What a server lists that takes binary tensors; some take them and do not list it.
 BINARY_EXTENSION = "binary_tensor_data"
