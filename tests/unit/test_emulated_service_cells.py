@@ -16,6 +16,7 @@ from harness.errors import DeviceError
 from harness.evidence.cell_record import CellRecord
 from harness.measure.latency import P99, published
 from harness.measure.memory import METRICS as MEMORY_METRICS
+from harness.report.summary import remark_on_services
 from harness.serving.service.starting import endpoint_name
 from tests.support.evidences import make_cell, make_check, make_run, read
 from tests.support.failing_calls import clean, remote
@@ -63,7 +64,19 @@ def test_no_decision_takes_it() -> None:
     decision = decide(read(make_run(cells)).cells)
     assert (decision.taken, [one.backend for one in decision.out]) == ("onnxruntime", ["oip"])
     assert "its service was emulated" in decision.out[0].reason
-    assert decide(read(make_run(cells[:1])).cells).taken is None
+    alone = decide(read(make_run(cells[:1])).cells)
+    assert (alone.taken, alone.out[0].verdict) == (None, "PASS")
+    nothing = "only emulated services were called, and nothing of this speaks of a real one."
+    assert alone.sentence == f"Deploy none: {nothing}"
+    failed = [cells[0], make_cell("onnxruntime", [make_check("latency_p99_ms", 11.0, 10)])]
+    assert decide(read(make_run(failed)).cells).sentence.startswith("Deploy none: every backend is out.")
+
+
+def test_beside_the_verdict_stands_what_it_is_not_of() -> None:
+    real, emulated = CellRecord(cell_of()), CellRecord(cell_of(endpoint=EMULATED))
+    assert remark_on_services([real]) == ""
+    said = "emulated services (oip): what is judged is answers"
+    assert remark_on_services([real, emulated, emulated]).startswith(said)
 
 
 def test_a_device_on_this_machine_is_planned_with_it(tmp_path: Path) -> None:
