@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Limit
 from harness.decision import decide
 from harness.endpoint import Endpoint
-from harness.errors import DeviceError
+from harness.errors import DeviceError, InputError
 from harness.evidence.cell_record import CellRecord
 from harness.measure.latency import P99, published
 from harness.measure.memory import METRICS as MEMORY_METRICS
@@ -83,6 +84,26 @@ def test_a_device_on_this_machine_is_planned_with_it(tmp_path: Path) -> None:
     own, *remote = plan(tmp_path, DEVICE, endpoint=FILE)
     assert not own.service_emulated
     assert [cell.service_emulated for cell in remote] == [True, True]
+
+
+CLOUD = '[endpoint]\ndescription = "in Ireland"\nregion = "eu-west-1"\nname = "digits"\n'
+
+
+@pytest.mark.parametrize(
+    ("package", "endpoint", "backends"),
+    [("botocore", CLOUD, "sagemaker"), ("botocore", FILE, "sagemaker"), ("uvicorn", FILE, "oip")],
+)
+def test_what_is_not_installed_for_it_is_told_as_the_run_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, endpoint: str, backends: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # which importlib takes for "not installed"
+    table = f'[options.{backends}]\nendpoint = "laptop"\n'
+    with pytest.raises(InputError, match="needs packages that are not installed") as caught:
+        plan(tmp_path, f'[device]\nbackends = ["onnxruntime", "{backends}"]\n{table}', endpoint=endpoint)
+    assert (caught.value.found, caught.value.hint) == (f"no {package}", 'pip install "hilgate[cloud]"')
+    assert caught.value.where.endswith(f"robot.toml: options.{backends}")
+    own = '[device]\nbackends = ["onnxruntime"]\n'
+    assert len(plan(tmp_path, own, endpoint=endpoint)) == 1  # others do not need it
 
 
 def test_another_device_cannot_reach_it_yet(tmp_path: Path) -> None:
