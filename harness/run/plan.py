@@ -15,6 +15,7 @@ from ..endpoint import endpoint_folders, named_endpoint, why_forbidden
 from ..errors import BackendError, DeviceError, InputError, ModelError
 from ..export import exporter_labels
 from ..export.endpoint import check_request
+from ..host.optional import SERVING, SIGNING, check_cloud
 from ..host.suggestion import did_you_mean
 from ..instructions.baseline import read_baseline
 from ..measure import known_metrics
@@ -24,6 +25,9 @@ from ..network import named_network, network_folders
 from ..parity import PARITY
 from ..report.preferring import checked_preferences
 from .options import Options
+
+# What a run needs of hilgate[cloud] for an endpoint, by its kind.
+NEEDED = {"sagemaker": SIGNING, "emulated": (*SERVING, *SIGNING)}
 
 
 def plan_cells(options: Options) -> list[Cell]:
@@ -123,6 +127,9 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     endpoint = named_endpoint(backend.name, cell.options, endpoint_folders(options.device_folders), where)
     if endpoint.kind == "emulated":
         _check_reachable(device, f"{where}.endpoint")
+    # Whatever needs them later would notice it only when a model was exported, and others measured.
+    if endpoint.kind in NEEDED:
+        check_cloud(f"the backend {backend.name}, whose endpoint is {endpoint.name},", NEEDED[endpoint.kind], where)
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
     network = named_network(cell.options, network_folders(options.device_folders), where)
     return replace(cell, endpoint=endpoint, network=network)
