@@ -13,8 +13,10 @@ import numpy as np
 
 from .support import bare_echo
 from .support.board import LoopbackBoard, loopback_board
-from .support.interleave import interleave, median_of, median_ratio, timed
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import interleave, median_of, medians, timed
+from .support.row import Aim, Options, Row, ratio_row
+
+NEEDS = ("network", "sshd")
 
 CALL_AIM, DEPLOY_AIM = Aim(1.3), Aim(0.1)
 CALLS = 200
@@ -37,8 +39,9 @@ def _calls(loopback: LoopbackBoard) -> Iterator[Row]:
         )
     what, against = "64 bytes to the agent and back: p50", "bare echo in Python over a paramiko channel"
     details = {"samples": CALLS * ROUNDS, "bare_us": median_of(bare) / 1e3}
-    yield Row(what, median_of(own) / 1e3, "µs", f"{against}: {median_of(bare) / 1e3:.1f} µs", None, details)
-    yield Row(what, median_ratio(own, bare), RATIO, against, CALL_AIM)
+    beside = f"{against}: {median_of(bare) / 1e3:.1f} µs"
+    yield Row(what, median_of(own) / 1e3, "µs", beside, None, details, medians(own, 1e3))
+    yield ratio_row(what, own, bare, against, CALL_AIM)
 
 
 @contextmanager
@@ -84,8 +87,9 @@ def _deploys(loopback: LoopbackBoard) -> Iterator[Row]:
         "taking the board for a run, its store looked through", opened / 1e6, "ms", "once a run, on an open connection"
     )
     what, against = "an unchanged bundle put there, one round trip", f"rsync -a of the same {files} files, unchanged"
-    yield Row(what, median_of(own) / 1e6, "ms", f"{against}: {median_of(rsync) / 1e6:.0f} ms")
-    yield Row(what, median_ratio(own, rsync), RATIO, against, DEPLOY_AIM)
+    beside = f"{against}: {median_of(rsync) / 1e6:.0f} ms"
+    yield Row(what, median_of(own) / 1e6, "ms", beside, rounds=medians(own, 1e6))
+    yield ratio_row(what, own, rsync, against, DEPLOY_AIM)
     started = sorted(start() for _ in range(5))[2]
     yield Row("the same until its first inference is done", started / 1e6, "ms", "Python, numpy, onnxruntime: imports")
 

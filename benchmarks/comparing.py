@@ -10,8 +10,11 @@ import numpy as np
 from harness.agent.frames import Array
 from harness.parity.rule.comparison import Expected, compare_output
 
-from .support.interleave import Block, interleave, median_of, median_ratio, one_cpu, timed
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of, one_cpu, timed
+from .support.row import Aim, Options, Row, ratio_row
+
+IS_QUICK = True
+LIMIT_S = 600
 
 SIZE = 1_000_000
 LARGE = 10_000_000
@@ -53,9 +56,9 @@ def _plain(exact: Array) -> Iterator[Row]:
         timed(lambda: np.isclose(answer, eager), 1),
         timed(lambda: Expected("output", eager, exact), 1),
     )
-    yield Row("1 M float32", median_ratio(own, passes), RATIO, ISCLOSE, AIM, _details(own, passes))
+    yield ratio_row("1 M float32", own, passes, ISCLOSE, AIM, _details(own, passes))
     what = "1 M float32: the reference's own error, once an input"
-    yield Row(what, median_ratio(prepared, passes), RATIO, ISCLOSE, None, _details(prepared, passes))
+    yield ratio_row(what, prepared, passes, ISCLOSE, None, _details(prepared, passes))
 
 
 def _large(exact: Array) -> Iterator[Row]:
@@ -66,7 +69,7 @@ def _large(exact: Array) -> Iterator[Row]:
         timed(lambda: compare_output(expected, answer), 1),
         timed(lambda: np.isclose(answer, eager), 1),
     )
-    yield Row("10 M float32", median_ratio(own, passes), RATIO, ISCLOSE, AIM, _details(own, passes))
+    yield ratio_row("10 M float32", own, passes, ISCLOSE, AIM, _details(own, passes))
     mine, theirs = _peak_mib(lambda: compare_output(expected, answer)), _peak_mib(lambda: np.isclose(answer, eager))
     against = f"{ISCLOSE}: {theirs:.0f} MiB"
     yield Row("10 M float32: memory beside the arrays", mine, "MiB", against, LITTLE, {"isclose_mib": theirs})
@@ -92,7 +95,7 @@ def _special(exact: Array, of_them: str) -> Row:
     )
     against = "numpy.isclose(answer, eager, equal_nan=True)"
     what = f"1 M float32, {of_them}"
-    return Row(what, median_ratio(own, passes), RATIO, against, SPECIAL_AIM, _details(own, passes))
+    return ratio_row(what, own, passes, against, SPECIAL_AIM, _details(own, passes))
 
 
 def _eager_and_answer(exact: Array) -> tuple[Array, Array]:
