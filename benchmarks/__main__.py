@@ -1,141 +1,172 @@
-"""Run the benchmarks: a table, and build/bench.json.
+"""Run the benchmarks, each in a process of its own: a table, and build/bench/result.json.
 
-A benchmark is a module of this package that has ``run(options)``, which yields rows. Every figure is a ratio taken in
-one run against a named alternative, or says what it was beside. A missed aim is no error: speed is not a test.
+Every figure is a ratio taken in one run against a named alternative, or says what it was beside. A benchmark that fails
+is named, and the others still run. Exit status: 0 all aims kept; 1 an aim missed, which is no error: speed is not a
+test; 2 a benchmark could not be run.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
 import os
-import pkgutil
 import sys
 import time
-import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from harness.agent.facts import facts
-from harness.host.cache import cache_folder, write_atomically
-from harness.host.progress_log import showing_progress
+from harness.host.shown_path import shown_path
 
-from .support.row import Options, Row
+from .support.registry import KINDS, Benchmark, RegistryError, choose, find_benchmarks
+from .support.result import Outcome, Result, ResultError, read_result
+from .support.row import Options
+from .support.running import ROOT, run_benchmark, tail
+from .support.showing import conclude, open_console, show_changes, show_result
 
-ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "build" / "bench.json"
 PACKAGES = ["torch", "onnxruntime", "numpy"]
-STYLES = {"kept": "green", "missed": "bold red", "": "dim"}
-PLAIN_WIDTH = 150  # where the output is no terminal
+EPILOG = """\
+needs: {needs}
+
+before and after a change:
+  python -m benchmarks --quick --output before.json
+  python -m benchmarks --quick --against before.json
+"""
 
 
-def main() -> int:
-    """0 when all benchmarks ran to their end, whatever they found; 1 when one of them could not."""
-    names = _names()
-    arguments = _parse(names)
+@dataclass(frozen=True)
+class Place:
+    """Where benchmarks are, and where what they leave goes.
+
+    Attributes:
+        folder: the modules.
+        package: the name that they are imported under.
+        build: the result, what each has printed, and the cache that they use.
+    """
+
+    folder: Path = Path(__file__).parent
+    package: str = "benchmarks"
+    build: Path = ROOT / "build" / "bench"
+
+
+def main(argv: Sequence[str] | None = None, place: Place | None = None) -> int:
+    """Run what the command line asks for; returns the exit status."""
+    place = place or Place()
+    try:
+        known = find_benchmarks(place.folder, place.package)
+        arguments = _parse(argv, known, place)
+        old = read_result(arguments.against) if arguments.against else None
+        result = read_result(arguments.read) if arguments.read else None
+        if result is None and not arguments.list:
+            chosen = choose(known, arguments.only, arguments.without, quick=arguments.quick, commit=arguments.commit)
+    except (RegistryError, ResultError) as error:
+        print(f"python -m benchmarks: {error}", file=sys.stderr)
+        return 2
     if arguments.list:
-        for name in names:
-            print(f"{name:16} {_summary(name)}")
+        _list(known)
         return 0
-    # Not the user's: what is timed must not depend on what they ran before.
-    os.environ.setdefault("HILGATE_CACHE", str(ROOT / "build" / "bench-cache"))
-    chosen = [name for name in names if name in arguments.only] or names
-    options = Options(arguments.quick, arguments.time_limit, arguments.against)
-    with showing_progress(lambda line: print(line, file=sys.stderr)):
-        results, failed = _run_all(chosen, options)
-    console = Console()
-    console.width = console.width if console.is_terminal else PLAIN_WIDTH
-    console.print(_table(results))
-    _conclude(console, results, failed)
-    return 1 if failed else 0
+    if result is None:
+        result = _run(chosen, arguments, place)
+    console = open_console()
+    show_result(console, result)
+    if old is not None:
+        show_changes(console, old, result)
+    conclude(console, result, shown_path(arguments.read or arguments.output))
+    return result.status
 
 
-def _names() -> list[str]:
-    modules = pkgutil.iter_modules([str(Path(__file__).parent)])
-    return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
-
-
-def _summary(name: str) -> str:
-    text = importlib.import_module(f"{__package__}.{name}").__doc__ or ""
-    return text.strip().splitlines()[0]
-
-
-def _parse(names: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="hilgate's benchmarks")
-    parser.add_argument("--only", action="append", default=[], choices=names, help="only this one; repeatable")
-    parser.add_argument("--list", action="store_true", help="say what there is")
-    parser.add_argument("--quick", action="store_true", help="leave out vit_base, which takes ten minutes more")
-    parser.add_argument(
-        "--time-limit", type=float, default=120.0, metavar="SECONDS", help="for measuring a cell of vit_base (120)"
+def _parse(argv: Sequence[str] | None, known: dict[str, Benchmark], place: Place) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=EPILOG.format(needs="; ".join(f"{name}: {what}" for name, what in KINDS.items())),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--against", default="", metavar="COMMIT", help="run house: this commit beside that one")
-    arguments = parser.parse_args()
-    if arguments.against and not arguments.only:
-        arguments.only = ["house"]
-    if not arguments.time_limit > 0:
+    add = parser.add_argument
+    add("--list", action="store_true", help="say what there is, what it needs, and what is quick")
+    add("--only", action="append", default=[], choices=list(known), metavar="NAME", help="only this one; repeatable")
+    add(
+        "--without",
+        action="append",
+        default=[],
+        choices=list(KINDS),
+        metavar="NEED",
+        help="leave out what needs this; repeatable",
+    )
+    add("--quick", action="store_true", help="what takes ten minutes in all; with --only, less of each")
+    add("--time-limit", type=float, default=120.0, metavar="SECONDS", help="for measuring a cell of vit_base (120)")
+    add("--commit", default="", metavar="COMMIT", help="run house: this commit beside that one")
+    add("--against", type=Path, metavar="OLD.json", help="show an earlier result beside this one, and what changed")
+    add("--read", type=Path, metavar="FILE", help="run nothing: show this result")
+    add(
+        "--output",
+        type=Path,
+        default=place.build / "result.json",
+        metavar="FILE",
+        help="the result (build/bench/result.json)",
+    )
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.time_limit < float("inf"):
         parser.error(f"--time-limit wants seconds > 0; found {arguments.time_limit:g}")
     return arguments
 
 
-def _run_all(names: list[str], options: Options) -> tuple[dict[str, list[Row]], list[str]]:
-    results: dict[str, list[Row]] = {}
-    failed: list[str] = []
-    record = {"schema": 1, "started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": facts(PACKAGES)}
-    for name in names:
-        print(f"{name}: {_summary(name)}", file=sys.stderr)
-        start = time.monotonic()
-        results[name] = []
-        try:
-            for row in _rows(name, options):
-                results[name].append(row)
-                _write(record, results, failed)
-        except Exception:  # noqa: BLE001  # one that is broken must not keep the others from running
-            traceback.print_exc()
-            failed.append(name)
-        print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-        _write(record, results, failed)
-    return results, failed
+def _list(known: dict[str, Benchmark]) -> None:
+    width = max(map(len, known))
+    for one in known.values():
+        print(f"{one.name:{width}}  {'quick' if one.is_quick else '':5}  {', '.join(one.needs):17}  {one.summary}")
 
 
-def _rows(name: str, options: Options) -> Iterator[Row]:
-    rows: Iterator[Row] = importlib.import_module(f"{__package__}.{name}").run(options)
-    return rows
+def _run(chosen: Sequence[Benchmark], arguments: argparse.Namespace, place: Place) -> Result:
+    """Run benchmarks one after the other; the result is written after each row."""
+    # Not the user's: what is timed must not depend on what they ran before.
+    environment = {"HILGATE_CACHE": str(place.build.with_name("bench-cache")), **os.environ}
+    place.build.mkdir(parents=True, exist_ok=True)
+    options = Options(arguments.quick, arguments.time_limit, arguments.commit)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    result = Result(started, facts(PACKAGES), environment["HILGATE_CACHE"], arguments.quick)
+    began = time.monotonic()
+    for number, benchmark in enumerate(chosen, 1):
+        _say(f"[{number}/{len(chosen)}, {time.monotonic() - began:.0f} s] {benchmark.name}: {benchmark.summary}")
+        outcome = _outcome(benchmark, options, place, environment, _writer(result, arguments.output))
+        result = replace(result, outcomes=[*result.outcomes, outcome])
+        result.write(arguments.output)
+    return result
 
 
-def _write(record: dict[str, Any], results: dict[str, list[Row]], failed: list[str]) -> None:
-    rows = [{"benchmark": name, **row.as_json()} for name, rows in results.items() for row in rows]
-    content = {**record, "cache": str(cache_folder()), "load": os.getloadavg(), "failed": failed, "rows": rows}
-    write_atomically(RESULT, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def _writer(result: Result, path: Path) -> Callable[[Outcome], None]:
+    """Return what writes the result with a benchmark that is not done: of an interrupted run, what there was."""
+    return lambda outcome: replace(result, outcomes=[*result.outcomes, replace(outcome, failure="interrupted")]).write(
+        path
+    )
 
 
-def _table(results: dict[str, list[Row]]) -> Table:
-    table = Table(title="benchmarks", title_justify="left", title_style="bold", pad_edge=False)
-    for column, justify in (("what", "left"), ("value", "right"), ("against", "left"), ("aim", "right"), ("", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for name, rows in results.items():
-        table.add_section()
-        table.add_row(Text(name, "bold"))
-        for row in rows:
-            value, verdict = f"{row.value:.4g} {row.unit}", Text(row.verdict, STYLES[row.verdict])
-            table.add_row(f"  {row.what}", value, row.against, str(row.aim or ""), verdict)
-    return table
+def _outcome(
+    benchmark: Benchmark,
+    options: Options,
+    place: Place,
+    environment: Mapping[str, str],
+    write: Callable[[Outcome], None],
+) -> Outcome:
+    log = place.build / f"{benchmark.name}.log"
+    outcome = run_benchmark(benchmark, options, log, _say, environment=environment, on_rows=write)
+    ending = f"FAILED: {outcome.failure}" if outcome.failure else f"{len(outcome.rows)} rows"
+    _say(f"  {benchmark.name}: {outcome.took_s:.0f} s, {ending}")
+    if outcome.failure:
+        for line in tail(log):
+            _say(f"    {line}")
+        _say(f"    (all of it: {shown_path(log)})")
+    return outcome
 
 
-def _conclude(console: Console, results: dict[str, list[Row]], failed: list[str]) -> None:
-    missed = [f"{name}: {row.what}" for name, rows in results.items() for row in rows if row.verdict == "missed"]
-    for line in missed:
-        console.print(Text(f"missed: {line}", STYLES["missed"]))
-    for name in failed:
-        console.print(Text(f"could not be run: {name}", STYLES["missed"]))
-    console.print(f"written: {RESULT.relative_to(ROOT)}; aims missed: {len(missed)}")
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(130)

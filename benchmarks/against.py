@@ -21,6 +21,8 @@ from harness.measure.pairs import MOST, Pairs, Plan, take_pairs
 from .support.deploy import Prepared, prepare
 from .support.row import Aim, Options, Row
 
+LIMIT_S = 14400
+
 BACKEND = "onnxruntime"
 COUNTS = (5, 8, 12, 20)
 # Takings of MOST pairs, with time for all of them.

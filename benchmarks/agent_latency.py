@@ -19,6 +19,8 @@ from .support.interleave import Block, interleave, median_of, one_cpu, ratios
 from .support.row import RATIO, Aim, Options, Row
 from .support.served import served_blocks
 
+LIMIT_S = 7200
+
 AIM = Aim(low=0.98, high=1.02)
 
 
@@ -78,8 +80,9 @@ def rows(plan: Plan, prepared: Prepared, who: str, bare: Bare, aim: Aim) -> Iter
     }
     each = [statistics.median(group.ratios) for group in groups]
     against = f"bare loop, own process; {len(each)} groups: {min(each):.3f} … {max(each):.3f}"
-    yield Row(f"{name}: {who}'s p50", ratio, RATIO, against, aim, details)
-    yield Row(f"{name}: noise of that", noise, RATIO, "bare loop ÷ another bare loop")
+    yield Row(f"{name}: {who}'s p50", ratio, RATIO, against, aim, details, each)
+    others = [statistics.median(group.noise) for group in groups]
+    yield Row(f"{name}: noise of that", noise, RATIO, "bare loop ÷ another bare loop", rounds=others)
 
 
 def _group(plan: Plan, prepared: Prepared, bare_loop: Bare) -> Group:

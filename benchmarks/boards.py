@@ -18,6 +18,8 @@ from tests.integration.test_boards_as_found import run as start_bundle
 
 from .support.row import Aim, Options, Row
 
+NEEDS = ("sshd",)
+
 NONE = Aim(0.0)
 # With --quick: one that works, one that does not.
 QUICK = ("as-it-should-be", "noexec")
@@ -42,6 +44,8 @@ def run(options: Options) -> Iterator[Row]:
                 skipped.append(f"{chosen.id}: {error}")
     wrong = [name for name, (added, looked, works) in answers.items() if (added or looked) and not works]
     strict = [name for name, (added, looked, works) in answers.items() if works and not (added and looked)]
+    if not answers:
+        raise RuntimeError(f"no board could be tried: {'; '.join(skipped)}")
     against = f"{len(answers)} loopback boards" + (f"; not tried: {'; '.join(skipped)}" if skipped else "")
     details = {
         "answers": {name: dict(zip(("add", "doctor", "run"), said, strict=True)) for name, said in answers.items()}

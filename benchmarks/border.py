@@ -17,8 +17,11 @@ from harness.deploy.deployment import Deployment
 from harness.protocol import Answer, BoardFacts, parse
 
 from .support.deploy import prepare
-from .support.interleave import Block, interleave, median_of, median_ratio, one_cpu, timed
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of, one_cpu, timed
+from .support.row import Aim, Options, Row, ratio_row
+
+IS_QUICK = True
+LIMIT_S = 600
 
 MANY = 1000
 CALLS = 500
@@ -48,9 +51,7 @@ def _compared(what: str, action: Callable[[], object], calls: int) -> Iterator[R
     block = timed(action, calls)
     checked, bare = interleave(ROUNDS, block, lambda: _unchecked(block))
     details = {"checked_us": median_of(checked) / 1e3, "bare_us": median_of(bare) / 1e3}
-    yield Row(
-        what, median_ratio(checked, bare), RATIO, f"{AGAINST}: {median_of(bare) / 1e3:.1f} µs", RATIO_AIM, details
-    )
+    yield ratio_row(what, checked, bare, f"{AGAINST}: {median_of(bare) / 1e3:.1f} µs", RATIO_AIM, details)
 
 
 def _unchecked(block: Callable[[], Block]) -> Block:

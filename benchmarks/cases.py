@@ -14,6 +14,8 @@ from tests.cases import NATIVE, PARITY, Case, copied, options, told
 
 from .support.row import Aim, Options, Row
 
+NEEDS = ("runners",)
+
 NONE = Aim(0.0)
 
 

@@ -29,8 +29,11 @@ from harness.measure import known_metrics
 from .overhead import HilRun, hil_run
 from .support import parts
 from .support.deploy import ROOT, Prepared, prepare_on
-from .support.interleave import Block, interleave, median_of, median_ratio
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of
+from .support.row import RATIO, Aim, Options, Row, ratio_row
+
+NEEDS = ("emulator", "network")
+LIMIT_S = 7200
 
 NAME = "qemu-pi4"
 LOGIN_AIM, RUN_AIM, BETTER = Aim(3.0), Aim(30.0), Aim(1.0)  # seconds, seconds, a multiple
@@ -104,10 +107,10 @@ def _logins(emulated: Emulated) -> Iterator[Row]:
     yield Row("cold boot to login", _best_s(cold), "s", _spread(cold), details=_details(cold))
     yield Row("warm start to login", _best_s(warm), "s", _spread(warm), LOGIN_AIM, _details(warm))
     against = f"a cold boot: {median_of(cold) / 1e9:.1f} s; medians, round by round"
-    yield Row("warm start to login", median_ratio(warm, cold), RATIO, against, BETTER)
+    yield ratio_row("warm start to login", warm, cold, against, BETTER)
     yield Row("two boards at once, warm: both logged in", _best_s(two), "s", _spread(two), details=_details(two))
     against = "one board; 2 would be one after the other"
-    yield Row("two boards at once, warm", median_ratio(two, warm), RATIO, against, Aim(2.0))
+    yield ratio_row("two boards at once, warm", two, warm, against, Aim(2.0))
 
 
 def _best_s(blocks: Sequence[Block]) -> float:
@@ -132,7 +135,7 @@ def _first_inference(emulated: Emulated) -> Iterator[Row]:
     what = "launch to torch's first inference, with its forkserver"
     yield Row(what, _best_s(with_it), "s", _spread(with_it), details=_details(with_it))
     against = f"a new process there, its files in memory: {median_of(without) / 1e9:.1f} s"
-    yield Row(what, median_ratio(with_it, without), RATIO, against, BETTER, _details(without))
+    yield ratio_row(what, with_it, without, against, BETTER, _details(without))
 
 
 def _launch_to_answer(cell: Prepared, forkserver: bool) -> float:
@@ -155,11 +158,13 @@ def _whole_run() -> Iterator[Row]:
     median_s = statistics.median(one.wall_s for one, _ in runs)
     details = {"runs": [{**one.details(), "parts": seconds} for one, seconds in runs]}
     against = f"best of {REPEATS} runs; median {median_s:.1f} s"
-    yield Row("digits, both backends: the whole warm run", best.wall_s, "s", against, RUN_AIM, details)
+    what, walls = f"digits, {best.backends}: the whole warm run", [one.wall_s for one, _ in runs]
+    yield Row(what, best.wall_s, "s", against, RUN_AIM, details, walls)
     for part, seconds in split.items():
         yield Row(f"    {part}", seconds / best.wall_s, RATIO, f"of that run: {seconds:.1f} s")
-    share = statistics.median(one.harness_s / one.device_s for one, _ in runs)
-    yield Row("digits: the harness", share, RATIO, f"the board's loading and inferring: {best.device_s:.1f} s")
+    shares = [one.harness_s / one.device_s for one, _ in runs]
+    against = f"the board's loading and inferring: {best.device_s:.1f} s"
+    yield Row("digits: the harness", statistics.median(shares), RATIO, against, rounds=shares)
 
 
 def _parted_run() -> tuple[HilRun, dict[str, float]]:

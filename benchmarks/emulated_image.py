@@ -17,6 +17,9 @@ from .support.deploy import ROOT
 from .support.namespace import obstacle, run_with_arm64
 from .support.row import RATIO, Aim, Options, Row
 
+NEEDS = ("emulator", "network")
+LIMIT_S = 7200
+
 IMAGE_AIM, BETTER = Aim(120.0), Aim(1.0)  # seconds, a multiple
 REPEATS = 2
 PROGRAM = "from harness.cli import main; main()"  # hilgate

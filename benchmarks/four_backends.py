@@ -28,6 +28,9 @@ from .support.deploy import BACKENDS, NATIVE_BACKENDS, ROOT, Prepared, prepare
 from .support.interleave import Block, interleave, median_ratio, one_cpu
 from .support.row import RATIO, Aim, Options, Row
 
+NEEDS = ("network", "runners")
+LIMIT_S = 7200
+
 KEPT = "libtorch, heap kept"
 LATENCY_AIM, MEMORY_AIMS = Aim(0.95), {"libtorch": Aim(0.6), KEPT: Aim(0.6), "onnxruntime-cpp": Aim(0.7)}
 PYTHON = {"libtorch": "torchscript", KEPT: "torchscript", "onnxruntime-cpp": "onnxruntime"}
@@ -64,9 +67,10 @@ def _rows(plan: Plan, prepared: Mapping[str, Prepared]) -> Iterator[Row]:
         each = [median_ratio(group[native].processes, group[python].processes) for group in groups]
         aim = LATENCY_AIM if python == "torchscript" else None
         against = f"{python}'s; {len(each)} groups: {min(each):.3f} … {max(each):.3f}"
-        yield Row(f"{plan.example}: {native}: p50", statistics.median(each), RATIO, against, aim, {"groups": each})
-        memory = statistics.median(group[native].peak_mib / group[python].peak_mib for group in groups)
-        yield Row(f"{plan.example}: {native}: peak memory", memory, RATIO, f"{python}'s", MEMORY_AIMS[native])
+        yield Row(f"{plan.example}: {native}: p50", statistics.median(each), RATIO, against, aim, rounds=each)
+        memory = [group[native].peak_mib / group[python].peak_mib for group in groups]
+        what, aim = f"{plan.example}: {native}: peak memory", MEMORY_AIMS[native]
+        yield Row(what, statistics.median(memory), RATIO, f"{python}'s", aim, rounds=memory)
     for name, one in prepared.items():
         durations = np.concatenate([np.concatenate(list(group[name].processes)) for group in groups]) / 1e6
         load_s = min(group[name].load_s for group in groups)

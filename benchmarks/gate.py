@@ -21,8 +21,10 @@ from harness.release.verify import verify_release
 from tests.support.foreign import ModelSigning, Unavailable, provide_model_signing
 from tests.support.gate_project import GateProject, make_project
 
-from .support.interleave import Block, interleave, median_of, median_ratio
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of
+from .support.row import Aim, Options, Row, ratio_row
+
+NEEDS = ("network",)
 
 BACKENDS = ("onnxruntime", "onnxruntime-cpp", "libtorch", "torchscript")
 SAMPLES = 20_000
@@ -88,7 +90,7 @@ def _both(
     for place, kind in enumerate(("CPU", "wall")):
         mine, others = [[block[place]] for block in ours], [[block[place]] for block in theirs]
         against = f"{other}: {median_of(others):.2f} s; ours {median_of(mine):.2f} s"
-        yield Row(f"{what}: {kind}", median_ratio(mine, others), RATIO, against, aim, {"ours": mine, "theirs": others})
+        yield ratio_row(f"{what}: {kind}", mine, others, against, aim, {"ours": mine, "theirs": others})
 
 
 def _model_signing() -> ModelSigning | None:

@@ -1,7 +1,7 @@
-"""Before and after: this commit beside another one (--against COMMIT), in turn, on one machine.
+"""Before and after: this commit beside another one (--commit COMMIT), in turn, on one machine.
 
 Whole runs of ``pytest -m hil`` on digits, what starts a program, the agent's and the runner's p50, and the hashes of
-what is made. Both sides are checkouts with caches of their own; what is not committed does not count. Without --against
+what is made. Both sides are checkouts with caches of their own; what is not committed does not count. Without --commit
 nothing is compared.
 """
 
@@ -24,6 +24,9 @@ from .support.checkouts import ROOT, Checkout, checked_out
 from .support.deploy import BACKENDS, NATIVE_BACKENDS
 from .support.interleave import Block, interleave, median_of, one_cpu, ratios
 from .support.row import RATIO, Aim, Options, Row
+
+NEEDS = ("commit", "runners")
+LIMIT_S = 14400
 
 PLACE = ROOT / "build" / "house"
 NOT_MORE = Aim(1.0)
@@ -63,12 +66,12 @@ class Taken:
 
 def run(options: Options) -> Iterator[Row]:
     """Yield a ratio for each kind of run, start and backend, and the number of artifacts that differ."""
-    if not options.against:
+    if not options.commit:
         return
     with ExitStack() as stack:
         new, old = (
             stack.enter_context(checked_out(PLACE, name, commit))
-            for name, commit in (("new", "HEAD"), ("old", options.against))
+            for name, commit in (("new", "HEAD"), ("old", options.commit))
         )
         sides = Sides(new, old)
         yield from _starts(sides, 3 if options.quick else STARTS)
@@ -115,7 +118,8 @@ def _latencies(sides: Sides, options: Options) -> Iterator[Row]:
         who = "runner" if backend in NATIVE_BACKENDS else "agent"
         details = {"new_p50_us": [group.new_ns / 1e3 for group in groups], "ratios": [group.ratios for group in groups]}
         against = f"old commit, own process; noise of two old ones {noise:.3f}"
-        yield Row(f"digits on {backend}: the {who}'s p50", ratio, RATIO, against, UNCHANGED, details)
+        each = [statistics.median(group.ratios) for group in groups]
+        yield Row(f"digits on {backend}: the {who}'s p50", ratio, RATIO, against, UNCHANGED, details, each)
     against = "agent's sources and runner's program aside"
     yield Row("parts of bundles that changed", len(changed), "", against, SAME, {"changed": changed})
 
@@ -197,7 +201,8 @@ def _compared(what: str, rounds: int, sides: Sides, action: Callable[[Checkout],
         values = [[getattr(one, kind) for one in each] for each in (new, old)]
         ratio = min(values[0]) / min(values[1])
         against = f"{_best(values[1])} of the old commit, best of {rounds}; median ratio {_median_ratio(*values):.3f}"
-        yield Row(f"{what}: {kind[:-2]}", ratio, RATIO, against, NOT_MORE, details)
+        each = [one / other for one, other in zip(*values, strict=True)]
+        yield Row(f"{what}: {kind[:-2]}", ratio, RATIO, against, NOT_MORE, details, each)
 
 
 def _best(values: Sequence[float]) -> str:

@@ -16,8 +16,11 @@ from harness.deploy.deployment import Deployment
 
 from .support import bare_echo
 from .support.deploy import prepare
-from .support.interleave import Block, interleave, median_of, median_ratio, one_cpu, timed
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of, medians, one_cpu, timed
+from .support.row import Aim, Options, Row, ratio_row
+
+IS_QUICK = True
+LIMIT_S = 600
 
 MANY = 1000
 AIM = Aim(20.0)  # microseconds an input
@@ -41,8 +44,9 @@ def _one_call(deployment: Deployment) -> Iterator[Row]:
         )
     what, against = "64 bytes there and back: p50", "bare echo process in Python, two pipes"
     details = {"samples": CALLS * ROUNDS, "bare_us": median_of(bare) / 1e3}
-    yield Row(what, median_of(own) / 1e3, "µs", f"{against}: {median_of(bare) / 1e3:.1f} µs", None, details)
-    yield Row(what, median_ratio(own, bare), RATIO, against)
+    beside = f"{against}: {median_of(bare) / 1e3:.1f} µs"
+    yield Row(what, median_of(own) / 1e3, "µs", beside, None, details, medians(own, 1e3))
+    yield ratio_row(what, own, bare, against)
 
 
 @contextmanager
@@ -97,5 +101,5 @@ def _per_input(what: str, together: list[Block], single: list[Block]) -> Iterato
     rounds_us = [statistics.median(block) / MANY / 1e3 for block in together]
     each = median_of(single) / MANY / 1e3
     against = f"best of {ROUNDS} rounds; median {statistics.median(rounds_us):.1f} µs"
-    yield Row(f"{what}: each", min(rounds_us), "µs", against, AIM, {"rounds_us": rounds_us})
-    yield Row(f"{what}: each", median_ratio(together, single), RATIO, f"a call for each: {each:.1f} µs")
+    yield Row(f"{what}: each", min(rounds_us), "µs", against, AIM, rounds=rounds_us)
+    yield ratio_row(f"{what}: each", together, single, f"a call for each: {each:.1f} µs")

@@ -48,9 +48,9 @@ def _rows(groups: Sequence[Sides], index: int) -> Iterator[Row]:
     name = f"{EXAMPLE} on {BACKEND}: p{QUANTILES[index] * 100:g}"
     details = {"groups_us": [[statistics.median(side) / 1e3 for side in group] for group in each]}
     against = f"LoadGen's SingleStream; {len(each)} groups: {min(ratios):.3f} … {max(ratios):.3f}"
-    yield Row(name, statistics.median(ratios), RATIO, against, AIM, details)
+    yield Row(name, statistics.median(ratios), RATIO, against, AIM, details, ratios)
     against = f"LoadGen ÷ another LoadGen: {min(noise):.3f} … {max(noise):.3f}"
-    yield Row(f"{name}: noise of that", statistics.median(noise), RATIO, against)
+    yield Row(f"{name}: noise of that", statistics.median(noise), RATIO, against, rounds=noise)
 
 
 def _group(prepared: Prepared) -> Sides:

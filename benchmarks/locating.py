@@ -22,8 +22,8 @@ from harness.parity.rule.float64 import run_in_float64
 from harness.parity.rule.module_runs import in_float64
 from tests.support.broken import onnx_runtime, shifted
 
-from .support.interleave import interleave, median_of, median_ratio, one_cpu, timed
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import interleave, median_of, one_cpu, timed
+from .support.row import Aim, Options, Row, ratio_row
 
 SIZES = (50, 100, 200, 400)
 MAIN = 200
@@ -87,15 +87,14 @@ def run(options: Options) -> Iterator[Row]:
         *own, wide, one_run = interleave(ROUNDS, *sides, timed(main.run_wide, 1), timed(main.evaluate, 1))
         measured = dict(zip(SIZES, own, strict=True))
         details = {"own_ms": median_of(measured[MAIN]) / 1e6, "rounds": ROUNDS}
-        ratio, more = median_ratio(measured[MAIN], wide), {"wide_ms": median_of(wide) / 1e6}
-        yield Row(f"{MAIN} nodes", ratio, RATIO, WIDE, None, details | more)
-        ratio, more = median_ratio(measured[MAIN], one_run), {"evaluation_ms": median_of(one_run) / 1e6}
-        yield Row(f"{MAIN} nodes", ratio, RATIO, EVALUATION, None, details | more)
+        for others, against, key in ((wide, WIDE, "wide_ms"), (one_run, EVALUATION, "evaluation_ms")):
+            more = {key: median_of(others) / 1e6}
+            yield ratio_row(f"{MAIN} nodes", measured[MAIN], others, against, None, details | more)
         for nodes in SIZES:
-            ratio = median_ratio(measured[nodes], measured[MAIN])
             aim = GROWTH if nodes == 2 * MAIN else None
             against = f"itself with {MAIN} nodes"
-            yield Row(f"{nodes} nodes", ratio, RATIO, against, aim, {"own_ms": median_of(measured[nodes]) / 1e6})
+            more = {"own_ms": median_of(measured[nodes]) / 1e6}
+            yield ratio_row(f"{nodes} nodes", measured[nodes], measured[MAIN], against, aim, more)
 
 
 def _case(nodes: int, folder: Path) -> Case:

@@ -21,6 +21,8 @@ from tests.networks.environment import provide
 
 from .support.row import Aim, Options, Row
 
+NEEDS = ("network",)
+
 NETWORK = "detector_ssdlite"
 AIM_MIB = 1.6 * 1024
 EVERY_S = 0.05

@@ -25,6 +25,8 @@ from .support.deploy import prepare
 from .support.interleave import Block, interleave, one_cpu
 from .support.row import RATIO, Aim, Options, Row
 
+NEEDS = ("runners",)
+
 PERIOD_NS = 20_000_000
 RELEASES, ROUNDS = 150, 6
 AIM = Aim(high=2.0)

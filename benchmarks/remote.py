@@ -19,8 +19,8 @@ from harness.agent.remote.failure import LATE, CallFailed
 from tests.support.certificates import Authority
 
 from .support import remote_callers, remote_server
-from .support.interleave import Block, interleave, median_of, median_ratio, ratios
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of, ratios
+from .support.row import RATIO, Aim, Options, Row, ratio_row
 
 # Bytes of a request's tensor: digits, and 1×3×224×224 of float32.
 SIZES = {256: Aim(0.5), 602_112: Aim(0.8)}
@@ -69,7 +69,7 @@ def _cpu(url: str, ca: str, ca_file: Path, size: int, aim: Aim) -> Row:
     details = {"own_ms": median_of(mine) / 1e6, "boto3_ms": median_of(theirs) / 1e6, "of_minima": best}
     against = f"boto3: {median_of(theirs) / 1e6:.2f} ms; the rounds' {min(ratios(mine, theirs)):.2f} … "
     against += f"{max(ratios(mine, theirs)):.2f}"
-    return Row(f"CPU time of a call, {size} B", median_ratio(mine, theirs), RATIO, against, aim, details)
+    return ratio_row(f"CPU time of a call, {size} B", mine, theirs, against, aim, details)
 
 
 def _spent(call: remote_callers.Caller, array: remote_callers.Array) -> Callable[[], Block]:

@@ -25,8 +25,10 @@ from tests.support.browser import Browser, browsing
 from tests.support.evidence_kinds import every_kind, many_cells
 
 from .support.foreign import provide
-from .support.interleave import Block, interleave, median_of, median_ratio
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of
+from .support.row import RATIO, Aim, Options, Row, ratio_row
+
+NEEDS = ("browser", "network")
 
 PLOTLY = "plotly==7.1.0"
 PLOTLY_PAGE = Path(__file__).with_name("support") / "plotly_page.py"
@@ -95,7 +97,7 @@ def _compared(page: Path, report: Report, rounds: int) -> Iterator[Row]:
             ours, theirs = interleave(rounds, lambda: _load(browser, page), lambda: _load(browser, other))
             details = {"ours_ms": ours, "plotly_ms": theirs}
             against = f"Plotly's, {median_of(theirs):.0f} ms"
-            yield Row("report.html: load to second frame", median_ratio(ours, theirs), RATIO, against, LOAD, details)
+            yield ratio_row("report.html: load to second frame", ours, theirs, against, LOAD, details)
         with browser.open(page) as shown:
             nodes = float(shown.page.evaluate("() => document.querySelectorAll('*').length"))
     yield Row("report.html: elements", nodes, "", f"{page.stat().st_size / 1e6:.2f} MB, {CELLS}", NODES)

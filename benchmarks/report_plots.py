@@ -23,8 +23,10 @@ from tests.support.evidence_kinds import every_kind, many_cells
 from tests.support.svg import shapes, texts
 
 from .support.foreign import provide
-from .support.interleave import Block, interleave, median_of, median_ratio
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import Block, interleave, median_of
+from .support.row import RATIO, Aim, Options, Row, ratio_row
+
+NEEDS = ("network",)
 
 MATPLOTLIB = "matplotlib==3.11.2"
 MATPLOTLIB_PLOTS = Path(__file__).with_name("support") / "matplotlib_plots.py"
@@ -75,7 +77,7 @@ def _many(folder: Path, rounds: int) -> Iterator[Row]:
         details = {"ours": blocks, "matplotlib": others}
         firsts = [[[block[0]] for block in side] for side in (blocks, others)]
         against = f"matplotlib's, {median_of(firsts[1]):.2f} s; {what}"
-        yield Row("plots: CPU", median_ratio(*firsts), RATIO, against, AIM, details)
+        yield ratio_row("plots: CPU", firsts[0], firsts[1], against, AIM, details)
         yield Row("plots: bytes", blocks[0][1] / others[0][1], RATIO, f"matplotlib's, {others[0][1] / 1e6:.2f} MB")
     yield Row(f"{what}: CPU", min(block[0] for block in blocks), "s", "start included", MANY_S)
     yield Row(f"{what}: memory", max(block[2] for block in blocks), "MB", "", MANY_MB)

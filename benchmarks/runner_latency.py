@@ -13,6 +13,9 @@ from .support.bare_native import bare_native
 from .support.deploy import NATIVE_BACKENDS, prepare
 from .support.row import Aim, Options, Row
 
+NEEDS = ("runners",)
+LIMIT_S = 7200
+
 AIM = Aim(low=0.99, high=1.01)
 
 

@@ -37,8 +37,8 @@ from tests.support.peers.serving import running
 
 from .support import bare_server
 from .support.deploy import EXAMPLES, MODELS, prepare
-from .support.interleave import interleave, median_of, median_ratio, timed
-from .support.row import RATIO, Aim, Options, Row
+from .support.interleave import interleave, median_of, timed
+from .support.row import RATIO, Aim, Options, Row, ratio_row
 
 P50_AIM, TRITON_AIM, SIGNED_AIM = Aim(2.5), Aim(0.5), Aim(4.0)
 RATE_AIM = Aim(float("inf"), low=0.9)
@@ -73,7 +73,7 @@ def _p50(port: int, bare_port: int) -> Row:
     own, other = interleave(ROUNDS, timed(served, CALLS), timed(bare, CALLS))
     against = f"bare uvicorn + starlette, the same session: {median_of(other) / 1e6:.2f} ms"
     details = {"served_ms": median_of(own) / 1e6, "bare_ms": median_of(other) / 1e6, "samples": CALLS * ROUNDS}
-    return Row("p50 of the served model, plain HTTP", median_ratio(own, other), RATIO, against, P50_AIM, details)
+    return ratio_row("p50 of the served model, plain HTTP", own, other, against, P50_AIM, details)
 
 
 def _against_triton(port: int, triton_port: int) -> Row:
@@ -85,7 +85,7 @@ def _against_triton(port: int, triton_port: int) -> Row:
     own, other = interleave(ROUNDS, timed(served, CALLS), timed(triton, CALLS))
     against = f"Triton 2.51 of nvidia-pytriton's wheel, its Python backend: {median_of(other) / 1e6:.2f} ms"
     details = {"served_ms": median_of(own) / 1e6, "triton_ms": median_of(other) / 1e6, "samples": CALLS * ROUNDS}
-    return Row("p50 of the served model, plain HTTP", median_ratio(own, other), RATIO, against, TRITON_AIM, details)
+    return ratio_row("p50 of the served model, plain HTTP", own, other, against, TRITON_AIM, details)
 
 
 def _signed(call: Ask, bare_port: int) -> Row:
@@ -96,7 +96,7 @@ def _signed(call: Ask, bare_port: int) -> Row:
     against = f"bare uvicorn + starlette, plain HTTP, the same session: {median_of(other) / 1e6:.2f} ms"
     details = {"signed_ms": median_of(own) / 1e6, "bare_ms": median_of(other) / 1e6, "samples": SIGNED_CALLS * ROUNDS}
     what = "signed, and verified by the emulated service, 602 112 B"
-    return Row(what, median_ratio(own, other), RATIO, against, SIGNED_AIM, details)
+    return ratio_row(what, own, other, against, SIGNED_AIM, details)
 
 
 def _rate(port: int, seconds: float) -> Row:

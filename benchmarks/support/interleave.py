@@ -38,6 +38,11 @@ def median_ratio(blocks: Sequence[Block], others: Sequence[Block]) -> float:
     return statistics.median(ratios(blocks, others))
 
 
+def medians(blocks: Sequence[Block], unit_ns: float) -> list[float]:
+    """Return each round's median, in units of so many nanoseconds."""
+    return [statistics.median(block) / unit_ns for block in blocks]
+
+
 def median_of(blocks: Sequence[Block]) -> float:
     """Return the median of all durations of one side."""
     return statistics.median(duration for block in blocks for duration in block)

@@ -11,7 +11,7 @@ from ..agent.frames import Array
 from ..agent.wire import Limits
 from ..errors import ProtocolError
 from ..export.binding import Binding
-from ..protocol import asked
+from ..protocol import agent, asked
 from ..protocol.asked import Outputs
 from ..protocol.border import HINT
 from .exchange import Exchange, Reply, Timeouts
@@ -77,7 +77,8 @@ class Session:
         if self.binding is not None and header["op"] != "echo":
             header, tensors = self.binding.request(header, tensors)
         reply = self.exchange.call(header, tensors, limit_s, limits)
-        self.repeated.update(getattr(reply.answer, "repeated", {}))
+        if isinstance(reply.answer, agent.Loaded | agent.Inferred):  # others have none, and this runs for every call
+            self.repeated.update(reply.answer.repeated)
         if self.binding is not None and reply.answer.written is not None:
             self.exchange.written = tuple(self.binding.models_names(reply.answer.written))
         return reply

@@ -52,6 +52,7 @@ class Expected:
         closeness: how close is close enough, where the model file says so: exact is eager's output then.
         picked: of indices, what they were picked from, where that is known; see harness.parity.rule.indices.
         plain: of each chunk, whether all its elements are finite, r's also when they are rounded to eager's type.
+        aligned: of each chunk, whether both are finite in the same places.
         scale: the error that counts as 1, the rule's denominator; 0 for integers and booleans.
         magnitude: max |r|.
     """
@@ -65,6 +66,7 @@ class Expected:
     picked: Picked | None = None
     closeness: Closeness | None = None
     plain: tuple[bool, ...] = field(init=False, default=())
+    aligned: tuple[bool, ...] = field(init=False, default=())
     scale: float = field(init=False, default=0.0)
     magnitude: float = field(init=False, default=0.0)
 
@@ -72,17 +74,20 @@ class Expected:
         if self.eager.dtype.kind != "f":
             return
         own = magnitude = 0.0
-        plain = []
+        plain, aligned = [], []
         eager, exact = self.eager.reshape(-1), self.exact.reshape(-1)
         for start in range(0, eager.size, CHUNK):
             near, far = eager[start : start + CHUNK], exact[start : start + CHUNK]
             with np.errstate(all="ignore"):
                 known = np.isfinite(far.astype(self.eager.dtype))
-                both = known & np.isfinite(near)
+                own_finite = np.isfinite(near)
+                both = known & own_finite
                 own = max(own, float(np.abs(near - far).max(initial=0.0, where=both)))
                 magnitude = max(magnitude, float(np.abs(far).max(initial=0.0, where=known)))
             plain.append(bool(both.all()))
+            aligned.append(plain[-1] or bool((known == own_finite).all()))
         object.__setattr__(self, "plain", tuple(plain))
+        object.__setattr__(self, "aligned", tuple(aligned))
         object.__setattr__(self, "magnitude", magnitude)
         object.__setattr__(
             self, "scale", max(own, float(ulp(np.asarray(magnitude), self.eager.dtype)), self.perturbation)
@@ -192,7 +197,8 @@ def _worst(expected: Expected, answer: Array) -> tuple[float, int]:
     eager, exact = expected.eager.reshape(-1), expected.exact.reshape(-1)
     buffer = np.empty(min(answer.size, CHUNK))
     largest, where = 0.0, 0
-    for start, plain in zip(range(0, answer.size, CHUNK), expected.plain, strict=True):
+    chunks = zip(range(0, answer.size, CHUNK), expected.plain, expected.aligned, strict=True)
+    for start, plain, aligned in chunks:
         part = slice(start, start + CHUNK)
         errors = np.subtract(answer[part], exact[part], out=buffer[: answer.size - start])
         np.abs(errors, out=errors)
@@ -200,12 +206,38 @@ def _worst(expected: Expected, answer: Array) -> tuple[float, int]:
         ratio = float(errors[at]) / expected.scale
         # A NaN is the maximum for argmax, so that this also sees every NaN and infinity of the answer.
         if not (plain and math.isfinite(ratio)):
-            ratios = _special_ratios(answer[part], eager[part], exact[part], expected.scale)
-            at = int(ratios.argmax())
-            ratio = float(ratios[at])
+            if aligned and _drop_special(errors, answer[part], eager[part]):
+                ratio = float(errors.max()) / expected.scale
+                if ratio > largest:  # the place is needed of few chunks; of two errors the quotients may be equal
+                    at = int((errors / expected.scale).argmax())
+            else:
+                ratios = _special_ratios(answer[part], eager[part], exact[part], expected.scale)
+                at = int(ratios.argmax())
+                ratio = float(ratios[at])
         if ratio > largest:
             largest, where = ratio, start + at
     return largest, where
+
+
+def _drop_special(errors: Array, answer: Array, eager: Array) -> bool:
+    """Set errors to 0 where the answer is NaN or infinite, if it is so where eager's output is, and in the same way.
+
+    Args:
+        errors: |answer - r|, float64[…] without gaps in memory.
+        answer: one chunk of the backend's output.
+        eager: the same of eager PyTorch's.
+
+    Returns:
+        False where it is not so: nothing is set then.
+    """
+    finite = np.isfinite(answer)
+    special = (answer == eager) | (np.isnan(answer) & np.isnan(eager))
+    if not ((finite == np.isfinite(eager)) & (finite | special)).all():
+        return False
+    # As whole numbers, for NaN × 0 is NaN; and without a branch for each element, which costs more than all else.
+    bits = errors.view(np.int64)
+    np.multiply(bits, finite, out=bits)
+    return True
 
 
 def _special_ratios(answer: Array, eager: Array, exact: Array, scale: float) -> Array:

@@ -1,0 +1,41 @@
+"""The process of one benchmark: its rows as lines of JSON into a pipe, whatever else it says on stdout and stderr.
+
+    python -m benchmarks.support.child MODULE OPTIONS DESCRIPTOR
+
+OPTIONS is an object with the fields of Options. It ends with status 0 once all rows are sent. A process of its own lets
+go of all that a benchmark holds, such as the lock of the device `local`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from harness.host.progress_log import showing_progress
+
+from .row import Options, Row
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+def main() -> None:
+    """Run the benchmark; what it raises is the process's own traceback."""
+    module, options, descriptor = sys.argv[1:]
+    # As an exception, so that what it has started is ended, and what it has made is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    os.set_inheritable(int(descriptor), False)
+    with (
+        os.fdopen(int(descriptor), "w", encoding="utf-8") as pipe,
+        showing_progress(lambda line: print(line, file=sys.stderr, flush=True)),
+    ):
+        rows: Iterator[Row] = importlib.import_module(module).run(Options(**json.loads(options)))
+        for row in rows:
+            print(json.dumps(row.as_json(), ensure_ascii=False, allow_nan=False), file=pipe, flush=True)
+
+
+if __name__ == "__main__":
+    main()
