@@ -154,6 +154,11 @@ class Project:
         pytest_command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-m", "hil"]
         return [*pytest_command, str(suite), *arguments]
 
+    def searching(self, seconds: float) -> tuple[str, str]:
+        """The options with which a run searches each cell's parity for so long, in place of 20 s of computing."""
+        self.write("searching.py", f"from harness.parity import search\n\nsearch.SEARCH_S = {seconds}\n")
+        return "-p", "searching"
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a run, for it to be interfered with."""
         pipe = subprocess.PIPE

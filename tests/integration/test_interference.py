@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,12 +28,24 @@ SLOW = MODEL.replace(
 )
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a test leaves its export for the next one."""
+    return tmp_path_factory.mktemp("exported") / "exports"
+
+
 @pytest.fixture
-def slow(project: Project) -> Project:
+def slow(project: Project, exported: Path) -> Iterator[Project]:
     """A project whose model takes a while, with a cache of its own, so that its agents are the only ones."""
     project.write("tiny.py", SLOW)
-    project.environment["HILGATE_CACHE"] = str(project.folder / "cache")
-    return project
+    cache = project.folder / "cache"
+    project.environment["HILGATE_CACHE"] = str(cache)
+    if exported.exists():
+        cache.mkdir(mode=0o700)
+        shutil.copytree(exported, cache / "exports")
+    yield project
+    if not exported.exists() and (cache / "exports").exists():
+        shutil.copytree(cache / "exports", exported)
 
 
 def agents(project: Project) -> list[int]:

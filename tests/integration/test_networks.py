@@ -17,6 +17,8 @@ from .runners import USERS_CACHE
 pytestmark = pytest.mark.slow
 
 SECONDS = 1200.0
+# Half of a run's own time, for two dozen cells; benchmarks/networks.py gives one of them all of it.
+SEARCH_S = 10.0
 CELLS = [(network, backend) for network in NETWORKS for backend in network.verdicts]
 
 
@@ -49,7 +51,8 @@ def cells(environment: Environment, tmp_path_factory: pytest.TempPathFactory) ->
     models = [f"--model={folder / network.name}.py" for network in NETWORKS if not environment.why_not(network)]
     names = " or ".join(f"{network.name}-local-{backend}]" for network, backend in chosen)
     backends = [word for name in dict.fromkeys(backend for _, backend in chosen) for word in ("--backend", name)]
-    command = project.command(*models, *backends, "--device", "local", "--wait", "600", "-k", f"parity and ({names})")
+    options = (*project.searching(SEARCH_S), "--device", "local", "--wait", "600", "-k", f"parity and ({names})")
+    command = project.command(*models, *backends, *options)
     outcome = project.run_command(command, SECONDS)
     assert (project.folder / "build/hil/evidence.json").is_file(), outcome.output[-4000:]
     return {(cell["model"], cell["backend"]): cell for cell in outcome.evidence["cells"]}

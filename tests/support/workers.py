@@ -20,8 +20,8 @@ from xdist.workermanage import WorkerController
 # tests bound the time in which it boots or dies; the large model takes up to 10 GiB. They begin first: they are half of
 # the slow tests' time.
 TOGETHER = ("test_emulated_*.py", "test_large_model.py")
-# Files of few tests with minutes behind them, a run of many models or an installation: they begin next. Begun among the
-# last, as few tests are otherwise, one of them would be all that is left, and the other worker would wait.
+# Files of few tests with a minute or more behind them, a run of many models or an installation: they begin next. Begun
+# among the last, as few tests are otherwise, one of them would be all that is left, and the other worker would wait.
 LONG = (
     "test_check.py",  # it compiles the runners
     "test_cases.py",
@@ -32,6 +32,11 @@ LONG = (
     "test_fresh_machine.py",
     "test_board_gone.py",
     "test_fault_matrix.py",
+    "test_given.py",
+    "test_stored.py",
+    "test_lying_boards.py",
+    "test_release_false_verdicts.py",
+    "test_sequential_bursts.py",
 )
 # Further files that start C++ runners. Where the user's cache has none yet, compiling takes a minute, and a second file
 # would wait for it: they come behind the other integration tests.
