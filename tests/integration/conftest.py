@@ -60,7 +60,7 @@ CI_VARIABLES = ("CI", "BUILD_NUMBER")
 HANGS_S = 240.0
 # What a runner is made of, and what is made of it.
 RUNNER_STORES = ("packages", "runners")
-FORKER = Forker()
+FORKER = Forker(without=CI_VARIABLES)
 
 
 @pytest.fixture(scope="session", autouse=True)
