@@ -14,6 +14,9 @@ import pytest
 from harness.plugin import RUN
 from tests.support.namespaces import NamespacesRefused
 
+# Collecting all tests leaves half a million objects, one file a hundred thousand.
+MANY = 200_000
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let runs that tests start be as a user's: no workers, for which pytest-benchmark switches itself off."""
@@ -35,11 +38,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_old_is_looked_through(pytestconfig: pytest.Config) -> None:
     """Leave thousands of collected tests, and torch, out of each look for garbage, which takes a quarter of a second:
-    hilgate has Python look for it before whatever it times. Anew for each file, for harness/agent/growth.py ends it.
+    hilgate has Python look for it before whatever it times. Anew where a test has ended that, as
+    harness/agent/growth.py does.
 
     Not in a HIL run.
     """
-    if pytestconfig.stash.get(RUN, None) is None:
+    if pytestconfig.stash.get(RUN, None) is None and len(gc.get_objects(generation=2)) > MANY:
         gc.collect()
         gc.freeze()
 

@@ -229,7 +229,7 @@ def _backend_in(device: Device, name: str, key: str) -> Backend:
     try:
         return load_backend(name)
     except BackendError as error:
-        error.where = f"{device.path}: {key}"
+        error.where = error.where or f"{device.path}: {key}"  # a plug-in that is broken is at fault itself
         raise
 
 

@@ -60,7 +60,7 @@ CI_VARIABLES = ("CI", "BUILD_NUMBER")
 HANGS_S = 240.0
 # What a runner is made of, and what is made of it.
 RUNNER_STORES = ("packages", "runners")
-FORKER = Forker()
+FORKER = Forker(without=CI_VARIABLES)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -175,9 +175,13 @@ class Project:
     def run(self, *arguments: str, prefix: Sequence[str] = (), suite: Path = SUITE) -> Outcome:
         """Run the suite to its end; a prefix is a command that runs commands."""
         command = self.command(*arguments, suite=suite)
-        if prefix or self._needs_program:
-            return self.run_command([*prefix, *command])
-        return self._fork("pytest", *command[3:])
+        return self.run_command([*prefix, *command]) if prefix else self.run_pytest(*command[3:])
+
+    def run_pytest(self, *words: str) -> Outcome:
+        """Run pytest in the project's folder."""
+        if self._needs_program:
+            return self.run_command([sys.executable, "-m", "pytest", *words])
+        return self._fork("pytest", *words)
 
     def hilgate(self, *words: str) -> Outcome:
         """Run one of hilgate's commands."""

@@ -54,6 +54,6 @@ def test_a_progress_line_is_printed_once_by_hilgate_or_by_pytest(project: Projec
             progress_logger("harness.somewhere").warning("an instruction is missing")
         """,
     )
-    done = project.run_command([sys.executable, "-m", "pytest", *COLLECT, "--model=tiny.py", *asked])
+    done = project.run_pytest(*COLLECT, "--model=tiny.py", *asked)
     assert done.status == 0, done.output
     assert (done.output.count("fetching torch"), done.output.count("an instruction is missing")) == (1, 1), done.output

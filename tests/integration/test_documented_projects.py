@@ -6,7 +6,6 @@ That their files pass mypy --strict is tested against the wheel: tests/integrati
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,8 @@ def own(tmp_path: Path) -> Project:
 
 
 def test_a_test_of_ones_own_is_judged_and_kept_as_evidence(own: Project) -> None:
-    command = [sys.executable, "-m", "pytest", "test_growth.py", "-m", "hil", "--device", "local", "--model=digits.py"]
-    done = own.run_command([*command, "--backend", "onnxruntime"])
+    words = ["test_growth.py", "-m", "hil", "--device", "local", "--model=digits.py"]
+    done = own.run_pytest(*words, "--backend", "onnxruntime")
     assert done.status == 0, done.output
     check = done.check("memory_growth_mib")
     assert (check["verdict"], check["limit"], check["samples"]) == ("PASS", 8.0, 200)

@@ -16,6 +16,7 @@ import torch
 
 import harness.export.key
 from harness.agent.facts import read_text
+from harness.cell import Cell
 from harness.errors import ExportError, ModelError
 from harness.evidence.writer import Evidence
 from harness.export import export_artifact, export_key
@@ -109,11 +110,8 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["torchscript", "onnxruntime"])
 @pytest.mark.parametrize("case", MODELS)
-def test_outputs_of_every_nesting_come_back_from_the_device(
-    write: Write, tmp_path: Path, case: str, backend: str
-) -> None:
+def test_outputs_of_every_nesting_come_back_from_the_device(write: Write, tmp_path: Path, case: str) -> None:
     old, new, torchscript, onnx = MODELS[case]
     path = write(MODEL.replace(old, new), name=f"nested_{list(MODELS).index(case)}.py")
     shipped = Path(__file__).parents[2] / "devices"
@@ -121,27 +119,33 @@ def test_outputs_of_every_nesting_come_back_from_the_device(
         models=(path,),
         devices=("local",),
         device_folders=(shipped,),
-        backends=(backend,),
+        backends=("torchscript", "onnxruntime"),
         time_limit_s=60,
         evidence=tmp_path / "evidence",
         root=tmp_path,
         seed=0,
         allow_inconclusive=False,
     )
-    (cell,) = plan_cells(options)
+    cells = plan_cells(options)
+    assert [cell.backend.name for cell in cells] == ["torchscript", "onnxruntime"]
     with closing(
-        Run(options=options, cells=[cell], evidence=Evidence(options.evidence, [cell]), progress=ProgressBars.open())
+        Run(options=options, cells=cells, evidence=Evidence(options.evidence, cells), progress=ProgressBars.open())
     ) as run:
-        artifact = export_cell(run, cell)
-        assert artifact.exporter == (torchscript if backend == "torchscript" else onnx)
-        deployer = make_deployer(run, cell, artifact, put_bundle(run, cell, artifact))
-        deployment, load = deployer.shared()
-        (inputs,) = measured_sets(cell.file.model, 1)
-        with deployment:
-            (answers,) = deployment.infer([inputs])
-        assert load.outputs == run.models.build(cell.file).outputs
-        difference = compare(Reference(run.models.build(cell.file))(inputs), load.outputs, answers)
-        assert difference.ratio < 10, difference
+        for cell, exporter in zip(cells, (torchscript, onnx), strict=True):
+            assert_that_outputs_come_back(run, cell, exporter)
+
+
+def assert_that_outputs_come_back(run: Run, cell: Cell, exporter: str) -> None:
+    artifact = export_cell(run, cell)
+    assert artifact.exporter == exporter
+    deployer = make_deployer(run, cell, artifact, put_bundle(run, cell, artifact))
+    deployment, load = deployer.shared()
+    (inputs,) = measured_sets(cell.file.model, 1)
+    with deployment:
+        (answers,) = deployment.infer([inputs])
+    assert load.outputs == run.models.build(cell.file).outputs
+    difference = compare(Reference(run.models.build(cell.file))(inputs), load.outputs, answers)
+    assert difference.ratio < 10, (cell.id, difference)
 
 
 def test_a_transformer_encoder_exports_both_ways(write: Write) -> None:

@@ -10,7 +10,7 @@ from harness.host.shipped import SUITE
 from tests.support.judged_again import check_hashes
 
 from .boards import wait_for
-from .conftest import MODEL, Project
+from .conftest import MODEL, SHORT_BLOCKS, Project
 from .gated import Gated
 from .signed import Secrets
 
@@ -36,6 +36,7 @@ def pytest_sessionfinish():
 
 def test_a_broken_limit_fails_and_says_which_also_to_github(project: Project) -> None:
     model = project.write("tiny.py", with_limits('{"latency_p99_ms": 0.000001}')).read_text()
+    project.write("devices/local.toml", SHORT_BLOCKS)
     summary = project.write("summary.md", "")
     project.write("watching.py", WATCHING)
     project.environment |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
@@ -161,7 +162,7 @@ def test_a_users_own_fixture_called_cell_is_left_alone(project: Project) -> None
             assert cell
         """,
     )
-    done = project.run_command([sys.executable, "-m", "pytest", "-c", "pytest.ini", "test_own.py"])
+    done = project.run_pytest("-c", "pytest.ini", "test_own.py")
     assert done.status == 0, done.output
     assert "3 passed" in done.output
     assert not (project.folder / "build").exists()
@@ -233,8 +234,8 @@ def test_a_model_elsewhere_may_be_named_by_its_path(project: Project, tmp_path_f
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "far.py"
     elsewhere.write_text(project.write("tiny.py", MODEL).read_text())
     (elsewhere.parent / "pytest.ini").write_text("[pytest]\nhil_device = none_of_ours\n")
-    suite = [sys.executable, "-m", "pytest", str(SUITE), "-m", "hil", "-p", "no:cacheprovider"]
-    done = project.run_command([*suite, *ONNX, "-k", "artifact", "--model", str(elsewhere)])
+    suite = [str(SUITE), "-m", "hil", "-p", "no:cacheprovider"]
+    done = project.run_pytest(*suite, *ONNX, "-k", "artifact", "--model", str(elsewhere))
     assert done.status == 0, done.output
     assert done.evidence["cells"][0]["model"] == "far"
     assert done.evidence["files"][0]["path"] == f"../{elsewhere.parent.name}/far.py"

@@ -19,23 +19,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 REQUEST = 1 << 20
 
 
 class Forker:
-    """Forks runs, one after another; the process that does is started for the first of them."""
+    """Forks runs, one after another; the process that does is started for the first of them.
 
-    def __init__(self) -> None:
+    Args:
+        without: variables that it has not: what is imported looks at some, as Hypothesis at CI.
+    """
+
+    def __init__(self, without: Collection[str] = ()) -> None:
+        self._without = without
         self._process: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, __file__, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            environment = {name: value for name, value in os.environ.items() if name not in self._without}
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment
+            )
 
     def run(self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float) -> tuple[int, str]:
         """Run "pytest" or "hilgate", the first of the words, to its end; return its status and what it printed.

@@ -25,7 +25,7 @@ FIGURES = {
     LOAD: (0.00013, 0.5, 0.52, 0.53, 1.99, 2.0, 2.5),
 }
 Cell = dict[str, Any]
-QUICK = settings(max_examples=120, deadline=None, derandomize=True)
+QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 @st.composite

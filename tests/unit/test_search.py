@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -91,6 +91,11 @@ def verdict(finding: Finding) -> Verdict:
 
 def size(arrays: Arrays) -> int:
     return len(arrays["x"])
+
+
+def after_the_first(tried: int) -> bool:
+    """End recipes_tried() there."""
+    return tried >= 1
 
 
 # Each is wrong for some inputs; the sizes are the smallest that show it.
@@ -307,9 +312,33 @@ def test_a_list_that_was_not_finished_is_a_note() -> None:
     assert f"{fixed['tried']} of the {fixed['of']} inputs of its fixed list" in finding.notes[0]
 
 
-def test_a_list_that_was_finished_is_none() -> None:
+class Whole(NamedTuple):
+    """A search of seed 0 that nothing ends: what it tried, what it reported and what it found."""
+
+    recipes: list[Recipe]
+    reported: list[tuple[int, int]]
+    finding: Finding
+
+
+@pytest.fixture(scope="module")
+def whole() -> Whole:
+    """One for all that ask only what it did."""
+    recipes: list[Recipe] = []
+    reported: list[tuple[int, int]] = []
     search = searching()
-    assert search.run(search.check).notes == ()
+    search.report = lambda done, total: reported.append((done, total))
+
+    def check(recipe: Recipe) -> None:
+        recipes.append(recipe)
+        search.check(recipe)
+
+    finding = search.run(check)
+    assert finding.samples == search.tried
+    return Whole(recipes, reported, finding)
+
+
+def test_a_list_that_was_finished_is_none(whole: Whole) -> None:
+    assert whole.finding.notes == ()
 
 
 def test_steady_answers_are_not_said_to_change() -> None:
@@ -409,7 +438,7 @@ def test_what_is_known_comes_first_and_what_is_found_is_remembered() -> None:
     cache = Cache()
     Counterexamples(built().model, "net", cache).add(known, failed=True)
     counterexamples = Counterexamples(built().model, "net", cache)
-    assert recipes_tried(0, counterexamples=counterexamples)[0].key == known.key
+    assert recipes_tried(0, after_the_first, counterexamples=counterexamples)[0].key == known.key
 
     search = searching(lambda arrays: [arrays["x"] * 2 + (size(arrays) == 5)], counterexamples=counterexamples)
     finding = search.run(search.check)
@@ -426,7 +455,7 @@ def test_another_cells_counterexample_comes_first_and_is_not_said_to_be_known() 
     ]
     findings = [search.run(search.check) for search in wrong]
     assert wrong[0].failing is not None
-    assert recipes_tried(0, counterexamples=counterexamples)[0].key == wrong[0].failing.key
+    assert recipes_tried(0, after_the_first, counterexamples=counterexamples)[0].key == wrong[0].failing.key
     assert "known_counterexamples" not in findings[1].details
 
 
@@ -456,7 +485,7 @@ def test_what_one_cell_was_furthest_off_on_is_tried_on_the_next() -> None:
     search = searching(lambda arrays: [np.nextafter(arrays["x"] * 2, np.float32(0))], counterexamples=counterexamples)
     search.run(search.check)
     (met,) = counterexamples.met(search.space)
-    assert met.key == recipes_tried(1, counterexamples=counterexamples)[0].key
+    assert met.key == recipes_tried(1, after_the_first, counterexamples=counterexamples)[0].key
 
 
 def hill(arrays: Arrays) -> list[Array]:
@@ -516,8 +545,8 @@ def recipes_tried(seed: int, stop: Callable[[int], bool] = lambda tried: False, 
     return found
 
 
-def test_the_same_seed_tries_the_same_inputs_and_another_seed_others() -> None:
-    first, again, other = recipes_tried(0), recipes_tried(0), recipes_tried(1)
+def test_the_same_seed_tries_the_same_inputs_and_another_seed_others(whole: Whole) -> None:
+    first, again, other = whole.recipes, recipes_tried(0), recipes_tried(1)
     assert first == again
     space = InputSpace(built().model)
     fixed = len(space.essential()) + len(space.corners())
@@ -526,10 +555,10 @@ def test_the_same_seed_tries_the_same_inputs_and_another_seed_others() -> None:
 
 
 @pytest.mark.parametrize("count", [pytest.param(count, id=str(count)) for count in (16, 40, 90)])
-def test_a_search_with_less_time_tries_the_first_of_the_same_inputs(count: int) -> None:
+def test_a_search_with_less_time_tries_the_first_of_the_same_inputs(count: int, whole: Whole) -> None:
     shorter = recipes_tried(0, lambda tried: tried >= count)
     assert len(shorter) == count
-    assert recipes_tried(0)[:count] == shorter
+    assert whole.recipes[:count] == shorter
 
 
 def test_a_slow_device_is_asked_the_fixed_inputs_and_ten_more() -> None:
@@ -560,13 +589,9 @@ def test_making_small_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(calls) - failing < 15 + pace.CALL_SETS  # and what was asked in the same call
 
 
-def test_progress_is_reported_and_never_beyond_its_total() -> None:
-    reported: list[tuple[int, int]] = []
-    search = searching()
-    search.report = lambda done, total: reported.append((done, total))
-    search.run(search.check)
-    assert [done for done, _ in reported] == list(range(1, search.tried + 1))
-    assert all(done <= total for done, total in reported)
+def test_progress_is_reported_and_never_beyond_its_total(whole: Whole) -> None:
+    assert [done for done, _ in whole.reported] == list(range(1, whole.finding.samples + 1))
+    assert all(done <= total for done, total in whole.reported)
 
 
 def test_check_alone_raises_what_differs() -> None:
