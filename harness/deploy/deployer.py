@@ -52,6 +52,7 @@ class Deployer:
         loaded: called once, when the first one was.
         credentials: returns what its processes sign calls with, which last for a while; None of a backend that signs
             none.
+        reachable: makes sure that what its processes call can be reached, or raises why not.
     """
 
     cell: Cell
@@ -67,6 +68,7 @@ class Deployer:
     begun: bool = False
     loaded: Callable[[LoadReport], None] = lambda load: None
     credentials: Callable[[], Credentials] | None = None
+    reachable: Callable[[], None] = lambda: None
     _verified_at: float = -math.inf
     _damage: str = ""  # found in files that the cell had used
     _messages: Messages = field(default_factory=Messages)
@@ -120,6 +122,7 @@ class Deployer:
                 binding=self.bundle.binding,
             )
             self._note_greeting(self.live.greeting)
+            self.reachable()  # the connection may have been made anew
             if self.credentials is not None:
                 self.live.use_credentials(self.credentials)
             if self.cell.network is not None and self.cell.network.is_shaping:

@@ -13,6 +13,7 @@ class LinkFacts(Protocol):
     emulated: bool
     can_count: bool
     is_this_machine: bool
+    tunnels_back: bool
     required_keys: Mapping[str, str]
     refused_keys: Mapping[str, str]
 

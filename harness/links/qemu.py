@@ -19,11 +19,12 @@ from ..emulator.image import Image, find_image, image_folder
 from ..emulator.machine import machine_of
 from ..emulator.record import describe_damage
 from ..emulator.snapshot_store import Snapshot
-from ..errors import EmulatorError, HilgateError, LinkError
+from ..errors import EmulatorError, HilgateError, LinkError, LinkLost
 from ..protocol import BoardFacts
 from . import ssh
 from ._link import LinkType, SnapshotPower, WayCheck, WayStatus, skip_checks
 from .ssh.process import Process
+from .ssh.tunnel import BackTunnel
 
 
 class Link(LinkType):
@@ -31,6 +32,7 @@ class Link(LinkType):
 
     emulated = True
     can_count = True
+    tunnels_back = True
     refused_keys: ClassVar[Mapping[str, str]] = MappingProxyType({"runtime.environment": "packages"})
 
     def __init__(self, device: Device) -> None:
@@ -137,6 +139,17 @@ class Link(LinkType):
         """Choose the cipher as over any SSH."""
         if self._ssh is not None:
             self._ssh.learn(facts)
+
+    def tunnel_back(self, port: int) -> BackTunnel:
+        """Have a port of the board's loopback lead to one of this machine's; see LinkType.
+
+        Raises:
+            TunnelError: the image's server refuses.
+            LinkError: the board is off, or cannot be reached.
+        """
+        if self._ssh is None:
+            raise LinkLost("the board is switched off", where=self.where)
+        return self._ssh.tunnel_back(port)
 
     def abort(self) -> None:
         """Close the sockets."""

@@ -226,5 +226,6 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             notes=record.notes,
             loaded=note_load,
             credentials=credentials_for(run, cell),
+            reachable=run.services.check,
         )
     )

@@ -121,15 +121,15 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
 
 
 def _check_reachable(device: Device, where: str) -> None:
-    """Refuse an emulated service for a device that is another machine.
+    """Refuse an emulated service for a device that is another machine and gets no way back to this one.
 
     Raises:
-        DeviceError: it cannot reach this one.
+        DeviceError: with the link.
     """
-    if not device.is_this_machine:
+    if not (device.is_this_machine or device.tunnels_back):
         raise DeviceError(
-            "an emulated service is on this machine only",
-            wanted='a device with link = "local"; tunnels from a board to this machine are not there yet',
+            "an emulated service is on this machine, and the device has no way back to it",
+            wanted='a device with link = "local", "ssh" or "qemu"',
             found=f"{device.name}: link = {device.link!r}",
             where=where,
             hint="hilgate serve MODEL --backend NAME --bind ADDRESS, and an endpoint file with its URL (backend oip)",
