@@ -14,6 +14,7 @@ from harness.decision import decide
 from harness.endpoint import Endpoint
 from harness.errors import DeviceError
 from harness.evidence.cell_record import CellRecord
+from harness.links.ssh import Link
 from harness.measure.latency import P99
 from harness.measure.memory import METRICS as MEMORY_METRICS
 from harness.serving.service.starting import endpoint_name
@@ -58,11 +59,18 @@ def test_a_device_on_this_machine_is_planned_with_it(tmp_path: Path) -> None:
     assert [cell.service_emulated for cell in remote] == [True, True]
 
 
-def test_another_device_cannot_reach_it_yet(tmp_path: Path) -> None:
-    board = f'link = "ssh"\nhost = "robot"\n{DEVICE.partition(chr(10))[2]}'
-    with pytest.raises(DeviceError, match="on this machine only") as caught:
-        plan(tmp_path, f"[device]\n{board}", endpoint=FILE)
-    assert "tunnels from a board to this machine are not there yet" in caught.value.wanted
+BOARD = f'[device]\nlink = "ssh"\nhost = "robot"\n{DEVICE.partition(chr(10))[2]}'
+
+
+def test_a_board_is_planned_with_it(tmp_path: Path) -> None:
+    assert [cell.service_emulated for cell in plan(tmp_path, BOARD, endpoint=FILE)] == [False, True, True]
+
+
+def test_a_device_that_its_link_gives_no_way_back_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Link, "tunnels_back", False)
+    with pytest.raises(DeviceError, match="no way back") as caught:
+        plan(tmp_path, BOARD, endpoint=FILE)
+    assert '"ssh"' in caught.value.wanted
 
 
 @pytest.mark.parametrize(
