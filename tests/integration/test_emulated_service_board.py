@@ -25,8 +25,7 @@ def run(project: Project, forwarding: str, *backends: str) -> Outcome:
         called = "".join(CALLED.format(name=name) for name in backends if name != "onnxruntime")
         path.write_text(path.read_text().replace('["onnxruntime"]', f"[{listed}]") + called)
         project.environment["HOME"] = str(project.folder)
-        done = project.run("--device", "board", "-k", "parity or artifact", "--time-limit", "20")
-    return done
+        return project.run("--device", "board", "-k", "parity or artifact", "--time-limit", "20")
 
 
 def test_a_board_calls_the_service_through_its_own_loopback(project: Project) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,28 @@ def test_the_guest_reaches_nobody(boards: tuple[Board, Board], address: str, kin
         listener.settimeout(0.0)
         with pytest.raises(BlockingIOError):
             (listener.accept if kind == "STREAM" else lambda: listener.recvfrom(1))()
+
+
+def test_a_guest_reaches_the_one_port_that_it_is_given_a_way_back_to(boards: tuple[Board, Board]) -> None:
+    """Through its own loopback, as it would the emulated service; the other board has no such port."""
+    one, other = boards
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        closing(one.link.tunnel_back(listener.getsockname()[1])) as tunnel,
+    ):
+        attempt = python(
+            TRY.format(kind="STREAM", address="127.0.0.1", port=tunnel.port).replace("settimeout(2)", "settimeout(60)")
+        )
+        listener.settimeout(60)
+        with ThreadPoolExecutor(1) as pool:
+            said = pool.submit(guest, one, attempt)
+            opened, _ = listener.accept()
+            with opened:
+                assert opened.recv(100) == b"anybody there?"
+                opened.sendall(b"y")
+            assert said.result() == "reached"
+        assert guest(other, attempt) == "ConnectionRefusedError"
+    assert guest(one, attempt) == "ConnectionRefusedError"
 
 
 def test_a_restored_board_has_the_hosts_time(boards: tuple[Board, Board]) -> None:
