@@ -23,6 +23,8 @@ from .private import make_folder, open_new, read_file_of
 PATIENCE_S = 2.0
 # The run that a process works for, in the environment of the agent and so of all that it starts.
 MARK = "HILGATE_RUN"
+# In place of the program of a process that may not be looked at: one of our own user's that has credentials forbids it.
+HIDDEN = "?"
 
 
 def identity(pid: int) -> tuple[int, int, str] | None:
@@ -49,10 +51,12 @@ def uid_of(pid: int) -> int | None:
 
 
 def executable(pid: int) -> str:
-    """Return the path of the program that a process runs; "" where it is gone, or may not be looked at."""
+    """Return the path of the program that a process runs; HIDDEN where it may not be looked at, "" where it is gone."""
     try:
         # A file that was replaced meanwhile counts as the same program.
         return re.sub(r" \(deleted\)$", "", os.readlink(f"/proc/{pid}/exe"))
+    except PermissionError:
+        return HIDDEN
     except OSError:
         return ""
 
@@ -137,9 +141,9 @@ def end(pid: int, start: int, number: int, exe: str = "") -> bool:
     if not _is_there(pid, start):
         return True
     found = executable(pid) if exe else exe
-    if uid_of(pid) != os.getuid() or found not in (exe, ""):
+    if uid_of(pid) != os.getuid() or found not in (exe, HIDDEN, ""):
         return not _is_there(pid, start)
-    if found == exe:  # a process that is exiting has no executable any more, and is only waited for
+    if found in (exe, HIDDEN):  # a process that is exiting has no executable any more, and is only waited for
         try:
             if os.getpgid(pid) == pid:
                 os.killpg(pid, number)

@@ -50,8 +50,16 @@ NO_PYTHON = 127
 # Variables that a user's .bashrc may set and that keep Python from starting, make it warn or prompt, or strip asserts
 # and docstrings.
 _PYTHONS = ("PYTHONHOME", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE")
-# Where the device is this machine, the user's own keys of AWS are in the environment, and are nothing to a device.
-_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+# Where the device is this machine, the user's own keys of AWS are in the environment, and are nothing to a device; nor
+# is the token that a container gets such keys for.
+_SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK",
+)
 NOT_OURS = (*_PYTHONS, *_SECRETS)
 OLD_PYTHON = "wanted Python 3.9 or newer"
 ANOTHER_FOLDER = 'name another folder, on a disk that can be written: [device] store = "/…"'

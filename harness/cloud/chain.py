@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..agent.remote.credentials import Credentials
+from ..agent.remote.credentials import TEXT, Credentials
 from ..endpoint import Endpoint
 from ..errors import CredentialsError
 from ..host.optional import SIGNING, check_cloud
-from .explaining import explain, none_found, too_late
+from .explaining import explain, none_found, too_late, unusable
 
 Result = TypeVar("Result")
 
@@ -49,12 +49,14 @@ class Host:
         """Return what the chain finds.
 
         Raises:
-            CredentialsError: it finds nothing.
+            CredentialsError: it finds nothing, or what can be no keys.
         """
         found = self._session.get_credentials()
         if found is None:
             raise none_found(self._session.get_config_variable("profile") or "")
         frozen = found.get_frozen_credentials()
+        if not all(TEXT.match(text) for text in frozen if text):
+            raise unusable(found.method)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
 
     def sts(self, region: str, credentials: Credentials) -> Any:

@@ -51,6 +51,16 @@ def none_found(profile: str) -> CredentialsError:
     return CredentialsError("there are no credentials of AWS on this host", wanted=WANTED, found=where, hint=FIND)
 
 
+def unusable(method: str) -> CredentialsError:
+    """Build the error for keys with a character that none has: they cannot be sent. What they are is not told."""
+    return CredentialsError(
+        "the credentials on this host have a blank, a line's end or another character that no key has",
+        wanted=WANTED,
+        found=f"such in what the chain found first ({method})",
+        hint="look for a blank or \\r at a line's end: a file from Windows, a variable set by hand",
+    )
+
+
 def too_late(what: str, limit_s: float) -> CredentialsError:
     """Build the error for a question to AWS that was not answered in time."""
     return CredentialsError(

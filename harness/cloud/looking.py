@@ -18,6 +18,8 @@ from .chain import Host, within
 
 QUESTION = b"{}"
 SHOWN = 200
+# Of an answer; SageMaker's own limit.
+MOST_BYTES = 6_291_456
 
 
 class Answered(NamedTuple):
@@ -44,9 +46,11 @@ def ask_once(endpoint: Endpoint, credentials: Credentials, timeout_s: float) -> 
         authority.write_text(endpoint.ca, encoding="utf-8")
         client = host.runtime(endpoint, credentials, timeout_s, str(authority) if endpoint.ca else None)
         try:
-            return within(lambda: _ask(client, endpoint), "one call of the endpoint", 2 * timeout_s + 5)
+            answered = within(lambda: _ask(client, endpoint), "one call of the endpoint", 2 * timeout_s + 5)
         except CredentialsError as error:  # of whatever kind: the call failed
-            return Answered("", credentials.redact(f"{error.what}: {error.found}"))
+            answered = Answered("", f"{error.what}: {error.found}")
+    # Whoever answers may quote what was signed, the token in it: so does AWS of a signature that it does not accept.
+    return Answered(*map(credentials.redact, answered))
 
 
 def _ask(client: Any, endpoint: Endpoint) -> Answered:
@@ -58,7 +62,9 @@ def _ask(client: Any, endpoint: Endpoint) -> Answered:
         answer = client.invoke_endpoint(**asked)
     except ClientError as error:
         return _refused(error.response)
-    return Answered(f"{len(answer['Body'].read())} bytes for an empty question")
+    size = len(answer["Body"].read(MOST_BYTES + 1))
+    said = f"{size} bytes" if size <= MOST_BYTES else f"more than {MOST_BYTES} bytes"
+    return Answered(f"{said} for an empty question")
 
 
 def _refused(response: Any) -> Answered:

@@ -167,7 +167,7 @@ class Deployment:
         header = {"op": "credentials", **credentials.header()}
         try:
             self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
-        except Exception as error:  # noqa: BLE001  # whatever it is: it is raised again
+        except BaseException as error:  # noqa: BLE001  # whatever it is, Ctrl-C, too: it is raised again
             # Its traceback goes through what has sent the frame, whose bytes pytest would show, and --showlocals.
             error.__cause__ = error.__context__ = None
             raise error.with_traceback(None) from None

@@ -84,6 +84,7 @@ def capped_deployer(deployer: Deployer, board: CappedBoard) -> Deployer:
         device_time=deployer.device_time,
         tainted=deployer.tainted,
         begun=True,
+        credentials=deployer.credentials,
     )
 
 

@@ -22,8 +22,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..checks.limits import Limit, Metric, parse_limits
 from ..errors import DeviceError, InputError
 from ..host.extending import Kind, Source, merged, where_of
@@ -55,16 +53,10 @@ def load_device(name: str, folders: Sequence[Path], metrics: Iterable[Metric] | 
     for source in chain[1:]:  # `optional` is not inherited: see above
         if isinstance(machine := source.table.get("device"), dict):
             machine.pop("optional", None)
-    table = merged(chain)
-    file, problems = None, list[InputError]()
-    try:
-        file = File.model_validate(table)
-    except ValidationError as error:
-        problems += [DEVICE.problem(chain, each["type"], each["loc"], each["input"]) for each in error.errors()]
-    limits = {} if metrics is None else _limits(chain, table.get("limits"), tuple(metrics), problems)
+    file, problems = DEVICE.validated(chain, File)
+    limits = {} if metrics is None else _limits(chain, merged(chain).get("limits"), tuple(metrics), problems)
     if file is not None:
         problems += _contradictions(chain, file)
-    # Raised outside the except block, to keep pydantic's own text and URLs out of the traceback.
     if file is None or problems:
         raise DEVICE.joined(name, problems)
     tables: dict[str, Any] = {

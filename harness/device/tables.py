@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ..host.file_table import FileTable, described_keys
 
 BACKEND_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*\Z")
 _Backend = Annotated[str, Field(pattern=BACKEND_NAME)]
@@ -15,13 +17,7 @@ _Packages = Annotated[tuple[Annotated[str, Field(pattern=_PACKAGE)], ...], Field
 _Backends = Annotated[tuple[_Backend, ...], Field(strict=False)]
 
 
-class _Table(BaseModel):
-    """A table of a device file. A key's description is what is expected, then ": " and an example for messages."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Runtime(_Table):
+class Runtime(FileTable):
     """The table [runtime]: the libraries on the device, shipped (``packages``) or already there (``environment``)."""
 
     python: str | None = Field(None, pattern=r"^(3\.[0-9]+|/.+)$", description='3.X or absolute path: python = "3.11"')
@@ -36,14 +32,14 @@ class Runtime(_Table):
         return self.python if self.python and self.python.startswith("/") else None
 
 
-class Rules(_Table):
+class Rules(FileTable):
     """The table [rules]: what is allowed where the device is used."""
 
     offline: bool = Field(False, description="true or false: offline = true")
     onboard: bool = Field(False, description="true or false: onboard = true")
 
 
-class Measure(_Table):
+class Measure(FileTable):
     """The table [measure]: how durations are taken there."""
 
     block_ms: float = Field(
@@ -54,7 +50,7 @@ class Measure(_Table):
     )
 
 
-class Machine(_Table):
+class Machine(FileTable):
     """The table [device]: the machine."""
 
     description: str = Field(min_length=1, description='a text: description = "Raspberry Pi 4 Model B, 4 GB"')
@@ -72,7 +68,7 @@ class Machine(_Table):
     flush_denormals: bool = Field(False, description="true or false: flush_denormals = true")
 
 
-class File(_Table):
+class File(FileTable):
     """A whole device file."""
 
     device: Machine = Field(description="a table with description, link and backends: [device]")
@@ -87,14 +83,4 @@ class File(_Table):
 
 
 # All keys with their descriptions: "device.host".
-KEYS: dict[str, str] = {
-    prefix + key: info.description or ""
-    for prefix, table in (
-        ("", File),
-        ("device.", Machine),
-        ("runtime.", Runtime),
-        ("rules.", Rules),
-        ("measure.", Measure),
-    )
-    for key, info in table.model_fields.items()
-}
+KEYS = described_keys({"": File, "device.": Machine, "runtime.": Runtime, "rules.": Rules, "measure.": Measure})

@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..errors import EndpointError, InputError
-from ..host.extending import Kind, Source, merged, source_of, where_of
+from ..host.extending import Kind, Source, source_of, where_of
+from ..host.regular_file import read_regular
 from ..host.shown_path import shown_path
 from . import kinds
 from . import url as urls
@@ -50,11 +49,7 @@ def load_endpoint(name: object, folders: Sequence[Path], where: str = "") -> End
         EndpointError: there is no such endpoint, or its files are wrong; the message lists everything that is wrong.
     """
     chain = ENDPOINT.read_chain(name, folders, where)
-    file, problems = None, list[InputError]()
-    try:
-        file = File.model_validate(merged(chain))
-    except ValidationError as error:
-        problems += [_problem(chain, each["type"], each["loc"], each["input"]) for each in error.errors()]
+    file, problems = ENDPOINT.validated(chain, File, shown=_without_password)
     ca = ""
     if file is not None:
         problems += _misfits(chain, file.endpoint)
@@ -62,7 +57,6 @@ def load_endpoint(name: object, folders: Sequence[Path], where: str = "") -> End
             ca = _certificates(chain, file.endpoint.ca) if file.endpoint.ca is not None else ""
         except EndpointError as error:
             problems.append(error)
-    # Raised outside the except block, to keep pydantic's own text and URLs out of the traceback.
     if file is None or problems:
         raise ENDPOINT.joined(chain[0].name, problems)
     return _endpoint(chain, file, ca)
@@ -164,9 +158,8 @@ def _check_kind(backend: str, endpoint: Endpoint, where: str) -> None:
     )
 
 
-def _problem(chain: Sequence[Source], kind: str, loc: tuple[int | str, ...], value: object) -> InputError:
-    """Describe a problem that pydantic found; a URL's password stays out of it."""
-    return ENDPOINT.problem(chain, kind, loc, urls.shown(value) if isinstance(value, str) else value)
+def _without_password(value: object) -> object:
+    return urls.shown(value) if isinstance(value, str) else value
 
 
 def _bad_url(chain: Sequence[Source], url: str, problem: str) -> EndpointError:
@@ -190,9 +183,7 @@ def _certificates(chain: Sequence[Source], name: str) -> str:
     hint = "name the certificate of whoever signed the server's; hilgate sends it to the device"
     wanted = "certificates in PEM, and no private key"
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_CA_BYTES + 1)
-        text = content.decode("ascii")
+        text = read_regular(path, MOST_CA_BYTES).decode("ascii")
     except (OSError, ValueError) as error:
         found = str(error) if isinstance(error, OSError) else "bytes that are no ASCII, as of DER"
         what = "the file of certificates cannot be read"
@@ -205,8 +196,6 @@ def _certificates(chain: Sequence[Source], name: str) -> str:
 
 
 def _why_no_certificates(text: str) -> str:
-    if len(text) > MOST_CA_BYTES:
-        return f"more than {MOST_CA_BYTES} bytes"
     if SECRET in text:
         return "a private key, which must not leave this machine"
     if PEM not in text:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ..host.file_table import FileTable, described_keys
 
 # A name in a URL's path: nothing in it is quoted, and it leads nowhere else.
 _PATH_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$"
@@ -17,13 +19,7 @@ MOST_PER_GB_USD = 100.0
 _UNIT = "US dollars"
 
 
-class _Table(BaseModel):
-    """A table of an endpoint file. A key's description is what is expected, then ": " and an example for messages."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Server(_Table):
+class Server(FileTable):
     """The table [endpoint]: the server, and the model that it serves. Which keys go together: see kinds."""
 
     description: str = Field(min_length=1, description='a text: description = "the laptop beside the field"')
@@ -82,7 +78,7 @@ _PerMillion = Annotated[float, Field(ge=0, le=MOST_PER_MILLION_USD, allow_inf_na
 _PerGB = Annotated[float, Field(ge=0, le=MOST_PER_GB_USD, allow_inf_nan=False)]
 
 
-class PriceTable(_Table):
+class PriceTable(FileTable):
     """The table [prices]: what the server costs, in US dollars."""
 
     per_instance_hour_usd: _PerHour = Field(
@@ -107,7 +103,7 @@ class PriceTable(_Table):
     )
 
 
-class File(_Table):
+class File(FileTable):
     """A whole endpoint file."""
 
     endpoint: Server = Field(description="a table with description, url and model: [endpoint]")
@@ -120,8 +116,4 @@ class File(_Table):
 
 
 # All keys with their descriptions: "endpoint.url".
-KEYS: dict[str, str] = {
-    prefix + key: info.description or ""
-    for prefix, table in (("", File), ("endpoint.", Server), ("prices.", PriceTable))
-    for key, info in table.model_fields.items()
-}
+KEYS = described_keys({"": File, "endpoint.": Server, "prices.": PriceTable})

@@ -12,4 +12,6 @@ manifest   folders of the cache whose files are hashed again
 suggestion what a misspelled word was meant to be
 shown_path paths as they are typed from here
 exit_cause an exit status in words, and its cause
+file_table    the tables of TOML files, as pydantic models
+regular_file  a file that a user has named: no FIFO, and not too large
 """

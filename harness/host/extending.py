@@ -15,13 +15,20 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
 
 from ..errors import InputError
+from .file_table import FileTable
+from .regular_file import read_regular
 from .shown_path import shown_path
 from .suggestion import did_you_mean
 
+F = TypeVar("F", bound=FileTable)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# Of a file; the largest of ours has two thousand.
+MOST_BYTES = 1 << 20
 
 
 class Source(NamedTuple):
@@ -101,6 +108,24 @@ class Kind:
         what, found = (f"{dotted!r} is missing", "") if kind == "missing" else (f"{dotted!r} is wrong", repr(value))
         return self.error(what, wanted=wanted, found=found, where=where, hint=f"write, for instance: {example}")
 
+    def validated(
+        self, chain: Sequence[Source], file: type[F], shown: Callable[[object], object] = lambda value: value
+    ) -> tuple[F | None, list[InputError]]:
+        """Check the tables of a chain, merged; return the file, or None and what is wrong with it.
+
+        It raises nothing, for pydantic's own text and URLs would then stand in the traceback.
+
+        Args:
+            chain: the files.
+            file: what a whole one is.
+            shown: what of a wrong value messages may show.
+        """
+        try:
+            return file.model_validate(merged(chain)), []
+        except ValidationError as error:
+            found = [(each["type"], each["loc"], shown(each["input"])) for each in error.errors()]
+        return None, [self.problem(chain, *each) for each in found]
+
     def joined(self, name: str, problems: Sequence[InputError]) -> InputError:
         """Return the one error that tells several; the only one as it is."""
         if len(problems) == 1:
@@ -149,7 +174,7 @@ class Kind:
     def _read(self, path: Path) -> bytes | None:
         """Read a file; return None if it does not exist."""
         try:
-            return path.read_bytes()
+            return read_regular(path, MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -99,7 +99,9 @@ def latency_max(measured: Measurement, limit: float | None, raw: str) -> Finding
     )
 
 
-def published(measured: Measurement, limits: Sequence[Limit]) -> tuple[Array, dict[str, Any]]:
+def published(
+    measured: Measurement, limits: Sequence[Limit], *, service_emulated: bool = False
+) -> tuple[Array, dict[str, Any]]:
     """Return what pytest-benchmark reports: the durations of the content whose p99 is judged, and further figures.
 
     Never the spread inputs and the samples together: quantiles of such a mixture describe neither.
@@ -107,20 +109,22 @@ def published(measured: Measurement, limits: Sequence[Limit]) -> tuple[Array, di
     Args:
         measured: The durations.
         limits: The cell's, on any metric.
+        service_emulated: Whether the device calls an emulated service: then they are nobody's to be judged.
 
     Returns:
         The durations in milliseconds, float64[n], empty if they could not be believed; and the content's name, its
         ``p99_ms`` and ``p999_ms``, p99's ``bound_ms``, ``bound_low_ms``, ``blocks`` and ``block_ms``, the verdict on
         each metric (``verdicts``), how many releases were ``dropped`` and how many calls ``failed``, which have no
-        duration, and the ``memory_peak_mib``, as far as they are known.
+        duration, the ``memory_peak_mib``, as far as they are known; and ``service_emulated``, true, where it is.
     """
     if DURATIONS in measured.impossible:
         return np.empty(0), {}
-    checks = {metric: judge(latency(measured, metric, ""), limits) for metric in QUANTILES}
+    judged = {metric: latency(measured, metric, "") for metric in QUANTILES}
+    checks = {metric: judge(judged[metric], limits, service_emulated=service_emulated) for metric in QUANTILES}
     finding = checks[P99].finding
     name = finding.details.get("content", UNIFORM)
     (durations,) = (timed.values for timed in measured.contents if timed.name == name)
-    more: dict[str, Any] = {"content": name}
+    more: dict[str, Any] = {"content": name} | ({"service_emulated": True} if service_emulated else {})
     if finding.value is not None:
         figures: dict[str, float | None] = {
             "p99_ms": finding.value,

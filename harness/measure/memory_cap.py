@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..agent.pacing import NEVER
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import Deployment
 from ..deploy.memory_cap import capped_board, capped_deployer, is_limit, why_not
@@ -27,6 +28,7 @@ from ..errors import (
     ProtocolError,
 )
 from ..model.inputs import Arrays
+from ..network import Network
 from ..protocol.memory_cap import Counted
 
 # As many inferences as the issue asks for: enough for buffers that are made once to be there.
@@ -47,7 +49,7 @@ class MemoryCap:
         doubt: Why nobody knows how it went; "" if that is known.
         peak_mib: The most that the kernel counted; None where it does not tell (before Linux 5.19).
         slower: An inference's median there over one outside, both in a process that has just loaded; None where no
-            clock is believed.
+            clock is believed, or a network is shaped outside.
         inferences: How many came to their end there.
         events: memory.events of the group.
         page_cache: COLD where what the process reads was dropped before, else WARM.
@@ -130,16 +132,26 @@ def try_cap(deployer: Deployer, inputs: Sequence[Arrays], limit_mib: float, budg
     return MemoryCap(
         limit_mib=limit_mib,
         **_outcome(counted, limit_bytes, lost),
-        slower=inside_ns / outside_ns if inside_ns > 0 and outside_ns > 0 else None,
+        slower=_slower(inside_ns, outside_ns, deployer.cell.network),
         inferences=inferences,
         page_cache=page_cache,
     )
 
 
 def _infer(deployment: Deployment, inputs: Sequence[Arrays], budget_s: float) -> tuple[float, int]:
-    """Return the median of the first inferences after loading, in nanoseconds, and how many there were."""
+    """Return the median of the first inferences after loading, in nanoseconds, and how many there were.
+
+    Of calls to another computer those that failed have no duration; the median is 0 if all did.
+    """
     durations, _ = deployment.measure(inputs, INFERENCES, budget_s)
-    return float(np.median(durations)), len(durations)
+    answered = durations[durations != NEVER]
+    return float(np.median(answered)) if len(answered) else 0.0, len(durations)
+
+
+def _slower(inside_ns: float, outside_ns: float, network: Network | None) -> float | None:
+    """Compare medians; None without both, or where a network was shaped outside alone: that is no matter of memory."""
+    is_shaped = network is not None and network.is_shaping
+    return inside_ns / outside_ns if not is_shaped and inside_ns > 0 and outside_ns > 0 else None
 
 
 def _drop(deployer: Deployer) -> str:

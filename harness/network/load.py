@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..agent.network.link import Outage
-from ..errors import InputError, NetworkError
-from ..host.extending import Kind, Source, merged, source_of, where_of
+from ..errors import NetworkError
+from ..host.extending import Kind, Source, source_of, where_of
+from ..host.regular_file import read_regular
 from ..host.shown_path import shown_path
 from .network import Direction, Network, NetworkFile
 from .tables import KEYS, File, NetworkTable
@@ -44,11 +43,7 @@ def load_network(name: object, folders: Sequence[Path], where: str = "") -> Netw
         NetworkError: there is no such network, or its files are wrong; the message lists everything that is wrong.
     """
     chain = NETWORK.read_chain(name, folders, where)
-    file, problems = None, list[InputError]()
-    try:
-        file = File.model_validate(merged(chain))
-    except ValidationError as error:
-        problems += [NETWORK.problem(chain, each["type"], each["loc"], each["input"]) for each in error.errors()]
+    file, problems = NETWORK.validated(chain, File)
     directions = dict[str, Direction]()
     if file is not None:
         problems += _contradictions(chain, file.network)
@@ -57,7 +52,6 @@ def load_network(name: object, folders: Sequence[Path], where: str = "") -> Netw
                 directions[way] = _direction(chain, file.network, way)
             except NetworkError as error:
                 problems.append(error)
-    # Raised outside the except block, to keep pydantic's own text and URLs out of the traceback.
     if file is None or problems:
         raise NETWORK.joined(chain[0].name, problems)
     table = file.network
@@ -121,8 +115,7 @@ def _direction(chain: Sequence[Source], table: NetworkTable, way: str) -> Direct
     where = where_of(chain, "network", f"trace_{way}")
     wanted = "a trace in mahimahi's format: on each line a whole number, in milliseconds, none before the one above"
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_regular(path, MOST_BYTES)
         trace_ms = read_trace(content)
     except (OSError, ValueError) as error:
         what = f"the trace {shown_path(path)} cannot be used"

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ..host.file_table import FileTable, described_keys
 
 # Beyond these it is most likely another unit; and beyond a gigabit the proxy would be what is measured.
 MOST_DELAY_MS, MOST_MBIT, MOST_S = 60_000.0, 1000.0, 86_400.0
 MOST_OUTAGES = 8
-_RATE = f"a number above 0 and up to {MOST_MBIT:g}, in 10⁶ bits a second"
-_SECONDS = f"seconds, above 0 and up to {MOST_S:g}"
+# Below these nothing passes in a run's time, or the proxy's clock is not fine enough.
+LEAST_MBIT, LEAST_S = 0.001, 0.001
+_RATE = f"a number from {LEAST_MBIT:g} to {MOST_MBIT:g}, in 10⁶ bits a second"
+_SECONDS = f"seconds, from {LEAST_S:g} to {MOST_S:g}"
 
 
-class _Table(BaseModel):
-    """A table of a network file. A key's description is what is expected, then ": " and an example for messages."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class OutageTable(_Table):
+class OutageTable(FileTable):
     """A table [[network.outages]]: nothing passes for the last for_s of every every_s seconds."""
 
-    every_s: float = Field(gt=0, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}: every_s = 20")
-    for_s: float = Field(gt=0, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}, less than every_s: for_s = 2")
+    every_s: float = Field(ge=LEAST_S, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}: every_s = 20")
+    for_s: float = Field(
+        ge=LEAST_S, le=MOST_S, allow_inf_nan=False, description=f"{_SECONDS}, less than every_s: for_s = 2"
+    )
 
 
-class NetworkTable(_Table):
+class NetworkTable(FileTable):
     """The table [network]."""
 
     description: str = Field(min_length=1, description='a text: description = "the field\'s Wi-Fi"')
@@ -47,10 +47,10 @@ class NetworkTable(_Table):
         description="milliseconds, from 0 to delay_ms: jitter_ms = 5",
     )
     rate_up_mbit: float | None = Field(
-        None, gt=0, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_up_mbit = 7"
+        None, ge=LEAST_MBIT, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_up_mbit = 7"
     )
     rate_down_mbit: float | None = Field(
-        None, gt=0, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_down_mbit = 7"
+        None, ge=LEAST_MBIT, le=MOST_MBIT, allow_inf_nan=False, description=f"{_RATE}: rate_down_mbit = 7"
     )
     trace_up: str | None = Field(
         None, min_length=1, description='a file in mahimahi\'s format, beside the network file: trace_up = "lte.up"'
@@ -66,7 +66,7 @@ class NetworkTable(_Table):
     )
 
 
-class File(_Table):
+class File(FileTable):
     """A whole network file."""
 
     network: NetworkTable = Field(description="a table with description, source and measured: [network]")
@@ -76,8 +76,4 @@ class File(_Table):
 
 
 # All keys with their descriptions: "network.delay_ms".
-KEYS: dict[str, str] = {
-    prefix + key: info.description or ""
-    for prefix, table in (("", File), ("network.", NetworkTable), ("network.outages.", OutageTable))
-    for key, info in table.model_fields.items()
-}
+KEYS = described_keys({"": File, "network.": NetworkTable, "network.outages.": OutageTable})

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..host.regular_file import read_at_most
 from .paths import check_name
 
 # As many as PyTorch has files, ten times.
@@ -176,16 +177,13 @@ def read_regular(path: Path, most: int, what: str) -> bytes:
         InputError: it is not there, none of these, or larger.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise refusal(f"{what} is no regular file", "a regular file", "another", path)
-            content = file.read(most + 1)
+        content, status = read_at_most(path, most, follow=False)
     except OSError as error:
         found = error.strerror or str(error)
         raise refusal(f"{what} cannot be read", "a whole release", found, path) from error
-    if len(content) > most:
+    if not stat.S_ISREG(status.st_mode):
+        raise refusal(f"{what} is no regular file", "a regular file", "another", path)
+    if max(status.st_size, len(content)) > most:
         raise refusal(f"{what} is too large", f"at most {most} bytes", "more", path)
     return content
 

@@ -82,7 +82,9 @@ def make_first_part(metric: Metric) -> Make:
     """Return what makes a finding of streamed answers' first parts."""
 
     def make(cell: RebuiltCell, check: CheckEntry) -> Finding:
-        measured, is_streamed = _measured(cell, check), check.verdict is not Verdict.NOT_APPLICABLE
+        # Of an emulated service it is NOT_APPLICABLE, too, and was timed all the same.
+        is_timed = any(each.raw_first_parts is not None for each in cell.cell.checks)
+        measured, is_streamed = _measured(cell, check), is_timed or check.verdict is not Verdict.NOT_APPLICABLE
         if is_streamed and check.raw_first_parts is None:
             raise NotMadeAgain("raw_first_parts: it is not said when the first part of each answer came")
         return _at_limit(

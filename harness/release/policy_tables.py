@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
 from ..device import Device
 from ..errors import DeviceError
+from ..host.file_table import FileTable, described_keys
 from ..host.suggestion import did_you_mean
 
 # What release.backend says where the decision chooses.
@@ -116,13 +117,7 @@ _Devices = Annotated[tuple[Annotated[str, Field(strict=True), AfterValidator(_de
 _Key = Annotated[Path, Field(strict=False), AfterValidator(_key_file)]
 
 
-class _Table(BaseModel):
-    """A table of a policy. A key's description is what is expected, then ": " and an example for messages."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class ReleaseTable(_Table):
+class ReleaseTable(FileTable):
     """The table [release]: what is released."""
 
     name: str = Field(
@@ -136,7 +131,7 @@ class ReleaseTable(_Table):
     )
 
 
-class EvidenceTable(_Table):
+class EvidenceTable(FileTable):
     """The table [evidence]: what must have been shown, where, and when."""
 
     devices: _Devices = Field(description='a list of devices, at least one: devices = ["rig"]')
@@ -155,7 +150,7 @@ class EvidenceTable(_Table):
     )
 
 
-class TargetTable(_Table):
+class TargetTable(FileTable):
     """The table [target]: where it may go, and what must be the same there."""
 
     devices: _Devices = Field(description='a list of devices, at least one: devices = ["robot"]')
@@ -167,7 +162,7 @@ class TargetTable(_Table):
     )
 
 
-class SignersTable(_Table):
+class SignersTable(FileTable):
     """The table [signers]: who may release, and what was taken back."""
 
     keys: Annotated[tuple[_Key, ...], _Some, _Once] = Field(
@@ -178,7 +173,7 @@ class SignersTable(_Table):
     )
 
 
-class PolicyFile(_Table):
+class PolicyFile(FileTable):
     """A whole policy."""
 
     release: ReleaseTable = Field(description="a table with name and model: [release]")
@@ -187,21 +182,15 @@ class PolicyFile(_Table):
     signers: SignersTable = Field(description="a table with keys: [signers]")
 
 
-def _described(tables: Iterable[tuple[str, type[_Table]]]) -> dict[str, str]:
-    return {
-        prefix + key: info.description or "" for prefix, table in tables for key, info in table.model_fields.items()
-    }
-
-
 # All keys with their descriptions: "evidence.require".
-KEYS: dict[str, str] = _described(
-    (
-        ("", PolicyFile),
-        ("release.", ReleaseTable),
-        ("evidence.", EvidenceTable),
-        ("target.", TargetTable),
-        ("signers.", SignersTable),
-    )
+KEYS = described_keys(
+    {
+        "": PolicyFile,
+        "release.": ReleaseTable,
+        "evidence.": EvidenceTable,
+        "target.": TargetTable,
+        "signers.": SignersTable,
+    }
 )
 
 

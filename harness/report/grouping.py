@@ -92,9 +92,13 @@ def _hashes(source: Source) -> dict[Key, set[str]]:
     return found
 
 
-def _newness(cell: ReportCell) -> tuple[bool, datetime, int]:
-    """Order cells by age: what a run that has ended says comes before what one still going on says so far."""
-    return cell.source.run.has_ended, moment_of(cell.source), -WORST.index(cell.entry.verdict)
+def _newness(cell: ReportCell) -> tuple[bool, bool, datetime, int]:
+    """Order cells by age: what a run that has ended says comes before what one still going on says so far.
+
+    What an emulated service says comes in no cloud's place.
+    """
+    is_real, worst = not cell.entry.service_emulated, WORST.index(cell.entry.verdict)
+    return is_real, cell.source.run.has_ended, moment_of(cell.source), -worst
 
 
 def _hash_of(entry: CellEntry, hashes: Mapping[Key, set[str]]) -> str | None:
@@ -108,6 +112,8 @@ def _hash_of(entry: CellEntry, hashes: Mapping[Key, set[str]]) -> str | None:
 def _left_out(kept: ReportCell, other: ReportCell) -> str:
     """Say which of two runs a cell was taken from, and what the one that was left out had judged beside it."""
     name, run, older = kept.name, _named(kept.source), _named(other.source)
+    if other.entry.service_emulated and not kept.entry.service_emulated:
+        return f"{name} is of {run}; {older}, whose service was emulated, is left out"
     if kept.source.run.has_ended and not other.source.run.has_ended:
         return f"{name} is of {run}; what {older}, a run still going on, has of it is left out"
     how = "the worse verdict, for both are as old" if moment_of(kept.source) == moment_of(other.source) else "the newer"

@@ -36,7 +36,7 @@ from ..model.build import BuiltModel
 from ..network import Network
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts
-from .measuring import MEMORY_SETS
+from .measuring import MEMORY_SETS, SERVICE_EMULATED_S
 from .run import Run
 
 LOG = progress_logger(__name__)
@@ -72,7 +72,7 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     record.endpoint = describe_endpoint(endpoint) if endpoint is not None else None
     if cell.network is not None:
         record.network = describe_network(cell.network)
-        record.add_notes(network_notes(cell.network))
+        record.add_notes(network_notes(cell.network, SERVICE_EMULATED_S if cell.service_emulated else REMOTE_S))
     record.notes += [f"{artifact.exporter}: {warning}" for warning in artifact.warnings]
     return artifact
 
@@ -117,8 +117,13 @@ def _explain_by_state(error: ExportError, reference: Reference) -> None:
             error.hint = "; ".join(filter(None, [f"{impurity.found}: {impurity.hint}", error.hint]))
 
 
-def network_notes(network: Network) -> list[str]:
-    """Say through which network calls go, that it is nobody's measurement, and that its outages may not be seen."""
+def network_notes(network: Network, span_s: float = REMOTE_S) -> list[str]:
+    """Say through which network calls go, that it is nobody's measurement, and that its outages may not be seen.
+
+    Args:
+        network: the cell's.
+        span_s: for how long calls are made.
+    """
     said = "" if network.measured else "; it is no measurement of anybody's"
     notes = [
         f"calls go through the network {network.name}, which a proxy on the device makes: {network.described}{said}"
@@ -126,10 +131,10 @@ def network_notes(network: Network) -> list[str]:
     if not network.is_shaping:
         notes = [f"network {network.name}: {network.described}"]
     return notes + [
-        f"network {network.name}: an outage every {each.every_s:g} s is rarer than a measurement of {REMOTE_S:g} s is "
+        f"network {network.name}: an outage every {each.every_s:g} s is rarer than a measurement of {span_s:g} s is "
         "sure to see"
         for each in network.outages
-        if each.every_s > REMOTE_S
+        if each.every_s > span_s
     ]
 
 

@@ -56,7 +56,9 @@ def conclude(run: Run, *, is_interrupted: bool) -> Ending:
     if report is None or not report.sections:  # of no cell there is nothing to show
         run.evidence.write()
         return ending
-    page, problem = ("", _left_out(run)) if is_interrupted else _make_page(report)
+    page, problem = "", _left_out(run)
+    if not is_interrupted:
+        page, problem = _tried(lambda: load_format("html")(report), NO_PAGE)
     remarks = [*ending.remarks, *_store(run, report), problem or _write_page(run, page)]
     commands: list[str] = []
     if is_github(os.environ):
@@ -103,18 +105,6 @@ def _report_of(run: Run) -> Report:
     return replace(report, sections=tuple(sections))
 
 
-def _make_page(report: Report) -> tuple[str, str]:
-    """Return the page; or none, and a line that says why."""
-    made: list[str] = []
-
-    def make() -> str:
-        made.append(load_format("html")(report))
-        return ""
-
-    problem = _said(make, NO_PAGE)
-    return "".join(made), problem
-
-
 def _write_page(run: Run, page: str) -> str:
     path = run.evidence.folder / PAGE
 
@@ -133,10 +123,16 @@ def _left_out(run: Run) -> str:
 
 def _said(work: Callable[[], str], problem: str) -> str:
     """Return what some work says, or in a line why it came to nothing."""
+    said, line = _tried(work, problem)
+    return line or said
+
+
+def _tried(work: Callable[[], str], problem: str) -> tuple[str, str]:
+    """Return what some work makes, and "" behind it; or "", and in a line why it came to nothing."""
     try:
-        return work()
+        return work(), ""
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001  # a library's panic is no Exception; none of it is the run's fault
         first = printable(str(error).partition("\n")[0])
-        return f"{problem or 'no annotations'}: {type(error).__name__}: {first}"
+        return "", f"{problem or 'no annotations'}: {type(error).__name__}: {first}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ def _read_head(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]
         if version not in HEADS:
             raise Refused(400, f"an array in numpy's format {version[0]}.{version[1]}; wanted 1.0 or 2.0")
         head: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADS[version](stream, max_header_size=MOST_HEAD)
-    except (ValueError, RecursionError) as error:
+    # What numpy passes on of the parsers that it asks: of a head that is no Python, for instance.
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
         raise Refused(400, f"not an array as numpy saves one: {str(error)[:200]}") from None
     return head

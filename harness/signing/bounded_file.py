@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from ..errors import InputError
+from ..host.regular_file import read_at_most
 
 
 def read_bounded(path: Path, most_bytes: int, what: str, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
@@ -27,24 +28,17 @@ def read_bounded(path: Path, most_bytes: int, what: str, *, follow: bool = True)
     if not follow and path.is_symlink():
         found = f"a link, to {path.readlink()}"
         raise InputError(f"{what} is a link", wanted=wanted, found=found, where=where, hint="put the file itself there")
-    no_link = 0 if follow else os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | no_link)
+        content, status = read_at_most(path, most_bytes, follow=follow)
     except FileNotFoundError:
         found, hint = "no such file", "look whether the path is right"
         raise InputError(f"{what} is not there", wanted=wanted, found=found, where=where, hint=hint) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         found = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{what} cannot be read", wanted=wanted, found=found, where=where) from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            found = f"mode {stat.filemode(status.st_mode)}"
-            raise InputError(f"{what} is no regular file", wanted=wanted, found=found, where=where)
-        with open(descriptor, "rb", closefd=False) as file:  # a descriptor, not a path
-            content = b"" if status.st_size > most_bytes else file.read(most_bytes + 1)
-    finally:
-        os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        found = f"mode {stat.filemode(status.st_mode)}"
+        raise InputError(f"{what} is no regular file", wanted=wanted, found=found, where=where)
     size = max(status.st_size, len(content))
     if size > most_bytes:  # it may grow while it is read
         wanted = f"at most {most_bytes:,} bytes".replace(",", " ")

@@ -8,9 +8,12 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from .kinds import Kind, Scene
 from .stand import LIMIT_S, Run, Stand, checks_of
 
+INTERRUPTED = int(pytest.ExitCode.INTERRUPTED)
 # What no output of a run has: an exception that nobody foresaw.
 RAW = ("INTERNALERROR", "Traceback (most recent call last)", "caught unexpected", "Exception ignored")
 
@@ -111,11 +114,11 @@ def _bad_evidence(trial: Trial, run: Run, usual: list[tuple[str, str]]) -> list[
 def _against_status(trial: Trial, evidence: dict[str, Any], usual: list[tuple[str, str]]) -> list[str]:
     """Say how the exit status and a PASS contradict each other.
 
-    A signal may also meet a run whose evidence is complete, and which has only to say so and to end: between its last
-    write and the exit status there is always a moment. Then it must hold all that an undisturbed run's does.
+    A signal may also meet a run whose checks are all made: it has only to let go of its device, to say so and to end.
+    Then its evidence must hold all that an undisturbed run's does, and the exit status says that it was interrupted.
     """
     passed = trial.verdict == "PASS"
-    if passed and trial.status is not None and trial.status < 0:
+    if passed and trial.status is not None and (trial.status < 0 or trial.status == INTERRUPTED):
         is_whole = evidence["finished"] is not None and evidence["decision"] and checks_of(evidence) == usual
         return [] if is_whole else [f"exit status {trial.status} with a PASS of {checks_of(evidence)}, not of {usual}"]
     return [f"exit status {trial.status} with verdict {trial.verdict}"] if (trial.status == 0) != passed else []

@@ -13,7 +13,7 @@ from .runners import USERS_CACHE, Built
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 900.0
+SECONDS = 1500.0
 ONNX = ("--backend", "onnxruntime")
 TIMED = (
     "two_in_a_hundred.py",

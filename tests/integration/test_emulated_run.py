@@ -106,6 +106,8 @@ def test_a_run_judges_answers_and_memory_and_never_the_clock(whole: Outcome) -> 
             "memory_growth_kib_per_1000": "NOT_APPLICABLE",  # nobody asked: an emulated board would need minutes
             "artifact_mib": "MEASURED",
             "instructions_per_inference": "MEASURED",
+            "cost_per_hour_usd": "NOT_APPLICABLE",
+            "cost_per_million_usd": "NOT_APPLICABLE",
         }
         assert (cell["verdict"], cell["error"]) == ("PASS", None)
         assert cell["instructions"]["at_load"] == []  # no false alarm

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from harness.agent import orphans
 from harness.device import load_device
 from harness.errors import EndpointError
 from harness.export import export_artifact
@@ -25,6 +26,7 @@ from harness.model.process import build_hosted, read_hosted
 from harness.serving.service.fault import Fault
 from harness.serving.service.settings import ServiceSettings
 from harness.serving.service.starting import RunningService, ServiceRequest
+from tests.support.processes import descendants
 
 from .conftest import MODEL, Project
 
@@ -85,8 +87,23 @@ def test_it_ends_with_whoever_started_it_even_if_that_is_killed(request_of_tiny:
         holder.stdin.flush()
         url = holder.stdout.readline().decode().strip()
         assert not is_refused(url, within_s=0.0)
+        seen = [(each.pid, orphans.identity(each.pid)) for each in descendants(holder.pid)]
+        started = [(pid, process[1]) for pid, process in seen if process]
+        assert len(started) >= 4  # leash, service, daemon and agent
         holder.send_signal(signal.SIGKILL)
     assert is_refused(url)
+    assert left_of(started) == []
+
+
+def left_of(started: list[tuple[int, int]], within_s: float = 20.0) -> list[int]:
+    """List the processes, (pid, start), that are still there when they had some time to end."""
+    end = time.monotonic() + within_s
+    while True:
+        found = [(pid, start, orphans.identity(pid)) for pid, start in started]
+        left = [pid for pid, start, now in found if now and now[1] == start and now[2] not in "ZX"]
+        if not left or time.monotonic() >= end:
+            return left
+        time.sleep(0.1)
 
 
 def test_a_service_that_cannot_be_started_says_why(request_of_tiny: ServiceRequest) -> None:

@@ -162,6 +162,28 @@ def test_a_sink_that_reads_slowly_loses_nothing() -> None:
     assert came == data
 
 
+def test_a_sink_that_does_not_read_costs_the_device_no_processor() -> None:
+    proxy = Running(rules(way()))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = connect_through(proxy.place, listener.getsockname(), 5.0)
+        theirs, _ = listener.accept()
+        ours.settimeout(3.0)
+        with pytest.raises(TimeoutError):
+            ours.sendall(bytes(1 << 27))  # more than may be under way
+        before = spent_s(proxy)
+        time.sleep(1.0)
+        assert spent_s(proxy) - before < 0.03  # the kernel counts in hundredths
+        ours.close()
+        theirs.close()
+    proxy.close()
+
+
+def spent_s(proxy: Running) -> float:
+    """The processor's time that a proxy has taken."""
+    after_name = Path(f"/proc/{proxy.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("line", [b"GET / HTTP/1.1\r\n\r\n", b"x" * 300, b"0 80 0 127.0.0.1\n", b"\n", b"\xff 1 2 3\n"])
 def test_nobody_gets_through_without_the_token(line: bytes, delayed: Running) -> None:
     with socket.create_connection(("127.0.0.1", delayed.place.port), 5.0) as stranger:
@@ -183,6 +205,20 @@ def test_connections_beyond_the_most_are_closed_and_fewer_work_again(delayed: Ru
         for each in many:
             each.close()
         connect_through(delayed.place, ("127.0.0.1", server.port), 5.0).close()
+
+
+def test_a_server_that_hangs_keeps_no_later_connection_out() -> None:
+    proxy = Running(rules(way()))
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as hung:  # the kernel accepts, and nobody reads
+        for _ in range(70):
+            opened = connect_through(proxy.place, hung.getsockname(), 5.0)
+            opened.sendall(b"a call that will be late")
+            opened.close()
+        with OipServer() as server:
+            client = client_of(server, proxy)
+            client.open()
+            client.close()
+    proxy.close()
 
 
 def test_a_proxy_that_is_gone_is_no_failure_of_the_network() -> None:

@@ -153,7 +153,8 @@ def write_cell(
         }
     elif samples is not None:
         raw = results.save_samples(f"net-pi4-{backend}", *samples)
-    judged = [judge(finding, limits, emulated=keys.get("emulated", False)) for finding in findings(raw)]
+    emulated = {key: keys.get(key, False) for key in ("emulated", "service_emulated")}
+    judged = [judge(finding, limits, **emulated) for finding in findings(raw)]
     checks = [describe_check(check, results.sums, results.beside).as_json() for check in judged]
     return make_cell(backend, checks, **keys)
 

@@ -253,6 +253,32 @@ def test_a_request_without_credentials_is_not_made() -> None:
     assert process.asked == []
 
 
+def test_what_sent_credentials_is_in_no_traceback_of_whoever_interrupts_it() -> None:
+    class Interrupted(Process):
+        def call(self, header: dict[str, Any], *_: object) -> Any:
+            raise KeyboardInterrupt  # as Ctrl-C does: pytest shows this frame, and what is in it
+
+    deployment = Deployment(Session(exchange=cast(Any, Interrupted())))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        deployment.give_credentials(OWN)
+    assert [entry.name for entry in caught.traceback][-1] == "give_credentials"
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"), [("AWS_ACCESS_KEY_ID", " "), ("AWS_SECRET_ACCESS_KEY", "é"), ("AWS_SESSION_TOKEN", "\r")]
+)
+def test_keys_that_can_be_none_are_told_without_them(monkeypatch: pytest.MonkeyPatch, name: str, sign: str) -> None:
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    for key, value in zip(keys, (*OWN[:2], "own-token-own-token"), strict=True):
+        monkeypatch.setenv(key, value + (sign if key == name else ""))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with pytest.raises(CredentialsError, match="a line's end or another character") as caught:
+        grant(endpoint())
+    assert [each for each in (*OWN[:2], "own-token") if each in str(caught.value)] == []
+    assert "(env)" in caught.value.found
+
+
 @pytest.mark.parametrize(
     ("config", "variables", "words"),
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.agent.remote.credentials import Credentials
 from harness.cli.doctor_check import FAILED, OK, SKIPPED, Check
 from harness.cli.endpoint_checks import signed
 from harness.cloud import ask_once
@@ -15,6 +17,7 @@ from harness.endpoint import Calls, Endpoint
 from harness.serving.service.fault import Fault
 from tests.support.certificates import Authority
 from tests.support.emulated_service import EmulatedService
+from tests.support.signed_server import SignedServer
 from tests.support.small_sts import SmallSts
 
 CALLS = Calls(timeout_ms=2000.0)
@@ -92,6 +95,20 @@ def test_an_endpoint_that_does_not_answer_is_told(
 def test_another_authority_is_no_endpoint(service: EmulatedService, sts: SmallSts, tmp_path: Path) -> None:
     other = replace(endpoint(service), ca=Authority(tmp_path).pem)
     assert "AWS was not reached" in ask_once(other, service.credentials(), 2.0).problem
+
+
+@pytest.mark.parametrize("status", [403, 424])
+def test_an_answer_that_quotes_the_token_is_told_without_it(tmp_path: Path, sts: SmallSts, status: int) -> None:
+    authority = Authority(tmp_path)
+    given = Credentials("ASIATESTTESTTESTTEST", "secret", "tokentoken+tokentoken/tokentoken=")
+    table = {"Message": f"Canonical: {given.token}", "OriginalStatusCode": 400, "OriginalMessage": given.token}
+    with SignedServer(authority.server()) as server:
+        server.fault = status, {"x-amzn-ErrorType": "ModelError"}, json.dumps(table).encode()
+        keys = {"url": server.url, "ca": authority.pem, "region": "eu-west-1", "endpoint_name": "digits"}
+        place = Endpoint(name="cloud", path=Path("cloud.toml"), description="d", kind="sagemaker", **keys)  # type: ignore[arg-type]
+        answered = ask_once(place, given, 2.0)
+    assert "[redacted]" in "".join(answered)
+    assert given.token[:12] not in "".join(answered)
 
 
 def test_without_credentials_nothing_is_called(

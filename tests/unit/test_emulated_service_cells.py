@@ -15,10 +15,11 @@ from harness.endpoint import Endpoint
 from harness.errors import DeviceError
 from harness.evidence.cell_record import CellRecord
 from harness.links.ssh import Link
-from harness.measure.latency import P99
+from harness.measure.latency import P99, published
 from harness.measure.memory import METRICS as MEMORY_METRICS
 from harness.serving.service.starting import endpoint_name
 from tests.support.evidences import make_cell, make_check, make_run, read
+from tests.support.failing_calls import clean, remote
 from tests.unit.test_remote_cells import ENDPOINT, cell_of, plan
 
 EMULATED = replace(ENDPOINT, name="emulated", kind="emulated", url="", model="")
@@ -37,6 +38,19 @@ def test_times_have_their_figure_and_no_verdict() -> None:
     memory = MEMORY_METRICS[0]
     large = judge(Finding(memory, 9.0, 9.0), [Limit(memory.limit_key, 8.0, "net.py")], service_emulated=True)
     assert large.verdict is Verdict.FAIL
+
+
+def test_what_pytest_benchmark_stores_says_so_and_has_no_verdict_either() -> None:
+    limits = [Limit(P99.limit_key, 20.0, "net.py")]
+    measured = remote(*[clean(2000)] * 3)
+    durations, more = published(measured, limits, service_emulated=True)
+    assert (len(durations), more["service_emulated"], set(more["verdicts"].values())) == (
+        6000,
+        True,
+        {"NOT_APPLICABLE"},
+    )
+    _, own = published(measured, limits)
+    assert (own["verdicts"]["latency_p99_ms"], "service_emulated" in own) == ("PASS", False)
 
 
 def test_the_evidence_says_so_of_such_a_cell_only() -> None:

@@ -7,27 +7,36 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from harness.agent.capped import group
 from harness.agent.capped.group import Unavailable, cgroup2_mount, events_of, make_group, own_path, places
 from harness.agent.capped.launcher import MARK, NO_GROUP, runtime_folder
+from harness.agent.pacing import NEVER
+from harness.agent.remote.credentials import Credentials
 from harness.agent.wire import read_head
 from harness.bundle import Bundle
 from harness.checks.check import Verdict, judge
 from harness.checks.limits import Limit
+from harness.deploy.deployer import Deployer
+from harness.deploy.deployment import DeviceTime, Timeouts
 from harness.deploy.handed import handed_script
-from harness.deploy.memory_cap import HINTS, MODULES, CappedBoard, is_limit
+from harness.deploy.memory_cap import HINTS, MODULES, CappedBoard, capped_deployer, is_limit
 from harness.links.local import Process
 from harness.measure.measurement import MEMORY, Measurement
 from harness.measure.memory import PEAK, memory_peak
-from harness.measure.memory_cap import MemoryCap, _outcome
+from harness.measure.memory_cap import MemoryCap, _infer, _outcome, _slower
+from harness.network import Network
 from harness.protocol.border import parse_text
 from harness.protocol.memory_cap import Counted, NoGroup
 from tests.support.pythons import PYTHONS
+from tests.unit.test_remote_cells import cell_of
 
 MIB = 1 << 20
 V2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -269,3 +278,34 @@ def test_killed_is_a_fail_also_where_the_report_of_memory_is_impossible() -> Non
     measured = Measurement(impossible={MEMORY: "the device's report is impossible"})
     check = judge(memory_peak(measured, KILLED), [Limit(PEAK.limit_key, 100, "net.py: limits")])
     assert check.verdict is Verdict.FAIL
+
+
+SHAPED = Network(
+    name="lte", path=Path("lte.toml"), description="LTE", source="measured here", measured=True, delay_ms=25.0
+)
+
+
+def test_a_client_that_signs_its_calls_does_so_under_a_limit_too() -> None:
+    def supply() -> Credentials:
+        raise AssertionError("nothing is started")
+
+    board = CappedBoard(lease=cast("Any", None), limit_bytes=MIB)
+    parts: dict[str, Any] = {"board": board, "bundle": None, "timeouts": Timeouts(), "device_time": DeviceTime()}
+    deployer = Deployer(cell=cell_of(network=SHAPED), credentials=supply, **parts)
+    capped = capped_deployer(deployer, board)
+    assert (capped.credentials, capped.cell.network) == (supply, None)
+
+
+def test_a_call_is_not_compared_with_one_through_another_network() -> None:
+    unshaped = replace(SHAPED, delay_ms=0.0)
+    assert [_slower(6.0, 3.0, network) for network in (None, unshaped, SHAPED)] == [2.0, 2.0, None]
+    assert _slower(0.0, 3.0, None) is None
+
+
+def test_a_call_that_failed_has_no_duration_to_compare() -> None:
+    def median_of(*durations: int) -> float:
+        measured = SimpleNamespace(measure=lambda *words: (np.array(durations), {}))
+        return _infer(cast("Any", measured), [], 1.0)[0]
+
+    assert median_of(5, NEVER, 7, NEVER, NEVER, NEVER, NEVER) == 6.0
+    assert median_of(NEVER, NEVER) == 0.0

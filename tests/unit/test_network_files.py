@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.network import Network, load_network, named_network, network_folder
 from harness.network.tables import KEYS
 from harness.network.trace import read_trace
 from harness.run.deploying import network_notes
+from harness.run.measuring import SERVICE_EMULATED_S
 
 HEAD = '[network]\ndescription = "d"\nsource = "s"\nmeasured = true\n'
 Load = Callable[..., Network]
@@ -84,6 +86,11 @@ def test_outages_that_a_measurement_may_not_see_are_noted(load: Load) -> None:
     assert "every 61 s is rarer than a measurement of 60 s" in noted
 
 
+def test_an_emulated_service_is_called_for_a_shorter_time_and_that_is_said() -> None:
+    assert not any("rarer" in note for note in network_notes(load_network("outage", [NETWORKS])))
+    assert "a measurement of 3 s" in network_notes(load_network("outage", [NETWORKS]), SERVICE_EMULATED_S)[-1]
+
+
 def test_networks_are_beside_the_folder_of_devices_and_options_may_name_none(tmp_path: Path) -> None:
     folders = network_folders([tmp_path / "devices", tmp_path / "hilgate"])
     assert folders == (tmp_path / "networks", NETWORKS)
@@ -99,13 +106,18 @@ def test_networks_are_beside_the_folder_of_devices_and_options_may_name_none(tmp
         pytest.param("delay_ms = nan\n", ["'network.delay_ms' is wrong", "nan"], id="nan"),
         pytest.param('delay_ms = "25"\n', ["'network.delay_ms' is wrong", "'25'"], id="text"),
         pytest.param("rate_up_mbit = 7000000\n", ["in 10⁶ bits a second", "7000000"], id="in-bits"),
-        pytest.param("rate_up_mbit = 0\n", ["'network.rate_up_mbit' is wrong", "above 0"], id="no-rate"),
+        pytest.param("rate_up_mbit = 0\n", ["'network.rate_up_mbit' is wrong", "from 0.001"], id="no-rate"),
         pytest.param("delay_ms = 1\njitter_ms = 2\n", ["at most delay_ms", "jitter_ms = 2"], id="jitter"),
         pytest.param("loss_percent = 5\n", ["unknown key 'network.loss_percent'"], id="loss"),
         pytest.param("[[network.outages]]\nevery_s = 2\n", ["'network.outages.0.for_s' is missing"], id="half-outage"),
         pytest.param("[[network.outages]]\nevery_s = 2\nfor_s = 2\n", ["for_s below every_s"], id="for-ever"),
         pytest.param("[[network.outages]]\nevery_s = 2\nfor_s = 1\n" * 2, ["100% of the time"], id="together"),
-        pytest.param("[[network.outages]]\nevery_s = 2\nfor_s = 0\n", ["seconds, above 0", "for_s"], id="no-time"),
+        pytest.param("[[network.outages]]\nevery_s = 2\nfor_s = 0\n", ["seconds, from 0.001", "for_s"], id="no-time"),
+        pytest.param("rate_down_mbit = 1e-300\n", ["from 0.001 to 1000"], id="nearly-no-rate"),
+        pytest.param("delay_ms = inf\n", ["'network.delay_ms' is wrong", "inf"], id="endless"),
+        pytest.param('trace_up = "pipe"\n', ["pipe cannot be used", "no regular file"], id="pipe"),
+        pytest.param('trace_up = "zero"\n', ["zero cannot be used", "no regular file"], id="link-to-a-device"),
+        pytest.param('trace_up = "."\n', ["cannot be used", "Is a directory"], id="folder"),
         pytest.param("[[network.outages]]\nevery_s = 9\nfor_s = 1\n" * 9, ["at most 8 tables"], id="nine"),
         pytest.param('trace_up = "no.up"\n', ["no.up cannot be used", "No such file", "mahimahi"], id="no-trace"),
         pytest.param('trace_up = "good.up"\nrate_up_mbit = 1\n', ["rate_up_mbit or trace_up", "both"], id="both"),
@@ -115,6 +127,8 @@ def test_networks_are_beside_the_folder_of_devices_and_options_may_name_none(tmp
 def test_what_is_wrong_is_told_with_its_key(load: Load, tmp_path: Path, text: str, words: list[str]) -> None:
     (tmp_path / "good.up").write_text("1\n")
     (tmp_path / "bad.down").write_text("1\nx\n")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
     with pytest.raises(NetworkError) as caught:
         load(HEAD + text)
     assert [word for word in words if word not in str(caught.value)] == []
@@ -134,6 +148,13 @@ def test_what_is_wrong_is_told_with_its_key(load: Load, tmp_path: Path, text: st
 def test_a_file_that_lacks_something_is_refused(load: Load, text: str, words: str) -> None:
     with pytest.raises(NetworkError, match=re.escape(words)):
         load(text)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.write_bytes(bytes((1 << 20) + 1))])
+def test_a_file_that_is_none_is_neither_waited_for_nor_read_whole(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "mine.toml")
+    with pytest.raises(NetworkError, match=r"no regular file|more than 1048576 bytes"):
+        load_network("mine", (tmp_path,))
 
 
 def test_a_name_without_a_file_is_told_with_those_that_there_are(tmp_path: Path) -> None:

@@ -88,6 +88,42 @@ def test_what_a_dead_agent_has_started_is_ended(tmp_path: Path, where: str) -> N
         agent.end()
 
 
+# As an agent that was given credentials; by a user who is not root, for root looks into every process.
+SECRETIVE = """
+import os, subprocess, sys, time
+from agent import orphans
+from agent.remote.credentials import forbid_dumps
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+answered, answer = os.pipe()
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    record = orphans.own_identity()
+    forbid_dumps()
+    os.write(answer, record["exe"].encode())
+    time.sleep(600)
+exe, start = os.read(answered, 4096).decode(), orphans.identity(child)[1]
+try:
+    print(orphans.executable(child) == orphans.HIDDEN, orphans.end(child, start, 9, exe))
+finally:
+    os.kill(child, 9)
+"""
+
+
+def test_an_agent_that_lets_nobody_look_into_it_is_ended_all_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(AGENT)!r})\n{SECRETIVE}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
 def test_a_runs_own_processes_are_spared(agent: Agent, tmp_path: Path) -> None:
     assert orphans.reap(str(tmp_path), spare="run-1") == []
     assert is_alive(agent.process.pid)

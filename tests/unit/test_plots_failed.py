@@ -11,7 +11,8 @@ from harness.model.model import Array
 from harness.report.plots.data import SectionData
 from harness.report.plots.durations import read_durations
 from harness.report.plots.kinds import latency_by_quantile, latency_over_time
-from tests.support.sections import timed_section
+from tests.support.evidences import make_cell, make_check
+from tests.support.sections import make_section, timed_section
 
 MS = 10**6
 
@@ -54,3 +55,15 @@ def test_without_codes_a_duration_below_zero_is_none(tmp_path: Path) -> None:
 def test_codes_of_another_length_are_told(tmp_path: Path) -> None:
     (read,) = read_durations(section(tmp_path, np.array([5, 7, 6]) * MS, np.array([0, 1])).section.cells)
     assert "not of its raw samples" in read.problem
+
+
+def test_times_with_an_emulated_service_are_said_to_be_no_clouds(tmp_path: Path) -> None:
+    checks = [make_check("latency_p99_ms", 1.0, raw="samples/0.npy", samples=3, processes=[3])]
+    samples = {"samples/0.npy": np.array([5, 6, 7]) * MS}
+    for folder, is_emulated in ((tmp_path / "real", False), (tmp_path / "emulated", True)):
+        cells = [make_cell("oip", checks, service_emulated=is_emulated)]
+        data = SectionData(make_section(folder, cells, samples))
+        for kind in (latency_by_quantile, latency_over_time):
+            plot = kind.plot(data)
+            assert plot is not None
+            assert ("oip: Its service was emulated" in plot.problem) == is_emulated

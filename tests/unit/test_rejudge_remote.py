@@ -125,7 +125,7 @@ PRICED = Endpoint(name="cloud", path=Path("cloud.toml"), description="d", kind="
 COSTS = {"cost_per_hour_usd": 0.3, "cost_per_million_usd": 1.0, "deadline_ms": 50.0, "first_part_p99_ms": 3.0}
 
 
-def costly(folder: Path, endpoint: Endpoint, rate: Rate | None) -> dict[str, Any]:
+def costly(folder: Path, endpoint: Endpoint, rate: Rate | None, **keys: Any) -> dict[str, Any]:
     measured = streamed(clean(2000))
     measured.states = [(CALM, CALM)] * 3
 
@@ -136,7 +136,25 @@ def costly(folder: Path, endpoint: Endpoint, rate: Rate | None) -> dict[str, Any
             first_part(measured, FIRST_P99, raw, 3.0, is_streamed=True),
         ]
 
-    return write_cell(folder, findings, limits_of(COSTS), measured=measured, backend="sagemaker")
+    return write_cell(folder, findings, limits_of(COSTS), measured=measured, backend="sagemaker", **keys)
+
+
+def test_a_first_part_of_an_emulated_service_is_made_again_with_its_figure(tmp_path: Path) -> None:
+    cell = costly(tmp_path, PRICED, Rate.of_model(30.0, None), service_emulated=True)
+    assert (cell["checks"][2]["verdict"], cell["checks"][2]["value"] > 0) == ("NOT_APPLICABLE", True)
+    run, cells = read_run(cell)
+    *_, first = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
+    assert (first.problem, first.check.verdict) == ("", Verdict.NOT_APPLICABLE)
+
+
+def test_a_first_part_that_was_timed_is_not_left_out(tmp_path: Path) -> None:
+    cell = costly(tmp_path, PRICED, Rate.of_model(30.0, None))
+    left_out = {"metric": "first_part_p50_ms", "verdict": "NOT_APPLICABLE", "value": None, "bound": None}
+    left_out |= {"bound_low": None, "raw": None, "raw_sha256": None, "raw_first_parts": None}
+    cell["checks"].append({**cell["checks"][2], **left_out, "raw_first_parts_sha256": None})
+    run, cells = read_run(cell)
+    *_, first = rejudge(tmp_path, run, cells[0], limits_of(COSTS), PARITY_LIMIT)
+    assert "raw_first_parts" in first.problem
 
 
 @pytest.mark.parametrize("rate", [Rate.of_model(None, 50.0), Rate.of_model(30.0, None), None])

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,9 +17,12 @@ import pytest
 import harness.agent.remote
 from harness.agent.failure import KINDS, CallFailed, Failures, Repeats
 from harness.agent.frames import ITEM_SIZES, Array
+from harness.agent.remote.answer import Answer
 from harness.agent.remote.client import Client
 from harness.agent.remote.deadline import Deadline
 from harness.agent.remote.description import load_endpoint, read_endpoint
+from harness.agent.remote.npy import NpyReader
+from harness.agent.remote.protocol import AnswerReader
 from harness.agent.remote.tensors import DTYPES, NAMES
 from harness.agent.remote.url import parse_url
 from harness.protocol.agent import FailureKind
@@ -131,6 +135,8 @@ def test_json_has_no_nan() -> None:
         ([1, 2, 3, 4, 5, None], "elements of another type"),
         ([1, 2, 3, 4, 5, True], "elements of another type"),
         ([[1, 2, 3], 4], "lists and elements side by side"),
+        ([[1, 2], [3], [4, 5, 6]], "lists of several lengths side by side"),
+        ([[1, 2], [3, 4], [5, 6]], r"elements in lists of \[3, 2\]"),
         ([1, 2, 3, 4, 5, 1 << 40], "beyond its type"),
         ([1, 2, 3, 4, 5, 1.5], "elements of another type"),
     ],
@@ -147,6 +153,20 @@ def test_elements_in_json_that_are_none_are_refused(data: Any, words: str) -> No
         server.data = [[1, 2, 3], [4, 5, 6]]
         assert client.infer([X.astype(np.int32)])[0].tolist() == [[1, 2, 3], [4, 5, 6]]
         client.close()
+
+
+def test_a_tensor_without_elements_that_is_larger_than_memory_is_a_broken_answer() -> None:
+    sizes = [0, 1 << 39, 1 << 39]
+    table = {"name": "y", "datatype": "FP32", "shape": sizes, "parameters": {"binary_data_size": 0}}
+    header = json.dumps({"outputs": [table]}).encode()
+    npy = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {tuple(sizes)!r}, }}".encode()
+    answers: list[tuple[AnswerReader | NpyReader, bytes, str | None]] = [
+        (AnswerReader(["y"], ()), header, str(len(header))),
+        (NpyReader(["y"]), b"\x93NUMPY\1\0" + len(npy).to_bytes(2, "little") + npy, None),
+    ]
+    for reader, body, said in answers:
+        with pytest.raises(CallFailed, match=r"broken: .* no (tensor|array): array is too big"):
+            reader.read(Answer(HTTPMessage(), memoryview(body)), said)
 
 
 def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,17 @@ def test_of_a_cell_that_two_files_have_the_newer_counts_and_that_is_said(
     assert words in said(made)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_emulated_service_comes_in_no_clouds_place_however_new_it_is(tmp_path: Path, first: int) -> None:
+    runs = [make_run([cell(value=9.0)], **OLD), make_run([cell(value=1.0, service_emulated=True)], **LATER)]
+    made = report(tmp_path, runs[first], runs[1 - first])
+    (only,) = list(made.cells())
+    assert (only.entry.checks[0].value, made.sections[0].decision.taken) == (9.0, "libtorch")
+    assert "whose service was emulated, is left out" in said(made)
+    older = report(tmp_path / "both", *[make_run([cell(service_emulated=True)], **when) for when in (OLD, LATER)])
+    assert "the newer" in said(older)
+
+
 @pytest.mark.parametrize(("when", "taken"), [(OLD, "a"), (LATER, "b")])
 def test_a_cell_that_could_not_run_replaces_the_one_of_an_older_run(
     tmp_path: Path, when: dict[str, str], taken: str

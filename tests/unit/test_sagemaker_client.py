@@ -135,24 +135,6 @@ def test_a_request_that_is_too_large_is_not_sent(server: SignedServer, authority
     assert server.requests == []
 
 
-def test_the_array_that_comes_must_be_one(server: SignedServer, authority: Authority) -> None:
-    client = client_of(server, authority, format="npy")
-    client.infer([X])
-    server.model = lambda inputs: {"y": inputs["x"].astype(np.float64)}
-    assert "has the array y FP64[2, 3]; wanted y FP32[any, any]" in failure(client).what
-    head = b"\x93NUMPY\1\0"
-    for body, words in [
-        (b"{}", "no array as numpy saves one"),
-        (head + b"\xff\xff" + b"{" * 90, "a head of 65535 bytes"),
-        (head + b"\x50\0" + b"(" * 80, "whose head is none"),
-        (head + b"\x3d\0{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(63), "an array of |O"),
-        (head + b"\x3d\0{'descr': '<f4', 'fortran_order': False, 'shape': (9,1), }".ljust(63), "its head says 36"),
-    ]:
-        server.fault = 200, {"Content-Type": "application/x-npy"}, body
-        found = failure(client)
-        assert (found.kind, words in found.what) == ("broken", True), found
-
-
 # Refusals
 
 RESPONSES: list[tuple[str, tuple[int, dict[str, str], bytes], list[str]]] = [

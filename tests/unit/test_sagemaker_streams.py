@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from http.client import HTTPResponse
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from harness.agent.failure import NEVER, CallFailed
 from harness.agent.first_parts import FirstParts
 from harness.agent.frames import Array
 from harness.agent.pacing import Pace, paced_loop
+from harness.agent.remote.event_stream import read_parts
 from harness.agent.timing import timed_loop
 from harness.deploy.content import Timed
 from harness.deploy.first_parts import FIRST_PARTS, add_first_parts, why_unlike
@@ -122,6 +126,19 @@ def test_a_trickled_stream_ends_with_the_calls_time(server: SignedServer, author
     start = time.monotonic()
     found = failure(client)
     assert (found.kind, time.monotonic() - start < 0.9) == ("late", True)
+
+
+def test_frames_that_have_come_already_are_not_read_on_when_the_time_is_over() -> None:
+    came, looks = io.BytesIO(frame(b"", message_type="event", event_type="Weather") * 1000), list[int]()
+
+    def is_over() -> bool:
+        looks.append(1)
+        return len(looks) == 3
+
+    response = SimpleNamespace(read1=came.read, length=None)
+    with pytest.raises(CallFailed, match="when the call's time was over"):
+        read_parts(cast(HTTPResponse, response), 1 << 20, lambda: None, is_over)
+    assert len(looks) == 3
 
 
 # In loops

@@ -217,6 +217,9 @@ def test_one_array_as_numpy_saves_it_goes_each_way() -> None:
     [
         (b"", "not an array as numpy saves one"),
         (b"\x93NUMPY\x09\x00", "format 9.0"),
+        (b"\x93NUMPY\1\0\x04\0{'a'", "not an array as numpy saves one"),
+        (b"\x93NUMPY\1\0\x06\0  x\n y", "not an array as numpy saves one"),
+        (b"\x93NUMPY\2\0\x06\0\0\0{[]:1}", "not an array as numpy saves one"),
         (saved(np.zeros((1, 2))), "input x is float32; found 'float64'"),
         (saved(np.array([{}]), allow_pickle=True), "input x is float32; found 'object'"),
         (saved(np.zeros((1, 2), ">f4")), "little-endian"),

@@ -37,7 +37,7 @@ def test_files_stay_whole_and_heavy_ones_share_a_worker_that_begins_with_them(tm
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -48,11 +48,16 @@ SHOWN = 300
 
 
 class Failed(Exception):
-    """A step did not come to its end. status: what the server answered, 0 where it did not."""
+    """A step did not come to its end. answer: the server's that said no; None where there was none."""
 
-    def __init__(self, what: str, status: int = 0) -> None:
+    def __init__(self, what: str, answer: HTTPResponse | None = None) -> None:
         super().__init__(what)
-        self.status = status
+        self.answer = answer
+
+    @property
+    def status(self) -> int:
+        """What the server answered, 0 where it did not."""
+        return self.answer.status if self.answer is not None else 0
 
 
 def main(arguments: list[str]) -> None:
@@ -198,28 +203,21 @@ class Look:
             opened.close()
 
     def _ask_service(self) -> str:
-        refused: list[HTTPResponse] = []
+        status = 200
+        headers: Any = {}
         try:
-            self._request("POST", self.asked["path"], b"{}", {"Content-Type": "application/json"}, MOST_TEXT, refused)
-        except Failed:
-            if not refused or refused[0].status in range(300, 400):
+            self._request("POST", self.asked["path"], b"{}", {"Content-Type": "application/json"}, MOST_TEXT)
+        except Failed as error:
+            if error.answer is None or error.status in range(300, 400):
                 raise
-        answer = refused[0] if refused else None
+            status, headers = error.status, error.answer.headers
         try:
-            return describe_service(answer.status if answer else 200, answer.headers if answer else {})
+            return describe_service(status, headers)
         except ValueError as error:
             raise Failed(str(error)) from None
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        headers: dict[str, str],
-        most: int,
-        refused: list[HTTPResponse] | None = None,
-    ) -> tuple[Any, bytes]:
-        """Ask once; return the answer's headers and body. An answer that says no is put into ``refused``, too.
+    def _request(self, method: str, path: str, body: bytes, headers: dict[str, str], most: int) -> tuple[Any, bytes]:
+        """Ask once; return the answer's headers and body.
 
         Raises:
             Failed: the answer is not 200, or has more than so many bytes.
@@ -233,9 +231,7 @@ class Look:
                 connection.request(method, path, body or None, headers)
             response = connection.getresponse()
             if response.status != 200:
-                if refused is not None:
-                    refused.append(response)
-                raise Failed(_refusal(response), response.status)
+                raise Failed(_refusal(response), response)
             content = response.read(most + 1)
             if self.deadline.is_over:
                 raise self._late()

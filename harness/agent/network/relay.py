@@ -50,8 +50,11 @@ class Way:
 
     def takes(self, now: float) -> bool:
         """Whether the source is to be read."""
-        busy = self.link.backlog_s(now) > BACKLOG_S or self.under_way > MOST_UNDER_WAY
-        return not self.is_read and not busy
+        return not self.is_read and not self.is_busy(now) and self.under_way <= MOST_UNDER_WAY
+
+    def is_busy(self, now: float) -> bool:
+        """Whether enough waits in front of the link."""
+        return self.link.backlog_s(now) > BACKLOG_S
 
     def read(self, now: float) -> None:
         """Take what the source has sent.
@@ -123,6 +126,11 @@ class Passage:
         self.answer: int | None = None
         self.due: float | None = None
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the client has sent its last byte."""
+        return bool(self.ways) and self.ways[0].is_read
+
     def close(self) -> None:
         """End both connections."""
         self.client.close()
@@ -149,7 +157,7 @@ class Passage:
         """Return when something is to be done next, whatever comes; None for nothing."""
         moments = [way.queue[0][0] for way in self.ways if way.queue and not way.rest]
         # A link may be busy with what a connection sent that is gone.
-        moments += [way.link.free_at - BACKLOG_S for way in self.ways if not way.is_read and not way.takes(now)]
+        moments += [way.link.free_at - BACKLOG_S for way in self.ways if not way.is_read and way.is_busy(now)]
         return min([*moments, *([self.due] if self.due is not None else [])], default=None)
 
     def go_on(self, now: float, readable: set[socket.socket], writable: set[socket.socket]) -> bool:
@@ -255,10 +263,22 @@ class Relay:
             client = self.listener.accept()[0]
         except OSError:  # it has gone again
             return
-        if len(self.passages) >= MOST_CONNECTIONS:
+        if len(self.passages) >= MOST_CONNECTIONS and not self._make_room():
             client.close()
             return
         self.passages.append(Passage(self, _prepared(client)))
+
+    def _make_room(self) -> bool:
+        """End the oldest connection that its client has ended; return whether there was one.
+
+        A server that hangs never ends its side, and a client makes a new connection for each call that was late.
+        """
+        left = next((each for each in self.passages if each.is_left), None)
+        if left is None:
+            return False
+        left.close()
+        self.passages.remove(left)
+        return True
 
     def _go_on(self, readable: set[socket.socket], writable: set[socket.socket]) -> None:
         now = time.monotonic()

@@ -17,7 +17,7 @@ from urllib.parse import quote
 # prctl(2): another process of the same user reads neither /proc/PID/mem nor /proc/PID/environ, and no core is dumped.
 PR_SET_DUMPABLE = 4
 # What a header may have in it; a token has some 1000 characters, AWS says at most 2048 of older ones.
-_TEXT = re.compile(r"[!-~]{1,8192}\Z")
+TEXT = re.compile(r"[!-~]{1,8192}\Z")
 # So many characters name a secret: a text may have been cut behind them.
 _STEM = 12
 REDACTED = "[redacted]"
@@ -110,7 +110,7 @@ def receive(header: Mapping[str, Any]) -> None:
         ValueError: they are none; the text says nothing of them.
     """
     access_key, secret_key, token = (str(header.get(key, "")) for key in ("access_key", "secret_key", "token"))
-    if not all(_TEXT.match(text) for text in (access_key, secret_key, token)):
+    if not all(TEXT.match(text) for text in (access_key, secret_key, token)):
         raise ValueError("wanted access_key, secret_key and token, texts of printable ASCII without spaces")
     forbid_dumps()
     WALLET.put(Credentials(access_key, secret_key, token))

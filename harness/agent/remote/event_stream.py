@@ -33,19 +33,24 @@ MODEL_STREAM_ERRORS = {
 MALFORMED = (ParserError, KeyError, ValueError, IndexError, struct.error)
 
 
-def read_parts(response: HTTPResponse, most: int, on_first: Callable[[], None]) -> memoryview:
+def read_parts(
+    response: HTTPResponse, most: int, on_first: Callable[[], None], is_over: Callable[[], bool] = lambda: False
+) -> memoryview:
     """Read the body that a stream carries.
 
     Args:
         response: the answer.
         most: how many bytes the body may have.
         on_first: called once, when its first bytes have come.
+        is_over: whether the call's time is. What has come already may be a million frames, and take a minute.
 
     Raises:
         CallFailed: it is cut, wrong, or longer; or the stream ends with an error.
     """
     body = bytearray()
     for message in _messages(response, most):
+        if is_over():
+            raise broken("the stream was still being read when the call's time was over")
         part = _payload(message)
         if not part:
             continue

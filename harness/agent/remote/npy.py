@@ -61,7 +61,10 @@ class NpyReader:
         if begin + size != len(body):
             raise broken(f"the answer has {len(body) - begin} bytes of an array; its head says {size}")
         flat: Array = np.frombuffer(body, dtype, offset=begin) if size else np.empty(0, dtype)
-        array = flat.reshape(shape, order="F" if fortran else "C")
+        try:
+            array = flat.reshape(shape, order="F" if fortran else "C")
+        except ValueError as error:  # numpy has bounds of its own: beside a size of 0, too, for all the others
+            raise broken(f"the answer is no array: {shown(error)}") from None
         return [array if dtype == little else array.astype(little)]
 
     def learn(self, arrays: Sequence[Array]) -> None:
@@ -81,7 +84,7 @@ def _read_head(body: memoryview) -> tuple[int, object, bool, tuple[int, ...]]:
     text = bytes(body[begin : begin + size])
     try:
         head = ast.literal_eval(text.decode("utf-8").strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # whatever ast says of a text
         head = None
     if not isinstance(head, dict) or head.keys() != {"descr", "fortran_order", "shape"}:
         raise broken(f"the answer is an array whose head is none: {shown(text)}")

@@ -182,9 +182,12 @@ class AnswerReader:
         if begin + self._layout.size != len(body):
             rest = len(body) - begin
             raise broken(f"the answer has {rest} bytes of tensors; its header says {self._layout.size}")
-        return [
-            from_raw(body, begin + offset, spec.shape or (), spec.datatype) for offset, spec in self._layout.outputs
-        ]
+        try:
+            return [
+                from_raw(body, begin + offset, spec.shape or (), spec.datatype) for offset, spec in self._layout.outputs
+            ]
+        except ValueError as error:  # numpy has bounds of its own: beside a size of 0, too, for all the others
+            raise broken(f"the answer has an output that is no tensor: {shown(error)}") from None
 
     def _read_header(self, header: bytes) -> Layout:
         tables = self._tables(read_json(header, "the answer's header"))
@@ -265,10 +268,17 @@ def _flat(data: Any, spec: Spec) -> list[Any]:
     if not isinstance(data, list):
         raise broken(f"the output {spec} has no data: {shown(data)}")
     flat: list[Any] = data
+    sizes = [len(flat)]
     while flat and isinstance(flat[0], list):  # as deep as JSON may be nested
         if not all(isinstance(one, list) for one in flat):
             raise broken(f"the output {spec} has lists and elements side by side")
+        if len(set(map(len, flat))) > 1:
+            raise broken(f"the output {spec} has lists of several lengths side by side")
+        sizes.append(len(flat[0]))
         flat = [element for one in flat for element in one]
+    # Servers nest less deeply than there are sizes, too; where it is as deep, it must be the same.
+    if len(sizes) > 1 and len(sizes) == len(spec.shape or ()) and tuple(sizes) != spec.shape:
+        raise broken(f"the output {spec} has elements in lists of {sizes}")
     return flat
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..frames import Array
 from ..wire import Buffer
 from . import event_stream
-from .answer import Answer
+from .answer import Answer, shown
 from .client import NO_BINARY, Client, joined
 from .connection import Refusal
 from .credentials import WALLET, Credentials, Wallet
@@ -100,7 +100,7 @@ class SageMakerClient(Client):
             "stream": self.endpoint.stream,
             **{key: value for key, value in super().facts().items() if key not in ("url", "model", "server")},
             **({"wire": NPY} if self.wire == NPY else {}),
-            **({"variant": self._variant} if self._variant else {}),
+            **({"variant": self._credentials.redact(shown(self._variant))[:63]} if self._variant else {}),
         }
 
     # The form
@@ -124,7 +124,7 @@ class SageMakerClient(Client):
         return error.status in OTHER_TYPE
 
     def _header_size(self, answer: Answer) -> str | None:
-        self._variant = answer.headers.get("x-Amzn-Invoked-Production-Variant", "")[:63]
+        self._variant = answer.headers.get("x-Amzn-Invoked-Production-Variant", "")
         key = "X-Amzn-SageMaker-Content-Type" if self.endpoint.stream else "Content-Type"
         found = _BINARY.match(answer.headers.get(key, ""))
         return found[1] if found else None
@@ -164,7 +164,9 @@ class SageMakerClient(Client):
     # Answers
 
     def _read_stream(self, response: HTTPResponse) -> memoryview:
-        return event_stream.read_parts(response, self.endpoint.max_response_bytes, self._note_first_part)
+        deadline = self.connection.deadline
+        most, note = self.endpoint.max_response_bytes, self._note_first_part
+        return event_stream.read_parts(response, most, note, lambda: deadline.is_over)
 
     def _note_first_part(self) -> None:
         self.first_part_ns = time.perf_counter_ns() - self._began_ns

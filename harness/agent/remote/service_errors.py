@@ -10,19 +10,17 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http.client import HTTPMessage
 from typing import Any, NamedTuple
 
 from .answer import PAGE, is_page, shown
+from .clock import MOST_SKEW_S, server_time, stamp
 from .connection import REDIRECTS, Refusal
 from .credentials import Credentials
 from .description import Endpoint
 from .failure import REFUSED, CallFailed
 
 TOO_LARGE, MODEL_ERROR = 413, 424
-# A larger difference between our clock and the service's explains a signature that it does not accept.
-SKEW_S = 240
 NUMBER = re.compile(r"\b(\d{4,12}) bytes")
 KEYS = "log in again, or look at the keys that the host uses (aws sts get-caller-identity)"
 HINTS: Mapping[str, str] = {
@@ -131,26 +129,15 @@ def _hint(refusal: Refusal, name: str, message: str, endpoint: Endpoint) -> str:
 
 def _why_clock(headers: HTTPMessage, message: str) -> str:
     """Say what both clocks say, where a call was refused for their difference; "" else."""
-    theirs = _date(headers)
+    theirs = server_time(headers)
     is_said = (
         "Signature expired" in message or "Signature not yet current" in message or "RequestTimeTooSkewed" in message
     )
-    if not is_said and not ("ignature" in message and theirs and abs(theirs - time.time()) > SKEW_S):
+    if not is_said and not ("ignature" in message and theirs and abs(theirs - time.time()) > MOST_SKEW_S):
         return ""
-    here = _stamp(time.time())
-    there = f", the service's {_stamp(theirs)}" if theirs else ""
+    here = stamp(time.time())
+    there = f", the service's {stamp(theirs)}" if theirs else ""
     return (
         f"the clocks differ: this device's says {here}{there}; set the device's, by NTP (timedatectl set-ntp true): a "
         "board without a battery begins in the past"
     )
-
-
-def _date(headers: HTTPMessage) -> float:
-    try:
-        return parsedate_to_datetime(str(headers.get("Date", ""))).timestamp()
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return 0.0
-
-
-def _stamp(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

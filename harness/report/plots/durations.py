@@ -22,6 +22,7 @@ SLOWEST = "latency_max_ms"
 METRICS = ("latency_p99_ms", "latency_p50_ms", "latency_p90_ms", "latency_p999_ms", SLOWEST)
 # The contents, in the order in which each process has them in the file; see docs/evidence.md.
 CONTENTS = {"uniform": "inputs spread over the declared range", "samples": "the model file's samples"}
+SERVICE_EMULATED = "Its service was emulated on this machine: these times are no cloud's."
 # In place of a duration: a call that failed. In the third column of a sensor's clock: the release was dropped.
 NEVER = -1
 
@@ -105,7 +106,8 @@ def _durations(number: int, cell: ReportCell, check: CheckEntry) -> Durations:
         return Durations(number=number, cell=cell, check=check, problem=problem)
     failed = 0 if has_failed is None else int(has_failed.sum())
     processes, content, remark = _judged(check, values)
-    remarks = tuple(filter(None, (read.remark, remark, _growing_remark(check, processes))))
+    emulated = SERVICE_EMULATED if cell.entry.service_emulated else ""
+    remarks = tuple(filter(None, (read.remark, remark, _growing_remark(check, processes), emulated)))
     parts: dict[str, Any] = {"processes": processes, "failed": failed, "content": content, "remarks": remarks}
     return Durations(number=number, cell=cell, check=check, **parts)
 

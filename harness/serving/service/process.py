@@ -39,18 +39,20 @@ GRACE_S = 1.0
 
 def main() -> None:
     """Serve what stdin names."""
+    told = os.dup(1)
+    os.dup2(2, 1)  # whatever a library prints is no answer
     asked: ServiceRequest = pickle.loads(base64.b64decode(sys.stdin.readline()))  # noqa: S301  # our parent's
     if asked.project is not None:
         use_project(asked.project)
     with Signals() as signals:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
         try:
-            _serve(asked, signals)
+            _serve(asked, signals, told)
         except HilgateError as error:
-            _say({"problem": str(error)})
+            _say(told, {"problem": str(error)})
 
 
-def _serve(asked: ServiceRequest, signals: Signals) -> None:
+def _serve(asked: ServiceRequest, signals: Signals, told: int) -> None:
     backend = local_backend(asked.device, asked.backend, "endpoint.serve")
     # What the service itself takes is looked at first: a container takes what the service lets through.
     limits = replace(ServingLimits(grace_s=GRACE_S), request_bytes=asked.settings.request_bytes)
@@ -76,7 +78,7 @@ def _serve(asked: ServiceRequest, signals: Signals) -> None:
                 faults=Faults(rules=asked.faults),
             )
             port = listening.getsockname()[1]
-            _say({"url": f"https://{ADDRESS}:{port}", "authority": identity.authority, "model": interface.name})
+            _say(told, {"url": f"https://{ADDRESS}:{port}", "authority": identity.authority, "model": interface.name})
             run_app(service, limits, listening, signals, _tell, context=identity.context)
         finally:
             worker.close()
@@ -88,8 +90,9 @@ def _end_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _say(answer: Mapping[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
+def _say(told: int, answer: Mapping[str, Any]) -> None:
+    with open(told, "w", encoding="utf-8", closefd=False) as file:
+        file.write(json.dumps(answer) + "\n")
 
 
 def _tell(line: str) -> None:
