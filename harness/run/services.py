@@ -108,9 +108,9 @@ class Services:
         """End the service that runs, and the way to it."""
         held, self._held = self._held, None
         if held is not None:
-            if held.tunnel is not None:
-                held.tunnel.close()
-            held.service.close()
+            with contextlib.closing(held.service):  # also where somebody loses patience
+                if held.tunnel is not None:
+                    held.tunnel.close()
 
     def _running(self, cell: Cell, asked: Endpoint, built: BuiltModel) -> _Held:
         key = cell.file.path, cell.device.path, asked.serve or SERVE

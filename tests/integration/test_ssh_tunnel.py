@@ -200,6 +200,15 @@ def test_a_server_that_refuses_or_opens_too_much_is_told_what_to_set(
         assert not (tunnel.port and listens(tunnel.port))
 
 
+@pytest.mark.parametrize("says", ["echo n", "true"])
+def test_a_port_that_cannot_be_seen_to_be_the_loopbacks_alone_is_refused(link: Link, echo: Echo, says: str) -> None:
+    tunnel = BackTunnel("board", echo.port, lambda: link._transport(bulk=False), lambda script: link.start(says))
+    with pytest.raises(TunnelError, match="does not show where"):
+        tunnel.open()
+    assert tunnel.port
+    assert not listens(tunnel.port)
+
+
 def test_dropbear_has_it_too(desk: Desk, echo: Echo) -> None:
     with BoardServer(Board(dropbear=True)) as server, reached(desk, server) as link:
         with closing(link.tunnel_back(echo.port)) as tunnel:

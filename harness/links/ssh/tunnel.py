@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from ...errors import LinkLost, TunnelError
+from .._link import ChannelClosed
 from .channel_bound import CHANNEL_TIMEOUT_S, bounded
 
 if TYPE_CHECKING:
@@ -29,18 +30,21 @@ CONNECT_S = 5.0
 CHUNK = 1 << 16
 # What a program is given to look at the board's own list of sockets: three lines of a shell.
 LOOK_S = 30.0
+FINISH_S = 5.0
 REFUSED = (
     "set AllowTcpForwarding remote (or yes) in its /etc/ssh/sshd_config, and restart sshd; it is also refused by "
     "DisableForwarding and PermitListen there, and by restrict or no-port-forwarding before the key in authorized_keys"
 )
-# Prints whether a port listens for the network: at the address 0.0.0.0 or [::], as the kernel lists it (proc(5)).
+# Prints where a port listens, as the kernel lists it (proc(5)): at l, the loopback alone; at w, elsewhere; n, nowhere.
 LOOK = """
+seen=n
 for list in /proc/net/tcp /proc/net/tcp6; do
-    if test -r $list; then while read -r _ at _; do case $at in
-        00000000:{port:04X}|00000000000000000000000000000000:{port:04X}) echo w; exit;;
+    if test -r $list; then while read -r _ at _ state _; do case $at/$state in
+        0100007F:{port:04X}/0A|00000000000000000000000001000000:{port:04X}/0A) test $seen = w || seen=l;;
+        *:{port:04X}/0A) seen=w;;
     esac; done < $list; fi
 done
-echo l
+echo $seen
 """
 
 
@@ -85,7 +89,6 @@ class BackTunnel:
         self._taking.start()
         try:
             self.check()
-            self._check_loopback()
         except BaseException:
             self.close()
             raise
@@ -94,8 +97,8 @@ class BackTunnel:
         """Open it again, at the port that it had, where the connection was made anew.
 
         Raises:
-            TunnelError: the board refuses.
-            LinkLost: the connection dropped.
+            TunnelError: the board refuses, or would let the network in.
+            LinkError: the connection dropped, or no program can be started on the board.
         """
         transport = self._transport()
         if transport is self._over:
@@ -109,6 +112,11 @@ class BackTunnel:
                 raise LinkLost("the connection dropped", found=found, where=self._name) from error
             raise self._refused(str(error)) from error
         self._over = transport
+        try:
+            self._check_loopback()
+        except BaseException:
+            self._cancel()
+            raise
 
     def _refused(self, said: str) -> TunnelError:
         if not self.port:
@@ -131,26 +139,38 @@ class BackTunnel:
     def _check_loopback(self) -> None:
         """Refuse a port that others reach: GatewayPorts yes opens every forwarded one to the network."""
         process = self._start(LOOK.format(port=self.port))
-        said = bytes(process.receive(1, time.monotonic() + LOOK_S))
-        process.finish(LOOK_S)
+        try:
+            said = bytes(process.receive(1, time.monotonic() + LOOK_S))
+        except TimeoutError:
+            said = b""
+        except ChannelClosed:
+            said = b"n"
+        finally:
+            process.finish(FINISH_S)
+        if not said:
+            raise LinkLost(
+                "the board does not say where a port listens", found=f"nothing in {LOOK_S:g} s", where=self._name
+            )
         if said == b"w":
             raise TunnelError(
                 f"{self._name} opens ports that are forwarded to all of its network",
                 wanted="a port of its loopback alone",
-                found=f"port {self.port} listens at every address",
+                found=f"port {self.port} listens at other addresses, too",
                 where=self._name,
                 hint="set GatewayPorts no (or clientspecified) in its /etc/ssh/sshd_config, and restart sshd",
+            )
+        if said != b"l":
+            raise TunnelError(
+                f"{self._name} does not show where the port back to this machine listens",
+                wanted=f"port {self.port} at 127.0.0.1, in its /proc/net/tcp",
+                found="nothing that listens there",
+                where=self._name,
+                hint="hilgate must see that nobody but the board reaches it",
             )
 
     def close(self) -> None:
         """End it, with the connections that go through it. Never raises."""
-        over, self._over = self._over, None
-        if over is not None and over.is_active():
-            with contextlib.suppress(Exception), bounded(over):
-                # Once this is answered the board opens no more channels. Only then is the handler dropped, by the
-                # second request: paramiko calls it without looking again.
-                over.global_request("cancel-tcpip-forward", (LOOPBACK, self.port), wait=True)
-                over.cancel_port_forward(LOOPBACK, self.port)
+        self._cancel()
         self._opened.put(None)
         if self._taking is not None:
             self._taking.join(CHANNEL_TIMEOUT_S)
@@ -158,6 +178,16 @@ class BackTunnel:
             live = list(self._live)
         for each in live:
             each.end()
+
+    def _cancel(self) -> None:
+        """Have the board listen no more. Never raises."""
+        over, self._over = self._over, None
+        if over is not None and over.is_active():
+            with contextlib.suppress(Exception), bounded(over):
+                # Once this is answered the board opens no more channels. Only then is the handler dropped, by the
+                # second request: paramiko calls it without looking again.
+                over.global_request("cancel-tcpip-forward", (LOOPBACK, self.port), wait=True)
+                over.cancel_port_forward(LOOPBACK, self.port)
 
     def _hand_over(self, channel: paramiko.Channel, origin: tuple[str, int], server: tuple[str, int]) -> None:
         """Take note of a channel; called by the connection's own thread, which must not wait."""
