@@ -14,6 +14,7 @@ class LinkFacts(Protocol):
     can_count: bool
     is_this_machine: bool
     tunnels_back: bool
+    loses_packets: bool
     required_keys: Mapping[str, str]
     refused_keys: Mapping[str, str]
 

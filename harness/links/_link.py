@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from ..device.device import Device
-from ..errors import HilgateError, TunnelError
-from ..protocol import BoardFacts
+from ..errors import DeviceError, HilgateError, TunnelError
+from ..protocol import BoardFacts, Packets
 
 if TYPE_CHECKING:
     from ..emulator.image import Image
@@ -156,6 +156,7 @@ class LinkType(ABC):
         refused_keys: keys that its device file must not have -> what is wanted in their place.
         shares_files: it sees the host's own files, so that none has to be sent.
         tunnels_back: its device's programs can be given a way to a port of the host's; it has ``tunnel_back``.
+        loses_packets: its device can be made to lose packets of a port; it has ``lose`` and ``deliver``.
 
     Attributes:
         device: the device, as its file describes it.
@@ -171,6 +172,7 @@ class LinkType(ABC):
     refused_keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
     shares_files: ClassVar[bool] = False
     tunnels_back: ClassVar[bool] = False
+    loses_packets: ClassVar[bool] = False
 
     def __init__(self, device: Device) -> None:
         """Make a link; nothing is connected yet."""
@@ -236,6 +238,27 @@ class LinkType(ABC):
             LinkError: the device cannot be reached.
         """
         raise TunnelError(f"the link {self.device.link!r} has no way back to this machine", where=self.where)
+
+    def lose(self, port: int, percent: float) -> None:
+        """Have the device lose packets that go to or come from a port of its loopback, until ``deliver``.
+
+        Args:
+            port: the port.
+            percent: how many of them, above 0 and below 100.
+
+        Raises:
+            DeviceError: no device of the link can.
+            EmulatorError: this one does not.
+        """
+        raise DeviceError(f"the link {self.device.link!r} cannot make a device lose packets", where=self.where)
+
+    def deliver(self) -> Packets:
+        """End what ``lose`` began; return what became of the packets since.
+
+        Raises:
+            EmulatorError: it cannot be ended, and so the device is switched off.
+        """
+        return Packets(sent=0, lost=0)
 
     def learn(self, facts: BoardFacts) -> None:  # noqa: B027  # a default
         """Take note of what the board is, once: the link may depend on it (which cipher is quick there)."""

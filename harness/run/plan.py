@@ -116,7 +116,8 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     if endpoint.kind == "emulated":
         _check_reachable(device, f"{where}.endpoint")
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
-    network = named_network(cell.options, network_folders(options.device_folders), where)
+    folders = network_folders(options.device_folders)
+    network = named_network(cell.options, folders, where, loses_packets=device.loses_packets)
     return replace(cell, endpoint=endpoint, network=network)
 
 
