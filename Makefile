@@ -1,5 +1,5 @@
 # make hil     set up, then run the product: pytest -m hil on this machine
-# make test    set up, then the project's own checks and tests
+# make test    set up, then the project's own checks and tests, side by side
 # make help    the rest
 
 # The first that is new enough: Ubuntu 22.04's python3 is not, and its python3.11 is.
@@ -22,7 +22,7 @@ SIDE_BY_SIDE := --numprocesses=2 --durations=30
 STARTED := $(shell date +%s)
 TOOK = echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
 
-.PHONY: help setup hil check check-python check-native format test test-slow coverage faults bench clean
+.PHONY: help setup hil check check-python check-native format test only-tests checks-beside test-slow coverage faults bench clean
 
 help:
 	@echo "make hil        set up, then run pytest -m hil with examples/digits.py on this machine"
@@ -75,8 +75,17 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: check
-	@status=0; $(BIN)/python -m pytest $(SIDE_BY_SIDE) || status=$$?; $(TOOK); exit $$status
+# The checks run beside the tests, which often wait for timers and for processes of their own; and behind them, for some tests
+# bound the time that something takes. What the checks say is printed in one piece, when they end.
+test: setup
+	@status=0; $(MAKE) --no-print-directory --keep-going --jobs=2 only-tests checks-beside || status=$$?; $(TOOK); exit $$status
+
+only-tests: setup
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+checks-beside: setup
+	@log=$$(mktemp); status=0; nice -n 10 $(MAKE) --no-print-directory check > $$log 2>&1 || status=$$?; \
+		cat $$log; rm $$log; exit $$status
 
 test-slow: setup
 	@status=0; $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE) || status=$$?; $(TOOK); exit $$status

@@ -1,4 +1,4 @@
-"""`hilgate serve` over plain HTTP: p50 against bare uvicorn + starlette, and 32 callers against one caller's rate.
+"""`hilgate serve` over plain HTTP: p50 against bare uvicorn + starlette and against Triton, 32 callers against one.
 
 And the emulated service: 602 112 bytes, signed, over TLS and verified, against the bare server.
 """
@@ -12,10 +12,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,24 +26,28 @@ from harness.agent.remote.credentials import Wallet
 from harness.agent.remote.description import read_endpoint
 from harness.agent.remote.sagemaker import SageMakerClient
 from harness.export import export_artifact
+from harness.host.cache import cache_folder
 from harness.measure import known_metrics
 from harness.model.model_file import ModelFile
 from harness.model.process import build_hosted, read_hosted
 from harness.serving.service.settings import ServiceSettings
 from harness.serving.service.starting import RunningService, ServiceRequest
+from tests.support.peers.installing import TRITON
+from tests.support.peers.serving import running
 
 from .support import bare_server
 from .support.deploy import EXAMPLES, MODELS, prepare
 from .support.interleave import interleave, median_of, median_ratio, timed
 from .support.row import RATIO, Aim, Options, Row
 
-P50_AIM, SIGNED_AIM = Aim(2.5), Aim(4.0)
+P50_AIM, TRITON_AIM, SIGNED_AIM = Aim(2.5), Aim(0.5), Aim(4.0)
 RATE_AIM = Aim(float("inf"), low=0.9)
 CALLS, ROUNDS = 200, 15
 SIGNED_CALLS = 50
 CALLERS = 32
 STARTED_S = 120.0
 DIGITS, IMAGE = (1, 1, 8, 8), (1, 3, 224, 224)
+SCORES_BYTES = 40
 
 Ask = Callable[[], bytes]
 
@@ -51,6 +57,10 @@ def run(options: Options) -> Iterator[Row]:
     with _served() as port:
         with _bare() as bare_port:
             yield _p50(port, bare_port)
+        with tempfile.TemporaryDirectory() as folder:
+            model = prepare("digits", "onnxruntime").artifact
+            with running(TRITON, model, cache_folder(), Path(folder)) as triton:
+                yield _against_triton(port, triton.port)
         yield _rate(port, 5.0 if options.quick else 60.0)
     with _emulated() as call, _bare("image", IMAGE) as bare_port:
         yield _signed(call, bare_port)
@@ -66,6 +76,18 @@ def _p50(port: int, bare_port: int) -> Row:
     return Row("p50 of the served model, plain HTTP", median_ratio(own, other), RATIO, against, P50_AIM, details)
 
 
+def _against_triton(port: int, triton_port: int) -> Row:
+    """Compare with Triton's program and its backend of models in Python, which calls ONNX Runtime."""
+    served, triton = _caller(port), _caller(triton_port)
+    scores, others = (np.frombuffer(ask()[-SCORES_BYTES:], "<f4") for ask in (served, triton))
+    if np.abs(scores - others).max() > 1e-4:
+        raise AssertionError("the two servers answer differently")
+    own, other = interleave(ROUNDS, timed(served, CALLS), timed(triton, CALLS))
+    against = f"Triton 2.51 of nvidia-pytriton's wheel, its Python backend: {median_of(other) / 1e6:.2f} ms"
+    details = {"served_ms": median_of(own) / 1e6, "triton_ms": median_of(other) / 1e6, "samples": CALLS * ROUNDS}
+    return Row("p50 of the served model, plain HTTP", median_ratio(own, other), RATIO, against, TRITON_AIM, details)
+
+
 def _signed(call: Ask, bare_port: int) -> Row:
     bare = _caller(bare_port, "image", IMAGE)
     if call() != bare():
@@ -78,14 +100,14 @@ def _signed(call: Ask, bare_port: int) -> Row:
 
 
 def _rate(port: int, seconds: float) -> Row:
-    """Compare rates in turns: one caller, then all at once; every answer must be that of its own request."""
+    """Compare rates in turns, so many seconds of each: one caller, then all; each answer must be its own request's."""
     turns = 4
     ones, manys, lost = [], [], 0
     for _ in range(turns):
-        count, missed = _answered(port, 1, seconds / turns / 2)
+        count, missed = _answered(port, 1, seconds / turns)
         ones.append(count)
         lost += missed
-        count, missed = _answered(port, CALLERS, seconds / turns / 2)
+        count, missed = _answered(port, CALLERS, seconds / turns)
         manys.append(count)
         lost += missed
     if lost:

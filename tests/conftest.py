@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -29,6 +30,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     from tests.support.workers import FileByFile
 
     return FileByFile(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_old_is_looked_through(pytestconfig: pytest.Config) -> None:
+    """Leave thousands of collected tests, and torch, out of each look for garbage, which takes a quarter of a second:
+    hilgate has Python look for it before whatever it times. Anew for each file, for harness/agent/growth.py ends it.
+
+    Not in a HIL run.
+    """
+    if pytestconfig.stash.get(RUN, None) is None:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -109,7 +109,7 @@ def _entry(ranking: Ranking, question: Question, changes: list[ChangeEntry]) -> 
     ties = [names[row] for row in ranking.ties]
     entry = standings[0].entry
     sentence = (
-        words.deploy_none(order, changes, len(names))
+        words.deploy_none(order, changes, [standing.entry for standing in standings])
         if taken is None
         else words.deploy(taken.entry, headroom, question.prefer, ties)
     )

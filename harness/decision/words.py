@@ -13,6 +13,7 @@ _MOST_FACTS = 3
 _MOST_OUT = 5
 EMULATED = "not measured on a board"
 SERVICE_EMULATED = "its service was emulated: how fast, how dear and how reliable the cloud's is was not measured"
+ONLY_EMULATED = "only emulated services were called, and nothing of this speaks of a real one"
 NO_PARITY = "Whether its answers are right was not tested."
 
 
@@ -26,14 +27,16 @@ def deploy(taken: CellEntry, headroom: Sequence[HeadroomEntry], prefer: Sequence
     return sentence
 
 
-def deploy_none(order: Sequence[str], changes: Sequence[ChangeEntry], cells: int) -> str:
+def deploy_none(order: Sequence[str], changes: Sequence[ChangeEntry], cells: Sequence[CellEntry]) -> str:
     """Say that nothing may be deployed, why, and what comes nearest."""
     if not cells:
         return "Deploy none: there is no cell."
     if order:
         why = f"no backend had a limit to keep, so none is recommended; by what was measured {order[0]} comes first"
+    elif all(cell.service_emulated for cell in cells):
+        why = ONLY_EMULATED
     else:
-        why = "every backend is out" if cells > 1 else "the only backend is out"
+        why = "every backend is out" if len(cells) > 1 else "the only backend is out"
     nearest = f" Nearest: {changes[0].text}." if changes else ""
     return f"Deploy none: {why}.{nearest}"
 

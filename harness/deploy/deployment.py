@@ -19,6 +19,7 @@ from ..protocol import agent, asked
 from ..protocol.asked import aligned_bytes
 from . import inference, loading, timing
 from .call import Call
+from .credentials import give_credentials, use_credentials
 from .exchange import CALL_S, Exchange, Timeouts, nothing_known
 from .feed import Feed, Inputs
 from .inference import CALL_BYTES
@@ -158,19 +159,11 @@ class Deployment:
     def give_credentials(self, credentials: Credentials) -> None:
         """Give the process what it signs calls with, in place of what it had. It keeps them in memory alone.
 
-        They travel in a frame of their own, which nobody keeps, and in no other text.
-
         Raises:
             AgentFailure: it takes none; the message says nothing of them.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        header = {"op": "credentials", **credentials.header()}
-        try:
-            self.session.exchange.call(header, [], self.session.timeouts.start_s, asked.NOTHING)
-        except BaseException as error:  # noqa: BLE001  # whatever it is, Ctrl-C, too: it is raised again
-            # Its traceback goes through what has sent the frame, whose bytes pytest would show, and --showlocals.
-            error.__cause__ = error.__context__ = None
-            raise error.with_traceback(None) from None
+        give_credentials(self.session, credentials)
 
     def use_credentials(self, supply: Callable[[], Credentials]) -> None:
         """Give the process credentials before each request, whenever there are others than those that it has.
@@ -178,16 +171,7 @@ class Deployment:
         Args:
             supply: returns those that are valid now, and are for a while; it is called from this thread.
         """
-        given: Credentials | None = None
-
-        def renew() -> None:
-            nonlocal given
-            current = supply()
-            if current != given:
-                self.give_credentials(current)
-                given = current
-
-        self.session.renew = renew
+        use_credentials(self.session, supply)
 
     def infer(self, sets: Sequence[Inputs]) -> list[list[Array]]:
         """Infer sets of inputs, in as many calls as their size and the model's pace need.

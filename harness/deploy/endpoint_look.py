@@ -13,7 +13,15 @@ from ..protocol.endpoint_look import EndpointLooked
 from .handed import END_S, read_header, script_for
 
 # The program's modules, in the order in which they import each other.
-MODULES = ("wire", "remote.deadline", "remote.tls", "remote.clock", "endpoint_look.service", "endpoint_look.look")
+MODULES = (
+    "wire",
+    "remote.deadline",
+    "remote.tls",
+    "remote.clock",
+    "endpoint_look.answers",
+    "endpoint_look.service",
+    "endpoint_look.look",
+)
 PORTS = {"http": 80, "https": 443}
 WHAT = "the program that looks at the endpoint"
 OPERATION = "look at the endpoint"

@@ -11,12 +11,13 @@ SERVING = ("starlette", "uvicorn", "h11")
 SIGNING = ("botocore",)
 
 
-def check_cloud(what: str, packages: Sequence[str] = SERVING) -> None:
+def check_cloud(what: str, packages: Sequence[str] = SERVING, where: str = "") -> None:
     """Refuse to begin what needs hilgate[cloud], where that is not installed.
 
     Args:
         what: what needs it.
         packages: those of hilgate[cloud] that it needs.
+        where: what asks for it, such as a device file's key.
 
     Raises:
         InputError: it says what to install.
@@ -26,5 +27,6 @@ def check_cloud(what: str, packages: Sequence[str] = SERVING) -> None:
             f"{what} needs packages that are not installed",
             wanted=", ".join(packages),
             found=f"no {', '.join(missing)}",
+            where=where,
             hint='pip install "hilgate[cloud]"',
         )

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
@@ -325,9 +325,7 @@ def _own_modules() -> dict[str, ModuleType]:
     return own
 
 
-def _places(module: ModuleType) -> Iterator[Path]:
+def _places(module: ModuleType) -> Iterable[str]:
     """Return a module's file; for a package without one, its folders."""
-    if path := getattr(module, "__file__", None):
-        yield Path(path)
-    else:
-        yield from map(Path, getattr(module, "__path__", ()))
+    path = getattr(module, "__file__", None)
+    return [path] if path else getattr(module, "__path__", ())

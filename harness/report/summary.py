@@ -34,6 +34,8 @@ def summary_lines(evidence: Evidence, remarks: Sequence[str]) -> Iterator[str]:
         yield remark
     if left := limits_not_judged(records):
         yield f"limits that were not judged: {left}"
+    if remark := remark_on_services(records):  # last, beside the verdict
+        yield remark
 
 
 def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
@@ -51,6 +53,15 @@ def remark_on_local(records: Sequence[CellRecord], shipped: Path) -> str:
     machine = MACHINES.get(platform.machine(), platform.machine())
     other = "--device qemu-pi4 for arm64's answers and memory, " if machine != MACHINES["aarch64"] else ""
     return f"times of this {machine} machine; {other}hilgate add for your board"
+
+
+def remark_on_services(records: Iterable[CellRecord]) -> str:
+    """Say what a verdict on an emulated service is of, and what not; "" where there is none."""
+    emulated = dict.fromkeys(record.cell.backend.name for record in records if record.cell.service_emulated)
+    if not emulated:
+        return ""
+    what = "what is judged is answers, memory and sizes at most; nothing of it speaks of a real service"
+    return f"emulated services ({', '.join(emulated)}): {what}"
 
 
 def limits_not_judged(records: Iterable[CellRecord]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..agent.remote.credentials import Credentials
 from ..board.preflight import check_inputs
@@ -43,6 +44,8 @@ from .run import Run
 
 LOG = progress_logger(__name__)
 
+# As the client has it: see harness.agent.remote.client.
+JSON, ANSWERED_IN_JSON = "json", ", answered in JSON"
 UNIDENTIFIED = "the model's weights and code cannot be hashed, so nobody can tell other builds of it from this one"
 
 
@@ -141,6 +144,18 @@ def network_notes(network: Network, span_s: float = REMOTE_S) -> list[str]:
     ]
 
 
+def wire_notes(settings: Mapping[str, Any]) -> list[str]:
+    """Say where tensors do not travel as bytes, which takes longer.
+
+    Args:
+        settings: what the device's client reports once it has an answer.
+    """
+    wire = str(settings.get("wire", ""))
+    if wire.startswith(JSON):
+        return ["the server takes no binary tensors: inputs and outputs travel as JSON"]
+    return ["the server takes binary tensors, and answers in JSON"] if wire.endswith(ANSWERED_IN_JSON) else []
+
+
 def put_bundle(run: Run, cell: Cell, artifact: Artifact) -> Bundle:
     """Make the bundle that is deployed for a cell, and put it on the cell's device.
 
@@ -221,6 +236,7 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
         if cell.endpoint is not None:
             endpoint = run.services.endpoint(cell, run.models.build(cell.file))
             record.endpoint = describe_endpoint(endpoint, load.settings)
+            record.add_notes(wire_notes(load.settings))
         if cell.network is not None:
             record.network = describe_network(cell.network, load.settings, loss.packets if loss is not None else None)
 

@@ -15,6 +15,7 @@ from ..endpoint import endpoint_folders, named_endpoint, why_forbidden
 from ..errors import BackendError, DeviceError, InputError, ModelError
 from ..export import exporter_labels
 from ..export.endpoint import check_request
+from ..host.optional import SERVING, SIGNING, check_cloud
 from ..host.suggestion import did_you_mean
 from ..instructions.baseline import read_baseline
 from ..measure import known_metrics
@@ -25,18 +26,25 @@ from ..parity import PARITY
 from ..report.preferring import checked_preferences
 from .options import Options
 
+# What a run needs of hilgate[cloud] for an endpoint, by its kind.
+NEEDED = {"sagemaker": SIGNING, "emulated": (*SERVING, *SIGNING)}
+
 
 def plan_cells(options: Options) -> list[Cell]:
     """Plan every cell that was asked for, model by model and device by device, so that each is prepared once.
+
+    Device files are read first, in milliseconds: importing a model's packages takes seconds, and each mistake is told
+    alone.
 
     Raises:
         InputError: a model or device file is not usable.
         BackendError: a named backend does not exist, or no named device lists it.
     """
     metrics = known_metrics().values()
+    backends = _read_devices(options, metrics)
     files = _read_files(dict.fromkeys(path.resolve() for path in options.models), list(metrics))
     try:
-        return _plan(options, files, metrics)
+        return _plan(options, files, backends)
     except BaseException:
         close_processes(files)
         raise
@@ -72,18 +80,22 @@ def close_processes(files: Iterable[ModelFile]) -> None:
             file.process.close()
 
 
-def _plan(options: Options, files: Sequence[HostedFile], metrics: Collection[Metric]) -> list[Cell]:
-    for file in files:
-        check_artifacts(file)
+def _read_devices(options: Options, metrics: Collection[Metric]) -> list[tuple[Device, Backend]]:
+    """Return each device that was asked for with each of its backends that were."""
     devices = [load_device(name, options.device_folders, metrics) for name in dict.fromkeys(options.devices)]
     for device in devices:
         check_block(device, options.time_limit_s)
     named = [load_backend(name) for name in dict.fromkeys(options.backends)]
+    return [(device, backend) for device in devices for backend in _backends_of(device, named)]
+
+
+def _plan(options: Options, files: Sequence[HostedFile], backends: Sequence[tuple[Device, Backend]]) -> list[Cell]:
+    for file in files:
+        check_artifacts(file)
     cells = [
-        _cell(file, device, backend, is_named=backend in named, options=options)
+        _cell(file, device, backend, is_named=backend.name in options.backends, options=options)
         for file in files
-        for device in devices
-        for backend in _backends_of(device, named)
+        for device, backend in backends
     ]
     for name, count in Counter(cell.id for cell in cells).items():
         if count > 1:
@@ -115,6 +127,9 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     endpoint = named_endpoint(backend.name, cell.options, endpoint_folders(options.device_folders), where)
     if endpoint.kind == "emulated":
         _check_reachable(device, f"{where}.endpoint")
+    # Whatever needs them later would notice it only when a model was exported, and others measured.
+    if endpoint.kind in NEEDED:
+        check_cloud(f"the backend {backend.name}, whose endpoint is {endpoint.name},", NEEDED[endpoint.kind], where)
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
     folders = network_folders(options.device_folders)
     network = named_network(cell.options, folders, where, loses_packets=device.loses_packets)

@@ -22,6 +22,7 @@ from harness.links.ssh import Link
 from tests.integration.desk import Desk, linked
 from tests.integration.emulated import opened
 from tests.integration.runners import USERS_CACHE, Built, Runners, build_all, runners_in
+from tests.support.forked import Forker
 from tests.support.sshd import BoardServer
 
 MODEL = """
@@ -59,6 +60,7 @@ CI_VARIABLES = ("CI", "BUILD_NUMBER")
 HANGS_S = 240.0
 # What a runner is made of, and what is made of it.
 RUNNER_STORES = ("packages", "runners")
+FORKER = Forker()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,6 +69,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with _using(folder):
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forker() -> Iterator[None]:
+    """End the process that runs are forked from."""
+    yield
+    FORKER.close()
 
 
 @contextmanager
@@ -160,11 +169,27 @@ class Project:
 
     def run(self, *arguments: str, prefix: Sequence[str] = (), suite: Path = SUITE) -> Outcome:
         """Run the suite to its end; a prefix is a command that runs commands."""
-        return self.run_command([*prefix, *self.command(*arguments, suite=suite)])
+        command = self.command(*arguments, suite=suite)
+        if prefix or self._needs_program:
+            return self.run_command([*prefix, *command])
+        return self._fork("pytest", *command[3:])
 
     def hilgate(self, *words: str) -> Outcome:
         """Run one of hilgate's commands."""
-        return self.run_command([sys.executable, "-c", "from harness.cli import main; main()", *words])
+        if self._needs_program:
+            return self.run_command([sys.executable, "-c", "from harness.cli import main; main()", *words])
+        return self._fork("hilgate", *words)
+
+    @property
+    def _needs_program(self) -> bool:
+        """Whether its variables are for interpreter or loader, or hold a key that is to leave the environment."""
+        names = self.environment.keys() - {"PYTHONPATH"}
+        return any(name.startswith(("PYTHON", "LD_", "HILGATE_SIGNING")) for name in names)
+
+    def _fork(self, *words: str) -> Outcome:
+        """Run it in a process that has imported the plugin already."""
+        status, output = FORKER.run(words, self.folder, self.whole_environment, HANGS_S)
+        return Outcome(status, output, self.folder)
 
     def finish(self, process: subprocess.Popen[str], timeout: float = HANGS_S) -> Outcome:
         """Wait for a run that was started."""

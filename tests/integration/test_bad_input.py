@@ -105,14 +105,8 @@ def test_what_cannot_be_planned_is_a_usage_error(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        # What else a build may be refused for: tests/unit/test_refused_builds.py.
         pytest.param("build=lambda: Net().eval()", "build=lambda: 1 / 0", "build() raised", id="build raises"),
-        pytest.param("build=lambda: Net().eval()", "build=lambda: Net().train()", "training mode", id="training mode"),
-        pytest.param(
-            "torch.linspace(-1, 1, 12)", "torch.rand(12)", "different weights", id="differs between two builds"
-        ),
-        pytest.param('shape=("batch", 4)', 'shape=("batch", 5)', "rejects inputs", id="rejects its inputs"),
-        pytest.param(FORWARD, "return x, 'a string'", "not a tensor", id="an output that is not a tensor"),
-        pytest.param(FORWARD, "return x.to(torch.bfloat16)", "dtype is not usable", id="an output's dtype"),
         pytest.param(
             FORWARD,
             "return torch.linalg.eigvals(x.T @ x).abs()",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.cases import NATIVE, PARITY, Case, copied, options, told
 
-from .conftest import Outcome, Project, put_runners
+from .conftest import SHORT_BLOCKS, Outcome, Project, put_runners
 from .runners import USERS_CACHE, Built
 
 pytestmark = pytest.mark.slow
@@ -23,8 +24,8 @@ TIMED = (
 )
 
 
-def _run(project: Project, *arguments: str) -> Outcome:
-    return project.run_command(project.command(*arguments, "--device", "local"), SECONDS)
+def _run(project: Project, *arguments: str, device: str = "local") -> Outcome:
+    return project.run_command(project.command(*arguments, "--device", device), SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +70,19 @@ def test_a_model_gets_the_verdict_that_is_right_and_the_cause_is_named(
 
 @pytest.fixture(scope="module")
 def timed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """Latency of the models whose time depends on their content, or that write into their input."""
+    """Latency of the models whose time depends on their content, or that write into their input.
+
+    Blocks are short, so that what decides a limit comes in a second or two; the rest of the time allowed is for a
+    machine that has other work. There a third process that is begun in the last seconds is not warm when they are over,
+    and leaves open what the two before it have shown.
+    """
     project = Project(tmp_path_factory.mktemp("timed"))
     project.write("pytest.ini", "[pytest]\n")
+    project.write("devices/short.toml", SHORT_BLOCKS)
     folder = copied(project.folder / "models")
     models = [f"--model={folder / name}" for name in TIMED]
-    return _run(project, *models, "--backend", "torchscript", "-k", "p50 or p99", "--time-limit", "20")
+    narrow = ("--backend", "torchscript", "-k", "(p50 or p99) and latency")
+    return _run(project, *models, *narrow, "--time-limit", "120", device="short")
 
 
 def _check(outcome: Outcome, model: str, metric: str) -> dict[str, Any]:
@@ -84,17 +92,19 @@ def _check(outcome: Outcome, model: str, metric: str) -> dict[str, Any]:
 
 def test_two_inputs_in_a_hundred_that_take_far_longer_fail_a_p99(timed: Outcome) -> None:
     check = _check(timed, "two_in_a_hundred", "latency_p99_ms")
-    assert (check["verdict"], check["value"] > 4) == ("FAIL", True), check
+    assert (check["verdict"], check["value"] > check["limit"]) == ("FAIL", True), check["reason"]
 
 
 def test_the_samples_of_the_model_file_are_timed_and_decide(timed: Outcome) -> None:
     check = _check(timed, "time_depends_on_content", "latency_p99_ms")
-    assert check["verdict"] in ("FAIL", "INCONCLUSIVE"), check
-    assert check["value"] > 20, check
+    assert (check["verdict"], check["content"]) == ("FAIL", "samples"), check["reason"]
+    assert check["value"] > check["limit"]
 
 
 def test_a_model_that_divides_in_place_gets_its_input_anew_each_time(timed: Outcome) -> None:
-    in_place, copied_first = (_check(timed, name, "latency_p50_ms")["value"] for name in ("in_place", "copied"))
+    raw = [timed.folder / "build/hil" / _check(timed, name, "latency_p50_ms")["raw"] for name in ("in_place", "copied")]
+    # The quickest of all: other work delays many, and not for both models as much.
+    in_place, copied_first = (np.load(path).min() for path in raw)
     assert in_place > copied_first / 3  # without it, 84 times less
     assert "writes into its input 'image'" in told(_cell(timed, "in_place", "torchscript"))
 

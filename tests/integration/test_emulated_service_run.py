@@ -55,7 +55,14 @@ def test_a_run_starts_it_and_judges_answers_memory_and_sizes(project: Project) -
         assert (cell["endpoint"]["name"], cell["endpoint"]["wire"]) == ("emulated", "binary")
     assert cells["sagemaker"]["endpoint"]["url"] == cells["oip"]["endpoint"]["url"]  # one for both
     assert cells["sagemaker"]["endpoint"]["endpoint_name"] == "tiny"
-    assert evidence["decision"][0]["taken"] is None
+    # The verdict is of the checks; what it is not of is said beside it, and in the decision.
+    assert evidence["verdict"] == "PASS"
+    (decision,) = evidence["decision"]
+    assert decision["taken"] is None
+    assert decision["sentence"].startswith("Deploy none: only emulated services were called, and nothing of this")
+    *_, remark, verdict = [line for line in done.output.splitlines() if line.startswith(("emulated", "verdict"))]
+    assert remark.startswith("emulated services (sagemaker, oip): what is judged is answers, memory and sizes at most;")
+    assert verdict == "verdict: PASS"
     assert is_refused(cells["oip"]["endpoint"]["url"])
 
 

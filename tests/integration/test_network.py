@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from harness.agent.failure import CallFailed
+from harness.agent.network.relay import MOST_CONNECTIONS
 from harness.agent.network.start import Running
 from harness.agent.remote.client import Client
 from harness.agent.remote.description import read_endpoint
@@ -197,14 +198,33 @@ def test_nobody_gets_through_without_the_token(line: bytes, delayed: Running) ->
     assert delayed.place.token not in Path(f"/proc/{delayed.pid}/cmdline").read_text()
 
 
-def test_connections_beyond_the_most_are_closed_and_fewer_work_again(delayed: Running) -> None:
-    with OipServer() as server:
-        many = [socket.create_connection(("127.0.0.1", delayed.place.port), 5.0) for _ in range(70)]
-        many[-1].settimeout(5.0)
-        assert many[-1].recv(1) == b""
+def test_a_connection_beyond_the_most_is_refused_at_once_and_fewer_work_again() -> None:
+    proxy = Running(rules(way()))
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as idle, OipServer() as server:
+        many = [connect_through(proxy.place, idle.getsockname(), 5.0) for _ in range(MOST_CONNECTIONS)]
+        client = client_of(server, proxy, timeout_ms=60_000)
+        start = time.monotonic()
+        with pytest.raises(RuntimeError, match="takes no further connection: too many are open"):
+            client.open()
+        assert time.monotonic() - start < 30
+        many.pop().close()
+        client.open()
+        client.infer([X])
+        client.close()
         for each in many:
             each.close()
-        connect_through(delayed.place, ("127.0.0.1", server.port), 5.0).close()
+    proxy.close()
+
+
+def test_strangers_take_no_place_from_who_knows_the_token(delayed: Running) -> None:
+    with OipServer() as server:
+        many = [socket.create_connection(("127.0.0.1", delayed.place.port), 5.0) for _ in range(MOST_CONNECTIONS + 6)]
+        assert many[0].recv(1) == b""  # the oldest made room
+        client = client_of(server, delayed)
+        client.open()
+        client.close()
+        for each in many:
+            each.close()
 
 
 def test_a_server_that_hangs_keeps_no_later_connection_out() -> None:

@@ -48,12 +48,14 @@ class Agent:
             parse(agent.ANSWERS[operation], frame.header, to=operation, where="tests")
         return frame
 
-    def load(self, description: dict[str, Any]) -> Frame:
-        """Load an endpoint."""
+    def load(self, description: dict[str, Any], *inputs: Array) -> Frame:
+        """Load an endpoint; the first inference's inputs are X, or others."""
         path = self.folder / "endpoint.json"
         path.write_text(json.dumps(description))
         names = [each["name"] for each in description["inputs"]]
-        return self.ask("load", X, artifact=str(path), options={"endpoint": "test"}, inputs=names, **SETTINGS)
+        return self.ask(
+            "load", *(inputs or (X,)), artifact=str(path), options={"endpoint": "test"}, inputs=names, **SETTINGS
+        )
 
     def close(self) -> None:
         """End it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -27,7 +26,6 @@ DEVICE = """
     [measure]
     block_ms = 1
 """
-HILGATE = (sys.executable, "-c", "from harness.cli import main; main()")
 QUICK = ("-k", "parity or memory or load_time or instructions or first_start", "--time-limit", "20")
 
 
@@ -127,28 +125,26 @@ def test_a_rule_leaves_the_backend_out_with_its_reason_everywhere(remote: Projec
     assert "INELIGIBLE: rules.onboard" in (done.folder / "build/hil/junit.xml").read_text()
 
 
-def test_a_forbidden_backend_that_is_named_is_measured_and_never_a_pass(remote: Project) -> None:
+def test_a_forbidden_backend_that_is_named_is_measured_and_never_a_pass_and_rules_for_the_cloud_allow_a_laptop(
+    remote: Project,
+) -> None:
     remote.write("devices/robot.toml", DEVICE + "\n    [rules]\n    onboard = true\n")
-    done = remote.run("--device", "robot", "--backend", "oip", "-k", "parity")
+    remote.write("devices/rover.toml", DEVICE + "\n    [rules]\n    offline = true\n")
+    done = remote.run("--device", "robot", "--device", "rover", "--backend", "oip", "-k", "parity")
     assert done.status == 1, done.output
-    (cell,) = done.evidence["cells"]
-    assert (cell["verdict"], done.check("parity")["verdict"]) == ("INELIGIBLE", "PASS")
-
-
-def test_rules_for_the_cloud_allow_a_laptop(remote: Project) -> None:
-    remote.write("devices/robot.toml", DEVICE + "\n    [rules]\n    offline = true\n")
-    done = remote.run("--device", "robot", "--backend", "oip", "-k", "parity")
-    assert (done.status, done.evidence["verdict"]) == (0, "PASS"), done.output
+    verdicts = {cell["device"]: cell["verdict"] for cell in done.evidence["cells"]}
+    assert verdicts == {"robot": "INELIGIBLE", "rover": "PASS"}
+    assert [done.check("parity", cell)["verdict"] for cell in (0, 1)] == ["PASS", "PASS"]
 
 
 def test_doctor_looks_at_the_endpoint_from_the_device(remote: Project, server: OipServer) -> None:
     shape(remote)
-    done = remote.run_command([*HILGATE, "doctor", "robot"])
+    done = remote.hilgate("doctor", "robot")
     assert "✓   network                field (measured): delay 3 ms each way, up 8 Mbit/s" in done.output
     assert f"✓ endpoint of oip          laptop: model tiny on {server.url}" in done.output
     assert "✓   inference              binary" in done.output
     write_endpoint(remote, "http://127.0.0.1:9")
-    done = remote.run_command([*HILGATE, "doctor", "robot"])
+    done = remote.hilgate("doctor", "robot")
     assert done.status == 1
     assert "✗   connection             Connection refused" in done.output
 

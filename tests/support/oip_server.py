@@ -57,6 +57,8 @@ class OipServer:
         requests: the paths that were asked for, in turn.
         connections: how many were made.
         status: answered to inferences in place of their outputs, where it is not 200.
+        refusal: answered to binary tensors, where it takes none.
+        extensions: what it lists that it can do beyond the protocol.
         inferences: how many were asked for.
         fails: whether the one with this number, from 1 on, is answered with 503.
         data: what stands in answers in JSON as an output's elements, where it is not "".
@@ -84,7 +86,8 @@ class OipServer:
         self.requests: list[str] = []
         self.connections = 0
         self.open: list[Any] = []
-        self.status = 200
+        self.status, self.refusal = 200, 422
+        self.extensions: Any = ["binary_tensor_data"] if binary else []
         self.data: Any = ""
         self.inferences = 0
         self.fails: Callable[[int], bool] = lambda _: False
@@ -160,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say what the server is, or the model."""
         self.owner.requests.append(self.path)
         known = {
-            "/v2": {"name": "plain", "version": "7", "extensions": ["binary_tensor_data"]},
+            "/v2": {"name": "plain", "version": "7", "extensions": self.owner.extensions},
             f"/v2/models/{self.owner.name}": self.owner.metadata,
         }
         found = known.get(self.path)
@@ -179,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != f"/v2/models/{self.owner.name}/infer":
             return self._answer(404, b'{"error": "no such model"}')
         if HEADER in self.headers and not self.owner.binary:
-            return self._answer(422, b'{"error": "Unprocessable Entity"}')
+            return self._answer(self.owner.refusal, b'{"error": "Unprocessable Entity"}')
         return self._infer(body)
 
     def _infer(self, body: bytes) -> None:

@@ -10,6 +10,7 @@ lock are in there. Loopback boards have each their own /run/lock.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
@@ -22,6 +23,7 @@ TOGETHER = ("test_emulated_*.py", "test_large_model.py")
 # Files of few tests with minutes behind them, a run of many models or an installation: they begin next. Begun among the
 # last, as few tests are otherwise, one of them would be all that is left, and the other worker would wait.
 LONG = (
+    "test_check.py",  # it compiles the runners
     "test_cases.py",
     "test_networks.py",
     "test_wheel.py",
@@ -30,6 +32,23 @@ LONG = (
     "test_fresh_machine.py",
     "test_board_gone.py",
     "test_fault_matrix.py",
+)
+# Further files that start C++ runners. Where the user's cache has none yet, compiling takes a minute, and a second file
+# would wait for it: they come behind the other integration tests.
+COMPILED = (
+    "test_fills.py",
+    "test_gate.py",
+    "test_given.py",
+    "test_growth_readings.py",
+    "test_isolation.py",
+    "test_libtorch_options.py",
+    "test_operators.py",
+    "test_pacing.py",
+    "test_parity_locating_*.py",
+    "test_prepared_inputs.py",
+    "test_ring.py",
+    "test_runner*.py",
+    "test_tails.py",
 )
 
 
@@ -46,13 +65,18 @@ class FileByFile(LoadScopeScheduling):
         self.workqueue.move_to_end(min(self.workqueue, key=self._turn), last=False)
         super()._assign_work_unit(node)
 
-    def _turn(self, scope: str) -> tuple[bool, bool, bool, int]:
+    def _turn(self, scope: str) -> tuple[bool, bool, bool, bool, int]:
         """Return what the queue is sorted by: an integration test takes a second, a unit test a twentieth of one."""
         nodeids = self.workqueue[scope]
         file = PurePosixPath(next(iter(nodeids)).partition("::")[0])
-        return not _is_heavy(str(file)), file.name not in LONG, "integration" not in file.parts, -len(nodeids)
+        is_unit, is_compiled = "integration" not in file.parts, _matches(str(file), COMPILED)
+        return not _is_heavy(str(file)), file.name not in LONG, is_unit, is_compiled, -len(nodeids)
 
 
 def _is_heavy(file: str) -> bool:
     """Whether a file must not run beside another such."""
-    return any(fnmatch.fnmatch(PurePosixPath(file).name, glob) for glob in TOGETHER)
+    return _matches(file, TOGETHER)
+
+
+def _matches(file: str, globs: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(PurePosixPath(file).name, glob) for glob in globs)

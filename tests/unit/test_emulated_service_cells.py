@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from harness.checks.finding import Finding
 from harness.checks.limits import Limit
 from harness.decision import decide
 from harness.endpoint import Endpoint
-from harness.errors import DeviceError
+from harness.errors import DeviceError, InputError
 from harness.evidence.cell_record import CellRecord
 from harness.links.ssh import Link
 from harness.measure.latency import P99, published
 from harness.measure.memory import METRICS as MEMORY_METRICS
+from harness.report.summary import remark_on_services
 from harness.serving.service.starting import endpoint_name
 from tests.support.evidences import make_cell, make_check, make_run, read
 from tests.support.failing_calls import clean, remote
@@ -64,7 +66,19 @@ def test_no_decision_takes_it() -> None:
     decision = decide(read(make_run(cells)).cells)
     assert (decision.taken, [one.backend for one in decision.out]) == ("onnxruntime", ["oip"])
     assert "its service was emulated" in decision.out[0].reason
-    assert decide(read(make_run(cells[:1])).cells).taken is None
+    alone = decide(read(make_run(cells[:1])).cells)
+    assert (alone.taken, alone.out[0].verdict) == (None, "PASS")
+    nothing = "only emulated services were called, and nothing of this speaks of a real one."
+    assert alone.sentence == f"Deploy none: {nothing}"
+    failed = [cells[0], make_cell("onnxruntime", [make_check("latency_p99_ms", 11.0, 10)])]
+    assert decide(read(make_run(failed)).cells).sentence.startswith("Deploy none: every backend is out.")
+
+
+def test_beside_the_verdict_stands_what_it_is_not_of() -> None:
+    real, emulated = CellRecord(cell_of()), CellRecord(cell_of(endpoint=EMULATED))
+    assert remark_on_services([real]) == ""
+    said = "emulated services (oip): what is judged is answers"
+    assert remark_on_services([real, emulated, emulated]).startswith(said)
 
 
 def test_a_device_on_this_machine_is_planned_with_it(tmp_path: Path) -> None:
@@ -85,6 +99,26 @@ def test_a_device_that_its_link_gives_no_way_back_is_refused(tmp_path: Path, mon
     with pytest.raises(DeviceError, match="no way back") as caught:
         plan(tmp_path, BOARD, endpoint=FILE)
     assert '"ssh"' in caught.value.wanted
+
+
+CLOUD = '[endpoint]\ndescription = "in Ireland"\nregion = "eu-west-1"\nname = "digits"\n'
+
+
+@pytest.mark.parametrize(
+    ("package", "endpoint", "backends"),
+    [("botocore", CLOUD, "sagemaker"), ("botocore", FILE, "sagemaker"), ("uvicorn", FILE, "oip")],
+)
+def test_what_is_not_installed_for_it_is_told_as_the_run_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, endpoint: str, backends: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # which importlib takes for "not installed"
+    table = f'[options.{backends}]\nendpoint = "laptop"\n'
+    with pytest.raises(InputError, match="needs packages that are not installed") as caught:
+        plan(tmp_path, f'[device]\nbackends = ["onnxruntime", "{backends}"]\n{table}', endpoint=endpoint)
+    assert (caught.value.found, caught.value.hint) == (f"no {package}", 'pip install "hilgate[cloud]"')
+    assert caught.value.where.endswith(f"robot.toml: options.{backends}")
+    own = '[device]\nbackends = ["onnxruntime"]\n'
+    assert len(plan(tmp_path, own, endpoint=endpoint)) == 1  # others do not need it
 
 
 @pytest.mark.parametrize(

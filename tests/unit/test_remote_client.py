@@ -117,6 +117,29 @@ def test_a_server_that_refuses_both_forms_is_quoted_for_both() -> None:
         client.close()
 
 
+@pytest.mark.parametrize("extensions", [[], None, 7, [["binary_tensor_data"]]])
+def test_a_server_that_dies_of_binary_tensors_and_does_not_list_them_gets_json(extensions: Any) -> None:
+    with OipServer(binary=False) as server:
+        server.refusal, server.extensions = 500, extensions
+        client = opened(server)
+        client.infer([X])
+        assert client.wire == "json"
+        client.close()
+
+
+def test_a_server_that_lists_binary_tensors_and_fails_is_not_asked_in_json() -> None:
+    with OipServer() as server:
+        client = opened(server)
+        server.status = 500
+        with pytest.raises(CallFailed, match="answered 500"):
+            client.infer([X])
+        assert server.inferences == 1
+        server.status = 200
+        client.infer([X])
+        assert client.wire == "binary"
+        client.close()
+
+
 def test_json_has_no_nan() -> None:
     with OipServer(binary=False) as server:
         client = opened(server)
@@ -344,7 +367,18 @@ def test_what_connects_imports_the_standard_library_only() -> None:
     folder = Path(harness.agent.remote.__file__).parent
     paths = [
         folder / f"{name}.py"
-        for name in ("answer", "connection", "deadline", "failure", "resolving", "tls", "tunnel", "url")
+        for name in (
+            "answer",
+            "bounded_reader",
+            "connection",
+            "deadline",
+            "dialing",
+            "failure",
+            "resolving",
+            "tls",
+            "tunnel",
+            "url",
+        )
     ]
     for path in (*paths, folder.parent / "failure.py", folder.parent / "wire.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))

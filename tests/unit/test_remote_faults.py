@@ -238,7 +238,7 @@ def test_a_name_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> No
                 client.connection.close()
             assert len(asked) == 1
             monkeypatch.setattr(resolving, "REMEMBERED_S", 0.0)
-            client.connection._resolver.forget()
+            client.connection._dialer.resolver.forget()
             client.infer([X])
             assert len(asked) == 2
 

@@ -20,11 +20,12 @@ import socket
 import sys
 import threading
 import time
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from ..remote.deadline import Deadline
-from ..wire import is_nested_deeper, pack_head
+from ..wire import pack_head
+from .answers import MOST_TEXT, Failed, describe_refusal, describe_tensor, read_table, read_tensors, shown
 from .service import describe_service
 
 # What is done, by the endpoint's protocol.
@@ -39,25 +40,7 @@ ELEMENT_BYTES = {
 BINARY_HEADER = "Inference-Header-Content-Length"
 # How servers refuse binary tensors.
 NO_BINARY = (400, 415, 422)
-# What is read of an answer that is no inference's.
-MOST_TEXT = 1 << 16
-MOST_NESTED = 32
-MOST_TENSORS = 64
 MOST_ADDRESSES = 16
-SHOWN = 300
-
-
-class Failed(Exception):
-    """A step did not come to its end. answer: the server's that said no; None where there was none."""
-
-    def __init__(self, what: str, answer: HTTPResponse | None = None) -> None:
-        super().__init__(what)
-        self.answer = answer
-
-    @property
-    def status(self) -> int:
-        """What the server answered, 0 where it did not."""
-        return self.answer.status if self.answer is not None else 0
 
 
 def main(arguments: list[str]) -> None:
@@ -100,7 +83,7 @@ class Look:
         except Failed as error:
             failed, status = str(error), error.status
         except (OSError, HTTPException, ValueError) as error:
-            failed = f"{type(error).__name__}: {_shown(error)}"
+            failed = f"{type(error).__name__}: {shown(error)}"
         return {
             "steps": self.steps,
             "failed": failed,
@@ -132,7 +115,7 @@ class Look:
 
             return explain(error, self.asked["host"])  # type: ignore[arg-type]
         said = getattr(error, "strerror", None)
-        return _shown(said) if said else f"{type(error).__name__}: {_shown(error)}"
+        return shown(said) if said else f"{type(error).__name__}: {shown(error)}"
 
     def _resolve(self) -> str:
         found: list[Any] = []
@@ -231,7 +214,7 @@ class Look:
                 connection.request(method, path, body or None, headers)
             response = connection.getresponse()
             if response.status != 200:
-                raise Failed(_refusal(response), response)
+                raise Failed(describe_refusal(response), response)
             content = response.read(most + 1)
             if self.deadline.is_over:
                 raise self._late()
@@ -244,18 +227,19 @@ class Look:
 
     def _table(self, path: str) -> dict[str, Any]:
         _, content = self._request("GET", path, b"", {}, MOST_TEXT)
-        return _read(content)
+        return read_table(content)
 
     def _ask(self) -> str:
         table = self._table(self.asked["path"])
-        self.inputs, outputs = _tensors(table, "inputs"), _tensors(table, "outputs")
+        self.inputs, outputs = read_tensors(table, "inputs"), read_tensors(table, "outputs")
         try:
             about = self._table(self.asked["server_path"])
             server = " ".join(str(about[key]) for key in ("name", "version") if about.get(key))
         except Failed:
             server = ""
-        shown = f"{', '.join(map(_described, self.inputs))} → {', '.join(map(_described, outputs)) or 'not said'}"
-        return _shown(f"{server}: {shown}" if server else shown)
+        listed = ", ".join(map(describe_tensor, outputs)) or "not said"
+        tensors = f"{', '.join(map(describe_tensor, self.inputs))} → {listed}"
+        return shown(f"{server}: {tensors}" if server else tensors)
 
     def _infer(self) -> str:
         if not self.inputs:
@@ -264,7 +248,7 @@ class Look:
         sizes = [math.prod(shape) for shape in shapes]
         odd = [each["datatype"] for each in self.inputs if each["datatype"] not in ELEMENT_BYTES]
         if odd:
-            raise Failed(f"it takes {_shown(', '.join(odd))}, which hilgate's client does not send")
+            raise Failed(f"it takes {shown(', '.join(odd))}, which hilgate's client does not send")
         widths = [ELEMENT_BYTES[each["datatype"]] for each in self.inputs]
         payload = sum(size * width for size, width in zip(sizes, widths))
         if payload > self.asked["max_request_bytes"]:
@@ -305,66 +289,9 @@ class Look:
         said = answered.get(BINARY_HEADER) or ""
         is_binary = said.isascii() and said.isdigit() and len(said) < 20
         head = content[: int(said)] if is_binary else content
-        outputs = _read(head).get("outputs")
+        outputs = read_table(head).get("outputs")
         if not isinstance(outputs, list) or not outputs:
-            raise Failed(f"the answer has no outputs: {_shown(head)}")
-
-
-def _refusal(response: HTTPResponse) -> str:
-    try:
-        text = response.read(MOST_TEXT)
-    except (OSError, HTTPException, ValueError):
-        text = b""
-    where = response.headers.get("Location")
-    to = f", to {_shown(where)}: no redirect is followed" if where else ""
-    page = ", a web page" if _is_page(text) else ""
-    return f"the server answered {response.status} {_shown(response.reason)}{to}{page}" + (
-        f": {_shown(text)}" if text and not page else ""
-    )
-
-
-def _is_page(text: bytes) -> bool:
-    return text[:64].lstrip().lower().startswith((b"<!doctype html", b"<html"))
-
-
-def _read(content: bytes) -> dict[str, Any]:
-    if _is_page(content):
-        raise Failed("the answer is a web page, as of a portal or of another program: is the url right?")
-    if is_nested_deeper(content, MOST_NESTED):
-        raise Failed(f"the answer is no JSON that a server of the protocol sends: {_shown(content)}")
-    try:
-        value = json.loads(content.decode())
-    except (ValueError, RecursionError):
-        raise Failed(f"the answer is no JSON: {_shown(content)}") from None
-    if not isinstance(value, dict):
-        raise Failed(f"the answer is no table in JSON: {_shown(content)}")
-    return value
-
-
-def _tensors(table: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    listed = table.get(key) or []
-    is_list = isinstance(listed, list) and len(listed) <= MOST_TENSORS
-    if not is_list or not all(map(_is_tensor, listed)):
-        raise Failed(f"what the server says of the model's {key} is not the protocol's: {_shown(listed)}")
-    return listed
-
-
-def _is_tensor(one: Any) -> bool:
-    if not isinstance(one, dict) or not isinstance(one.get("name"), str) or not isinstance(one.get("datatype"), str):
-        return False
-    shape = one.get("shape")
-    return isinstance(shape, list) and len(shape) <= 64 and all(type(size) is int and size < 1 << 40 for size in shape)
-
-
-def _described(one: dict[str, Any]) -> str:
-    return f"{one['name']} {one['datatype']}{one['shape']}"
-
-
-def _shown(text: Any) -> str:
-    if isinstance(text, (bytes, bytearray)):
-        text = bytes(text[: 8 * SHOWN]).decode("utf-8", "replace")
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in str(text)[: 8 * SHOWN]).split())
-    return line if len(line) <= SHOWN else f"{line[:SHOWN]} …"
+            raise Failed(f"the answer has no outputs: {shown(head)}")
 
 
 if __name__ == "__main__":

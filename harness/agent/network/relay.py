@@ -1,8 +1,9 @@
 """The connections that pass through the proxy, all in one thread. select is exact to the microsecond, epoll to the ms.
 
 A client that connects sends a line, "TOKEN PORT SCOPE ADDRESS" (see tunnel), and waits for four bytes: 0, or errno of
-why there is no connection. They come when the handshake of TCP would be over: its first packet goes up, and the answer
-down. From then on bytes are carried. Only who knows the token gets a connection: others on the device do not.
+why there is no connection, or FULL. They come when the handshake of TCP would be over: its first packet goes up, and
+the answer down. From then on bytes are carried. Only who knows the token gets a connection: others on the device do
+not, and take no place from those who do.
 """
 
 from __future__ import annotations
@@ -13,100 +14,21 @@ import select
 import socket
 import struct
 import time
-from collections import deque
 from collections.abc import Iterator
 from hmac import compare_digest
 from typing import Any
 
 from .link import Link
+from .way import BACKLOG_S, Way
 
 # A line of a client, and what TCP's first packet has.
 MOST_LINE, HANDSHAKE = 256, 40
 # select takes descriptors up to 1024.
 MOST_CONNECTIONS = 64
-READ = 1 << 16
-# What waits in front of a link beyond this stays with the sender, whose own buffers then fill.
-BACKLOG_S = 0.05
-# What may be under way at a time.
-MOST_UNDER_WAY = 1 << 26
-NOT_NOW = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
-
-
-class Way:
-    """One direction of one connection.
-
-    Attributes:
-        queue: what is under way, with the moment at which it is due; b"" is the end.
-        rest: what was due, and the sink has not taken.
-        is_read: whether the source has come to its end.
-    """
-
-    def __init__(self, link: Link, source: socket.socket, sink: socket.socket) -> None:
-        self.link, self.source, self.sink = link, source, sink
-        self.queue: deque[tuple[float, memoryview]] = deque()
-        self.rest = memoryview(b"")
-        self.under_way = 0
-        self.is_read = self.is_done = False
-
-    def takes(self, now: float) -> bool:
-        """Whether the source is to be read."""
-        return not self.is_read and not self.is_busy(now) and self.under_way <= MOST_UNDER_WAY
-
-    def is_busy(self, now: float) -> bool:
-        """Whether enough waits in front of the link."""
-        return self.link.backlog_s(now) > BACKLOG_S
-
-    def read(self, now: float) -> None:
-        """Take what the source has sent.
-
-        Raises:
-            OSError: it has ended the connection otherwise.
-        """
-        try:
-            data = memoryview(self.source.recv(READ))
-        except BlockingIOError:
-            return
-        if not data:
-            self.is_read = True
-            self.queue.append((self.link.ask(now, 1), data))
-        for start in range(0, len(data), self.link.piece):
-            piece = data[start : start + self.link.piece]
-            self.queue.append((self.link.send(now, len(piece)), piece))
-            self.under_way += len(piece)
-
-    def deliver(self, now: float) -> None:
-        """Give the sink what is due.
-
-        Raises:
-            OSError: it takes nothing any more.
-        """
-        due = [self.rest] if self.rest else []
-        has_ended = False
-        while self.queue and self.queue[0][0] <= now:
-            piece = self.queue.popleft()[1]
-            has_ended |= not piece
-            due.append(piece)
-        is_left = bool(due) and self._give(due)
-        if has_ended and is_left:
-            self.queue.append((now, memoryview(b"")))
-        elif has_ended:
-            self.sink.shutdown(socket.SHUT_WR)
-            self.is_done = True
-
-    def _give(self, due: list[memoryview]) -> bool:
-        """Write to the sink; return whether something is left."""
-        data = due[0] if len(due) == 1 else memoryview(b"".join(due))
-        if not data:
-            return False
-        sent = 0
-        try:
-            sent = self.sink.send(data)
-        except OSError as error:
-            if error.errno not in NOT_NOW:
-                raise
-        self.under_way -= sent
-        self.rest = data[sent:]
-        return bool(self.rest)
+# Those that have not shown the token yet; beyond these the oldest is ended.
+MOST_STRANGERS = 32
+# Told in place of an errno where all connections are taken; tunnel knows it, too.
+FULL = -1
 
 
 class Passage:
@@ -204,6 +126,8 @@ class Passage:
         is_six = ":" in host
         self.target = (socket.AF_INET6, (host, port, 0, scope)) if is_six else (socket.AF_INET, (host, port))
         self.due = self.relay.up.ask(now, HANDSHAKE)
+        if not self.relay.has_room(self):
+            self.answer, self.due = FULL, now
         return True
 
     def _connect(self) -> None:
@@ -263,10 +187,19 @@ class Relay:
             client = self.listener.accept()[0]
         except OSError:  # it has gone again
             return
-        if len(self.passages) >= MOST_CONNECTIONS and not self._make_room():
-            client.close()
-            return
+        strangers = [each for each in self.passages if each.target is None]
+        if len(strangers) >= MOST_STRANGERS:
+            self._end(strangers[0])
         self.passages.append(Passage(self, _prepared(client)))
+
+    def has_room(self, asking: Passage) -> bool:
+        """Whether there is a place for another connection; one is made, where that can be."""
+        taken = [each for each in self.passages if each.target is not None and each is not asking]
+        return len(taken) < MOST_CONNECTIONS or self._make_room()
+
+    def _end(self, passage: Passage) -> None:
+        passage.close()
+        self.passages.remove(passage)
 
     def _make_room(self) -> bool:
         """End the oldest connection that its client has ended; return whether there was one.
@@ -276,21 +209,21 @@ class Relay:
         left = next((each for each in self.passages if each.is_left), None)
         if left is None:
             return False
-        left.close()
-        self.passages.remove(left)
+        self._end(left)
         return True
 
     def _go_on(self, readable: set[socket.socket], writable: set[socket.socket]) -> None:
         now = time.monotonic()
         for passage in list(self.passages):
+            if passage not in self.passages:  # it made room for another
+                continue
             try:
                 goes_on = passage.go_on(now, readable, writable)
             except (OSError, ValueError):
                 _reset(passage)
                 goes_on = False
             if not goes_on:
-                passage.close()
-                self.passages.remove(passage)
+                self._end(passage)
 
 
 def _prepared(opened: socket.socket) -> socket.socket:

@@ -5,7 +5,8 @@ trusts no server: whatever comes is bounded before memory is taken, and is what 
 
 client        calls: which of both forms, attempts, what the server says of itself
 protocol      requests and answers of the Open Inference Protocol; tensors, its element types
-connection    one HTTP connection, reused; resolving, names to addresses; deadline, the end of a call
+connection    one HTTP connection, reused; dialing, how it is made; bounded_reader, what is read of it; resolving, names
+              to addresses; deadline, the end of a call
 tunnel        a connection through the proxy that shapes the network (agent/network)
 sagemaker     calls to an endpoint of SageMaker: signing, its signature; event_stream, answers in parts; npy, one array;
               service_errors, what it says of a call that it refuses; credentials, what is signed with

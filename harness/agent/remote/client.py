@@ -26,8 +26,12 @@ from .tensors import DTYPES, Spec, size_of
 T = TypeVar("T")
 
 BINARY, JSON = "binary", "json"
-# How servers refuse binary tensors (MLServer: 422).
+# How servers refuse binary tensors.
 NO_BINARY = (400, 415, 422)
+# MLServer 1.7 answers 422 where a tensor's bytes happen to be text; else it fails as it writes that answer, with 500.
+FAILED_STATUS = 500
+# What a server lists that takes binary tensors; some take them and do not list it.
+BINARY_EXTENSION = "binary_tensor_data"
 # One retry in so many calls, so that a server that is down is not asked twice as often.
 CALLS_PER_RETRY = 10
 # A request below this size is joined: a copy costs less than a system call, or a record of TLS, for each tensor.
@@ -62,6 +66,7 @@ class Client:
         self.server = self.wire = ""
         self.calls = self.retries = self.request_bytes = self.response_bytes = 0
         self.answered_in = ""
+        self._lists_binary = False
         self._reader: Any = AnswerReader(endpoint.outputs, ())
         self._heads: dict[tuple[tuple[int, ...], ...], tuple[bytes, int]] = {}
 
@@ -122,6 +127,8 @@ class Client:
 
     def _ask_server(self) -> str:
         table = read_table(self._get(f"{self.endpoint.url.path}/v2"), "what the server says of itself")
+        extensions = table.get("extensions")
+        self._lists_binary = isinstance(extensions, list) and BINARY_EXTENSION in extensions
         return shown(f"{table.get('name') or ''} {table.get('version') or ''}")
 
     def _get(self, path: str) -> Answer:
@@ -195,7 +202,7 @@ class Client:
 
     def _is_without_binary(self, error: CallFailed) -> bool:
         """Whether a refusal may mean that the server takes no binary tensors."""
-        return error.status in NO_BINARY
+        return error.status in NO_BINARY or (error.status == FAILED_STATUS and not self._lists_binary)
 
     def _header_size(self, answer: Answer) -> str | None:
         """Return how many bytes of an answer are its JSON, as it says; None where all are."""

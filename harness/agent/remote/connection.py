@@ -7,20 +7,19 @@ has come then. Neither redirects nor proxies are followed; nothing is unpacked.
 
 from __future__ import annotations
 
-import io
 import select
 import socket
 import time
 from collections.abc import Callable, Sequence
 from http.client import HTTPException, HTTPMessage, HTTPResponse
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..wire import Buffer
 from .answer import PAGE, Answer, broken, is_page, shown
-from .deadline import Deadline
-from .failure import BROKEN, LATE, REFUSED, UNREACHABLE, CallFailed
-from .resolving import Address, Resolver
-from .tunnel import Proxy, connect_through
+from .bounded_reader import BoundedRaw, LastingReader
+from .dialing import Dialer, PresentCall
+from .failure import BROKEN, REFUSED, UNREACHABLE, CallFailed
+from .tunnel import Proxy
 from .url import Url
 
 IDLE_S = 20.0
@@ -46,53 +45,11 @@ class Refusal(NamedTuple):
     text: bytes
 
 
-class _Raw(io.RawIOBase):
-    """What comes from a socket, counted and bounded.
-
-    Attributes:
-        came: how many bytes have come of this answer.
-        has_ended: whether the server has sent its last byte.
-        allowed: how many may.
-        quiet: whether nothing is read, so that a reader has only what it holds.
-    """
-
-    def __init__(self, source: socket.socket) -> None:
-        super().__init__()
-        self.source, self.came, self.allowed = source, 0, 0
-        self.quiet = self.has_ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self.quiet:
-            return None
-        left = self.allowed - self.came
-        if left <= 0:
-            raise CallFailed(BROKEN, f"the answer does not end after {self.came} bytes", answered=True)
-        count = self.source.recv_into(buffer, min(len(buffer), left))
-        self.came += count
-        self.has_ended = not count
-        return count
-
-
-class _Reader(io.BufferedReader):
-    """A buffered reader that outlives the answers which http.client reads from it, and closes."""
-
-    def makefile(self, mode: str) -> _Reader:
-        """Stand for a socket: that is all that HTTPResponse asks of one."""
-        return self
-
-    def close(self) -> None:
-        """Stay open."""
-
-
 class Connection:
     """A connection to one server; see the module.
 
     Attributes:
         deadline: ends the present call; whoever calls arms it before, and disarms it afterwards.
-        doing: what the call is doing, for an error.
         version: "HTTP/1.1" and the version of TLS, once there was an answer.
         explain: words an answer that says no, of a service that has words of its own; None: its status and text.
         ended_hint: what it may mean that the other end closes a connection in place of an answer; "" if nothing more.
@@ -111,18 +68,13 @@ class Connection:
         Raises:
             ValueError: ca has no certificate.
         """
-        self.url, self.max_response_bytes, self.proxy = url, max_response_bytes, proxy
-        self.deadline, self.doing, self.version = Deadline(), "", ""
+        self.url, self.max_response_bytes = url, max_response_bytes
+        self._present = PresentCall(url)
+        self.deadline, self.version = self._present.deadline, ""
         self.explain: Callable[[Refusal], CallFailed] | None = None
         self.ended_hint = ""
         self.body_reader: Callable[[HTTPResponse], memoryview] | None = None
-        self._resolver = Resolver(url.host, url.port)
-        self._context: Any = None
-        self._tls = ""
-        if url.scheme == "https":
-            from .tls import make_context
-
-            self._context = make_context(ca)
+        self._dialer = Dialer(self._present, ca, proxy)
         self._socket: socket.socket | None = None
         self._used_at = 0.0
         self._buffer = bytearray()
@@ -156,9 +108,18 @@ class Connection:
 
     def late(self) -> CallFailed:
         """Return the error of a call whose time is over."""
-        return CallFailed(LATE, f"no whole answer in time, from {self.url}: still {self.doing}")
+        return self._present.late()
 
     # Connecting
+
+    def _connect(self) -> None:
+        self.close()
+        self._socket = opened = self._dialer.dial()
+        self._used_at = time.monotonic()
+        self._raw = BoundedRaw(opened)
+        self._reader = LastingReader(self._raw)
+        self._poll = select.poll()
+        self._poll.register(opened, select.POLLIN)
 
     def _is_usable(self) -> bool:
         """Whether there is a connection that may take another request; one that may not is closed."""
@@ -181,88 +142,7 @@ class Connection:
         if not said:
             return ENDED
         # Through TLS a server says things of its own, such as tickets for later connections.
-        return MORE if self._context is None else ""
-
-    def _connect(self) -> None:
-        self.close()
-        self.doing = f"resolving the name {self.url.host}"
-        addresses = self._resolver.find(self.deadline)
-        self.doing = "connecting"
-        failed: CallFailed | None = None
-        for index, address in enumerate(addresses):
-            try:
-                self._open(address, self.deadline.left_s / (len(addresses) - index))
-            except CallFailed as error:
-                failed = error
-                continue
-            if index:
-                self._resolver.prefer(address)
-            return
-        self._resolver.forget()
-        raise failed or self.late()
-
-    def _open(self, address: Address, seconds: float) -> None:
-        """Connect to one address. It gets its share of the time: of two addresses one may swallow all."""
-        try:
-            opened = self._reached(address, max(seconds, 0.001))
-        except OSError as error:
-            raise self._no_connection(error) from None
-        try:
-            opened.settimeout(None)  # from here on the deadline ends it
-            opened = self._secured(opened)
-        except OSError as error:
-            opened.close()
-            raise self._no_connection(error) from None
-        except BaseException:
-            opened.close()
-            raise
-        self._socket, self._used_at = opened, time.monotonic()
-        self.deadline.watch(opened)
-        self._raw = _Raw(opened)
-        self._reader = _Reader(self._raw)
-        self._poll = select.poll()
-        self._poll.register(opened, select.POLLIN)
-
-    def _reached(self, address: Address, seconds: float) -> socket.socket:
-        family, where = address
-        if self.proxy is not None:
-            return connect_through(self.proxy, where, seconds)
-        opened = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            opened.settimeout(seconds)
-            opened.connect(where)
-        except BaseException:
-            opened.close()
-            raise
-        return opened
-
-    def _secured(self, opened: socket.socket) -> socket.socket:
-        if self._context is None:
-            return opened
-        self.doing = "in TLS's handshake"
-        secured = self._context.wrap_socket(opened, server_hostname=self.url.host, do_handshake_on_connect=False)
-        self.deadline.watch(secured)
-        try:
-            secured.do_handshake()
-        except BaseException:
-            self.deadline.watch(None)
-            secured.close()
-            raise
-        self._tls = f", {secured.version()}"
-        return secured  # type: ignore[no-any-return]
-
-    def _no_connection(self, error: OSError) -> CallFailed:
-        if isinstance(error, socket.timeout) or self.deadline.is_over:
-            return self.late()
-        where = f"{self.url.host} port {self.url.port}"
-        if isinstance(error, ConnectionRefusedError):
-            return CallFailed(REFUSED, f"nothing listens at {where}: connection refused")
-        if hasattr(error, "library"):  # an SSLError, without importing ssl
-            from .tls import explain
-
-            return CallFailed(UNREACHABLE, explain(error, self.url.host))  # type: ignore[arg-type]
-        return CallFailed(UNREACHABLE, f"no connection to {where}, while {self.doing}: {error.strerror or error}")
+        return "" if self._dialer.secures else MORE
 
     # One request and its answer
 
@@ -295,15 +175,17 @@ class Connection:
             return self.late()
         what = shown(getattr(error, "strerror", None) or error) or type(error).__name__
         if not self._raw.came:
-            what = f"{self.url} ended the connection without an answer, {self.doing}: {what}{self.ended_hint}"
+            what = f"{self.url} ended the connection without an answer, {self._present.doing}: {what}{self.ended_hint}"
             return CallFailed(UNREACHABLE, what)
         has_ended = isinstance(error, OSError) or self._raw.has_ended
         wrong = "ended the connection inside an answer" if has_ended else "sent no answer in HTTP"
-        return CallFailed(BROKEN, f"{self.url} {wrong}, {self.doing}: {type(error).__name__}: {what}", answered=True)
+        return CallFailed(
+            BROKEN, f"{self.url} {wrong}, {self._present.doing}: {type(error).__name__}: {what}", answered=True
+        )
 
     def _answer(self, parts: Sequence[Buffer]) -> Answer:
         unsent = self._send(parts)
-        self.doing = "waiting for the answer"
+        self._present.doing = "waiting for the answer"
         response = HTTPResponse(self._reader, method="POST")  # type: ignore[arg-type]
         try:
             response.begin()
@@ -313,7 +195,7 @@ class Connection:
             raise
         if self._raw.has_ended:  # http.client takes that for the end of the head
             raise broken("the answer ended inside its head")
-        self.doing = "reading the answer"
+        self._present.doing = "reading the answer"
         self._raw.allowed = self._raw.came + AROUND + AROUND_TIMES * self.max_response_bytes
         if response.status != OK:
             raise self._refusal(response)
@@ -326,7 +208,7 @@ class Connection:
 
     def _send(self, parts: Sequence[Buffer]) -> OSError | None:
         """Send; return the error, for a server may answer, and then end the connection, before it has read all."""
-        self.doing = "sending the request"
+        self._present.doing = "sending the request"
         if self._socket is None:
             raise OSError("there is no connection")
         try:
@@ -378,7 +260,7 @@ class Connection:
         more = MORE if self._reader.peek(1) else self._unasked()
         if more == MORE:
             raise broken("the answer has more bytes than it announced")
-        self.version = f"HTTP/1.{response.version % 10}{self._tls}"
+        self.version = f"HTTP/1.{response.version % 10}{self._dialer.tls}"
         if response.will_close or unsent is not None or more == ENDED:
             self.close()
 

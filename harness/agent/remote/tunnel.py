@@ -13,6 +13,8 @@ import time
 from typing import Any, NamedTuple
 
 ANSWER = struct.Struct("!i")
+# In place of an errno: the proxy has no place for another connection; see agent/network/relay.
+FULL = -1
 LOOPBACK = "127.0.0.1"
 
 
@@ -36,7 +38,7 @@ def connect_through(proxy: Proxy, where: Any, seconds: float) -> socket.socket:
 
     Raises:
         OSError: there is no such connection; as connect says it, or a timeout.
-        RuntimeError: the proxy itself is gone, and nothing can be said of the network.
+        RuntimeError: the proxy itself is gone, or full, and nothing can be said of the network.
     """
     until = time.monotonic() + seconds
     opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -49,6 +51,8 @@ def connect_through(proxy: Proxy, where: Any, seconds: float) -> socket.socket:
         raise
     if answer:
         opened.close()
+        if answer == FULL:
+            raise RuntimeError("the proxy that shapes the network takes no further connection: too many are open")
         raise OSError(answer, os.strerror(answer))  # of the class that belongs to the number
     return opened
 
