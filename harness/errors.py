@@ -154,6 +154,10 @@ class LinkLost(LinkError):
     """The connection dropped while it was used: its operation's outcome is unknown, and reconnecting may help."""
 
 
+class TunnelError(HilgateError):
+    """A device that is reached gives its programs no way back to this machine: nothing was called, nor judged."""
+
+
 class EmulatorDied(LinkLost):
     """The emulated board is gone for good: its QEMU ended."""
 
@@ -233,4 +237,5 @@ UNDECIDED = (
     InputFailure,
     DaemonFailure,
     CredentialsError,
+    TunnelError,
 )

@@ -68,7 +68,7 @@ def _checks(link: LinkType, device: Device, facts: BoardFacts, folders: Sequence
     where = f"{device.path}: options.{name}"
     backend.check_options(options, where)
     endpoint = named_endpoint(name, options, endpoint_folders(folders), where)
-    network = named_network(options, network_folders(folders), where)
+    network = named_network(options, network_folders(folders), where, loses_packets=device.loses_packets)
     calls = Calls.of_options(options)
     rules = device.rules
     forbidden = why_forbidden(backend, onboard=rules.onboard, offline=rules.offline)
@@ -119,7 +119,7 @@ def signed(endpoint: Endpoint, calls: Calls, broken: str) -> Iterator[Check]:
 
 def _network(network: Network) -> Check:
     said = "measured" if network.measured else "not measured"
-    aside = "; this look goes without it" if network.is_shaping else ""
+    aside = "; this look goes without it" if network.is_shaping or network.loss_percent else ""
     return Check("  network", OK, f"{network.name} ({said}): {network.described}{aside}")
 
 

@@ -23,6 +23,7 @@ from .call import host_clock
 from .deployment import Deployment, DeviceTime, LoadReport, Timeouts
 from .explaining import add_sizes, check_settings, damaged_error, explain_refusal
 from .messages import Messages
+from .packet_loss import PacketLoss
 
 # Half of the time after which an agent that is asked nothing ends by itself.
 IDLE_S = 900.0
@@ -52,6 +53,8 @@ class Deployer:
         loaded: called once, when the first one was.
         credentials: returns what its processes sign calls with, which last for a while; None of a backend that signs
             none.
+        reachable: makes sure that what its processes call can be reached, or raises why not.
+        loss: the packets that are lost on the way there, while a process is; None for none.
     """
 
     cell: Cell
@@ -67,6 +70,8 @@ class Deployer:
     begun: bool = False
     loaded: Callable[[LoadReport], None] = lambda load: None
     credentials: Callable[[], Credentials] | None = None
+    reachable: Callable[[], None] = lambda: None
+    loss: PacketLoss | None = None
     _verified_at: float = -math.inf
     _damage: str = ""  # found in files that the cell had used
     _messages: Messages = field(default_factory=Messages)
@@ -120,6 +125,9 @@ class Deployer:
                 binding=self.bundle.binding,
             )
             self._note_greeting(self.live.greeting)
+            self.reachable()  # the connection may have been made anew
+            if self.loss is not None:
+                self.loss.begin()
             if self.credentials is not None:
                 self.live.use_credentials(self.credentials)
             if self.cell.network is not None and self.cell.network.is_shaping:
@@ -244,6 +252,8 @@ class Deployer:
             if was_alive:
                 self._note_messages(self.live.stderr_tail())
         self.live = self.load = None
+        if self.loss is not None:
+            self.loss.end()
 
     def check(self) -> None:
         """Raise the error that ended the cell, if one did."""

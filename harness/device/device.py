@@ -98,6 +98,18 @@ class Device:
         link = link_class(self.link)
         return link is not None and link.is_this_machine
 
+    @cached_property
+    def tunnels_back(self) -> bool:
+        """Whether its programs can be given a way to a port of the host's, as the class of its link says."""
+        link = link_class(self.link)
+        return link is not None and link.tunnels_back
+
+    @cached_property
+    def loses_packets(self) -> bool:
+        """Whether it can be made to lose packets, as the class of its link says."""
+        link = link_class(self.link)
+        return link is not None and link.loses_packets
+
     @property
     def settings(self) -> dict[str, int | bool]:
         """The settings that every backend must apply alike, so that their figures can be compared."""

@@ -13,6 +13,8 @@ class LinkFacts(Protocol):
     emulated: bool
     can_count: bool
     is_this_machine: bool
+    tunnels_back: bool
+    loses_packets: bool
     required_keys: Mapping[str, str]
     refused_keys: Mapping[str, str]
 

@@ -27,7 +27,7 @@ from .snapshot_store import Snapshot
 # Booting takes six seconds on an idle machine.
 BOOT_S = 180.0
 RESTORE_S = 30.0
-ANSWER_S = 30.0
+ANSWER_S = 60.0
 SAVE_S = 300.0
 END_S = 20.0
 IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]
@@ -115,12 +115,15 @@ class Emulator:
             raise EmulatorError(what, found=f"{error.what}: {error.found}", where=where) from error
         self.ask("resume", clock_ns=time.time_ns(), seed=secrets.token_hex(64))
 
-    def ask(self, operation: str, **arguments: Any) -> None:
+    def ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """Ask the guest's init for an operation, and wait until it is done; see guest/init.py.
 
         Args:
             operation: one of the init's OPERATIONS.
             **arguments: the operation's own.
+
+        Returns:
+            Its answer, as the guest gave it.
 
         Raises:
             EmulatorError: it refused, did not answer, or is gone.
@@ -129,17 +132,17 @@ class Emulator:
         control.settimeout(ANSWER_S)
         with contextlib.suppress(OSError):  # why it ended is reported by _expect
             control.sendall(json.dumps({"op": operation, **arguments}).encode() + b"\n")
-        self._expect("done", ANSWER_S)
+        return self._expect("done", ANSWER_S, operation)
 
-    def _expect(self, key: str, patience_s: float) -> None:
-        """Wait for a line of the init's that has this key; a line without it comes from a restart meanwhile."""
+    def _expect(self, key: str, patience_s: float, said: object = True) -> dict[str, Any]:
+        """Wait for a line of the init's that says this of a key; another one comes from a restart meanwhile."""
         end = time.monotonic() + patience_s
         while True:
             line = self._line(key, end)
             if "error" in line:
                 raise EmulatorError("the emulated board's init refused", wanted=repr(key), found=line["error"])
-            if key in line:
-                return
+            if line.get(key) == said:
+                return line
 
     def _line(self, key: str, end: float) -> dict[str, Any]:
         control = self._process.control
@@ -214,6 +217,7 @@ class Emulator:
             EmulatorError: QEMU cannot, or took too long.
             StorageError: the disk is full.
         """
+        self.ask("deliver")  # a board that is restored loses no packets, whatever was done to this one
         self.ask("sync")
         self._qmp("stop")
         self._qmp("migrate-set-capabilities", capabilities=IGNORE_SHARED)

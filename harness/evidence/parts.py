@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..export import Artifact
 from ..isa.wheel_scans import IsaReport
 from ..network import Direction, Network
-from ..protocol import BoardFacts
+from ..protocol import BoardFacts, Packets
 from .entry import as_figure
 from .misfit import Misfit, first_misfit
 from .schema import (
@@ -60,12 +60,15 @@ def describe_endpoint(endpoint: Endpoint, settings: Mapping[str, Any] = MappingP
     return EndpointEntry.model_validate(content | ({"server": server} if server else {}))
 
 
-def describe_network(network: Network, settings: Mapping[str, Any] = MappingProxyType({})) -> NetworkEntry:
+def describe_network(
+    network: Network, settings: Mapping[str, Any] = MappingProxyType({}), packets: Packets | None = None
+) -> NetworkEntry:
     """Describe what shapes a cell's calls.
 
     Args:
         network: as its file has it.
         settings: what the device's client reports once it has an answer; empty before.
+        packets: what became of its packets, where some are lost.
     """
     sizes = [settings.get(key) for key in ("request_bytes", "response_bytes")]
     known = [size for size in sizes if isinstance(size, int) and size >= 0]
@@ -76,6 +79,9 @@ def describe_network(network: Network, settings: Mapping[str, Any] = MappingProx
         measured=network.measured,
         delay_ms=network.delay_ms,
         jitter_ms=network.jitter_ms,
+        loss_percent=network.loss_percent,
+        packets=packets.sent if packets is not None else None,
+        packets_lost=packets.lost if packets is not None else None,
         up=_describe_way(network.up),
         down=_describe_way(network.down),
         outages=[OutageEntry(every_s=each.every_s, for_s=each.for_s) for each in network.outages],

@@ -292,7 +292,7 @@ class OutageEntry(Entry):
 
 
 class NetworkEntry(Entry):
-    """What a proxy on the device shaped between the device and the server that has the model."""
+    """What a proxy on the device, and its kernel, made of what went between it and the server that has the model."""
 
     name: Annotated[str, Field(description="of its file: networks/NAME.toml")]
     description: str
@@ -302,6 +302,9 @@ class NetworkEntry(Entry):
     jitter_ms: Annotated[float, Field(ge=0, description="by how much the delay varies, up and down")]
     up: Annotated[NetworkWay, Field(description="from the device to the server")]
     down: NetworkWay
+    loss_percent: Annotated[float, Field(ge=0, lt=100, description="of the packets of each way")] = 0.0
+    packets: Annotated[Count | None, Field(description="sent while some were lost; null where none are")] = None
+    packets_lost: Annotated[Count | None, Field(description="how many of these were lost; null likewise")] = None
     outages: list[OutageEntry] = []
     transfer_ms: Annotated[
         float | None, Field(ge=0, description="what the rates alone take for a request and its answer; or null")

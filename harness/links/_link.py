@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from ..device.device import Device
-from ..errors import HilgateError
-from ..protocol import BoardFacts
+from ..errors import DeviceError, HilgateError, TunnelError
+from ..protocol import BoardFacts, Packets
 
 if TYPE_CHECKING:
     from ..emulator.image import Image
@@ -57,6 +57,27 @@ class Channel(Protocol):
 
     def stderr_tail(self) -> str:
         """Return the end of what it wrote to stderr."""
+
+
+class Tunnel(Protocol):
+    """A port of the device's loopback that leads to one of this machine's, while the connection lasts.
+
+    Attributes:
+        port: the device's.
+    """
+
+    port: int
+
+    def check(self) -> None:
+        """Make it anew, at the same port, where the connection was made anew.
+
+        Raises:
+            TunnelError: the device refuses that.
+            LinkLost: the connection dropped.
+        """
+
+    def close(self) -> None:
+        """End it, with the connections that go through it. Never raises."""
 
 
 class SnapshotPower(Protocol):
@@ -134,6 +155,8 @@ class LinkType(ABC):
         required_keys: keys that its device file must have, such as "device.host" -> what is wanted.
         refused_keys: keys that its device file must not have -> what is wanted in their place.
         shares_files: it sees the host's own files, so that none has to be sent.
+        tunnels_back: its device's programs can be given a way to a port of the host's; it has ``tunnel_back``.
+        loses_packets: its device can be made to lose packets of a port; it has ``lose`` and ``deliver``.
 
     Attributes:
         device: the device, as its file describes it.
@@ -148,6 +171,8 @@ class LinkType(ABC):
     required_keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
     refused_keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
     shares_files: ClassVar[bool] = False
+    tunnels_back: ClassVar[bool] = False
+    loses_packets: ClassVar[bool] = False
 
     def __init__(self, device: Device) -> None:
         """Make a link; nothing is connected yet."""
@@ -201,6 +226,39 @@ class LinkType(ABC):
         Raises:
             LinkError: the device cannot be reached, or the script not be started.
         """
+
+    def tunnel_back(self, port: int) -> Tunnel:
+        """Have a port of the device's loopback lead to one of this machine's.
+
+        Args:
+            port: this machine's.
+
+        Raises:
+            TunnelError: the link has no such way, or the device refuses.
+            LinkError: the device cannot be reached.
+        """
+        raise TunnelError(f"the link {self.device.link!r} has no way back to this machine", where=self.where)
+
+    def lose(self, port: int, percent: float) -> None:
+        """Have the device lose packets that go to or come from a port of its loopback, until ``deliver``.
+
+        Args:
+            port: the port.
+            percent: how many of them, above 0 and below 100.
+
+        Raises:
+            DeviceError: no device of the link can.
+            EmulatorError: this one does not.
+        """
+        raise DeviceError(f"the link {self.device.link!r} cannot make a device lose packets", where=self.where)
+
+    def deliver(self) -> Packets:
+        """End what ``lose`` began; return what became of the packets since.
+
+        Raises:
+            EmulatorError: it cannot be ended, and so the device is switched off.
+        """
+        return Packets(sent=0, lost=0)
 
     def learn(self, facts: BoardFacts) -> None:  # noqa: B027  # a default
         """Take note of what the board is, once: the link may depend on it (which cipher is quick there)."""

@@ -19,11 +19,12 @@ from ..emulator.image import Image, find_image, image_folder
 from ..emulator.machine import machine_of
 from ..emulator.record import describe_damage
 from ..emulator.snapshot_store import Snapshot
-from ..errors import EmulatorError, HilgateError, LinkError
-from ..protocol import BoardFacts
+from ..errors import EmulatorError, HilgateError, LinkError, LinkLost
+from ..protocol import BoardFacts, Packets, parse
 from . import ssh
 from ._link import LinkType, SnapshotPower, WayCheck, WayStatus, skip_checks
 from .ssh.process import Process
+from .ssh.tunnel import BackTunnel
 
 
 class Link(LinkType):
@@ -31,6 +32,7 @@ class Link(LinkType):
 
     emulated = True
     can_count = True
+    tunnels_back = loses_packets = True
     refused_keys: ClassVar[Mapping[str, str]] = MappingProxyType({"runtime.environment": "packages"})
 
     def __init__(self, device: Device) -> None:
@@ -137,6 +139,43 @@ class Link(LinkType):
         """Choose the cipher as over any SSH."""
         if self._ssh is not None:
             self._ssh.learn(facts)
+
+    def tunnel_back(self, port: int) -> BackTunnel:
+        """Have a port of the board's loopback lead to one of this machine's; see LinkType.
+
+        Raises:
+            TunnelError: the image's server refuses.
+            LinkError: the board is off, or cannot be reached.
+        """
+        if self._ssh is None:
+            raise LinkLost("the board is switched off", where=self.where)
+        return self._ssh.tunnel_back(port)
+
+    def lose(self, port: int, percent: float) -> None:
+        """Have the guest's init lose packets of a port of its loopback, by tc's netem; see LinkType.
+
+        Raises:
+            LinkLost: the board is off.
+            EmulatorError: the init refuses, or does not answer.
+        """
+        if self.emulator is None:
+            raise LinkLost("the board is switched off", where=self.where)
+        self.emulator.ask("lose", port=port, percent=percent)
+
+    def deliver(self) -> Packets:
+        """End that; see LinkType. A board that may lose packets ever after is switched off: others use it next.
+
+        Raises:
+            EmulatorError: the init refuses, or does not answer.
+            ProtocolError: it answers nonsense.
+        """
+        if self.emulator is None:
+            return super().deliver()
+        try:
+            return parse(Packets, self.emulator.ask("deliver"), to="deliver", where=self.where)
+        except BaseException:
+            self.cut_power()
+            raise
 
     def abort(self) -> None:
         """Close the sockets."""

@@ -20,7 +20,7 @@ from ..host.extending import Kind, Source, source_of, where_of
 from ..host.regular_file import read_regular
 from ..host.shown_path import shown_path
 from .network import Direction, Network, NetworkFile
-from .tables import KEYS, File, NetworkTable
+from .tables import KEYS, LEAST_PERCENT, File, NetworkTable
 from .trace import MOST_BYTES, read_trace
 
 
@@ -63,24 +63,40 @@ def load_network(name: object, folders: Sequence[Path], where: str = "") -> Netw
         measured=table.measured,
         delay_ms=table.delay_ms,
         jitter_ms=table.jitter_ms,
+        loss_percent=table.loss_percent,
         outages=tuple(Outage(each.every_s, each.for_s) for each in table.outages),
         files=tuple(NetworkFile(name=each.name, path=each.path, sha256=each.sha256) for each in chain),
         **directions,
     )
 
 
-def named_network(options: Mapping[str, Any], folders: Sequence[Path], where: str) -> Network | None:
+def named_network(
+    options: Mapping[str, Any], folders: Sequence[Path], where: str, *, loses_packets: bool = False
+) -> Network | None:
     """Load the network that the options of a remote backend name; None where they name none.
 
     Args:
         options: as the device's file has them.
         folders: of network files: the user's first, then hilgate's own.
         where: the options' table in the device's file, for errors.
+        loses_packets: whether the device can be made to lose packets.
 
     Raises:
-        NetworkError: there is none of that name, or its files are wrong.
+        NetworkError: there is none of that name, its files are wrong, or the device cannot have it.
     """
-    return load_network(options["network"], folders, f"{where}.network") if "network" in options else None
+    if "network" not in options:
+        return None
+    network = load_network(options["network"], folders, f"{where}.network")
+    if network.loss_percent and not loses_packets:
+        raise NetworkError(
+            f"the network {network.name} loses packets, which the device cannot be made to do",
+            wanted='an emulated board (link = "qemu"), whose kernel loses them',
+            found=f"loss_percent = {network.loss_percent:g} in {shown_path(network.path)}",
+            where=f"{where}.network",
+            hint="name a device such as qemu-pi4, or take loss_percent out: a proxy, which other devices have, cannot "
+            "lose packets",
+        )
+    return network
 
 
 def _contradictions(chain: Sequence[Source], table: NetworkTable) -> Iterator[NetworkError]:
@@ -93,6 +109,9 @@ def _contradictions(chain: Sequence[Source], table: NetworkTable) -> Iterator[Ne
     if table.jitter_ms > table.delay_ms:
         found = f"jitter_ms = {table.jitter_ms:g}, delay_ms = {table.delay_ms:g}"
         yield wrong("jitter_ms", "at most delay_ms", found, "nothing comes before it is sent: raise delay_ms")
+    if 0 < table.loss_percent < LEAST_PERCENT:
+        wanted, found = f"at least {LEAST_PERCENT:g}, or 0", f"{table.loss_percent:g}"
+        yield wrong("loss_percent", wanted, found, "so few packets are not sent in a measurement: leave it out")
     for way in ("up", "down"):
         if getattr(table, f"rate_{way}_mbit") is not None and getattr(table, f"trace_{way}") is not None:
             wanted, found = f"rate_{way}_mbit or trace_{way}", "both"

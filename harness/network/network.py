@@ -73,6 +73,7 @@ class Network:
         measured: whether it is somebody's measurement.
         delay_ms: of each way.
         jitter_ms: by how much the delay varies, up and down.
+        loss_percent: how many of the packets of each way are lost; by the device's kernel, not by the proxy.
         up: from the device to the server.
         down: back.
         files: the chain: its own file and those that it extends.
@@ -85,6 +86,7 @@ class Network:
     measured: bool
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
+    loss_percent: float = 0.0
     up: Direction = Direction()
     down: Direction = Direction()
     outages: tuple[Outage, ...] = ()
@@ -92,7 +94,7 @@ class Network:
 
     @property
     def is_shaping(self) -> bool:
-        """Whether it changes anything; without, no proxy is started."""
+        """Whether it changes anything but loses packets; without, no proxy is started."""
         return bool(self.delay_ms or self.outages or self.up.bytes_per_s or self.down.bytes_per_s)
 
     @property
@@ -103,7 +105,7 @@ class Network:
     @property
     def described(self) -> str:
         """What it does, in words."""
-        if not self.is_shaping:
+        if not self.is_shaping and not self.loss_percent:
             return "nothing is shaped: the device's own network"
         parts = [f"delay {self.delay_ms:g} ms each way"] if self.delay_ms else []
         parts += [f"jitter ± {self.jitter_ms:g} ms"] if self.jitter_ms else []
@@ -114,6 +116,7 @@ class Network:
                 )
             elif way.rate_mbit is not None:
                 parts.append(f"{name} {way.rate_mbit:g} Mbit/s")
+        parts += [f"{self.loss_percent:g} % of the packets lost each way"] if self.loss_percent else []
         parts += [f"an outage of {each.for_s:g} s every {each.every_s:g} s" for each in self.outages]
         return ", ".join(parts)
 

@@ -10,7 +10,7 @@ from ..host.file_table import FileTable, described_keys
 MOST_DELAY_MS, MOST_MBIT, MOST_S = 60_000.0, 1000.0, 86_400.0
 MOST_OUTAGES = 8
 # Below these nothing passes in a run's time, or the proxy's clock is not fine enough.
-LEAST_MBIT, LEAST_S = 0.001, 0.001
+LEAST_MBIT, LEAST_S, LEAST_PERCENT = 0.001, 0.001, 0.001
 _RATE = f"a number from {LEAST_MBIT:g} to {MOST_MBIT:g}, in 10⁶ bits a second"
 _SECONDS = f"seconds, from {LEAST_S:g} to {MOST_S:g}"
 
@@ -57,6 +57,14 @@ class NetworkTable(FileTable):
     )
     trace_down: str | None = Field(
         None, min_length=1, description='a file in mahimahi\'s format, beside the network file: trace_down = "lte.down"'
+    )
+    loss_percent: float = Field(
+        0.0,
+        ge=0,
+        lt=100,
+        allow_inf_nan=False,
+        description=f"of the packets of each way, 0 or from {LEAST_PERCENT:g} to less than 100; on an emulated board "
+        "only: loss_percent = 5",
     )
     outages: list[OutageTable] = Field(
         [],

@@ -9,6 +9,7 @@ type, range and length before anything else sees it, and an error is a ProtocolE
     page_cache     what the program answers that drops pages from the page cache
     memory_cap     what the program answers that makes a memory cgroup
     endpoint_look  what the program answers that looks at an endpoint
+    guest          what an emulated board's init answers
     border         the function that checks an answer
     asked          how large a reply may be, by what was asked for
 
@@ -19,6 +20,7 @@ host only talks to programs that it has sent itself, so that none is of a newer 
 from .border import parse, parse_text
 from .facts import BoardFacts, Target
 from .fields import Answer
+from .guest import Packets
 from .state import DeviceState
 
-__all__ = ["Answer", "BoardFacts", "DeviceState", "Target", "parse", "parse_text"]
+__all__ = ["Answer", "BoardFacts", "DeviceState", "Packets", "Target", "parse", "parse_text"]

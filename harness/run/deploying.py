@@ -16,6 +16,7 @@ from ..cell import Cell
 from ..cloud import Granted, Supplier
 from ..deploy.deployer import Deployer
 from ..deploy.deployment import LoadReport, Timeouts
+from ..deploy.packet_loss import PacketLoss
 from ..endpoint import Endpoint
 from ..errors import BuildError, ExportError, HilgateError
 from ..evidence.parts import (
@@ -31,12 +32,13 @@ from ..export import Artifact, export_artifact
 from ..export.endpoint import make_description
 from ..host.progress_log import progress_logger
 from ..isa.wheel_scans import scan_wheels
+from ..links import LinkType
 from ..measure.accuracy import sample_notes
 from ..measure.schedule import REMOTE_S
 from ..model.build import BuiltModel
 from ..network import Network
 from ..parity.rule.reference import Reference
-from ..protocol import BoardFacts
+from ..protocol import BoardFacts, Packets
 from .measuring import MEMORY_SETS, SERVICE_EMULATED_S
 from .run import Run
 
@@ -128,10 +130,11 @@ def network_notes(network: Network, span_s: float = REMOTE_S) -> list[str]:
         span_s: for how long calls are made.
     """
     said = "" if network.measured else "; it is no measurement of anybody's"
-    notes = [
-        f"calls go through the network {network.name}, which a proxy on the device makes: {network.described}{said}"
-    ]
-    if not network.is_shaping:
+    makers = ["a proxy on the device"] if network.is_shaping else []
+    makers += ["the emulated board's kernel"] if network.loss_percent else []
+    made = f"which {' and '.join(makers)} {'make' if len(makers) > 1 else 'makes'}: {network.described}{said}"
+    notes = [f"calls go through the network {network.name}, {made}"]
+    if not makers:
         notes = [f"network {network.name}: {network.described}"]
     return notes + [
         f"network {network.name}: an outage every {each.every_s:g} s is rarer than a measurement of {span_s:g} s is "
@@ -220,6 +223,8 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
     record.add_notes(board.notes)
     run.counter.begin(cell, bundle, run.models.content, fingerprint, artifact.exporter)
 
+    loss = _packet_loss(run, cell, board.link)
+
     def note_load(load: LoadReport) -> None:
         record.load = describe_load(
             bundle,
@@ -233,7 +238,7 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             record.endpoint = describe_endpoint(endpoint, load.settings)
             record.add_notes(wire_notes(load.settings))
         if cell.network is not None:
-            record.network = describe_network(cell.network, load.settings)
+            record.network = describe_network(cell.network, load.settings, loss.packets if loss is not None else None)
 
     # An inference that takes longer than the whole cell may take is not worth waiting for.
     timeouts = Timeouts(call_s=run.options.time_limit_s)
@@ -247,5 +252,25 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
             notes=record.notes,
             loaded=note_load,
             credentials=credentials_for(run, cell),
+            reachable=run.services.check,
+            loss=loss,
         )
     )
+
+
+def _packet_loss(run: Run, cell: Cell, link: LinkType) -> PacketLoss | None:
+    """Make what loses packets on a cell's way to its server; None where none are lost."""
+    if cell.network is None or not cell.network.loss_percent:
+        return None
+    record = run.evidence[cell]
+
+    def url() -> str:
+        return run.services.endpoint(cell, run.models.build(cell.file)).url
+
+    def note(packets: Packets | None, problem: str) -> None:
+        if record.network is not None and packets is not None:
+            counts = {"packets": packets.sent, "packets_lost": packets.lost}
+            record.network = record.network.model_copy(update=counts)
+        record.add_notes([problem] if problem else [])
+
+    return PacketLoss(link=link, percent=cell.network.loss_percent, url=url, noted=note)

@@ -131,20 +131,21 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     if endpoint.kind in NEEDED:
         check_cloud(f"the backend {backend.name}, whose endpoint is {endpoint.name},", NEEDED[endpoint.kind], where)
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
-    network = named_network(cell.options, network_folders(options.device_folders), where)
+    folders = network_folders(options.device_folders)
+    network = named_network(cell.options, folders, where, loses_packets=device.loses_packets)
     return replace(cell, endpoint=endpoint, network=network)
 
 
 def _check_reachable(device: Device, where: str) -> None:
-    """Refuse an emulated service for a device that is another machine.
+    """Refuse an emulated service for a device that is another machine and gets no way back to this one.
 
     Raises:
-        DeviceError: it cannot reach this one.
+        DeviceError: with the link.
     """
-    if not device.is_this_machine:
+    if not (device.is_this_machine or device.tunnels_back):
         raise DeviceError(
-            "an emulated service is on this machine only",
-            wanted='a device with link = "local"; tunnels from a board to this machine are not there yet',
+            "an emulated service is on this machine, and the device has no way back to it",
+            wanted='a device with link = "local", "ssh" or "qemu"',
             found=f"{device.name}: link = {device.link!r}",
             where=where,
             hint="hilgate serve MODEL --backend NAME --bind ADDRESS, and an endpoint file with its URL (backend oip)",

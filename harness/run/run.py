@@ -55,7 +55,7 @@ class Run:
         self.counter = Counter(options=self.options, evidence=self.evidence)
         self.models = Models([cell.file for cell in self.cells])
         self.devices = Devices(self.evidence, self.damage_watch, self.progress, self.options.wait_s)
-        self.services = Services(self.progress, self.options.root)
+        self.services = Services(self.progress, self.options.root, self.devices)
 
     def harness_seconds(self) -> float:
         """Return the seconds since this process started, without the device's loading and inferring."""

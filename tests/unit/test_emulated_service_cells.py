@@ -15,6 +15,7 @@ from harness.decision import decide
 from harness.endpoint import Endpoint
 from harness.errors import DeviceError, InputError
 from harness.evidence.cell_record import CellRecord
+from harness.links.ssh import Link
 from harness.measure.latency import P99, published
 from harness.measure.memory import METRICS as MEMORY_METRICS
 from harness.report.summary import remark_on_services
@@ -86,6 +87,20 @@ def test_a_device_on_this_machine_is_planned_with_it(tmp_path: Path) -> None:
     assert [cell.service_emulated for cell in remote] == [True, True]
 
 
+BOARD = f'[device]\nlink = "ssh"\nhost = "robot"\n{DEVICE.partition(chr(10))[2]}'
+
+
+def test_a_board_is_planned_with_it(tmp_path: Path) -> None:
+    assert [cell.service_emulated for cell in plan(tmp_path, BOARD, endpoint=FILE)] == [False, True, True]
+
+
+def test_a_device_that_its_link_gives_no_way_back_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Link, "tunnels_back", False)
+    with pytest.raises(DeviceError, match="no way back") as caught:
+        plan(tmp_path, BOARD, endpoint=FILE)
+    assert '"ssh"' in caught.value.wanted
+
+
 CLOUD = '[endpoint]\ndescription = "in Ireland"\nregion = "eu-west-1"\nname = "digits"\n'
 
 
@@ -104,13 +119,6 @@ def test_what_is_not_installed_for_it_is_told_as_the_run_is_planned(
     assert caught.value.where.endswith(f"robot.toml: options.{backends}")
     own = '[device]\nbackends = ["onnxruntime"]\n'
     assert len(plan(tmp_path, own, endpoint=endpoint)) == 1  # others do not need it
-
-
-def test_another_device_cannot_reach_it_yet(tmp_path: Path) -> None:
-    board = f'link = "ssh"\nhost = "robot"\n{DEVICE.partition(chr(10))[2]}'
-    with pytest.raises(DeviceError, match="on this machine only") as caught:
-        plan(tmp_path, f"[device]\n{board}", endpoint=FILE)
-    assert "tunnels from a board to this machine are not there yet" in caught.value.wanted
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import harness.links
 from harness.device import Device, load_device
-from harness.errors import DeviceError
+from harness.errors import DeviceError, TunnelError
 from harness.links import LinkType, link_class, link_names, open_link
 
 TOY = """
@@ -59,7 +59,8 @@ def test_a_file_is_a_link_with_what_every_link_has(write: Write, tmp_path: Path)
     write(TOY)
     device = read(tmp_path)
     assert "toy" in link_names()
-    assert (device.emulated, device.can_count, device.is_this_machine) == (True, False, False)
+    told = (device.emulated, device.can_count, device.is_this_machine, device.tunnels_back)
+    assert told == (True, False, False, False)
     link = open_link(device)
     assert isinstance(link, LinkType)
     assert (link.shares_files, link.snapshots, link.described) == (False, None, {})
@@ -67,6 +68,8 @@ def test_a_file_is_a_link_with_what_every_link_has(write: Write, tmp_path: Path)
     assert link.describe_unopened(device) is None
     for end in (link.abort, link.close, link.power_off, link.cut_power):
         end()
+    with pytest.raises(TunnelError, match="no way back"):
+        link.tunnel_back(1)
 
 
 def test_a_links_own_rules_for_device_files_count(write: Write, tmp_path: Path) -> None:

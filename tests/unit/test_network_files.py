@@ -80,6 +80,21 @@ def test_the_shipped_ones_say_where_they_come_from_and_none_is_called_measured()
         assert network.source
 
 
+def test_packets_are_lost_by_the_kernel_of_an_emulated_board_and_nowhere_else(load: Load, tmp_path: Path) -> None:
+    found = load(HEAD + "loss_percent = 5\n", "lossy")
+    assert (found.loss_percent, found.is_shaping, found.described) == (5, False, "5 % of the packets lost each way")
+    assert network_notes(found) == [
+        "calls go through the network lossy, which the emulated board's kernel makes: 5 % of the packets lost each way"
+    ]
+    both = load(HEAD + "delay_ms = 10\nloss_percent = 5\n", "slow")
+    assert "which a proxy on the device and the emulated board's kernel make: delay 10 ms" in network_notes(both)[0]
+    asked = {"network": "lossy"}, [tmp_path], "robot.toml: options.oip"
+    assert named_network(*asked, loses_packets=True) == found
+    with pytest.raises(NetworkError, match="loses packets") as caught:
+        named_network(*asked)
+    assert ('link = "qemu"' in caught.value.wanted, "a proxy" in caught.value.hint) == (True, True)
+
+
 def test_outages_that_a_measurement_may_not_see_are_noted(load: Load) -> None:
     found = load(HEAD + "[[network.outages]]\nevery_s = 61\nfor_s = 1\n[[network.outages]]\nevery_s = 60\nfor_s = 1\n")
     _, noted = network_notes(found)
@@ -108,7 +123,8 @@ def test_networks_are_beside_the_folder_of_devices_and_options_may_name_none(tmp
         pytest.param("rate_up_mbit = 7000000\n", ["in 10⁶ bits a second", "7000000"], id="in-bits"),
         pytest.param("rate_up_mbit = 0\n", ["'network.rate_up_mbit' is wrong", "from 0.001"], id="no-rate"),
         pytest.param("delay_ms = 1\njitter_ms = 2\n", ["at most delay_ms", "jitter_ms = 2"], id="jitter"),
-        pytest.param("loss_percent = 5\n", ["unknown key 'network.loss_percent'"], id="loss"),
+        pytest.param("loss_percent = 100\n", ["'network.loss_percent' is wrong", "less than 100"], id="all-lost"),
+        pytest.param("loss_percent = 0.0001\n", ["at least 0.001", "0.0001"], id="too-few-lost"),
         pytest.param("[[network.outages]]\nevery_s = 2\n", ["'network.outages.0.for_s' is missing"], id="half-outage"),
         pytest.param("[[network.outages]]\nevery_s = 2\nfor_s = 2\n", ["for_s below every_s"], id="for-ever"),
         pytest.param("[[network.outages]]\nevery_s = 2\nfor_s = 1\n" * 2, ["100% of the time"], id="together"),

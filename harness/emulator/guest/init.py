@@ -4,6 +4,8 @@ The host speaks in lines of JSON, over the virtio port "hilgate"; each request i
 
     {"op": "resume", "clock_ns": …, "seed": "…"}      the board goes on from a saved state, at another time
     {"op": "sync"}                                    everything written goes to the disk
+    {"op": "lose", "port": …, "percent": …}           of the packets of one port of the loopback so many are lost
+    {"op": "deliver"}                                 none is any more; the answer has "sent" and "lost"
 
 A board that is saved and restored many times would have the same time and the same random numbers each time.
 Standard library only; Python 3.11, the image's own.
@@ -29,6 +31,10 @@ CLASS = "/sys/class/virtio-ports"
 RNDRESEEDCRNG = 0x5207
 SSHD = ["/usr/sbin/sshd", "-D", "-e"]
 HUNG_UP_PAUSE_S = 0.1
+# The loopback's packets have up to 64 KiB: for as long as some are lost they have those of an Ethernet.
+LOOPBACK_MTU, LOOPBACK_SEGMENTS = 65536, 65535
+ETHERNET_MTU = 1500
+TOOL_S = 15.0
 
 
 def find_port() -> int:
@@ -60,7 +66,59 @@ def resume(clock_ns: int, seed: str) -> None:
         fcntl.ioctl(random, RNDRESEEDCRNG)
 
 
-OPERATIONS: dict[str, Callable[..., None]] = {"resume": resume, "sync": os.sync}
+def run(command: str, lines: str = "") -> str:
+    """Run a command of iproute2's, whose words have no spaces; return what it prints.
+
+    Args:
+        command: the command.
+        lines: what it reads: more commands, of which each would take a second on a busy machine.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    done = subprocess.run(command.split(), input=lines, capture_output=True, text=True, timeout=TOOL_S, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command}: status {done.returncode}, {done.stderr.strip()[:500]}")
+    return done.stdout
+
+
+def lose(port: int, percent: float) -> None:
+    """Lose a share of the packets to and from a port of the loopback; those of all others arrive.
+
+    The loopback's, and not eth0's: there the calls are by themselves, and the SSH connection, over which the board is
+    held and its tunnel leads on, loses nothing. It sends each packet once, whichever way: both ways are alike.
+    """
+    deliver()
+    run(f"ip link set lo mtu {ETHERNET_MTU} gso_max_segs 1")
+    # Two bands, of which all packets take the first; filters send those of the port to the second.
+    chosen = "filter add dev lo parent 1: protocol ip u32 match ip"
+    lines = [
+        f"qdisc add dev lo root handle 1: prio bands 2 priomap{16 * ' 0'}",
+        f"qdisc add dev lo parent 1:2 handle 2: netem limit 10000 loss {percent:g}%",
+        *(f"{chosen} {end} {port} 0xffff flowid 1:2" for end in ("sport", "dport")),
+    ]
+    run("tc -batch -", "\n".join(lines) + "\n")
+
+
+def deliver() -> dict[str, int]:
+    """End the loss, if there is one; return how many packets were sent and how many lost."""
+    with open("/sys/class/net/lo/mtu", encoding="ascii") as file:
+        if int(file.read()) == LOOPBACK_MTU:
+            return {"sent": 0, "lost": 0}
+    found = json.loads(run("tc -s -j qdisc show dev lo"))
+    counted = [(each["packets"], each["drops"]) for each in found if each["kind"] == "netem"]
+    if any(each["kind"] == "prio" for each in found):
+        run("tc qdisc del dev lo root")
+    run(f"ip link set lo mtu {LOOPBACK_MTU} gso_max_segs {LOOPBACK_SEGMENTS}")
+    return {"sent": sum(sum(each) for each in counted), "lost": sum(lost for _, lost in counted)}
+
+
+OPERATIONS: dict[str, Callable[..., dict[str, int] | None]] = {
+    "resume": resume,
+    "sync": os.sync,
+    "lose": lose,
+    "deliver": deliver,
+}
 
 
 def answer(line: bytes) -> dict[str, Any]:
@@ -68,10 +126,10 @@ def answer(line: bytes) -> dict[str, Any]:
     try:
         request = json.loads(line)
         operation = request.pop("op")
-        OPERATIONS[operation](**request)
+        answered = OPERATIONS[operation](**request)
     except Exception as error:  # noqa: BLE001  # the host's to judge
         return {"error": f"{type(error).__name__}: {error}"}
-    return {"done": operation}
+    return {"done": operation, **(answered or {})}
 
 
 def bury(sshd: subprocess.Popen[bytes]) -> None:

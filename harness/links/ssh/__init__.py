@@ -2,6 +2,7 @@
 
 link        Link: two connections, and the programs that are started on them
 process     such a program, on a channel of its own
+tunnel      a port of the board's that leads back to this machine
 connection  how a connection is made, and what its errors say; channel_bound, how long a channel may take
 route       the hosts or the program that lead to a host
 login       which keys are shown, and what became of each

@@ -10,9 +10,7 @@ file asks this class no more than what such a file must have.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
@@ -21,19 +19,20 @@ from ...device.device import Device
 from ...errors import LinkError, LinkLost
 from ...protocol import BoardFacts
 from .._link import LinkType, WayCheck
-from .channel_bound import CHANNEL_TIMEOUT_S
+from .channel_bound import CHANNEL_TIMEOUT_S, bounded
 
 if TYPE_CHECKING:
     import paramiko
 
     from .process import Process
     from .route import Route
+    from .tunnel import BackTunnel
 
 
 class Link(LinkType):
     """Programs on a board, over SSH."""
 
-    has_host_keys = True
+    has_host_keys = tunnels_back = True
     required_keys: ClassVar[Mapping[str, str]] = MappingProxyType({"device.host": "a host"})
 
     def __init__(self, device: Device, config: Path | None = None) -> None:
@@ -48,6 +47,7 @@ class Link(LinkType):
         self.where = device.host or ""
         self._aes = True
         self._routes: dict[bool, Route] = {}
+        self._tunnel: BackTunnel | None = None
 
     @classmethod
     def check_way(cls, device: Device) -> Iterator[WayCheck]:
@@ -74,7 +74,7 @@ class Link(LinkType):
 
         transport = self._transport(bulk)
         try:
-            with _bounded(transport):
+            with bounded(transport):
                 channel = transport.open_session(timeout=CHANNEL_TIMEOUT_S)
                 channel.exec_command(shell_command(script))
         except paramiko.ChannelException as error:
@@ -120,20 +120,27 @@ class Link(LinkType):
         for route in list(self._routes.values()):
             route.abort()
 
+    def tunnel_back(self, port: int) -> BackTunnel:
+        """Have a port of the board's loopback lead to one of this machine's, over the connection of the daemon.
+
+        There is one at a time: one that was there before is closed.
+
+        Args:
+            port: this machine's.
+
+        Raises:
+            TunnelError: the board's server refuses, or would open the port to its network.
+            LinkError: the board cannot be reached.
+        """
+        from .tunnel import BackTunnel
+
+        if self._tunnel is not None:  # a connection has one handler of what the board opens
+            self._tunnel.close()
+        self._tunnel = BackTunnel(self.device.name, port, lambda: self._transport(bulk=False), self.start)
+        self._tunnel.open()
+        return self._tunnel
+
     def close(self) -> None:
         """Log out."""
         while self._routes:
             self._routes.popitem()[1].close()
-
-
-@contextmanager
-def _bounded(transport: paramiko.Transport) -> Iterator[None]:
-    """Close a connection whose other end takes too long: paramiko waits for the answer to a command without limit."""
-    timer = threading.Timer(2 * CHANNEL_TIMEOUT_S, transport.close)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join(CHANNEL_TIMEOUT_S)
