@@ -39,7 +39,9 @@ def main() -> None:
     listening.listen()
     print(listening.getsockname()[1], flush=True)
     app = Starlette(routes=[Route("/v2/models/{name}/infer", infer, methods=["POST"])])
-    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, timeout_keep_alive=600)).run(
+        sockets=[listening]
+    )
 
 
 if __name__ == "__main__":
