@@ -103,8 +103,12 @@ faults: setup
 
 # Exit status 1 is a missed aim, 2 a benchmark that could not be run.
 AGAINST :=
-bench bench-quick: setup
-	$(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick) $(if $(AGAINST),--against "$(AGAINST)")
+BENCHMARKS = $(BIN)/python -m benchmarks $(if $(AGAINST),--against "$(AGAINST)")
+bench: setup
+	$(BENCHMARKS)
+
+bench-quick: setup
+	$(BENCHMARKS) --quick
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

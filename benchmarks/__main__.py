@@ -8,10 +8,12 @@ test; 2 a benchmark could not be run.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +69,12 @@ def main(argv: Sequence[str] | None = None, place: Place | None = None) -> int:
         _list(known)
         return 0
     if result is None:
-        result = _run(chosen, arguments, place)
+        try:
+            with one_run(place.build):
+                result = _run(chosen, arguments, place)
+        except BlockingIOError:
+            _say("python -m benchmarks: another run of the benchmarks uses this folder: both would measure each other")
+            return 2
     console = open_console()
     show_result(console, result)
     if old is not None:
@@ -118,11 +125,23 @@ def _list(known: dict[str, Benchmark]) -> None:
         print(f"{one.name:{width}}  {'quick' if one.is_quick else '':5}  {', '.join(one.needs):17}  {one.summary}")
 
 
+@contextmanager
+def one_run(build: Path) -> Iterator[None]:
+    """Keep other runs out of a folder.
+
+    Raises:
+        BlockingIOError: there is one.
+    """
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def _run(chosen: Sequence[Benchmark], arguments: argparse.Namespace, place: Place) -> Result:
     """Run benchmarks one after the other; the result is written after each row."""
     # Not the user's: what is timed must not depend on what they ran before.
     environment = {"HILGATE_CACHE": str(place.build.with_name("bench-cache")), **os.environ}
-    place.build.mkdir(parents=True, exist_ok=True)
     options = Options(arguments.quick, arguments.time_limit, arguments.commit)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     result = Result(started, facts(PACKAGES), environment["HILGATE_CACHE"], arguments.quick)

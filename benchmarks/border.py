@@ -68,7 +68,7 @@ def _without_validation() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exchange, "parse", built)
-        patch.setattr(wire, "_is_nested_deeper", lambda text, most: False)
+        patch.setattr(wire, "is_nested_deeper", lambda text, most: False)
         yield
 
 

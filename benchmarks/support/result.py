@@ -86,7 +86,16 @@ class ResultError(Exception):
     """A file is no result of a run."""
 
 
-_RESULT, _ROW = TypeAdapter(Result), TypeAdapter(Row)
+@dataclass(frozen=True)
+class Failure:
+    """What a benchmark raised, in a line."""
+
+    __pydantic_config__ = STRICT
+
+    failure: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+_RESULT, _ROW, _FAILURE = TypeAdapter(Result), TypeAdapter(Row), TypeAdapter(Failure)
 
 
 def read_result(path: Path) -> Result:
@@ -103,13 +112,15 @@ def read_result(path: Path) -> Result:
         raise ResultError(f"{path} is no result of python -m benchmarks: {_first(error)}") from error
 
 
-def parse_row(line: bytes) -> Row:
-    """Read one row, as a benchmark's process sends it.
+def parse_line(line: bytes) -> Row | Failure:
+    """Read one row as a benchmark's process sends it, or why it failed.
 
     Raises:
         ResultError: it is none.
     """
     try:
+        if line.startswith(b'{"failure":'):
+            return _FAILURE.validate_json(line)
         return _ROW.validate_json(line)
     except ValidationError as error:
         raise ResultError(f"it sent what is no row: {_first(error)}") from error

@@ -18,7 +18,7 @@ from harness.host.exit_cause import describe_status
 from harness.printable import printable, printable_lines
 
 from .registry import Benchmark
-from .result import MOST_ROWS, Outcome, ResultError, parse_row
+from .result import MOST_ROWS, Failure, Outcome, ResultError, parse_line
 from .row import Options, Row
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +40,7 @@ class _Rows:
     rows: list[Row] = field(default_factory=list)
     size: int = 0
     rest: bytes = b""
+    failure: str = ""
 
     def add(self, data: bytes) -> None:
         """Take in some bytes.
@@ -50,7 +51,10 @@ class _Rows:
         self.size += len(data)
         *lines, self.rest = (self.rest + data).split(b"\n")
         for line in lines:
-            row = parse_row(line)
+            row = parse_line(line)
+            if isinstance(row, Failure):
+                self.failure = row.failure
+                continue
             self.rows.append(row)
             self.notify(printable(f"  {row.what}: {row.value:.4g} {row.unit} {row.verdict}").rstrip())
         if self.size > MOST_BYTES or len(self.rows) > MOST_ROWS:
@@ -90,7 +94,7 @@ def run_benchmark(
         try:
             for _ in _followed(process, source, taken, benchmark, began):
                 on_rows(outcome())
-            failure = _failure(process, log)
+            failure = _failure(process, taken.failure, log)
         except ResultError as error:
             failure = str(error)
         except TimeoutError:
@@ -175,12 +179,12 @@ def _followed(
         raise TimeoutError from None
 
 
-def _failure(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Say why a process that has ended failed, in its own last words; "" where it did not."""
-    if process.returncode == 0:
+def _failure(process: subprocess.Popen[bytes], words: str, log: Path) -> str:
+    """Say why a process that has ended failed: what it raised, else its last words; "" where it did not."""
+    if process.returncode == 0 and not words:
         return ""
-    lines = tail(log)
-    words = lines[-1].strip() if lines else ""
+    if not words and (lines := tail(log)):
+        words = lines[-1].strip()
     return f"{words or 'it said nothing'} ({describe_status(process.returncode)})"[:2000]
 
 

@@ -45,6 +45,9 @@ def show_changes(console: Console, old: Result, new: Result) -> None:
     lines = compare_results(old, new)
     for fact in differing_facts(old, new):
         console.print(Text(f"not the same: {printable(fact)}", STYLES["missed"]))
+    if not lines:
+        console.print("no benchmark is in both runs: nothing to compare")
+        return
     columns = [(name, "right") for name in ("before", "now", "change", "noise")]
     table = _table(f"beside the run of {printable(old.started)}", ("what", "left"), *columns, ("", "left"))
     benchmark = ""
@@ -79,7 +82,7 @@ def conclude(console: Console, result: Result, place: str) -> None:
         words = f"could not be run to its end: {outcome.name}: {outcome.failure}"
         console.print(Text(printable(words), STYLES["missed"]))
     counts = f"benchmarks: {len(result.outcomes)}; failed: {len(result.failed)}; aims missed: {len(missed)}"
-    console.print(_plain(f"{counts}; written: {place}"))
+    console.print(_plain(f"{counts}; result: {place}"))
 
 
 def _figure(row: Row) -> str:

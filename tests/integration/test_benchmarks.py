@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import Place, main
+from benchmarks.__main__ import Place, main, one_run
 from benchmarks.support.registry import Benchmark
 from benchmarks.support.result import Outcome, read_result
 from benchmarks.support.row import Options
@@ -28,8 +28,9 @@ def run(options):
     yield Row("twice two", 4.0, "", aim=Aim(high=5.0), rounds=(3.9, 4.1))
     yield Row("the process", os.getpid(), "")
 '''
-# Whatever it holds ends with it; its last words are the reason.
-BROKEN = GOOD.replace("twice two", "half") + '    raise OSError("the disk is on fire")\n'
+BROKEN = (
+    GOOD.replace("twice two", "half") + '    raise OSError("the disk is on fire\\nwhich is what others said of it")\n'
+)
 
 
 @pytest.fixture
@@ -86,6 +87,14 @@ def test_all_aims_kept_is_success_and_the_earlier_run_is_shown_beside(
 )
 def test_what_is_no_measurement_is_a_failure(text: str, failure: str, place: Place) -> None:
     assert failure in run(place, text).failure
+
+
+def test_two_runs_at_once_would_measure_each_other(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.folder / "good.py").write_text(GOOD, encoding="utf-8")
+    with one_run(place.build):
+        assert main(["--quick"], place) == 2
+    assert "another run of the benchmarks" in capsys.readouterr().err
+    assert main(["--quick"], place) == 0
 
 
 def test_one_that_hangs_is_ended_with_what_it_has_started(place: Place) -> None:

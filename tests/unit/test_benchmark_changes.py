@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.__main__ import Place, main
 from benchmarks.support.changes import Change, Line, compare_results, differing_facts
-from benchmarks.support.result import Outcome, Result, ResultError, parse_row, read_result
+from benchmarks.support.result import Outcome, Result, ResultError, parse_line, read_result
 from benchmarks.support.row import RATIO, Aim, Row, ratio_row
 
 AT_MOST, AT_LEAST = Aim(9.0), Aim(low=1.0)
@@ -135,15 +135,15 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_row_is_refused(key: str, value: object) -> None:
-    parse_row(json.dumps(row(1.0).as_json()).encode())
+    parse_line(json.dumps(row(1.0).as_json()).encode())
     with pytest.raises(ResultError, match=key):
-        parse_row(json.dumps(row(1.0).as_json() | {key: value}).encode())
+        parse_line(json.dumps(row(1.0).as_json() | {key: value}).encode())
 
 
 @pytest.mark.parametrize("value", [pytest.param(value, id=str(value)) for value in (math.nan, math.inf)])
 def test_a_figure_is_finite(value: float) -> None:
     with pytest.raises(ResultError, match="value"):
-        parse_row(json.dumps(row(value).as_json()).encode())
+        parse_line(json.dumps(row(value).as_json()).encode())
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...model.model import Array, Closeness
+from .special import alike, drop_special, special_ratios
 from .ulp import ulp
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _compare_by_closeness(expected: Expected, closeness: Closeness, answer: Arra
             errors = np.where(
                 known,
                 np.nan_to_num(errors, nan=0.0, posinf=np.inf),
-                np.where(_alike(flat[part], eager[part]), 0.0, np.inf),
+                np.where(alike(flat[part], eager[part]), 0.0, np.inf),
             )
         at = int(errors.argmax())
         if errors[at] > largest:
@@ -206,12 +207,12 @@ def _worst(expected: Expected, answer: Array) -> tuple[float, int]:
         ratio = float(errors[at]) / expected.scale
         # A NaN is the maximum for argmax, so that this also sees every NaN and infinity of the answer.
         if not (plain and math.isfinite(ratio)):
-            if aligned and _drop_special(errors, answer[part], eager[part]):
+            if aligned and drop_special(errors, answer[part], eager[part]):
                 ratio = float(errors.max()) / expected.scale
                 if ratio > largest:  # the place is needed of few chunks; of two errors the quotients may be equal
                     at = int((errors / expected.scale).argmax())
             else:
-                ratios = _special_ratios(answer[part], eager[part], exact[part], expected.scale)
+                ratios = special_ratios(answer[part], eager[part], exact[part], expected.scale)
                 at = int(ratios.argmax())
                 ratio = float(ratios[at])
         if ratio > largest:
@@ -219,49 +220,9 @@ def _worst(expected: Expected, answer: Array) -> tuple[float, int]:
     return largest, where
 
 
-def _drop_special(errors: Array, answer: Array, eager: Array) -> bool:
-    """Set errors to 0 where the answer is NaN or infinite, if it is so where eager's output is, and in the same way.
-
-    Args:
-        errors: |answer - r|, float64[…] without gaps in memory.
-        answer: one chunk of the backend's output.
-        eager: the same of eager PyTorch's.
-
-    Returns:
-        False where it is not so: nothing is set then.
-    """
-    finite = np.isfinite(answer)
-    special = (answer == eager) | (np.isnan(answer) & np.isnan(eager))
-    if not ((finite == np.isfinite(eager)) & (finite | special)).all():
-        return False
-    # As whole numbers, for NaN × 0 is NaN; and without a branch for each element, which costs more than all else.
-    bits = errors.view(np.int64)
-    np.multiply(bits, finite, out=bits)
-    return True
-
-
-def _special_ratios(answer: Array, eager: Array, exact: Array, scale: float) -> Array:
-    """Return the error ratio of every element where some are NaN or infinite; infinity where one is not accepted."""
-    rounded = exact.astype(eager.dtype)
-    known = np.isfinite(rounded)
-    ratios: Array = np.abs(answer - exact) / scale
-    if (other := ~known & np.isfinite(eager)).any():
-        errors = np.abs(answer[other].astype(np.float64) - eager[other])
-        ratios[other] = errors / np.maximum(scale, ulp(eager[other], eager.dtype))
-    ratios[~np.isfinite(answer)] = 0
-    ratios[~(_alike(answer, eager) | _alike(answer, rounded))] = np.inf
-    return ratios
-
-
 def _accepted(answer: Array, expected: Expected) -> Array:
-    accepted: Array = _alike(answer, expected.eager) | _alike(answer, expected.exact.astype(answer.dtype))
+    accepted: Array = alike(answer, expected.eager) | alike(answer, expected.exact.astype(answer.dtype))
     return accepted
-
-
-def _alike(one: Array, other: Array) -> Array:
-    """Tell, by element, where both are finite, both NaN, or the same infinity."""
-    alike: Array = (np.isfinite(one) & np.isfinite(other)) | (one == other) | (np.isnan(one) & np.isnan(other))
-    return alike
 
 
 def _different(expected: Expected, answer: Array, accepted: Array) -> Difference:
