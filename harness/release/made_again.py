@@ -34,6 +34,7 @@ from ..measure.measurement import Measurement
 from ..measure.memory_cap import MemoryCap
 from ..measure.memory_series import MemorySeries
 from ..measure.start_jitter import START_JITTER
+from ..measure.switching import SWITCH
 from ..parity import PARITY
 from ..protocol.page_cache import Dropped
 from .made_of_samples import (
@@ -48,6 +49,7 @@ from .made_of_samples import (
     make_misses,
     make_pairs,
     make_quantile,
+    make_switch,
 )
 from .rebuilt import NotMadeAgain, RebuiltCell
 
@@ -211,6 +213,7 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     cost.PER_HOUR.name: (cost.PER_HOUR, _cost_per_hour),
     cost.PER_MILLION.name: (cost.PER_MILLION, _cost_per_million),
     **{metric.name: (metric, make_first_part(metric)) for metric in first_part.METRICS},
+    SWITCH.name: (SWITCH, make_switch),
     load_time.LOAD_TIME.name: (load_time.LOAD_TIME, _load_time),
     first_start.FIRST_START.name: (first_start.FIRST_START, _first_start),
     memory.PEAK.name: (memory.PEAK, _memory),
@@ -222,7 +225,7 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     against.OVER_OTHER.name: (against.OVER_OTHER, make_pairs),
 }
 # Metrics whose figures have raw samples, or follow from such as are hashed.
-VOUCHED = frozenset({metric.name for metric in (*latency.METRICS, *first_part.METRICS, START_JITTER)}) | {
+VOUCHED = frozenset({metric.name for metric in (*latency.METRICS, *first_part.METRICS, START_JITTER, SWITCH)}) | {
     against.OVER_OTHER.name,
     instructions.INSTRUCTIONS.name,
     artifact_size.ARTIFACT_SIZE.name,

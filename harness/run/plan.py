@@ -23,6 +23,7 @@ from ..model.process import HostedFile, read_hosted
 from ..network import named_network, network_folders
 from ..parity import PARITY
 from ..report.preferring import checked_preferences
+from .fallback import named_fallback
 from .options import Options
 
 
@@ -117,7 +118,7 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
         _check_reachable(device, f"{where}.endpoint")
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
     network = named_network(cell.options, network_folders(options.device_folders), where)
-    return replace(cell, endpoint=endpoint, network=network)
+    return replace(cell, endpoint=endpoint, network=network, fallback=named_fallback(cell, where))
 
 
 def _check_reachable(device: Device, where: str) -> None:
