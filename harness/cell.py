@@ -22,7 +22,7 @@ class Cell:
         forbidden: which of the device's rules forbids the backend; "" where none does.
         is_named: whether --backend names the backend.
         endpoint: the server that has the model, of a remote backend; None of one that is left out.
-        fallback: the backend that answers on the device where calls to that server fail; None where the options name none.
+        fallback: the backend that answers on the device where calls fail; None where the options name none.
         network: what the device's proxy shapes between itself and that server; None where the options name none.
     """
 

@@ -16,7 +16,7 @@ from ..agent.sides import DROPPED, FAR, UNASKED
 from ..model.model import Array
 from .content import Timed
 
-# In the account of a measuring call: which side answered each inference, int64[n]; NEVER for a release that was dropped.
+# In the account of a measuring call: which side answered each inference, int64[n]; NEVER for one that was dropped.
 SIDES = "sides"
 
 

@@ -87,9 +87,7 @@ def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]
 
 
 def _sides_of(session: Session, answer: agent.Measured, sides: Array | None, durations: Array) -> dict[str, Any]:
-    """Check which side answered. It is said where there is a fallback, and only there: else local answers would pass
-    for another computer's.
-    """
+    """Check which side answered: it is said where there is a fallback, else local answers would pass for the others."""
     if not session.has_fallback and not answer.sides:
         return {}
     if not session.has_fallback or sides is None:

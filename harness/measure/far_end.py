@@ -102,5 +102,5 @@ def _open(everything: Tally, asked: Tally, bounds: tuple[float, float], limit: f
     return (
         f"the far end answered {everything.calls - everything.failed} of {everything.calls} inferences, and "
         f"{asked.calls - asked.failed} of the {asked.calls} that asked it: between {low:.5g} and {high:.5g} are "
-        f"answered there, where {limit:g} are to be. While the device answers, nobody knows more: measure without the fallback"
+        f"answered there, where {limit:g} are to be. While the device answers, nobody knows more: measure without it"
     )

@@ -50,7 +50,7 @@ def switch(measured: Measurement, raw: str, *, has_fallback: bool) -> Finding:
     spans = np.concatenate([_switches(timed) for timed in measured.contents]) / 1e6
     details: dict[str, Any] = {"answered": answered, "missed": count_kinds(np.where(sides == UNASKED, FAR, sides))}
     if not len(spans):
-        return Finding(SWITCH, raw=raw, no_bound_reason=_why_none(answered), notes=notes_on(answered), details=details)
+        return _not_seen(_why_none(answered), raw, details)
     longest = float(spans.max())
     return Finding(
         SWITCH,
@@ -60,9 +60,14 @@ def switch(measured: Measurement, raw: str, *, has_fallback: bool) -> Finding:
         raw=raw,
         invalid_reason=measured.state_doubt,
         remark=f"the longest of {len(spans)} switches",
-        notes=notes_on(answered),
         details={**details, "median_ms": float(np.median(spans)), "timeout_ms": measured.timeout_ms},
     )
+
+
+def _not_seen(why: str, raw: str, details: dict[str, Any]) -> Finding:
+    """Report that no switch was seen: that says nothing where nobody has set a limit, and leaves a limit open."""
+    asked = Finding(SWITCH, raw=raw, no_bound_reason=why, details=details)
+    return Finding(SWITCH, raw=raw, not_applicable=why, details=details, at=lambda _: asked)
 
 
 def all_sides(measured: Measurement) -> Array:

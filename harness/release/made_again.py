@@ -112,9 +112,10 @@ def _growth(cell: RebuiltCell, check: CheckEntry) -> Finding:
 def _artifact_size(cell: RebuiltCell, check: CheckEntry) -> Finding:
     if cell.cell.endpoint is not None and check.value is None:
         return not_on_device(artifact_size.ARTIFACT_SIZE, cell.limit_value(artifact_size.ARTIFACT_SIZE.limit_key))
-    size = cell.artifact_bytes()
-    if cell.cell.artifact is None or cell.cell.artifact.bytes != size:
-        said = None if cell.cell.artifact is None else cell.cell.artifact.bytes
+    size, parts = cell.artifact_bytes(), [cell.cell.artifact]
+    parts += [cell.cell.fallback.artifact] if cell.cell.fallback is not None else []
+    said = None if cell.cell.artifact is None else sum(part.bytes for part in parts if part is not None)
+    if said != size:
         raise NotMadeAgain(f"artifact: bytes: the evidence says {said}, and its bundle's manifest {size}")
     return artifact_size.size_finding(size)
 

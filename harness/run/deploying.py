@@ -37,7 +37,7 @@ from ..model.build import BuiltModel
 from ..network import Network
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts
-from .fallback import fallback_artifact
+from .fallback import fallback_artifact, fallback_notes
 from .measuring import MEMORY_SETS, SERVICE_EMULATED_S
 from .run import Run
 
@@ -73,6 +73,7 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
         run.export_s += time.monotonic() - start
     record.artifact = describe_artifact(artifact)
     record.fallback = describe_fallback(cell, near) if near is not None else None
+    record.add_notes(fallback_notes(cell))
     record.endpoint = describe_endpoint(endpoint) if endpoint is not None else None
     if cell.network is not None:
         record.network = describe_network(cell.network)

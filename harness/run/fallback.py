@@ -77,3 +77,13 @@ def fallback_artifact(cell: Cell, built: BuiltModel) -> Artifact | None:
         ExportError: no exporter takes the model.
     """
     return export_artifact(built, cell.fallback.artifact) if cell.fallback is not None else None
+
+
+def fallback_notes(cell: Cell) -> list[str]:
+    """Say that not all answers are another computer's; nothing of a cell without a fallback."""
+    if cell.fallback is None:
+        return []
+    return [
+        f"where a call fails, or takes longer than {cell.calls.timeout_ms:g} ms, the device answers with "
+        f"{cell.fallback.name}, and asks the far end again every second: latencies are of both"
+    ]

@@ -13,7 +13,7 @@ import pytest
 from tests.support.oip_server import OipServer
 
 from .conftest import Project
-from .test_remote_run import DEVICE, server, tiny, write_endpoint
+from .test_remote_run import DEVICE, server, write_endpoint
 
 __all__ = ["server"]
 
@@ -39,50 +39,31 @@ def away(server: OipServer) -> Iterator[None]:
         server.resume()
 
 
-def test_both_sides_are_judged_and_the_bundle_has_both(robot: Project) -> None:
-    done = robot.run(*OIP, "-k", "parity or memory_peak", "--time-limit", "6")
-    assert done.status == 0, done.output
-    (cell,) = done.evidence["cells"]
-    parity = done.check("parity")
-    assert (cell["verdict"], parity["verdict"]) == ("PASS", "PASS")
-    assert {side: one["verdict"] for side, one in parity["by_side"].items()} == {
-        "the far end": "PASS",
-        "the fallback onnxruntime": "PASS",
-    }
-    assert min(one["samples"] for one in parity["by_side"].values()) > 20
-    fallback = cell["fallback"]
-    assert (fallback["backend"], fallback["artifact"]["bytes"] > 100) == ("onnxruntime", True)
-    manifest = robot.folder / f"build/hil/bundles/{cell['bundle']['sha256']}.json"
-    assert all(name in manifest.read_text() for name in ("agent/near.py", "artifact/model.onnx", '"fallback"'))
-    assert set(cell["fingerprint"]["runtime"]) == {"numpy", "onnxruntime"}
-
-
+@pytest.mark.slow
 def test_a_far_end_that_is_not_there_leaves_parity_open_and_is_not_available(robot: Project, server: OipServer) -> None:
     with away(server):
-        done = robot.run(*OIP, "-k", "parity or availability or switch or p50", "--time-limit", "6")
+        done = robot.run(*OIP, "-k", "parity or availability or switch or p50 or memory_peak", "--time-limit", "6")
     assert done.status == 1, done.output
+    (cell,) = done.evidence["cells"]
     parity = done.check("parity")
-    assert parity["verdict"] == "INCONCLUSIVE"
+    assert (cell["verdict"], parity["verdict"]) == ("INCONCLUSIVE", "INCONCLUSIVE")
     assert parity["reason"].startswith("the far end: ")
     assert "refused" in parity["reason"]
-    assert parity["by_side"]["the fallback onnxruntime"]["verdict"] == "PASS"
+    near = parity["by_side"]["the fallback onnxruntime"]
+    assert (near["verdict"], near["samples"] > 20) == ("PASS", True)
     available, switch = done.check("availability"), done.check("switch_ms")
     assert (available["value"], available["answered"]["far"]) == (0, 0)
-    assert switch["verdict"] == "INCONCLUSIVE"
+    assert switch["verdict"] == "NOT_APPLICABLE"  # with a limit it were open
     assert "the device answered from the start" in switch["reason"]
     assert done.check("latency_p50_ms")["value"] < 100
-
-
-def test_a_wrong_answer_of_one_side_fails_however_right_the_other_is(robot: Project, server: OipServer) -> None:
-    server.model = lambda inputs: {"output": tiny(inputs)["output"] + np.float32(1)}
-    try:
-        done = robot.run(*OIP, "-k", "parity", "--time-limit", "6")
-    finally:
-        server.model = tiny
-    assert done.status == 1, done.output
-    parity = done.check("parity")
-    assert (parity["verdict"], parity["reason"].startswith("the far end: ")) == ("FAIL", True)
-    assert parity["by_side"]["the fallback onnxruntime"]["verdict"] == "PASS"
+    # What is on the device, and in its memory, is both.
+    fallback = cell["fallback"]
+    assert (fallback["backend"], fallback["artifact"]["bytes"] > 100) == ("onnxruntime", True)
+    manifest = (robot.folder / f"build/hil/bundles/{cell['bundle']['sha256']}.json").read_text()
+    files = ("agent/near.py", "agent/remote/fallback.py", "artifact/model.onnx", "artifact/endpoint.json")
+    assert [name for name in (*files, '"fallback"') if name not in manifest] == []
+    assert set(cell["fingerprint"]["runtime"]) == {"numpy", "onnxruntime"}
+    assert "providers" in cell["fingerprint"]["settings"]
 
 
 @pytest.mark.parametrize(
@@ -111,38 +92,42 @@ def test_what_cannot_be_a_fallback_is_refused_before_anything_starts(
 def test_a_server_that_is_killed_in_the_middle_and_comes_back_is_seen_as_it_was(
     robot: Project, server: OipServer
 ) -> None:
-    """On a sensor's clock, so that the shares are those of the time: 20 s of 60 s without it, in one piece."""
-    model = robot.folder / "model.py"
+    """On a sensor's clock, whose share of local answers is that of the time. Each process may meet a part of it."""
+    model = robot.folder / "tiny.py"
     model.write_text(model.read_text().replace("dims={", 'rate_hz=20, late="drop", dims={'))
-    first = threading.Event()
-    server.fails = lambda number: bool(first.set())
+    begun, ended = threading.Event(), threading.Event()
+    server.fails = lambda number: begun.set() or False  # type: ignore[func-returns-value]
+    away_s: list[float] = []
 
     def outage() -> None:
-        first.wait(120)
-        time.sleep(25)
-        server.pause()
-        time.sleep(20)
-        server.resume()
+        begun.wait(200)
+        ended.wait(10)
+        with away(server):
+            start = time.monotonic()
+            ended.wait(8)
+            away_s.append(time.monotonic() - start)
 
     thread = threading.Thread(target=outage)
     thread.start()
     try:
-        done = robot.run(*OIP, "-k", "availability or switch or p50", "--time-limit", "120")
+        done = robot.run(*OIP, "-k", "availability or switch or p50", "--time-limit", "30")
     finally:
+        ended.set()
         thread.join()
         server.fails = lambda number: False
     switch, available = done.check("switch_ms"), done.check("availability")
     answered = available["answered"]
     total = sum(answered.values())
-    assert total > 1000, done.output
-    near = (answered["near"] + answered["near_after_a_miss"]) / total
-    assert 0.2 < near < 0.45
+    near = answered["near"] + answered["near_after_a_miss"]
+    # The outage, and up to a second and a call until the far end was asked again, of 20 inferences a second.
+    assert 0.3 * away_s[0] < near / 20 < away_s[0] + 5, done.output
+    assert answered["far"] > 100
+    assert available["value"] == pytest.approx(answered["far"] / total)
     assert (switch["samples"], switch["verdict"]) == (answered["near_after_a_miss"], "MEASURED")
-    assert 1 <= switch["samples"] <= 3
-    assert 0 < switch["value"] < 1000  # refused at once, or cut off after 200 ms; and a local answer
     assert switch["missed"].keys() <= {"refused", "unreachable", "late", "broken"}
     folder = robot.folder / "build/hil"
     raw, sides = np.load(folder / switch["raw"]), np.load(folder / switch["raw_sides"])
-    spans = raw[:, 2] - raw[:, 1]
-    assert switch["value"] == pytest.approx(spans[(sides > 0) & (sides < 6)].max() / 1e6)
-    assert available["value"] == pytest.approx(1 - near)
+    is_switch = (sides > 0) & (sides < 6)
+    assert is_switch.sum() == switch["samples"] >= 1
+    assert switch["value"] == pytest.approx((raw[:, 2] - raw[:, 1])[is_switch].max() / 1e6)
+    assert 0 < switch["value"] < 2000  # refused at once, or cut off after 200 ms; and a local answer
