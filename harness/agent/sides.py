@@ -1,6 +1,6 @@
 """Which side answered each inference, of an engine that has a fallback (see remote.fallback): noted by measuring loops.
 
-This file is shipped with every agent, and read on the host; standard library only, but for numpy where a reply needs it.
+This file is shipped with every agent, and read on the host; numpy is imported where a reply needs it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..backends import Backend, load_backend
 from ..cell import Cell
-from ..errors import BackendError, ModelError
+from ..errors import BackendError, ExportError, ModelError
 from ..export import Artifact, export_artifact
 from ..model.build import BuiltModel
 
@@ -76,7 +76,13 @@ def fallback_artifact(cell: Cell, built: BuiltModel) -> Artifact | None:
     Raises:
         ExportError: no exporter takes the model.
     """
-    return export_artifact(built, cell.fallback.artifact) if cell.fallback is not None else None
+    if cell.fallback is None:
+        return None
+    try:
+        return export_artifact(built, cell.fallback.artifact)
+    except ExportError as error:
+        error.what = f"the fallback {cell.fallback.name}: {error.what}"
+        raise
 
 
 def fallback_notes(cell: Cell) -> list[str]:

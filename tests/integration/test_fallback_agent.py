@@ -163,6 +163,7 @@ def test_a_local_model_that_cannot_be_loaded_or_fails_too_is_an_error_with_both(
 ) -> None:
     refused = both.load(artifact="missing.bin").header["error"]
     assert "the fallback doubling cannot load its artifact: FileNotFoundError" in refused
+    assert "cannot load its artifact: MemoryError" in both.load(does="full").header["error"]
     both.load()
     failing = both.load(does="worn").header
     assert "error" not in failing

@@ -66,63 +66,55 @@ def test_a_far_end_that_is_not_there_leaves_parity_open_and_is_not_available(rob
     assert "providers" in cell["fingerprint"]["settings"]
 
 
-@pytest.mark.parametrize(
-    ("fallback", "words"),
-    [
-        pytest.param("onnxrutime", ["no such backend", "did you mean 'onnxruntime'?"], id="unknown"),
-        pytest.param("torchscript", ["has no backend torchscript to fall back on"], id="not-listed"),
-        pytest.param("oip", ["cannot be a fallback", "calls another computer itself"], id="itself"),
-        pytest.param("onnxruntime-cpp", ["cannot be a fallback", "a program of its own"], id="native"),
-    ],
-)
-def test_what_cannot_be_a_fallback_is_refused_before_anything_starts(
-    robot: Project, fallback: str, words: list[str]
-) -> None:
-    listed = '["onnxruntime", "onnxruntime-cpp", "oip"]'
-    device = FALLBACK.replace('["onnxruntime", "oip"]', listed).replace(
-        'fallback = "onnxruntime"', f'fallback = "{fallback}"'
-    )
-    robot.write("devices/robot.toml", device)
-    done = robot.run(*OIP)
-    assert done.status == 4, done.output
-    assert [word for word in [*words, "options.oip.fallback"] if word not in done.output] == []
+RATE_HZ, AWAY_S = 20, 4.0
+
+
+class Paced:
+    """Sees when a server is called by a sensor's clock: 20 calls in a row, none of which follows the other at once."""
+
+    def __init__(self) -> None:
+        self.seen = threading.Event()
+        self._last, self._row = 0.0, 0
+
+    def __call__(self, number: int) -> bool:
+        """Note a call; never fail it."""
+        now = time.monotonic()
+        self._row = self._row + 1 if now - self._last > 0.6 / RATE_HZ else 0
+        self._last = now
+        if self._row >= RATE_HZ:
+            self.seen.set()
+        return False
 
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_in_the_middle_and_comes_back_is_seen_as_it_was(
     robot: Project, server: OipServer
 ) -> None:
-    """On a sensor's clock, whose share of local answers is that of the time. Each process may meet a part of it."""
+    """On a sensor's clock the local answers are as many as inputs came meanwhile; of an outage within a process."""
     model = robot.folder / "tiny.py"
-    model.write_text(model.read_text().replace("dims={", 'rate_hz=20, late="drop", dims={'))
-    begun, ended = threading.Event(), threading.Event()
-    server.fails = lambda number: begun.set() or False  # type: ignore[func-returns-value]
-    away_s: list[float] = []
+    model.write_text(model.read_text().replace("dims={", f'rate_hz={RATE_HZ}, late="drop", dims={{'))
+    server.fails = paced = Paced()
 
     def outage() -> None:
-        begun.wait(200)
-        ended.wait(10)
+        paced.seen.wait(200)
         with away(server):
-            start = time.monotonic()
-            ended.wait(8)
-            away_s.append(time.monotonic() - start)
+            time.sleep(AWAY_S)
 
     thread = threading.Thread(target=outage)
     thread.start()
     try:
-        done = robot.run(*OIP, "-k", "availability or switch or p50", "--time-limit", "30")
+        done = robot.run(*OIP, "-k", "availability or switch or p50", "--time-limit", "36")
     finally:
-        ended.set()
+        paced.seen.set()
         thread.join()
         server.fails = lambda number: False
     switch, available = done.check("switch_ms"), done.check("availability")
     answered = available["answered"]
-    total = sum(answered.values())
     near = answered["near"] + answered["near_after_a_miss"]
-    # The outage, and up to a second and a call until the far end was asked again, of 20 inferences a second.
-    assert 0.3 * away_s[0] < near / 20 < away_s[0] + 5, done.output
-    assert answered["far"] > 100
-    assert available["value"] == pytest.approx(answered["far"] / total)
+    # While it was away, and until it was asked again; less, where the process ended meanwhile.
+    assert 1 < near / RATE_HZ < AWAY_S + 4, done.output
+    assert answered["far"] > RATE_HZ
+    assert available["value"] == pytest.approx(answered["far"] / (answered["far"] + near))
     assert (switch["samples"], switch["verdict"]) == (answered["near_after_a_miss"], "MEASURED")
     assert switch["missed"].keys() <= {"refused", "unreachable", "late", "broken"}
     folder = robot.folder / "build/hil"

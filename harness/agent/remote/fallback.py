@@ -1,7 +1,7 @@
 """An engine of two: the computer elsewhere answers as long as it does so in time, and the device itself where it fails.
 
-A call that fails, or comes too late, is answered by the device at once: the caller waits for timeout_ms at most, and for
-one local inference. From then on the device answers without asking. Meanwhile a thread asks the far end again, once a
+A call that fails, or comes too late, is answered by the device at once: the caller waits for timeout_ms at most, and
+for one local inference. From then on the device answers without asking. Meanwhile a thread asks the far end again, once a
 second, with a call like any other (the inputs of the first inference), and with the first answer that comes in time the
 far end answers again.
 
