@@ -42,7 +42,8 @@ def away(server: OipServer) -> Iterator[None]:
 @pytest.mark.slow
 def test_a_far_end_that_is_not_there_leaves_parity_open_and_is_not_available(robot: Project, server: OipServer) -> None:
     with away(server):
-        done = robot.run(*OIP, "-k", "parity or availability or switch or p50 or memory_peak", "--time-limit", "6")
+        selected = "parity or availability or switch or p50 or memory_peak"
+        done = robot.run_command(robot.command(*OIP, "-k", selected, "--time-limit", "6"), timeout=600)
     assert done.status == 1, done.output
     (cell,) = done.evidence["cells"]
     parity = done.check("parity")
@@ -96,14 +97,15 @@ def test_a_server_that_is_killed_in_the_middle_and_comes_back_is_seen_as_it_was(
     server.fails = paced = Paced()
 
     def outage() -> None:
-        paced.seen.wait(200)
+        paced.seen.wait(600)
         with away(server):
             time.sleep(AWAY_S)
 
     thread = threading.Thread(target=outage)
     thread.start()
     try:
-        done = robot.run(*OIP, "-k", "availability or switch or p50", "--time-limit", "36")
+        command = robot.command(*OIP, "-k", "availability or switch or p50", "--time-limit", "36")
+        done = robot.run_command(command, timeout=600)
     finally:
         paced.seen.set()
         thread.join()

@@ -1,9 +1,9 @@
 """An engine of two: the computer elsewhere answers as long as it does so in time, and the device itself where it fails.
 
 A call that fails, or comes too late, is answered by the device at once: the caller waits for timeout_ms at most, and
-for one local inference. From then on the device answers without asking. Meanwhile a thread asks the far end again, once a
-second, with a call like any other (the inputs of the first inference), and with the first answer that comes in time the
-far end answers again.
+for one local inference. From then on the device answers without asking. Meanwhile a thread asks the far end again once
+a second, with a call like any other (the inputs of the first inference), and with the first answer that comes in time
+the far end answers again.
 
 A thread, and nothing between two inferences: a call takes as long as timeout_ms, and the robot would wait for it. What
 it costs the local inferences is the encoding of a request a second. It has Python's own priority: with a lower one it
