@@ -22,6 +22,7 @@ class Cell:
         forbidden: which of the device's rules forbids the backend; "" where none does.
         is_named: whether --backend names the backend.
         endpoint: the server that has the model, of a remote backend; None of one that is left out.
+        fallback: the backend that answers on the device where calls fail; None where the options name none.
         network: what the device's proxy shapes between itself and that server; None where the options name none.
     """
 
@@ -33,6 +34,7 @@ class Cell:
     is_named: bool = False
     endpoint: Endpoint | None = None
     network: Network | None = None
+    fallback: Backend | None = None
 
     @property
     def is_left_out(self) -> bool:
@@ -62,7 +64,15 @@ class Cell:
     @property
     def options(self) -> dict[str, object]:
         """The backend's options: its defaults, replaced by what the device file says."""
-        return {**self.backend.defaults, **self.device.options.get(self.backend.name, {})}
+        return self._options_of(self.backend)
+
+    @property
+    def fallback_options(self) -> dict[str, object]:
+        """The options of the fallback; empty without one."""
+        return self._options_of(self.fallback) if self.fallback is not None else {}
+
+    def _options_of(self, backend: Backend) -> dict[str, object]:
+        return {**backend.defaults, **self.device.options.get(backend.name, {})}
 
     @property
     def limits(self) -> tuple[Limit, ...]:

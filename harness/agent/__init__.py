@@ -6,11 +6,12 @@ from the bundle's folder. The host imports ``frames``, ``structure``, ``facts`` 
 sides share one definition.
 
 __main__        the process: frames in, frames out
-operations      what it can do
+operations      what it can do; engine, what it loads
 ring            the inputs of a loop; expand makes them from a few numbers
 timing          the closed loop; pacing, the sensor's clock
 growth          the memory between inferences
-failure         calls to a computer elsewhere that failed; first_parts, when answers began; remote/, what makes calls
+failure         calls to a computer elsewhere that failed; first_parts, when answers began; remote/, what makes calls;
+                sides, who answered where there is a fallback
 telemetry       the state of device and process; facts, what the device is
 wire, frames    the wire format; structure, the nesting of a model's outputs
 illegal         where an illegal instruction was met

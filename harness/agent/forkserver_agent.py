@@ -11,6 +11,7 @@ during the import.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import mmap
 import struct
 import sys
@@ -36,6 +37,8 @@ def main() -> None:
     from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
 
     backend.preload()
+    if importlib.util.find_spec(f"{__package__}.near"):  # a client's fallback has a runtime of its own
+        importlib.import_module(f"{__package__}.near").preload()
     pages = map_whole_windows()
     peak = telemetry.memory_kib()["peak"]
 

@@ -6,6 +6,7 @@ add one, add a method here, its like in harness/runners/src/operations.cpp, and 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from . import pacing, telemetry, timing
+from .engine import make_engine
 from .expand import expand
 from .failure import Failures, Repeats
 from .first_parts import FirstParts
 from .frames import Array
 from .growth import Growth
 from .ring import InputError, InTurn, Ring, Spread, written
+from .sides import Sides
 from .structure import flatten
 
 Reply = tuple[dict[str, Any], list[Array]]
-
-SETTINGS = ("threads", "interop_threads", "flush_denormals")
 
 
 def flushes_denormals() -> bool:
@@ -85,16 +86,17 @@ class Operations:
 
         Header: "artifact", a path; "threads", "interop_threads" and "flush_denormals", the same for all backends;
         "options", the backend's; "operators", modules to import first, for what they register; "inputs", names.
+        "fallback", of a client with one: the "artifact", "options" and "name" of the backend that answers where calls
+        fail (see remote.fallback), and whose first inference is made before the one that is timed.
         Tensors: one set of inputs.
         Reply: "memory_kib" after each step; "load_ns", from the process's start to the end of the first inference,
         without the time spent waiting for the host; "first_ns", that inference alone; "outputs", their names;
         "runtime", versions; "settings", as they are in effect; "repeated", where calls failed (see failure.Repeats).
         """
         before = self.before_runtime_kib or telemetry.memory_kib()["peak"]
-        from . import backend  # type: ignore[attr-defined]  # shipped beside this file in a bundle
-
-        options = header["options"] if self.proxy is None else {**header["options"], "proxy": self.proxy.place}
-        engine = backend.Engine({key: header[key] for key in SETTINGS}, options)
+        if hasattr(self.engine, "close"):  # it has a thread
+            self.engine.close()
+        engine = make_engine(header, self.proxy)
         runtime = telemetry.memory_kib()
         for name in header.get("operators", ()):
             importlib.import_module(name)
@@ -104,6 +106,8 @@ class Operations:
         self.input_names = header["inputs"]
         self.kept, self.written = [], set()  # they belonged to other inputs
         (arrays,) = self._sets(tensors)
+        if "fallback" in header:
+            engine.warm(self._prepared(engine, arrays)[1])
         inputs, prepared = self._prepared(engine, arrays)
         raw = repeats(engine.run, prepared)
         first_ns = repeats.took_ns
@@ -128,15 +132,17 @@ class Operations:
         """Infer once for each set of inputs. Tensors and reply: set after set; "inference_ns": the model's time.
 
         A call that failed is repeated (see failure.Repeats): "repeated" says how often, where any was.
-        Header, in place of tensors: "fills", for each set a list of fills, one for each input (see expand).
+        Header, in place of tensors: "fills", for each set a list of fills, one for each input (see expand). "side", of
+        a client with a fallback: which of both answers, whoever does so otherwise (see sides).
         """
         engine = self._loaded()
+        run = functools.partial(engine.run_on, header["side"]) if "side" in header else engine.run
         outputs: list[Array] = []
         spent, repeats = 0, Repeats()
         sets = self._expanded(header["fills"]) if "fills" in header else self._sets(tensors)
         for arrays in sets:
             inputs, prepared = self._prepared(engine, arrays)
-            raw = repeats(engine.run, prepared)
+            raw = repeats(run, prepared)
             spent += repeats.took_ns
             # Copied at once: an output may be the module's own buffer, or a view of it (issue 15, case 65), which the
             # next inference overwrites.
@@ -190,10 +196,13 @@ class Operations:
 
         Of an engine whose answers come in parts (see first_parts) a last tensor, int64[n], has how long each call's
         first part took, NEVER where none came or the call failed; and the reply "first_parts", true.
+
+        Of an engine with a fallback the last tensor, uint8[n], has which side answered (see sides); and the reply
+        "sides", true.
         """
         engine = self._loaded()
-        first_parts = FirstParts.of(engine, header["samples"])
-        run = engine.run if first_parts is None else first_parts.run
+        first_parts, sides = FirstParts.of(engine, header["samples"]), Sides.of(engine, header["samples"])
+        run = (first_parts or sides or engine).run
         ring = self._ring(engine, header, tensors)
         samples, budget_ns = header["samples"], header["budget_ns"]
         before = telemetry.state()
@@ -212,6 +221,8 @@ class Operations:
         self.written |= ring.close()
         reply = {"before": before, "after": after, **account, "untimed": ring.untimed, **readings}
         arrays = [measured, *failures.tensors(len(measured))]
+        if sides is not None:
+            return {**reply, "sides": True}, [*arrays, sides.tensor(measured)]
         if first_parts is None:
             return reply, arrays
         return {**reply, "first_parts": True}, [*arrays, first_parts.tensor(measured)]

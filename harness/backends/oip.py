@@ -20,6 +20,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "endpoint": ("text", "the name of a file endpoints/NAME.toml, which says where the server is"),
     "timeout_ms": ("positive", "how long a call may take, everything included, in milliseconds"),
     "network": ("text", "the name of a file networks/NAME.toml, which says how the network is shaped on the device"),
+    "fallback": ("text", "the name of another backend of the device, which answers there where calls fail"),
     "attempts": ("count", "how often a call is tried where no byte of an answer has come, within timeout_ms"),
     "max_request_bytes": ("count", "the largest request that is sent, in bytes"),
     "max_response_bytes": ("count", "the largest answer that is taken, in bytes"),

@@ -19,6 +19,7 @@ CLOUD = True
 OPTIONS: Mapping[str, tuple[str | tuple[str, ...], str]] = {
     "endpoint": ("text", "the name of a file endpoints/NAME.toml, which says which endpoint it is"),
     "timeout_ms": ("positive", "how long a call may take, everything included, in milliseconds"),
+    "fallback": ("text", "the name of another backend of the device, which answers there where calls fail"),
     "attempts": ("count", "how often a call is tried where no byte of an answer has come, within timeout_ms"),
     "stream": ("flag", "true or false: whether the answer is asked for in parts, and the first of them timed"),
     "format": (("oip", "npy"), '"oip", tensors by name, or "npy", one array each way'),

@@ -2,11 +2,13 @@
 
 A bundle's folder on a device:
 
-    manifest.json       {"schema": 1, "backend": …, "files": {PATH: {"sha256": …, "bytes": …}}, "runtime": {…}}
+    manifest.json       {"schema": 1, "backend": …, "files": {PATH: {"sha256": …, "bytes": …}}, "runtime": {…}}, with
+                        "fallback", a backend's name, where there is one
     agent/…             the agent, and the backend's file as agent/backend.py; not for a C++ backend
     agent/remote/…      the client, only of a backend that calls another computer
     agent/network/…     the proxy that shapes its network, likewise
-    artifact/…          the exported files; or endpoint.json, which describes that computer
+    agent/near.py       the file of the backend that answers where its calls fail, if it has such a fallback
+    artifact/…          the exported files; or endpoint.json, which describes that computer, and the fallback's files
     runtime/…           unpacked wheels, where they were shipped; a C++ backend's runner, and libraries of wheels
 
 The manifest's "runtime" has the device's "python", and either "wheels", a list of {"name", "version", "file", "sha256",
@@ -97,6 +99,8 @@ class Bundle:
         runtime: the planned runtime.
         entry: the path of the file that the runtime opens; "" without an artifact.
         binding: see Artifact.
+        fallback: the name of the backend that answers where calls of a remote one fail; "" without one.
+        fallback_entry: the path of the file that its runtime opens.
     """
 
     backend: str
@@ -105,12 +109,15 @@ class Bundle:
     runtime: Runtime
     entry: str = ""
     binding: Binding | None = None
+    fallback: str = ""
+    fallback_entry: str = ""
 
     @cached_property
     def manifest(self) -> str:
         """The manifest's text; equal bundles have equal texts."""
         files = {path: {"sha256": file.sha256, "bytes": file.bytes} for path, file in self.files.items()}
         content = {"schema": 1, "backend": self.backend, "files": files, "runtime": dict(self.runtime.described)}
+        content |= {"fallback": self.fallback} if self.fallback else {}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     @property
@@ -150,13 +157,19 @@ class Bundle:
         return (*entries, Entry(name=self.name, texts={**texts, MANIFEST: self.manifest}, links=links))
 
 
-def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -> Bundle:
+def make_bundle(
+    artifact: Artifact | None,
+    backend: Backend,
+    runtime: Runtime,
+    fallback: tuple[Backend, Artifact] | None = None,
+) -> Bundle:
     """Make the bundle that runs an artifact.
 
     Args:
         artifact: the artifact; None for a bundle that has everything but that.
         backend: the backend that runs it.
         runtime: the planned runtime.
+        fallback: the backend that answers on the device where calls fail, and its artifact; of a remote backend.
     """
     sources = dict[str, Path]()
     if runtime.runner is None:
@@ -165,10 +178,14 @@ def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -
     if backend.remote:
         for room in ("remote", "network"):
             sources |= {f"agent/{room}/{path.name}": path for path in sorted((AGENT / room).glob("*.py"))}
+    if fallback is not None:
+        sources["agent/near.py"] = fallback[0].source
     agent = {path: BundleFile(source, file_sha256(source), source.stat().st_size) for path, source in sources.items()}
     if artifact is None:
         return Bundle(backend=backend.name, agent=agent, artifact={}, runtime=runtime)
-    exported = {file.name: BundleFile(artifact.folder / file.name, file.sha256, file.bytes) for file in artifact.files}
+    exported = _files_of(artifact)
+    if fallback is not None:
+        exported |= _files_of(fallback[1])
     return Bundle(
         backend=backend.name,
         agent=agent,
@@ -176,7 +193,13 @@ def make_bundle(artifact: Artifact | None, backend: Backend, runtime: Runtime) -
         runtime=runtime,
         entry=f"artifact/{artifact.files[0].name}",
         binding=artifact.binding,
+        fallback=fallback[0].name if fallback is not None else "",
+        fallback_entry=f"artifact/{fallback[1].files[0].name}" if fallback is not None else "",
     )
+
+
+def _files_of(artifact: Artifact) -> dict[str, BundleFile]:
+    return {file.name: BundleFile(artifact.folder / file.name, file.sha256, file.bytes) for file in artifact.files}
 
 
 def _key(content: object) -> str:

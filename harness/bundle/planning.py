@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -26,6 +27,7 @@ def plan_runtime(
     backend: Backend,
     facts: Target,
     imports: Sequence[str] = (),
+    fallback: Backend | None = None,
 ) -> Runtime:
     """Plan the runtime of a backend on a device.
 
@@ -34,16 +36,30 @@ def plan_runtime(
         backend: the backend.
         facts: what the board reports about itself.
         imports: modules that the model file imports for their operators; ignored for a backend without operators.
+        fallback: the backend that answers on the device where calls of a remote one fail: both need their packages.
 
     Raises:
         BackendError: the environment lacks a package, the device file does not pin one, or there is no wheel for the
             board.
         StorageError: the host's cache cannot be written.
     """
+    is_here = not backend.remote or fallback is not None  # else the model is elsewhere, and so is what it needs
+    backend = _joined(backend, fallback) if fallback is not None else backend
     imports = tuple(imports) if backend.operators else ()
     if device.runtime.packages:
-        return _shipped(device, backend, facts, imports)
+        return _shipped(device, backend, facts, imports, is_here=is_here)
     return _installed(device, backend, facts, imports)
+
+
+def _joined(backend: Backend, fallback: Backend) -> Backend:
+    """Return a remote backend that needs what its fallback needs, too."""
+    further = (names for names in fallback.providers if names not in backend.providers)
+    return replace(
+        backend,
+        name=f"{backend.name} with the fallback {fallback.name}",
+        providers=(*backend.providers, *further),
+        operators=fallback.operators,
+    )
 
 
 def _installed(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...]) -> Runtime:
@@ -77,14 +93,13 @@ def _missing(backend: Backend, present: Collection[str]) -> list[str]:
     ]
 
 
-def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...]) -> Runtime:
+def _shipped(device: Device, backend: Backend, facts: Target, imports: tuple[str, ...], *, is_here: bool) -> Runtime:
     pins: dict[str, str] = {canonicalize_name(pin.partition("==")[0]): pin for pin in device.runtime.packages}
     where = f"{device.path}: runtime.packages"
     _check_pins(device, backend, pins, where)
     own = _own(backend, pins)
     # Pins that no backend of this device needs are for the model, such as a library of operators.
     claimed = {name for other in device.backends for names in load_backend(other).providers for name in names}
-    is_here = not backend.remote  # else the model is elsewhere, and so is what it needs
     model = [name for name in pins if name not in claimed] if is_here and (backend.native is None or imports) else []
     needed = [pins[name] for name in (*own, *model)]
     compiler = native.compiler_for(device, facts) if backend.native is not None else None

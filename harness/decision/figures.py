@@ -29,6 +29,7 @@ _LOWER = frozenset(
         "latency_max_ms",
         "deadline_miss_rate",
         "start_jitter_p99_ms",
+        "switch_ms",
         "latency_over_other_percent",
         "memory_peak_mib",
         "memory_growth_kib_per_1000",

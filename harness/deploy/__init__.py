@@ -10,6 +10,7 @@ messages      what a cell's processes wrote to stderr, in few lines
 plausibility  whether what a device reports can be true; paced_plausibility, of a loop on a sensor's clock
 page_cache    drops what a start reads from the device's page cache
 memory_cap    runs a process under a limit, in a memory cgroup
+sides         which side answered, of a cell with a fallback; failed_calls, calls that nobody answered
 credentials   what the process signs its calls with
 endpoint_look what a device sees of an endpoint, for `hilgate doctor`
 handed        programs of ours that are handed to the device's Python

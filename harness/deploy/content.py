@@ -277,6 +277,8 @@ class Timed:
         codes: how calls failed, uint8[n] for each process, 0 for one that was answered (harness.agent.failure); empty
             where there are none.
         requests: of a backend that calls another computer, what the device was asked for in each process.
+        sides: of a cell with a fallback, which side answered, int64[n] for each process (harness.deploy.sides). Of any
+            other these are empty.
         first_parts: of a streaming endpoint, when the first part of each answer came, in nanoseconds from the call's
             start on; int64[n] for each process, NEVER for a call that failed, and a release that was dropped. Of any
             other these are empty.
@@ -300,6 +302,7 @@ class Timed:
     codes: list[Array] = field(default_factory=list)
     requests: list[list[Request]] = field(default_factory=list)
     first_parts: list[Array] = field(default_factory=list)
+    sides: list[Array] = field(default_factory=list)
 
     @property
     def all_codes(self) -> Array:

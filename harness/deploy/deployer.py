@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..agent.frames import Frame, read_frame
 from ..agent.remote.credentials import Credentials
@@ -73,6 +74,7 @@ class Deployer:
     reachable: Callable[[], None] = lambda: None
     loss: PacketLoss | None = None
     _verified_at: float = -math.inf
+    _side: str = ""
     _damage: str = ""  # found in files that the cell had used
     _messages: Messages = field(default_factory=Messages)
 
@@ -124,6 +126,7 @@ class Deployer:
                 device_time=self.device_time,
                 binding=self.bundle.binding,
             )
+            self.live.session.side = self._side
             self._note_greeting(self.live.greeting)
             self.reachable()  # the connection may have been made anew
             if self.loss is not None:
@@ -141,14 +144,40 @@ class Deployer:
                     settings=settings,
                     options=self.cell.options,
                     operators=self.bundle.runtime.operators,
+                    fallback=self._fallback(),
                 )
             self.load = replace(loaded, host_s=host_clock() - began)
-            if not self.cell.backend.remote:  # else another computer is set, by whoever it belongs to
+            if not self.cell.backend.remote or self.cell.fallback is not None:  # another computer is set by others
                 check_settings(settings, self.load.settings, where)
         if not self.begun:
             self.loaded(self.load)
         self.begun = True
         return self.live, self.load
+
+    def _fallback(self) -> dict[str, Any] | None:
+        """Return what the agent is to load beside the client; None without a fallback."""
+        if self.cell.fallback is None:
+            return None
+        artifact, options = self.bundle.fallback_entry, self.cell.fallback_options
+        return {"artifact": artifact, "options": options, "name": self.cell.fallback.name}
+
+    @contextmanager
+    def asking(self, side: str) -> Iterator[None]:
+        """Have inferences of a block answered by one side alone, in the process that is live and in those to come.
+
+        Args:
+            side: of a cell with a fallback; see harness.agent.sides.
+        """
+        self._ask_side(side)
+        try:
+            yield
+        finally:
+            self._ask_side("")
+
+    def _ask_side(self, side: str) -> None:
+        self._side = side
+        if self.live is not None:
+            self.live.session.side = side
 
     def damage(self) -> str:
         """Hash what the cell runs on again, because something went wrong; return what is damaged, "" where nothing is.

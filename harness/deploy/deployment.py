@@ -140,6 +140,7 @@ class Deployment:
         settings: Mapping[str, Any],
         options: Mapping[str, Any],
         operators: Sequence[str] = (),
+        fallback: Mapping[str, Any] | None = None,
     ) -> LoadReport:
         """Import the runtime, load the artifact, infer once.
 
@@ -149,12 +150,15 @@ class Deployment:
             settings: what every backend sets alike; see Device.settings.
             options: the backend's own.
             operators: what registers operators first; see Runtime.
+            fallback: what is loaded beside a client, and answers where its calls fail; see the agent's op_load.
 
         Raises:
             AgentFailure: the runtime refused; its reason is in the message.
             DeploymentError: the agent died, hung or sent garbage.
         """
-        return loading.load(self.session, entry, inputs, settings=settings, options=options, operators=operators)
+        return loading.load(
+            self.session, entry, inputs, settings=settings, options=options, operators=operators, fallback=fallback
+        )
 
     def give_credentials(self, credentials: Credentials) -> None:
         """Give the process what it signs calls with, in place of what it had. It keeps them in memory alone.

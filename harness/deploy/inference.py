@@ -44,6 +44,7 @@ def infer_fills(session: Session, sets: Sequence[Sequence[Mapping[str, Any]]]) -
 
 def _ask(session: Session, header: dict[str, Any], tensors: Sequence[Array], sets: int, limits: Limits) -> Reply:
     start = time.perf_counter()
+    header |= {"side": session.side} if session.side else {}
     reply = session.ask(header, tensors, session.timeouts.infer_s(sets), limits)
     session.device_time.seconds += reply.answer.inference_ns / 1e9
     # A search ends when its time is spent. A device that reports more than the host waited would be searched less.

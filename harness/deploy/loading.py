@@ -56,12 +56,16 @@ def load(
     settings: Mapping[str, Any],
     options: Mapping[str, Any],
     operators: Sequence[str] = (),
+    fallback: Mapping[str, Any] | None = None,
 ) -> LoadReport:
     """Load an artifact; see Deployment.load."""
     start = time.perf_counter()
     header = {"op": "load", "artifact": entry, **settings, "options": dict(options), "inputs": [*inputs]}
     if operators:
         header["operators"] = list(operators)
+    if fallback is not None:
+        header["fallback"] = dict(fallback)
+    session.has_fallback = fallback is not None
     timeouts, size = session.timeouts, bytes_of(inputs)
     limit_s = max(timeouts.load_s, timeouts.call_s)
     reply = session.ask(header, [*inputs.values()], limit_s, asked.first_limits(size))

@@ -22,6 +22,7 @@ from ..model.model import Array
 from ..protocol.page_cache import Dropped
 from .call import Call
 from .failed_calls import codes_of, longest_call_ns, why_failures_unlike
+from .sides import far_spans
 
 # A device's clock against the host's: crystals differ by 0.01 %, NTP slews by 0.05 %, and a virtual machine's clock may
 # be off by some per cent. A clock that is wrong by more than this would make the figures as wrong.
@@ -114,7 +115,7 @@ def why_failures_impossible(spans: Array, header: Mapping[str, Any], timeout_ms:
     wanted, found = why_failures_unlike(codes_of(header, len(spans)), header, timeout_ms)
     if wanted:
         return impossible(wanted, found)
-    if (longest := int(spans.max(initial=0))) > longest_call_ns(timeout_ms):
+    if (longest := int(far_spans(spans, header).max(initial=0))) > longest_call_ns(timeout_ms):
         return impossible(f"calls that end when {timeout_ms:g} ms are over", f"one of {longest / 1e9:.4g} s")
     return ""
 

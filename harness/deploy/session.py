@@ -44,6 +44,8 @@ class Session:
         samples: how many durations, or releases, the last measuring call asked for.
         is_paced: whether that was by a sensor's clock.
         repeated: how many calls to another computer were made once more, by how they had failed.
+        has_fallback: whether what is loaded has a fallback on the device, and says which side answered.
+        side: the side that is asked for outputs; "" for whichever answers. See harness.agent.sides.
         renew: called before each request, and may make one of its own: credentials of the process end.
     """
 
@@ -55,6 +57,8 @@ class Session:
     samples: int = 0
     is_paced: bool = False
     repeated: Counter[str] = field(default_factory=Counter)
+    has_fallback: bool = False
+    side: str = ""
     renew: Callable[[], None] = lambda: None
 
     @property

@@ -15,6 +15,7 @@ from .failed_calls import CODES
 from .feed import Feed, Inputs, sent
 from .first_parts import FIRST_PARTS, why_unlike
 from .session import Session
+from .sides import SIDES, read_sides
 
 
 def warm_up(session: Session, feed: Feed | Sequence[Inputs], budget_s: float) -> dict[str, Any]:
@@ -53,11 +54,13 @@ def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]
 
     Returns:
         The durations, and the account of the call; in that under CODES, where calls failed, their codes: uint8[n]; and
-        under FIRST_PARTS, where answers come in parts, when the first of each came, in nanoseconds: int64[n].
+        under FIRST_PARTS, where answers come in parts, when the first of each came, in nanoseconds: int64[n]; under
+        SIDES, of a cell with a fallback, which side answered each: int64[n].
     """
     answer: agent.Measured = reply.answer
     found = [f"{array.dtype} {list(array.shape)}" for array in reply.tensors]
     tensors = [*reply.tensors]
+    sides = tensors.pop() if answer.sides and len(tensors) > 1 else None
     first_parts = tensors.pop() if answer.first_parts and len(tensors) > 1 else None
     durations, codes = (*tensors, *[None] * 2)[:2] if tensors else (np.empty(0), None)
     assert durations is not None
@@ -71,14 +74,29 @@ def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]
         raise session.refuse_tensors("measure", f"{', '.join(found)}, where {wanted} may come second")
     account = agent.plain(answer)
     account.pop(FIRST_PARTS, None)
+    account.pop(SIDES, None)
     if answer.first_parts:
         if first_parts is None or (problem := why_unlike(first_parts, durations, codes)):
             wanted = f"times of first parts, int64[{len(durations)}],"
             why = problem if first_parts is not None else "there are none"
             raise session.refuse_tensors("measure", f"{', '.join(found)}, where {wanted} come last: {why}")
         account[FIRST_PARTS] = first_parts.astype(np.int64)
+    account |= _sides_of(session, answer, sides, durations)
     session.device_time.seconds += max(answer.elapsed_ns - answer.making_ns, 0) / 1e9
     return durations.astype(np.int64), account if codes is None else {**account, CODES: codes.copy()}
+
+
+def _sides_of(session: Session, answer: agent.Measured, sides: Array | None, durations: Array) -> dict[str, Any]:
+    """Check which side answered: it is said where there is a fallback, else local answers would pass for the others."""
+    if not session.has_fallback and not answer.sides:
+        return {}
+    if not session.has_fallback or sides is None:
+        found = "there is no fallback" if not session.has_fallback else "it is not said"
+        raise session.refuse_tensors("measure", f"which side answered is said of a fallback, and {found}")
+    read, problem = read_sides(sides, durations)
+    if problem:
+        raise session.refuse_tensors("measure", f"the sides that answered, uint8[{len(durations)}]: {problem}")
+    return {SIDES: read}
 
 
 def profile(session: Session, sets: Sequence[Inputs], count: int) -> list[dict[str, Any]]:

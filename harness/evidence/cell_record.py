@@ -18,6 +18,7 @@ from .schema import (
     CellEntry,
     ClockEntry,
     EndpointEntry,
+    FallbackEntry,
     Fingerprint,
     InstructionScan,
     LoadEntry,
@@ -37,6 +38,7 @@ class CellRecord:
         not_built: why this host cannot build the cell's backend, where that is an optional one.
         endpoint: the server that has the model, of a remote backend.
         network: what the device's proxy shapes between itself and that server.
+        fallback: what answers on the device where calls to that server fail.
         model_sha256: the hash of the model's weights and code; None where it is not known, or they have none.
         device_facts: the fingerprint's part that is known once the device was reached.
         measured_facts: the fingerprint's part that is known once something was measured.
@@ -56,6 +58,7 @@ class CellRecord:
     not_built: HilgateError | None = None
     endpoint: EndpointEntry | None = None
     network: NetworkEntry | None = None
+    fallback: FallbackEntry | None = None
     model_sha256: str | None = None
     device_facts: Fingerprint | None = None
     measured_facts: Fingerprint | None = None
@@ -126,6 +129,7 @@ class CellRecord:
         declared |= {"endpoint": self.endpoint} if self.endpoint is not None else {}
         declared |= {"service_emulated": True} if self.cell.service_emulated else {}
         declared |= {"network": self.network} if self.network is not None else {}
+        declared |= {"fallback": self.fallback} if self.fallback is not None else {}
         declared |= {} if clock is None else {"clock": ClockEntry(rate_hz=clock.rate_hz, late=clock.late)}
         return CellEntry(
             model=model,

@@ -45,6 +45,7 @@ _HOMES = {
     "raw_inputs": SAMPLES,
     "raw_failures": SAMPLES,
     "raw_first_parts": SAMPLES,
+    "raw_sides": SAMPLES,
     "replay": REPLAY,
     "bundle": BUNDLES,
     "answers": ANSWERS,
@@ -57,8 +58,8 @@ class ResultsFolder:
     Attributes:
         sums: the SHA-256 of each file that this run has written, by its path in the folder: raw samples, which inputs
             they had, which calls failed, answers.
-        beside: the paths of files that go with raw samples, by the path of these: "raw_inputs", "raw_failures" and
-            "raw_first_parts".
+        beside: the paths of files that go with raw samples, by the path of these: "raw_inputs", "raw_failures",
+            "raw_first_parts" and "raw_sides".
     """
 
     def __init__(self, path: Path) -> None:
@@ -135,6 +136,7 @@ class ResultsFolder:
         inputs: Array | None = None,
         failures: Array | None = None,
         first_parts: Array | None = None,
+        sides: Array | None = None,
     ) -> str:
         """Write raw samples as a .npy file, and what goes with them as STEM.inputs.npy, STEM.failures.npy and so on.
 
@@ -144,6 +146,7 @@ class ResultsFolder:
             inputs: the number of each sample's input, int64[n]; None where nobody needs it.
             failures: how the call of each sample failed, int64[n]; None where none failed.
             first_parts: when the first part of each answer came, int64[n]; None where answers came whole.
+            sides: which side answered each, int64[n]; None without a fallback.
 
         Returns:
             The samples' path, relative to the folder.
@@ -152,7 +155,7 @@ class ResultsFolder:
             StorageError: it cannot be written.
         """
         name = self._save(stem, samples)
-        arrays = {"inputs": inputs, "failures": failures, "first_parts": first_parts}
+        arrays = {"inputs": inputs, "failures": failures, "first_parts": first_parts, "sides": sides}
         self.beside[name] = {
             f"raw_{kind}": self._save(f"{stem}.{kind}", array) for kind, array in arrays.items() if array is not None
         }

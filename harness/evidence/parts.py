@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..bundle import Bundle
+from ..cell import Cell
 from ..checks.check import Check
 from ..checks.finding import Finding
 from ..endpoint import Endpoint
@@ -25,6 +26,7 @@ from .schema import (
     BundleFacts,
     CheckEntry,
     EndpointEntry,
+    FallbackEntry,
     Fingerprint,
     InstructionScan,
     LoadEntry,
@@ -58,6 +60,12 @@ def describe_endpoint(endpoint: Endpoint, settings: Mapping[str, Any] = MappingP
     keys = ("region", "endpoint_name", "target_variant")
     content |= {key: getattr(endpoint, key) for key in keys if getattr(endpoint, key)}
     return EndpointEntry.model_validate(content | ({"server": server} if server else {}))
+
+
+def describe_fallback(cell: Cell, artifact: Artifact) -> FallbackEntry:
+    """Describe the backend that answers on the device where a cell's calls fail, and what it runs."""
+    name = cell.fallback.name if cell.fallback is not None else ""
+    return FallbackEntry(backend=name, options=dict(cell.fallback_options), artifact=describe_artifact(artifact))
 
 
 def describe_network(

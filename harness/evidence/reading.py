@@ -19,7 +19,7 @@ from .schema import SCHEMA, RunEntry
 # An evidence file has some 10 KB a cell.
 LARGEST_BYTES = 64 << 20
 # Keys of a check whose values are paths in the evidence's folder.
-FILE_KEYS = ("raw", "raw_inputs", "raw_failures", "raw_first_parts", "replay")
+FILE_KEYS = ("raw", "raw_inputs", "raw_failures", "raw_first_parts", "raw_sides", "replay")
 # A whole number of fewer characters is no larger than a double can hold, 1.8e308.
 LONG_DIGITS = 308
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -85,6 +85,11 @@ def read_raw_first_parts(folder: Path, check: CheckEntry) -> ReadSamples:
     return _read_array(folder, check.raw_first_parts, check.raw_first_parts_sha256, "raw samples' first parts")
 
 
+def read_raw_sides(folder: Path, check: CheckEntry) -> ReadSamples:
+    """Read which side answered each of a check's raw samples, int64[n]; see read_samples and harness.deploy.sides."""
+    return _read_array(folder, check.raw_sides, check.raw_sides_sha256, "raw samples' sides")
+
+
 def _read_array(folder: Path, path: str | None, sha256: str | None, what: str) -> ReadSamples:
     if path is None:
         return ReadSamples(problem=f"The check has no {what}.")

@@ -180,6 +180,10 @@ class CheckEntry(Entry):
         str | None, Field(description="the path of when each answer's first part came, int64[n]; only of streamed ones")
     ] = None
     raw_first_parts_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
+    raw_sides: Annotated[
+        str | None, Field(description="the path of which side answered each sample, int64[n]; only with a fallback")
+    ] = None
+    raw_sides_sha256: Annotated[Sha256 | None, Field(description="of that file; null without one")] = None
     better: Annotated[Literal["lower", "higher"] | None, Field(description="which of two values is the better one")] = (
         None
     )
@@ -275,6 +279,14 @@ class EndpointEntry(Entry):
     response_bytes: Annotated[Count | None, Field(description="of its answer; null before one")] = None
 
 
+class FallbackEntry(Entry):
+    """What answers on the device where a call to another computer fails, or comes too late."""
+
+    backend: Annotated[str, Field(description="of the device's, by its name")]
+    options: Annotated[dict[str, Any], Field(description="that backend's")] = {}
+    artifact: Annotated[ArtifactFacts, Field(description="what it runs, beside the description of the endpoint")]
+
+
 class NetworkWay(Entry):
     """One direction of a network."""
 
@@ -332,6 +344,7 @@ class CellEntry(Entry):
         bool, Field(description="whether that server was an emulated service of the run's own, on this machine")
     ] = False
     network: Annotated[NetworkEntry | None, Field(description="what shaped the calls; null for nothing")] = None
+    fallback: Annotated[FallbackEntry | None, Field(description="what answers on the device where calls fail")] = None
     fingerprint: Fingerprint | None = None
     artifact: ArtifactFacts | None = None
     bundle: BundleFacts | None = None

@@ -161,6 +161,7 @@ class Evidence:
         inputs: Array | None = None,
         failures: Array | None = None,
         first_parts: Array | None = None,
+        sides: Array | None = None,
     ) -> str:
         """Write a cell's raw samples beside the evidence, which inputs they had, and what became of calls.
 
@@ -171,6 +172,7 @@ class Evidence:
             inputs: the number of each sample's input, int64[n]; None where no bound depends on it.
             failures: how the call of each sample failed, int64[n]; None where none failed.
             first_parts: when the first part of each answer came, int64[n]; None where answers came whole.
+            sides: which side answered each, int64[n]; None without a fallback.
 
         Returns:
             The file's path, relative to the evidence's folder.
@@ -180,7 +182,7 @@ class Evidence:
         """
         before = dict(self._results.sums)
         stem = "-".join(filter(None, [cell.id, kind]))
-        name = self._results.save_samples(stem, samples, inputs, failures, first_parts)
+        name = self._results.save_samples(stem, samples, inputs, failures, first_parts, sides)
         if self.begun and any(self._results.sums[path] != sha256 for path, sha256 in before.items()):
             self.write()  # checks that name the file have the hash of what was there before
         return name

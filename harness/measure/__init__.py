@@ -1,8 +1,9 @@
 """Measuring: one file a kind of metric, each with its ``METRICS``, found without a list.
 
 latency, start_jitter, load_time, first_start, memory, growth, accuracy, artifact_size, instructions, against,
-    availability, first_part, cost: metrics
+    availability, switching, first_part, cost: metrics
 sampling, schedule, closed_loop, paced_loop, measurement    how durations are taken and kept
+far_end                                                 availability where the device answers what calls miss
 tails, figures, validity                                 how they are bounded and believed
 memory_series, growth_process                            a process's memory while it infers, or infers for it
 memory_cap                                               a process under its limit on memory

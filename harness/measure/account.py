@@ -19,6 +19,7 @@ from ..checks.blocks import block_size
 from ..deploy import plausibility
 from ..deploy.content import SAMPLES, UNIFORM, Request, Timed
 from ..deploy.first_parts import why_unlike
+from ..deploy.sides import why_sides_unlike
 from ..evidence.timed_entry import BoardState, TimedContent, TimedEntry
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock
@@ -59,6 +60,7 @@ def rebuild(
     *,
     codes: Array | None = None,
     first_parts: Array | None = None,
+    sides: Array | None = None,
     clock: SensorClock | None = None,
     warm_ups: Sequence[Mapping[str, Any]] = (),
 ) -> Measurement:
@@ -70,6 +72,7 @@ def rebuild(
         inputs: Which input each of them had, int64[n].
         codes: How the call of each of them failed, int64[n], 0 if it did not; None where none failed.
         first_parts: When the first part of each answer came, int64[n]; None where answers came whole.
+        sides: Which side answered each of them, int64[n]; None where there is no fallback.
         clock: The sensor's clock on which they were released.
         warm_ups: The report of each warm-up.
 
@@ -80,7 +83,11 @@ def rebuild(
     if first_parts is not None:
         if problem := why_unlike(first_parts, raw, codes):
             raise ValueError(f"first parts: {problem}")
-        _give_first_parts(contents, first_parts)
+        _give(contents, "first_parts", first_parts)
+    if sides is not None:
+        if problem := _why_sides_impossible(sides, raw, codes, account.timeout_ms):
+            raise ValueError(f"sides: {problem}")
+        _give(contents, "sides", sides)
     measured = Measurement(
         uniform=contents[0],
         warm_ups=[dict(warm_up) for warm_up in warm_ups],
@@ -99,15 +106,21 @@ def rebuild(
     return measured
 
 
-def _give_first_parts(contents: Sequence[Timed], first_parts: Array) -> None:
-    """Cut first parts as the raw samples are cut that they belong to."""
+def _why_sides_impossible(sides: Array, raw: Array, codes: Array | None, timeout_ms: float | None) -> str:
+    if timeout_ms is None or codes is not None:
+        return "a fallback answers where calls fail, and there are no calls, or some that nobody answered"
+    return why_sides_unlike(sides, raw)
+
+
+def _give(contents: Sequence[Timed], name: str, values: Array) -> None:
+    """Cut what goes with raw samples as these are cut, and add it to their contents: first parts, or sides."""
     each = [
         (timed, len(numbers))
         for process in zip(*(timed.numbers for timed in contents), strict=True)
         for timed, numbers in zip(contents, process, strict=True)
     ]
-    for (timed, _), part in zip(each, np.split(first_parts, list(accumulate(size for _, size in each))), strict=False):
-        timed.first_parts.append(part)
+    for (timed, _), part in zip(each, np.split(values, list(accumulate(size for _, size in each))), strict=False):
+        getattr(timed, name).append(part)
 
 
 def states_of(account: TimedEntry) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:

@@ -83,20 +83,24 @@ def availability(measured: Measurement, limit: float | None, raw: str) -> Findin
     everything = _all_calls(measured)
     if not everything.calls:
         return Finding(AVAILABILITY, no_bound_reason=measured.interruption or "no call was made")
-    planned = _planned_calls(measured)
+    if measured.raw_sides is not None:
+        from .far_end import far_availability  # it is counted by what is here
+
+        return far_availability(measured, limit, raw)
+    planned = planned_tally(measured)
     failed = _failed_by_kind(measured)
-    missing = _missing(measured)
+    missing_part = missing(measured)
     low, high = min(planned.low, everything.low), max(planned.high, everything.high)
     finding = Finding(
         AVAILABILITY,
         1 - everything.failed / everything.calls,
-        None if missing else low,
+        None if missing_part else low,
         bound_low=high,
-        undecided_reason=missing or ("" if limit is None else _open(measured, everything, planned, limit)),
+        undecided_reason=missing_part or ("" if limit is None else _open(measured, everything, planned, limit)),
         confidence=quantiles.CONFIDENCE,
         samples=everything.calls,
         raw=raw,
-        no_bound_reason=missing,
+        no_bound_reason=missing_part,
         remark=describe_failed(failed, everything.calls),
         notes=_notes(measured, failed, everything.calls),
         details={
@@ -150,7 +154,7 @@ def _all_calls(measured: Measurement) -> Tally:
     return Tally(sum(timed.calls for timed in contents), sum(sum(timed.failed.values()) for timed in contents))
 
 
-def _planned_calls(measured: Measurement) -> Tally:
+def planned_tally(measured: Measurement) -> Tally:
     """Count the calls of the time that was fixed beforehand: of each of the first processes, on each content, a part.
 
     Whatever came behind them was taken because other limits were not decided, which failures may have caused.
@@ -242,7 +246,7 @@ def _longest_paced(releases: Array, codes: Array) -> float:
     return float((np.maximum.reduceat(np.maximum(end, due), starts) - due[starts]).max())
 
 
-def _missing(measured: Measurement) -> str:
+def missing(measured: Measurement) -> str:
     """Say why there is no bound, however many calls there were: too few processes began to call."""
     begun = sum(any(len(codes) for codes in each) for each in _by_process(measured))
     if begun >= PROCESSES:

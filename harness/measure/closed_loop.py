@@ -17,6 +17,7 @@ from ..deploy.deployment import Deployment, LoadReport
 from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept, kept_with_spare, spread
 from ..deploy.first_parts import add_first_parts
+from ..deploy.sides import add_sides
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
 from .memory_series import MemorySeries
@@ -85,6 +86,7 @@ class ClosedLoop:
             timed.numbers.append(np.empty(0, np.int64))
             timed.codes.append(np.empty(0, np.uint8))
             timed.first_parts.append(np.empty(0, np.int64))
+            timed.sides.append(np.empty(0, np.int64))
             if self.timeout_ms is not None:
                 timed.requests.append([])
 
@@ -251,6 +253,7 @@ class ClosedLoop:
         is_timed = numbers != SPARE
         parts = values[is_timed], numbers[is_timed], codes[is_timed]
         add_first_parts(timed, reply, is_timed)
+        add_sides(timed, reply, is_timed)
         self._add(timed, *parts, reply, inferences=len(durations))
 
     def _add(

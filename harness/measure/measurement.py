@@ -161,6 +161,12 @@ class Measurement:
         return np.concatenate(parts) if any(map(len, parts)) else None
 
     @property
+    def raw_sides(self) -> Array | None:
+        """Which side answered each raw sample, int64[n], NEVER where one was dropped; None without a fallback."""
+        parts = [part for each in zip(*(timed.sides for timed in self.contents), strict=True) for part in each]
+        return np.concatenate(parts) if any(map(len, parts)) else None
+
+    @property
     def interruption(self) -> str:
         """Why the measurement ended early: the connection dropped, or durations were impossible; "" if it did not."""
         if DURATIONS in self.impossible:

@@ -23,6 +23,7 @@ from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept
 from ..deploy.first_parts import add_first_parts
 from ..deploy.paced_plausibility import behind_after, why_releases_impossible
+from ..deploy.sides import add_sides
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock
 from .closed_loop import ClosedLoop
@@ -69,7 +70,9 @@ class PacedLoop(ClosedLoop):
         parts: dict[str, Any] = {"deployment": self.deployment, "source": self.source, "content": self.content}
         closed = ClosedLoop(**parts, report=lambda: None, timeout_ms=self.timeout_ms)
         kept: dict[str, Any] = {"processes": [], "numbers": [], "block_sizes": [], "releases": []}
-        apart = replace(timed, **kept, codes=[], requests=[], first_parts=[], spent_s=0.0, pace_s=self._closed_s)
+        apart = replace(
+            timed, **kept, codes=[], requests=[], first_parts=[], sides=[], spent_s=0.0, pace_s=self._closed_s
+        )
         apart.next_block += 1
         closed.begin([apart])
         closed.take(apart, min(max(math.ceil(CLOSED_S / self._closed_s), 1), CLOSED_MOST), CLOSED_S)
@@ -106,6 +109,7 @@ class PacedLoop(ClosedLoop):
         timed.is_growing = is_growing(timed, self.clock)
         inputs = np.concatenate([before, numbers])[place]
         add_first_parts(timed, reply, np.ones(len(found), bool))
+        add_sides(timed, reply, np.ones(len(found), bool))
         self._add(timed, responses, inputs, codes, reply, inferences=int(ran.sum()))
 
 

@@ -124,6 +124,7 @@ class Measured(Looped):
     inferences: Few[Count]
     anonymous_kib: Few[Kib]
     first_parts: bool = Field(False, description="true or false: whether the last tensor is of first parts")
+    sides: bool = Field(False, description="true or false: whether the last tensor says which side answered")
 
 
 class Operator(Answer):

@@ -53,7 +53,11 @@ def cell_refusals(policy: Policy, cell: CellEntry, *, lacks: Sequence[str]) -> I
 
 def is_remote(cell: CellEntry) -> bool:
     """Tell whether another computer has a cell's model, by its evidence or by its backend."""
-    if cell.endpoint is not None or (cell.artifact is not None and cell.artifact.exporter == DESCRIPTION):
+    if (
+        cell.endpoint is not None
+        or cell.fallback is not None
+        or (cell.artifact is not None and cell.artifact.exporter == DESCRIPTION)
+    ):
         return True
     try:
         return load_backend(cell.backend).remote

@@ -15,6 +15,7 @@ from ..evidence.schema import CheckEntry
 NOT_COMPARED = frozenset(
     {"metric", "verdict", "reason", "doubt", "limit_source", "raw_sha256", "raw_inputs", "raw_inputs_sha256"}
     | {"raw_failures", "raw_failures_sha256", "raw_first_parts", "raw_first_parts_sha256"}
+    | {"raw_sides", "raw_sides_sha256"}
     | {"open", "compared", "sizes", "readings", "kib"}
 )
 LONGEST = 200

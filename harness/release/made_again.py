@@ -34,6 +34,7 @@ from ..measure.measurement import Measurement
 from ..measure.memory_cap import MemoryCap
 from ..measure.memory_series import MemorySeries
 from ..measure.start_jitter import START_JITTER
+from ..measure.switching import SWITCH
 from ..parity import PARITY
 from ..protocol.page_cache import Dropped
 from .made_of_samples import (
@@ -48,6 +49,7 @@ from .made_of_samples import (
     make_misses,
     make_pairs,
     make_quantile,
+    make_switch,
 )
 from .rebuilt import NotMadeAgain, RebuiltCell
 
@@ -110,9 +112,10 @@ def _growth(cell: RebuiltCell, check: CheckEntry) -> Finding:
 def _artifact_size(cell: RebuiltCell, check: CheckEntry) -> Finding:
     if cell.cell.endpoint is not None and check.value is None:
         return not_on_device(artifact_size.ARTIFACT_SIZE, cell.limit_value(artifact_size.ARTIFACT_SIZE.limit_key))
-    size = cell.artifact_bytes()
-    if cell.cell.artifact is None or cell.cell.artifact.bytes != size:
-        said = None if cell.cell.artifact is None else cell.cell.artifact.bytes
+    size, parts = cell.artifact_bytes(), [cell.cell.artifact]
+    parts += [cell.cell.fallback.artifact] if cell.cell.fallback is not None else []
+    said = None if cell.cell.artifact is None else sum(part.bytes for part in parts if part is not None)
+    if said != size:
         raise NotMadeAgain(f"artifact: bytes: the evidence says {said}, and its bundle's manifest {size}")
     return artifact_size.size_finding(size)
 
@@ -211,6 +214,7 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     cost.PER_HOUR.name: (cost.PER_HOUR, _cost_per_hour),
     cost.PER_MILLION.name: (cost.PER_MILLION, _cost_per_million),
     **{metric.name: (metric, make_first_part(metric)) for metric in first_part.METRICS},
+    SWITCH.name: (SWITCH, make_switch),
     load_time.LOAD_TIME.name: (load_time.LOAD_TIME, _load_time),
     first_start.FIRST_START.name: (first_start.FIRST_START, _first_start),
     memory.PEAK.name: (memory.PEAK, _memory),
@@ -222,7 +226,7 @@ METRICS: Mapping[str, tuple[Metric, Make]] = {
     against.OVER_OTHER.name: (against.OVER_OTHER, make_pairs),
 }
 # Metrics whose figures have raw samples, or follow from such as are hashed.
-VOUCHED = frozenset({metric.name for metric in (*latency.METRICS, *first_part.METRICS, START_JITTER)}) | {
+VOUCHED = frozenset({metric.name for metric in (*latency.METRICS, *first_part.METRICS, START_JITTER, SWITCH)}) | {
     against.OVER_OTHER.name,
     instructions.INSTRUCTIONS.name,
     artifact_size.ARTIFACT_SIZE.name,

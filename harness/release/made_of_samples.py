@@ -23,6 +23,7 @@ from ..measure.first_part import first_part
 from ..measure.measurement import Measurement
 from ..measure.pairs import Pairs, Plan
 from ..measure.start_jitter import START_JITTER, start_jitter
+from ..measure.switching import switch
 from ..model.model import Array
 from .rebuilt import NotMadeAgain, RebuiltCell
 
@@ -94,6 +95,11 @@ def make_first_part(metric: Metric) -> Make:
         )
 
     return make
+
+
+def make_switch(cell: RebuiltCell, check: CheckEntry) -> Finding:
+    """Make the finding of the longest switch to a fallback."""
+    return switch(_measured(cell, check), check.raw or "", has_fallback=cell.cell.fallback is not None)
 
 
 def _measured(cell: RebuiltCell, check: CheckEntry) -> Measurement:

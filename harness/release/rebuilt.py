@@ -23,6 +23,7 @@ from ..evidence.samples import (
     read_raw_failures,
     read_raw_first_parts,
     read_raw_inputs,
+    read_raw_sides,
     read_samples,
 )
 from ..evidence.schema import CellEntry, CheckEntry, RunEntry
@@ -116,11 +117,12 @@ class RebuiltCell:
         """
         inputs_key = check.raw_inputs, check.raw_inputs_sha256
         calls_key = check.raw_failures, check.raw_failures_sha256, check.raw_first_parts, check.raw_first_parts_sha256
-        key = (check.raw, check.raw_sha256, *inputs_key, *calls_key)
+        sides_key = check.raw_sides, check.raw_sides_sha256
+        key = (check.raw, check.raw_sha256, *inputs_key, *calls_key, *sides_key)
         if key not in self._measured:
             account, clock = self.account, self.clock
             raw, inputs, codes = self.raw(check), self.raw_inputs(check), self.raw_failures(check)
-            calls = {"codes": codes, "first_parts": self.raw_first_parts(check)}
+            calls = {"codes": codes, "first_parts": self.raw_first_parts(check), "sides": self.raw_sides(check)}
             try:
                 measured = rebuild(account, raw, inputs, **calls, clock=clock, warm_ups=self.warm_ups)
             except ValueError as error:
@@ -181,6 +183,19 @@ class RebuiltCell:
         if check.raw_first_parts is None:
             return None
         return _of_calls(read_raw_first_parts(self.folder, check), "raw_first_parts")
+
+    def raw_sides(self, check: CheckEntry) -> Array | None:
+        """Read which side answered each of a check's raw samples, likewise; None of a cell without a fallback.
+
+        Raises:
+            NotMadeAgain: The file cannot be read, or is not verified; or it is there without a fallback, or the other
+                way round: local answers would pass for the endpoint's.
+        """
+        if (check.raw_sides is None) != (self.cell.fallback is None) and check.samples:
+            raise NotMadeAgain("raw_sides: which side answered is said of a cell with a fallback, and of no other")
+        if check.raw_sides is None:
+            return None
+        return _of_calls(read_raw_sides(self.folder, check), "raw_sides")
 
     def artifact_bytes(self) -> int:
         """Add up the sizes of the artifact's files, as the manifest of the bundle has them that was tested.

@@ -26,6 +26,7 @@ SIZED = (
     "first_start_",
     "first_part_",
     "start_jitter_",
+    "switch_",
     "memory_peak_",
     "instructions_",
     "energy_",

@@ -6,6 +6,7 @@ run.py            Run: what the cells share     models.py, devices.py   one of e
 deploying.py      from a model to a process     measuring.py     samples, memory, what takes long
 other_build.py    what --against names          comparing.py     a cell beside that build
 answers.py        a few right ones, kept for the release
+fallback.py       what answers where calls fail both_sides.py    parity and accuracy of both
 counter.py        counted instructions          investigation.py mismatches saved and located
 outcome.py        what an error says of a cell  damage_watch.py  cells that ran on damaged files
 completeness.py   the checks that a run owes    interrupts.py    ending on a signal

@@ -23,6 +23,7 @@ from ..evidence.parts import (
     describe_artifact,
     describe_device,
     describe_endpoint,
+    describe_fallback,
     describe_load,
     describe_network,
     describe_scan,
@@ -39,6 +40,7 @@ from ..model.build import BuiltModel
 from ..network import Network
 from ..parity.rule.reference import Reference
 from ..protocol import BoardFacts, Packets
+from .fallback import fallback_artifact, fallback_notes
 from .measuring import MEMORY_SETS, SERVICE_EMULATED_S
 from .run import Run
 
@@ -68,12 +70,15 @@ def export_cell(run: Run, cell: Cell) -> Artifact:
     with run.progress.task(f"exporting {cell.file.name} as {cell.backend.artifact}"):
         try:
             artifact = _made(cell, built, endpoint)
+            near = fallback_artifact(cell, built)
         except ExportError as error:
             _explain_by_state(error, reference)
             raise
-    if not artifact.cached:
+    if not artifact.cached or (near is not None and not near.cached):
         run.export_s += time.monotonic() - start
     record.artifact = describe_artifact(artifact)
+    record.fallback = describe_fallback(cell, near) if near is not None else None
+    record.add_notes(fallback_notes(cell))
     record.endpoint = describe_endpoint(endpoint) if endpoint is not None else None
     if cell.network is not None:
         record.network = describe_network(cell.network)
@@ -169,13 +174,15 @@ def put_bundle(run: Run, cell: Cell, artifact: Artifact) -> Bundle:
     check_inputs(cell.device, cell.file.model, board.facts, MEMORY_SETS)
     with run.progress.task(f"runtime of {cell.backend.name} for {cell.device.name}"):
         try:
-            runtime = plan_runtime(cell.device, cell.backend, board.facts, cell.file.model.imports)
+            runtime = plan_runtime(cell.device, cell.backend, board.facts, cell.file.model.imports, cell.fallback)
         except BuildError as error:
             if cell.optional:  # nothing of it has run yet: it says nothing about the model (issue 16)
                 run.evidence.add_not_built(cell, error)
             raise
     _scan_instructions(run, cell, runtime, board.facts)
-    bundle = make_bundle(artifact, cell.backend, runtime)
+    near = fallback_artifact(cell, run.models.build(cell.file)) if cell.fallback is not None else None
+    fallback = (cell.fallback, near) if cell.fallback is not None and near is not None else None
+    bundle = make_bundle(artifact, cell.backend, runtime, fallback)
     run.evidence.add_bundle(cell, bundle)
     with run.progress.task(f"sending to {cell.device.name}") as update:
         board.put(bundle, lambda done, total: update(done >> 20, total >> 20, "MiB"))
@@ -188,7 +195,7 @@ def _scan_instructions(run: Run, cell: Cell, runtime: Runtime, facts: BoardFacts
     A warning and no error: whether the instructions are reached, only the run can tell.
     """
     record = run.evidence[cell]
-    if cell.backend.remote:
+    if cell.backend.remote and cell.fallback is None:
         record.instructions = InstructionScan(
             not_done="the model runs on another computer; the device has a client only"
         )
@@ -213,11 +220,12 @@ def make_deployer(run: Run, cell: Cell, artifact: Artifact, bundle: Bundle) -> D
     board = run.devices.board(cell.device)
     record = run.evidence[cell]
     packages = bundle.runtime.packages
+    providers = [*cell.backend.providers, *(cell.fallback.providers if cell.fallback is not None else ())]
     fingerprint = describe_device(
         board.facts,
         link=board.link.described,
         settings=cell.device.settings,
-        packages={name: packages[name] for names in cell.backend.providers for name in names if name in packages},
+        packages={name: packages[name] for names in providers for name in names if name in packages},
     )
     record.device_facts = fingerprint
     record.add_notes(board.notes)

@@ -48,6 +48,7 @@ UNTIMED_TESTS = frozenset(
         "test_no_slower_than_other",
         "test_parity",
         "test_start_jitter",
+        "test_switch",
     }
 )
 # Sets of inputs for what needs no clock: memory on an emulated board.

@@ -24,6 +24,7 @@ from ..model.process import HostedFile, read_hosted
 from ..network import named_network, network_folders
 from ..parity import PARITY
 from ..report.preferring import checked_preferences
+from .fallback import named_fallback
 from .options import Options
 
 # What a run needs of hilgate[cloud] for an endpoint, by its kind.
@@ -133,7 +134,7 @@ def _cell(file: ModelFile, device: Device, backend: Backend, *, is_named: bool, 
     check_request(file.model, endpoint, cell.calls, f"{where}.max_request_bytes")
     folders = network_folders(options.device_folders)
     network = named_network(cell.options, folders, where, loses_packets=device.loses_packets)
-    return replace(cell, endpoint=endpoint, network=network)
+    return replace(cell, endpoint=endpoint, network=network, fallback=named_fallback(cell, where))
 
 
 def _check_reachable(device: Device, where: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from harness.checks.finding import RecordCheck
-from harness.measure.accuracy import AccuracyRun
+from harness.checks.finding import Finding, RecordCheck
 
 pytestmark = pytest.mark.hil
 
 
-def test_accuracy(accuracy_run: AccuracyRun, record_check: RecordCheck) -> None:
+def test_accuracy(accuracy_run: Callable[[], Finding], record_check: RecordCheck) -> None:
     """The score over the model file's samples, computed on the device."""
     record_check(accuracy_run())

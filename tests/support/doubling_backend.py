@@ -23,8 +23,10 @@ class Engine:
         self.times = 0
 
     def load(self, artifact: str) -> None:
-        """Look whether it is there."""
+        """Look whether it is there; the behaviour "full" finds no memory for it."""
         Path(artifact).stat()
+        if self.does == "full":
+            raise MemoryError
 
     def prepare(self, inputs: Mapping[str, Any]) -> Any:
         """Take the one input."""
@@ -63,6 +65,15 @@ class Engine:
 
     def _drift(self, answer: Any) -> Any:
         return answer if self.times < 3 else answer + answer.dtype.type(1)
+
+    def _worn(self, answer: Any) -> Any:
+        if self.times > 1:
+            raise RuntimeError("worn out")
+        return answer
+
+    def _large(self, answer: Any) -> Any:
+        self.taken = np.ones(64 << 17)  # 64 MiB
+        return answer
 
     def _wide(self, answer: Any) -> Any:
         return answer.astype(np.float64)

@@ -143,7 +143,7 @@ def write_cell(
     results = ResultsFolder(folder)
     raw = ""
     if measured is not None:
-        beside = measured.raw_inputs, measured.raw_failures, measured.raw_first_parts
+        beside = measured.raw_inputs, measured.raw_failures, measured.raw_first_parts, measured.raw_sides
         raw = results.save_samples(f"net-pi4-{backend}", measured.raw, *beside)
         keys = {
             "timed": describe_timed(measured).as_json(),

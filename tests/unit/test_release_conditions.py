@@ -277,6 +277,10 @@ NOT_PASSED: dict[str, tuple[Content, list[str]]] = {
         good_cell(artifact={"sha256": "b" * 64, "bytes": 10, "exporter": "description"}),
         [f"{NAME}: the model is not on the device, onnxruntime calls another computer"],
     ),
+    "with answers of another computer, and its endpoint taken out": (
+        good_cell(fallback={"backend": "onnxruntime", "artifact": {"sha256": "b" * 64}}),
+        [f"{NAME}: the model is not on the device, onnxruntime calls another computer"],
+    ),
     "in an emulated service": (
         good_cell(endpoint={"name": "emulated", "url": "https://127.0.0.1", "model": "net"}, service_emulated=True),
         [

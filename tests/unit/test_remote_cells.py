@@ -74,7 +74,7 @@ def test_an_endpoint_of_sagemaker_is_described_with_its_region_name_and_form() -
     backend = load_backend("sagemaker")
     backend.check_options(options, "robot.toml")
     assert (backend.cloud, backend.packages) == (True, ("numpy", "botocore"))
-    for wrong in ({"stream": "yes"}, {"format": "csv"}, {"fallback": "onnxruntime"}):
+    for wrong in ({"stream": "yes"}, {"format": "csv"}, {"fall_back": "onnxruntime"}):
         with pytest.raises(BackendError, match=next(iter(wrong))):
             backend.check_options(wrong, "robot.toml")
     url = "https://runtime.sagemaker.eu-west-1.amazonaws.com"

@@ -10,6 +10,7 @@ connection    one HTTP connection, reused; dialing, how it is made; bounded_read
 tunnel        a connection through the proxy that shapes the network (agent/network)
 sagemaker     calls to an endpoint of SageMaker: signing, its signature; event_stream, answers in parts; npy, one array;
               service_errors, what it says of a call that it refuses; credentials, what is signed with
+fallback      an engine of two: the device answers where calls fail
 clock         what the time is at a server
 description   artifact/endpoint.json: what is called; url, where that is
 failure       how a call fails

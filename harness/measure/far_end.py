@@ -1,0 +1,106 @@
+"""Availability where a cell has a fallback: it is of the far end, and local answers are none of its.
+
+While the device answers, the far end is asked only once a second, and not by inferences. So two shares can be counted.
+Of all inferences, what the far end has answered: a long outage weighs there as much as the device is fast. Of the
+inferences that asked it: the outage is a single call there, however long it was. A limit is kept only where the first
+share keeps it, and broken only where the second one does not keep it either; in between it is open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..agent.sides import FAR, UNASKED
+from ..checks import quantiles
+from ..checks.finding import Finding
+from ..deploy.content import Timed
+from ..deploy.failed_calls import count_kinds, describe_failed
+from ..model.model import Array
+from .availability import (
+    ASSUMES,
+    AVAILABILITY,
+    Tally,
+    longest_failures,
+    longest_without_answer_s,
+    planned_tally,
+    span_s,
+)
+from .availability import missing as why_missing
+from .measurement import Measurement
+from .switching import all_sides, count_sides, notes_on
+
+
+def far_availability(measured: Measurement, limit: float | None, raw: str) -> Finding:
+    """Report the share of inferences that the far end answered in time, and bounds on it; see the module.
+
+    Args:
+        measured: the measurement of a cell with a fallback, with samples.
+        limit: the share that is to be answered, 0 to 1, if there is a limit.
+        raw: the path of the raw samples, for the evidence.
+    """
+    sides, calls = all_sides(measured), _as_calls(measured)
+    everything = Tally(len(sides), int(np.count_nonzero(sides)))
+    asked = Tally(int(np.count_nonzero(sides != UNASKED)), int(np.count_nonzero((sides != UNASKED) & (sides != FAR))))
+    planned = planned_tally(calls)
+    failed = count_kinds(np.where(sides == UNASKED, FAR, sides))
+    low = min(planned.low, everything.low)
+    high = max(planned.high, everything.high, asked.high)
+    missing = why_missing(calls)
+    answered = count_sides(measured)
+    details: dict[str, Any] = {
+        "timeout_ms": measured.timeout_ms,
+        "calls": asked.calls,
+        "failed": failed,
+        "answered": answered,
+        "longest_failures": longest_failures(calls),
+        "longest_without_answer_s": longest_without_answer_s(calls),
+        "span_s": span_s(measured),
+        "planned_s": measured.planned_s,
+        "planned_calls": planned.calls,
+        "planned_failed": planned.failed,
+        "assumes": ASSUMES,
+    }
+    return Finding(
+        AVAILABILITY,
+        1 - everything.failed / everything.calls,
+        None if missing else low,
+        bound_low=high,
+        undecided_reason=missing or ("" if limit is None else _open(everything, asked, (low, high), limit)),
+        confidence=quantiles.CONFIDENCE,
+        samples=everything.calls,
+        raw=raw,
+        no_bound_reason=missing,
+        remark=describe_failed(failed, asked.calls),
+        notes=notes_on(answered),
+        details=details,
+        at=lambda value: far_availability(measured, value, raw),
+    )
+
+
+def _as_calls(measured: Measurement) -> Measurement:
+    """Return the same measurement as that of a client whose local answers are calls that failed."""
+    again = replace(measured, uniform=_calls_of(measured.uniform))
+    if measured.samples.given:
+        again.samples = _calls_of(measured.samples)
+    return again
+
+
+def _calls_of(timed: Timed) -> Timed:
+    return replace(timed, codes=[_codes(sides) for sides in timed.sides])
+
+
+def _codes(sides: Array) -> Array:
+    return np.maximum(sides, 0).astype(np.uint8)
+
+
+def _open(everything: Tally, asked: Tally, bounds: tuple[float, float], limit: float) -> str:
+    """Explain why a limit that is not decided lies between the bounds."""
+    low, high = bounds
+    return (
+        f"the far end answered {everything.calls - everything.failed} of {everything.calls} inferences, and "
+        f"{asked.calls - asked.failed} of the {asked.calls} that asked it: between {low:.5g} and {high:.5g} are "
+        f"answered there, where {limit:g} are to be. While the device answers, nobody knows more: measure without it"
+    )
