@@ -21,7 +21,7 @@ from .support.interleave import Block, interleave, median_of, one_cpu, timed
 from .support.row import Aim, Options, Row, ratio_row
 
 IS_QUICK = True
-LIMIT_S = 600
+LIMIT_S = 1800
 
 MANY = 1000
 CALLS = 500

@@ -14,7 +14,7 @@ from .support.interleave import Block, interleave, median_of, one_cpu, timed
 from .support.row import Aim, Options, Row, ratio_row
 
 IS_QUICK = True
-LIMIT_S = 600
+LIMIT_S = 1800
 
 SIZE = 1_000_000
 LARGE = 10_000_000

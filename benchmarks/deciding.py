@@ -14,7 +14,7 @@ from .support.interleave import Block, interleave, median_of, medians
 from .support.row import Aim, Options, Row, ratio_row
 
 IS_QUICK = True
-LIMIT_S = 600
+LIMIT_S = 1800
 
 CELLS = 1000
 ROUNDS = 5

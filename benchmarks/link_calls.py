@@ -20,7 +20,7 @@ from .support.interleave import Block, interleave, median_of, medians, one_cpu, 
 from .support.row import Aim, Options, Row, ratio_row
 
 IS_QUICK = True
-LIMIT_S = 600
+LIMIT_S = 1800
 
 MANY = 1000
 AIM = Aim(20.0)  # microseconds an input

@@ -28,7 +28,7 @@ from .support.row import Aim, Options, Row, ratio_row
 
 NEEDS = ("runners",)
 IS_QUICK = True
-LIMIT_S = 600
+LIMIT_S = 1800
 
 BACKENDS = ("onnxruntime", "onnxruntime-cpp")
 SHAPE = (1, 3, 224, 224)
