@@ -36,7 +36,7 @@ class Fallback:
         """Load both sides."""
         (self.folder / "near.bin").touch()
         path = self.folder / "endpoint.json"
-        path.write_text(json.dumps(self.server.description(**{"outputs": ["y"], "timeout_ms": 200, **description})))
+        path.write_text(json.dumps(self.server.description(**{"outputs": ["y"], "timeout_ms": 2000, **description})))
         near = {"artifact": str(self.folder / artifact), "options": {"does": does}, "name": "doubling"}
         return self.agent.ask("load", X, artifact=str(path), options={}, inputs=["x"], fallback=near, **SETTINGS)
 
@@ -77,7 +77,7 @@ def test_the_far_end_answers_as_long_as_it_does_so(both: Fallback, server: OipSe
 def test_the_very_inference_that_is_missed_is_answered_here_and_those_behind_it(
     both: Fallback, server: OipServer, fault: str
 ) -> None:
-    both.load()
+    both.load(timeout_ms=200)
     if fault == "killed":
         server.pause()
     server.delay_s, server.status = (2.0 if fault == "late" else 0.0), (503 if fault == "refused" else 200)
