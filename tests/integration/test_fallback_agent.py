@@ -36,7 +36,7 @@ class Fallback:
         """Load both sides."""
         (self.folder / "near.bin").touch()
         path = self.folder / "endpoint.json"
-        path.write_text(json.dumps(self.server.description(**{"outputs": ["y"], "timeout_ms": 200, **description})))
+        path.write_text(json.dumps(self.server.description(**{"outputs": ["y"], "timeout_ms": 2000, **description})))
         near = {"artifact": str(self.folder / artifact), "options": {"does": does}, "name": "doubling"}
         return self.agent.ask("load", X, artifact=str(path), options={}, inputs=["x"], fallback=near, **SETTINGS)
 
@@ -77,17 +77,17 @@ def test_the_far_end_answers_as_long_as_it_does_so(both: Fallback, server: OipSe
 def test_the_very_inference_that_is_missed_is_answered_here_and_those_behind_it(
     both: Fallback, server: OipServer, fault: str
 ) -> None:
-    both.load()
+    both.load(timeout_ms=300 if fault == "late" else 5000)
     if fault == "killed":
         server.pause()
     server.delay_s, server.status = (2.0 if fault == "late" else 0.0), (503 if fault == "refused" else 200)
-    asked = server.inferences
+    asked, began = server.inferences, time.monotonic()
     durations, sides, header = both.measure(1000)
     assert sides[0] == {"late": LATE, "refused": REFUSED, "killed": REFUSED}[fault]
     assert (sides[1:] == UNASKED).all()
-    assert server.inferences <= asked + 2 + (len(durations) and int(durations.sum() / S))
+    assert server.inferences <= asked + 3 + int(time.monotonic() - began)
     # What is timed is the wait for the call, and the local answer.
-    assert 0.2 * (fault == "late") <= durations[0] / S < 1
+    assert 0.3 * (fault == "late") <= durations[0] / S < 2
     assert np.median(durations[1:]) < 0.05 * S
     assert not {"failed", "failures", "failed_ns"} & header.keys()
 

@@ -47,6 +47,7 @@ def read(frame: Frame, samples: int) -> tuple[Any, dict[str, Any]]:
         is_paced=False,
         samples=samples,
         device_time=SimpleNamespace(seconds=0.0),
+        has_fallback=False,
         refuse_tensors=lambda _, found: AssertionError(found),
     )
     return read_kept(session, frame)

@@ -42,7 +42,9 @@ def taken(tensors: list[Array], *, is_paced: bool = False) -> tuple[Array, dict[
         | {"inferences": [], "anonymous_kib": []}
     )
     time = SimpleNamespace(seconds=0.0)
-    session: Any = SimpleNamespace(samples=3, is_paced=is_paced, refuse_tensors=refuse, device_time=time)
+    session: Any = SimpleNamespace(
+        samples=3, is_paced=is_paced, has_fallback=False, refuse_tensors=refuse, device_time=time
+    )
     return timing._durations_of(session, Reply(answer, tensors))
 
 
