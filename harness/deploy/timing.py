@@ -81,6 +81,8 @@ def _durations_of(session: Session, reply: Reply) -> tuple[Array, dict[str, Any]
             why = problem if first_parts is not None else "there are none"
             raise session.refuse_tensors("measure", f"{', '.join(found)}, where {wanted} come last: {why}")
         account[FIRST_PARTS] = first_parts.astype(np.int64)
+    if answer.sides and codes is not None:
+        raise session.refuse_tensors("measure", "calls that nobody answered, where a fallback answers what they miss")
     account |= _sides_of(session, answer, sides, durations)
     session.device_time.seconds += max(answer.elapsed_ns - answer.making_ns, 0) / 1e9
     return durations.astype(np.int64), account if codes is None else {**account, CODES: codes.copy()}

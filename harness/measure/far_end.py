@@ -4,15 +4,20 @@ While the device answers, the far end is asked only once a second, and not by in
 Of all inferences, what the far end has answered: a long outage weighs there as much as the device is fast. Of the
 inferences that asked it: the outage is a single call there, however long it was. A limit is kept only where the first
 share keeps it, and broken only where the second one does not keep it either; in between it is open.
+
+A device that is slower than the far end gives few local answers in a long outage. So for keeping a limit they count as
+at least as many as the far end would have given in the same time.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..agent.failure import NEVER
 from ..agent.sides import FAR, UNASKED
 from ..checks import quantiles
 from ..checks.finding import Finding
@@ -46,7 +51,7 @@ def far_availability(measured: Measurement, limit: float | None, raw: str) -> Fi
     asked = Tally(int(np.count_nonzero(sides != UNASKED)), int(np.count_nonzero((sides != UNASKED) & (sides != FAR))))
     planned = planned_tally(calls)
     failed = count_kinds(np.where(sides == UNASKED, FAR, sides))
-    low = min(planned.low, everything.low)
+    low = min(planned.low, everything.low, _by_time(measured).low)
     high = max(planned.high, everything.high, asked.high)
     missing = why_missing(calls)
     answered = count_sides(measured)
@@ -78,6 +83,32 @@ def far_availability(measured: Measurement, limit: float | None, raw: str) -> Fi
         details=details,
         at=lambda value: far_availability(measured, value, raw),
     )
+
+
+def _by_time(measured: Measurement) -> Tally:
+    """Count what the far end answered, and as failed what it would have answered in the time of local inferences.
+
+    On a sensor's clock releases that a local inference kept from being run are among these.
+    """
+    period_ns = 0 if measured.clock is None else measured.clock.period_ns
+    far = near = 0
+    far_ns = near_ns = 0.0
+    for timed in measured.contents:
+        for spans, sides in zip(timed.ran, timed.sides, strict=True):
+            is_far = sides[sides != NEVER] == FAR
+            far_ns, near_ns = far_ns + float(spans[is_far].sum()), near_ns + float(spans[~is_far].sum())
+            far, near = far + int(np.count_nonzero(is_far)), near + _count_near(sides)
+    if far:
+        near = max(near, math.ceil(near_ns / max(far_ns / far, period_ns)))
+    return Tally(far + near, near)
+
+
+def _count_near(sides: Array) -> int:
+    """Count local answers, and the releases that were dropped meanwhile."""
+    if not len(sides):
+        return 0
+    busy_with = np.maximum.accumulate(np.where(sides != NEVER, np.arange(len(sides)), 0))
+    return int(np.count_nonzero(sides[busy_with] > FAR))
 
 
 def _as_calls(measured: Measurement) -> Measurement:

@@ -36,6 +36,6 @@ def load_time(measured: Measurement) -> Finding:
         min(seconds) if is_complete else None,
         samples=len(seconds),
         no_bound_reason=no_bound_reason,
-        invalid_reason=measured.state_doubt,
+        invalid_reason="; ".join(filter(None, [measured.state_doubt, measured.far_doubt])),
         details={"each_s": seconds, "page_cache": "warm"},
     )

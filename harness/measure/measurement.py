@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..agent.failure import NEVER
+from ..agent.sides import FAR
 from ..checks import sequential
 from ..deploy.call import Call
 from ..deploy.content import SAMPLES, UNIFORM, Timed
@@ -201,7 +202,16 @@ class Measurement:
         not_warm = "inference was still getting faster after a tenth of the time: give it more with --time-limit"
         is_answered = all(validity.is_answered(warm_up) for warm_up in self.warm_ups)
         not_answered = "" if is_answered else "while it was warmed up, most calls failed: it did not settle"
-        return "; ".join(filter(None, [self.state_doubt, "" if is_warm else not_warm, not_answered]))
+        return "; ".join(filter(None, [self.state_doubt, "" if is_warm else not_warm, not_answered, self.far_doubt]))
+
+    @property
+    def far_doubt(self) -> str:
+        """Why nothing of this is of the computer elsewhere: its fallback has answered everything; "" if it is."""
+        parts = [part[part >= FAR] for timed in self.contents for part in timed.sides]
+        count = sum(map(len, parts))
+        if not count or any((part == FAR).any() for part in parts):
+            return ""
+        return f"the far end answered none of {count} inferences: this is its fallback alone"
 
     def expected_s(self, inferences: Mapping[str, float]) -> float:
         """Estimate how long so many inferences on each content take in all, in seconds, after the first warm-up.

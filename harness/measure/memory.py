@@ -38,7 +38,7 @@ def memory_peak(measured: Measurement, cap: MemoryCap | None = None) -> Finding:
         value,
         value,
         samples=len(measured.memory_peak_kib),
-        invalid_reason=measured.swap_doubt or _doubt(cap, value),
+        invalid_reason=measured.swap_doubt or _doubt(cap, value) or measured.far_doubt,
         failure=failure,
         details={"after_mib": steps, "peaks_kib": list(measured.memory_peak_kib), **details},
     )

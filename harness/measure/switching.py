@@ -3,6 +3,9 @@
 A switch is an inference whose call failed or came too late, and which the device then answered itself. It takes from
 the inference's start to the local answer: at most timeout_ms, and one local inference. Each is one of the raw samples;
 ``raw_sides`` says which (harness.deploy.sides).
+
+A server that refuses is left at once, one that is silent after timeout_ms. So a limit is kept only where a switch was
+seen that waited for all of them: a few that were refused say nothing of a pulled cable.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ NO_FALLBACK = "there is no fallback: the backend's options name none"
 
 
 def switch(measured: Measurement, raw: str, *, has_fallback: bool) -> Finding:
-    """Report the longest switch. Nothing is claimed of others: the bound is the longest that was seen.
+    """Report the longest switch. The bound is the longest that was seen, if one of them waited for timeout_ms.
 
     Args:
         measured: the measurement.
@@ -52,16 +55,28 @@ def switch(measured: Measurement, raw: str, *, has_fallback: bool) -> Finding:
     if not len(spans):
         return _not_seen(_why_none(answered), raw, details)
     longest = float(spans.max())
+    only_quick = _why_quick(longest, measured.timeout_ms)
     return Finding(
         SWITCH,
         longest,
-        longest,
+        None if only_quick else longest,
+        bound_low=longest,
+        undecided_reason=only_quick,
+        no_bound_reason=only_quick,
         samples=len(spans),
         raw=raw,
         invalid_reason=measured.state_doubt,
         remark=f"the longest of {len(spans)} switches",
         details={**details, "median_ms": float(np.median(spans)), "timeout_ms": measured.timeout_ms},
     )
+
+
+def _why_quick(longest_ms: float, timeout_ms: float | None) -> str:
+    """Say why the switches that were seen do not bound the others: none of them waited as long as one may."""
+    if timeout_ms is not None and longest_ms >= timeout_ms:
+        return ""
+    found = f"none of the switches that were seen had to wait for timeout_ms, {timeout_ms or 0:g} ms"
+    return f'{found}: where the far end is silent, one takes that long, and a local inference (network = "outage")'
 
 
 def _not_seen(why: str, raw: str, details: dict[str, Any]) -> Finding:

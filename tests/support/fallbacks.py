@@ -28,13 +28,26 @@ def sides_of(count: int, *outages: tuple[int, int], kind: int = LATE) -> Array:
     return sides
 
 
-def with_fallback(sides: Sequence[Array], clock: SensorClock | None = None) -> Measurement:
-    """Make a measurement of the sides of each process's inferences: those that were missed wait for the timeout."""
+def with_fallback(
+    sides: Sequence[Array],
+    clock: SensorClock | None = None,
+    *,
+    local_ns: int = LOCAL_NS,
+    missed_ms: float = TIMEOUT_MS,
+) -> Measurement:
+    """Make a measurement of the sides of each process's inferences.
+
+    Args:
+        sides: of each process.
+        clock: the sensor's.
+        local_ns: what an inference takes on the device, in nanoseconds.
+        missed_ms: how long a call takes that is missed.
+    """
     measured = remote(*(clean(len(each)) for each in sides), clock=clock)
     timed = measured.uniform
     for number, each in enumerate(sides):
-        local = LOCAL_NS + np.arange(len(each)) % 1009  # a clock that goes
-        spent = np.where(each == UNASKED, local, LOCAL_NS + int(TIMEOUT_MS * MS))
+        local = local_ns + np.arange(len(each)) % 1009  # a clock that goes
+        spent = np.where(each == UNASKED, local, local_ns + int(missed_ms * MS))
         is_near = each != FAR
         if clock is None:
             timed.processes[number] = np.where(is_near, spent, timed.processes[number])

@@ -14,10 +14,13 @@ from harness.checks.check import Verdict, judge
 from harness.checks.finding import Finding
 from harness.checks.limits import Limit
 from harness.checks.sides import worse_of
+from harness.deploy.loading import LoadReport
 from harness.deploy.sides import far_spans, read_sides
 from harness.measure import latency
 from harness.measure.availability import AVAILABILITY, availability
+from harness.measure.load_time import load_time
 from harness.measure.measurement import Measurement
+from harness.measure.memory import memory_peak
 from harness.measure.switching import switch
 from harness.model.sensor_clock import SensorClock
 from harness.parity import PARITY
@@ -57,6 +60,18 @@ def test_where_no_switch_was_seen_no_limit_on_it_passes(sides: Any, words: str) 
         assert words in check.reason
 
 
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_switches_that_were_refused_at_once_say_nothing_of_a_silent_far_end(clock: SensorClock | None) -> None:
+    measured = with_fallback([sides_of(2000, (500, 900), kind=REFUSED)] * 3, clock, missed_ms=0.5)
+    finding = switch(measured, "", has_fallback=True)
+    assert finding.value == 0.5 + LOCAL_NS / MS
+    for limit, verdict in ((1e9, Verdict.INCONCLUSIVE), (50.0, Verdict.INCONCLUSIVE), (0.9, Verdict.FAIL)):
+        check = judge(finding, limited("switch_ms", limit))
+        assert check.verdict is verdict
+        assert verdict is Verdict.FAIL or "had to wait for timeout_ms" in check.reason
+    assert judge(finding, []).verdict is Verdict.MEASURED
+
+
 def test_without_a_fallback_there_is_nothing_to_switch_to() -> None:
     check = judge(switch(remote(*[clean()] * 3), "", has_fallback=False), limited("switch_ms", 1e9))
     assert check.verdict is Verdict.NOT_APPLICABLE
@@ -90,6 +105,52 @@ def test_a_long_outage_that_few_calls_saw_passes_no_limit_on_availability(limit:
         availability(with_fallback([sides_of(2000, *outages)] * 3), limit, ""), limited(AVAILABILITY.limit_key, limit)
     )
     assert check.verdict is verdict, check
+
+
+@pytest.mark.parametrize("clock", [None, SensorClock(100.0, "drop"), SensorClock(100.0, "queue")])
+def test_a_device_that_is_slow_makes_no_outage_shorter(clock: SensorClock | None) -> None:
+    """In a closed loop and in a queue 150 local answers of 0.1 s are half of the time; else 1 200 releases are."""
+    kept = clock is None or clock.late == "queue"
+    first, end = (1850, 2000) if kept else (800, 2000)
+    slow = with_fallback([sides_of(2000, (first, end))] * 3, clock if not kept else None, local_ns=100 * MS)
+    if clock is not None and kept:
+        slow = queued(slow, clock)
+    finding = availability(slow, None, "")
+    answered = finding.details["answered"]
+    assert 1 - sum(answered[side] for side in ("near", "near_after_a_miss")) / sum(answered.values()) > 0.8
+    for limit, verdict in ((0.7, Verdict.INCONCLUSIVE), (0.3, Verdict.PASS)):
+        assert judge(finding, limited(AVAILABILITY.limit_key, limit)).verdict is verdict
+
+
+def queued(measured: Measurement, clock: SensorClock) -> Measurement:
+    """Have the inferences of a closed loop wait for their turn on a sensor's clock."""
+    measured.clock, timed = clock, measured.uniform
+    for number, spent in enumerate(timed.processes):
+        due, free, releases = np.arange(len(spent)) * clock.period_ns, 0, []
+        for released, each in zip(due.tolist(), spent.tolist(), strict=True):
+            start = max(released, free)
+            free = start + int(each)
+            releases.append((released, start, free))
+        timed.releases.append(np.array(releases, np.int64))
+        timed.processes[number] = timed.releases[-1][:, 2] - due
+    return measured
+
+
+def test_what_the_fallback_alone_did_is_none_of_the_far_ends() -> None:
+    measured = with_fallback([np.full(2000, UNASKED)] * 3)
+    measured.memory_peak_kib, measured.memory_steps_kib = [4096] * 3, [{}] * 3
+    measured.loads = [LoadReport(load_ns=MS, memory_kib={}, outputs=(), runtime={}, settings={}, first=())] * 3
+    findings = {
+        "latency_p50_ms": latency.latency(measured, latency.P50, "", 1000.0),
+        "deadline_miss_rate": latency.deadline_miss_rate(measured, 1000.0, 0.5, ""),
+        "memory_peak_mib": memory_peak(measured),
+        "load_time_s": load_time(measured),
+    }
+    for name, finding in findings.items():
+        check = judge(finding, limited(name, 1000.0 if name != "deadline_miss_rate" else 0.5))
+        assert check.verdict is Verdict.INCONCLUSIVE, name
+        assert "the far end answered none of 6000 inferences" in check.reason
+    assert with_fallback(OUTAGE).far_doubt == remote(*[clean()] * 3).far_doubt == ""
 
 
 def test_a_far_end_that_never_answered_is_not_available_at_all() -> None:

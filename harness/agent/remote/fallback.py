@@ -248,6 +248,8 @@ class FallbackEngine:
 
     def _ask(self) -> bool:
         """Ask the far end once; tell whether it has answered in time."""
+        if self._question is None:  # the device is still loading: nobody has inputs yet
+            return False
         self.asked += 1
         with self._lock, contextlib.suppress(CallFailed):
             self._open()
