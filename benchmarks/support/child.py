@@ -9,6 +9,7 @@ lock of the device `local`.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from harness.host.progress_log import showing_progress
 from .row import Options, Row
 
 MOST_WORDS = 1000
+PR_SET_PDEATHSIG = 1
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -29,6 +31,8 @@ def main() -> None:
     module, options, descriptor = sys.argv[1:]
     # As an exception, so that what it has started is ended, and what it has made is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    # Where the run is killed, its lock is free: this would go on for hours beside the next one.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.set_inheritable(int(descriptor), False)
     with (
         os.fdopen(int(descriptor), "w", encoding="utf-8") as pipe,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..agent.remote.credentials import Credentials
 from ..backends import load_backend
+from ..board import Board
 from ..cell import Cell
 from ..device import Device, load_device
 from ..endpoint import Endpoint
@@ -116,11 +117,11 @@ class Services:
         key = cell.file.path, cell.device.path, asked.serve or SERVE
         if self._held is None or self._held.key != key:
             self.close()
-            link = None if cell.device.is_this_machine else self._devices.board(cell.device).link
+            board = None if cell.device.is_this_machine else self._devices.board(cell.device)
             with contextlib.ExitStack() as ending:
                 service = self._start(cell, key[-1], built)
                 ending.callback(service.close)
-                tunnel = None if link is None else link.tunnel_back(urlsplit(service.url).port or 0)
+                tunnel = None if board is None else _open_tunnel(board, service)
                 self._held = _Held(key, service, tunnel)
                 ending.pop_all()
         return self._held
@@ -139,6 +140,17 @@ class Services:
         )
         with self._progress.task(f"starting the emulated service of {cell.file.name}"):
             return RunningService.start(request)
+
+
+def _open_tunnel(board: Board, service: RunningService) -> Tunnel:
+    """Give a board its way to a service; on a new connection, where it dropped since the cell before asked the board.
+
+    Raises:
+        TunnelError: the board gives none.
+        LinkLost: the connection dropped, and cannot be made again.
+    """
+    port = urlsplit(service.url).port or 0
+    return board.lease.retry(lambda: board.link.tunnel_back(port))
 
 
 def _host() -> Device:

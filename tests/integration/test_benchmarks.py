@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,8 @@ from benchmarks.__main__ import Place, main, one_run
 from benchmarks.support.registry import Benchmark
 from benchmarks.support.result import Outcome, read_result
 from benchmarks.support.row import Options
-from benchmarks.support.running import run_benchmark
+from benchmarks.support.running import ROOT, run_benchmark
+from tests.integration.boards import wait_for
 
 GOOD = '''\
 """Twice two."""
@@ -31,6 +36,14 @@ def run(options):
 BROKEN = (
     GOOD.replace("twice two", "half") + '    raise OSError("the disk is on fire\\nwhich is what others said of it")\n'
 )
+
+RUN = """
+import sys
+from pathlib import Path
+from benchmarks.__main__ import Place, main
+
+main(["--quick"], Place(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
+"""
 
 
 @pytest.fixture
@@ -121,3 +134,33 @@ def test_one_that_leaves_a_process_behind_is_not_waited_for(place: Place) -> Non
     )
     assert not run(place, GOOD + "    if not os.fork():\n" + left).failure
     assert not ended.exists()
+
+
+def test_one_whose_run_is_killed_ends_too(place: Place) -> None:
+    """The run's lock is free then, and the next run would be measured beside it."""
+    began = place.folder / "began"
+    waits = (
+        "    import pathlib, time\n"
+        f"    pathlib.Path({str(began)!r}).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+    )
+    (place.folder / "one.py").write_text(GOOD + waits, encoding="utf-8")
+    command = [sys.executable, "-c", RUN, str(place.folder), place.package, str(place.build)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        try:
+            pid = wait_for(lambda: int(began.read_text() or 0) or None if began.exists() else None)
+        finally:
+            run.kill()
+    try:
+        wait_for(lambda: True if has_ended(pid) else None)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process has ended, also where nobody has waited for it: then it has no command line."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True

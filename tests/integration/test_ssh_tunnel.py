@@ -9,13 +9,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.board import open_board
 from harness.errors import TunnelError
+from harness.host.progress import ProgressBars
 from harness.links.ssh import Link
 from harness.links.ssh.tunnel import BackTunnel
+from harness.run.services import Services
+from tests.integration.boards import read_device, write_device
 from tests.integration.desk import SECONDS, Desk, linked, said
 from tests.support.emulated_service import EmulatedService, boto3_client
 from tests.support.sshd import Board, BoardServer
@@ -122,6 +128,7 @@ def test_it_listens_on_the_boards_loopback_only(link: Link, echo: Echo) -> None:
     with closing(link.tunnel_back(echo.port)) as tunnel:
         lines = said(link, "cat /proc/net/tcp /proc/net/tcp6").splitlines()
         addresses = {line.split()[1] for line in lines if f":{tunnel.port:04X} " in line and " 0A " in line}
+    assert addresses
     assert {address.partition(":")[0] for address in addresses} <= {"0100007F", f"{1 << 24:032X}"}
 
 
@@ -176,6 +183,26 @@ def test_a_port_that_is_taken_meanwhile_is_said_to_be(link: Link, server: BoardS
     tunnel.check()
     assert call(tunnel.port, b"later") == b"later"
     tunnel.close()
+
+
+def test_a_connection_that_dropped_between_two_cells_is_made_again_for_it(
+    server: BoardServer, echo: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell's service is started before anything else asks the board."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_device(tmp_path, server, device='store = "~/store"')
+    service = SimpleNamespace(url=f"https://127.0.0.1:{echo.port}", close=lambda: None)
+    monkeypatch.setattr(Services, "_start", lambda *_: service)
+    asked: Any = SimpleNamespace(serve=None)
+    with open_board(read_device(tmp_path)) as board:
+        devices: Any = SimpleNamespace(board=lambda _: board)
+        cell: Any = SimpleNamespace(file=SimpleNamespace(path=tmp_path), device=board.device)
+        server.kill_sessions()
+        with closing(Services(ProgressBars(None), tmp_path, devices)) as services:
+            tunnel = services._running(cell, asked, asked).tunnel
+            assert tunnel is not None
+            assert call(tunnel.port, b"anew") == b"anew"
+        assert "the connection to board dropped and was made again" in board.notes
 
 
 @pytest.mark.parametrize(
