@@ -13,11 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import paramiko
 import pytest
 
 from harness.board import open_board
 from harness.errors import TunnelError
 from harness.host.progress import ProgressBars
+from harness.links import Channel
 from harness.links.ssh import Link
 from harness.links.ssh.tunnel import BackTunnel
 from harness.run.services import Services
@@ -177,7 +179,10 @@ def test_it_is_made_anew_at_its_port_with_the_connection(link: Link, server: Boa
 def test_a_port_that_is_taken_meanwhile_is_said_to_be(link: Link, server: BoardServer, echo: Echo) -> None:
     tunnel = link.tunnel_back(echo.port)
     drop(server, link)
-    with socket.create_server(("127.0.0.1", tunnel.port)), pytest.raises(TunnelError, match="not again") as caught:
+    with (
+        socket.create_server(("127.0.0.1", tunnel.port)),
+        pytest.raises(TunnelError, match="not give the port back") as caught,
+    ):
         tunnel.check()
     assert f"port {tunnel.port}" in caught.value.wanted
     tunnel.check()
@@ -234,6 +239,27 @@ def test_a_port_that_cannot_be_seen_to_be_the_loopbacks_alone_is_refused(link: L
         tunnel.open()
     assert tunnel.port
     assert not listens(tunnel.port)
+
+
+def test_until_the_board_has_shown_where_it_listens_nobody_gets_through(link: Link, echo: Echo) -> None:
+    answers = []
+
+    def start(script: str) -> Channel:
+        answers.append(call(tunnel.port, b"a stranger"))
+        return link.start("echo w")
+
+    tunnel = BackTunnel("board", echo.port, lambda: link._transport(bulk=False), start)
+    with pytest.raises(TunnelError, match="to all of its network"):
+        tunnel.open()
+    assert answers == [b""]
+
+
+def test_a_port_that_is_none_is_refused(link: Link, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paramiko.Transport, "request_port_forward", lambda *_: (1 << 32) - 1)
+    tunnel = BackTunnel("board", echo.port, lambda: link._transport(bulk=False), lambda _: link.start("echo l"))
+    with pytest.raises(TunnelError, match="forwards no port back") as caught:
+        tunnel.open()
+    assert "port 4294967295, which is none" in caught.value.found
 
 
 def test_dropbear_has_it_too(desk: Desk, echo: Echo) -> None:

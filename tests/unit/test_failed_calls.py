@@ -10,6 +10,7 @@ import pytest
 
 from harness.agent.failure import KINDS, NEVER
 from harness.agent.pacing import DROP, Pace
+from harness.agent.sides import DROPPED
 from harness.deploy import timing
 from harness.deploy.call import Call
 from harness.deploy.content import Content
@@ -33,18 +34,17 @@ FILL = {"dtype": "float32", "shape": [3], "first": 0, "last": 9, "scale": 0, "or
 # What is taken of a reply
 
 
-def taken(tensors: list[Array], *, is_paced: bool = False) -> tuple[Array, dict[str, Any]]:
+def taken(tensors: list[Array], *, is_paced: bool = False, sides: bool = False) -> tuple[Array, dict[str, Any]]:
     def refuse(operation: str, found: str) -> ProtocolError:
         return ProtocolError(operation, found=found)
 
     answer = agent.Measured.model_validate(
         {"elapsed_ns": 9, "before": STATE, "after": STATE, "loop_ns": 8, "making_ns": 1, "untimed_ns": 0, "untimed": 0}
-        | {"inferences": [], "anonymous_kib": []}
+        | {"inferences": [], "anonymous_kib": [], "sides": sides}
     )
     time = SimpleNamespace(seconds=0.0)
-    session: Any = SimpleNamespace(
-        samples=3, is_paced=is_paced, has_fallback=False, refuse_tensors=refuse, device_time=time
-    )
+    session: Any = SimpleNamespace(samples=3, is_paced=is_paced, has_fallback=sides, refuse_tensors=refuse)
+    session.device_time = time
     return timing._durations_of(session, Reply(answer, tensors))
 
 
@@ -65,6 +65,13 @@ def test_without_failed_calls_there_are_no_codes() -> None:
 def test_codes_of_another_form_are_refused(second: Array) -> None:
     with pytest.raises(ProtocolError, match="measure"):
         taken([np.array([5, NEVER, 7]), second])
+
+
+def test_where_a_fallback_answers_no_call_is_without_an_answer() -> None:
+    assert taken([np.array([5, 6, 7]), np.zeros(3, np.uint8)], sides=True)[1]["sides"].tolist() == [0, 0, 0]
+    unanswered = [np.array([5, NEVER, 7]), np.array([0, LATE, 0], np.uint8), np.array([0, DROPPED, 0], np.uint8)]
+    with pytest.raises(ProtocolError, match="measure"):
+        taken(unanswered, sides=True)
 
 
 def test_no_tensor_is_refused() -> None:

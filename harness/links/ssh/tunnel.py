@@ -31,6 +31,7 @@ CHUNK = 1 << 16
 # What a program is given to look at the board's own list of sockets: three lines of a shell.
 LOOK_S = 30.0
 FINISH_S = 5.0
+PORTS = range(1, 1 << 16)
 REFUSED = (
     "set AllowTcpForwarding remote (or yes) in its /etc/ssh/sshd_config, and restart sshd; it is also refused by "
     "DisableForwarding and PermitListen there, and by restrict or no-port-forwarding before the key in authorized_keys"
@@ -76,6 +77,7 @@ class BackTunnel:
         self._opened: queue.SimpleQueue[paramiko.Channel | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._live: set[_Carried] = set()
+        self._is_shown = False
         self._taking: threading.Thread | None = None
 
     def open(self) -> None:
@@ -103,6 +105,7 @@ class BackTunnel:
         transport = self._transport()
         if transport is self._over:
             return
+        self._is_shown = False
         try:
             with bounded(transport):
                 self.port = transport.request_port_forward(LOOPBACK, self.port, self._hand_over)
@@ -113,13 +116,16 @@ class BackTunnel:
             raise self._refused(str(error)) from error
         self._over = transport
         try:
+            if self.port not in PORTS:
+                raise self._refused(f"port {self.port}, which is none")
             self._check_loopback()
         except BaseException:
             self._cancel()
             raise
+        self._is_shown = True
 
     def _refused(self, said: str) -> TunnelError:
-        if not self.port:
+        if self.port not in PORTS:
             return TunnelError(
                 f"{self._name} forwards no port back to this machine",
                 wanted="a port of its loopback that leads to the emulated service here",
@@ -128,7 +134,7 @@ class BackTunnel:
                 hint=REFUSED,
             )
         return TunnelError(
-            f"{self._name} gives the port back to this machine not again",
+            f"{self._name} does not give the port back to this machine again",
             wanted=f"port {self.port}, which it had before the connection dropped: its calls go there",
             found=f"its SSH server: {said}",
             where=self._name,
@@ -196,8 +202,9 @@ class BackTunnel:
     def _take(self) -> None:
         while (channel := self._opened.get()) is not None:
             with self._lock:
-                has_room = len(self._live) < MOST
-            if has_room:
+                # Before the board has shown where it listens, anybody may call.
+                is_taken = self._is_shown and len(self._live) < MOST
+            if is_taken:
                 carried = _Carried(channel, self._target, self._forget)
                 with self._lock:
                     self._live.add(carried)
