@@ -152,18 +152,24 @@ def test_of_a_run_that_is_killed_no_counting_board_is_left(project: Project) -> 
 
 
 def test_a_run_goes_on_without_the_board_that_counts(project: Project) -> None:
-    """Which says nothing against the model, and is no PASS."""
-    with project.start("--device", NAME, "--model", DIGITS, *TWO, "-k", "instructions or memory") as process:
+    """Which says nothing against the model, and is no PASS.
+
+    It ends when the first cell is counted, and before the second one is deployed on it: a board that ends while it comes
+    up has a broken state, and that is made anew.
+    """
+    chosen = "instructions or (memory_peak and cpp)"
+    with project.start("--device", NAME, "--model", DIGITS, *TWO, "-k", chosen) as process:
         try:
             board = hosted_by(process.pid, counting=True)
             evidence = project.folder / "build/hil/evidence.json"
-            wait_for(lambda: True if evidence.exists() and '"metric"' in evidence.read_text() else None)
+            wait_for(lambda: True if evidence.exists() and '"metric"' in evidence.read_text() else None, RUN_S)
             os.kill(board.qemu, signal.SIGKILL)
             done = project.finish(process, RUN_S)
         finally:
             process.kill()
     assert done.status == 1, done.output
-    assert done.evidence["cells"][1]["verdict"] == "INCONCLUSIVE"  # the first one's count may have been done by then
+    assert counted(done, 0)["verdict"] == "MEASURED"
+    assert done.evidence["cells"][1]["verdict"] == "INCONCLUSIVE"
     assert "the board that counts is not there" in counted(done, 1)["reason"]
     assert done.check("memory_peak_mib", 1)["verdict"] == "MEASURED"
 
