@@ -108,7 +108,7 @@ def run_benchmark(
 def _started(
     benchmark: Benchmark, options: Options, log: Path, environment: Mapping[str, str] | None
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start the process; at the end of the block it has ended. Where it did not end when told to, its group is killed."""
+    """Start the process; at the end of the block it has ended, killed with its group if it did not when told to."""
     source, sink = os.pipe()
     command = [sys.executable, "-m", CHILD, benchmark.module, json.dumps(asdict(options)), str(sink)]
     try:

@@ -52,6 +52,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     package = f"of_{tmp_path.name}"
     (folder := tmp_path / package).mkdir()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # A file that is written anew within the second, as long as before, would be taken for the old one.
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     return Place(folder, package, tmp_path / "build" / "bench")
 
 

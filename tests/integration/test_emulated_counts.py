@@ -141,6 +141,7 @@ def test_a_count_is_the_same_beside_a_busy_host(layers: Project) -> None:
     assert abs(counted(done)["baseline"]["over_percent"]) <= 0.5
 
 
+@pytest.mark.usefixtures("layers")  # whose count leaves a saved state
 def test_of_a_run_that_is_killed_no_counting_board_is_left(project: Project) -> None:
     with project.start("--device", NAME, "--model", DIGITS) as process:
         try:
@@ -151,11 +152,12 @@ def test_of_a_run_that_is_killed_no_counting_board_is_left(project: Project) -> 
         board.wait_gone()
 
 
+@pytest.mark.usefixtures("layers")  # whose count leaves a saved state
 def test_a_run_goes_on_without_the_board_that_counts(project: Project) -> None:
     """Which says nothing against the model, and is no PASS.
 
-    It ends when the first cell is counted, and before the second one is deployed on it: a board that ends while it comes
-    up has a broken state, and that is made anew.
+    It ends when the first cell is counted, and before the second one is deployed on it: a board that ends while it
+    comes up has a broken state, and that is made anew.
     """
     chosen = "instructions or (memory_peak and cpp)"
     with project.start("--device", NAME, "--model", DIGITS, *TWO, "-k", chosen) as process:
