@@ -21,7 +21,7 @@ from .test_emulated_run import DIGITS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_cache")]
 
-RUN_S = 300.0
+RUN_S = 600.0
 # Of a hundred layers one more costs 0.93 %, three more 2.80 %, each inference with an input of its own; on separately
 # prepared boards, and sometimes on one, that is up to 0.34 % off.
 LAYERS = """
