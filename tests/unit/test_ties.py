@@ -234,7 +234,8 @@ def test_a_search_passes_a_backend_that_breaks_ties_in_another_way_and_counts_th
     assert verdict is Verdict.PASS, finding.failure
     assert finding.details["ties"] == search.judging.tally.tied > 0
     assert finding.details["ties_in"] == ["sort of the model itself"]
-    assert finding.notes == search.judging.tally.notes
+    # A busy machine may not come to the end of the list in this time; that is another note.
+    assert tuple(note for note in finding.notes if "of its fixed list" not in note) == tuple(search.judging.tally.notes)
 
 
 def swapping(arrays: Arrays) -> list[Array]:
