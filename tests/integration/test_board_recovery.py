@@ -126,7 +126,7 @@ def board(server: BoardServer, remote: Project) -> Iterator[Board]:
     made.end()
 
 
-def finish(project: Project, process: subprocess.Popen[str], seconds: float = 120) -> Outcome:
+def finish(project: Project, process: subprocess.Popen[str], seconds: float = 300) -> Outcome:
     output, _ = process.communicate(timeout=seconds)
     return Outcome(process.returncode, output, project.folder)
 
