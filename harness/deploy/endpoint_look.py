@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..agent.remote.url import PORTS
 from ..endpoint import Calls, Endpoint
 from ..links import GREETING_ALLOWED, LinkType
 from ..protocol import BoardFacts, parse
@@ -22,7 +23,6 @@ MODULES = (
     "endpoint_look.service",
     "endpoint_look.look",
 )
-PORTS = {"http": 80, "https": 443}
 WHAT = "the program that looks at the endpoint"
 OPERATION = "look at the endpoint"
 # What the program's start takes on a slow board, and that it takes so many calls.

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ..agent.remote.url import PORTS
 from ..errors import DeviceError, HilgateError
 from ..links import LinkType
 from ..protocol import Packets
-
-PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(kw_only=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from ..checks.limits import Limit
 from ..host.extending import NAME, file_names
-from .link_facts import link_class
+from .link_facts import LinkFacts, link_class
 from .tables import Measure, Rules, Runtime
 
 __all__ = ["KNOWN_HOSTS", "Device", "DeviceFile", "Measure", "Rules", "Runtime", "device_names"]
@@ -83,32 +83,32 @@ class Device:
     @cached_property
     def emulated(self) -> bool:
         """Whether its CPU is emulated, as the class of its link says."""
-        link = link_class(self.link)
-        return link is not None and link.emulated
+        return self._is(lambda link: link.emulated)
 
     @cached_property
     def can_count(self) -> bool:
         """Whether it can count instructions, as the class of its link says."""
-        link = link_class(self.link)
-        return link is not None and link.can_count
+        return self._is(lambda link: link.can_count)
 
     @cached_property
     def is_this_machine(self) -> bool:
         """Whether it is the host itself, as the class of its link says."""
-        link = link_class(self.link)
-        return link is not None and link.is_this_machine
+        return self._is(lambda link: link.is_this_machine)
 
     @cached_property
     def tunnels_back(self) -> bool:
         """Whether its programs can be given a way to a port of the host's, as the class of its link says."""
-        link = link_class(self.link)
-        return link is not None and link.tunnels_back
+        return self._is(lambda link: link.tunnels_back)
 
     @cached_property
     def loses_packets(self) -> bool:
         """Whether it can be made to lose packets, as the class of its link says."""
+        return self._is(lambda link: link.loses_packets)
+
+    def _is(self, says: Callable[[LinkFacts], bool]) -> bool:
+        """Ask the class of its link; a link that nobody has is nothing of the kind."""
         link = link_class(self.link)
-        return link is not None and link.loses_packets
+        return link is not None and says(link)
 
     @property
     def settings(self) -> dict[str, int | bool]:
