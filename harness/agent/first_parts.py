@@ -8,6 +8,7 @@ import numpy as np
 
 from .failure import NEVER, CallFailed
 from .frames import Array
+from .pacing import by_release
 
 
 class FirstParts:
@@ -40,9 +41,4 @@ class FirstParts:
         Args:
             measured: what a loop has returned: durations, int64[n], or releases, int64[n, 3].
         """
-        if measured.ndim == 1:
-            return self._took[: len(measured)].copy()
-        took = np.full(len(measured), NEVER, dtype=np.int64)
-        ran = measured[:, 2] != NEVER
-        took[ran] = self._took[: int(np.count_nonzero(ran))]
-        return took
+        return by_release(self._took, measured, NEVER)

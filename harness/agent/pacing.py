@@ -51,6 +51,22 @@ class Clock:
 MONOTONIC = Clock()
 
 
+def by_release(noted: Array, measured: Array, dropped: int) -> Array:
+    """Give each duration, or each release, what was noted of the inference that it became; of the noted one's type.
+
+    Args:
+        noted: of each inference in turn; there may be more than are needed.
+        measured: what a loop has returned: durations, int64[n], or releases, int64[n, 3].
+        dropped: what a release gets that was dropped.
+    """
+    if measured.ndim == 1:
+        return noted[: len(measured)].copy()
+    found = np.full(len(measured), dropped, noted.dtype)
+    ran = measured[:, 2] != NEVER
+    found[ran] = noted[: int(np.count_nonzero(ran))]
+    return found
+
+
 class Pace:
     """What releases inferences."""
 

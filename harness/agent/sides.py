@@ -52,10 +52,6 @@ class Sides:
         """
         import numpy as np
 
-        sides = np.frombuffer(self._sides, np.uint8, self._count)
-        if measured.ndim == 1:
-            return sides[: len(measured)].copy()
-        found = np.full(len(measured), DROPPED, np.uint8)
-        ran = measured[:, 2] >= 0
-        found[ran] = sides[: int(np.count_nonzero(ran))]
-        return found
+        from .pacing import by_release
+
+        return by_release(np.frombuffer(self._sides, np.uint8, self._count), measured, DROPPED)

@@ -27,6 +27,8 @@ Prepare = Callable[[Sequence[Arrays]], list[Arrays]]
 
 UNIFORM = "uniform"
 SAMPLES = "samples"
+# What a device may note of each inference beside its duration: lists of Timed, and keys of a measuring call's account.
+NOTED = ("first_parts", "sides")
 SEED = 15
 # The inputs that the host makes for warming up are numbered from 0 on, those that are timed from here on.
 BLOCK = 1 << 20
@@ -303,6 +305,18 @@ class Timed:
     requests: list[list[Request]] = field(default_factory=list)
     first_parts: list[Array] = field(default_factory=list)
     sides: list[Array] = field(default_factory=list)
+
+    def add_noted(self, account: Mapping[str, Any], is_timed: Array) -> None:
+        """Add to the present process what the device noted of each inference of one measuring call, where it did.
+
+        Args:
+            account: of the call.
+            is_timed: which of its inferences, or releases, are counted, bool[n].
+        """
+        for name in NOTED:
+            if name in account:
+                parts = getattr(self, name)
+                parts[-1] = np.concatenate([parts[-1], account[name][is_timed]])
 
     @property
     def all_codes(self) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..agent.failure import KINDS
+from ..agent.failure import KINDS, NEVER
 from ..model.model import Array
 
 # In the account of a measuring call: the codes of its inferences, uint8[n]; there only if any failed.
@@ -28,6 +28,16 @@ def codes_of(account: Mapping[str, Any], count: int) -> Array:
     """Return how each of ``count`` calls failed, from the account of a measuring call: uint8[n], 0 if it did not."""
     codes = account.get(CODES)
     return np.zeros(count, np.uint8) if codes is None else np.asarray(codes)
+
+
+def which_ended(measured: Array) -> Array:
+    """Return which inferences came to an end, bool[n]: neither a call that failed did, nor a release that was dropped.
+
+    Args:
+        measured: durations, int64[n], or releases, int64[n, 3].
+    """
+    ended: Array = (measured if measured.ndim == 1 else measured[:, 2]) != NEVER
+    return ended
 
 
 def count_kinds(codes: Array) -> dict[str, int]:

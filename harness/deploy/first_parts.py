@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from ..agent.failure import NEVER
 from ..model.model import Array
-from .content import Timed
+from .failed_calls import which_ended
 
 # In the account of a measuring call: how long each call's first part took, in nanoseconds, int64[n]; NEVER for a call
 # that failed, and for a release that was dropped.
@@ -27,7 +24,7 @@ def why_unlike(first_parts: Array, measured: Array, codes: Array | None) -> str:
     if first_parts.dtype != np.dtype("<i8") or first_parts.shape != measured.shape[:1]:
         return "they are of another type, or number"
     took = measured if measured.ndim == 1 else measured @ [0, -1, 1]
-    came = (measured if measured.ndim == 1 else measured[:, 2]) != NEVER
+    came = which_ended(measured)
     if codes is not None:
         came &= codes == 0
     if (first_parts[~came] != NEVER).any():
@@ -35,15 +32,3 @@ def why_unlike(first_parts: Array, measured: Array, codes: Array | None) -> str:
     if (first_parts[came] < 0).any() or (first_parts[came] > took[came]).any():
         return "one is missing, or took longer than its call"
     return ""
-
-
-def add_first_parts(timed: Timed, account: Mapping[str, Any], is_timed: Array) -> None:
-    """Add those of one measuring call to its content's present process; nothing where answers come whole.
-
-    Args:
-        timed: the content.
-        account: of the call.
-        is_timed: which of its inferences, or releases, are counted, bool[n].
-    """
-    if FIRST_PARTS in account:
-        timed.first_parts[-1] = np.concatenate([timed.first_parts[-1], account[FIRST_PARTS][is_timed]])

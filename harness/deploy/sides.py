@@ -14,7 +14,7 @@ import numpy as np
 from ..agent.failure import NEVER
 from ..agent.sides import DROPPED, FAR, UNASKED
 from ..model.model import Array
-from .content import Timed
+from .failed_calls import which_ended
 
 # In the account of a measuring call: which side answered each inference, int64[n]; NEVER for one that was dropped.
 SIDES = "sides"
@@ -46,24 +46,12 @@ def why_sides_unlike(sides: Array, measured: Array) -> str:
     """
     if sides.shape != measured.shape[:1]:
         return f"there are {len(sides)}, of {len(measured)} inferences"
-    ran = (measured if measured.ndim == 1 else measured[:, 2]) != NEVER
+    ran = which_ended(measured)
     if (sides[~ran] != NEVER).any():
         return "somebody answered a release that was dropped"
     if ran.any() and not FAR <= sides[ran].min() <= sides[ran].max() <= UNASKED:
         return f"they are numbers from {FAR} to {UNASKED}, and some are {sides[ran].min()} or {sides[ran].max()}"
     return ""
-
-
-def add_sides(timed: Timed, account: Mapping[str, Any], is_timed: Array) -> None:
-    """Add those of one measuring call to its content's present process; nothing where there is no fallback.
-
-    Args:
-        timed: the content.
-        account: of the call.
-        is_timed: which of its inferences, or releases, are counted, bool[n].
-    """
-    if SIDES in account:
-        timed.sides[-1] = np.concatenate([timed.sides[-1], account[SIDES][is_timed]])
 
 
 def far_spans(spans: Array, account: Mapping[str, Any]) -> Array:

@@ -13,9 +13,10 @@ then take more calls, these count in the share, and in the bound only to its dis
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -89,34 +90,46 @@ def availability(measured: Measurement, limit: float | None, raw: str) -> Findin
         return far_availability(measured, limit, raw)
     planned = planned_tally(measured)
     failed = _failed_by_kind(measured)
-    missing_part = missing(measured)
+    missing = why_missing(measured)
     low, high = min(planned.low, everything.low), max(planned.high, everything.high)
     finding = Finding(
         AVAILABILITY,
         1 - everything.failed / everything.calls,
-        None if missing_part else low,
+        None if missing else low,
         bound_low=high,
-        undecided_reason=missing_part or ("" if limit is None else _open(measured, everything, planned, limit)),
+        undecided_reason=missing or ("" if limit is None else _open(measured, everything, planned, limit)),
         confidence=quantiles.CONFIDENCE,
         samples=everything.calls,
         raw=raw,
-        no_bound_reason=missing_part,
+        no_bound_reason=missing,
         remark=describe_failed(failed, everything.calls),
         notes=_notes(measured, failed, everything.calls),
-        details={
-            "timeout_ms": measured.timeout_ms,
-            "calls": everything.calls,
-            "failed": failed,
-            "longest_failures": longest_failures(measured),
-            "longest_without_answer_s": longest_without_answer_s(measured),
-            "span_s": span_s(measured),
-            "planned_s": measured.planned_s,
-            "planned_calls": planned.calls,
-            "planned_failed": planned.failed,
-            "assumes": ASSUMES,
-        },
+        details=describe_calls(measured, everything, planned, failed),
     )
     return replace(finding, at=lambda value: availability(measured, value, raw))
+
+
+def describe_calls(measured: Measurement, made: Tally, planned: Tally, failed: Mapping[str, int]) -> dict[str, Any]:
+    """Describe what an availability is counted of, for the evidence.
+
+    Args:
+        measured: the measurement.
+        made: all calls that were made.
+        planned: those of the time that was fixed beforehand.
+        failed: how many failed, by how they did.
+    """
+    return {
+        "timeout_ms": measured.timeout_ms,
+        "calls": made.calls,
+        "failed": failed,
+        "longest_failures": longest_failures(measured),
+        "longest_without_answer_s": longest_without_answer_s(measured),
+        "span_s": span_s(measured),
+        "planned_s": measured.planned_s,
+        "planned_calls": planned.calls,
+        "planned_failed": planned.failed,
+        "assumes": ASSUMES,
+    }
 
 
 def span_s(measured: Measurement) -> float:
@@ -246,7 +259,7 @@ def _longest_paced(releases: Array, codes: Array) -> float:
     return float((np.maximum.reduceat(np.maximum(end, due), starts) - due[starts]).max())
 
 
-def missing(measured: Measurement) -> str:
+def why_missing(measured: Measurement) -> str:
     """Say why there is no bound, however many calls there were: too few processes began to call."""
     begun = sum(any(len(codes) for codes in each) for each in _by_process(measured))
     if begun >= PROCESSES:

@@ -16,8 +16,6 @@ from ..deploy.content import BLOCK, Content, Request, Timed
 from ..deploy.deployment import Deployment, LoadReport
 from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept, kept_with_spare, spread
-from ..deploy.first_parts import add_first_parts
-from ..deploy.sides import add_sides
 from ..errors import ImpossibleReport, LinkLost
 from ..model.model import Array
 from .memory_series import MemorySeries
@@ -252,8 +250,7 @@ class ClosedLoop:
         values = np.where(codes > 0, np.inf, durations) if codes.any() else durations
         is_timed = numbers != SPARE
         parts = values[is_timed], numbers[is_timed], codes[is_timed]
-        add_first_parts(timed, reply, is_timed)
-        add_sides(timed, reply, is_timed)
+        timed.add_noted(reply, is_timed)
         self._add(timed, *parts, reply, inferences=len(durations))
 
     def _add(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -22,20 +21,11 @@ from ..agent.sides import FAR, UNASKED
 from ..checks import quantiles
 from ..checks.finding import Finding
 from ..deploy.content import Timed
-from ..deploy.failed_calls import count_kinds, describe_failed
+from ..deploy.failed_calls import describe_failed
 from ..model.model import Array
-from .availability import (
-    ASSUMES,
-    AVAILABILITY,
-    Tally,
-    longest_failures,
-    longest_without_answer_s,
-    planned_tally,
-    span_s,
-)
-from .availability import missing as why_missing
+from .availability import AVAILABILITY, Tally, describe_calls, planned_tally, why_missing
 from .measurement import Measurement
-from .switching import all_sides, count_sides, notes_on
+from .switching import count_missed, count_sides, notes_on
 
 
 def far_availability(measured: Measurement, limit: float | None, raw: str) -> Finding:
@@ -46,28 +36,16 @@ def far_availability(measured: Measurement, limit: float | None, raw: str) -> Fi
         limit: the share that is to be answered, 0 to 1, if there is a limit.
         raw: the path of the raw samples, for the evidence.
     """
-    sides, calls = all_sides(measured), _as_calls(measured)
+    sides, calls = measured.sides, _as_calls(measured)
     everything = Tally(len(sides), int(np.count_nonzero(sides)))
     asked = Tally(int(np.count_nonzero(sides != UNASKED)), int(np.count_nonzero((sides != UNASKED) & (sides != FAR))))
     planned = planned_tally(calls)
-    failed = count_kinds(np.where(sides == UNASKED, FAR, sides))
+    failed = count_missed(sides)
     low = min(planned.low, everything.low, _by_time(measured).low)
     high = max(planned.high, everything.high, asked.high)
     missing = why_missing(calls)
     answered = count_sides(measured)
-    details: dict[str, Any] = {
-        "timeout_ms": measured.timeout_ms,
-        "calls": asked.calls,
-        "failed": failed,
-        "answered": answered,
-        "longest_failures": longest_failures(calls),
-        "longest_without_answer_s": longest_without_answer_s(calls),
-        "span_s": span_s(measured),
-        "planned_s": measured.planned_s,
-        "planned_calls": planned.calls,
-        "planned_failed": planned.failed,
-        "assumes": ASSUMES,
-    }
+    details = {**describe_calls(calls, asked, planned, failed), "answered": answered}
     return Finding(
         AVAILABILITY,
         1 - everything.failed / everything.calls,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -158,14 +158,23 @@ class Measurement:
     @property
     def raw_first_parts(self) -> Array | None:
         """When the first part of each raw sample's answer came, int64[n], NEVER without one; None where none did."""
-        parts = [part for each in zip(*(timed.first_parts for timed in self.contents), strict=True) for part in each]
-        return np.concatenate(parts) if any(map(len, parts)) else None
+        return self._noted(lambda timed: timed.first_parts)
 
     @property
     def raw_sides(self) -> Array | None:
         """Which side answered each raw sample, int64[n], NEVER where one was dropped; None without a fallback."""
-        parts = [part for each in zip(*(timed.sides for timed in self.contents), strict=True) for part in each]
+        return self._noted(lambda timed: timed.sides)
+
+    def _noted(self, parts_of: Callable[[Timed], list[Array]]) -> Array | None:
+        """Join what was noted of each raw sample, in their order; None where nothing was."""
+        parts = [part for each in zip(*map(parts_of, self.contents), strict=True) for part in each]
         return np.concatenate(parts) if any(map(len, parts)) else None
+
+    @property
+    def sides(self) -> Array:
+        """Which side answered each inference that was made, int64[n], of all processes; empty without a fallback."""
+        parts = [part[part >= FAR] for timed in self.contents for part in timed.sides]
+        return np.concatenate([*parts, np.empty(0, np.int64)])
 
     @property
     def interruption(self) -> str:
@@ -207,11 +216,10 @@ class Measurement:
     @property
     def far_doubt(self) -> str:
         """Why nothing of this is of the computer elsewhere: its fallback has answered everything; "" if it is."""
-        parts = [part[part >= FAR] for timed in self.contents for part in timed.sides]
-        count = sum(map(len, parts))
-        if not count or any((part == FAR).any() for part in parts):
+        sides = self.sides
+        if not len(sides) or (sides == FAR).any():
             return ""
-        return f"the far end answered none of {count} inferences: this is its fallback alone"
+        return f"the far end answered none of {len(sides)} inferences: this is its fallback alone"
 
     def expected_s(self, inferences: Mapping[str, float]) -> float:
         """Estimate how long so many inferences on each content take in all, in seconds, after the first warm-up.

@@ -21,9 +21,7 @@ from ..deploy.call import Call
 from ..deploy.content import Timed
 from ..deploy.failed_calls import codes_of
 from ..deploy.feed import Feed, fill_bytes, kept
-from ..deploy.first_parts import add_first_parts
 from ..deploy.paced_plausibility import behind_after, why_releases_impossible
-from ..deploy.sides import add_sides
 from ..model.model import Array
 from ..model.sensor_clock import SensorClock
 from .closed_loop import ClosedLoop
@@ -108,8 +106,7 @@ class PacedLoop(ClosedLoop):
         responses = np.where(ran & (codes == 0), found[:, 2] - found[:, 0], math.inf)
         timed.is_growing = is_growing(timed, self.clock)
         inputs = np.concatenate([before, numbers])[place]
-        add_first_parts(timed, reply, np.ones(len(found), bool))
-        add_sides(timed, reply, np.ones(len(found), bool))
+        timed.add_noted(reply, np.ones(len(found), bool))
         self._add(timed, responses, inputs, codes, reply, inferences=int(ran.sum()))
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ..agent.failure import KINDS
 from ..agent.sides import FAR, MISSED, UNASKED
 from ..checks.finding import Finding
 from ..checks.limits import Metric
@@ -46,12 +45,12 @@ def switch(measured: Measurement, raw: str, *, has_fallback: bool) -> Finding:
         return Finding(SWITCH, not_applicable=NO_FALLBACK, unasked=True)
     if impossible := measured.impossible.get(DURATIONS):
         return Finding(SWITCH, samples=measured.count, raw=raw, no_bound_reason=impossible)
-    sides = all_sides(measured)
+    sides = measured.sides
     if not len(sides):
         return Finding(SWITCH, no_bound_reason=measured.interruption or "no sample was taken")
     answered = count_sides(measured)
     spans = np.concatenate([_switches(timed) for timed in measured.contents]) / 1e6
-    details: dict[str, Any] = {"answered": answered, "missed": count_kinds(np.where(sides == UNASKED, FAR, sides))}
+    details: dict[str, Any] = {"answered": answered, "missed": count_missed(sides)}
     if not len(spans):
         return _not_seen(_why_none(answered), raw, details)
     longest = float(spans.max())
@@ -85,20 +84,23 @@ def _not_seen(why: str, raw: str, details: dict[str, Any]) -> Finding:
     return Finding(SWITCH, raw=raw, not_applicable=why, details=details, at=lambda _: asked)
 
 
-def all_sides(measured: Measurement) -> Array:
-    """Return which side answered each inference that was made, int64[n], of all processes; empty without a fallback."""
-    parts = [part[part >= FAR] for timed in measured.contents for part in timed.sides]
-    return np.concatenate([*parts, np.empty(0, np.int64)])
-
-
 def count_sides(measured: Measurement) -> dict[str, int]:
     """Count the answers: of the far end, of the device after a call that failed, and of the device unasked."""
-    sides = all_sides(measured)
+    sides = measured.sides
     return {
         "far": int(np.count_nonzero(sides == FAR)),
-        "near_after_a_miss": int(np.count_nonzero((sides >= MISSED[0]) & (sides <= len(KINDS)))),
+        "near_after_a_miss": int(np.count_nonzero(np.isin(sides, MISSED))),
         "near": int(np.count_nonzero(sides == UNASKED)),
     }
+
+
+def count_missed(sides: Array) -> dict[str, int]:
+    """Count the calls that the far end missed, by how they failed.
+
+    Args:
+        sides: of inferences that were made, int64[n].
+    """
+    return count_kinds(np.where(sides == UNASKED, FAR, sides))
 
 
 def notes_on(answered: dict[str, int]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from harness.agent.pacing import Pace, paced_loop
 from harness.agent.remote.event_stream import read_parts
 from harness.agent.timing import timed_loop
 from harness.deploy.content import Timed
-from harness.deploy.first_parts import FIRST_PARTS, add_first_parts, why_unlike
+from harness.deploy.first_parts import FIRST_PARTS, why_unlike
 from tests.support.certificates import Authority
 from tests.support.signed_server import SignedServer, frame, part
 from tests.unit.test_sagemaker_client import X, client_of, failure
@@ -210,6 +210,6 @@ def test_times_of_first_parts_that_cannot_be_are_refused(first_parts: Array, wor
 def test_they_are_kept_beside_the_durations_of_a_process() -> None:
     timed = Timed(name="uniform")
     timed.first_parts.append(np.empty(0, np.int64))
-    add_first_parts(timed, {FIRST_PARTS: np.array([5, 6, NEVER])}, np.array([True, False, True]))
-    add_first_parts(timed, {}, np.ones(3, bool))  # of an endpoint that does not stream
+    timed.add_noted({FIRST_PARTS: np.array([5, 6, NEVER])}, np.array([True, False, True]))
+    timed.add_noted({}, np.ones(3, bool))  # of an endpoint that does not stream
     assert [each.tolist() for each in timed.first_parts] == [[5, NEVER]]
